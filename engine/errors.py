@@ -1,0 +1,102 @@
+"""The errors that leave Routewright, and the problems they carry.
+
+    RoutewrightError
+    ├── ProblemsError           one or more problems, each with a code, a message, perhaps a help and a place
+    │   ├── ConditionError      a condition that cannot be parsed or does not type-check
+    │   └── PolicyError         a policy, catalog or test file that cannot be used
+    ├── FeatureError            a feature value that does not fit its declaration
+    ├── BackendError            a backend could not do what was asked of it        (routewright.backends)
+    ├── LedgerError             the ledger could not be opened, written or asked   (routewright.ledger)
+    └── NotBuiltError           asked for something that is accepted but not built yet
+
+Messages are lower case, without a final stop, in the user's terms, with the user's own words in backticks;
+advice goes into ``help``. No foreign exception crosses a folder border.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "ConditionError",
+    "FeatureError",
+    "NotBuiltError",
+    "PolicyError",
+    "Problem",
+    "ProblemsError",
+    "RoutewrightError",
+    "Span",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of characters: ``text[start:end]``.
+
+    ``part`` says which text: ``()`` is the condition's own text; in a structured condition it is the path to
+    the leaf, such as ``("any", 0)``.
+    """
+
+    start: int
+    end: int
+    part: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: what is wrong, what may help, and where.
+
+    ``span`` counts characters inside the condition's text. ``path`` is the place inside a file's tree, such
+    as ``("rules", 2, "when")``. ``source``, ``line`` and ``column`` (both 1-based), ``source_line`` and
+    ``width`` are filled in once the file is known.
+    """
+
+    code: str
+    message: str
+    help: str | None = None
+    span: Span | None = None
+    path: tuple[str | int, ...] = ()
+    source: str | None = None
+    line: int | None = None
+    column: int | None = None
+    source_line: str | None = None
+    width: int = 1
+
+
+class RoutewrightError(Exception):
+    """Base of every error that Routewright raises on purpose."""
+
+
+class ProblemsError(RoutewrightError):
+    """One or more problems, sorted by their place; ``str()`` shows them all, each with a caret line."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__(self.problems)
+
+    def __str__(self) -> str:
+        from .problems import render_problems
+
+        return render_problems(self.problems)
+
+
+class ConditionError(ProblemsError):
+    """A condition that cannot be parsed or does not type-check."""
+
+
+class PolicyError(ProblemsError):
+    """A policy, catalog or test file that cannot be used."""
+
+
+class FeatureError(RoutewrightError):
+    """A feature value that does not fit its declaration; ``feature`` is its name."""
+
+    def __init__(self, message: str, *, feature: str, help: str | None = None) -> None:
+        super().__init__(message)
+        self.feature = feature
+        self.help = help
+
+
+class NotBuiltError(RoutewrightError):
+    """Asked for something that a policy may say but that Routewright does not enforce yet."""
