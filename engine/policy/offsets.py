@@ -1,0 +1,65 @@
+"""A scalar node in, the place in the file of each of its characters out.
+
+An expression inside YAML is parsed as its own text; its problems are reported where the author wrote it, also
+inside quotes with escapes, in folded text and in block scalars.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .nodes import Document, Node
+
+__all__ = ["text_offsets"]
+
+_BLOCK_HEADER = re.compile(r"[|>][^\n]*\n")
+_ESCAPE_LENGTH = {"x": 4, "u": 6, "U": 10}
+
+
+def text_offsets(document: Document, node: Node) -> list[int]:
+    """Offsets into ``document.text``, one for each character of ``node.value`` and one for its end.
+
+    The scalar's value is followed through its source: line folding and indentation change only white space,
+    so every other character stands in the source in the same order.
+    """
+    text, value = document.text, str(node.value)
+    at, end = node.start, node.end
+    if node.style in ("'", '"'):
+        at += 1
+        end -= 1
+    elif node.style in ("|", ">"):
+        header = _BLOCK_HEADER.match(text, at)
+        at = header.end() if header else at
+    places: list[int] = []
+    for character in value:
+        if character.isspace():
+            places.append(min(at, end))
+            at = _skip_one_space(text, at, end, node.style)
+            continue
+        while at < end and text[at].isspace():
+            at += 1
+        if node.style == '"' and text[at] == "\\":
+            # An escaped line break joins lines and stands for no character.
+            while text.startswith("\\\n", at):
+                at += 2
+                while at < end and text[at].isspace():
+                    at += 1
+        places.append(min(at, end))
+        at += _source_length(text, at, node.style)
+    places.append(min(at, end))
+    return places
+
+
+def _skip_one_space(text: str, at: int, end: int, style: str | None) -> int:
+    if style == '"' and at < end and text[at] == "\\":
+        return at + _source_length(text, at, style)
+    return at + 1 if at < end and text[at].isspace() else at
+
+
+def _source_length(text: str, at: int, style: str | None) -> int:
+    """How many source characters stand for one character of the value."""
+    if style == "'" and text.startswith("''", at):
+        return 2
+    if style == '"' and at + 1 < len(text) and text[at] == "\\":
+        return _ESCAPE_LENGTH.get(text[at + 1], 2)
+    return 1
