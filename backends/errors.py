@@ -1,0 +1,62 @@
+"""What can go wrong in a backend, as a closed list of classes, and the error that carries one.
+
+The class decides what happens next (another model, a pause, an end), so every backend maps its own failures
+onto this list and no other exception leaves it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from routewright.engine.errors import RoutewrightError
+
+if TYPE_CHECKING:
+    from .protocol import Timings, Usage
+
+__all__ = ["ERROR_CLASSES", "BackendError", "ErrorClass"]
+
+ErrorClass = Literal[
+    "rate_limited",  # too many requests just now; `retry_after_ms` may say when
+    "quota_exhausted",  # a usage limit that lasts for hours
+    "payment_required",
+    "unauthorized",
+    "not_found",  # the model is not there, or does not offer the operation
+    "context_overflow",
+    "refused_content",
+    "timeout.connect",
+    "timeout.load",
+    "timeout.first_token",
+    "timeout.idle",
+    "timeout.total",
+    "overloaded",
+    "broken_stream",  # ended without a finish reason
+    "bad_response",  # an answer that is not what the protocol promises
+    "cancelled",
+]
+
+ERROR_CLASSES: Final[tuple[ErrorClass, ...]] = get_args(ErrorClass)
+
+
+class BackendError(RoutewrightError):
+    """A backend could not do what was asked of it; ``error_class`` says in which of the known ways.
+
+    ``retry_after_ms`` is what the server asked for, if it did. ``timings`` and ``usage`` hold what was
+    measured until the failure: failed calls take time and may cost money too.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error_class: ErrorClass,
+        retry_after_ms: int | None = None,
+        timings: Timings | None = None,
+        usage: Usage | None = None,
+        help: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_class: ErrorClass = error_class
+        self.retry_after_ms = retry_after_ms
+        self.timings = timings
+        self.usage = usage
+        self.help = help

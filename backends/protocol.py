@@ -1,0 +1,212 @@
+"""The seam between deciding and doing: what a backend is asked, and what it answers.
+
+A backend is any object with the six methods of ``Backend``. Requests and answers are plain frozen values.
+Times are integer microseconds, limits are integer milliseconds (as catalogs write them), and ``None`` means
+that nobody said. Backends never retry: whether a call is repeated is the executor's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+__all__ = [
+    "Backend",
+    "ChatAnswer",
+    "ChatRequest",
+    "EmbedAnswer",
+    "EmbedRequest",
+    "FinishReason",
+    "HealthReport",
+    "Limits",
+    "Message",
+    "ModelListing",
+    "NO_LIMITS",
+    "RerankAnswer",
+    "RerankRequest",
+    "StreamEnd",
+    "StreamEvent",
+    "TextDelta",
+    "Timings",
+    "TokenSource",
+    "Usage",
+]
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
+TokenSource = Literal["reported", "estimated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long each phase of a call may take, in milliseconds; ``None`` is no limit.
+
+    ``first_token`` starts when the model is loaded: a cold start is not slowness.
+    """
+
+    connect_ms: int | None = None
+    load_ms: int | None = None
+    first_token_ms: int | None = None
+    idle_ms: int | None = None
+    total_ms: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long a call took, in microseconds from its start; ``first_token_us`` includes ``load_us``."""
+
+    load_us: int | None
+    first_token_us: int | None
+    total_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one call.
+
+    ``input_tokens`` includes ``cached_input_tokens``, and ``output_tokens`` includes ``reasoning_tokens``, so
+    that nothing is counted twice. ``source`` says whether the server counted them or we did.
+    """
+
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    source: TokenSource
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to continue; ``options`` are passed to the backend as they are."""
+
+    messages: tuple[Message, ...]
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatAnswer:
+    """What the model said. ``model_said`` is the model's name in the server's own words."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    model_said: str | None
+    timings: Timings
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer, in order; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """The last event of a whole stream: the answer with its full text."""
+
+    answer: ChatAnswer
+
+
+StreamEvent = TextDelta | StreamEnd
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to turn into vectors."""
+
+    texts: tuple[str, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedAnswer:
+    """One vector for each text, in the same order, all of one length."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
+    model_said: str | None
+    timings: Timings
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RerankRequest:
+    """Documents to score against a query."""
+
+    query: str
+    documents: tuple[str, ...]
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RerankAnswer:
+    """One score from 0 to 1 for each document, in the request's order; higher is more relevant."""
+
+    scores: tuple[float, ...]
+    usage: Usage
+    model_said: str | None
+    timings: Timings
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """Whether a backend can take work. ``healthy`` is ``None`` when it could not be found out."""
+
+    healthy: bool | None
+    detail: str
+    version: str | None = None
+    simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelListing:
+    """A model that a backend has; ``tag`` is the backend's own name for it."""
+
+    tag: str
+    loaded: bool | None = None
+    size_bytes: int | None = None
+
+
+class Backend(Protocol):
+    """Something that runs models.
+
+    ``model`` is the backend's own tag. Every method raises BackendError and nothing else on failure; an
+    operation that the backend does not offer is ``not_found``. ``health`` never loads a model, and reports
+    instead of raising.
+    """
+
+    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer: ...
+
+    def stream(
+        self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+    ) -> AsyncIterator[StreamEvent]:
+        """Text as it comes, then one ``StreamEnd``; a stream that ends otherwise is ``broken_stream``."""
+        ...
+
+    async def embed(
+        self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS
+    ) -> EmbedAnswer: ...
+
+    async def rerank(
+        self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS
+    ) -> RerankAnswer: ...
+
+    async def health(self) -> HealthReport: ...
+
+    async def models(self) -> Sequence[ModelListing]: ...

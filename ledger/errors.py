@@ -1,0 +1,20 @@
+"""The error that leaves the ledger: what could not be done, what was done about it, and where."""
+
+from __future__ import annotations
+
+from routewright.engine.errors import Problem, RoutewrightError
+
+__all__ = ["LedgerError"]
+
+
+class LedgerError(RoutewrightError):
+    """The ledger could not be opened, written or asked.
+
+    ``help`` is advice. ``problem`` is there when a statement is at fault and its place in the text is known:
+    it has line, column and the line itself, ready for ``render_problem``.
+    """
+
+    def __init__(self, message: str, *, help: str | None = None, problem: Problem | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+        self.problem = problem

@@ -1,0 +1,111 @@
+"""What the ledger stores, as plain values: one dataclass for each table that records.
+
+Times are integer microseconds since 1970 (UTC), durations integer microseconds, money integer nano-units
+(10⁻⁹) of a currency. ``None`` is "unknown" everywhere: an unknown cost is never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["AttemptRow", "CandidateRow", "DecisionRow", "PolicyRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRow:
+    """A policy or a catalog as it was written; ``digest`` covers its meaning, ``text`` is the file."""
+
+    digest: str
+    kind: Literal["policy", "catalog"]
+    name: str
+    text: str
+    first_seen_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    """One candidate of a decision, in the order it was considered."""
+
+    model: str
+    origin: str
+    eligible: bool
+    failed_gate: str | None = None
+    detail: str | None = None
+    probability: float | None = None
+    estimated_cost_nano: int | None = None
+    estimated_latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """One decision.
+
+    ``decision_id`` is a UUID. ``record`` is the decision record's canonical JSON text; the ledger stores its
+    SHA-256 beside it. ``features``, ``plan`` and ``state`` hold what JSON can hold (finite numbers only);
+    ``features`` has the values that are known, and ``feature_sources`` says for each name where its value
+    came from (``given``, ``derived``, ``default``, ``unknown``, ``ignored``). ``verdicts`` gives ``True``,
+    ``False`` or ``None`` (unknown) for each rule, in the policy's order. ``deciding_ns`` is how long deciding
+    took.
+    """
+
+    decision_id: str
+    at_us: int
+    operation: str
+    outcome: str
+    mode: str
+    policy_name: str
+    policy_digest: str
+    catalog_digest: str | None
+    engine_version: str
+    record: str
+    features: Mapping[str, Any]
+    feature_sources: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Mapping[str, bool | None] = field(default_factory=dict)
+    candidates: tuple[CandidateRow, ...] = ()
+    matched_rule: str | None = None
+    reason: str | None = None
+    target: str | None = None
+    plan: Mapping[str, Any] | None = None
+    state: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    session_id: str | None = None
+    trace_id: str | None = None
+    deciding_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """One call of one backend, made for a decision.
+
+    ``number`` counts from 1 inside the decision. ``input_tokens`` includes the cached ones and
+    ``output_tokens`` the reasoning ones. ``cost_nano`` is ``None`` when the price or the counts are unknown.
+    """
+
+    decision_id: str
+    number: int
+    role: str
+    model_id: str
+    backend_id: str
+    model_said: str | None
+    started_at_us: int
+    load_us: int | None
+    first_token_us: int | None
+    total_us: int
+    status: str
+    error_class: str | None
+    finish_reason: str | None
+    streamed: bool
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    tokens_source: str | None
+    cost_nano: int | None
+    currency: str | None
+    cost_source: str | None
+    price_since: str | None
+    simulated: bool
+    cache_write_tokens: int | None = None
+    cached_answer: bool = False
