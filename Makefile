@@ -1,0 +1,104 @@
+# Everything here sets itself up: a virtual environment in .venv, the exact versions of requirements/*.txt, and
+# the project itself (editable).  Needs make and Python 3.11 or newer; PYTHON=… names one.  Linux and macOS.
+# Written for GNU make 3.81, the one that macOS brings.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3.13 python3.12 python3.11 python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Colours and progress bars have no place in what is kept or compared.
+ifdef CI
+export NO_COLOR := 1
+export PIP_PROGRESS_BAR := off
+endif
+
+.PHONY: help demo test check bench generate format lock clean distclean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+
+demo: .venv/installed-run  ## decide, execute and record the sample tasks, then ask the ledger
+	@$(BIN)/routewright demo
+
+test: .venv/installed-dev  ## all tests
+	@$(BIN)/python -m pytest --quiet
+
+check: .venv/installed-dev  ## style, types, import direction, generated files up to date
+	@echo "ruff check";        $(BIN)/ruff check --quiet .
+	@echo "ruff format";       $(BIN)/ruff format --quiet --check . || { echo "not in the project's layout: run make format"; exit 1; }
+	@echo "mypy --strict";     $(BIN)/python -m mypy
+	@echo "import direction";  $(BIN)/lint-imports --no-logo
+	@echo "generated files";   $(BIN)/python docs/generate.py --check
+
+bench: .venv/installed-bench  ## measure deciding beside other engines; writes docs/performance.md
+	@$(BIN)/python benchmarks/decide.py
+
+generate: .venv/installed-dev  ## write the JSON Schemas and the generated parts of docs/ anew
+	@$(BIN)/python docs/generate.py
+
+format: .venv/installed-dev  ## put the code into the project's layout
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+lock: .venv/usable  ## solve requirements/*.txt anew from pyproject.toml (run it with Python 3.11)
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	    || { echo "the lock is solved with the oldest Python that is supported: make distclean lock PYTHON=python3.11"; exit 1; }
+	@$(BIN)/python requirements/lock.py
+
+clean:  ## remove caches and build results
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## the same, and the virtual environment
+	@rm -rf .venv
+
+# --- set-up: each stamp says which part of the lock .venv holds ---------------------------------------------
+
+.venv/installed-run: .venv/usable requirements/build.txt requirements/run.txt pyproject.toml
+	@echo "installing what routewright needs into .venv"
+	@$(PIP) install --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed-run requirements/dev.txt
+	@echo "installing what the tests and checks need into .venv"
+	@$(PIP) install --requirement requirements/dev.txt
+	@touch $@
+
+.venv/installed-bench: .venv/installed-run requirements/bench.txt
+	@echo "installing the engines to compare with into .venv"
+	@$(PIP) install --requirement requirements/bench.txt
+	@touch $@
+
+# An environment that is already there is used as it is, also one that was made without pip.  The candidates are
+# tried by running them: a name on the path may be a shim for a version that is not installed.
+.venv/usable:
+	@if test -x $(BIN)/python; then \
+	    $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	        || { echo "the Python in .venv is older than 3.11: run make distclean first"; exit 1; }; \
+	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
+	else \
+	    found= old= bare=; \
+	    for candidate in $(PYTHON); do \
+	        "$$candidate" -c '' >/dev/null 2>&1 || continue; \
+	        if ! "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then old="$$candidate"; \
+	        elif ! "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then bare="$$candidate"; \
+	        else found="$$candidate"; break; fi; \
+	    done; \
+	    if test -z "$$found"; then \
+	        echo "no usable Python among: $(PYTHON)" >&2; \
+	        if test -n "$$bare"; then \
+	            echo "$$bare lacks the modules venv and ensurepip (Debian, Ubuntu: apt install python3-venv)" >&2; \
+	        elif test -n "$$old"; then \
+	            echo "$$old is $$("$$old" -V 2>&1); routewright needs Python 3.11 or newer" >&2; \
+	        fi; \
+	        echo "name one with: make PYTHON=/path/to/python3.11 …" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "making .venv with $$("$$found" -V)"; \
+	    "$$found" -m venv --clear .venv || exit 1; \
+	fi
+	@touch $@
