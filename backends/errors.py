@@ -41,7 +41,8 @@ class BackendError(RoutewrightError):
     """A backend could not do what was asked of it; ``error_class`` says in which of the known ways.
 
     ``retry_after_ms`` is what the server asked for, if it did. ``timings`` and ``usage`` hold what was
-    measured until the failure: failed calls take time and may cost money too.
+    measured until the failure: failed calls take time and may cost money too. ``simulated`` marks failures
+    that no real model had.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class BackendError(RoutewrightError):
         retry_after_ms: int | None = None,
         timings: Timings | None = None,
         usage: Usage | None = None,
+        simulated: bool = False,
         help: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -59,4 +61,5 @@ class BackendError(RoutewrightError):
         self.retry_after_ms = retry_after_ms
         self.timings = timings
         self.usage = usage
+        self.simulated = simulated
         self.help = help
