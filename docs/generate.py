@@ -1,0 +1,129 @@
+"""Writes what is generated: the JSON Schemas beside the policies, and the generated parts of the docs.
+
+    python docs/generate.py           write the files that differ
+    python docs/generate.py --check   write nothing; name the files that differ and exit 1 if there are any
+
+The same bytes come out on every platform and in every terminal. A part of a page that is kept by hand stands
+between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+HELP_WIDTH = 100
+
+_CLI_PAGE_HEAD = """\
+# Command line
+
+What `routewright COMMAND --help` says, for each command. This page is generated: `make generate`.
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Write the generated files.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
+    check = parser.parse_args().check
+    _settle_terminal()
+    stale = [
+        path
+        for path, text in generated().items()
+        if not path.exists() or path.read_bytes() != text.encode("utf-8")
+    ]
+    for path in stale:
+        print(f"{'out of date' if check else 'written'}: {path.relative_to(ROOT)}")
+    if check:
+        if stale:
+            print("run: make generate", file=sys.stderr)
+        return 1 if stale else 0
+    texts = generated()
+    for path in stale:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(texts[path].encode("utf-8"))
+    return 0
+
+
+def generated() -> dict[Path, str]:
+    """Every generated file with the whole text that it should have, in a fixed order."""
+    from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+
+    texts = {
+        ROOT / "policies" / f"{name}.schema.json": _json(schema)
+        for name, schema in (
+            ("policy", policy_schema()),
+            ("catalog", catalog_schema()),
+            ("test", test_schema()),
+        )
+    }
+    app = getattr(importlib.import_module("routewright.cli"), "app", None)
+    if app is not None:
+        texts[ROOT / "docs" / "cli.md"] = cli_page(app)
+    return texts
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
+def cli_page(app: Any) -> str:
+    """The help of every command of a typer app that is not hidden, groups before their commands."""
+    from typer.testing import CliRunner
+
+    parts = [_CLI_PAGE_HEAD]
+    for path in _command_paths(app):
+        result = CliRunner().invoke(app, [*path, "--help"], prog_name="routewright")
+        if result.exit_code:
+            raise RuntimeError(f"`routewright {' '.join(path)} --help` failed") from result.exception
+        lines = [line.rstrip() for line in result.output.strip("\n").splitlines()]
+        text = "\n".join(lines)
+        if str(Path.home()) in text and Path.home() != Path("/"):
+            raise RuntimeError(f"the help of `routewright {' '.join(path)}` names this machine's home folder")
+        title = " ".join(("routewright", *path))
+        parts.append(f"## {title}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def _command_paths(app: Any) -> Iterator[tuple[str, ...]]:
+    """The words that lead to each command, in the order of the app; the app itself is ``()``."""
+    from typer.main import get_command
+
+    def walk(command: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        yield path
+        for name, child in getattr(command, "commands", {}).items():
+            if not child.hidden:
+                yield from walk(child, (*path, name))
+
+    return walk(get_command(app), ())
+
+
+def with_block(page: str, name: str, text: str) -> str:
+    """``page`` with ``text`` between the two marks of ``name``; ValueError where the page lacks them."""
+    start, end = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
+    pattern = re.compile(f"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)
+    if len(pattern.findall(page)) != 1:
+        raise ValueError(f"expected `{start}` and `{end}` once")
+    return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
+
+
+def _settle_terminal() -> None:
+    """Make help look the same everywhere; typer and rich read these when they are imported."""
+    for name in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS", "TTY_COMPATIBLE"):
+        os.environ.pop(name, None)
+    os.environ.update(
+        COLUMNS=str(HELP_WIDTH), TERMINAL_WIDTH=str(HELP_WIDTH), NO_COLOR="1", TERM="dumb", LANG="C.UTF-8"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
