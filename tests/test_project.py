@@ -1,0 +1,181 @@
+"""The project's own promises: one package tree, exact locks, light imports, a pure engine, live links."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import routewright
+
+ROOT = Path(__file__).resolve().parents[1]
+LINKED = ("backends", "engine", "ledger", "policies")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = {
+    "build.txt": PYPROJECT["build-system"]["requires"],
+    "run.txt": PYPROJECT["project"]["dependencies"],
+    "dev.txt": PYPROJECT["dependency-groups"]["dev"],
+    "bench.txt": PYPROJECT["dependency-groups"]["bench"],
+}
+
+
+def module_names() -> list[str]:
+    """Every module of the package that can be imported without running something."""
+    found = pkgutil.walk_packages(routewright.__path__, "routewright.")
+    return sorted(module.name for module in found if not module.name.endswith(".__main__"))
+
+
+def lock_lines(name: str) -> list[str]:
+    lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+# --- the package tree --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_root_folders_are_linked_into_the_package_with_relative_links(name: str) -> None:
+    link = ROOT / "src" / "routewright" / name
+    assert link.is_symlink()
+    assert os.readlink(link) == f"../../{name}"
+
+
+def test_no_root_folder_shadows_the_package() -> None:
+    assert not (ROOT / "routewright").exists()
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_every_public_name_exists_and_is_named_once(name: str) -> None:
+    module = importlib.import_module(name)
+    public = getattr(module, "__all__", [])
+    assert len(set(public)) == len(public)
+    assert [missing for missing in public if not hasattr(module, missing)] == []
+
+
+def test_the_wheel_holds_every_file_once_also_when_it_is_built_from_the_sdist(tmp_path: Path) -> None:
+    def build(target: str, source: Path, out: Path) -> Path:
+        command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(out)]
+        subprocess.run(command, cwd=source, check=True, capture_output=True)
+        (made,) = out.iterdir()
+        return made
+
+    sdist = build("sdist", ROOT, tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        assert not [member.name for member in archive if member.issym()]
+    (tmp_path / "unpacked").mkdir()
+    subprocess.run(["tar", "-xzf", str(sdist), "-C", str(tmp_path / "unpacked")], check=True)
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+
+    for source in (ROOT, unpacked):
+        wheel = build("wheel", source, tmp_path / f"wheel-{source == ROOT}")
+        with zipfile.ZipFile(wheel) as archive:
+            names = archive.namelist()
+        assert len(set(names)) == len(names)
+        held = {name for name in names if name.startswith("routewright/")}
+        assert held == set(files_to_ship())
+
+
+def files_to_ship() -> Iterator[str]:
+    folders = {ROOT / "src" / "routewright": "routewright"}
+    folders |= {ROOT / name: f"routewright/{name}" for name in LINKED}
+    for folder, prefix in folders.items():
+        for path in folder.rglob("*"):  # does not follow the links
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield f"{prefix}/{path.relative_to(folder).as_posix()}"
+
+
+# --- locks -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_hold_exact_versions_and_nothing_else(name: str) -> None:
+    exact = re.compile(r"[a-z0-9-]+==[0-9][0-9A-Za-z.+!]*")
+    lines = lock_lines(name)
+    assert [line for line in lines if line != "-r run.txt" and not exact.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_agree_with_pyproject(name: str) -> None:
+    lines = lock_lines(name) + (lock_lines("run.txt") if name != "run.txt" else [])
+    pins = dict(line.split("==") for line in lines if "==" in line)
+    for requirement in map(Requirement, LOCKS[name]):
+        pin = pins[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(pin), f"{requirement} is locked at {pin}: run make lock"
+
+
+def test_no_two_locks_name_different_versions_of_one_package() -> None:
+    pins: dict[str, set[str]] = {}
+    for name in LOCKS:
+        for package, version in (line.split("==") for line in lock_lines(name) if "==" in line):
+            pins.setdefault(package, set()).add(version)
+    assert {package: versions for package, versions in pins.items() if len(versions) > 1} == {}
+
+
+# --- imports -----------------------------------------------------------------------------------------------
+
+
+def test_import_routewright_loads_no_heavy_library() -> None:
+    heavy = ["duckdb", "mlx", "mlx_lm", "ollama", "re2", "rich", "simpleeval", "typer"]
+    script = f"import sys, routewright; print([name for name in {heavy!r} if name in sys.modules])"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout == "[]\n"
+
+
+# What import contracts cannot tell: they see modules, not the functions that are called.
+IMPURE_CALLS = {"breakpoint", "input", "open", "print"}
+IMPURE_METHODS = {
+    "fromtimestamp",
+    "now",
+    "read_bytes",
+    "read_text",
+    "today",
+    "urlopen",
+    "utcnow",
+    "write_text",
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "engine").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_engine_asks_no_clock_and_opens_no_file(path: Path) -> None:
+    impure = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_CALLS:
+                impure.append(f"{name} in line {node.lineno}")
+            case ast.Call(func=ast.Attribute(attr=name)) if name in IMPURE_METHODS:
+                impure.append(f".{name} in line {node.lineno}")
+            case ast.Import(names=names) if any(alias.name == "urllib.request" for alias in names):
+                impure.append(f"urllib.request in line {node.lineno}")
+    assert impure == []
+
+
+# --- documents ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda page: page.name
+)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", text)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_check_of_a_clean_checkout_can_be_run() -> None:
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
