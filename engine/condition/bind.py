@@ -1,0 +1,73 @@
+"""Feature values in, values that the targets take out: checked against their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import FeatureError
+from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, unify
+from .values import UNKNOWN, ValueRefused, check_value
+
+__all__ = ["bind", "infer_declarations"]
+
+
+def bind(features: Mapping[str, object], declarations: Mapping[str, Declaration]) -> dict[str, object]:
+    """Return the value of every name of `declarations`, UNKNOWN where `features` has none or None.
+
+    Names of `features` that are not declared are left out.  Raises FeatureError for a value that does not
+    fit.
+    """
+    bound: dict[str, object] = {}
+    for name, declaration in declarations.items():
+        value = features.get(name)
+        if value is None or value is UNKNOWN:
+            bound[name] = UNKNOWN
+            continue
+        try:
+            bound[name] = check_value(value, declaration)
+        except ValueRefused as error:
+            raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
+    return bound
+
+
+def infer_declarations(features: Mapping[str, object]) -> dict[str, Declaration]:
+    """Return a declaration for every feature that its own value fits; None fits where any type is wanted.
+
+    Raises FeatureError for a value that no type fits.
+    """
+    return {
+        name: Declaration(_type_of(value, name, 0), may_be_unknown=value is None or value is UNKNOWN)
+        for name, value in features.items()
+    }
+
+
+_SCALARS: tuple[tuple[type, Type], ...] = ((bool, BOOLEAN), (int, INTEGER), (float, NUMBER), (str, STRING))
+
+_MAX_LIST_NESTING = 16
+
+
+def _type_of(value: object, name: str, depth: int) -> Type:
+    if value is None or value is UNKNOWN:
+        if depth:
+            raise FeatureError(f"feature `{name}`: an array cannot hold an unknown element", feature=name)
+        return NOTHING
+    for python, type_ in _SCALARS:
+        if isinstance(value, python):
+            return type_
+    if isinstance(value, list | tuple):
+        if depth >= _MAX_LIST_NESTING:
+            raise FeatureError(f"feature `{name}`: arrays are nested too deeply", feature=name)
+        element: Type | None = NOTHING
+        for item in value:
+            element = unify(element, _type_of(item, name, depth + 1))
+            if element is None:
+                raise FeatureError(
+                    f"feature `{name}`: the elements of an array are of one type", feature=name
+                )
+        assert element is not None
+        return ListType(element)
+    raise FeatureError(
+        f"feature `{name}`: a value of type {type(value).__name__} is not one that conditions have",
+        feature=name,
+        help="features are booleans, integers, numbers, strings and arrays of them",
+    )

@@ -1,0 +1,279 @@
+"""Checked conditions in, one Python function out: the hot path of deciding.
+
+The function is built as a Python syntax tree and compiled once; no text of a condition becomes source.
+Unknown is None inside it.  What can be unknown is known before, so `a || b` over features with defaults is
+Python's `a or b`; other forms test operands for None in place, without a call.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any
+
+from .operations import OPERATIONS
+from .patterns import compile_pattern
+from .typed import (
+    Apply,
+    CheckedExpr,
+    Choice,
+    Constant,
+    Elements,
+    Feature,
+    Junction,
+    Local,
+    Negation,
+    Presence,
+    Quantifier,
+    Typed,
+    walk_typed,
+)
+from .values import UNKNOWN
+
+__all__ = ["compile_function"]
+
+_COMPARISONS: dict[str, type[ast.cmpop]] = {
+    "equal": ast.Eq,
+    "not_equal": ast.NotEq,
+    "less": ast.Lt,
+    "less_equal": ast.LtE,
+    "greater": ast.Gt,
+    "greater_equal": ast.GtE,
+    "in": ast.In,
+}
+
+_METHODS = {"startsWith": "startswith", "endsWith": "endswith"}
+
+_HASHED_LIST = 4
+"""From how many constant elements on `in` looks into a set."""
+
+
+def compile_function(
+    conditions: Sequence[CheckedExpr], parameters: Sequence[str]
+) -> Callable[[Sequence[object]], tuple[object, ...]]:
+    """Return a function from the values of `parameters` to the values of `conditions`.
+
+    It takes one value for each parameter, in their order and already checked, and returns one value for each
+    condition, in their order; None stands for unknown on both sides.  A parameter whose declaration says that
+    it cannot be unknown must not be None.  Raises ValueError if a condition needs a name that is no
+    parameter.
+    """
+    builder = _Builder(parameters)
+    verdicts = [builder.condition(checked.expr) for checked in conditions]
+    body: list[ast.stmt] = []
+    if parameters:
+        targets: list[ast.expr] = [
+            ast.Name(builder.slots[name] if name in builder.used else "unused", ast.Store())
+            for name in parameters
+        ]
+        body.append(ast.Assign([ast.Tuple(targets, ast.Store())], _load("values")))
+    body.append(ast.Return(ast.Tuple(verdicts, ast.Load())))
+    arguments = ast.arguments([], [ast.arg("values")], None, [], [], None, [])
+    function = ast.FunctionDef("decide", arguments, body, [])
+    module = ast.fix_missing_locations(ast.Module([function], []))
+    code = compile(module, "<conditions>", "exec")
+    namespace: dict[str, Any] = {"__builtins__": {}, **builder.globals}
+    exec(code, namespace)  # the tree is ours: names are slots, and constants are constants
+    compiled = namespace["decide"]
+    assert isinstance(compiled, FunctionType)
+    return compiled
+
+
+def _load(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def _is_none(operand: ast.expr) -> ast.expr:
+    return ast.Compare(operand, [ast.Is()], [ast.Constant(None)])
+
+
+def _bool_op(op: ast.boolop, values: list[ast.expr]) -> ast.expr:
+    return values[0] if len(values) == 1 else ast.BoolOp(op, values)
+
+
+class _Builder:
+    def __init__(self, parameters: Sequence[str]) -> None:
+        # Names of parameters may be anything, so each gets a slot of its own.
+        self.slots = {name: f"v{index}" for index, name in enumerate(parameters)}
+        if len(self.slots) != len(parameters):
+            raise ValueError("a parameter is named twice")
+        self.used: set[str] = set()
+        self.globals: dict[str, Any] = {}
+        self.temporaries = 0
+
+    def condition(self, expr: Typed) -> ast.expr:
+        self.temporaries = 0  # conditions follow one another, so they share their temporaries
+        return self.emit(expr)
+
+    def emit(self, expr: Typed) -> ast.expr:
+        """A Python expression for the value of `expr`, None where it is unknown."""
+        match expr:
+            case Constant(value):
+                return ast.Constant(None if value is UNKNOWN else value)
+            case Feature(name):
+                return self.feature(name)
+            case Local(slot):
+                return _load(f"x{slot}")
+            case Junction():
+                return self.junction(expr)
+            case Negation(operand):
+                return self.strict([operand], lambda values: ast.UnaryOp(ast.Not(), values[0]))
+            case Choice(condition, then, otherwise):
+                both = (then, otherwise)
+                return self.strict([condition], lambda v: ast.IfExp(v[0], *map(self.emit, both)))
+            case Presence(feature):
+                if not feature.may_be_unknown:
+                    return ast.Constant(True)
+                return ast.Compare(self.feature(feature.name), [ast.IsNot()], [ast.Constant(None)])
+            case Elements(items):
+                if all(isinstance(item, Constant) and item.value is not UNKNOWN for item in items):
+                    return ast.Constant(tuple(item.value for item in items if isinstance(item, Constant)))
+                return self.strict(items, lambda values: ast.Tuple(values, ast.Load()))
+            case Quantifier():
+                return self.quantifier(expr)
+            case Apply():
+                return self.operation(expr)
+
+    def feature(self, name: str) -> ast.expr:
+        if name not in self.slots:
+            raise ValueError(f"a condition needs `{name}`, which is not a parameter")
+        self.used.add(name)
+        return _load(self.slots[name])
+
+    def named(self, expr: Typed) -> tuple[ast.expr, Callable[[], ast.expr]]:
+        """The expression to evaluate first, and one that gives its value again."""
+        value = self.emit(expr)
+        if isinstance(value, ast.Name | ast.Constant):
+            return value, lambda: value
+        temporary = f"t{self.temporaries}"
+        self.temporaries += 1
+        return ast.NamedExpr(ast.Name(temporary, ast.Store()), value), lambda: _load(temporary)
+
+    def strict(self, operands: Sequence[Typed], result: Callable[[list[ast.expr]], ast.expr]) -> ast.expr:
+        """`result` of the operands' values, or None where one of them is None."""
+        tests: list[ast.expr] = []
+        values: list[Callable[[], ast.expr]] = []
+        for operand in operands:
+            if operand.may_be_unknown:
+                first, again = self.named(operand)
+                tests.append(_is_none(first))
+                values.append(again)
+            else:
+                values.append(lambda operand=operand: self.emit(operand))  # type: ignore[misc]
+        value = result([again() for again in values])
+        return ast.IfExp(_bool_op(ast.Or(), tests), ast.Constant(None), value) if tests else value
+
+    def junction(self, expr: Junction) -> ast.expr:
+        """`&&` or `||`: parts that are always known first, as the order makes no difference to the value.
+
+        With `a` known, Python's `a or b` is already right when `b` is None; so only the second and further
+        parts that may be unknown need tests.
+        """
+        op: ast.boolop = ast.Or() if expr.any_of else ast.And()
+        known = [self.emit(part) for part in expr.parts if not part.may_be_unknown]
+        unknown = [part for part in expr.parts if part.may_be_unknown]
+        if len(unknown) <= 1:
+            return _bool_op(op, known + [self.emit(part) for part in unknown])
+        firsts, agains = zip(*map(self.named, unknown), strict=True)
+        settled = ast.IfExp(
+            _bool_op(ast.Or(), [_is_none(again()) for again in agains]),
+            ast.Constant(None),
+            ast.Constant(not expr.any_of),
+        )
+        if expr.any_of:
+            # a or b or (None if a is None or b is None else False)
+            return ast.BoolOp(op, [*known, *firsts, settled])
+        # (None if a is None or b is None else True) if a is not False and b is not False else False
+        not_false: list[ast.expr] = [
+            ast.Compare(first, [ast.IsNot()], [ast.Constant(False)]) for first in firsts
+        ]
+        return _bool_op(op, [*known, ast.IfExp(ast.BoolOp(op, not_false), settled, ast.Constant(False))])
+
+    def operation(self, expr: Apply) -> ast.expr:
+        name = expr.operation
+        if name == "matches":
+            subject, pattern = expr.operands
+            assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
+            return self.strict(
+                [subject], lambda values: self.call(compile_pattern(str(pattern.value)), values)
+            )
+        if name in _COMPARISONS:
+            return self.strict(
+                expr.operands,
+                lambda values: ast.Compare(
+                    values[0], [_COMPARISONS[name]()], [_hashed(values[1]) if name == "in" else values[1]]
+                ),
+            )
+        if name in _METHODS:
+            return self.strict(
+                expr.operands,
+                lambda values: ast.Call(ast.Attribute(values[0], _METHODS[name], ast.Load()), values[1:], []),
+            )
+        return self.strict(expr.operands, lambda values: self.call(OPERATIONS[name].apply, values))
+
+    def call(self, function: Callable[..., Any], args: list[ast.expr]) -> ast.expr:
+        name = next((name for name, known in self.globals.items() if known is function), None)
+        if name is None:
+            name = f"f{len(self.globals)}"
+            self.globals[name] = function
+        return ast.Call(_load(name), args, [])
+
+    def quantifier(self, expr: Quantifier) -> ast.expr:
+        helper = _exists if expr.any_of else _all
+        # What the body reads comes in as defaults: reading it from outside would make every condition of the
+        # policy read it through a cell.
+        inside = list(walk_typed(expr.body))
+        names = {self.slots[n.name] for n in inside if isinstance(n, Feature) and n.name in self.slots}
+        names |= {f"x{node.slot}" for node in inside if isinstance(node, Local) and node.slot < expr.slot}
+        captured = sorted(names)
+        body = self.emit(expr.body)
+        lambda_ = ast.Lambda(
+            ast.arguments(
+                [],
+                [ast.arg(f"x{expr.slot}"), *map(ast.arg, captured)],
+                None,
+                [],
+                [],
+                None,
+                list(map(_load, captured)),
+            ),
+            body,
+        )
+        return self.strict(
+            [expr.items], lambda values: self.call(helper, [*values, lambda_, ast.Constant(expr.limit)])
+        )
+
+
+def _hashed(container: ast.expr) -> ast.expr:
+    """A constant list of scalars as a set, where looking up takes no longer for more elements."""
+    if isinstance(container, ast.Constant) and len(container.value) >= _HASHED_LIST:
+        if not any(isinstance(element, tuple) for element in container.value):
+            return ast.Constant(frozenset(container.value))
+    return container
+
+
+def _exists(items: tuple[Any, ...], holds: Callable[[Any], bool | None], limit: int) -> bool | None:
+    if len(items) > limit:
+        return None
+    result: bool | None = False
+    for item in items:
+        verdict = holds(item)
+        if verdict:
+            return True
+        if verdict is None:
+            result = None
+    return result
+
+
+def _all(items: tuple[Any, ...], holds: Callable[[Any], bool | None], limit: int) -> bool | None:
+    if len(items) > limit:
+        return None
+    result: bool | None = True
+    for item in items:
+        verdict = holds(item)
+        if verdict is False:
+            return False
+        if verdict is None:
+            result = None
+    return result

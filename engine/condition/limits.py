@@ -1,0 +1,74 @@
+"""The limits of conditions: named numbers, no code.
+
+They hold for every text and every value, so that a condition costs at most a second and 256 MiB whoever
+wrote it.  A text past a limit is an error; a value past a limit is unknown; a feature past one is refused.
+`docs/conditions.md` lists them for authors.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "INT64_MAX",
+    "INT64_MIN",
+    "MAX_CONDITION_PARTS",
+    "MAX_EXACT_INTEGER",
+    "MAX_EXPRESSION_LENGTH",
+    "MAX_FEATURE_STRING_LENGTH",
+    "MAX_LIST_LENGTH",
+    "MAX_LIST_LITERAL",
+    "MAX_MACRO_NESTING",
+    "MAX_MACRO_WORK",
+    "MAX_NESTING",
+    "MAX_PATTERNS",
+    "MAX_PATTERN_LENGTH",
+    "MAX_PATTERN_MEMORY",
+    "MAX_PROBLEMS",
+    "MAX_STRING_LENGTH",
+]
+
+MAX_EXPRESSION_LENGTH = 10_000
+"""Characters of one expression, and of all the expressions of a structured condition together."""
+
+MAX_NESTING = 64
+"""Levels of parentheses, operators and calls inside one another; also terms in one chain of `+` or `*`.
+Chains of `&&` and `||` are one level however long."""
+
+MAX_CONDITION_PARTS = 1_000
+"""Groups and expressions of one structured condition."""
+
+MAX_LIST_LITERAL = 1_000
+"""Elements of one list written in a condition."""
+
+MAX_LIST_LENGTH = 10_000
+"""Elements of a list value, nested ones counted; a longer feature is refused, a longer sum is unknown."""
+
+MAX_STRING_LENGTH = 32_768
+"""Characters of a string made by `+`; a longer one is unknown."""
+
+MAX_FEATURE_STRING_LENGTH = 1_000_000
+"""Characters of a string given as a feature; a longer one is refused."""
+
+MAX_PATTERN_LENGTH = 1_000
+"""Characters of a pattern of `matches`."""
+
+MAX_PATTERN_MEMORY = 1 << 20
+"""Bytes that one compiled pattern may take."""
+
+MAX_PATTERNS = 64
+"""Patterns in one condition."""
+
+MAX_MACRO_NESTING = 3
+"""How deep `exists` and `all` may stand inside one another."""
+
+MAX_MACRO_WORK = 200_000
+"""Steps that the macros of one condition may take: `exists` and `all` over a list that could take more are
+unknown.  A macro nest of depth d whose parts count n allows lists of (MAX_MACRO_WORK / n) ** (1 / d)."""
+
+MAX_PROBLEMS = 20
+"""Problems reported for one condition."""
+
+INT64_MIN = -(2**63)
+INT64_MAX = 2**63 - 1
+
+MAX_EXACT_INTEGER = 2**53 - 1
+"""Largest integer feature: JSON, Python and SQL mean the same number up to here."""

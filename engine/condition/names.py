@@ -1,0 +1,39 @@
+"""A name that is not declared in, the words for it out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from ..suggest import suggest
+from .functions import FUNCTIONS, SPECIAL_FUNCTIONS
+from .lexer import shorten
+from .syntax import Name
+from .types import Declaration
+
+__all__ = ["explain_unknown_name"]
+
+_PYTHON_ATTRIBUTES = {"length": "size", "len": "size", "count": "size"}
+
+
+def explain_unknown_name(
+    expr: Name, scope: Mapping[str, Declaration], variables: Collection[str]
+) -> tuple[str, str, Name, str | None]:
+    """Code, message, place and help for a name that neither `scope` nor `variables` has."""
+    name = expr.name
+    base, dot, attribute = name.rpartition(".")
+    if dot and (base in scope or base in variables):
+        method = _PYTHON_ATTRIBUTES.get(attribute, attribute)
+        help = (
+            f"write `{shorten(base)}.{method}(…)`"
+            if method in FUNCTIONS
+            else "methods are called with parentheses"
+        )
+        if method == "size":
+            help = f"write `size({shorten(base)})`"
+        return "attribute-access", f"`{shorten(base)}` has no attribute `{shorten(attribute)}`", expr, help
+    if name in FUNCTIONS or name in SPECIAL_FUNCTIONS:
+        return "unknown-name", f"`{name}` is a function", expr, f"write `{name}(…)`"
+    if not dot and name.lower() in {"yes", "no", "on", "off"}:
+        return "unknown-name", f"unknown name `{name}`", expr, "write `true` or `false`"
+    what = "feature" if not dot else "name"
+    return "unknown-name", f"unknown {what} `{shorten(name)}`", expr, suggest(name, [*scope, *variables])

@@ -1,0 +1,463 @@
+"""Condition text in, parsed expression out; types are not looked at.
+
+The grammar is CEL's with Python's `and or not`, parsed by precedence climbing.  From loose to tight:
+
+    c ? a : b      right to left
+    ||  or
+    &&  and
+    not            Python's: `not a == b` is `!(a == b)`
+    == != < <= > >= in  not in      one only: they do not chain
+    +  -
+    *  /  %
+    !  -           one operand: `!a == b` is `(!a) == b`
+    .method(…)  [index]
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from ..errors import ConditionError, Problem, Span
+from .lexer import Token, shorten, tokenize
+from .limits import INT64_MAX, MAX_LIST_LITERAL, MAX_NESTING
+from .render import render_expr
+from .syntax import (
+    Binary,
+    Call,
+    Conditional,
+    Expr,
+    Index,
+    ListDisplay,
+    Literal,
+    Logical,
+    Macro,
+    Name,
+    Unary,
+    walk,
+)
+
+__all__ = ["parse_expr"]
+
+_OR, _AND, _NOT, _RELATION, _SUM, _PRODUCT = range(1, 7)
+
+_LEVELS = {
+    **{"||": _OR, "or": _OR, "&&": _AND, "and": _AND},
+    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), _RELATION),
+    **dict.fromkeys("+-", _SUM),
+    **dict.fromkeys("*/%", _PRODUCT),
+}
+_LOGICAL = {"or": "||", "and": "&&", "||": "||", "&&": "&&"}
+_RESERVED = frozenset(
+    "as break const continue else for function if import in let loop package namespace return var void "
+    "while and or not".split()
+)
+_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
+_NULLS = {"null", "None"}
+
+_WORD_HINTS = {
+    "if": "write `condition ? a : b`",
+    "else": "write `condition ? a : b`",
+    "is": "write `==` or `!=`",
+    "lambda": "conditions define no functions; `xs.exists(x, …)` and `xs.all(x, …)` look into lists",
+    "for": "conditions have no loops; `xs.exists(x, …)` and `xs.all(x, …)` look into lists",
+    "import": "conditions reach nothing but the declared features",
+    "not": "put parentheses around it: `(not …)`",
+    "AND": "write `&&` or `and`",
+    "OR": "write `||` or `or`",
+    "NOT": "write `!` or `not`",
+    "xor": "write `a != b`",
+}
+
+
+def parse_expr(text: str, *, part: tuple[str | int, ...] = ()) -> Expr:
+    """Return the expression that `text` says.
+
+    `part` is put into every span: which leaf of a structured condition the text is.  Raises ConditionError
+    with the first problem of the text, with its span; nothing else, whatever the text.
+
+    >>> parse_expr("a or b and not c == 1")
+    Logical(op='||', parts=(Name(name='a'), Logical(op='&&', parts=(Name(name='b'), Unary(op='!', \
+operand=Binary(op='==', left=Name(name='c'), right=Literal(value=1)))))))
+    """
+    parser = _Parser(text, part)
+    try:
+        expr = parser.whole()
+    except RecursionError:
+        # The nesting limit keeps well inside Python's own, unless the caller stands near it already.
+        parser.fail("too-deep", "the condition is nested too deeply to be parsed here", 0, 1)
+    deepest, depth = max(walk(expr), key=lambda pair: pair[1])
+    if depth > MAX_NESTING:
+        parser.fail_nesting(deepest.span.start, deepest.span.end)
+    return expr
+
+
+class _Parser:
+    def __init__(self, text: str, part: tuple[str | int, ...]) -> None:
+        self.part = part
+        self.text = text
+        self.tokens = tokenize(text, part)
+        self.at = 0
+        self.depth = 0
+
+    @property
+    def token(self) -> Token:
+        return self.tokens[self.at]
+
+    def advance(self) -> Token:
+        token = self.tokens[self.at]
+        self.at += 1
+        return token
+
+    def sees(self, *texts: str) -> bool:
+        token = self.tokens[self.at]
+        return token.kind in {"op", "name"} and token.text in texts
+
+    def span(self, start: int) -> Span:
+        """From `start` to the end of the token read last."""
+        return Span(start, self.tokens[self.at - 1].end, self.part)
+
+    def fail(self, code: str, message: str, start: int, end: int, help: str | None = None) -> NoReturn:
+        raise ConditionError([Problem(code, message, help, Span(start, end, self.part))])
+
+    def fail_nesting(self, start: int, end: int) -> NoReturn:
+        self.fail(
+            "too-deep",
+            f"the condition is nested more than {MAX_NESTING} levels deep",
+            start,
+            end,
+            "long chains of `&&` and `||` count as one level; split other conditions into several rules",
+        )
+
+    def unexpected(self, expected: str | None = None) -> NoReturn:
+        token = self.token
+        what = f"`{shorten(token.text)}`" if token.kind != "end" else "end of the condition"
+        help = f"expected {expected}" if expected else None
+        if token.kind == "name":
+            help = _WORD_HINTS.get(token.text, help)
+        elif token.text == "{":
+            help = "there are no maps in conditions; lists stand in `[…]`"
+        elif token.text == "?":
+            help = "put parentheses around the inner `… ? … : …`"
+        elif token.text == "," and expected is None:
+            help = "lists stand in `[…]`"
+        elif token.text == "&&" or token.text == "||":
+            help = f"`{token.text}` stands between two conditions"
+        self.fail("unexpected", f"unexpected {what}", token.start, max(token.end, token.start + 1), help)
+
+    def expect(self, text: str, opened: Token | None = None) -> Token:
+        if self.sees(text):
+            return self.advance()
+        if opened is not None and self.token.kind == "end":
+            self.fail(
+                "not-closed",
+                f"`{opened.text}` is not closed",
+                opened.start,
+                opened.end,
+                f"a `{text}` is missing",
+            )
+        self.unexpected(f"`{text}`")
+
+    def whole(self) -> Expr:
+        if self.token.kind == "end":
+            self.fail("empty", "the condition is empty", 0, max(1, len(self.text)), "write `true` for always")
+        expr = self.expression()
+        if self.token.kind != "end":
+            self.after_operand()
+        return expr
+
+    def after_operand(self) -> NoReturn:
+        """Report a token that cannot follow a complete expression."""
+        token, last = self.token, self.tokens[self.at - 1]
+        if token.kind == last.kind == "string":
+            self.fail(
+                "side-by-side",
+                "two strings stand side by side",
+                last.start,
+                token.end,
+                "join strings with `+`; write a quote inside a string as `\\'`",
+            )
+        if token.text in {")", "]", "}"} and token.kind == "op":
+            self.fail("unexpected", f"`{token.text}` closes nothing", token.start, token.end)
+        hinted = token.kind == "name" and (token.text in _WORD_HINTS or token.text in _RESERVED)
+        if token.kind in {"name", "int", "float", "string"} and not hinted:
+            self.fail(
+                "unexpected",
+                f"unexpected `{shorten(token.text)}`",
+                token.start,
+                token.end,
+                "an operator is missing before it",
+            )
+        self.unexpected()
+
+    # -- operators ---------------------------------------------------------------------------------------
+
+    def expression(self) -> Expr:
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            self.fail_nesting(self.token.start, self.token.end)
+        start = self.token.start
+        expr = self.operation(_OR)
+        if self.sees("?"):
+            self.advance()
+            then = self.operation(_OR)
+            if not self.sees(":"):
+                self.unexpected("`:` and what holds otherwise")
+            self.advance()
+            otherwise = self.expression()
+            expr = Conditional(expr, then, otherwise, self.span(start))
+        self.depth -= 1
+        return expr
+
+    def operation(self, least: int) -> Expr:
+        """An expression whose operators bind at least as tightly as `least`."""
+        start = self.token.start
+        if self.sees("not") and least <= _NOT:
+            left = self.negations()
+        else:
+            left = self.unary()
+        while True:
+            op = self.operator()
+            level = _LEVELS.get(op, 0)
+            if level < max(least, _OR):
+                return left
+            if level == _RELATION:
+                left = self.relation(op, left, start)
+                continue
+            self.depth += 1
+            if self.depth > MAX_NESTING:
+                self.fail_nesting(self.token.start, self.token.end)
+            if level in {_OR, _AND}:
+                parts = [left]
+                while _LEVELS.get(self.operator()) == level:
+                    self.advance()
+                    parts.append(self.operation(level + 1))
+                left = Logical(_LOGICAL[op], tuple(parts), self.span(start))
+            else:
+                self.advance()
+                right = self.operation(level + 1)
+                left = Binary(op, left, right, self.span(start))
+            self.depth -= 1
+
+    def operator(self) -> str:
+        """The binary operator that comes next, or an empty text; `not in` is told by its `not`."""
+        token = self.token
+        if token.kind not in {"op", "name"}:
+            return ""
+        if token.text == "not":
+            following = self.tokens[self.at + 1]
+            return "in" if following.kind == "name" and following.text == "in" else ""
+        return token.text
+
+    def relation(self, op: str, left: Expr, start: int) -> Expr:
+        negated = self.sees("not")
+        self.at += 2 if negated else 1
+        if self.sees("not"):
+            self.unexpected()
+        right = self.operation(_SUM)
+        again = self.operator()
+        if _LEVELS.get(again) == _RELATION:
+            self.refuse_chain(op, left, right, again)
+        expr = Binary(op, left, right, self.span(start))
+        return Unary("!", expr, expr.span) if negated else expr
+
+    def refuse_chain(self, op: str, left: Expr, right: Expr, again: str) -> NoReturn:
+        token = self.token
+        self.at += 2 if self.sees("not") else 1
+        last = self.operation(_SUM) if not self.sees("not") else right
+        a, b, c = (render_expr(expr) for expr in (left, right, last))
+        help = f"write `{a} {op} {b} && {b} {again} {c}`"
+        self.fail(
+            "chained-comparison",
+            "comparisons do not chain",
+            token.start,
+            token.end,
+            help if len(help) <= 200 else "join two comparisons with `&&`",
+        )
+
+    def negations(self) -> Expr:
+        starts = []
+        while self.sees("not"):
+            starts.append(self.advance().start)
+        expr = self.operation(_RELATION)
+        for start in reversed(starts):
+            expr = Unary("!", expr, self.span(start))
+        return expr
+
+    def unary(self) -> Expr:
+        signs = []
+        while self.sees("!", "-"):
+            signs.append(self.advance())
+        number = self.token
+        if signs and signs[-1].text == "-" and number.kind in {"int", "float"}:
+            following = self.tokens[self.at + 1]
+            if not (following.kind == "op" and following.text in {".", "["}):
+                self.advance()
+                expr: Expr = self.number(number, signs.pop())
+            else:
+                expr = self.member()
+        else:
+            expr = self.member()
+        for sign in reversed(signs):
+            expr = Unary(sign.text, expr, self.span(sign.start))
+        return expr
+
+    # -- members and primaries ---------------------------------------------------------------------------
+
+    def member(self) -> Expr:
+        start = self.token.start
+        parenthesised = self.sees("(")
+        expr = self.primary()
+        while True:
+            if self.sees("["):
+                opened = self.advance()
+                index = self.expression()
+                self.expect("]", opened)
+                expr = Index(expr, index, self.span(start))
+            elif self.sees("."):
+                self.advance()
+                name = self.token
+                if name.kind != "name":
+                    self.unexpected("a method's name")
+                self.advance()
+                if self.sees("("):
+                    expr = self.method(expr, name, start)
+                elif isinstance(expr, Name) and not parenthesised:
+                    expr = Name(f"{expr.name}.{name.text}", self.span(start))
+                else:
+                    self.fail(
+                        "attribute-access",
+                        f"values have no attribute `{shorten(name.text)}`",
+                        name.start,
+                        name.end,
+                        "methods are called with parentheses, as `x.size()`",
+                    )
+            else:
+                return expr
+
+    def method(self, receiver: Expr, name: Token, start: int) -> Expr:
+        args = self.arguments()
+        name_span = Span(name.start, name.end, self.part)
+        if name.text not in {"exists", "all"}:
+            return Call(name.text, (receiver, *args), True, self.span(start), name_span)
+        if len(args) != 2:
+            self.fail(
+                "wrong-arity",
+                f"`{name.text}` takes a variable and a condition",
+                name.start,
+                self.span(start).end,
+                f"write `xs.{name.text}(x, x == 'a')`",
+            )
+        variable, body = args
+        if not isinstance(variable, Name) or "." in variable.name:
+            self.fail(
+                "bad-variable",
+                f"the first argument of `{name.text}` is the name of a variable",
+                variable.span.start,
+                variable.span.end,
+                f"write `xs.{name.text}(x, x == 'a')`",
+            )
+        return Macro(name.text, receiver, variable, body, self.span(start))
+
+    def arguments(self) -> tuple[Expr, ...]:
+        opened = self.expect("(")
+        args: list[Expr] = []
+        while not self.sees(")"):
+            args.append(self.expression())
+            if self.sees("="):
+                self.unexpected()
+            if not self.sees(","):
+                break
+            self.advance()
+        self.expect(")", opened)
+        return tuple(args)
+
+    def primary(self) -> Expr:
+        token = self.token
+        if token.kind in {"int", "float"}:
+            return self.number(self.advance(), None)
+        if token.kind == "string":
+            self.advance()
+            assert isinstance(token.value, str)
+            if self.token.kind == "string":
+                self.after_operand()
+            return Literal(token.value, self.span(token.start))
+        if token.kind == "name":
+            return self.named(token)
+        if self.sees("("):
+            self.advance()
+            expr = self.expression()
+            if self.sees(",") or self.sees(")"):
+                if self.sees(","):
+                    self.unexpected()
+                self.advance()
+                return expr
+            if self.token.kind != "end":
+                self.after_operand()
+            self.expect(")", token)
+        if self.sees("["):
+            return self.display()
+        self.unexpected("a value" if token.kind == "end" else None)
+
+    def number(self, token: Token, minus: Token | None) -> Literal:
+        value = token.value
+        assert isinstance(value, int | float)
+        start = minus.start if minus else token.start
+        if isinstance(value, int) and value > INT64_MAX + (1 if minus else 0):
+            self.fail(
+                "number-range",
+                f"`{'-' if minus else ''}{shorten(token.text)}` does not fit 64 bits",
+                start,
+                token.end,
+                "integers reach from -9223372036854775808 to 9223372036854775807",
+            )
+        return Literal(-value if minus else value, self.span(start))
+
+    def named(self, token: Token) -> Expr:
+        word = token.text
+        if word in _BOOLEANS:
+            self.advance()
+            return Literal(_BOOLEANS[word], self.span(token.start))
+        if word in _NULLS:
+            self.fail(
+                "no-null",
+                f"there is no `{word}` in conditions",
+                token.start,
+                token.end,
+                "a feature without a value is unknown; ask with `has(x)`",
+            )
+        if word in {"not", "and", "or", "in", "lambda"}:
+            self.unexpected()
+        if word in _RESERVED:
+            self.fail(
+                "reserved-word",
+                f"`{word}` is a reserved word",
+                token.start,
+                token.end,
+                _WORD_HINTS.get(word, "features need another name"),
+            )
+        self.advance()
+        if not self.sees("("):
+            return Name(word, self.span(token.start))
+        args = self.arguments()
+        return Call(word, args, False, self.span(token.start), Span(token.start, token.end, self.part))
+
+    def display(self) -> Expr:
+        opened = self.advance()
+        items: list[Expr] = []
+        while not self.sees("]"):
+            items.append(self.expression())
+            if self.sees("for"):
+                self.unexpected()
+            if not self.sees(","):
+                break
+            self.advance()
+        self.expect("]", opened)
+        span = self.span(opened.start)
+        if len(items) > MAX_LIST_LITERAL:
+            self.fail(
+                "too-long",
+                f"the list has {len(items)} elements; at most {MAX_LIST_LITERAL} are allowed",
+                span.start,
+                span.end,
+            )
+        return ListDisplay(tuple(items), span)

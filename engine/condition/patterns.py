@@ -1,0 +1,44 @@
+"""Pattern text in, a test for strings out: RE2, searched anywhere in the string.
+
+RE2 takes time linear in the string whatever the pattern, and DuckDB uses it too.  The only module that
+imports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from .limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY
+
+__all__ = ["PatternError", "compile_pattern"]
+
+
+class PatternError(ValueError):
+    """A pattern that RE2 does not take, or that is too large."""
+
+
+@lru_cache(maxsize=256)
+def compile_pattern(pattern: str) -> Callable[[str], bool]:
+    """Return the function that tells whether `pattern` occurs in a string; raises PatternError."""
+    import re2
+
+    if len(pattern) > MAX_PATTERN_LENGTH:
+        raise PatternError(
+            f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed"
+        )
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    options.max_mem = MAX_PATTERN_MEMORY
+    try:
+        search = re2.compile(pattern, options).search
+    except re2.error as error:
+        reason = error.args[0] if error.args else "refused"
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise PatternError(f"the pattern is not valid: {text}") from None
+
+    def occurs(value: str) -> bool:
+        return search(value) is not None
+
+    return occurs
