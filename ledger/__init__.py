@@ -1,0 +1,26 @@
+"""Remembers: decisions and attempts in, answers to SQL out. Importing it does not load ``duckdb``."""
+
+from __future__ import annotations
+
+from .errors import LedgerError
+from .output import to_csv, to_json, to_table
+from .paths import default_ledger_path
+from .results import Appended, QueryResult, TailRow
+from .rows import AttemptRow, CandidateRow, DecisionRow, PolicyRow
+from .store import Ledger
+
+__all__ = [
+    "Appended",
+    "AttemptRow",
+    "CandidateRow",
+    "DecisionRow",
+    "Ledger",
+    "LedgerError",
+    "PolicyRow",
+    "QueryResult",
+    "TailRow",
+    "default_ledger_path",
+    "to_csv",
+    "to_json",
+    "to_table",
+]

@@ -1,0 +1,120 @@
+"""An open connection and a statement in, a table out: one statement that reads, limited in time and rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from .errors import LedgerError
+from .results import QueryResult, TailRow
+from .sql_errors import translate_error
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["MAX_ROWS", "MAX_SQL_CHARACTERS", "TIMEOUT_S", "ask", "newest"]
+
+MAX_ROWS: Final = 10_000
+TIMEOUT_S: Final = 60.0
+MAX_SQL_CHARACTERS: Final = 1_000_000
+
+_INTERRUPT_EVERY_S = 0.05
+
+# PIVOT is taken apart into several statements that belong together, and is then of type MULTI.
+_READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
+
+_TAIL = """
+SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
+       answered_by, status, attempts, latency_ms, known_cost_nano, currency, unknown_cost_attempts, simulated
+FROM decisions_flat
+WHERE decision_id IN (SELECT decision_id FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?)
+ORDER BY decided_at, decision_id
+"""
+
+
+def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> QueryResult:
+    """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
+    if max_rows < 0:
+        raise LedgerError(f"`{max_rows}` rows cannot be asked for", help="the row limit is 0 or more")
+    import duckdb
+
+    try:
+        statement = _one_statement(connection, sql)
+        with _time_limit(connection, timeout_s):
+            cursor = connection.execute(statement)
+            described = cursor.description or []
+            types = tuple(str(column[1]) for column in described)
+            # One row more than asked for shows whether there are more; rows arrive as they are made.
+            rows = cursor.fetchmany(max_rows + 1)
+    except duckdb.InterruptException as error:
+        raise LedgerError(
+            f"the statement took longer than {timeout_s:g} s and was stopped",
+            help="narrow it by a WHERE clause, or raise the time limit",
+        ) from error
+    except duckdb.Error as error:
+        raise _explained(error, sql) from error
+    columns = tuple(str(column[0]) for column in described)
+    return QueryResult(columns, types, tuple(rows[:max_rows]), len(rows) > max_rows)
+
+
+def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
+    """The ``n`` newest decisions, oldest first."""
+    return tuple(TailRow(*row) for row in connection.execute(_TAIL, [max(0, n)]).fetchall())
+
+
+def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
+    if len(sql) > MAX_SQL_CHARACTERS:
+        raise LedgerError(f"the statement has more than {MAX_SQL_CHARACTERS} characters")
+    if "\0" in sql:
+        raise LedgerError("the statement has a character with the code 0")
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise LedgerError(
+            "there is no statement to run"
+            if not statements
+            else f"one statement was expected, and there are {len(statements)}; none was run",
+            help="try `SELECT * FROM decisions_flat LIMIT 10`",
+        )
+    [statement] = statements
+    kind = statement.type.name
+    if kind not in _READING:
+        raise LedgerError(
+            f"a statement of type `{kind}` was not run: the ledger is only read here",
+            help="SELECT, DESCRIBE, SHOW TABLES and EXPLAIN are there",
+        )
+    if statement.named_parameters:
+        raise LedgerError(
+            "the statement has parameters, and there are no values for them", help="write the values out"
+        )
+    return statement
+
+
+@contextmanager
+def _time_limit(connection: DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
+    """Interrupt the connection at the limit, and go on doing so: one signal may fall between two steps."""
+    done = threading.Event()
+
+    def watch() -> None:
+        pause_s = timeout_s
+        while not done.wait(pause_s):
+            connection.interrupt()
+            pause_s = _INTERRUPT_EVERY_S
+
+    watcher = threading.Thread(target=watch, name="ledger-time-limit", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _explained(error: Exception, sql: str) -> LedgerError:
+    if "pytz" in str(error):
+        return LedgerError(
+            "a column of type TIMESTAMP WITH TIME ZONE cannot be shown",
+            help="cast it: `now()::TIMESTAMP`; times in the ledger are UTC",
+        )
+    return translate_error(error, sql)

@@ -1,0 +1,149 @@
+"""Opens DuckDB files for the rest of the ledger; the only module that imports ``duckdb``.
+
+A file is open for a moment only: while one process has it open for writing, every other is shut out. A busy
+file is tried again until a limit, then refused with the name of whoever holds it. Every DuckDB error leaves
+as LedgerError.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import LedgerError
+from .sql_errors import translate_error
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["STORAGE_VERSION", "in_memory", "open_for_creation", "open_for_reading", "open_for_writing"]
+
+STORAGE_VERSION = "v1.5.0"
+"""The oldest storage format that knows VARIANT."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
+_HOLDER = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+
+# DuckDB refuses to open one file twice in a process with different settings, so opening takes turns.
+_turns: dict[Path, threading.RLock] = {}
+_turns_lock = threading.Lock()
+
+
+@contextmanager
+def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
+    """The ledger at ``path``, open for writing; what is not committed when the block ends is rolled back."""
+    with _opened(path, read_only=False, config={}, lock_timeout_s=lock_timeout_s) as connection:
+        yield connection
+
+
+@contextmanager
+def open_for_reading(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
+    """The ledger at ``path``, where a statement of a user can read the ledger and touch nothing else."""
+    config = {
+        "enable_external_access": "false",
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "errors_as_json": "true",
+        "lock_configuration": "true",
+    }
+    with _opened(path, read_only=True, config=config, lock_timeout_s=lock_timeout_s) as connection:
+        yield connection
+
+
+@contextmanager
+def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
+    """A new file at ``path`` in a storage format that knows VARIANT."""
+    config = {"storage_compatibility_version": STORAGE_VERSION}
+    with _opened(path, read_only=False, config=config, lock_timeout_s=0) as connection:
+        yield connection
+
+
+@contextmanager
+def in_memory() -> Iterator[DuckDBPyConnection]:
+    """An empty database without a file."""
+    import duckdb
+
+    connection = duckdb.connect(":memory:", config={"storage_compatibility_version": STORAGE_VERSION})
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _opened(
+    path: Path, *, read_only: bool, config: dict[str, str], lock_timeout_s: float
+) -> Iterator[DuckDBPyConnection]:
+    import duckdb
+
+    with _turns_lock:
+        turn = _turns.setdefault(path, threading.RLock())
+    deadline = time.monotonic() + lock_timeout_s
+    if not turn.acquire(timeout=max(lock_timeout_s, 0)):
+        raise _busy(path, None, lock_timeout_s)
+    try:
+        connection = _connect(path, read_only, config, deadline, lock_timeout_s)
+        try:
+            yield connection
+        except duckdb.Error as error:
+            raise translate_error(error) from error
+        finally:
+            try:
+                connection.close()
+            except duckdb.Error as error:
+                raise translate_error(error) from error
+    finally:
+        turn.release()
+
+
+def _connect(
+    path: Path, read_only: bool, config: dict[str, str], deadline: float, lock_timeout_s: float
+) -> DuckDBPyConnection:
+    import duckdb
+
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=dict(config))
+        except duckdb.Error as error:
+            if "Could not set lock on file" not in str(error):
+                raise _cannot_open(path, error) from error
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0:
+                raise _busy(path, _HOLDER.search(str(error)), lock_timeout_s) from error
+        # Jitter keeps two waiting processes from meeting again and again.
+        time.sleep(min(remaining_s, pause_s * random.uniform(0.5, 1.5)))
+        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _busy(path: Path, holder: re.Match[str] | None, lock_timeout_s: float) -> LedgerError:
+    who = f"process {holder['pid']} (`{holder['program']}`)" if holder else "another part of this program"
+    return LedgerError(
+        f"ledger `{path}` is held open by {who}; gave up after {lock_timeout_s:g} s and changed nothing",
+        help="close what holds it, or try again later",
+    )
+
+
+def _cannot_open(path: Path, error: Exception) -> LedgerError:
+    text = str(error)
+    if "not a valid DuckDB database file" in text:
+        return LedgerError(
+            f"`{path}` is not a ledger: it is no DuckDB file; left it as it is",
+            help="name another file; a new ledger is made where there is none",
+        )
+    if "newer" in text and "version" in text:
+        return LedgerError(
+            f"`{path}` was written by a newer DuckDB; left it as it is", help="upgrade the package `duckdb`"
+        )
+    return LedgerError(f"ledger `{path}` cannot be opened: {_first_line(text)}")
+
+
+def _first_line(text: str) -> str:
+    line = text.split(":", 1)[-1].strip().splitlines()[0]
+    return line[:1].lower() + line[1:]

@@ -1,0 +1,102 @@
+"""Brings a ledger's layout up to date: ordered SQL files, each applied once and recorded.
+
+A released file is never edited; a change is a new file. An older ledger is brought up to date when it is
+opened, a newer one is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import LedgerError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["Migration", "apply_migrations", "latest_version", "layout_version", "migrations"]
+
+_NAME = re.compile(r"(\d{4})_([a-z_]+)\.sql")
+
+_RECORD = """
+CREATE TABLE IF NOT EXISTS migrations (
+    version       INTEGER NOT NULL,
+    name          VARCHAR NOT NULL,
+    applied_at_us BIGINT NOT NULL
+);
+COMMENT ON TABLE migrations IS 'The layout changes that this ledger has had.';
+COMMENT ON COLUMN migrations.version IS 'the change''s number; the highest is the ledger''s layout';
+COMMENT ON COLUMN migrations.name IS 'the change''s name';
+COMMENT ON COLUMN migrations.applied_at_us IS 'when it was applied';
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One change of the layout."""
+
+    version: int
+    name: str
+    sql: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """All changes, in order; versions count from 1 without gaps."""
+    found: list[Migration] = []
+    for path in sorted((Path(__file__).parent / "migrations").glob("*.sql")):
+        match = _NAME.fullmatch(path.name)
+        if match is None or int(match[1]) != len(found) + 1:
+            raise LedgerError(f"the layout change `{path.name}` is out of order; the installation is damaged")
+        found.append(Migration(int(match[1]), match[2], path.read_text(encoding="utf-8")))
+    return tuple(found)
+
+
+def latest_version() -> int:
+    """The layout that this version of Routewright writes."""
+    return len(migrations())
+
+
+def layout_version(connection: DuckDBPyConnection, path: Path) -> int:
+    """The ledger's layout; raises LedgerError for a file that holds something else."""
+    rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+    tables = {name for (name,) in rows}
+    if "migrations" not in tables:
+        if not tables:
+            return 0
+        raise LedgerError(
+            f"`{path}` is a DuckDB file, but not a ledger; left it as it is", help="name another file"
+        )
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
+    """Apply what is missing, all or nothing. Raises LedgerError for a ledger that is newer than this code."""
+    have = layout_version(connection, path)
+    if have > latest_version():
+        raise LedgerError(
+            f"ledger `{path}` has layout {have}, and this version of Routewright knows layouts up to "
+            f"{latest_version()}; left it as it is",
+            help="upgrade Routewright, or name another file",
+        )
+    missing = migrations()[have:]
+    if not missing:
+        return
+    connection.execute("BEGIN")
+    if have == 0:
+        connection.execute(_RECORD)
+    for migration in missing:
+        connection.execute(migration.sql)
+        connection.execute(
+            "INSERT INTO migrations VALUES (?, ?, ?)",
+            [migration.version, migration.name, time.time_ns() // 1_000],
+        )
+    connection.execute("COMMIT")
+    # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.
+    connection.execute("CHECKPOINT")

@@ -1,0 +1,115 @@
+"""Query results in, text out: cells for a table, CSV, JSON.
+
+Unknown stays visible: NULL is ``null`` in JSON and in tables, and an empty field in CSV. Nested values are
+JSON inside tables and CSV. Numbers that JSON does not have (NaN, infinities) become ``null`` there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from .results import QueryResult
+
+__all__ = ["json_value", "to_csv", "to_json", "to_table"]
+
+
+def to_json(result: QueryResult) -> str:
+    """A JSON array with an object for each row, one row a line; equal column names get a number."""
+    names = _unique(result.columns)
+    rows = [
+        json.dumps(
+            {name: json_value(value) for name, value in zip(names, row, strict=True)},
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        for row in result.rows
+    ]
+    return "[" + ",\n ".join(rows) + "]\n"
+
+
+def to_csv(result: QueryResult) -> str:
+    """RFC 4180 with a header line, lines ended by ``\\n``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(result.columns)
+    writer.writerows(["" if value is None else _text(value) for value in row] for row in result.rows)
+    return buffer.getvalue()
+
+
+def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows as text cells, safe to print: control characters are written as escapes."""
+    header = [_printable(name) for name in result.columns]
+    rows = [["null" if value is None else _printable(_text(value)) for value in row] for row in result.rows]
+    return header, rows
+
+
+def json_value(value: object) -> Any:
+    """``value`` as what JSON can hold. Decimals are numbers where a double holds them exactly, else text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Decimal():
+            return _decimal(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case timedelta():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case Mapping():
+            return {str(key): json_value(item) for key, item in value.items()}
+        case Sequence() | set() | frozenset():
+            return [json_value(item) for item in value]
+        case _:
+            return str(value)
+
+
+def _decimal(value: Decimal) -> int | float | str | None:
+    if not value.is_finite():
+        return None
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
+
+
+def _text(value: object) -> str:
+    match value:
+        case str():
+            return value
+        case datetime():
+            return value.isoformat(sep=" ")
+        case Decimal():
+            return f"{value:f}"
+        case float() if not math.isfinite(value):
+            return str(value)
+    plain = json_value(value)
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, allow_nan=False)
+
+
+def _printable(text: str) -> str:
+    """A terminal obeys control characters, and what a ledger holds may come from anyone."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    taken: set[str] = set(names)
+    seen: set[str] = set()
+    unique = []
+    for name in names:
+        fresh, number = name, 2
+        while fresh in seen or (fresh != name and fresh in taken):
+            fresh, number = f"{name}_{number}", number + 1
+        seen.add(fresh)
+        unique.append(fresh)
+    return unique

@@ -1,0 +1,55 @@
+"""What asking the ledger gives: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+__all__ = ["Appended", "QueryResult", "TailRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """How many rows an append wrote, and how many of those given were in the ledger already."""
+
+    policies: int
+    decisions: int
+    attempts: int
+    already_there: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TailRow:
+    """A decision and what came of it; ``status`` is ``None`` when it was not executed.
+
+    ``known_cost_nano`` is ``None`` when no attempt has a known cost; ``unknown_cost_attempts`` counts those
+    whose cost is missing from it.
+    """
+
+    decision_id: str
+    decided_at: datetime
+    operation: str
+    outcome: str
+    mode: str
+    policy_name: str
+    matched_rule: str | None
+    target: str | None
+    answered_by: str | None
+    status: str | None
+    attempts: int
+    latency_ms: float | None
+    known_cost_nano: int | None
+    currency: str | None
+    unknown_cost_attempts: int
+    simulated: bool | None

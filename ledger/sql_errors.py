@@ -1,0 +1,69 @@
+"""DuckDB errors in, LedgerError out: in plain words, with the place in the statement where it is known."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from routewright.engine.errors import Problem
+
+from .errors import LedgerError
+
+__all__ = ["describe_error", "translate_error"]
+
+_SOURCE = "sql"
+
+
+def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
+    """Our error for ``error``; with the statement's text, it carries a problem with line and column."""
+    fields = describe_error(error)
+    lines = str(fields["exception_message"]).strip().splitlines() or ["the statement failed"]
+    message = _plain(lines[0])
+    help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
+    help = "; ".join(help_lines) or None
+    problem = _problem(message, help, fields.get("location"), sql) if sql is not None else None
+    return LedgerError(message, help=help, problem=problem)
+
+
+def describe_error(error: Exception) -> dict[str, Any]:
+    """What DuckDB says of an error: ``exception_message``, and perhaps ``location`` and others."""
+    _, _, rest = str(error).partition(": ")
+    try:
+        fields = json.loads(rest)
+    except ValueError:
+        fields = None
+    if isinstance(fields, dict) and "exception_message" in fields:
+        return fields
+    return {"exception_message": rest or str(error)}
+
+
+def _plain(line: str) -> str:
+    """DuckDB's sentence in our form: lower case, names in backticks, no final stop."""
+    line = line.strip().replace('"', "`")
+    if line[:1].isupper() and not line[:2].isupper():
+        line = line[0].lower() + line[1:]
+    return line.rstrip(".!")
+
+
+def _problem(message: str, help: str | None, location: object, sql: str) -> Problem | None:
+    try:
+        offset, length = json.loads(str(location))
+        # DuckDB counts bytes of UTF-8.
+        encoded = sql.encode()
+        start = len(encoded[:offset].decode())
+        width = len(encoded[offset : offset + length].decode().split("\n", 1)[0])
+    except (ValueError, TypeError):
+        return None
+    before = sql[:start]
+    line = before.count("\n") + 1
+    column = start - (before.rfind("\n") + 1) + 1
+    return Problem(
+        code="sql",
+        message=message,
+        help=help,
+        source=_SOURCE,
+        line=line,
+        column=column,
+        source_line=sql.split("\n")[line - 1],
+        width=max(1, width),
+    )

@@ -1,0 +1,173 @@
+"""The ledger: rows in, rows and answers to SQL out, in one DuckDB file that any DuckDB client can open.
+
+The file is open only while a method runs. Appending is all or nothing, and appending the same rows again
+changes nothing. Nothing is ever updated or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
+from .connection import open_for_creation, open_for_reading, open_for_writing
+from .errors import LedgerError
+from .migrate import apply_migrations, latest_version, layout_version
+from .results import Appended, QueryResult, TailRow
+from .rows import AttemptRow, DecisionRow, PolicyRow
+from .writing import insert_attempts, insert_decisions, insert_policies, record_digest, select_ids
+
+__all__ = ["LOCK_TIMEOUT_S", "Ledger"]
+
+LOCK_TIMEOUT_S: Final = 10.0
+"""How long a ledger that another process holds open is waited for."""
+
+
+class Ledger:
+    """A ledger file; get one by ``Ledger.open``. Safe to use from many threads and many processes."""
+
+    def __init__(self, path: Path, lock_timeout_s: float) -> None:
+        self._path = path
+        self._lock_timeout_s = lock_timeout_s
+
+    @classmethod
+    def open(
+        cls, path: str | os.PathLike[str], *, create: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S
+    ) -> Ledger:
+        """The ledger at ``path``, its layout brought up to date.
+
+        Where there is no file, one is made with its folders, or with ``create=False`` LedgerError raised. A
+        file that is not a ledger, a ledger of a newer version and a file that stays busy are LedgerErrors.
+        """
+        ledger = cls(Path(os.path.abspath(path)), lock_timeout_s)
+        if not ledger.path.exists():
+            if not create:
+                raise LedgerError(
+                    f"there is no ledger at `{ledger.path}`", help="run a task first, or name another file"
+                )
+            _create(ledger.path)
+        with open_for_reading(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
+            current = layout_version(connection, ledger.path) == latest_version()
+        if not current:
+            with open_for_writing(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
+                apply_migrations(connection, ledger.path)
+        return ledger
+
+    @property
+    def path(self) -> Path:
+        """The file, as an absolute path."""
+        return self._path
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to release: the file is closed whenever no method runs."""
+
+    def append(
+        self,
+        decisions: Sequence[DecisionRow],
+        attempts: Sequence[AttemptRow] = (),
+        policies: Sequence[PolicyRow] = (),
+    ) -> Appended:
+        """Write all rows in one transaction; when this returns they are on disk.
+
+        Decisions that the ledger has (by id), attempts that it has (by decision id and number) and policies
+        that it has (by digest) are counted and not written again. Raises LedgerError, with nothing written,
+        when a decision is there with another record, when an attempt has no decision, and when the file
+        stays busy.
+        """
+        new_decisions = _unique_decisions(decisions)
+        new_attempts = {(_uuid(row.decision_id), row.number): row for row in attempts}
+        new_policies = {(row.kind, row.digest): row for row in policies}
+        with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            connection.execute("BEGIN")
+            ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
+            known = dict(select_ids(connection, "decision_id::VARCHAR, record_digest", "decisions", ids))
+            for decision_id, row in new_decisions.items():
+                if known.get(decision_id, record_digest(row.record)) != record_digest(row.record):
+                    raise _conflict(decision_id)
+            for decision_id, number in new_attempts:
+                if decision_id not in known and decision_id not in new_decisions:
+                    raise LedgerError(
+                        f"attempt {number} of `{decision_id}` has no decision; nothing was written"
+                    )
+            attempted = set(select_ids(connection, "decision_id::VARCHAR, number", "attempts", ids))
+            stored = set(connection.execute("SELECT kind, digest FROM policies").fetchall())
+
+            fresh_policies = [row for key, row in new_policies.items() if key not in stored]
+            fresh_decisions = [row for key, row in new_decisions.items() if key not in known]
+            fresh_attempts = [row for key, row in new_attempts.items() if key not in attempted]
+            insert_policies(connection, fresh_policies)
+            insert_decisions(connection, fresh_decisions)
+            insert_attempts(connection, fresh_attempts)
+            connection.execute("COMMIT")
+        written = len(fresh_policies), len(fresh_decisions), len(fresh_attempts)
+        given = len(policies) + len(decisions) + len(attempts)
+        return Appended(*written, already_there=given - sum(written))
+
+    def query(self, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> QueryResult:
+        """What one SQL statement gives, at most ``max_rows`` rows of it.
+
+        The statement can read the ledger and nothing else: no files, no network, no settings. Raises
+        LedgerError for anything that is not one reading statement, for a mistake in it (with its place), and
+        when it takes longer than ``timeout_s``.
+        """
+        with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            return ask(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+
+    def tail(self, n: int) -> tuple[TailRow, ...]:
+        """The ``n`` newest decisions, oldest first, each with what came of it."""
+        with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            return newest(connection, n)
+
+
+def _create(path: Path) -> None:
+    """Make the file whole under another name, then link it into place: nobody ever sees half a ledger."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open_for_creation(draft) as connection:
+                apply_migrations(connection, path)
+            os.link(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+            draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+    except FileExistsError as error:
+        if not path.is_file():
+            raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
+        # Another process made it first: theirs is as good as ours.
+    except OSError as error:
+        raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
+
+
+def _uuid(text: str) -> str:
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise LedgerError(
+            f"`{text}` is not a decision id: a UUID was expected; nothing was written"
+        ) from error
+
+
+def _unique_decisions(decisions: Sequence[DecisionRow]) -> dict[str, DecisionRow]:
+    unique: dict[str, DecisionRow] = {}
+    for row in decisions:
+        first = unique.setdefault(_uuid(row.decision_id), row)
+        if first.record != row.record:
+            raise _conflict(row.decision_id)
+    return unique
+
+
+def _conflict(decision_id: str) -> LedgerError:
+    return LedgerError(
+        f"decision `{decision_id}` is in the ledger with another record; nothing was written",
+        help="a record never changes: decide again under a new id",
+    )
