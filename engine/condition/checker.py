@@ -198,22 +198,20 @@ class _Checker:
         return self.wrong(*explain_unknown_name(expr, self.scope, self.variables))
 
     def display(self, expr: ListDisplay) -> Typed:
-        items: list[Typed] = []
+        items = [self.check(item) for item in expr.items]
         element: Type = NOTHING
-        for item in expr.items:
-            typed = self.check(item)
-            common = unify(element, typed.type)
+        for item in items:
+            common = unify(element, item.type)
             if common is None:
-                self.wrong(
+                return self.wrong(
                     "type-mismatch",
-                    f"the elements of a list are of one type; {quote(item)} is {article(typed.type)}, "
-                    f"those before it {article(element)}",
-                    item,
+                    f"the elements of a list are of one type; {quote(item.source)} is {article(item.type)}, "
+                    f"those before it are of type {element}",
+                    item.source,
                 )
-            else:
-                element = common
-                items.append(typed)
-        return elements(tuple(self.widened(item, element) for item in items), ListType(element), expr)
+            element = common
+        widened = tuple([self.widened(item, element) for item in items])
+        return elements(widened, ListType(element), expr)
 
     def minus(self, expr: Unary) -> Typed:
         operand = self.check(expr.operand)

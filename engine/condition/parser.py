@@ -134,8 +134,6 @@ class _Parser:
         help = f"expected {expected}" if expected else None
         if token.kind == "name":
             help = _WORD_HINTS.get(token.text, help)
-        elif token.text == "{":
-            help = "there are no maps in conditions; lists stand in `[…]`"
         elif token.text == "?":
             help = "put parentheses around the inner `… ? … : …`"
         elif token.text == "," and expected is None:
@@ -396,6 +394,9 @@ class _Parser:
             self.expect(")", token)
         if self.sees("["):
             return self.display()
+        if self.sees("{"):
+            help = "lists stand in `[…]`"
+            self.fail("no-maps", "there are no maps in conditions", token.start, token.end, help)
         self.unexpected("a value" if token.kind == "end" else None)
 
     def number(self, token: Token, minus: Token | None) -> Literal:

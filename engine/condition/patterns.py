@@ -6,12 +6,16 @@ imports it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
 from .limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY
 
 __all__ = ["PatternError", "compile_pattern"]
+
+
+_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 
 
 class PatternError(ValueError):
@@ -27,6 +31,8 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
         raise PatternError(
             f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN_LENGTH} are allowed"
         )
+    if _BYTE.search(pattern):
+        raise PatternError(r"the pattern is not valid: `\C` matches half a character")
     options = re2.Options()
     options.log_errors = False
     options.never_capture = True
