@@ -5,6 +5,8 @@
     │   ├── ConditionError      a condition that cannot be parsed or does not type-check
     │   └── PolicyError         a policy, catalog or test file that cannot be used
     ├── FeatureError            a feature value that does not fit its declaration
+    ├── TaskError               a task that cannot be decided: an unknown pin, a missing random draw
+    ├── RecordError             a decision record that does not belong to the policy, or cannot be read
     ├── BackendError            a backend could not do what was asked of it        (routewright.backends)
     ├── LedgerError             the ledger could not be opened, written or asked   (routewright.ledger)
     └── NotBuiltError           asked for something that is accepted but not built yet
@@ -25,8 +27,10 @@ __all__ = [
     "PolicyError",
     "Problem",
     "ProblemsError",
+    "RecordError",
     "RoutewrightError",
     "Span",
+    "TaskError",
 ]
 
 
@@ -96,6 +100,18 @@ class FeatureError(RoutewrightError):
         super().__init__(message)
         self.feature = feature
         self.help = help
+
+
+class TaskError(RoutewrightError):
+    """A task that cannot be decided as it was given."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+class RecordError(RoutewrightError):
+    """A decision record that cannot be read, or that was made under another policy."""
 
 
 class NotBuiltError(RoutewrightError):

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError, Problem
 from ..problems import sort_problems
@@ -76,6 +76,8 @@ class Document:
     text: str
     source: str
     root: Node
+    problems: tuple[Problem, ...] = ()
+    """What was wrong but could be read past: duplicate keys, unfit keys, tags, numbers that are not finite."""
 
     def node_at(self, path: Path) -> Node:
         """The node at ``path``; where the path leads on into nothing, the last node that exists."""
@@ -95,8 +97,8 @@ class Document:
 def parse_yaml(text: str, source: str) -> Document:
     """Return the document in ``text``, reported as ``source``.
 
-    Raises PolicyError: a syntax error is reported alone; after that all duplicate keys, unfit keys, tags and
-    limits of the file at once.
+    Raises PolicyError when the text is not YAML or breaks a limit: that is reported alone. Lesser problems are
+    in ``Document.problems``, so that the mistakes behind them can be reported in the same run.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -115,6 +117,7 @@ def parse_yaml(text: str, source: str) -> Document:
     try:
         for event in YAML(typ="safe", pure=True).parse(text):
             if not builder.feed(event):
+                builder.stopped = True
                 break
     except MarkedYAMLError as error:
         raise PolicyError([_syntax_problem(error, text, source)]) from None
@@ -123,9 +126,9 @@ def parse_yaml(text: str, source: str) -> Document:
         raise PolicyError([Problem("yaml-syntax", message.lower().rstrip("."), source=source)]) from None
     if builder.root is None and not builder.problems:
         builder.problems.append(Problem("empty-file", "the file is empty", source=source, line=1, column=1))
-    if builder.problems:
+    if builder.stopped or builder.root is None:
         raise PolicyError(sort_problems(builder.problems))
-    return Document(text, source, cast(Node, builder.root))
+    return Document(text, source, builder.root, tuple(builder.problems))
 
 
 class _TreeBuilder:
@@ -136,6 +139,7 @@ class _TreeBuilder:
         self.source = source
         self.root: Node | None = None
         self.problems: list[Problem] = []
+        self.stopped = False
         self._open: list[Node] = []
         self._keys: list[Node | None] = []
         self._anchors: dict[str, Node] = {}
@@ -211,6 +215,7 @@ class _TreeBuilder:
             return True
         parent = self._open[-1]
         if isinstance(parent.value, list):
+            self._refuse_tag("-", node)
             parent.children[len(parent.children)] = node
             return True
         key = self._keys[-1]
@@ -231,6 +236,7 @@ class _TreeBuilder:
         if name == "<<":
             self._problem("merge-key", "merge keys are not supported", key.start, key.end, "repeat the keys")
             return
+        self._refuse_tag(name, node)
         if name in parent.children:
             first = self.text.count("\n", 0, parent.children[name].key_start or 0) + 1
             self._problem(
@@ -243,6 +249,18 @@ class _TreeBuilder:
             return
         node.key_start, node.key_end = key.start, key.end
         parent.children[name] = node
+
+    def _refuse_tag(self, name: str, node: Node) -> None:
+        """``when: !local_only`` is a tag with an empty value, ``when: !x && y`` loads as ``y``: never silently."""
+        if node.tag is None or node.alias:
+            return
+        said = self.text[node.start : node.end].strip() or node.tag
+        help = (
+            f"put the whole text in quotes: {name}: '{said}'" if len(said) < 80 else "put the text in quotes"
+        )
+        self._problem(
+            "yaml-tag", f"`{node.tag}` is read as a YAML tag, not as text", node.start, node.end, help
+        )
 
     def _problem(
         self, code: str, message: str, start: int, end: int | None = None, help: str | None = None

@@ -12,6 +12,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, WithJsonSchema
 
 __all__ = [
+    "MAX_EXACT",
     "NANO",
     "Count",
     "DurationMs",
@@ -27,6 +28,9 @@ __all__ = [
 
 NANO = 1_000_000_000
 """Nano-units in one unit of a currency: money is kept as integers."""
+
+MAX_EXACT = 2**53 - 1
+"""The largest whole number that JSON, Python and SQL read alike."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _DURATION_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -61,7 +65,7 @@ def parse_money(value: object) -> MoneyAmount:
     match = _MONEY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected an amount with its currency such as `200 USD`")
-    return MoneyAmount(int(Decimal(match[1]) * NANO), match[2])
+    return MoneyAmount(_exact(Decimal(match[1]) * NANO), match[2])
 
 
 def parse_percent(value: object) -> float:
@@ -80,7 +84,14 @@ def parse_count(value: object) -> int:
     match = _COUNT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a whole number, or one with a unit such as `32B` or `1T`")
-    return int(Decimal(match[1]) * _COUNT_UNIT[match[2]])
+    return _exact(Decimal(match[1]) * _COUNT_UNIT[match[2]])
+
+
+def _exact(value: Decimal) -> int:
+    """The whole number, refused past what JSON, Python and SQL all read the same (RFC 7493: 2^53 - 1)."""
+    if value > MAX_EXACT:
+        raise ValueError(f"larger than {MAX_EXACT}, counting money in 10⁻⁹ units")
+    return int(value)
 
 
 def _text_schema(pattern: re.Pattern[str], example: str) -> WithJsonSchema:

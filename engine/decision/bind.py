@@ -1,0 +1,164 @@
+"""A task's features in, the values of a policy's features out, each with its source.
+
+Given values are checked against their declarations; missing ones are derived from the request or the time,
+else defaulted; the rest is unknown (None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from ..condition.bind import infer_declarations
+from ..condition.types import BOOLEAN, INTEGER, STRING
+from ..condition.values import UNKNOWN, ValueRefused, check_value
+from ..errors import FeatureError
+from ..policy.compiled import CompiledFeature, CompiledPolicy, FeatureSource
+from ..suggest import suggest
+from .decision import Source
+from .task import State, Task
+
+__all__ = ["Binder", "binder_of", "time_facts"]
+
+Check = Callable[[object], object]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Binder:
+    """Binds tasks to one policy. Made once for a policy; holds nothing of any task."""
+
+    def __init__(self, policy: CompiledPolicy) -> None:
+        self._features = policy.features
+        self._checks: Mapping[str, tuple[int, Check]] = {
+            feature.name: (slot, _check_of(feature)) for slot, feature in enumerate(policy.features)
+        }
+        self._defaults = [feature.default for feature in policy.features]
+        self._sources: list[Source] = [
+            "unknown" if feature.default is None else "default" for feature in policy.features
+        ]
+        self._derived = [
+            (slot, feature.derived, feature)
+            for slot, feature in enumerate(policy.features)
+            if feature.derived is not None
+        ]
+
+    def bind(
+        self, task: Task, state: State, *, strict: bool
+    ) -> tuple[list[Any], list[Source], Mapping[str, object]]:
+        """The values, their sources, and the features given that the policy does not declare.
+
+        Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature.
+        """
+        values = self._defaults.copy()
+        sources = self._sources.copy()
+        ignored: dict[str, object] = {}
+        checks = self._checks
+        for name, value in task.features.items():
+            found = checks.get(name)
+            if found is None:
+                ignored[name] = self._undeclared(name, value, strict=strict)
+                continue
+            # None and UNKNOWN say that a value is not known: the same as not giving it.
+            if value is None or value is UNKNOWN:
+                continue
+            slot, check = found
+            values[slot] = check(value)
+            sources[slot] = "given"
+        for slot, derived, feature in self._derived:
+            if sources[slot] != "given":
+                value = _derive(derived, task, state)
+                if value is not None:
+                    values[slot] = self._checks[feature.name][1](value)
+                    sources[slot] = "derived"
+        return values, sources, ignored
+
+    def _undeclared(self, name: str, value: object, *, strict: bool) -> object:
+        if strict:
+            message = f"unknown feature `{name}`"
+            raise FeatureError(message, feature=name, help=suggest(name, self._checks))
+        return _storable(name, value)
+
+
+def binder_of(policy: CompiledPolicy) -> Binder:
+    """The policy's binder."""
+    binder = policy.cache.get(Binder)
+    if binder is None:
+        binder = policy.cache[Binder] = Binder(policy)
+    return cast(Binder, binder)
+
+
+def time_facts(at_us: int) -> tuple[int, int]:
+    """The hour (0-23) and the weekday (1-7, Monday is 1) of a time in microseconds since 1970, UTC."""
+    hours = at_us // 3_600_000_000
+    # 1 January 1970 was a Thursday.
+    return hours % 24, (hours // 24 + 3) % 7 + 1
+
+
+def _check_of(feature: CompiledFeature) -> Check:
+    """The check of one feature's values; booleans, the commonest, are let through without a call into it."""
+    declaration, name = feature.declaration, feature.name
+    minimum, maximum = feature.minimum, feature.maximum
+
+    def check(value: object) -> object:
+        try:
+            checked = check_value(value, declaration)
+        except ValueRefused as error:
+            raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
+        for element in checked if isinstance(checked, tuple) else (checked,):
+            if minimum is not None and cast(float, element) < minimum:
+                raise FeatureError(
+                    f"feature `{name}`: {element} is below the minimum {minimum}", feature=name
+                )
+            if maximum is not None and cast(float, element) > maximum:
+                raise FeatureError(
+                    f"feature `{name}`: {element} is above the maximum {maximum}", feature=name
+                )
+        return checked
+
+    if declaration.type == BOOLEAN and declaration.enum is None:
+
+        def check_boolean(value: object) -> object:
+            return value if value is True or value is False else check(value)
+
+        return check_boolean
+    if declaration.type == STRING and declaration.enum is not None:
+        plain = frozenset(declaration.enum)
+
+        def check_member(value: object) -> object:
+            return value if type(value) is str and value in plain else check(value)
+
+        return check_member
+    if declaration.type == INTEGER and declaration.enum is None:
+        low = max(-(2**53) + 1, minimum if minimum is not None else -(2**53) + 1)
+        high = min(2**53 - 1, maximum if maximum is not None else 2**53 - 1)
+
+        def check_integer(value: object) -> object:
+            return value if type(value) is int and low <= value <= high else check(value)
+
+        return check_integer
+    return check
+
+
+def _derive(derived: FeatureSource, task: Task, state: State) -> object:
+    request = task.request
+    match derived.fact:
+        case "metadata":
+            return request.metadata.get(derived.key or "")
+        case "hour" | "weekday":
+            at = (_EPOCH + timedelta(microseconds=state.at_us)).astimezone(derived.zone)
+            return at.hour if derived.fact == "hour" else at.isoweekday()
+        case fact:
+            return cast(object, getattr(request, fact))
+
+
+def _storable(name: str, value: object) -> object:
+    """An undeclared value as the record can hold it; what JSON cannot say is refused here, not there."""
+    if value is None or value is UNKNOWN:
+        return None
+    try:
+        check_value(name, STRING)
+        return check_value(value, infer_declarations({name: value})[name])
+    except ValueRefused as error:
+        raise FeatureError(f"feature `{name!r}`: {error}", feature=name, help=error.help) from None

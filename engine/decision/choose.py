@@ -1,0 +1,140 @@
+"""A rule's own candidates in, the order to try them in out, with the probability of each being the target.
+
+Estimates of cost and latency come from the catalog and the state; each says its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import TaskError
+from ..policy.compiled import CompiledModel, CompiledPolicy, CompiledRule, CompiledSplit
+from ..policy.quantities import nano_units
+from .decision import Choice
+from .task import State, Task
+
+__all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "order"]
+
+NOMINAL_TOKENS = 1000
+"""Tokens in and out that a cost is estimated for where the request's own number is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What using a model is expected to cost and to take; None where nothing is known, never 0.
+
+    ``cost_nano`` is in nano-units of ``currency``. ``cost_source`` is ``price`` (all tokens known) or
+    ``price, 1000 tokens assumed``; ``latency_source`` is ``observed`` or ``catalog``.
+    """
+
+    cost_nano: int | None
+    currency: str | None
+    cost_source: str | None
+    latency_ms: float | None
+    latency_source: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """The candidates (positions in the catalog) in the order to try, each one's probability, and the choice."""
+
+    models: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    choice: Choice
+
+
+def estimate(model: CompiledModel, task: Task, state: State) -> Estimate:
+    """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects."""
+    price, request = model.shape.price, task.request
+    cost, currency, source = None, None, None
+    if price is not None:
+        known = request.prompt_tokens is not None and request.max_output_tokens is not None
+        tokens_in = request.prompt_tokens if request.prompt_tokens is not None else NOMINAL_TOKENS
+        tokens_out = request.max_output_tokens if request.max_output_tokens is not None else NOMINAL_TOKENS
+        currency = price.currency
+        total = nano_units(price.input) * tokens_in + nano_units(price.output) * tokens_out
+        cost = total // 1_000_000
+        source = "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
+    observed = state.models.get(model.id)
+    if observed is not None and observed.latency_ms is not None:
+        return Estimate(cost, currency, source, observed.latency_ms, "observed")
+    expected = model.shape.expected_latency
+    latency = None if expected is None else float(expected)
+    return Estimate(cost, currency, source, latency, None if expected is None else "catalog")
+
+
+def order(
+    rule: CompiledRule,
+    eligible: Sequence[int],
+    policy: CompiledPolicy,
+    task: Task,
+    state: State,
+    values: Sequence[Any],
+) -> Ordering:
+    """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
+
+    Raises TaskError when a split needs a random draw and the task has none.
+    """
+    if rule.choose == "split" and rule.split is not None:
+        return _split(rule, rule.split, eligible, task, values)
+    inputs: dict[str, Any] = {}
+    models = list(eligible)
+    if rule.choose != "first":
+        estimates = {index: estimate(policy.catalog.models[index], task, state) for index in eligible}
+        measure = "cost_nano" if rule.choose == "cheapest" else "latency_ms"
+        found = {index: getattr(estimates[index], measure) for index in eligible}
+        # What is not known comes last: a model must not win by hiding its price.
+        models.sort(key=lambda index: (found[index] is None, found[index] or 0))
+        inputs = {policy.catalog.models[index].id: found[index] for index in eligible}
+    probabilities = (1.0,) + (0.0,) * (len(models) - 1)
+    return Ordering(tuple(models), probabilities, Choice(rule.choose, inputs))
+
+
+def bucket_of(salt: str, key: str) -> float:
+    """Where a sticky key falls, at least 0 and below 1: SHA-256 of salt, a zero byte and key, its first 53 bits."""
+    digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
+    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+
+
+def _split(
+    rule: CompiledRule, split: CompiledSplit, eligible: Sequence[int], task: Task, values: Sequence[Any]
+) -> Ordering:
+    own = [candidate.model for candidate in rule.candidates[: rule.chosen_from]]
+    weights = [split.weights[own.index(index)] for index in eligible]
+    if not any(weights):
+        # Only members with weight 0 are left: they are standbys, in the order of the file.
+        weights[0] = 1
+    total = sum(weights)
+    key = None if split.key is None else values[split.key]
+    if key is not None:
+        point = bucket_of(split.salt, _key_text(key))
+    elif task.draw is not None:
+        point = task.draw
+    else:
+        message = f"rule `{rule.name}` splits at random, and the task has no random draw"
+        raise TaskError(message, help="give the task a `draw`, or the split a `key`")
+    chosen = max(i for i, weight in enumerate(weights) if weight)
+    reached = 0
+    for i, weight in enumerate(weights):
+        reached += weight
+        if point * total < reached:
+            chosen = i
+            break
+    probabilities = [weight / total for weight in weights]
+    sequence = [chosen, *sorted((i for i in range(len(weights)) if i != chosen), key=lambda i: -weights[i])]
+    inputs = {"key": split.key_name if key is not None else None, "salt": split.salt, "point": point}
+    return Ordering(
+        tuple(eligible[i] for i in sequence),
+        tuple(probabilities[i] for i in sequence),
+        Choice("split", inputs),
+    )
+
+
+def _key_text(value: Any) -> str:
+    """A key's text, the same for equal values: ``true`` and ``1`` differ, ``a`` and ``b`` do too."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, (float, tuple)) else str(value)

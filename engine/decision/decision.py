@@ -1,0 +1,127 @@
+"""The decision as it is made: positions and references, nothing copied. ``record`` writes it out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..policy.compiled import CompiledEnsemble, CompiledPolicy, CompiledStep
+from .task import State, Task
+
+__all__ = [
+    "CandidateVerdict",
+    "Choice",
+    "Decision",
+    "DroppedStep",
+    "Gate",
+    "GateFailure",
+    "Outcome",
+    "Plan",
+    "Source",
+]
+
+Outcome = Literal["routed", "no_match", "no_target", "undecided"]
+Source = Literal["given", "derived", "default", "unknown"]
+Gate = Literal[
+    "constraint",
+    "operation",
+    "capability",
+    "embedding_space",
+    "context_window",
+    "disabled",
+    "health",
+    "breaker",
+    "quota",
+    "required_step",
+]
+"""In the order in which candidates meet them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateFailure:
+    """A gate that a candidate did not pass, and why, in words."""
+
+    gate: Gate
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateVerdict:
+    """A candidate and whether it may be used. ``failure`` is the first gate that it did not pass.
+
+    ``marks`` name what could not be checked and passed for that: ``context_unverified``,
+    ``capability_unverified``, ``health_unknown``, ``breaker_half_open``. ``probability`` is that of being the target.
+    """
+
+    model: int
+    origin: str
+    failure: GateFailure | None
+    marks: tuple[str, ...]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class DroppedStep:
+    """A step whose model did not pass a gate."""
+
+    step: CompiledStep
+    failure: GateFailure
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be executed. Every model in it has passed the same gates.
+
+    ``ensemble`` is None where the rule has none, or where too few members are eligible (then
+    ``ensemble_dropped`` says why). ``unenforced`` names what is planned but not carried out yet.
+    """
+
+    target: int
+    fallbacks: tuple[int, ...]
+    steps: tuple[CompiledStep, ...]
+    dropped: tuple[DroppedStep, ...]
+    ensemble: CompiledEnsemble | None
+    ensemble_dropped: str | None
+    unenforced: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How the target was chosen among the rule's own candidates, with what it was chosen by."""
+
+    how: Literal["first", "cheapest", "fastest", "split", "pin"]
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decision:
+    """What was chosen and why: a pure function of policy, task and state.
+
+    ``values`` and ``sources`` follow the policy's features; ``verdicts`` its rules, those after the winner too.
+    ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown.
+    """
+
+    id: str
+    policy: CompiledPolicy
+    task: Task
+    state: State
+    values: tuple[Any, ...]
+    sources: tuple[Source, ...]
+    ignored: Mapping[str, object]
+    verdicts: tuple[bool | None, ...]
+    rule: int | None
+    outcome: Outcome
+    candidates: tuple[CandidateVerdict, ...]
+    choice: Choice | None
+    plan: Plan | None
+
+    @property
+    def target(self) -> str | None:
+        """The id of the chosen model."""
+        return None if self.plan is None else self.policy.catalog.models[self.plan.target].id
+
+    @property
+    def matched(self) -> str | None:
+        """The name of the rule that matched."""
+        return None if self.rule is None else self.policy.rules[self.rule].name

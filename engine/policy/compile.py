@@ -1,0 +1,294 @@
+"""Policy and catalog sources in, a compiled policy out: names resolved, types checked, conditions compiled.
+
+All problems of a policy and its catalog are raised together, sorted by place. Reads no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..condition.bytecode import compile_function
+from ..condition.render import render_expr
+from ..condition.typed import CheckedExpr
+from ..condition.types import Declaration
+from ..errors import PolicyError
+from ..problems import sort_problems
+from ..suggest import suggest
+from .catalog import Catalog
+from .compile_catalog import compile_catalog
+from .compile_controls import CompiledControls, compile_controls
+from .compile_features import compile_features
+from .compile_rules import RuleCompiler
+from .compiled import CompiledCatalog, CompiledConstraint, CompiledFeature, CompiledPolicy, CompiledRule
+from .digest import digest_of
+from .model_facts import CANDIDATE_STATE, STATE_SCOPE
+from .nodes import Path
+from .read import Source
+from .report import Report
+from .shape import Assertion, Constraint, Policy, Rollout
+from .unenforced import unenforced_control, unenforced_parts, unenforced_rollout
+
+__all__ = ["compile_policy"]
+
+
+def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = None) -> CompiledPolicy:
+    """Return ``policy`` compiled against ``catalog``, or against the catalog that it holds itself.
+
+    Raises PolicyError with every problem of both files. Without any catalog (its file could not be read, say)
+    all that does not need one is checked all the same, and the error says that the catalog is missing.
+    """
+    report = Report(policy.document, policy.problems, policy.set_aside)
+    compiled_catalog, others = _catalog(policy, catalog, report)
+    shape = policy.shape
+    features = compile_features(shape.features, compiled_catalog, report)
+    scope: dict[str, Declaration] = {feature.name: feature.declaration for feature in features}
+    scope.update(STATE_SCOPE)
+    model_names = dict(compiled_catalog.scope) if compiled_catalog else {}
+    _check_unique(shape, report)
+    rules = RuleCompiler(shape, compiled_catalog, features, scope, report)
+    compiled_rules = rules.compile()
+    controls = compile_controls(shape.controls, compiled_catalog, features, scope, report)
+    candidate_scope = {**scope, **CANDIDATE_STATE, **model_names}
+    checked_constraints = _check_constraints(
+        shape.constraints, scope, candidate_scope, compiled_catalog, report
+    )
+    assertions = _check_assertions(shape.assertions, candidate_scope, compiled_catalog, report)
+    _check_rollout(shape.rollout, features, report)
+    problems = sort_problems([*report.problems, *others])
+    if problems or compiled_catalog is None:
+        raise PolicyError(problems)
+    parameters = (*(feature.name for feature in features), *STATE_SCOPE)
+    constraints = _compile_constraints(checked_constraints, parameters, compiled_catalog)
+    evaluated = [rule.when for rule in compiled_rules]
+    evaluated += [constraint.when for constraint in constraints]
+    evaluated += controls.conditions
+    disabled = [*rules.disabled, *controls.disabled]
+    disabled += [f"constraint {c.name}" for c in shape.constraints if c.disabled]
+    disabled += [f"model {model.id}" for model in compiled_catalog.models if model.shape.disabled]
+    disabled += [f"backend {id}" for id, backend in compiled_catalog.backends.items() if backend.disabled]
+    return CompiledPolicy(
+        name=shape.name,
+        digest=digest_of(
+            _meaning(shape, compiled_rules, constraints, assertions, controls, compiled_catalog)
+        ),
+        text=policy.document.text,
+        source=policy.document.source,
+        catalog=compiled_catalog,
+        features=features,
+        slots={feature.name: slot for slot, feature in enumerate(features)},
+        rules=compiled_rules,
+        constraints=constraints,
+        quotas=controls.quotas,
+        limits=controls.limits,
+        parameters=parameters,
+        evaluate=compile_function(evaluated, parameters),
+        disabled=tuple(disabled),
+        unenforced=unenforced_parts(shape),
+        unenforced_controls=_unenforced_controls(shape, controls, compiled_catalog),
+        uses_state=any(
+            name.startswith("state.")
+            for expr in (*evaluated, *(constraint.require for constraint in constraints))
+            for name in expr.names
+        ),
+        scope=scope,
+        shape=shape,
+    )
+
+
+def _unenforced_controls(
+    shape: Policy, controls: CompiledControls, catalog: CompiledCatalog
+) -> tuple[tuple[str, frozenset[int]], ...]:
+    """Controls and rollout, each with the models they bear on: a reserve on those of its quota."""
+    every = frozenset(range(len(catalog.models)))
+    bound = {quota.name: quota.models for quota in controls.quotas}
+    parts = [
+        (unenforced_control(control), bound.get(control.of or control.name, every))
+        for control in shape.controls
+        if not control.disabled
+    ]
+    return (*parts, *((part, every) for part in unenforced_rollout(shape)))
+
+
+def _catalog(
+    policy: Source[Policy], catalog: Source[Catalog] | None, report: Report
+) -> tuple[CompiledCatalog | None, Iterable[Any]]:
+    """The compiled catalog, and the problems of its own file."""
+    inline = policy.shape.catalog
+    if isinstance(inline, Catalog):
+        return compile_catalog(inline, report, ("catalog",)), ()
+    if catalog is None:
+        if not policy.problems:
+            report.add("missing-catalog", f"the catalog `{inline}` could not be read", ("catalog",))
+        return None, ()
+    own = Report(catalog.document, catalog.problems, catalog.set_aside)
+    compiled = compile_catalog(catalog.shape, own)
+    # A policy checked against half a catalog would report models as unknown that the author did declare.
+    return (None if own.problems else compiled), own.problems
+
+
+def _check_unique(shape: Policy, report: Report) -> None:
+    groups: tuple[tuple[str, Sequence[Any]], ...] = (
+        ("rules", shape.rules),
+        ("constraints", shape.constraints),
+        ("controls", shape.controls),
+        ("assertions", shape.assertions),
+    )
+    for section, items in groups:
+        seen: set[str] = set()
+        for number, item in enumerate(items):
+            if item.name in seen and item.name != "unnamed":
+                message = f"another of the {section} is called `{item.name}`"
+                report.add("duplicate-name", message, (section, number, "name"))
+            if item.name is not None:
+                seen.add(item.name)
+
+
+Checked = tuple[Constraint, CheckedExpr, CheckedExpr]
+
+
+def _check_constraints(
+    constraints: Sequence[Constraint],
+    scope: Mapping[str, Declaration],
+    candidate_scope: Mapping[str, Declaration],
+    catalog: CompiledCatalog | None,
+    report: Report,
+) -> list[Checked]:
+    checked = []
+    for number, constraint in enumerate(constraints):
+        path: Path = ("constraints", number)
+        when = report.condition(constraint.when, (*path, "when"), scope)
+        # Without a catalog the names of its facts are not known: nothing can be said of `require`.
+        require = (
+            report.condition(constraint.require, (*path, "require"), candidate_scope) if catalog else None
+        )
+        if when is not None and require is not None and not constraint.disabled:
+            checked.append((constraint, when, require))
+    return checked
+
+
+def _compile_constraints(
+    checked: Sequence[Checked], parameters: Sequence[str], catalog: CompiledCatalog
+) -> tuple[CompiledConstraint, ...]:
+    return tuple(_compile_constraint(*one, parameters, catalog) for one in checked)
+
+
+def _compile_constraint(
+    constraint: Constraint,
+    when: CheckedExpr,
+    require: CheckedExpr,
+    parameters: Sequence[str],
+    catalog: CompiledCatalog,
+) -> CompiledConstraint:
+    model_names = tuple(sorted(name for name in require.names if name in catalog.scope))
+    by_model, function = None, None
+    if set(model_names) == require.names:
+        verdict = compile_function([require], model_names)
+        by_model = tuple(verdict([m.facts.get(n) for n in model_names])[0] for m in catalog.models)
+    else:
+        model_names = (*CANDIDATE_STATE, *model_names)
+        function = compile_function([require], (*parameters, *model_names))
+    return CompiledConstraint(
+        name=constraint.name,
+        reason=constraint.reason,
+        when=when,
+        require=require,
+        by_model=by_model,
+        function=function,
+        model_names=model_names,
+        always=constraint.when is True,
+    )
+
+
+def _check_assertions(
+    assertions: Sequence[Assertion],
+    scope: Mapping[str, Declaration],
+    catalog: CompiledCatalog | None,
+    report: Report,
+) -> list[tuple[str, CheckedExpr]]:
+    checked = []
+    for number, assertion in enumerate(assertions):
+        path: Path = ("assertions", number)
+        given = [key for key in ("never", "always") if getattr(assertion, key) is not None]
+        if len(given) != 1:
+            report.add("missing-key", "an assertion is `never` or `always` with a condition", path)
+            continue
+        if catalog is not None:
+            expr = report.condition(getattr(assertion, given[0]), (*path, given[0]), scope)
+            if expr is not None:
+                checked.append((given[0], expr))
+    return checked
+
+
+def _check_rollout(rollout: Rollout | None, features: Sequence[CompiledFeature], report: Report) -> None:
+    if rollout is None:
+        return
+    if (rollout.mode == "canary") != (rollout.percent is not None):
+        report.add("missing-key", "`mode: canary`, and no other, needs `percent`", ("rollout", "mode"))
+    names = [feature.name for feature in features]
+    if rollout.key is not None and rollout.key not in names:
+        hint = suggest(rollout.key, names)
+        report.add("unknown-name", f"unknown feature `{rollout.key}`", ("rollout", "key"), hint)
+
+
+def _meaning(
+    shape: Policy,
+    rules: Sequence[CompiledRule],
+    constraints: Sequence[CompiledConstraint],
+    assertions: Sequence[tuple[str, CheckedExpr]],
+    controls: CompiledControls,
+    catalog: CompiledCatalog,
+) -> dict[str, Any]:
+    """What the digest covers. Chains count as the candidates of the rules that use them."""
+    ids = [model.id for model in catalog.models]
+
+    def dump(item: Any, *left_out: str) -> dict[str, Any]:
+        options: dict[str, Any] = {"mode": "json", "by_alias": True, "exclude_defaults": True}
+        dumped: dict[str, Any] = item.model_dump(**options, exclude={"description", *left_out})
+        return dumped
+
+    return {
+        "name": shape.name,
+        "catalog": catalog.digest,
+        "features": {name: dump(feature, "unit") for name, feature in shape.features.items()},
+        "rules": [
+            {
+                "name": rule.name,
+                "when": render_expr(rule.when.source),
+                "on_unknown": rule.on_unknown,
+                "candidates": [[ids[c.model], c.origin] for c in rule.candidates],
+                "chosen_from": rule.chosen_from,
+                "choose": rule.choose,
+                "split": None
+                if rule.split is None
+                else [list(rule.split.weights), rule.split.key_name, rule.split.salt],
+                "ensemble": None
+                if rule.ensemble is None
+                else [
+                    rule.ensemble.combine,
+                    rule.ensemble.quorum,
+                    rule.ensemble.label,
+                    rule.ensemble.judge,
+                    rule.ensemble.override,
+                ],
+                "steps": [[s.role, ids[s.model], s.required, dict(s.options)] for s in rule.steps],
+                "sticky": rule.sticky,
+                "reason": rule.reason,
+            }
+            for rule in rules
+        ],
+        "constraints": [
+            [c.name, render_expr(c.when.source), render_expr(c.require.source), c.reason] for c in constraints
+        ],
+        "controls": [
+            {
+                **dump(control, "on", "for_"),
+                "on": sorted(ids[i] for q in controls.quotas if q.name == control.name for i in q.models),
+            }
+            for control in shape.controls
+            if not control.disabled
+        ],
+        "reserves": [render_expr(condition.source) for condition in controls.conditions],
+        "assertions": [[kind, render_expr(expr.source)] for kind, expr in assertions],
+        "rollout": None if shape.rollout is None else dump(shape.rollout),
+    }

@@ -1,0 +1,266 @@
+"""What a policy and its catalog become once every name, type and reference has been checked.
+
+``compile_policy`` makes these; ``decide`` reads them. Models, features and rules are numbered, so that deciding
+works on positions instead of names. Everything is immutable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from ..condition.typed import CheckedExpr
+from ..condition.types import Declaration
+from .base import Operation
+from .catalog import Backend, Catalog, Kind, Model
+from .shape import Policy
+
+__all__ = [
+    "Candidate",
+    "CompiledCatalog",
+    "CompiledConstraint",
+    "CompiledEnsemble",
+    "CompiledFeature",
+    "CompiledModel",
+    "CompiledPolicy",
+    "CompiledRule",
+    "CompiledSplit",
+    "CompiledStep",
+    "ControlKind",
+    "FeatureSource",
+    "Location",
+    "Quota",
+    "Reserve",
+    "Role",
+    "TimeLimits",
+]
+
+Location = Literal["local", "cloud"]
+Role = Literal["screen", "draft", "verify", "refine"]
+ControlKind = Literal["quota", "reserve", "first_token", "cache", "retry"]
+Verdict = bool | None
+"""True, False, or None for unknown: how bytecode gives the value of a condition."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledModel:
+    """A model of the catalog with everything that follows from where it runs."""
+
+    index: int
+    id: str
+    backend: str
+    kind: Kind
+    location: Location
+    tag: str
+    operations: frozenset[Operation]
+    """What the model and its backend both offer."""
+    capabilities: frozenset[str]
+    context_length: int | None
+    embedding_space: str | None
+    disabled: str | None
+    """Why it is taken out; None while it is not."""
+    facts: Mapping[str, object]
+    """``model.*`` as conditions see them; a fact that the catalog does not give is left out."""
+    shape: Model
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCatalog:
+    """All models, in the catalog's order, and the names they go by."""
+
+    name: str | None
+    digest: str
+    text: str
+    source: str
+    models: tuple[CompiledModel, ...]
+    backends: Mapping[str, Backend]
+    names: Mapping[str, tuple[int, ...]]
+    """Every name that may stand for a model, with the models it may mean: more than one is ambiguous."""
+    scope: Mapping[str, Declaration]
+    """The ``model.*`` names that conditions may use."""
+    shape: Catalog
+
+    def find(self, name: str) -> CompiledModel | None:
+        """The one model that ``name`` stands for: an id, alias, tag or ``backend:tag``."""
+        found = self.names.get(name, ())
+        return self.models[found[0]] if len(found) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSource:
+    """Where a feature's value is derived from when the task does not give it."""
+
+    fact: str
+    """``prompt_tokens``, ``messages``, ``images``, ``tools``, ``json_schema``, ``metadata``, ``hour``, ``weekday``."""
+    key: str | None = None
+    zone: ZoneInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledFeature:
+    """A declared feature. ``default`` is None where it has none."""
+
+    name: str
+    declaration: Declaration
+    default: object
+    minimum: int | float | None
+    maximum: int | float | None
+    needs: tuple[str, ...]
+    derived: FeatureSource | None
+    sensitive: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledConstraint:
+    """A condition on every candidate.
+
+    ``by_model`` holds the verdict of ``require`` for each model where only the catalog decides it. Elsewhere
+    ``function`` is called with the values of features and state followed by those of ``model_names``.
+    """
+
+    name: str
+    reason: str | None
+    when: CheckedExpr
+    require: CheckedExpr
+    by_model: tuple[Verdict, ...] | None
+    function: Callable[[Sequence[Any]], tuple[Any, ...]] | None
+    model_names: tuple[str, ...]
+    always: bool
+    """Whether ``when`` is true of every task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model in the order that a rule gives, and what put it there: ``use``, ``chain NAME``, ``fallback``…"""
+
+    model: int
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """One step around the answer."""
+
+    role: Role
+    model: int
+    required: bool
+    options: Mapping[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledEnsemble:
+    """Members answer side by side; ``quorum`` of them must be eligible, or the ensemble is not used."""
+
+    members: tuple[int, ...]
+    combine: str
+    quorum: int
+    judge: int | None
+    override: int | None
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSplit:
+    """Weights in the order of the rule's ``use``; ``key`` is a feature's position, None for a random draw."""
+
+    weights: tuple[int, ...]
+    key: int | None
+    key_name: str | None
+    salt: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule that is not disabled. ``candidates`` are without repeats, ``chosen_from`` counts those of ``use``."""
+
+    index: int
+    name: str
+    when: CheckedExpr
+    on_unknown: Literal["skip", "match", "fail"]
+    candidates: tuple[Candidate, ...]
+    chosen_from: int
+    choose: Literal["first", "cheapest", "fastest", "split"]
+    split: CompiledSplit | None
+    ensemble: CompiledEnsemble | None
+    steps: tuple[CompiledStep, ...]
+    reason: str | None
+    sticky: bool
+    taken_out: tuple[tuple[str, str], ...]
+    """Chain entries that are disabled, with the reason given."""
+    unenforced: tuple[str, ...]
+    """What the rule asks for that is checked but not carried out yet, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit on use. ``limit`` is in requests, tokens, calls at once, or nano-units of ``currency``."""
+
+    name: str
+    unit: Literal["requests", "tokens", "concurrent", "cost"]
+    limit: int
+    models: frozenset[int]
+    for_each: str | None
+    per: str | None
+    timezone: str
+    currency: str | None
+    refuses_unknown_cost: bool
+    reserves: tuple[Reserve, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """A part of a quota that only tasks with ``condition`` may use; ``held`` is in the quota's unit."""
+
+    name: str
+    held: int
+    share: float
+    condition: int
+    """The position of its condition among those that are evaluated for every task."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimits:
+    """What controls say of time; None where none does."""
+
+    first_token_within_ms: int | None = None
+    cache_ttl_ms: int | None = None
+    max_attempts: int | None = None
+    backoff_ms: int | None = None
+    deadline_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledPolicy:
+    """A policy that can be decided under: names, types and order are checked.
+
+    ``evaluate`` takes the values of ``parameters`` (features in their order, then ``state.*``), unknown as
+    None, and returns the verdict of each rule, then of each constraint's ``when``, then of each reserve.
+    """
+
+    name: str
+    digest: str
+    text: str
+    source: str
+    catalog: CompiledCatalog
+    features: tuple[CompiledFeature, ...]
+    slots: Mapping[str, int]
+    rules: tuple[CompiledRule, ...]
+    constraints: tuple[CompiledConstraint, ...]
+    quotas: tuple[Quota, ...]
+    limits: TimeLimits
+    parameters: tuple[str, ...]
+    evaluate: Callable[[Sequence[Any]], tuple[Any, ...]]
+    disabled: tuple[str, ...]
+    """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind."""
+    unenforced: tuple[str, ...]
+    """What the policy says that is checked but not carried out yet, in words."""
+    unenforced_controls: tuple[tuple[str, frozenset[int]], ...]
+    """Those of controls and rollout that bear on executing, with the models they concern."""
+    uses_state: bool
+    """Whether any condition asks for ``state.*``."""
+    scope: Mapping[str, Declaration]
+    shape: Policy
+    cache: dict[object, Any] = field(default_factory=dict, repr=False)
+    """What deciding has worked out from the policy alone; never part of its meaning."""

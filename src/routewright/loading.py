@@ -1,0 +1,69 @@
+"""Files in, compiled policies out: the one place that reads policies and catalogs from disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from routewright.engine.errors import PolicyError, Problem
+from routewright.engine.policy.catalog import Catalog
+from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.nodes import MAX_FILE_BYTES
+from routewright.engine.policy.read import Source, read_catalog, read_policy, read_tests
+from routewright.engine.policy.testfile import TestFile
+
+__all__ = ["load_policy", "load_tests", "shipped"]
+
+
+def load_policy(path: str | os.PathLike[str]) -> CompiledPolicy:
+    """Return the policy in the file at ``path``, compiled against its catalog.
+
+    The catalog's path is relative to the policy's file. Raises PolicyError with all problems of both files,
+    also for a file that cannot be read.
+    """
+    name = os.fspath(path)
+    policy = read_policy(read_text(name), name)
+    catalog: Source[Catalog] | None = None
+    if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
+        beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
+        catalog = _load_catalog(beside, policy)
+    return compile_policy(policy, catalog)
+
+
+def load_tests(path: str | os.PathLike[str]) -> tuple[TestFile, str]:
+    """Return the cases in the file at ``path``, and the path of the policy they are for. Raises PolicyError."""
+    name = os.fspath(path)
+    tests = read_tests(read_text(name), name).shape
+    return tests, os.path.normpath(os.path.join(os.path.dirname(name), tests.policy))
+
+
+def read_text(path: str) -> str:
+    """The text of a file. Raises PolicyError when it cannot be read, is too large or is not UTF-8."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        message = f"cannot read the file: {(error.strerror or str(error)).lower()}"
+        raise PolicyError([Problem("unreadable-file", message, source=path)]) from None
+    if len(content) > MAX_FILE_BYTES:
+        message = f"the file is larger than {MAX_FILE_BYTES // 1024} KiB"
+        raise PolicyError([Problem("file-too-large", message, source=path)])
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        message = "the file is not UTF-8 text"
+        raise PolicyError([Problem("not-utf-8", message, source=path, line=line, column=1)]) from None
+
+
+def shipped(name: str) -> Path:
+    """The path of a file that comes with Routewright, such as ``hybrid.yaml``."""
+    return Path(__file__).parent / "policies" / name
+
+
+def _load_catalog(path: str, policy: Source[object]) -> Source[Catalog] | None:
+    """The catalog, or None where the policy has to report that it cannot be read."""
+    if not os.path.exists(path):
+        return None
+    return read_catalog(read_text(path), path)
