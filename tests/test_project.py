@@ -177,5 +177,11 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("requirement", sorted({line for lines in LOCKS.values() for line in lines}))
+def test_every_dependency_is_accounted_for(requirement: str) -> None:
+    page = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    assert f"| `{Requirement(requirement).name}` |" in page
+
+
 def test_the_check_of_a_clean_checkout_can_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
