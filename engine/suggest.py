@@ -10,8 +10,12 @@ __all__ = ["suggest"]
 _SHOWN = 5
 
 
-def suggest(name: str, known: Iterable[str], *, label: str = "declared") -> str:
+def suggest(
+    name: str, known: Iterable[str], *, label: str = "declared", listed: Iterable[str] | None = None
+) -> str:
     """Return ``did you mean `x`?`` if something is close, then at most five known names and how many more.
+
+    ``listed`` are the names to show where there are many ways to say the same thing.
 
     >>> suggest("context_lenght", ["complexity", "context_length"])
     'did you mean `context_length`? declared: complexity, context_length'
@@ -20,7 +24,7 @@ def suggest(name: str, known: Iterable[str], *, label: str = "declared") -> str:
     if not names:
         return f"nothing is {label}"
     close = get_close_matches(name[:100], names, n=1, cutoff=0.6)
-    listed = ", ".join(names[:_SHOWN])
-    more = f" ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
+    shown = names if listed is None else sorted(set(listed))
+    more = f" ({len(shown) - _SHOWN} more)" if len(shown) > _SHOWN else ""
     hint = f"did you mean `{close[0]}`? " if close else ""
-    return f"{hint}{label}: {listed}{more}"
+    return f"{hint}{label}: {', '.join(shown[:_SHOWN])}{more}"

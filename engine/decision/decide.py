@@ -14,7 +14,6 @@ from typing import Any, cast
 
 from ..errors import TaskError
 from ..policy.compiled import Candidate, CompiledPolicy, CompiledRule, CompiledStep
-from ..suggest import suggest
 from .bind import binder_of, time_facts
 from .choose import order
 from .decision import CandidateVerdict, Choice, Decision, DroppedStep, GateFailure, Outcome, Plan
@@ -116,8 +115,7 @@ def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task)
             raise TaskError(
                 f"the pin `{task.pin}` names {len(meant)} models", help=f"one of: {', '.join(meant)}"
             )
-        hint = suggest(task.pin, policy.catalog.names, label="in the catalog")
-        raise TaskError(f"the pin `{task.pin}` names no model", help=hint)
+        raise TaskError(f"the pin `{task.pin}` names no model", help=policy.catalog.hint(task.pin))
     return (Candidate(model.index, "pin"),)
 
 

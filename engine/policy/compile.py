@@ -6,7 +6,7 @@ All problems of a policy and its catalog are raised together, sorted by place. R
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..condition.bytecode import compile_function
 from ..condition.render import render_expr
@@ -20,8 +20,15 @@ from .compile_catalog import compile_catalog
 from .compile_controls import CompiledControls, compile_controls
 from .compile_features import compile_features
 from .compile_rules import RuleCompiler
-from .compiled import CompiledCatalog, CompiledConstraint, CompiledFeature, CompiledPolicy, CompiledRule
-from .digest import digest_of
+from .compiled import (
+    CompiledCatalog,
+    CompiledConstraint,
+    CompiledFeature,
+    CompiledPolicy,
+    CompiledRule,
+    Verdict,
+)
+from ..canonical import digest_of
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE
 from .nodes import Path
 from .read import Source
@@ -184,7 +191,9 @@ def _compile_constraint(
     by_model, function = None, None
     if set(model_names) == require.names:
         verdict = compile_function([require], model_names)
-        by_model = tuple(verdict([m.facts.get(n) for n in model_names])[0] for m in catalog.models)
+        by_model = tuple(
+            cast(Verdict, verdict([m.facts.get(name) for name in model_names])[0]) for m in catalog.models
+        )
     else:
         model_names = (*CANDIDATE_STATE, *model_names)
         function = compile_function([require], (*parameters, *model_names))

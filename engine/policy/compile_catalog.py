@@ -11,7 +11,7 @@ from ..suggest import suggest
 from .base import Operation
 from .catalog import Catalog, Kind, Model
 from .compiled import CompiledCatalog, CompiledModel
-from .digest import digest_of
+from ..canonical import digest_of
 from .location import location_of
 from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names

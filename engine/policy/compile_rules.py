@@ -41,8 +41,7 @@ def find_model(
         meant = ", ".join(f"{catalog.models[i].backend}:{catalog.models[i].tag}" for i in found)
         report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")
     else:
-        hint = suggest(name, catalog.names, label="in the catalog")
-        report.add("unknown-model", f"unknown model `{name}`", path, hint)
+        report.add("unknown-model", f"unknown model `{name}`", path, catalog.hint(name))
     return None
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
+from ..suggest import suggest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .shape import Policy
@@ -81,6 +82,10 @@ class CompiledCatalog:
     scope: Mapping[str, Declaration]
     """The ``model.*`` names that conditions may use."""
     shape: Catalog
+
+    def hint(self, name: str) -> str:
+        """What may have been meant by a name that stands for no model."""
+        return suggest(name, self.names, label="in the catalog", listed=self.shape.models)
 
     def find(self, name: str) -> CompiledModel | None:
         """The one model that ``name`` stands for: an id, alias, tag or ``backend:tag``."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from routewright.loading import load_policy as load_policy
 
 __version__ = "0.1.0"
+"""The same as ``engine.version.ENGINE_VERSION`` and the project's version: a test compares them."""
 
 _HOMES = {
     "CompiledPolicy": "engine.policy.compiled",

@@ -27,7 +27,7 @@ def load_policy(path: str | os.PathLike[str]) -> CompiledPolicy:
     catalog: Source[Catalog] | None = None
     if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
         beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
-        catalog = _load_catalog(beside, policy)
+        catalog = _load_catalog(beside)
     return compile_policy(policy, catalog)
 
 
@@ -62,7 +62,7 @@ def shipped(name: str) -> Path:
     return Path(__file__).parent / "policies" / name
 
 
-def _load_catalog(path: str, policy: Source[object]) -> Source[Catalog] | None:
+def _load_catalog(path: str) -> Source[Catalog] | None:
     """The catalog, or None where the policy has to report that it cannot be read."""
     if not os.path.exists(path):
         return None
