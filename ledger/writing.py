@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LedgerError
@@ -142,7 +143,12 @@ def select_ids(
 
 
 def _values(row: object, kind: type) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in fields(kind)}
+    return {name: getattr(row, name) for name in _field_names(kind)}
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 def _insert(

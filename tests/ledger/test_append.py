@@ -1,0 +1,219 @@
+"""Appending: all or nothing, once, and read back as it was given."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples import START_US, attempt, decision, decision_id, failed, policy
+
+from routewright.ledger import Appended, DecisionRow, Ledger, LedgerError
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "ledger.duckdb")
+
+
+def counts(ledger: Ledger) -> tuple[int, int, int]:
+    sql = "SELECT (SELECT count(*) FROM policies), (SELECT count(*) FROM decisions), count(*) FROM attempts"
+    [(policies, decisions, attempts)] = ledger.query(sql).rows
+    return policies, decisions, attempts
+
+
+def one(ledger: Ledger, sql: str) -> dict[str, Any]:
+    result = ledger.query(sql)
+    [row] = result.rows
+    return dict(zip(result.columns, row, strict=True))
+
+
+def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
+    given = decision(1)
+    ledger.append([given], [], [policy()])
+    read = one(ledger, "SELECT * FROM decisions")
+    assert read.pop("decision_id") == UUID(given.decision_id)
+    assert read.pop("record_digest").startswith("sha256:")
+    assert read.pop("candidates") == [
+        {name: getattr(candidate, name) for name in candidate.__slots__} for candidate in given.candidates
+    ]
+    assert list(read["verdicts"]) == ["mixture_of_experts", "by_team", "otherwise"], "in the policy's order"
+    assert read == {name: getattr(given, name) for name in read}
+    assert one(ledger, "SELECT * FROM policies") == {
+        name: getattr(policy(), name) for name in policy().__slots__
+    }
+
+
+def test_an_attempt_is_read_back_as_it_was_written(ledger: Ledger) -> None:
+    given = attempt(1, cache_write_tokens=5, streamed=True)
+    ledger.append([decision(1)], [given])
+    read = one(ledger, "SELECT * FROM attempts")
+    assert read.pop("decision_id") == UUID(given.decision_id)
+    assert read == {name: getattr(given, name) for name in read}
+
+
+def test_the_digest_is_that_of_the_record(ledger: Ledger) -> None:
+    ledger.append([decision(1, record='{"name":"é"}')])
+    assert one(ledger, "SELECT record_digest = 'sha256:' || sha256(record) AS same FROM decisions")["same"]
+
+
+def test_features_keep_their_types(ledger: Ledger) -> None:
+    features = {
+        "flag": True,
+        "whole": 2**53 - 1,
+        "number": 1.0,
+        "text": "true",
+        "list": ["a", "b"],
+        "empty": [],
+        "A b.c'\"": "é\n",
+    }
+    ledger.append([decision(1, features=features)])
+    assert one(ledger, "SELECT features FROM decisions")["features"] == features
+    types = one(
+        ledger,
+        """SELECT variant_typeof(features.flag) AS flag, variant_typeof(features.whole) AS whole,
+                  variant_typeof(features.number) AS number, variant_typeof(features.text) AS text,
+                  features.nothing IS NULL AS missing FROM decisions""",
+    )
+    assert types["flag"].startswith("BOOL")
+    assert "INT" in types["whole"]
+    assert types["number"] == "DOUBLE"
+    assert types["text"] == "VARCHAR", "a text that looks like a boolean stays a text"
+    assert types["missing"]
+
+
+def test_no_features_are_no_features(ledger: Ledger) -> None:
+    ledger.append(
+        [decision(1, features={}, feature_sources={}, verdicts={}, candidates=(), tags={}, plan=None)]
+    )
+    read = one(ledger, "SELECT features, feature_sources, verdicts, candidates, tags, plan FROM decisions")
+    assert read == {
+        "features": {},
+        "feature_sources": {},
+        "verdicts": {},
+        "candidates": [],
+        "tags": {},
+        "plan": None,
+    }
+
+
+def test_an_unknown_cost_is_null_and_a_known_zero_is_zero(ledger: Ledger) -> None:
+    ledger.append([decision(1)], [failed(1, 1), attempt(1, 2, cost_nano=0)])
+    assert ledger.query("SELECT cost_nano FROM attempts ORDER BY number").rows == ((None,), (0,))
+    assert ledger.query("SELECT cost FROM attempts_flat ORDER BY number").rows == ((None,), (Decimal(0),))
+
+
+def test_the_largest_amounts_do_not_overflow(ledger: Ledger) -> None:
+    largest = 2**63 - 1
+    ledger.append([decision(1), decision(2)], [attempt(n, cost_nano=largest) for n in (1, 2)])
+    assert one(ledger, "SELECT known_cost FROM cost_daily")["known_cost"] == Decimal(2 * largest) / 10**9
+
+
+def test_appending_again_changes_nothing_and_is_counted(ledger: Ledger) -> None:
+    rows = [decision(n) for n in range(5)], [attempt(n) for n in range(5)], [policy()]
+    assert ledger.append(*rows) == Appended(1, 5, 5, 0)
+    assert ledger.append(*rows) == Appended(0, 0, 0, 11)
+    assert ledger.append([decision(4), decision(5)], [attempt(5)]) == Appended(0, 1, 1, 1)
+    assert ledger.append([decision(9), decision(9)]) == Appended(0, 1, 0, 1)
+    assert counts(ledger) == (1, 7, 6)
+
+
+def test_an_id_is_the_same_however_it_is_spelt(ledger: Ledger) -> None:
+    ledger.append([decision(1)])
+    assert ledger.append([decision(1, decision_id=decision_id(1).upper())]).already_there == 1
+
+
+def test_attempts_may_come_after_their_decision(ledger: Ledger) -> None:
+    ledger.append([decision(1)])
+    assert ledger.append([], [attempt(1, 1), attempt(1, 2)]) == Appended(0, 0, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (
+            lambda ledger: ledger.append([decision(2), decision(1, record="{}")]),
+            f"decision `{decision_id(1)}` is in the ledger with another record; nothing was written",
+        ),
+        (
+            lambda ledger: ledger.append([decision(2), decision(2, record="{}")]),
+            f"decision `{decision_id(2)}` is in the ledger with another record; nothing was written",
+        ),
+        (
+            lambda ledger: ledger.append([decision(2)], [attempt(3)]),
+            f"attempt 1 of `{decision_id(3)}` has no decision; nothing was written",
+        ),
+        (
+            lambda ledger: ledger.append([decision(2, decision_id="seven")]),
+            "`seven` is not a decision id: a UUID was expected; nothing was written",
+        ),
+        (
+            lambda ledger: ledger.append([decision(2), decision(3, features={"x": math.nan})]),
+            "`decisions` cannot store a value: Out of range float values are not JSON compliant; "
+            "nothing was written",
+        ),
+        (
+            lambda ledger: ledger.append([decision(2, features={"x": object()})]),
+            "`decisions` cannot store a value: a value of type `object` is not what JSON can hold; "
+            "nothing was written",
+        ),
+    ],
+)
+def test_a_refused_append_writes_nothing(
+    ledger: Ledger, write: Callable[[Ledger], Appended], message: str
+) -> None:
+    ledger.append([decision(1)], [attempt(1)], [policy()])
+    with pytest.raises(LedgerError) as caught:
+        write(ledger)
+    assert str(caught.value).replace(": nan", "") == message
+    assert counts(ledger) == (1, 1, 1)
+
+
+def test_what_duckdb_refuses_is_our_error_and_writes_nothing(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError):
+        ledger.append([decision(1), decision(2, at_us=2**70)])
+    assert counts(ledger) == (0, 0, 0)
+
+
+def test_many_batches_are_one_transaction_in_order(ledger: Ledger) -> None:
+    rows = [decision(n) for n in range(4_500)]
+    ledger.append(rows)
+    assert counts(ledger)[1] == 4_500
+    first = ledger.query("SELECT at_us FROM decisions", max_rows=3).rows
+    assert first == ((START_US,), (START_US + 1_000_000,), (START_US + 2_000_000,))
+
+
+SCALARS = st.one_of(
+    st.booleans(),
+    st.integers(-(2**53 - 1), 2**53 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    features=st.dictionaries(
+        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3)
+    ),
+    number=st.integers(0, 2**40),
+)
+def test_any_features_come_back_equal(ledger: Ledger, features: dict[str, Any], number: int) -> None:
+    row: DecisionRow = decision(number, features=features, record=repr(sorted(features.items())))
+    try:
+        ledger.append([row])
+    except LedgerError as error:
+        assert "another record" in str(error)
+        return
+    sql = f"SELECT features FROM decisions WHERE decision_id = '{row.decision_id}'"
+    read = one(ledger, sql)["features"]
+    assert read == features
+    assert {name: type(value) for name, value in read.items()} == {
+        name: type(value) for name, value in features.items()
+    }

@@ -1,0 +1,227 @@
+"""Opening: making, bringing up to date, refusing, and sharing with other processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+from samples import attempt, decision, policy
+
+from routewright.ledger import Ledger, LedgerError, default_ledger_path
+from routewright.ledger.connection import STORAGE_VERSION, open_for_creation
+from routewright.ledger.migrate import latest_version, migrations
+
+HERE = Path(__file__).parent
+
+
+def refused(path: Path, *, create: bool = True) -> LedgerError:
+    with pytest.raises(LedgerError) as caught:
+        Ledger.open(path, create=create, lock_timeout_s=0.2)
+    return caught.value
+
+
+def test_a_new_ledger_is_made_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "ledger.duckdb"
+    with Ledger.open(path) as ledger:
+        assert ledger.path == path
+        assert ledger.query("SELECT version FROM migrations ORDER BY version").rows == tuple(
+            (migration.version,) for migration in migrations()
+        )
+        tags = ledger.query("SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal").rows
+    assert tags == ((STORAGE_VERSION + "+",),)
+    assert [entry.name for entry in path.parent.iterdir()] == ["ledger.duckdb"]
+
+
+def test_without_create_nothing_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    assert str(refused(path, create=False)) == f"there is no ledger at `{path}`"
+    assert not path.exists()
+
+
+def test_any_duckdb_client_can_open_it(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger.append([decision(1)], [attempt(1)])
+    with duckdb.connect(str(ledger.path), read_only=True) as client:
+        row = client.execute("SELECT features.task_type::VARCHAR FROM decisions_flat").fetchone()
+    assert row == ("chat",)
+
+
+def test_an_old_ledger_is_brought_up_to_date_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    first = migrations()[0]
+    with open_for_creation(path) as connection:
+        connection.execute("CREATE TABLE migrations (version INTEGER, name VARCHAR, applied_at_us BIGINT)")
+        connection.execute(first.sql)
+        connection.execute("INSERT INTO migrations VALUES (1, 'initial', 0)")
+        connection.execute("INSERT INTO policies VALUES ('d', 'policy', 'n', 't', 1)")
+    ledger = Ledger.open(path)
+    assert ledger.query("SELECT max(version), count(*) FROM migrations").rows == (
+        (latest_version(), latest_version()),
+    )
+    assert ledger.query("SELECT name FROM policies").rows == (("n",),)
+    assert ledger.tail(1) == ()
+
+
+def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = Ledger.open(tmp_path / "ledger.duckdb").path
+    with duckdb.connect(str(path)) as client:
+        client.execute("INSERT INTO migrations VALUES (99, 'later', 0)")
+    before = path.read_bytes()
+    error = refused(path)
+    assert str(error) == (
+        f"ledger `{path}` has layout 99, and this version of Routewright knows layouts up to "
+        f"{latest_version()}; left it as it is"
+    )
+    assert error.help == "upgrade Routewright, or name another file"
+    assert path.read_bytes() == before
+
+
+def test_files_that_are_not_ledgers_are_refused_and_left_as_they_are(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a database\n" * 1_000)
+    assert str(refused(text)) == f"`{text}` is not a ledger: it is no DuckDB file; left it as it is"
+    assert text.read_text().startswith("not a database")
+
+    other = tmp_path / "other.duckdb"
+    with duckdb.connect(str(other)) as client:
+        client.execute("CREATE TABLE mine (a INTEGER)")
+    assert str(refused(other)) == f"`{other}` is a DuckDB file, but not a ledger; left it as it is"
+
+    empty = tmp_path / "empty.duckdb"
+    empty.touch()
+    assert str(refused(empty)).startswith(f"`{empty}` is not a ledger")
+    assert str(refused(tmp_path)).startswith(f"ledger `{tmp_path}` cannot be opened: ")
+    assert str(refused(text / "ledger.duckdb")).startswith(
+        f"the ledger `{text}/ledger.duckdb` cannot be made"
+    )
+
+
+@contextmanager
+def held(path: Path, seconds: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the ledger open for writing."""
+    script = (
+        "import sys, time, duckdb\n"
+        "client = duckdb.connect(sys.argv[1]); print('open', flush=True)\n"
+        "time.sleep(float(sys.argv[2])); client.close()\n"
+    )
+    arguments = [sys.executable, "-c", script, str(path), seconds]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        try:
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_busy_ledger_is_refused_with_the_name_of_its_holder(tmp_path: Path) -> None:
+    path = Ledger.open(tmp_path / "ledger.duckdb").path
+    with held(path, "60") as holder:
+        error = refused(path)
+        assert str(error).startswith(f"ledger `{path}` is held open by process {holder.pid} (`")
+        assert str(error).endswith("; gave up after 0.2 s and changed nothing")
+        assert error.help == "close what holds it, or try again later"
+
+
+def test_a_ledger_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=20)
+    with held(ledger.path, "0.3"):
+        ledger.append([decision(1)])
+    assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
+
+
+def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=60)
+    errors: list[Exception] = []
+
+    def work(first: int) -> None:
+        try:
+            for number in range(first, first + 4):
+                ledger.append([decision(number)], [attempt(number)], [policy()])
+                ledger.query("SELECT count(*) FROM decisions")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert ledger.query("SELECT count(*), count(DISTINCT decision_id) FROM decisions").rows == ((12, 12),)
+    assert ledger.query("SELECT count(*) FROM policies").rows == ((1,),)
+
+
+APPENDER = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from samples import attempt, decision
+from routewright.ledger import Ledger
+ledger = Ledger.open(sys.argv[1], lock_timeout_s=60)
+first, last, step = (int(part) for part in sys.argv[2].split(":"))
+for number in range(first, last, step):
+    batch = range(number, number + step)
+    ledger.append([decision(n) for n in batch], [attempt(n) for n in batch])
+    print(number, flush=True)
+"""
+
+
+def appender(path: Path, numbers: str) -> subprocess.Popen[str]:
+    arguments = [sys.executable, "-W", "error", "-c", APPENDER, str(path), numbers, str(HERE)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_may_make_and_append_to_one_ledger_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    workers = [appender(path, "0:100:5"), appender(path, "1000:1100:5")]
+    for worker in workers:
+        _, stderr = worker.communicate(timeout=120)
+        assert (worker.returncode, stderr) == (0, "")
+    sql = """SELECT count(*), count(DISTINCT decision_id), (SELECT count(*) FROM attempts),
+                    (SELECT count(*) FROM migrations) FROM decisions"""
+    assert Ledger.open(path).query(sql).rows == ((200, 200, 200, latest_version()),)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.duckdb"]
+
+
+@pytest.mark.parametrize("acknowledged", [1, 2, 3, 5])
+def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+    path = tmp_path / "ledger.duckdb"
+    step = 300
+    with appender(path, f"0:{1_000 * step}:{step}") as worker:
+        assert worker.stdout is not None
+        seen = [int(worker.stdout.readline()) for _ in range(acknowledged)]
+        # Killed here it is most often in the middle of the next append.
+        worker.send_signal(signal.SIGKILL)
+        seen += [int(line) for line in worker.stdout.read().split()]
+    ledger = Ledger.open(path)
+    [(decisions, attempts)] = ledger.query(
+        "SELECT count(DISTINCT decision_id), (SELECT count(*) FROM attempts) FROM decisions"
+    ).rows
+    done = seen[-1] + step
+    # The batch under way may be there whole, or not at all.
+    assert (decisions, attempts) in {(done, done), (done + step, done + step)}
+    again = ledger.append([decision(n) for n in range(done)], [attempt(n) for n in range(done)])
+    assert (again.decisions, again.attempts) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("environment", "platform", "expected"),
+    [
+        ({}, "linux", "/home/me/.local/share/routewright/ledger.duckdb"),
+        ({"XDG_DATA_HOME": "/data"}, "linux", "/data/routewright/ledger.duckdb"),
+        ({"XDG_DATA_HOME": "relative"}, "linux", "/home/me/.local/share/routewright/ledger.duckdb"),
+        ({}, "darwin", "/home/me/Library/Application Support/routewright/ledger.duckdb"),
+        ({"ROUTEWRIGHT_LEDGER": "/x/y.duckdb", "XDG_DATA_HOME": "/data"}, "linux", "/x/y.duckdb"),
+        ({"ROUTEWRIGHT_LEDGER": ""}, "linux", "/home/me/.local/share/routewright/ledger.duckdb"),
+    ],
+)
+def test_the_default_path_follows_the_platform(
+    environment: dict[str, str], platform: str, expected: str
+) -> None:
+    assert default_ledger_path(environment, platform=platform, home=Path("/home/me")) == Path(expected)

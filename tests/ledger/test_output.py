@@ -1,0 +1,113 @@
+"""Results as text: nothing is lost, nothing is invalid, nothing reaches a terminal as a command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routewright.ledger import Ledger, QueryResult, to_csv, to_json, to_table
+
+EVERYTHING = """
+SELECT NULL AS nothing, true AS flag, 9007199254740993 AS whole, 1.5::DECIMAL(4, 2) AS money,
+       0.1::DECIMAL(38, 30) AS fine, 'nan'::DOUBLE AS nan, '-inf'::DOUBLE AS infinite, 0.1::DOUBLE AS number,
+       'é, "x"' AS text, TIMESTAMP '2026-01-02 03:04:05.000006' AS moment, DATE '2026-01-02' AS day,
+       INTERVAL 90 SECOND AS span, [1, NULL] AS list, {'a': 'x', 'b': [1.5::DECIMAL(4, 1)]} AS struct,
+       MAP {'k': DATE '2026-01-02'} AS map, '\\x00\\xff'::BLOB AS bytes,
+       '019b76da-a801-7000-8000-000000000001'::UUID AS id, {'f': [true, NULL]}::VARIANT AS variant,
+       170141183460469231731687303715884105727::HUGEINT AS huge
+"""
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> QueryResult:
+    return Ledger.open(tmp_path_factory.mktemp("output") / "ledger.duckdb").query(EVERYTHING)
+
+
+def test_json_holds_every_type(result: QueryResult) -> None:
+    [row] = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert row == {
+        "nothing": None,
+        "flag": True,
+        "whole": 9007199254740993,
+        "money": 1.5,
+        "fine": 0.1,
+        "nan": None,
+        "infinite": None,
+        "number": 0.1,
+        "text": 'é, "x"',
+        "moment": "2026-01-02T03:04:05.000006",
+        "day": "2026-01-02",
+        "span": "0:01:30",
+        "list": [1, None],
+        "struct": {"a": "x", "b": [1.5]},
+        "map": {"k": "2026-01-02"},
+        "bytes": "00ff",
+        "id": "019b76da-a801-7000-8000-000000000001",
+        "variant": {"f": [True, None]},
+        "huge": 170141183460469231731687303715884105727,
+    }
+
+
+def test_csv_holds_every_type(result: QueryResult) -> None:
+    header, row = csv.reader(io.StringIO(to_csv(result)))
+    assert dict(zip(header, row, strict=True)) == {
+        "nothing": "",
+        "flag": "true",
+        "whole": "9007199254740993",
+        "money": "1.50",
+        "fine": "0.100000000000000000000000000000",
+        "nan": "nan",
+        "infinite": "-inf",
+        "number": "0.1",
+        "text": 'é, "x"',
+        "moment": "2026-01-02 03:04:05.000006",
+        "day": "2026-01-02",
+        "span": "0:01:30",
+        "list": "[1, null]",
+        "struct": '{"a": "x", "b": [1.5]}',
+        "map": '{"k": "2026-01-02"}',
+        "bytes": "00ff",
+        "id": "019b76da-a801-7000-8000-000000000001",
+        "variant": '{"f": [true, null]}',
+        "huge": "170141183460469231731687303715884105727",
+    }
+
+
+def table(columns: tuple[str, ...], *rows: tuple[object, ...]) -> QueryResult:
+    return QueryResult(columns, ("VARCHAR",) * len(columns), rows, False)
+
+
+def test_decimals_that_a_double_cannot_hold_stay_exact(tmp_path: Path) -> None:
+    sql = "SELECT '12345678901234567890.123456789'::DECIMAL(38, 9) AS cost"
+    result = Ledger.open(tmp_path / "ledger.duckdb").query(sql)
+    assert json.loads(to_json(result)) == [{"cost": "12345678901234567890.123456789"}]
+
+
+def test_equal_column_names_do_not_hide_each_other() -> None:
+    result = table(("a", "a", "a_2", "a"), (1, 2, 3, 4))
+    assert json.loads(to_json(result)) == [{"a": 1, "a_3": 2, "a_2": 3, "a_4": 4}]
+
+
+def test_no_rows_are_valid_everywhere() -> None:
+    result = table(("a", "b"))
+    assert (to_json(result), to_csv(result), to_table(result)) == ("[]\n", "a,b\n", (["a", "b"], []))
+
+
+def test_a_table_shows_null_and_escapes_what_a_terminal_would_obey() -> None:
+    result = table(("a\x1b[2J",), (None,), ("\x1b]0;title\x07 é\n",))
+    assert to_table(result) == (["a\\x1b[2J"], [["null"], ["\\x1b]0;title\\x07 é\\n"]])
+
+
+@given(rows=st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.floats()), max_size=5))
+def test_any_rows_give_valid_json_and_csv(rows: list[tuple[str, float]]) -> None:
+    result = table(("text", "number"), *rows)
+    read = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert [row["text"] for row in read] == [text for text, _ in rows]
+    parsed = list(csv.reader(io.StringIO(to_csv(result), newline="")))
+    assert [text for text, _ in parsed[1:]] == [text for text, _ in rows]

@@ -1,0 +1,215 @@
+"""Asking: one reading statement, limited, with mistakes shown at their place."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from samples import attempt, decision, failed
+
+from routewright.engine.problems import render_problem
+from routewright.ledger import Ledger, LedgerError, QueryResult
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    ledger = Ledger.open(tmp_path_factory.mktemp("query") / "ledger.duckdb")
+    ledger.append([decision(n) for n in range(4)], [attempt(0), failed(1), attempt(1, 2)])
+    return ledger
+
+
+def refused(ledger: Ledger, sql: str) -> LedgerError:
+    with pytest.raises(LedgerError) as caught:
+        ledger.query(sql, timeout_s=20)
+    return caught.value
+
+
+def test_a_result_has_columns_types_and_rows(ledger: Ledger) -> None:
+    result = ledger.query("SELECT number, model_id AS model FROM attempts ORDER BY started_at_us")
+    assert result == QueryResult(
+        ("number", "model"), ("INTEGER", "VARCHAR"), ((1, "kimi"), (1, "kimi"), (2, "coder")), False
+    )
+
+
+@pytest.mark.parametrize(("max_rows", "truncated"), [(0, True), (3, True), (4, False), (5, False)])
+def test_the_row_limit_says_when_it_cut(ledger: Ledger, max_rows: int, truncated: bool) -> None:
+    result = ledger.query("SELECT * FROM decisions", max_rows=max_rows)
+    assert len(result.rows) == min(4, max_rows)
+    assert result.truncated is truncated
+
+
+def test_an_endless_result_is_cut_at_once(ledger: Ledger) -> None:
+    result = ledger.query("SELECT * FROM range(1_000_000_000_000)", max_rows=2)
+    assert result.rows == ((0,), (1,))
+    assert result.truncated
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT sum(a.range * b.range) FROM range(100_000_000) a, range(100_000_000) b",
+        "SELECT a.range FROM range(100_000_000) a, range(100_000_000) b WHERE a.range * b.range = -1",
+        "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT max(n) FROM r",
+    ],
+)
+def test_a_slow_statement_is_stopped(ledger: Ledger, sql: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(LedgerError) as caught:
+        ledger.query(sql, timeout_s=0.2)
+    assert time.monotonic() - start < 10
+    assert str(caught.value) == "the statement took longer than 0.2 s and was stopped"
+    assert caught.value.help == "narrow it by a WHERE clause, or raise the time limit"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM decisions",
+        "DROP TABLE decisions",
+        "UPDATE attempts SET cost_nano = 0",
+        "INSERT INTO policies VALUES ('a', 'b', 'c', 'd', 1)",
+        "CREATE TABLE mine (a INTEGER)",
+        "WITH gone AS (DELETE FROM decisions RETURNING *) SELECT * FROM gone",
+        "EXPLAIN ANALYZE DELETE FROM decisions",
+        "COPY decisions TO 'out.csv'",
+        "EXPORT DATABASE 'out'",
+        "ATTACH 'other.duckdb'",
+        "SET enable_external_access = true",
+        "RESET lock_configuration",
+        "PRAGMA threads = 1",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "CHECKPOINT",
+        "BEGIN",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM 'https://example.org/a.parquet'",
+        "SELECT * FROM duckdb_secrets()",
+        "SELECT getenv('HOME')",
+        "SELECT 1; DROP TABLE decisions",
+    ],
+)
+def test_a_statement_can_read_the_ledger_and_do_nothing_else(ledger: Ledger, sql: str) -> None:
+    before = sorted(path.name for path in ledger.path.parent.iterdir())
+    refused(ledger, sql)
+    assert sorted(path.name for path in ledger.path.parent.iterdir()) == before
+    assert ledger.query("SELECT count(*) FROM decisions").rows == ((4,),)
+
+
+@pytest.mark.parametrize(
+    ("sql", "message", "help"),
+    [
+        ("", "there is no statement to run", "try `SELECT * FROM decisions_flat LIMIT 10`"),
+        ("-- nothing", "there is no statement to run", "try `SELECT * FROM decisions_flat LIMIT 10`"),
+        (
+            "SELECT 1; SELECT 2",
+            "one statement was expected, and there are 2; none was run",
+            "try `SELECT * FROM decisions_flat LIMIT 10`",
+        ),
+        (
+            "DROP TABLE decisions",
+            "a statement of type `DROP` was not run: the ledger is only read here",
+            "SELECT, DESCRIBE, SHOW TABLES and EXPLAIN are there",
+        ),
+        (
+            "SELECT * FROM decisions WHERE target = ?",
+            "the statement has parameters, and there are no values for them",
+            "write the values out",
+        ),
+        ("SELECT '\0'", "the statement has a character with the code 0", None),
+    ],
+)
+def test_what_is_not_one_reading_statement_is_refused(
+    ledger: Ledger, sql: str, message: str, help: str | None
+) -> None:
+    error = refused(ledger, sql)
+    assert (str(error), error.help) == (message, help)
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [
+        (
+            "SELECT 'é',\n  trget FROM decisions",
+            "sql:2:3: error[sql]: referenced column `trget` not found in FROM clause\n"
+            "  |   trget FROM decisions\n"
+            "  |   ^^^^^\n"
+            "  = help: candidate bindings: `target`, `trace_id`, `tags`, `state`, `reason`",
+        ),
+        (
+            "SELEC 1",
+            "sql:1:1: error[sql]: syntax error at or near `SELEC`\n  | SELEC 1\n  | ^^^^^",
+        ),
+        (
+            "SELECT * FROM decision",
+            "sql:1:15: error[sql]: table with name decision does not exist\n"
+            "  | SELECT * FROM decision\n"
+            "  |               ^^^^^^^^\n"
+            "  = help: did you mean `decisions`?",
+        ),
+    ],
+)
+def test_a_mistake_is_shown_at_its_place(ledger: Ledger, sql: str, shown: str) -> None:
+    problem = refused(ledger, sql).problem
+    assert problem is not None
+    assert render_problem(problem) == shown
+
+
+def test_describing_and_pivoting_are_reading(ledger: Ledger) -> None:
+    assert ledger.query("DESCRIBE decisions").rows[0][0] == "decision_id"
+    assert len(ledger.query("SHOW TABLES").rows) == 13
+    assert ledger.query("PIVOT attempts ON status USING count(*) GROUP BY model_id").columns == (
+        "model_id",
+        "failed",
+        "ok",
+    )
+
+
+def test_a_time_with_zone_needs_no_time_zone_package(ledger: Ledger) -> None:
+    script = (
+        "import sys; sys.modules['pytz'] = None\n"
+        "from routewright.ledger import Ledger, LedgerError\n"
+        "ledger = Ledger.open(sys.argv[1])\n"
+        "ledger.query('SELECT * FROM decisions_flat'); ledger.tail(2)\n"
+        "try: ledger.query('SELECT now()')\n"
+        "except LedgerError as error: print(error, '|', error.help)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ledger.path)], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == (
+        "a column of type TIMESTAMP WITH TIME ZONE cannot be shown"
+        " | cast it: `now()::TIMESTAMP`; times in the ledger are UTC\n",
+        "",
+    )
+
+
+def test_tail_gives_the_newest_decisions_oldest_first(ledger: Ledger) -> None:
+    assert [(row.decided_at.second, row.status, row.attempts) for row in ledger.tail(3)] == [
+        (1, "ok", 2),
+        (2, None, 0),
+        (3, None, 0),
+    ]
+    [second] = ledger.tail(3)[:1]
+    assert (second.target, second.answered_by) == ("kimi", "coder")
+    assert (second.known_cost_nano, second.currency, second.unknown_cost_attempts) == (725_000, "USD", 1)
+    assert second.latency_ms == pytest.approx(1_000.001)
+    assert ledger.tail(0) == ()
+    assert len(ledger.tail(100)) == 4
+
+
+def test_importing_the_ledger_does_not_load_duckdb() -> None:
+    script = "import sys, routewright.ledger; print('duckdb' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_query_leaves_no_files_behind(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger.query("SELECT * FROM decisions")
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.duckdb"]

@@ -1,0 +1,154 @@
+"""The views on a small ledger whose answers are known, and the page that describes them."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import DAY_US, START_US, attempt, decision, failed, policy
+
+from routewright.ledger import Ledger
+from routewright.ledger.describe import describe_layout, with_layout
+
+PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
+EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """Four executed decisions on two days, one that fell back, one unanswered, one dry run, one dead end."""
+    ledger = Ledger.open(tmp_path_factory.mktemp("views") / "ledger.duckdb")
+    later = {"at_us": START_US + DAY_US}
+    ledger.append(
+        [
+            decision(0),
+            decision(1),
+            decision(2),
+            decision(3, **later),
+            decision(4, **later, mode="dry_run"),
+            decision(5, **later, outcome="no_target", target=None),
+        ],
+        [
+            attempt(0, load_us=4_000_000, first_token_us=4_100_000, total_us=5_000_000),
+            failed(1, 1),
+            attempt(1, 2, cost_nano=None, currency=None, cost_source=None),
+            failed(2, 1, currency=None),
+            failed(2, 2, currency=None),
+            attempt(3, total_us=2_000_000, started_at_us=START_US + DAY_US),
+        ],
+        [policy()],
+    )
+    return ledger
+
+
+def view(ledger: Ledger, sql: str) -> list[dict[str, Any]]:
+    result = ledger.query(sql)
+    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+
+
+def test_decisions_flat_says_what_came_of_each_decision(ledger: Ledger) -> None:
+    columns = """decided_at, target, answered_by, status, attempts, latency_ms, known_cost_nano, currency,
+                 unknown_cost_attempts, simulated"""
+    rows = ledger.query(f"SELECT {columns} FROM decisions_flat ORDER BY decision_id").rows
+    start, day = datetime(2026, 1, 1), datetime(2026, 1, 2)
+    assert rows == (
+        (start, "kimi", "kimi", "ok", 1, 5_000.0, 725_000, "USD", 0, True),
+        (start.replace(second=1), "kimi", "coder", "ok", 2, 1_000.001, None, "USD", 2, True),
+        (start.replace(second=2), "kimi", None, "failed", 2, 1_000.001, None, None, 2, True),
+        (day, "kimi", "kimi", "ok", 1, 2_000.0, 725_000, "USD", 0, True),
+        (day, "kimi", None, None, 0, None, None, None, 0, None),
+        (day, None, None, None, 0, None, None, None, 0, None),
+    )
+
+
+def test_routing_daily_keeps_dry_runs_apart(ledger: Ledger) -> None:
+    rows = ledger.query(
+        """SELECT day, mode, outcome, matched_rule, decisions, executed FROM routing_daily
+           ORDER BY day, mode, outcome, matched_rule"""
+    ).rows
+    assert rows == (
+        (date(2026, 1, 1), "exploit", "routed", "mixture_of_experts", 2, 2),
+        (date(2026, 1, 1), "exploit", "routed", "otherwise", 1, 1),
+        (date(2026, 1, 2), "dry_run", "routed", "mixture_of_experts", 1, 0),
+        (date(2026, 1, 2), "exploit", "no_target", "otherwise", 1, 0),
+        (date(2026, 1, 2), "exploit", "routed", "otherwise", 1, 1),
+    )
+
+
+def test_model_latency_takes_loading_out(ledger: Ledger) -> None:
+    [kimi] = view(ledger, "SELECT * FROM model_latency WHERE model_id = 'kimi'")
+    assert (kimi["calls"], kimi["calls_with_load"], kimi["simulated"]) == (2, 1, True)
+    assert (kimi["p50_ms"], kimi["p95_ms"], kimi["p99_ms"]) == pytest.approx((1_500, 1_950, 1_990))
+    assert kimi["first_token_p50_ms"] == 100
+
+
+def test_success_rate_counts_failures_by_class(ledger: Ledger) -> None:
+    [kimi] = view(ledger, "SELECT * FROM success_rate WHERE model_id = 'kimi'")
+    assert (kimi["attempts"], kimi["ok"], kimi["failed"], kimi["partial"]) == (4, 2, 2, 0)
+    assert (kimi["success_rate"], kimi["error_classes"]) == (0.5, {"overloaded": 2})
+
+
+def test_fallback_frequency_says_who_answered_instead(ledger: Ledger) -> None:
+    rows = {row["matched_rule"]: row for row in view(ledger, "SELECT * FROM fallback_frequency")}
+    otherwise, moe = rows["otherwise"], rows["mixture_of_experts"]
+    assert (otherwise["executed"], otherwise["fell_back"], otherwise["unanswered"]) == (2, 1, 0)
+    assert otherwise["answered_instead"] == {"coder": 1}
+    assert (moe["executed"], moe["fell_back"], moe["unanswered"]) == (2, 1, 1)
+    assert moe["fallback_rate"] == 0.5
+
+
+def test_cost_daily_shows_the_share_of_unknown_cost_beside_the_sum(ledger: Ledger) -> None:
+    rows = ledger.query(
+        """SELECT day, model_id, currency, known_cost, attempts, unknown_cost_attempts, unknown_cost_share
+           FROM cost_daily ORDER BY day, model_id"""
+    ).rows
+    known = Decimal("0.000725")
+    assert rows == (
+        (date(2026, 1, 1), "coder", None, None, 2, 2, 1.0),
+        (date(2026, 1, 1), "kimi", "USD", known, 3, 2, pytest.approx(2 / 3)),
+        (date(2026, 1, 2), "kimi", "USD", known, 1, 0, 0.0),
+    )
+
+
+def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
+    rows = {row["feature"]: row for row in view(ledger, "SELECT * FROM unknown_features")}
+    assert (rows["team"]["decisions"], rows["team"]["unknown_rate"]) == (6, 1.0)
+    assert (rows["task_type"]["defaulted"], rows["task_type"]["unknown"]) == (6, 0)
+
+
+def test_rule_hits_tells_winning_from_holding(ledger: Ledger) -> None:
+    rows = {row["rule"]: row for row in view(ledger, "SELECT * FROM rule_hits")}
+    assert [(rows[name]["won"], rows[name]["held"], rows[name]["unknown"]) for name in sorted(rows)] == [
+        (0, 0, 6),
+        (3, 3, 0),
+        (3, 6, 0),
+    ]
+    assert sorted(rows) == ["by_team", "mixture_of_experts", "otherwise"]
+
+
+@pytest.mark.parametrize("sql", EXAMPLES, ids=[example.split("FROM")[1].split()[0] for example in EXAMPLES])
+def test_every_example_of_the_page_runs_and_finds_something(ledger: Ledger, sql: str) -> None:
+    assert ledger.query(sql).rows
+
+
+def test_every_view_has_an_example(ledger: Ledger) -> None:
+    for (name,) in ledger.query("SELECT view_name FROM duckdb_views() WHERE NOT internal").rows:
+        assert any(f"FROM {name}" in example for example in EXAMPLES), name
+
+
+def test_the_page_describes_the_layout_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_layout(page) == page, "run `python -m routewright.ledger.describe docs/ledger.md`"
+
+
+def test_every_table_column_and_view_is_described() -> None:
+    assert "None" not in describe_layout()
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="the page needs the lines"):
+        with_layout("# The ledger\n")
