@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 __all__ = [
+    "NO_LIMITS",
     "Backend",
     "ChatAnswer",
     "ChatRequest",
@@ -22,7 +23,6 @@ __all__ = [
     "Limits",
     "Message",
     "ModelListing",
-    "NO_LIMITS",
     "RerankAnswer",
     "RerankRequest",
     "StreamEnd",

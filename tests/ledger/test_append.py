@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from samples import START_US, attempt, decision, decision_id, failed, policy
+from ledger_rows import START_US, attempt, decision, decision_id, failed, policy
 
 from routewright.ledger import Appended, DecisionRow, Ledger, LedgerError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from samples import attempt, decision, policy
+from ledger_rows import attempt, decision, policy
 
 from routewright.ledger import Ledger, LedgerError, default_ledger_path
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation
@@ -161,7 +161,7 @@ def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from samples import attempt, decision
+from ledger_rows import attempt, decision
 from routewright.ledger import Ledger
 ledger = Ledger.open(sys.argv[1], lock_timeout_s=60)
 first, last, step = (int(part) for part in sys.argv[2].split(":"))

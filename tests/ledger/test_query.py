@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from samples import attempt, decision, failed
+from ledger_rows import attempt, decision, failed
 
 from routewright.engine.problems import render_problem
 from routewright.ledger import Ledger, LedgerError, QueryResult

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import DAY_US, START_US, attempt, decision, failed, policy
+from ledger_rows import DAY_US, START_US, attempt, decision, failed, policy
 
 from routewright.ledger import Ledger
 from routewright.ledger.describe import describe_layout, with_layout
