@@ -3,18 +3,15 @@
     python docs/generate.py           write the files that differ
     python docs/generate.py --check   write nothing; name the files that differ and exit 1 if there are any
 
-The same bytes come out on every platform and in every terminal. A part of a page that is kept by hand stands
-between ``<!-- generated: NAME -->`` and ``<!-- end of NAME -->``.
+The same bytes come out on every platform and in every terminal.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,27 +33,25 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a file is out of date")
     check = parser.parse_args().check
     _settle_terminal()
-    stale = [
-        path
+    stale = {
+        path: text
         for path, text in generated().items()
         if not path.exists() or path.read_bytes() != text.encode("utf-8")
-    ]
-    for path in stale:
+    }
+    for path, text in stale.items():
+        if not check:
+            path.write_bytes(text.encode("utf-8"))
         print(f"{'out of date' if check else 'written'}: {path.relative_to(ROOT)}")
-    if check:
-        if stale:
-            print("run: make generate", file=sys.stderr)
-        return 1 if stale else 0
-    texts = generated()
-    for path in stale:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(texts[path].encode("utf-8"))
+    if check and stale:
+        print("run: make generate", file=sys.stderr)
+        return 1
     return 0
 
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
     from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+    from routewright.ledger.describe import with_layout
 
     texts = {
         ROOT / "policies" / f"{name}.schema.json": _json(schema)
@@ -66,6 +61,8 @@ def generated() -> dict[Path, str]:
             ("test", test_schema()),
         )
     }
+    ledger_page = ROOT / "docs" / "ledger.md"
+    texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
     app = getattr(importlib.import_module("routewright.cli"), "app", None)
     if app is not None:
         texts[ROOT / "docs" / "cli.md"] = cli_page(app)
@@ -105,15 +102,6 @@ def _command_paths(app: Any) -> Iterator[tuple[str, ...]]:
                 yield from walk(child, (*path, name))
 
     return walk(get_command(app), ())
-
-
-def with_block(page: str, name: str, text: str) -> str:
-    """``page`` with ``text`` between the two marks of ``name``; ValueError where the page lacks them."""
-    start, end = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
-    pattern = re.compile(f"({re.escape(start)}\n).*?({re.escape(end)})", re.DOTALL)
-    if len(pattern.findall(page)) != 1:
-        raise ValueError(f"expected `{start}` and `{end}` once")
-    return pattern.sub(lambda found: f"{found[1]}{text.rstrip()}\n{found[2]}", page)
 
 
 def _settle_terminal() -> None:

@@ -20,6 +20,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import routewright
+from routewright.engine.version import ENGINE_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("backends", "engine", "ledger", "policies")
@@ -81,8 +82,8 @@ def test_the_wheel_holds_every_file_once_also_when_it_is_built_from_the_sdist(tm
 
     for source in (ROOT, unpacked):
         wheel = build("wheel", source, tmp_path / f"wheel-{source == ROOT}")
-        with zipfile.ZipFile(wheel) as archive:
-            names = archive.namelist()
+        with zipfile.ZipFile(wheel) as contents:
+            names = contents.namelist()
         assert len(set(names)) == len(names)
         held = {name for name in names if name.startswith("routewright/")}
         assert held == set(files_to_ship())
@@ -95,6 +96,10 @@ def files_to_ship() -> Iterator[str]:
         for path in folder.rglob("*"):  # does not follow the links
             if path.is_file() and "__pycache__" not in path.parts:
                 yield f"{prefix}/{path.relative_to(folder).as_posix()}"
+
+
+def test_the_version_is_one_and_the_same_everywhere() -> None:
+    assert routewright.__version__ == ENGINE_VERSION == PYPROJECT["project"]["version"]
 
 
 # --- locks -------------------------------------------------------------------------------------------------
@@ -130,10 +135,7 @@ def test_no_two_locks_name_different_versions_of_one_package() -> None:
 def test_import_routewright_loads_no_heavy_library() -> None:
     heavy = ["duckdb", "mlx", "mlx_lm", "ollama", "re2", "rich", "simpleeval", "typer"]
     script = f"import sys, routewright; print([name for name in {heavy!r} if name in sys.modules])"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
@@ -175,6 +177,20 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", text)
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "terminal",
+    [
+        {"COLUMNS": "40", "LINES": "5", "FORCE_COLOR": "1", "TERM": "xterm-256color"},
+        {"NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C", "PYTHONUTF8": "0"},
+    ],
+    ids=["narrow and coloured", "dumb"],
+)
+def test_generated_files_are_up_to_date_whatever_the_terminal(terminal: dict[str, str]) -> None:
+    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | terminal)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("requirement", sorted({line for lines in LOCKS.values() for line in lines}))
