@@ -36,11 +36,8 @@ def to_json(result: QueryResult) -> str:
 
 def to_csv(result: QueryResult) -> str:
     """RFC 4180 with a header line, lines ended by ``\\n``."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows(["" if value is None else _text(value) for value in row] for row in result.rows)
-    return buffer.getvalue()
+    rows = [["" if value is None else _text(value) for value in row] for row in result.rows]
+    return "".join(_csv_line(row) for row in [list(result.columns), *rows])
 
 
 def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
@@ -93,6 +90,13 @@ def _text(value: object) -> str:
             return str(value)
     plain = json_value(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, allow_nan=False)
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    # A writer whose lines end in "\n" alone leaves a lone "\r" unquoted, and readers then see two lines.
+    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
+    return buffer.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _printable(text: str) -> str:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routewright.ledger import Ledger, QueryResult, to_csv, to_json, to_table
@@ -104,6 +104,7 @@ def test_a_table_shows_null_and_escapes_what_a_terminal_would_obey() -> None:
     assert to_table(result) == (["a\\x1b[2J"], [["null"], ["\\x1b]0;title\\x07 é\\n"]])
 
 
+@example(rows=[("\r", 0.0), ("\n", 0.0), ("\r\n", 0.0), ('"', 0.0), ("", 0.0)])
 @given(rows=st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.floats()), max_size=5))
 def test_any_rows_give_valid_json_and_csv(rows: list[tuple[str, float]]) -> None:
     result = table(("text", "number"), *rows)
