@@ -82,8 +82,7 @@ def cli_page(app: Any) -> str:
         result = CliRunner().invoke(app, [*path, "--help"], prog_name="routewright")
         if result.exit_code:
             raise RuntimeError(f"`routewright {' '.join(path)} --help` failed") from result.exception
-        lines = [line.rstrip() for line in result.output.strip("\n").splitlines()]
-        text = "\n".join(lines)
+        text = "\n".join(line.rstrip() for line in result.output.splitlines()).strip("\n")
         if str(Path.home()) in text and Path.home() != Path("/"):
             raise RuntimeError(f"the help of `routewright {' '.join(path)}` names this machine's home folder")
         title = " ".join(("routewright", *path))
