@@ -57,14 +57,14 @@ def _type_of(value: object, name: str, depth: int) -> Type:
     if isinstance(value, list | tuple):
         if depth >= _MAX_LIST_NESTING:
             raise FeatureError(f"feature `{name}`: arrays are nested too deeply", feature=name)
-        element: Type | None = NOTHING
+        element: Type = NOTHING
         for item in value:
-            element = unify(element, _type_of(item, name, depth + 1))
-            if element is None:
+            common = unify(element, _type_of(item, name, depth + 1))
+            if common is None:
                 raise FeatureError(
                     f"feature `{name}`: the elements of an array are of one type", feature=name
                 )
-        assert element is not None
+            element = common
         return ListType(element)
     raise FeatureError(
         f"feature `{name}`: a value of type {type(value).__name__} is not one that conditions have",

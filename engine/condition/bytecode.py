@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
+from .limits import MAX_MACRO_NESTING
 from .operations import OPERATIONS
 from .patterns import compile_pattern
 from .typed import (
@@ -27,7 +28,6 @@ from .typed import (
     Presence,
     Quantifier,
     Typed,
-    walk_typed,
 )
 from .values import UNKNOWN
 
@@ -84,6 +84,11 @@ def _load(name: str) -> ast.Name:
     return ast.Name(name, ast.Load())
 
 
+def _literal(value: Any) -> ast.Constant:
+    # The stubs know the constants that source text can have; the compiler takes tuples and sets of them too.
+    return ast.Constant(value)
+
+
 def _is_none(operand: ast.expr) -> ast.expr:
     return ast.Compare(operand, [ast.Is()], [ast.Constant(None)])
 
@@ -110,7 +115,7 @@ class _Builder:
         """A Python expression for the value of `expr`, None where it is unknown."""
         match expr:
             case Constant(value):
-                return ast.Constant(None if value is UNKNOWN else value)
+                return _literal(None if value is UNKNOWN else value)
             case Feature(name):
                 return self.feature(name)
             case Local(slot):
@@ -128,7 +133,7 @@ class _Builder:
                 return ast.Compare(self.feature(feature.name), [ast.IsNot()], [ast.Constant(None)])
             case Elements(items):
                 if all(isinstance(item, Constant) and item.value is not UNKNOWN for item in items):
-                    return ast.Constant(tuple(item.value for item in items if isinstance(item, Constant)))
+                    return _literal(tuple(item.value for item in items if isinstance(item, Constant)))
                 return self.strict(items, lambda values: ast.Tuple(values, ast.Load()))
             case Quantifier():
                 return self.quantifier(expr)
@@ -221,13 +226,12 @@ class _Builder:
 
     def quantifier(self, expr: Quantifier) -> ast.expr:
         helper = _exists if expr.any_of else _all
+        body = self.emit(expr.body)
         # What the body reads comes in as defaults: reading it from outside would make every condition of the
         # policy read it through a cell.
-        inside = list(walk_typed(expr.body))
-        names = {self.slots[n.name] for n in inside if isinstance(n, Feature) and n.name in self.slots}
-        names |= {f"x{node.slot}" for node in inside if isinstance(node, Local) and node.slot < expr.slot}
-        captured = sorted(names)
-        body = self.emit(expr.body)
+        inner = {f"x{slot}" for slot in range(expr.slot, MAX_MACRO_NESTING)}
+        read = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)} - inner
+        captured = sorted(name for name in read if name[0] in "vx")
         lambda_ = ast.Lambda(
             ast.arguments(
                 [],
@@ -247,9 +251,10 @@ class _Builder:
 
 def _hashed(container: ast.expr) -> ast.expr:
     """A constant list of scalars as a set, where looking up takes no longer for more elements."""
-    if isinstance(container, ast.Constant) and len(container.value) >= _HASHED_LIST:
-        if not any(isinstance(element, tuple) for element in container.value):
-            return ast.Constant(frozenset(container.value))
+    if isinstance(container, ast.Constant):
+        values: Any = container.value
+        if len(values) >= _HASHED_LIST and not any(isinstance(value, tuple) for value in values):
+            return _literal(frozenset(values))
     return container
 
 

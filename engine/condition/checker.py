@@ -151,12 +151,13 @@ class _Checker:
 
     def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None:
         """The parts as values of one type, and that type; None if there is none."""
-        common: Type | None = NOTHING
+        common: Type = NOTHING
         for part in parts:
-            common = unify(common, part.type)
-            if common is None:
+            unified = unify(common, part.type)
+            if unified is None:
                 return None
-        return tuple(self.widened(part, common) for part in parts), common
+            common = unified
+        return tuple([self.widened(part, common) for part in parts]), common
 
     # -- nodes -------------------------------------------------------------------------------------------
 

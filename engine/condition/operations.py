@@ -35,7 +35,8 @@ def _int64(value: int) -> int | None:
 
 
 def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    # Adding 0.0 turns -0.0 into 0.0: there is one zero, or `max` would depend on the order of its arguments.
+    return value + 0.0 if math.isfinite(value) else None
 
 
 def _divide_integers(a: int, b: int) -> int | None:
@@ -89,7 +90,7 @@ def _integer_of_string(value: str) -> int | None:
 
 
 def _number_of_string(value: str) -> float | None:
-    return _finite(float(value) + 0.0) if _DECIMAL_NUMBER.fullmatch(value) else None
+    return _finite(float(value)) if _DECIMAL_NUMBER.fullmatch(value) else None
 
 
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
@@ -130,7 +131,7 @@ _ALL = [
     Operation("divide_number", _divide_numbers, True),
     Operation("remainder_integer", _remainder, True),
     Operation("negate_integer", lambda a: _int64(-a), True),
-    Operation("negate_number", operator.neg, False),
+    Operation("negate_number", lambda a: 0.0 - a, False),
     Operation("index", _index, True),
     Operation("widen", widen, False),
     Operation("size", len, False),

@@ -411,7 +411,10 @@ class _Parser:
                 token.end,
                 "integers reach from -9223372036854775808 to 9223372036854775807",
             )
-        return Literal(-value if minus else value, self.span(start))
+        if minus:
+            value = -value
+        # There is one zero.
+        return Literal(value + 0.0 if isinstance(value, float) else value, self.span(start))
 
     def named(self, token: Token) -> Expr:
         word = token.text

@@ -248,7 +248,7 @@ def _all_true(values: list[Any]) -> Any:
 def _in_range(result: Any) -> Any:
     if isinstance(result, int):
         return result if INT64_MIN <= result <= INT64_MAX else None
-    return result if math.isfinite(result) else None
+    return result + 0.0 if math.isfinite(result) else None
 
 
 def _add(a: Any, b: Any) -> Any:
@@ -287,8 +287,9 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 
 _CALLED = (
-    "widen size startsWith endsWith contains matches lowerAscii upperAscii integer_of_number "
-    "integer_of_string number_of_string string_of_boolean string_of_integer string_of_number min_list max_list"
+    "widen size startsWith endsWith contains matches lowerAscii upperAscii min_list max_list "
+    "integer_of_number integer_of_string number_of_string "
+    "string_of_boolean string_of_integer string_of_number"
 ).split()
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -306,7 +307,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 @lru_cache(maxsize=1)
 def _interpreter_class() -> Any:
-    from simpleeval import SimpleEval
+    from simpleeval import SimpleEval  # type: ignore[import-untyped, unused-ignore]
 
     class Interpreter(SimpleEval):  # type: ignore[misc, unused-ignore]  # no types are shipped with it
         """simpleeval with a table of node kinds of our own; `values` keeps each node's value."""
@@ -315,9 +316,12 @@ def _interpreter_class() -> Any:
             super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=dict(names), allowed_attrs={})
             self.values: dict[int, object] = {}
             self.macros = 0
-            kept = (ast.Name, ast.UnaryOp, ast.BinOp, ast.Compare, ast.Call)
-            self.nodes = {
-                **{kind: self.nodes[kind] for kind in kept},
+            self.nodes: dict[type[ast.AST], Callable[[Any], Any]] = {
+                ast.Name: self._eval_name,
+                ast.UnaryOp: self._eval_unaryop,
+                ast.BinOp: self._eval_binop,
+                ast.Compare: self._eval_compare,
+                ast.Call: self._eval_call,
                 ast.Constant: lambda node: node.value,
                 ast.BoolOp: self.eval_junction,
                 ast.IfExp: self.eval_choice,

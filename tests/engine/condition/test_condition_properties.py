@@ -1,0 +1,147 @@
+"""What holds for every condition and every binding."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic
+
+from routewright.engine.condition import (
+    NOT_CONSTANT,
+    UNKNOWN,
+    CheckedExpr,
+    atoms,
+    check_expr,
+    compile_function,
+    constant_value,
+    evaluate,
+    evaluate_reference,
+    failing_parts,
+    parse_expr,
+    render_expr,
+    specialise,
+    trace,
+)
+from routewright.engine.condition.syntax import Expr
+from routewright.engine.errors import RoutewrightError
+
+NAMES = tuple(SCOPE)
+thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def run_bytecode(checked: CheckedExpr, features: dict[str, object]) -> object:
+    (value,) = compile_function([checked], NAMES)([features[name] for name in NAMES])
+    return UNKNOWN if value is None else value
+
+
+def exactly(value: object) -> str:
+    """Values with their types: 1, 1.0 and True are three."""
+    return repr(value)
+
+
+@thorough
+@given(expressions() | conditions(), st.lists(bindings(), min_size=1, max_size=6))
+def test_reference_and_bytecode_agree(expr: Expr, tasks: list[dict[str, object]]) -> None:
+    checked = check_expr(expr, SCOPE, expected=None)
+    for features in tasks:
+        value = evaluate_reference(checked, features)
+        assert exactly(run_bytecode(checked, features)) == exactly(value), render_expr(expr)
+        assert checked.may_be_unknown or value is not UNKNOWN
+
+
+@thorough
+@given(logic(), st.lists(bindings(), min_size=4, max_size=8))
+def test_targets_agree_on_three_valued_logic(expr: Expr, tasks: list[dict[str, object]]) -> None:
+    checked = check_expr(expr, SCOPE)
+    for features in tasks:
+        value = evaluate_reference(checked, features)
+        assert exactly(run_bytecode(checked, features)) == exactly(value), render_expr(expr)
+        known = {name: value for name, value in features.items() if value is not None}
+        assert exactly(evaluate_reference(specialise(checked, known), features)) == exactly(value)
+        assert checked.may_be_unknown or value is not UNKNOWN
+
+
+@thorough
+@given(st.lists(conditions(2), min_size=2, max_size=6), bindings())
+def test_conditions_in_one_function_do_not_disturb_one_another(
+    exprs: list[Expr], features: dict[str, object]
+) -> None:
+    checked = [check_expr(expr, SCOPE) for expr in exprs]
+    together = compile_function(checked, NAMES)([features[name] for name in NAMES])
+    alone = [run_bytecode(one, features) for one in checked]
+    assert ["UNKNOWN" if value is None else repr(value) for value in together] == list(map(exactly, alone))
+
+
+@thorough
+@given(expressions(), bindings(), st.sets(st.sampled_from(NAMES)))
+def test_specialising_changes_no_value(expr: Expr, features: dict[str, object], chosen: set[str]) -> None:
+    checked = check_expr(expr, SCOPE, expected=None)
+    value = exactly(evaluate_reference(checked, features))
+    part = specialise(checked, {name: features[name] for name in chosen})
+    assert not part.names & chosen
+    assert exactly(evaluate_reference(part, features)) == value
+    assert exactly(run_bytecode(part, features)) == value
+    assert exactly(constant_value(specialise(checked, features))) == value
+    if (constant := constant_value(checked)) is not NOT_CONSTANT:
+        assert exactly(constant) == value
+
+
+@thorough
+@given(expressions())
+def test_rendered_expressions_parse_to_the_same_expression(expr: Expr) -> None:
+    text = render_expr(expr)
+    assert repr(parse_expr(text)) == repr(expr)
+    assert render_expr(parse_expr(text)) == text
+
+
+@thorough
+@given(conditions(), bindings())
+def test_failing_parts_and_trace_tell_the_value(expr: Expr, features: dict[str, object]) -> None:
+    checked = check_expr(expr, SCOPE)
+    value = evaluate_reference(checked, features)
+    assert exactly(trace(checked, features).value) == exactly(value)
+    assert bool(failing_parts(checked, features)) == (value is not True)
+    for atom in atoms(checked):
+        evaluate_reference(atom, features)
+
+
+@settings(max_examples=500, deadline=None)
+@given(condition_texts(), bindings())
+def test_any_text_gives_a_value_or_our_error(text: str, features: dict[str, object]) -> None:
+    for schema in (None, SCOPE):
+        try:
+            evaluate(text, features, schema)
+        except RoutewrightError as error:
+            assert str(error)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["any", "all", "none", "x"]), inner, max_size=2)
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(_JSON, st.dictionaries(st.sampled_from(["x", "y"]), _JSON, max_size=2))
+def test_any_structure_gives_a_value_or_our_error(condition: object, features: dict[str, object]) -> None:
+    for text in (condition, "has(x) && x == y"):
+        try:
+            evaluate(text, features)
+        except RoutewrightError as error:
+            assert str(error)
+
+
+@thorough
+@given(expressions(), bindings())
+def test_features_are_never_changed(expr: Expr, features: dict[str, object]) -> None:
+    given_features: dict[str, object] = json.loads(json.dumps(features))  # tuples become lists
+    before = copy.deepcopy(given_features)
+    evaluate(render_expr(expr), given_features, SCOPE)
+    assert exactly(given_features) == exactly(before)
