@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import pytest
-from shipped import POLICIES, hybrid, plain_yaml
+from shipped import POLICIES, ROOT, hybrid, plain_yaml
 
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
@@ -92,6 +92,21 @@ def _private_task(case: Case, private: str) -> Task:
     task = case.task
     request = RequestFacts(prompt_tokens=task.prompt_tokens, images=task.images, tools=task.tools)
     return Task({**task.features, private: True}, task.operation, request, task.pin, task.draw)
+
+
+def test_the_page_counts_what_is_shipped() -> None:
+    shape, catalog = hybrid().shape, hybrid().catalog
+    page = (ROOT / "docs" / "hybrid.md").read_text(encoding="utf-8")
+    assert f"{len(catalog.backends)} backends and {len(catalog.models)} models" in page
+    counted: dict[str, Sized] = {
+        "rules": shape.rules,
+        "constraints": shape.constraints,
+        "chains": shape.chains,
+        "controls": shape.controls,
+        "assertions": shape.assertions,
+        "cases": CASES,
+    }
+    assert [name for name, items in counted.items() if f"{len(items)} {name}" not in page] == []
 
 
 def test_sample_tasks_are_routed() -> None:
