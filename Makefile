@@ -27,12 +27,16 @@ demo: .venv/installed-run  ## decide, execute and record the sample tasks, then 
 test: .venv/installed-dev  ## all tests
 	@$(BIN)/python -m pytest --quiet
 
+# Every check runs, also after one that failed.
 check: .venv/installed-dev  ## style, types, import direction, generated files up to date
-	@echo "ruff check";        $(BIN)/ruff check --quiet .
-	@echo "ruff format";       $(BIN)/ruff format --quiet --check . || { echo "not in the project's layout: run make format"; exit 1; }
-	@echo "mypy --strict";     $(BIN)/python -m mypy
-	@echo "import direction";  $(BIN)/lint-imports --no-logo
-	@echo "generated files";   $(BIN)/python docs/generate.py --check
+	@failed=; \
+	run() { echo "== $$1"; shift; "$$@" || failed=yes; }; \
+	run "style" $(BIN)/ruff check --quiet --output-format concise .; \
+	run "layout (make format mends it)" $(BIN)/ruff format --check .; \
+	run "types" $(BIN)/python -m mypy; \
+	run "import direction" $(BIN)/lint-imports --no-logo; \
+	run "generated files (make generate mends them)" $(BIN)/python docs/generate.py --check; \
+	test -z "$$failed"
 
 bench: .venv/installed-bench  ## measure deciding beside other engines; writes docs/performance.md
 	@$(BIN)/python benchmarks/decide.py
