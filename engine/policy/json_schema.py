@@ -1,7 +1,7 @@
 """The shapes of policies, catalogs and test files in, JSON Schemas for editors out (draft 2020-12).
 
 A schema tells what `shape`, `catalog` and `testfile` accept, as an author should write it: a key that may be
-left out is left out, so ``null`` is never offered. Whether names refer to something is beyond a schema.
+left out is left out, so it is not offered ``null``. Whether names refer to something is beyond a schema.
 """
 
 from __future__ import annotations
@@ -109,19 +109,16 @@ class _AsWritten(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False  # a title made from the key says what the key says
 
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
-
     def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
         factory = schema.get("default_factory")
         # pydantic knows of factories that look at other fields; the shapes have none of them.
         return factory() if factory is not None else super().get_default_value(schema)  # type: ignore[call-arg]
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        made = super().default_schema(schema)
-        if made.get("default", ...) is None:
-            del made["default"]
-        return made
+        if "default_factory" in schema or schema["default"] is not None:
+            return super().default_schema(schema)
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
 
     def encode_default(self, dft: Any) -> Any:
         # A part that is left out is an empty one: its own keys say what they default to.
