@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 
 from ..condition import BOOLEAN, INTEGER, NUMBER, STRING, thresholds
 from ..errors import FeatureError, TaskError
@@ -49,7 +49,7 @@ def smallest_changes(decision: Decision) -> tuple[tuple[Change, ...], bool]:
     for size in (1, 2):
         found: dict[tuple[str, str | None, str | None], Change] = {}
         for chosen in combinations(names, size):
-            for values in _products([options[name] for name in chosen]):
+            for values in product(*(options[name] for name in chosen)):
                 trials += 1
                 if trials > MAX_TRIALS:
                     return tuple(found.values())[:_SHOWN], False
@@ -80,7 +80,7 @@ def _options(policy: CompiledPolicy, decision: Decision) -> dict[str, list[objec
     known = policy.cache.get("thresholds")
     if known is None:
         known = policy.cache["thresholds"] = _thresholds(policy)
-    options = {}
+    options: dict[str, list[object]] = {}
     for slot, feature in enumerate(policy.features):
         current = decision.values[slot]
         values = [v for v in _candidates(feature, known.get(feature.name, set())) if v != current]
@@ -112,9 +112,10 @@ def _candidates(feature: CompiledFeature, limits: set[object]) -> list[object]:
     if declaration.type == BOOLEAN:
         return [True, False]
     if declaration.type == STRING:
-        return sorted(str(limit) for limit in limits)
+        return list[object](sorted(str(limit) for limit in limits))
     if declaration.type in (INTEGER, NUMBER):
-        numbers = sorted({n for limit in limits for n in _beside(limit, whole=declaration.type == INTEGER)})
+        whole = declaration.type == INTEGER
+        numbers = sorted({number for limit in limits for number in _beside(limit, whole=whole)})
         low = -math.inf if feature.minimum is None else feature.minimum
         high = math.inf if feature.maximum is None else feature.maximum
         return [number for number in numbers if low <= number <= high]
@@ -133,12 +134,3 @@ def _beside(limit: object, *, whole: bool) -> Iterator[int | float]:
             math.nextafter(float(limit), -math.inf),
             math.nextafter(float(limit), math.inf),
         )
-
-
-def _products(lists: list[list[object]]) -> Iterator[tuple[object, ...]]:
-    if len(lists) == 1:
-        yield from ((value,) for value in lists[0])
-        return
-    for first in lists[0]:
-        for second in lists[1]:
-            yield first, second

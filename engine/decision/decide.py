@@ -20,7 +20,7 @@ from .decision import CandidateVerdict, Choice, Decision, DroppedStep, GateFailu
 from .gates import Situation, active_constraints, failures, needed_capabilities
 from .task import State, Task
 
-__all__ = ["MAX_REMEMBERED_PLANS", "candidates_of", "decide", "situation_of"]
+__all__ = ["MAX_REMEMBERED_PLANS", "candidates_of", "decide", "make_plan", "situation_of"]
 
 MAX_REMEMBERED_PLANS = 4096
 """Plans kept for a policy; past that they are worked out anew."""
@@ -157,7 +157,7 @@ def _plan(
             return remembered
     candidates = candidates_of(policy, rule, task)
     situation = situation_of(policy, task, state, values, parameters, verdicts, candidates)
-    planned = _make_plan(rule, candidates, situation, values)
+    planned = make_plan(rule, candidates, situation, values)
     if key is not None and len(plans) < MAX_REMEMBERED_PLANS:
         plans[key] = planned
     return planned
@@ -194,7 +194,7 @@ def _plan_key(
         tuple([values[slot] for slot in need_slots]),
         bool(request.images),
         bool(request.tools),
-        request.json_schema,
+        bool(request.json_schema),
         None if tokens is None else bisect_left(windows, tokens),
     )
 
@@ -221,9 +221,10 @@ def _prompt_tokens(policy: CompiledPolicy, task: Task, values: Sequence[Any]) ->
     return task.request.prompt_tokens if tokens is None else int(tokens)
 
 
-def _make_plan(
+def make_plan(
     rule: CompiledRule | None, candidates: Sequence[Candidate], situation: Situation, values: Sequence[Any]
 ) -> Planned:
+    """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one."""
     policy, task = situation.policy, situation.task
     models = policy.catalog.models
     steps, dropped = _gate_steps(() if task.pin is not None or rule is None else rule.steps, situation)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
 from ..errors import RecordError
-from ..policy.compiled import CompiledPolicy, CompiledRule
+from ..policy.compiled import Candidate, CompiledPolicy, CompiledRule
 from .bind import time_facts
 from .counterfactual import Change, smallest_changes
-from .decide import candidates_of, decide, situation_of
+from .decide import candidates_of, decide, make_plan, situation_of
 from .decision import Decision, GateFailure
-from .gates import failures
+from .gates import Situation, failures
 from .record import DecisionRecord, record_of, state_of, task_of
 
 __all__ = [
@@ -178,9 +178,10 @@ def _parts(
     condition: CheckedExpr, verdict: bool | None, values: Mapping[str, object]
 ) -> tuple[PartValue, ...]:
     if verdict is True:
-        names = sorted(condition.names)
-        traced = {part.text: part.value for part in trace(condition, values).parts}
-        return tuple(PartValue(name, traced.get(name, values.get(name, UNKNOWN))) for name in names)
+        traced = {p.text: p.value for p in trace(condition, values).parts if p.text in condition.names}
+        # Inside `exists` and `all` a name has no single trace; its own value is told all the same.
+        traced.update({name: values[name] for name in sorted(condition.names - traced.keys())})
+        return tuple(PartValue(name, value) for name, value in traced.items())
     return tuple(PartValue(part.text, part.value) for part in failing_parts(condition, values))
 
 
@@ -196,7 +197,7 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
     policy, plan = decision.policy, decision.plan
     if not decision.candidates:
         return ()
-    situation = _situation(decision)
+    situation, _ = _situation(decision)
     explained = []
     for candidate in decision.candidates:
         model = policy.catalog.models[candidate.model]
@@ -217,7 +218,7 @@ def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
     if plan is None:
         return ()
     models = decision.policy.catalog.models
-    situation = _situation(decision)
+    situation, _ = _situation(decision)
     kept = tuple(StepExplanation(step.role, models[step.model].id, ()) for step in plan.steps)
     dropped = tuple(
         StepExplanation(
@@ -230,16 +231,19 @@ def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
     return kept + dropped
 
 
-def _situation(decision: Decision) -> Any:
+def _situation(decision: Decision, rule: CompiledRule | None = None) -> tuple[Situation, Sequence[Candidate]]:
+    """What the gates knew, and the candidates: those of the decision, or those that ``rule`` would give."""
     policy = decision.policy
     values = values_by_name(decision)
     parameters = [None if values[name] is UNKNOWN else values[name] for name in policy.parameters]
-    rule = None if decision.rule is None else policy.rules[decision.rule]
-    verdicts: Sequence[bool | None] = policy.evaluate(parameters)
+    if rule is None and decision.rule is not None:
+        rule = policy.rules[decision.rule]
     candidates = candidates_of(policy, rule, decision.task)
-    return situation_of(
+    verdicts = policy.evaluate(parameters)
+    situation = situation_of(
         policy, decision.task, decision.state, decision.values, parameters, verdicts, candidates
     )
+    return situation, candidates
 
 
 def _runner_up(decision: Decision) -> RunnerUp | None:
@@ -250,12 +254,9 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
     for rule in policy.rules[decision.rule + 1 :]:
         verdict = decision.verdicts[rule.index]
         if verdict is True or (verdict is None and rule.on_unknown == "match"):
-            situation = _situation(decision)
-            for candidate in rule.candidates:
-                model = policy.catalog.models[candidate.model]
-                if next(failures(model, situation), None) is None:
-                    return RunnerUp(rule.name, model.id)
-            return RunnerUp(rule.name, None)
+            situation, candidates = _situation(decision, rule)
+            plan = make_plan(rule, candidates, situation, decision.values)[-1]
+            return RunnerUp(rule.name, None if plan is None else policy.catalog.models[plan.target].id)
         if verdict is None and rule.on_unknown == "fail":
             return RunnerUp(rule.name, None)
     return None

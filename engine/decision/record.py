@@ -65,9 +65,9 @@ class RequestRecord(_Shape):
     prompt_tokens: int | None = None
     max_output_tokens: int | None = None
     messages: int | None = None
-    images: int = 0
-    tools: int = 0
-    json_schema: bool = False
+    images: int | None = None
+    tools: int | None = None
+    json_schema: bool | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
 

@@ -27,9 +27,9 @@ class RequestFacts:
     prompt_tokens: int | None = None
     max_output_tokens: int | None = None
     messages: int | None = None
-    images: int = 0
-    tools: int = 0
-    json_schema: bool = False
+    images: int | None = None
+    tools: int | None = None
+    json_schema: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
 
 

@@ -14,15 +14,17 @@ FeatureValue = Scalar | list[Scalar]
 
 
 class CaseTask(Shape):
-    """The task of a case."""
+    """The task of a case, of a line of a task file, or of a sample: what is decided about."""
 
     operation: Operation = "chat"
-    features: dict[str, FeatureValue] = Field(default_factory=dict)
+    features: dict[str, FeatureValue | None] = Field(default_factory=dict)
     pin: ModelRef | None = None
     prompt_tokens: int | None = Field(None, ge=0)
-    images: int = Field(0, ge=0)
-    tools: int = Field(0, ge=0)
-    json_schema: bool = False
+    max_output_tokens: int | None = Field(None, ge=0)
+    messages: int | None = Field(None, ge=0)
+    images: int | None = Field(None, ge=0)
+    tools: int | None = Field(None, ge=0)
+    json_schema: bool | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     draw: float | None = Field(None, ge=0, lt=1, description="the random draw of `choose: split`")
 

@@ -1,0 +1,263 @@
+"""An explanation in, an outline out: labels in levels, from which every form for people is made.
+
+``render_tree`` draws it for a terminal, ``render_markdown`` writes it for a review comment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from ..condition import UNKNOWN
+from .counterfactual import MAX_TRIALS
+from .explain import Explanation, PartValue, RuleExplanation
+from .record import CandidateRecord, DecisionRecord
+
+__all__ = [
+    "Outline",
+    "explanation_outline",
+    "iso_time",
+    "record_outline",
+    "render_markdown",
+    "render_tree",
+]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MARKS = {
+    "context_unverified": "whether the prompt fits",
+    "capability_unverified": "a capability that an unknown feature may need",
+    "health_unknown": "health",
+    "breaker_half_open": "breaker half open",
+}
+
+
+@dataclass(slots=True)
+class Outline:
+    """A line and the lines below it."""
+
+    label: str
+    children: list[Outline] = field(default_factory=list)
+
+    def add(self, label: str, children: Iterable[str] = ()) -> Outline:
+        """A line below this one, with plain lines below it."""
+        child = Outline(label, [Outline(text) for text in children])
+        self.children.append(child)
+        return child
+
+
+def iso_time(at_us: int) -> str:
+    """Microseconds since 1970 as an ISO 8601 time in UTC."""
+    return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
+
+
+def record_outline(record: DecisionRecord) -> Outline:
+    """What was decided: outcome, rule, plan, and who was excluded."""
+    root = Outline(_head(record))
+    if record.reason is not None and record.pin is None:
+        root.add(f"reason: {record.reason}")
+    if record.pin is not None:
+        root.add(f"pinned: {record.pin}; the rules would have matched {record.rule or 'nothing'}")
+    features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
+    if features:
+        root.add("features: " + ", ".join(_feature(record, name) for name in features))
+    if record.ignored:
+        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
+        root.add(f"ignored, not declared: {listed}")
+    _add_plan(root, record)
+    excluded = [candidate for candidate in record.candidates if not candidate.eligible]
+    if excluded:
+        root.add("not eligible", (f"{c.model} ({c.origin}): {c.gate}: {c.detail}" for c in excluded))
+    _add_unenforced(root, record)
+    return root
+
+
+def explanation_outline(explanation: Explanation) -> Outline:
+    """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
+    record = explanation.record
+    root = Outline(_head(record))
+    if record.pin is not None:
+        root.add(f"pinned: {record.pin}; the rules would have matched {record.rule or 'nothing'}")
+    matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
+    if matched is not None:
+        _add_matched(root, matched, record)
+    if record.ignored:
+        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
+        root.add(f"ignored, not declared: {listed}")
+    _add_plan(root, record)
+    _add_gates(root, explanation)
+    earlier = [rule for rule in explanation.rules if rule.place == "before"]
+    if earlier:
+        root.add("earlier rules that did not match", map(_failed, earlier))
+    if explanation.taken_out:
+        root.add("taken out of the chain", (f"{model}: {why}" for model, why in explanation.taken_out))
+    if explanation.disabled:
+        root.add("disabled in this policy: " + ", ".join(explanation.disabled))
+    if explanation.runner_up is not None:
+        next_up = explanation.runner_up
+        root.add(f"runner-up: rule {next_up.rule}, to {next_up.target or 'no eligible target'}")
+    _add_changes(root, explanation)
+    _add_unenforced(root, record)
+    return root
+
+
+def render_tree(outline: Outline) -> str:
+    """The outline drawn with lines, without a trailing newline."""
+    return "\n".join([outline.label, *_branches(outline, "")])
+
+
+def render_markdown(outline: Outline) -> str:
+    """The outline as a heading and a nested list, for a review comment."""
+    return "\n".join([f"### {_escaped(outline.label)}", "", *_bullets(outline, "")])
+
+
+def _branches(outline: Outline, indent: str) -> Iterator[str]:
+    for number, child in enumerate(outline.children):
+        last = number == len(outline.children) - 1
+        yield f"{indent}{'└── ' if last else '├── '}{child.label}"
+        yield from _branches(child, indent + ("    " if last else "│   "))
+
+
+def _bullets(outline: Outline, indent: str) -> Iterator[str]:
+    for child in outline.children:
+        yield f"{indent}- {_escaped(child.label)}"
+        yield from _bullets(child, indent + "  ")
+
+
+def _escaped(text: str) -> str:
+    """Text as Markdown shows it: nothing in it is taken for markup or a table."""
+    for character in "\\`*_[]<>|#":
+        text = text.replace(character, "\\" + character)
+    return text.replace("\n", " ")
+
+
+def _head(record: DecisionRecord) -> str:
+    match record.outcome:
+        case "routed" if record.pin is not None:
+            what = f"routed to {record.target} (pinned)"
+        case "routed":
+            what = f"routed to {record.target} by rule {record.rule}"
+        case "no_match":
+            what = "no rule matched"
+        case "no_target" if record.pin is not None:
+            what = "no eligible target: the pinned model is excluded"
+        case "no_target":
+            what = f"no eligible target: rule {record.rule} matched, every candidate is excluded"
+        case _:
+            what = f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
+    return f"{record.operation}: {what}"
+
+
+def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -> None:
+    label = f"rule {rule.name}: {rule.condition}"
+    node = root.add(label, (_part(part, record) for part in rule.parts))
+    if rule.note:
+        node.add(rule.note)
+    if record.reason is not None:
+        node.add(f"reason: {record.reason}")
+
+
+def _add_plan(root: Outline, record: DecisionRecord) -> None:
+    plan = record.plan
+    if plan is None:
+        return
+    by_model = {candidate.model: candidate for candidate in record.candidates}
+    node = root.add("plan")
+    node.add(f"target: {_planned(by_model[plan.target])}")
+    if plan.ensemble is not None:
+        members = ", ".join(plan.ensemble.members)
+        node.add(f"ensemble ({plan.ensemble.combine}, quorum {plan.ensemble.quorum}): {members}")
+    if plan.ensemble_dropped is not None:
+        node.add(f"ensemble not used: {plan.ensemble_dropped}")
+    if plan.fallbacks:
+        node.add("then, if it fails", (_planned(by_model[model]) for model in plan.fallbacks))
+    for step in plan.steps:
+        options = "".join(f", {name}: {value}" for name, value in step.options.items())
+        node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
+    for dropped in plan.dropped:
+        node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
+    if record.choice is not None and record.choice.how not in ("first", "pin"):
+        inputs = ", ".join(f"{name}: {_value(value)}" for name, value in record.choice.inputs.items())
+        node.add(f"chosen: {record.choice.how} ({inputs})")
+    unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks})
+    if unverified:
+        node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def _planned(candidate: CandidateRecord) -> str:
+    text = f"{candidate.model} ({candidate.origin})"
+    if candidate.estimated_latency_ms is not None:
+        text += f", about {candidate.estimated_latency_ms:g} ms ({candidate.latency_source})"
+    if 0 < candidate.probability < 1:
+        text += f", with probability {candidate.probability:.3g}"
+    return text
+
+
+def _add_gates(root: Outline, explanation: Explanation) -> None:
+    excluded = [candidate for candidate in explanation.candidates if candidate.failures]
+    if excluded:
+        node = root.add("not eligible")
+        for candidate in excluded:
+            node.add(
+                f"{candidate.model} ({candidate.origin})",
+                (f"{f.gate}: {f.detail}" for f in candidate.failures),
+            )
+    steps = [step for step in explanation.steps if step.failures]
+    if steps:
+        node = root.add("steps left out")
+        for step in steps:
+            node.add(f"{step.role} with {step.model}", (f"{f.gate}: {f.detail}" for f in step.failures))
+
+
+def _add_changes(root: Outline, explanation: Explanation) -> None:
+    node = Outline("what would have led elsewhere")
+    for change in explanation.changes:
+        what = " and ".join(
+            f"{name} = {_value(new)} instead of {_value(old)}" for name, (old, new) in change.features.items()
+        )
+        where = change.target or change.outcome.replace("_", " ")
+        node.add(f"{what}: {where}" + (f" (rule {change.rule})" if change.rule else ""))
+    if not explanation.searched:
+        node.add(f"the search stopped after {MAX_TRIALS} trials")
+    elif not explanation.changes:
+        node.add("no change of one or two features")
+    root.children.append(node)
+
+
+def _add_unenforced(root: Outline, record: DecisionRecord) -> None:
+    if record.plan is not None and record.plan.unenforced:
+        root.add("in the policy, not carried out yet", record.plan.unenforced)
+
+
+def _failed(rule: RuleExplanation) -> str:
+    parts = ", ".join(f"{part.text} is {_value(part.value)}" for part in rule.parts) or rule.condition
+    return f"{rule.name}: {parts}" + (f" ({rule.note})" if rule.note else "")
+
+
+def _part(part: PartValue, record: DecisionRecord) -> str:
+    feature = record.features.get(part.text)
+    source = f" ({feature.source})" if feature is not None else ""
+    return f"{part.text} = {_value(part.value)}{source}"
+
+
+def _feature(record: DecisionRecord, name: str) -> str:
+    feature = record.features[name]
+    derived = " (derived)" if feature.source == "derived" else ""
+    return f"{name} = {_value(feature.value)}{derived}"
+
+
+def _value(value: object) -> str:
+    """A value as conditions write it."""
+    if value is None or value is UNKNOWN:
+        return "unknown"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)

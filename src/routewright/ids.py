@@ -1,0 +1,18 @@
+"""Decision ids: UUIDs of version 7 (RFC 9562, section 5.7), made from a time and random bits that are given."""
+
+from __future__ import annotations
+
+import uuid
+from random import Random
+
+__all__ = ["uuid7"]
+
+
+def uuid7(at_us: int, random: Random) -> str:
+    """A UUIDv7 for a time in microseconds since 1970: ids sort by time to the millisecond.
+
+    The same time and the same state of ``random`` give the same id.
+    """
+    milliseconds = (at_us // 1000) & (1 << 48) - 1
+    bits = milliseconds << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
+    return str(uuid.UUID(int=bits))

@@ -1,0 +1,168 @@
+"""Tasks and states as people write them (flags, JSON lines, YAML samples) in, tasks and states out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from routewright.engine.condition import BOOLEAN, INTEGER, NUMBER, STRING, ListType
+from routewright.engine.condition.types import Type
+from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
+from routewright.engine.errors import FeatureError, TaskError
+from routewright.engine.policy.base import Shape
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.quantities import nano_units
+from routewright.engine.policy.testfile import CaseState, CaseTask
+from routewright.engine.suggest import suggest
+
+__all__ = [
+    "Sample",
+    "Samples",
+    "features_from_flags",
+    "parse_state",
+    "parse_task",
+    "parse_time",
+    "state_from",
+    "task_from",
+]
+
+S = TypeVar("S", bound=BaseModel)
+
+
+class Sample(CaseTask):
+    """A task with what is needed to execute it."""
+
+    name: str | None = None
+    prompt: str | None = None
+    documents: list[str] = Field(default_factory=list)
+
+
+class Samples(Shape):
+    """A file of sample tasks."""
+
+    tasks: list[Sample] = Field(min_length=1)
+
+
+def task_from(shape: CaseTask) -> Task:
+    """The task that a shape describes."""
+    return Task(
+        features={name: value for name, value in shape.features.items() if value is not None},
+        operation=shape.operation,
+        request=RequestFacts(
+            prompt_tokens=shape.prompt_tokens,
+            max_output_tokens=shape.max_output_tokens,
+            messages=shape.messages,
+            images=shape.images,
+            tools=shape.tools,
+            json_schema=shape.json_schema,
+            metadata=dict(shape.metadata),
+        ),
+        pin=shape.pin,
+        draw=shape.draw,
+    )
+
+
+def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State:
+    """The state that a shape describes; ``at_us`` is the time where the shape has none.
+
+    Raises TaskError for a model or control that the policy does not have.
+    """
+    models = {}
+    for name, known in shape.models.items():
+        model = policy.catalog.find(name)
+        if model is None:
+            raise TaskError(f"the state names an unknown model `{name}`", help=policy.catalog.hint(name))
+        latency = None if known.latency_ms is None else float(known.latency_ms)
+        models[model.id] = ModelState(known.health, known.breaker, latency)
+    quotas = {quota.name: quota for quota in policy.quotas}
+    used = {}
+    for name, amount in shape.quota_used.items():
+        if name not in quotas:
+            raise TaskError(f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas"))
+        used[name] = nano_units(amount) if quotas[name].unit == "cost" else int(amount)
+    return State(parse_time(shape.at) if shape.at else at_us, shape.load, models, used)
+
+
+def parse_task(text: str, *, place: str) -> Sample:
+    """The task in a JSON object. Raises TaskError, naming ``place`` and what is wrong there."""
+    return _parse(text, Sample, place)
+
+
+def parse_state(text: str, *, place: str) -> CaseState:
+    """The state in a JSON object. Raises TaskError, naming ``place`` and what is wrong there."""
+    return _parse(text, CaseState, place)
+
+
+def parse_time(text: str) -> int:
+    """Microseconds since 1970 of an ISO 8601 time; without a zone it is taken as UTC. Raises TaskError."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise TaskError(f"`{text}` is not a time", help="such as 2026-01-31T12:00:00Z") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    # Whole microseconds: a float of seconds would lose the last ones.
+    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def features_from_flags(flags: Iterable[str], policy: CompiledPolicy) -> dict[str, object]:
+    """The features in flags such as ``complexity=0.9``, each read as its declaration says.
+
+    Raises FeatureError for a flag without ``=``, one given twice, or a value that cannot be read.
+    """
+    features: dict[str, object] = {}
+    for flag in flags:
+        name, equals, text = flag.partition("=")
+        name = name.strip()
+        if not equals:
+            raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
+        if name in features:
+            raise FeatureError(f"feature `{name}` is given twice", feature=name)
+        slot = policy.slots.get(name)
+        type = None if slot is None else policy.features[slot].declaration.type
+        features[name] = _read(name, text, type)
+    return features
+
+
+def _read(name: str, text: str, type: Type | None) -> object:
+    if type == STRING:
+        return text
+    if isinstance(type, ListType) and not text.lstrip().startswith("["):
+        return [_read(name, part.strip(), type.element) for part in text.split(",")] if text else []
+    try:
+        value: object = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError:
+        if type is None:
+            return text
+        expected = {BOOLEAN: "true or false", INTEGER: "a whole number", NUMBER: "a number"}
+        what = expected.get(type, f"an {type}")  # type: ignore[arg-type]  # arrays are not among the keys
+        raise FeatureError(f"feature `{name}`: expected {what}, got `{text}`", feature=name) from None
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a number")
+
+
+def _parse(text: str, shape: type[S], place: str) -> S:
+    try:
+        values: Any = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise TaskError(f"{place}: not JSON{where}", help="one JSON object such as {\"features\": {}}") from None
+    if not isinstance(values, Mapping):
+        raise TaskError(f"{place}: expected a JSON object", help='such as {"features": {"complexity": 0.9}}')
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(step) for step in first["loc"][:2])
+        if first["type"] == "extra_forbidden":
+            hint = suggest(str(first["loc"][-1]), shape.model_fields, label="known")
+            raise TaskError(f"{place}: unknown key `{path}`", help=hint) from None
+        message = str(first["msg"])
+        raise TaskError(f"{place}: `{path}`: {message[:1].lower()}{message[1:]}") from None
