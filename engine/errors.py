@@ -116,3 +116,7 @@ class RecordError(RoutewrightError):
 
 class NotBuiltError(RoutewrightError):
     """Asked for something that a policy may say but that Routewright does not enforce yet."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help

@@ -8,7 +8,7 @@ over one feature changes, so nothing is missed there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
@@ -39,8 +39,8 @@ class Change:
 def smallest_changes(decision: Decision) -> tuple[tuple[Change, ...], bool]:
     """Return changes of one feature that lead to another target or outcome, else changes of two.
 
-    One change for each place they lead to, the simplest to say, at most twelve, in the order of the policy's
-    features; and whether the search saw everything.
+    One change for each place they lead to, at most twelve: those that lead to a model first, then in the order
+    of the policy's features; and whether the search saw everything.
     """
     policy = decision.policy
     options = _options(policy, decision)
@@ -52,13 +52,17 @@ def smallest_changes(decision: Decision) -> tuple[tuple[Change, ...], bool]:
             for values in product(*(options[name] for name in chosen)):
                 trials += 1
                 if trials > MAX_TRIALS:
-                    return tuple(found.values())[:_SHOWN], False
+                    return _shown(found.values()), False
                 change = _try(decision, dict(zip(chosen, values, strict=True)))
                 if change is not None:
                     found.setdefault((change.outcome, change.rule, change.target), change)
         if found:
-            return tuple(found.values())[:_SHOWN], True
+            return _shown(found.values()), True
     return (), True
+
+
+def _shown(changes: Iterable[Change]) -> tuple[Change, ...]:
+    return tuple(sorted(changes, key=lambda change: change.target is None))[:_SHOWN]
 
 
 def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:

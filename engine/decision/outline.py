@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from ..condition import UNKNOWN
+from ..condition import UNKNOWN, render_value
 from .counterfactual import MAX_TRIALS
 from .explain import Explanation, PartValue, RuleExplanation
 from .record import CandidateRecord, DecisionRecord
@@ -252,12 +252,8 @@ def _value(value: object) -> str:
     """A value as conditions write it."""
     if value is None or value is UNKNOWN:
         return "unknown"
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_value, value)) + "]"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
         return json.dumps(value, ensure_ascii=False)
-    return str(value)
+    return render_value(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from ..canonical import digest_of
 from ..condition.bytecode import compile_function
 from ..condition.render import render_expr
 from ..condition.typed import CheckedExpr
@@ -28,7 +29,6 @@ from .compiled import (
     CompiledRule,
     Verdict,
 )
-from ..canonical import digest_of
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE
 from .nodes import Path
 from .read import Source

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..canonical import digest_of
 from ..suggest import suggest
 from .base import Operation
 from .catalog import Catalog, Kind, Model
 from .compiled import CompiledCatalog, CompiledModel
-from ..canonical import digest_of
 from .location import location_of
 from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names

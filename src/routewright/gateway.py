@@ -137,7 +137,10 @@ class ModelGateway:
         if decision.plan is not None:
             if decision.plan.unenforced and not unenforced:
                 listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
-                raise NotBuiltError(f"the plan asks for what is not carried out yet:\n{listed}")
+                raise NotBuiltError(
+                    f"the plan asks for what is not carried out yet:\n{listed}",
+                    help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
+                )
             execution = await execute(
                 targets_of(decision), request, self._backends, clock=self._clock, on_text=on_text
             )
@@ -148,7 +151,9 @@ class ModelGateway:
         if self.ledger is None:
             return
         decision = decided.decision
-        policies = () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
+        policies = (
+            () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
+        )
         attempts = () if execution is None else execution.attempts
         self.ledger.append(
             [decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns)],

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from routewright.engine.errors import PolicyError, Problem
 from routewright.engine.policy.catalog import Catalog
 from routewright.engine.policy.compile import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.nodes import MAX_FILE_BYTES
+from routewright.engine.policy.nodes import MAX_FILE_BYTES, parse_yaml
 from routewright.engine.policy.read import Source, read_catalog, read_policy, read_tests
+from routewright.engine.policy.shape_problems import shape_problems
 from routewright.engine.policy.testfile import TestFile
+from routewright.tasks import Samples
 
-__all__ = ["load_policy", "load_tests", "shipped"]
+__all__ = ["load_policy", "load_samples", "load_tests", "read_text", "shipped"]
 
 
 def load_policy(path: str | os.PathLike[str]) -> CompiledPolicy:
@@ -36,6 +40,16 @@ def load_tests(path: str | os.PathLike[str]) -> tuple[TestFile, str]:
     name = os.fspath(path)
     tests = read_tests(read_text(name), name).shape
     return tests, os.path.normpath(os.path.join(os.path.dirname(name), tests.policy))
+
+
+def load_samples(path: str | os.PathLike[str]) -> Samples:
+    """Return the sample tasks in the file at ``path``. Raises PolicyError."""
+    name = os.fspath(path)
+    document = parse_yaml(read_text(name), name)
+    try:
+        return Samples.model_validate(document.root.plain())
+    except ValidationError as error:
+        raise PolicyError(shape_problems(error, document, Samples)) from None
 
 
 def read_text(path: str) -> str:

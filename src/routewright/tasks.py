@@ -82,7 +82,9 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
     used = {}
     for name, amount in shape.quota_used.items():
         if name not in quotas:
-            raise TaskError(f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas"))
+            raise TaskError(
+                f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas")
+            )
         used[name] = nano_units(amount) if quotas[name].unit == "cost" else int(amount)
     return State(parse_time(shape.at) if shape.at else at_us, shape.load, models, used)
 
@@ -153,7 +155,9 @@ def _parse(text: str, shape: type[S], place: str) -> S:
         values: Any = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise TaskError(f"{place}: not JSON{where}", help="one JSON object such as {\"features\": {}}") from None
+        raise TaskError(
+            f"{place}: not JSON{where}", help='one JSON object such as {"features": {}}'
+        ) from None
     if not isinstance(values, Mapping):
         raise TaskError(f"{place}: expected a JSON object", help='such as {"features": {"complexity": 0.9}}')
     try:

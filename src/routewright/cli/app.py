@@ -1,0 +1,124 @@
+"""The command tree, and the one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from .check import check
+from .decide import decide
+from .demo import demo
+from .evaluate import eval_
+from .exit_codes import ExitCode
+from .ledger import ledger
+from .models import models
+from .run import run
+from .schema import schema
+from .writer import writer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="routewright",
+    help="Decide which model does which piece of LLM work, and prove why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
+    "5 backend failed, 6 ledger refused.",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from routewright import __version__
+
+        writer.text(f"routewright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    plain: Annotated[bool, typer.Option("--plain", help="No colours, also on a terminal.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    writer.plain = plain
+
+
+app.command("demo")(demo)
+app.command("decide")(decide)
+app.command("run")(run)
+app.command("eval")(eval_)
+app.command("check")(check)
+app.command("models")(models)
+app.command("schema")(schema)
+app.add_typer(ledger, name="ledger")
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from routewright.engine.errors import RoutewrightError
+
+    try:
+        code = typer.main.get_command(app).main(standalone_mode=False)
+        return int(code or ExitCode.OK)
+    except click.exceptions.NoArgsIsHelpError as error:
+        writer.raw(error.format_message() + "\n")
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        writer.note("stopped")
+        return 130
+    except RoutewrightError as error:
+        _report(error)
+        return _code_of(error)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); closing must not complain a second time.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.OK
+
+
+def _report(error: Exception) -> None:
+    from routewright.engine.errors import ProblemsError
+    from routewright.engine.problems import render_problem
+
+    if isinstance(error, ProblemsError):
+        count = len(error.problems)
+        writer.note(f"{error}\n\n{count} problem{'' if count == 1 else 's'}")
+        return
+    writer.note(f"error: {error}")
+    problem = getattr(error, "problem", None)
+    if problem is not None and problem.source_line is not None:
+        writer.note(render_problem(problem).partition("\n")[2])
+    elif help := getattr(error, "help", None):
+        writer.note(f"  = help: {help}")
+
+
+def _code_of(error: Exception) -> ExitCode:
+    from routewright.backends import BackendError
+    from routewright.engine.errors import ProblemsError
+    from routewright.ledger import LedgerError
+
+    if isinstance(error, ProblemsError):
+        return ExitCode.INVALID_POLICY
+    if isinstance(error, BackendError):
+        return ExitCode.BACKEND_FAILED
+    if isinstance(error, LedgerError):
+        return ExitCode.LEDGER_REFUSED
+    return ExitCode.USAGE

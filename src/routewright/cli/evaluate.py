@@ -1,0 +1,109 @@
+"""``routewright eval``: one expression with features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .options import Feature
+from .writer import writer
+
+if TYPE_CHECKING:
+    from routewright.engine.condition import Declaration
+
+__all__ = ["eval_"]
+
+
+def eval_(
+    expression: Annotated[str, typer.Argument(help="The expression, in quotes.")],
+    feature: Feature = None,
+    policy: Annotated[
+        str | None,
+        typer.Option("--policy", metavar="POLICY", help="Take the features' types and defaults from it."),
+    ] = None,
+    format: Annotated[
+        Literal["text", "json"], typer.Option("--format", help="How the result is written.")
+    ] = "text",
+) -> None:
+    """Evaluate one expression: its value, its type, and the value of every part.
+
+    Without a policy a feature's type is that of its value: true, 3, 0.5, text, [1, 2]; `null` is unknown.
+
+    Example: routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
+    """
+    import json
+
+    from routewright.engine.condition import (
+        UNKNOWN,
+        check_expr,
+        infer_declarations,
+        parse_expr,
+        render_value,
+        trace,
+    )
+
+    scope: dict[str, Declaration]
+    if policy is None:
+        features = _inferred(feature or [])
+        scope = infer_declarations(features)
+    else:
+        features, scope = _declared(policy, feature or [])
+    checked = check_expr(parse_expr(expression), scope, expected=None)
+    result = trace(checked, features)
+
+    def shown(value: object) -> str:
+        return "unknown" if value is UNKNOWN else render_value(value)
+
+    if format == "json":
+        values = {
+            "value": None if result.value is UNKNOWN else result.value,
+            "known": result.value is not UNKNOWN,
+            "type": str(checked.type),
+            "parts": [
+                {
+                    "text": part.text,
+                    "value": None if part.value is UNKNOWN else part.value,
+                    "depth": part.depth,
+                }
+                for part in result.parts
+            ],
+        }
+        writer.raw(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        return
+    writer.text(f"{shown(result.value)}  ({checked.type})")
+    for part in result.parts:
+        writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}")
+
+
+def _inferred(flags: list[str]) -> dict[str, object]:
+    """Flags as JSON values where they are some, else as text."""
+    import json
+
+    from routewright.engine.errors import FeatureError
+
+    features: dict[str, object] = {}
+    for flag in flags:
+        name, equals, text = flag.partition("=")
+        if not equals:
+            raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
+        try:
+            features[name.strip()] = json.loads(text)
+        except ValueError:
+            features[name.strip()] = text
+    return features
+
+
+def _declared(path: str, flags: list[str]) -> tuple[dict[str, object], dict[str, Declaration]]:
+    from routewright.engine.condition import UNKNOWN
+    from routewright.engine.decision.bind import binder_of
+    from routewright.engine.decision.task import State, Task
+    from routewright.loading import load_policy
+    from routewright.tasks import features_from_flags
+
+    policy = load_policy(path)
+    task = Task(features=features_from_flags(flags, policy))
+    values, _, _ = binder_of(policy).bind(task, State(0), strict=True)
+    names = [feature.name for feature in policy.features]
+    features = {n: UNKNOWN if v is None else v for n, v in zip(names, values, strict=True)}
+    return features, {name: policy.scope[name] for name in names}

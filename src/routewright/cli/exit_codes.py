@@ -1,0 +1,26 @@
+"""What the exit status of each command means."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ExitCode"]
+
+
+class ExitCode(IntEnum):
+    """The exit status of a command."""
+
+    OK = 0
+    """It did what was asked."""
+    CHECK_FAILED = 1
+    """A check ran and did not pass."""
+    USAGE = 2
+    """The command, a flag, a feature or a task was not right."""
+    INVALID_POLICY = 3
+    """A policy, catalog or condition has problems."""
+    NO_TARGET = 4
+    """The task has no eligible target."""
+    BACKEND_FAILED = 5
+    """Every backend that the plan allows has failed."""
+    LEDGER_REFUSED = 6
+    """The ledger could not be opened, written or asked."""

@@ -1,0 +1,115 @@
+"""``routewright ledger``: ask the ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .options import LedgerPath
+from .writer import writer
+
+if TYPE_CHECKING:
+    from routewright.ledger import Ledger, TailRow
+
+__all__ = ["ledger", "ledger_at", "print_result"]
+
+ledger = typer.Typer(help="Ask the ledger.", no_args_is_help=True, rich_markup_mode=None)
+
+Format = Literal["table", "csv", "json"]
+
+
+@ledger.command("sql")
+def sql(
+    statement: Annotated[str, typer.Argument(help="One SQL statement that reads.")],
+    path: LedgerPath = None,
+    format: Annotated[Format, typer.Option("--format", help="How the rows are written.")] = "table",
+    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Stop after this many rows.")] = 10_000,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.001, help="Stop after this many seconds.")
+    ] = 60.0,
+) -> None:
+    """Ask the ledger in SQL; it can read the ledger and nothing else.
+
+    Start from the views: decisions_flat, attempts_flat, routing_daily, model_latency, success_rate,
+    fallback_frequency, cost_daily, unknown_features, rule_hits.
+
+    Example: routewright ledger sql "SELECT target, decisions FROM routing_daily"
+    """
+    with ledger_at(path, create=False) as opened:
+        print_result(opened, statement, format=format, max_rows=max_rows, timeout_s=timeout)
+
+
+@ledger.command("tail")
+def tail(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 10,
+    path: LedgerPath = None,
+    format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How they are written.")
+    ] = "table",
+) -> None:
+    """Show the newest decisions and what came of them.
+
+    Example: routewright ledger tail -n 5
+    """
+    with ledger_at(path, create=False) as opened:
+        rows = opened.tail(count)
+    if format == "json":
+        import json
+        from dataclasses import asdict
+
+        writer.raw(json.dumps([asdict(row) for row in rows], indent=2, default=str) + "\n")
+        return
+    header = ["time (UTC)", "outcome", "rule", "target", "answered by", "attempts", "status", "took", "cost"]
+    writer.table(header, list(map(_tail_row, rows)))
+
+
+def _tail_row(row: TailRow) -> list[str]:
+    cost = "" if row.status is None else "unknown"
+    if row.known_cost_nano is not None:
+        cost = f"{row.known_cost_nano / 1e9:.6f} {row.currency or ''}".rstrip()
+        cost += f" + {row.unknown_cost_attempts} unknown" if row.unknown_cost_attempts else ""
+    return [
+        row.decided_at.isoformat(sep=" ", timespec="seconds"),
+        row.outcome,
+        row.matched_rule or "",
+        row.target or "",
+        row.answered_by or "",
+        str(row.attempts),
+        row.status or "not executed",
+        "" if row.latency_ms is None else f"{row.latency_ms:.0f} ms",
+        cost,
+    ]
+
+
+def ledger_at(path: Path | None, *, create: bool) -> Ledger:
+    """The ledger at ``path``, or the default one."""
+    from routewright.ledger import Ledger, default_ledger_path
+
+    return Ledger.open(path or default_ledger_path(), create=create)
+
+
+def print_result(
+    opened: Ledger,
+    statement: str,
+    *,
+    format: Format = "table",
+    max_rows: int = 10_000,
+    timeout_s: float = 60.0,
+) -> None:
+    """Run one statement and print its rows."""
+    from routewright.ledger import to_csv, to_json, to_table
+
+    result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
+    if format == "json":
+        writer.raw(to_json(result) + "\n")
+    elif format == "csv":
+        writer.raw(to_csv(result))
+    else:
+        header, rows = to_table(result)
+        writer.table(header, rows)
+        if not rows:
+            writer.note("no rows")
+    if result.truncated:
+        writer.note(f"only the first {max_rows} rows are shown")

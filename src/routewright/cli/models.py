@@ -1,0 +1,70 @@
+"""``routewright models``: the catalog by capability."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .exit_codes import ExitCode
+from .writer import writer
+
+if TYPE_CHECKING:
+    from routewright.engine.policy.compiled import CompiledModel
+
+__all__ = ["models"]
+
+
+def models(
+    policy: Annotated[
+        Path | None, typer.Argument(metavar="[POLICY]", help="The policy file.  [default: the shipped one]")
+    ] = None,
+    capability: Annotated[
+        str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
+    ] = None,
+    format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How the models are written.")
+    ] = "table",
+) -> None:
+    """List the models of a policy's catalog, or those with a capability.
+
+    Ends with status 1 when no model that is not disabled has the capability.
+
+    Example: routewright models policies/hybrid.yaml --capability mixture_of_experts
+    """
+    from routewright.engine.suggest import suggest
+    from routewright.gateway import models_with
+    from routewright.loading import load_policy, shipped
+
+    compiled = load_policy(policy or shipped("hybrid.yaml"))
+    found = models_with(compiled, capability)
+    if format == "json":
+        import json
+
+        writer.raw(json.dumps([_values(model) for model in found], indent=2) + "\n")
+    elif found:
+        header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
+        writer.table(header, [_row(model) for model in found])
+    if capability is not None and not any(model.disabled is None for model in found):
+        known = {name for model in compiled.catalog.models for name in model.capabilities}
+        writer.note(f"no model has the capability `{capability}`")
+        writer.note(f"  = help: {suggest(capability, known, label='in the catalog')}")
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _row(model: CompiledModel) -> list[str]:
+    return [
+        model.id,
+        model.backend,
+        model.location,
+        ", ".join(sorted(model.operations)) or "none",
+        "unknown" if model.context_length is None else str(model.context_length),
+        ", ".join(sorted(model.capabilities)),
+        "ready" if model.disabled is None else f"disabled: {model.disabled}",
+    ]
+
+
+def _values(model: CompiledModel) -> dict[str, object]:
+    facts = {name.removeprefix("model."): value for name, value in model.facts.items()}
+    return {**facts, "capabilities": sorted(model.capabilities), "disabled": model.disabled}

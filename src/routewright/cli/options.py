@@ -1,0 +1,61 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+__all__ = [
+    "At",
+    "Feature",
+    "LedgerPath",
+    "Lenient",
+    "Operation",
+    "Pin",
+    "PolicyPath",
+    "PromptTokens",
+    "Seed",
+    "StateFile",
+]
+
+PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file.")]
+
+Feature = Annotated[
+    list[str] | None,
+    typer.Option("--feature", "-f", metavar="NAME=VALUE", help="A feature of the task; may be repeated."),
+]
+
+Operation = Annotated[
+    Literal["chat", "embed", "rerank"] | None,
+    typer.Option("--operation", help="What the task asks for.  [default: chat]"),
+]
+
+Pin = Annotated[str | None, typer.Option("--pin", metavar="MODEL", help="Insist on this model.")]
+
+PromptTokens = Annotated[
+    int | None, typer.Option("--prompt-tokens", min=0, metavar="N", help="How long the prompt is.")
+]
+
+At = Annotated[
+    str | None, typer.Option("--at", metavar="TIME", help="Decide as of this time (ISO 8601), not of now.")
+]
+
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Make ids and random draws from this number.")
+]
+
+Lenient = Annotated[
+    bool, typer.Option("--lenient", help="Record features that the policy does not declare as ignored.")
+]
+
+StateFile = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="A JSON file of what is known: health, quotas used, load."),
+]
+
+LedgerPath = Annotated[
+    Path | None,
+    typer.Option("--ledger", metavar="FILE", help="The ledger.  [default: in your data directory]"),
+]

@@ -1,0 +1,28 @@
+"""``routewright schema``: JSON Schemas for editors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from .writer import writer
+
+__all__ = ["schema"]
+
+
+def schema(
+    kind: Annotated[Literal["policy", "catalog", "test"], typer.Argument(help="Which kind of file.")],
+) -> None:
+    """Print the JSON Schema of a kind of file, for editors.
+
+    Name it in a file's first line: # yaml-language-server: $schema=policy.schema.json
+
+    Example: routewright schema policy > policy.schema.json
+    """
+    import json
+
+    from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+
+    make = {"policy": policy_schema, "catalog": catalog_schema, "test": test_schema}[kind]
+    writer.raw(json.dumps(make(), indent=2, ensure_ascii=False) + "\n")
