@@ -9,7 +9,6 @@ The same bytes come out on every platform and in every terminal.
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import sys
@@ -50,6 +49,7 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
+    from routewright.cli import app
     from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
     from routewright.ledger.describe import with_layout
 
@@ -63,10 +63,7 @@ def generated() -> dict[Path, str]:
     }
     ledger_page = ROOT / "docs" / "ledger.md"
     texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
-    app = getattr(importlib.import_module("routewright.cli"), "app", None)
-    if app is not None:
-        texts[ROOT / "docs" / "cli.md"] = cli_page(app)
-    return texts
+    return texts | {ROOT / "docs" / "cli.md": cli_page(app)}
 
 
 def _json(value: Any) -> str:
