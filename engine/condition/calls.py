@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ..errors import Span
 from ..suggest import suggest
+from .cost import NO_BOUNDS, Bounds
 from .functions import FUNCTIONS, MACROS, SPECIAL_FUNCTIONS, Function, Signature
 from .lexer import shorten
 from .limits import MAX_PATTERNS
@@ -44,8 +45,9 @@ class PartChecker(Protocol):
 class CallChecker:
     """Checks calls for the checker that it is given."""
 
-    def __init__(self, checker: PartChecker) -> None:
+    def __init__(self, checker: PartChecker, bounds: Bounds) -> None:
         self.checker = checker
+        self.bounds = bounds
         self.patterns = 0
 
     def check(self, call: Call) -> Typed:
@@ -74,7 +76,7 @@ class CallChecker:
         given = len(call.args) - call.method
         return self.checker.wrong(
             "wrong-arity",
-            f"`{call.function}` takes {wanted}, {given or 'none'} {'is' if given < 2 else 'are'} given",
+            f"`{call.function}` takes {wanted}; {given or 'none'} {'is' if given < 2 else 'are'} given",
             call,
         )
 
@@ -89,11 +91,13 @@ class CallChecker:
             meant = _OTHER_NAMES[name]
             help = f"did you mean `xs.{meant}(x, …)`?" if meant in MACROS else f"did you mean `{meant}`?"
         else:
-            help = suggest(name, [*FUNCTIONS, *SPECIAL_FUNCTIONS, *MACROS], label="functions")
+            methods = [function.name for function in FUNCTIONS.values() if function.method]
+            known = methods if call.method else [*FUNCTIONS, *SPECIAL_FUNCTIONS]
+            help = suggest(name, [*known, *MACROS], label="methods" if call.method else "functions")
         what = "method" if call.method else "function"
         for arg in call.args:
             # A macro's variable would only be reported as an unknown name.
-            if name not in _CEL_MACROS:
+            if name not in _CEL_MACROS and name not in MACROS:
                 self.checker.check(arg)
         return self.checker.wrong(
             "unknown-function", f"unknown {what} `{shorten(name)}`", call, help, call.name_span
@@ -179,6 +183,9 @@ class CallChecker:
                     pattern,
                     "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
                 )
+        if signature.operation == "matches" and self.bounds.characters < NO_BOUNDS.characters:
+            longest = Constant(self.bounds.characters, INTEGER, False, call.args[1])
+            return apply("matches_bounded", (*args, longest), BOOLEAN, call)
         if not signature.operation:
             # An argument that is its own result keeps the call as its text.
             return args[0]

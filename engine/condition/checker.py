@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from ..errors import ConditionError, Problem, Span
 from .calls import CallChecker
-from .cost import macro_limit
+from .cost import NO_BOUNDS, Bounds, bounds_of
 from .limits import MAX_MACRO_NESTING, MAX_PROBLEMS
 from .mismatch import explain_mismatch, members, quote, truth_help
 from .names import explain_unknown_name
@@ -64,11 +64,12 @@ def check_expr(
     `expected` is the type that the whole must have; None takes any.  Raises ConditionError with all problems
     found, at most MAX_PROBLEMS, in reading order.
     """
-    checker = _Checker(scope, macro_limit(expr))
+    checker = _Checker(scope, NO_BOUNDS)
     try:
-        typed = checker.check(expr)
-        if expected is not None:
-            typed = checker.expect(typed, expected)
+        typed = checker.whole(expr, expected)
+        # What is too much follows from the types, so nodes that are bounded are only right the second time.
+        if not checker.problems and (bounds := bounds_of(typed)) != NO_BOUNDS:
+            typed = _Checker(scope, bounds).whole(expr, expected)
     except RecursionError:
         problem = Problem(
             "too-deep", "the condition is nested too deeply to be checked here", None, expr.span
@@ -99,14 +100,18 @@ class _Variable(NamedTuple):
 
 
 class _Checker:
-    def __init__(self, scope: Mapping[str, Declaration], limit: int) -> None:
+    def __init__(self, scope: Mapping[str, Declaration], bounds: Bounds) -> None:
         self.scope = scope
-        self.limit = limit
+        self.bounds = bounds
         self.problems: list[Problem] = []
         self.unknown_names: set[str] = set()
         self.variables: dict[str, _Variable] = {}
         self.depth = 0
-        self.calls = CallChecker(self)
+        self.calls = CallChecker(self, bounds)
+
+    def whole(self, expr: Expr, expected: Type | None) -> Typed:
+        typed = self.check(expr)
+        return typed if expected is None else self.expect(typed, expected)
 
     # -- problems ----------------------------------------------------------------------------------------
 
@@ -342,7 +347,7 @@ class _Checker:
             del self.variables[name]
         else:
             self.variables[name] = before
-        return quantifier(expr.kind == "exists", items, slot, body, self.limit, expr)
+        return quantifier(expr.kind == "exists", items, slot, body, self.bounds.elements, expr)
 
     # -- enums -------------------------------------------------------------------------------------------
 

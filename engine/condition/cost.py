@@ -1,53 +1,88 @@
-"""How much work the macros of an expression may do, known before anything runs.
+"""How much work an expression may do, bounded before anything runs.
 
-`exists` and `all` are the only loops.  Counting steps while they run would make the value depend on the order
-of evaluation, and the targets evaluate in different orders; so the bound is on the length of their lists, and
-follows from the text alone.
+`exists` and `all` are the only loops, and `matches` the only function whose time also depends on another
+argument than the string's length.  Counting steps while they run would make the value depend on the order of
+evaluation, and the targets evaluate in different orders; so the bounds are on the lengths of lists and
+strings, and follow from the typed expression alone.
 """
 
 from __future__ import annotations
 
-from .limits import MAX_LIST_LENGTH, MAX_MACRO_WORK
-from .syntax import Binary, Call, Expr, Macro, children
+from typing import NamedTuple
 
-__all__ = ["macro_limit"]
+from .limits import MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH, MAX_MACRO_WORK, MAX_MATCH_WORK
+from .operations import OPERATIONS
+from .patterns import program_size
+from .typed import Apply, Constant, Elements, Quantifier, Typed, parts_of
+from .types import ListType
 
-_LINEAR_CALL = 200
-"""A function that reads a whole string, against the step of a comparison."""
+__all__ = ["NO_BOUNDS", "Bounds", "bounds_of"]
 
+
+class Bounds(NamedTuple):
+    """The longest list for `exists` and `all`, and the longest string for `matches`; beyond is unknown."""
+
+    elements: int
+    characters: int
+
+
+NO_BOUNDS = Bounds(MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH)
+"""What values cannot exceed anyway."""
+
+_LONG_STRING = 200
+_LONG_LIST = 200
 _SUM = 10
 
-_LINEAR_FUNCTIONS = {"contains", "matches", "lowerAscii", "upperAscii", "int", "double"}
 
+def bounds_of(expr: Typed) -> Bounds:
+    """Return the bounds that keep `expr` within MAX_MACRO_WORK and MAX_MATCH_WORK.
 
-def macro_limit(expr: Expr) -> int:
-    """Return how many elements a list may have for `exists` and `all` in `expr`.
-
-    With `n` the weight of all parts inside macros and `d` the deepest nesting of macros, it is the largest
-    length with `length ** d * n <= MAX_MACRO_WORK`.
+    With `n` the weight of all parts inside macros and `d` the deepest nesting of macros, `elements` is the
+    largest length with `length ** d * n <= MAX_MACRO_WORK`.  With `p` the size of all patterns' programs,
+    `characters * p <= MAX_MATCH_WORK`, where a pattern inside macros counts once for each of their steps.
     """
-    weight, deepest = 0, 0
+    weight, deepest, outside, inside = 0, 0, 0, 0
     stack = [(expr, 0)]
     while stack:
         node, depth = stack.pop()
-        if depth or isinstance(node, Macro):
-            weight += _weight(node)
-        inner = depth + 1 if isinstance(node, Macro) else depth
+        inner = depth + isinstance(node, Quantifier)
         deepest = max(deepest, inner)
-        stack.extend((child, inner) for child in children(node))
-    if not deepest:
-        return MAX_LIST_LENGTH
+        if inner:
+            weight += _weight(node)
+        if isinstance(node, Apply) and node.operation.startswith("matches"):
+            pattern = node.operands[1]
+            assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
+            size = program_size(pattern.value)
+            inside, outside = inside + size * bool(depth), outside + size * (not depth)
+        stack.extend((part, inner) for part in parts_of(node))
+    elements = _longest(deepest, weight) if deepest else MAX_LIST_LENGTH
+    programs = outside + inside * max(1, elements) ** deepest
+    characters = min(MAX_FEATURE_STRING_LENGTH, MAX_MATCH_WORK // max(1, programs))
+    return Bounds(elements, characters)
+
+
+def _longest(depth: int, weight: int) -> int:
     low, high = 0, MAX_LIST_LENGTH
     while low < high:
         middle = (low + high + 1) // 2
-        if middle**deepest * weight <= MAX_MACRO_WORK:
+        if middle**depth * weight <= MAX_MACRO_WORK:
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def _weight(node: Expr) -> int:
-    if isinstance(node, Call) and node.function in _LINEAR_FUNCTIONS:
-        return _LINEAR_CALL
-    return _SUM if isinstance(node, Binary) and node.op == "+" else 1
+def _weight(node: Typed) -> int:
+    """How long a node takes, in steps of a comparison, for the longest strings and lists."""
+    if not isinstance(node, Apply):
+        return 1
+    operands = node.operands
+    if node.operation == "in":
+        return 1 if isinstance(operands[1], Elements) else _LONG_LIST
+    if node.operation.startswith("add_"):
+        return _SUM
+    if OPERATIONS[node.operation].linear:
+        return _LONG_STRING
+    if node.operation not in {"size", "index"} and any(isinstance(part.type, ListType) for part in operands):
+        return _LONG_LIST
+    return 1

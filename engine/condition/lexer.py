@@ -56,13 +56,15 @@ _WRONG_SIGNS = {
     ">>": "conditions have no bit operators",
     "**": "there is no power operator; multiply with `*`",
     "//": "`/` between integers already drops the remainder; a `//` comment goes before an operand",
-    "@": "conditions have no such operator",
+    "@": "a feature is written by its bare name",
     "`": "strings stand in single or double quotes",
     ";": "a condition is one expression; join two with `&&`",
-    "$": "write a feature by its bare name",
+    "$": "a feature is written by its bare name",
     "#": "conditions have no `#` comments",
     "\\": "a backslash belongs inside a string",
 }
+
+_NO_OPERATORS = set("@`;$#\\")
 
 _ESCAPES = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -143,13 +145,12 @@ class _Lexer:
         for sign in _OPERATORS:
             if self.text.startswith(sign, at):
                 if sign in _WRONG_SIGNS:
-                    self.fail(
-                        "bad-operator",
-                        f"`{sign}` is not an operator of conditions",
-                        at,
-                        at + len(sign),
-                        _WRONG_SIGNS[sign],
-                    )
+                    end = at + len(sign)
+                    if sign in _NO_OPERATORS:
+                        what = "backtick" if sign == "`" else f"character `{sign}`"
+                        self.fail("bad-character", f"unexpected {what}", at, end, _WRONG_SIGNS[sign])
+                    what = f"`{sign}` is not an operator of conditions"
+                    self.fail("bad-operator", what, at, end, _WRONG_SIGNS[sign])
                 self.tokens.append(Token("op", sign, None, at, at + len(sign)))
                 return at + len(sign)
         char = self.text[at]
@@ -173,6 +174,8 @@ class _Lexer:
             help = "a name cannot begin with a digit"
             if rest.group() in {"u", "U"}:
                 help = "there are no unsigned integers; drop the `u`"
+            elif rest.group() in {"k", "K", "m", "M", "g", "G"}:
+                help = "write all the digits"
             elif "_" in rest.group() and written.replace("_", "").isdigit():
                 help = f"write `{shorten(written.replace('_', ''))}`"
             self.fail("bad-number", f"`{shorten(written)}` is not a number", at, rest.end(), help)
@@ -252,6 +255,8 @@ class _Lexer:
                 code = int(digits, 16)
                 if code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF:
                     return chr(code), at + 2 + width
+                end = at + 2 + width
+                self.fail("bad-escape", f"`{self.text[at:end]}` is not a character", at, end)
         self.fail(
             "bad-escape",
             f"`{shorten(self.text[at : at + 2])}` is not an escape of strings",

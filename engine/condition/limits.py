@@ -18,6 +18,7 @@ __all__ = [
     "MAX_LIST_LITERAL",
     "MAX_MACRO_NESTING",
     "MAX_MACRO_WORK",
+    "MAX_MATCH_WORK",
     "MAX_NESTING",
     "MAX_PATTERNS",
     "MAX_PATTERN_LENGTH",
@@ -45,7 +46,7 @@ MAX_LIST_LENGTH = 10_000
 MAX_STRING_LENGTH = 32_768
 """Characters of a string made by `+`; a longer one is unknown."""
 
-MAX_FEATURE_STRING_LENGTH = 1_000_000
+MAX_FEATURE_STRING_LENGTH = 500_000
 """Characters of a string given as a feature; a longer one is refused."""
 
 MAX_PATTERN_LENGTH = 1_000
@@ -63,6 +64,10 @@ MAX_MACRO_NESTING = 3
 MAX_MACRO_WORK = 200_000
 """Steps that the macros of one condition may take: `exists` and `all` over a list that could take more are
 unknown.  A macro nest of depth d whose parts count n allows lists of (MAX_MACRO_WORK / n) ** (1 / d)."""
+
+MAX_MATCH_WORK = 50_000_000
+"""Characters times instructions that the patterns of one condition may take; `matches` of a string that could
+take more is unknown.  RE2 falls back to a time of that order when a pattern has too many states."""
 
 MAX_PROBLEMS = 20
 """Problems reported for one condition."""

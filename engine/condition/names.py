@@ -12,7 +12,13 @@ from .types import Declaration
 
 __all__ = ["explain_unknown_name"]
 
-_PYTHON_ATTRIBUTES = {"length": "size", "len": "size", "count": "size"}
+_OTHER_NAMES = {
+    "length": "size",
+    "len": "size",
+    "count": "size",
+    "lower": "lowerAscii",
+    "upper": "upperAscii",
+}
 
 
 def explain_unknown_name(
@@ -22,14 +28,11 @@ def explain_unknown_name(
     name = expr.name
     base, dot, attribute = name.rpartition(".")
     if dot and (base in scope or base in variables):
-        method = _PYTHON_ATTRIBUTES.get(attribute, attribute)
-        help = (
-            f"write `{shorten(base)}.{method}(…)`"
-            if method in FUNCTIONS
-            else "methods are called with parentheses"
-        )
-        if method == "size":
-            help = f"write `size({shorten(base)})`"
+        method = _OTHER_NAMES.get(attribute, attribute)
+        help = "methods are called with parentheses"
+        if method in FUNCTIONS:
+            several = len(FUNCTIONS[method].signatures[0].parameters) > 1
+            help = f"write `{shorten(base)}.{method}({'…' if several else ''})`"
         return "attribute-access", f"`{shorten(base)}` has no attribute `{shorten(attribute)}`", expr, help
     if name in FUNCTIONS or name in SPECIAL_FUNCTIONS:
         return "unknown-name", f"`{name}` is a function", expr, f"write `{name}(…)`"

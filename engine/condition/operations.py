@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .limits import INT64_MAX, INT64_MIN, MAX_LIST_LENGTH, MAX_STRING_LENGTH
+from .patterns import compile_pattern
 
 __all__ = ["OPERATIONS", "Operation", "widen"]
 
@@ -93,10 +94,6 @@ def _number_of_string(value: str) -> float | None:
     return _finite(float(value)) if _DECIMAL_NUMBER.fullmatch(value) else None
 
 
-_LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
-_UPPER = {code: code - 32 for code in range(ord("a"), ord("z") + 1)}
-
-
 def _least(items: tuple[Any, ...]) -> Any:
     return min(items) if items else None
 
@@ -106,9 +103,11 @@ def _greatest(items: tuple[Any, ...]) -> Any:
 
 
 def _matches(value: str, pattern: str) -> bool:
-    from .patterns import compile_pattern
-
     return compile_pattern(pattern)(value)
+
+
+def _matches_bounded(value: str, pattern: str, longest: int) -> bool | None:
+    return compile_pattern(pattern)(value) if len(value) <= longest else None
 
 
 _ALL = [
@@ -139,8 +138,10 @@ _ALL = [
     Operation("endsWith", str.endswith, False),
     Operation("contains", lambda value, part: part in value, False, linear=True),
     Operation("matches", _matches, False, linear=True),
-    Operation("lowerAscii", lambda value: value.translate(_LOWER), False, linear=True),
-    Operation("upperAscii", lambda value: value.translate(_UPPER), False, linear=True),
+    Operation("matches_bounded", _matches_bounded, True, linear=True),
+    # Bytes know no letters but those of ASCII, and UTF-8 keeps those apart from all others.
+    Operation("lowerAscii", lambda value: value.encode().lower().decode(), False, linear=True),
+    Operation("upperAscii", lambda value: value.encode().upper().decode(), False, linear=True),
     Operation("integer_of_number", _integer_of_number, True),
     Operation("integer_of_string", _integer_of_string, True, linear=True),
     Operation("number_of_string", _number_of_string, True, linear=True),

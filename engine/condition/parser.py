@@ -174,6 +174,9 @@ class _Parser:
                 token.end,
                 "join strings with `+`; write a quote inside a string as `\\'`",
             )
+        if last.kind == "name" and last.text == "NOT":
+            self.at -= 1
+            self.unexpected()
         if token.text in {")", "]", "}"} and token.kind == "op":
             self.fail("unexpected", f"`{token.text}` closes nothing", token.start, token.end)
         hinted = token.kind == "name" and (token.text in _WORD_HINTS or token.text in _RESERVED)
@@ -264,6 +267,8 @@ class _Parser:
         last = self.operation(_SUM) if not self.sees("not") else right
         a, b, c = (render_expr(expr) for expr in (left, right, last))
         help = f"write `{a} {op} {b} && {b} {again} {c}`"
+        if {op, again} <= {"==", "!="}:
+            help += f", or `({a} {op} {b}) {again} {c}`"
         self.fail(
             "chained-comparison",
             "comparisons do not chain",

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from .limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY
 
-__all__ = ["PatternError", "compile_pattern"]
+__all__ = ["PatternError", "compile_pattern", "program_size"]
 
 
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
@@ -22,9 +22,18 @@ class PatternError(ValueError):
     """A pattern that RE2 does not take, or that is too large."""
 
 
-@lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """Return the function that tells whether `pattern` occurs in a string; raises PatternError."""
+    return _compile(pattern)[0]
+
+
+def program_size(pattern: str) -> int:
+    """Return how many instructions `pattern` compiles to; raises PatternError."""
+    return _compile(pattern)[1]
+
+
+@lru_cache(maxsize=256)
+def _compile(pattern: str) -> tuple[Callable[[str], bool], int]:
     import re2
 
     if len(pattern) > MAX_PATTERN_LENGTH:
@@ -38,13 +47,15 @@ def compile_pattern(pattern: str) -> Callable[[str], bool]:
     options.never_capture = True
     options.max_mem = MAX_PATTERN_MEMORY
     try:
-        search = re2.compile(pattern, options).search
+        compiled = re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else "refused"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise PatternError(f"the pattern is not valid: {text}") from None
 
+    search = compiled.search
+
     def occurs(value: str) -> bool:
         return search(value) is not None
 
-    return occurs
+    return occurs, compiled.programsize

@@ -283,11 +283,11 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.LtE: _strict(lambda a, b: a <= b),
     ast.Gt: _strict(lambda a, b: a > b),
     ast.GtE: _strict(lambda a, b: a >= b),
-    ast.In: _strict(lambda a, b: any(a == element for element in b)),
+    ast.In: _strict(lambda a, b: a in b),
 }
 
 _CALLED = (
-    "widen size startsWith endsWith contains matches lowerAscii upperAscii min_list max_list "
+    "widen size startsWith endsWith contains matches matches_bounded lowerAscii upperAscii min_list max_list "
     "integer_of_number integer_of_string number_of_string "
     "string_of_boolean string_of_integer string_of_number"
 ).split()
