@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from .check import check
 from .decide import decide
@@ -74,15 +74,14 @@ def _run() -> int:
     try:
         code = typer.main.get_command(app).main(standalone_mode=False)
         return int(code or ExitCode.OK)
-    except click.exceptions.NoArgsIsHelpError as error:
-        writer.raw(error.format_message() + "\n")
+    except TyperException as error:
+        # What is wrong with the arguments, in typer's words; without any, the help.
+        message = error.format_message()
+        writer.note(message if message.startswith("Usage:") else f"error: {message}")
         return ExitCode.USAGE
-    except click.ClickException as error:
-        error.show()
-        return ExitCode.USAGE
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         writer.note("stopped")
         return 130
     except RoutewrightError as error:
