@@ -24,7 +24,7 @@ from routewright.engine.condition.syntax import (
 )
 from routewright.engine.errors import Span
 
-__all__ = ["SCOPE", "bindings", "condition_texts", "conditions", "expressions", "logic", "values"]
+__all__ = ["SCOPE", "bindings", "condition_texts", "conditions", "expressions", "logic", "macros", "values"]
 
 _NOWHERE = Span(0, 0)
 _SCALARS = (BOOLEAN, INTEGER, NUMBER, STRING)
@@ -202,6 +202,26 @@ def _numbers(of: Callable[[Type], SearchStrategy[Expr]], type_: Type) -> list[Se
     return choices
 
 
+_ELEMENTS: tuple[Type, ...] = (STRING, INTEGER, NUMBER, ListType(INTEGER))
+
+
+def macros(depth: int = 2) -> SearchStrategy[Expr]:
+    """Parsed `exists` and `all` over SCOPE that type-check."""
+    return st.one_of([_macro(type_, depth, ()) for type_ in _ELEMENTS])
+
+
+def _macro(element: Type, depth: int, variables: _Variables) -> SearchStrategy[Expr]:
+    name = f"v{len(variables)}"
+    items = st.deferred(lambda: _expression(ListType(element), depth - 1, variables))
+    body = st.deferred(lambda: _expression(BOOLEAN, depth - 1, (*variables, (name, element))))
+    return st.builds(
+        lambda kind, items, body: Macro(kind, items, Name(name, _NOWHERE), body, _NOWHERE),
+        st.sampled_from(["exists", "all"]),
+        items,
+        body,
+    )
+
+
 def _booleans(
     of: Callable[[Type], SearchStrategy[Expr]], depth: int, variables: _Variables
 ) -> list[SearchStrategy[Expr]]:
@@ -215,16 +235,6 @@ def _booleans(
     )
     methods = st.sampled_from(["startsWith", "endsWith", "contains"])
     patterns = st.sampled_from(["a", "^b", r"\d+$", "", "(?i)A.*é"])
-
-    def macro(element: Type) -> SearchStrategy[Expr]:
-        name = f"v{len(variables)}"
-        body = st.deferred(lambda: _expression(BOOLEAN, depth - 1, (*variables, (name, element))))
-        return st.builds(
-            lambda kind, items, inner: Macro(kind, items, Name(name, _NOWHERE), inner, _NOWHERE),
-            st.sampled_from(["exists", "all"]),
-            of(ListType(element)),
-            body,
-        )
 
     choices: list[SearchStrategy[Expr]] = [
         st.builds(lambda op, xs: Logical(op, tuple(xs), _NOWHERE), st.sampled_from(["&&", "||"]), parts),
@@ -240,7 +250,7 @@ def _booleans(
         st.sampled_from(sorted(SCOPE)).map(lambda name: _call("has", Name(name, _NOWHERE))),
     ]
     if len(variables) < 3:
-        choices += [macro(type_) for type_ in (STRING, INTEGER, NUMBER, ListType(INTEGER))]
+        choices += [_macro(type_, depth, variables) for type_ in _ELEMENTS]
     return choices
 
 

@@ -12,6 +12,7 @@ from .checker import check_expr
 from .evaluate import evaluate
 from .fold import NOT_CONSTANT, NotConstant, constant_value, specialise
 from .parser import parse_expr
+from .places import with_source_lines
 from .reference import Trace, TracedPart, evaluate_reference, trace
 from .render import render_expr, render_value
 from .structured import parse_condition
@@ -54,4 +55,5 @@ __all__ = [
     "specialise",
     "thresholds",
     "trace",
+    "with_source_lines",
 ]

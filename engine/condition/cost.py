@@ -30,6 +30,7 @@ NO_BOUNDS = Bounds(MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH)
 """What values cannot exceed anyway."""
 
 _LONG_STRING = 200
+_REWRITTEN_STRING = 1000
 _LONG_LIST = 200
 _SUM = 10
 
@@ -81,6 +82,8 @@ def _weight(node: Typed) -> int:
         return 1 if isinstance(operands[1], Elements) else _LONG_LIST
     if node.operation.startswith("add_"):
         return _SUM
+    if node.operation in {"lowerAscii", "upperAscii"}:
+        return _REWRITTEN_STRING
     if OPERATIONS[node.operation].linear:
         return _LONG_STRING
     if node.operation not in {"size", "index"} and any(isinstance(part.type, ListType) for part in operands):

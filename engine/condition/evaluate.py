@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..errors import ConditionError, Problem
 from .bind import bind, infer_declarations
 from .checker import check_expr
+from .places import with_source_lines
 from .reference import evaluate_reference
 from .structured import parse_condition
 from .syntax import Call, Expr, Name, walk
@@ -31,17 +32,18 @@ def evaluate(
     >>> evaluate("1 / n", {"n": 0})
     UNKNOWN
     """
-    expr = parse_condition(condition)
-    declared = declarations_for(expr, features) if schema is None else schema
-    checked = check_expr(expr, declared, expected=None)
-    bound = bind(features, {name: declared[name] for name in checked.names})
     try:
-        return evaluate_reference(checked, bound)
-    except RecursionError:
-        problem = Problem(
-            "too-deep", "the condition is nested too deeply to be evaluated here", None, expr.span
-        )
-        raise ConditionError([problem]) from None
+        expr = parse_condition(condition)
+        declared = declarations_for(expr, features) if schema is None else schema
+        checked = check_expr(expr, declared, expected=None)
+        bound = bind(features, {name: declared[name] for name in checked.names})
+        try:
+            return evaluate_reference(checked, bound)
+        except RecursionError:
+            message = "the condition is nested too deeply to be evaluated here"
+            raise ConditionError([Problem("too-deep", message, None, expr.span)]) from None
+    except ConditionError as error:
+        raise ConditionError(with_source_lines(error.problems, condition)) from None
 
 
 def declarations_for(expr: Expr, features: Mapping[str, object]) -> dict[str, Declaration]:

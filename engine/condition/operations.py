@@ -73,7 +73,10 @@ def _index(items: tuple[Any, ...], index: int) -> Any:
 
 def widen(value: Any) -> Any:
     """An integer as the nearest double; in lists, each element."""
-    return tuple(map(widen, value)) if isinstance(value, tuple) else float(value)
+    if not isinstance(value, tuple):
+        return float(value)
+    nested = any(isinstance(element, tuple) for element in value[:1])
+    return tuple(map(widen if nested else float, value))
 
 
 def _integer_of_number(value: float) -> int | None:

@@ -7,7 +7,7 @@ import json
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic
+from strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic, macros
 
 from routewright.engine.condition import (
     NOT_CONSTANT,
@@ -43,7 +43,7 @@ def exactly(value: object) -> str:
 
 
 @thorough
-@given(expressions() | conditions(), st.lists(bindings(), min_size=1, max_size=6))
+@given(expressions() | conditions() | macros(), st.lists(bindings(), min_size=1, max_size=6))
 def test_reference_and_bytecode_agree(expr: Expr, tasks: list[dict[str, object]]) -> None:
     checked = check_expr(expr, SCOPE, expected=None)
     for features in tasks:
@@ -76,7 +76,7 @@ def test_conditions_in_one_function_do_not_disturb_one_another(
 
 
 @thorough
-@given(expressions(), bindings(), st.sets(st.sampled_from(NAMES)))
+@given(expressions() | macros(), bindings(), st.sets(st.sampled_from(NAMES)))
 def test_specialising_changes_no_value(expr: Expr, features: dict[str, object], chosen: set[str]) -> None:
     checked = check_expr(expr, SCOPE, expected=None)
     value = exactly(evaluate_reference(checked, features))
