@@ -21,7 +21,9 @@ from .protocol import (
     StreamEnd,
     StreamEvent,
     TextDelta,
+    ThinkingDelta,
     Timings,
+    ToolCall,
     Usage,
 )
 from .simulated import Fault, SimulatedBackend, SimulatedModel
@@ -54,7 +56,9 @@ __all__ = [
     "StreamEvent",
     "Target",
     "TextDelta",
+    "ThinkingDelta",
     "Timings",
+    "ToolCall",
     "Usage",
     "cost_nano",
     "execute",

@@ -24,6 +24,7 @@ from .protocol import (
     Limits,
     RerankAnswer,
     RerankRequest,
+    StreamEnd,
     TextDelta,
     Timings,
     TokenSource,
@@ -205,7 +206,7 @@ class _Call:
             if isinstance(event, TextDelta):
                 self.shown = True
                 on_text(event.text)
-            else:
+            elif isinstance(event, StreamEnd):
                 answer = event.answer
         if answer is None:
             raise BackendError(

@@ -1,6 +1,6 @@
 """The seam between deciding and doing: what a backend is asked, and what it answers.
 
-A backend is any object with the six methods of ``Backend``. Requests and answers are plain frozen values.
+A backend is any object with the methods of ``Backend``. Requests and answers are plain frozen values.
 Times are integer microseconds, limits are integer milliseconds (as catalogs write them), and ``None`` means
 that nobody said. Backends never retry: whether a call is repeated is the executor's business.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 __all__ = [
     "NO_LIMITS",
@@ -28,8 +28,10 @@ __all__ = [
     "StreamEnd",
     "StreamEvent",
     "TextDelta",
+    "ThinkingDelta",
     "Timings",
     "TokenSource",
+    "ToolCall",
     "Usage",
 ]
 
@@ -79,26 +81,57 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that the model asks for; ``arguments`` is a JSON object."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    ``images`` are the bytes of PNG or JPEG files. ``tool_call_id`` says which call a ``tool`` turn answers.
+    """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    images: tuple[bytes, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A conversation to continue; ``options`` are passed to the backend as they are."""
+    """A conversation to continue.
+
+    ``tools`` are function declarations in the shape of OpenAI's API, ``json_schema`` is the shape that the
+    answer must have. ``context_tokens`` is the window that a local server should hold for it, ``think`` and
+    ``keep_alive`` go to backends that know them. ``options`` are passed to the backend as they are.
+    """
 
     messages: tuple[Message, ...]
     max_output_tokens: int | None = None
     temperature: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    tools: tuple[Mapping[str, Any], ...] = ()
+    json_schema: Mapping[str, Any] | None = None
+    context_tokens: int | None = None
+    think: bool | Literal["low", "medium", "high"] | None = None
+    keep_alive: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """What the model said. ``model_said`` is the model's name in the server's own words."""
+    """What the model said. ``model_said`` is the model's name in the server's own words.
+
+    ``thinking`` is what it said to itself; ``truncated`` is true when the server is known to have left out
+    part of the prompt.
+    """
 
     text: str
     finish_reason: FinishReason
@@ -106,11 +139,21 @@ class ChatAnswer:
     model_said: str | None
     timings: Timings
     simulated: bool = False
+    thinking: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
     """A piece of the answer, in order; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThinkingDelta:
+    """A piece of what the model says to itself; never empty. It is no content: falling back is still free."""
 
     text: str
 
@@ -122,7 +165,7 @@ class StreamEnd:
     answer: ChatAnswer
 
 
-StreamEvent = TextDelta | StreamEnd
+StreamEvent = TextDelta | ThinkingDelta | StreamEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +239,10 @@ class Backend(Protocol):
     def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
     ) -> AsyncIterator[StreamEvent]:
-        """Text as it comes, then one ``StreamEnd``; a stream that ends otherwise is ``broken_stream``."""
+        """Text and thinking as they come, then one ``StreamEnd``; a stream that ends otherwise is ``broken_stream``.
+
+        Closing the iterator early stops the work at the server as far as the server can.
+        """
         ...
 
     async def embed(
@@ -210,3 +256,7 @@ class Backend(Protocol):
     async def health(self) -> HealthReport: ...
 
     async def models(self) -> Sequence[ModelListing]: ...
+
+    async def close(self) -> None:
+        """Let go of connections and models. No other method may be called afterwards."""
+        ...

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
 
 from .draws import Draw, estimated_tokens, unit_vector
@@ -92,7 +92,7 @@ class SimulatedBackend:
         """The answer word by word. A scripted ``broken_stream`` breaks after half of the words."""
         known = self._find(model, "chat")
         fault = self._next_fault(model)
-        draw = Draw(self._seed, model, "chat", asdict(request))
+        draw = Draw(self._seed, model, "chat", _said(request))
         input_tokens = sum(estimated_tokens(message.content) for message in request.messages)
         if known.context_length is not None and input_tokens > known.context_length:
             fault = "context_overflow"
@@ -124,7 +124,7 @@ class SimulatedBackend:
     async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
         """Unit vectors of the model's dimensions; equal texts get equal vectors."""
         known = self._find(model, "embed")
-        draw = Draw(self._seed, model, "embed", asdict(request))
+        draw = Draw(self._seed, model, "embed", _said(request))
         timings, usage = await self._call(model, known, draw, request.texts, limits)
         size = known.dimensions or DEFAULT_DIMENSIONS
         # The text alone decides its vector: the same text in another batch must stay where it is.
@@ -134,7 +134,7 @@ class SimulatedBackend:
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """Scores that depend on query and document alone, not on the other documents."""
         known = self._find(model, "rerank")
-        draw = Draw(self._seed, model, "rerank", asdict(request))
+        draw = Draw(self._seed, model, "rerank", _said(request))
         texts = (request.query, *request.documents)
         timings, usage = await self._call(model, known, draw, texts, limits)
         scores = tuple(
@@ -150,6 +150,9 @@ class SimulatedBackend:
     async def models(self) -> Sequence[ModelListing]:
         """The models given, by tag."""
         return tuple(ModelListing(tag) for tag in sorted(self._models))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
     def _find(self, tag: str, operation: str) -> SimulatedModel:
         self.calls.append(tag)
@@ -215,6 +218,16 @@ class SimulatedBackend:
     async def _wait(self, duration_us: int) -> None:
         if self._sleep:
             await asyncio.sleep(duration_us / 1_000_000)
+
+
+def _said(value: object) -> object:
+    """What a request says, without what it leaves open: a later field must not change earlier draws."""
+    if is_dataclass(value):
+        said = {field.name: _said(getattr(value, field.name)) for field in fields(value)}
+        return {name: part for name, part in said.items() if part not in (None, [], {})}
+    if isinstance(value, tuple):
+        return [_said(part) for part in value]
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _timings(known: SimulatedModel, draw: Draw) -> Timings:

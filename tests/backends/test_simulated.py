@@ -70,7 +70,7 @@ def test_the_same_seed_model_and_request_give_the_same_answer() -> None:
     assert first == again == chat(simulated(), "glm-4.5")
     assert first != chat(simulated(seed=2), "glm-4.5")
     assert first != chat(backend, "glm-4.5", ChatRequest((Message("user", "another"),)))
-    assert first.timings.total_us == 1_070_000  # fixed: the draw is the same on every machine
+    assert first.timings.total_us == 1_500_000  # fixed: the draw is the same on every machine
 
 
 def test_the_output_cap_ends_an_answer_with_length() -> None:
