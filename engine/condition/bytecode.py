@@ -69,9 +69,12 @@ def compile_function(
         ]
         body.append(ast.Assign([ast.Tuple(targets, ast.Store())], _load("values")))
     body.append(ast.Return(ast.Tuple(verdicts, ast.Load())))
-    arguments = ast.arguments([], [ast.arg("values")], None, [], [], None, [])
-    function = ast.FunctionDef("decide", arguments, body, [])
-    module = ast.fix_missing_locations(ast.Module([function], []))
+    # A parsed frame has the fields that each Python version wants of a function.
+    module = ast.parse("def decide(values): pass")
+    (function,) = module.body
+    assert isinstance(function, ast.FunctionDef)
+    function.body = body
+    ast.fix_missing_locations(module)
     code = compile(module, "<conditions>", "exec")
     namespace: dict[str, Any] = {"__builtins__": {}, **builder.globals}
     exec(code, namespace)  # the tree is ours: names are slots, and constants are constants

@@ -17,9 +17,23 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from ..errors import ConditionError, Problem, Span
-from .lexer import Token, shorten, tokenize
+from ..errors import Span
+from .grammar import (
+    AND,
+    BOOLEANS,
+    LEVELS,
+    LOGICAL,
+    NOT,
+    NULLS,
+    OR,
+    RELATION,
+    RESERVED,
+    SUM,
+    WORD_HINTS,
+)
+from .lexer import Token, shorten
 from .limits import INT64_MAX, MAX_LIST_LITERAL, MAX_NESTING
+from .reader import TokenReader
 from .render import render_expr
 from .syntax import (
     Binary,
@@ -37,36 +51,6 @@ from .syntax import (
 )
 
 __all__ = ["parse_expr"]
-
-_OR, _AND, _NOT, _RELATION, _SUM, _PRODUCT = range(1, 7)
-
-_LEVELS = {
-    **{"||": _OR, "or": _OR, "&&": _AND, "and": _AND},
-    **dict.fromkeys(("==", "!=", "<", "<=", ">", ">=", "in"), _RELATION),
-    **dict.fromkeys("+-", _SUM),
-    **dict.fromkeys("*/%", _PRODUCT),
-}
-_LOGICAL = {"or": "||", "and": "&&", "||": "||", "&&": "&&"}
-_RESERVED = frozenset(
-    "as break const continue else for function if import in let loop package namespace return var void "
-    "while and or not".split()
-)
-_BOOLEANS = {"true": True, "True": True, "false": False, "False": False}
-_NULLS = {"null", "None"}
-
-_WORD_HINTS = {
-    "if": "write `condition ? a : b`",
-    "else": "write `condition ? a : b`",
-    "is": "write `==` or `!=`",
-    "lambda": "conditions define no functions; `xs.exists(x, …)` and `xs.all(x, …)` look into lists",
-    "for": "conditions have no loops; `xs.exists(x, …)` and `xs.all(x, …)` look into lists",
-    "import": "conditions reach nothing but the declared features",
-    "not": "put parentheses around it: `(not …)`",
-    "AND": "write `&&` or `and`",
-    "OR": "write `||` or `or`",
-    "NOT": "write `!` or `not`",
-    "xor": "write `a != b`",
-}
 
 
 def parse_expr(text: str, *, part: tuple[str | int, ...] = ()) -> Expr:
@@ -91,69 +75,8 @@ operand=Binary(op='==', left=Name(name='c'), right=Literal(value=1)))))))
     return expr
 
 
-class _Parser:
-    def __init__(self, text: str, part: tuple[str | int, ...]) -> None:
-        self.part = part
-        self.text = text
-        self.tokens = tokenize(text, part)
-        self.at = 0
-        self.depth = 0
-
-    @property
-    def token(self) -> Token:
-        return self.tokens[self.at]
-
-    def advance(self) -> Token:
-        token = self.tokens[self.at]
-        self.at += 1
-        return token
-
-    def sees(self, *texts: str) -> bool:
-        token = self.tokens[self.at]
-        return token.kind in {"op", "name"} and token.text in texts
-
-    def span(self, start: int) -> Span:
-        """From `start` to the end of the token read last."""
-        return Span(start, self.tokens[self.at - 1].end, self.part)
-
-    def fail(self, code: str, message: str, start: int, end: int, help: str | None = None) -> NoReturn:
-        raise ConditionError([Problem(code, message, help, Span(start, end, self.part))])
-
-    def fail_nesting(self, start: int, end: int) -> NoReturn:
-        self.fail(
-            "too-deep",
-            f"the condition is nested more than {MAX_NESTING} levels deep",
-            start,
-            end,
-            "long chains of `&&` and `||` count as one level; split other conditions into several rules",
-        )
-
-    def unexpected(self, expected: str | None = None) -> NoReturn:
-        token = self.token
-        what = f"`{shorten(token.text)}`" if token.kind != "end" else "end of the condition"
-        help = f"expected {expected}" if expected else None
-        if token.kind == "name":
-            help = _WORD_HINTS.get(token.text, help)
-        elif token.text == "?":
-            help = "put parentheses around the inner `… ? … : …`"
-        elif token.text == "," and expected is None:
-            help = "lists stand in `[…]`"
-        elif token.text == "&&" or token.text == "||":
-            help = f"`{token.text}` stands between two conditions"
-        self.fail("unexpected", f"unexpected {what}", token.start, max(token.end, token.start + 1), help)
-
-    def expect(self, text: str, opened: Token | None = None) -> Token:
-        if self.sees(text):
-            return self.advance()
-        if opened is not None and self.token.kind == "end":
-            self.fail(
-                "not-closed",
-                f"`{opened.text}` is not closed",
-                opened.start,
-                opened.end,
-                f"a `{text}` is missing",
-            )
-        self.unexpected(f"`{text}`")
+class _Parser(TokenReader):
+    depth = 0
 
     def whole(self) -> Expr:
         if self.token.kind == "end":
@@ -163,33 +86,6 @@ class _Parser:
             self.after_operand()
         return expr
 
-    def after_operand(self) -> NoReturn:
-        """Report a token that cannot follow a complete expression."""
-        token, last = self.token, self.tokens[self.at - 1]
-        if token.kind == last.kind == "string":
-            self.fail(
-                "side-by-side",
-                "two strings stand side by side",
-                last.start,
-                token.end,
-                "join strings with `+`; write a quote inside a string as `\\'`",
-            )
-        if last.kind == "name" and last.text == "NOT":
-            self.at -= 1
-            self.unexpected()
-        if token.text in {")", "]", "}"} and token.kind == "op":
-            self.fail("unexpected", f"`{token.text}` closes nothing", token.start, token.end)
-        hinted = token.kind == "name" and (token.text in _WORD_HINTS or token.text in _RESERVED)
-        if token.kind in {"name", "int", "float", "string"} and not hinted:
-            self.fail(
-                "unexpected",
-                f"unexpected `{shorten(token.text)}`",
-                token.start,
-                token.end,
-                "an operator is missing before it",
-            )
-        self.unexpected()
-
     # -- operators ---------------------------------------------------------------------------------------
 
     def expression(self) -> Expr:
@@ -197,10 +93,10 @@ class _Parser:
         if self.depth > MAX_NESTING:
             self.fail_nesting(self.token.start, self.token.end)
         start = self.token.start
-        expr = self.operation(_OR)
+        expr = self.operation(OR)
         if self.sees("?"):
             self.advance()
-            then = self.operation(_OR)
+            then = self.operation(OR)
             if not self.sees(":"):
                 self.unexpected("`:` and what holds otherwise")
             self.advance()
@@ -212,27 +108,27 @@ class _Parser:
     def operation(self, least: int) -> Expr:
         """An expression whose operators bind at least as tightly as `least`."""
         start = self.token.start
-        if self.sees("not") and least <= _NOT:
+        if self.sees("not") and least <= NOT:
             left = self.negations()
         else:
             left = self.unary()
         while True:
             op = self.operator()
-            level = _LEVELS.get(op, 0)
-            if level < max(least, _OR):
+            level = LEVELS.get(op, 0)
+            if level < max(least, OR):
                 return left
-            if level == _RELATION:
+            if level == RELATION:
                 left = self.relation(op, left, start)
                 continue
             self.depth += 1
             if self.depth > MAX_NESTING:
                 self.fail_nesting(self.token.start, self.token.end)
-            if level in {_OR, _AND}:
+            if level in {OR, AND}:
                 parts = [left]
-                while _LEVELS.get(self.operator()) == level:
+                while LEVELS.get(self.operator()) == level:
                     self.advance()
                     parts.append(self.operation(level + 1))
-                left = Logical(_LOGICAL[op], tuple(parts), self.span(start))
+                left = Logical(LOGICAL[op], tuple(parts), self.span(start))
             else:
                 self.advance()
                 right = self.operation(level + 1)
@@ -254,9 +150,9 @@ class _Parser:
         self.at += 2 if negated else 1
         if self.sees("not"):
             self.unexpected()
-        right = self.operation(_SUM)
+        right = self.operation(SUM)
         again = self.operator()
-        if _LEVELS.get(again) == _RELATION:
+        if LEVELS.get(again) == RELATION:
             self.refuse_chain(op, left, right, again)
         expr = Binary(op, left, right, self.span(start))
         return Unary("!", expr, expr.span) if negated else expr
@@ -264,7 +160,7 @@ class _Parser:
     def refuse_chain(self, op: str, left: Expr, right: Expr, again: str) -> NoReturn:
         token = self.token
         self.at += 2 if self.sees("not") else 1
-        last = self.operation(_SUM) if not self.sees("not") else right
+        last = self.operation(SUM) if not self.sees("not") else right
         a, b, c = (render_expr(expr) for expr in (left, right, last))
         help = f"write `{a} {op} {b} && {b} {again} {c}`"
         if {op, again} <= {"==", "!="}:
@@ -281,7 +177,7 @@ class _Parser:
         starts = []
         while self.sees("not"):
             starts.append(self.advance().start)
-        expr = self.operation(_RELATION)
+        expr = self.operation(RELATION)
         for start in reversed(starts):
             expr = Unary("!", expr, self.span(start))
         return expr
@@ -423,10 +319,10 @@ class _Parser:
 
     def named(self, token: Token) -> Expr:
         word = token.text
-        if word in _BOOLEANS:
+        if word in BOOLEANS:
             self.advance()
-            return Literal(_BOOLEANS[word], self.span(token.start))
-        if word in _NULLS:
+            return Literal(BOOLEANS[word], self.span(token.start))
+        if word in NULLS:
             self.fail(
                 "no-null",
                 f"there is no `{word}` in conditions",
@@ -436,13 +332,13 @@ class _Parser:
             )
         if word in {"not", "and", "or", "in", "lambda"}:
             self.unexpected()
-        if word in _RESERVED:
+        if word in RESERVED:
             self.fail(
                 "reserved-word",
                 f"`{word}` is a reserved word",
                 token.start,
                 token.end,
-                _WORD_HINTS.get(word, "features need another name"),
+                WORD_HINTS.get(word, "features need another name"),
             )
         self.advance()
         if not self.sees("("):

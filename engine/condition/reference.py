@@ -9,29 +9,22 @@ evaluates every part, so that each has a value to show.  The only module that im
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
 from ..errors import FeatureError, Span
-from .limits import INT64_MAX, INT64_MIN, MAX_LIST_LENGTH, MAX_STRING_LENGTH
-from .operations import OPERATIONS
+from .reference_operators import FUNCTIONS, OPERATORS, all_true, any_true, strict
+from .reference_tree import Emitter
 from .render import render_expr
 from .syntax import Literal
 from .typed import (
     Apply,
     CheckedExpr,
-    Choice,
     Constant,
     Elements,
     Feature,
-    Junction,
-    Local,
-    Negation,
-    Presence,
     Quantifier,
     Typed,
     parts_of,
@@ -125,7 +118,7 @@ def _bind(expr: Typed, features: Mapping[str, object]) -> dict[str, object]:
 
 
 def _run(expr: Typed, bound: Mapping[str, object], values: dict[int, object] | None) -> object:
-    emitter = _Emitter()
+    emitter = Emitter()
     tree = emitter.emit(expr)
     interpreter = _interpreter_class()(bound)
     value = interpreter.eval("", tree)
@@ -136,175 +129,6 @@ def _run(expr: Typed, bound: Mapping[str, object], values: dict[int, object] | N
     return value
 
 
-# -- emitting ------------------------------------------------------------------------------------------------
-
-_BINARY: dict[str, type[ast.operator]] = {
-    "add": ast.Add,
-    "subtract": ast.Sub,
-    "multiply": ast.Mult,
-    "divide": ast.Div,
-    "remainder": ast.Mod,
-}
-_COMPARE: dict[str, type[ast.cmpop]] = {
-    "equal": ast.Eq,
-    "not_equal": ast.NotEq,
-    "less": ast.Lt,
-    "less_equal": ast.LtE,
-    "greater": ast.Gt,
-    "greater_equal": ast.GtE,
-    "in": ast.In,
-}
-
-
-def _load(name: str) -> ast.Name:
-    return ast.Name(name, ast.Load())
-
-
-class _Emitter:
-    """Builds the tree; `pairs` keeps which typed node each of its nodes stands for."""
-
-    def __init__(self) -> None:
-        self.pairs: list[tuple[ast.expr, Typed]] = []
-
-    def emit(self, expr: Typed) -> ast.expr:
-        node = self.node(expr)
-        self.pairs.append((node, expr))
-        return node
-
-    def node(self, expr: Typed) -> ast.expr:
-        match expr:
-            case Constant(value):
-                # UNKNOWN too: this tree is never compiled.
-                return ast.Constant(value)  # type: ignore[arg-type]
-            case Feature(name):
-                return _load(name)
-            case Local(slot):
-                return _load(_local(slot))
-            case Junction(any_of, parts):
-                return ast.BoolOp(ast.Or() if any_of else ast.And(), [self.emit(part) for part in parts])
-            case Negation(operand):
-                return ast.UnaryOp(ast.Not(), self.emit(operand))
-            case Choice(condition, then, otherwise):
-                return ast.IfExp(self.emit(condition), self.emit(then), self.emit(otherwise))
-            case Presence(feature):
-                return self.call("has", [self.emit(feature)])
-            case Elements(items):
-                return ast.List([self.emit(item) for item in items], ast.Load())
-            case Quantifier(any_of, items, slot, body, limit):
-                bounded = self.call("bounded", [self.emit(items), ast.Constant(limit)])
-                target = ast.Name(_local(slot), ast.Store())
-                loop = ast.GeneratorExp(self.emit(body), [ast.comprehension(target, bounded, [], 0)])
-                return self.call("exists" if any_of else "all", [loop])
-            case Apply(operation, operands):
-                return self.operation(operation, [self.emit(operand) for operand in operands])
-
-    def operation(self, name: str, args: list[ast.expr]) -> ast.expr:
-        if name in _COMPARE:
-            return ast.Compare(args[0], [_COMPARE[name]()], [args[1]])
-        if name == "index":
-            return ast.Subscript(args[0], args[1], ast.Load())
-        kind = name.partition("_")[0]
-        if kind == "negate":
-            return ast.UnaryOp(ast.USub(), args[0])
-        if kind in _BINARY:
-            return ast.BinOp(args[0], _BINARY[kind](), args[1])
-        return self.call(name, args)
-
-    def call(self, name: str, args: list[ast.expr]) -> ast.expr:
-        return ast.Call(_load(name), args, [])
-
-
-def _local(slot: int) -> str:
-    return f"{slot} in macro"  # no feature is called so: it is not an identifier
-
-
-# -- interpreting --------------------------------------------------------------------------------------------
-
-
-def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, unknown when an argument is, or when it returns None."""
-
-    def strict(*args: Any) -> Any:
-        if any(arg is UNKNOWN for arg in args):
-            return UNKNOWN
-        result = function(*args)
-        return UNKNOWN if result is None else result
-
-    return strict
-
-
-def _any_true(values: list[Any]) -> Any:
-    if any(value is True for value in values):
-        return True
-    return UNKNOWN if any(value is UNKNOWN for value in values) else False
-
-
-def _all_true(values: list[Any]) -> Any:
-    if any(value is False for value in values):
-        return False
-    return UNKNOWN if any(value is UNKNOWN for value in values) else True
-
-
-def _in_range(result: Any) -> Any:
-    if isinstance(result, int):
-        return result if INT64_MIN <= result <= INT64_MAX else None
-    return result + 0.0 if math.isfinite(result) else None
-
-
-def _add(a: Any, b: Any) -> Any:
-    if isinstance(a, str | tuple):
-        longest = MAX_STRING_LENGTH if isinstance(a, str) else MAX_LIST_LENGTH
-        return None if len(a) + len(b) > longest else a + b
-    return _in_range(a + b)
-
-
-def _divide(a: Any, b: Any) -> Any:
-    if b == 0:
-        return None
-    return _in_range(math.trunc(Fraction(a, b)) if isinstance(a, int) else a / b)
-
-
-def _remainder(a: int, b: int) -> Any:
-    quotient = _divide(a, b)
-    return None if quotient is None else a - quotient * b
-
-
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Not: _strict(lambda a: a is False),
-    ast.USub: _strict(lambda a: _in_range(-a)),
-    ast.Add: _strict(_add),
-    ast.Sub: _strict(lambda a, b: _in_range(a - b)),
-    ast.Mult: _strict(lambda a, b: _in_range(a * b)),
-    ast.Div: _strict(_divide),
-    ast.Mod: _strict(_remainder),
-    ast.Eq: _strict(lambda a, b: a == b),
-    ast.NotEq: _strict(lambda a, b: a != b),
-    ast.Lt: _strict(lambda a, b: a < b),
-    ast.LtE: _strict(lambda a, b: a <= b),
-    ast.Gt: _strict(lambda a, b: a > b),
-    ast.GtE: _strict(lambda a, b: a >= b),
-    ast.In: _strict(lambda a, b: a in b),
-}
-
-_CALLED = (
-    "widen size startsWith endsWith contains matches matches_bounded lowerAscii upperAscii min_list max_list "
-    "integer_of_number integer_of_string number_of_string "
-    "string_of_boolean string_of_integer string_of_number"
-).split()
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: _strict(OPERATIONS[name].apply) for name in _CALLED},
-    "abs_integer": _strict(lambda a: _in_range(abs(a))),
-    "abs_number": _strict(abs),
-    "min": _strict(lambda *args: sorted(args)[0]),
-    "max": _strict(lambda *args: sorted(args)[-1]),
-    "has": lambda value: value is not UNKNOWN,
-    "bounded": _strict(lambda items, limit: items if len(items) <= limit else None),
-    "exists": _strict(_any_true),
-    "all": _strict(_all_true),
-}
-
-
 @lru_cache(maxsize=1)
 def _interpreter_class() -> Any:
     from simpleeval import SimpleEval  # type: ignore[import-untyped, unused-ignore]
@@ -313,7 +137,7 @@ def _interpreter_class() -> Any:
         """simpleeval with a table of node kinds of our own; `values` keeps each node's value."""
 
         def __init__(self, names: Mapping[str, object]) -> None:
-            super().__init__(operators=_OPERATORS, functions=_FUNCTIONS, names=dict(names), allowed_attrs={})
+            super().__init__(operators=OPERATORS, functions=FUNCTIONS, names=dict(names), allowed_attrs={})
             self.values: dict[int, object] = {}
             self.macros = 0
             self.nodes: dict[type[ast.AST], Callable[[Any], Any]] = {
@@ -344,7 +168,7 @@ def _interpreter_class() -> Any:
 
         def eval_junction(self, node: ast.BoolOp) -> Any:
             values = [self._eval(part) for part in node.values]
-            return _any_true(values) if isinstance(node.op, ast.Or) else _all_true(values)
+            return any_true(values) if isinstance(node.op, ast.Or) else all_true(values)
 
         def eval_choice(self, node: ast.IfExp) -> Any:
             condition, then, otherwise = map(self._eval, (node.test, node.body, node.orelse))
@@ -353,7 +177,7 @@ def _interpreter_class() -> Any:
             return then if condition else otherwise
 
         def eval_list(self, node: ast.List) -> Any:
-            return _strict(lambda *items: items)(*map(self._eval, node.elts))
+            return strict(lambda *items: items)(*map(self._eval, node.elts))
 
         def eval_index(self, node: ast.Subscript) -> Any:
             base, index = self._eval(node.value), self._eval(node.slice)

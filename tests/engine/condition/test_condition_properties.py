@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from fractions import Fraction
+from math import trunc
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,6 +64,31 @@ def test_targets_agree_on_three_valued_logic(expr: Expr, tasks: list[dict[str, o
         known = {name: value for name, value in features.items() if value is not None}
         assert exactly(evaluate_reference(specialise(checked, known), features)) == exactly(value)
         assert checked.may_be_unknown or value is not UNKNOWN
+
+
+INT64 = st.integers(-7, 7) | st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1])
+
+
+def in_integers(op: str, a: int, b: int) -> int | None:
+    """The result without a bound, None for a division by zero and the one remainder that overflows."""
+    if op in "/%" and b == 0 or op == "%" and (a, b) == (-(2**63), -1):
+        return None
+    quotient = trunc(Fraction(a, b)) if op in "/%" else 0
+    return {"+": a + b, "-": a - b, "*": a * b, "/": quotient, "%": a - b * quotient}[op]
+
+
+@thorough
+@given(st.sampled_from("+-*/%"), INT64, INT64)
+def test_integer_arithmetic_is_that_of_64_bits(op: str, a: int, b: int) -> None:
+    exact = in_integers(op, a, b)
+    wanted = exact if exact is not None and -(2**63) <= exact < 2**63 else UNKNOWN
+    checked = check_expr(parse_expr(f"{a} {op} {b}"), {}, expected=None)
+    for value in (
+        evaluate_reference(checked, {}),
+        run_bytecode(checked, dict.fromkeys(NAMES)),
+        constant_value(checked),
+    ):
+        assert exactly(value) == exactly(wanted)
 
 
 @thorough
