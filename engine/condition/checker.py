@@ -265,6 +265,8 @@ class _Checker:
             suffix = _SUFFIXES.get(common, "number")
         if fits:
             return apply(f"{name}_{suffix}", operands, common, expr)
+        if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
+            return Constant(UNKNOWN, NOTHING, True, expr)  # a part of it is reported already
         help = None
         if common == NUMBER:
             help = "convert with `int(…)` first"

@@ -101,6 +101,7 @@ def test_what_is_no_condition_is_refused(condition: object, code: str, message: 
 def test_problems_are_limited_and_each_name_is_reported_once() -> None:
     assert len(problems_of(" || ".join(f"x{i}" for i in range(500)))) == 20
     assert len(problems_of("foo && foo && foo")) == 1
+    assert len(problems_of("urgent + urgent + urgent + urgent > foo + 1")) == 2
 
 
 def test_every_code_of_the_checker_and_parser_has_a_case() -> None:

@@ -17,6 +17,7 @@ from routewright.engine.condition import (
     evaluate,
     evaluate_reference,
     parse_expr,
+    render_expr,
     specialise,
 )
 from routewright.engine.condition.evaluate import declarations_for
@@ -266,3 +267,26 @@ def test_what_has_a_default_is_never_unknown() -> None:
     assert not may_be_unknown("has(b) && has(xs)")
     assert may_be_unknown("a || b")
     assert may_be_unknown("xs == []")
+
+
+@pytest.mark.parametrize(
+    ("expression", "canonical"),
+    [
+        ("not (a or b) and (c)", "!(a || b) && c"),
+        ("(a && b) || c", "a && b || c"),
+        ("a && (b || c)", "a && (b || c)"),
+        ("(a || b) || c", "(a || b) || c"),
+        ("(a < b) == c", "(a < b) == c"),
+        ("a == (b == c)", "a == (b == c)"),
+        ("a - (b - c) - (d * e)", "a - (b - c) - d * e"),
+        ("(a ? b : c) ? d : (e ? f : g)", "(a ? b : c) ? d : e ? f : g"),
+        ("x not in [1,2]", "!(x in [1, 2])"),
+        ("-(5) - -5 - (-x)", "-(5) - -5 - -x"),
+        ("(a + b).size() + xs [ 0 ]", "(a + b).size() + xs[0]"),
+        ('"it\'s \\x41" == r"\\d"', r"'it\'s A' == '\\d'"),
+        ("0x10 + 1e3 + .5", "16 + 1000.0 + 0.5"),
+    ],
+)
+def test_canonical_text_has_no_more_parentheses_than_needed(expression: str, canonical: str) -> None:
+    assert render_expr(parse_expr(expression)) == canonical
+    assert repr(parse_expr(canonical)) == repr(parse_expr(expression))
