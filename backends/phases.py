@@ -1,0 +1,167 @@
+"""The clock of one call: measures its phases, and ends a phase that takes longer than its limit.
+
+A call goes through ``connect``, ``load``, ``first_token`` and ``idle``, as far as a backend can tell them
+apart; the total limit holds all along. Only waiting for the model counts: while a reader of a stream is busy
+with what it got, no phase runs out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import Final, Literal, TypeVar
+
+from .errors import BackendError, ErrorClass
+from .protocol import Limits, Timings, Usage
+
+__all__ = ["CallClock", "Phase"]
+
+T = TypeVar("T")
+
+Phase = Literal["connect", "load", "first_token", "idle"]
+
+_WAITED_FOR: Final[dict[Phase, str]] = {
+    "connect": "a connection",
+    "load": "the model to load",
+    "first_token": "the first token",
+    "idle": "the next token",
+}
+_TIMEOUT_CLASS: Final[dict[Phase, ErrorClass]] = {
+    "connect": "timeout.connect",
+    "load": "timeout.load",
+    "first_token": "timeout.first_token",
+    "idle": "timeout.idle",
+}
+
+
+class CallClock:
+    """Starts when it is made, in phase ``connect``. ``who`` names the model or server in messages.
+
+    ``load_us`` stays ``None`` until a backend that knows it sets it (``loaded``).
+    """
+
+    def __init__(self, limits: Limits, *, who: str) -> None:
+        self.limits, self.who = limits, who
+        self.phase: Phase = "connect"
+        self.load_us: int | None = None
+        self.first_token_us: int | None = None
+        self.usage: Usage | None = None
+        self._start = self._phase_start = self._left = time.monotonic()
+        self._phase_ms = limits.connect_ms
+        self._scope: asyncio.Timeout | None = None
+        self._limited = limits != Limits()
+
+    def enter(self, phase: Phase, *, limit_ms: int | None = None) -> None:
+        """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
+        self.phase = phase
+        self._phase_start = self._left = time.monotonic()
+        self._phase_ms = self._limit_of(phase) if limit_ms is None else limit_ms
+        self._reschedule()
+
+    def loaded(self, load_us: int | None = None) -> None:
+        """The model is in memory: note how long that took (default: since ``load`` began), await a token."""
+        self.load_us = self._phase_us() if load_us is None else load_us
+        self.enter("first_token")
+
+    def token(self) -> None:
+        """Something of the answer has come: note the time of the first, and await the next."""
+        now = time.monotonic()
+        if self.first_token_us is None:
+            self.first_token_us = _microseconds(now - self._start)
+        self.phase = "idle"
+        self._phase_start = self._left = now
+        self._phase_ms = self.limits.idle_ms
+        self._reschedule()
+
+    async def wait(self, work: Awaitable[T]) -> T:
+        """What ``work`` gives; BackendError ``timeout.<phase>`` when the phase, or the whole, runs out first.
+
+        The awaited work is cancelled then. Time in which nobody waits does not count for a phase.
+        """
+        if not self._limited:
+            return await work
+        self._phase_start += time.monotonic() - self._left
+        scope = asyncio.timeout_at(self._deadline())
+        self._scope = scope
+        try:
+            async with scope:
+                return await work
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            raise self.timeout() from error
+        finally:
+            self._scope = None
+            self._left = time.monotonic()
+
+    def timeout(self) -> BackendError:
+        """The error of a limit that has run out: the total one if that is over, else the phase's."""
+        total = self.limits.total_ms
+        if total is not None and self.total_us() >= total * 1_000:
+            return self.error(f"`{self.who}` did not answer within {total} ms", "timeout.total")
+        waited = "" if self._phase_ms is None else f" within {self._phase_ms} ms"
+        return self.error(
+            f"waited for {_WAITED_FOR[self.phase]} of `{self.who}`, and nothing came{waited}",
+            _TIMEOUT_CLASS[self.phase],
+        )
+
+    def error(
+        self,
+        message: str,
+        error_class: ErrorClass,
+        *,
+        help: str | None = None,
+        retry_after_ms: int | None = None,
+    ) -> BackendError:
+        """A failure of this call, with the times so far and the usage as far as it was reported."""
+        return BackendError(
+            message,
+            error_class=error_class,
+            retry_after_ms=retry_after_ms,
+            timings=self.timings(),
+            usage=self.usage,
+            help=help,
+        )
+
+    def timings(self) -> Timings:
+        """What was measured until now."""
+        return Timings(self.load_us, self.first_token_us, self.total_us())
+
+    def total_us(self) -> int:
+        """Microseconds since the call began."""
+        return _microseconds(time.monotonic() - self._start)
+
+    def _phase_us(self) -> int:
+        return _microseconds(time.monotonic() - self._phase_start)
+
+    def _limit_of(self, phase: Phase) -> int | None:
+        limits = self.limits
+        match phase:
+            case "connect":
+                return limits.connect_ms
+            case "load":
+                return limits.load_ms
+            case "first_token":
+                return limits.first_token_ms
+            case "idle":
+                return limits.idle_ms
+
+    def _deadline(self) -> float | None:
+        """On the event loop's clock, which need not be ``time.monotonic``."""
+        ends = []
+        if self._phase_ms is not None:
+            ends.append(self._phase_start + self._phase_ms / 1_000)
+        if self.limits.total_ms is not None:
+            ends.append(self._start + self.limits.total_ms / 1_000)
+        if not ends:
+            return None
+        return asyncio.get_running_loop().time() + min(ends) - time.monotonic()
+
+    def _reschedule(self) -> None:
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(self._deadline())
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
