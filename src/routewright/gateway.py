@@ -6,41 +6,34 @@ simulated: they stand for every backend of the catalog and mark their answers as
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
-from routewright.backends import (
-    Backend,
-    ChatRequest,
-    EmbedRequest,
-    Execution,
-    Fault,
-    Limits,
-    Message,
-    PriceFacts,
-    Request,
-    RerankRequest,
-    SimulatedBackend,
-    SimulatedModel,
-    Target,
-    execute,
-)
+from routewright.backends import Backend, Execution, Request, execute
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import State, Task
-from routewright.engine.errors import NotBuiltError, TaskError
+from routewright.engine.errors import NotBuiltError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
-from routewright.engine.policy.quantities import nano_units
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
 
 from .ids import uuid7
 from .rows import attempt_row, decision_row, policy_rows
+from .targets import simulated_backends, targets_of
 
-__all__ = ["Decided", "ModelGateway", "Ran", "models_with", "now_us", "request_for", "simulated_backends"]
+__all__ = [
+    "Decided",
+    "ModelGateway",
+    "NotStoredError",
+    "Ran",
+    "models_with",
+    "now_us",
+]
 
 
 def now_us() -> int:
@@ -50,7 +43,7 @@ def now_us() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decision and how long deciding took, in nanoseconds."""
+    """A decision, and how long deciding took in nanoseconds: that is no part of the record."""
 
     decision: Decision
     deciding_ns: int
@@ -58,10 +51,22 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """A decision and what came of executing it; ``execution`` is None where there was no target."""
+    """A decision and what came of executing it.
+
+    ``execution`` is None where the decision has no target; else it holds the answer or the error of the last
+    attempt, and every attempt in order.
+    """
 
     decision: Decision
     execution: Execution | None
+
+
+class NotStoredError(LedgerError):
+    """The ledger refused what was executed; ``ran`` is the result, so that no answer is lost with it."""
+
+    def __init__(self, cause: LedgerError, ran: Ran) -> None:
+        super().__init__(str(cause), help=cause.help, problem=cause.problem)
+        self.ran = ran
 
 
 class ModelGateway:
@@ -107,7 +112,12 @@ class ModelGateway:
         return [model.id for model in models_with(self.policy, capability) if model.disabled is None]
 
     def decide(self, task: Task, *, state: State | None = None, strict: bool = True) -> Decided:
-        """Decide where ``task`` goes now. Nothing is executed or stored. Raises FeatureError and TaskError."""
+        """Decide where ``task`` goes now. Nothing is executed or stored.
+
+        A task that fits no model is an answer: ``decision.target`` is then None. Raises FeatureError for a
+        feature that does not fit its declaration or, with ``strict``, is not declared; TaskError for a pin
+        that names no model.
+        """
         known = State(self._clock()) if state is None else state
         decision_id = uuid7(known.at_us, self._random)
         if task.draw is None and self._draws:
@@ -116,22 +126,22 @@ class ModelGateway:
         decision = decide(self.policy, task, known, decision_id=decision_id, strict=strict)
         return Decided(decision, time.perf_counter_ns() - started)
 
-    async def run(
+    async def execute(
         self,
-        task: Task,
+        decided: Decided,
         request: Request,
         *,
-        state: State | None = None,
         unenforced: bool = False,
         on_text: Callable[[str], None] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Ran:
-        """Decide, execute along the plan, and store decision and attempts.
+        """Execute a decision along its plan, and store it with its attempts; one without a plan is stored alone.
 
-        With ``on_text`` a chat is streamed to it. Raises NotBuiltError, with nothing executed or stored, when
-        the plan asks for what is not carried out yet and ``unenforced`` does not allow that; FeatureError and
-        TaskError as ``decide`` does; LedgerError when the attempts could not be stored.
+        With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
+        not do is returned in ``execution.error``, never raised. Raises NotBuiltError, with nothing executed or
+        stored, when the plan asks for what is not carried out yet and ``unenforced`` does not allow that; and
+        NotStoredError, which holds the result, when the ledger refuses it.
         """
-        decided = self.decide(task, state=state)
         decision = decided.decision
         execution = None
         if decision.plan is not None:
@@ -144,10 +154,53 @@ class ModelGateway:
             execution = await execute(
                 targets_of(decision), request, self._backends, clock=self._clock, on_text=on_text
             )
-        self._store(decided, execution)
-        return Ran(decision, execution)
+        ran = Ran(decision, execution)
+        try:
+            self._store(decided, execution, tags)
+        except LedgerError as error:
+            raise NotStoredError(error, ran) from error
+        return ran
 
-    def _store(self, decided: Decided, execution: Execution | None) -> None:
+    async def run(
+        self,
+        task: Task,
+        request: Request,
+        *,
+        state: State | None = None,
+        strict: bool = True,
+        unenforced: bool = False,
+        on_text: Callable[[str], None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """Decide and execute: ``decide``, then ``execute``, with what they raise."""
+        decided = self.decide(task, state=state, strict=strict)
+        return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
+
+    def run_sync(
+        self,
+        task: Task,
+        request: Request,
+        *,
+        state: State | None = None,
+        strict: bool = True,
+        unenforced: bool = False,
+        on_text: Callable[[str], None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Ran:
+        """``run`` for callers without an event loop; raises RuntimeError inside a running one."""
+        return asyncio.run(
+            self.run(
+                task,
+                request,
+                state=state,
+                strict=strict,
+                unenforced=unenforced,
+                on_text=on_text,
+                tags=tags,
+            )
+        )
+
+    def _store(self, decided: Decided, execution: Execution | None, tags: Mapping[str, str] | None) -> None:
         if self.ledger is None:
             return
         decision = decided.decision
@@ -156,7 +209,7 @@ class ModelGateway:
         )
         attempts = () if execution is None else execution.attempts
         self.ledger.append(
-            [decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns)],
+            [decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns, tags=tags)],
             [attempt_row(decision.id, attempt) for attempt in attempts],
             policies,
         )
@@ -167,81 +220,3 @@ def models_with(policy: CompiledPolicy, capability: str | None) -> list[Compiled
     """The catalog's models, in its order; with ``capability``, those that have it."""
     models = policy.catalog.models
     return [model for model in models if capability is None or capability in model.capabilities]
-
-
-def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
-    """The request of a task's operation: a user's message, a text to embed, or documents to rank.
-
-    Raises TaskError for a rerank without documents.
-    """
-    if task.operation == "embed":
-        return EmbedRequest((prompt,))
-    if task.operation == "rerank":
-        if not documents:
-            raise TaskError("rerank needs documents to rank", help="give at least one document")
-        return RerankRequest(prompt, tuple(documents))
-    return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
-
-
-def targets_of(decision: Decision) -> list[Target]:
-    """What the plan allows to be called: its target, then its fallbacks."""
-    plan = decision.plan
-    if plan is None:
-        return []
-    models = decision.policy.catalog.models
-    targets = [_target(models[plan.target], decision.policy)]
-    targets += [replace(_target(models[index], decision.policy), role="fallback") for index in plan.fallbacks]
-    return targets
-
-
-def simulated_backends(
-    policy: CompiledPolicy,
-    *,
-    seed: int = 0,
-    faults: Mapping[str, Sequence[Fault]] | None = None,
-    sleep: bool = False,
-) -> Mapping[str, Backend]:
-    """A simulated backend for each backend of the catalog. ``faults`` are by model id, one for each call."""
-    backends: dict[str, Backend] = {}
-    for backend_id in policy.catalog.backends:
-        models = [model for model in policy.catalog.models if model.backend == backend_id]
-        backends[backend_id] = SimulatedBackend(
-            {
-                model.tag: SimulatedModel(
-                    operations=frozenset(model.operations),
-                    expected_latency_ms=model.shape.expected_latency,
-                    dimensions=model.shape.dimensions,
-                    context_length=model.context_length,
-                )
-                for model in models
-            },
-            seed=seed,
-            faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
-            sleep=sleep,
-        )
-    return backends
-
-
-def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
-    price, timeouts = model.shape.price, policy.catalog.backends[model.backend].timeouts
-    return Target(
-        model_id=model.id,
-        backend_id=model.backend,
-        tag=model.tag,
-        price=None
-        if price is None
-        else PriceFacts(
-            input_nano=nano_units(price.input),
-            output_nano=nano_units(price.output),
-            cached_input_nano=None if price.cached_input is None else nano_units(price.cached_input),
-            currency=price.currency,
-            since=price.since,
-        ),
-        limits=Limits(
-            connect_ms=timeouts.connect,
-            load_ms=timeouts.load,
-            first_token_ms=timeouts.first_token,
-            idle_ms=timeouts.idle,
-            total_ms=timeouts.total,
-        ),
-    )

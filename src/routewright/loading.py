@@ -78,6 +78,6 @@ def shipped(name: str) -> Path:
 
 def _load_catalog(path: str) -> Source[Catalog] | None:
     """The catalog, or None where the policy has to report that it cannot be read."""
-    if not os.path.exists(path):
+    if not os.path.isfile(path):
         return None
     return read_catalog(read_text(path), path)

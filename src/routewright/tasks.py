@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
@@ -12,10 +12,12 @@ from pydantic import BaseModel, Field, ValidationError
 from routewright.engine.condition import BOOLEAN, INTEGER, NUMBER, STRING, ListType
 from routewright.engine.condition.types import Type
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.errors import FeatureError, TaskError
+from routewright.engine.errors import FeatureError, PolicyError, TaskError
 from routewright.engine.policy.base import Shape
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.nodes import parse_yaml
 from routewright.engine.policy.quantities import nano_units
+from routewright.engine.policy.shape_problems import shape_problems
 from routewright.engine.policy.testfile import CaseState, CaseTask
 from routewright.engine.suggest import suggest
 
@@ -31,6 +33,8 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound=BaseModel)
+
+_EXAMPLE = 'one JSON object such as {"features": {"complexity": 0.9}}'
 
 
 class Sample(CaseTask):
@@ -89,14 +93,14 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
     return State(parse_time(shape.at) if shape.at else at_us, shape.load, models, used)
 
 
-def parse_task(text: str, *, place: str) -> Sample:
-    """The task in a JSON object. Raises TaskError, naming ``place`` and what is wrong there."""
-    return _parse(text, Sample, place)
+def parse_task(text: str) -> Sample:
+    """The task in a JSON object. Raises TaskError with all that is wrong with it."""
+    return _parse(text, Sample, "task")
 
 
-def parse_state(text: str, *, place: str) -> CaseState:
-    """The state in a JSON object. Raises TaskError, naming ``place`` and what is wrong there."""
-    return _parse(text, CaseState, place)
+def parse_state(text: str) -> CaseState:
+    """The state in a JSON object. Raises TaskError with all that is wrong with it."""
+    return _parse(text, CaseState, "state")
 
 
 def parse_time(text: str) -> int:
@@ -107,13 +111,16 @@ def parse_time(text: str) -> int:
         raise TaskError(f"`{text}` is not a time", help="such as 2026-01-31T12:00:00Z") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     # Whole microseconds: a float of seconds would lose the last ones.
-    delta = at - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+    at_us = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if at_us < 0:
+        raise TaskError(f"`{text}` is before 1970", help="ids and records hold times from 1970 on")
+    return at_us
 
 
-def features_from_flags(flags: Iterable[str], policy: CompiledPolicy) -> dict[str, object]:
+def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = None) -> dict[str, object]:
     """The features in flags such as ``complexity=0.9``, each read as its declaration says.
 
+    Without a policy, and where it declares nothing, a value is read as JSON if it is some, else as text.
     Raises FeatureError for a flag without ``=``, one given twice, or a value that cannot be read.
     """
     features: dict[str, object] = {}
@@ -124,8 +131,9 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy) -> dict[st
             raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
         if name in features:
             raise FeatureError(f"feature `{name}` is given twice", feature=name)
-        slot = policy.slots.get(name)
-        type = None if slot is None else policy.features[slot].declaration.type
+        type = None
+        if policy is not None and name in policy.slots:
+            type = policy.features[policy.slots[name]].declaration.type
         features[name] = _read(name, text, type)
     return features
 
@@ -150,23 +158,42 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a number")
 
 
-def _parse(text: str, shape: type[S], place: str) -> S:
+def _parse(text: str, shape: type[S], what: str) -> S:
     try:
-        values: Any = json.loads(text, parse_constant=_refuse_constant)
+        values: Any = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+    except _Repeated as error:
+        raise TaskError(f"the {what} has the key `{error}` twice") from None
     except (ValueError, RecursionError) as error:
-        where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-        raise TaskError(
-            f"{place}: not JSON{where}", help='one JSON object such as {"features": {}}'
-        ) from None
+        where = ""
+        if isinstance(error, json.JSONDecodeError):
+            where = f" at column {error.colno}" if error.lineno == 1 else f" at line {error.lineno}"
+        raise TaskError(f"the {what} is not JSON{where}", help=_EXAMPLE) from None
     if not isinstance(values, Mapping):
-        raise TaskError(f"{place}: expected a JSON object", help='such as {"features": {"complexity": 0.9}}')
+        raise TaskError(f"the {what} is not a JSON object", help=_EXAMPLE)
     try:
         return shape.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(step) for step in first["loc"][:2])
-        if first["type"] == "extra_forbidden":
-            hint = suggest(str(first["loc"][-1]), shape.model_fields, label="known")
-            raise TaskError(f"{place}: unknown key `{path}`", help=hint) from None
-        message = str(first["msg"])
-        raise TaskError(f"{place}: `{path}`: {message[:1].lower()}{message[1:]}") from None
+        raise _unfit(error, text, shape) from None
+
+
+def _unfit(error: ValidationError, text: str, shape: type[BaseModel]) -> TaskError:
+    """What is wrong with a JSON object, in the words that YAML files get: YAML includes nearly all of JSON."""
+    try:
+        problems = shape_problems(error, parse_yaml(text, ""), shape)
+    except PolicyError:
+        path = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        return TaskError(f"`{path}` does not fit")
+    helps = [problem.help for problem in problems if problem.help]
+    return TaskError("; ".join(problem.message for problem in problems), help="; ".join(helps) or None)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Repeated(next(name for name in names if names.count(name) > 1))
+    return values
+
+
+class _Repeated(Exception):
+    """A JSON object has a key twice: one of its values would be ignored in silence."""

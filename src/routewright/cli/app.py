@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from .check import check
 from .decide import decide
@@ -18,9 +20,9 @@ from .ledger import ledger
 from .models import models
 from .run import run
 from .schema import schema
-from .writer import writer
+from .writer import ReaderGone, writer
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run_app"]
 
 app = typer.Typer(
     name="routewright",
@@ -29,9 +31,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
-    "5 backend failed, 6 ledger refused.",
+    "5 backend failed, 6 ledger refused, 130 stopped by Ctrl-C.",
 )
 
 
@@ -65,32 +67,57 @@ app.add_typer(ledger, name="ledger")
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
-    sys.exit(_run())
+    sys.exit(run_app())
 
 
-def _run() -> int:
+def run_app(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; errors are told on standard error.
+
+    ``arguments`` are those of the process where none are given.
+    """
     from routewright.engine.errors import RoutewrightError
 
+    writer.plain = False
     try:
-        code = typer.main.get_command(app).main(standalone_mode=False)
+        # Without its standalone mode typer returns the code that a command ends with: 130 after Ctrl-C.
+        code = get_command(app).main(
+            None if arguments is None else list(arguments), prog_name="routewright", standalone_mode=False
+        )
+        if code == ExitCode.STOPPED:
+            writer.note("stopped")
         return int(code or ExitCode.OK)
     except TyperException as error:
-        # What is wrong with the arguments, in typer's words; without any, the help.
-        message = error.format_message()
-        writer.note(message if message.startswith("Usage:") else f"error: {message}")
+        _report_usage(error)
         return ExitCode.USAGE
-    except typer.Exit as error:
-        return error.exit_code
-    except (typer.Abort, KeyboardInterrupt):
-        writer.note("stopped")
-        return 130
     except RoutewrightError as error:
         _report(error)
         return _code_of(error)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`| head`); closing must not complain a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.OK
+    except ReaderGone:
+        return _let_go(ExitCode.READER_GONE)
+    except OSError as error:
+        writer.note(f"error: {(error.strerror or str(error)).lower()}")
+        return _let_go(ExitCode.OUTPUT_FAILED)
+
+
+def _let_go(code: ExitCode) -> ExitCode:
+    """Give up standard output: what is still in its buffer must not be complained about at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _report_usage(error: TyperException) -> None:
+    """What is wrong with the arguments, in typer's words; where none were given, the help."""
+    message = error.format_message().replace(": Value error, ", ": ")
+    if message.startswith("Usage:"):
+        writer.note(message)
+        return
+    first, _, rest = message.partition(" ")
+    # A message of typer's starts as a sentence does; one of ours may start with a flag or a name.
+    message = f"{first.lower() if first.istitle() else first} {rest}".rstrip(" .")
+    writer.note(f"error: {message}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        writer.note(f"  = help: {context.command_path} --help")
 
 
 def _report(error: Exception) -> None:

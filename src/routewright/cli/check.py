@@ -17,16 +17,19 @@ __all__ = ["check"]
 
 
 def check(
-    policies: Annotated[list[Path], typer.Argument(metavar="POLICY...", help="The policy files.")],
+    policies: Annotated[list[Path], typer.Argument(metavar="POLICY", help="The policy files.")],
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How problems are written.")
     ] = "text",
 ) -> None:
-    """Show all problems of policies and their catalogs, each with its place.
+    """Show all problems of policies.
 
-    What a policy says but Routewright does not carry out yet is listed for every policy without problems.
+    Those of their catalogs too, each with its place. What a policy says but Routewright does not carry
+    out yet is listed for every policy without problems.
 
-    Example: routewright check policies/hybrid.yaml
+    \b
+    Example:
+      routewright check policies/hybrid.yaml
     """
     from routewright.engine.errors import PolicyError
     from routewright.engine.problems import render_problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -16,7 +17,7 @@ __all__ = ["eval_"]
 
 
 def eval_(
-    expression: Annotated[str, typer.Argument(help="The expression, in quotes.")],
+    expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The expression, in quotes.")],
     feature: Feature = None,
     policy: Annotated[
         str | None,
@@ -26,11 +27,14 @@ def eval_(
         Literal["text", "json"], typer.Option("--format", help="How the result is written.")
     ] = "text",
 ) -> None:
-    """Evaluate one expression: its value, its type, and the value of every part.
+    """Evaluate one expression.
 
-    Without a policy a feature's type is that of its value: true, 3, 0.5, text, [1, 2]; `null` is unknown.
+    Shows its value, its type, and the value of every part. Without a policy a feature's type is that of
+    its value: true, 3, 0.5, text, [1, 2]; `null` is unknown.
 
-    Example: routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
+    \b
+    Example:
+      routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
     """
     import json
 
@@ -41,15 +45,21 @@ def eval_(
         parse_expr,
         render_value,
         trace,
+        with_source_lines,
     )
+    from routewright.engine.errors import ConditionError
+    from routewright.tasks import features_from_flags
 
-    scope: dict[str, Declaration]
+    scope: Mapping[str, Declaration]
     if policy is None:
-        features = _inferred(feature or [])
+        features = features_from_flags(feature or [])
         scope = infer_declarations(features)
     else:
         features, scope = _declared(policy, feature or [])
-    checked = check_expr(parse_expr(expression), scope, expected=None)
+    try:
+        checked = check_expr(parse_expr(expression), scope, expected=None)
+    except ConditionError as error:
+        raise ConditionError(with_source_lines(error.problems, expression)) from None
     result = trace(checked, features)
 
     def shown(value: object) -> str:
@@ -74,24 +84,6 @@ def eval_(
     writer.text(f"{shown(result.value)}  ({checked.type})")
     for part in result.parts:
         writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}")
-
-
-def _inferred(flags: list[str]) -> dict[str, object]:
-    """Flags as JSON values where they are some, else as text."""
-    import json
-
-    from routewright.engine.errors import FeatureError
-
-    features: dict[str, object] = {}
-    for flag in flags:
-        name, equals, text = flag.partition("=")
-        if not equals:
-            raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
-        try:
-            features[name.strip()] = json.loads(text)
-        except ValueError:
-            features[name.strip()] = text
-    return features
 
 
 def _declared(path: str, flags: list[str]) -> tuple[dict[str, object], dict[str, Declaration]]:

@@ -24,3 +24,9 @@ class ExitCode(IntEnum):
     """Every backend that the plan allows has failed."""
     LEDGER_REFUSED = 6
     """The ledger could not be opened, written or asked."""
+    OUTPUT_FAILED = 74
+    """The result could not be written: a full disk. The number is EX_IOERR of sysexits."""
+    STOPPED = 130
+    """Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+    READER_GONE = 141
+    """Whoever read the output stopped reading (`| head`): 128 and the number of SIGPIPE."""

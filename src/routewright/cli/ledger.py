@@ -22,20 +22,25 @@ Format = Literal["table", "csv", "json"]
 
 @ledger.command("sql")
 def sql(
-    statement: Annotated[str, typer.Argument(help="One SQL statement that reads.")],
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One SQL statement that reads.")],
     path: LedgerPath = None,
     format: Annotated[Format, typer.Option("--format", help="How the rows are written.")] = "table",
-    max_rows: Annotated[int, typer.Option("--max-rows", min=1, help="Stop after this many rows.")] = 10_000,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", metavar="N", min=1, help="Stop after this many rows.")
+    ] = 10_000,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=0.001, help="Stop after this many seconds.")
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Stop after this many seconds.")
     ] = 60.0,
 ) -> None:
-    """Ask the ledger in SQL; it can read the ledger and nothing else.
+    """Ask the ledger in SQL.
 
-    Start from the views: decisions_flat, attempts_flat, routing_daily, model_latency, success_rate,
-    fallback_frequency, cost_daily, unknown_features, rule_hits.
+    A statement can read the ledger and nothing else. Start from the views: decisions_flat, attempts_flat,
+    routing_daily, model_latency, success_rate, fallback_frequency, cost_daily, unknown_features,
+    rule_hits.
 
-    Example: routewright ledger sql "SELECT target, decisions FROM routing_daily"
+    \b
+    Example:
+      routewright ledger sql "SELECT target, decisions FROM routing_daily"
     """
     with ledger_at(path, create=False) as opened:
         print_result(opened, statement, format=format, max_rows=max_rows, timeout_s=timeout)
@@ -43,15 +48,19 @@ def sql(
 
 @ledger.command("tail")
 def tail(
-    count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many.")] = 10,
+    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many.")] = 10,
     path: LedgerPath = None,
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How they are written.")
     ] = "table",
 ) -> None:
-    """Show the newest decisions and what came of them.
+    """Show the newest decisions.
 
-    Example: routewright ledger tail -n 5
+    Oldest first, each with what came of it.
+
+    \b
+    Example:
+      routewright ledger tail -n 5
     """
     with ledger_at(path, create=False) as opened:
         rows = opened.tail(count)
@@ -101,15 +110,21 @@ def print_result(
     """Run one statement and print its rows."""
     from routewright.ledger import to_csv, to_json, to_table
 
-    result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
+    try:
+        result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
+    except RuntimeError as error:
+        # This is how DuckDB tells that Ctrl-C stopped a statement.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
     if format == "json":
-        writer.raw(to_json(result) + "\n")
+        writer.raw(to_json(result))
     elif format == "csv":
         writer.raw(to_csv(result))
     else:
         header, rows = to_table(result)
         writer.table(header, rows)
         if not rows:
-            writer.note("no rows")
+            writer.remark("no rows")
     if result.truncated:
-        writer.note(f"only the first {max_rows} rows are shown")
+        writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")

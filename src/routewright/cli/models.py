@@ -18,7 +18,7 @@ __all__ = ["models"]
 
 def models(
     policy: Annotated[
-        Path | None, typer.Argument(metavar="[POLICY]", help="The policy file.  [default: the shipped one]")
+        Path | None, typer.Argument(metavar="POLICY", help="The policy file.  [default: the shipped one]")
     ] = None,
     capability: Annotated[
         str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
@@ -27,11 +27,13 @@ def models(
         Literal["table", "json"], typer.Option("--format", help="How the models are written.")
     ] = "table",
 ) -> None:
-    """List the models of a policy's catalog, or those with a capability.
+    """List the models of a catalog, by capability.
 
     Ends with status 1 when no model that is not disabled has the capability.
 
-    Example: routewright models policies/hybrid.yaml --capability mixture_of_experts
+    \b
+    Example:
+      routewright models policies/hybrid.yaml --capability mixture_of_experts
     """
     from routewright.engine.suggest import suggest
     from routewright.gateway import models_with

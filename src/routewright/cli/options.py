@@ -32,7 +32,7 @@ Operation = Annotated[
     typer.Option("--operation", help="What the task asks for.  [default: chat]"),
 ]
 
-Pin = Annotated[str | None, typer.Option("--pin", metavar="MODEL", help="Insist on this model.")]
+Pin = Annotated[str | None, typer.Option("--pin", "--model", metavar="MODEL", help="Insist on this model.")]
 
 PromptTokens = Annotated[
     int | None, typer.Option("--prompt-tokens", min=0, metavar="N", help="How long the prompt is.")
@@ -57,5 +57,9 @@ StateFile = Annotated[
 
 LedgerPath = Annotated[
     Path | None,
-    typer.Option("--ledger", metavar="FILE", help="The ledger.  [default: in your data directory]"),
+    typer.Option(
+        "--ledger",
+        metavar="FILE",
+        help="The ledger.  [default: $ROUTEWRIGHT_LEDGER, else in your data directory]",
+    ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from routewright.engine.policy.compiled import CompiledPolicy
     from routewright.gateway import Ran
 
-__all__ = ["answer_text", "run", "summary_line"]
+__all__ = ["answer_text", "cost_text", "run", "summary_line"]
 
 
 def run(
     policy: PolicyPath,
-    prompt: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    prompt: Annotated[str, typer.Argument(metavar="PROMPT", help="What to ask; - reads standard input.")],
     feature: Feature = None,
     operation: Operation = None,
     model: Pin = None,
@@ -36,72 +36,108 @@ def run(
     ] = False,
     fail: Annotated[
         list[str] | None,
-        typer.Option("--fail", metavar="MODEL=CLASS", help="Let a model fail once, to see the fallback."),
+        typer.Option("--fail", metavar="MODEL=CLASS", help="Let a model fail, to see the fallback."),
     ] = None,
     ledger: LedgerPath = None,
     no_ledger: Annotated[bool, typer.Option("--no-ledger", help="Store nothing.")] = False,
     seed: Seed = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="Say on standard error who answered, why, how long it took and what it cost; "
+            "on a terminal that is said anyway.",
+        ),
+    ] = False,
 ) -> None:
-    """Decide and execute one prompt on the simulated backend, and store decision and attempts.
+    """Decide, execute and store one prompt.
 
-    Answers are simulated and say so. Ends with status 4 without an eligible target, 5 when every model of the
-    plan failed.
+    Answers come from the simulated backend and say so. Ends with status 4 without an eligible target, 5
+    when every model of the plan failed, 6 when the ledger refused; an answer is written all the same.
 
-    Example: routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true --unenforced
+    \b
+    Example:
+      routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true --unenforced
     """
     import asyncio
     from random import Random
 
-    from routewright.engine.decision.outline import record_outline, render_tree
+    from routewright.engine.decision.outline import record_outline
     from routewright.engine.decision.record import record_of
     from routewright.engine.decision.task import RequestFacts, Task
-    from routewright.gateway import ModelGateway, request_for, simulated_backends
+    from routewright.engine.errors import TaskError
+    from routewright.gateway import ModelGateway, NotStoredError
     from routewright.loading import load_policy
+    from routewright.targets import request_for, simulated_backends
     from routewright.tasks import features_from_flags
 
     from .ledger import ledger_at
 
-    loaded = load_policy(policy)
     if ledger is not None and no_ledger:
-        raise typer.BadParameter("--ledger and --no-ledger cannot be combined")
+        raise TaskError("--ledger and --no-ledger cannot be combined")
+    loaded = load_policy(policy)
     features = features_from_flags(feature or [], loaded)
     task = Task(features, operation or "chat", RequestFacts(prompt_tokens=prompt_tokens), model)
-    text = sys.stdin.read() if prompt == "-" else prompt
-    request = request_for(task, text, document or [])
+    request = request_for(task, _prompt(prompt), document or [])
     gateway = ModelGateway(
         loaded,
         backends=simulated_backends(loaded, seed=seed or 0, faults=_faults(fail or [], loaded)),
+        # Before anything is executed: a ledger that cannot be opened costs no answer.
         ledger=None if no_ledger else ledger_at(ledger, create=True),
         random=Random(seed),
     )
-    streamed = task.operation == "chat"
-    ran = asyncio.run(
-        gateway.run(task, request, unenforced=unenforced, on_text=_print_piece if streamed else None)
-    )
-    if ran.execution is None:
-        writer.text(render_tree(record_outline(record_of(ran.decision))))
+    pieces = _Pieces()
+    not_stored: NotStoredError | None = None
+    try:
+        ran = asyncio.run(gateway.run(task, request, unenforced=unenforced, on_text=pieces.write))
+    except NotStoredError as error:
+        not_stored, ran = error, error.ran
+    pieces.end()
+    execution = ran.execution
+    if execution is None:
+        writer.tree(record_outline(record_of(ran.decision)))
+    else:
+        if execution.answer is not None and not pieces.written:
+            writer.text(answer_text(execution.answer))
+        say = writer.note if verbose else writer.remark
+        say(summary_line(ran))
+        if gateway.ledger is not None and not_stored is None:
+            say(f"stored in {gateway.ledger.path}")
+    if not_stored is not None:
+        raise not_stored
+    if execution is None:
         raise typer.Exit(ExitCode.NO_TARGET)
-    if streamed:
-        writer.text()
-    elif ran.execution.answer is not None:
-        writer.text(answer_text(ran.execution.answer))
-    writer.note(summary_line(ran))
-    if gateway.ledger is not None:
-        writer.note(f"stored in {gateway.ledger.path}")
-    if ran.execution.error is not None:
-        raise ran.execution.error
+    if execution.error is not None:
+        raise execution.error
+
+
+class _Pieces:
+    """Writes an answer piece by piece as it comes."""
+
+    def __init__(self) -> None:
+        self.written = False
+
+    def write(self, text: str) -> None:
+        self.written = True
+        writer.piece(text)
+
+    def end(self) -> None:
+        if self.written:
+            writer.text()
 
 
 def answer_text(answer: Answer) -> str:
-    """An answer in words: the text, the size of the vectors, or the documents' scores."""
+    """An answer in words: the text, the size of the vectors, or the documents' scores, best first."""
     from routewright.backends import ChatAnswer, EmbedAnswer
 
     if isinstance(answer, ChatAnswer):
         return answer.text
+    mark = "[simulated] " if answer.simulated else ""
     if isinstance(answer, EmbedAnswer):
-        return f"[simulated] {len(answer.vectors)} vector of {len(answer.vectors[0])} dimensions"
+        return f"{mark}{len(answer.vectors)} vector of {len(answer.vectors[0])} dimensions"
     scores = sorted(enumerate(answer.scores, start=1), key=lambda one: -one[1])
-    return "[simulated] " + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
+    return mark + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
 
 
 def summary_line(ran: Ran) -> str:
@@ -110,39 +146,59 @@ def summary_line(ran: Ran) -> str:
     assert execution is not None
     last = execution.attempts[-1]
     took = sum(attempt.total_us for attempt in execution.attempts) / 1000
-    costs = [attempt.cost_nano for attempt in execution.attempts]
-    known = [cost for cost in costs if cost is not None]
-    cost = (
-        "cost unknown"
-        if len(known) < len(costs)
-        else f"{sum(known) / 1e9:.6f} {last.currency or ''}".rstrip()
-    )
     failed = [f"{a.model_id}: {a.error_class}" for a in execution.attempts if a.error_class is not None]
-    fallbacks = f"after {', '.join(failed)}" if failed else "no fallback"
     why = f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}"
-    tokens = f"{_count(last.input_tokens)} tokens in, {_count(last.output_tokens)} out"
-    status = last.model_id if execution.error is None else "no answer"
-    return f"{status} | {why} | {took:.0f} ms | {tokens} | {cost} | {fallbacks}"
+    return " | ".join(
+        [
+            last.model_id if execution.error is None else "no answer",
+            why,
+            f"{took:.0f} ms",
+            f"{_count(last.input_tokens)} tokens in, {_count(last.output_tokens)} out",
+            cost_text(ran),
+            f"failed: {', '.join(failed)}" if failed else "no fallback",
+        ]
+    )
+
+
+def cost_text(ran: Ran) -> str:
+    """What all attempts cost together: unknown as soon as one of them is."""
+    attempts = ran.execution.attempts if ran.execution is not None else ()
+    costs = [attempt.cost_nano for attempt in attempts]
+    known = [cost for cost in costs if cost is not None]
+    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
+    if len(known) < len(costs) or len(currencies) > 1:
+        return "cost unknown"
+    return f"{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
 
 
 def _count(tokens: int | None) -> str:
     return "?" if tokens is None else str(tokens)
 
 
-def _print_piece(text: str) -> None:
-    writer.piece(text)
+def _prompt(text: str) -> str:
+    """The prompt itself, or standard input. Raises TaskError where that is no text."""
+    from routewright.engine.errors import TaskError
+
+    if text != "-":
+        return text
+    if sys.stdin is None:
+        raise TaskError("standard input is closed")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8")
+    except UnicodeDecodeError:
+        raise TaskError("the prompt is not UTF-8 text") from None
 
 
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     """Scripted failures by model id. Raises TaskError for an unknown model or class."""
-    from routewright.backends import ERROR_CLASSES, ErrorClass
+    from routewright.backends import ERROR_CLASSES
     from routewright.engine.errors import TaskError
     from routewright.engine.suggest import suggest
 
     faults: dict[str, list[Fault]] = {}
-    known = dict(zip(ERROR_CLASSES, ERROR_CLASSES, strict=True))
-    assert set(get_args(ErrorClass)) == set(known)
+    known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
     for flag in flags:
+        # A model may be named `backend:tag`, but no name of a model has an `=`.
         name, _, error_class = flag.partition("=")
         model = policy.catalog.find(name)
         if model is None:

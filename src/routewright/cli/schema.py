@@ -12,13 +12,20 @@ __all__ = ["schema"]
 
 
 def schema(
-    kind: Annotated[Literal["policy", "catalog", "test"], typer.Argument(help="Which kind of file.")],
+    kind: Annotated[
+        Literal["policy", "catalog", "test"], typer.Argument(metavar="KIND", help="Which kind of file.")
+    ],
 ) -> None:
-    """Print the JSON Schema of a kind of file, for editors.
+    """Print the JSON Schema of a kind of file.
 
-    Name it in a file's first line: # yaml-language-server: $schema=policy.schema.json
+    Editors complete and check a file whose first line names it:
 
-    Example: routewright schema policy > policy.schema.json
+    \b
+      # yaml-language-server: $schema=policy.schema.json
+
+    \b
+    Example:
+      routewright schema policy > policy.schema.json
     """
     import json
 

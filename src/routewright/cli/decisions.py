@@ -1,0 +1,94 @@
+"""Decisions in, text out in the form that was asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from routewright.engine.canonical import canonical_bytes
+from routewright.engine.decision.explain import explain
+from routewright.engine.decision.explanation_values import explanation_values
+from routewright.engine.decision.outline import explanation_outline, record_outline, render_markdown
+from routewright.engine.decision.record import record_of, record_values
+
+from .writer import writer
+
+if TYPE_CHECKING:
+    from routewright.engine.decision.decision import Decision
+    from routewright.engine.decision.outline import Outline
+
+__all__ = ["DecisionPrinter", "Format"]
+
+Format = Literal["tree", "table", "json", "jsonl", "markdown"]
+
+
+class DecisionPrinter:
+    """Writes decisions in one form, each as it comes; a table at the end.
+
+    With ``many``, JSON is an array; else it is the one record.
+    """
+
+    def __init__(self, format: Format, *, explained: bool, many: bool) -> None:
+        self._format = format
+        self._explained = explained
+        self._many = many
+        self._rows: list[list[str]] = []
+        self._count = 0
+
+    def write(self, name: str, decision: Decision) -> None:
+        """Write one decision, or keep it for the table. ``name`` says which task it is of."""
+        self._count += 1
+        match self._format:
+            case "table":
+                self._rows.append([name, *_cells(decision)])
+            case "jsonl":
+                writer.raw(canonical_bytes(self._values(decision)).decode("utf-8", "surrogatepass") + "\n")
+            case "json":
+                text = json.dumps(self._values(decision), indent=2, ensure_ascii=False)
+                if self._many:
+                    text = ("[\n" if self._count == 1 else ",\n") + text
+                writer.raw(text if self._many else text + "\n")
+            case "markdown" | "tree":
+                if self._count > 1:
+                    writer.text()
+                outline = self._outline(decision)
+                if name:
+                    outline.label = f"{name}: {outline.label}"
+                if self._format == "tree":
+                    writer.tree(outline)
+                else:
+                    writer.text(render_markdown(outline))
+
+    def finish(self) -> None:
+        """Write what was held back."""
+        if self._format == "table":
+            header = ["task", "outcome", "rule", "target", "fallbacks", "excluded", "reason"]
+            if not self._many and not any(row[0] for row in self._rows):
+                header, self._rows = header[1:], [row[1:] for row in self._rows]
+            writer.table(header, self._rows)
+        elif self._format == "json" and self._many:
+            writer.raw("\n]\n" if self._count else "[]\n")
+
+    def _values(self, decision: Decision) -> Any:
+        if self._explained:
+            return explanation_values(explain(decision.policy, decision))
+        return record_values(decision)
+
+    def _outline(self, decision: Decision) -> Outline:
+        if self._explained:
+            return explanation_outline(explain(decision.policy, decision))
+        return record_outline(record_of(decision))
+
+
+def _cells(decision: Decision) -> list[str]:
+    models = decision.policy.catalog.models
+    plan = decision.plan
+    rule = None if decision.rule is None else decision.policy.rules[decision.rule]
+    return [
+        decision.outcome,
+        rule.name if rule else "",
+        decision.target or "",
+        ", ".join(models[index].id for index in plan.fallbacks) if plan else "",
+        ", ".join(models[c.model].id for c in decision.candidates if c.failure is not None),
+        (rule.reason or "") if rule else "",
+    ]
