@@ -17,7 +17,7 @@ from ..errors import FeatureError
 from ..policy.compiled import CompiledFeature, CompiledPolicy, FeatureSource
 from ..suggest import suggest
 from .decision import Source
-from .task import State, Task
+from .task import NO_REQUEST, RequestFacts, State, Task
 
 __all__ = ["Binder", "binder_of", "time_facts"]
 
@@ -30,7 +30,6 @@ class Binder:
     """Binds tasks to one policy. Made once for a policy; holds nothing of any task."""
 
     def __init__(self, policy: CompiledPolicy) -> None:
-        self._features = policy.features
         self._checks: Mapping[str, tuple[int, Check]] = {
             feature.name: (slot, _check_of(feature)) for slot, feature in enumerate(policy.features)
         }
@@ -38,16 +37,14 @@ class Binder:
         self._sources: list[Source] = [
             "unknown" if feature.default is None else "default" for feature in policy.features
         ]
-        self._derived = [
-            (slot, feature.derived, feature)
-            for slot, feature in enumerate(policy.features)
-            if feature.derived is not None
-        ]
+        derived = [(slot, f.derived, f) for slot, f in enumerate(policy.features) if f.derived is not None]
+        self._timed = [one for one in derived if one[1].zone is not None]
+        self._requested = [one for one in derived if one[1].zone is None]
 
     def bind(
         self, task: Task, state: State, *, strict: bool
     ) -> tuple[list[Any], list[Source], Mapping[str, object]]:
-        """The values, their sources, and the features given that the policy does not declare.
+        """The values, their sources, and the features given that the policy does not declare, sorted by name.
 
         Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature.
         """
@@ -66,15 +63,26 @@ class Binder:
             slot, check = found
             values[slot] = check(value)
             sources[slot] = "given"
-        for slot, derived, feature in self._derived:
+        if task.request is not NO_REQUEST:
+            for slot, derived, feature in self._requested:
+                if sources[slot] != "given":
+                    value = _requested(derived, task.request)
+                    if value is not None:
+                        values[slot] = self._checks[feature.name][1](value)
+                        sources[slot] = "derived"
+        for slot, derived, feature in self._timed:
             if sources[slot] != "given":
-                value = _derive(derived, task, state)
-                if value is not None:
-                    values[slot] = self._checks[feature.name][1](value)
-                    sources[slot] = "derived"
-        return values, sources, ignored
+                values[slot] = self._checks[feature.name][1](_timed(derived, state.at_us))
+                sources[slot] = "derived"
+        # Sorted, as a record read back is: what is explained from it must not depend on the order given.
+        return values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored
 
     def _undeclared(self, name: str, value: object, *, strict: bool) -> object:
+        try:
+            check_value(name, STRING)
+        except ValueRefused as error:
+            message = f"a feature's name: {error}"
+            raise FeatureError(message, feature=ascii(name), help=error.help) from None
         if strict:
             message = f"unknown feature `{name}`"
             raise FeatureError(message, feature=name, help=suggest(name, self._checks))
@@ -141,16 +149,15 @@ def _check_of(feature: CompiledFeature) -> Check:
     return check
 
 
-def _derive(derived: FeatureSource, task: Task, state: State) -> object:
-    request = task.request
-    match derived.fact:
-        case "metadata":
-            return request.metadata.get(derived.key or "")
-        case "hour" | "weekday":
-            at = (_EPOCH + timedelta(microseconds=state.at_us)).astimezone(derived.zone)
-            return at.hour if derived.fact == "hour" else at.isoweekday()
-        case fact:
-            return cast(object, getattr(request, fact))
+def _requested(derived: FeatureSource, request: RequestFacts) -> object:
+    if derived.fact == "metadata":
+        return request.metadata.get(derived.key or "")
+    return cast(object, getattr(request, derived.fact))
+
+
+def _timed(derived: FeatureSource, at_us: int) -> int:
+    at = (_EPOCH + timedelta(microseconds=at_us)).astimezone(derived.zone)
+    return at.hour if derived.fact == "hour" else at.isoweekday()
 
 
 def _storable(name: str, value: object) -> object:
@@ -158,7 +165,6 @@ def _storable(name: str, value: object) -> object:
     if value is None or value is UNKNOWN:
         return None
     try:
-        check_value(name, STRING)
         return check_value(value, infer_declarations({name: value})[name])
     except ValueRefused as error:
-        raise FeatureError(f"feature `{name!r}`: {error}", feature=name, help=error.help) from None
+        raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None

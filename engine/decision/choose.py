@@ -8,13 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..errors import TaskError
-from ..policy.compiled import CompiledModel, CompiledPolicy, CompiledRule, CompiledSplit
-from ..policy.quantities import nano_units
+from ..policy.base import Operation
+from ..policy.compiled import CompiledModel, CompiledRule, CompiledSplit
+from ..policy.quantities import MAX_EXACT, nano_units
 from .decision import Choice
-from .task import State, Task
+from .gates import Situation
+from .task import RequestFacts, State, Task
 
 __all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "order"]
 
@@ -46,18 +49,23 @@ class Ordering:
     choice: Choice
 
 
-def estimate(model: CompiledModel, task: Task, state: State) -> Estimate:
-    """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects."""
-    price, request = model.shape.price, task.request
+def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, state: State) -> Estimate:
+    """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects.
+
+    Only chats have tokens out. A cost too large for an exact number is not known.
+    """
+    price = model.shape.price
     cost, currency, source = None, None, None
     if price is not None:
-        known = request.prompt_tokens is not None and request.max_output_tokens is not None
-        tokens_in = request.prompt_tokens if request.prompt_tokens is not None else NOMINAL_TOKENS
-        tokens_out = request.max_output_tokens if request.max_output_tokens is not None else NOMINAL_TOKENS
-        currency = price.currency
-        total = nano_units(price.input) * tokens_in + nano_units(price.output) * tokens_out
-        cost = total // 1_000_000
-        source = "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
+        tokens_in, tokens_out = request.prompt_tokens, request.max_output_tokens
+        if operation != "chat":
+            tokens_out = 0
+        known = tokens_in is not None and tokens_out is not None
+        total = _nano(price.input) * (NOMINAL_TOKENS if tokens_in is None else tokens_in)
+        total += _nano(price.output) * (NOMINAL_TOKENS if tokens_out is None else tokens_out)
+        if total // 1_000_000 <= MAX_EXACT:
+            cost, currency = total // 1_000_000, price.currency
+            source = "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
     observed = state.models.get(model.id)
     if observed is not None and observed.latency_ms is not None:
         return Estimate(cost, currency, source, observed.latency_ms, "observed")
@@ -66,29 +74,35 @@ def estimate(model: CompiledModel, task: Task, state: State) -> Estimate:
     return Estimate(cost, currency, source, latency, None if expected is None else "catalog")
 
 
+# Prices are few and asked for with every candidate; their decimals are not worth reading each time.
+_nano = lru_cache(maxsize=4096)(nano_units)
+
+
 def order(
-    rule: CompiledRule,
-    eligible: Sequence[int],
-    policy: CompiledPolicy,
-    task: Task,
-    state: State,
-    values: Sequence[Any],
+    rule: CompiledRule, eligible: Sequence[int], situation: Situation, values: Sequence[Any]
 ) -> Ordering:
     """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
 
     Raises TaskError when a split needs a random draw and the task has none.
     """
     if rule.choose == "split" and rule.split is not None:
-        return _split(rule, rule.split, eligible, task, values)
-    inputs: dict[str, Any] = {}
-    models = list(eligible)
-    if rule.choose != "first":
-        estimates = {index: estimate(policy.catalog.models[index], task, state) for index in eligible}
-        measure = "cost_nano" if rule.choose == "cheapest" else "latency_ms"
-        found = {index: getattr(estimates[index], measure) for index in eligible}
-        # What is not known comes last: a model must not win by hiding its price.
-        models.sort(key=lambda index: (found[index] is None, found[index] or 0))
-        inputs = {policy.catalog.models[index].id: found[index] for index in eligible}
+        return _split(rule, rule.split, eligible, situation.task, values)
+    catalog = situation.policy.catalog.models
+    estimates = {
+        index: estimate(catalog[index], situation.task.operation, situation.request, situation.state)
+        for index in eligible
+    }
+    found: dict[int, int | float | None]
+    if rule.choose == "fastest":
+        found = {index: one.latency_ms for index, one in estimates.items()}
+    else:
+        found = {index: one.cost_nano for index, one in estimates.items()}
+        if len({one.currency for one in estimates.values()} - {None}) > 1:
+            # Without an exchange rate no amount is less than another: the order of the file stands.
+            found = dict.fromkeys(found)
+    # What is not known comes last: a model must not win by hiding its price.
+    models = sorted(eligible, key=lambda index: (found[index] is None, found[index] or 0))
+    inputs = {catalog[index].id: found[index] for index in eligible}
     probabilities = (1.0,) + (0.0,) * (len(models) - 1)
     return Ordering(tuple(models), probabilities, Choice(rule.choose, inputs))
 

@@ -1,140 +1,107 @@
 """A decision in, the smallest changes of its features that would have led elsewhere out.
 
-The search is exact over one feature, then over two: booleans, the members of enums, and for numbers and text
-the values that conditions compare them with, on and beside each threshold. Between thresholds no condition
-over one feature changes, so nothing is missed there.
+All changes of one feature are tried, then, if none leads elsewhere, all of two; state, request and everything
+else stay as they were. ``domains`` says which values stand for all, and where they cannot.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
 
-from ..condition import BOOLEAN, INTEGER, NUMBER, STRING, thresholds
-from ..errors import FeatureError, TaskError
-from ..policy.compiled import CompiledFeature, CompiledPolicy
+from ..errors import FeatureError
+from ..policy.compiled import CompiledPolicy
 from .decide import decide
-from .decision import Decision
+from .decision import CandidateVerdict, Choice, Decision, Outcome
+from .domains import options_of
 
-__all__ = ["MAX_TRIALS", "Change", "smallest_changes"]
+__all__ = ["MAX_TRIALS", "Change", "Search", "drawn_from", "search_changes"]
 
 MAX_TRIALS = 20_000
 """Decisions tried before the search stops and says so."""
 
-_SHOWN = 12
-
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values for one or two features, with the old ones (None: unknown), and where they would lead."""
+    """New values for one or two features, with the old ones (None: unknown), and where they would lead.
+
+    ``drawn_from`` lists the models that a random draw would choose from, where the decision has no draw; then
+    ``target`` is None.
+    """
 
     features: Mapping[str, tuple[object, object]]
-    outcome: str
+    outcome: Outcome
     rule: str | None
     target: str | None
+    drawn_from: tuple[str, ...] = ()
 
 
-def smallest_changes(decision: Decision) -> tuple[tuple[Change, ...], bool]:
-    """Return changes of one feature that lead to another target or outcome, else changes of two.
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The changes found, one for each place they lead to: to a model first, then in the features' order.
 
-    One change for each place they lead to, at most twelve: those that lead to a model first, then in the order
-    of the policy's features; and whether the search saw everything.
+    ``not_covered`` is empty where the search was exact: then every place that a change of one feature leads to
+    is here; or, where there is none, every place for two. Else it says what could not be covered.
     """
-    policy = decision.policy
-    options = _options(policy, decision)
-    names = list(options)
+
+    changes: tuple[Change, ...]
+    not_covered: tuple[str, ...]
+
+
+def search_changes(decision: Decision) -> Search:
+    """Return the changes of one feature that lead to another target or outcome, else those of two."""
+    options = options_of(decision)
+    not_covered = [f"{name}: {why}" for name, why in options.uncovered.items()]
+    found: dict[tuple[object, ...], Change] = {}
     trials = 0
     for size in (1, 2):
-        found: dict[tuple[str, str | None, str | None], Change] = {}
-        for chosen in combinations(names, size):
-            for values in product(*(options[name] for name in chosen)):
+        for names in combinations(options.values, size):
+            for values in product(*(options.values[name] for name in names)):
                 trials += 1
                 if trials > MAX_TRIALS:
-                    return _shown(found.values()), False
-                change = _try(decision, dict(zip(chosen, values, strict=True)))
+                    not_covered.append(f"the search stopped after {MAX_TRIALS} trials")
+                    return Search(_sorted(found), tuple(not_covered))
+                change = _try(decision, dict(zip(names, values, strict=True)))
                 if change is not None:
-                    found.setdefault((change.outcome, change.rule, change.target), change)
+                    place = (change.outcome, change.rule, change.target, change.drawn_from)
+                    found.setdefault(place, change)
         if found:
-            return _shown(found.values()), True
-    return (), True
+            break
+    return Search(_sorted(found), tuple(not_covered))
 
 
-def _shown(changes: Iterable[Change]) -> tuple[Change, ...]:
-    return tuple(sorted(changes, key=lambda change: change.target is None))[:_SHOWN]
+def drawn_from(
+    choice: Choice | None, candidates: Sequence[CandidateVerdict], policy: CompiledPolicy
+) -> tuple[str, ...]:
+    """The models that a random draw chose the target from; none where the choice was no draw."""
+    if choice is None or choice.how != "split" or choice.inputs["key"] is not None:
+        return ()
+    return tuple(policy.catalog.models[c.model].id for c in candidates if c.probability > 0)
+
+
+def _sorted(found: Mapping[tuple[object, ...], Change]) -> tuple[Change, ...]:
+    return tuple(sorted(found.values(), key=lambda change: change.outcome != "routed"))
 
 
 def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
-    task = replace(decision.task, features={**decision.task.features, **changed})
+    task = decision.task
+    features = {**task.features, **changed}
+    # A rule that splits at random is a place to lead to as well; where to in it, no one has drawn.
+    draw = 0.0 if task.draw is None else task.draw
     try:
-        other = decide(decision.policy, task, decision.state, decision_id=decision.id)
-    except (FeatureError, TaskError):
-        # Outside the feature's limits, or a split that would need a draw: not a change one could make.
-        return None
-    if (other.outcome, other.target) == (decision.outcome, decision.target):
+        other = decide(
+            decision.policy,
+            replace(task, features=features, draw=draw),
+            decision.state,
+            decision_id=decision.id,
+        )
+    except FeatureError:
+        return None  # outside the feature's limits: not a change that one could make
+    models = drawn_from(other.choice, other.candidates, other.policy) if task.draw is None else ()
+    target = None if models else other.target
+    if (other.outcome, target) == (decision.outcome, decision.target):
         return None
     slots = decision.policy.slots
     before = {name: (decision.values[slots[name]], value) for name, value in changed.items()}
-    return Change(before, other.outcome, other.matched, other.target)
-
-
-def _options(policy: CompiledPolicy, decision: Decision) -> dict[str, list[object]]:
-    """For each feature, the other values worth trying."""
-    known = policy.cache.get("thresholds")
-    if known is None:
-        known = policy.cache["thresholds"] = _thresholds(policy)
-    options: dict[str, list[object]] = {}
-    for slot, feature in enumerate(policy.features):
-        current = decision.values[slot]
-        values = [v for v in _candidates(feature, known.get(feature.name, set())) if v != current]
-        if values:
-            options[feature.name] = values
-    return options
-
-
-def _thresholds(policy: CompiledPolicy) -> dict[str, set[object]]:
-    """The literals that each feature is compared with, in any condition that bears on routing."""
-    found: dict[str, set[object]] = {}
-    conditions = [rule.when for rule in policy.rules]
-    for constraint in policy.constraints:
-        conditions += [constraint.when, constraint.require]
-    for condition in conditions:
-        for name, values in thresholds(condition).items():
-            found.setdefault(name, set()).update(values)
-    for feature in policy.features:
-        if feature.derived is not None and feature.derived.fact == "prompt_tokens":
-            windows = {model.context_length for model in policy.catalog.models if model.context_length}
-            found.setdefault(feature.name, set()).update(windows)
-    return found
-
-
-def _candidates(feature: CompiledFeature, limits: set[object]) -> list[object]:
-    declaration = feature.declaration
-    if declaration.enum is not None:
-        return list(declaration.enum)
-    if declaration.type == BOOLEAN:
-        return [True, False]
-    if declaration.type == STRING:
-        return list[object](sorted(str(limit) for limit in limits))
-    if declaration.type in (INTEGER, NUMBER):
-        whole = declaration.type == INTEGER
-        numbers = sorted({number for limit in limits for number in _beside(limit, whole=whole)})
-        low = -math.inf if feature.minimum is None else feature.minimum
-        high = math.inf if feature.maximum is None else feature.maximum
-        return [number for number in numbers if low <= number <= high]
-    return []
-
-
-def _beside(limit: object, *, whole: bool) -> Iterator[int | float]:
-    """A threshold and its neighbours: of integers the next ones, of numbers the closest there are."""
-    if not isinstance(limit, (int, float)):
-        return
-    if whole:
-        yield from (math.floor(limit), math.ceil(limit), math.floor(limit) - 1, math.ceil(limit) + 1)
-    else:
-        yield from (
-            float(limit),
-            math.nextafter(float(limit), -math.inf),
-            math.nextafter(float(limit), math.inf),
-        )
+    return Change(before, other.outcome, other.matched, target, models)

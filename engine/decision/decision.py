@@ -16,6 +16,7 @@ __all__ = [
     "DroppedStep",
     "Gate",
     "GateFailure",
+    "Mark",
     "Outcome",
     "Plan",
     "Source",
@@ -36,6 +37,10 @@ Gate = Literal[
     "required_step",
 ]
 """In the order in which candidates meet them."""
+Mark = Literal[
+    "capability_unverified", "context_unverified", "health_unknown", "breaker_half_open", "quota_unverified"
+]
+"""What could not be checked of a model, and passed for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,13 @@ class GateFailure:
 class CandidateVerdict:
     """A candidate and whether it may be used. ``failure`` is the first gate that it did not pass.
 
-    ``marks`` name what could not be checked and passed for that: ``context_unverified``,
-    ``capability_unverified``, ``health_unknown``, ``breaker_half_open``. ``probability`` is that of being the target.
+    ``marks`` name what could not be checked and passed for that. ``probability`` is that of being the target.
     """
 
     model: int
     origin: str
     failure: GateFailure | None
-    marks: tuple[str, ...]
+    marks: tuple[Mark, ...]
     probability: float
 
 

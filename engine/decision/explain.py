@@ -5,19 +5,23 @@ An explanation is recomputed: a record and the policy of its digest are enough. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
-from ..errors import RecordError
-from ..policy.compiled import Candidate, CompiledPolicy, CompiledRule
+from ..errors import FeatureError, RecordError, TaskError
+from ..policy.compiled import CompiledPolicy, CompiledRule
+from ..version import ENGINE_VERSION
 from .bind import time_facts
-from .counterfactual import Change, smallest_changes
-from .decide import candidates_of, decide, make_plan, situation_of
-from .decision import Decision, GateFailure
-from .gates import Situation, failures
+from .counterfactual import Change, drawn_from, search_changes
+from .decide import decide
+from .decision import Decision, GateFailure, Mark, Outcome
+from .gates import Situation, failures, situation_of
+from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures
 from .record import DecisionRecord, record_of, state_of, task_of
+from .request import request_facts
 
 __all__ = [
     "CandidateExplanation",
@@ -65,7 +69,7 @@ class CandidateExplanation:
     origin: str
     role: Literal["target", "fallback", "excluded"]
     failures: tuple[GateFailure, ...]
-    marks: tuple[str, ...]
+    marks: tuple[Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,24 @@ class StepExplanation:
 
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
-    """The rule that would have matched next, and the model it leads to (None: no target)."""
+    """The rule that would have matched next, and where it leads to.
+
+    ``target`` is None where ``outcome`` is not ``routed``, and where a draw would choose among ``drawn_from``.
+    """
 
     rule: str
+    outcome: Outcome
     target: str | None
+    drawn_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why a decision came out as it did. ``searched`` is false where the search for changes was cut short."""
+    """Why a decision came out as it did.
+
+    ``changes`` are the smallest changes of features that would have led elsewhere. Where ``searched`` is false
+    there may be others; ``not_covered`` then says why.
+    """
 
     record: DecisionRecord
     rules: tuple[RuleExplanation, ...]
@@ -96,6 +109,7 @@ class Explanation:
     runner_up: RunnerUp | None
     changes: tuple[Change, ...]
     searched: bool
+    not_covered: tuple[str, ...]
     taken_out: tuple[tuple[str, str], ...]
     disabled: tuple[str, ...]
 
@@ -106,7 +120,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     Raises RecordError for a record that was made under another policy or catalog.
     """
     decision = decided if isinstance(decided, Decision) else recompute(policy, decided)
-    changes, searched = smallest_changes(decision)
+    search = search_changes(decision)
     rule = None if decision.rule is None else policy.rules[decision.rule]
     return Explanation(
         record=record_of(decision),
@@ -114,8 +128,9 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
         candidates=_candidates(decision),
         steps=_steps(decision),
         runner_up=_runner_up(decision),
-        changes=changes,
-        searched=searched,
+        changes=search.changes,
+        searched=not search.not_covered,
+        not_covered=search.not_covered,
         taken_out=() if rule is None else rule.taken_out,
         disabled=policy.disabled,
     )
@@ -133,10 +148,22 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     ):
         if here != there:
             raise RecordError(f"the record was made under the {kind} {there}, this one is {here}")
-    decision = decide(policy, task_of(record), state_of(record), decision_id=record.id)
+    try:
+        decision = decide(policy, task_of(record), state_of(record), decision_id=record.id)
+    except (FeatureError, TaskError) as error:
+        raise RecordError(f"the record's task cannot be decided: {error}") from None
     again = record_of(decision).model_copy(update={"engine": record.engine})
-    if again != record:
-        raise RecordError(f"engine {record.engine} decided otherwise than this one: {record.target} there")
+    # Bytes, not values: in Python 1 equals true.
+    if again.canonical() != record.canonical():
+        differing = [
+            name
+            for name in DecisionRecord.model_fields
+            if canonical_bytes(again.model_dump(mode="json", include={name}))
+            != canonical_bytes(record.model_dump(mode="json", include={name}))
+        ]
+        raise RecordError(
+            f"engine {record.engine} decided otherwise than {ENGINE_VERSION} does: {', '.join(differing)} differ"
+        )
     return decision
 
 
@@ -197,53 +224,50 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
     policy, plan = decision.policy, decision.plan
     if not decision.candidates:
         return ()
-    situation, _ = _situation(decision)
+    situation = _situation(decision, decision.rule)
+    steps = (
+        () if decision.task.pin is not None or decision.rule is None else policy.rules[decision.rule].steps
+    )
+    blocked = required_failures(gate_steps(steps, situation)[1], policy)
     explained = []
     for candidate in decision.candidates:
         model = policy.catalog.models[candidate.model]
-        found = tuple(failures(model, situation))
-        if candidate.failure is not None and candidate.failure.gate == "required_step":
-            found = (*found, candidate.failure)
         role: Literal["target", "fallback", "excluded"] = "fallback"
         if candidate.failure is not None:
             role = "excluded"
         elif plan is not None and plan.target == candidate.model:
             role = "target"
+        found = (*failures(model, situation), *blocked)
         explained.append(CandidateExplanation(model.id, candidate.origin, role, found, candidate.marks))
     return tuple(explained)
 
 
 def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
-    plan = decision.plan
-    if plan is None:
+    if decision.rule is None or decision.task.pin is not None or not decision.candidates:
         return ()
     models = decision.policy.catalog.models
-    situation, _ = _situation(decision)
-    kept = tuple(StepExplanation(step.role, models[step.model].id, ()) for step in plan.steps)
-    dropped = tuple(
-        StepExplanation(
-            one.step.role,
-            models[one.step.model].id,
-            tuple(failures(models[one.step.model], situation)) or (one.failure,),
-        )
-        for one in plan.dropped
+    situation = _situation(decision, decision.rule)
+    return tuple(
+        StepExplanation(step.role, models[step.model].id, tuple(step_failures(step, situation)))
+        for step in decision.policy.rules[decision.rule].steps
     )
-    return kept + dropped
 
 
-def _situation(decision: Decision, rule: CompiledRule | None = None) -> tuple[Situation, Sequence[Candidate]]:
-    """What the gates knew, and the candidates: those of the decision, or those that ``rule`` would give."""
-    policy = decision.policy
-    values = values_by_name(decision)
-    parameters = [None if values[name] is UNKNOWN else values[name] for name in policy.parameters]
-    if rule is None and decision.rule is not None:
-        rule = policy.rules[decision.rule]
-    candidates = candidates_of(policy, rule, decision.task)
-    verdicts = policy.evaluate(parameters)
-    situation = situation_of(
-        policy, decision.task, decision.state, decision.values, parameters, verdicts, candidates
+def _situation(decision: Decision, rule: int | None) -> Situation:
+    """What the gates knew, or would have known of the candidates of another rule."""
+    policy, task = decision.policy, decision.task
+    by_name = values_by_name(decision)
+    parameters = [None if by_name[name] is UNKNOWN else by_name[name] for name in policy.parameters]
+    return situation_of(
+        policy,
+        task,
+        request_facts(policy, task, decision.values, decision.sources),
+        decision.state,
+        decision.values,
+        parameters,
+        policy.evaluate(parameters),
+        candidates_of(policy, None if rule is None else policy.rules[rule], task),
     )
-    return situation, candidates
 
 
 def _runner_up(decision: Decision) -> RunnerUp | None:
@@ -253,10 +277,14 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
         return None
     for rule in policy.rules[decision.rule + 1 :]:
         verdict = decision.verdicts[rule.index]
-        if verdict is True or (verdict is None and rule.on_unknown == "match"):
-            situation, candidates = _situation(decision, rule)
-            plan = make_plan(rule, candidates, situation, decision.values)[-1]
-            return RunnerUp(rule.name, None if plan is None else policy.catalog.models[plan.target].id)
         if verdict is None and rule.on_unknown == "fail":
-            return RunnerUp(rule.name, None)
+            return RunnerUp(rule.name, "undecided", None)
+        if verdict is True or (verdict is None and rule.on_unknown == "match"):
+            drawn = decision.task.draw is None
+            task = replace(decision.task, draw=0.0) if drawn else decision.task
+            situation = _situation(replace(decision, task=task), rule.index)
+            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, situation, decision.values)
+            models = drawn_from(choice, verdicts, policy) if drawn else ()
+            target = None if plan is None or models else policy.catalog.models[plan.target].id
+            return RunnerUp(rule.name, outcome, target, models)
     return None

@@ -41,7 +41,14 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
             {"role": step.role, "model": step.model, "failures": list(map(_failure, step.failures))}
             for step in explanation.steps
         ],
-        "runner_up": None if runner_up is None else {"rule": runner_up.rule, "target": runner_up.target},
+        "runner_up": None
+        if runner_up is None
+        else {
+            "rule": runner_up.rule,
+            "outcome": runner_up.outcome,
+            "target": runner_up.target,
+            "drawn_from": list(runner_up.drawn_from),
+        },
         "changes": [
             {
                 "features": {
@@ -51,10 +58,12 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
                 "outcome": change.outcome,
                 "rule": change.rule,
                 "target": change.target,
+                "drawn_from": list(change.drawn_from),
             }
             for change in explanation.changes
         ],
-        "searched_all": explanation.searched,
+        "searched": explanation.searched,
+        "not_covered": list(explanation.not_covered),
         "taken_out": [{"model": model, "reason": why} for model, why in explanation.taken_out],
         "disabled": list(explanation.disabled),
     }

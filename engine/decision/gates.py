@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..policy.compiled import CompiledConstraint, CompiledModel, CompiledPolicy, Quota
+from ..policy.compiled import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
 from ..policy.quantities import NANO
-from .decision import GateFailure
-from .task import ModelState, State, Task
+from .decision import GateFailure, Mark
+from .task import ModelState, RequestFacts, State, Task
 
-__all__ = ["Situation", "active_constraints", "failures", "needed_capabilities", "needs_of"]
+__all__ = ["Situation", "allowance", "failures", "marks", "situation_of"]
 
 _NOTHING_KNOWN = ModelState()
 
@@ -24,39 +24,75 @@ _NOTHING_KNOWN = ModelState()
 class Situation:
     """What the gates know of one task: worked out once, asked for each model.
 
-    ``parameters`` are the values of features, then of ``state.*``. ``constraints`` are those that are not
-    known to be off, each with whether that is known. ``needs`` are capabilities with what asks for each.
-    ``reserves`` holds the verdict of each reserve's condition.
+    ``request`` is what is known of it, features that speak for it included. ``parameters`` are the values of
+    features, then of ``state.*``. ``constraints`` are those that are not known to be off, each with whether
+    that is known. ``needs`` are capabilities with what asks for each; ``perhaps_needs`` those that features
+    without a value may ask for. ``reserves`` holds the verdict of each reserve's condition.
     """
 
     policy: CompiledPolicy
     task: Task
+    request: RequestFacts
     state: State
     parameters: Sequence[Any]
     constraints: tuple[tuple[CompiledConstraint, bool], ...]
     needs: tuple[tuple[str, str], ...]
-    unknown_needs: bool
-    prompt_tokens: int | None
+    perhaps_needs: frozenset[str]
     embedding_space: tuple[str | None, str] | None
     """For embeddings, the space of the first candidate and that candidate's id: fallbacks stay inside it."""
     reserves: Sequence[bool | None]
 
-    def marks(self, model: CompiledModel) -> tuple[str, ...]:
-        """What could not be checked of a model, and passed for that."""
-        known = self.state.models.get(model.id, _NOTHING_KNOWN)
-        marks = []
-        if self.prompt_tokens is None or model.context_length is None:
-            marks.append("context_unverified")
-        if self.unknown_needs:
-            marks.append("capability_unverified")
-        if known.health is None:
-            marks.append("health_unknown")
-        if known.breaker == "half_open":
-            marks.append("breaker_half_open")
-        return tuple(marks)
+
+def situation_of(
+    policy: CompiledPolicy,
+    task: Task,
+    request: RequestFacts,
+    state: State,
+    values: Sequence[Any],
+    parameters: Sequence[Any],
+    verdicts: Sequence[bool | None],
+    candidates: Sequence[Candidate],
+) -> Situation:
+    """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave."""
+    first_reserve = len(policy.rules) + len(policy.constraints)
+    needs, perhaps_needs = _needs(policy, request, values)
+    space = None
+    if task.operation == "embed" and candidates:
+        first = policy.catalog.models[candidates[0].model]
+        space = (first.embedding_space, first.id)
+    return Situation(
+        policy=policy,
+        task=task,
+        request=request,
+        state=state,
+        parameters=parameters,
+        constraints=_active_constraints(policy, verdicts[len(policy.rules) : first_reserve]),
+        needs=needs,
+        perhaps_needs=perhaps_needs,
+        embedding_space=space,
+        reserves=verdicts[first_reserve:],
+    )
 
 
-def active_constraints(
+def marks(model: CompiledModel, situation: Situation) -> tuple[Mark, ...]:
+    """What could not be checked of a model, and passed for that."""
+    known = situation.state.models.get(model.id, _NOTHING_KNOWN)
+    found: list[Mark] = []
+    if not situation.perhaps_needs <= model.capabilities:
+        found.append("capability_unverified")
+    if situation.request.prompt_tokens is None or model.context_length is None:
+        found.append("context_unverified")
+    if known.health is None:
+        found.append("health_unknown")
+    if known.breaker == "half_open":
+        found.append("breaker_half_open")
+    used = situation.state.quota_used
+    if any(model.index in quota.models and quota.name not in used for quota in situation.policy.quotas):
+        found.append("quota_unverified")
+    return tuple(found)
+
+
+def _active_constraints(
     policy: CompiledPolicy, verdicts: Sequence[bool | None]
 ) -> tuple[tuple[CompiledConstraint, bool], ...]:
     """The constraints whose ``when`` is not false, with whether it is known to be true."""
@@ -67,33 +103,25 @@ def active_constraints(
     )
 
 
-def needs_of(policy: CompiledPolicy) -> tuple[tuple[int, tuple[str, ...], str], ...]:
-    """The features that need capabilities: position, capabilities, name."""
-    return tuple(
-        (slot, feature.needs, feature.name) for slot, feature in enumerate(policy.features) if feature.needs
-    )
-
-
-def needed_capabilities(
-    policy: CompiledPolicy, task: Task, values: Sequence[Any]
-) -> tuple[tuple[tuple[str, str], ...], bool]:
-    """The capabilities that the task needs, with what asks for each; and whether some feature is unknown."""
+def _needs(
+    policy: CompiledPolicy, request: RequestFacts, values: Sequence[Any]
+) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:
+    """The capabilities that the task needs, with what asks for each; and those that it may need besides."""
     needs: dict[str, str] = {}
-    unknown = False
-    for slot, capabilities, name in needs_of(policy):
-        if values[slot] is True:
-            for capability in capabilities:
-                needs.setdefault(capability, f"feature {name}")
-        elif values[slot] is None:
-            unknown = True
-    request = task.request
+    perhaps: set[str] = set()
+    for feature, value in zip(policy.features, values, strict=True):
+        if value is True:
+            for capability in feature.needs:
+                needs.setdefault(capability, f"feature {feature.name}")
+        elif value is None:
+            perhaps.update(feature.needs)
     if request.images:
         needs.setdefault("vision", "images in the request")
     if request.tools:
         needs.setdefault("tools", "tools in the request")
     if request.json_schema:
         needs.setdefault("json_schema", "a JSON schema in the request")
-    return tuple(needs.items()), unknown
+    return tuple(needs.items()), frozenset(perhaps)
 
 
 def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
@@ -105,9 +133,10 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
         who = f"backend {model.backend}" if offered else "the model"
         yield GateFailure("operation", f"{who} does not offer {operation}")
     yield from _capabilities(model, situation)
-    tokens = situation.prompt_tokens
+    tokens = situation.request.prompt_tokens
     if tokens is not None and model.context_length is not None and tokens > model.context_length:
-        yield GateFailure("context_window", f"{tokens} tokens do not fit into {model.context_length}")
+        # INVARIANT: no number of the task's own stands here, as plans are remembered by what fits, not by length.
+        yield GateFailure("context_window", f"the prompt does not fit into {model.context_length} tokens")
     if model.disabled is not None:
         yield GateFailure("disabled", model.disabled)
     known = situation.state.models.get(model.id, _NOTHING_KNOWN)
@@ -127,10 +156,9 @@ def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFai
         if verdict is True:
             continue
         why = constraint.name if constraint.reason is None else f"{constraint.name}: {constraint.reason}"
-        if verdict is None:
-            why += " (what it requires is unknown)"
-        elif not known:
-            why += " (whether it applies is unknown)"
+        unknown = ["whether it applies"] * (not known) + ["what it requires"] * (verdict is None)
+        if unknown:
+            why += f" ({' and '.join(unknown)} is unknown)"
         yield GateFailure("constraint", why)
 
 
@@ -159,20 +187,35 @@ def _capabilities(model: CompiledModel, situation: Situation) -> Iterator[GateFa
 
 
 def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator[GateFailure]:
-    if quota.refuses_unknown_cost and model.shape.price is None:
+    price = model.shape.price
+    if quota.refuses_unknown_cost and price is None:
         yield GateFailure("quota", f"{quota.name}: its price is unknown, and unknown costs are refused")
+    elif quota.refuses_unknown_cost and price is not None and price.currency != quota.currency:
+        why = f"its price in {price.currency} is unknown in {quota.currency}, and unknown costs are refused"
+        yield GateFailure("quota", f"{quota.name}: {why}")
     used = situation.state.quota_used.get(quota.name)
+    limit, held = allowance(quota, situation.reserves)
     if used is None:
-        return
-    held = [reserve for reserve in quota.reserves if situation.reserves[reserve.condition] is not True]
-    limit = quota.limit - sum(reserve.held for reserve in held)
-    if used >= limit:
-        kept = (
-            f", the rest is kept by {', '.join(r.name for r in held)}" if held and used < quota.limit else ""
-        )
-        yield GateFailure(
-            "quota", f"{quota.name}: {_amount(used, quota)} of {_amount(limit, quota)} used{kept}"
-        )
+        # Whatever is used, nothing is left of nothing.
+        if limit <= 0:
+            yield GateFailure("quota", f"{quota.name}: {_amount(limit, quota)} may be used{_kept(held)}")
+    elif used >= limit:
+        kept = _kept(held) if used < quota.limit else ""
+        amounts = f"{_amount(used, quota)} of {_amount(limit, quota)} used"
+        yield GateFailure("quota", f"{quota.name}: {amounts}{kept}")
+
+
+def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:
+    """What the task may use of a quota, at least 0, and the reserves that are kept from it.
+
+    A reserve is kept from every task that is not known to be one that it is for.
+    """
+    held = [reserve for reserve in quota.reserves if reserves[reserve.condition] is not True]
+    return max(0, quota.limit - sum(reserve.held for reserve in held)), [reserve.name for reserve in held]
+
+
+def _kept(held: Sequence[str]) -> str:
+    return f", the rest is kept by {', '.join(held)}" if held else ""
 
 
 def _amount(value: int, quota: Quota) -> str:

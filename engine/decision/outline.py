@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..condition import UNKNOWN, render_value
-from .counterfactual import MAX_TRIALS
-from .explain import Explanation, PartValue, RuleExplanation
-from .record import CandidateRecord, DecisionRecord
+from .counterfactual import Change
+from .decision import Mark, Outcome
+from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
+from .record_shape import CandidateRecord, DecisionRecord
 
 __all__ = [
+    "MAX_SHOWN",
     "Outline",
     "explanation_outline",
     "iso_time",
@@ -26,11 +28,21 @@ __all__ = [
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MARKS = {
+MAX_SHOWN = 12
+"""Places that an outline lists of those that changes lead to; the explanation holds all."""
+
+_OUTCOMES: Mapping[Outcome, str] = {
+    "no_match": "no rule",
+    "no_target": "no eligible target",
+    "undecided": "no decision",
+}
+
+_MARKS: Mapping[Mark, str] = {
     "context_unverified": "whether the prompt fits",
     "capability_unverified": "a capability that an unknown feature may need",
     "health_unknown": "health",
     "breaker_half_open": "breaker half open",
+    "quota_unverified": "what is used of a quota",
 }
 
 
@@ -59,7 +71,7 @@ def record_outline(record: DecisionRecord) -> Outline:
     if record.reason is not None and record.pin is None:
         root.add(f"reason: {record.reason}")
     if record.pin is not None:
-        root.add(f"pinned: {record.pin}; the rules would have matched {record.rule or 'nothing'}")
+        root.add(_pinned(record))
     features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
     if features:
         root.add("features: " + ", ".join(_feature(record, name) for name in features))
@@ -79,7 +91,7 @@ def explanation_outline(explanation: Explanation) -> Outline:
     record = explanation.record
     root = Outline(_head(record))
     if record.pin is not None:
-        root.add(f"pinned: {record.pin}; the rules would have matched {record.rule or 'nothing'}")
+        root.add(_pinned(record))
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
         _add_matched(root, matched, record)
@@ -96,8 +108,7 @@ def explanation_outline(explanation: Explanation) -> Outline:
     if explanation.disabled:
         root.add("disabled in this policy: " + ", ".join(explanation.disabled))
     if explanation.runner_up is not None:
-        next_up = explanation.runner_up
-        root.add(f"runner-up: rule {next_up.rule}, to {next_up.target or 'no eligible target'}")
+        root.add(f"runner-up: rule {explanation.runner_up.rule}, to {_where(explanation.runner_up)}")
     _add_changes(root, explanation)
     _add_unenforced(root, record)
     return root
@@ -105,7 +116,7 @@ def explanation_outline(explanation: Explanation) -> Outline:
 
 def render_tree(outline: Outline) -> str:
     """The outline drawn with lines, without a trailing newline."""
-    return "\n".join([outline.label, *_branches(outline, "")])
+    return "\n".join([_line(outline.label), *_branches(outline, "")])
 
 
 def render_markdown(outline: Outline) -> str:
@@ -116,7 +127,7 @@ def render_markdown(outline: Outline) -> str:
 def _branches(outline: Outline, indent: str) -> Iterator[str]:
     for number, child in enumerate(outline.children):
         last = number == len(outline.children) - 1
-        yield f"{indent}{'└── ' if last else '├── '}{child.label}"
+        yield f"{indent}{'└── ' if last else '├── '}{_line(child.label)}"
         yield from _branches(child, indent + ("    " if last else "│   "))
 
 
@@ -126,11 +137,17 @@ def _bullets(outline: Outline, indent: str) -> Iterator[str]:
         yield from _bullets(child, indent + "  ")
 
 
+def _line(text: str) -> str:
+    """Text on one line, without anything that would move a terminal's cursor or change its colours."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 def _escaped(text: str) -> str:
     """Text as Markdown shows it: nothing in it is taken for markup or a table."""
+    text = _line(text)
     for character in "\\`*_[]<>|#":
         text = text.replace(character, "\\" + character)
-    return text.replace("\n", " ")
+    return text
 
 
 def _head(record: DecisionRecord) -> str:
@@ -148,6 +165,14 @@ def _head(record: DecisionRecord) -> str:
         case _:
             what = f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
     return f"{record.operation}: {what}"
+
+
+def _pinned(record: DecisionRecord) -> str:
+    matched = next((rule for rule in record.rules if rule.name == record.rule), None)
+    if matched is None:
+        return f"pinned: {record.pin}; no rule would have matched"
+    unknown = " (its condition is unknown)" if matched.verdict is None else ""
+    return f"pinned: {record.pin}; the rules would have come to {matched.name}{unknown}"
 
 
 def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -> None:
@@ -212,18 +237,29 @@ def _add_gates(root: Outline, explanation: Explanation) -> None:
 
 
 def _add_changes(root: Outline, explanation: Explanation) -> None:
-    node = Outline("what would have led elsewhere")
-    for change in explanation.changes:
-        what = " and ".join(
-            f"{name} = {_value(new)} instead of {_value(old)}" for name, (old, new) in change.features.items()
-        )
-        where = change.target or change.outcome.replace("_", " ")
-        node.add(f"{what}: {where}" + (f" (rule {change.rule})" if change.rule else ""))
+    node = root.add("what would have led elsewhere")
+    for change in explanation.changes[:MAX_SHOWN]:
+        what = " and ".join(_changed(name, *values) for name, values in change.features.items())
+        node.add(f"{what}: {_where(change)}" + (f" (rule {change.rule})" if change.rule else ""))
+    more = len(explanation.changes) - MAX_SHOWN
+    if more > 0:
+        node.add(f"and {more} more place{'' if more == 1 else 's'}")
+    if not explanation.changes:
+        node.add("no change of one or two features" + ("" if explanation.searched else " that was tried"))
     if not explanation.searched:
-        node.add(f"the search stopped after {MAX_TRIALS} trials")
-    elif not explanation.changes:
-        node.add("no change of one or two features")
-    root.children.append(node)
+        node.add("not every value could be tried", explanation.not_covered)
+
+
+def _changed(name: str, old: object, new: object) -> str:
+    if new is None:
+        return f"{name} left out instead of {_value(old)}"
+    return f"{name} = {_value(new)} instead of {_value(old)}"
+
+
+def _where(place: Change | RunnerUp) -> str:
+    if place.drawn_from:
+        return f"one of {', '.join(place.drawn_from)}, at random"
+    return place.target or _OUTCOMES[place.outcome]
 
 
 def _add_unenforced(root: Outline, record: DecisionRecord) -> None:

@@ -1,4 +1,4 @@
-"""A decision in, its record out: the shape that is printed, stored and hashed.
+"""A decision in, its record out, as a checked shape or as plain values; and a record's task and state out.
 
 ``record_of`` writes out everything that decided; ``task_of`` and ``state_of`` read it back, so that a record
 and the policy text behind its digest are enough to make the same decision again.
@@ -6,203 +6,29 @@ and the policy text behind its digest are enough to make the same decision again
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ..canonical import canonical_bytes, digest_of
-from ..errors import RecordError
-from ..policy.base import Operation
 from ..policy.compiled import CompiledModel, CompiledPolicy
 from ..version import ENGINE_VERSION
 from .choose import estimate
-from .decision import CandidateVerdict, Decision, Gate, Outcome, Plan, Source
-from .task import Breaker, Health, ModelState, RequestFacts, State, Task
+from .decision import CandidateVerdict, Decision, Plan
+from .record_shape import RECORD_VERSION, DecisionRecord, read_record
+from .request import request_facts
+from .task import ModelState, RequestFacts, State, Task
 
 __all__ = [
-    "RECORD_VERSION",
-    "CandidateRecord",
-    "ChoiceRecord",
     "DecisionRecord",
-    "DroppedRecord",
-    "EnsembleRecord",
-    "FeatureRecord",
-    "ModelStateRecord",
-    "NamedDigest",
-    "PlanRecord",
-    "RequestRecord",
-    "RuleRecord",
-    "StateRecord",
-    "StepRecord",
+    "plan_values",
     "read_record",
     "record_of",
     "record_values",
+    "request_values",
     "state_of",
     "task_of",
 ]
 
-RECORD_VERSION = 1
-"""The version of the record's shape; a change of meaning counts it up."""
 
-Value = bool | int | float | str | list[Any]
-
-
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NamedDigest(_Shape):
-    """A policy or catalog: its name and the digest of what it means."""
-
-    name: str | None
-    digest: str
-
-
-class RequestRecord(_Shape):
-    """What was known of the request."""
-
-    prompt_tokens: int | None = None
-    max_output_tokens: int | None = None
-    messages: int | None = None
-    images: int | None = None
-    tools: int | None = None
-    json_schema: bool | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
-
-
-class FeatureRecord(_Shape):
-    """A declared feature: its value (null while unknown) and where it came from."""
-
-    value: Value | None
-    source: Source
-
-
-class RuleRecord(_Shape):
-    """A rule and the value of its condition; null is unknown."""
-
-    name: str
-    verdict: bool | None
-
-
-class CandidateRecord(_Shape):
-    """A candidate in the order to be tried, the first gate that it failed, and what it was expected to cost."""
-
-    model: str
-    origin: str
-    eligible: bool
-    gate: Gate | None
-    detail: str | None
-    marks: list[str]
-    probability: float
-    estimated_cost_nano: int | None
-    currency: str | None
-    cost_source: str | None
-    estimated_latency_ms: float | None
-    latency_source: str | None
-
-
-class ChoiceRecord(_Shape):
-    """How the target was chosen, with what it was chosen by."""
-
-    how: Literal["first", "cheapest", "fastest", "split", "pin"]
-    inputs: dict[str, Any]
-
-
-class StepRecord(_Shape):
-    """A step around the answer."""
-
-    role: Literal["screen", "draft", "verify", "refine"]
-    model: str
-    required: bool
-    options: dict[str, str | int]
-
-
-class DroppedRecord(_Shape):
-    """A step that is left out, and the first gate that its model failed."""
-
-    role: Literal["screen", "draft", "verify", "refine"]
-    model: str
-    gate: Gate
-    detail: str
-
-
-class EnsembleRecord(_Shape):
-    """Members that answer side by side."""
-
-    members: list[str]
-    combine: str
-    quorum: int
-    judge: str | None
-    override: str | None
-
-
-class PlanRecord(_Shape):
-    """What is to be executed. Times are in milliseconds; null where nothing limits them."""
-
-    target: str
-    fallbacks: list[str]
-    steps: list[StepRecord]
-    dropped: list[DroppedRecord]
-    ensemble: EnsembleRecord | None
-    ensemble_dropped: str | None
-    timeouts: dict[str, int]
-    first_token_within_ms: int | None
-    cache_ttl_ms: int | None
-    max_attempts: int | None
-    backoff_ms: int | None
-    deadline_ms: int | None
-    unenforced: list[str]
-
-
-class ModelStateRecord(_Shape):
-    """What was known of a model; null where nothing was."""
-
-    health: Health | None = None
-    breaker: Breaker | None = None
-    latency_ms: float | None = None
-
-
-class StateRecord(_Shape):
-    """What was known beyond the task. ``models`` lists every model of the catalog, known or not."""
-
-    load: float | None
-    models: dict[str, ModelStateRecord]
-    quota_used: dict[str, int | None]
-
-
-class DecisionRecord(_Shape):
-    """A decision, written out."""
-
-    record: Literal[1] = 1
-    id: str
-    at_us: int
-    engine: str
-    policy: NamedDigest
-    catalog: NamedDigest
-    operation: Operation
-    pin: str | None
-    draw: float | None
-    request: RequestRecord
-    features: dict[str, FeatureRecord]
-    ignored: dict[str, Value | None]
-    rules: list[RuleRecord]
-    rule: str | None
-    reason: str | None
-    outcome: Outcome
-    target: str | None
-    candidates: list[CandidateRecord]
-    choice: ChoiceRecord | None
-    plan: PlanRecord | None
-    state: StateRecord
-
-    def canonical(self) -> bytes:
-        """The record as canonical JSON (RFC 8785): what its digest covers."""
-        return canonical_bytes(self.model_dump(mode="json"))
-
-    def digest(self) -> str:
-        """``sha256:`` and the SHA-256 of the canonical bytes."""
-        return digest_of(self.model_dump(mode="json"))
+_NOTHING_KNOWN = ModelState()
 
 
 def record_of(decision: Decision) -> DecisionRecord:
@@ -211,11 +37,9 @@ def record_of(decision: Decision) -> DecisionRecord:
 
 
 def record_values(decision: Decision) -> dict[str, Any]:
-    """The record as plain values, several times faster than through the model: for writing many.
-
-    ``canonical_bytes(record_values(d))`` equals ``record_of(d).canonical()``.
-    """
+    """The record as plain values: what ``record_of`` checks and ``record_bytes`` writes."""
     policy, task, state = decision.policy, decision.task, decision.state
+    request = request_facts(policy, task, decision.values, decision.sources)
     rule = None if decision.rule is None else policy.rules[decision.rule]
     choice = decision.choice
     return {
@@ -228,7 +52,7 @@ def record_values(decision: Decision) -> dict[str, Any]:
         "operation": task.operation,
         "pin": task.pin,
         "draw": task.draw,
-        "request": _request(task.request),
+        "request": request_values(task.request),
         "features": {
             feature.name: {"value": _json(value), "source": source}
             for feature, value, source in zip(policy.features, decision.values, decision.sources, strict=True)
@@ -242,22 +66,11 @@ def record_values(decision: Decision) -> dict[str, Any]:
         "reason": None if rule is None else rule.reason,
         "outcome": decision.outcome,
         "target": decision.target,
-        "candidates": [_candidate(candidate, decision) for candidate in decision.candidates],
+        "candidates": [_candidate(candidate, request, decision) for candidate in decision.candidates],
         "choice": None if choice is None else {"how": choice.how, "inputs": dict(choice.inputs)},
-        "plan": None if decision.plan is None else _plan(decision.plan, policy),
+        "plan": None if decision.plan is None else plan_values(decision.plan, policy),
         "state": _state(state, policy),
     }
-
-
-def read_record(text: str | bytes) -> DecisionRecord:
-    """Return the record in a JSON text. Raises RecordError when it is none, or of a newer version."""
-    try:
-        return DecisionRecord.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        where = f" at `{place}`" if place else ""
-        raise RecordError(f"not a decision record{where}: {first['msg'].lower()}") from None
 
 
 def task_of(record: DecisionRecord) -> Task:
@@ -278,19 +91,18 @@ def task_of(record: DecisionRecord) -> Task:
 
 def state_of(record: DecisionRecord) -> State:
     """The state that the decision knew."""
+    known = record.state.models.items()
+    states = {id: ModelState(model.health, model.breaker, model.latency_ms) for id, model in known}
     return State(
         at_us=record.at_us,
         load=record.state.load,
-        models={
-            id: ModelState(known.health, known.breaker, known.latency_ms)
-            for id, known in record.state.models.items()
-            if known != ModelStateRecord()
-        },
+        models={id: state for id, state in states.items() if state != _NOTHING_KNOWN},
         quota_used={name: used for name, used in record.state.quota_used.items() if used is not None},
     )
 
 
-def _request(request: RequestFacts) -> dict[str, Any]:
+def request_values(request: RequestFacts) -> dict[str, Any]:
+    """What a record holds of a request."""
     return {
         "prompt_tokens": request.prompt_tokens,
         "max_output_tokens": request.max_output_tokens,
@@ -302,9 +114,9 @@ def _request(request: RequestFacts) -> dict[str, Any]:
     }
 
 
-def _candidate(candidate: CandidateVerdict, decision: Decision) -> dict[str, Any]:
+def _candidate(candidate: CandidateVerdict, request: RequestFacts, decision: Decision) -> dict[str, Any]:
     model = decision.policy.catalog.models[candidate.model]
-    expected = estimate(model, decision.task, decision.state)
+    expected = estimate(model, decision.task.operation, request, decision.state)
     failure = candidate.failure
     return {
         "model": model.id,
@@ -322,9 +134,9 @@ def _candidate(candidate: CandidateVerdict, decision: Decision) -> dict[str, Any
     }
 
 
-def _plan(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
+def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
+    """What a record holds of a plan."""
     models, limits = policy.catalog.models, policy.limits
-    backend = policy.catalog.backends[models[plan.target].backend]
     return {
         "target": models[plan.target].id,
         "fallbacks": [models[index].id for index in plan.fallbacks],
@@ -348,9 +160,7 @@ def _plan(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
         ],
         "ensemble": _ensemble(plan, models),
         "ensemble_dropped": plan.ensemble_dropped,
-        "timeouts": {
-            f"{name}_ms": ms for name, ms in backend.timeouts.model_dump().items() if ms is not None
-        },
+        "timeouts": dict(_timeouts(policy)[models[plan.target].backend]),
         "first_token_within_ms": limits.first_token_within_ms,
         "cache_ttl_ms": limits.cache_ttl_ms,
         "max_attempts": limits.max_attempts,
@@ -358,6 +168,17 @@ def _plan(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
         "deadline_ms": limits.deadline_ms,
         "unenforced": list(plan.unenforced),
     }
+
+
+def _timeouts(policy: CompiledPolicy) -> dict[str, dict[str, int]]:
+    """The timeouts of each backend, in milliseconds; none where nothing limits a phase."""
+    timeouts = policy.cache.get("timeouts")
+    if timeouts is None:
+        timeouts = policy.cache["timeouts"] = {
+            id: {f"{phase}_ms": ms for phase, ms in backend.timeouts.model_dump().items() if ms is not None}
+            for id, backend in policy.catalog.backends.items()
+        }
+    return cast(dict[str, dict[str, int]], timeouts)
 
 
 def _ensemble(plan: Plan, models: tuple[CompiledModel, ...]) -> dict[str, Any] | None:
@@ -370,20 +191,19 @@ def _ensemble(plan: Plan, models: tuple[CompiledModel, ...]) -> dict[str, Any] |
         "quorum": ensemble.quorum,
         "judge": None if ensemble.judge is None else models[ensemble.judge].id,
         "override": None if ensemble.override is None else models[ensemble.override].id,
+        "label": ensemble.label,
     }
 
 
 def _state(state: State, policy: CompiledPolicy) -> dict[str, Any]:
-    known: Mapping[str, ModelState] = state.models
-    nothing = {"health": None, "breaker": None, "latency_ms": None}
     models = {}
     for model in policy.catalog.models:
-        found = known.get(model.id)
-        models[model.id] = (
-            nothing
-            if found is None
-            else {"health": found.health, "breaker": found.breaker, "latency_ms": found.latency_ms}
-        )
+        known = state.models.get(model.id, _NOTHING_KNOWN)
+        models[model.id] = {
+            "health": known.health,
+            "breaker": known.breaker,
+            "latency_ms": known.latency_ms,
+        }
     used = {quota.name: state.quota_used.get(quota.name) for quota in policy.quotas}
     return {"load": state.load, "models": models, "quota_used": used}
 

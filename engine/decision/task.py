@@ -1,13 +1,20 @@
-"""What is decided about: a task, and the state that deciding may know beyond it. Values only."""
+"""What is decided about: a task, and the state that deciding may know beyond it. Values only.
+
+Each is checked when it is made, so that deciding can trust it and a record can hold it. What does not fit
+raises TaskError; feature values are checked against their declarations when the task is decided.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from ..errors import TaskError
 from ..policy.base import Operation
+from ..policy.quantities import MAX_EXACT
 
 __all__ = ["NO_REQUEST", "Breaker", "Health", "ModelState", "RequestFacts", "State", "Task"]
 
@@ -15,6 +22,7 @@ Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_OPERATIONS = ("chat", "embed", "rerank")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,19 @@ class RequestFacts:
     tools: int | None = None
     json_schema: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+
+    def __post_init__(self) -> None:
+        for name in ("prompt_tokens", "max_output_tokens", "messages", "images", "tools"):
+            count = getattr(self, name)
+            if count is not None and not _is_count(count):
+                raise TaskError(f"the request's `{name}` is not a whole number from 0 to {MAX_EXACT}")
+        if self.json_schema is not None and type(self.json_schema) is not bool:
+            raise TaskError("the request's `json_schema` is true, false or not known")
+        if self.metadata is not _NOTHING:
+            _check_mapping(self.metadata, "the request's `metadata`")
+            for name, value in self.metadata.items():
+                if not (_is_text(name) and _is_text(value)):
+                    raise TaskError("the request's `metadata` is text by name")
 
 
 NO_REQUEST = RequestFacts()
@@ -50,6 +71,16 @@ class Task:
     pin: str | None = None
     draw: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.operation not in _OPERATIONS:
+            raise TaskError(f"unknown operation `{self.operation}`", help="one of: chat, embed, rerank")
+        if type(self.features) is not dict:
+            _check_mapping(self.features, "the task's `features`")
+        if self.pin is not None and not _is_text(self.pin):
+            raise TaskError("the pin is not the name of a model")
+        if self.draw is not None and not (type(self.draw) in (int, float) and 0 <= self.draw < 1):
+            raise TaskError("the draw is not a number from 0 to below 1")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -59,17 +90,69 @@ class ModelState:
     breaker: Breaker | None = None
     latency_ms: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.health not in (None, "healthy", "unhealthy"):
+            raise TaskError(f"unknown health `{self.health}`", help="one of: healthy, unhealthy")
+        if self.breaker not in (None, "closed", "open", "half_open"):
+            raise TaskError(f"unknown breaker `{self.breaker}`", help="one of: closed, open, half_open")
+        if self.latency_ms is not None:
+            object.__setattr__(self, "latency_ms", _number(self.latency_ms, "a model's latency", math.inf))
+
 
 @dataclass(frozen=True, slots=True)
 class State:
     """What the decision may know beyond the task.
 
-    ``at_us`` is the time in microseconds since 1970, UTC. ``load`` is from 0 to 1. ``models`` holds the models
-    of which something is known, by id. ``quota_used`` holds, by control, what is used of a quota in its own
-    unit (money in nano-units), already read for the task's own team or user where the quota is for each.
+    ``at_us`` is the time in microseconds since 1970, UTC: whole, and within 285 years of 1970, as further away
+    JSON has no exact number for it. ``load`` is from 0 to 1. ``models`` holds the models of which something is
+    known, by id. ``quota_used`` holds, by control, what is used of a quota in its own unit (money in
+    nano-units), already read for the task's own team or user where the quota is for each.
     """
 
     at_us: int
     load: float | None = None
     models: Mapping[str, ModelState] = field(default_factory=dict)
     quota_used: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if type(self.at_us) is not int or not -MAX_EXACT <= self.at_us <= MAX_EXACT:
+            raise TaskError("the time is not in whole microseconds within 285 years of 1970")
+        if self.load is not None:
+            object.__setattr__(self, "load", _number(self.load, "the load", 1.0))
+        if self.models:
+            _check_mapping(self.models, "the state's `models`")
+            if not all(type(known) is ModelState for known in self.models.values()):
+                raise TaskError("the state's `models` are not ModelState by model id")
+        if self.quota_used:
+            _check_mapping(self.quota_used, "the state's `quota_used`")
+            for name, used in self.quota_used.items():
+                if not _is_count(used):
+                    message = f"what is used of quota `{name}` is not a whole number from 0 to {MAX_EXACT}"
+                    raise TaskError(message)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_EXACT
+
+
+def _is_text(value: object) -> bool:
+    """Whether a value is text that UTF-8 can hold: half of a surrogate pair is none."""
+    if type(value) is not str:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _number(value: object, what: str, most: float) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most:
+        if _is_count(value) or (isinstance(value, float) and math.isfinite(value)):
+            return float(value) + 0.0  # -0.0 + 0.0 is 0.0
+    raise TaskError(f"{what} is not a number from 0" + ("" if most == math.inf else f" to {most:g}"))
+
+
+def _check_mapping(value: object, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise TaskError(f"{what} is not a mapping")

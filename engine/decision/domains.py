@@ -1,0 +1,180 @@
+"""A decision in; for each feature that bears on it, the other values worth trying, and what they cannot cover.
+
+Where a feature is only compared with fixed values, those values and one from each gap between them stand for
+all there are: no condition tells two values of a gap apart. Where it is used otherwise (``a + b > 10``,
+``name.startsWith('x')``, one feature against another, arrays), the values tried are a choice among many, and
+that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import cast
+
+from ..condition import BOOLEAN, CheckedExpr, atoms, check_expr, parse_condition, render_expr, specialise
+from ..condition.typed import Apply, Constant, Elements, Feature, Presence, Typed, walk_typed
+from ..condition.types import ListType
+from ..condition.values import UNKNOWN
+from ..policy.compiled import CompiledFeature
+from .bind import time_facts
+from .decision import Decision
+from .gaps import other_arrays, other_numbers, other_texts
+from .request import fact_slots
+from .task import ModelState
+
+__all__ = ["Options", "options_of"]
+
+_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in"}
+
+
+@dataclass(slots=True)
+class Options:
+    """``values`` holds the other values of each feature that bears on the decision, None for leaving it out.
+
+    ``uncovered`` says, for each feature whose values stand for no more than themselves, why.
+    """
+
+    values: dict[str, list[object]]
+    uncovered: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Uses:
+    """How the conditions use the features: what each is compared with, and where it is more than that."""
+
+    compared: dict[str, set[object]] = field(default_factory=dict)
+    uncovered: dict[str, str] = field(default_factory=dict)
+
+    def note(self, name: str, values: Iterable[object] = ()) -> None:
+        self.compared.setdefault(name, set()).update(values)
+
+
+def options_of(decision: Decision) -> Options:
+    """The values to try instead of those that were decided with, in the order of the policy's features."""
+    policy = decision.policy
+    uses = _Uses()
+    for condition in _conditions(decision):
+        for atom in atoms(condition):
+            _look(atom, decision, uses)
+    _look_at_gates(decision, uses)
+    values = {}
+    for slot, feature in enumerate(policy.features):
+        if feature.name in uses.compared:
+            others = _others(feature, decision.values[slot], uses.compared[feature.name])
+            if decision.sources[slot] == "given" and feature.default is None:
+                others.append(None)
+            values[feature.name] = others
+    uncovered = {
+        n: why for n, why in uses.uncovered.items() if not _is_finite(policy.features[policy.slots[n]])
+    }
+    return Options(values, uncovered)
+
+
+def _conditions(decision: Decision) -> Iterator[CheckedExpr]:
+    """Every condition that bears on deciding, as one over features alone: state and models are what they are."""
+    policy, state = decision.policy, decision.state
+    hour, weekday = time_facts(state.at_us)
+    known: dict[str, object] = {"state.load": state.load, "state.hour": hour, "state.weekday": weekday}
+    conditions = [rule.when for rule in policy.rules] + [c.when for c in policy.constraints]
+    for control in policy.shape.controls:
+        if control.for_ is not None and not control.disabled:
+            conditions.append(check_expr(parse_condition(control.for_), policy.scope))
+    for condition in conditions:
+        yield condition if known.keys().isdisjoint(condition.names) else specialise(condition, known)
+    for constraint in policy.constraints:
+        if constraint.by_model is not None:
+            continue
+        for model in policy.catalog.models:
+            facts = {name: model.facts.get(name) for name in constraint.model_names}
+            facts["state.latency_ms"] = state.models.get(model.id, ModelState()).latency_ms
+            yield specialise(constraint.require, {**known, **facts})
+
+
+def _look(atom: CheckedExpr, decision: Decision, uses: _Uses) -> None:
+    """Note what one part without `&& || ! ?:` makes of its features."""
+    expr = atom.expr
+    if isinstance(expr, Feature | Presence):
+        uses.note(next(iter(atom.names)))
+        return
+    if isinstance(expr, Apply) and expr.operation in _COMPARISONS:
+        left, right = map(_unwidened, expr.operands)
+        for one, other in ((left, right), (right, left)):
+            fixed = _fixed(other)
+            if isinstance(one, Feature) and not isinstance(one.type, ListType) and fixed is not None:
+                uses.note(one.name, fixed)
+                return
+    text = render_expr(atom.source)
+    literals = {value for node in walk_typed(expr) for value in _fixed(node) or ()}
+    policy = decision.policy
+    currents = {decision.values[policy.slots[name]] for name in atom.names if name in policy.slots} - {None}
+    for name in atom.names:
+        type_ = policy.features[policy.slots[name]].declaration.type
+        type_ = type_.element if isinstance(type_, ListType) else type_
+        uses.note(name, literals | {value for value in currents if not isinstance(value, tuple)})
+        uses.uncovered.setdefault(name, f"`{text}` is more than a comparison with fixed values")
+
+
+def _look_at_gates(decision: Decision, uses: _Uses) -> None:
+    """Note what bears on deciding besides conditions: needs, facts of the request, keys, prices."""
+    policy = decision.policy
+    for feature in policy.features:
+        if feature.needs:
+            uses.note(feature.name)
+    for slot, fact in fact_slots(policy):
+        name = policy.features[slot].name
+        windows = [
+            model.context_length for model in policy.catalog.models if model.context_length is not None
+        ]
+        uses.note(name, windows if fact == "prompt_tokens" else [0])
+        if fact == "prompt_tokens" and any(rule.choose == "cheapest" for rule in policy.rules):
+            uses.uncovered.setdefault(name, "`choose: cheapest` goes by the length of the prompt")
+    for rule in policy.rules:
+        if rule.split is not None and rule.split.key is not None:
+            name = policy.features[rule.split.key].name
+            uses.note(name)
+            uses.uncovered.setdefault(name, f"rule {rule.name} splits by it")
+
+
+def _is_finite(feature: CompiledFeature) -> bool:
+    declaration = feature.declaration
+    if isinstance(declaration.type, ListType):
+        return False
+    return declaration.type == BOOLEAN or declaration.enum is not None
+
+
+def _others(feature: CompiledFeature, current: object, compared: set[object]) -> list[object]:
+    """The values of a feature that are worth trying, without the current one."""
+    declaration = feature.declaration
+    found: Iterable[object]
+    if isinstance(declaration.type, ListType):
+        found = other_arrays(cast("tuple[object, ...] | None", current), compared, declaration)
+    elif declaration.enum is not None:
+        found = declaration.enum
+    elif declaration.type == BOOLEAN:
+        found = (True, False)
+    elif str(declaration.type) == "string":
+        found = other_texts(cast("str | None", current), {v for v in compared if isinstance(v, str)})
+    else:
+        numbers = {v for v in compared if isinstance(v, int | float) and not isinstance(v, bool)}
+        found = other_numbers(cast("float | None", current), numbers, feature)
+    return [value for value in found if value != current]
+
+
+def _unwidened(node: Typed) -> Typed:
+    return node.operands[0] if isinstance(node, Apply) and node.operation == "widen" else node
+
+
+def _fixed(node: Typed) -> list[object] | None:
+    """The scalar values of a constant, or None for what is not constant. An unknown constant has none."""
+    match node:
+        case Constant(value) if value is UNKNOWN:
+            return []
+        case Constant(value):
+            return list(value) if isinstance(value, tuple) else [value]
+        case Elements(items):
+            inner = [_fixed(item) for item in items]
+            return None if None in inner else [value for one in inner for value in one or ()]
+        case Apply("widen", (operand,)):
+            return _fixed(operand)
+    return None

@@ -1,0 +1,118 @@
+"""The plans that a policy has led to before, by all that they follow from.
+
+INVARIANT: remembering changes no result. The key holds every fact that the plan or a detail of its verdicts
+depends on; where that would be an open set of values (a price, a latency, a feature inside a constraint), there
+is no key and the plan is worked out anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import Any, cast
+
+from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
+from .gates import allowance
+from .plan import Planned
+from .task import RequestFacts, State, Task
+
+__all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
+
+MAX_REMEMBERED_PLANS = 4096
+"""Plans kept for a policy; when there are more, all are forgotten."""
+
+
+class PlanMemory:
+    """The plans of one policy."""
+
+    def __init__(self, policy: CompiledPolicy) -> None:
+        models = policy.catalog.models
+        self._plans: dict[object, Planned] = {}
+        self._windows = sorted({m.context_length for m in models if m.context_length is not None})
+        self._needs = [slot for slot, feature in enumerate(policy.features) if feature.needs]
+        self._first_verdict = len(policy.rules)
+        self._first_reserve = len(policy.rules) + len(policy.constraints)
+        # A constraint that compares a model with features or with the state depends on their values.
+        closed = all(constraint.by_model is not None for constraint in policy.constraints)
+        self._rules = tuple(_facts_of(rule, policy) if closed else None for rule in policy.rules)
+
+    def get(self, key: object) -> Planned | None:
+        """The plan that was kept under ``key``."""
+        return self._plans.get(key)
+
+    def keep(self, key: object, planned: Planned) -> None:
+        """Keep a plan under ``key``."""
+        if len(self._plans) >= MAX_REMEMBERED_PLANS:
+            self._plans.clear()
+        self._plans[key] = planned
+
+    def key(
+        self,
+        rule: CompiledRule | None,
+        task: Task,
+        request: RequestFacts,
+        state: State,
+        values: Sequence[Any],
+        verdicts: Sequence[bool | None],
+    ) -> object:
+        """All that the plan follows from, or None where that is too much to compare.
+
+        The length of the prompt counts by how many of the catalog's windows it exceeds, what is used of a
+        quota by whether something is left.
+        """
+        if rule is None or task.pin is not None:
+            return None
+        facts = self._rules[rule.index]
+        if facts is None:
+            return None
+        models, quotas = facts
+        tokens = request.prompt_tokens
+        known: object = None
+        if state.models:
+            found = map(state.models.get, models)
+            known = tuple([None if m is None else (m.health, m.breaker) for m in found])
+        used: object = None
+        if state.quota_used:
+            reserves = verdicts[self._first_reserve :]
+            used = tuple([_used(quota, state, reserves) for quota in quotas])
+        return (
+            rule.index,
+            task.operation,
+            verdicts[self._first_verdict :],
+            tuple([values[slot] for slot in self._needs]),
+            None if tokens is None else bisect_left(self._windows, tokens),
+            bool(request.images),
+            bool(request.tools),
+            bool(request.json_schema),
+            known,
+            used,
+        )
+
+
+def memory_of(policy: CompiledPolicy) -> PlanMemory:
+    """The policy's memory."""
+    memory = policy.cache.get(PlanMemory)
+    if memory is None:
+        memory = policy.cache[PlanMemory] = PlanMemory(policy)
+    return cast(PlanMemory, memory)
+
+
+def _facts_of(rule: CompiledRule, policy: CompiledPolicy) -> tuple[tuple[str, ...], tuple[Quota, ...]] | None:
+    """The models that a rule may put into a plan and the quotas that bind them; None if it compares numbers."""
+    if rule.choose != "first":
+        return None
+    models = {candidate.model for candidate in rule.candidates}
+    models.update(step.model for step in rule.steps)
+    if rule.ensemble is not None and rule.ensemble.judge is not None:
+        models.add(rule.ensemble.judge)
+    quotas = tuple(quota for quota in policy.quotas if not quota.models.isdisjoint(models))
+    return tuple(policy.catalog.models[index].id for index in sorted(models)), quotas
+
+
+def _used(quota: Quota, state: State, reserves: Sequence[bool | None]) -> int | None:
+    """None where nothing is known, -1 where something is left, else what is used: it stands in the detail."""
+    used = state.quota_used.get(quota.name)
+    if used is None:
+        return None
+    limit, _ = allowance(quota, reserves)
+    return used if used >= limit else -1

@@ -1,0 +1,188 @@
+"""A rule, its candidates and the situation in; outcome, verdicts on the candidates, and the plan out.
+
+Every model of a plan has passed the same gates, whatever its role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import TaskError
+from ..policy.compiled import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
+from .choose import order
+from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Outcome, Plan
+from .gates import Situation, failures, marks
+from .task import Task
+
+__all__ = [
+    "Planned",
+    "candidates_of",
+    "gate_steps",
+    "make_plan",
+    "required_failures",
+    "step_failures",
+]
+
+Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Choice | None, Plan | None]
+
+_Failures = Mapping[int, GateFailure | None]
+"""By model: the first gate that it does not pass, or None."""
+
+
+def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task) -> tuple[Candidate, ...]:
+    """The candidates of a task: the pinned model alone, else those of the rule.
+
+    Raises TaskError for a pin that does not name one model.
+    """
+    if task.pin is None:
+        return rule.candidates if rule is not None else ()
+    catalog = policy.catalog
+    model = catalog.find(task.pin)
+    if model is not None:
+        return (Candidate(model.index, "pin"),)
+    meant = [f"{catalog.models[i].backend}:{catalog.models[i].tag}" for i in catalog.names.get(task.pin, ())]
+    if meant:
+        raise TaskError(f"the pin `{task.pin}` names {len(meant)} models", help=f"one of: {', '.join(meant)}")
+    raise TaskError(f"the pin `{task.pin}` names no model", help=catalog.hint(task.pin))
+
+
+def make_plan(
+    rule: CompiledRule | None, candidates: Sequence[Candidate], situation: Situation, values: Sequence[Any]
+) -> Planned:
+    """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
+
+    Under a pin the rule is recorded and gives nothing: neither candidates nor steps nor an ensemble. Raises
+    TaskError when a split needs a random draw and the task has none.
+    """
+    policy = situation.policy
+    if situation.task.pin is not None:
+        rule = None
+    steps, dropped = gate_steps(() if rule is None else rule.steps, situation)
+    blocked = required_failures(dropped, policy)
+    first_failures: dict[int, GateFailure | None] = {}
+    for candidate in candidates:
+        failure = next(failures(policy.catalog.models[candidate.model], situation), None)
+        first_failures[candidate.model] = failure or (blocked[0] if blocked else None)
+    eligible = [c.model for c in candidates if first_failures[c.model] is None]
+    if not eligible:
+        return "no_target", _verdicts(candidates, first_failures, {}, situation), None, None
+    ordered, probability, choice = _ordered(rule, candidates, eligible, situation, values)
+    verdicts = _verdicts(ordered, first_failures, probability, situation)
+    target, *fallbacks = [c.model for c in ordered if first_failures[c.model] is None]
+    ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
+    if ensemble is not None:
+        fallbacks = [index for index in fallbacks if index not in ensemble.members]
+    involved = {*eligible, *(step.model for step in steps)}
+    if ensemble is not None and ensemble.judge is not None:
+        involved.add(ensemble.judge)
+    unenforced = (
+        *(() if rule is None else rule.unenforced),
+        *(text for text, bound in policy.unenforced_controls if not bound.isdisjoint(involved)),
+    )
+    return (
+        "routed",
+        verdicts,
+        choice,
+        Plan(target, tuple(fallbacks), steps, dropped, ensemble, why_not, unenforced),
+    )
+
+
+def step_failures(step: CompiledStep, situation: Situation) -> Iterator[GateFailure]:
+    """The gates that a step's model does not pass, in order; only chats have steps."""
+    operation = situation.task.operation
+    if operation != "chat":
+        yield GateFailure("operation", f"{operation} has no steps")
+    else:
+        yield from failures(situation.policy.catalog.models[step.model], situation)
+
+
+def gate_steps(
+    steps: Sequence[CompiledStep], situation: Situation
+) -> tuple[tuple[CompiledStep, ...], tuple[DroppedStep, ...]]:
+    """Steps whose model passes every gate, and the others with the first gate that failed."""
+    kept, dropped = [], []
+    for step in steps:
+        failure = next(step_failures(step, situation), None)
+        if failure is None:
+            kept.append(step)
+        else:
+            dropped.append(DroppedStep(step, failure))
+    return tuple(kept), tuple(dropped)
+
+
+def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[GateFailure]:
+    """Why no candidate may be used: the steps that are required, and left out all the same."""
+    return [
+        GateFailure(
+            "required_step",
+            f"required {one.step.role} with {policy.catalog.models[one.step.model].id}: {one.failure.detail}",
+        )
+        for one in dropped
+        if one.step.required
+    ]
+
+
+def _verdicts(
+    ordered: Sequence[Candidate],
+    first_failures: _Failures,
+    probability: Mapping[int, float],
+    situation: Situation,
+) -> tuple[CandidateVerdict, ...]:
+    models = situation.policy.catalog.models
+    return tuple(
+        CandidateVerdict(
+            c.model,
+            c.origin,
+            first_failures[c.model],
+            marks(models[c.model], situation),
+            probability.get(c.model, 0.0),
+        )
+        for c in ordered
+    )
+
+
+def _ordered(
+    rule: CompiledRule | None,
+    candidates: Sequence[Candidate],
+    eligible: Sequence[int],
+    situation: Situation,
+    values: Sequence[Any],
+) -> tuple[Sequence[Candidate], Mapping[int, float], Choice]:
+    """All candidates in the order to try them, and the probability of each one that could be the target."""
+    certain = {eligible[0]: 1.0}
+    if rule is None:
+        return candidates, certain, Choice("pin", {"pin": situation.task.pin})
+    own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]
+    own_eligible = [c.model for c in own if c.model in eligible]
+    if rule.choose == "first" or not own_eligible:
+        # With none of the rule's own left there is nothing to choose: its fallbacks follow in their order.
+        return candidates, certain, Choice("first", {})
+    ordering = order(rule, own_eligible, situation, values)
+    by_model = {candidate.model: candidate for candidate in own}
+    chosen = [by_model.pop(index) for index in ordering.models]
+    probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
+    return (*chosen, *by_model.values(), *after), probability, ordering.choice
+
+
+def _ensemble(
+    ensemble: CompiledEnsemble | None, first_failures: _Failures, situation: Situation
+) -> tuple[CompiledEnsemble | None, str | None]:
+    """The ensemble with its eligible members, or why it is not used."""
+    if ensemble is None:
+        return None, None
+    models = situation.policy.catalog.models
+    members = tuple(index for index in ensemble.members if first_failures[index] is None)
+    if len(members) < ensemble.quorum:
+        eligible = f"{len(members)} of {len(ensemble.members)} members are eligible"
+        return None, f"{eligible}, {ensemble.quorum} are needed"
+    if ensemble.judge is not None:
+        failure = next(failures(models[ensemble.judge], situation), None)
+        if failure is not None:
+            return None, f"judge {models[ensemble.judge].id}: {failure.detail}"
+    if ensemble.override is not None:
+        failure = first_failures[ensemble.override]
+        if failure is not None:
+            return None, f"override {models[ensemble.override].id}: {failure.detail}"
+    return replace(ensemble, members=members), None
