@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["canonical_bytes", "digest_of"]
+__all__ = ["canonical_bytes", "canonical_text", "digest_of"]
 
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
+
+_LARGEST = 2**53 - 1
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -22,12 +25,25 @@ def canonical_bytes(value: Any) -> bytes:
 
     Integers must lie within ±(2^53 - 1). Raises ValueError for what JSON cannot say.
     """
+    return canonical_text(value).encode("utf-8")
+
+
+def canonical_text(value: Any) -> str:
+    """Canonical JSON as text, errors as for ``canonical_bytes``; half of a surrogate pair may be let through."""
+    if type(value) is str:
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    if value is True or value is False:
+        return "true" if value else "false"
     try:
-        return _ENCODE(_plain(value)).encode("utf-8")
+        return _ENCODE(_plain(value))
     except _Unusual:
         import rfc8785
 
-        return rfc8785.dumps(_listed(value))
+        return rfc8785.dumps(value).decode("utf-8")
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def digest_of(value: Any) -> str:
@@ -37,9 +53,6 @@ def digest_of(value: Any) -> str:
 
 class _Unusual(Exception):
     """Python's encoder would write this value otherwise than the RFC does."""
-
-
-_LARGEST = 2**53 - 1
 
 
 def _plain(value: Any) -> Any:
@@ -53,25 +66,18 @@ def _plain(value: Any) -> Any:
         return value
     if kind is float:
         # ECMAScript writes 1.0 as 1 and has other limits for exponents than Python.
-        if value == int(value) if abs(value) < 1e15 else False:
-            return int(value)
-        if 1e-4 <= abs(value) < 1e15:
+        size = abs(value)
+        if size < 1e15 and value == (whole := int(value)):
+            return whole
+        if 1e-4 <= size < 1e15:
             return value
         raise _Unusual
     if kind is dict:
         for key in value:
             # Keys are sorted by UTF-16 code units, which differs from Python's order past ASCII.
-            if not key.isascii():
+            if type(key) is not str or not key.isascii():
                 raise _Unusual
         return {key: _plain(item) for key, item in value.items()}
     if kind is list or kind is tuple:
         return [_plain(item) for item in value]
-    raise TypeError(f"{kind.__name__} has no canonical form")
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_listed(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _listed(item) for key, item in value.items()}
-    return value
+    raise ValueError(f"{kind.__name__} has no canonical form")

@@ -18,6 +18,7 @@ from .task import ModelState, RequestFacts, State, Task
 
 __all__ = [
     "DecisionRecord",
+    "model_state_values",
     "plan_values",
     "read_record",
     "record_of",
@@ -196,16 +197,17 @@ def _ensemble(plan: Plan, models: tuple[CompiledModel, ...]) -> dict[str, Any] |
 
 
 def _state(state: State, policy: CompiledPolicy) -> dict[str, Any]:
-    models = {}
-    for model in policy.catalog.models:
-        known = state.models.get(model.id, _NOTHING_KNOWN)
-        models[model.id] = {
-            "health": known.health,
-            "breaker": known.breaker,
-            "latency_ms": known.latency_ms,
-        }
+    models = {
+        model.id: model_state_values(state.models.get(model.id, _NOTHING_KNOWN))
+        for model in policy.catalog.models
+    }
     used = {quota.name: state.quota_used.get(quota.name) for quota in policy.quotas}
     return {"load": state.load, "models": models, "quota_used": used}
+
+
+def model_state_values(known: ModelState) -> dict[str, Any]:
+    """What a record holds of the state of a model."""
+    return {"health": known.health, "breaker": known.breaker, "latency_ms": known.latency_ms}
 
 
 def _json(value: object) -> Any:
