@@ -14,6 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from routewright.backends.errors import BackendError as BackendError
+    from routewright.backends.protocol import ChatRequest as ChatRequest
+    from routewright.backends.protocol import EmbedRequest as EmbedRequest
+    from routewright.backends.protocol import Message as Message
+    from routewright.backends.protocol import RerankRequest as RerankRequest
     from routewright.engine.condition import UNKNOWN as UNKNOWN
     from routewright.engine.condition import evaluate as evaluate
     from routewright.engine.decision.decide import decide as decide
@@ -27,30 +32,50 @@ if TYPE_CHECKING:
     from routewright.engine.decision.task import Task as Task
     from routewright.engine.errors import ConditionError as ConditionError
     from routewright.engine.errors import FeatureError as FeatureError
+    from routewright.engine.errors import NotBuiltError as NotBuiltError
     from routewright.engine.errors import PolicyError as PolicyError
     from routewright.engine.errors import Problem as Problem
+    from routewright.engine.errors import ProblemsError as ProblemsError
     from routewright.engine.errors import RecordError as RecordError
     from routewright.engine.errors import RoutewrightError as RoutewrightError
     from routewright.engine.errors import TaskError as TaskError
     from routewright.engine.policy.compiled import CompiledPolicy as CompiledPolicy
+    from routewright.gateway import Decided as Decided
     from routewright.gateway import ModelGateway as ModelGateway
+    from routewright.gateway import NotStoredError as NotStoredError
+    from routewright.gateway import Ran as Ran
+    from routewright.ledger.errors import LedgerError as LedgerError
+    from routewright.ledger.store import Ledger as Ledger
     from routewright.loading import load_policy as load_policy
+    from routewright.targets import request_for as request_for
 
 __version__ = "0.1.0"
 """The same as ``engine.version.ENGINE_VERSION`` and the project's version: a test compares them."""
 
 _HOMES = {
+    "BackendError": "backends.errors",
+    "ChatRequest": "backends.protocol",
     "CompiledPolicy": "engine.policy.compiled",
     "ConditionError": "engine.errors",
+    "Decided": "gateway",
     "Decision": "engine.decision.decision",
     "DecisionRecord": "engine.decision.record",
+    "EmbedRequest": "backends.protocol",
     "FeatureError": "engine.errors",
+    "Ledger": "ledger.store",
+    "LedgerError": "ledger.errors",
+    "Message": "backends.protocol",
     "ModelGateway": "gateway",
     "ModelState": "engine.decision.task",
+    "NotBuiltError": "engine.errors",
+    "NotStoredError": "gateway",
     "PolicyError": "engine.errors",
     "Problem": "engine.errors",
+    "ProblemsError": "engine.errors",
+    "Ran": "gateway",
     "RecordError": "engine.errors",
     "RequestFacts": "engine.decision.task",
+    "RerankRequest": "backends.protocol",
     "RoutewrightError": "engine.errors",
     "State": "engine.decision.task",
     "Task": "engine.decision.task",
@@ -61,9 +86,10 @@ _HOMES = {
     "explain": "engine.decision.explain",
     "load_policy": "loading",
     "record_of": "engine.decision.record",
+    "request_for": "targets",
 }
 
-__all__ = [*sorted(_HOMES), "__version__"]
+__all__ = sorted([*_HOMES, "__version__"])
 
 
 def __getattr__(name: str) -> object:
@@ -74,4 +100,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

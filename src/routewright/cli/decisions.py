@@ -82,13 +82,14 @@ class DecisionPrinter:
 
 def _cells(decision: Decision) -> list[str]:
     models = decision.policy.catalog.models
-    plan = decision.plan
-    rule = None if decision.rule is None else decision.policy.rules[decision.rule]
+    plan, pinned = decision.plan, decision.task.pin is not None
+    # Under a pin the rule that holds did not decide.
+    rule = None if decision.rule is None or pinned else decision.policy.rules[decision.rule]
     return [
         decision.outcome,
         rule.name if rule else "",
         decision.target or "",
         ", ".join(models[index].id for index in plan.fallbacks) if plan else "",
         ", ".join(models[c.model].id for c in decision.candidates if c.failure is not None),
-        (rule.reason or "") if rule else "",
+        "pinned" if pinned else (rule.reason or "") if rule else "",
     ]

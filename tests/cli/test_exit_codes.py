@@ -1,0 +1,163 @@
+"""Each exit code, as a process gives it; results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import POLICY, CommandLine
+
+from routewright.cli.exit_codes import ExitCode
+
+REFUSED = """\
+error: the plan asks for what is not carried out yet:
+  control wait: the time to the first token is planned, not watched
+  = help: allow it with `unenforced` (`--unenforced`): what is listed is then left out
+"""
+
+
+def test_0_it_did_what_was_asked_and_says_nothing_else(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path).process("run", "policy.yaml", "hello")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("[simulated] `qwen3-coder:30b` would answer here")
+
+
+def test_1_a_check_ran_and_did_not_pass(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path).process("models", "policy.yaml", "--capability", "tool")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err == (
+        "no model has the capability `tool`\n  = help: did you mean `tools`? in the catalog: tools\n"
+    )
+
+
+def test_2_the_command_was_not_right(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path).process("decide", "policy.yaml", "-f", "complex_resoning=true")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == (
+        "error: unknown feature `complex_resoning`\n"
+        "  = help: did you mean `complex_reasoning`? declared: complex_reasoning, context_length, private\n"
+    )
+
+
+def test_3_the_policy_has_problems(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    broken = command.write("broken.yaml", POLICY.replace("use: [large]", "use: [lagre]"))
+    decided = command.process("decide", broken)
+    assert (decided.code, decided.out) == (3, "")
+    assert "broken.yaml:16:76: error[unknown-model]: unknown model `lagre`" in decided.err
+    checked = command.process("check", broken)
+    assert (checked.code, checked.err) == (3, "")
+    assert "broken.yaml:16:76: error[unknown-model]: unknown model `lagre`" in checked.out
+
+
+def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    arguments = ("-f", "private=true", "--pin", "large")
+    decided = command.process("decide", "policy.yaml", *arguments)
+    assert (decided.code, decided.err) == (4, "")
+    assert decided.out.startswith("chat: no eligible target: the pinned model is excluded\n")
+    ran = command.process("run", "policy.yaml", "hello", *arguments)
+    assert (ran.code, ran.out, ran.err) == (4, decided.out, "")
+
+
+def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    faults = ("--fail", "small=overloaded", "--fail", "large=rate_limited")
+    ended = command.process("run", "policy.yaml", "hello", *faults)
+    assert (ended.code, ended.out) == (5, "")
+    assert ended.err.startswith("error: `kimi-k2:1t-cloud` failed as scripted: rate_limited\n")
+    stored = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv")
+    assert stored.out == "model_id,error_class\nsmall,overloaded\nlarge,rate_limited\n"
+
+
+def test_6_the_ledger_refused(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path).process("run", "policy.yaml", "hello", "--ledger", "policy.yaml")
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.err == (
+        f"error: `{tmp_path}/policy.yaml` is not a ledger: it is no DuckDB file; left it as it is\n"
+        "  = help: name another file; a new ledger is made where there is none\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("arguments", [("check", "policy.yaml"), ("--help",)])
+def test_74_the_result_could_not_be_written(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    command = CommandLine(tmp_path)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            command.words(*arguments),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=command.environment(),
+        )
+    assert (done.returncode, done.stderr) == (74, b"error: no space left on device\n")
+
+
+def test_130_ctrl_c_ends_a_long_decide_without_a_traceback(tmp_path: Path) -> None:
+    started = CommandLine(tmp_path).start("decide", "policy.yaml", "--tasks", "-", "--format", "jsonl")
+    assert started.stdin is not None and started.stdout is not None
+    started.stdin.write(b"{}\n")
+    started.stdin.flush()
+    started.stdout.readline()
+    started.send_signal(signal.SIGINT)
+    _, err = started.communicate()
+    assert (started.returncode, err) == (130, b"stopped\n")
+
+
+def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command("run", "policy.yaml", "hello")
+    # Everything is loaded before the signal is set up, so that it falls into the statement.
+    script = (
+        "import os, signal, sys, threading, duckdb, routewright.ledger; from routewright.cli import main; "
+        "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start(); main()"
+    )
+    words = [sys.executable, "-c", script, "ledger", "sql", "SELECT count(*) FROM range(1000000000000)"]
+    done = subprocess.run(words, capture_output=True, cwd=tmp_path, env=command.environment())
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"stopped\n")
+
+
+def test_141_whoever_read_the_output_stopped_reading(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("tasks.jsonl", "{}\n" * 500)
+    started = command.start("decide", "policy.yaml", "--tasks", "tasks.jsonl", "--format", "jsonl")
+    assert started.stdout is not None and started.stderr is not None
+    assert started.stdout.read(10) == b'{"at_us":1'
+    started.stdout.close()
+    assert (started.wait(), started.stderr.read()) == (141, b"")
+    started.communicate()
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_standard_streams_are_no_crash(tmp_path: Path, closed: int) -> None:
+    command = CommandLine(tmp_path)
+    script = f"import os, sys; os.close({closed}); os.execv(sys.executable, sys.argv[1:])"
+    words = [sys.executable, "-c", script, *command.words("decide", "policy.yaml", "--tasks", "-")]
+    done = subprocess.run(words, input=b"", capture_output=True, cwd=tmp_path, env=command.environment())
+    assert done.returncode == (ExitCode.USAGE if closed == 0 else ExitCode.OK)
+    assert b"Traceback" not in done.stderr
+
+
+def test_run_refuses_what_is_not_carried_out_unless_told(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = (
+        tmp_path / "policy.yaml"
+    ).read_text() + "controls:\n  - { name: wait, first_token_within: 5s }\n"
+    command.write("policy.yaml", policy)
+    refused = command("run", "policy.yaml", "hello")
+    assert (refused.code, refused.out, refused.err) == (2, "", REFUSED)
+    assert command("ledger", "sql", "SELECT count(*) AS n FROM decisions", "--format", "csv").out == "n\n0\n"
+    assert command("run", "policy.yaml", "hello", "--unenforced").code == 0
+
+
+def test_every_exit_code_is_told_in_the_help(tmp_path: Path) -> None:
+    text = " ".join(CommandLine(tmp_path)("--help").out.split())
+    told = [ExitCode.OK, ExitCode.CHECK_FAILED, ExitCode.USAGE, ExitCode.INVALID_POLICY, ExitCode.NO_TARGET]
+    told += [ExitCode.BACKEND_FAILED, ExitCode.LEDGER_REFUSED, ExitCode.STOPPED]
+    assert [code for code in told if f" {code.value} " not in text] == []
+    assert os.EX_IOERR == ExitCode.OUTPUT_FAILED

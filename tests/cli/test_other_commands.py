@@ -1,0 +1,230 @@
+"""``check``, ``eval``, ``models``, ``schema``, ``ledger`` and what all commands have in common."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from command_line import HYBRID, POLICY, CommandLine
+from syrupy.assertion import SnapshotAssertion
+from typer.main import get_command
+
+from routewright.cli import app
+from routewright.loading import shipped
+
+
+def command_paths() -> list[tuple[str, ...]]:
+    """The words that lead to each command and group."""
+    found: list[tuple[str, ...]] = []
+
+    def walk(command: object, path: tuple[str, ...]) -> None:
+        found.append(path)
+        for name, child in getattr(command, "commands", {}).items():
+            walk(child, (*path, name))
+
+    assert isinstance(app, typer.Typer)
+    walk(get_command(app), ())
+    return found
+
+
+# --- help --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_the_help_of_every_command_has_an_example(tmp_path: Path, path: tuple[str, ...]) -> None:
+    # The whole texts are in docs/cli.md, which is compared with the program.
+    ended = CommandLine(tmp_path)(*path, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    if path not in ((), ("ledger",)):
+        assert f"Example:\n    routewright {' '.join(path)}" in ended.out
+
+
+@pytest.mark.parametrize("path", [(), ("ledger",)], ids=" ".join)
+def test_without_a_command_the_help_is_shown_as_a_mistake(tmp_path: Path, path: tuple[str, ...]) -> None:
+    command = CommandLine(tmp_path)
+    ended = command(*path)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == command(*path, "--help").out
+
+
+def test_a_misspelt_command_gets_a_hint(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("deicde")
+    assert (ended.code, ended.out) == (2, "")
+    assert "no such command 'deicde'. Did you mean 'decide'?" in ended.err
+
+
+# --- check -------------------------------------------------------------------------------------------------
+
+BROKEN = POLICY.replace("use: [large]", "use: [lagre]").replace("when: private,", "when: privat,")
+
+
+def test_check_shows_all_problems_of_all_files(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    command = CommandLine(tmp_path)
+    command.write("broken.yaml", BROKEN)
+    command.write("empty.yaml", "")
+    command.write("binary.yaml", bytes(range(256)))
+    command.write("nowhere.yaml", "routewright: 1\nname: x\ncatalog: .\nrules: [{ name: a, use: [m] }]\n")
+    ended = command(
+        "check", "broken.yaml", "empty.yaml", "binary.yaml", "none.yaml", ".", "nowhere.yaml", "policy.yaml"
+    )
+    assert (ended.code, ended.err) == (3, "")
+    assert ended.out.split("policy.yaml: ok")[0] == snapshot
+    assert "policy.yaml: ok, 2 rules, 2 models, sha256:" in ended.out
+
+
+def test_check_as_json_holds_every_problem_with_its_place(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("broken.yaml", BROKEN)
+    ended = command("check", "policy.yaml", "broken.yaml", "--format", "json")
+    assert (ended.code, ended.err) == (3, "")
+    fine, broken = json.loads(ended.out)
+    assert fine == {"policy": "policy.yaml", "problems": [], "not_carried_out": []}
+    places = [(p["file"], p["line"], p["column"], p["code"]) for p in broken["problems"]]
+    assert places == [("broken.yaml", 14, 39, "unknown-name"), ("broken.yaml", 16, 76, "unknown-model")]
+
+
+def test_check_lists_what_is_not_carried_out(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("check", HYBRID)
+    assert (ended.code, ended.err) == (0, "")
+    assert "  not carried out yet: control cache_ttl: answers are not cached\n" in ended.out
+
+
+# --- eval --------------------------------------------------------------------------------------------------
+
+
+def test_eval_shows_the_value_of_every_part(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("eval", "n > 3 || urgent", "-f", "n=null", "-f", "urgent=true")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        "true  (boolean)\n"
+        "  n > 3 || urgent = true\n"
+        "    n > 3 = unknown\n"
+        "      n = unknown\n"
+        "    urgent = true\n"
+    )
+
+
+def test_eval_as_json_tells_unknown_from_a_value(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("eval", "1 / n", "-f", "n=0", "--format", "json")
+    assert json.loads(ended.out) == {
+        "value": None,
+        "known": False,
+        "type": "integer",
+        "parts": [
+            {"text": "1 / n", "value": None, "depth": 0},
+            {"text": "n", "value": 0, "depth": 1},
+        ],
+    }
+
+
+def test_eval_takes_types_and_defaults_from_a_policy(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("eval", "private || context_length > 1", "--policy", "policy.yaml")
+    assert ended.out.splitlines()[0] == "unknown  (boolean)"
+
+
+def test_a_mistake_in_an_expression_is_shown_at_its_place(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("eval", "n > 3 || urgnt", "-f", "n=1", "-f", "urgent=true")
+    assert (ended.code, ended.out) == (3, "")
+    assert "  | n > 3 || urgnt\n  |          ^^^^^\n  = help: did you mean `urgent`?" in ended.err
+
+
+# --- models and schema -------------------------------------------------------------------------------------
+
+
+def test_models_with_a_capability_are_those_that_have_it(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    ended = command("models", "policy.yaml", "-c", "tools", "--format", "json")
+    assert [model["id"] for model in json.loads(ended.out)] == ["small"]
+    every = command("models", "policy.yaml", "--format", "json")
+    assert [model["id"] for model in json.loads(every.out)] == ["small", "large"]
+
+
+@pytest.mark.parametrize("kind", ["policy", "catalog", "test"])
+def test_schemas_are_the_shipped_ones(tmp_path: Path, kind: str) -> None:
+    ended = CommandLine(tmp_path)("schema", kind)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == shipped(f"{kind}.schema.json").read_text(encoding="utf-8")
+
+
+# --- ledger ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> CommandLine:
+    """A command line whose ledger has one decision, and one that had no target."""
+    command = CommandLine(tmp_path)
+    assert command("run", "policy.yaml", "hello").code == 0
+    assert command("run", "policy.yaml", "hello", "-f", "private=true", "--pin", "large").code == 4
+    return command
+
+
+@pytest.mark.parametrize(
+    ("format", "expected"),
+    [
+        ("table", "outcome    n  cost\n---------  -  ----\nno_target  1  null\nrouted     1  null\n"),
+        ("csv", "outcome,n,cost\nno_target,1,\nrouted,1,\n"),
+        (
+            "json",
+            '[{"outcome": "no_target", "n": 1, "cost": null},\n {"outcome": "routed", "n": 1, "cost": null}]\n',
+        ),
+    ],
+)
+def test_sql_is_answered_in_every_form(used: CommandLine, format: str, expected: str) -> None:
+    statement = "SELECT outcome, count(*) AS n, max(known_cost_nano) AS cost FROM decisions_flat GROUP BY 1 ORDER BY 1"
+    ended = used("ledger", "sql", statement, "--format", format)
+    assert (ended.code, ended.out, ended.err) == (0, expected, "")
+
+
+def test_more_rows_than_asked_for_are_told_of(used: CommandLine) -> None:
+    ended = used("ledger", "sql", "SELECT 1 AS one FROM decisions", "--max-rows", "1", "--format", "csv")
+    assert (ended.code, ended.out) == (0, "one\n1\n")
+    assert ended.err == "stopped after row 1: there are more, see --max-rows\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        (
+            "DROP TABLE decisions",
+            "error: a statement of type `DROP` was not run: the ledger is only read here",
+        ),
+        ("SELEC 1", "error: syntax error at or near `SELEC`\n  | SELEC 1\n  | ^^^^^\n"),
+        ("FROM decision", "error: table with name decision does not exist\n  | FROM decision\n"),
+        ("SELECT 1; SELECT 2", "error: one statement was expected, and there are 2; none was run"),
+        ("", "error: there is no statement to run"),
+        ("FROM read_csv('/etc/hosts')", "error: cannot access file `/etc/hosts`"),
+    ],
+)
+def test_statements_that_are_refused_say_why(used: CommandLine, statement: str, message: str) -> None:
+    ended = used("ledger", "sql", statement)
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.err.startswith(message)
+
+
+@pytest.mark.parametrize("name", ["none.duckdb", "policy.yaml", "folder", "none/there.duckdb"])
+def test_what_is_no_ledger_is_refused_and_left_as_it_is(tmp_path: Path, name: str) -> None:
+    command = CommandLine(tmp_path)
+    (tmp_path / "folder").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for ended in (
+        command("ledger", "sql", "SELECT 1", "--ledger", name),
+        command("ledger", "tail", "--ledger", name),
+    ):
+        assert (ended.code, ended.out) == (6, "")
+        assert ended.err.startswith("error: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "policy.yaml").read_text() == POLICY
+
+
+def test_tail_shows_the_newest_decisions_oldest_first(used: CommandLine) -> None:
+    rows = json.loads(used("ledger", "tail", "--format", "json").out)
+    assert [(row["outcome"], row["answered_by"], row["attempts"]) for row in rows] == [
+        ("routed", "small", 1),
+        ("no_target", None, 0),
+    ]
+    table = used("ledger", "tail", "-n", "1").out.splitlines()
+    assert table[0].split()[:4] == ["time", "(UTC)", "outcome", "rule"]
+    assert [line.split()[2] for line in table[2:]] == ["no_target"]
+    assert "not executed" in table[2]

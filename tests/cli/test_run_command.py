@@ -1,0 +1,79 @@
+"""``run``: decide, execute, store; nothing that was answered is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from command_line import CommandLine
+
+from routewright.ledger import Ledger, LedgerError
+
+
+def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    ended = command("run", "policy.yaml", "hello", "--verbose", "--fail", "small=overloaded")
+    assert ended.code == 0
+    assert ended.out.startswith("[simulated] `kimi-k2:1t-cloud` would answer here")
+    summary, stored, *rest = ended.err.split("\n")
+    assert summary.startswith("large | rule otherwise | ")
+    assert summary.endswith(" | cost unknown | failed: small: overloaded")
+    assert (stored, rest) == (f"stored in {command.ledger}", [""])
+
+
+def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    given = command("run", "policy.yaml", "hello", "--no-ledger")
+    read = command("run", "policy.yaml", "-", "--no-ledger", stdin="hello")
+    assert given.code == 0
+    assert read == given
+
+
+def test_without_a_ledger_nothing_is_stored(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    assert command("run", "policy.yaml", "hello", "--no-ledger").code == 0
+    assert not command.ledger.exists()
+
+
+@pytest.mark.parametrize("operation", ["chat", "embed"])
+def test_an_answer_is_written_also_when_the_ledger_refuses_it(
+    tmp_path: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = CommandLine(tmp_path)
+    policy = (tmp_path / "policy.yaml").read_text()
+    command.write("policy.yaml", policy.replace("capabilities: [tools]", "operations: [chat, embed]"))
+
+    def refuse(*_: object) -> None:
+        raise LedgerError("the disk is full", help="make room")
+
+    monkeypatch.setattr(Ledger, "append", refuse)
+    ended = command("run", "policy.yaml", "hello", "--operation", operation)
+    assert ended.code == 6
+    assert ended.out.startswith("[simulated] ")
+    assert ended.err == "error: the disk is full\n  = help: make room\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fail", "medium=overloaded"], "--fail names an unknown model `medium`"),
+        (["--fail", "small=tired"], "--fail: unknown class `tired`"),
+        (["--operation", "rerank"], "rerank needs documents to rank"),
+        (["--ledger", "x", "--no-ledger"], "--ledger and --no-ledger cannot be combined"),
+    ],
+)
+def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
+    ended = CommandLine(tmp_path)("run", "policy.yaml", "hello", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: {message}\n  = help: " if "ledger" not in message else "error: ")
+
+
+def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    started = [command.start("run", "policy.yaml", f"prompt {number}") for number in range(2)]
+    ended = [(*process.communicate(), process.returncode) for process in started]
+    assert [(err, code) for _, err, code in ended] == [(b"", 0), (b"", 0)]
+    counted = command(
+        "ledger", "sql", "SELECT count(*) AS n, sum(attempts) AS a FROM decisions_flat", "--format", "csv"
+    )
+    assert counted.out == "n,a\n2,2\n"
