@@ -54,8 +54,7 @@ def demo(ledger: LedgerPath = None) -> None:
     decided = [(sample, gateway.decide(task_from(sample))) for sample in samples]
     writer.table(["task", "goes to", "rule", "reason"], [_decided_row(*one) for one in decided])
 
-    # One that has fallbacks and steps says most.
-    sample, shown = max(decided, key=lambda one: _planned_models(one[1]))
+    sample, shown = max(decided, key=lambda one: _steps_and_fallbacks(one[1]))
     writer.text()
     writer.heading(f"2. Why: {sample.name}")
     writer.tree(explanation_outline(explain(policy, shown.decision)))
@@ -104,9 +103,10 @@ async def _run_all(
     return ran
 
 
-def _planned_models(decided: Decided) -> int:
+def _steps_and_fallbacks(decided: Decided) -> tuple[int, int]:
+    """How much there is to explain; of equals the first is taken."""
     plan = decided.decision.plan
-    return 0 if plan is None else len(plan.fallbacks) + len(plan.steps)
+    return (0, 0) if plan is None else (len(plan.steps), len(plan.fallbacks))
 
 
 def _decided_row(sample: Sample, decided: Decided) -> list[str]:

@@ -70,6 +70,7 @@ def _opened(path: Path, *, progress: bool) -> Iterator[tuple[BinaryIO, Callable[
         from rich.console import Console
         from rich.progress import Progress
 
-        with Progress(console=Console(stderr=True), transient=True) as bars:
+        # Only what goes to standard error is written above the bar: results go where they always go.
+        with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bars:
             bar = bars.add_task("deciding", total=size)
             yield file, lambda size: bars.advance(bar, size)

@@ -1,0 +1,150 @@
+"""What a terminal gets that a pipe does not: bold, wrapped trees, stacked tables, a progress bar."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from command_line import HYBRID, CommandLine
+
+from routewright.cli.table import column_lines, fits, stacked_lines
+from routewright.cli.tree import wrapped_tree
+from routewright.engine.decision.outline import Outline, render_tree
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def on_terminal(
+    command: CommandLine,
+    *arguments: str,
+    columns: int,
+    environment: Mapping[str, str] | None = None,
+    results: Path | None = None,
+    code: int = 0,
+) -> str:
+    """What a terminal of that many columns shows; with ``results`` only standard error goes there."""
+    mine, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    settings = command.environment() | {"TERM": "xterm-256color"} | dict(environment or {})
+    out = theirs if results is None else os.open(results, os.O_WRONLY | os.O_CREAT)
+    started = subprocess.Popen(
+        command.words(*arguments), stdin=theirs, stdout=out, stderr=theirs, cwd=command.folder, env=settings
+    )
+    for end in {out, theirs}:
+        os.close(end)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(mine, 65536)
+        except OSError:  # how Linux says that nobody has the other end open any more
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(mine)
+    assert started.wait() == code
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_tree_stays_inside_its_branches_in_a_narrow_window(tmp_path: Path) -> None:
+    shown = on_terminal(
+        CommandLine(tmp_path), "decide", HYBRID, "-f", "complex_reasoning=true", "--explain", columns=60
+    )
+    assert shown.startswith("\x1b[1mchat: routed to kimi-k2-cloud")
+    lines = ESCAPES.sub("", shown).splitlines()
+    assert [line for line in lines if len(line) > 60 and " " in line.strip("├└│─ ")] == []
+    assert {line[:1] for line in lines[2:]} == {"├", "│", "└", " "}
+
+
+def test_a_table_that_does_not_fit_is_stacked(tmp_path: Path) -> None:
+    shown = on_terminal(CommandLine(tmp_path), "models", "policy.yaml", "-c", "tools", columns=40)
+    lines = ESCAPES.sub("", shown).splitlines()
+    assert lines == [
+        "small",
+        "  backend       ollama",
+        "  location      local",
+        "  operations    chat",
+        "  context       32768",
+        "  capabilities  tools",
+        "  state         ready",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["models", "policy.yaml"], {"NO_COLOR": "1"}),
+        (["models", "policy.yaml"], {"TERM": "dumb"}),
+        (["--plain", "models", "policy.yaml"], {}),
+    ],
+)
+def test_without_colours_a_terminal_gets_what_a_pipe_gets(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str]
+) -> None:
+    command = CommandLine(tmp_path)
+    assert on_terminal(command, *arguments, columns=40, environment=environment) == command(*arguments).out
+
+
+def test_who_watches_is_told_who_answered(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    shown = on_terminal(command, "run", "policy.yaml", "hello", columns=200)
+    assert "small | rule otherwise | " in shown
+    assert f"stored in {command.ledger}\n" in shown
+
+
+def test_a_long_file_shows_progress_to_who_watches_and_to_nobody_else(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("tasks.jsonl", '{"name": "' + "x" * 90 + '"}\n')
+    command.write("many.jsonl", ('{"name": "' + "x" * 90 + '"}\n') * 1500 + "{}x\n")
+    arguments = ("decide", "policy.yaml", "--format", "jsonl", "--tasks")
+    assert on_terminal(command, *arguments, "tasks.jsonl", columns=80, results=tmp_path / "out") == ""
+    shown = on_terminal(command, *arguments, "many.jsonl", columns=80, results=tmp_path / "out", code=2)
+    assert "deciding" in shown
+    assert "error: many.jsonl:1501: the task is not JSON at column 3\n" in ESCAPES.sub("", shown)
+    assert (tmp_path / "out").read_text().count("\n") == 1500
+
+
+# --- the parts ---------------------------------------------------------------------------------------------
+
+
+def outline() -> Outline:
+    root = Outline("root")
+    root.add("first", ["one two three four five six seven"])
+    root.add("last")
+    return root
+
+
+def test_a_tree_without_a_window_is_the_plain_tree() -> None:
+    assert "\n".join(guides + text for guides, text in wrapped_tree(outline())) == render_tree(outline())
+
+
+def test_wrapped_lines_stand_below_their_text() -> None:
+    lines = [guides + text for guides, text in wrapped_tree(outline(), 34)]
+    assert lines == [
+        "root",
+        "├── first",
+        "│   └── one two three four five",
+        "│         six seven",
+        "└── last",
+    ]
+
+
+def test_columns_of_numbers_stand_to_the_right() -> None:
+    rows = [["a", "1"], ["b", "10"], ["c", "null"]]
+    assert list(column_lines(["x", "n"], rows)) == ["x     n", "-  ----", "a     1", "b    10", "c  null"]
+    assert list(column_lines(["x", "n"], [])) == ["x  n", "-  -"]
+
+
+def test_a_table_fits_where_no_word_is_broken() -> None:
+    header, rows = ["name", "text"], [["abc", "four five"]]
+    assert fits(header, rows, 10)
+    assert not fits(header, rows, 9)
+    assert list(stacked_lines(header, rows)) == ["abc", "  text  four five"]
