@@ -1,0 +1,177 @@
+"""Tasks, states and times as people write them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.loading import load_samples, shipped
+from routewright.targets import request_for
+from routewright.tasks import features_from_flags, parse_state, parse_task, parse_time, state_from, task_from
+
+POLICY = """\
+routewright: 1
+name: x
+catalog:
+  routewright: 1
+  backends: { ollama: { kind: ollama } }
+  models: { small: { backend: ollama, tag: "qwen3-coder:30b", aliases: [little] } }
+features:
+  on: { type: boolean }
+  tokens: { type: integer }
+  share: { type: number }
+  team: { type: string }
+  tags: { type: array, items: string }
+  sizes: { type: array, items: integer }
+rules:
+  - { name: only, use: [small] }
+controls:
+  - { name: daily, max_requests: 10, per: day }
+  - { name: money, max_cost: 2.5 USD, per: day, unknown_cost: allow }
+"""
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> CompiledPolicy:
+    path: Path = tmp_path_factory.mktemp("policy") / "policy.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    return load_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("on=true", {"on": True}),
+        ("on=null", {"on": None}),
+        (" tokens =12", {"tokens": 12}),
+        ("share=0.5", {"share": 0.5}),
+        ("share=1", {"share": 1}),
+        ("team=true", {"team": "true"}),
+        ("team=a=b", {"team": "a=b"}),
+        ("team=", {"team": ""}),
+        ("tags=a, b", {"tags": ["a", "b"]}),
+        ('tags=["a, b"]', {"tags": ["a, b"]}),
+        ("tags=", {"tags": []}),
+        ("sizes=1,2", {"sizes": [1, 2]}),
+        ("other=3", {"other": 3}),
+        ("other=text", {"other": "text"}),
+    ],
+)
+def test_flags_are_read_as_their_declaration_says(
+    policy: CompiledPolicy, flag: str, expected: dict[str, object]
+) -> None:
+    assert features_from_flags([flag], policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["on"], "`on` is not a feature"),
+        (["on=true", "on=true"], "feature `on` is given twice"),
+        (["on=yes"], "feature `on`: expected true or false, got `yes`"),
+        (["tokens=many"], "feature `tokens`: expected a whole number, got `many`"),
+        (["share=NaN"], "feature `share`: expected a number, got `NaN`"),
+        (["sizes=1,x"], "feature `sizes`: expected a whole number, got `x`"),
+    ],
+)
+def test_flags_that_cannot_be_read_say_why(policy: CompiledPolicy, flags: list[str], message: str) -> None:
+    with pytest.raises(FeatureError) as caught:
+        features_from_flags(flags, policy)
+    assert str(caught.value) == message
+
+
+def test_without_a_policy_a_flag_is_json_or_text() -> None:
+    flags = ["a=1", "b=true", "c=x", "d=null", 'e="1"', "f=[1, 2]"]
+    assert features_from_flags(flags) == {"a": 1, "b": True, "c": "x", "d": None, "e": "1", "f": [1, 2]}
+
+
+def test_a_task_holds_all_that_its_json_says() -> None:
+    text = """{"name": "n", "prompt": "p", "documents": ["d"], "operation": "rerank", "pin": "small",
+        "features": {"on": true, "team": null}, "prompt_tokens": 1, "max_output_tokens": 2, "messages": 3,
+        "images": 4, "tools": 5, "json_schema": true, "metadata": {"team": "a"}, "draw": 0.5}"""
+    sample = parse_task(text)
+    assert (sample.name, sample.prompt, sample.documents) == ("n", "p", ["d"])
+    request = RequestFacts(1, 2, 3, 4, 5, True, {"team": "a"})
+    assert task_from(sample) == Task({"on": True}, "rerank", request, "small", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the task is not JSON at column 1"),
+        ("{\n\n x", "the task is not JSON at line 3"),
+        ("null", "the task is not a JSON object"),
+        ("[" * 100_000, "the task is not JSON"),
+        ('{"prompt_tokens": ' + "9" * 5000 + "}", "the task is not JSON"),
+        ('{"features": {"a": 1, "b": 2, "a": 1}}', "the task has the key `a` twice"),
+        ('{"draw": NaN}', "the task is not JSON"),
+        ('{"operation": "chta"}', "`operation` takes `chat`, `embed` or `rerank`, not `chta`"),
+        ('{"featurs": {}}', "unknown key `featurs`"),
+    ],
+)
+def test_what_is_no_task_says_why(text: str, message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        parse_task(text)
+    assert str(caught.value) == message
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_task_or_our_error(text: str) -> None:
+    try:
+        parse_task(text)
+    except TaskError:
+        pass
+
+
+def test_a_state_names_models_and_quotas_as_the_policy_does(policy: CompiledPolicy) -> None:
+    text = """{"at": "2026-01-01T00:00:00Z", "load": 0.5, "quota_used": {"daily": 3, "money": 0.25},
+        "models": {"little": {"health": "healthy", "breaker": "open", "latency_ms": 20}}}"""
+    state = state_from(parse_state(text), policy, at_us=0)
+    small = ModelState("healthy", "open", 20.0)
+    used = {"daily": 3, "money": 250_000_000}
+    assert state == State(1_767_225_600_000_000, 0.5, {"small": small}, used)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"models": {"medium": {}}}', "the state names an unknown model `medium`"),
+        ('{"quota_used": {"daly": 3}}', "the state names an unknown quota `daly`"),
+    ],
+)
+def test_a_state_with_unknown_names_says_so(policy: CompiledPolicy, text: str, message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        state_from(parse_state(text), policy, at_us=0)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01", 0),
+        ("2026-01-01T00:00:00Z", 1_767_225_600_000_000),
+        ("2026-01-01T01:00:00+01:00", 1_767_225_600_000_000),
+        ("2026-01-01T00:00:00.000001", 1_767_225_600_000_001),
+        ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999_999),
+    ],
+)
+def test_times_are_exact_to_the_microsecond(text: str, expected: int) -> None:
+    assert parse_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "noon", "1969-12-31", "2026-13-01", "1970-01-01T00:00:00+01:00"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(TaskError):
+        parse_time(text)
+
+
+def test_every_sample_can_be_executed() -> None:
+    for sample in load_samples(shipped("samples.yaml")).tasks:
+        assert sample.name
+        assert sample.prompt
+        assert request_for(task_from(sample), sample.prompt, sample.documents)
