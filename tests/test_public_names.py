@@ -1,0 +1,75 @@
+"""The public names: sorted, importable, the same for type checkers, documented; and their page runs."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import routewright
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_public_names_are_sorted_and_can_be_listed() -> None:
+    assert routewright.__all__ == sorted(routewright.__all__)
+    assert dir(routewright) == routewright.__all__
+
+
+@pytest.mark.parametrize("name", routewright.__all__)
+def test_every_public_name_can_be_imported_and_is_documented(name: str) -> None:
+    value = getattr(routewright, name)
+    if isinstance(value, type) or callable(value):
+        assert value.__doc__
+        assert not value.__doc__.startswith(f"{name}("), "a dataclass's own signature is no documentation"
+    assert name == "__version__" or re.search(rf"\b{name}s?\b", PAGE), f"{name} is not in docs/python.md"
+
+
+def test_type_checkers_see_the_names_that_there_are() -> None:
+    source = Path(routewright.__file__).read_text(encoding="utf-8")
+    seen = {
+        alias.asname: f"{node.module}".removeprefix("routewright.")
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.level == 0
+        for alias in node.names
+        if alias.asname is not None
+    }
+    assert sorted([*seen, "__version__"]) == routewright.__all__
+    # Where the name is loaded from is also what type checkers are told.
+    assert seen == routewright._HOMES
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'routewright' has no attribute 'nothing'"):
+        getattr(routewright, "nothing")  # noqa: B009  # mypy would refuse the plain form
+
+
+def test_the_package_runs_as_a_module() -> None:
+    words = [sys.executable, "-m", "routewright", "--version"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == f"routewright {routewright.__version__}\n"
+
+
+def test_the_example_of_the_package_runs() -> None:
+    assert doctest.testmod(routewright) == doctest.TestResults(failed=0, attempted=2)
+
+
+def test_every_example_of_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)[0]
+    (tmp_path / "policy.yaml").write_text(policy, encoding="utf-8")
+    broken = policy.replace("complex_reasoning ||", "complex_resoning ||").replace("[large]", "[lagre]", 1)
+    (tmp_path / "broken.yaml").write_text(broken, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "docs/python.md", None, 0)
+    told: list[str] = []
+    results = doctest.DocTestRunner(optionflags=doctest.FAIL_FAST).run(test, out=told.append)
+    assert results.failed == 0, "".join(told)
+    assert results.attempted > 20
