@@ -8,6 +8,7 @@ virtual unless ``sleep`` is set: durations are reported, not waited for.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
@@ -32,12 +33,15 @@ from .protocol import (
     Usage,
 )
 
-__all__ = ["DEFAULT_LATENCY_MS", "Fault", "SimulatedBackend", "SimulatedModel"]
+__all__ = ["CALLS_KEPT", "DEFAULT_LATENCY_MS", "Fault", "SimulatedBackend", "SimulatedModel"]
 
 DEFAULT_LATENCY_MS: Final = 1_000
 """Expected latency of a model whose catalog entry gives none. A guess, and answers say when it was used."""
 
 DEFAULT_DIMENSIONS: Final = 384
+
+CALLS_KEPT: Final = 1_000
+"""How many calls a simulated backend remembers: under load it must not grow."""
 
 Fault = ErrorClass | Literal["ok"]
 
@@ -59,7 +63,7 @@ class SimulatedBackend:
     """Answers for every model of ``models``, whose keys are the backend's tags.
 
     ``faults`` scripts failures: for each tag, what its calls do in order (an error class, or ``ok``); calls
-    after the end of the script succeed. ``calls`` lists the tags called, in order.
+    after the end of the script succeed.
     """
 
     def __init__(
@@ -74,7 +78,12 @@ class SimulatedBackend:
         self._seed = seed
         self._faults = {tag: iter(tuple(script)) for tag, script in (faults or {}).items()}
         self._sleep = sleep
-        self.calls: list[str] = []
+        self._calls: deque[str] = deque(maxlen=CALLS_KEPT)
+
+    @property
+    def calls(self) -> list[str]:
+        """The tags called, in order; of very many the last ``CALLS_KEPT``."""
+        return list(self._calls)
 
     async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
         """The whole answer at once; see ``stream``."""
@@ -155,7 +164,7 @@ class SimulatedBackend:
         """Nothing to let go of."""
 
     def _find(self, tag: str, operation: str) -> SimulatedModel:
-        self.calls.append(tag)
+        self._calls.append(tag)
         known = self._models.get(tag)
         if known is None:
             raise _not_found(f"the simulated backend has no model `{tag}`")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from routewright.backends import Attempt
@@ -14,6 +14,10 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import AttemptRow, CandidateRow, DecisionRow, PolicyRow
 
 __all__ = ["attempt_row", "decision_row", "policy_rows"]
+
+_ATTEMPT_COLUMNS = [
+    field.name for field in fields(AttemptRow) if field.name in {known.name for known in fields(Attempt)}
+]
 
 
 def decision_row(
@@ -53,8 +57,9 @@ def decision_row(
 
 
 def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
-    """The row of one call of one backend."""
-    return AttemptRow(decision_id=decision_id, **asdict(attempt))
+    """The row of one call of one backend, as far as the ledger has columns for it."""
+    values = asdict(attempt)
+    return AttemptRow(decision_id=decision_id, **{name: values[name] for name in _ATTEMPT_COLUMNS})
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:

@@ -23,6 +23,7 @@ from routewright.backends import (
     Fault,
     Limits,
     Message,
+    NotCalledError,
     PriceFacts,
     RerankAnswer,
     RerankRequest,
@@ -82,7 +83,7 @@ def test_the_target_answers_and_no_fallback_is_called() -> None:
         model_id="kimi",
         backend_id="cloud",
         model_said="kimi-k2:1t-cloud (simulated)",
-        started_at_us=1_000_000,
+        started_at_us=1_000_010,
         load_us=0,
         first_token_us=timings.first_token_us,
         total_us=timings.total_us,
@@ -136,8 +137,11 @@ def test_cancelled_work_goes_nowhere_else() -> None:
     assert result.error is not None and result.error.error_class == "cancelled"
 
 
-def test_no_targets_give_no_answer_no_attempts_and_no_error() -> None:
-    assert run(targets=())[0] == Execution(None, (), None)
+def test_no_targets_give_no_answer_and_say_so() -> None:
+    result, calls = run(targets=())
+    assert (result.answer, result.attempts, calls) == (None, (), [])
+    assert isinstance(result.error, NotCalledError)
+    assert str(result.error) == "there is no model left to call"
 
 
 def test_a_target_whose_backend_is_not_set_up_is_a_failed_attempt() -> None:

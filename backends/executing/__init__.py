@@ -1,0 +1,59 @@
+"""Carries out work: calls within limits, fallbacks, steps, ensembles, a cache. Decides nothing, stores nothing."""
+
+from __future__ import annotations
+
+from .actions import ACTIONS, Action
+from .attempts import (
+    Attempt,
+    AttemptStatus,
+    EnsembleReport,
+    Execution,
+    NotCalledError,
+    QuorumError,
+    StepReport,
+)
+from .cache import AnswerCache
+from .executor import Executor, execute, execute_sync
+from .prompts import PromptError, Prompts, read_prompts, shipped_prompts
+from .work import (
+    NO_WORK_LIMITS,
+    Answer,
+    AttemptRole,
+    CacheUse,
+    Ensemble,
+    Request,
+    Step,
+    Target,
+    Work,
+    WorkLimits,
+)
+
+__all__ = [
+    "ACTIONS",
+    "NO_WORK_LIMITS",
+    "Action",
+    "Answer",
+    "AnswerCache",
+    "Attempt",
+    "AttemptRole",
+    "AttemptStatus",
+    "CacheUse",
+    "Ensemble",
+    "EnsembleReport",
+    "Execution",
+    "Executor",
+    "NotCalledError",
+    "PromptError",
+    "Prompts",
+    "QuorumError",
+    "Request",
+    "Step",
+    "StepReport",
+    "Target",
+    "Work",
+    "WorkLimits",
+    "execute",
+    "execute_sync",
+    "read_prompts",
+    "shipped_prompts",
+]

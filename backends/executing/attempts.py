@@ -1,0 +1,131 @@
+"""What was done, as plain values: attempts in the order they began, reports of steps, the execution itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..cost import Spend, spend_of
+from ..errors import BackendError, ErrorClass
+from ..protocol import TokenSource
+from .work import Answer, AttemptRole, Combine, StepRole
+
+__all__ = [
+    "Attempt",
+    "AttemptStatus",
+    "EnsembleReport",
+    "Execution",
+    "NotCalledError",
+    "QuorumError",
+    "StepOutcome",
+    "StepReport",
+]
+
+AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
+StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of one backend, whatever came of it; or a call that was not made, and why.
+
+    ``number`` counts from 1. ``status`` is ``partial`` when a stream failed after its first text, ``skipped``
+    when the call was not made (``reason`` says why), ``cached`` when an answer kept from before was used. Token
+    counts and cost are ``None`` when unknown; ``cost_source`` says whether the counts behind the cost were
+    reported by the server or estimated. ``saved_nano`` is what the cached answer had cost.
+    """
+
+    number: int
+    role: AttemptRole
+    model_id: str
+    backend_id: str
+    model_said: str | None
+    started_at_us: int
+    load_us: int | None
+    first_token_us: int | None
+    total_us: int
+    status: AttemptStatus
+    error_class: ErrorClass | None
+    finish_reason: str | None
+    streamed: bool
+    input_tokens: int | None
+    cached_input_tokens: int | None
+    output_tokens: int | None
+    reasoning_tokens: int | None
+    tokens_source: TokenSource | None
+    cost_nano: int | None
+    currency: str | None
+    cost_source: TokenSource | None
+    price_since: str | None
+    simulated: bool
+    cached_answer: bool = False
+    reason: str | None = None
+    saved_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What came of a step. ``notes`` are the model's own words, or why the step was left out.
+
+    ``done`` is a draft or a refinement that was used; ``unreadable`` is a verdict that is neither yes nor no;
+    ``dropped`` and ``failed`` are steps that could not be carried out, the second of them required.
+    """
+
+    role: StepRole
+    model_id: str
+    outcome: StepOutcome
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EnsembleReport:
+    """How members' answers became one.
+
+    ``winner`` is the model whose answer was taken, None where there was none (``notes`` says why). ``labels`` holds
+    each answering member's label, None where it gave none; it is empty where no label is declared.
+    """
+
+    combine: Combine
+    answered: tuple[str, ...]
+    winner: str | None
+    labels: tuple[tuple[str, str | None], ...] = ()
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What came of it: an answer or an error; every attempt, in the order they began.
+
+    The answer's type follows the request's: ChatAnswer for ChatRequest, and so on. ``answered_by`` is the number
+    of the attempt whose answer it is. ``steps`` reports on steps as they were carried out, ``ensemble`` on how
+    answers were combined.
+    """
+
+    answer: Answer | None
+    attempts: tuple[Attempt, ...]
+    error: BackendError | None
+    answered_by: int | None = None
+    steps: tuple[StepReport, ...] = ()
+    ensemble: EnsembleReport | None = None
+
+    @property
+    def spend(self) -> Spend:
+        """What all attempts cost together, and how many are of unknown cost."""
+        return spend_of((attempt.cost_nano, attempt.currency) for attempt in self.attempts)
+
+
+class NotCalledError(BackendError):
+    """Nothing could be called: a limit of ours had no room. No backend has refused anything."""
+
+
+class QuorumError(BackendError):
+    """Too few members of an ensemble gave a usable answer, or they reached no decision.
+
+    ``members`` holds each member's model id with the class of its failure; None for one that answered.
+    """
+
+    def __init__(
+        self, message: str, *, error_class: ErrorClass, members: tuple[tuple[str, ErrorClass | None], ...]
+    ) -> None:
+        super().__init__(message, error_class=error_class)
+        self.members = members

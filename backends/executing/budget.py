@@ -1,0 +1,125 @@
+"""One deadline, one cap on calls and one cap on money for a whole request; and the time that has passed in it.
+
+Every call asks here first, whatever its role, so that retries, fallbacks, steps and members share one budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..cost import PriceFacts, cost_nano
+from ..protocol import Usage
+from .work import WorkLimits
+
+__all__ = ["Budget", "Timeline", "amount_text"]
+
+
+class Timeline:
+    """The request's own clock, in microseconds since 1970: it never goes back, whatever the wall clock does.
+
+    ``advance_to`` is for durations that were reported and not waited for, as simulated backends do.
+    """
+
+    __slots__ = ("_ahead_us", "_clock", "_last_us", "start_us")
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self.start_us = self._last_us = clock()
+        self._ahead_us = 0
+
+    def now_us(self) -> int:
+        """The time now."""
+        self._last_us = max(self._last_us, self._clock() + self._ahead_us)
+        return self._last_us
+
+    def advance_to(self, at_us: int) -> None:
+        """Make it ``at_us`` at least."""
+        self._ahead_us += max(0, at_us - self.now_us())
+
+
+class Budget:
+    """What is left of a request's limits.
+
+    # INVARIANT: what is reserved and what is spent never exceed the cost cap when a reservation is made.
+    """
+
+    __slots__ = (
+        "_deadline_us",
+        "_ends_s",
+        "_held_nano",
+        "_limits",
+        "_loop_time",
+        "_spent_nano",
+        "_time",
+        "calls",
+    )
+
+    def __init__(self, limits: WorkLimits, time: Timeline, loop_time: Callable[[], float]) -> None:
+        self._limits, self._time, self._loop_time = limits, time, loop_time
+        deadline_ms = limits.deadline_ms or 0
+        self._deadline_us = time.start_us + deadline_ms * 1_000
+        self._ends_s = loop_time() + deadline_ms / 1_000
+        self._spent_nano = self._held_nano = 0
+        self.calls = 0
+
+    def left_us(self) -> int | None:
+        """How long until the deadline, at least 0; None without one.
+
+        By both clocks: the wall clock may be put back, and the event loop's knows nothing of simulated time.
+        """
+        if self._limits.deadline_ms is None:
+            return None
+        by_loop_us = int((self._ends_s - self._loop_time()) * 1e6)
+        return max(0, min(self._deadline_us - self._time.now_us(), by_loop_us))
+
+    def exhausted(self) -> str | None:
+        """Why no further call may be made, in words; None while one may."""
+        most = self._limits.max_attempts
+        if most is not None and self.calls >= most:
+            return f"the request may make {most} calls and has made them"
+        if self.left_us() == 0:
+            return f"the deadline of {self._limits.deadline_ms} ms has passed"
+        return None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.left_us() == 0
+
+    def hold(self, price: PriceFacts | None, input_tokens: int, output_tokens: int) -> int | str:
+        """Reserve what a call may cost and count it; or why its cost does not fit, in words.
+
+        Without a cost cap nothing is reserved. A call of unknown cost reserves nothing where that is allowed.
+        """
+        cap, cost = self._limits.max_cost_nano, 0
+        if cap is not None:
+            known = price is not None and price.currency == self._limits.currency
+            if known:
+                cost = cost_nano(Usage(input_tokens, 0, output_tokens, 0, "estimated"), price) or 0
+            elif self._limits.unknown_cost == "refuse":
+                return f"its price in {self._limits.currency} is unknown, and the request's cost is limited"
+            taken = self._spent_nano + self._held_nano
+            if taken + cost > cap:
+                currency = self._limits.currency
+                return (
+                    f"it may cost {amount_text(cost)} {currency}, and of the request's {amount_text(cap)} {currency}"
+                    f" {amount_text(taken)} are taken"
+                )
+        self._held_nano += cost
+        self.calls += 1
+        return cost
+
+    def settle(self, held_nano: int, cost_nano: int | None, currency: str | None) -> None:
+        """Replace a reservation by what the call cost; where nobody knows, by what was reserved."""
+        self._held_nano -= held_nano
+        known = cost_nano is not None and currency == self._limits.currency
+        self._spent_nano += cost_nano if known and cost_nano is not None else held_nano
+
+
+def amount_text(nano: int) -> str:
+    """An amount of money to read, without its currency.
+
+    >>> amount_text(12_500_000)
+    '0.0125'
+    """
+    return f"{nano / 1e9:.9f}".rstrip("0").rstrip(".") or "0"

@@ -1,0 +1,273 @@
+"""One call of one backend under a guard: an answer or an error of ours out, in time, whatever the backend does.
+
+Backends keep their limits themselves; the guard is for those that hang all the same, or that do not stop when
+they are told to. Text is passed on as it comes, and never after the call has ended for the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, Final
+
+from ..errors import BackendError, ErrorClass
+from ..protocol import (
+    Backend,
+    ChatAnswer,
+    ChatRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    Limits,
+    RerankAnswer,
+    RerankRequest,
+    StreamEnd,
+    StreamEvent,
+    TextDelta,
+)
+from .work import Answer, Request, Target
+
+__all__ = ["STOP_GRACE_S", "Relay", "call"]
+
+STOP_GRACE_S: Final = 0.25
+"""How long a call that was told to stop is waited for; then it is left to itself."""
+
+_LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
+"""Calls that did not stop in time: kept so that they are not collected while they run."""
+
+
+class Relay:
+    """Passes text on to the caller while the call is open, and notes what came.
+
+    ``begun_s`` is when the first token came, thinking included, on the event loop's clock. ``shown`` says whether
+    the caller has seen text; ``caller_error`` is what the caller's own function raised.
+    """
+
+    __slots__ = ("_on_text", "_time", "begun_s", "caller_error", "closed", "received", "shown")
+
+    def __init__(self, on_text: Callable[[str], None] | None, time: Callable[[], float]) -> None:
+        self._on_text, self._time = on_text, time
+        self.begun_s: float | None = None
+        self.caller_error: BaseException | None = None
+        self.closed = self.shown = False
+        self.received = 0
+
+    def token(self, text: str) -> None:
+        """Note a piece of text or thinking."""
+        if self.begun_s is None:
+            self.begun_s = self._time()
+        self.received += len(text)
+
+    def text(self, text: str) -> None:
+        """Note a piece of the answer and show it."""
+        if not text:
+            return
+        self.token(text)
+        if self._on_text is not None and not self.closed:
+            self.shown = True
+            try:
+                self._on_text(text)
+            except BaseException as error:
+                self.caller_error = error
+                raise
+
+
+async def call(
+    backend: Backend,
+    target: Target,
+    request: Request,
+    *,
+    limits: Limits,
+    relay: Relay,
+    stream: bool,
+    total_ms: float | None,
+    first_ms: float | None,
+) -> Answer | BackendError:
+    """What ``target`` answers, or why it does not.
+
+    ``limits`` go to the backend. ``total_ms`` and ``first_ms`` are the guard's own: for the call, and for its
+    first token where it is streamed. Raises what the caller's ``on_text`` raised, and CancelledError when the
+    caller is cancelled; the backend has been told to stop then.
+    """
+    guard = _Guard(relay, total_ms, first_ms)
+    try:
+        answer = await guard.run(_ask(backend, target, request, limits, relay, stream))
+    except BackendError as error:
+        return error
+    except _Expired as expired:
+        limit_ms = first_ms if expired.error_class == "timeout.first_token" else total_ms
+        return _timed_out(target, expired.error_class, limit_ms or 0, limits)
+    except _Stopped:
+        return BackendError(f"`{target.model_id}` stopped its own work", error_class="cancelled")
+    except Exception as error:
+        if relay.caller_error is error:
+            raise
+        # A backend raises BackendError alone; whatever else leaves it is a mistake in it, not the caller's.
+        wrapped = BackendError(
+            f"the backend of `{target.model_id}` failed unexpectedly: {type(error).__name__}",
+            error_class="bad_response",
+        )
+        wrapped.__cause__ = error
+        return wrapped
+    finally:
+        relay.closed = True
+    return _checked(target, request, answer)
+
+
+class _Expired(Exception):
+    def __init__(self, error_class: ErrorClass) -> None:
+        super().__init__()
+        self.error_class: ErrorClass = error_class
+
+
+class _Stopped(Exception):
+    """The call was cancelled by the backend itself."""
+
+
+class _Guard:
+    """Runs a call in a task of its own, so that it can be left behind."""
+
+    __slots__ = ("_expired", "_first_ms", "_loop", "_relay", "_task", "_timers", "_total_ms", "_waiter")
+
+    def __init__(self, relay: Relay, total_ms: float | None, first_ms: float | None) -> None:
+        self._relay, self._total_ms, self._first_ms = relay, total_ms, first_ms
+        self._expired: _Expired | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+
+    async def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[None] = self._loop.create_future()
+        self._task = self._loop.create_task(work)
+        self._task.add_done_callback(self._wake)
+        if self._total_ms is not None:
+            self._after(self._total_ms / 1_000, self._total_over)
+        if self._first_ms is not None:
+            self._after(self._first_ms / 1_000, self._first_over)
+        try:
+            await self._waiter
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        finally:
+            for timer in self._timers:
+                timer.cancel()
+        if self._expired is not None:
+            self._leave_behind()
+            raise self._expired
+        if self._task.cancelled():
+            raise _Stopped
+        return self._task.result()
+
+    def _after(self, delay_s: float, then: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(delay_s, then))
+
+    def _wake(self, _: object = None) -> None:
+        if not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _total_over(self) -> None:
+        self._expire(_Expired("timeout.total"))
+
+    def _first_over(self) -> None:
+        if self._relay.begun_s is None:
+            self._expire(_Expired("timeout.first_token"))
+
+    def _expire(self, expired: _Expired) -> None:
+        if self._expired is None and not self._task.done():
+            self._expired = expired
+            self._relay.closed = True
+            self._task.cancel()
+            self._after(STOP_GRACE_S, self._wake)
+
+    async def _stop(self) -> None:
+        """Tell the call to stop, and wait a moment for it."""
+        self._relay.closed = True
+        self._task.cancel()
+        try:
+            await asyncio.wait({self._task}, timeout=STOP_GRACE_S)
+        finally:
+            self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        if not self._task.done():
+            _LEFT_BEHIND.add(self._task)
+            self._task.add_done_callback(_forget)
+        elif not self._task.cancelled():
+            self._task.exception()  # asked for, so that nobody warns that it was not
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _LEFT_BEHIND.discard(task)
+    if not task.cancelled():
+        task.exception()
+
+
+async def _ask(
+    backend: Backend, target: Target, request: Request, limits: Limits, relay: Relay, stream: bool
+) -> Answer:
+    match request:
+        case ChatRequest() if stream:
+            return await _streamed(backend.stream(target.tag, request, limits=limits), target, relay)
+        case ChatRequest():
+            return await backend.chat(target.tag, request, limits=limits)
+        case EmbedRequest():
+            return await backend.embed(target.tag, request, limits=limits)
+        case RerankRequest():
+            return await backend.rerank(target.tag, request, limits=limits)
+
+
+async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: Relay) -> ChatAnswer:
+    answer: ChatAnswer | None = None
+    try:
+        # Read to the end, also past the answer: a connection is only used again when it was read out.
+        async for event in events:
+            match event:
+                case TextDelta():
+                    relay.text(event.text)
+                case StreamEnd():
+                    answer = event.answer
+                case _:
+                    relay.token(event.text)
+    finally:
+        close = getattr(events, "aclose", None)
+        if close is not None:
+            await close()
+    if answer is None:
+        raise BackendError(
+            f"the answer of `{target.model_id}` ended without a finish reason", error_class="broken_stream"
+        )
+    return answer
+
+
+def _timed_out(target: Target, error_class: ErrorClass, guard_ms: float, limits: Limits) -> BackendError:
+    # The guard holds a little longer than the limit it guards; the limit is what people know.
+    own = limits.first_token_ms if error_class == "timeout.first_token" else target.limits.total_ms
+    limit = f"{guard_ms if own is None else min(own, guard_ms):.0f} ms"
+    if error_class == "timeout.first_token":
+        message = f"`{target.model_id}` gave no token within {limit} and was stopped"
+    else:
+        message = f"`{target.model_id}` took longer than {limit} and was stopped"
+    return BackendError(message, error_class=error_class)
+
+
+def _checked(target: Target, request: Request, answer: Answer) -> Answer | BackendError:
+    """The answer, unless it is none: withheld by a content filter, or not of the request's size."""
+    match answer:
+        case ChatAnswer(finish_reason="content_filter"):
+            message, error_class = "withheld its answer: a content filter stopped it", "refused_content"
+        case EmbedAnswer() if isinstance(request, EmbedRequest) and len(answer.vectors) != len(request.texts):
+            message = f"gave {len(answer.vectors)} vectors for {len(request.texts)} texts"
+            error_class = "bad_response"
+        case RerankAnswer() if isinstance(request, RerankRequest) and len(answer.scores) != len(
+            request.documents
+        ):
+            message = f"gave {len(answer.scores)} scores for {len(request.documents)} documents"
+            error_class = "bad_response"
+        case _:
+            return answer
+    return BackendError(
+        f"`{target.model_id}` {message}",
+        error_class="refused_content" if error_class == "refused_content" else "bad_response",
+        timings=answer.timings,
+        usage=answer.usage,
+        simulated=answer.simulated,
+    )

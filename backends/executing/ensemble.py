@@ -1,0 +1,248 @@
+"""Members asked side by side, and their answers made one: by the first, a vote, a judge, or consensus.
+
+A member that fails is missing, no more; too few answers, no majority or no readable judgement are a failure that
+says so, never a silent choice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import BackendError, ErrorClass
+from ..protocol import ChatAnswer, ChatRequest
+from .answering import Answered, Failed
+from .attempts import EnsembleReport, QuorumError
+from .prompts import Prompts, conversation_text, spoken
+from .session import Exhausted, Result, Session
+from .verdicts import read_choice
+from .work import Ensemble, Target
+
+__all__ = ["ask_together"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A member's answer."""
+
+    member: Target
+    answer: ChatAnswer
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Undecided:
+    """Why there is no answer although members answered."""
+
+    why: str
+    error: BackendError | None = None
+
+
+_Labels = tuple[tuple[str, str | None], ...]
+
+
+async def ask_together(
+    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts
+) -> tuple[Answered | Failed, EnsembleReport]:
+    """The answer that the members' answers come to, or a QuorumError; and how it came about.
+
+    Refused content stops the work where it costs the quorum: nobody shops around for a model that says yes.
+    """
+    results = await _ask_members(session, ensemble, request)
+    given = [
+        _Given(member, result.answer, result.attempt.number)
+        for member, result in zip(ensemble.members, results, strict=True)
+        if isinstance(result, Result) and isinstance(result.answer, ChatAnswer)
+    ]
+    labels = _labels(ensemble, given)
+    # An answer without a label is no vote.
+    usable = (
+        [one for one, (_, label) in zip(given, labels, strict=True) if label]
+        if ensemble.combine == "vote"
+        else given
+    )
+    needed = 1 if ensemble.combine == "first" else ensemble.quorum
+    if len(usable) < needed:
+        decided: _Given | _Undecided = _Undecided(
+            f"{len(usable)} of {needed} needed members gave a usable answer"
+        )
+    else:
+        decided = await _decide(session, ensemble, request, prompts, usable, dict(labels))
+    shown = labels if ensemble.label_of is not None else ()
+    answered = tuple(one.member.model_id for one in given)
+    if isinstance(decided, _Undecided):
+        report = EnsembleReport(ensemble.combine, answered, None, shown, decided.why)
+        return Failed(decided.error or _quorum_error(ensemble, results, decided.why)), report
+    report = EnsembleReport(ensemble.combine, answered, decided.member.model_id, shown)
+    return Answered(decided.answer, decided.member, decided.attempt, 0), report
+
+
+async def _ask_members(
+    session: Session, ensemble: Ensemble, request: ChatRequest
+) -> Sequence[Result | Exhausted | None]:
+    """The result of each member, in the members' order; None for one that was not waited for."""
+    forced = _needed_all_the_same(session, ensemble)
+
+    async def ask(member: Target) -> Result | Exhausted:
+        try:
+            return await session.obtain(member, request, "member", forced=forced.get(member.model_id))
+        except Exhausted as exhausted:
+            return exhausted
+
+    tasks = [asyncio.ensure_future(ask(member)) for member in ensemble.members]
+    waiting = set(tasks)
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if any(_has_failed(task) for task in done):
+                break
+            if ensemble.combine == "first" and any(_has_answer(task) for task in done):
+                break
+    finally:
+        # Whoever is not needed any more is told to stop, and leaves its attempt behind.
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
+        ends = [attempt.started_at_us + attempt.total_us for attempt in session.attempts()]
+        session.time.advance_to(max(ends, default=0))
+    return [None if task.cancelled() else task.result() for task in tasks]
+
+
+def _needed_all_the_same(session: Session, ensemble: Ensemble) -> dict[str, str]:
+    """Members that are asked although their breaker is open, because the quorum needs them."""
+    until = [(session.open_until_us(member), member.model_id) for member in ensemble.members]
+    resting = sorted((at_us, model) for at_us, model in until if at_us is not None)
+    needed = 1 if ensemble.combine == "first" else ensemble.quorum
+    missing = needed - (len(ensemble.members) - len(resting))
+    return {model: "its breaker is open, and the quorum needs it" for _, model in resting[: max(0, missing)]}
+
+
+async def _decide(
+    session: Session,
+    ensemble: Ensemble,
+    request: ChatRequest,
+    prompts: Prompts,
+    given: Sequence[_Given],
+    labels: dict[str, str | None],
+) -> _Given | _Undecided:
+    match ensemble.combine:
+        case "first":
+            # The one whose call ended first: it is why the others were told to stop.
+            return given[0]
+        case "vote":
+            return _vote(given, labels)
+        case "judge":
+            return await _judged(session, ensemble, request, prompts, given)
+        case "consensus_or_override":
+            return _consensus(ensemble, given, labels)
+
+
+def _vote(given: Sequence[_Given], labels: dict[str, str | None]) -> _Given | _Undecided:
+    """The first member that voted with more than half of the votes."""
+    votes = Counter(labels[one.member.model_id] for one in given)
+    [(label, count), *_] = votes.most_common()
+    if 2 * count <= len(given):
+        cast = ", ".join(f"{count} for `{label}`" for label, count in votes.most_common())
+        return _Undecided(f"no majority: {cast}")
+    return next(one for one in given if labels[one.member.model_id] == label)
+
+
+async def _judged(
+    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts, given: Sequence[_Given]
+) -> _Given | _Undecided:
+    """The answer that a judge prefers, who sees no names, and the answers in random order."""
+    if len(given) == 1:
+        return given[0]
+    # INVARIANT: an ensemble that is judged has a judge.
+    assert ensemble.judge is not None
+    order = list(given)
+    session.random.shuffle(order)
+    answers = "\n\n".join(
+        f"<<<answer {number}\n{spoken(one.answer)}\nanswer {number}>>>" for number, one in enumerate(order, 1)
+    )
+    asked = prompts["judge"].request(
+        tuple(image for message in request.messages for image in message.images),
+        conversation=conversation_text(request),
+        answers=answers,
+        count=str(len(order)),
+    )
+    forced = None
+    if session.open_until_us(ensemble.judge) is not None:
+        forced = "its breaker is open, and there is no other judge"
+    try:
+        result = await session.obtain(ensemble.judge, asked, "judge", forced=forced)
+    except Exhausted as exhausted:
+        return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
+    if not isinstance(result.answer, ChatAnswer):
+        return _Undecided(f"the judge failed: {result.error}", result.error)
+    choice = read_choice(result.answer, len(order))
+    if choice.number is None:
+        message = f"the judgement of `{ensemble.judge.model_id}` cannot be read"
+        return _Undecided(message, BackendError(message, error_class="bad_response"))
+    return order[choice.number - 1]
+
+
+def _consensus(
+    ensemble: Ensemble, given: Sequence[_Given], labels: dict[str, str | None]
+) -> _Given | _Undecided:
+    """The common answer where all say the same; else that of the member which decides."""
+    if ensemble.label_of is not None:
+        said = {labels[one.member.model_id] for one in given}
+        agreed = len(said) == 1 and None not in said
+    else:
+        agreed = len({_normal(spoken(one.answer)) for one in given}) == 1
+    # One answer alone agrees with nobody.
+    if agreed and len(given) > 1:
+        return given[0]
+    deciding = next((one for one in given if one.member.model_id == ensemble.override), None)
+    return deciding or _Undecided(f"the answers differ, and `{ensemble.override}`, which decides, gave none")
+
+
+def _labels(ensemble: Ensemble, given: Sequence[_Given]) -> _Labels:
+    """Each answer's label; without regard to case and blanks, as models vary both."""
+    label_of = ensemble.label_of
+    found = [None if label_of is None else label_of(one.answer.text) for one in given]
+    return tuple(
+        (one.member.model_id, (_blanks(label).casefold() or None) if label else None)
+        for one, label in zip(given, found, strict=True)
+    )
+
+
+def _normal(text: str) -> str:
+    """A text without what does not change its meaning: case, blanks, the mark at its end."""
+    return _blanks(text).casefold().rstrip(".! ")
+
+
+def _blanks(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def _quorum_error(ensemble: Ensemble, results: Sequence[Result | Exhausted | None], why: str) -> QuorumError:
+    members = tuple(
+        (member.model_id, _class(result)) for member, result in zip(ensemble.members, results, strict=True)
+    )
+    classes = [error_class for _, error_class in members if error_class is not None]
+    refused = "refused_content" in classes
+    # Without a failure of a member it is what they said that led nowhere.
+    error_class: ErrorClass = "refused_content" if refused else classes[-1] if classes else "bad_response"
+    return QuorumError(f"the ensemble gave no answer: {why}", error_class=error_class, members=members)
+
+
+def _class(result: Result | Exhausted | None) -> ErrorClass | None:
+    if result is None or isinstance(result, Result) and result.error is None:
+        return None
+    return result.error.error_class if result.error is not None else None
+
+
+def _has_answer(task: asyncio.Task[Result | Exhausted]) -> bool:
+    result = task.result()
+    return isinstance(result, Result) and result.answer is not None
+
+
+def _has_failed(task: asyncio.Task[Result | Exhausted]) -> bool:
+    """Whether something else than a backend's failure ended it, such as a full disk under the ledger."""
+    return task.cancelled() or task.exception() is not None

@@ -1,0 +1,113 @@
+"""Work and a request in, an execution out. Calls nothing that the work does not hold, and decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
+
+from ..control import StateStore
+from ..protocol import Backend
+from .admission import Admission
+from .attempts import Attempt, Execution
+from .cache import AnswerCache
+from .flow import Flow
+from .prompts import Prompts, shipped_prompts
+from .session import Means, Session
+from .work import Request, Target, Work
+
+__all__ = ["Executor", "execute", "execute_sync"]
+
+
+class Executor:
+    """Carries out work with ``backends``, which are by backend id.
+
+    ``store`` keeps quotas, breakers and latencies; without one there are no breakers, and what a quota binds is
+    not called. ``cache`` keeps answers of work that has a ``cache``. ``clock`` gives microseconds since 1970,
+    ``sleep`` waits for seconds, ``random`` draws pauses and the order in which a judge sees answers; durations
+    are measured by the event loop's clock. One executor serves any number of requests at a time.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        *,
+        clock: Callable[[], int],
+        store: StateStore | None = None,
+        cache: AnswerCache | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        random: Random | None = None,
+        prompts: Prompts | None = None,
+    ) -> None:
+        self._means = Means(backends, Admission(store), clock, sleep, Random() if random is None else random)
+        self._cache = cache
+        self._own_prompts = prompts
+
+    async def run(
+        self,
+        work: Work,
+        request: Request,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        on_attempt: Callable[[Attempt], None] | None = None,
+    ) -> Execution:
+        """What came of carrying out ``work``: an answer, or the error; and every attempt.
+
+        With ``on_text`` a chat is streamed: it gets the text piece by piece, or at once where a later step may
+        change it. ``on_attempt`` gets each attempt as soon as it has ended, also when the caller is cancelled:
+        then CancelledError is raised, every call has been told to stop, and no attempt is lost. Failures of
+        backends are returned, never raised; what ``on_text`` and ``on_attempt`` raise is.
+        """
+        loop_time = asyncio.get_running_loop().time
+        session = Session(self._means, work, on_attempt, loop_time)
+        flow = Flow(
+            session,
+            work,
+            request,
+            means=self._means,
+            cache=self._cache,
+            prompts=self._prompts,
+            on_text=on_text,
+        )
+        return await flow.run()
+
+    def run_sync(
+        self,
+        work: Work,
+        request: Request,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        on_attempt: Callable[[Attempt], None] | None = None,
+    ) -> Execution:
+        """``run`` for callers without an event loop; raises RuntimeError inside a running one."""
+        return asyncio.run(self.run(work, request, on_text=on_text, on_attempt=on_attempt))
+
+    def _prompts(self) -> Prompts:
+        return shipped_prompts() if self._own_prompts is None else self._own_prompts
+
+
+async def execute(
+    targets: Sequence[Target],
+    request: Request,
+    backends: Mapping[str, Backend],
+    *,
+    clock: Callable[[], int],
+    on_text: Callable[[str], None] | None = None,
+) -> Execution:
+    """The first answer that a target gives, without state, cache, steps, limits or retries.
+
+    What ``Executor.run`` does with work that holds nothing but targets. No targets give no answer and no attempts.
+    """
+    return await Executor(backends, clock=clock).run(Work(tuple(targets)), request, on_text=on_text)
+
+
+def execute_sync(
+    targets: Sequence[Target],
+    request: Request,
+    backends: Mapping[str, Backend],
+    *,
+    clock: Callable[[], int],
+    on_text: Callable[[str], None] | None = None,
+) -> Execution:
+    """``execute`` for callers without an event loop; raises RuntimeError inside a running one."""
+    return asyncio.run(execute(targets, request, backends, clock=clock, on_text=on_text))

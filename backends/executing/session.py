@@ -1,0 +1,350 @@
+"""The calls of one request: each within the budget, admitted, guarded, recorded; repeated where that may help.
+
+The one loop that retries. Every way out of a call settles its lease and leaves an attempt, cancellation too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Final
+
+from ..errors import BackendError
+from ..protocol import Backend, ChatRequest, Limits, Timings
+from .actions import ACTIONS
+from .admission import Admission, Denied, Ticket
+from .attempts import Attempt, NotCalledError
+from .budget import Budget, Timeline
+from .calling import Relay, call
+from .estimate import input_bound, output_bound
+from .recording import attempt_of, not_called, usage_of
+from .work import Answer, AttemptRole, Request, Target, Work
+
+__all__ = ["Exhausted", "Means", "Result", "Session"]
+
+GUARD_GRACE_MS: Final = 100
+"""How much later than a backend's own limit the guard ends a call: the backend knows better what happened."""
+
+MOST_BACKOFF_MS: Final = 30_000
+"""The backoff grows no further."""
+
+MOST_PAUSE_MS: Final = 60_000
+"""No pause is longer, deadline or not: a server that asks for more is left alone instead."""
+
+PATIENCE_MS: Final = 2_000
+"""While another model could be asked, no pause is longer than this."""
+
+_LEASE_MS: Final = 600_000
+"""How long a lease lives where no limit bounds the call."""
+
+_LEASE_MARGIN_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What calls are made with: ``backends`` by id, ``clock`` in microseconds since 1970, ``sleep`` in seconds."""
+
+    backends: Mapping[str, Backend]
+    admission: Admission
+    clock: Callable[[], int]
+    sleep: Callable[[float], Awaitable[None]]
+    random: Random
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An attempt with its answer or its error; with ``denied`` where no call was made."""
+
+    attempt: Attempt
+    answer: Answer | None = None
+    error: BackendError | None = None
+    denied: Denied | None = None
+
+
+class Exhausted(Exception):
+    """The request's deadline has passed or its calls are used up: nothing more may be called for it."""
+
+    def __init__(self, error: BackendError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Session:
+    """The calls of one request. Every model that is called is one of ``work``'s."""
+
+    def __init__(
+        self,
+        means: Means,
+        work: Work,
+        on_attempt: Callable[[Attempt], None] | None,
+        loop_time: Callable[[], float],
+    ) -> None:
+        self._means, self._work, self._on_attempt = means, work, on_attempt
+        self._loop_time = loop_time
+        self.random = means.random
+        self.time = Timeline(means.clock)
+        self.budget = Budget(work.limits, self.time, loop_time)
+        self._attempts: list[Attempt] = []
+        self._numbers = 0
+
+    def attempts(self) -> tuple[Attempt, ...]:
+        """All attempts so far, in the order they began."""
+        return tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
+
+    async def obtain(
+        self,
+        target: Target,
+        request: Request,
+        role: AttemptRole,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        more: bool = False,
+        forced: str | None = None,
+    ) -> Result:
+        """One target's result, after retries where its failure and the work's backoff allow them.
+
+        ``more`` says that another model could be asked instead of waiting long. Raises Exhausted when not even
+        the first call may be made.
+        """
+        result = await self._call(target, request, role, on_text, forced)
+        for retry in range(self._work.limits.retries):
+            error = result.error
+            if error is None or result.denied is not None or result.attempt.status == "partial":
+                break
+            pause_ms = self._pause_ms(error, retry, more)
+            if pause_ms is None or self.budget.exhausted() is not None:
+                break
+            resume_us = self.time.now_us() + round(pause_ms * 1_000)
+            await self._means.sleep(pause_ms / 1_000)
+            self.time.advance_to(resume_us)
+            if self.budget.exhausted() is not None:
+                break
+            again: AttemptRole = "retry" if role in ("answer", "fallback") else role
+            repeated = await self._call(target, request, again, on_text, forced)
+            if repeated.denied is not None:
+                # The breaker opened meanwhile: the failure that opened it is what came of the target.
+                break
+            result = repeated
+        return result
+
+    def add_cached(
+        self, target: Target, role: AttemptRole, answer: Answer, saved_nano: int | None
+    ) -> Attempt:
+        """Record that an answer from the cache was used."""
+        attempt = not_called(
+            target, role, self._number(), at_us=self.time.now_us(), cached=answer, saved_nano=saved_nano
+        )
+        self._record(attempt)
+        return attempt
+
+    def open_until_us(self, target: Target) -> int | None:
+        """Until when the target's breaker is open; None where it is not."""
+        return self._means.admission.open_until_us(target.model_id, self.time.now_us())
+
+    async def _call(
+        self,
+        target: Target,
+        request: Request,
+        role: AttemptRole,
+        on_text: Callable[[str], None] | None,
+        forced: str | None,
+    ) -> Result:
+        why = self.budget.exhausted()
+        if why is not None:
+            late = self.budget.overdue
+            raise Exhausted(NotCalledError(why, error_class="timeout.total" if late else "quota_exhausted"))
+        number, started_us = self._number(), self.time.now_us()
+        backend = self._means.backends.get(target.backend_id)
+        if backend is None:
+            return self._no_backend(target, role, number, started_us)
+        request = _fitted(request, target)
+        admitted = self._admit(target, request, started_us, forced)
+        if isinstance(admitted, Denied):
+            attempt = not_called(target, role, number, at_us=started_us, reason=admitted.reason)
+            self._record(attempt)
+            error = NotCalledError(
+                f"`{target.model_id}` was not called: {admitted.reason}", error_class="quota_exhausted"
+            )
+            return Result(attempt, None, error, admitted)
+        ticket, held_nano = admitted
+        # INVARIANT: from here on, every way out settles the ticket and the budget and records an attempt.
+        limits, total_ms, first_ms = self._limits(target)
+        shows = on_text if isinstance(request, ChatRequest) else None
+        relay = Relay(shows, self._loop_time)
+        begun_s = self._loop_time()
+        interrupted: BaseException | None = None
+        outcome: Answer | BackendError
+        try:
+            outcome = await call(
+                backend,
+                target,
+                request,
+                limits=limits,
+                relay=relay,
+                # A first token can only be seen in a stream.
+                stream=shows is not None or limits.first_token_ms is not None,
+                total_ms=total_ms,
+                first_ms=first_ms,
+            )
+        except BaseException as error:
+            interrupted = error
+            outcome = BackendError(
+                f"the request was cancelled while `{target.model_id}` worked on it", error_class="cancelled"
+            )
+        timings = outcome.timings
+        if timings is None:
+            first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
+            timings = Timings(None, first_us, max(0, self.time.now_us() - started_us))
+        usage = usage_of(outcome, request, relay.received)
+        ended_us = started_us + timings.total_us
+        attempt = attempt_of(
+            target,
+            role,
+            number,
+            outcome,
+            usage=usage,
+            timings=timings,
+            started_us=started_us,
+            shown=relay.shown,
+            streamed=shows is not None,
+            reason=None,
+        )
+        self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
+        failed = outcome if isinstance(outcome, BackendError) else None
+        ticket.used(
+            failed,
+            usage=usage,
+            cost=attempt.cost_nano,
+            timings=timings,
+            simulated=attempt.simulated,
+            at_us=max(ended_us, self.time.now_us()),
+        )
+        if ticket.note is not None:
+            attempt = replace(attempt, reason=ticket.note)
+        if role != "member":
+            # Members overlap; whoever waits for all of them moves the time on.
+            self.time.advance_to(ended_us)
+        self._record(attempt)
+        if interrupted is not None:
+            raise interrupted
+        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
+
+    def _admit(
+        self, target: Target, request: Request, at_us: int, forced: str | None
+    ) -> tuple[Ticket, int] | Denied:
+        """Leave of the state and of the budget, with what is held of the budget."""
+        input_tokens = output_tokens = 0
+        if target.quotas or self._work.limits.max_cost_nano is not None:
+            input_tokens, output_tokens = input_bound(request), output_bound(target, request)
+        ticket = self._means.admission.admit(
+            target,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            at_us=at_us,
+            expires_us=at_us + 1_000 * self._longest_ms(target),
+            forced=forced,
+        )
+        if isinstance(ticket, Denied):
+            return ticket
+        held = self.budget.hold(target.price, input_tokens, output_tokens)
+        if isinstance(held, str):
+            ticket.unused()
+            return Denied("cost", held)
+        return ticket, held
+
+    def _limits(self, target: Target) -> tuple[Limits, float | None, float | None]:
+        """Limits for the backend, and those of the guard: for the whole call and for its first token."""
+        own, within = target.limits, self._work.limits.first_token_within_ms
+        left_us = self.budget.left_us()
+        if within is None and left_us is None:
+            total = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
+            return own, total, None
+        first = _least(own.first_token_ms, within)
+        left_ms = None if left_us is None else left_us / 1_000
+        # Of the time that is left the backend gets a little less, so that it can say itself what happened.
+        total_own = own.total_ms if left_ms is None else _least(own.total_ms, max(1, int(left_ms * 0.98)))
+        guarded = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
+        total = guarded if left_ms is None else left_ms if guarded is None else min(left_ms, guarded)
+        first_guard: float | None = None
+        if within is not None and (own.load_ms is not None or not target.may_load):
+            first_guard = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
+        limits = Limits(own.connect_ms, own.load_ms, first, own.idle_ms, total_own)
+        return limits, total, first_guard
+
+    def _longest_ms(self, target: Target) -> int:
+        """How long the call may hold its lease."""
+        left_us = self.budget.left_us()
+        bounds = [target.limits.total_ms, None if left_us is None else left_us // 1_000]
+        known = [bound for bound in bounds if bound is not None]
+        return min(known, default=_LEASE_MS) + _LEASE_MARGIN_MS
+
+    def _pause_ms(self, error: BackendError, retry: int, more: bool) -> float | None:
+        """How long to wait before the same model is asked again; None when it should not be.
+
+        Exponential backoff with full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        base = self._work.limits.backoff_ms
+        if base is None or ACTIONS[error.error_class].then != "retry":
+            return None
+        pause = self.random.uniform(0, min(MOST_BACKOFF_MS, base * 2**retry))
+        if error.retry_after_ms is not None:
+            # Jitter comes on top: a server's own time is the earliest that makes sense.
+            pause += error.retry_after_ms
+        if pause > (PATIENCE_MS if more else MOST_PAUSE_MS):
+            return None
+        left_us = self.budget.left_us()
+        return None if left_us is not None and pause * 1_000 >= left_us else pause
+
+    def _no_backend(self, target: Target, role: AttemptRole, number: int, started_us: int) -> Result:
+        error = BackendError(
+            f"no backend `{target.backend_id}` is set up, so `{target.model_id}` was not called",
+            error_class="not_found",
+        )
+        timings = Timings(None, None, 0)
+        attempt = attempt_of(
+            target,
+            role,
+            number,
+            error,
+            usage=usage_of(error, _NO_REQUEST, 0),
+            timings=timings,
+            started_us=started_us,
+            shown=False,
+            streamed=False,
+            reason=None,
+        )
+        self._record(attempt)
+        return Result(attempt, None, error)
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _record(self, attempt: Attempt) -> None:
+        self._attempts.append(attempt)
+        if self._on_attempt is not None:
+            self._on_attempt(attempt)
+
+
+_NO_REQUEST = ChatRequest(())
+
+
+def _fitted(request: Request, target: Target) -> Request:
+    """The request with what the catalog says of the target, where the request says nothing itself."""
+    if not isinstance(request, ChatRequest) or (target.think is None and target.keep_alive is None):
+        return request
+    return replace(
+        request,
+        think=target.think if request.think is None else request.think,
+        keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
+    )
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first if second is None else min(first, second)
+
+
+def _grace_ms(limit_ms: int) -> float:
+    """Short limits get a short grace."""
+    return min(GUARD_GRACE_MS, limit_ms / 4)

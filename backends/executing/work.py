@@ -1,0 +1,177 @@
+"""What is to be carried out, as plain values: models in order, steps around the answer, limits.
+
+Nothing is called that a ``Work`` does not hold. Times are integer milliseconds, money integer nano-units (10⁻⁹).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..cost import PriceFacts
+from ..protocol import (
+    NO_LIMITS,
+    ChatAnswer,
+    ChatRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    Limits,
+    RerankAnswer,
+    RerankRequest,
+)
+
+if TYPE_CHECKING:
+    from ..control.quotas import QuotaLimit
+
+__all__ = [
+    "NO_WORK_LIMITS",
+    "Answer",
+    "AttemptRole",
+    "CacheUse",
+    "Combine",
+    "Ensemble",
+    "OnReject",
+    "Request",
+    "ScreenOn",
+    "Step",
+    "StepRole",
+    "Target",
+    "Work",
+    "WorkLimits",
+]
+
+Request = ChatRequest | EmbedRequest | RerankRequest
+Answer = ChatAnswer | EmbedAnswer | RerankAnswer
+
+AttemptRole = Literal["answer", "fallback", "retry", "screen", "draft", "verify", "refine", "member", "judge"]
+StepRole = Literal["screen", "draft", "verify", "refine"]
+OnReject = Literal["annotate", "retry", "escalate"]
+ScreenOn = Literal["prompt", "answer", "both"]
+Combine = Literal["first", "vote", "judge", "consensus_or_override"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A model to call: where it is, what it costs, how long it may take, which quotas bind it.
+
+    The ``amount`` of each of ``quotas`` is estimated when the call is made. ``max_output_tokens`` is the most
+    that the model writes; it bounds estimates. ``may_load`` says that a call may have to load the model first:
+    then, without a limit for loading, only the backend can tell a slow start from a slow model. ``think`` and
+    ``keep_alive`` hold where the request says nothing of them.
+    """
+
+    model_id: str
+    backend_id: str
+    tag: str
+    role: Literal["answer", "fallback"] = "answer"
+    price: PriceFacts | None = None
+    limits: Limits = NO_LIMITS
+    quotas: tuple[QuotaLimit, ...] = ()
+    max_output_tokens: int | None = None
+    may_load: bool = True
+    think: bool | Literal["low", "medium", "high"] | None = None
+    keep_alive: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step around the answer. ``on_reject`` is for ``verify``, ``rounds`` for ``refine``, ``on`` for ``screen``.
+
+    A step that fails is left out and reported; with ``required`` its failure is the failure of the work.
+    """
+
+    role: StepRole
+    target: Target
+    required: bool = False
+    on_reject: OnReject = "annotate"
+    rounds: int = 1
+    on: ScreenOn = "prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Members that answer side by side, and how their answers become one.
+
+    ``quorum`` of them must give a usable answer; ``first`` needs only one. ``label`` is a regular expression and
+    ``label_of`` gives the label that it finds in an answer: the caller compiles it, so that a pattern which
+    would take for ever cannot get here. ``override`` is the model id of the member that decides without a
+    consensus.
+    """
+
+    members: tuple[Target, ...]
+    combine: Combine
+    quorum: int
+    judge: Target | None = None
+    override: str | None = None
+    label: str | None = None
+    label_of: Callable[[str], str | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.combine == "judge" and self.judge is None:
+            raise ValueError("`judge` needs a judge")
+        if self.combine == "vote" and self.label_of is None:
+            raise ValueError("`vote` needs `label_of`")
+        if self.combine == "consensus_or_override" and all(m.model_id != self.override for m in self.members):
+            raise ValueError("`override` must be a member")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkLimits:
+    """Limits of a whole request, whatever is called for it; ``None`` is no limit.
+
+    ``max_attempts`` counts calls. Without ``backoff_ms`` no model is asked twice after a failure; with it, up to
+    ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not
+    counted.
+    """
+
+    deadline_ms: int | None = None
+    max_attempts: int | None = None
+    max_cost_nano: int | None = None
+    currency: str = "USD"
+    unknown_cost: Literal["refuse", "allow"] = "refuse"
+    backoff_ms: int | None = None
+    retries: int = 2
+    first_token_within_ms: int | None = None
+
+
+NO_WORK_LIMITS = WorkLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheUse:
+    """That answers may be kept for ``ttl_ms``, and what they must never be shared across.
+
+    ``tenant`` is whose answers they are; ``constraints`` are the names of the constraints in force, and
+    ``policy`` is a digest.
+    """
+
+    ttl_ms: int
+    tenant: str = ""
+    constraints: tuple[str, ...] = ()
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Everything that may be done for one request.
+
+    ``targets`` are tried in order: the answer's model, then its fallbacks. With an ensemble they are what is
+    tried when it gives no answer. ``prompt_tokens`` is the prompt's length where somebody counted it.
+    """
+
+    targets: tuple[Target, ...]
+    steps: tuple[Step, ...] = ()
+    ensemble: Ensemble | None = None
+    limits: WorkLimits = NO_WORK_LIMITS
+    cache: CacheUse | None = None
+    prompt_tokens: int | None = None
+
+    def every_target(self) -> Iterator[Target]:
+        """All that may be called, in no order that matters."""
+        yield from self.targets
+        yield from (step.target for step in self.steps)
+        if self.ensemble is not None:
+            yield from self.ensemble.members
+            if self.ensemble.judge is not None:
+                yield self.ensemble.judge
