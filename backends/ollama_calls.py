@@ -1,0 +1,98 @@
+"""The work at an Ollama server: one chat or one batch of embeddings, prepared, asked and read to its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from .errors import BackendError
+from .http import Reply
+from .ollama_answer import ChatPieces, Unreadable, count_usage, load_us, read_vectors, was_truncated
+from .ollama_link import Link
+from .ollama_names import cloud_base_name
+from .ollama_ready import Readiness, running_elsewhere
+from .ollama_request import chat_body, embed_body
+from .phases import CallClock
+from .protocol import ChatRequest, EmbedAnswer, EmbedRequest, Limits, StreamEnd, StreamEvent, Usage
+
+__all__ = ["embed_texts", "stream_chat"]
+
+
+async def stream_chat(
+    link: Link, ready: Readiness, model: str, request: ChatRequest, limits: Limits
+) -> AsyncGenerator[StreamEvent]:
+    """Text and thinking as they come, then one ``StreamEnd``; raises BackendError for all that is no whole answer.
+
+    Closing it early closes the connection, which is how the server learns to stop.
+    """
+    clock = CallClock(limits, who=model)
+    body = chat_body(link.name(model), request)
+    await ready.prepare(clock, body)
+    pieces = ChatPieces()
+    async with link.calls.request("POST", "/api/chat", clock, body=body) as reply:
+        if reply.status != 200:
+            raise await link.refusal(clock, reply)
+        async for lines in reply.lines():
+            for line in lines:
+                if pieces.finished is None and line.strip():
+                    for event in _take(link, clock, reply, pieces, line):
+                        yield event
+            if pieces.finished is not None:
+                await reply.drain()
+                break
+        if pieces.usage is None:
+            raise clock.error(f"the answer of `{model}` ended without `done`", "broken_stream")
+        answer = pieces.answer(clock.timings(), truncated=was_truncated(request, body, pieces.usage))
+    yield StreamEnd(answer)
+
+
+async def embed_texts(
+    link: Link, ready: Readiness, model: str, request: EmbedRequest, limits: Limits
+) -> EmbedAnswer:
+    """One vector for each text, in order; no texts need no call. Raises BackendError."""
+    clock = CallClock(limits, who=model)
+    if not request.texts:
+        return EmbedAnswer((), Usage(0, None, 0, None, "reported"), None, clock.timings())
+    body = embed_body(link.name(model), request)
+    await ready.prepare(clock, body)
+    async with link.calls.request("POST", "/api/embed", clock, body=body) as reply:
+        if reply.status != 200:
+            raise await link.refusal(clock, reply)
+        said = await reply.json()
+        link.check(clock, reply, said)
+    try:
+        vectors = read_vectors(said, len(request.texts))
+    except Unreadable as error:
+        raise _unreadable(clock, error) from error
+    if clock.load_us is None:
+        clock.load_us = load_us(said)
+    usage = replace(count_usage(said, said_something=False), output_tokens=0)
+    named = said.get("remote_model") or said.get("model")
+    return EmbedAnswer(vectors, usage, named if isinstance(named, str) else None, clock.timings())
+
+
+def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: bytes) -> list[StreamEvent]:
+    """What a line of a chat adds."""
+    if not line.lstrip().startswith(b"{"):
+        shown = link.redacted(line[:200].decode(errors="replace"))
+        raise _unreadable(clock, Unreadable(f"the line `{shown}`"))
+    said = reply.parse(line)
+    link.check(clock, reply, said)
+    try:
+        events = pieces.feed(said)
+    except Unreadable as error:
+        raise _unreadable(clock, error) from error
+    if pieces.remote_host and link.stays_here and cloud_base_name(clock.who) is None:
+        # It was pulled anew since its place was looked up: too late for the prompt, not for the answer.
+        raise running_elsewhere(clock, link.redacted(pieces.remote_host))
+    if pieces.finished is not None:
+        clock.usage = pieces.usage
+        if clock.load_us is None:
+            clock.load_us = pieces.load_us
+    if pieces.begun:
+        clock.token()
+    return events
+
+
+def _unreadable(clock: CallClock, error: Unreadable) -> BackendError:
+    return clock.error(f"the answer of `{clock.who}` cannot be read: {error}", "bad_response")

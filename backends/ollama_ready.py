@@ -1,0 +1,137 @@
+"""What has to hold at an Ollama server before it is asked: its version, where a model runs, that it is loaded.
+
+Each costs a request of its own, which takes a local server a millisecond, and is made only where it can tell
+something: the version when one is wanted, the place of models that must stay on this machine, loading when a
+limit depends on it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from .errors import BackendError
+from .ollama_link import Link
+from .ollama_names import cloud_base_name, full_name, is_older
+from .ollama_request import load_body
+from .phases import CallClock
+
+__all__ = ["Readiness", "running_elsewhere"]
+
+_RECHECK_S: Final = 60.0
+"""How long a good finding holds: a server may be replaced, and a tag pulled anew."""
+
+_NO_LIMIT_MS: Final = 10**12
+
+
+class Readiness:
+    """Prepares calls of one server. ``min_versions`` are the oldest servers that run a model, by tag."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        min_version: str | None,
+        min_versions: Mapping[str, str],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._min_version, self._min_versions = min_version, dict(min_versions)
+        self._now = now
+        self._good_until: dict[tuple[str, str], float] = {}
+        self._loading: Counter[tuple[str, object]] = Counter()
+
+    async def prepare(self, clock: CallClock, body: Mapping[str, Any]) -> None:
+        """Raise BackendError unless ``body`` can be asked here; its model is loaded then, if need be."""
+        if self._link.direct:
+            return
+        await self._check_version(clock)
+        if cloud_base_name(clock.who) is None:
+            await self._check_place(clock)
+            await self._load(clock, body)
+
+    async def _check_version(self, clock: CallClock) -> None:
+        wanted = [v for v in (self._min_version, self._min_versions.get(clock.who)) if v is not None]
+        if not wanted or self._is_good("version", clock.who):
+            return
+        _, said = await self._link.ask(clock, "GET", "/api/version")
+        version = str(said.get("version") or "")
+        for needed in wanted:
+            if is_older(version, needed):
+                raise clock.error(
+                    f"the Ollama server is version {self._link.redacted(version)}, and `{clock.who}` needs {needed}",
+                    "not_found",
+                    help="update Ollama: https://ollama.com/download",
+                )
+        self._note("version", clock.who)
+
+    async def _check_place(self, clock: CallClock) -> None:
+        """A pulled model may be a stub whose work is done at ollama.com, without its name saying so."""
+        if not self._link.stays_here or self._is_good("place", clock.who):
+            return
+        status, said = await self._link.ask(clock, "POST", "/api/show", {"model": clock.who})
+        if said.get("remote_host"):
+            raise running_elsewhere(clock, self._link.redacted(str(said["remote_host"])))
+        if status == 200:
+            self._note("place", clock.who)
+
+    async def _load(self, clock: CallClock, body: Mapping[str, Any]) -> None:
+        """Load the model in a phase of its own, where a limit has to tell loading from slowness.
+
+        A server lists a model from the moment it begins to load it. What this backend is loading is therefore
+        remembered; what others are loading just now cannot be told from what is loaded.
+        """
+        limits = clock.limits
+        if limits.load_ms is None and limits.first_token_ms is None:
+            return
+        window = body.get("options", {}).get("num_ctx")
+        key = (clock.who, window)
+        if not self._loading[key] and await self._is_loaded(clock, window):
+            return
+        path, wanted = load_body(body)
+        limit_ms = _NO_LIMIT_MS if limits.load_ms is None else limits.load_ms
+        self._loading[key] += 1
+        try:
+            async with self._link.calls.request(
+                "POST", path, clock, body=wanted, next_phase_ms=limit_ms
+            ) as reply:
+                if reply.status != 200:
+                    raise await self._link.refusal(clock, reply)
+                self._link.check(clock, reply, await reply.json())
+            clock.loaded()
+        finally:
+            self._loading[key] -= 1
+            if not self._loading[key]:
+                del self._loading[key]
+
+    async def _is_loaded(self, clock: CallClock, window: object) -> bool:
+        """Whether the model is in memory with that window; also when the server does not tell."""
+        _, said = await self._link.ask(clock, "GET", "/api/ps")
+        models = said.get("models")
+        if not isinstance(models, list):
+            return True
+        for entry in models:
+            if isinstance(entry, Mapping) and full_name(clock.who) in _names(entry):
+                return window is None or entry.get("context_length", window) == window
+        return False
+
+    def _is_good(self, what: str, tag: str) -> bool:
+        return self._now() < self._good_until.get((what, tag), float("-inf"))
+
+    def _note(self, what: str, tag: str) -> None:
+        self._good_until[what, tag] = self._now() + _RECHECK_S
+
+
+def running_elsewhere(clock: CallClock, host: str) -> BackendError:
+    """The error of a model that was taken for one of this machine, and is none."""
+    return clock.error(
+        f"`{clock.who}` does not run on this machine but at {host}",
+        "not_found",
+        help="say `location: cloud` for this backend in the catalog, or give the model a tag that ends in `cloud`",
+    )
+
+
+def _names(entry: Mapping[str, Any]) -> set[str]:
+    return {full_name(name) for name in (entry.get("name"), entry.get("model")) if isinstance(name, str)}
