@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from .errors import BackendError
+from .http_failures import connection_failure, is_unsent
 from .lines import LineSplitter, LineTooLong
 from .phases import CallClock
 
@@ -30,6 +30,11 @@ MAX_BODY_BYTES: Final = 256 * 1024 * 1024
 _KEEPALIVE_S: Final = 4.0
 """Shorter than the 5 s of llama.cpp, uvicorn and Node, so that we do not write into a connection being closed."""
 
+_DRAIN_S: Final = 0.05
+
+_MAX_CLOSED: Final = 4
+"""So many kept connections may turn out closed before a call gives up."""
+
 _HEADERS: Final = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
 
 
@@ -37,8 +42,8 @@ class HttpClient:
     """A server at ``base_url``, such as ``http://localhost:8080/v1``; paths are appended to it.
 
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
-    ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); a call
-    that waits for its turn is in no phase yet. Connections belong to the event loop they were made in: close
+    ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); waiting for
+    a turn may take as long as a first token may. Connections belong to the event loop they were made in: close
     the client in that loop.
     """
 
@@ -78,39 +83,58 @@ class HttpClient:
         ``path`` is relative to ``base_url``, or a whole address of the same server. Once connected, the clock
         enters ``first_token`` (with a limit of ``next_phase_ms`` if given: ``load``), unless it is further
         already. Leaving the block before the whole body was read closes the connection, which is how a server
-        learns that nobody waits any more. Raises BackendError, also for failures inside the block.
+        learns that nobody waits any more. Raises BackendError.
         """
         room = self._room()
         url = path if "://" in path else self.base_url + path
-        if not (url + "/").startswith(self.root_url + "/"):
+        if not self.owns(url):
             raise ValueError(f"`{url}` is another server than `{self.root_url}`")
-        sent = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        sent = None if body is None else _encoded(body, clock)
         all_headers = dict(headers or {})
         if sent is not None:
             all_headers["Content-Type"] = "application/json"
         if self._key is not None:
             all_headers["Authorization"] = f"Bearer {self._key}"
-        async with room.turns:
-            response: aiohttp.ClientResponse | None = None
+        turns = room.turns
+        if turns is not None:
+            if turns.locked():
+                clock.enter("turn")
+            await clock.wait(turns.acquire())
+        response: aiohttp.ClientResponse | None = None
+        try:
+            clock.enter("connect")
             try:
-                clock.enter("connect")
-                response = await clock.wait(
-                    room.session.request(
-                        method,
-                        url,
-                        data=sent,
-                        headers=all_headers,
-                        allow_redirects=False,
-                        trace_request_ctx=(clock, next_phase_ms),
-                    )
-                )
-                yield Reply(response, clock, self)
+                for closed_before in range(_MAX_CLOSED + 1):
+                    try:
+                        response = await clock.wait(
+                            room.session.request(
+                                method,
+                                url,
+                                data=sent,
+                                headers=all_headers,
+                                allow_redirects=False,
+                                trace_request_ctx=(clock, next_phase_ms),
+                            )
+                        )
+                        break
+                    except room.failures as error:
+                        if closed_before == _MAX_CLOSED or not is_unsent(error):
+                            raise
+                        clock.enter("connect")
             except room.failures as error:
-                raise self._failure(error, clock) from error
-            finally:
-                if response is not None:
-                    # After the last byte the connection is back in the pool already, and this does nothing.
-                    response.close()
+                raise connection_failure(error, clock, self.base_url) from error
+            assert response is not None  # for the type checker: the loop ends with one, or raises
+            yield Reply(response, clock, self, room.failures)
+        finally:
+            if response is not None:
+                # After the last byte the connection is back in the pool already, and this does nothing.
+                response.close()
+            if turns is not None:
+                turns.release()
+
+    def owns(self, url: str) -> bool:
+        """Whether a whole address is one of this server."""
+        return (url + "/").startswith(self.root_url + "/")
 
     def redacted(self, text: str) -> str:
         """``text`` in one line, shortened, without the key: fit for a message."""
@@ -132,46 +156,21 @@ class HttpClient:
             room = self._rooms[loop] = _Room(self._extra, self._concurrency)
         return room
 
-    def _failure(self, error: Exception, clock: CallClock) -> BackendError:
-        import aiohttp
-
-        where = urlsplit(self.base_url).netloc
-        match error:
-            case aiohttp.ClientConnectorDNSError():
-                return clock.error(f"the name of the server `{where}` is not known", "timeout.connect")
-            case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-                return clock.error(
-                    f"no secure connection to `{where}`: {self.redacted(str(error))}",
-                    "bad_response",
-                    help="check the address (http or https?) and the server's certificate",
-                )
-            case aiohttp.ClientConnectorError():
-                number = error.os_error.errno
-                reason = os.strerror(number) if number else type(error.os_error).__name__
-                return clock.error(
-                    f"no connection to `{where}`: {reason.lower()}",
-                    "timeout.connect",
-                    help=f"is the server running? nothing was sent to {self.base_url}",
-                )
-            case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | OSError():
-                return clock.error(
-                    f"`{where}` closed the connection before its answer was whole", "broken_stream"
-                )
-            case _:
-                return clock.error(
-                    f"`{where}` did not answer in HTTP",
-                    "bad_response",
-                    help="check the address: http or https?",
-                )
-
 
 class Reply:
     """A reply whose body has not been read yet."""
 
-    def __init__(self, response: aiohttp.ClientResponse, clock: CallClock, client: HttpClient) -> None:
+    def __init__(
+        self,
+        response: aiohttp.ClientResponse,
+        clock: CallClock,
+        client: HttpClient,
+        failures: tuple[type[Exception], ...],
+    ) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        self._response, self._clock, self._client = response, clock, client
+        self._response, self._clock, self._client, self._failures = response, clock, client, failures
+        self._cut = False
 
     @property
     def content_type(self) -> str:
@@ -182,7 +181,7 @@ class Reply:
         """The whole body."""
         pieces: list[bytes] = []
         size = 0
-        while piece := await self._clock.wait(self._response.content.readany()):
+        while piece := await self._piece():
             pieces.append(piece)
             size += len(piece)
             if size > MAX_BODY_BYTES:
@@ -201,6 +200,10 @@ class Reply:
         try:
             return json.loads(text)
         except (ValueError, RecursionError):
+            if self._cut:
+                raise self._clock.error(
+                    f"the answer of `{self._clock.who}` ended in the middle of a line", "broken_stream"
+                ) from None
             shown = self._client.redacted(text[:200].decode(errors="replace"))
             raise self._clock.error(
                 f"the answer of `{self._clock.who}` is not JSON: `{shown}`", "bad_response"
@@ -209,7 +212,7 @@ class Reply:
     async def lines(self) -> AsyncIterator[list[bytes]]:
         """Whole lines as they arrive, several at a time, without line ends; the last need not have one."""
         splitter = LineSplitter()
-        while piece := await self._clock.wait(self._response.content.readany()):
+        while piece := await self._piece():
             try:
                 lines = splitter.feed(piece)
             except LineTooLong:
@@ -219,7 +222,36 @@ class Reply:
             if lines:
                 yield lines
         if rest := splitter.rest():
+            self._cut = True
             yield [rest]
+
+    async def drain(self) -> None:
+        """Read what is left, for a moment: a connection whose last byte was read can be used again.
+
+        Only where a new one is dear: without TLS it is not, and llama.cpp closes connections after a stream
+        without a word.
+        """
+        if self._response.url.scheme != "https":
+            return
+        with suppress(TimeoutError, *self._failures):  # it is closed then: the next call makes another
+            async with asyncio.timeout(_DRAIN_S):
+                while await self._response.content.readany():
+                    pass
+
+    async def _piece(self) -> bytes:
+        try:
+            return await self._clock.wait(self._response.content.readany())
+        except self._failures as error:
+            raise connection_failure(error, self._clock, self._client.base_url) from error
+
+
+def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise clock.error(
+            f"the request to `{clock.who}` cannot be written as JSON: {error}", "bad_response"
+        ) from error
 
 
 class _Room:
@@ -247,18 +279,8 @@ class _Room:
             max_line_size=2**14,
             max_field_size=2**14,
         )
-        self.turns: asyncio.Semaphore | _NoTurns = (
-            _NoTurns() if concurrency is None else asyncio.Semaphore(concurrency)
-        )
+        self.turns = None if concurrency is None else asyncio.Semaphore(concurrency)
         self.failures = (aiohttp.ClientError, OSError)
-
-
-class _NoTurns:
-    """For any number of calls at once."""
-
-    async def __aenter__(self) -> None: ...
-
-    async def __aexit__(self, *_: object) -> None: ...
 
 
 async def _connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:

@@ -1,8 +1,8 @@
 """The clock of one call: measures its phases, and ends a phase that takes longer than its limit.
 
-A call goes through ``connect``, ``load``, ``first_token`` and ``idle``, as far as a backend can tell them
-apart; the total limit holds all along. Only waiting for the model counts: while a reader of a stream is busy
-with what it got, no phase runs out.
+A call goes through ``turn`` (others are served first), ``connect``, ``load``, ``first_token`` and ``idle``, as far
+as a backend can tell them apart; the total limit holds all along. Only waiting for the model counts: while a
+reader of a stream is busy with what it got, no phase runs out.
 """
 
 from __future__ import annotations
@@ -19,15 +19,17 @@ __all__ = ["CallClock", "Phase"]
 
 T = TypeVar("T")
 
-Phase = Literal["connect", "load", "first_token", "idle"]
+Phase = Literal["turn", "connect", "load", "first_token", "idle"]
 
 _WAITED_FOR: Final[dict[Phase, str]] = {
-    "connect": "a connection",
-    "load": "the model to load",
-    "first_token": "the first token",
-    "idle": "the next token",
+    "turn": "a turn at",
+    "connect": "a connection to",
+    "load": "the loading of",
+    "first_token": "the first token of",
+    "idle": "the next token of",
 }
 _TIMEOUT_CLASS: Final[dict[Phase, ErrorClass]] = {
+    "turn": "timeout.first_token",  # to the caller it is the same, whoever keeps the model busy
     "connect": "timeout.connect",
     "load": "timeout.load",
     "first_token": "timeout.first_token",
@@ -102,7 +104,7 @@ class CallClock:
             return self.error(f"`{self.who}` did not answer within {total} ms", "timeout.total")
         waited = "" if self._phase_ms is None else f" within {self._phase_ms} ms"
         return self.error(
-            f"waited for {_WAITED_FOR[self.phase]} of `{self.who}`, and nothing came{waited}",
+            f"waited for {_WAITED_FOR[self.phase]} `{self.who}`, and nothing came{waited}",
             _TIMEOUT_CLASS[self.phase],
         )
 
@@ -142,7 +144,7 @@ class CallClock:
                 return limits.connect_ms
             case "load":
                 return limits.load_ms
-            case "first_token":
+            case "first_token" | "turn":
                 return limits.first_token_ms
             case "idle":
                 return limits.idle_ms

@@ -1,0 +1,161 @@
+"""Chat answers in the words of OpenAI's API, as ours: whole bodies, and the pieces of a stream put together.
+
+Pure, and strict where it matters: what cannot be read raises Unreadable with a reason, and never becomes an empty
+answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from .openai_usage import NOBODY_SAID, read_usage
+from .protocol import (
+    ChatAnswer,
+    FinishReason,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    Timings,
+    ToolCall,
+    Usage,
+)
+
+__all__ = ["ChatPieces", "Unreadable"]
+
+# What servers say beside OpenAI's own four reasons. Reasons that mean a failure are not here on purpose.
+_FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class Unreadable(ValueError):
+    """An answer that is not what the protocol promises; the text says what is wrong with it."""
+
+
+class ChatPieces:
+    """A chat answer that grows piece by piece; a whole body is one piece.
+
+    ``finished`` is the server's finish reason in our words as soon as it is known. ``begun`` says whether
+    anything of the answer has come: text, thinking, or a call of a tool.
+    """
+
+    def __init__(self) -> None:
+        self.finished: FinishReason | None = None
+        self.begun = False
+        self.usage: Usage | None = None
+        self.model_said: str | None = None
+        self.refusal = ""
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._calls: dict[int, _CallPieces] = {}
+
+    def feed(self, piece: Any) -> list[StreamEvent]:
+        """Take in a chunk of a stream, or a whole body; the events are what it adds. Raises Unreadable."""
+        choices = piece.get("choices") if isinstance(piece, Mapping) else None
+        if not isinstance(choices, list):
+            raise Unreadable("no `choices` in it")
+        model = piece.get("model")
+        if isinstance(model, str) and model:
+            self.model_said = model
+        if piece.get("usage") is not None:
+            self.usage = read_usage(piece["usage"])
+        if not choices:
+            return []  # the last chunk of a stream holds the usage alone
+        choice = choices[0]
+        if not isinstance(choice, Mapping):
+            raise Unreadable("a choice that is no object")
+        said = choice.get("message") if "message" in choice else choice.get("delta")
+        events = self._take(said) if isinstance(said, Mapping) else []
+        reason = choice.get("finish_reason")
+        if reason is not None:
+            self.finished = _FINISH_REASONS.get(str(reason).lower())
+            if self.finished is None:
+                raise Unreadable(f"the finish reason `{reason}`")
+        return events
+
+    def answer(self, timings: Timings) -> ChatAnswer:
+        """The answer so far, which must be finished. Raises Unreadable."""
+        if self.finished is None:
+            raise Unreadable("no finish reason")
+        calls = tuple(self._calls[index].whole() for index in sorted(self._calls))
+        # Some servers end a call of a tool with `stop`.
+        finished = "tool_calls" if calls and self.finished == "stop" else self.finished
+        return ChatAnswer(
+            "".join(self._text),
+            finished,
+            self.usage or NOBODY_SAID,
+            self.model_said,
+            timings,
+            thinking="".join(self._thinking) or None,
+            tool_calls=calls,
+        )
+
+    def _take(self, said: Mapping[str, Any]) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        # Two names are in use; a server that sends both says the same in both.
+        thinking = said.get("reasoning_content") or said.get("reasoning")
+        if isinstance(thinking, str) and thinking:
+            self._thinking.append(thinking)
+            events.append(ThinkingDelta(thinking))
+        content = said.get("content")
+        if isinstance(content, list):
+            content = "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+        if content is not None and not isinstance(content, str):
+            raise Unreadable("content that is no text")
+        if content:
+            self._text.append(content)
+            events.append(TextDelta(content))
+        if isinstance(refusal := said.get("refusal"), str):
+            self.refusal += refusal
+        calls = said.get("tool_calls")
+        for position, call in enumerate(calls if isinstance(calls, list) else ()):
+            if not isinstance(call, Mapping):
+                raise Unreadable("a call of a tool that is no object")
+            index = call.get("index")
+            key = index if isinstance(index, int) else position
+            self._calls.setdefault(key, _CallPieces(key)).take(call)
+        self.begun = self.begun or bool(events or self._calls)
+        return events
+
+
+class _CallPieces:
+    def __init__(self, index: int) -> None:
+        self._id, self._name, self._arguments = f"call_{index}", "", ""
+
+    def take(self, call: Mapping[str, Any]) -> None:
+        function = call.get("function")
+        if isinstance(call.get("id"), str) and call["id"]:
+            self._id = call["id"]
+        if not isinstance(function, Mapping):
+            return
+        if isinstance(function.get("name"), str):
+            self._name = self._name or function["name"]
+        arguments = function.get("arguments")
+        if isinstance(arguments, Mapping):
+            self._arguments = json.dumps(arguments)
+        elif isinstance(arguments, str):
+            self._arguments += arguments
+
+    def whole(self) -> ToolCall:
+        if not self._name:
+            raise Unreadable("a call of a tool without a name")
+        try:
+            arguments = json.loads(self._arguments or "{}")
+        except (ValueError, RecursionError):
+            arguments = None
+        if not isinstance(arguments, dict):
+            raise Unreadable(f"arguments of the tool `{self._name}` that are no JSON object")
+        return ToolCall(self._id, self._name, arguments)
