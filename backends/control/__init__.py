@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from .breakers import Breaker, Breakers, BreakerSettings
-from .quotas import Admission, Lease, QuotaLimit, Quotas, Refusal
+from .breakers import Breaker, Breakers, BreakerSettings, BreakerState, Pass
+from .errors import StateError
+from .latencies import Latencies
+from .quotas import Admission, Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
 from .store import StateStore
-from .windows import window_of
+from .windows import Period, Window, window_of
 
 __all__ = [
     "Admission",
     "Breaker",
     "BreakerSettings",
+    "BreakerState",
     "Breakers",
+    "Latencies",
     "Lease",
+    "Pass",
+    "Period",
     "QuotaLimit",
+    "QuotaUse",
     "Quotas",
     "Refusal",
+    "StateError",
     "StateStore",
+    "Unit",
+    "Window",
     "window_of",
 ]

@@ -4,21 +4,29 @@ closed ─ failures ─▶ open ─ time ─▶ half open, one probe at a time �
                       ▲                        │
                       └────────── failure ─────┘
 
-Opening again never shortens a deadline. Whether a model is the last eligible one, and so tried all the same, is
-the executor's business: it knows the plan. Shared by the processes of one machine.
+Opening again never shortens a deadline, and calls that were under way when a breaker opened neither close it nor
+prolong it. Whether a model is the last eligible one, and so tried all the same, is the executor's business: it
+knows the plan. Shared by the processes of one machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from sqlite3 import Connection
+from typing import Literal, NamedTuple
 
 from .store import StateStore
 
-__all__ = ["Breaker", "BreakerSettings", "BreakerState", "Breakers"]
+__all__ = ["Breaker", "BreakerSettings", "BreakerState", "Breakers", "Pass"]
 
 BreakerState = Literal["closed", "open", "half_open"]
+
+Pass = Literal["free", "probe"]
+"""A call may be made: as any other, or as the one that tries a model that has failed."""
+
+_CLOCK_SLACK_US = 5_000_000
+"""A breaker that opened later than this from now did so before the clock was put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,8 @@ class BreakerSettings:
     most_ms: int = 300_000
     probe_ms: int = 60_000
     """After this time a probe that nobody reported on counts as lost, and another may be made."""
+    forget_ms: int = 86_400_000
+    """So long after the last failure, and after the breaker may be tried again, the failures are forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,80 +53,147 @@ class Breaker:
     error_class: str | None
 
 
+class _Row(NamedTuple):
+    failures: int
+    failed_us: int
+    openings: int
+    opened_us: int | None
+    until_us: int | None
+    error_class: str
+
+    def state(self, at_us: int) -> BreakerState:
+        if self.until_us is None or self.opened_us is None:
+            return "closed"
+        return "open" if at_us < self.until_us and not self._clock_went_back(at_us) else "half_open"
+
+    def is_news(self, began_us: int, at_us: int) -> bool:
+        """Whether the outcome of a call that began then says anything after the last opening."""
+        return self.opened_us is None or began_us >= self.opened_us or self._clock_went_back(at_us)
+
+    def _clock_went_back(self, at_us: int) -> bool:
+        return self.opened_us is not None and self.opened_us > at_us + _CLOCK_SLACK_US
+
+
+_COLUMNS = "failures, failed_us, openings, opened_us, until_us, error_class"
+
+
 class Breakers:
-    """The breakers of one state store. Times are arguments, in microseconds since 1970, UTC."""
+    """The breakers of one state store. Times are arguments, in microseconds since 1970, UTC.
+
+    ``began_us`` is when the call began that is reported; without it, now. All methods raise StateError.
+    """
 
     def __init__(self, store: StateStore, settings: BreakerSettings | None = None) -> None:
         self._store = store
         self._settings = settings or BreakerSettings()
-        self._known: dict[str, tuple[int, int | None, int | None, str | None]] = {}
-        self._version: tuple[int, int] | None = None
+        self._known: tuple[object, Mapping[str, _Row]] = (None, {})
 
     def all(self, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model that has failed since it last succeeded; all others are closed."""
-        version = self._store.version()
-        if version != self._version:
-            rows = self._store.read(
-                "SELECT model, failures, until_us, probe_until_us, error_class FROM breakers"
-            )
-            self._known = {row[0]: row[1:] for row in rows}  # type: ignore[misc]  # the columns' types are the table's
-            self._version = version
         return {
-            model: Breaker(model, _state(until, at_us), failures, until, error_class)
-            for model, (failures, until, _, error_class) in self._known.items()
+            model: Breaker(model, row.state(at_us), row.failures, row.until_us, row.error_class)
+            for model, row in self._rows().items()
+            if not self._is_forgotten(row, at_us)
         }
 
-    def admit(self, model: str, *, at_us: int) -> bool:
-        """Whether a call may be made now; in the half-open state only one at a time may."""
-        known = self.all(at_us=at_us).get(model)
-        if known is None or known.state == "closed":
-            return True
-        if known.state == "open":
-            return False
-        with self._store.change() as connection:
-            probe = connection.execute(
-                "UPDATE breakers SET probe_until_us = ? WHERE model = ?"
-                " AND until_us <= ? AND coalesce(probe_until_us, 0) <= ?",
-                (at_us + self._settings.probe_ms * 1000, model, at_us, at_us),
-            )
-            return probe.rowcount == 1
+    def admit(self, model: str, *, at_us: int) -> Pass | None:
+        """Whether a call may be made now, None if not; in the half-open state only one at a time may.
 
-    def succeeded(self, model: str, *, at_us: int) -> None:
+        Who is given a probe reports it: with ``succeeded``, ``failed`` or ``released``.
+        """
+        row = self._rows().get(model)
+        if row is None or self._is_forgotten(row, at_us) or (state := row.state(at_us)) == "closed":
+            return "free"
+        if state == "open":
+            return None
+        with self._store.change() as connection:
+            row = _read(connection, model)
+            if row is None or row.state(at_us) == "closed":
+                return "free"
+            if row.state(at_us) == "open":
+                return None
+            probe_us = self._settings.probe_ms * 1000
+            # A probe that would end later than one that begins now was made before the clock was put back.
+            probe = connection.execute(
+                "UPDATE breakers SET probe_until_us = :until WHERE model = :model AND (probe_until_us IS NULL"
+                " OR probe_until_us <= :at OR probe_until_us > :until + :slack)",
+                {"until": at_us + probe_us, "model": model, "at": at_us, "slack": _CLOCK_SLACK_US},
+            )
+            return "probe" if probe.rowcount == 1 else None
+
+    def succeeded(self, model: str, *, at_us: int, began_us: int | None = None) -> None:
         """Close the breaker. Costs nothing while the model has not failed."""
-        if model in self.all(at_us=at_us):
-            with self._store.change() as connection:
+        if model not in self._rows():
+            return
+        with self._store.change() as connection:
+            row = _read(connection, model)
+            began_us = at_us if began_us is None else began_us
+            if row is not None and (row.state(at_us) == "closed" or row.is_news(began_us, at_us)):
                 connection.execute("DELETE FROM breakers WHERE model = ?", (model,))
 
-    def failed(self, model: str, *, at_us: int, error_class: str, cool_ms: int | None = None) -> Breaker:
+    def failed(
+        self,
+        model: str,
+        *,
+        at_us: int,
+        error_class: str,
+        cool_ms: int | None = None,
+        began_us: int | None = None,
+    ) -> Breaker:
         """Count a failure; ``cool_ms`` opens the breaker for that long at once (a quota that is used up, say)."""
         settings = self._settings
         with self._store.change() as connection:
-            row = connection.execute(
-                "SELECT failures, until_us FROM breakers WHERE model = ?", (model,)
-            ).fetchone()
-            failures, until = (1, None) if row is None else (row[0] + 1, row[1])
-            wait_ms = cool_ms
-            if wait_ms is None and failures >= settings.failures:
-                times = min(failures - settings.failures, 30)
-                wait_ms = min(settings.open_ms * 2**times, settings.most_ms)
+            row = _read(connection, model)
+            if row is None or self._is_forgotten(row, at_us):
+                self._forget(connection, at_us)
+                row = _Row(0, at_us, 0, None, None, error_class)
+            state = row.state(at_us)
+            failures, openings, wait_ms = row.failures + 1, row.openings, cool_ms
+            is_news = row.is_news(at_us if began_us is None else began_us, at_us)
+            if (state == "closed" and failures >= settings.failures) or (state == "half_open" and is_news):
+                openings += 1
+                wait_ms = max(
+                    cool_ms or 0, min(settings.open_ms * 2 ** min(openings - 1, 30), settings.most_ms)
+                )
+            opened_us, until_us = row.opened_us, row.until_us
             if wait_ms is not None:
-                # INVARIANT: a deadline is never shortened.
-                until = max(until or 0, at_us + wait_ms * 1000)
+                # INVARIANT: a deadline is never shortened while the breaker is open.
+                kept_us = until_us if until_us is not None and state == "open" else at_us
+                opened_us, until_us = at_us, max(kept_us, at_us + wait_ms * 1000)
             connection.execute(
-                "INSERT INTO breakers VALUES (?, ?, ?, ?, NULL, ?) ON CONFLICT (model) DO UPDATE SET"
-                " failures = excluded.failures, opened_us = excluded.opened_us,"
-                " until_us = excluded.until_us, probe_until_us = NULL, error_class = excluded.error_class",
-                (model, failures, at_us, until, error_class),
+                "INSERT INTO breakers VALUES (?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (model) DO UPDATE SET"
+                " failures = excluded.failures, failed_us = excluded.failed_us, openings = excluded.openings,"
+                " probe_until_us = CASE WHEN excluded.opened_us IS opened_us THEN probe_until_us END,"
+                " opened_us = excluded.opened_us, until_us = excluded.until_us, error_class = excluded.error_class",
+                (model, failures, at_us, openings, opened_us, until_us, error_class),
             )
-        return Breaker(model, _state(until, at_us), failures, until, error_class)
+        row = _Row(failures, at_us, openings, opened_us, until_us, error_class)
+        return Breaker(model, row.state(at_us), failures, until_us, error_class)
 
     def released(self, model: str) -> None:
-        """Give back a probe that was not made."""
-        with self._store.change() as connection:
-            connection.execute("UPDATE breakers SET probe_until_us = NULL WHERE model = ?", (model,))
+        """Give back a probe that was not made, or that says nothing of the model."""
+        if model in self._rows():
+            with self._store.change() as connection:
+                connection.execute("UPDATE breakers SET probe_until_us = NULL WHERE model = ?", (model,))
+
+    def _rows(self) -> Mapping[str, _Row]:
+        version = self._store.version()
+        known_version, rows = self._known
+        if version != known_version:
+            found = self._store.read(f"SELECT model, {_COLUMNS} FROM breakers")
+            rows = {str(model): _Row(*columns) for model, *columns in found}  # type: ignore[arg-type]  # as the table
+            # The number was read before the rows, so rows that are newer than it are only read once more.
+            self._known = (version, rows)
+        return rows
+
+    def _is_forgotten(self, row: _Row, at_us: int) -> bool:
+        return max(row.failed_us, row.until_us or 0) + self._settings.forget_ms * 1000 <= at_us
+
+    def _forget(self, connection: Connection, at_us: int) -> None:
+        old_us = at_us - self._settings.forget_ms * 1000
+        connection.execute("DELETE FROM breakers WHERE max(failed_us, coalesce(until_us, 0)) <= ?", (old_us,))
 
 
-def _state(until_us: int | None, at_us: int) -> BreakerState:
-    if until_us is None:
-        return "closed"
-    return "open" if at_us < until_us else "half_open"
+def _read(connection: Connection, model: str) -> _Row | None:
+    row = connection.execute(f"SELECT {_COLUMNS} FROM breakers WHERE model = ?", (model,)).fetchone()
+    return None if row is None else _Row(*row)

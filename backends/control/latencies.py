@@ -1,6 +1,7 @@
 """Observed latencies: an exponentially weighted mean of the time to the first token of each model.
 
-Cold starts are left out: loading is not slowness. Fewer than ``MIN_SAMPLES`` say nothing.
+Cold starts are left out: loading is not slowness. Fewer than ``MIN_SAMPLES`` say nothing, and so does a mean
+that is old: the server may be another one by now.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from collections.abc import Mapping
 
 from .store import StateStore
 
-__all__ = ["MIN_SAMPLES", "WEIGHT", "Latencies"]
+__all__ = ["FORGET_AFTER_US", "MIN_SAMPLES", "WEIGHT", "Latencies"]
 
 MIN_SAMPLES = 5
 """Below this many a mean is not told."""
 
 WEIGHT = 0.2
-"""How much the newest sample counts."""
+"""How much the newest sample counts, once it is less than its share of all."""
 
 FORGET_AFTER_US = 3_600_000_000
-"""A mean that is older than an hour is not told: the server may be another one by now."""
+"""After an hour without a sample the mean begins anew."""
+
+_Row = tuple[float, int, int]
 
 
 class Latencies:
@@ -26,28 +29,40 @@ class Latencies:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._version: tuple[int, int] | None = None
-        self._known: dict[str, tuple[float, int, int]] = {}
+        self._known: tuple[object, Mapping[str, _Row]] = (None, {})
 
     def all(self, *, at_us: int) -> Mapping[str, float]:
-        """The mean of each model that has enough recent samples, in milliseconds."""
-        version = self._store.version()
-        if version != self._version:
-            rows = self._store.read("SELECT model, mean_ms, samples, updated_us FROM latencies")
-            self._known = {row[0]: row[1:] for row in rows}  # type: ignore[misc]  # the columns' types are the table's
-            self._version = version
+        """The mean of each model that has enough recent samples, in milliseconds. Raises StateError."""
         return {
             model: mean
-            for model, (mean, samples, updated_us) in self._known.items()
+            for model, (mean, samples, updated_us) in self._rows().items()
             if samples >= MIN_SAMPLES and at_us - updated_us < FORGET_AFTER_US
         }
 
     def observed(self, model: str, first_token_ms: float, *, at_us: int) -> None:
-        """Take a sample of a call that was not a cold start."""
+        """Take a sample of a call that was not a cold start. Raises StateError."""
         with self._store.change() as connection:
+            row = connection.execute(
+                "SELECT mean_ms, samples, updated_us FROM latencies WHERE model = ?", (model,)
+            ).fetchone()
+            mean, samples, updated_us = row or (0.0, 0, at_us)
+            if at_us - updated_us >= FORGET_AFTER_US:
+                samples = 0
+            samples += 1
+            mean += max(WEIGHT, 1 / samples) * (first_token_ms - mean)
+            if not row:
+                old = at_us - FORGET_AFTER_US
+                connection.execute("DELETE FROM latencies WHERE updated_us <= ?", (old,))
             connection.execute(
-                "INSERT INTO latencies VALUES (?, ?, 1, ?) ON CONFLICT (model) DO UPDATE SET"
-                " mean_ms = mean_ms + ? * (excluded.mean_ms - mean_ms),"
-                " samples = samples + 1, updated_us = excluded.updated_us",
-                (model, first_token_ms, at_us, WEIGHT),
+                "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?)", (model, mean, samples, at_us)
             )
+
+    def _rows(self) -> Mapping[str, _Row]:
+        version = self._store.version()
+        known_version, rows = self._known
+        if version != known_version:
+            found = self._store.read("SELECT model, mean_ms, samples, updated_us FROM latencies")
+            rows = {row[0]: row[1:] for row in found}  # type: ignore[misc]  # the columns' types are the table's
+            # The number was read before the rows, so rows that are newer than it are only read once more.
+            self._known = (version, rows)
+        return rows

@@ -1,34 +1,70 @@
 """Quotas: reserve before an attempt, settle with the actual after it, release what was not used.
 
-Exact under concurrency and across processes: what is used and what is reserved never exceed the limit. A
-reservation of a process that died lapses when its lease expires. Usage belongs to a control's name, so it
-survives changes of a policy. What is counted is attempts: a failed call that was made counts as a request.
+Exact under concurrency and across processes: what is used and what is reserved never exceed the limit, unless an
+attempt uses more than it reserved. A reservation of a process that died lapses when its lease expires. Usage
+belongs to a control's name, so it survives changes of a policy. What is counted is attempts: a failed call that
+was made counts as a request.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from sqlite3 import Connection
 from typing import Literal
 
+from routewright.engine.policy.quantities import MAX_EXACT
+
+from .errors import StateError
 from .store import StateStore
 from .windows import Period, Window, window_of
 
-__all__ = ["Admission", "Lease", "QuotaLimit", "QuotaUse", "Quotas", "Refusal"]
+__all__ = ["Admission", "Lease", "QuotaLimit", "QuotaUse", "Quotas", "Refusal", "Unit"]
 
 Unit = Literal["requests", "tokens", "concurrent", "cost"]
 
-_ALWAYS = Window("", 0, 2**62)
-"""The window of calls at the same time, which have no period."""
+_ALWAYS = Window("", -(2**62), 2**62)
+"""The window of what has no period, such as calls at the same time."""
+
+_HOUR_US = 3_600_000_000
+_DAY_US = 24 * _HOUR_US
+
+_KEEP_US: Mapping[Period | None, int] = {
+    "minute": 2 * _HOUR_US,
+    "hour": 2 * _DAY_US,
+    "day": 32 * _DAY_US,
+    "week": 32 * _DAY_US,
+    "month": 32 * _DAY_US,
+    None: 0,
+}
+"""How long counts outlive their window: until the next longer one has ended too, for a control that changes."""
+
+# What counts in a window: rows that overlap it and in which something was still used since it began. Where period
+# and zone stay the same that is one row. Where they change, it is too much rather than too little, for one window.
+_USED = (
+    "FROM quota_used WHERE control = :control AND unit = :unit {key}"
+    " AND end_us > :start AND start_us < :end AND last_us >= :start"
+)
+_RESERVED = (
+    "FROM leases WHERE control = :control AND unit = :unit {key}"
+    " AND expires_us > :at AND end_us > :start AND start_us < :end"
+)
+_TAKEN = (
+    f"SELECT (SELECT coalesce(sum(amount), 0) {_USED}), (SELECT coalesce(sum(amount), 0) {_RESERVED})"
+).replace("{key}", "AND key = :key")
+_TAKEN_BY_KEY = (
+    f"SELECT key, sum(used), sum(reserved) FROM (SELECT key, amount AS used, 0 AS reserved {_USED}"
+    f" UNION ALL SELECT key, 0, amount {_RESERVED}) GROUP BY key ORDER BY key"
+).replace("{key}", "")
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaLimit:
     """A limit that an attempt must keep: ``limit`` in the control's unit, less what is held in reserve.
 
-    ``key`` tells teams or users apart where the control is for each; else it is empty. ``amount`` is what the
-    attempt reserves: 1 for requests and calls at once, an estimate for tokens and money (nano-units).
+    ``amount`` is what the attempt reserves: 1 for requests and calls at once, an estimate for tokens and money
+    (nano-units of ``currency``). ``key`` tells teams or users apart where the control is for each, such as
+    ``team=research``; else it is empty.
     """
 
     control: str
@@ -38,20 +74,26 @@ class QuotaLimit:
     per: Period | None = None
     timezone: str = "UTC"
     key: str = ""
+    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A reservation under every limit that binds one attempt, each in the window that it was made in."""
+    """A reservation under every limit that binds one attempt, each in the window that the attempt began in."""
 
     id: str
     limits: tuple[QuotaLimit, ...]
     windows: tuple[Window, ...]
+    at_us: int
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The limit that has no room, what is taken of it, and when its window ends (None: when a call ends)."""
+    """The limit that has no room, and what is taken of it: used and reserved.
+
+    ``until_us`` is when its window ends; there may be room before, when other attempts end. None where only that
+    helps, and where the attempt needs more than the whole limit.
+    """
 
     limit: QuotaLimit
     taken: int
@@ -72,6 +114,11 @@ class QuotaUse:
     reserved: int
     until_us: int | None
 
+    @property
+    def taken(self) -> int:
+        """What nobody else can have: the number to decide with."""
+        return min(self.used + self.reserved, MAX_EXACT)
+
 
 class Quotas:
     """The quotas of one state store. Times are arguments, in microseconds since 1970, UTC."""
@@ -84,84 +131,119 @@ class Quotas:
     ) -> Admission:
         """Reserve under all of ``limits`` at once, or under none: then the first that has no room.
 
-        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody settles it.
+        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody settles it, so it lies
+        after the attempt's own deadline. Raises StateError.
         """
         if not limits:
-            return Lease(lease_id, (), ())
+            return Lease(lease_id, (), (), at_us)
         windows = tuple(_window(limit, at_us) for limit in limits)
+        lasting = [window.end_us for window in windows if window is not _ALWAYS]
+        forget_us = max(expires_us, *lasting) if lasting else expires_us
         with self._store.change() as connection:
-            connection.execute("DELETE FROM leases WHERE expires_us <= ?", (at_us,))
+            connection.execute("DELETE FROM leases WHERE forget_us <= ?", (at_us - _DAY_US,))
             for limit, window in zip(limits, windows, strict=True):
-                taken = _used(connection, limit, window) + _reserved(connection, limit, window)
-                if taken + limit.amount > limit.limit:
-                    until = None if limit.unit == "concurrent" else window.end_us
-                    return Refusal(limit, taken, until)
-            for limit, window in zip(limits, windows, strict=True):
-                connection.execute(
-                    "INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?)",
-                    (lease_id, limit.control, limit.key, window.name, limit.amount, expires_us),
+                if not 0 <= limit.amount <= MAX_EXACT:
+                    raise StateError(f"control `{limit.control}` cannot reserve {limit.amount} {limit.unit}")
+                used, reserved = connection.execute(_TAKEN, _names(limit, window, at_us)).fetchone()
+                if used + reserved + limit.amount > limit.limit:
+                    return Refusal(limit, used + reserved, _room_at(limit, window))
+            rows = (
+                (
+                    *(limit.control, _unit(limit), limit.key, expires_us, lease_id),
+                    *(window.start_us, window.end_us, limit.amount, forget_us),
                 )
-        return Lease(lease_id, tuple(limits), windows)
+                for limit, window in zip(limits, windows, strict=True)
+            )
+            try:
+                connection.executemany("INSERT INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            except sqlite3.IntegrityError:
+                raise StateError(f"lease `{lease_id}` reserves twice under one control") from None
+        return Lease(lease_id, tuple(limits), windows, at_us)
 
-    def settle(self, lease: Lease, actual: Mapping[Unit, int | None]) -> None:
+    def settle(self, lease: Lease, actual: Mapping[Unit, int | None]) -> bool:
         """End the reservation and count what was really used; None where nobody knows: the reserved amount.
 
-        A lease that has expired meanwhile is counted all the same: the attempt was made.
+        Counts in the window that the attempt began in, also where the lease has expired meanwhile: the attempt
+        was made. Returns whether it counted: a lease that is settled or released already counts no more. Raises
+        StateError.
         """
         if not lease.limits:
-            return
+            return False
         with self._store.change() as connection:
-            connection.execute("DELETE FROM leases WHERE lease = ?", (lease.id,))
+            # INVARIANT: whoever deletes the rows counts, so a lease counts once. They outlive their expiry, and
+            # all rows of a lease are forgotten together.
+            if not connection.execute("DELETE FROM leases WHERE lease = ?", (lease.id,)).rowcount:
+                return False
             for limit, window in zip(lease.limits, lease.windows, strict=True):
                 amount = actual.get(limit.unit)
-                amount = limit.amount if amount is None else amount
-                if limit.unit == "concurrent" or amount == 0:
-                    continue
-                connection.execute(
-                    "INSERT INTO quota_used VALUES (?, ?, ?, ?, ?) ON CONFLICT (control, key, window)"
-                    " DO UPDATE SET amount = amount + excluded.amount",
-                    (limit.control, limit.key, window.name, amount, window.end_us),
-                )
+                if amount is None or amount < 0:
+                    amount = limit.amount
+                if limit.unit != "concurrent" and amount > 0:
+                    _count(connection, limit, window, min(amount, MAX_EXACT), lease.at_us)
+        return True
 
     def release(self, lease: Lease) -> None:
-        """End the reservation of an attempt that was not made."""
+        """End the reservation of an attempt that was not made; nothing if it has ended. Raises StateError."""
         if lease.limits:
             with self._store.change() as connection:
                 connection.execute("DELETE FROM leases WHERE lease = ?", (lease.id,))
 
     def use(self, limit: QuotaLimit, *, at_us: int) -> QuotaUse:
-        """What is taken of a control now."""
+        """What is taken of a control now, for the key of ``limit``. Raises StateError."""
         window = _window(limit, at_us)
-        rows = self._store.read(
-            "SELECT (SELECT amount FROM quota_used WHERE control = ?1 AND key = ?2 AND window = ?3),"
-            " (SELECT sum(amount) FROM leases WHERE control = ?1 AND key = ?2 AND window = ?3 AND expires_us > ?4)",
-            (limit.control, limit.key, window.name, at_us),
-        )
-        used, reserved = (int(str(value or 0)) for value in rows[0])
-        until = None if limit.unit == "concurrent" else window.end_us
-        return QuotaUse(limit.control, limit.key, window.name, used, reserved, until)
+        ((used, reserved),) = self._store.read(_TAKEN, _names(limit, window, at_us))
+        return _quota_use(limit, limit.key, window, used, reserved)
 
-    def forget_before(self, at_us: int) -> int:
-        """Drop the counts of windows that ended before ``at_us``; how many there were."""
-        with self._store.change() as connection:
-            return connection.execute("DELETE FROM quota_used WHERE ends_us < ?", (at_us,)).rowcount
+    def use_by_key(self, limit: QuotaLimit, *, at_us: int) -> tuple[QuotaUse, ...]:
+        """What is taken of a control now by each key that took something, in their order. Raises StateError."""
+        window = _window(limit, at_us)
+        rows = self._store.read(_TAKEN_BY_KEY, _names(limit, window, at_us))
+        return tuple(_quota_use(limit, str(key), window, used, reserved) for key, used, reserved in rows)
+
+
+def _count(
+    connection: sqlite3.Connection, limit: QuotaLimit, window: Window, amount: int, at_us: int
+) -> None:
+    key = (limit.control, _unit(limit), limit.key, window.end_us)
+    # A count stops at what a decision record can hold.
+    found = connection.execute(
+        "UPDATE quota_used SET amount = min(amount + ?, ?), last_us = max(last_us, ?)"
+        " WHERE control = ? AND unit = ? AND key = ? AND end_us = ?",
+        (amount, MAX_EXACT, at_us, *key),
+    )
+    if not found.rowcount:
+        connection.execute("DELETE FROM quota_used WHERE forget_us <= ?", (at_us,))
+        forget_us = window.end_us + _KEEP_US[limit.per]
+        connection.execute(
+            "INSERT INTO quota_used VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, window.start_us, amount, at_us, forget_us),
+        )
 
 
 def _window(limit: QuotaLimit, at_us: int) -> Window:
     return _ALWAYS if limit.per is None else window_of(at_us, limit.per, limit.timezone)
 
 
-def _used(connection: Connection, limit: QuotaLimit, window: Window) -> int:
-    row = connection.execute(
-        "SELECT amount FROM quota_used WHERE control = ? AND key = ? AND window = ?",
-        (limit.control, limit.key, window.name),
-    ).fetchone()
-    return 0 if row is None else int(row[0])
+def _unit(limit: QuotaLimit) -> str:
+    return limit.unit if limit.currency is None else f"{limit.unit} {limit.currency}"
 
 
-def _reserved(connection: Connection, limit: QuotaLimit, window: Window) -> int:
-    row = connection.execute(
-        "SELECT coalesce(sum(amount), 0) FROM leases WHERE control = ? AND key = ? AND window = ?",
-        (limit.control, limit.key, window.name),
-    ).fetchone()
-    return int(row[0])
+def _names(limit: QuotaLimit, window: Window, at_us: int) -> Mapping[str, object]:
+    return {
+        "control": limit.control,
+        "unit": _unit(limit),
+        "key": limit.key,
+        "start": window.start_us,
+        "end": window.end_us,
+        "at": at_us,
+    }
+
+
+def _room_at(limit: QuotaLimit, window: Window) -> int | None:
+    return None if limit.per is None or limit.amount > limit.limit else window.end_us
+
+
+def _quota_use(limit: QuotaLimit, key: str, window: Window, used: object, reserved: object) -> QuotaUse:
+    assert isinstance(used, int) and isinstance(reserved, int)
+    until_us = None if limit.per is None else window.end_us
+    return QuotaUse(limit.control, key, window.name, used, reserved, until_us)

@@ -1,147 +1,303 @@
 """The embedded state store: one SQLite file in WAL mode, shared by the processes of one machine.
 
-A connection for each thread; every change is one transaction that takes the write lock at its start, so that
-read-then-write is exact under any concurrency. Commits are not synced to disk one by one: a killed process
-loses nothing, a power cut may lose the last moments, and the file stays whole.
+Every change is one transaction that takes the write lock at its start, so that read-then-write is exact under
+any concurrency. Commits are not synced to disk one by one: a killed process loses nothing, a power cut may lose
+the last moments, and the file stays whole.
+
+One connection writes and one reads, each behind a lock of its own: threads of one process queue up fairly, a
+reader never waits for a writer, and what the reader knows is told apart from what is new by one number.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
-from routewright.engine.errors import RoutewrightError
+from .connections import (
+    Connections,
+    LockedError,
+    connect,
+    file_number,
+    is_locked,
+    locked,
+    roll_back,
+    unusable,
+)
+from .errors import StateError
+from .forks import close_before_forks
 
-__all__ = ["BUSY_TIMEOUT_S", "LAYOUT_VERSION", "StateError", "StateStore"]
+__all__ = ["BUSY_TIMEOUT_S", "CHECKPOINT_EVERY", "StateStore"]
+
+T = TypeVar("T")
+
+Parameters = tuple[object, ...] | Mapping[str, object]
 
 BUSY_TIMEOUT_S = 10.0
 """How long another process's transaction is waited for."""
 
-LAYOUT_VERSION = 1
+CHECKPOINT_EVERY = 1000
+"""After so many commits of a process the log is copied into the file, which is when the disk is waited for."""
 
-_LAYOUT = """
-CREATE TABLE quota_used (
-    control TEXT NOT NULL, key TEXT NOT NULL, window TEXT NOT NULL,
-    amount INTEGER NOT NULL, ends_us INTEGER NOT NULL,
-    PRIMARY KEY (control, key, window)
-) WITHOUT ROWID;
-CREATE TABLE leases (
-    lease TEXT NOT NULL, control TEXT NOT NULL, key TEXT NOT NULL, window TEXT NOT NULL,
-    amount INTEGER NOT NULL, expires_us INTEGER NOT NULL,
-    PRIMARY KEY (control, key, window, lease)
-) WITHOUT ROWID;
-CREATE INDEX leases_by_id ON leases (lease);
-CREATE INDEX leases_by_expiry ON leases (expires_us);
-CREATE TABLE breakers (
-    model TEXT PRIMARY KEY, failures INTEGER NOT NULL, opened_us INTEGER, until_us INTEGER,
-    probe_until_us INTEGER, error_class TEXT
-) WITHOUT ROWID;
-CREATE TABLE latencies (
-    model TEXT PRIMARY KEY, mean_ms REAL NOT NULL, samples INTEGER NOT NULL, updated_us INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
-
-
-class StateError(RoutewrightError):
-    """The state store could not be opened or used."""
-
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.005
+_CHECKPOINT_BUSY_MS = 1000
 
 
 class StateStore:
-    """The store at ``path``; made with its folders where there is none. Safe to use from many threads."""
+    """The store at ``path``; made with its folders where there is none.
+
+    Safe to use from many threads and, as each process opens the file for itself, across a fork.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
-        self._local = threading.local()
-        self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._opened: Connections | None = None
+        self._openings = 0
+        self._closed = False
+        self._commits = 0
+        self._writing_thread: int | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._renew()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _unusable(self.path, error) from None
-        with self.change() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > LAYOUT_VERSION:
-                message = f"the state store `{self.path}` is of a newer version ({version})"
-                raise StateError(message, help="use a newer Routewright, or another file")
-            if version == 0:
-                for statement in filter(str.strip, _LAYOUT.split(";")):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+            raise StateError(f"the state store `{self.path}` cannot be made: {error.strerror}") from None
+        with self._write_lock:
+            self._open()
+        close_before_forks(self)
 
     @contextmanager
     def change(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start; committed unless an exception leaves it.
 
-        Raises StateError when the file cannot be used or stays locked for ``BUSY_TIMEOUT_S``.
+        Inside another change of the same thread it is a part of that one. The body must not await. Raises
+        StateError when the file cannot be used, or stays locked for ``BUSY_TIMEOUT_S``.
         """
+        if self._writing_thread == threading.get_ident():
+            assert self._opened is not None
+            yield self._opened.writer
+            return
+        self._take_lock(self._write_lock)
         try:
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from None
-        try:
-            yield connection
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            _roll_back(connection)
-            raise _unusable(self.path, error) from None
-        except BaseException:
-            _roll_back(connection)
-            raise
+            connection = self._begin()
+            self._writing_thread = threading.get_ident()
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                roll_back(connection)
+                raise unusable(self.path, error) from None
+            except BaseException:
+                roll_back(connection)
+                raise
+            finally:
+                self._writing_thread = None
+            self._commits += 1
+            if self._commits >= CHECKPOINT_EVERY and self._deadline() != 0.0:
+                self._checkpoint(connection)
+        finally:
+            self._write_lock.release()
 
-    def read(self, sql: str, parameters: tuple[object, ...] = ()) -> list[tuple[object, ...]]:
-        """The rows of one reading statement. Raises StateError."""
-        try:
-            return self._connection().execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise _unusable(self.path, error) from None
+    def read(self, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
+        """The rows of one reading statement, as they were last committed. Raises StateError."""
+        with self._read_lock:
+            try:
+                return self._connections().reader.execute(sql, parameters).fetchall()
+            except sqlite3.Error as error:
+                raise unusable(self.path, error) from None
 
     def version(self) -> tuple[int, int]:
-        """Two numbers that change when the store does: by others, and by this thread."""
-        connection = self._connection()
-        return connection.execute("PRAGMA data_version").fetchone()[0], connection.total_changes
+        """Two numbers that change when anyone has changed the store, this process included. Raises StateError."""
+        with self._read_lock:
+            try:
+                row = self._connections().reader.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error as error:
+                raise unusable(self.path, error) from None
+            return self._openings, row[0]
+
+    async def soon(self, call: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
+        """The result of ``call``, without blocking the event loop.
+
+        ``call`` makes one change. It is tried at once; where the store is locked it is made by a thread that
+        waits. Who is cancelled meanwhile does not hear of the result: ``call`` is made all the same, unless
+        ``undo`` is given, which then takes back what it gave. Raises what ``call`` raises.
+        """
+        try:
+            with self._patience(0.0):
+                return call()
+        except LockedError:
+            pass
+        finally:
+            if self._commits >= CHECKPOINT_EVERY:
+                self._commits = 0
+                self._worker().submit(self._checkpoint_apart)
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        future = self._worker().submit(self._call_until, deadline, call)
+        waiting = asyncio.wrap_future(future)
+        try:
+            # Cancelling the task must not cancel the call: half of the callers count on its being made.
+            return await asyncio.shield(waiting)
+        except asyncio.CancelledError:
+            waiting.add_done_callback(_hear)
+            if undo is not None and not future.cancel():
+                future.add_done_callback(lambda made: self._take_back(made, undo))
+            raise
 
     def close(self) -> None:
-        """Close every connection; no other method may be called afterwards."""
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+        """Close the file; no other method may be called afterwards."""
+        if self._thread is not None:
+            self._thread.shutdown()
+        with self._write_lock, self._read_lock:
+            self._closed = True
+            self._drop()
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    # --- opening ---------------------------------------------------------------------------------------------
+
+    def _connections(self) -> Connections:
+        """The open connections; whoever asks holds one of the locks."""
+        opened = self._opened
+        if opened is None:
+            # Only after a fork, or after the file was replaced.
+            opened = self._open()
+        return opened
+
+    def _open(self) -> Connections:
+        with self._open_lock:
+            if self._closed:
+                raise StateError(f"the state store `{self.path}` is closed")
+            if self._opened is None:
+                self._opened = self._retry(lambda: connect(self.path))
+                self._openings += 1
+            return self._opened
+
+    def _drop(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _renew(self) -> None:
+        """Locks and thread as a process has them that has not used the store yet."""
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._open_lock = threading.Lock()
+        self._local = threading.local()
+        self._writing_thread = None
+        self._thread = None
+        self._commits = 0
+
+    def hold(self) -> None:
+        """Close the file and keep everyone from using it: a fork follows."""
+        self._write_lock.acquire()
+        self._read_lock.acquire()
+        self._drop()
+
+    def let_go(self, *, child: bool) -> None:
+        """End what ``hold`` began; in the child no other thread exists, so nothing is held or waited for."""
+        if child:
+            self._renew()
+        else:
+            self._read_lock.release()
+            self._write_lock.release()
+
+    # --- waiting ---------------------------------------------------------------------------------------------
+
+    def _begin(self) -> sqlite3.Connection:
+        connections = self._connections()
+        if file_number(self.path) != connections.file:
+            with self._read_lock:
+                self._drop()
+            message = f"the state store `{self.path}` was deleted or replaced while it was in use"
+            raise StateError(
+                message, help="from now on the file that is there now counts, from what it holds"
             )
+        self._retry(lambda: connections.writer.execute("BEGIN IMMEDIATE"))
+        return connections.writer
+
+    def _retry(self, action: Callable[[], T]) -> T:
+        """The result of ``action``, which is tried again while another process holds the lock."""
+        deadline: float | None = None
+        pause = _FIRST_PAUSE_S
+        while True:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")
-            except sqlite3.Error:
-                connection.close()
-                raise
-            self._local.connection = connection
-            with self._lock:
-                self._connections.append(connection)
-        return connection
+                return action()
+            except sqlite3.Error as error:
+                if not is_locked(error):
+                    raise unusable(self.path, error) from None
+            if deadline is None:
+                known = self._deadline()
+                deadline = time.monotonic() + BUSY_TIMEOUT_S if known is None else known
+            if time.monotonic() >= deadline:
+                raise locked(self.path, BUSY_TIMEOUT_S)
+            # SQLite's own waiting goes up to 100 ms, which is a thousand transactions.
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _take_lock(self, lock: threading.Lock) -> None:
+        if not lock.acquire(blocking=False):
+            deadline = self._deadline()
+            wait = BUSY_TIMEOUT_S if deadline is None else max(0.0, deadline - time.monotonic())
+            if not lock.acquire(timeout=wait):
+                raise locked(self.path, BUSY_TIMEOUT_S)
+
+    def _deadline(self) -> float | None:
+        """Until when this thread waits for locks, if it was told; 0.0 is not at all."""
+        deadline: float | None = getattr(self._local, "deadline", None)
+        return deadline
+
+    @contextmanager
+    def _patience(self, deadline: float) -> Iterator[None]:
+        before = self._deadline()
+        self._local.deadline = deadline
+        try:
+            yield
+        finally:
+            self._local.deadline = before
+
+    # --- the thread that waits -------------------------------------------------------------------------------
+
+    def _worker(self) -> ThreadPoolExecutor:
+        # One thread: more would only wait for each other.
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="routewright-state")
+        return self._thread
+
+    def _call_until(self, deadline: float, call: Callable[[], T]) -> T:
+        with self._patience(deadline):
+            return call()
+
+    def _take_back(self, made: Future[T], undo: Callable[[T], object]) -> None:
+        if made.exception() is None:
+            self._worker().submit(undo, made.result())
+
+    def _checkpoint_apart(self) -> None:
+        with self._write_lock:
+            if self._opened is not None:
+                self._checkpoint(self._opened.writer)
+
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Copy the log into the file.
+
+        FULL holds the write lock meanwhile. A passive checkpoint would not, but beside a commit that begins the
+        log anew it can damage the file in SQLite before 3.51.3: https://www.sqlite.org/wal.html#walresetbug
+        """
+        self._commits = 0
+        # What it cannot do now is done next time: the change before it is made, and must not look as if it failed.
+        with suppress(sqlite3.Error):
+            connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_BUSY_MS}")
+            try:
+                connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+            finally:
+                connection.execute("PRAGMA busy_timeout = 0")
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _unusable(path: Path, error: Exception) -> StateError:
-    said = str(error).lower()
-    if "locked" in said or "busy" in said:
-        message = f"the state store `{path}` stayed locked for {BUSY_TIMEOUT_S:g} s"
-        return StateError(message, help="another process holds a transaction open")
-    return StateError(f"the state store `{path}` cannot be used: {said}")
+def _hear(future: asyncio.Future[T]) -> None:
+    """Take note of an outcome that nobody waits for any more, or asyncio complains of it."""
+    if not future.cancelled():
+        future.exception()

@@ -1,6 +1,7 @@
 """A time and a period in, the period's window out: its name, and when it ends, in a time zone.
 
-A day of a zone may have 23 or 25 hours; a window ends where the zone's calendar says.
+The windows of a period and a zone follow each other without a gap. A day of a zone may have 23 or 25 hours; a
+window ends where the zone's calendar says.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ __all__ = ["Period", "Window", "window_of"]
 Period = Literal["minute", "hour", "day", "week", "month"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_US = timedelta(microseconds=1)
+_SIZE_US = {"minute": 60_000_000, "hour": 3_600_000_000}
 
 
 class Window(NamedTuple):
@@ -26,7 +29,11 @@ class Window(NamedTuple):
 
 
 def window_of(at_us: int, period: Period, timezone: str = "UTC") -> Window:
-    """The window that holds ``at_us``."""
+    """The window that holds ``at_us``: from its start to before its end.
+
+    >>> window_of(1_795_300_200_000_000, "day", "Asia/Kolkata").name
+    '2026-11-22'
+    """
     found = _LAST.get((period, timezone))
     if found is not None and found.start_us <= at_us < found.end_us:
         return found
@@ -45,16 +52,9 @@ def _zone(name: str) -> ZoneInfo:
 
 
 def _window(at_us: int, period: Period, zone: ZoneInfo) -> Window:
-    at = (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone)
-    if period in ("minute", "hour"):
-        # Counted in real time: an hour that a zone repeats is two windows.
-        size = 60_000_000 if period == "minute" else 3_600_000_000
-        offset = at.utcoffset() or timedelta()
-        shift = (offset // timedelta(microseconds=1)) % size
-        start_us = (at_us + shift) // size * size - shift
-        start = (_EPOCH + timedelta(microseconds=start_us)).astimezone(zone)
-        return Window(start.isoformat(timespec="minutes"), start_us, start_us + size)
-    day = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0, tzinfo=None)
+    if period == "minute" or period == "hour":
+        return _counted(at_us, _SIZE_US[period], zone)
+    day = _at(at_us, zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0, tzinfo=None)
     match period:
         case "day":
             end = day + timedelta(days=1)
@@ -65,8 +65,41 @@ def _window(at_us: int, period: Period, zone: ZoneInfo) -> Window:
             day = day.replace(day=1)
             end = (day + timedelta(days=32)).replace(day=1)
     name = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}[period]
-    return Window(day.strftime(name), _us(day, zone), _us(end, zone))
+    # A midnight that a zone skips is when the clock is put forward, one that it repeats is the first.
+    start_us, end_us = ((local.replace(tzinfo=zone) - _EPOCH) // _US for local in (day, end))
+    return Window(day.strftime(name), start_us, end_us)
 
 
-def _us(local: datetime, zone: ZoneInfo) -> int:
-    return (local.replace(tzinfo=zone) - _EPOCH) // timedelta(microseconds=1)
+def _counted(at_us: int, size_us: int, zone: ZoneInfo) -> Window:
+    """A window counted in real time, on the zone's full minutes or hours: an hour that is repeated is two.
+
+    A zone that moves its clock by half an hour moves its full hours, so the window is cut where that happens.
+    """
+    shift = _offset_us(at_us, zone) % size_us
+    start_us = (at_us + shift) // size_us * size_us - shift
+    end_us = start_us + size_us
+    if _offset_us(start_us, zone) % size_us != shift:
+        start_us = _first_after(start_us, at_us, shift, size_us, zone)
+    if _offset_us(end_us - 1, zone) % size_us != shift:
+        other = _offset_us(end_us - 1, zone) % size_us
+        end_us = _first_after(at_us, end_us - 1, other, size_us, zone)
+    return Window(_at(start_us, zone).isoformat(timespec="minutes"), start_us, end_us)
+
+
+def _first_after(before_us: int, after_us: int, shift: int, size_us: int, zone: ZoneInfo) -> int:
+    """The first time whose full hours lie at ``shift``; at ``before_us`` they do not, at ``after_us`` they do."""
+    while after_us - before_us > 1:
+        middle = (before_us + after_us) // 2
+        if _offset_us(middle, zone) % size_us == shift:
+            after_us = middle
+        else:
+            before_us = middle
+    return after_us
+
+
+def _at(at_us: int, zone: ZoneInfo) -> datetime:
+    return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone)
+
+
+def _offset_us(at_us: int, zone: ZoneInfo) -> int:
+    return (_at(at_us, zone).utcoffset() or timedelta()) // _US

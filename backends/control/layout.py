@@ -1,0 +1,82 @@
+"""A connection to a state store's file in, its tables made or known to be there out."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from .errors import StateError
+
+__all__ = ["APPLICATION_ID", "LAYOUT_VERSION", "set_up"]
+
+APPLICATION_ID = 0x52575354
+"""``RWST`` in the file's header: tells a state store from other programs' databases."""
+
+LAYOUT_VERSION = 1
+
+# Usage is a row for each window in which something was used. `last_us` is when an attempt last began in it, and
+# `forget_us` when the row is of no more use. Unit and currency belong to the key: a control that is changed from
+# requests to money must not take the ones for the others.
+_LAYOUT = """
+CREATE TABLE quota_used (
+    control TEXT NOT NULL, unit TEXT NOT NULL, key TEXT NOT NULL, end_us INTEGER NOT NULL,
+    start_us INTEGER NOT NULL, amount INTEGER NOT NULL, last_us INTEGER NOT NULL, forget_us INTEGER NOT NULL,
+    PRIMARY KEY (control, unit, key, end_us)
+) WITHOUT ROWID;
+CREATE INDEX quota_used_by_forget ON quota_used (forget_us);
+CREATE TABLE leases (
+    control TEXT NOT NULL, unit TEXT NOT NULL, key TEXT NOT NULL, expires_us INTEGER NOT NULL,
+    lease TEXT NOT NULL, start_us INTEGER NOT NULL, end_us INTEGER NOT NULL, amount INTEGER NOT NULL,
+    forget_us INTEGER NOT NULL,
+    PRIMARY KEY (control, unit, key, expires_us, lease)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX leases_by_id ON leases (lease, control, unit, key);
+CREATE INDEX leases_by_forget ON leases (forget_us);
+CREATE TABLE breakers (
+    model TEXT PRIMARY KEY, failures INTEGER NOT NULL, failed_us INTEGER NOT NULL,
+    openings INTEGER NOT NULL, opened_us INTEGER, until_us INTEGER, probe_until_us INTEGER,
+    error_class TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE latencies (
+    model TEXT PRIMARY KEY, mean_ms REAL NOT NULL, samples INTEGER NOT NULL, updated_us INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+def set_up(connection: sqlite3.Connection, path: Path) -> None:
+    """Put a new file into WAL mode and make the tables; look whether another file is ours.
+
+    Raises StateError when it is not, when it is of a newer layout, or where it cannot be shared. Locks, damage
+    and the like are sqlite3.Error.
+    """
+    if not _is_ours(connection, path):
+        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        if mode != "wal":
+            message = f"the state store `{path}` cannot be shared by processes: its file system has no shared memory"
+            raise StateError(message, help="put it on a disk of this machine")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not _is_ours(connection, path):  # it may have been made meanwhile
+                for statement in filter(str.strip, _LAYOUT.split(";")):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file is a state store; False where it is still empty."""
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == APPLICATION_ID:
+        if version > LAYOUT_VERSION:
+            message = f"the state store `{path}` is of a newer layout ({version}, known is {LAYOUT_VERSION})"
+            raise StateError(message, help="use a newer Routewright, or another file")
+        return True
+    if application or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        message = f"`{path}` is a database of another program, not a state store"
+        raise StateError(message, help="name another file")
+    return False
