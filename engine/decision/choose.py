@@ -92,14 +92,10 @@ def order(
         index: estimate(catalog[index], situation.task.operation, situation.request, situation.state)
         for index in eligible
     }
-    found: dict[int, int | float | None]
-    if rule.choose == "fastest":
-        found = {index: one.latency_ms for index, one in estimates.items()}
-    else:
-        found = {index: one.cost_nano for index, one in estimates.items()}
-        if len({one.currency for one in estimates.values()} - {None}) > 1:
-            # Without an exchange rate no amount is less than another: the order of the file stands.
-            found = dict.fromkeys(found)
+    found = {
+        index: one.latency_ms if rule.choose == "fastest" else one.cost_nano
+        for index, one in estimates.items()
+    }
     # What is not known comes last: a model must not win by hiding its price.
     models = sorted(eligible, key=lambda index: (found[index] is None, found[index] or 0))
     inputs = {catalog[index].id: found[index] for index in eligible}

@@ -187,12 +187,8 @@ def _capabilities(model: CompiledModel, situation: Situation) -> Iterator[GateFa
 
 
 def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator[GateFailure]:
-    price = model.shape.price
-    if quota.refuses_unknown_cost and price is None:
+    if quota.refuses_unknown_cost and model.shape.price is None:
         yield GateFailure("quota", f"{quota.name}: its price is unknown, and unknown costs are refused")
-    elif quota.refuses_unknown_cost and price is not None and price.currency != quota.currency:
-        why = f"its price in {price.currency} is unknown in {quota.currency}, and unknown costs are refused"
-        yield GateFailure("quota", f"{quota.name}: {why}")
     used = situation.state.quota_used.get(quota.name)
     limit, held = allowance(quota, situation.reserves)
     if used is None:
