@@ -5,11 +5,22 @@ Knows nothing of where problems come from; reads no files.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 from .errors import Problem
 
-__all__ = ["MAX_SHOWN_PROBLEMS", "render_problem", "render_problems", "sort_problems"]
+__all__ = [
+    "MAX_PROBLEMS",
+    "MAX_SHOWN_PROBLEMS",
+    "limit_problems",
+    "render_problem",
+    "render_problems",
+    "sort_problems",
+]
+
+MAX_PROBLEMS = 200
+"""How many problems of one file are kept: a generated file can have one in every line."""
 
 MAX_SHOWN_PROBLEMS = 100
 """How many problems are printed before the rest is only counted."""
@@ -23,6 +34,25 @@ def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(unique, key=lambda p: (p.source or "", p.line or 0, p.column or 0, p.code, p.message))
 
 
+def limit_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """The problems of one file sorted; of very many the first ones, and one that says so in place of the rest."""
+    ordered = sort_problems(problems)
+    if len(ordered) < MAX_PROBLEMS:
+        return ordered
+    kept = ordered[: MAX_PROBLEMS - 1]
+    last = ordered[MAX_PROBLEMS - 1]
+    message = f"from here on problems are not reported: there are more than {MAX_PROBLEMS - 1}"
+    end = Problem(
+        "too-many-problems",
+        message,
+        source=last.source,
+        line=last.line,
+        column=last.column,
+        source_line=last.source_line,
+    )
+    return [*kept, end]
+
+
 def render_problem(problem: Problem) -> str:
     """One problem as a few lines, without a trailing newline."""
     place = problem.source or ""
@@ -31,13 +61,14 @@ def render_problem(problem: Problem) -> str:
     elif problem.path:
         place += (": " if place else "") + _path_text(problem.path)
     head = f"{place}: " if place else ""
-    lines = [f"{head}error[{problem.code}]: {problem.message}"]
+    lines = [_one_line(f"{head}error[{problem.code}]: {problem.message}")]
     if problem.source_line is not None and problem.column is not None:
         text, column = _window(problem.source_line, problem.column)
-        width = max(1, min(problem.width, len(text) - column + 2))
-        lines += [f"  | {text}", f"  | {' ' * (column - 1)}{'^' * width}"]
+        marked = text[column - 1 : column - 1 + problem.width]
+        blank, mark = _cells(text[: column - 1]), max(1, _cells(marked))
+        lines += [f"  | {_one_line(text)}".rstrip(), f"  | {' ' * blank}{'^' * mark}"]
     if problem.help:
-        lines.append(f"  = help: {problem.help}")
+        lines.append(_one_line(f"  = help: {problem.help}"))
     return "\n".join(lines)
 
 
@@ -45,7 +76,8 @@ def render_problems(problems: Sequence[Problem]) -> str:
     """All problems, one after another; past ``MAX_SHOWN_PROBLEMS`` they are only counted."""
     shown = [render_problem(problem) for problem in problems[:MAX_SHOWN_PROBLEMS]]
     if len(problems) > MAX_SHOWN_PROBLEMS:
-        shown.append(f"{len(problems) - MAX_SHOWN_PROBLEMS} more problems are not shown")
+        more = len(problems) - MAX_SHOWN_PROBLEMS
+        shown.append(f"{more} more {'problem is' if more == 1 else 'problems are'} not shown")
     return "\n".join(shown)
 
 
@@ -57,9 +89,38 @@ def _path_text(path: tuple[str | int, ...]) -> str:
 
 
 def _window(line: str, column: int) -> tuple[str, int]:
-    """The part of a long line around ``column``, and the column inside it. Tabs count as one blank."""
-    line = line.replace("\t", " ")
-    if len(line) <= _MAX_SOURCE_LINE:
-        return line, column
-    start = max(0, column - _MAX_SOURCE_LINE // 2)
-    return line[start : start + _MAX_SOURCE_LINE], column - start
+    """The part of a long line around ``column``, and the column inside it. A tab counts as one blank."""
+    start = 0
+    if len(line) > _MAX_SOURCE_LINE:
+        start = max(0, min(column - _MAX_SOURCE_LINE // 2, len(line) - _MAX_SOURCE_LINE))
+    return line[start : start + _MAX_SOURCE_LINE].replace("\t", " "), column - start
+
+
+def _one_line(text: str) -> str:
+    """The text without what would move a terminal's cursor or change its state: the author's words are data."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _is_shown(char) else _escaped(char) for char in text)
+
+
+def _is_shown(char: str) -> bool:
+    # Letters, marks, numbers, signs and the blank; not controls, bidirectional overrides, lone surrogates.
+    return unicodedata.category(char)[0] not in "CZ" or char == " "
+
+
+def _escaped(char: str) -> str:
+    known = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+    return known.get(char) or (f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{{{ord(char):x}}}")
+
+
+def _cells(text: str) -> int:
+    """How many cells of a terminal the text takes as it is shown: East Asian letters take two, marks none."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    cells = 0
+    for char in text:
+        if not _is_shown(char):
+            cells += len(_escaped(char))
+        elif not unicodedata.combining(char):
+            cells += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return cells

@@ -1,25 +1,98 @@
-"""What every shape read from YAML is built from: the base model, names, references, conditions."""
+"""What every shape read from YAML is built from: the base model, names, references, numbers, conditions."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
-__all__ = ["CONDITION_SCHEMA", "Condition", "FeatureName", "ModelRef", "Name", "Operation", "Scalar", "Shape"]
+from .quantities import MAX_EXACT
+
+__all__ = [
+    "CONDITION_SCHEMA",
+    "MAX_LISTED_MODELS",
+    "Condition",
+    "FeatureName",
+    "Form",
+    "ModelRef",
+    "Name",
+    "NotNegative",
+    "Operation",
+    "Positive",
+    "Scalar",
+    "Shape",
+    "Text",
+]
 
 Operation = Literal["chat", "embed", "rerank"]
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
-"""A name that the author gives: letters, digits, ``_``, ``.``, ``-``; at most 100 characters."""
 
-FeatureName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a text must look like: a pattern for the whole of it, and the words that say so to an author."""
+
+    pattern: str
+    words: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^{self.pattern}$"}
+
+    def _checked(self, value: str) -> str:
+        if re.fullmatch(self.pattern, value) is None:
+            raise ValueError(f"expected {self.words}")
+        return value
+
+
+Name = Annotated[
+    str,
+    Form(
+        r"[A-Za-z][A-Za-z0-9_.-]{0,99}",
+        "at most 100 letters, digits, `_`, `.` or `-`, a letter first",
+    ),
+]
+"""A name that the author gives."""
+
+FeatureName = Annotated[
+    str,
+    Form(
+        r"[A-Za-z_][A-Za-z0-9_]{0,99}",
+        "at most 100 letters, digits or `_`, no digit first",
+    ),
+]
 """A name that conditions can use."""
+
+Text = Annotated[str, Field(min_length=1)]
+"""A text that says something."""
 
 ModelRef = Annotated[
     str,
     Field(min_length=1, max_length=200, description="a model's id, alias or tag, or `backend:tag`"),
 ]
+
+MAX_LISTED_MODELS = 100
+"""Models in one list of a policy: a rule's ``use`` or ``fallback``, a chain."""
+
+NotNegative = Annotated[int, Field(ge=0, le=MAX_EXACT)]
+"""A whole number that JSON, Python and SQL read alike."""
+
+Positive = Annotated[int, Field(ge=1, le=MAX_EXACT)]
 
 Scalar = bool | int | float | str
 
@@ -27,14 +100,14 @@ Scalar = bool | int | float | str
 class Shape(BaseModel):
     """Base of everything that is read from YAML: unknown keys are errors, nothing is converted."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def _condition(value: object) -> object:
     """Refuse what can never be a condition; its text is parsed by ``compile``."""
     if isinstance(value, (str, bool, dict)):
         return value
-    raise ValueError("expected a condition: an expression, or `any:`, `all:` or `none:` with a list")
+    raise ValueError("expected a condition")
 
 
 CONDITION_SCHEMA = {"title": "Condition"}

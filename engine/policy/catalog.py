@@ -6,21 +6,64 @@ resolved when the backend opens, never here, and is part of no digest.
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from .base import Name, Operation, Shape
+from .base import Form, ModelRef, Name, NotNegative, Operation, Positive, Shape
 from .quantities import Count, DurationMs
 
 __all__ = ["Backend", "Catalog", "Kind", "Model", "Price", "Timeouts"]
 
 Kind = Literal["ollama", "mlx", "openai", "llamacpp", "simulated"]
 
-EnvRef = Annotated[str, Field(pattern=r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")]
+EnvRef = Annotated[
+    str, Form(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}", "an environment variable such as `${OLLAMA_API_KEY}`")
+]
 """``${NAME}``: an environment variable, never the secret itself."""
 
-CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+FilePath = Annotated[
+    str,
+    Field(min_length=1),
+    Form(r"(\$\{[A-Za-z_][A-Za-z0-9_]*\})?[^$]*", "a path, perhaps after `${NAME}`"),
+]
+"""A path; it may start with an environment variable."""
+
+CurrencyCode = Annotated[str, Form(r"[A-Z]{3}", "a currency's three letters such as `USD`")]
+
+Version = Annotated[str, Form(r"[0-9]+(\.[0-9]+){0,3}", "a version such as `0.12.3`")]
+
+
+def _day(value: str) -> str:
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise ValueError("expected a day such as `2026-01-31`") from None
+    return value
+
+
+def _address(value: str) -> str:
+    """Refuse what is no address, and secrets in one: an address is stored and shown."""
+    try:
+        parts = urlsplit(value if "//" in value else f"//{value}")
+        known = bool(parts.hostname) or value.count(":") > 1
+        # Reading the port checks it.
+        fits = known and (parts.port is None or parts.port > 0) and not any(map(str.isspace, value))
+    except ValueError:
+        # A bare IPv6 address is no URL, and an address all the same.
+        fits = value.count(":") > 1 and "//" not in value and "[" not in value
+        parts = urlsplit("")
+    if not fits:
+        raise ValueError("expected an address such as `http://localhost:11434`")
+    if "@" in parts.netloc:
+        raise ValueError("an address holds no user or password: secrets belong into `api_key`")
+    return value
+
+
+Address = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_address)]
+Day = Annotated[str, Form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as `2026-01-31`"), AfterValidator(_day)]
 
 
 class Timeouts(Shape):
@@ -39,18 +82,20 @@ class Backend(Shape):
 
     kind: Kind
     description: str | None = None
-    host: str | None = Field(None, description="the server's address, such as http://localhost:11434")
-    path: str | None = Field(None, description="a folder of models; may start with ${NAME}")
+    host: Address | None = Field(None, description="the server's address, such as http://localhost:11434")
+    path: FilePath | None = Field(None, description="a folder of models; may start with ${NAME}")
     api_key: EnvRef | None = None
-    min_version: str | None = Field(None, description="the oldest server that will do, such as 0.12.3")
-    operations: list[Operation] | None = Field(None, description="default: what this kind of backend offers")
+    min_version: Version | None = Field(None, description="the oldest server that will do, such as 0.12.3")
+    operations: list[Operation] | None = Field(
+        None, min_length=1, description="default: what this kind of backend offers"
+    )
     location: Literal["cloud"] | None = Field(
         None, description="say `cloud` for a local address that forwards elsewhere; `local` follows by itself"
     )
     timeouts: Timeouts = Timeouts()
-    concurrency: int | None = Field(None, ge=1, description="calls at the same time")
+    concurrency: Positive | None = Field(None, description="calls at the same time")
     pull: bool = Field(False, description="whether a missing model may be pulled")
-    health: str | None = Field(None, description="the address that answers while the backend is well")
+    health: Address | None = Field(None, description="the address that answers while the backend is well")
     health_interval: DurationMs | None = None
     requires_signin: bool = False
     unload_after: DurationMs | None = Field(None, description="an unused model leaves memory after this time")
@@ -59,24 +104,28 @@ class Backend(Shape):
     disabled_reason: str | None = None
 
 
+Amount = Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[float, Field(ge=0, le=1_000_000)]
+"""Money for a million tokens, or gigabytes."""
+
+
 class Price(Shape):
     """Prices per million tokens. A model without a price has an unknown cost, never a cost of 0."""
 
-    input: int | float = Field(ge=0)
-    cached_input: int | float | None = Field(None, ge=0)
-    output: int | float = Field(ge=0)
+    input: Amount
+    cached_input: Amount | None = None
+    output: Amount
     currency: CurrencyCode = "USD"
-    since: str | None = Field(None, pattern=r"^\d{4}-\d{2}-\d{2}$")
+    since: Day | None = Field(None, description="the day from which the prices hold")
 
 
 class Model(Shape):
     """A model that tasks can be routed to."""
 
     backend: Name
-    tag: str | None = Field(None, description="the backend's own name for it; default: the model's id")
-    path: str | None = Field(None, description="where its files are; may start with ${NAME}")
+    tag: ModelRef | None = Field(None, description="the backend's own name for it; default: the model's id")
+    path: FilePath | None = Field(None, description="where its files are; may start with ${NAME}")
     source: str | None = Field(None, description="where the weights come from, such as a repository's name")
-    aliases: list[str] = Field(default_factory=list)
+    aliases: list[ModelRef] = Field(default_factory=list, description="other names that policies may use")
     description: str | None = None
     operations: list[Operation] = Field(default_factory=lambda: list[Operation](["chat"]), min_length=1)
     capabilities: list[Name] = Field(default_factory=list, description="facts that gate: vision, tools, …")
@@ -85,14 +134,14 @@ class Model(Shape):
     total_parameters: Count | None = None
     active_parameters: Count | None = None
     quantization: str | None = None
-    context_length: int | None = Field(None, ge=1, description="tokens")
-    max_output_tokens: int | None = Field(None, ge=1)
-    max_pairs: int | None = Field(None, ge=1, description="pairs in one rerank call")
+    context_length: Positive | None = Field(None, description="tokens")
+    max_output_tokens: Positive | None = None
+    max_pairs: Positive | None = Field(None, description="pairs in one rerank call")
     embedding_space: Name | None = Field(None, description="vectors of one space can be compared")
-    dimensions: int | None = Field(None, ge=1)
-    memory_gb: int | float | None = Field(None, ge=0)
-    size_bytes: int | None = Field(None, ge=0)
-    min_version: str | None = Field(None, description="the oldest backend that runs it")
+    dimensions: Positive | None = Field(None, description="numbers in one vector")
+    memory_gb: Amount | None = None
+    size_bytes: NotNegative | None = None
+    min_version: Version | None = Field(None, description="the oldest backend that runs it")
     requires_signin: bool = False
     price: Price | None = None
     expected_latency: DurationMs | None = None
@@ -107,5 +156,5 @@ class Catalog(Shape):
     routewright: Literal[1]
     name: Name | None = None
     description: str | None = None
-    backends: dict[Name, Backend] = Field(min_length=1)
-    models: dict[Name, Model] = Field(min_length=1)
+    backends: dict[Name, Backend] = Field(min_length=1, max_length=1_000)
+    models: dict[Name, Model] = Field(min_length=1, max_length=5_000)

@@ -14,8 +14,7 @@ from ..condition.render import render_expr
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
 from ..errors import PolicyError
-from ..problems import sort_problems
-from ..suggest import suggest
+from ..problems import limit_problems, sort_problems
 from .catalog import Catalog
 from .compile_catalog import compile_catalog
 from .compile_controls import CompiledControls, compile_controls
@@ -29,12 +28,13 @@ from .compiled import (
     CompiledRule,
     Verdict,
 )
-from .model_facts import CANDIDATE_STATE, STATE_SCOPE
-from .nodes import Path
+from .document import Path
+from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
 from .shape import Assertion, Constraint, Policy, Rollout
 from .unenforced import unenforced_control, unenforced_parts, unenforced_rollout
+from .variables import check_variables
 
 __all__ = ["compile_policy"]
 
@@ -45,24 +45,24 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
     Raises PolicyError with every problem of both files. Without any catalog (its file could not be read, say)
     all that does not need one is checked all the same, and the error says that the catalog is missing.
     """
-    report = Report(policy.document, policy.problems, policy.set_aside)
+    report = Report(policy.document, policy.problems)
     compiled_catalog, others = _catalog(policy, catalog, report)
     shape = policy.shape
     features = compile_features(shape.features, compiled_catalog, report)
     scope: dict[str, Declaration] = {feature.name: feature.declaration for feature in features}
     scope.update(STATE_SCOPE)
-    model_names = dict(compiled_catalog.scope) if compiled_catalog else {}
+    # Without a catalog its facts have their types all the same.
+    model_names = dict(compiled_catalog.scope if compiled_catalog else model_scope(()))
     _check_unique(shape, report)
     rules = RuleCompiler(shape, compiled_catalog, features, scope, report)
     compiled_rules = rules.compile()
     controls = compile_controls(shape.controls, compiled_catalog, features, scope, report)
     candidate_scope = {**scope, **CANDIDATE_STATE, **model_names}
-    checked_constraints = _check_constraints(
-        shape.constraints, scope, candidate_scope, compiled_catalog, report
-    )
-    assertions = _check_assertions(shape.assertions, candidate_scope, compiled_catalog, report)
+    checked_constraints = _check_constraints(shape.constraints, scope, candidate_scope, report)
+    assertions = _check_assertions(shape.assertions, candidate_scope, report)
     _check_rollout(shape.rollout, features, report)
-    problems = sort_problems([*report.problems, *others])
+    check_variables(report)
+    problems = [*sort_problems(limit_problems(report.problems) + limit_problems(others))]
     if problems or compiled_catalog is None:
         raise PolicyError(problems)
     parameters = (*(feature.name for feature in features), *STATE_SCOPE)
@@ -125,11 +125,12 @@ def _catalog(
     if isinstance(inline, Catalog):
         return compile_catalog(inline, report, ("catalog",)), ()
     if catalog is None:
-        if not policy.problems:
+        if not report.lost(("catalog",)):
             report.add("missing-catalog", f"the catalog `{inline}` could not be read", ("catalog",))
         return None, ()
-    own = Report(catalog.document, catalog.problems, catalog.set_aside)
+    own = Report(catalog.document, catalog.problems)
     compiled = compile_catalog(catalog.shape, own)
+    check_variables(own)
     # A policy checked against half a catalog would report models as unknown that the author did declare.
     return (None if own.problems else compiled), own.problems
 
@@ -144,11 +145,12 @@ def _check_unique(shape: Policy, report: Report) -> None:
     for section, items in groups:
         seen: set[str] = set()
         for number, item in enumerate(items):
-            if item.name in seen and item.name != "unnamed":
+            if item.name is None or report.lost((section, number, "name")):
+                continue
+            if item.name in seen:
                 message = f"another of the {section} is called `{item.name}`"
                 report.add("duplicate-name", message, (section, number, "name"))
-            if item.name is not None:
-                seen.add(item.name)
+            seen.add(item.name)
 
 
 Checked = tuple[Constraint, CheckedExpr, CheckedExpr]
@@ -158,17 +160,13 @@ def _check_constraints(
     constraints: Sequence[Constraint],
     scope: Mapping[str, Declaration],
     candidate_scope: Mapping[str, Declaration],
-    catalog: CompiledCatalog | None,
     report: Report,
 ) -> list[Checked]:
     checked = []
     for number, constraint in enumerate(constraints):
         path: Path = ("constraints", number)
         when = report.condition(constraint.when, (*path, "when"), scope)
-        # Without a catalog the names of its facts are not known: nothing can be said of `require`.
-        require = (
-            report.condition(constraint.require, (*path, "require"), candidate_scope) if catalog else None
-        )
+        require = report.condition(constraint.require, (*path, "require"), candidate_scope)
         if when is not None and require is not None and not constraint.disabled:
             checked.append((constraint, when, require))
     return checked
@@ -212,7 +210,6 @@ def _compile_constraint(
 def _check_assertions(
     assertions: Sequence[Assertion],
     scope: Mapping[str, Declaration],
-    catalog: CompiledCatalog | None,
     report: Report,
 ) -> list[tuple[str, CheckedExpr]]:
     checked = []
@@ -220,24 +217,24 @@ def _check_assertions(
         path: Path = ("assertions", number)
         given = [key for key in ("never", "always") if getattr(assertion, key) is not None]
         if len(given) != 1:
-            report.add("missing-key", "an assertion is `never` or `always` with a condition", path)
+            if given or not (report.lost((*path, "never")) or report.lost((*path, "always"))):
+                report.add("missing-key", "an assertion is either `never` or `always` with a condition", path)
             continue
-        if catalog is not None:
-            expr = report.condition(getattr(assertion, given[0]), (*path, given[0]), scope)
-            if expr is not None:
-                checked.append((given[0], expr))
+        expr = report.condition(getattr(assertion, given[0]), (*path, given[0]), scope)
+        if expr is not None:
+            checked.append((given[0], expr))
     return checked
 
 
 def _check_rollout(rollout: Rollout | None, features: Sequence[CompiledFeature], report: Report) -> None:
     if rollout is None:
         return
-    if (rollout.mode == "canary") != (rollout.percent is not None):
-        report.add("missing-key", "`mode: canary`, and no other, needs `percent`", ("rollout", "mode"))
-    names = [feature.name for feature in features]
-    if rollout.key is not None and rollout.key not in names:
-        hint = suggest(rollout.key, names)
-        report.add("unknown-name", f"unknown feature `{rollout.key}`", ("rollout", "key"), hint)
+    path: Path = ("rollout",)
+    if rollout.mode == "canary" and rollout.percent is None and not report.lost((*path, "percent")):
+        report.add("missing-key", "`mode: canary` needs `percent`", (*path, "mode"))
+    if rollout.mode != "canary" and rollout.percent is not None:
+        report.add("unfit-key", "`percent` belongs to `mode: canary`", (*path, "percent"), at_key=True)
+    report.feature(rollout.key, [feature.name for feature in features], (*path, "key"))
 
 
 def _meaning(
@@ -250,6 +247,7 @@ def _meaning(
 ) -> dict[str, Any]:
     """What the digest covers. Chains count as the candidates of the rules that use them."""
     ids = [model.id for model in catalog.models]
+    bound = {quota.name: sorted(ids[index] for index in quota.models) for quota in controls.quotas}
 
     def dump(item: Any, *left_out: str) -> dict[str, Any]:
         options: dict[str, Any] = {"mode": "json", "by_alias": True, "exclude_defaults": True}
@@ -283,6 +281,7 @@ def _meaning(
                 "steps": [[s.role, ids[s.model], s.required, dict(s.options)] for s in rule.steps],
                 "sticky": rule.sticky,
                 "reason": rule.reason,
+                "taken_out": [list(entry) for entry in rule.taken_out],
             }
             for rule in rules
         ],
@@ -292,7 +291,7 @@ def _meaning(
         "controls": [
             {
                 **dump(control, "on", "for_"),
-                "on": sorted(ids[i] for q in controls.quotas if q.name == control.name for i in q.models),
+                "on": None if control.on is None else bound.get(control.name),
             }
             for control in shape.controls
             if not control.disabled

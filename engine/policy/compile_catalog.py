@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..canonical import digest_of
-from ..suggest import suggest
 from .base import Operation
-from .catalog import Catalog, Kind, Model
+from .catalog import Backend, Catalog, Kind, Model
 from .compiled import CompiledCatalog, CompiledModel
+from .document import Path
 from .location import location_of
 from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names
-from .nodes import Path
 from .report import Report
 
 __all__ = ["OFFERED", "compile_catalog"]
@@ -36,7 +35,6 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
     for id, model in catalog.models.items():
         models.append(_compile_model(len(models), id, model, catalog, report, (*path, "models", id)))
     _check_names(catalog, report, path)
-    _check_environment(report, path)
     return CompiledCatalog(
         name=catalog.name,
         digest=digest_of(_meaning(catalog, models)),
@@ -56,15 +54,15 @@ def _compile_model(
     tag = model.tag or id
     backend = catalog.backends.get(model.backend)
     if backend is None:
-        if not report.lacks("backends", model.backend):
-            hint = suggest(model.backend, catalog.backends)
-            report.add("unknown-backend", f"unknown backend `{model.backend}`", (*path, "backend"), hint)
+        above = path[:-2]
+        lost = report.lost((*above, "backends", model.backend), misspelt=False)
+        if not lost and not report.lost((*above, "backends")):
+            report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
         backend = next(iter(catalog.backends.values()))
     if (model.active_parameters or 0) > (model.total_parameters or model.active_parameters or 0):
         message = "a model cannot have more active parameters than it has in total"
         report.add("wrong-value", message, (*path, "active_parameters"))
-    offered = frozenset(backend.operations) if backend.operations is not None else OFFERED[backend.kind]
-    operations = frozenset(model.operations) & offered
+    operations = frozenset(model.operations) & _offered(backend)
     location = location_of(backend, tag)
     disabled = None
     if model.disabled:
@@ -88,9 +86,15 @@ def _compile_model(
     )
 
 
+def _offered(backend: Backend) -> frozenset[Operation]:
+    return OFFERED[backend.kind] if backend.operations is None else frozenset(backend.operations)
+
+
 def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
-    """An alias that is another model's id or alias would be read as whichever comes first: refuse it."""
+    """An alias that is another model's id, alias or ``backend:tag`` would be read as one of them in silence."""
     owners: dict[str, str] = {id: id for id in catalog.models}
+    for id, model in catalog.models.items():
+        owners.setdefault(f"{model.backend}:{model.tag or id}", id)
     for id, model in catalog.models.items():
         for number, alias in enumerate(model.aliases):
             owner = owners.setdefault(alias, id)
@@ -99,24 +103,15 @@ def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
                 report.add("duplicate-name", message, (*path, "models", id, "aliases", number))
 
 
-def _check_environment(report: Report, path: Path) -> None:
-    """``${NAME}`` means something in ``path`` and ``api_key`` alone; elsewhere it would be taken literally."""
-    todo: list[Path] = [path]
-    while todo:
-        here = todo.pop()
-        node = report.document.node_at(here)
-        if isinstance(node.value, str) and "${" in node.value and here[-1] not in ("path", "api_key"):
-            help = "environment variables are resolved in `path` and `api_key` only"
-            report.add("unfit-variable", f"`{node.value}` would be taken literally", here, help)
-        todo.extend((*here, step) for step in node.children)
-
-
 def _meaning(catalog: Catalog, models: list[CompiledModel]) -> dict[str, Any]:
     """What the digest covers: everything but descriptions, file paths and the names of secrets."""
     left_out = {"description", "path", "api_key"}
     shape = {
         "backends": {
-            id: backend.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out)
+            id: {
+                **backend.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out),
+                "operations": sorted(_offered(backend)),
+            }
             for id, backend in catalog.backends.items()
         },
         "models": {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
@@ -11,29 +12,38 @@ from ..suggest import suggest
 from .compile_features import zone_named
 from .compile_rules import find_model
 from .compiled import CompiledCatalog, CompiledFeature, ControlKind, Quota, Reserve, TimeLimits
-from .nodes import Path
+from .document import Path
 from .quantities import MoneyAmount
 from .report import Report
 from .shape import Control
+from .wording import owner
 
 __all__ = ["CompiledControls", "compile_controls"]
 
 _QUOTA_KEYS = ("max_requests", "max_tokens", "max_cost", "max_concurrent")
-_RETRY_KEYS = ("max_attempts", "backoff", "deadline")
-_COMMON = frozenset(("name", "description", "disabled"))
-_KEYS: Mapping[ControlKind, frozenset[str]] = {
-    "quota": frozenset((*_QUOTA_KEYS, "on", "for_each", "per", "timezone", "unknown_cost")),
-    "reserve": frozenset(("of", "reserve", "for_")),
-    "first_token": frozenset(("first_token_within",)),
-    "cache": frozenset(("cache_ttl",)),
-    "retry": frozenset(_RETRY_KEYS),
-}
+
+# The keys that make a control one of a kind, and those that it may have beside them.
 _MARKS: Mapping[ControlKind, tuple[str, ...]] = {
     "quota": _QUOTA_KEYS,
     "reserve": ("of", "reserve", "for_"),
     "first_token": ("first_token_within",),
     "cache": ("cache_ttl",),
-    "retry": _RETRY_KEYS,
+    "retry": ("max_attempts", "backoff", "deadline"),
+}
+_BESIDE: Mapping[ControlKind, tuple[str, ...]] = {
+    "quota": ("on", "for_each", "per", "timezone", "unknown_cost"),
+    "reserve": (),
+    "first_token": (),
+    "cache": (),
+    "retry": (),
+}
+_COMMON = ("name", "description", "disabled")
+_KIND_NAMES: Mapping[ControlKind, str] = {
+    "quota": "a quota",
+    "reserve": "a reserve",
+    "first_token": "a limit on the first token",
+    "cache": "a cache limit",
+    "retry": "a limit on retries",
 }
 
 
@@ -57,36 +67,33 @@ def compile_controls(
     """Return the controls that are not disabled."""
     quotas: dict[str, Quota] = {}
     limits = TimeLimits()
-    conditions: list[CheckedExpr] = []
     disabled: list[str] = []
     reserves: list[tuple[Control, Path]] = []
+    kinds: dict[str, ControlKind | None] = {}
+    every = frozenset(range(len(catalog.models))) if catalog is not None else frozenset()
+    off: set[str] = set()
     for number, control in enumerate(controls):
         path: Path = ("controls", number)
         kind = _kind_of(control, report, path)
+        kinds.setdefault(control.name, kind)
         if control.disabled:
             disabled.append(f"control {control.name}")
-            continue
-        if kind == "quota":
-            quota = _quota(control, catalog, features, report, path)
-            if quota is not None:
-                quotas[control.name] = quota
+            off.add(control.name)
+        elif kind == "quota":
+            quotas.setdefault(control.name, _quota(control, catalog, every, features, report, path))
         elif kind == "reserve":
             reserves.append((control, path))
         elif kind is not None:
             limits = _with_limit(limits, control, report, path)
-    names = {control.name for control in controls}
+    conditions: list[CheckedExpr] = []
     for control, path in reserves:
-        condition = (
-            report.condition(control.for_, (*path, "for"), scope) if control.for_ is not None else None
-        )
-        if control.of not in names:
-            hint = suggest(str(control.of), quotas, label="quotas")
-            report.add("unknown-control", f"unknown control `{control.of}`", (*path, "of"), hint)
-        if condition is not None and control.of in quotas and control.reserve is not None:
+        _check_reserved(control, kinds, quotas, report, path)
+        condition = report.condition(control.for_, (*path, "for"), scope)
+        if control.of in off:
+            disabled.append(f"control {control.name}, as {control.of} is")
+        elif condition is not None and control.of in quotas and control.reserve is not None:
             quota = quotas[control.of]
-            # Rounded up: what is promised to hard work is never less than the share says.
-            held = -int(-quota.limit * control.reserve // 1)
-            reserve = Reserve(control.name, held, control.reserve, len(conditions))
+            reserve = _reserve(control, quota, control.reserve, len(conditions), report, path)
             conditions.append(condition)
             quotas[control.of] = replace(quota, reserves=(*quota.reserves, reserve))
     return CompiledControls(tuple(quotas.values()), limits, tuple(conditions), tuple(disabled))
@@ -94,55 +101,67 @@ def compile_controls(
 
 def _kind_of(control: Control, report: Report, path: Path) -> ControlKind | None:
     kinds = [kind for kind, marks in _MARKS.items() if any(getattr(control, m) is not None for m in marks)]
+    lost = [kind for kind, marks in _MARKS.items() if any(report.lost((*path, _key(m))) for m in marks)]
     if not kinds:
-        if not any(lost[:1] == ("controls",) for lost in report.set_aside):
+        if not lost:
             help = "such as max_requests, max_cost, reserve, first_token_within, cache_ttl, max_attempts"
-            report.add("missing-key", f"control `{control.name}` limits nothing", path, help)
+            report.add("missing-key", f"{owner(path, report.document)} limits nothing", path, help)
         return None
     if len(kinds) > 1:
-        report.add(
-            "unfit-key", f"control `{control.name}` mixes kinds: {' and '.join(kinds)}", path, "split it"
-        )
+        names = " and ".join(_KIND_NAMES[kind] for kind in kinds)
+        message = f"{owner(path, report.document)} is {names} at once"
+        report.add("unfit-key", message, path, "one control, one limit: split it")
         return None
-    for key in sorted(control.model_fields_set - _COMMON - _KEYS[kinds[0]]):
-        name = Control.model_fields[key].alias or key
-        report.add(
-            "unfit-key", f"`{name}` has no meaning in a {kinds[0]} control", (*path, name), at_key=True
-        )
-    if kinds[0] == "reserve" and None in (control.of, control.reserve, control.for_):
-        report.add("missing-key", "a reserve needs `of`, `reserve` and `for`", path)
+    kind = kinds[0]
+    for key in sorted(control.model_fields_set.difference(_COMMON, _MARKS[kind], _BESIDE[kind])):
+        message = f"`{_key(key)}` has no meaning in {_KIND_NAMES[kind]}"
+        report.add("unfit-key", message, (*path, _key(key)), at_key=True)
+    if kind == "reserve" and None in (control.of, control.reserve, control.for_):
+        if "reserve" not in lost:
+            report.add("missing-key", "a reserve needs `of`, `reserve` and `for`", path)
         return None
-    return kinds[0]
+    return kind
+
+
+def _key(field: str) -> str:
+    """A field's key as authors write it."""
+    return Control.model_fields[field].alias or field
 
 
 def _quota(
     control: Control,
     catalog: CompiledCatalog | None,
+    every: frozenset[int],
     features: Sequence[CompiledFeature],
     report: Report,
     path: Path,
-) -> Quota | None:
+) -> Quota:
     given = [key for key in _QUOTA_KEYS if getattr(control, key) is not None]
     if len(given) > 1:
-        message = f"control `{control.name}` has {len(given)} limits: {', '.join(given)}"
+        message = f"{owner(path, report.document)} has {len(given)} limits: {', '.join(given)}"
         report.add("unfit-key", message, path, "one control, one limit: split it")
     unit = given[0].removeprefix("max_")
-    if unit == "concurrent" and control.per is not None:
-        report.add("unfit-key", "`max_concurrent` has no period", (*path, "per"), at_key=True)
-    if unit != "concurrent" and control.per is None:
+    if unit == "concurrent":
+        for key in ("per", "timezone"):
+            if key in control.model_fields_set:
+                message = "`max_concurrent` counts calls at the same time: it has no period"
+                report.add("unfit-key", message, (*path, key), at_key=True)
+    elif control.per is None and not report.lost((*path, "per")):
         report.add("missing-key", f"`{given[0]}` needs `per`: the period it is counted over", path)
+    if unit != "cost" and "unknown_cost" in control.model_fields_set:
+        report.add("unfit-key", "`unknown_cost` belongs to `max_cost`", (*path, "unknown_cost"), at_key=True)
     zone_named(control.timezone, report, (*path, "timezone"))
-    names = {feature.name for feature in features}
-    if control.for_each is not None and control.for_each not in names:
-        hint = suggest(control.for_each, names)
-        report.add("unknown-name", f"unknown feature `{control.for_each}`", (*path, "for_each"), hint)
+    report.feature(control.for_each, [feature.name for feature in features], (*path, "for_each"))
     limit = getattr(control, given[0])
     money = limit if isinstance(limit, MoneyAmount) else None
+    models = every if control.on is None else _bound_models(control.on, catalog, report, (*path, "on"))
+    if money is not None and catalog is not None:
+        _check_currency(control, money.currency, models, catalog, report, path)
     return Quota(
         name=control.name,
         unit=unit,  # type: ignore[arg-type]  # the four keys are the four units
         limit=money.nano if money else limit,
-        models=_bound_models(control, catalog, report, path),
+        models=models,
         for_each=control.for_each,
         per=control.per,
         timezone=control.timezone,
@@ -153,32 +172,80 @@ def _quota(
 
 
 def _bound_models(
-    control: Control, catalog: CompiledCatalog | None, report: Report, path: Path
+    on: str | list[str], catalog: CompiledCatalog | None, report: Report, path: Path
 ) -> frozenset[int]:
-    if catalog is None:
-        return frozenset()
-    if control.on is None:
-        return frozenset(range(len(catalog.models)))
-    if isinstance(control.on, str):
-        found = [find_model(control.on, catalog, report, (*path, "on"))]
+    if isinstance(on, str):
+        found = [find_model(on, catalog, report, path)]
     else:
-        found = [find_model(n, catalog, report, (*path, "on", i)) for i, n in enumerate(control.on)]
+        found = [find_model(name, catalog, report, (*path, number)) for number, name in enumerate(on)]
     return frozenset(model.index for model in found if model is not None)
 
 
+def _check_currency(
+    control: Control,
+    currency: str,
+    models: frozenset[int],
+    catalog: CompiledCatalog,
+    report: Report,
+    path: Path,
+) -> None:
+    """Money is never converted: a sum of two currencies would be a number without a meaning."""
+    for index in sorted(models):
+        price = catalog.models[index].shape.price
+        if price is not None and price.currency != currency:
+            message = (
+                f"`{catalog.models[index].id}` is priced in {price.currency}, the limit is in {currency}"
+            )
+            help = "name the models with this currency in `on`; nothing is converted"
+            report.add("mixed-currencies", message, (*path, "max_cost"), help)
+            return
+
+
+def _check_reserved(
+    control: Control,
+    kinds: Mapping[str, ControlKind | None],
+    quotas: Mapping[str, Quota],
+    report: Report,
+    path: Path,
+) -> None:
+    """Note it when what a reserve is kept from is no quota."""
+    name = str(control.of)
+    if name not in kinds:
+        # A control whose own name could not be read may be the one that is meant.
+        unread = report.incomplete(("controls",))
+        if not unread and not any(report.lost(("controls", number, "name")) for number in range(len(kinds))):
+            hint = suggest(name, quotas, label="quotas")
+            report.add("unknown-control", f"unknown control `{name}`", (*path, "of"), hint)
+    elif kinds[name] not in ("quota", None):
+        hint = suggest(name, quotas, label="quotas")
+        report.add("unfit-value", f"nothing can be kept from `{name}`: it is no quota", (*path, "of"), hint)
+
+
+def _reserve(
+    control: Control, quota: Quota, share: float, condition: int, report: Report, path: Path
+) -> Reserve:
+    if sum(reserve.share for reserve in quota.reserves) + share > 1 + 1e-9:
+        message = f"the reserves of `{quota.name}` are more than 100% of it"
+        report.add("wrong-value", message, (*path, "reserve"))
+    # Rounded up: what is promised to hard work is never less than the share says. In decimals, since 7% of
+    # 100 is a little more than 7 in binary.
+    held = (quota.limit * Decimal(repr(share))).to_integral_value(ROUND_CEILING)
+    return Reserve(control.name, int(held), share, condition)
+
+
 def _with_limit(limits: TimeLimits, control: Control, report: Report, path: Path) -> TimeLimits:
-    for field, value in (
-        ("first_token_within_ms", control.first_token_within),
-        ("cache_ttl_ms", control.cache_ttl),
-        ("max_attempts", control.max_attempts),
-        ("backoff_ms", control.backoff),
-        ("deadline_ms", control.deadline),
+    for key, field in (
+        ("first_token_within", "first_token_within_ms"),
+        ("cache_ttl", "cache_ttl_ms"),
+        ("max_attempts", "max_attempts"),
+        ("backoff", "backoff_ms"),
+        ("deadline", "deadline_ms"),
     ):
+        value = getattr(control, key)
         if value is None:
             continue
         if getattr(limits, field) is not None:
-            report.add(
-                "duplicate-control", f"control `{control.name}` sets a limit that is already set", path
-            )
+            message = f"`{key}` is set by another control already"
+            report.add("duplicate-control", message, (*path, key), at_key=True)
         limits = replace(limits, **{field: value})
     return limits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from typing import get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,9 +15,10 @@ from ..condition.values import ValueRefused, check_value
 from ..errors import ConditionError
 from ..suggest import suggest
 from .compiled import CompiledCatalog, CompiledFeature, FeatureSource
-from .nodes import Path
+from .document import Path
 from .report import Report
 from .shape import Feature
+from .wording import said
 
 __all__ = ["compile_features", "zone_named"]
 
@@ -52,8 +54,13 @@ def _compile(
         report.add("reserved-name", message, path, at_key=True)
     type = _type_of(feature, report, path)
     enum = _values(feature.enum, _element(type), report, (*path, "enum"))
-    _check_limits(feature, type, report, path)
-    default = _default(name, feature, type, enum, report, path)
+    if not _check_limits(feature, type, report, path):
+        feature = feature.model_copy(update={"minimum": None, "maximum": None})
+    for number, member in enumerate(enum or ()):
+        if _is_outside(member, feature):
+            message = f"`enum` lists {said(member)}, which is outside the feature's limits"
+            report.add("out-of-range", message, (*path, "enum", number))
+    default = _default(feature, type, enum, report, path)
     return CompiledFeature(
         name=name,
         declaration=Declaration(type, enum, may_be_unknown=default is None),
@@ -77,7 +84,7 @@ def _can_be_read(name: str) -> bool:
 
 def _type_of(feature: Feature, report: Report, path: Path) -> Type:
     if feature.type == "array":
-        if feature.items is None:
+        if feature.items is None and not report.lost((*path, "items")):
             report.add("missing-key", "an array needs `items`: the type of its elements", path, at_key=True)
         return ListType(_SCALARS[feature.items or "string"])
     if feature.items is not None:
@@ -94,27 +101,41 @@ def _values(
 ) -> tuple[object, ...] | None:
     if values is None:
         return None
-    checked = []
+    checked: dict[object, None] = {}
+    whole = not report.incomplete(path)
     for number, value in enumerate(values):
         try:
-            checked.append(check_value(value, type))
+            member = check_value(value, type)
         except ValueRefused as error:
-            report.add("wrong-value", str(error), (*path, number), error.help)
-    if len(set(checked)) < len(checked):
-        report.add("duplicate-value", "`enum` lists a value twice", path)
-    return tuple(checked) or None
+            report.add("wrong-value", f"`enum`: {error}", (*path, number), error.help)
+            whole = False
+            continue
+        if member in checked:
+            report.add("duplicate-value", f"`enum` lists {said(value)} twice", (*path, number))
+        checked[member] = None
+    # A value may be missing from a list that could not be read whole: then any value may be meant.
+    return tuple(checked) if whole else None
 
 
-def _check_limits(feature: Feature, type: Type, report: Report, path: Path) -> None:
+def _check_limits(feature: Feature, type: Type, report: Report, path: Path) -> bool:
+    """Whether the limits leave any value."""
     for key, limit in (("minimum", feature.minimum), ("maximum", feature.maximum)):
         if limit is not None and _element(type) not in (INTEGER, NUMBER):
             report.add("unfit-key", f"`{key}` belongs to numbers", (*path, key), at_key=True)
     if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
         report.add("wrong-value", "`minimum` is larger than `maximum`", (*path, "minimum"))
+        return False
+    return True
+
+
+def _is_outside(value: object, feature: Feature) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    below = feature.minimum is not None and value < feature.minimum
+    return below or (feature.maximum is not None and value > feature.maximum)
 
 
 def _default(
-    name: str,
     feature: Feature,
     type: Type,
     enum: tuple[object, ...] | None,
@@ -132,12 +153,12 @@ def _default(
     for element in value if isinstance(value, tuple) else (value,):
         if enum is not None and element not in enum:
             hint = suggest(str(element), map(str, enum), label="allowed")
-            report.add("not-in-enum", f"`default` is `{element}`, which `enum` does not allow", here, hint)
-        if isinstance(element, (int, float)) and not isinstance(element, bool):
-            below = feature.minimum is not None and element < feature.minimum
-            above = feature.maximum is not None and element > feature.maximum
-            if below or above:
-                report.add("out-of-range", f"`default` is {element}, outside the feature's limits", here)
+            report.add(
+                "not-in-enum", f"`default` is {said(element)}, which `enum` does not allow", here, hint
+            )
+        elif _is_outside(element, feature):
+            message = f"`default` is {said(element)}, which is outside the feature's limits"
+            report.add("out-of-range", message, here)
     return value
 
 
@@ -150,16 +171,17 @@ def _needs(feature: Feature, catalog: CompiledCatalog | None, report: Report, pa
     needs = [feature.needs] if isinstance(feature.needs, str) else feature.needs
     if catalog is not None:
         known = {capability for model in catalog.models for capability in model.capabilities}
-        for capability in needs:
+        for number, capability in enumerate(needs):
             if capability not in known:
+                place = (*here, number) if isinstance(feature.needs, list) else here
                 hint = suggest(capability, known, label="in the catalog")
-                report.add("unknown-capability", f"no model has the capability `{capability}`", here, hint)
+                report.add("unknown-capability", f"no model has the capability `{capability}`", place, hint)
     return tuple(needs)
 
 
 def _derived(feature: Feature, type: Type, report: Report, path: Path) -> FeatureSource | None:
     if feature.from_ is None:
-        if feature.timezone is not None:
+        if feature.timezone is not None and not report.lost((*path, "from")):
             report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
         return None
     here = (*path, "from")
@@ -167,7 +189,7 @@ def _derived(feature: Feature, type: Type, report: Report, path: Path) -> Featur
     given = STRING if metadata else _SOURCES.get(feature.from_)
     if given is None:
         hint = suggest(feature.from_, [*_SOURCES, "request.metadata.NAME"], label="known")
-        report.add("unknown-source", f"nothing can be derived from `{feature.from_}`", here, hint)
+        report.add("unknown-source", f"nothing can be derived from {said(feature.from_)}", here, hint)
         return None
     if given != type and not (given == INTEGER and type == NUMBER):
         report.add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}", here)
@@ -182,8 +204,11 @@ def _derived(feature: Feature, type: Type, report: Report, path: Path) -> Featur
     return FeatureSource(fact, zone=zone)
 
 
-def zone_named(name: str, report: Report, path: Path) -> ZoneInfo | None:
+def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:
     """The time zone, or None after noting that there is none of this name."""
+    if name == "UTC":
+        # Must not depend on the machine's time zone database.
+        return UTC
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Container, Mapping, Sequence
 from typing import Literal
 
+from ..condition.patterns import PatternError, compile_pattern
 from ..condition.types import Declaration
-from ..suggest import suggest
 from .compiled import (
     Candidate,
     CompiledCatalog,
@@ -18,14 +19,19 @@ from .compiled import (
     CompiledStep,
     Role,
 )
-from .nodes import Path
+from .document import Path
 from .report import Report
 from .shape import ChainEntry, Ensemble, Policy, Rule, Step
 from .unenforced import unenforced_of_rule
+from .wording import owner
 
 __all__ = ["RuleCompiler", "find_model"]
 
 _ROLES: tuple[Role, ...] = ("screen", "draft", "verify", "refine")
+
+_ESCAPED_OR_CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_GROUP = re.compile(r"\((?!\?)|\(\?P?<[A-Za-z_]")
+"""The beginning of a group that is captured, in a pattern without escapes and character classes."""
 
 
 def find_model(
@@ -63,6 +69,9 @@ class RuleCompiler:
         self._report = report
         self.disabled: list[str] = []
         self._chains = {name: self._entries(name, chain) for name, chain in policy.chains.items()}
+        if "none" in self._chains:
+            message = "a chain cannot be called `none`: `fallback: none` says that there is none"
+            report.add("reserved-name", message, ("chains", "none"), at_key=True)
 
     def compile(self) -> tuple[CompiledRule, ...]:
         """The rules that are not disabled, in the order of the file."""
@@ -79,7 +88,7 @@ class RuleCompiler:
         when = self._report.condition(rule.when, (*path, "when"), self._scope)
         self._check_parts(rule, path)
         ensemble = self._ensemble(rule.ensemble, (*path, "ensemble")) if rule.ensemble else None
-        used = self._models(rule.use or (), (*path, "use"))
+        self._check_currencies(rule, used := self._models(rule.use or (), (*path, "use")), path)
         first = [Candidate(model.index, "use") for model in used]
         if ensemble is not None:
             first = [Candidate(member, "ensemble") for member in ensemble.members]
@@ -113,32 +122,43 @@ class RuleCompiler:
             self._report.add(
                 "unfit-key", "a rule has `use` or `ensemble`, not both", (*path, "ensemble"), at_key=True
             )
-        if not rule.use and not rule.ensemble and not self._lost(path):
-            self._report.add("missing-key", f"rule `{rule.name}` needs `use` or `ensemble`", path)
+        lost = any(self._report.lost((*path, key)) for key in ("use", "ensemble"))
+        if not rule.use and not rule.ensemble and not lost:
+            message = f"{owner(path, self._report.document)} needs `use` or `ensemble`"
+            self._report.add("missing-key", message, path)
         if rule.ensemble and rule.choose != "first":
-            self._report.add("unfit-key", "`choose` belongs to `use`, not to an ensemble", (*path, "choose"))
+            self._report.add(
+                "unfit-key", "`choose` belongs to `use`, not to an ensemble", (*path, "choose"), at_key=True
+            )
 
-    def _lost(self, path: Path) -> bool:
-        """Whether a rule's candidates were there but could not be read (their place in the list may differ)."""
-        return any(
-            len(lost) >= 3 and lost[0] == path[0] and lost[2] in ("use", "ensemble")
-            for lost in self._report.set_aside
-        )
+    def _check_currencies(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> None:
+        """The cheapest of prices in two currencies is not a question that numbers answer."""
+        currencies = {model.shape.price.currency for model in used if model.shape.price is not None}
+        if rule.choose == "cheapest" and len(currencies) > 1:
+            message = f"`choose: cheapest` cannot compare prices in {' and '.join(sorted(currencies))}"
+            self._report.add("mixed-currencies", message, (*path, "choose"), "nothing is converted")
 
     def _models(self, names: Sequence[str], path: Path) -> list[CompiledModel]:
         found: dict[int, CompiledModel] = {}
         for number, name in enumerate(names):
             model = find_model(name, self._catalog, self._report, (*path, number))
-            if model is not None and found.setdefault(model.index, model) is not model:
-                continue
-            if model is not None and list(names[:number]).count(name):
-                self._report.add("duplicate-model", f"`{name}` is listed twice", (*path, number))
+            if model is not None and not self._is_repeat(name, model, found, (*path, number)):
+                found[model.index] = model
         return list(found.values())
+
+    def _is_repeat(self, name: str, model: CompiledModel, found: Container[int], path: Path) -> bool:
+        if model.index not in found:
+            return False
+        message = f"`{name}` is listed twice"
+        if name != model.id:
+            message = f"`{name}` is `{model.id}`, which is listed already"
+        self._report.add("duplicate-model", message, path)
+        return True
 
     def _entries(
         self, name: str, chain: Sequence[str | ChainEntry]
     ) -> tuple[list[Candidate], list[tuple[str, str]]]:
-        entries: list[Candidate] = []
+        entries: dict[int, Candidate] = {}
         taken_out: list[tuple[str, str]] = []
         for number, entry in enumerate(chain):
             path: Path = ("chains", name, number)
@@ -150,11 +170,9 @@ class RuleCompiler:
             if isinstance(entry, ChainEntry) and entry.disabled:
                 taken_out.append((model.id, entry.reason or f"chain {name} disables it"))
                 self.disabled.append(f"chain {name}: {model.id}")
-            elif any(other.model == model.index for other in entries):
-                self._report.add("duplicate-model", f"`{reference}` is in the chain `{name}` already", here)
-            else:
-                entries.append(Candidate(model.index, f"chain {name}"))
-        return entries, taken_out
+            elif not self._is_repeat(reference, model, entries, here):
+                entries[model.index] = Candidate(model.index, f"chain {name}")
+        return list(entries.values()), taken_out
 
     def _fallback(self, rule: Rule, path: Path) -> tuple[list[Candidate], tuple[tuple[str, str], ...]]:
         if isinstance(rule.fallback, list):
@@ -163,40 +181,47 @@ class RuleCompiler:
         if rule.fallback == "none":
             return [], ()
         if rule.fallback not in self._chains:
-            if not self._report.lacks("chains", rule.fallback):
-                hint = suggest(rule.fallback, [*self._chains, "none"])
-                help = f"{hint}; a single model is written as a list: [{rule.fallback}]"
-                self._report.add(
-                    "unknown-chain", f"unknown chain `{rule.fallback}`", (*path, "fallback"), help
-                )
+            lost = self._report.lost(("chains",)) or self._report.lost(
+                ("chains", rule.fallback), misspelt=False
+            )
+            if not lost:
+                # Only a name that is a model's was meant as one.
+                meant = self._catalog is not None and rule.fallback in self._catalog.names
+                help = f"a single model is written as a list: [{rule.fallback}]" if meant else ""
+                known = [*self._chains, "none"]
+                self._report.unknown("chain", rule.fallback, known, (*path, "fallback"), help)
             return [], ()
         entries, taken_out = self._chains[rule.fallback]
         return entries, tuple(taken_out)
 
     def _split(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> CompiledSplit | None:
         if rule.split is None:
-            if rule.choose == "split":
+            if rule.choose == "split" and not self._report.lost((*path, "split")):
                 self._report.add(
                     "missing-key", "`choose: split` needs `split` with weights", (*path, "choose")
                 )
             return None
         here = (*path, "split")
-        if rule.choose != "split":
+        if rule.choose != "split" and not self._report.lost((*path, "choose")):
             self._report.add("unfit-key", "`split` belongs to `choose: split`", here, at_key=True)
         weights = dict.fromkeys((model.index for model in used), 0)
+        given: set[int] = set()
+        # Of a list that could not be read whole, nothing can be said to be missing.
+        whole = len(used) == len(rule.use or ()) and not self._report.incomplete((*path, "use"))
         for name, weight in rule.split.weights.items():
             model = find_model(name, self._catalog, self._report, (*here, "weights", name))
             if model is not None and model.index not in weights:
+                if not whole:
+                    continue
                 message = f"`{name}` has a weight but is not in `use`"
                 self._report.add("unfit-value", message, (*here, "weights", name), at_key=True)
-            elif model is not None:
+            elif model is not None and not self._is_repeat(name, model, given, (*here, "weights", name)):
+                given.add(model.index)
                 weights[model.index] = weight
-        if used and not any(weights.values()):
+        if used and given and whole and not any(weights.values()):
             self._report.add("wrong-value", "all weights are 0", (*here, "weights"), at_key=True)
         key = rule.split.key
-        if key is not None and key not in self._slots:
-            hint = suggest(key, self._slots)
-            self._report.add("unknown-name", f"unknown feature `{key}`", (*here, "key"), hint)
+        self._report.feature(key, self._slots, (*here, "key"))
         return CompiledSplit(
             tuple(weights.values()), self._slots.get(key) if key else None, key, rule.split.salt
         )
@@ -206,7 +231,7 @@ class RuleCompiler:
         for number, step in enumerate(steps):
             bodies = [(role, body) for role in _ROLES if (body := getattr(step, role)) is not None]
             if len(bodies) != 1:
-                if not self._lost_step(path):
+                if bodies or not self._report.incomplete((*path, number)):
                     message = f"a step is exactly one of {', '.join(_ROLES)}"
                     self._report.add("wrong-value", message, (*path, number))
                 continue
@@ -217,20 +242,39 @@ class RuleCompiler:
                 compiled.append(CompiledStep(role, model.index, body.required, options))
         return tuple(compiled)
 
-    def _lost_step(self, path: Path) -> bool:
-        return any("steps" in lost and lost[0] == path[0] for lost in self._report.set_aside)
+    def _check_label(self, ensemble: Ensemble, path: Path) -> None:
+        label, combine = ensemble.label, ensemble.combine
+        if label is None:
+            if combine == "vote" and not self._report.lost((*path, "label")):
+                help = "such as '(?i)(approve|reject)': its first group is what an answer votes for"
+                self._report.add("missing-key", "`combine: vote` needs `label`", (*path, "combine"), help)
+            return
+        here = (*path, "label")
+        if combine not in ("vote", "consensus_or_override"):
+            message = "`label` belongs to `combine: vote` and `combine: consensus_or_override`"
+            self._report.add("unfit-key", message, here, at_key=True)
+        try:
+            compile_pattern(label)
+        except PatternError as error:
+            self._report.add("bad-pattern", f"`label`: {error}", here)
+            return
+        if not _GROUP.search(_ESCAPED_OR_CLASS.sub("", label)):
+            help = "put what is the label in round brackets"
+            self._report.add(
+                "bad-pattern", "`label` has no group: an answer's label is its first", here, help
+            )
 
     def _ensemble(self, ensemble: Ensemble, path: Path) -> CompiledEnsemble | None:
         members = self._models(ensemble.members, (*path, "members"))
         quorum = ensemble.quorum or len(ensemble.members)
-        if quorum > len(ensemble.members):
+        if quorum > len(ensemble.members) and not self._report.incomplete((*path, "members")):
             self._report.add(
                 "wrong-value", f"only {len(ensemble.members)} members can answer", (*path, "quorum")
             )
         roles: dict[Literal["judge", "override"], CompiledModel | None] = {}
         for role, combine in (("judge", "judge"), ("override", "consensus_or_override")):
             name = ensemble.judge if role == "judge" else ensemble.override
-            if name is None and ensemble.combine == combine:
+            if name is None and ensemble.combine == combine and not self._report.lost((*path, role)):
                 self._report.add("missing-key", f"`combine: {combine}` needs `{role}`", (*path, "combine"))
             elif name is not None and ensemble.combine != combine:
                 self._report.add(
@@ -240,8 +284,10 @@ class RuleCompiler:
                 roles["judge" if role == "judge" else "override"] = find_model(
                     name, self._catalog, self._report, (*path, role)
                 )
+        self._check_label(ensemble, path)
         judge, override = roles.get("judge"), roles.get("override")
-        if override is not None and override not in members:
+        whole = len(members) == len(ensemble.members) and not self._report.incomplete((*path, "members"))
+        if override is not None and override not in members and whole:
             self._report.add("unfit-value", "`override` must be one of the members", (*path, "override"))
         if not members:
             return None

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
@@ -100,7 +100,7 @@ class FeatureSource:
     fact: str
     """``prompt_tokens``, ``messages``, ``images``, ``tools``, ``json_schema``, ``metadata``, ``hour``, ``weekday``."""
     key: str | None = None
-    zone: ZoneInfo | None = None
+    zone: tzinfo | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
-from .nodes import Document, Node
+from .document import Document, Node
 
 __all__ = ["text_offsets"]
 
 _BLOCK_HEADER = re.compile(r"[|>][^\n]*\n")
 _ESCAPE_LENGTH = {"x": 4, "u": 6, "U": 10}
+_ESCAPED_BREAK = re.compile(r"\\\n\s*")
 
 
 def text_offsets(document: Document, node: Node) -> list[int]:
@@ -32,34 +33,36 @@ def text_offsets(document: Document, node: Node) -> list[int]:
         at = header.end() if header else at
     places: list[int] = []
     for character in value:
-        if character.isspace():
+        if node.style == '"':
+            at = _after_escaped_breaks(text, at, end)
+        is_escape = node.style == '"' and text.startswith("\\", at)
+        if character.isspace() and not is_escape:
             places.append(min(at, end))
-            at = _skip_one_space(text, at, end, node.style)
+            if at < end and text[at].isspace():
+                at += 1
             continue
-        while at < end and text[at].isspace():
-            at += 1
-        if node.style == '"' and text[at] == "\\":
-            # An escaped line break joins lines and stands for no character.
-            while text.startswith("\\\n", at):
-                at += 2
-                while at < end and text[at].isspace():
-                    at += 1
+        if not is_escape:
+            while at < end and text[at].isspace():
+                at += 1
+            if node.style == '"':
+                at = _after_escaped_breaks(text, at, end)
         places.append(min(at, end))
         at += _source_length(text, at, node.style)
     places.append(min(at, end))
     return places
 
 
-def _skip_one_space(text: str, at: int, end: int, style: str | None) -> int:
-    if style == '"' and at < end and text[at] == "\\":
-        return at + _source_length(text, at, style)
-    return at + 1 if at < end and text[at].isspace() else at
+def _after_escaped_breaks(text: str, at: int, end: int) -> int:
+    """Past line breaks that a backslash hides: they join lines and stand for no character."""
+    while (hidden := _ESCAPED_BREAK.match(text, at, end)) is not None:
+        at = hidden.end()
+    return at
 
 
 def _source_length(text: str, at: int, style: str | None) -> int:
     """How many source characters stand for one character of the value."""
     if style == "'" and text.startswith("''", at):
         return 2
-    if style == '"' and at + 1 < len(text) and text[at] == "\\":
-        return _ESCAPE_LENGTH.get(text[at + 1], 2)
+    if style == '"' and text.startswith("\\", at):
+        return _ESCAPE_LENGTH.get(text[at + 1 : at + 2], 2)
     return 1

@@ -32,11 +32,11 @@ NANO = 1_000_000_000
 MAX_EXACT = 2**53 - 1
 """The largest whole number that JSON, Python and SQL read alike."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
 _DURATION_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_MONEY = re.compile(r"(\d+(?:\.\d{1,9})?)\s*([A-Z]{3})")
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMBT])")
+_MONEY = re.compile(r"(\d+(?:\.\d{1,9})?)\s*([A-Z]{3})", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%", re.ASCII)
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMBT])", re.ASCII)
 _COUNT_UNIT = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -53,11 +53,11 @@ def nano_units(amount: int | float) -> int:
 
 
 def parse_duration_ms(value: object) -> int:
-    """Milliseconds of a duration such as ``250ms``, ``5s``, ``1.5m``, ``1h``, ``2d``."""
+    """Whole milliseconds of a duration such as ``250ms``, ``5s``, ``1.5m``, ``1h``, ``2d``."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a duration such as `5s`, `250ms` or `1h`")
-    return int(Decimal(match[1]) * _DURATION_MS[match[2]])
+    return _exact(Decimal(match[1]) * _DURATION_MS[match[2]], "a shorter duration")
 
 
 def parse_money(value: object) -> MoneyAmount:
@@ -65,7 +65,7 @@ def parse_money(value: object) -> MoneyAmount:
     match = _MONEY.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected an amount with its currency such as `200 USD`")
-    return MoneyAmount(_exact(Decimal(match[1]) * NANO), match[2])
+    return MoneyAmount(_exact(Decimal(match[1]) * NANO, f"at most {MAX_EXACT // NANO} {match[2]}"), match[2])
 
 
 def parse_percent(value: object) -> float:
@@ -79,18 +79,20 @@ def parse_percent(value: object) -> float:
 
 def parse_count(value: object) -> int:
     """A whole number, plain or with a unit: ``32B`` is 32,000,000,000 (K, M, B, T are powers of 1,000)."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return _exact(Decimal(value), f"at most {MAX_EXACT}")
     match = _COUNT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a whole number, or one with a unit such as `32B` or `1T`")
-    return _exact(Decimal(match[1]) * _COUNT_UNIT[match[2]])
+    return _exact(Decimal(match[1]) * _COUNT_UNIT[match[2]], f"at most {MAX_EXACT}")
 
 
-def _exact(value: Decimal) -> int:
+def _exact(value: Decimal, most: str) -> int:
     """The whole number, refused past what JSON, Python and SQL all read the same (RFC 7493: 2^53 - 1)."""
     if value > MAX_EXACT:
-        raise ValueError(f"larger than {MAX_EXACT}, counting money in 10⁻⁹ units")
+        raise ValueError(f"expected {most}")
+    if value != int(value):
+        raise ValueError("expected a whole number of the smallest unit")
     return int(value)
 
 

@@ -6,19 +6,22 @@ on, so that one run reports everything. Reads no files: who calls brings the tex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import PolicyError, Problem
-from ..problems import sort_problems
+from ..problems import limit_problems
 from .catalog import Catalog
-from .nodes import Document, parse_yaml
+from .document import Document, Node, Path, SourceText
+from .nodes import parse_yaml
 from .recover import set_aside
 from .shape import Policy
-from .shape_problems import shape_problems
+from .shape_problems import empty_value, shape_problems
 from .testfile import TestFile
+from .testfile_problems import problems_of_tests
 
 __all__ = ["Source", "read_catalog", "read_policy", "read_tests"]
 
@@ -29,14 +32,13 @@ S = TypeVar("S", bound=BaseModel)
 class Source(Generic[S]):
     """A file's shape, the document it was read from, and what is wrong with it so far.
 
-    Where there are problems, ``shape`` and ``document`` are without the parts that could not be read, and
-    ``set_aside`` names those parts, such as ``("chains", "coding")``: nothing is reported for lacking them.
+    Where there are problems, ``shape`` and ``document`` are without the parts that could not be read. The
+    nodes of the document remember what they are without (``Node.lost``): nothing is reported for lacking it.
     """
 
     shape: S
     document: Document
     problems: tuple[Problem, ...] = ()
-    set_aside: frozenset[tuple[str | int, ...]] = frozenset()
 
 
 def read_policy(text: str, source: str) -> Source[Policy]:
@@ -45,15 +47,25 @@ def read_policy(text: str, source: str) -> Source[Policy]:
 
 
 def read_catalog(text: str, source: str) -> Source[Catalog]:
-    """Return the catalog in ``text``, reported as ``source``. Raises PolicyError if nothing can be read."""
-    return _read(text, source, Catalog)
+    """Return the catalog in ``text``, reported as ``source``.
+
+    Never raises: of a catalog that cannot be read at all, the source has problems and no models, so that they
+    can be reported together with those of the policy.
+    """
+    try:
+        return _read(text, source, Catalog)
+    except PolicyError as error:
+        nothing = Catalog.model_construct(routewright=1, backends={}, models={})
+        document = Document(SourceText(text, source), Node({}, 0, 0))
+        return Source(nothing, document, error.problems)
 
 
 def read_tests(text: str, source: str) -> Source[TestFile]:
     """Return the test file in ``text``, reported as ``source``. Raises PolicyError with all its problems."""
     read = _read(text, source, TestFile)
-    if read.problems:
-        raise PolicyError(read.problems)
+    problems = limit_problems([*read.problems, *problems_of_tests(read.shape, read.document)])
+    if problems:
+        raise PolicyError(problems)
     return read
 
 
@@ -63,18 +75,39 @@ def _read(text: str, source: str, model: type[S]) -> Source[S]:
         problem = Problem("not-a-mapping", "the file must be a mapping of keys to values")
         raise PolicyError([document.place(problem, document.root.start, document.root.end)])
     problems: list[Problem] = list(document.problems)
-    aside: set[tuple[str | int, ...]] = set()
+    known = {(problem.line, problem.column) for problem in problems}
     reported = False
     while True:
         try:
             shape = model.model_validate(document.root.plain())
         except ValidationError as error:
             if not reported:
-                problems += shape_problems(error, document, model)
+                # What YAML could not make sense of has been reported; that it does not fit is no news.
+                found = shape_problems(error, document, model)
+                problems += (p for p in found if (p.line, p.column) not in known)
                 reported = True
-            root = set_aside(error, document.root, aside)
+            root = set_aside(error, document.root)
             if root is None:
-                raise PolicyError(sort_problems(problems)) from None
+                raise PolicyError(limit_problems(problems)) from None
             document = replace(document, root=root)
             continue
-        return Source(shape, document, tuple(sort_problems(problems)), frozenset(aside))
+        problems += _empty_values(document)
+        return Source(shape, document, tuple(limit_problems(problems)))
+
+
+def _empty_values(document: Document) -> Iterator[Problem]:
+    """A key without a value: in a policy it would be as good as left out, in silence. Each counts as lost."""
+    todo: list[tuple[Path, Node]] = [((), document.root)]
+    while todo:
+        path, node = todo.pop()
+        for step, child in node.children.items():
+            below = (*path, step)
+            if child.value is None and not _may_be_empty(below):
+                node.lost |= {step}
+                yield empty_value(below, document)
+            todo.append((below, child))
+
+
+def _may_be_empty(path: Path) -> bool:
+    """The features of a case: there an empty value says that the value is unknown."""
+    return len(path) == 5 and path[0] == "cases" and path[2:4] == ("task", "features")

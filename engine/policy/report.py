@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from ..condition.checker import check_expr
@@ -10,72 +11,169 @@ from ..condition.structured import parse_condition
 from ..condition.typed import CheckedExpr
 from ..condition.types import BOOLEAN, Declaration, Type
 from ..errors import ConditionError, Problem
-from .nodes import Document, Node, Path
+from ..problems import MAX_PROBLEMS
+from ..suggest import closest, suggest
+from .document import Document, Node, Path, properties_start
 from .offsets import text_offsets
 from .shape_problems import place_problem
+from .wording import said
 
 __all__ = ["Report"]
 
+# A comment of this form reads as the rest of the condition before it.
+_CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
+_CUT_STRING = re.compile(r",|[ \t]+#")
+
+# What YAML made of a text has been said: what follows from it at the same place is no news.
+_SETTLED = frozenset(("unknown-anchor", "yaml-tag", "not-finite", "empty-value", "duplicate-key"))
+
+_NEVER_A_GROUP = re.compile(r"[^A-Za-z_]")
+
 
 class Report:
-    """The problems of ``document``; ``set_aside`` are parts that could not be read and are not missed."""
+    """The problems of ``document``, those found so far included; not more than are kept of one file."""
 
-    def __init__(self, document: Document, problems: Iterable[Problem], set_aside: Iterable[Path]) -> None:
+    def __init__(self, document: Document, problems: Iterable[Problem]) -> None:
         self.document = document
         self.problems: list[Problem] = list(problems)
-        self.set_aside = frozenset(set_aside)
+        self._settled = {(p.line, p.column) for p in self.problems if p.code in _SETTLED}
+
+    @property
+    def full(self) -> bool:
+        """Whether more problems would not be kept: looking for them is wasted."""
+        return len(self.problems) >= MAX_PROBLEMS
 
     def add(
         self, code: str, message: str, path: Path, help: str | None = None, *, at_key: bool = False
     ) -> None:
         """Note a problem at the value that ``path`` leads to, or at its key."""
-        problem = Problem(code, message, help, path=path)
-        self.problems.append(place_problem(problem, self.document, at_key=at_key))
+        if not self.full:
+            problem = Problem(code, message, help, path=path)
+            self._note(place_problem(problem, self.document, at_key=at_key))
 
-    def lacks(self, *path: str | int) -> bool:
-        """Whether the part at ``path`` was there but could not be read."""
-        return path in self.set_aside
+    def _note(self, problem: Problem) -> None:
+        if (problem.line, problem.column) not in self._settled:
+            self.problems.append(problem)
+
+    def unknown(self, kind: str, name: str, known: Collection[str], path: Path, help: str = "") -> None:
+        """Note that there is no ``kind`` of this ``name``; ``kind`` is one word, such as ``chain``."""
+        if not self.full:
+            hint = suggest(name, known)
+            self.add(
+                f"unknown-{kind}", f"unknown {kind} {said(name)}", path, f"{hint}; {help}" if help else hint
+            )
+
+    def feature(self, name: str | None, known: Collection[str], path: Path) -> None:
+        """Note it when ``name`` is no feature, unless its declaration could not be read."""
+        lost = self.lost(("features",)) or (
+            name is not None and self.lost(("features", name), misspelt=False)
+        )
+        if name is not None and name not in known and not lost:
+            self.unknown("feature", name, known, path)
+
+    def lost(self, path: Path, *, misspelt: bool = True) -> bool:
+        """Whether the part at ``path`` was there but could not be read: also under a ``misspelt`` key."""
+        *above, key = path
+        lost = self._node(tuple(above))
+        if lost is None or not lost.lost:
+            return False
+        return key in lost.lost or (misspelt and closest(str(key), list(map(str, lost.lost))) is not None)
+
+    def incomplete(self, path: Path) -> bool:
+        """Whether the list or mapping at ``path`` is not all there: it, or a part of it, could not be read."""
+        node = self._node(path)
+        return self.lost(path) if node is None else bool(node.lost) or self.lost(path)
 
     def condition(
         self, value: object, path: Path, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
     ) -> CheckedExpr | None:
         """The checked condition at ``path``, or None after noting what is wrong with it."""
-        if not self._well_written(self.document.node_at(path), path):
+        if self.full or not self.well_written(path):
             return None
         try:
             return check_expr(parse_condition(value), scope, expected=expected)
         except ConditionError as error:
-            for problem in error.problems:
-                if not self._follows_from_lost_feature(problem):
-                    self.problems.append(self._in_file(problem, path))
+            found = [p for p in error.problems if not self._follows_from_lost_feature(p)]
+            # What is left of a text that YAML cut in two has many faults, and one cause.
+            cut = [problem for problem in found if self._cut_by(problem, path)]
+            for problem in cut[:1] or found:
+                self._note(self._in_file(problem, path))
             return None
 
+    def well_written(self, path: Path) -> bool:
+        """Refuse what YAML may have changed: tags (already noted), anchors, aliases and comments."""
+        node = self._node(path)
+        return node is None or self._well_written(node, path)
+
     def _well_written(self, node: Node, path: Path) -> bool:
-        """Refuse what YAML may have changed: tags (already noted), anchors and aliases on a condition."""
+        if node.tag is not None or node.lost:
+            return False
         if node.alias or node.anchor is not None:
             mark = "an alias" if node.alias else "an anchor"
             help = "write the condition out, in quotes where it holds `&` or `*`"
-            self.add("yaml-anchor", f"{mark} stands where a condition should", path, help)
+            problem = Problem("yaml-anchor", f"{mark} stands where a condition should", help, path=path)
+            start = properties_start(self.document.text, node.start)
+            self._note(self.document.place(problem, start, node.end))
             return False
-        well = node.tag is None
+        if node.style is None and isinstance(node.value, str):
+            cut = _CUT_OFF.match(self.document.text, node.end)
+            if cut is not None:
+                problem = Problem(
+                    "yaml-comment",
+                    "` #` begins a comment: the rest of the condition is lost",
+                    "put the condition in quotes, or the comment on a line of its own",
+                    path=path,
+                )
+                start = self.document.text.index("#", node.end)
+                self._note(self.document.place(problem, start, start + 1))
+                return False
+        well = True
         for step, child in node.children.items():
             well = self._well_written(child, (*path, step)) and well
         return well
 
+    def _node(self, path: Path) -> Node | None:
+        node: Node | None = self.document.root
+        for step in path:
+            node = None if node is None else node.children.get(step)
+        return node
+
     def _follows_from_lost_feature(self, problem: Problem) -> bool:
-        return problem.code == "unknown-name" and any(
-            path[0] == "features" and len(path) == 2 and f"`{path[1]}`" in problem.message
-            for path in self.set_aside
-        )
+        if problem.code != "unknown-name":
+            return False
+        features = self._node(("features",))
+        if features is None:
+            return self.lost(("features",))
+        return any(f"`{name}`" in problem.message for name in features.lost)
 
     def _in_file(self, problem: Problem, path: Path) -> Problem:
         span = problem.span
         here = (*path, *span.part) if span else path
         node = self.document.node_at(here)
-        problem = replace(problem, path=here)
+        problem = replace(problem, path=here, help=self._help(problem, node, here))
         if span is None or not isinstance(node.value, str):
             return place_problem(problem, self.document)
         places = text_offsets(self.document, node)
         start = places[min(span.start, len(places) - 1)]
         end = places[min(max(span.end - 1, span.start), len(places) - 1)] + 1
         return self.document.place(problem, start, end)
+
+    def _cut_by(self, problem: Problem, path: Path) -> str | None:
+        """The sign at which YAML ended the plain text that the problem is in, where a string was open."""
+        node = self.document.node_at((*path, *problem.span.part) if problem.span else path)
+        cut = _CUT_STRING.match(self.document.text, node.end)
+        return cut[0] if problem.code == "bad-string" and node.style is None and cut is not None else None
+
+    def _help(self, problem: Problem, node: Node, path: Path) -> str | None:
+        """What helps where YAML or the place of the condition is behind the mistake."""
+        cut = self._cut_by(problem, path[: len(path) - len(problem.span.part)] if problem.span else path)
+        if cut == ",":
+            return "inside `[…]` and `{…}` a comma ends plain text: put the whole condition in quotes"
+        if cut is not None:
+            return "` #` begins a comment in YAML: put the whole condition in quotes"
+        if problem.code == "bad-group" and any(_NEVER_A_GROUP.search(str(key)) for key in node.children):
+            return "a `: ` makes a key of the text before it: put the whole condition in quotes"
+        if problem.code == "unknown-name" and path[-1] in ("when", "for"):
+            if "`model." in problem.message or "`state.latency_ms`" in problem.message:
+                return "what is known of a candidate can be asked in `require`, `never` and `always`"
+        return problem.help

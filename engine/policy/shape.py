@@ -10,9 +10,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Condition, FeatureName, ModelRef, Name, Scalar, Shape
+from .base import (
+    MAX_LISTED_MODELS,
+    Condition,
+    FeatureName,
+    ModelRef,
+    Name,
+    NotNegative,
+    Positive,
+    Scalar,
+    Shape,
+    Text,
+)
 from .catalog import Catalog
-from .quantities import DurationMs, Money, Percent
+from .quantities import MAX_EXACT, DurationMs, Money, Percent
 
 __all__ = [
     "Assertion",
@@ -35,6 +46,11 @@ __all__ = [
 ]
 
 
+Limit = (
+    Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT)] | Annotated[float, Field(ge=-MAX_EXACT, le=MAX_EXACT)]
+)
+
+
 class Feature(Shape):
     """A typed input of the policy."""
 
@@ -42,13 +58,15 @@ class Feature(Shape):
     items: Literal["boolean", "integer", "number", "string"] | None = Field(
         None, description="the type of an array's elements"
     )
-    enum: list[Scalar] | None = Field(None, min_length=1, description="the only values allowed")
+    enum: list[Scalar] | None = Field(
+        None, min_length=1, max_length=1_000, description="the only values allowed"
+    )
     default: Scalar | list[Scalar] | None = Field(None, description="the value of a task that gives none")
-    minimum: int | float | None = None
-    maximum: int | float | None = None
+    minimum: Limit | None = None
+    maximum: Limit | None = None
     unit: str | None = None
     description: str | None = None
-    needs: str | list[str] | None = Field(
+    needs: Name | Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
         None, description="capabilities that a model must have when this boolean feature is true"
     )
     from_: str | None = Field(
@@ -76,7 +94,9 @@ class Constraint(Shape):
 class Split(Shape):
     """How `choose: split` divides tasks: weights by model, a sticky key, a salt."""
 
-    weights: dict[str, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(min_length=1)
+    weights: dict[ModelRef, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
+        min_length=1, description="a model of `use` that is left out has weight 0 and stands by"
+    )
     key: str | None = Field(None, description="a feature: equal values always go the same way")
     salt: str = ""
 
@@ -124,12 +144,14 @@ class Step(Shape):
 class Ensemble(Shape):
     """Several models answer the same task; their answers are combined."""
 
-    members: list[ModelRef] = Field(min_length=2, max_length=20)
+    members: list[ModelRef] = Field(min_length=2, max_length=20, description="they answer side by side")
     combine: Literal["first", "vote", "judge", "consensus_or_override"]
-    quorum: int | None = Field(None, ge=1, description="members that must answer; default: all of them")
+    quorum: Positive | None = Field(None, description="members that must answer; default: all of them")
     judge: ModelRef | None = None
     override: ModelRef | None = Field(None, description="the member that decides when there is no consensus")
-    label: str | None = Field(None, description="a regular expression whose first group is an answer's label")
+    label: Text | None = Field(
+        None, description="a regular expression whose first group is an answer's label"
+    )
 
 
 class Rule(Shape):
@@ -138,15 +160,15 @@ class Rule(Shape):
     name: Name
     description: str | None = None
     when: Condition = True
-    use: list[ModelRef] | None = Field(None, min_length=1)
+    use: list[ModelRef] | None = Field(None, min_length=1, max_length=MAX_LISTED_MODELS)
     ensemble: Ensemble | None = None
     choose: Literal["first", "cheapest", "fastest", "split"] = "first"
     split: Split | None = None
     sticky: Literal["session"] | None = None
-    fallback: str | list[ModelRef] = Field(
+    fallback: Text | Annotated[list[ModelRef], Field(max_length=MAX_LISTED_MODELS)] = Field(
         "none", description="`none`, the name of a chain, or a list of models"
     )
-    steps: list[Step] = Field(default_factory=list)
+    steps: list[Step] = Field(default_factory=list, max_length=20)
     reason: str | None = None
     on_unknown: Literal["skip", "match", "fail"] = "skip"
     disabled: bool = False
@@ -160,7 +182,7 @@ class ChainEntry(Shape):
     reason: str | None = None
 
 
-Chain = Annotated[list[ModelRef | ChainEntry], Field(min_length=1)]
+Chain = Annotated[list[ModelRef | ChainEntry], Field(min_length=1, max_length=MAX_LISTED_MODELS)]
 
 
 class Control(Shape):
@@ -169,12 +191,14 @@ class Control(Shape):
     name: Name
     description: str | None = None
     disabled: bool = False
-    on: ModelRef | list[ModelRef] | None = Field(None, description="the models it binds; default: all")
+    on: ModelRef | Annotated[list[ModelRef], Field(min_length=1, max_length=MAX_LISTED_MODELS)] | None = (
+        Field(None, description="the models it binds; default: all")
+    )
     for_each: str | None = Field(None, description="a feature; each of its values has a limit of its own")
-    max_requests: int | None = Field(None, ge=0)
-    max_tokens: int | None = Field(None, ge=0)
+    max_requests: NotNegative | None = None
+    max_tokens: NotNegative | None = None
     max_cost: Money | None = None
-    max_concurrent: int | None = Field(None, ge=1)
+    max_concurrent: Positive | None = None
     per: Literal["minute", "hour", "day", "week", "month"] | None = None
     timezone: str = "UTC"
     unknown_cost: Literal["refuse", "allow"] = "refuse"
@@ -201,7 +225,7 @@ class Assertion(Shape):
 class Rollout(Shape):
     """A candidate policy beside this one."""
 
-    candidate: str = Field(description="the candidate policy's file, relative to this one")
+    candidate: Text = Field(description="the candidate policy's file, relative to this one")
     mode: Literal["shadow", "canary", "full"]
     percent: Percent | None = None
     key: str | None = Field(None, description="a feature whose value decides the arm")
@@ -214,11 +238,11 @@ class Policy(Shape):
     routewright: Literal[1]
     name: Name
     description: str | None = None
-    catalog: str | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
-    features: dict[FeatureName, Feature] = Field(default_factory=dict)
-    constraints: list[Constraint] = Field(default_factory=list)
-    rules: list[Rule] = Field(min_length=1)
-    chains: dict[Name, Chain] = Field(default_factory=dict)
-    controls: list[Control] = Field(default_factory=list)
-    assertions: list[Assertion] = Field(default_factory=list)
+    catalog: Text | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
+    features: dict[FeatureName, Feature] = Field(default_factory=dict, max_length=1_000)
+    constraints: list[Constraint] = Field(default_factory=list, max_length=500)
+    rules: list[Rule] = Field(min_length=1, max_length=10_000)
+    chains: dict[Name, Chain] = Field(default_factory=dict, max_length=2_000)
+    controls: list[Control] = Field(default_factory=list, max_length=500)
+    assertions: list[Assertion] = Field(default_factory=list, max_length=500)
     rollout: Rollout | None = None

@@ -1,27 +1,28 @@
 """Pydantic's complaints about a file's shape in, problems with places and hints out.
 
 One mistake gives one problem: where a key takes several kinds of value, pydantic reports each kind that did
-not fit; here they become one message.
+not fit; here they become one message, in an author's words.
 """
 
 from __future__ import annotations
 
 import re
-import types
-from collections.abc import Iterable, Mapping
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ..errors import Problem
-from ..suggest import suggest
-from .nodes import Document, Node, Path
+from ..problems import MAX_PROBLEMS
+from ..suggest import closest, suggest
+from .document import Document, Node, Path
+from .shape_keys import keys_at
+from .wording import counted, joined, owner, said, value_name
 
-__all__ = ["node_path", "place_problem", "shape_problems"]
+__all__ = ["empty_value", "node_path", "place_problem", "shape_problems"]
 
-_DID_YOU_MEAN = re.compile("did you mean `([^`]+)`")
-
-_TYPE_WORDS = {
+_KINDS: Mapping[str, str] = {
     "string_type": "text",
     "bool_type": "true or false",
     "int_type": "a whole number",
@@ -33,30 +34,45 @@ _TYPE_WORDS = {
     "none_required": "nothing",
 }
 
+_CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every"))
+
+_CONDITION_HELP = "an expression, or `any:`, `all:` or `none:` with a list of conditions"
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
 
 def shape_problems(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
-    """The problems of ``document`` that stand behind ``error``, each with its place."""
+    """The problems of ``document`` that stand behind ``error``, each with its place; not more than
+    ``MAX_PROBLEMS``."""
     found: dict[Path, list[Mapping[str, Any]]] = {}
     for detail in error.errors(include_url=False):
-        path = node_path(detail, document.root)
-        found.setdefault(path, []).append(detail)
+        found.setdefault(node_path(detail, document.root), []).append(detail)
+    # Another kind of the same union fits better: its own problem, deeper down, is the one to report.
+    above = {path[:length] for path in found for length in range(len(path))}
+    told = (
+        (path, details)
+        for path, details in found.items()
+        if path not in above or not all(detail["type"] in _KINDS for detail in details)
+    )
+    hinted: dict[Path, set[str]] = {}
     problems = []
-    for path, details in found.items():
-        if all(detail["type"] in _TYPE_WORDS for detail in details) and _has_deeper(path, found):
-            # Another kind of the same union fits better: its own problem, deeper down, is the one to report.
-            continue
-        problems.append(_problem(path, details, document, model))
-    return _without_echoes(problems)
-
-
-def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """Leave out "needs the key `name`" where `nme` beside it was reported with the hint to write `name`."""
-    hinted = {
-        (*problem.path[:-1], match[1])
+    for path, details in islice(told, MAX_PROBLEMS):
+        if details[0]["type"] == "extra_forbidden":
+            known = keys_at(model, path[:-1])
+            problems.append(_unknown_key(path, known, document))
+            meant = closest(str(path[-1]), known)
+            if meant is not None:
+                hinted.setdefault(path[:-1], set()).add(meant)
+        elif details[0]["type"] == "missing":
+            problems.append(_missing_key(path, document))
+        else:
+            problems.append(_wrong_value(path, details, document))
+    # "needs the key `name`" says nothing new where `nme` beside it was reported with the hint to write `name`.
+    return [
+        problem
         for problem in problems
-        if problem.code == "unknown-key" and (match := _DID_YOU_MEAN.match(problem.help or ""))
-    }
-    return [p for p in problems if not (p.code == "missing-key" and p.path in hinted)]
+        if problem.code != "missing-key" or str(problem.path[-1]) not in hinted.get(problem.path[:-1], ())
+    ]
 
 
 def place_problem(problem: Problem, document: Document, *, at_key: bool = False) -> Problem:
@@ -69,7 +85,7 @@ def place_problem(problem: Problem, document: Document, *, at_key: bool = False)
 
 
 def node_path(detail: Mapping[str, Any], root: Node) -> Path:
-    """The part of pydantic's location that exists in the file, plus a key that is missing or not allowed."""
+    """The part of pydantic's location that exists in the file, plus a key that is missing."""
     node, path = root, []
     for step in detail["loc"]:
         child = node.children.get(step)
@@ -81,110 +97,117 @@ def node_path(detail: Mapping[str, Any], root: Node) -> Path:
     return tuple(path)
 
 
-def _has_deeper(path: Path, found: Mapping[Path, object]) -> bool:
-    return any(len(other) > len(path) and other[: len(path)] == path for other in found)
+def empty_value(path: Path, document: Document) -> Problem:
+    """The problem of a key, or an entry of a list, without a value."""
+    help = "give it a value, or leave it out"
+    if _CONDITION_KEYS.intersection(map(str, path)):
+        help = "write a condition; in quotes where it begins with a sign such as `#`, `!` or `*`"
+    problem = Problem("empty-value", f"{value_name(path)} is empty", help, path=path)
+    return place_problem(problem, document, at_key=True)
 
 
-def _problem(
-    path: Path, details: list[Mapping[str, Any]], document: Document, model: type[BaseModel]
-) -> Problem:
-    first = next((d for d in details if d["type"] not in _TYPE_WORDS), details[0])
-    kind, context = first["type"], first.get("ctx", {})
-    name = (
-        _owner(path[-2:] + ("",)) if path and isinstance(path[-1], int) else path[-1] if path else "the file"
-    )
-    if kind == "extra_forbidden":
-        known = _keys_of(model, path[:-1])
-        problem = Problem(
-            "unknown-key", f"unknown key `{name}`", suggest(str(name), known, label="known"), path=path
-        )
-        return place_problem(problem, document, at_key=True)
-    if kind == "missing":
-        where = f"`{_owner(path)}`" if len(path) > 1 else "the file"
-        problem = Problem("missing-key", f"{where} needs the key `{name}`", path=path)
-        return place_problem(problem, document, at_key=True)
+def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
+    name = str(path[-1])
+    help: str | None = suggest(name, known, label="known")
+    if not _WORD.fullmatch(name) and document.node_at(path).value is None:
+        help = "inside `{…}` a comma ends plain text: put the whole text in quotes"
+    elif not _WORD.fullmatch(name):
+        help = "a `: ` makes a key of the text before it: put the whole text in quotes"
+    problem = Problem("unknown-key", f"unknown key {said(name)}", help, path=path)
+    return place_problem(problem, document, at_key=True)
+
+
+def _missing_key(path: Path, document: Document) -> Problem:
+    message = f"{owner(path[:-1], document)} needs the key `{path[-1]}`"
+    return place_problem(Problem("missing-key", message, path=path), document, at_key=True)
+
+
+def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Document) -> Problem:
     value = document.node_at(path).value
-    if kind in _TYPE_WORDS:
-        expected = " or ".join(
-            dict.fromkeys(_TYPE_WORDS[d["type"]] for d in details if d["type"] in _TYPE_WORDS)
-        )
-        message = f"`{name}` takes {expected}, not {_said(value)}"
-    elif kind in ("literal_error", "enum"):
-        message = f"`{name}` takes {context.get('expected', '').replace(chr(39), '`')}, not {_said(value)}"
-    elif kind == "string_pattern_mismatch":
-        message = f"{_said(value)} does not fit `{name}`: expected the form {context.get('pattern')}"
-    elif kind == "value_error":
-        message = f"`{name}`: {context.get('error')}, not {_said(value)}"
-    else:
-        message = f"`{name}`: {_lower(first['msg'])}"
+    name = value_name(path)
     if value is None:
-        return place_problem(Problem("wrong-value", f"`{name}` is empty", path=path), document, at_key=True)
-    return place_problem(Problem("wrong-value", message, _value_help(kind, value), path=path), document)
+        return empty_value(path, document)
+    detail = next((d for d in details if d["type"] not in _KINDS), details[0])
+    if detail["type"] in _KINDS:
+        kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
+        message = f"{name} takes {_kinds(kinds)}, not {said(value)}"
+        help = _kind_help(kinds, value)
+    else:
+        message, help = _unfit(detail, name, value)
+    problem = Problem("wrong-value", message, help, path=path)
+    # A key that does not fit its form is reported where it stands, not at what it leads to.
+    return place_problem(problem, document, at_key=_is_about_key(detail))
 
 
-def _value_help(kind: str, value: object) -> str | None:
-    if kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
-        return "write true or false"
-    if kind == "string_type" and isinstance(value, (bool, int, float)):
+def _is_about_key(detail: Mapping[str, Any]) -> bool:
+    return bool(detail["loc"]) and detail["loc"][-1] == "[key]"
+
+
+def _kinds(kinds: Iterable[str]) -> str:
+    """``text, true or false, or a number``: a whole number is a number too."""
+    words = list(dict.fromkeys(kinds))
+    if "a number" in words and "a whole number" in words:
+        words.remove("a whole number")
+    return joined(words)
+
+
+def _kind_help(kinds: Sequence[str], value: object) -> str | None:
+    if "true or false" in kinds and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+        return f"write `{'true' if value.lower() in ('yes', 'on') else 'false'}`"
+    if "text" in kinds and isinstance(value, (bool, int, float)):
         return "put it in quotes"
+    if "a list" in kinds and isinstance(value, (str, bool, int, float)) and len(str(value)) <= 60:
+        return f"a list of one is written `[{str(value).lower() if isinstance(value, bool) else value}]`"
+    if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds) and _is_number(value):
+        return "leave out the quotes"
     return None
 
 
-def _owner(path: Path) -> str:
-    """The nearest word above a missing key: ``rules[2]`` reads better than ``2``."""
-    text = ""
-    for step in path[:-1]:
-        text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else step)
-    return text
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
-def _said(value: object) -> str:
-    if isinstance(value, bool):
-        return f"`{str(value).lower()}`"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = str(value)
-    return f"`{text[:57]}...`" if len(text) > 60 else f"`{text}`"
+def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
+    """What is wrong with a value of the right kind, and what may help."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "literal_error":
+        # The only list of the allowed values that pydantic gives is a text: `'a', 'b' or 'c'`.
+        allowed = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
+        meant = closest(str(value), allowed) if isinstance(value, str) else None
+        listed = joined([f"`{one}`" for one in allowed])
+        return f"{name} takes {listed}, not {said(value)}", f"did you mean `{meant}`?" if meant else None
+    if kind == "value_error":
+        about = said(detail["input"]) if _is_about_key(detail) else said(value)
+        reason = str(context["error"])
+        if not reason.startswith("expected "):
+            return f"{name}: {reason}", None
+        if _is_about_key(detail):
+            return f"{about} cannot be a key: {reason}", None
+        help = _CONDITION_HELP if reason == "expected a condition" else None
+        return f"{name} takes {reason.removeprefix('expected ')}, not {about}", help
+    limit = next((context[key] for key in _LIMITS if key in context), 0)
+    match kind:
+        case "greater_than_equal":
+            return f"{name} is at least {limit}, not {said(value)}", None
+        case "less_than_equal":
+            return f"{name} is at most {limit}, not {said(value)}", None
+        case "less_than":
+            return f"{name} is less than {limit}, not {said(value)}", None
+        case "too_short" | "string_too_short":
+            what = "characters" if kind == "string_too_short" else "entries"
+            if not value:
+                return f"{name} is empty", None
+            return f"{name} needs at least {counted(limit, what)}, not {len(value)}", None
+        case "too_long" | "string_too_long":
+            what = "characters" if kind == "string_too_long" else "entries"
+            given = detail["ctx"].get("actual_length") or len(detail["input"])
+            return f"{name} takes at most {counted(limit, what)}, not {given:,}", None
+    # Every kind that the shapes can give is named above, and a test goes through them.
+    return f"{name} cannot be {said(value)}", None
 
 
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:].rstrip(".")
-
-
-def _keys_of(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys that are allowed at ``path`` below ``model``, by following the annotations."""
-    kinds: list[Any] = [model]
-    for step in path:
-        kinds = [inner for kind in kinds for inner in _below(kind, step)]
-    return [
-        field.alias or name
-        for kind in kinds
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for name, field in kind.model_fields.items()
-    ]
-
-
-def _below(kind: Any, step: str | int) -> Iterable[Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
-            if (field.alias or name) == step:
-                yield from _unwrapped(field.annotation)
-    elif get_origin(kind) is list and isinstance(step, int):
-        yield from _unwrapped(get_args(kind)[0])
-    elif get_origin(kind) is dict and isinstance(step, str):
-        yield from _unwrapped(get_args(kind)[1])
-
-
-def _unwrapped(annotation: Any) -> Iterable[Any]:
-    """The members of a union, without ``Annotated``."""
-    if get_origin(annotation) in (Union, types.UnionType):
-        for member in get_args(annotation):
-            yield from _unwrapped(member)
-    elif hasattr(annotation, "__metadata__"):
-        yield from _unwrapped(get_args(annotation)[0])
-    else:
-        yield annotation
+_LIMITS = ("ge", "le", "lt", "min_length", "max_length")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Condition, ModelRef, Operation, Scalar, Shape
+from .base import Condition, ModelRef, NotNegative, Operation, Scalar, Shape
 
 __all__ = ["Case", "CaseModelState", "CaseState", "CaseTask", "Expectation", "TestFile"]
 
@@ -19,11 +19,11 @@ class CaseTask(Shape):
     operation: Operation = "chat"
     features: dict[str, FeatureValue | None] = Field(default_factory=dict)
     pin: ModelRef | None = None
-    prompt_tokens: int | None = Field(None, ge=0)
-    max_output_tokens: int | None = Field(None, ge=0)
-    messages: int | None = Field(None, ge=0)
-    images: int | None = Field(None, ge=0)
-    tools: int | None = Field(None, ge=0)
+    prompt_tokens: NotNegative | None = None
+    max_output_tokens: NotNegative | None = None
+    messages: NotNegative | None = None
+    images: NotNegative | None = None
+    tools: NotNegative | None = None
     json_schema: bool | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
     draw: float | None = Field(None, ge=0, lt=1, description="the random draw of `choose: split`")
@@ -34,7 +34,7 @@ class CaseModelState(Shape):
 
     health: Literal["healthy", "unhealthy"] | None = None
     breaker: Literal["closed", "open", "half_open"] | None = None
-    latency_ms: int | float | None = Field(None, ge=0)
+    latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = None
 
 
 class CaseState(Shape):

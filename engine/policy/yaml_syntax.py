@@ -1,0 +1,95 @@
+"""What ruamel.yaml says of a text that is not YAML in, one problem in an author's words out."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ..errors import Problem
+from .document import SourceText
+
+__all__ = ["syntax_problem"]
+
+_CONDITION_KEYS = re.compile(
+    r"\s*(?:- +|\{ *)*(?:when|require|never|always|for|every|any|all|none|-)\s*:?\s+\S"
+)
+
+_QUOTE = "put the whole text in quotes"
+
+# The first fragment that occurs in what the parser said decides; fragments are the parser's own words.
+_SAID: tuple[tuple[str, str, str], ...] = (
+    (
+        "mapping values are not allowed here",
+        "a `: ` is not allowed here",
+        "put text that holds `: ` in quotes",
+    ),
+    ("found character '\\t'", "a tab is not allowed here", "indent with blanks"),
+    ("found a tab character", "a tab is not allowed here", "indent with blanks"),
+    ("found character '@'", "plain text cannot begin with `@`", _QUOTE),
+    ("found character '`'", "plain text cannot begin with a backtick", _QUOTE),
+    ("found character '%'", "plain text cannot begin with `%`", _QUOTE),
+    (
+        "found unexpected end of stream",
+        "a quoted text is not closed",
+        "close it with the quote it began with",
+    ),
+    (
+        "found unknown escape character",
+        "unknown escape in a text in double quotes",
+        "write `\\\\` for a backslash",
+    ),
+    ("expected a comment or a line break", "after `|` or `>` the text begins on the next line", _QUOTE),
+    ("expected chomping or indentation indicators", "plain text cannot begin with `|` or `>`", _QUOTE),
+    ("expected ',' or ']'", "the list in `[…]` goes on without a comma, or is not closed", _QUOTE),
+    ("expected ',' or '}'", "the mapping in `{…}` goes on without a comma, or is not closed", _QUOTE),
+    ("expected <block end>", "this does not fit what stands above it", "check its indentation and quotes"),
+    ("could not find expected ':'", "a key needs a `:` and a blank after it", "check indentation and quotes"),
+    ("did not find expected whitespace or line break", "a `!` or `&` begins something else in YAML", _QUOTE),
+    ("expected alphabetic or numeric character", "a `*` or `&` begins something else in YAML", _QUOTE),
+    ("expected the node content", "a value was expected here", "put text that begins with a sign in quotes"),
+    ("while scanning a tag", "a `!` begins a YAML tag", _QUOTE),
+    ("while parsing a tag", "a `!` begins a YAML tag", _QUOTE),
+    ("while scanning a directive", "a line cannot begin with `%`", _QUOTE),
+    (
+        "sequence entries are not allowed here",
+        "a `- ` is not allowed here",
+        "begin the list on a line of its own",
+    ),
+    ("block sequence entries", "a `- ` is not allowed here", "begin the list on a line of its own"),
+)
+
+
+def syntax_problem(error: Exception, written: SourceText) -> Problem:
+    """The problem behind an error of ruamel.yaml, with its place."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    position = getattr(error, "position", None)
+    if mark is not None:
+        start = mark.index
+        message, help = _words(error)
+    elif isinstance(position, int):
+        start = position
+        code = getattr(error, "character", 0)
+        message = (
+            f"the character U+{code:04X} is not allowed in YAML" if isinstance(code, int) else "not text"
+        )
+        help = "write it as an escape in double quotes" if isinstance(code, int) else None
+    else:
+        start, message, help = 0, "the text is not YAML", None
+    if " #" in written.line_before(start) and "does not fit" in message:
+        help = "a comment ends the text before it: put the whole text in quotes"
+        return written.place(Problem("yaml-syntax", message, help), start, start + 1)
+    problem = written.place(Problem("yaml-syntax", message, help), start, start + 1)
+    if problem.source_line and _CONDITION_KEYS.match(problem.source_line) and "tab" not in message:
+        return written.place(
+            Problem("yaml-syntax", message, "put the whole condition in quotes"), start, start + 1
+        )
+    return problem
+
+
+def _words(error: Any) -> tuple[str, str | None]:
+    said = " ".join(str(part) for part in (error.problem, error.context) if part)
+    for fragment, message, help in _SAID:
+        if fragment in said:
+            return message, help
+    first = (error.problem or error.context or "the text is not YAML").splitlines()[0]
+    return first[:1].lower() + first[1:].strip().rstrip("."), None
