@@ -72,6 +72,7 @@ def test_flags_are_read_as_their_declaration_says(
     ("flags", "message"),
     [
         (["on"], "`on` is not a feature"),
+        (["=true"], "`=true` is not a feature"),
         (["on=true", "on=true"], "feature `on` is given twice"),
         (["on=yes"], "feature `on`: expected true or false, got `yes`"),
         (["tokens=many"], "feature `tokens`: expected a whole number, got `many`"),

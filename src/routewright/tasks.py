@@ -127,7 +127,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
     for flag in flags:
         name, equals, text = flag.partition("=")
         name = name.strip()
-        if not equals:
+        if not equals or not name:
             raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
         if name in features:
             raise FeatureError(f"feature `{name}` is given twice", feature=name)

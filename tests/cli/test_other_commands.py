@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,9 @@ BROKEN = POLICY.replace("use: [large]", "use: [lagre]").replace("when: private,"
 def test_check_shows_all_problems_of_all_files(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
     command = CommandLine(tmp_path)
     command.write("broken.yaml", BROKEN)
-    command.write("empty.yaml", "")
     command.write("binary.yaml", bytes(range(256)))
     command.write("nowhere.yaml", "routewright: 1\nname: x\ncatalog: .\nrules: [{ name: a, use: [m] }]\n")
-    ended = command(
-        "check", "broken.yaml", "empty.yaml", "binary.yaml", "none.yaml", ".", "nowhere.yaml", "policy.yaml"
-    )
+    ended = command("check", "broken.yaml", "binary.yaml", "none.yaml", ".", "nowhere.yaml", "policy.yaml")
     assert (ended.code, ended.err) == (3, "")
     assert ended.out.split("policy.yaml: ok")[0] == snapshot
     assert "policy.yaml: ok, 2 rules, 2 models, sha256:" in ended.out
@@ -89,6 +87,15 @@ def test_check_lists_what_is_not_carried_out(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path)("check", HYBRID)
     assert (ended.code, ended.err) == (0, "")
     assert "  not carried out yet: control cache_ttl: answers are not cached\n" in ended.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_files_that_may_not_be_read_end_with_the_code_of_what_they_are(used: CommandLine) -> None:
+    for path in (used.folder / "policy.yaml", used.ledger):
+        path.chmod(0)
+    assert used("check", "policy.yaml").code == 3
+    assert used("models", "policy.yaml").code == 3
+    assert used("ledger", "tail").code == 6
 
 
 # --- eval --------------------------------------------------------------------------------------------------

@@ -68,6 +68,21 @@ def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str],
     assert ended.err.startswith(f"error: {message}\n  = help: " if "ledger" not in message else "error: ")
 
 
+@pytest.mark.parametrize(
+    ("prompt", "stdin", "message"),
+    [
+        ("", "", "the prompt is empty"),
+        ("-", " \n", "the prompt is empty"),
+        ("caf\udce9", "", "the prompt is not UTF-8 text"),
+    ],
+)
+def test_a_prompt_without_text_is_refused(tmp_path: Path, prompt: str, stdin: str, message: str) -> None:
+    command = CommandLine(tmp_path)
+    ended = command("run", "policy.yaml", prompt, stdin=stdin)
+    assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\n")
+    assert not command.ledger.exists()
+
+
 def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     started = [command.start("run", "policy.yaml", f"prompt {number}") for number in range(2)]

@@ -17,7 +17,9 @@ __all__ = ["check"]
 
 
 def check(
-    policies: Annotated[list[Path], typer.Argument(metavar="POLICY", help="The policy files.")],
+    policies: Annotated[
+        list[Path], typer.Argument(metavar="POLICY", readable=False, help="The policy files.")
+    ],
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How problems are written.")
     ] = "text",

@@ -29,7 +29,10 @@ def decide(
     tasks: Annotated[
         Path | None,
         typer.Option(
-            "--tasks", metavar="FILE", help="A JSONL file of tasks, one a line; - is standard input."
+            "--tasks",
+            metavar="FILE",
+            readable=False,
+            help="A JSONL file of tasks, one a line; - is standard input.",
         ),
     ] = None,
     operation: Operation = None,

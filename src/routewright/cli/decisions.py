@@ -42,7 +42,7 @@ class DecisionPrinter:
             case "table":
                 self._rows.append([name, *_cells(decision)])
             case "jsonl":
-                writer.raw(canonical_bytes(self._values(decision)).decode("utf-8", "surrogatepass") + "\n")
+                writer.raw(canonical_bytes(self._values(decision)).decode() + "\n")
             case "json":
                 text = json.dumps(self._values(decision), indent=2, ensure_ascii=False)
                 if self._many:

@@ -18,7 +18,8 @@ __all__ = ["models"]
 
 def models(
     policy: Annotated[
-        Path | None, typer.Argument(metavar="POLICY", help="The policy file.  [default: the shipped one]")
+        Path | None,
+        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
     ] = None,
     capability: Annotated[
         str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")

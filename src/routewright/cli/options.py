@@ -20,7 +20,8 @@ __all__ = [
     "StateFile",
 ]
 
-PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", help="The policy file.")]
+# Whether a file can be read is told by whoever reads it, with the exit code that it has there.
+PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", readable=False, help="The policy file.")]
 
 Feature = Annotated[
     list[str] | None,
@@ -52,7 +53,12 @@ Lenient = Annotated[
 
 StateFile = Annotated[
     Path | None,
-    typer.Option("--state", metavar="FILE", help="A JSON file of what is known: health, quotas used, load."),
+    typer.Option(
+        "--state",
+        metavar="FILE",
+        readable=False,
+        help="A JSON file of what is known: health, quotas used, load.",
+    ),
 ]
 
 LedgerPath = Annotated[
@@ -60,6 +66,7 @@ LedgerPath = Annotated[
     typer.Option(
         "--ledger",
         metavar="FILE",
+        readable=False,
         help="The ledger.  [default: $ROUTEWRIGHT_LEDGER, else in your data directory]",
     ),
 ]

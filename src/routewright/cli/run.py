@@ -176,17 +176,22 @@ def _count(tokens: int | None) -> str:
 
 
 def _prompt(text: str) -> str:
-    """The prompt itself, or standard input. Raises TaskError where that is no text."""
+    """The prompt itself, or standard input. Raises TaskError for one that is empty or no text."""
     from routewright.engine.errors import TaskError
 
-    if text != "-":
-        return text
-    if sys.stdin is None:
-        raise TaskError("standard input is closed")
     try:
-        return sys.stdin.buffer.read().decode("utf-8")
-    except UnicodeDecodeError:
+        if text == "-":
+            if sys.stdin is None:
+                raise TaskError("standard input is closed")
+            text = sys.stdin.buffer.read().decode("utf-8")
+        else:
+            # An argument that is not UTF-8 arrives with halves of surrogate pairs.
+            text.encode("utf-8")
+    except UnicodeError:
         raise TaskError("the prompt is not UTF-8 text") from None
+    if not text.strip():
+        raise TaskError("the prompt is empty")
+    return text
 
 
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
