@@ -77,7 +77,7 @@ class DecisionRow:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One call of one backend, made for a decision.
+    """One call of one backend made for a decision, or one that was passed over (then ``reason`` says why).
 
     ``number`` counts from 1 inside the decision. ``input_tokens`` includes the cached ones and
     ``output_tokens`` the reasoning ones. ``cost_nano`` is ``None`` when the price or the counts are unknown.
@@ -109,3 +109,5 @@ class AttemptRow:
     simulated: bool
     cache_write_tokens: int | None = None
     cached_answer: bool = False
+    reason: str | None = None
+    saved_nano: int | None = None

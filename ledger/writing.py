@@ -96,6 +96,8 @@ _ATTEMPT_TYPES: Final[Mapping[str, Any]] = {
     "price_since": "VARCHAR",
     "cached_answer": "BOOLEAN",
     "simulated": "BOOLEAN",
+    "reason": "VARCHAR",
+    "saved_nano": "BIGINT",
 }
 
 

@@ -106,13 +106,15 @@ CREATE TABLE attempts (
     cost_source         VARCHAR,
     price_since         VARCHAR,
     cached_answer       BOOLEAN NOT NULL,
-    simulated           BOOLEAN NOT NULL
+    simulated           BOOLEAN NOT NULL,
+    reason              VARCHAR,
+    saved_nano          BIGINT
 );
 
-COMMENT ON TABLE attempts IS 'One row for each call of a backend, failed ones too.';
+COMMENT ON TABLE attempts IS 'One row for each call of a backend, failed ones too, and for each that was passed over.';
 COMMENT ON COLUMN attempts.decision_id IS 'the decision it was made for';
 COMMENT ON COLUMN attempts.number IS 'its place among the attempts of the decision, from 1';
-COMMENT ON COLUMN attempts.role IS '`answer`, `fallback` and, once steps are executed, their roles';
+COMMENT ON COLUMN attempts.role IS '`answer`, `fallback`, `retry`, a step''s (`draft`, `verify`, …), `member` or `judge`';
 COMMENT ON COLUMN attempts.model_id IS 'the model called, by its id in the catalog';
 COMMENT ON COLUMN attempts.backend_id IS 'the backend called, by its id in the catalog';
 COMMENT ON COLUMN attempts.model_said IS 'the model''s name in the server''s own words';
@@ -120,7 +122,7 @@ COMMENT ON COLUMN attempts.started_at_us IS 'when the call began';
 COMMENT ON COLUMN attempts.load_us IS 'how long loading the model took';
 COMMENT ON COLUMN attempts.first_token_us IS 'from the call''s beginning to the first token, loading included';
 COMMENT ON COLUMN attempts.total_us IS 'from the call''s beginning to its end';
-COMMENT ON COLUMN attempts.status IS '`ok`, `failed`, or `partial`: failed after text had been shown';
+COMMENT ON COLUMN attempts.status IS '`ok`, `failed`, `partial` (failed after text had been shown), `skipped`, `cached`';
 COMMENT ON COLUMN attempts.error_class IS 'the kind of failure, such as `rate_limited`';
 COMMENT ON COLUMN attempts.finish_reason IS 'why the answer ended, such as `stop` or `length`';
 COMMENT ON COLUMN attempts.streamed IS 'whether text was passed on as it came';
@@ -136,3 +138,5 @@ COMMENT ON COLUMN attempts.cost_source IS 'whether the tokens behind the cost we
 COMMENT ON COLUMN attempts.price_since IS 'since when the price used is the price';
 COMMENT ON COLUMN attempts.cached_answer IS 'whether the answer came from a cache and no model was called';
 COMMENT ON COLUMN attempts.simulated IS 'whether the answer was simulated and no model was called';
+COMMENT ON COLUMN attempts.reason IS 'why the call was not made, where it was skipped';
+COMMENT ON COLUMN attempts.saved_nano IS 'what a cached answer had cost to make';

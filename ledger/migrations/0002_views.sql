@@ -76,6 +76,7 @@ SELECT
     a.cost_source,
     a.cached_answer,
     a.simulated,
+    a.reason,
     d.features,
     d.tags
 FROM attempts AS a
@@ -140,7 +141,7 @@ SELECT
     count(*) FILTER (status = 'ok') / count(*) AS success_rate,
     histogram(error_class) FILTER (error_class IS NOT NULL) AS error_classes
 FROM attempts
-WHERE NOT cached_answer
+WHERE status NOT IN ('cached', 'skipped')
 GROUP BY ALL;
 
 COMMENT ON VIEW success_rate IS 'How often each model answered, and the kinds of failures when it did not.';
@@ -177,6 +178,7 @@ CREATE VIEW cost_daily AS
 WITH calls AS (
     SELECT make_timestamp(started_at_us)::DATE AS day, model_id, simulated, currency, cost_nano
     FROM attempts
+    WHERE status <> 'skipped'
 ),
 all_calls AS (
     SELECT
