@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from routewright.engine.decision.counterfactual import MAX_TRIALS, search_changes
 from routewright.engine.decision.decide import decide
-from routewright.engine.decision.decision import Decision
+from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.explain import explain
 from routewright.engine.decision.outline import MAX_SHOWN, explanation_outline, render_tree
 from routewright.engine.decision.task import RequestFacts, State, Task
@@ -31,12 +31,13 @@ _DOMAINS: Mapping[str, list[object]] = {
 }
 """Values on both sides of everything that the conditions and the catalog of the strategies compare with."""
 
-Place = tuple[str, str | None, str | None]
+Place = tuple[Outcome, str | None, str | None]
 
 
 def _brute_force(decision: Decision, size: int) -> set[Place]:
     """Where changes of ``size`` features lead to, other than where the decision did."""
-    policy, found = decision.policy, set()
+    policy = decision.policy
+    found: set[Place] = set()
     for names in combinations(_DOMAINS, size):
         for values in product(*(_others(decision, name) for name in names)):
             task = replace(
@@ -155,11 +156,12 @@ def test_what_cannot_be_searched_exactly_is_said(condition: str, names: list[str
 
 def test_values_worth_trying_are_tried_where_the_search_is_not_exact() -> None:
     tags = {"type": "array", "items": "string"}
-    for condition, features, new in [
+    tried: list[tuple[str, dict[str, object], object]] = [
         ("'gpu' in tags", {"tags": ["a"]}, {"tags": (("a",), ("a", "gpu"))}),
         ("!('gpu' in tags)", {"tags": ["a", "gpu"]}, {"tags": (("a", "gpu"), ())}),
         ("count > tokens", {"count": 2, "tokens": 5}, {"count": (2, 6)}),
-    ]:
+    ]
+    for condition, features, new in tried:
         assert _first(condition, Task(features), tags=tags).changes[0].features == new
 
 
