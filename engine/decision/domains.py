@@ -65,8 +65,11 @@ def options_of(decision: Decision) -> Options:
             if decision.sources[slot] == "given" and feature.default is None:
                 others.append(None)
             values[feature.name] = others
+    # In the policy's order: the order of names in a condition's set of them is not the same in every process.
     uncovered = {
-        n: why for n, why in uses.uncovered.items() if not _is_finite(policy.features[policy.slots[n]])
+        feature.name: uses.uncovered[feature.name]
+        for feature in policy.features
+        if feature.name in uses.uncovered and not _is_finite(feature)
     }
     return Options(values, uncovered)
 

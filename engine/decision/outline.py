@@ -14,7 +14,7 @@ from ..condition import UNKNOWN, render_value
 from .counterfactual import Change
 from .decision import Mark, Outcome
 from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
-from .record_shape import CandidateRecord, DecisionRecord
+from .record_shape import CandidateRecord, ChoiceRecord, DecisionRecord
 
 __all__ = [
     "MAX_SHOWN",
@@ -204,11 +204,18 @@ def _add_plan(root: Outline, record: DecisionRecord) -> None:
     for dropped in plan.dropped:
         node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
     if record.choice is not None and record.choice.how not in ("first", "pin"):
-        inputs = ", ".join(f"{name}: {_value(value)}" for name, value in record.choice.inputs.items())
-        node.add(f"chosen: {record.choice.how} ({inputs})")
+        node.add(f"chosen: {_chosen(record.choice)}")
     unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks})
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def _chosen(choice: ChoiceRecord) -> str:
+    if choice.how == "split":
+        by = "at random" if choice.inputs["key"] is None else f"by {choice.inputs['key']}"
+        return f"split {by}, at {choice.inputs['point']:.6g}"
+    inputs = ", ".join(f"{name}: {_value(value)}" for name, value in choice.inputs.items())
+    return f"{choice.how} ({inputs})"
 
 
 def _planned(candidate: CandidateRecord) -> str:
@@ -216,7 +223,7 @@ def _planned(candidate: CandidateRecord) -> str:
     if candidate.estimated_latency_ms is not None:
         text += f", about {candidate.estimated_latency_ms:g} ms ({candidate.latency_source})"
     if 0 < candidate.probability < 1:
-        text += f", with probability {candidate.probability:.3g}"
+        text += f", with a share of {candidate.probability:.3g}"
     return text
 
 

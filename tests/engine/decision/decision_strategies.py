@@ -142,7 +142,7 @@ def _rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
             rule["split"] = {"weights": weights, "salt": "s"}
             if draw(st.booleans()):
                 rule["split"]["key"] = draw(st.sampled_from(["team", "kind", "count"]))
-    steps = [{"draft": {"with": name}} for name in draw(_some(_CHATTING, 0, 1))]
+    steps: list[dict[str, Any]] = [{"draft": {"with": name}} for name in draw(_some(_CHATTING, 0, 1))]
     steps += [
         {"verify": {"with": name, "required": draw(st.booleans())}} for name in draw(_some(_CHATTING, 0, 1))
     ]
