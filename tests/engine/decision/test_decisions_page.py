@@ -1,0 +1,106 @@
+"""``docs/decisions.md`` names every field, gate, mark and outcome, and its example is what the code gives."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from routewright.engine.decision.counterfactual import MAX_TRIALS
+from routewright.engine.decision.decide import decide
+from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome, Source
+from routewright.engine.decision.explain import explain
+from routewright.engine.decision.outline import explanation_outline, render_tree
+from routewright.engine.decision.record import record_values
+from routewright.engine.decision.record_shape import (
+    CandidateRecord,
+    ChoiceRecord,
+    DecisionRecord,
+    DroppedRecord,
+    EnsembleRecord,
+    FeatureRecord,
+    ModelStateRecord,
+    NamedDigest,
+    PlanRecord,
+    RequestRecord,
+    RuleRecord,
+    StateRecord,
+    StepRecord,
+)
+from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.read import read_policy
+
+_PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"
+_TEXT = _PAGE.read_text(encoding="utf-8")
+
+
+def _example(name: str) -> str:
+    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", _TEXT, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def _rows(heading: str) -> list[str]:
+    """The first column of the tables in a section, without backticks."""
+    section = _TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    cells = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    return [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
+
+
+def test_outcomes_gates_and_marks_are_all_there_in_their_order() -> None:
+    assert _rows("Outcomes") == list(get_args(Outcome))
+    assert _rows("Gates") == [*get_args(Gate), *get_args(Mark)]
+
+
+def test_fields_of_record_candidate_and_plan_are_all_there_in_their_order() -> None:
+    shapes = (DecisionRecord, CandidateRecord, PlanRecord)
+    assert sorted(_rows("The record")) == sorted(name for shape in shapes for name in shape.model_fields)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ChoiceRecord,
+        DroppedRecord,
+        EnsembleRecord,
+        FeatureRecord,
+        ModelStateRecord,
+        NamedDigest,
+        RequestRecord,
+        RuleRecord,
+        StateRecord,
+        StepRecord,
+    ],
+)
+def test_fields_of_what_is_inside_are_all_there(shape: type[ChoiceRecord]) -> None:
+    section = _TEXT.split("\n## The record\n")[1].split("\n## ")[0]
+    assert [name for name in shape.model_fields if f"`{name}`" not in section] == []
+
+
+def test_sources_and_limits_are_those_of_the_code() -> None:
+    assert all(f"`{source}`" in _TEXT for source in get_args(Source))
+    assert f"{MAX_TRIALS:,} trials" in _TEXT
+
+
+def _decision() -> Decision:
+    policy = compile_policy(read_policy(_example("policy"), "example.yaml"))
+    task = Task({"private": True, "complexity": 0.9})
+    state = State(1_767_225_600_000_000)
+    return decide(policy, task, state, decision_id="019b7600-0000-7000-8000-000000000000")
+
+
+def test_example_is_decided_as_the_page_says() -> None:
+    values = record_values(_decision())
+    values["policy"]["digest"] = values["catalog"]["digest"] = "sha256:…"
+    assert json.loads(_example("record")) == values
+
+
+def test_example_is_explained_as_the_page_says() -> None:
+    decision = _decision()
+    assert _example("explanation").rstrip("\n") == render_tree(
+        explanation_outline(explain(decision.policy, decision))
+    )
