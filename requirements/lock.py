@@ -1,8 +1,9 @@
 """pyproject.toml in, the lock files beside this module out: exact versions, one file for each use.
 
     build.txt   installs the others and builds the project (pip, hatchling)
-    run.txt     what `routewright` needs
+    run.txt     what `routewright` needs, and the backends that `make demo` uses
     dev.txt     run.txt, and what `make check test` need
+    mlx.txt     run.txt, and mlx-lm with its build for Linux, for the tests there
     bench.txt   run.txt, and the engines that `make bench` compares with
 
 Everything is solved once, together, so that no two files name different versions of one package; each file
@@ -29,21 +30,25 @@ HERE = Path(__file__).resolve().parent
 BUILD = ["pip>=25"]
 """What installs; what builds stands in pyproject.toml."""
 
+DEMO = ("llamacpp", "ollama", "openai")
+"""The extras that the demo runs with."""
+
 
 def main() -> int:
     pyproject = tomllib.loads((HERE.parent / "pyproject.toml").read_text(encoding="utf-8"))
-    groups = pyproject["dependency-groups"]
+    groups, extras = pyproject["dependency-groups"], pyproject["project"]["optional-dependencies"]
     parts: dict[str, list[str]] = {
         "build": BUILD + pyproject["build-system"]["requires"],
-        "run": pyproject["project"]["dependencies"],
-        "dev": groups["dev"],
+        "run": pyproject["project"]["dependencies"] + [line for name in DEMO for line in extras[name]],
+        "dev": groups["dev"] + extras["tokens"],
+        "mlx": extras["mlx"],
         "bench": groups["bench"],
     }
     together = solve([line for part in parts.values() for line in part], constraints={})
     run = solve(parts["run"], constraints=together)
     for name, requirements in parts.items():
         pins = solve(requirements, constraints=together)
-        based_on_run = name in ("dev", "bench")
+        based_on_run = name in ("dev", "mlx", "bench")
         if based_on_run:
             pins = {package: version for package, version in pins.items() if package not in run}
         write(HERE / f"{name}.txt", pins, based_on_run=based_on_run)

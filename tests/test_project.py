@@ -25,10 +25,12 @@ from routewright.engine.version import ENGINE_VERSION
 ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("backends", "engine", "ledger", "policies")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "build.txt": PYPROJECT["build-system"]["requires"],
-    "run.txt": PYPROJECT["project"]["dependencies"],
-    "dev.txt": PYPROJECT["dependency-groups"]["dev"],
+    "run.txt": PYPROJECT["project"]["dependencies"] + EXTRAS["llamacpp"] + EXTRAS["ollama"] + EXTRAS["openai"],
+    "dev.txt": PYPROJECT["dependency-groups"]["dev"] + EXTRAS["tokens"],
+    "mlx.txt": EXTRAS["mlx"],
     "bench.txt": PYPROJECT["dependency-groups"]["bench"],
 }
 
