@@ -7,7 +7,7 @@ WITH executed AS (
         count(*) AS attempts,
         arg_max(status, number) FILTER (role IN ('answer', 'fallback', 'retry')) AS status,
         arg_max(model_id, number)
-            FILTER (role IN ('answer', 'fallback', 'retry') AND status = 'ok') AS answered_by,
+            FILTER (role IN ('answer', 'fallback', 'retry') AND status IN ('ok', 'cached')) AS answered_by,
         (max(started_at_us + total_us) - min(started_at_us)) / 1000 AS latency_ms,
         sum(cost_nano)::HUGEINT AS known_cost_nano,
         count(*) FILTER (cost_nano IS NULL) AS unknown_cost_attempts,
