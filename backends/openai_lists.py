@@ -62,7 +62,9 @@ def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str
     for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
             raise Unreadable(f"{what} that are no objects")
-        placed[entry.get("index", position)] = entry
+        index = entry.get("index", position)
+        if isinstance(index, int):
+            placed[index] = entry
     if len(entries) != count or set(placed) != set(range(count)):
         raise Unreadable(f"{len(entries)} {what} for {count} texts, or not one for each")
     return [placed[index] for index in range(count)]

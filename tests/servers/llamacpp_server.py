@@ -43,7 +43,8 @@ def main() -> None:
     parameters.n_ctx = arguments.context
     parameters.n_parallel = 1
     parameters.n_batch = parameters.n_ubatch = 128
-    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 2
+    # Threads of llama.cpp wait for each other actively: with two on two busy cores both stand still.
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     parameters.verbosity = -1
     if arguments.api_key:
         parameters.api_keys = [arguments.api_key]
