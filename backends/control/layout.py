@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import StateError
@@ -49,22 +50,36 @@ def set_up(connection: sqlite3.Connection, path: Path) -> None:
     Raises StateError when it is not, when it is of a newer layout, or where it cannot be shared. Locks, damage
     and the like are sqlite3.Error.
     """
-    if not _is_ours(connection, path):
-        mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        if mode != "wal":
-            message = f"the state store `{path}` cannot be shared by processes: its file system has no shared memory"
-            raise StateError(message, help="put it on a disk of this machine")
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            if not _is_ours(connection, path):  # it may have been made meanwhile
-                for statement in filter(str.strip, _LAYOUT.split(";")):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
-            connection.execute("COMMIT")
-        except BaseException:
+    # One transaction, so that what is read is of one moment: another process may be making the tables just now.
+    if _in_transaction(connection, "DEFERRED", lambda: _is_ours(connection, path)):
+        return
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        message = (
+            f"the state store `{path}` cannot be shared by processes: its file system has no shared memory"
+        )
+        raise StateError(message, help="put it on a disk of this machine")
+    _in_transaction(connection, "IMMEDIATE", lambda: _is_ours(connection, path) or _make_tables(connection))
+
+
+def _in_transaction(connection: sqlite3.Connection, kind: str, action: Callable[[], bool]) -> bool:
+    connection.execute(f"BEGIN {kind}")
+    try:
+        done = action()
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
             connection.execute("ROLLBACK")
-            raise
+        raise
+    return done
+
+
+def _make_tables(connection: sqlite3.Connection) -> bool:
+    for statement in filter(str.strip, _LAYOUT.split(";")):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
+    return True
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:

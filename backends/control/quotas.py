@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
 from routewright.engine.policy.quantities import MAX_EXACT
@@ -19,7 +20,7 @@ from .errors import StateError
 from .store import StateStore
 from .windows import Period, Window, window_of
 
-__all__ = ["Admission", "Lease", "QuotaLimit", "QuotaUse", "Quotas", "Refusal", "Unit"]
+__all__ = ["KEEP_US", "Admission", "Lease", "QuotaLimit", "QuotaUse", "Quotas", "Refusal", "Unit"]
 
 Unit = Literal["requests", "tokens", "concurrent", "cost"]
 
@@ -29,15 +30,19 @@ _ALWAYS = Window("", -(2**62), 2**62)
 _HOUR_US = 3_600_000_000
 _DAY_US = 24 * _HOUR_US
 
-_KEEP_US: Mapping[Period | None, int] = {
+KEEP_US: Mapping[Period | None, int] = {
     "minute": 2 * _HOUR_US,
     "hour": 2 * _DAY_US,
     "day": 32 * _DAY_US,
     "week": 32 * _DAY_US,
     "month": 32 * _DAY_US,
-    None: 0,
+    None: _HOUR_US,
 }
-"""How long counts outlive their window: until the next longer one has ended too, for a control that changes."""
+"""How long counts outlive their window: until the next longer one has ended too, for a control that changes.
+
+A lease that nobody ended is forgotten with the counts that it would make; one without a period, so long after it
+expired.
+"""
 
 # What counts in a window: rows that overlap it and in which something was still used since it began. Where period
 # and zone stay the same that is one row. Where they change, it is too much rather than too little, for one window.
@@ -137,10 +142,9 @@ class Quotas:
         if not limits:
             return Lease(lease_id, (), (), at_us)
         windows = tuple(_window(limit, at_us) for limit in limits)
-        lasting = [window.end_us for window in windows if window is not _ALWAYS]
-        forget_us = max(expires_us, *lasting) if lasting else expires_us
+        forget_us = max(expires_us, *map(_forget_us, limits, windows, repeat(expires_us)))
         with self._store.change() as connection:
-            connection.execute("DELETE FROM leases WHERE forget_us <= ?", (at_us - _DAY_US,))
+            connection.execute("DELETE FROM leases WHERE forget_us <= ?", (at_us,))
             for limit, window in zip(limits, windows, strict=True):
                 if not 0 <= limit.amount <= MAX_EXACT:
                     raise StateError(f"control `{limit.control}` cannot reserve {limit.amount} {limit.unit}")
@@ -164,8 +168,8 @@ class Quotas:
         """End the reservation and count what was really used; None where nobody knows: the reserved amount.
 
         Counts in the window that the attempt began in, also where the lease has expired meanwhile: the attempt
-        was made. Returns whether it counted: a lease that is settled or released already counts no more. Raises
-        StateError.
+        was made. Returns whether it counted: a lease that is settled or released already counts no more, nor
+        does one whose counts would be forgotten (``KEEP_US``). Raises StateError.
         """
         if not lease.limits:
             return False
@@ -213,11 +217,12 @@ def _count(
     )
     if not found.rowcount:
         connection.execute("DELETE FROM quota_used WHERE forget_us <= ?", (at_us,))
-        forget_us = window.end_us + _KEEP_US[limit.per]
-        connection.execute(
-            "INSERT INTO quota_used VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, window.start_us, amount, at_us, forget_us),
-        )
+        row = (*key, window.start_us, amount, at_us, _forget_us(limit, window, window.end_us))
+        connection.execute("INSERT INTO quota_used VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def _forget_us(limit: QuotaLimit, window: Window, without_period_us: int) -> int:
+    return (without_period_us if limit.per is None else window.end_us) + KEEP_US[limit.per]
 
 
 def _window(limit: QuotaLimit, at_us: int) -> Window:
