@@ -16,8 +16,7 @@ from typing import Final, Literal
 
 from routewright.engine.errors import RoutewrightError
 
-from ..control import Breakers, Lease, QuotaLimit, Quotas, Refusal, StateStore
-from ..control.latencies import Latencies
+from ..control import Breaker, Breakers, Latencies, Lease, QuotaLimit, Quotas, Refusal, StateStore, Unit
 from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
 from ..protocol import Timings, Usage
@@ -25,10 +24,14 @@ from .actions import ACTIONS
 from .budget import amount_text
 from .work import Target
 
-__all__ = ["Admission", "Denied", "Ticket"]
+__all__ = ["Admission", "Came", "Denied", "Ticket"]
 
 COLD_LOAD_US: Final = 500_000
 """A call that loaded its model for longer is a cold start: it says nothing of the model's latency."""
+
+
+LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
+"""No model is left alone for longer, whatever a server asks for: weekly limits are the longest there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,82 +43,52 @@ class Denied:
     until_us: int | None = None
 
 
-class Ticket:
-    """Leave for one call. Exactly one of ``used`` and ``unused`` is called in the end.
-
-    ``note`` is what a reader of the attempt should know: why an open breaker was passed, what was not counted.
-    """
-
-    __slots__ = ("_admission", "_lease", "_model", "_probe", "note")
-
-    def __init__(
-        self, admission: Admission, model: str, lease: Lease | None, note: str | None, probe: bool
-    ) -> None:
-        self._admission, self._model, self._lease, self._probe = admission, model, lease, probe
-        self.note = note
-
-    def unused(self) -> None:
-        """The call was not made."""
-        self._admission.give_back(self._model, self._lease, self._probe)
-
-    def used(
-        self,
-        error: BackendError | None,
-        *,
-        usage: Usage | None,
-        cost: int | None,
-        timings: Timings,
-        simulated: bool,
-        at_us: int,
-    ) -> None:
-        """The call was made, and this came of it."""
-        state = self._admission.state
-        if state is None:
-            return
-        try:
-            if self._lease is not None:
-                state.quotas.settle(self._lease, {"requests": 1, "tokens": _total(usage), "cost": cost})
-            self._judge(state, error, at_us)
-            cold = (timings.load_us or 0) > COLD_LOAD_US
-            if error is None and timings.first_token_us is not None and not cold and not simulated:
-                first_ms = (timings.first_token_us - (timings.load_us or 0)) / 1_000
-                state.latencies.observed(self._model, first_ms, at_us=at_us)
-        except RoutewrightError as state_error:
-            # What came of the call stands; an unsettled lease holds its reservation until it lapses.
-            note = f"its use could not be counted: {state_error}"
-            self.note = note if self.note is None else f"{self.note}; {note}"
-
-    def _judge(self, state: _State, error: BackendError | None, at_us: int) -> None:
-        """Tell the breaker how it went."""
-        if error is None:
-            state.breakers.succeeded(self._model, at_us=at_us)
-            return
-        action = ACTIONS[error.error_class]
-        if action.breaker == "ignore":
-            if self._probe:
-                state.breakers.released(self._model)
-            return
-        cool_ms = None
-        if action.breaker == "cool":
-            cool_ms = action.cool_ms if error.retry_after_ms is None else error.retry_after_ms
-        state.breakers.failed(self._model, at_us=at_us, error_class=error.error_class, cool_ms=cool_ms)
-
-
 @dataclass(frozen=True, slots=True)
 class _State:
+    store: StateStore
     breakers: Breakers
     quotas: Quotas
     latencies: Latencies
 
 
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave for one call, which is then made; ``Admission.used`` ends it.
+
+    ``forced`` is why an open breaker was passed, in words.
+    """
+
+    model: str
+    at_us: int
+    lease: Lease | None = None
+    probe: bool = False
+    forced: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What came of a call, as far as the state cares. ``error`` is None for an answer, ``usage`` None for unknown."""
+
+    error: BackendError | None
+    usage: Usage | None
+    cost_nano: int | None
+    timings: Timings
+    simulated: bool
+
+
 class Admission:
-    """Breakers, quotas and latencies of one state store; without one, whatever no quota binds is admitted."""
+    """Breakers, quotas and latencies of one state store; without one, whatever no quota binds is admitted.
+
+    The store may be locked by another process: then a thread waits for it, and the event loop goes on.
+    """
 
     def __init__(self, store: StateStore | None) -> None:
-        self.state = None if store is None else _State(Breakers(store), Quotas(store), Latencies(store))
+        self._state = (
+            None if store is None else _State(store, Breakers(store), Quotas(store), Latencies(store))
+        )
         self._lease_ids = _lease_ids()
 
-    def admit(
+    async def admit(
         self,
         target: Target,
         *,
@@ -125,71 +98,144 @@ class Admission:
         expires_us: int,
         forced: str | None = None,
     ) -> Ticket | Denied:
-        """Leave to call ``target`` now. ``forced`` is why an open breaker does not matter; quotas always do."""
-        state, model = self.state, target.model_id
+        """Leave to call ``target`` now. ``forced`` is why an open breaker does not matter; quotas always do.
+
+        Who is cancelled while waiting has no lease.
+        """
+        state, model = self._state, target.model_id
         if state is None:
             if target.quotas:
                 control = target.quotas[0].control
                 return Denied("quota", f"`{control}` cannot be counted: there is no state store")
-            return Ticket(self, model, None, forced, probe=False)
-        probe = False
-        if forced is None:
-            admitted = _pass_breaker(state.breakers, model, at_us)
-            if isinstance(admitted, Denied):
-                return admitted
-            probe = admitted
-        if not target.quotas:
-            return Ticket(self, model, None, forced, probe)
+            return Ticket(model, at_us, forced=forced)
+        known = None if forced is not None else self._breaker(state, model, at_us)
+        if known is not None and known.state == "open":
+            return _resting(known, at_us)
+        if known is None and not target.quotas:
+            return Ticket(model, at_us, forced=forced)
         limits = tuple(_sized(limit, target.price, input_tokens, output_tokens) for limit in target.quotas)
+
+        def take() -> Ticket | Denied:
+            # One change, so that a probe is not taken for a call that a quota refuses.
+            with state.store.change():
+                passed = "free" if known is None else state.breakers.admit(model, at_us=at_us)
+                if passed is None:
+                    return _resting(known, at_us)
+                lease = state.quotas.reserve(
+                    next(self._lease_ids), limits, at_us=at_us, expires_us=expires_us
+                )
+                if isinstance(lease, Refusal):
+                    if passed == "probe":
+                        state.breakers.released(model)
+                    return _refused(lease)
+                return Ticket(model, at_us, lease, passed == "probe", forced)
+
         try:
-            lease = state.quotas.reserve(next(self._lease_ids), limits, at_us=at_us, expires_us=expires_us)
+            return await state.store.soon(take, undo=self._take_back)
         except RoutewrightError as error:
-            self.give_back(model, None, probe)
-            return Denied("quota", f"its quotas cannot be counted: {error}")
-        if isinstance(lease, Refusal):
-            self.give_back(model, None, probe)
-            return _refused(lease)
-        return Ticket(self, model, lease, forced, probe)
+            if target.quotas:
+                return Denied("quota", f"its quotas cannot be counted: {error}")
+            return Ticket(model, at_us, forced=forced)
+
+    async def used(self, ticket: Ticket, came: Came, *, at_us: int) -> str | None:
+        """The call was made: count it. What could not be counted, in words.
+
+        Is done also when the caller is cancelled meanwhile.
+        """
+        state = self._state
+        if state is None:
+            return None
+        sample_ms = _latency_ms(came)
+        healthy = came.error is None or ACTIONS[came.error.error_class].breaker == "ignore"
+        # Most calls need no more than this: no lease, nothing new of the model.
+        if ticket.lease is None and sample_ms is None and healthy and not ticket.probe:
+            if self._breaker(state, ticket.model, at_us) is None:
+                return None
+
+        def settle() -> None:
+            with state.store.change():
+                if ticket.lease is not None:
+                    actual: dict[Unit, int | None] = {
+                        "requests": 1,
+                        "tokens": _total(came.usage),
+                        "cost": came.cost_nano,
+                    }
+                    state.quotas.settle(ticket.lease, actual)
+                self._judge(state, ticket, came.error, at_us)
+                if sample_ms is not None:
+                    state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
+
+        try:
+            await state.store.soon(settle)
+        except RoutewrightError as error:
+            # What came of the call stands; an unsettled lease holds its reservation until it lapses.
+            return f"its use could not be counted: {error}"
+        return None
 
     def open_until_us(self, model: str, at_us: int) -> int | None:
         """Until when a model is left alone; None while it may be called."""
-        if self.state is None:
+        if self._state is None:
             return None
-        try:
-            known = self.state.breakers.all(at_us=at_us).get(model)
-        except RoutewrightError:
-            return None
+        known = self._breaker(self._state, model, at_us)
         return known.until_us if known is not None and known.state == "open" else None
 
-    def give_back(self, model: str, lease: Lease | None, probe: bool) -> None:
-        """End what a call that was not made had taken."""
-        if self.state is None:
-            return
+    def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
+        """What is known of a model that has failed; None also where the state cannot be read."""
         try:
-            if lease is not None:
-                self.state.quotas.release(lease)
-            if probe:
-                self.state.breakers.released(model)
+            known = state.breakers.all(at_us=at_us).get(model)
         except RoutewrightError:
-            # The lease lapses by itself, and so does the probe.
+            return None
+        return None if known is None or known.state == "closed" and known.failures == 0 else known
+
+    def _judge(self, state: _State, ticket: Ticket, error: BackendError | None, at_us: int) -> None:
+        """Tell the breaker how it went."""
+        if error is None:
+            state.breakers.succeeded(ticket.model, at_us=at_us, began_us=ticket.at_us)
             return
+        action = ACTIONS[error.error_class]
+        if action.breaker == "ignore":
+            if ticket.probe:
+                state.breakers.released(ticket.model)
+            return
+        cool_ms = None
+        if action.breaker == "cool":
+            asked_ms = error.retry_after_ms
+            cool_ms = action.cool_ms if asked_ms is None else min(asked_ms, LONGEST_COOLING_MS)
+        state.breakers.failed(
+            ticket.model,
+            at_us=at_us,
+            error_class=error.error_class,
+            cool_ms=cool_ms,
+            began_us=ticket.at_us,
+        )
+
+    def _take_back(self, ticket: Ticket | Denied) -> None:
+        state = self._state
+        if state is None or isinstance(ticket, Denied):
+            return
+        with state.store.change():
+            if ticket.lease is not None:
+                state.quotas.release(ticket.lease)
+            if ticket.probe:
+                state.breakers.released(ticket.model)
 
 
-def _pass_breaker(breakers: Breakers, model: str, at_us: int) -> Denied | bool:
-    """Whether the call that may be made is a probe; or why it may not be made."""
-    try:
-        known = breakers.all(at_us=at_us).get(model)
-        if known is None or known.state == "closed":
-            return False
-        if breakers.admit(model, at_us=at_us):
-            return True
-    except RoutewrightError:
-        return False
-    if known.state == "half_open":
+def _resting(known: Breaker | None, at_us: int) -> Denied:
+    """Why a model whose breaker is not closed is left alone."""
+    if known is None or known.state != "open":
         return Denied("breaker", "its breaker is half open, and another call is trying it", at_us)
     why = "" if known.error_class is None else f" after {known.error_class}"
     until = "" if known.until_us is None else f" until {_time_text(known.until_us)}"
     return Denied("breaker", f"its breaker is open{until}{why}", known.until_us)
+
+
+def _latency_ms(came: Came) -> float | None:
+    """A sample of the time to the first token: of an answer that was not a cold start, and not simulated."""
+    timings = came.timings
+    load_us = timings.load_us or 0
+    if came.error is not None or came.simulated or timings.first_token_us is None or load_us > COLD_LOAD_US:
+        return None
+    return (timings.first_token_us - load_us) / 1_000
 
 
 def _sized(limit: QuotaLimit, price: PriceFacts | None, input_tokens: int, output_tokens: int) -> QuotaLimit:

@@ -63,14 +63,15 @@ class Budget:
         self.calls = 0
 
     def left_us(self) -> int | None:
-        """How long until the deadline, at least 0; None without one.
+        """How long until the deadline; 0 when it is less than a millisecond, None without one.
 
         By both clocks: the wall clock may be put back, and the event loop's knows nothing of simulated time.
         """
         if self._limits.deadline_ms is None:
             return None
         by_loop_us = int((self._ends_s - self._loop_time()) * 1e6)
-        return max(0, min(self._deadline_us - self._time.now_us(), by_loop_us))
+        left_us = min(self._deadline_us - self._time.now_us(), by_loop_us)
+        return left_us if left_us >= 1_000 else 0
 
     def exhausted(self) -> str | None:
         """Why no further call may be made, in words; None while one may."""
@@ -108,6 +109,11 @@ class Budget:
         self._held_nano += cost
         self.calls += 1
         return cost
+
+    def give_back(self, held_nano: int) -> None:
+        """The call was not made."""
+        self._held_nano -= held_nano
+        self.calls -= 1
 
     def settle(self, held_nano: int, cost_nano: int | None, currency: str | None) -> None:
         """Replace a reservation by what the call cost; where nobody knows, by what was reserved."""

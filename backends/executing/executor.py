@@ -59,7 +59,7 @@ class Executor:
         backends are returned, never raised; what ``on_text`` and ``on_attempt`` raise is.
         """
         loop_time = asyncio.get_running_loop().time
-        session = Session(self._means, work, on_attempt, loop_time)
+        session = Session(self._means, work, request, on_attempt, loop_time)
         flow = Flow(
             session,
             work,

@@ -13,7 +13,7 @@ from typing import Final
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Limits, Timings
 from .actions import ACTIONS
-from .admission import Admission, Denied, Ticket
+from .admission import Admission, Came, Denied, Ticket
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
@@ -77,10 +77,12 @@ class Session:
         self,
         means: Means,
         work: Work,
+        request: Request,
         on_attempt: Callable[[Attempt], None] | None,
         loop_time: Callable[[], float],
     ) -> None:
-        self._means, self._work, self._on_attempt = means, work, on_attempt
+        self._means, self._work, self._request = means, work, request
+        self._on_attempt = on_attempt
         self._loop_time = loop_time
         self.random = means.random
         self.time = Timeline(means.clock)
@@ -159,7 +161,7 @@ class Session:
         if backend is None:
             return self._no_backend(target, role, number, started_us)
         request = _fitted(request, target)
-        admitted = self._admit(target, request, started_us, forced)
+        admitted = await self._admit(target, request, started_us, forced)
         if isinstance(admitted, Denied):
             attempt = not_called(target, role, number, at_us=started_us, reason=admitted.reason)
             self._record(attempt)
@@ -168,7 +170,7 @@ class Session:
             )
             return Result(attempt, None, error, admitted)
         ticket, held_nano = admitted
-        # INVARIANT: from here on, every way out settles the ticket and the budget and records an attempt.
+        # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         limits, total_ms, first_ms = self._limits(target)
         shows = on_text if isinstance(request, ChatRequest) else None
         relay = Relay(shows, self._loop_time)
@@ -197,7 +199,6 @@ class Session:
             first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
             timings = Timings(None, first_us, max(0, self.time.now_us() - started_us))
         usage = usage_of(outcome, request, relay.received)
-        ended_us = started_us + timings.total_us
         attempt = attempt_of(
             target,
             role,
@@ -208,50 +209,60 @@ class Session:
             started_us=started_us,
             shown=relay.shown,
             streamed=shows is not None,
-            reason=None,
+            reason=ticket.forced,
         )
-        self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
         failed = outcome if isinstance(outcome, BackendError) else None
-        ticket.used(
-            failed,
-            usage=usage,
-            cost=attempt.cost_nano,
-            timings=timings,
-            simulated=attempt.simulated,
-            at_us=max(ended_us, self.time.now_us()),
-        )
-        if ticket.note is not None:
-            attempt = replace(attempt, reason=ticket.note)
+        ended_us = started_us + timings.total_us
         if role != "member":
             # Members overlap; whoever waits for all of them moves the time on.
             self.time.advance_to(ended_us)
-        self._record(attempt)
+        self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
+        came = Came(failed, usage, attempt.cost_nano, timings, attempt.simulated)
+        uncounted: str | None = None
+        try:
+            at_us = max(ended_us, self.time.now_us())
+            uncounted = await self._means.admission.used(ticket, came, at_us=at_us)
+        finally:
+            if uncounted is not None:
+                attempt = replace(attempt, reason="; ".join(filter(None, [attempt.reason, uncounted])))
+            self._record(attempt)
         if interrupted is not None:
             raise interrupted
         return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
 
-    def _admit(
+    async def _admit(
         self, target: Target, request: Request, at_us: int, forced: str | None
     ) -> tuple[Ticket, int] | Denied:
-        """Leave of the state and of the budget, with what is held of the budget."""
+        """Leave of the budget and of the state, with what is held of the budget."""
         input_tokens = output_tokens = 0
         if target.quotas or self._work.limits.max_cost_nano is not None:
-            input_tokens, output_tokens = input_bound(request), output_bound(target, request)
-        ticket = self._means.admission.admit(
-            target,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            at_us=at_us,
-            expires_us=at_us + 1_000 * self._longest_ms(target),
-            forced=forced,
-        )
-        if isinstance(ticket, Denied):
-            return ticket
+            input_tokens = self._input_bound(request)
+            output_tokens = output_bound(target, request)
+        # The budget first: nothing else of the request comes between its check and this.
         held = self.budget.hold(target.price, input_tokens, output_tokens)
         if isinstance(held, str):
-            ticket.unused()
             return Denied("cost", held)
-        return ticket, held
+        ticket: Ticket | Denied | None = None
+        try:
+            ticket = await self._means.admission.admit(
+                target,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+                at_us=at_us,
+                expires_us=at_us + 1_000 * self._longest_ms(target),
+                forced=forced,
+            )
+        finally:
+            if not isinstance(ticket, Ticket):
+                self.budget.give_back(held)
+        return ticket if isinstance(ticket, Denied) else (ticket, held)
+
+    def _input_bound(self, request: Request) -> int:
+        """What somebody counted of the prompt, and an upper bound of what steps have added to it."""
+        counted = self._work.prompt_tokens
+        if counted is None:
+            return input_bound(request)
+        return counted + max(0, input_bound(request) - input_bound(self._request))
 
     def _limits(self, target: Target) -> tuple[Limits, float | None, float | None]:
         """Limits for the backend, and those of the guard: for the whole call and for its first token."""

@@ -1,0 +1,278 @@
+"""Quotas and breakers around calls, in a real state store: what is refused, what is counted, what never leaks."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from executing_parts import (
+    HELLO,
+    START_US,
+    USED_NANO,
+    Fails,
+    Hangs,
+    Says,
+    Scripted,
+    carry_out,
+    run_virtual,
+    target,
+    targets,
+)
+
+from routewright.backends import Execution, Executor, NotCalledError, Work, WorkLimits
+from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateStore
+
+DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
+TOKENS = QuotaLimit("tokens", "tokens", 100_000, 0, "day")
+MONEY = QuotaLimit("money", "cost", 10**9, 0, "month", currency="USD")
+AT_ONCE = QuotaLimit("at_once", "concurrent", 1, 0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    opened = StateStore(tmp_path / "state.sqlite")
+    yield opened
+    opened.close()
+
+
+def used(store: StateStore, limit: QuotaLimit) -> tuple[int, int]:
+    use = Quotas(store).use(limit, at_us=START_US)
+    return use.used, use.reserved
+
+
+# --- quotas ------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_lease_is_a_skipped_attempt_and_the_fallback_answers(store: StateStore) -> None:
+    work = Work((target("a", quotas=(DAILY,)), target("b", role="fallback")))
+    for _ in range(2):
+        assert carry_out(work, store=store).outline() == [("answer", "a", "ok", None)]
+    refused = carry_out(work, store=store)
+    why = "`daily` has no room until 2023-11-15T00:00:00Z: 2 of 2 requests, and 1 more wanted"
+    assert refused.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
+    assert refused.backend.tags == ["b"]
+    assert used(store, DAILY) == (2, 0)
+
+
+def test_when_nothing_may_be_called_the_error_says_that_it_was_our_limit(store: StateStore) -> None:
+    work = Work((target("a", quotas=(replace(DAILY, limit=0),)),))
+    ran = carry_out(work, store=store)
+    assert isinstance(ran.execution.error, NotCalledError)
+    assert str(ran.execution.error).startswith("`a` was not called: `daily` has no room: 0 of 0")
+    assert ran.error_class == "quota_exhausted"
+
+
+def test_what_was_used_replaces_what_was_reserved(store: StateStore) -> None:
+    work = Work((target("a", quotas=(DAILY, TOKENS, MONEY, AT_ONCE)),))
+    assert carry_out(work, store=store).text == "hello there"
+    assert used(store, DAILY) == (1, 0)
+    assert used(store, TOKENS) == (15, 0)
+    assert used(store, MONEY) == (USED_NANO, 0)
+    assert used(store, AT_ONCE) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "counted"),
+    [
+        (Fails("unauthorized"), 0),  # refused before it did anything
+        (Fails("broken_stream", text="eightchr"), 3 + 2),  # what came
+        (Fails("bad_response"), 8 + 8 + 4_096),  # nobody knows: what was reserved
+    ],
+    ids=["refused", "broken off", "unknown"],
+)
+def test_failed_calls_are_counted_with_what_they_used(store: StateStore, error: Fails, counted: int) -> None:
+    work = Work((target("a", quotas=(DAILY, TOKENS)),), limits=WorkLimits(first_token_within_ms=5_000))
+    assert carry_out(work, {"a": [error]}, store=store).text is None
+    assert used(store, DAILY) == (1, 0), "a call that was made is a request"
+    assert used(store, TOKENS)[0] == counted
+
+
+def test_a_counted_prompt_is_what_is_reserved_for_it(store: StateStore) -> None:
+    limit = replace(TOKENS, limit=600)
+    work = Work((target("a", quotas=(limit,), max_output_tokens=100),), prompt_tokens=500)
+    assert carry_out(work, store=store).text == "hello there"
+    assert carry_out(replace(work, prompt_tokens=501), store=store).text is None
+
+
+def test_without_a_state_store_nothing_is_called_that_a_quota_binds() -> None:
+    ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))))
+    why = "`daily` cannot be counted: there is no state store"
+    assert ran.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
+
+
+def test_a_state_that_cannot_be_read_refuses_quotas_and_nothing_else(tmp_path: Path) -> None:
+    store = StateStore(tmp_path / "state.sqlite")
+    store.close()
+    ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))), store=store)
+    [skipped, answered] = ran.execution.attempts
+    assert (skipped.status, answered.status) == ("skipped", "ok")
+    assert skipped.reason is not None and skipped.reason.startswith("its quotas cannot be counted: ")
+
+
+def test_a_locked_state_is_waited_for_without_blocking_the_loop(store: StateStore) -> None:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ticks = 0
+
+    async def main() -> Execution:
+        nonlocal ticks
+        executor = Executor({"b": Scripted()}, clock=lambda: START_US, store=store)
+        work = Work((target("a", quotas=(DAILY,)),))
+        task = asyncio.create_task(executor.run(work, HELLO))
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+            ticks += 1
+        assert not task.done()
+        other.execute("ROLLBACK")
+        return await task
+
+    assert asyncio.run(main()).error is None
+    other.close()
+    assert (ticks, used(store, DAILY)) == (20, (1, 0))
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.5, 1.0, 1.5, 2.5, 10.0])
+def test_no_lease_leaks_wherever_the_caller_is_cancelled(store: StateStore, after_s: float) -> None:
+    """Cancelled at once, in the first call, in the pause, in the retry, in a call that hangs."""
+    backend = Scripted(
+        {"a": [Fails("overloaded", after_s=1.0), Fails("overloaded", after_s=1.0)], "b": [Hangs()]}
+    )
+    bound = (DAILY, replace(AT_ONCE, limit=5))
+    work = Work((target("a", quotas=bound), target("b", quotas=bound)), limits=WorkLimits(backoff_ms=1_000))
+    made = 0
+
+    async def main(clock: Callable[[], int]) -> None:
+        nonlocal made
+        executor = Executor({"b": backend}, clock=clock, store=store)
+        heard: list[object] = []
+        task = asyncio.create_task(executor.run(work, HELLO, on_attempt=heard.append))
+        await asyncio.sleep(after_s)
+        task.cancel()
+        await asyncio.wait({task})
+        made = len(heard)
+
+    run_virtual(main)
+    assert used(store, AT_ONCE) == (0, 0)
+    assert used(store, DAILY)[1] == 0
+    assert used(store, DAILY)[0] == len(backend.calls) <= made
+
+
+# --- breakers ----------------------------------------------------------------------------------------------
+
+
+def fail_three_times(store: StateStore, name: str) -> None:
+    for _ in range(3):
+        carry_out(Work(targets(name)), {name: [Fails("overloaded")]}, store=store)
+
+
+def test_a_model_that_keeps_failing_is_passed_over(store: StateStore) -> None:
+    fail_three_times(store, "a")
+    ran = carry_out(Work(targets("a", "b")), store=store)
+    why = "its breaker is open until 2023-11-14T22:13:30Z after overloaded"
+    assert ran.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
+
+
+def test_the_last_model_is_tried_although_its_breaker_is_open(store: StateStore) -> None:
+    fail_three_times(store, "a")
+    ran = carry_out(Work(targets("a")), store=store)
+    assert [(a.status, a.reason) for a in ran.execution.attempts] == [
+        ("skipped", "its breaker is open until 2023-11-14T22:13:30Z after overloaded"),
+        ("ok", "its breaker is open, and no other model is left"),
+    ]
+    assert Breakers(store).all(at_us=START_US) == {}, "its answer closes the breaker"
+
+
+def test_of_several_open_ones_the_one_that_closes_first_is_tried(store: StateStore) -> None:
+    carry_out(Work(targets("a")), {"a": [Fails("quota_exhausted")]}, store=store)
+    fail_three_times(store, "b")
+    ran = carry_out(Work(targets("a", "b")), store=store)
+    assert [(a.model_id, a.status) for a in ran.execution.attempts] == [
+        ("a", "skipped"),
+        ("b", "skipped"),
+        ("b", "ok"),
+    ]
+
+
+def test_a_model_that_is_resting_is_not_tried_after_another_one_failed(store: StateStore) -> None:
+    carry_out(Work(targets("a")), {"a": [Fails("payment_required")]}, store=store)
+    ran = carry_out(Work(targets("a", "b")), {"b": [Fails("bad_response")]}, store=store)
+    assert ran.backend.tags == ["b"] and ran.error_class == "bad_response"
+
+
+@pytest.mark.parametrize(
+    ("error", "until_s"),
+    [
+        (Fails("quota_exhausted", retry_after_ms=18_000_000), 18_000),
+        (Fails("quota_exhausted"), 3_600),
+        (Fails("quota_exhausted", retry_after_ms=10**12), 7 * 86_400),
+        (Fails("payment_required"), 3_600),
+        (Fails("unauthorized"), 900),
+        (Fails("rate_limited", retry_after_ms=20_000), 20),
+        (Fails("rate_limited"), None),
+        (Fails("overloaded"), None),
+    ],
+)
+def test_how_long_one_failure_cools_a_model(store: StateStore, error: Fails, until_s: int | None) -> None:
+    carry_out(Work(targets("a")), {"a": [error]}, store=store)
+    breaker = Breakers(store).all(at_us=START_US)["a"]
+    assert breaker.until_us == (None if until_s is None else START_US + until_s * 1_000_000)
+
+
+@pytest.mark.parametrize("error_class", ["context_overflow", "refused_content", "cancelled"])
+def test_what_says_nothing_of_a_models_health_is_not_held_against_it(
+    store: StateStore, error_class: str
+) -> None:
+    error = Fails(error_class)  # type: ignore[arg-type]  # from a list of names
+    for _ in range(5):
+        carry_out(Work(targets("a")), {"a": [error]}, store=store)
+    assert Breakers(store).all(at_us=START_US) == {}
+
+
+def test_a_retry_that_its_own_failures_forbid_is_not_made(store: StateStore) -> None:
+    work = Work(targets("a", "b"), limits=WorkLimits(backoff_ms=1, retries=9))
+    ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, store=store)
+    assert [(a.role, a.model_id, a.status) for a in ran.execution.attempts] == [
+        ("answer", "a", "failed"),
+        ("retry", "a", "failed"),
+        ("retry", "a", "failed"),
+        ("retry", "a", "skipped"),
+        ("fallback", "b", "ok"),
+    ]
+
+
+def test_a_probe_that_is_refused_or_cancelled_is_given_back(store: StateStore) -> None:
+    fail_three_times(store, "a")
+    later = START_US + 60_000_000
+    backend = Scripted({"a": [Hangs()]})
+
+    async def main(clock: Callable[[], int]) -> None:
+        executor = Executor({"b": backend}, clock=lambda: clock() + 60_000_000, store=store)
+        full = Work((target("a", quotas=(replace(DAILY, limit=0),)),))
+        assert (await executor.run(full, HELLO)).answer is None
+        task = asyncio.create_task(executor.run(Work(targets("a")), HELLO))
+        await asyncio.sleep(1)
+        other = await executor.run(Work(targets("a", "c")), HELLO)
+        assert [(a.model_id, a.reason) for a in other.attempts] == [
+            ("a", "its breaker is half open, and another call is trying it"),
+            ("c", None),
+        ]
+        task.cancel()
+        await asyncio.wait({task})
+
+    run_virtual(main)
+    assert Breakers(store).admit("a", at_us=later + 2_000_000) == "probe"
+
+
+# --- latencies ---------------------------------------------------------------------------------------------
+
+
+def test_latencies_are_those_of_warm_answers(store: StateStore) -> None:
+    for _ in range(5):
+        carry_out(Work(targets("a")), {"a": [Says(first_s=0.5, load_s=0.1)]}, store=store)
+    carry_out(Work(targets("a")), {"a": [Says(first_s=0.5, load_s=30.0)]}, store=store)
+    carry_out(Work(targets("a")), {"a": [Fails("overloaded", after_s=9.0)]}, store=store)
+    assert Latencies(store).all(at_us=START_US + 60_000_000) == {"a": pytest.approx(500.0)}
