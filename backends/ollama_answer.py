@@ -118,7 +118,7 @@ class ChatPieces:
         reason = line.get("done_reason") or ""
         if reason in ("load", "unload"):
             raise Unreadable(f"the server only had to {reason} the model, and did not answer")
-        if reason not in _FINISH_REASONS:
+        if not isinstance(reason, str) or reason not in _FINISH_REASONS:
             raise Unreadable(f"the reason `{reason}` to be done")
         self.usage = count_usage(line, said_something=self.begun)
         self.load_us = load_us(line)

@@ -75,7 +75,7 @@ def failure(
     ``text`` is the body when it holds no complaint, ``direct`` says that the server is ollama.com itself.
     ``redacted`` makes the server's words fit for a message.
     """
-    known = status if status is not None else complaint.status if complaint else None
+    known = status if status is not None else _telling(complaint)
     words = complaint.message if complaint else "" if text.lstrip().startswith("<") else text
     error_class = _class(known, words.lower())
     said = redacted(words)
@@ -165,6 +165,12 @@ def _unwrapped(text: str) -> str:
         return text
     kind = error.get("type")
     return f"{error['message']} ({kind})" if isinstance(kind, str) else error["message"]
+
+
+def _telling(complaint: Complaint | None) -> int | None:
+    """A status in mid-stream that says more than that the stream is broken."""
+    inner = complaint.status if complaint else None
+    return inner if inner is not None and inner < 500 else None
 
 
 def _status(code: object) -> int | None:

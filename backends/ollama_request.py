@@ -92,7 +92,8 @@ def _keep_alive(text: str) -> str | int:
 
 
 def _is_nothing(keep_alive: object) -> bool:
-    return re.fullmatch(r"0*\.?0*(ns|us|µs|ms|s|m|h)?", str(keep_alive).strip()) is not None
+    """Whether a duration or a number is zero: it has no other digit."""
+    return re.search(r"[1-9]", str(keep_alive)) is None
 
 
 def _message(message: Message, names: Mapping[str, str]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 from ollama_faults import FAULTS
-from ollama_runner import Runner
+from ollama_runner import Runner, RunnerFailed
 from ollama_state import State
 
 __all__ = ["chat_lines", "send_lines", "status_fault", "stream_fault"]
@@ -157,7 +157,11 @@ async def send_lines(
         if fault == "keepalive_lines":
             await response.write(b"\n")
         tokens += 1
-        line = await anext(lines, None)
+        try:
+            line = await anext(lines, None)
+        except RunnerFailed as failed:  # the status is sent: what is left is a line that says so
+            await response.write(_encoded({"error": failed.body}))
+            break
     await response.write_eof()
     return response
 
