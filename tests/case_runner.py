@@ -13,7 +13,7 @@ from routewright.loading import load_policy, load_tests
 from routewright.tasks import state_from, task_from
 
 AT_US = 1_767_225_600_000_000
-"""1 January 2026, noon minus twelve hours: the time of cases that give none."""
+"""1 January 2026, midnight UTC: the time of cases that give none."""
 
 
 def load_cases(path: Path) -> tuple[CompiledPolicy, list[Case]]:

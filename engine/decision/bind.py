@@ -6,15 +6,17 @@ else defaulted; the rest is unknown (None).
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from ..condition.bind import infer_declarations
-from ..condition.types import BOOLEAN, INTEGER, STRING
+from ..condition.types import BOOLEAN, INTEGER, NUMBER, STRING
 from ..condition.values import UNKNOWN, ValueRefused, check_value
 from ..errors import FeatureError
 from ..policy.compiled import CompiledFeature, CompiledPolicy, FeatureSource
+from ..policy.quantities import MAX_EXACT
 from ..suggest import suggest
 from .decision import Source
 from .task import NO_REQUEST, RequestFacts, State, Task
@@ -105,7 +107,7 @@ def time_facts(at_us: int) -> tuple[int, int]:
 
 
 def _check_of(feature: CompiledFeature) -> Check:
-    """The check of one feature's values; booleans, the commonest, are let through without a call into it."""
+    """The check of one feature's values; what is commonest is let through without a call into ``check_value``."""
     declaration, name = feature.declaration, feature.name
     minimum, maximum = feature.minimum, feature.maximum
 
@@ -146,6 +148,15 @@ def _check_of(feature: CompiledFeature) -> Check:
             return value if type(value) is int and low <= value <= high else check(value)
 
         return check_integer
+    if declaration.type == NUMBER and declaration.enum is None:
+        least = -sys.float_info.max if minimum is None else minimum
+        most = sys.float_info.max if maximum is None else maximum
+
+        def check_number(value: object) -> object:
+            # NaN and infinities lie outside; -0.0 + 0.0 is 0.0.
+            return value + 0.0 if type(value) is float and least <= value <= most else check(value)
+
+        return check_number
     return check
 
 
@@ -165,6 +176,14 @@ def _storable(name: str, value: object) -> object:
     if value is None or value is UNKNOWN:
         return None
     try:
-        return check_value(value, infer_declarations({name: value})[name])
+        return _as_json_reads(check_value(value, infer_declarations({name: value})[name]))
     except ValueRefused as error:
         raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
+
+
+def _as_json_reads(value: object) -> object:
+    """The value as it comes back from JSON, which has one number where Python has 1 and 1.0."""
+    if isinstance(value, tuple):
+        return tuple(map(_as_json_reads, value))
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= MAX_EXACT
+    return int(cast(float, value)) if whole else value

@@ -69,7 +69,7 @@ def test_a_record_is_read_back_and_decided_again_as_it_was(
     assert record_bytes(again) == written
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(policies(), tasks(), states())
 def test_a_record_and_its_policy_give_the_whole_explanation(
     values: dict[str, object], task: Task, state: State
@@ -83,7 +83,6 @@ def test_a_record_and_its_policy_give_the_whole_explanation(
     )
     for outline in (explanation_outline, lambda e: record_outline(e.record)):
         assert render_tree(outline(explanation)) == render_tree(outline(from_record))
-        assert render_tree(outline(explanation)).isprintable() or "\n" in render_tree(outline(explanation))
         assert render_markdown(outline(explanation)) == render_markdown(outline(from_record))
 
 

@@ -254,6 +254,12 @@ def test_record_that_was_tampered_with_is_found_out(change: Change, message: str
     assert message in str(caught.value)
 
 
+def test_undeclared_whole_numbers_are_what_json_makes_of_them() -> None:
+    decision = _decided(Task({"extra": [0.0, 2.0], "more": 1e17}))
+    assert repr(decision.ignored) == "{'extra': (0, 2), 'more': 1e+17}"
+    assert repr(recompute(decision.policy, record_of(decision)).ignored) == repr(decision.ignored)
+
+
 def test_undeclared_features_are_kept_in_the_order_of_their_names() -> None:
     decision = _decided(Task({"zeta": True, "alpha": None, "Beta": 1.5}))
     assert list(decision.ignored.items()) == [("Beta", 1.5), ("alpha", None), ("zeta", True)]
