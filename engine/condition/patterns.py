@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from .limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY
 
-__all__ = ["PatternError", "compile_pattern", "program_size"]
+__all__ = ["PatternError", "compile_pattern", "compile_search", "program_size"]
 
 
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
@@ -32,8 +33,35 @@ def program_size(pattern: str) -> int:
     return _compile(pattern)[1]
 
 
+def compile_search(pattern: str) -> Callable[[str], str | None]:
+    """Return the function that finds `pattern` in a string: its first group, else the whole match.
+
+    None where it does not occur. Raises PatternError.
+    """
+    search = _compiled(pattern, captures=True).search
+
+    def find(value: str) -> str | None:
+        found = search(value)
+        if found is None:
+            return None
+        text: str | None = found.group(1 if found.re.groups else 0)
+        return text
+
+    return find
+
+
 @lru_cache(maxsize=256)
 def _compile(pattern: str) -> tuple[Callable[[str], bool], int]:
+    compiled = _compiled(pattern, captures=False)
+    search = compiled.search
+
+    def occurs(value: str) -> bool:
+        return search(value) is not None
+
+    return occurs, compiled.programsize
+
+
+def _compiled(pattern: str, *, captures: bool) -> Any:
     import re2
 
     if len(pattern) > MAX_PATTERN_LENGTH:
@@ -44,18 +72,11 @@ def _compile(pattern: str) -> tuple[Callable[[str], bool], int]:
         raise PatternError(r"the pattern is not valid: `\C` matches half a character")
     options = re2.Options()
     options.log_errors = False
-    options.never_capture = True
+    options.never_capture = not captures
     options.max_mem = MAX_PATTERN_MEMORY
     try:
-        compiled = re2.compile(pattern, options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else "refused"
         text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
         raise PatternError(f"the pattern is not valid: {text}") from None
-
-    search = compiled.search
-
-    def occurs(value: str) -> bool:
-        return search(value) is not None
-
-    return occurs, compiled.programsize

@@ -74,13 +74,7 @@ def make_plan(
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
     if ensemble is not None:
         fallbacks = [index for index in fallbacks if index not in ensemble.members]
-    involved = {*eligible, *(step.model for step in steps)}
-    if ensemble is not None and ensemble.judge is not None:
-        involved.add(ensemble.judge)
-    unenforced = (
-        *(() if rule is None else rule.unenforced),
-        *(text for text, bound in policy.unenforced_controls if not bound.isdisjoint(involved)),
-    )
+    unenforced = (*(() if rule is None else rule.unenforced), *policy.unenforced_rollout)
     return (
         "routed",
         verdicts,

@@ -145,6 +145,15 @@ class Model(Shape):
     requires_signin: bool = False
     price: Price | None = None
     expected_latency: DurationMs | None = None
+    think: bool | Literal["low", "medium", "high"] | None = Field(
+        None, description="whether the model thinks before it answers, where its backend can say so"
+    )
+    keep_alive: str | None = Field(
+        None, pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)?$", description="how long an Ollama server keeps it loaded"
+    )
+    stands_in_for: str | None = Field(
+        None, description="what this model takes the place of here, as `backend:tag`"
+    )
     residency: Literal["always_on", "preload", "standby", "on_demand"] = "on_demand"
     disabled: bool = False
     disabled_reason: str | None = None

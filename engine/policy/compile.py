@@ -33,7 +33,7 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
 from .shape import Assertion, Constraint, Policy, Rollout
-from .unenforced import unenforced_control, unenforced_parts, unenforced_rollout
+from .unenforced import unenforced_parts, unenforced_rollout
 from .variables import check_variables
 
 __all__ = ["compile_policy"]
@@ -92,7 +92,7 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
         evaluate=compile_function(evaluated, parameters),
         disabled=tuple(disabled),
         unenforced=unenforced_parts(shape),
-        unenforced_controls=_unenforced_controls(shape, controls, compiled_catalog),
+        unenforced_rollout=unenforced_rollout(shape),
         uses_state=any(
             name.startswith("state.")
             for expr in (*evaluated, *(constraint.require for constraint in constraints))
@@ -101,20 +101,6 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
         scope=scope,
         shape=shape,
     )
-
-
-def _unenforced_controls(
-    shape: Policy, controls: CompiledControls, catalog: CompiledCatalog
-) -> tuple[tuple[str, frozenset[int]], ...]:
-    """Controls and rollout, each with the models they bear on: a reserve on those of its quota."""
-    every = frozenset(range(len(catalog.models)))
-    bound = {quota.name: quota.models for quota in controls.quotas}
-    parts = [
-        (unenforced_control(control), bound.get(control.of or control.name, every))
-        for control in shape.controls
-        if not control.disabled
-    ]
-    return (*parts, *((part, every) for part in unenforced_rollout(shape)))
 
 
 def _catalog(

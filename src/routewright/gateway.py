@@ -1,7 +1,7 @@
-"""The composition root: a policy, backends and a ledger, put together.
+"""The composition root: a policy, backends, state and a ledger, put together.
 
-Deciding stays pure; time, ids and random draws are made here and handed in. The backends of this version are
-simulated: they stand for every backend of the catalog and mark their answers as simulated.
+Deciding stays pure; time, ids and random draws are made here and handed in, and so is the state: what breakers,
+latencies and quotas say at that moment.
 """
 
 from __future__ import annotations
@@ -9,26 +9,42 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from routewright.backends import Backend, Execution, Request, execute
+from routewright.backends import (
+    Backend,
+    BackendError,
+    ChatAnswer,
+    ChatRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    HealthReport,
+    Message,
+)
+from routewright.backends.control import Breakers, Quotas, StateStore
+from routewright.backends.control.latencies import Latencies
+from routewright.backends.executing import Answer, AnswerCache, Attempt, Execution, Executor, Request
+from routewright.engine.decision.bind import binder_of
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.task import State, Task
-from routewright.engine.errors import NotBuiltError
+from routewright.engine.decision.task import Health, ModelState, RequestFacts, State, Task
+from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
 
 from .ids import uuid7
+from .opening import open_backends
+from .planning import quota_key, quota_limits, work_of
 from .rows import attempt_row, decision_row, policy_rows
-from .targets import simulated_backends, targets_of
+from .targets import simulated_backends
 
 __all__ = [
     "Decided",
     "ModelGateway",
+    "NoTargetError",
     "NotStoredError",
     "Ran",
     "models_with",
@@ -61,6 +77,17 @@ class Ran:
     execution: Execution | None
 
 
+class NoTargetError(TaskError):
+    """A task that no model may do; ``decision`` says why."""
+
+    def __init__(self, decision: Decision) -> None:
+        why = [
+            f"{_model_id(decision, c.model)}: {c.failure.detail}" for c in decision.candidates if c.failure
+        ]
+        super().__init__(f"no eligible target ({decision.outcome})", help="; ".join(why) or None)
+        self.decision = decision
+
+
 class NotStoredError(LedgerError):
     """The ledger refused what was executed; ``ran`` is the result, so that no answer is lost with it."""
 
@@ -72,8 +99,9 @@ class NotStoredError(LedgerError):
 class ModelGateway:
     """Decides where tasks go, executes them, and keeps the ledger.
 
-    Without a ledger nothing is stored. ``random`` and ``clock`` make ids, draws and times: give both to have
-    the same result again.
+    Without a ledger nothing is stored; without ``store`` there are no breakers, and models that a quota binds
+    are not called. ``backends`` are by backend id; by default they are simulated. ``random`` and ``clock`` make
+    ids, draws and times: give both to have the same result again. Use it in ``async with``, or call ``close``.
     """
 
     def __init__(
@@ -82,26 +110,60 @@ class ModelGateway:
         *,
         backends: Mapping[str, Backend] | None = None,
         ledger: Ledger | None = None,
+        store: StateStore | None = None,
         random: Random | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
         self.policy = policy
         self.ledger = ledger
-        self._backends = simulated_backends(policy) if backends is None else backends
+        self.store = store
+        self.backends = simulated_backends(policy) if backends is None else backends
         self._random = Random() if random is None else random
         self._clock = clock
         self._stored_policies = False
         self._draws = any(rule.choose == "split" for rule in policy.rules)
+        cache = None if policy.limits.cache_ttl_ms is None else AnswerCache(clock=clock)
+        self._executor = Executor(self.backends, clock=clock, store=store, cache=cache, random=self._random)
+        self._health: dict[str, Health] = {}
+        self._breakers = None if store is None else Breakers(store)
+        self._latencies = None if store is None else Latencies(store)
+        self._quotas = None if store is None else Quotas(store)
 
     @classmethod
     def from_policy(
-        cls, path: str | os.PathLike[str], *, ledger: str | os.PathLike[str] | None = None
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        ledger: str | os.PathLike[str] | None = None,
+        state: str | os.PathLike[str] | None = None,
+        maps: Mapping[str, str] | None = None,
+        simulate: bool = False,
     ) -> ModelGateway:
-        """A gateway for the policy in the file at ``path``, with a ledger at ``ledger`` if one is wanted.
+        """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
-        Raises PolicyError with all problems of the policy, LedgerError for a ledger that cannot be opened.
+        ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with
+        ``simulate`` no model is called and every answer says so. Raises PolicyError with all problems of the
+        policy, LedgerError and StateError for a file that cannot be opened, BackendError for a missing key.
         """
-        return cls(load_policy(path), ledger=None if ledger is None else Ledger.open(ledger))
+        policy = load_policy(path, maps=maps)
+        return cls(
+            policy,
+            backends=simulated_backends(policy) if simulate else open_backends(policy),
+            ledger=None if ledger is None else Ledger.open(ledger),
+            store=None if state is None else StateStore(state),
+        )
+
+    async def __aenter__(self) -> ModelGateway:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of backends and of the state store. No other method may be called afterwards."""
+        await asyncio.gather(*(backend.close() for backend in self.backends.values()))
+        if self.store is not None:
+            self.store.close()
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""
@@ -111,6 +173,36 @@ class ModelGateway:
         """The ids of the models that are not disabled, in the catalog's order; those with ``capability``."""
         return [model.id for model in models_with(self.policy, capability) if model.disabled is None]
 
+    async def check_health(self) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is, at the same time; decisions from now on know what they said."""
+        ids = list(self.backends)
+        reports = await asyncio.gather(*(self.backends[id].health() for id in ids))
+        found = dict(zip(ids, reports, strict=True))
+        self._health = {
+            id: "healthy" if report.healthy else "unhealthy"
+            for id, report in found.items()
+            if report.healthy is not None
+        }
+        return found
+
+    def state(self, task: Task) -> State:
+        """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas."""
+        at_us = self._clock()
+        models: dict[str, ModelState] = {}
+        breakers = {} if self._breakers is None else self._breakers.all(at_us=at_us)
+        latencies = {} if self._latencies is None else self._latencies.all(at_us=at_us)
+        if breakers or latencies or self._health:
+            for model in self.policy.catalog.models:
+                breaker = breakers.get(model.id)
+                known = ModelState(
+                    health=self._health.get(model.backend),
+                    breaker=None if breaker is None else breaker.state,
+                    latency_ms=latencies.get(model.id),
+                )
+                if known != _NOTHING:
+                    models[model.id] = known
+        return State(at_us, models=models, quota_used=self._quota_used(task, at_us))
+
     def decide(self, task: Task, *, state: State | None = None, strict: bool = True) -> Decided:
         """Decide where ``task`` goes now. Nothing is executed or stored.
 
@@ -118,7 +210,7 @@ class ModelGateway:
         feature that does not fit its declaration or, with ``strict``, is not declared; TaskError for a pin
         that names no model.
         """
-        known = State(self._clock()) if state is None else state
+        known = self.state(task) if state is None else state
         decision_id = uuid7(known.at_us, self._random)
         if task.draw is None and self._draws:
             task = replace(task, draw=self._random.random())
@@ -138,28 +230,29 @@ class ModelGateway:
         """Execute a decision along its plan, and store it with its attempts; one without a plan is stored alone.
 
         With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
-        not do is returned in ``execution.error``, never raised. Raises NotBuiltError, with nothing executed or
-        stored, when the plan asks for what is not carried out yet and ``unenforced`` does not allow that; and
-        NotStoredError, which holds the result, when the ledger refuses it.
+        not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
+        made so far. Raises NotBuiltError, with nothing executed or stored, when the plan asks for what is not
+        carried out yet and ``unenforced`` does not allow that; and NotStoredError, which holds the result, when
+        the ledger refuses it.
         """
         decision = decided.decision
-        execution = None
-        if decision.plan is not None:
-            if decision.plan.unenforced and not unenforced:
-                listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
-                raise NotBuiltError(
-                    f"the plan asks for what is not carried out yet:\n{listed}",
-                    help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
-                )
-            execution = await execute(
-                targets_of(decision), request, self._backends, clock=self._clock, on_text=on_text
+        work = work_of(decision)
+        if work is None:
+            return await self._stored(decided, None, (), tags)
+        if decision.plan is not None and decision.plan.unenforced and not unenforced:
+            listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
+            raise NotBuiltError(
+                f"the plan asks for what is not carried out yet:\n{listed}",
+                help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
             )
-        ran = Ran(decision, execution)
+        attempts: list[Attempt] = []
         try:
-            self._store(decided, execution, tags)
-        except LedgerError as error:
-            raise NotStoredError(error, ran) from error
-        return ran
+            execution = await self._executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
+        except BaseException:
+            # Whatever ends this call (a cancelled caller above all), what was done is kept.
+            self._store(decided, attempts, tags)
+            raise
+        return await self._stored(decided, execution, execution.attempts, tags)
 
     async def run(
         self,
@@ -200,20 +293,151 @@ class ModelGateway:
             )
         )
 
-    def _store(self, decided: Decided, execution: Execution | None, tags: Mapping[str, str] | None) -> None:
+    async def generate_chat(
+        self,
+        *,
+        messages: Sequence[Message | Mapping[str, str]],
+        model: str | None = None,
+        features: Mapping[str, object] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        max_output_tokens: int | None = None,
+        unenforced: bool = False,
+    ) -> ChatAnswer:
+        """The answer to a conversation. ``model`` pins one; messages may be ``{"role": …, "content": …}``.
+
+        Raises NoTargetError when no model may do it, BackendError when every model of the plan failed, and what
+        ``run`` raises.
+        """
+        request = ChatRequest(_messages(messages), max_output_tokens=max_output_tokens)
+        task = _chat_task(request, model, features, metadata)
+        answer = _answer(await self.run(task, request, unenforced=unenforced))
+        assert isinstance(answer, ChatAnswer)
+        return answer
+
+    async def stream_chat(
+        self,
+        *,
+        messages: Sequence[Message | Mapping[str, str]],
+        model: str | None = None,
+        features: Mapping[str, object] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        max_output_tokens: int | None = None,
+        unenforced: bool = False,
+    ) -> AsyncIterator[str]:
+        """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
+        request = ChatRequest(_messages(messages), max_output_tokens=max_output_tokens)
+        task = _chat_task(request, model, features, metadata)
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        running = asyncio.ensure_future(
+            self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
+        )
+        running.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            _answer(await running)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+    async def embed(
+        self,
+        texts: Sequence[str],
+        *,
+        model: str | None = None,
+        features: Mapping[str, object] | None = None,
+        unenforced: bool = False,
+    ) -> EmbedAnswer:
+        """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
+        task = Task(dict(features or {}), "embed", RequestFacts(), model)
+        answer = _answer(await self.run(task, EmbedRequest(tuple(texts)), unenforced=unenforced))
+        assert isinstance(answer, EmbedAnswer)
+        return answer
+
+    def _quota_used(self, task: Task, at_us: int) -> dict[str, int]:
+        policy = self.policy
+        if self._quotas is None or not policy.quotas:
+            return {}
+        values, _, _ = binder_of(policy).bind(task, State(at_us), strict=False)
+        return {
+            quota.name: self._quotas.use(
+                replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us
+            ).taken
+            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+        }
+
+    async def _stored(
+        self,
+        decided: Decided,
+        execution: Execution | None,
+        attempts: Sequence[Attempt],
+        tags: Mapping[str, str] | None,
+    ) -> Ran:
+        ran = Ran(decided.decision, execution)
+        try:
+            # In a thread: a commit takes longer than many a model, and the loop has others to serve.
+            await asyncio.to_thread(self._store, decided, attempts, tags)
+        except LedgerError as error:
+            raise NotStoredError(error, ran) from error
+        return ran
+
+    def _store(self, decided: Decided, attempts: Sequence[Attempt], tags: Mapping[str, str] | None) -> None:
         if self.ledger is None:
             return
         decision = decided.decision
         policies = (
             () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
         )
-        attempts = () if execution is None else execution.attempts
         self.ledger.append(
             [decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns, tags=tags)],
             [attempt_row(decision.id, attempt) for attempt in attempts],
             policies,
         )
         self._stored_policies = True
+
+
+_NOTHING = ModelState()
+
+
+def _answer(ran: Ran) -> Answer:
+    """The answer of an execution, or its failure raised."""
+    if ran.execution is None:
+        raise NoTargetError(ran.decision)
+    if ran.execution.answer is None:
+        raise ran.execution.error or BackendError("nothing answered", error_class="bad_response")
+    return ran.execution.answer
+
+
+def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
+    try:
+        return tuple(
+            message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # roles are checked by the backend
+            for message in messages
+        )
+    except TypeError:
+        raise TaskError("a message is {'role': …, 'content': …}") from None
+
+
+def _chat_task(
+    request: ChatRequest,
+    model: str | None,
+    features: Mapping[str, object] | None,
+    metadata: Mapping[str, str] | None,
+) -> Task:
+    facts = RequestFacts(
+        max_output_tokens=request.max_output_tokens,
+        messages=len(request.messages),
+        images=sum(len(message.images) for message in request.messages),
+        tools=len(request.tools),
+        json_schema=request.json_schema is not None,
+        metadata=dict(metadata or {}),
+    )
+    return Task(dict(features or {}), "chat", facts, model)
+
+
+def _model_id(decision: Decision, index: int) -> str:
+    return decision.policy.catalog.models[index].id
 
 
 def models_with(policy: CompiledPolicy, capability: str | None) -> list[CompiledModel]:

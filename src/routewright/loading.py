@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,18 +15,21 @@ from routewright.engine.policy.compile import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.nodes import MAX_FILE_BYTES, parse_yaml
 from routewright.engine.policy.read import Source, read_catalog, read_policy, read_tests
+from routewright.engine.policy.shape import Policy
 from routewright.engine.policy.shape_problems import shape_problems
 from routewright.engine.policy.testfile import TestFile
+from routewright.mapping import map_models
 from routewright.tasks import Samples
 
 __all__ = ["load_policy", "load_samples", "load_tests", "read_text", "shipped"]
 
 
-def load_policy(path: str | os.PathLike[str]) -> CompiledPolicy:
+def load_policy(path: str | os.PathLike[str], *, maps: Mapping[str, str] | None = None) -> CompiledPolicy:
     """Return the policy in the file at ``path``, compiled against its catalog.
 
-    The catalog's path is relative to the policy's file. Raises PolicyError with all problems of both files,
-    also for a file that cannot be read.
+    The catalog's path is relative to the policy's file. ``maps`` lets models stand in for others, such as
+    ``{"kimi-k2-cloud": "llamacpp:smollm2"}`` (see ``mapping``). Raises PolicyError with all problems of both
+    files, also for a file that cannot be read, and TaskError for a mapping of what there is not.
     """
     name = os.fspath(path)
     policy = read_policy(read_text(name), name)
@@ -32,6 +37,8 @@ def load_policy(path: str | os.PathLike[str]) -> CompiledPolicy:
     if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
         beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
         catalog = _load_catalog(beside)
+    if maps:
+        policy, catalog = _mapped(policy, catalog, maps)
     return compile_policy(policy, catalog)
 
 
@@ -50,6 +57,21 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
         return Samples.model_validate(document.root.plain())
     except ValidationError as error:
         raise PolicyError(shape_problems(error, document, Samples)) from None
+
+
+def _mapped(
+    policy: Source[Policy], catalog: Source[Catalog] | None, maps: Mapping[str, str]
+) -> tuple[Source[Policy], Source[Catalog] | None]:
+    """The sources with the catalog mapped; as they are where they have problems to be reported first."""
+    inline = policy.shape.catalog
+    if catalog is not None and not catalog.problems:
+        text = map_models(catalog.document.root.plain(), catalog.shape, maps)
+        return policy, read_catalog(text, f"{catalog.document.source} (mapped)")
+    if isinstance(inline, Catalog) and not policy.problems:
+        plain = policy.document.root.plain()
+        plain["catalog"] = json.loads(map_models(plain["catalog"], inline, maps))
+        return read_policy(json.dumps(plain, ensure_ascii=False), f"{policy.document.source} (mapped)"), None
+    return policy, catalog
 
 
 def read_text(path: str) -> str:

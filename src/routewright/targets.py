@@ -1,31 +1,25 @@
-"""Decisions and catalogs in, what backends are called with out: requests, targets, simulated backends."""
+"""Tasks and catalogs in, requests and simulated backends out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from routewright.backends import (
     Backend,
     ChatRequest,
     EmbedRequest,
     Fault,
-    Limits,
     Message,
-    PriceFacts,
     Request,
     RerankRequest,
     SimulatedBackend,
     SimulatedModel,
-    Target,
 )
-from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
-from routewright.engine.policy.quantities import nano_units
 
-__all__ = ["request_for", "simulated_backends", "targets_of"]
+__all__ = ["request_for", "simulated_backend", "simulated_backends"]
 
 
 def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
@@ -42,17 +36,6 @@ def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Reque
     return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
 
 
-def targets_of(decision: Decision) -> list[Target]:
-    """What the plan allows to be called: its target, then its fallbacks."""
-    plan = decision.plan
-    if plan is None:
-        return []
-    models = decision.policy.catalog.models
-    targets = [_target(models[plan.target], decision.policy)]
-    targets += [replace(_target(models[index], decision.policy), role="fallback") for index in plan.fallbacks]
-    return targets
-
-
 def simulated_backends(
     policy: CompiledPolicy,
     *,
@@ -61,46 +44,36 @@ def simulated_backends(
     sleep: bool = False,
 ) -> Mapping[str, Backend]:
     """A simulated backend for each backend of the catalog. ``faults`` are by model id, one for each call."""
-    backends: dict[str, Backend] = {}
-    for backend_id in policy.catalog.backends:
-        models = [model for model in policy.catalog.models if model.backend == backend_id]
-        backends[backend_id] = SimulatedBackend(
-            {
-                model.tag: SimulatedModel(
-                    operations=frozenset(model.operations),
-                    expected_latency_ms=model.shape.expected_latency,
-                    dimensions=model.shape.dimensions,
-                    context_length=model.context_length,
-                )
-                for model in models
-            },
+    return {
+        backend_id: simulated_backend(
+            [model for model in policy.catalog.models if model.backend == backend_id],
             seed=seed,
-            faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
+            faults=faults,
             sleep=sleep,
         )
-    return backends
+        for backend_id in policy.catalog.backends
+    }
 
 
-def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
-    price, timeouts = model.shape.price, policy.catalog.backends[model.backend].timeouts
-    return Target(
-        model_id=model.id,
-        backend_id=model.backend,
-        tag=model.tag,
-        price=None
-        if price is None
-        else PriceFacts(
-            input_nano=nano_units(price.input),
-            output_nano=nano_units(price.output),
-            cached_input_nano=None if price.cached_input is None else nano_units(price.cached_input),
-            currency=price.currency,
-            since=price.since,
-        ),
-        limits=Limits(
-            connect_ms=timeouts.connect,
-            load_ms=timeouts.load,
-            first_token_ms=timeouts.first_token,
-            idle_ms=timeouts.idle,
-            total_ms=timeouts.total,
-        ),
+def simulated_backend(
+    models: Sequence[CompiledModel],
+    *,
+    seed: int = 0,
+    faults: Mapping[str, Sequence[Fault]] | None = None,
+    sleep: bool = False,
+) -> Backend:
+    """One simulated backend for ``models``, as the catalog describes them."""
+    return SimulatedBackend(
+        {
+            model.tag: SimulatedModel(
+                operations=frozenset(model.operations),
+                expected_latency_ms=model.shape.expected_latency,
+                dimensions=model.shape.dimensions,
+                context_length=model.context_length,
+            )
+            for model in models
+        },
+        seed=seed,
+        faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
+        sleep=sleep,
     )

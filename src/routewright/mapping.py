@@ -1,0 +1,98 @@
+"""A catalog's text in, the text of the same catalog with models mapped onto what this machine has out.
+
+``kimi-k2-cloud=llamacpp:smollm2`` lets a small local model stand in for a large one. Everything that depends on
+where a model runs (constraints, location, price, window) then goes by the stand-in; the model keeps its id, and
+``stands_in_for`` says what it was. The result is a catalog like any other, with a digest of its own, so that
+decisions under it can be recomputed from its text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from routewright.engine.errors import TaskError
+from routewright.engine.policy.catalog import Catalog
+from routewright.engine.policy.names import names_of_models
+from routewright.engine.suggest import suggest
+
+__all__ = ["EMBEDDED_CONTEXT", "map_models", "parse_maps"]
+
+EMBEDDED_CONTEXT = 8192
+"""The window of the embedded model, SmolLM2-135M-Instruct."""
+
+_KINDS = ("llamacpp", "ollama", "mlx", "openai", "simulated")
+_KEPT = (
+    "operations",
+    "capabilities",
+    "recommended_for",
+    "description",
+    "aliases",
+    "disabled",
+    "disabled_reason",
+)
+
+
+def parse_maps(flags: Iterable[str]) -> dict[str, str]:
+    """The mappings in flags such as ``kimi-k2-cloud=llamacpp:smollm2``; ``*`` stands for all that chat.
+
+    Raises TaskError for a flag of another form or a model that is mapped twice.
+    """
+    maps: dict[str, str] = {}
+    for flag in flags:
+        name, equals, target = flag.partition("=")
+        if not equals or ":" not in target:
+            raise TaskError(f"`{flag}` is not a mapping", help="such as kimi-k2-cloud=llamacpp:smollm2")
+        if name in maps:
+            raise TaskError(f"`{name}` is mapped twice")
+        maps[name] = target
+    return maps
+
+
+def map_models(plain: dict[str, Any], catalog: Catalog, maps: Mapping[str, str]) -> str:
+    """The text of the catalog whose plain values are ``plain``, with ``maps`` applied.
+
+    Raises TaskError for a model or a backend that there is not.
+    """
+    names = names_of_models(catalog)
+    ids = list(catalog.models)
+    wanted: dict[str, str] = {}
+    if "*" in maps:
+        wanted = {id: maps["*"] for id, model in catalog.models.items() if "chat" in model.operations}
+    for name, target in maps.items():
+        found = names.get(name, ())
+        if name != "*" and len(found) != 1:
+            raise TaskError(f"`{name}` names no model to map", help=suggest(name, names, listed=ids))
+        if name != "*":
+            wanted[ids[found[0]]] = target
+    models, backends = dict(plain["models"]), dict(plain["backends"])
+    for id, target in wanted.items():
+        backend, _, tag = target.partition(":")
+        if backend not in backends:
+            if backend not in _KINDS:
+                hint = suggest(backend, [*backends, *_KINDS], label="backends and kinds")
+                raise TaskError(f"`{target}` names no backend", help=hint)
+            backends[backend] = {"kind": backend}
+        known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
+        models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend]["kind"])
+    return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
+
+
+def _stand_in(
+    model: Mapping[str, Any], id: str, names: list[str], backend: str, tag: str, kind: str
+) -> dict[str, Any]:
+    """The stand-in answers to every name of the model, so that no reference of a policy is lost."""
+    stand_in = {key: model[key] for key in _KEPT if key in model} | {"aliases": sorted(names)}
+    stand_in |= {
+        "backend": backend,
+        "tag": tag,
+        "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
+    }
+    if kind in ("llamacpp", "mlx"):
+        stand_in["price"] = {"input": 0, "output": 0}
+    if kind == "llamacpp":
+        stand_in["context_length"] = EMBEDDED_CONTEXT
+    elif "context_length" in model:
+        stand_in["context_length"] = model["context_length"]
+    return stand_in

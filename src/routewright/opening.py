@@ -1,0 +1,118 @@
+"""A policy's catalog in, backends that are ready to be called out.
+
+Nothing is connected to and no model is loaded here: that happens at the first call. ``${NAME}`` of keys and paths
+is resolved now, from the environment that is given; a missing variable is reported, never passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from routewright.backends import Backend
+from routewright.backends.errors import BackendError
+from routewright.engine.policy.catalog import Backend as BackendShape
+from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+
+from .targets import simulated_backend
+
+__all__ = ["open_backends"]
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def open_backends(
+    policy: CompiledPolicy, *, environment: Mapping[str, str] = os.environ
+) -> Mapping[str, Backend]:
+    """The backends that the policy's models run on, by id. Raises BackendError for a missing variable."""
+    backends = {}
+    for id, shape in policy.catalog.backends.items():
+        models = [model for model in policy.catalog.models if model.backend == id and model.disabled is None]
+        if models:
+            backends[id] = _open(id, shape, models, environment)
+    return backends
+
+
+def _open(
+    id: str, shape: BackendShape, models: list[CompiledModel], environment: Mapping[str, str]
+) -> Backend:
+    key = None if shape.api_key is None else _resolved(shape.api_key, id, environment)
+    match shape.kind:
+        case "ollama":
+            from routewright.backends.ollama import OllamaBackend
+
+            return OllamaBackend(
+                shape.host,
+                api_key=key,
+                location=shape.location,
+                min_version=shape.min_version,
+                min_versions={m.tag: m.shape.min_version for m in models if m.shape.min_version is not None},
+                requires_signin=shape.requires_signin,
+                concurrency=shape.concurrency,
+            )
+        case "openai":
+            from routewright.backends.openai import OpenAIBackend
+
+            if shape.host is None:
+                raise BackendError(
+                    f"backend `{id}` has no host",
+                    error_class="not_found",
+                    help="write `host:` in the catalog",
+                )
+            return OpenAIBackend(
+                shape.host, api_key=key, concurrency=shape.concurrency, health_url=shape.health
+            )
+        case "mlx":
+            from routewright.backends.mlx import MlxBackend
+            from routewright.backends.mlx_models import MlxModel
+
+            return MlxBackend(
+                {
+                    model.tag: MlxModel(
+                        path=model.shape.path,
+                        source=model.shape.source,
+                        operations=frozenset(model.operations),
+                        memory_gb=None if model.shape.memory_gb is None else float(model.shape.memory_gb),
+                        context_length=model.context_length,
+                        dimensions=model.shape.dimensions,
+                    )
+                    for model in models
+                },
+                path=shape.path,
+                env=environment,
+            )
+        case "llamacpp":
+            from routewright.backends.llamacpp import LlamaCppBackend
+            from routewright.backends.llamacpp_process import GgufModel
+
+            return LlamaCppBackend(
+                {
+                    model.tag: GgufModel(
+                        path=_gguf(model, id, environment), context_tokens=model.context_length or 8192
+                    )
+                    for model in models
+                }
+            )
+        case "simulated":
+            return simulated_backend(models)
+
+
+def _gguf(model: CompiledModel, backend: str, environment: Mapping[str, str]) -> Path | None:
+    path = model.shape.path
+    return None if path is None else Path(_resolved(path, backend, environment)).expanduser()
+
+
+def _resolved(text: str, backend: str, environment: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = environment.get(match[1])
+        if not found:
+            raise BackendError(
+                f"backend `{backend}` needs the environment variable `{match[1]}`, which is not set",
+                error_class="unauthorized" if match[0] == text else "not_found",
+                help=f"set {match[1]}, or take it out of the catalog",
+            )
+        return found
+
+    return _VARIABLE.sub(value, text)

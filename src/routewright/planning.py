@@ -1,0 +1,181 @@
+"""A decision in, the work that its plan allows out: models in order, steps, ensemble, limits, quotas, cache.
+
+What the plan does not hold is not in the work, and nothing that is not in the work is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from routewright.backends import Limits, PriceFacts
+from routewright.backends.control import QuotaLimit
+from routewright.backends.executing import CacheUse, Ensemble, Step, Target, Work, WorkLimits
+from routewright.engine.decision.bind import time_facts
+from routewright.engine.decision.decision import Decision
+from routewright.engine.decision.gates import allowance
+from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
+from routewright.engine.policy.quantities import nano_units
+
+__all__ = ["quota_key", "quota_limits", "work_of"]
+
+LABEL_TEXT = 20_000
+"""How much of an answer is searched for a label."""
+
+
+def work_of(decision: Decision) -> Work | None:
+    """The work of a decision's plan; None where it has none."""
+    plan, policy = decision.plan, decision.policy
+    if plan is None:
+        return None
+    quotas = _quotas_by_model(decision)
+
+    def target(index: int) -> Target:
+        model = policy.catalog.models[index]
+        return replace(_target(model, policy), quotas=quotas.get(index, ()))
+
+    first, *rest = (target(plan.target), *map(target, plan.fallbacks))
+    limits = policy.limits
+    return Work(
+        targets=(first, *(replace(other, role="fallback") for other in rest)),
+        steps=tuple(_step(step, target(step.model)) for step in plan.steps),
+        ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
+        limits=WorkLimits(
+            deadline_ms=limits.deadline_ms,
+            max_attempts=limits.max_attempts,
+            backoff_ms=limits.backoff_ms,
+            first_token_within_ms=limits.first_token_within_ms,
+        ),
+        cache=_cache(decision),
+        prompt_tokens=decision.task.request.prompt_tokens,
+    )
+
+
+def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:
+    """Every quota of a policy as it stands, nothing held in reserve: for reading what is used."""
+    return tuple(
+        QuotaLimit(
+            control=quota.name,
+            unit=quota.unit,
+            limit=quota.limit,
+            amount=0,
+            per=quota.per,  # type: ignore[arg-type]  # the periods of policies are those of quotas
+            timezone=quota.timezone,
+            currency=quota.currency,
+        )
+        for quota in policy.quotas
+    )
+
+
+def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> str:
+    """Whose use of a quota counts: ``team=research``; those of whom nothing is known count together."""
+    if for_each is None:
+        return ""
+    value = values[policy.slots[for_each]]
+    return f"{for_each}={'?' if value is None else value}"
+
+
+def _quotas_by_model(decision: Decision) -> Mapping[int, tuple[QuotaLimit, ...]]:
+    policy = decision.policy
+    if not policy.quotas:
+        return {}
+    reserves = _reserve_verdicts(decision)
+    found: dict[int, list[QuotaLimit]] = {}
+    for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True):
+        allowed, _ = allowance(quota, reserves)
+        key = quota_key(policy, quota.for_each, decision.values)
+        for index in quota.models:
+            found.setdefault(index, []).append(replace(limit, limit=allowed, key=key))
+    return {index: tuple(limits) for index, limits in found.items()}
+
+
+def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
+    policy = decision.policy
+    state: tuple[Any, ...] = (None, None, None)
+    if policy.uses_state:
+        state = (decision.state.load, *time_facts(decision.state.at_us))
+    return policy.evaluate((*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
+
+
+def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
+    price, timeouts = model.shape.price, policy.catalog.backends[model.backend].timeouts
+    return Target(
+        model_id=model.id,
+        backend_id=model.backend,
+        tag=model.tag,
+        price=None
+        if price is None
+        else PriceFacts(
+            input_nano=nano_units(price.input),
+            output_nano=nano_units(price.output),
+            cached_input_nano=None if price.cached_input is None else nano_units(price.cached_input),
+            currency=price.currency,
+            since=price.since,
+        ),
+        limits=Limits(
+            connect_ms=timeouts.connect,
+            load_ms=timeouts.load,
+            first_token_ms=timeouts.first_token,
+            idle_ms=timeouts.idle,
+            total_ms=timeouts.total,
+        ),
+        max_output_tokens=model.shape.max_output_tokens,
+        may_load=model.location == "local",
+        think=model.shape.think,
+        keep_alive=model.shape.keep_alive,
+    )
+
+
+def _step(step: CompiledStep, target: Target) -> Step:
+    options: dict[str, Any] = dict(step.options)
+    return Step(
+        role=step.role,
+        target=target,
+        required=step.required,
+        on_reject=options.get("on_reject", "annotate"),
+        rounds=options.get("rounds", 1),
+        on=options.get("on", "prompt"),
+    )
+
+
+def _ensemble(
+    ensemble: CompiledEnsemble, policy: CompiledPolicy, target: Callable[[int], Target]
+) -> Ensemble:
+    models = policy.catalog.models
+    return Ensemble(
+        members=tuple(map(target, ensemble.members)),
+        combine=ensemble.combine,  # type: ignore[arg-type]  # the shape allows these words alone
+        quorum=ensemble.quorum,
+        judge=None if ensemble.judge is None else target(ensemble.judge),
+        override=None if ensemble.override is None else models[ensemble.override].id,
+        label=ensemble.label,
+        label_of=None if ensemble.combine != "vote" else _label_finder(ensemble.label),
+    )
+
+
+@lru_cache(maxsize=64)
+def _label_finder(pattern: str | None) -> Callable[[str], str | None]:
+    """The label of an answer: the pattern's first group, else its whole match; without a pattern the first line."""
+    if pattern is None:
+        return lambda text: text.strip().partition("\n")[0].strip() or None
+    from routewright.engine.condition.patterns import compile_search
+
+    search = compile_search(pattern)
+    return lambda text: search(text[:LABEL_TEXT])
+
+
+def _cache(decision: Decision) -> CacheUse | None:
+    policy = decision.policy
+    ttl_ms = policy.limits.cache_ttl_ms
+    if ttl_ms is None:
+        return None
+    metadata = decision.task.request.metadata
+    tenant = "\n".join(f"{name}={metadata[name]}" for name in ("tenant", "team", "user") if name in metadata)
+    return CacheUse(
+        ttl_ms=ttl_ms,
+        tenant=tenant,
+        constraints=tuple(constraint.name for constraint in policy.constraints),
+        policy=policy.digest,
+    )
