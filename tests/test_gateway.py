@@ -28,7 +28,8 @@ from routewright import (
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import shipped
-from routewright.targets import simulated_backends, targets_of
+from routewright.planning import work_of
+from routewright.targets import simulated_backends
 
 POLICY = """\
 routewright: 1
@@ -139,7 +140,7 @@ def test_private_work_does_not_fall_back_into_the_cloud(policy: CompiledPolicy) 
 def test_a_task_without_a_target_is_an_answer_and_nothing_is_called(policy: CompiledPolicy) -> None:
     ran = gateway_with(policy).run_sync(Task({"private": True, "hard": True}), HELLO)
     assert (ran.decision.outcome, ran.execution) == ("no_target", None)
-    assert targets_of(ran.decision) == []
+    assert work_of(ran.decision) is None
 
 
 def test_run_is_for_event_loops_too(policy: CompiledPolicy) -> None:
@@ -148,10 +149,10 @@ def test_run_is_for_event_loops_too(policy: CompiledPolicy) -> None:
 
 
 def test_what_is_not_carried_out_is_refused_before_anything_is_called_or_stored(tmp_path: Path) -> None:
-    controls = "controls:\n  - { name: wait, first_token_within: 5s }\n"
+    sticky = POLICY.replace("use: [small], fallback", "use: [small], sticky: session, fallback")
     ledger = Ledger.open(tmp_path / "ledger.duckdb")
-    gateway = gateway_with(written(tmp_path, POLICY + controls), ledger=ledger)
-    with pytest.raises(NotBuiltError, match="control wait: the time to the first token is planned") as caught:
+    gateway = gateway_with(written(tmp_path, sticky), ledger=ledger)
+    with pytest.raises(NotBuiltError, match="rule otherwise: sticky session is not kept") as caught:
         gateway.run_sync(Task(), HELLO)
     assert caught.value.help is not None and "--unenforced" in caught.value.help
     assert ledger.tail(1) == ()
@@ -240,7 +241,7 @@ def test_a_disabled_model_is_not_available(policy: CompiledPolicy) -> None:
 
 
 def test_the_seeds_questions_have_the_seeds_answers() -> None:
-    gateway = ModelGateway.from_policy(shipped("hybrid.yaml"))
+    gateway = ModelGateway.from_policy(shipped("hybrid.yaml"), simulate=True)
     assert gateway.has_capability("mixture_of_experts")
     assert "kimi-k2-cloud" in gateway.available_models("mixture_of_experts")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -23,7 +24,7 @@ from routewright.backends import (
     HealthReport,
     Message,
 )
-from routewright.backends.control import Breakers, Quotas, StateStore
+from routewright.backends.control import Breaker, Breakers, Quotas, StateStore
 from routewright.backends.control.latencies import Latencies
 from routewright.backends.executing import Answer, AnswerCache, Attempt, Execution, Executor, Request
 from routewright.engine.decision.bind import binder_of
@@ -39,9 +40,11 @@ from .ids import uuid7
 from .opening import open_backends
 from .planning import quota_key, quota_limits, work_of
 from .rows import attempt_row, decision_row, policy_rows
+from .standing import QuotaStanding, quota_standings
 from .targets import simulated_backends
 
 __all__ = [
+    "HEALTH_TIMEOUT_S",
     "Decided",
     "ModelGateway",
     "NoTargetError",
@@ -50,6 +53,10 @@ __all__ = [
     "models_with",
     "now_us",
 ]
+
+
+HEALTH_TIMEOUT_S = 5.0
+"""How long a backend may take to say how it is."""
 
 
 def now_us() -> int:
@@ -121,6 +128,7 @@ class ModelGateway:
         self._random = Random() if random is None else random
         self._clock = clock
         self._stored_policies = False
+        self._runner: asyncio.Runner | None = None
         self._draws = any(rule.choose == "split" for rule in policy.rules)
         cache = None if policy.limits.cache_ttl_ms is None else AnswerCache(clock=clock)
         self._executor = Executor(self.backends, clock=clock, store=store, cache=cache, random=self._random)
@@ -161,9 +169,23 @@ class ModelGateway:
 
     async def close(self) -> None:
         """Let go of backends and of the state store. No other method may be called afterwards."""
-        await asyncio.gather(*(backend.close() for backend in self.backends.values()))
-        if self.store is not None:
-            self.store.close()
+        try:
+            await asyncio.gather(*(backend.close() for backend in self.backends.values()))
+        finally:
+            if self.store is not None:
+                self.store.close()
+
+    def __enter__(self) -> ModelGateway:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close_sync()
+
+    def close_sync(self) -> None:
+        """``close`` for callers without an event loop."""
+        runner = self._runner_of_scripts()
+        runner.run(self.close())
+        runner.close()
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""
@@ -173,10 +195,13 @@ class ModelGateway:
         """The ids of the models that are not disabled, in the catalog's order; those with ``capability``."""
         return [model.id for model in models_with(self.policy, capability) if model.disabled is None]
 
-    async def check_health(self) -> Mapping[str, HealthReport]:
-        """Ask every backend how it is, at the same time; decisions from now on know what they said."""
+    async def check_health(self, *, timeout_s: float = HEALTH_TIMEOUT_S) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is, at the same time; decisions from now on know what they said.
+
+        One that says nothing within ``timeout_s`` is not healthy.
+        """
         ids = list(self.backends)
-        reports = await asyncio.gather(*(self.backends[id].health() for id in ids))
+        reports = await asyncio.gather(*(_health(self.backends[id], timeout_s) for id in ids))
         found = dict(zip(ids, reports, strict=True))
         self._health = {
             id: "healthy" if report.healthy else "unhealthy"
@@ -185,12 +210,23 @@ class ModelGateway:
         }
         return found
 
+    def breakers(self) -> Mapping[str, Breaker]:
+        """Every model that has failed since it last succeeded, by id; the others are closed."""
+        return {} if self._breakers is None else self._breakers.all(at_us=self._clock())
+
+    def latencies(self) -> Mapping[str, float]:
+        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
+        return {} if self._latencies is None else self._latencies.all(at_us=self._clock())
+
+    def quotas(self) -> Sequence[QuotaStanding]:
+        """Each quota of the policy with what is used and reserved now, for each key that took something."""
+        return () if self._quotas is None else quota_standings(self.policy, self._quotas, at_us=self._clock())
+
     def state(self, task: Task) -> State:
         """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas."""
         at_us = self._clock()
         models: dict[str, ModelState] = {}
-        breakers = {} if self._breakers is None else self._breakers.all(at_us=at_us)
-        latencies = {} if self._latencies is None else self._latencies.all(at_us=at_us)
+        breakers, latencies = self.breakers(), self.latencies()
         if breakers or latencies or self._health:
             for model in self.policy.catalog.models:
                 breaker = breakers.get(model.id)
@@ -280,8 +316,11 @@ class ModelGateway:
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:
-        """``run`` for callers without an event loop; raises RuntimeError inside a running one."""
-        return asyncio.run(
+        """``run`` for callers without an event loop; raises RuntimeError inside a running one.
+
+        Close the gateway afterwards: ``with ModelGateway(…) as gateway``, or ``close_sync``.
+        """
+        return self._runner_of_scripts().run(
             self.run(
                 task,
                 request,
@@ -355,6 +394,14 @@ class ModelGateway:
         assert isinstance(answer, EmbedAnswer)
         return answer
 
+    def _runner_of_scripts(self) -> asyncio.Runner:
+        """One event loop for all calls of a script: connections and loaded models belong to the loop they began in."""
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+            # A gateway that is forgotten without being closed takes its loop with it.
+            weakref.finalize(self, self._runner.close)
+        return self._runner
+
     def _quota_used(self, task: Task, at_us: int) -> dict[str, int]:
         policy = self.policy
         if self._quotas is None or not policy.quotas:
@@ -398,6 +445,14 @@ class ModelGateway:
 
 
 _NOTHING = ModelState()
+
+
+async def _health(backend: Backend, timeout_s: float) -> HealthReport:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await backend.health()
+    except TimeoutError:
+        return HealthReport(False, f"said nothing within {timeout_s:g} s")
 
 
 def _answer(ran: Ran) -> Answer:

@@ -15,13 +15,13 @@ from routewright.cli.exit_codes import ExitCode
 
 REFUSED = """\
 error: the plan asks for what is not carried out yet:
-  control wait: the time to the first token is planned, not watched
+  rule otherwise: sticky session is not kept
   = help: allow it with `unenforced` (`--unenforced`): what is listed is then left out
 """
 
 
 def test_0_it_did_what_was_asked_and_says_nothing_else(tmp_path: Path) -> None:
-    ended = CommandLine(tmp_path).process("run", "policy.yaml", "hello")
+    ended = CommandLine(tmp_path).process("run", "policy.yaml", "hello", "--simulate", "--quiet")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("[simulated] `qwen3-coder:30b` would answer here")
 
@@ -60,22 +60,29 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     decided = command.process("decide", "policy.yaml", *arguments)
     assert (decided.code, decided.err) == (4, "")
     assert decided.out.startswith("chat: no eligible target: the pinned model is excluded\n")
-    ran = command.process("run", "policy.yaml", "hello", *arguments)
+    ran = command.process("run", "policy.yaml", "hello", "--simulate", *arguments)
     assert (ran.code, ran.out, ran.err) == (4, decided.out, "")
 
 
 def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     faults = ("--fail", "small=overloaded", "--fail", "large=rate_limited")
-    ended = command.process("run", "policy.yaml", "hello", *faults)
+    ended = command.process("run", "policy.yaml", "hello", "--simulate", "--quiet", *faults)
     assert (ended.code, ended.out) == (5, "")
-    assert ended.err.startswith("error: `kimi-k2:1t-cloud` failed as scripted: rate_limited\n")
+    *tried, error, rest = ended.err.split("\n", 3)
+    assert [line.rpartition(",")[0] for line in tried] == [
+        "tried small on ollama (answer): failed, overloaded",
+        "tried large on ollama (fallback): failed, rate_limited",
+    ]
+    assert error == "error: `kimi-k2:1t-cloud` failed as scripted: rate_limited"
     stored = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv")
     assert stored.out == "model_id,error_class\nsmall,overloaded\nlarge,rate_limited\n"
 
 
 def test_6_the_ledger_refused(tmp_path: Path) -> None:
-    ended = CommandLine(tmp_path).process("run", "policy.yaml", "hello", "--ledger", "policy.yaml")
+    ended = CommandLine(tmp_path).process(
+        "run", "policy.yaml", "hello", "--simulate", "--ledger", "policy.yaml"
+    )
     assert (ended.code, ended.out) == (6, "")
     assert ended.err == (
         f"error: `{tmp_path}/policy.yaml` is not a ledger: it is no DuckDB file; left it as it is\n"
@@ -111,7 +118,7 @@ def test_130_ctrl_c_ends_a_long_decide_without_a_traceback(tmp_path: Path) -> No
 
 def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    command("run", "policy.yaml", "hello")
+    command("run", "policy.yaml", "hello", "--simulate")
     # Everything is loaded before the signal is set up, so that it falls into the statement.
     script = (
         "import os, signal, sys, threading, duckdb, routewright.ledger; from routewright.cli import main; "
@@ -145,14 +152,12 @@ def test_closed_standard_streams_are_no_crash(tmp_path: Path, closed: int) -> No
 
 def test_run_refuses_what_is_not_carried_out_unless_told(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    policy = (
-        tmp_path / "policy.yaml"
-    ).read_text() + "controls:\n  - { name: wait, first_token_within: 5s }\n"
-    command.write("policy.yaml", policy)
-    refused = command("run", "policy.yaml", "hello")
+    policy = (tmp_path / "policy.yaml").read_text()
+    command.write("policy.yaml", policy.replace("use: [small],", "use: [small], sticky: session,"))
+    refused = command("run", "policy.yaml", "hello", "--simulate")
     assert (refused.code, refused.out, refused.err) == (2, "", REFUSED)
     assert command("ledger", "sql", "SELECT count(*) AS n FROM decisions", "--format", "csv").out == "n\n0\n"
-    assert command("run", "policy.yaml", "hello", "--unenforced").code == 0
+    assert command("run", "policy.yaml", "hello", "--simulate", "--unenforced").code == 0
 
 
 def test_every_exit_code_is_told_in_the_help(tmp_path: Path) -> None:

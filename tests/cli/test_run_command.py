@@ -12,10 +12,12 @@ from routewright.ledger import Ledger, LedgerError
 
 def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    ended = command("run", "policy.yaml", "hello", "--verbose", "--fail", "small=overloaded")
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--verbose", "--fail", "small=overloaded")
     assert ended.code == 0
     assert ended.out.startswith("[simulated] `kimi-k2:1t-cloud` would answer here")
-    summary, stored, *rest = ended.err.split("\n")
+    first, second, summary, stored, *rest = ended.err.split("\n")
+    assert first.startswith("tried small on ollama (answer): failed, overloaded, ")
+    assert second.startswith("tried large on ollama (fallback): ok, ")
     assert summary.startswith("large | rule otherwise | ")
     assert summary.endswith(" | cost unknown | failed: small: overloaded")
     assert (stored, rest) == (f"stored in {command.ledger}", [""])
@@ -23,15 +25,15 @@ def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
 
 def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    given = command("run", "policy.yaml", "hello", "--no-ledger")
-    read = command("run", "policy.yaml", "-", "--no-ledger", stdin="hello")
+    given = command("run", "policy.yaml", "hello", "--simulate", "--no-ledger")
+    read = command("run", "policy.yaml", "-", "--simulate", "--no-ledger", stdin="hello")
     assert given.code == 0
     assert read == given
 
 
 def test_without_a_ledger_nothing_is_stored(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    assert command("run", "policy.yaml", "hello", "--no-ledger").code == 0
+    assert command("run", "policy.yaml", "hello", "--simulate", "--no-ledger").code == 0
     assert not command.ledger.exists()
 
 
@@ -47,7 +49,7 @@ def test_an_answer_is_written_also_when_the_ledger_refuses_it(
         raise LedgerError("the disk is full", help="make room")
 
     monkeypatch.setattr(Ledger, "append", refuse)
-    ended = command("run", "policy.yaml", "hello", "--operation", operation)
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--quiet", "--operation", operation)
     assert ended.code == 6
     assert ended.out.startswith("[simulated] ")
     assert ended.err == "error: the disk is full\n  = help: make room\n"
@@ -63,7 +65,7 @@ def test_an_answer_is_written_also_when_the_ledger_refuses_it(
     ],
 )
 def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str], message: str) -> None:
-    ended = CommandLine(tmp_path)("run", "policy.yaml", "hello", *arguments)
+    ended = CommandLine(tmp_path)("run", "policy.yaml", "hello", "--simulate", *arguments)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"error: {message}\n  = help: " if "ledger" not in message else "error: ")
 
@@ -78,14 +80,17 @@ def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str],
 )
 def test_a_prompt_without_text_is_refused(tmp_path: Path, prompt: str, stdin: str, message: str) -> None:
     command = CommandLine(tmp_path)
-    ended = command("run", "policy.yaml", prompt, stdin=stdin)
+    ended = command("run", "policy.yaml", prompt, "--simulate", stdin=stdin)
     assert (ended.code, ended.out, ended.err) == (2, "", f"error: {message}\n")
     assert not command.ledger.exists()
 
 
 def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    started = [command.start("run", "policy.yaml", f"prompt {number}") for number in range(2)]
+    started = [
+        command.start("run", "policy.yaml", f"prompt {number}", "--simulate", "--quiet")
+        for number in range(2)
+    ]
     ended = [(*process.communicate(), process.returncode) for process in started]
     assert [(err, code) for _, err, code in ended] == [(b"", 0), (b"", 0)]
     counted = command(

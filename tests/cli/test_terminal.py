@@ -95,7 +95,7 @@ def test_without_colours_a_terminal_gets_what_a_pipe_gets(
 
 def test_who_watches_is_told_who_answered(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    shown = on_terminal(command, "run", "policy.yaml", "hello", columns=200)
+    shown = on_terminal(command, "run", "policy.yaml", "hello", "--simulate", columns=200)
     assert "small | rule otherwise | " in shown
     assert f"stored in {command.ledger}\n" in shown
 

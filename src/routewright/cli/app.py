@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
-    "5 backend failed, 6 ledger refused, 130 stopped by Ctrl-C.",
+    "5 backend failed, 6 ledger or state store refused, 130 stopped by Ctrl-C.",
 )
 
 
@@ -138,6 +138,7 @@ def _report(error: Exception) -> None:
 
 def _code_of(error: Exception) -> ExitCode:
     from routewright.backends import BackendError
+    from routewright.backends.control import StateError
     from routewright.engine.errors import ProblemsError
     from routewright.ledger import LedgerError
 
@@ -145,6 +146,6 @@ def _code_of(error: Exception) -> ExitCode:
         return ExitCode.INVALID_POLICY
     if isinstance(error, BackendError):
         return ExitCode.BACKEND_FAILED
-    if isinstance(error, LedgerError):
+    if isinstance(error, LedgerError | StateError):
         return ExitCode.LEDGER_REFUSED
     return ExitCode.USAGE

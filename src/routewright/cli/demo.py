@@ -117,7 +117,7 @@ def _decided_row(sample: Sample, decided: Decided) -> list[str]:
 
 
 def _ran_row(sample: Sample, ran: Ran) -> list[str]:
-    from .run import answer_text, cost_text
+    from .answers import answer_text, cost_text, output_tokens
 
     name = sample.name or ""
     execution = ran.execution
@@ -129,7 +129,7 @@ def _ran_row(sample: Sample, ran: Ran) -> list[str]:
         name,
         last.model_id if execution.answer is not None else "",
         f"{sum(attempt.total_us for attempt in execution.attempts) / 1000:.0f} ms",
-        "unknown" if last.output_tokens is None else str(last.output_tokens),
+        output_tokens(execution),
         cost_text(ran).removeprefix("cost "),
         text if len(text) <= _LONGEST_ANSWER else text[: _LONGEST_ANSWER - 3] + "...",
     ]

@@ -23,7 +23,7 @@ class ExitCode(IntEnum):
     BACKEND_FAILED = 5
     """Every backend that the plan allows has failed."""
     LEDGER_REFUSED = 6
-    """The ledger could not be opened, written or asked."""
+    """The ledger could not be opened, written or asked, or the state store not be used."""
     OUTPUT_FAILED = 74
     """The result could not be written: a full disk. The number is EX_IOERR of sysexits."""
     STOPPED = 130

@@ -12,12 +12,15 @@ __all__ = [
     "Feature",
     "LedgerPath",
     "Lenient",
+    "Map",
     "Operation",
     "Pin",
     "PolicyPath",
     "PromptTokens",
     "Seed",
     "StateFile",
+    "StatePath",
+    "state_path",
 ]
 
 # Whether a file can be read is told by whoever reads it, with the exit code that it has there.
@@ -70,3 +73,30 @@ LedgerPath = Annotated[
         help="The ledger.  [default: $ROUTEWRIGHT_LEDGER, else in your data directory]",
     ),
 ]
+
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="MODEL=BACKEND:TAG",
+        help="Let another model stand in for one, or for all that chat (*); may be repeated.",
+    ),
+]
+
+StatePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        metavar="FILE",
+        readable=False,
+        help="Where breakers, quotas and latencies are kept.  [default: state.sqlite in your data directory; "
+        "nothing is kept with --simulate]",
+    ),
+]
+
+
+def state_path() -> Path:
+    """The state store where nobody names one: beside the default ledger."""
+    from routewright.ledger import default_ledger_path
+
+    return default_ledger_path().with_name("state.sqlite")

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .answers import answer_text, attempt_line, summary_line
 from .exit_codes import ExitCode
-from .options import Feature, LedgerPath, Operation, Pin, PolicyPath, PromptTokens, Seed
+from .options import Feature, LedgerPath, Map, Operation, Pin, PolicyPath, PromptTokens, Seed, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.backends import Answer, Fault
-    from routewright.engine.policy.compiled import CompiledPolicy
-    from routewright.gateway import Ran
+    from contextlib import ExitStack
 
-__all__ = ["answer_text", "cost_text", "run", "summary_line"]
+    from routewright.backends import Fault
+    from routewright.engine.policy.compiled import CompiledPolicy
+    from routewright.gateway import ModelGateway, Ran
+
+__all__ = ["run"]
 
 
 def run(
@@ -30,69 +34,82 @@ def run(
         list[str] | None,
         typer.Option("--document", metavar="TEXT", help="A document to rank; may be repeated."),
     ] = None,
+    map: Map = None,
+    simulate: Annotated[
+        bool,
+        typer.Option("--simulate", help="Ask no model: plan and store for real, answer with stand-in text."),
+    ] = False,
+    fail: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail", metavar="MODEL=CLASS", help="With --simulate, let a model fail, to see the fallback."
+        ),
+    ] = None,
     unenforced: Annotated[
         bool,
         typer.Option("--unenforced", help="Go on although the plan asks for what is not carried out yet."),
     ] = False,
-    fail: Annotated[
-        list[str] | None,
-        typer.Option("--fail", metavar="MODEL=CLASS", help="Let a model fail, to see the fallback."),
+    max_output_tokens: Annotated[
+        int | None,
+        typer.Option("--max-output-tokens", min=1, metavar="N", help="How long the answer may be."),
     ] = None,
     ledger: LedgerPath = None,
     no_ledger: Annotated[bool, typer.Option("--no-ledger", help="Store nothing.")] = False,
+    state: StatePath = None,
     seed: Seed = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out the line about it.")] = False,
     verbose: Annotated[
-        bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            help="Say on standard error who answered, why, how long it took and what it cost; "
-            "on a terminal that is said anyway.",
-        ),
+        bool, typer.Option("--verbose", "-v", help="Say what came of each attempt, and where it is stored.")
     ] = False,
 ) -> None:
     """Decide, execute and store one prompt.
 
-    Answers come from the simulated backend and say so. Ends with status 4 without an eligible target, 5
-    when every model of the plan failed, 6 when the ledger refused; an answer is written all the same.
+    A chat is written as it comes. One line on standard error then says which model answered, why, how
+    long it took, the tokens, what it cost and what was tried in vain. Ends with status 4 without an
+    eligible target, 5 when every model of the plan failed, 6 when the ledger refused; an answer is
+    written all the same.
 
     \b
     Example:
-      routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true --unenforced
+      routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true
+      routewright run policies/hybrid.yaml "Design a payment platform" --map "*=llamacpp:smollm2"
+      routewright run policies/hybrid.yaml "Design a payment platform" --simulate
     """
     import asyncio
-    from random import Random
+    from contextlib import ExitStack
 
     from routewright.engine.decision.outline import record_outline
     from routewright.engine.decision.record import record_of
     from routewright.engine.decision.task import RequestFacts, Task
     from routewright.engine.errors import TaskError
-    from routewright.gateway import ModelGateway, NotStoredError
+    from routewright.gateway import NotStoredError
     from routewright.loading import load_policy
-    from routewright.targets import request_for, simulated_backends
+    from routewright.mapping import parse_maps
+    from routewright.targets import request_for
     from routewright.tasks import features_from_flags
-
-    from .ledger import ledger_at
 
     if ledger is not None and no_ledger:
         raise TaskError("--ledger and --no-ledger cannot be combined")
-    loaded = load_policy(policy)
+    if fail and not simulate:
+        raise TaskError("--fail needs --simulate", help="real models fail by themselves")
+    loaded = load_policy(policy, maps=parse_maps(map or []))
     features = features_from_flags(feature or [], loaded)
-    task = Task(features, operation or "chat", RequestFacts(prompt_tokens=prompt_tokens), model)
+    facts = RequestFacts(prompt_tokens=prompt_tokens, max_output_tokens=max_output_tokens)
+    task = Task(features, operation or "chat", facts, model)
     request = request_for(task, _prompt(prompt), document or [])
-    gateway = ModelGateway(
-        loaded,
-        backends=simulated_backends(loaded, seed=seed or 0, faults=_faults(fail or [], loaded)),
-        # Before anything is executed: a ledger that cannot be opened costs no answer.
-        ledger=None if no_ledger else ledger_at(ledger, create=True),
-        random=Random(seed),
-    )
     pieces = _Pieces()
+
+    async def carried_out(gateway: ModelGateway) -> Ran:
+        async with gateway:
+            return await gateway.run(task, request, unenforced=unenforced, on_text=pieces.write)
+
     not_stored: NotStoredError | None = None
-    try:
-        ran = asyncio.run(gateway.run(task, request, unenforced=unenforced, on_text=pieces.write))
-    except NotStoredError as error:
-        not_stored, ran = error, error.ran
+    with ExitStack() as stack:
+        gateway = _gateway(loaded, stack, simulate, fail or [], None if no_ledger else (ledger,), state, seed)
+        try:
+            ran = asyncio.run(carried_out(gateway))
+        except NotStoredError as error:
+            not_stored, ran = error, error.ran
     pieces.end()
     execution = ran.execution
     if execution is None:
@@ -100,9 +117,13 @@ def run(
     else:
         if execution.answer is not None and not pieces.written:
             writer.text(answer_text(execution.answer))
-        say = writer.note if verbose else writer.remark
-        say(summary_line(ran))
+        if verbose or execution.error is not None:
+            for attempt in execution.attempts:
+                writer.note(attempt_line(attempt))
+        if not quiet:
+            writer.note(summary_line(ran))
         if gateway.ledger is not None and not_stored is None:
+            say = writer.note if verbose else writer.remark
             say(f"stored in {gateway.ledger.path}")
     if not_stored is not None:
         raise not_stored
@@ -110,6 +131,39 @@ def run(
         raise typer.Exit(ExitCode.NO_TARGET)
     if execution.error is not None:
         raise execution.error
+
+
+def _gateway(
+    policy: CompiledPolicy,
+    stack: ExitStack,
+    simulate: bool,
+    fail: list[str],
+    ledger: tuple[Path | None] | None,
+    state: Path | None,
+    seed: int | None,
+) -> ModelGateway:
+    """The gateway for one run. Everything that can be refused is opened before anything costs an answer."""
+    from random import Random
+    from tempfile import TemporaryDirectory
+
+    from routewright.backends.control import StateStore
+    from routewright.gateway import ModelGateway
+    from routewright.opening import open_backends
+    from routewright.targets import simulated_backends
+
+    from .ledger import ledger_at
+    from .options import state_path
+
+    if simulate:
+        backends = simulated_backends(policy, seed=seed or 0, faults=_faults(fail, policy))
+    else:
+        backends = open_backends(policy)
+    opened = None if ledger is None else ledger_at(ledger[0], create=True)
+    if simulate and state is None:
+        # What no model was asked must not use up a quota, nor open a breaker, of those that are.
+        state = Path(stack.enter_context(TemporaryDirectory(prefix="routewright-"))) / "state.sqlite"
+    store = StateStore(state or state_path())
+    return ModelGateway(policy, backends=backends, ledger=opened, store=store, random=Random(seed))
 
 
 class _Pieces:
@@ -125,54 +179,6 @@ class _Pieces:
     def end(self) -> None:
         if self.written:
             writer.text()
-
-
-def answer_text(answer: Answer) -> str:
-    """An answer in words: the text, the size of the vectors, or the documents' scores, best first."""
-    from routewright.backends import ChatAnswer, EmbedAnswer
-
-    if isinstance(answer, ChatAnswer):
-        return answer.text
-    mark = "[simulated] " if answer.simulated else ""
-    if isinstance(answer, EmbedAnswer):
-        return f"{mark}{len(answer.vectors)} vector of {len(answer.vectors[0])} dimensions"
-    scores = sorted(enumerate(answer.scores, start=1), key=lambda one: -one[1])
-    return mark + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
-
-
-def summary_line(ran: Ran) -> str:
-    """One line: model, why, time, tokens, cost, fallbacks."""
-    decision, execution = ran.decision, ran.execution
-    assert execution is not None
-    last = execution.attempts[-1]
-    took = sum(attempt.total_us for attempt in execution.attempts) / 1000
-    failed = [f"{a.model_id}: {a.error_class}" for a in execution.attempts if a.error_class is not None]
-    why = f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}"
-    return " | ".join(
-        [
-            last.model_id if execution.error is None else "no answer",
-            why,
-            f"{took:.0f} ms",
-            f"{_count(last.input_tokens)} tokens in, {_count(last.output_tokens)} out",
-            cost_text(ran),
-            f"failed: {', '.join(failed)}" if failed else "no fallback",
-        ]
-    )
-
-
-def cost_text(ran: Ran) -> str:
-    """What all attempts cost together: unknown as soon as one of them is."""
-    attempts = ran.execution.attempts if ran.execution is not None else ()
-    costs = [attempt.cost_nano for attempt in attempts]
-    known = [cost for cost in costs if cost is not None]
-    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
-    if len(known) < len(costs) or len(currencies) > 1:
-        return "cost unknown"
-    return f"{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
-
-
-def _count(tokens: int | None) -> str:
-    return "?" if tokens is None else str(tokens)
 
 
 def _prompt(text: str) -> str:

@@ -1,0 +1,113 @@
+"""What came of executing in, words out: the answer, one line about it, one line for each attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from routewright.backends import Answer, Attempt, Execution
+    from routewright.engine.decision.decision import Decision
+    from routewright.gateway import Ran
+
+__all__ = [
+    "answer_text",
+    "answered_by",
+    "attempt_line",
+    "cost_text",
+    "output_tokens",
+    "summary_line",
+    "took_ms",
+]
+
+
+def answer_text(answer: Answer) -> str:
+    """An answer in words: the text, the size of the vectors, or the documents' scores, best first."""
+    from routewright.backends import ChatAnswer, EmbedAnswer
+
+    if isinstance(answer, ChatAnswer):
+        return answer.text
+    mark = "[simulated] " if answer.simulated else ""
+    if isinstance(answer, EmbedAnswer):
+        return f"{mark}{len(answer.vectors)} vector of {len(answer.vectors[0])} dimensions"
+    scores = sorted(enumerate(answer.scores, start=1), key=lambda one: -one[1])
+    return mark + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
+
+
+def summary_line(ran: Ran) -> str:
+    """One line: model, why, time, tokens, cost, fallbacks, and steps if there were any."""
+    decision, execution = ran.decision, ran.execution
+    assert execution is not None
+    attempts = execution.attempts
+    by = answered_by(execution)
+    failed = [f"{a.model_id}: {a.error_class}" for a in attempts if a.error_class is not None]
+    skipped = [f"{a.model_id}: {a.reason}" for a in attempts if a.status == "skipped"]
+    steps = [f"{step.role} by {step.model_id} {step.outcome}" for step in execution.steps]
+    parts = [
+        "no answer" if by is None else _named(decision, by),
+        f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}",
+        f"{took_ms(execution):.0f} ms",
+        f"{_tokens(attempts, 'input_tokens')} tokens in, {_tokens(attempts, 'output_tokens')} out",
+        cost_text(ran),
+        *([f"failed: {', '.join(failed)}"] if failed else []),
+        *([f"skipped: {', '.join(skipped)}"] if skipped else []),
+        *([] if failed or skipped else ["no fallback"]),
+        *([f"steps: {', '.join(steps)}"] if steps else []),
+    ]
+    return " | ".join(parts)
+
+
+def attempt_line(attempt: Attempt) -> str:
+    """One attempt: who was asked, as what, what came of it, how long it took."""
+    came = attempt.error_class or attempt.reason
+    return (
+        f"tried {attempt.model_id} on {attempt.backend_id} ({attempt.role}): {attempt.status}"
+        f"{f', {came}' if came else ''}, {attempt.total_us / 1000:.0f} ms"
+    )
+
+
+def answered_by(execution: Execution) -> Attempt | None:
+    """The attempt whose answer it is; None without an answer."""
+    found = [attempt for attempt in execution.attempts if attempt.number == execution.answered_by]
+    return found[0] if found else None
+
+
+def took_ms(execution: Execution) -> float:
+    """From the beginning of the first attempt to the end of the last; simulated times are added up."""
+    attempts = execution.attempts
+    if any(attempt.simulated for attempt in attempts):
+        return sum(attempt.total_us for attempt in attempts) / 1000
+    ends = [attempt.started_at_us + attempt.total_us for attempt in attempts]
+    return (max(ends) - min(attempt.started_at_us for attempt in attempts)) / 1000 if attempts else 0.0
+
+
+def output_tokens(execution: Execution) -> str:
+    """What all calls wrote together; ``+?`` says that some did not tell."""
+    return _tokens(execution.attempts, "output_tokens")
+
+
+def cost_text(ran: Ran) -> str:
+    """What all attempts cost together: unknown as soon as one of them is."""
+    attempts = ran.execution.attempts if ran.execution is not None else ()
+    costs = [attempt.cost_nano for attempt in attempts]
+    known = [cost for cost in costs if cost is not None]
+    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
+    if len(known) < len(costs) or len(currencies) > 1:
+        return "cost unknown"
+    return f"{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
+
+
+def _named(decision: Decision, attempt: Attempt) -> str:
+    """The model's id, and who stood in for it."""
+    model = decision.policy.catalog.find(attempt.model_id)
+    kept = ", from the cache" if attempt.status == "cached" else ""
+    if model is None or model.shape.stands_in_for is None:
+        return attempt.model_id + kept
+    return f"{attempt.model_id} (stand-in {model.backend}:{model.tag}{kept})"
+
+
+def _tokens(attempts: tuple[Attempt, ...], column: str) -> str:
+    counts = [getattr(attempt, column) for attempt in attempts if attempt.status not in ("skipped", "cached")]
+    known = [count for count in counts if count is not None]
+    if len(known) == len(counts):
+        return str(sum(known))
+    return f"{sum(known)}+?" if known else "?"
