@@ -36,10 +36,11 @@ def work_of(decision: Decision) -> Work | None:
         model = policy.catalog.models[index]
         return replace(_target(model, policy), quotas=quotas.get(index, ()))
 
-    first, *rest = (target(plan.target), *map(target, plan.fallbacks))
+    fallbacks = tuple(replace(target(index), role="fallback") for index in plan.fallbacks)
     limits = policy.limits
     return Work(
-        targets=(first, *(replace(other, role="fallback") for other in rest)),
+        # The members of an ensemble answer first; what else the plan holds is for when they cannot.
+        targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
         steps=tuple(_step(step, target(step.model)) for step in plan.steps),
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
         limits=WorkLimits(
