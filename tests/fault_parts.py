@@ -22,6 +22,7 @@ from routewright import ChatRequest, Ledger, ModelGateway, Ran, Task, load_polic
 from routewright.backends import Backend, ChatAnswer, ErrorClass, Fault, Message
 from routewright.backends.control import StateStore
 from routewright.backends.llamacpp import LlamaCppBackend
+from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.opening import open_backends
 from routewright.targets import simulated_backends
 
@@ -31,6 +32,7 @@ from ollama_process import OllamaProcess, start_ollama
 from scripted_http import ScriptedHttp, Step
 
 __all__ = [
+    "MESSAGES",
     "Brick",
     "Embedded",
     "Follows",
@@ -45,6 +47,7 @@ __all__ = [
     "policy_values",
     "rows_of",
     "strike",
+    "write_policy",
 ]
 
 Row = tuple[str, str, str, str | None]
@@ -175,6 +178,14 @@ def policy_values(
     }
 
 
+def write_policy(values: Mapping[str, Any], folder: Path) -> CompiledPolicy:
+    """The policy of these plain values, through a file as people have them."""
+    path = folder / "policy.yaml"
+    # JSON is YAML.
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return load_policy(path)
+
+
 def strike(brick: Brick, *, folder: Path, ledger: Ledger, ollama: OllamaProcess | None) -> tuple[Seen, Seen]:
     """What came of a task under the fault, and of the same task again. ``ollama`` is for faults by name or knob."""
     return asyncio.run(_strike(brick, folder, ledger, ollama))
@@ -214,9 +225,7 @@ async def _strike(
                 first["kind"] = "llamacpp"
                 model |= {"tag": "smollm2", **embedded.model}
         values = policy_values(first, model, alone=brick.alone)
-        path = folder / "policy.yaml"
-        path.write_text(json.dumps(values), encoding="utf-8")
-        policy = load_policy(path)
+        policy = write_policy(values, folder)
         if isinstance(brick.made, Simulated):
             backends = simulated_backends(policy, faults={"first": brick.made.script})
         else:
@@ -226,7 +235,7 @@ async def _strike(
         store = StateStore(folder / "state.db")
         gateway = ModelGateway(policy, backends=backends, ledger=ledger, store=store, random=Random(1))
         await stack.enter_async_context(gateway)
-        request = ChatRequest(MESSAGES, max_output_tokens=16 if act is None else 120, temperature=0)
+        request = ChatRequest(MESSAGES, max_output_tokens=12 if act is None else 40, temperature=0)
         ran, shown = await _run(gateway, request, brick.stream, act)
         again, shown_again = await _run(gateway, request, brick.stream, None)
         rows = rows_of(ledger, ran, again)
