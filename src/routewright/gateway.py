@@ -26,7 +26,7 @@ from routewright.backends import (
 )
 from routewright.backends.control import Breaker, Breakers, Quotas, StateStore
 from routewright.backends.control.latencies import Latencies
-from routewright.backends.executing import Answer, AnswerCache, Attempt, Execution, Executor, Request
+from routewright.backends.executing import Answer, AnswerCache, Attempt, Execution, Executor, Prompts, Request
 from routewright.engine.decision.bind import binder_of
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.decision import Decision
@@ -107,8 +107,9 @@ class ModelGateway:
     """Decides where tasks go, executes them, and keeps the ledger.
 
     Without a ledger nothing is stored; without ``store`` there are no breakers, and models that a quota binds
-    are not called. ``backends`` are by backend id; by default they are simulated. ``random`` and ``clock`` make
-    ids, draws and times: give both to have the same result again. Use it in ``async with``, or call ``close``.
+    are not called. ``backends`` are by backend id; by default they are simulated. ``prompts`` are the templates of
+    steps, by default the shipped ones. ``random`` and ``clock`` make ids, draws and times: give both to have the
+    same result again. Use it in ``async with``, or call ``close``.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class ModelGateway:
         backends: Mapping[str, Backend] | None = None,
         ledger: Ledger | None = None,
         store: StateStore | None = None,
+        prompts: Prompts | None = None,
         random: Random | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
@@ -131,7 +133,9 @@ class ModelGateway:
         self._runner: asyncio.Runner | None = None
         self._draws = any(rule.choose == "split" for rule in policy.rules)
         cache = None if policy.limits.cache_ttl_ms is None else AnswerCache(clock=clock)
-        self._executor = Executor(self.backends, clock=clock, store=store, cache=cache, random=self._random)
+        self._executor = Executor(
+            self.backends, clock=clock, store=store, cache=cache, random=self._random, prompts=prompts
+        )
         self._health: dict[str, Health] = {}
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)

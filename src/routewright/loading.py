@@ -24,12 +24,18 @@ from routewright.tasks import Samples
 __all__ = ["load_policy", "load_samples", "load_tests", "read_text", "shipped"]
 
 
-def load_policy(path: str | os.PathLike[str], *, maps: Mapping[str, str] | None = None) -> CompiledPolicy:
+def load_policy(
+    path: str | os.PathLike[str],
+    *,
+    maps: Mapping[str, str] | None = None,
+    hosts: Mapping[str, str] | None = None,
+) -> CompiledPolicy:
     """Return the policy in the file at ``path``, compiled against its catalog.
 
     The catalog's path is relative to the policy's file. ``maps`` lets models stand in for others, such as
-    ``{"kimi-k2-cloud": "llamacpp:smollm2"}`` (see ``mapping``). Raises PolicyError with all problems of both
-    files, also for a file that cannot be read, and TaskError for a mapping of what there is not.
+    ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see
+    ``mapping``). Raises PolicyError with all problems of both files, also for a file that cannot be read, and
+    TaskError for a mapping of what there is not.
     """
     name = os.fspath(path)
     policy = read_policy(read_text(name), name)
@@ -37,8 +43,8 @@ def load_policy(path: str | os.PathLike[str], *, maps: Mapping[str, str] | None 
     if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
         beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
         catalog = _load_catalog(beside)
-    if maps:
-        policy, catalog = _mapped(policy, catalog, maps)
+    if maps or hosts:
+        policy, catalog = _mapped(policy, catalog, maps or {}, hosts or {})
     return compile_policy(policy, catalog)
 
 
@@ -60,16 +66,19 @@ def load_samples(path: str | os.PathLike[str]) -> Samples:
 
 
 def _mapped(
-    policy: Source[Policy], catalog: Source[Catalog] | None, maps: Mapping[str, str]
+    policy: Source[Policy],
+    catalog: Source[Catalog] | None,
+    maps: Mapping[str, str],
+    hosts: Mapping[str, str],
 ) -> tuple[Source[Policy], Source[Catalog] | None]:
     """The sources with the catalog mapped; as they are where they have problems to be reported first."""
     inline = policy.shape.catalog
     if catalog is not None and not catalog.problems:
-        text = map_models(catalog.document.root.plain(), catalog.shape, maps)
+        text = map_models(catalog.document.root.plain(), catalog.shape, maps, hosts)
         return policy, read_catalog(text, f"{catalog.document.source} (mapped)")
     if isinstance(inline, Catalog) and not policy.problems:
         plain = policy.document.root.plain()
-        plain["catalog"] = json.loads(map_models(plain["catalog"], inline, maps))
+        plain["catalog"] = json.loads(map_models(plain["catalog"], inline, maps, hosts))
         return read_policy(json.dumps(plain, ensure_ascii=False), f"{policy.document.source} (mapped)"), None
     return policy, catalog
 

@@ -50,10 +50,13 @@ def parse_maps(flags: Iterable[str]) -> dict[str, str]:
     return maps
 
 
-def map_models(plain: dict[str, Any], catalog: Catalog, maps: Mapping[str, str]) -> str:
+def map_models(
+    plain: dict[str, Any], catalog: Catalog, maps: Mapping[str, str], hosts: Mapping[str, str] | None = None
+) -> str:
     """The text of the catalog whose plain values are ``plain``, with ``maps`` applied.
 
-    Raises TaskError for a model or a backend that there is not.
+    A model that is mapped onto itself stays what it is. ``hosts`` are other addresses of backends, by id. Raises
+    TaskError for a model or a backend that there is not.
     """
     names = names_of_models(catalog)
     ids = list(catalog.models)
@@ -67,8 +70,14 @@ def map_models(plain: dict[str, Any], catalog: Catalog, maps: Mapping[str, str])
         if name != "*":
             wanted[ids[found[0]]] = target
     models, backends = dict(plain["models"]), dict(plain["backends"])
+    for id, host in (hosts or {}).items():
+        if id not in backends:
+            raise TaskError(f"`{id}` names no backend", help=suggest(id, backends, label="backends"))
+        backends[id] = {**backends[id], "host": host}
     for id, target in wanted.items():
         backend, _, tag = target.partition(":")
+        if (backend, tag) == (models[id]["backend"], models[id].get("tag", id)):
+            continue
         if backend not in backends:
             if backend not in _KINDS:
                 hint = suggest(backend, [*backends, *_KINDS], label="backends and kinds")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from .answers import answer_text, answered_by, cost_text, output_tokens, took_ms
 from .options import LedgerPath
 from .writer import writer
 
 if TYPE_CHECKING:
+    from routewright.engine.decision.decision import Decision
+    from routewright.engine.decision.task import Task
     from routewright.gateway import Decided, ModelGateway, Ran
     from routewright.tasks import Sample
 
@@ -22,12 +27,21 @@ GROUP BY model_id ORDER BY calls DESC, model_id"""
 _LONGEST_ANSWER = 60
 
 
-def demo(ledger: LedgerPath = None) -> None:
+_ANSWER_TOKENS = 48
+"""Short answers: the demo shows where they come from."""
+
+
+def demo(
+    ledger: LedgerPath = None,
+    simulate: Annotated[bool, typer.Option("--simulate", help="Ask no model.")] = False,
+) -> None:
     """Run the whole job on the shipped policy.
 
     Ten tasks are decided, one is explained, all are executed and stored, and the ledger is asked. Needs
-    no model server and no network: answers are simulated and say so. Without --ledger it is kept in
-    demo.duckdb in your data directory, apart from your own ledger; each run is added to those before.
+    no model server and no network: a small embedded model stands in for the chat models that this machine
+    lacks, and what nothing here can do is shown as that. Where an Ollama server answers at $OLLAMA_HOST or
+    its default port, its models are used. Without --ledger it is kept in demo.duckdb in your data
+    directory, apart from your own ledger; each run is added to those before.
 
     \b
     Example:
@@ -35,23 +49,38 @@ def demo(ledger: LedgerPath = None) -> None:
     """
     import asyncio
 
+    from routewright.backends.control import StateStore
     from routewright.engine.decision.explain import explain
     from routewright.engine.decision.outline import explanation_outline, iso_time
     from routewright.gateway import ModelGateway, now_us
     from routewright.ledger import Ledger, default_ledger_path
     from routewright.loading import load_policy, load_samples, shipped
-    from routewright.tasks import task_from
+    from routewright.opening import open_backends
 
     from .ledger import print_result
+    from .standins import StandIns, stand_ins
 
     policy = load_policy(shipped("hybrid.yaml"))
+    here = StandIns(None, {}, "simulated: no model was asked") if simulate else stand_ins(policy)
+    if here.maps is not None:
+        policy = load_policy(shipped("hybrid.yaml"), maps=here.maps, hosts=here.hosts)
     samples = load_samples(shipped("samples.yaml")).tasks
     opened = Ledger.open(ledger or default_ledger_path().with_name("demo.duckdb"))
-    gateway = ModelGateway(policy, ledger=opened)
+    gateway = ModelGateway(
+        policy,
+        backends=None if here.maps is None else open_backends(policy),
+        ledger=opened,
+        store=StateStore(opened.path.with_name(f"{opened.path.stem}.state.sqlite")),
+    )
     run = iso_time(now_us())
+    ran: list[tuple[Sample, Ran]] = []
+
+    async def carry_out() -> None:
+        async with gateway:
+            ran.extend(await _run_all(gateway, decided, run))
 
     writer.heading(f"1. Where each task goes, under {policy.name} ({len(policy.rules)} rules)")
-    decided = [(sample, gateway.decide(task_from(sample))) for sample in samples]
+    decided = [(sample, gateway.decide(_task(sample))) for sample in samples]
     writer.table(["task", "goes to", "rule", "reason"], [_decided_row(*one) for one in decided])
 
     sample, shown = max(decided, key=lambda one: _steps_and_fallbacks(one[1]))
@@ -60,14 +89,10 @@ def demo(ledger: LedgerPath = None) -> None:
     writer.tree(explanation_outline(explain(policy, shown.decision)))
 
     writer.text()
-    writer.heading("3. What executing gave (simulated: no model was asked)")
-    ran = asyncio.run(_run_all(gateway, decided, run))
+    writer.heading(f"3. What executing gave ({here.told})")
+    asyncio.run(carry_out())
     writer.table(["task", "answered by", "took", "tokens", "cost", "answer"], [_ran_row(*one) for one in ran])
-    left_out = {part for _, one in ran if one.decision.plan for part in one.decision.plan.unenforced}
-    if left_out:
-        writer.text(
-            f"Planned, and not carried out yet: {len(left_out)} steps and controls. `routewright check` lists them."
-        )
+    _tell_what_is_special(ran)
 
     question = _QUESTION.format(run=run)
     writer.text()
@@ -90,6 +115,17 @@ def demo(ledger: LedgerPath = None) -> None:
     )
 
 
+def _task(sample: Sample) -> Task:
+    from dataclasses import replace
+
+    from routewright.tasks import task_from
+
+    task = task_from(sample)
+    if task.operation != "chat":
+        return task
+    return replace(task, request=replace(task.request, max_output_tokens=_ANSWER_TOKENS))
+
+
 async def _run_all(
     gateway: ModelGateway, decided: list[tuple[Sample, Decided]], run: str
 ) -> list[tuple[Sample, Ran]]:
@@ -98,9 +134,35 @@ async def _run_all(
     ran = []
     for sample, one in decided:
         request = request_for(one.decision.task, sample.prompt or "", sample.documents)
-        # The demo shows planning; what is planned but not carried out yet is said below the table.
         ran.append((sample, await gateway.execute(one, request, unenforced=True, tags={"demo": run})))
     return ran
+
+
+def _tell_what_is_special(ran: list[tuple[Sample, Ran]]) -> None:
+    """Who stood in for whom, and what could not be done here, with the reason."""
+    stood_in = {}
+    for _, one in ran:
+        by = None if one.execution is None else answered_by(one.execution)
+        model = None if by is None else one.decision.policy.catalog.find(by.model_id)
+        if model is not None and model.shape.stands_in_for is not None:
+            stood_in[model.id] = f"{model.backend}:{model.tag}"
+    if stood_in:
+        writer.text()
+        writer.text(
+            f"A small model, {', '.join(sorted(set(stood_in.values())))}, stood in for {', '.join(stood_in)}: "
+            "its answers are real, and its own."
+        )
+    for sample, one in ran:
+        if one.execution is None:
+            writer.text(f"{sample.name}: no eligible target. {_why_none(one.decision)}")
+        elif one.execution.error is not None:
+            writer.text(f"{sample.name}: {one.execution.error}")
+
+
+def _why_none(decision: Decision) -> str:
+    """What keeps the task from every candidate."""
+    models = decision.policy.catalog.models
+    return "; ".join(f"{models[c.model].id}: {c.failure.detail}" for c in decision.candidates if c.failure)
 
 
 def _steps_and_fallbacks(decided: Decided) -> tuple[int, int]:
@@ -112,23 +174,23 @@ def _steps_and_fallbacks(decided: Decided) -> tuple[int, int]:
 def _decided_row(sample: Sample, decided: Decided) -> list[str]:
     decision = decided.decision
     rule = None if decision.rule is None else decision.policy.rules[decision.rule]
-    where = decision.target or decision.outcome
+    where = decision.target or "no eligible target"
     return [sample.name or "", where, rule.name if rule else "", (rule.reason or "") if rule else ""]
 
 
 def _ran_row(sample: Sample, ran: Ran) -> list[str]:
-    from .answers import answer_text, cost_text, output_tokens
-
     name = sample.name or ""
     execution = ran.execution
     if execution is None:
         return [name, "", "", "", "", "no eligible target"]
-    last = execution.attempts[-1]
+    by = answered_by(execution)
     text = "failed" if execution.answer is None else answer_text(execution.answer)
+    if execution.error is not None:
+        text = f"failed: {execution.error.error_class}"
     return [
         name,
-        last.model_id if execution.answer is not None else "",
-        f"{sum(attempt.total_us for attempt in execution.attempts) / 1000:.0f} ms",
+        "" if by is None else by.model_id,
+        f"{took_ms(execution):.0f} ms",
         output_tokens(execution),
         cost_text(ran).removeprefix("cost "),
         text if len(text) <= _LONGEST_ANSWER else text[: _LONGEST_ANSWER - 3] + "...",
