@@ -14,6 +14,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from routewright.backends.control import StateError as StateError
+    from routewright.backends.control import StateStore as StateStore
     from routewright.backends.errors import BackendError as BackendError
     from routewright.backends.protocol import ChatRequest as ChatRequest
     from routewright.backends.protocol import EmbedRequest as EmbedRequest
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from routewright.engine.policy.compiled import CompiledPolicy as CompiledPolicy
     from routewright.gateway import Decided as Decided
     from routewright.gateway import ModelGateway as ModelGateway
+    from routewright.gateway import NoTargetError as NoTargetError
     from routewright.gateway import NotStoredError as NotStoredError
     from routewright.gateway import Ran as Ran
     from routewright.ledger.errors import LedgerError as LedgerError
@@ -67,6 +70,7 @@ _HOMES = {
     "Message": "backends.protocol",
     "ModelGateway": "gateway",
     "ModelState": "engine.decision.task",
+    "NoTargetError": "gateway",
     "NotBuiltError": "engine.errors",
     "NotStoredError": "gateway",
     "PolicyError": "engine.errors",
@@ -78,6 +82,8 @@ _HOMES = {
     "RerankRequest": "backends.protocol",
     "RoutewrightError": "engine.errors",
     "State": "engine.decision.task",
+    "StateError": "backends.control",
+    "StateStore": "backends.control",
     "Task": "engine.decision.task",
     "TaskError": "engine.errors",
     "UNKNOWN": "engine.condition",

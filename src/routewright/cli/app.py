@@ -16,8 +16,10 @@ from .decide import decide
 from .demo import demo
 from .evaluate import eval_
 from .exit_codes import ExitCode
+from .health import health
 from .ledger import ledger
 from .models import models
+from .quota import quota
 from .run import run
 from .schema import schema
 from .writer import ReaderGone, writer
@@ -61,6 +63,8 @@ app.command("run")(run)
 app.command("eval")(eval_)
 app.command("check")(check)
 app.command("models")(models)
+app.command("health")(health)
+app.command("quota")(quota)
 app.command("schema")(schema)
 app.add_typer(ledger, name="ledger")
 

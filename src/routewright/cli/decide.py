@@ -12,6 +12,7 @@ from .options import At, Feature, Lenient, Operation, Pin, PolicyPath, PromptTok
 from .writer import writer
 
 if TYPE_CHECKING:
+    from routewright.backends.control import StateStore
     from routewright.engine.decision.task import State, Task
     from routewright.gateway import ModelGateway
 
@@ -39,6 +40,12 @@ def decide(
     pin: Pin = None,
     prompt_tokens: PromptTokens = None,
     state: StateFile = None,
+    live: Annotated[
+        bool,
+        typer.Option(
+            "--live", help="Know what is known now: breakers, latencies and quotas of the state store."
+        ),
+    ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say why, and what would have led elsewhere.")
     ] = False,
@@ -61,6 +68,7 @@ def decide(
     Example:
       routewright decide policies/hybrid.yaml -f complex_reasoning=true --explain
     """
+    from contextlib import closing, nullcontext
     from random import Random
 
     from routewright.engine.errors import TaskError
@@ -87,22 +95,37 @@ def decide(
         )
     if explain and format == "table":
         raise TaskError("--explain cannot be written as a table", help="choose another --format")
-    gateway = ModelGateway(load_policy(policy), random=Random(seed))
-    known = _state(state, gateway, at_us=parse_time(at) if at else now_us())
-    if tasks is not None:
-        form = format or ("tree" if explain else "table")
-        show = DecisionPrinter(form, explained=explain, many=True)
-        # Decisions that appear line by line on the same terminal are progress enough.
-        progress = form == "table" or not writer.pretty
-        _decide_file(gateway, tasks, known, show, strict=not lenient, progress=progress)
-        return
-    name, one = _one_task(gateway, task, feature, operation, pin, prompt_tokens)
-    decision = gateway.decide(one, state=known, strict=not lenient).decision
-    show = DecisionPrinter(format or "tree", explained=explain, many=False)
-    show.write(name, decision)
-    show.finish()
-    if decision.plan is None:
-        raise typer.Exit(ExitCode.NO_TARGET)
+    if live and (state is not None or at is not None):
+        raise TaskError(
+            f"--live and {'--at' if state is None else '--state'} cannot be combined",
+            help="one says what is known now, the other what is to be taken as known",
+        )
+    store = _store() if live else None
+    with closing(store) if store is not None else nullcontext():
+        gateway = ModelGateway(load_policy(policy), random=Random(seed), store=store)
+        known = None if live else _state(state, gateway, at_us=parse_time(at) if at else now_us())
+        if tasks is not None:
+            form = format or ("tree" if explain else "table")
+            show = DecisionPrinter(form, explained=explain, many=True)
+            # Decisions that appear line by line on the same terminal are progress enough.
+            progress = form == "table" or not writer.pretty
+            _decide_file(gateway, tasks, known, show, strict=not lenient, progress=progress)
+            return
+        name, one = _one_task(gateway, task, feature, operation, pin, prompt_tokens)
+        decision = gateway.decide(one, state=known, strict=not lenient).decision
+        show = DecisionPrinter(format or "tree", explained=explain, many=False)
+        show.write(name, decision)
+        show.finish()
+        if decision.plan is None:
+            raise typer.Exit(ExitCode.NO_TARGET)
+
+
+def _store() -> StateStore:
+    from routewright.backends.control import StateStore
+
+    from .options import state_path
+
+    return StateStore(state_path())
 
 
 def _state(path: Path | None, gateway: ModelGateway, *, at_us: int) -> State:
@@ -145,7 +168,7 @@ def _one_task(
 def _decide_file(
     gateway: ModelGateway,
     path: Path,
-    state: State,
+    state: State | None,
     show: DecisionPrinter,
     *,
     strict: bool,

@@ -1,0 +1,134 @@
+"""``routewright health``: who can take work now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .exit_codes import ExitCode
+from .options import Map, StatePath
+from .writer import writer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from routewright.backends import HealthReport
+    from routewright.backends.control import Breaker
+    from routewright.engine.policy.compiled import CompiledPolicy
+
+__all__ = ["health"]
+
+
+def health(
+    policy: Annotated[
+        Path | None,
+        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
+    ] = None,
+    map: Map = None,
+    state: StatePath = None,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long a backend may take.")
+    ] = 5.0,
+    format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How it is written.")
+    ] = "table",
+) -> None:
+    """Ask every backend how it is, and show the breakers of models.
+
+    All are asked at the same time, and no model is loaded. A model whose breaker is open is left alone until
+    the time that is shown. Ends with status 1 when a backend is not healthy or a breaker is not closed.
+
+    \\b
+    Example:
+      routewright health policies/hybrid.yaml
+    """
+    import asyncio
+
+    from routewright.backends.control import StateStore
+    from routewright.gateway import ModelGateway
+    from routewright.loading import load_policy, shipped
+    from routewright.mapping import parse_maps
+    from routewright.opening import open_backends
+
+    from .options import state_path
+
+    compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []))
+    gateway = ModelGateway(
+        compiled, backends=open_backends(compiled), store=StateStore(state or state_path())
+    )
+
+    async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
+        async with gateway:
+            reports = await gateway.check_health(timeout_s=timeout)
+            return reports, gateway.breakers(), gateway.latencies()
+
+    reports, breakers, latencies = asyncio.run(ask())
+    if format == "json":
+        import json
+
+        writer.raw(json.dumps(_values(compiled, reports, breakers, latencies), indent=2) + "\n")
+    else:
+        header = ["backend", "kind", "state", "version", "detail"]
+        kinds = compiled.catalog.backends
+        writer.table(header, [[id, kinds[id].kind, *_report(report)] for id, report in reports.items()])
+        writer.text()
+        models = [model.id for model in compiled.catalog.models if model.disabled is None]
+        header = ["model", "breaker", "until (UTC)", "failures", "last failure", "latency"]
+        writer.table(header, [_row(id, breakers.get(id), latencies.get(id)) for id in models])
+    known = {model.id for model in compiled.catalog.models}
+    ill = [id for id, report in reports.items() if report.healthy is False]
+    ill += [id for id, breaker in breakers.items() if id in known and breaker.state != "closed"]
+    if ill:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _report(report: HealthReport) -> list[str]:
+    words = {True: "healthy", False: "not healthy", None: "not known"}
+    return [words[report.healthy], report.version or "", report.detail]
+
+
+def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str]:
+    latency = "" if latency_ms is None else f"{latency_ms:.0f} ms"
+    if breaker is None:
+        return [id, "closed", "", "0", "", latency]
+    until = "" if breaker.state == "closed" else _time(breaker.until_us) or ""
+    state = breaker.state.replace("_", " ")
+    return [id, state, until, str(breaker.failures), breaker.error_class or "", latency]
+
+
+def _values(
+    policy: CompiledPolicy,
+    reports: Mapping[str, HealthReport],
+    breakers: Mapping[str, Breaker],
+    latencies: Mapping[str, float],
+) -> dict[str, object]:
+    models: dict[str, object] = {}
+    for model in policy.catalog.models:
+        breaker = breakers.get(model.id)
+        models[model.id] = {
+            "backend": model.backend,
+            "disabled": model.disabled,
+            "breaker": "closed" if breaker is None else breaker.state,
+            "until": None if breaker is None or breaker.state == "closed" else _time(breaker.until_us),
+            "failures": 0 if breaker is None else breaker.failures,
+            "error_class": None if breaker is None else breaker.error_class,
+            "latency_ms": latencies.get(model.id),
+        }
+    backends = {
+        id: {
+            "kind": policy.catalog.backends[id].kind,
+            "healthy": report.healthy,
+            "detail": report.detail,
+            "version": report.version,
+        }
+        for id, report in reports.items()
+    }
+    return {"backends": backends, "models": models}
+
+
+def _time(at_us: int | None) -> str | None:
+    from routewright.engine.decision.outline import iso_time
+
+    return None if at_us is None else iso_time(at_us)

@@ -1,0 +1,92 @@
+"""``routewright quota``: what is left of each quota."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .options import StatePath
+from .writer import writer
+
+if TYPE_CHECKING:
+    from routewright.standing import QuotaStanding
+
+__all__ = ["quota"]
+
+
+def quota(
+    policy: Annotated[
+        Path | None,
+        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
+    ] = None,
+    state: StatePath = None,
+    format: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="How it is written.")
+    ] = "table",
+) -> None:
+    """Show what is used and reserved of each quota, and until when.
+
+    A quota that is for each team or user has a line for everyone who used some of it. Reserved is what calls
+    that are under way may still use.
+
+    \\b
+    Example:
+      routewright quota policies/hybrid.yaml
+    """
+    from routewright.backends.control import StateStore
+    from routewright.gateway import ModelGateway
+    from routewright.loading import load_policy, shipped
+
+    from .options import state_path
+
+    compiled = load_policy(policy or shipped("hybrid.yaml"))
+    with ModelGateway(compiled, store=StateStore(state or state_path())) as gateway:
+        standings = gateway.quotas()
+    if format == "json":
+        import json
+
+        writer.raw(json.dumps([_values(one) for one in standings], indent=2) + "\n")
+    elif standings:
+        header = ["quota", "for", "used", "reserved", "limit", "unit", "window", "until (UTC)"]
+        writer.table(header, [_row(one) for one in standings])
+    else:
+        writer.remark("the policy has no quotas")
+
+
+def _row(one: QuotaStanding) -> list[str]:
+    limit, use = one.limit, one.use
+    key = use.key or (f"each {one.for_each}" if one.for_each else "all")
+    amounts = [_amount(one, amount) for amount in (use.used, use.reserved, limit.limit)]
+    window = "now" if limit.per is None else f"{limit.per} {use.window} ({limit.timezone})"
+    return [limit.control, key, *amounts, limit.currency or limit.unit, window, _until(one) or ""]
+
+
+def _values(one: QuotaStanding) -> dict[str, object]:
+    """Amounts of money are in nano-units, as in the ledger."""
+    limit, use = one.limit, one.use
+    return {
+        "quota": limit.control,
+        "for_each": one.for_each,
+        "key": use.key or None,
+        "unit": limit.unit,
+        "currency": limit.currency,
+        "used": use.used,
+        "reserved": use.reserved,
+        "limit": limit.limit,
+        "per": limit.per,
+        "timezone": limit.timezone,
+        "window": use.window or None,
+        "until": _until(one),
+    }
+
+
+def _amount(one: QuotaStanding, amount: int) -> str:
+    return f"{amount / 1e9:.6f}" if one.limit.unit == "cost" else str(amount)
+
+
+def _until(one: QuotaStanding) -> str | None:
+    from routewright.engine.decision.outline import iso_time
+
+    return None if one.use.until_us is None else iso_time(one.use.until_us)

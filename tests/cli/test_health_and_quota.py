@@ -1,0 +1,113 @@
+"""``health``, ``quota`` and ``decide --live``: what is known now, and until when."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from command_line import POLICY, CommandLine
+
+from routewright.backends.control import Breakers, BreakerSettings, StateStore
+
+QUOTAS = """\
+controls:
+  - { name: daily, on: large, max_requests: 10, per: day }
+  - { name: money, for_each: team, max_cost: 5 USD, per: month, unknown_cost: refuse }
+"""
+
+
+@contextmanager
+def state_of(command: CommandLine) -> Iterator[StateStore]:
+    store = StateStore(command.ledger.with_name("state.sqlite"))
+    yield store
+    store.close()
+
+
+def simulated(command: CommandLine) -> None:
+    command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: simulated"))
+
+
+def open_breaker(command: CommandLine, model: str) -> None:
+    with state_of(command) as store:
+        breakers = Breakers(store, BreakerSettings(failures=1, open_ms=3_600_000))
+        breakers.failed(model, at_us=time.time_ns() // 1000, error_class="overloaded")
+
+
+def test_all_is_well_ends_with_0(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    simulated(command)
+    ended = command("health", "policy.yaml", "--format", "json")
+    assert (ended.code, ended.err) == (0, "")
+    told = json.loads(ended.out)
+    assert told["backends"]["ollama"]["healthy"] is True
+    assert {id: model["breaker"] for id, model in told["models"].items()} == {
+        "small": "closed",
+        "large": "closed",
+    }
+
+
+def test_an_open_breaker_is_shown_with_its_time_and_ends_with_1(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    simulated(command)
+    open_breaker(command, "large")
+    ended = command("health", "policy.yaml")
+    assert (ended.code, ended.err) == (1, "")
+    (row,) = [line.split() for line in ended.out.splitlines() if line.startswith("large")]
+    assert (row[1], row[3:5]) == ("open", ["1", "overloaded"])
+    told = json.loads(command("health", "policy.yaml", "--format", "json").out)
+    assert told["models"]["large"]["until"] == row[2]
+
+
+def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: ollama, host: 'http://127.0.0.1:9'"))
+    ended = command("health", "policy.yaml")
+    assert ended.code == 1
+    assert "not healthy" in ended.out and "connection refused" in ended.out
+
+
+def test_each_quota_is_shown_for_everyone_who_used_it(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = POLICY.replace("kind: ollama", "kind: simulated").replace(
+        "context_length: 200000 }", "context_length: 200000, price: { input: 1, output: 1 } }"
+    )
+    policy = policy.replace("features:\n", "features:\n  team: { type: string }\n")
+    command.write("policy.yaml", policy + QUOTAS.replace("for_each: team", "on: large, for_each: team"))
+    state = str(command.ledger.with_name("state.sqlite"))
+    arguments = ("--simulate", "--quiet", "--state", state, "--pin", "large")
+    assert command("run", "policy.yaml", "hello", *arguments, "-f", "team=search").code == 0
+    assert command("run", "policy.yaml", "hello", *arguments, "-f", "team=ads").code == 0
+    ended = command("quota", "policy.yaml", "--format", "json")
+    assert (ended.code, ended.err) == (0, "")
+    told = [
+        (one["quota"], one["key"], one["used"] > 0, one["reserved"], one["limit"])
+        for one in json.loads(ended.out)
+    ]
+    assert told == [
+        ("daily", None, True, 0, 10),
+        ("money", "team=ads", True, 0, 5_000_000_000),
+        ("money", "team=search", True, 0, 5_000_000_000),
+    ]
+    shown = command("quota", "policy.yaml").out
+    assert "daily" in shown and "5.000000" in shown and "USD" in shown
+
+
+def test_a_simulated_run_uses_nothing_up(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", POLICY + QUOTAS.splitlines(keepends=True)[0] + QUOTAS.splitlines()[1] + "\n")
+    assert command("run", "policy.yaml", "hello", "--simulate", "--pin", "large").code == 0
+    (told,) = json.loads(command("quota", "policy.yaml", "--format", "json").out)
+    assert (told["used"], told["reserved"]) == (0, 0)
+
+
+def test_decide_live_leaves_a_model_alone_whose_breaker_is_open(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    open_breaker(command, "small")
+    assert command("decide", "policy.yaml").out.startswith("chat: routed to small ")
+    assert command("decide", "policy.yaml", "--live").out.startswith("chat: routed to large ")
+    refused = command("decide", "policy.yaml", "--live", "--at", "2026-01-01")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: --live and --at cannot be combined\n")
