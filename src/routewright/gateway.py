@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -366,7 +366,7 @@ class ModelGateway:
         metadata: Mapping[str, str] | None = None,
         max_output_tokens: int | None = None,
         unenforced: bool = False,
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
         request = ChatRequest(_messages(messages), max_output_tokens=max_output_tokens)
         task = _chat_task(request, model, features, metadata)

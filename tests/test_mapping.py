@@ -1,0 +1,121 @@
+"""Stand-ins: names are kept, where they run is told, and records can be made again from what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from routewright import BackendError, ChatRequest, Ledger, Message, ModelGateway, Task, TaskError, load_policy
+from routewright.backends.llamacpp import LlamaCppBackend
+from routewright.engine.decision.decide import decide
+from routewright.engine.decision.record_text import record_bytes
+from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.loading import shipped
+from routewright.mapping import parse_maps
+from routewright.opening import open_backends
+from routewright.targets import simulated_backends
+
+HYBRID = shipped("hybrid.yaml")
+EVERYTHING = {"*": "llamacpp:smollm2"}
+
+
+def test_a_stand_in_answers_to_every_name_of_the_model() -> None:
+    plain, mapped = load_policy(HYBRID), load_policy(HYBRID, maps=EVERYTHING)
+    assert [model.id for model in mapped.catalog.models] == [model.id for model in plain.catalog.models]
+    for name in ("kimi-k2-cloud", "cloud:kimi-k2:1t-cloud", "qwen3-coder-480b"):
+        found = mapped.catalog.find(name)
+        assert found is not None and found.shape.stands_in_for is not None
+        assert (found.backend, found.tag, found.location) == ("llamacpp", "smollm2", "local")
+    assert mapped.catalog.digest != plain.catalog.digest
+    assert mapped.digest == load_policy(HYBRID, maps=EVERYTHING).digest
+
+
+def test_one_model_alone_is_mapped() -> None:
+    mapped = load_policy(HYBRID, maps={"kimi-k2-cloud": "ollama:smollm2:135m"})
+    kimi, glm = mapped.catalog.find("kimi-k2-cloud"), mapped.catalog.find("glm-4.5")
+    assert kimi is not None and (kimi.backend, kimi.tag, kimi.location) == ("ollama", "smollm2:135m", "local")
+    assert glm is not None and glm.shape.stands_in_for is None
+
+
+def test_a_model_that_is_mapped_onto_itself_stays_what_it_is() -> None:
+    plain = load_policy(HYBRID).catalog.find("qwen3-coder")
+    mapped = load_policy(HYBRID, maps=EVERYTHING | {"qwen3-coder": "ollama:qwen3-coder:30b"}).catalog
+    same = mapped.find("qwen3-coder")
+    assert plain is not None and same is not None
+    assert (same.shape, same.facts) == (plain.shape, plain.facts)
+
+
+def test_another_host_decides_where_a_model_runs() -> None:
+    there = load_policy(HYBRID, hosts={"ollama": "http://models.example.org:11434"}).catalog.find("gemma3n")
+    assert there is not None and there.location == "cloud"
+
+
+def test_private_work_does_not_go_to_a_stand_in() -> None:
+    decision = ModelGateway(load_policy(HYBRID, maps=EVERYTHING)).decide(Task({"privacy_required": True}))
+    assert decision.decision.outcome == "no_target"
+
+
+def test_a_record_is_made_again_from_what_the_ledger_holds(tmp_path: Path) -> None:
+    policy = load_policy(HYBRID, maps=EVERYTHING)
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    gateway = ModelGateway(policy, backends=simulated_backends(policy), ledger=ledger)
+    ran = gateway.run_sync(Task({"general_reasoning": True}), ChatRequest((Message("user", "hello"),)))
+    texts = {str(kind): str(text) for kind, text in ledger.query("SELECT kind, text FROM policies").rows}
+    again = compile_policy(read_policy(texts["policy"], "p"), read_catalog(texts["catalog"], "c"))
+    assert (again.digest, again.catalog.digest) == (policy.digest, policy.catalog.digest)
+    first = ran.decision
+    second = decide(again, first.task, first.state, decision_id=first.id)
+    assert record_bytes(second) == record_bytes(first)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["kimi-k2-cloud"], "`kimi-k2-cloud` is not a mapping"),
+        (["kimi-k2-cloud=smollm2"], "`kimi-k2-cloud=smollm2` is not a mapping"),
+        (["a=llamacpp:x", "a=llamacpp:y"], "`a` is mapped twice"),
+        (["kimi-k3=llamacpp:smollm2"], "`kimi-k3` names no model to map"),
+        (["kimi-k2-cloud=lamacpp:smollm2"], "`lamacpp:smollm2` names no backend"),
+    ],
+)
+def test_a_mapping_of_what_there_is_not_is_refused(flags: list[str], message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        load_policy(HYBRID, maps=parse_maps(flags))
+    assert str(caught.value) == message
+    assert message.endswith("twice") or caught.value.help
+
+
+# --- opening -----------------------------------------------------------------------------------------------
+
+
+KEYED = """\
+routewright: 1
+name: keyed
+catalog:
+  routewright: 1
+  backends:
+    there: { kind: openai, host: "https://models.example.org/v1", api_key: "${THERE_KEY}" }
+    unused: { kind: openai, host: "https://other.example.org/v1", api_key: "${OTHER_KEY}" }
+  models:
+    one: { backend: there, tag: one }
+rules:
+  - { name: only, use: [one] }
+"""
+
+
+def test_a_missing_key_is_told_by_its_name_and_what_nobody_uses_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(KEYED)
+    policy = load_policy(path)
+    with pytest.raises(BackendError, match="`there` needs the environment variable `THERE_KEY`") as caught:
+        open_backends(policy, environment={})
+    assert caught.value.error_class == "unauthorized"
+    assert list(open_backends(policy, environment={"THERE_KEY": "s3cret"})) == ["there"]
+
+
+def test_the_embedded_model_opens_without_anything_set() -> None:
+    policy = load_policy(HYBRID, maps=EVERYTHING)
+    backends = open_backends(policy, environment={})
+    assert isinstance(backends["llamacpp"], LlamaCppBackend)
