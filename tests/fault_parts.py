@@ -235,9 +235,10 @@ async def _strike(
         store = StateStore(folder / "state.db")
         gateway = ModelGateway(policy, backends=backends, ledger=ledger, store=store, random=Random(1))
         await stack.enter_async_context(gateway)
-        request = ChatRequest(MESSAGES, max_output_tokens=12 if act is None else 40, temperature=0)
+        request = ChatRequest(MESSAGES, max_output_tokens=12 if act is None else 24, temperature=0)
         ran, shown = await _run(gateway, request, brick.stream, act)
-        again, shown_again = await _run(gateway, request, brick.stream, None)
+        # Whoever is killed is killed again: a long answer of a model that came back would show no more.
+        again, shown_again = await _run(gateway, request, brick.stream, act)
         rows = rows_of(ledger, ran, again)
         return Seen(ran, shown, rows[0]), Seen(again, shown_again, rows[1])
 

@@ -170,7 +170,7 @@ def test_a_caller_that_goes_away_is_recorded_and_the_server_is_left_in_peace(tmp
                 await asyncio.wait_for(server.hung_up.wait(), 10)
                 found = ledger.query("SELECT role, model_id, status, error_class FROM attempts").rows
                 assert found == (("answer", "first", "partial", "cancelled"),)
-                again = await gateway.run(Task(), HELLO)
+                again = await gateway.run(Task(), HELLO, on_text=lambda _: None)
                 assert again.execution is not None
                 assert [attempt.status for attempt in again.execution.attempts] == ["ok"]
 
