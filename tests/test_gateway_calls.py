@@ -25,6 +25,7 @@ from routewright.backends import (
     NO_LIMITS,
     ChatAnswer,
     Fault,
+    HealthReport,
     Limits,
     SimulatedBackend,
     StreamEvent,

@@ -40,7 +40,7 @@ def health(
     All are asked at the same time, and no model is loaded. A model whose breaker is open is left alone until
     the time that is shown. Ends with status 1 when a backend is not healthy or a breaker is not closed.
 
-    \\b
+    \b
     Example:
       routewright health policies/hybrid.yaml
     """

@@ -31,7 +31,7 @@ def quota(
     A quota that is for each team or user has a line for everyone who used some of it. Reserved is what calls
     that are under way may still use.
 
-    \\b
+    \b
     Example:
       routewright quota policies/hybrid.yaml
     """
