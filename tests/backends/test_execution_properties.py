@@ -28,13 +28,17 @@ from hypothesis import strategies as st
 
 from routewright.backends import (
     ERROR_CLASSES,
+    NO_LIMITS,
     AnswerCache,
     Attempt,
     CacheUse,
+    ChatAnswer,
+    ChatRequest,
     Ensemble,
     Executor,
     Limits,
     PriceFacts,
+    Request,
     Step,
     Target,
     Work,
@@ -194,7 +198,7 @@ def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list
     open_calls: list[tuple[str, int]] = []
 
     class Watching(Scripted):
-        def _next(self, tag: str, request, limits: Limits) -> Act:  # type: ignore[no-untyped-def]
+        def _next(self, tag: str, request: Request, limits: Limits) -> Act:
             # A name may stand for targets with different prices: the cheapest bounds what was reserved.
             bounds = [
                 cost_nano(
@@ -270,7 +274,7 @@ def test_at_once_is_a_limit_of_calls_at_the_same_time() -> None:
     running, most = 0, 0
 
     class Counting(Scripted):
-        async def chat(self, model, request, *, limits=Limits()):  # type: ignore[no-untyped-def]  # noqa: B008
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
             nonlocal running, most
             running += 1
             most = max(most, running)

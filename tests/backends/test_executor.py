@@ -25,14 +25,17 @@ from executing_parts import (
 )
 
 from routewright.backends import (
+    NO_LIMITS,
     Attempt,
     ChatAnswer,
     ChatRequest,
+    EmbedAnswer,
     EmbedRequest,
     Executor,
     Limits,
     Message,
     NotCalledError,
+    RerankAnswer,
     RerankRequest,
     Spend,
     Target,
@@ -335,10 +338,14 @@ def test_what_the_callers_own_function_raises_is_raised_and_the_call_is_stopped(
 
 def test_embeddings_and_rankings_that_do_not_fit_the_request_are_refused() -> None:
     class Short(Scripted):
-        async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = Limits()):  # type: ignore[no-untyped-def]  # noqa: B008
+        async def embed(
+            self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS
+        ) -> EmbedAnswer:
             return await super().embed(model, EmbedRequest(request.texts[:1]), limits=limits)
 
-        async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = Limits()):  # type: ignore[no-untyped-def]  # noqa: B008
+        async def rerank(
+            self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS
+        ) -> RerankAnswer:
             short = RerankRequest(request.query, request.documents[:1])
             return await super().rerank(model, short, limits=limits)
 
@@ -347,6 +354,19 @@ def test_embeddings_and_rankings_that_do_not_fit_the_request_are_refused() -> No
     ranked = carry_out(Work(targets("a")), request=RerankRequest("q", ("one", "two")), backend=Short())
     assert str(ranked.execution.error) == "`a` gave 1 scores for 2 documents"
     assert ranked.outline() == [("answer", "a", "failed", "bad_response")]
+
+
+def test_embeddings_have_no_first_token_to_wait_for() -> None:
+    class Slow(Scripted):
+        async def embed(
+            self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS
+        ) -> EmbedAnswer:
+            await asyncio.sleep(30)
+            return await super().embed(model, request, limits=limits)
+
+    work = Work(targets("a", "b"), limits=WorkLimits(first_token_within_ms=5_000))
+    ran = carry_out(work, request=EmbedRequest(("x",)), backend=Slow())
+    assert ran.outline() == [("answer", "a", "ok", None)]
 
 
 def test_what_the_catalog_says_of_a_model_holds_where_the_request_says_nothing() -> None:

@@ -278,7 +278,7 @@ def test_steps_share_the_deadline_and_the_cap_on_calls() -> None:
     capped = Work(targets("a"), (step("refine", "r"), step("verify", "v")), limits=WorkLimits(max_attempts=2))
     ran = carry_out(capped, {"r": [Says("better")]})
     assert (ran.text, ran.backend.tags) == ("better", ["a", "r"])
-    assert reports(ran)[1] == ("verify", "v", "dropped", "the request may make 2 calls and has made them")
+    assert reports(ran)[1] == ("verify", "v", "dropped", "the request's cap on calls is reached: 2")
 
 
 def test_a_window_that_was_set_grows_with_what_steps_add() -> None:
