@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from case_runner import differences, load_cases
 
 from routewright.engine.policy.testfile import Case
-
-from case_runner import differences, load_cases
 
 _FILE = Path(__file__).parents[2] / "policies" / "hybrid.test.yaml"
 _POLICY, _CASES = load_cases(_FILE)
