@@ -65,7 +65,7 @@ SECTIONS = {step for path in paths(load()) for step in path[:1]}
 
 @pytest.mark.parametrize("section", sorted(map(str, SECTIONS)))
 def test_a_wrong_value_is_one_problem_in_an_authors_words(section: str) -> None:
-    seen = set()
+    seen: set[Path] = set()
     for path in paths(load()):
         # A name that others refer to, when it is valid and another, leaves them without what they refer to.
         if path[0] != section or path[-1] in ("name", "aliases"):
