@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from executing_parts import (
     HELLO,
+    START_US,
     USED_NANO,
     Act,
     Fails,
@@ -25,7 +26,17 @@ from executing_parts import (
     targets,
 )
 
-from routewright.backends import Attempt, Ensemble, Executor, QuorumError, Step, Work, WorkLimits
+from routewright.backends import (
+    Attempt,
+    Ensemble,
+    Executor,
+    QuorumError,
+    SimulatedBackend,
+    SimulatedModel,
+    Step,
+    Work,
+    WorkLimits,
+)
 from routewright.backends.control import StateStore
 from routewright.backends.executing import EnsembleReport
 from routewright.backends.executing.work import Combine
@@ -235,6 +246,17 @@ def test_steps_are_done_to_what_the_ensemble_answers() -> None:
     ]
     assert ran.text == "hello there"
     assert ran.backend.asked(1) == ran.backend.asked(2) != HELLO, "members get the draft"
+
+
+def test_steps_follow_members_also_in_time_that_was_only_reported() -> None:
+    names = ("a", "b", "v")
+    simulated = SimulatedBackend({name: SimulatedModel() for name in names}, seed=1)
+    ensemble = together("consensus_or_override", "a", "b", override="b")
+    work = Work((), (Step("verify", target("v")),), ensemble)
+    executor = Executor({"b": simulated}, clock=lambda: START_US)
+    one, other, verifier = executor.run_sync(work, HELLO).attempts
+    assert one.started_at_us == other.started_at_us == START_US
+    assert verifier.started_at_us == START_US + max(one.total_us, other.total_us)
 
 
 def test_members_share_the_caps_and_the_deadline() -> None:

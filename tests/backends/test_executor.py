@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from random import Random
 
 import pytest
@@ -38,7 +38,9 @@ from routewright.backends import (
     RerankAnswer,
     RerankRequest,
     Spend,
+    StreamEvent,
     Target,
+    TextDelta,
     Work,
     WorkLimits,
 )
@@ -159,6 +161,14 @@ def test_what_a_call_cost_is_what_counts_after_it() -> None:
     assert [a.status for a in unknown.execution.attempts] == ["failed", "skipped"], "unknown counts in full"
 
 
+def test_what_was_spent_is_gone() -> None:
+    bound = 16 * 1_000 + 4_096 * 2_000
+    for spare, second in ((0, "ok"), (1, "skipped")):
+        work = Work(targets("a", "b"), limits=WorkLimits(max_cost_nano=bound + USED_NANO - spare))
+        ran = carry_out(work, {"a": [Fails("overloaded", usage=USED)]})
+        assert [a.status for a in ran.execution.attempts] == ["failed", second]
+
+
 # --- time --------------------------------------------------------------------------------------------------
 
 
@@ -175,6 +185,23 @@ def test_a_backend_that_does_not_stop_is_left_behind() -> None:
     ran = carry_out(work, {"a": [Hangs("half an ", stubborn=True)]}, stream=True)
     assert ran.outline() == [("answer", "a", "partial", "timeout.total")]
     assert 1.0 <= ran.took_s <= 1.3
+
+
+def test_nothing_is_shown_after_a_call_was_told_to_stop() -> None:
+    class Talkative(Scripted):
+        async def stream(
+            self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+        ) -> AsyncIterator[StreamEvent]:
+            yield TextDelta("in time, ")
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                yield TextDelta("too late")
+            await asyncio.sleep(60)
+
+    work = Work(targets("a"), limits=WorkLimits(deadline_ms=1_000))
+    ran = carry_out(work, stream=True, backend=Talkative())
+    assert (ran.shown, ran.error_class) == ("in time, ", "timeout.total")
 
 
 def test_the_backend_gets_what_is_left_of_the_time() -> None:
