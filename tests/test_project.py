@@ -28,7 +28,10 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "build.txt": PYPROJECT["build-system"]["requires"],
-    "run.txt": PYPROJECT["project"]["dependencies"] + EXTRAS["llamacpp"] + EXTRAS["ollama"] + EXTRAS["openai"],
+    "run.txt": PYPROJECT["project"]["dependencies"]
+    + EXTRAS["llamacpp"]
+    + EXTRAS["ollama"]
+    + EXTRAS["openai"],
     "dev.txt": PYPROJECT["dependency-groups"]["dev"] + EXTRAS["tokens"],
     "mlx.txt": EXTRAS["mlx"],
     "bench.txt": PYPROJECT["dependency-groups"]["bench"],
