@@ -33,7 +33,7 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
 from .shape import Assertion, Constraint, Policy, Rollout
-from .unenforced import unenforced_control, unenforced_parts, unenforced_rollout
+from .unenforced import unenforced_control, unenforced_everywhere, unenforced_parts
 from .variables import check_variables
 
 __all__ = ["compile_policy"]
@@ -114,7 +114,7 @@ def _unenforced_controls(
         for control in shape.controls
         if not control.disabled
     ]
-    return (*parts, *((part, every) for part in unenforced_rollout(shape)))
+    return (*parts, *((part, every) for part in unenforced_everywhere(shape)))
 
 
 def _catalog(

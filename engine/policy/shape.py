@@ -79,7 +79,9 @@ class Feature(Shape):
         "time.hour or time.weekday",
     )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
-    sensitive: bool | None = Field(None, description="stored so that it can be erased")
+    sensitive: bool | None = Field(
+        None, description="to be stored so that it can be erased; not carried out yet"
+    )
 
 
 class Constraint(Shape):
