@@ -32,6 +32,8 @@ _KEEPALIVE_S: Final = 4.0
 
 _DRAIN_S: Final = 0.05
 
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 _MAX_CLOSED: Final = 4
 """So many kept connections may turn out closed before a call gives up."""
 
@@ -131,6 +133,7 @@ class HttpClient:
                 response.close()
             if turns is not None:
                 turns.release()
+            clock.stop()
 
     def owns(self, url: str) -> bool:
         """Whether a whole address is one of this server."""
@@ -247,7 +250,7 @@ class Reply:
 
 def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _JSON.encode(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise clock.error(
             f"the request to `{clock.who}` cannot be written as JSON: {error}", "bad_response"

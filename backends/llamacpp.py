@@ -7,8 +7,8 @@ spoken to like any OpenAI-compatible server. A model that chats and makes vector
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -57,36 +57,38 @@ class LlamaCppBackend:
     async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
         """The whole answer."""
         clock = CallClock(limits, who=model)
-        server = await self._loaded(clock, model, "chat")
-        return await server.chat(model, request, clock=clock)
+        async with self._loaded(clock, model, "chat") as server:
+            return await server.chat(model, request, clock=clock)
 
     async def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
     ) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking as they come, then one ``StreamEnd``."""
         clock = CallClock(limits, who=model)
-        server = await self._loaded(clock, model, "chat")
-        async with aclosing(server.stream(model, request, clock=clock)) as events:
+        async with (
+            self._loaded(clock, model, "chat") as server,
+            aclosing(server.stream(model, request, clock=clock)) as events,
+        ):
             async for event in events:
                 yield event
 
     async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
         """One vector for each text. A model made for chatting needs a ``pooling`` for it."""
         clock = CallClock(without_tokens(limits), who=model)
-        server = await self._loaded(clock, model, "embed")
-        return await server.embed(model, request, clock=clock)
+        async with self._loaded(clock, model, "embed") as server:
+            return await server.embed(model, request, clock=clock)
 
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """One score for each document: the model's logits, through the logistic function."""
         clock = CallClock(without_tokens(limits), who=model)
-        server = await self._loaded(clock, model, "rerank")
-        return await server.rerank(model, request, clock=clock)
+        async with self._loaded(clock, model, "rerank") as server:
+            return await server.rerank(model, request, clock=clock)
 
     async def count_prompt(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> int:
         """How many tokens the prompt has, by the model's own template and tokenizer; loads the model."""
         clock = CallClock(without_tokens(limits), who=model)
-        server = await self._loaded(clock, model, "chat")
-        return await server.count_prompt(model, request, clock=clock)
+        async with self._loaded(clock, model, "chat") as server:
+            return await server.count_prompt(model, request, clock=clock)
 
     async def health(self) -> HealthReport:
         """Whether the library and the files are there, and loaded models answer; loads none."""
@@ -124,7 +126,8 @@ class LlamaCppBackend:
                 await one.server.close()
             one.process.kill()
 
-    async def _loaded(self, clock: CallClock, tag: str, operation: Operation) -> OpenAIBackend:
+    @asynccontextmanager
+    async def _loaded(self, clock: CallClock, tag: str, operation: Operation) -> AsyncIterator[OpenAIBackend]:
         """The server of a model, in memory; the clock is past ``load`` then."""
         model = self._models.get(tag)
         if model is None:
@@ -136,14 +139,21 @@ class LlamaCppBackend:
         running = self._running.get((tag, operation))
         if running is None or not running.process.alive:
             running = await self._start(clock, tag, model, operation, running)
-        if running.server is not None and running.process.loaded.done():
+        server = running.server or await self._wait_for(clock, running, model)
+        if clock.load_us is None:
             clock.loaded(0)
-            return running.server
+        try:
+            yield server
+        except BackendError as error:
+            if error.error_class in ("broken_stream", "timeout.connect"):
+                await _see_it_end(running.process)
+            raise
+
+    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIBackend:
         clock.enter("load")
-        future = running.process.loaded
         try:
             # The shield keeps the load going for the others when this caller gives up.
-            loaded = await clock.wait(asyncio.shield(asyncio.wrap_future(future)))
+            loaded = await clock.wait(asyncio.shield(asyncio.wrap_future(running.process.loaded)))
         except BackendError as error:
             if error.timings is not None:
                 raise
@@ -175,6 +185,14 @@ class LlamaCppBackend:
             tag == name and running.process.alive and running.process.loaded.done()
             for (name, _), running in self._running.items()
         )
+
+
+async def _see_it_end(process: ModelProcess) -> None:
+    """A connection that broke means a process that is ending, as a rule: the next call must not find it."""
+    for _ in range(25):
+        if not process.alive:
+            return
+        await asyncio.sleep(0.02)
 
 
 def _is_there(model: GgufModel) -> bool:

@@ -123,6 +123,9 @@ class ModelProcess:
             load_us = round((time.monotonic() - self._start) * 1_000_000)
             self.loaded.set_result(Loaded(said["url"], self._key, load_us))
             return
+        # It is ending: nobody must find it alive who hears of this.
+        self._process.kill()
+        self._process.wait()
         reason = str(said.get("error", "")).removeprefix("RuntimeError: ")
         self.loaded.set_exception(
             BackendError(

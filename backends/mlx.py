@@ -18,6 +18,7 @@ from routewright.engine.suggest import suggest
 
 from .errors import BackendError
 from .mlx_chat import ChatStep, Finished, Generated, Prompted, chat_steps
+from .mlx_failures import first_line, is_out_of_memory
 from .mlx_load import end_thread, free_memory, library_version, load_folder
 from .mlx_models import Folders, Found, MlxModel
 from .mlx_pool import Claim, ModelPool
@@ -106,7 +107,7 @@ class MlxBackend:
 
         def make(
             loaded: LoadedModel, window: int | None, stopped: _Stopped
-        ) -> Generator[int | tuple[float, ...], None, None]:
+        ) -> Generator[tuple[int, tuple[float, ...]], None, None]:
             return vector_steps(
                 loaded,
                 request,
@@ -116,15 +117,8 @@ class MlxBackend:
                 stopped=stopped,
             )
 
-        vectors: list[tuple[float, ...]] = []
-        async with aclosing(self._run(model, "embed", clock, make)) as steps:
-            async for step in steps:
-                if isinstance(step, int):
-                    clock.usage = Usage(step, 0, 0, 0, "reported")
-                else:
-                    clock.token()
-                    vectors.append(step)
-        return EmbedAnswer(tuple(vectors), clock.usage or _NOTHING, model, _whole(clock))
+        vectors = await self._all(model, "embed", clock, make)
+        return EmbedAnswer(vectors, clock.usage or _NOTHING, model, _whole(clock))
 
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """Scores of a Qwen3-Reranker model. The option ``instruction`` says what makes a document relevant."""
@@ -132,18 +126,11 @@ class MlxBackend:
 
         def make(
             loaded: LoadedModel, window: int | None, stopped: _Stopped
-        ) -> Generator[int | float, None, None]:
+        ) -> Generator[tuple[int, float], None, None]:
             return score_steps(loaded, request, tag=model, window=window, stopped=stopped)
 
-        scores: list[float] = []
-        async with aclosing(self._run(model, "rerank", clock, make)) as steps:
-            async for step in steps:
-                if isinstance(step, int):
-                    clock.usage = Usage(step, 0, 0, 0, "reported")
-                else:
-                    clock.token()
-                    scores.append(step)
-        return RerankAnswer(tuple(scores), clock.usage or _NOTHING, model, _whole(clock))
+        scores = await self._all(model, "rerank", clock, make)
+        return RerankAnswer(scores, clock.usage or _NOTHING, model, _whole(clock))
 
     async def health(self) -> HealthReport:
         """Whether mlx-lm is installed and a model's folder is there. Imports and loads nothing."""
@@ -211,6 +198,23 @@ class MlxBackend:
                         )
                         return
         raise clock.error(f"the answer of `{model}` ended without a finish reason", "broken_stream")
+
+    async def _all(
+        self,
+        tag: str,
+        operation: Operation,
+        clock: CallClock,
+        make: Callable[[LoadedModel, int | None, _Stopped], Generator[tuple[int, T], None, None]],
+    ) -> tuple[T, ...]:
+        """What ``make`` yields beside the tokens that each took, which are counted as they are spent."""
+        tokens, values = 0, []
+        async with aclosing(self._run(tag, operation, clock, make)) as steps:
+            async for spent, value in steps:
+                tokens += spent
+                clock.usage = Usage(tokens, 0, 0, 0, "reported")
+                clock.token()
+                values.append(value)
+        return tuple(values)
 
     async def _run(
         self,
@@ -291,18 +295,18 @@ class MlxBackend:
         return found.size_bytes if said is None else round(said * _BYTES_PER_GB)
 
     def _failure(self, error: Exception, clock: CallClock) -> BackendError:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        if isinstance(error, MemoryError) or "memory" in said.lower() or "malloc" in said:
+        if self._closed:
+            return clock.error("the MLX backend was closed", "cancelled")
+        if is_out_of_memory(error):
             return clock.error(
                 f"there was not enough memory to run `{clock.who}`",
                 "overloaded",
                 help="a shorter conversation needs less",
             )
-        if self._closed:
-            return clock.error("the MLX backend was closed", "cancelled")
         begun = clock.first_token_us is not None
         return clock.error(
-            f"`{clock.who}` failed while it ran: {said}", "broken_stream" if begun else "bad_response"
+            f"`{clock.who}` failed while it ran: {first_line(error)}",
+            "broken_stream" if begun else "bad_response",
         )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from .errors import BackendError
+from .mlx_failures import first_line, is_out_of_memory
 from .mlx_runtime import LoadedModel
 
 __all__ = ["end_thread", "free_memory", "import_library", "library_version", "load_folder"]
@@ -121,8 +122,8 @@ def _generation_defaults(folder: Path) -> Mapping[str, Any]:
 
 
 def _load_failure(tag: str, folder: Path, error: Exception) -> BackendError:
-    said = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    if isinstance(error, MemoryError) or "memory" in said.lower() or "malloc" in said:
+    said = first_line(error)
+    if is_out_of_memory(error):
         return BackendError(f"there is not enough memory to load `{tag}`", error_class="overloaded")
     if isinstance(error, ValueError) and "not supported" in said:
         return BackendError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import BackendError
+from .mlx_failures import first_line
 from .protocol import ChatRequest, Message
 
 __all__ = ["prompt_tokens"]
@@ -42,7 +43,7 @@ def prompt_tokens(tokenizer: Any, request: ChatRequest, *, tag: str) -> list[int
         raise
     except Exception as error:  # templates are programs, and raise what they like
         raise BackendError(
-            f"the chat template of `{tag}` refuses this conversation: {_first_line(error)}",
+            f"the chat template of `{tag}` refuses this conversation: {first_line(error)}",
             error_class="bad_response",
             help="templates may ask for an order of roles, or know no system turn",
         ) from error
@@ -81,7 +82,3 @@ def _turn(message: Message) -> dict[str, object]:
 
 def _lacks(message: str, help: str) -> BackendError:
     return BackendError(message, error_class="not_found", help=help)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -71,8 +71,8 @@ def vector_steps(
     window: int | None,
     dimensions: int | None,
     stopped: Callable[[], bool],
-) -> Generator[int | tuple[float, ...], None, None]:
-    """The number of tokens of all texts, then the vector of each in order; ends early once ``stopped()``.
+) -> Generator[tuple[int, tuple[float, ...]], None, None]:
+    """For each text in order its number of tokens and its vector; ends early once ``stopped()``.
 
     With the option ``instruction`` the texts are queries, else documents. Raises BackendError before anything is
     run when a text does not fit into the window, and for other options.
@@ -82,17 +82,17 @@ def vector_steps(
     if instruction is not None:
         texts = tuple(f"Instruct: {instruction}\nQuery:{text}" for text in texts)
     prompts = [loaded.embedding_tokens(text) for text in texts]
-    yield _counted(prompts, "text", tag, window)
+    _check_fit(prompts, "text", tag, window)
     for prompt in prompts:
         if stopped():
             return
-        yield loaded.embed(prompt, dimensions)
+        yield len(prompt), loaded.embed(prompt, dimensions)
 
 
 def score_steps(
     loaded: LoadedModel, request: RerankRequest, *, tag: str, window: int | None, stopped: Callable[[], bool]
-) -> Generator[int | float, None, None]:
-    """The number of tokens of all prompts (``int``), then the score of each document (``float``) in order.
+) -> Generator[tuple[int, float], None, None]:
+    """For each document in order the number of tokens that it took and its score.
 
     The option ``instruction`` says what makes a document relevant. Ends early and raises like ``vector_steps``.
     """
@@ -105,14 +105,14 @@ def score_steps(
         )
         for document in request.documents
     ]
-    yield _counted(prompts, "document", tag, window)
+    _check_fit(prompts, "document", tag, window)
     for prompt in prompts:
         if stopped():
             return
-        yield loaded.score(prompt)
+        yield len(prompt), loaded.score(prompt)
 
 
-def _counted(prompts: Sequence[Sequence[int]], what: str, tag: str, window: int | None) -> int:
+def _check_fit(prompts: Sequence[Sequence[int]], what: str, tag: str, window: int | None) -> None:
     for number, prompt in enumerate(prompts, start=1):
         if window is not None and len(prompt) > window:
             raise BackendError(
@@ -120,7 +120,6 @@ def _counted(prompts: Sequence[Sequence[int]], what: str, tag: str, window: int 
                 error_class="context_overflow",
                 help=f"split the {what}",
             )
-    return sum(len(prompt) for prompt in prompts)
 
 
 def _instruction(options: Mapping[str, object]) -> str | None:

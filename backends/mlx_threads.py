@@ -28,11 +28,16 @@ class ModelThread:
 
     def __init__(self, ended: Callable[[], None]) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._ending = False
         self._thread = threading.Thread(target=_serve, args=(self._jobs, ended), name="mlx", daemon=True)
         self._thread.start()
 
     def submit(self, work: Callable[P, T], *args: P.args, **words: P.kwargs) -> Future[T]:
-        """What ``work`` returns or raises, later. Cancelling the future leaves the queue."""
+        """What ``work`` returns or raises, later. Cancelling the future leaves the queue.
+
+        Raises RuntimeError once the thread is to end.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
@@ -45,12 +50,17 @@ class ModelThread:
             else:
                 future.set_result(result)
 
-        self._jobs.put(run)
+        with self._lock:
+            if self._ending:
+                raise RuntimeError("the thread takes no more work")
+            self._jobs.put(run)
         return future
 
     def end(self) -> None:
         """End after the work that is there already."""
-        self._jobs.put(None)
+        with self._lock:
+            self._ending = True
+            self._jobs.put(None)
 
     def join(self, timeout_s: float | None = None) -> None:
         # An owner may be collected in one of its own threads.

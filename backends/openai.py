@@ -5,10 +5,11 @@ OpenAI's own package is not used: a call through it costs five times as much, an
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -42,6 +43,9 @@ __all__ = ["OpenAIBackend", "without_tokens"]
 
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
+
+_REFUSAL_S: Final = 2.0
+"""How long the body of an error may take."""
 
 PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
 """For health and listings, which no caller limits."""
@@ -259,7 +263,11 @@ class OpenAIBackend:
             yield reply
 
     async def _refusal(self, clock: CallClock, reply: Reply) -> BackendError:
-        body = await reply.read()
+        # The status alone says enough, should the body not come.
+        body = b""
+        with suppress(BackendError, TimeoutError):
+            async with asyncio.timeout(_REFUSAL_S):
+                body = await reply.read()
         return failure(
             clock,
             self.http.redacted,
@@ -270,7 +278,9 @@ class OpenAIBackend:
         )
 
     def _unreadable(self, clock: CallClock, error: Unreadable) -> BackendError:
-        return clock.error(f"the answer of `{clock.who}` cannot be read: {error}", "bad_response")
+        return clock.error(
+            f"the answer of `{clock.who}` cannot be read: {self.http.redacted(str(error))}", "bad_response"
+        )
 
     def _cold_limit(self, clock: CallClock) -> int | None:
         """How long the first token may take when the model may have to be loaded first; else ``None``."""

@@ -106,4 +106,6 @@ class ChatReader:
 
     def _unreadable(self, error: Unreadable) -> BackendError:
         clock = self._clock
-        return clock.error(f"the answer of `{clock.who}` cannot be read: {error}", "bad_response")
+        return clock.error(
+            f"the answer of `{clock.who}` cannot be read: {self._redacted(str(error))}", "bad_response"
+        )

@@ -8,6 +8,7 @@ reader of a stream is busy with what it got, no phase runs out.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable
 from typing import Final, Literal, TypeVar
@@ -51,15 +52,18 @@ class CallClock:
         self.usage: Usage | None = None
         self._start = self._phase_start = self._left = time.monotonic()
         self._phase_ms = limits.connect_ms
-        self._scope: asyncio.Timeout | None = None
         self._limited = limits != Limits()
+        self._waiting: asyncio.Task[object] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._expired = False
 
     def enter(self, phase: Phase, *, limit_ms: int | None = None) -> None:
         """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
         self.phase = phase
         self._phase_start = self._left = time.monotonic()
         self._phase_ms = self._limit_of(phase) if limit_ms is None else limit_ms
-        self._reschedule()
+        self._arm()
 
     def loaded(self, load_us: int | None = None) -> None:
         """The model is in memory: note how long that took (default: since ``load`` began), await a token."""
@@ -74,7 +78,7 @@ class CallClock:
         self.phase = "idle"
         self._phase_start = self._left = now
         self._phase_ms = self.limits.idle_ms
-        self._reschedule()
+        self._arm()
 
     async def wait(self, work: Awaitable[T]) -> T:
         """What ``work`` gives; BackendError ``timeout.<phase>`` when the phase, or the whole, runs out first.
@@ -83,19 +87,33 @@ class CallClock:
         """
         if not self._limited:
             return await work
+        task = asyncio.current_task()
+        assert task is not None  # inside a coroutine there is one
+        cancelling = task.cancelling()
         self._phase_start += time.monotonic() - self._left
-        scope = asyncio.timeout_at(self._deadline())
-        self._scope = scope
+        self._waiting = task
+        self._arm()
         try:
-            async with scope:
-                return await work
-        except TimeoutError as error:
-            if not scope.expired():
-                raise
-            raise self.timeout() from error
+            return await work
+        except asyncio.CancelledError as error:
+            # As asyncio.timeout has it: ours to turn into an error unless somebody else cancelled too.
+            if self._expired:
+                self._expired = False
+                if task.uncancel() <= cancelling:
+                    raise self.timeout() from error
+            raise
         finally:
-            self._scope = None
+            if self._expired:  # the work ended all the same
+                self._expired = False
+                task.uncancel()
+            self._waiting = None
             self._left = time.monotonic()
+
+    def stop(self) -> None:
+        """The call is over: nothing is waited for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def timeout(self) -> BackendError:
         """The error of a limit that has run out: the total one if that is over, else the phase's."""
@@ -149,20 +167,38 @@ class CallClock:
             case "idle":
                 return limits.idle_ms
 
-    def _deadline(self) -> float | None:
-        """On the event loop's clock, which need not be ``time.monotonic``."""
-        ends = []
-        if self._phase_ms is not None:
-            ends.append(self._phase_start + self._phase_ms / 1_000)
-        if self.limits.total_ms is not None:
-            ends.append(self._start + self.limits.total_ms / 1_000)
-        if not ends:
-            return None
-        return asyncio.get_running_loop().time() + min(ends) - time.monotonic()
+    def _deadline(self) -> float:
+        """When the phase or the whole runs out, on ``time.monotonic``."""
+        phase_ms, total_ms = self._phase_ms, self.limits.total_ms
+        phase_end = math.inf if phase_ms is None else self._phase_start + phase_ms / 1_000
+        return phase_end if total_ms is None else min(phase_end, self._start + total_ms / 1_000)
 
-    def _reschedule(self) -> None:
-        if self._scope is not None and not self._scope.expired():
-            self._scope.reschedule(self._deadline())
+    def _arm(self) -> None:
+        """Have the timer go off no later than the deadline.
+
+        A timer that goes off too early is set anew then. Most deadlines move away before they are reached, and
+        setting the timer anew each time costs more than the rest of the clock.
+        """
+        if self._waiting is None:
+            return
+        deadline = self._deadline()
+        if deadline == math.inf or (self._timer is not None and self._timer_at <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(0.0, deadline - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._ring)
+        self._timer_at = deadline
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._waiting is None:
+            return
+        if time.monotonic() < self._deadline():
+            self._arm()
+        else:
+            self._expired = True
+            self._waiting.cancel()
 
 
 def _microseconds(seconds: float) -> int:

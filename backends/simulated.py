@@ -103,9 +103,16 @@ class SimulatedBackend:
         fault = self._next_fault(model)
         draw = Draw(self._seed, model, "chat", _said(request))
         input_tokens = sum(estimated_tokens(message.content) for message in request.messages)
-        if known.context_length is not None and input_tokens > known.context_length:
-            fault = "context_overflow"
         timings = _timings(known, draw)
+        window = known.context_length
+        if window is not None and input_tokens > window:
+            raise BackendError(
+                f"the prompt has about {input_tokens} tokens, and the window of `{model}` is {window}",
+                error_class="context_overflow",
+                timings=Timings(timings.load_us, None, 0),
+                usage=Usage(0, 0, 0, 0, "estimated"),
+                simulated=True,
+            )
         if fault != "ok" and fault not in _FAILS_MID_STREAM:
             await self._fail(model, fault, timings, input_tokens)
 

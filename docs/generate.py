@@ -51,6 +51,7 @@ def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
     from routewright.cli import app
     from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+    from routewright.engine.policy.key_tables import with_tables
     from routewright.ledger.describe import with_layout
 
     texts = {
@@ -61,6 +62,9 @@ def generated() -> dict[Path, str]:
             ("test", test_schema()),
         )
     }
+    for name in ("policies.md", "testing-policies.md"):
+        page = ROOT / "docs" / name
+        texts[page] = with_tables(page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"
     texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
     return texts | {ROOT / "docs" / "cli.md": cli_page(app)}

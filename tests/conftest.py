@@ -1,4 +1,4 @@
-"""What all tests share. Being here puts this folder on the import path, so that tests can import `strategies`."""
+"""Being here puts this folder on the import path, so that tests can import `strategies`; and what many tests use."""
 
 from __future__ import annotations
 

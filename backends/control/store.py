@@ -125,13 +125,12 @@ class StateStore:
     async def soon(self, call: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """The result of ``call``, without blocking the event loop.
 
-        ``call`` makes one change. It is tried at once; where the store is locked it is made by a thread that
-        waits. Who is cancelled meanwhile does not hear of the result: ``call`` is made all the same, unless
-        ``undo`` is given, which then takes back what it gave. Raises what ``call`` raises.
+        All changes that ``call`` makes are one transaction. It is tried at once; where the store is locked it is
+        made by a thread that waits. Who is cancelled meanwhile does not hear of the result: ``call`` is made all
+        the same, unless ``undo`` is given, which then takes back what it gave. Raises what ``call`` raises.
         """
         try:
-            with self._patience(0.0):
-                return call()
+            return self._call_until(0.0, call)
         except LockedError:
             pass
         finally:
@@ -269,7 +268,8 @@ class StateStore:
         return self._thread
 
     def _call_until(self, deadline: float, call: Callable[[], T]) -> T:
-        with self._patience(deadline):
+        # INVARIANT: the lock is taken before the call begins, so a call that met one has done nothing yet.
+        with self._patience(deadline), self.change():
             return call()
 
     def _take_back(self, made: Future[T], undo: Callable[[T], object]) -> None:

@@ -77,7 +77,7 @@ class Budget:
         """Why no further call may be made, in words; None while one may."""
         most = self._limits.max_attempts
         if most is not None and self.calls >= most:
-            return f"the request may make {most} calls and has made them"
+            return f"the request's cap on calls is reached: {most}"
         if self.left_us() == 0:
             return f"the deadline of {self._limits.deadline_ms} ms has passed"
         return None

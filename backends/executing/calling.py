@@ -24,6 +24,7 @@ from ..protocol import (
     StreamEvent,
     TextDelta,
 )
+from .timing import Timeouts
 from .work import Answer, Request, Target
 
 __all__ = ["STOP_GRACE_S", "Relay", "call"]
@@ -76,26 +77,22 @@ async def call(
     target: Target,
     request: Request,
     *,
-    limits: Limits,
+    timeouts: Timeouts,
     relay: Relay,
     stream: bool,
-    total_ms: float | None,
-    first_ms: float | None,
 ) -> Answer | BackendError:
     """What ``target`` answers, or why it does not.
 
-    ``limits`` go to the backend. ``total_ms`` and ``first_ms`` are the guard's own: for the call, and for its
-    first token where it is streamed. Raises what the caller's ``on_text`` raised, and CancelledError when the
-    caller is cancelled; the backend has been told to stop then.
+    Raises what the caller's ``on_text`` raised, and CancelledError when the caller is cancelled; the backend has
+    been told to stop then.
     """
-    guard = _Guard(relay, total_ms, first_ms)
+    guard = _Guard(relay, timeouts.total_ms, timeouts.first_ms)
     try:
-        answer = await guard.run(_ask(backend, target, request, limits, relay, stream))
+        answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, stream))
     except BackendError as error:
         return error
     except _Expired as expired:
-        limit_ms = first_ms if expired.error_class == "timeout.first_token" else total_ms
-        return _timed_out(target, expired.error_class, limit_ms or 0, limits)
+        return _timed_out(target, expired.error_class, timeouts)
     except _Stopped:
         return BackendError(f"`{target.model_id}` stopped its own work", error_class="cancelled")
     except Exception as error:
@@ -238,10 +235,13 @@ async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: R
     return answer
 
 
-def _timed_out(target: Target, error_class: ErrorClass, guard_ms: float, limits: Limits) -> BackendError:
+def _timed_out(target: Target, error_class: ErrorClass, timeouts: Timeouts) -> BackendError:
     # The guard holds a little longer than the limit it guards; the limit is what people know.
-    own = limits.first_token_ms if error_class == "timeout.first_token" else target.limits.total_ms
-    limit = f"{guard_ms if own is None else min(own, guard_ms):.0f} ms"
+    if error_class == "timeout.first_token":
+        guard_ms, own_ms = timeouts.first_ms or 0, timeouts.limits.first_token_ms
+    else:
+        guard_ms, own_ms = timeouts.total_ms or 0, target.limits.total_ms
+    limit = f"{guard_ms if own_ms is None else min(own_ms, guard_ms):.0f} ms"
     if error_class == "timeout.first_token":
         message = f"`{target.model_id}` gave no token within {limit} and was stopped"
     else:

@@ -51,6 +51,7 @@ class Flow:
         self._ensemble = work.ensemble if chat else None
         self._report: EnsembleReport | None = None
         self._whole = True
+        self._keys: dict[int, str | None] = {}
 
     async def run(self) -> Execution:
         """What came of it. Failures are in the execution; only cancellation and the caller's own errors are raised."""
@@ -211,6 +212,12 @@ class Flow:
         return None if key is None else self._cache.get(key)
 
     def _key(self, by: Target | Ensemble) -> str | None:
+        # Looked up and kept under the same key, which is made once.
+        if id(by) not in self._keys:
+            self._keys[id(by)] = self._new_key(by)
+        return self._keys[id(by)]
+
+    def _new_key(self, by: Target | Ensemble) -> str | None:
         needs_prompts = bool(self._steps) or self._ensemble is not None
         digest = self._prompts().digest if needs_prompts else ""
         return cache_key(self._work, by, self._request, self._backends, digest)

@@ -8,37 +8,19 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Final
 
 from ..errors import BackendError
-from ..protocol import Backend, ChatRequest, Limits, Timings
-from .actions import ACTIONS
+from ..protocol import Backend, ChatRequest, Timings
 from .admission import Admission, Came, Denied, Ticket
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
 from .estimate import input_bound, output_bound
 from .recording import attempt_of, not_called, usage_of
+from .timing import lease_ms, pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
 
 __all__ = ["Exhausted", "Means", "Result", "Session"]
-
-GUARD_GRACE_MS: Final = 100
-"""How much later than a backend's own limit the guard ends a call: the backend knows better what happened."""
-
-MOST_BACKOFF_MS: Final = 30_000
-"""The backoff grows no further."""
-
-MOST_PAUSE_MS: Final = 60_000
-"""No pause is longer, deadline or not: a server that asks for more is left alone instead."""
-
-PATIENCE_MS: Final = 2_000
-"""While another model could be asked, no pause is longer than this."""
-
-_LEASE_MS: Final = 600_000
-"""How long a lease lives where no limit bounds the call."""
-
-_LEASE_MARGIN_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +96,11 @@ class Session:
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
-            pause_ms = self._pause_ms(error, retry, more)
-            if pause_ms is None or self.budget.exhausted() is not None:
+            wait_ms = pause_ms(error, retry, self._work.limits, self.budget.left_us(), self.random, more=more)
+            if wait_ms is None or self.budget.exhausted() is not None:
                 break
-            resume_us = self.time.now_us() + round(pause_ms * 1_000)
-            await self._means.sleep(pause_ms / 1_000)
+            resume_us = self.time.now_us() + round(wait_ms * 1_000)
+            await self._means.sleep(wait_ms / 1_000)
             self.time.advance_to(resume_us)
             if self.budget.exhausted() is not None:
                 break
@@ -171,8 +153,9 @@ class Session:
             return Result(attempt, None, error, admitted)
         ticket, held_nano = admitted
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
-        limits, total_ms, first_ms = self._limits(target)
-        shows = on_text if isinstance(request, ChatRequest) else None
+        chat = isinstance(request, ChatRequest)
+        timeouts = timeouts_of(target, self._work.limits, self.budget.left_us(), chat=chat)
+        shows = on_text if chat else None
         relay = Relay(shows, self._loop_time)
         begun_s = self._loop_time()
         interrupted: BaseException | None = None
@@ -182,12 +165,10 @@ class Session:
                 backend,
                 target,
                 request,
-                limits=limits,
+                timeouts=timeouts,
                 relay=relay,
                 # A first token can only be seen in a stream.
-                stream=shows is not None or limits.first_token_ms is not None,
-                total_ms=total_ms,
-                first_ms=first_ms,
+                stream=shows is not None or timeouts.limits.first_token_ms is not None,
             )
         except BaseException as error:
             interrupted = error
@@ -249,7 +230,7 @@ class Session:
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 at_us=at_us,
-                expires_us=at_us + 1_000 * self._longest_ms(target),
+                expires_us=at_us + 1_000 * lease_ms(target, self.budget.left_us()),
                 forced=forced,
             )
         finally:
@@ -263,49 +244,6 @@ class Session:
         if counted is None:
             return input_bound(request)
         return counted + max(0, input_bound(request) - input_bound(self._request))
-
-    def _limits(self, target: Target) -> tuple[Limits, float | None, float | None]:
-        """Limits for the backend, and those of the guard: for the whole call and for its first token."""
-        own, within = target.limits, self._work.limits.first_token_within_ms
-        left_us = self.budget.left_us()
-        if within is None and left_us is None:
-            total = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
-            return own, total, None
-        first = _least(own.first_token_ms, within)
-        left_ms = None if left_us is None else left_us / 1_000
-        # Of the time that is left the backend gets a little less, so that it can say itself what happened.
-        total_own = own.total_ms if left_ms is None else _least(own.total_ms, max(1, int(left_ms * 0.98)))
-        guarded = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
-        total = guarded if left_ms is None else left_ms if guarded is None else min(left_ms, guarded)
-        first_guard: float | None = None
-        if within is not None and (own.load_ms is not None or not target.may_load):
-            first_guard = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
-        limits = Limits(own.connect_ms, own.load_ms, first, own.idle_ms, total_own)
-        return limits, total, first_guard
-
-    def _longest_ms(self, target: Target) -> int:
-        """How long the call may hold its lease."""
-        left_us = self.budget.left_us()
-        bounds = [target.limits.total_ms, None if left_us is None else left_us // 1_000]
-        known = [bound for bound in bounds if bound is not None]
-        return min(known, default=_LEASE_MS) + _LEASE_MARGIN_MS
-
-    def _pause_ms(self, error: BackendError, retry: int, more: bool) -> float | None:
-        """How long to wait before the same model is asked again; None when it should not be.
-
-        Exponential backoff with full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-        """
-        base = self._work.limits.backoff_ms
-        if base is None or ACTIONS[error.error_class].then != "retry":
-            return None
-        pause = self.random.uniform(0, min(MOST_BACKOFF_MS, base * 2**retry))
-        if error.retry_after_ms is not None:
-            # Jitter comes on top: a server's own time is the earliest that makes sense.
-            pause += error.retry_after_ms
-        if pause > (PATIENCE_MS if more else MOST_PAUSE_MS):
-            return None
-        left_us = self.budget.left_us()
-        return None if left_us is not None and pause * 1_000 >= left_us else pause
 
     def _no_backend(self, target: Target, role: AttemptRole, number: int, started_us: int) -> Result:
         error = BackendError(
@@ -350,12 +288,3 @@ def _fitted(request: Request, target: Target) -> Request:
         think=target.think if request.think is None else request.think,
         keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
     )
-
-
-def _least(first: int | None, second: int | None) -> int | None:
-    return second if first is None else first if second is None else min(first, second)
-
-
-def _grace_ms(limit_ms: int) -> float:
-    """Short limits get a short grace."""
-    return min(GUARD_GRACE_MS, limit_ms / 4)

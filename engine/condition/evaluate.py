@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import ConditionError, Problem
+from ..errors import ConditionError, FeatureError, Problem
 from .bind import bind, infer_declarations
 from .checker import check_expr
 from .places import with_source_lines
@@ -32,6 +32,8 @@ def evaluate(
     >>> evaluate("1 / n", {"n": 0})
     UNKNOWN
     """
+    if not isinstance(features, Mapping):
+        raise FeatureError("the features are not values by name", feature="")
     try:
         expr = parse_condition(condition)
         declared = declarations_for(expr, features) if schema is None else schema

@@ -17,7 +17,8 @@ from ..policy.compiled import CompiledModel, CompiledRule, CompiledSplit
 from ..policy.quantities import MAX_EXACT, nano_units
 from .decision import Choice
 from .gates import Situation
-from .task import RequestFacts, State, Task
+from .request import StatedFacts
+from .task import State, Task
 
 __all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "order"]
 
@@ -49,7 +50,7 @@ class Ordering:
     choice: Choice
 
 
-def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, state: State) -> Estimate:
+def estimate(model: CompiledModel, operation: Operation, request: StatedFacts, state: State) -> Estimate:
     """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects.
 
     Only chats have tokens out. A cost too large for an exact number is not known.

@@ -104,4 +104,6 @@ def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
         return None
     slots = decision.policy.slots
     before = {name: (decision.values[slots[name]], value) for name, value in changed.items()}
-    return Change(before, other.outcome, other.matched, target, models)
+    # Under a pin no rule leads anywhere.
+    rule = None if task.pin is not None else other.matched
+    return Change(before, other.outcome, rule, target, models)

@@ -119,7 +119,11 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
 
     Raises RecordError for a record that was made under another policy or catalog.
     """
-    decision = decided if isinstance(decided, Decision) else recompute(policy, decided)
+    if isinstance(decided, Decision):
+        _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
+        decision, policy = decided, decided.policy
+    else:
+        decision = recompute(policy, decided)
     search = search_changes(decision)
     rule = None if decision.rule is None else policy.rules[decision.rule]
     return Explanation(
@@ -136,18 +140,23 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     )
 
 
+def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str) -> None:
+    """Raise RecordError unless ``policy`` is the one that decided: another would explain what was not so."""
+    for kind, here, there in (
+        ("policy", policy.digest, policy_digest),
+        ("catalog", policy.catalog.digest, catalog_digest),
+    ):
+        if here != there:
+            raise RecordError(f"the record was made under the {kind} {there}, this one is {here}")
+
+
 def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     """Return the decision behind ``record``, made again.
 
     Raises RecordError when the policy or its catalog is not the one that decided, or when this engine comes to
     another result.
     """
-    for kind, here, there in (
-        ("policy", policy.digest, record.policy.digest),
-        ("catalog", policy.catalog.digest, record.catalog.digest),
-    ):
-        if here != there:
-            raise RecordError(f"the record was made under the {kind} {there}, this one is {here}")
+    _check_same(policy, record.policy.digest, record.catalog.digest)
     try:
         decision = decide(policy, task_of(record), state_of(record), decision_id=record.id)
     except (FeatureError, TaskError) as error:

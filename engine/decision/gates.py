@@ -13,7 +13,8 @@ from typing import Any
 from ..policy.compiled import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
 from ..policy.quantities import NANO
 from .decision import GateFailure, Mark
-from .task import ModelState, RequestFacts, State, Task
+from .request import StatedFacts
+from .task import ModelState, State, Task
 
 __all__ = ["Situation", "allowance", "failures", "marks", "situation_of"]
 
@@ -32,7 +33,7 @@ class Situation:
 
     policy: CompiledPolicy
     task: Task
-    request: RequestFacts
+    request: StatedFacts
     state: State
     parameters: Sequence[Any]
     constraints: tuple[tuple[CompiledConstraint, bool], ...]
@@ -46,7 +47,7 @@ class Situation:
 def situation_of(
     policy: CompiledPolicy,
     task: Task,
-    request: RequestFacts,
+    request: StatedFacts,
     state: State,
     values: Sequence[Any],
     parameters: Sequence[Any],
@@ -104,7 +105,7 @@ def _active_constraints(
 
 
 def _needs(
-    policy: CompiledPolicy, request: RequestFacts, values: Sequence[Any]
+    policy: CompiledPolicy, request: StatedFacts, values: Sequence[Any]
 ) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:
     """The capabilities that the task needs, with what asks for each; and those that it may need besides."""
     needs: dict[str, str] = {}

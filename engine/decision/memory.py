@@ -14,7 +14,8 @@ from typing import Any, cast
 from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
 from .gates import allowance
 from .plan import Planned
-from .task import RequestFacts, State, Task
+from .request import StatedFacts
+from .task import State, Task
 
 __all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
 
@@ -50,7 +51,7 @@ class PlanMemory:
         self,
         rule: CompiledRule | None,
         task: Task,
-        request: RequestFacts,
+        request: StatedFacts,
         state: State,
         values: Sequence[Any],
         verdicts: Sequence[bool | None],

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..condition import UNKNOWN, render_value
+from ..policy.quantities import NANO
 from .counterfactual import Change
 from .decision import Mark, Outcome
 from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
@@ -204,18 +205,26 @@ def _add_plan(root: Outline, record: DecisionRecord) -> None:
     for dropped in plan.dropped:
         node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
     if record.choice is not None and record.choice.how not in ("first", "pin"):
-        node.add(f"chosen: {_chosen(record.choice)}")
+        node.add(f"chosen: {_chosen(record.choice, by_model)}")
     unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks})
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
 
 
-def _chosen(choice: ChoiceRecord) -> str:
+def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> str:
     if choice.how == "split":
         by = "at random" if choice.inputs["key"] is None else f"by {choice.inputs['key']}"
         return f"split {by}, at {choice.inputs['point']:.6g}"
-    inputs = ", ".join(f"{name}: {_value(value)}" for name, value in choice.inputs.items())
-    return f"{choice.how} ({inputs})"
+    shown = []
+    for name, value in choice.inputs.items():
+        if value is None:
+            text = "unknown"
+        elif choice.how == "cheapest":
+            text = f"{float(value) / NANO:.6f} {candidates[name].currency}"
+        else:
+            text = f"{float(value):g} ms"
+        shown.append(f"{name}: {text}")
+    return f"{choice.how} ({', '.join(shown)})"
 
 
 def _planned(candidate: CandidateRecord) -> str:

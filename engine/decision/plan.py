@@ -74,7 +74,7 @@ def make_plan(
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
     if ensemble is not None:
         fallbacks = [index for index in fallbacks if index not in ensemble.members]
-    unenforced = (*(() if rule is None else rule.unenforced), *policy.unenforced_rollout)
+    unenforced = (*(() if rule is None else rule.unenforced), *policy.unenforced_everywhere)
     return (
         "routed",
         verdicts,

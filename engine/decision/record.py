@@ -13,7 +13,7 @@ from ..version import ENGINE_VERSION
 from .choose import estimate
 from .decision import CandidateVerdict, Decision, Plan
 from .record_shape import RECORD_VERSION, DecisionRecord, read_record
-from .request import request_facts
+from .request import StatedFacts, request_facts
 from .task import ModelState, RequestFacts, State, Task
 
 __all__ = [
@@ -115,7 +115,7 @@ def request_values(request: RequestFacts) -> dict[str, Any]:
     }
 
 
-def _candidate(candidate: CandidateVerdict, request: RequestFacts, decision: Decision) -> dict[str, Any]:
+def _candidate(candidate: CandidateVerdict, request: StatedFacts, decision: Decision) -> dict[str, Any]:
     model = decision.policy.catalog.models[candidate.model]
     expected = estimate(model, decision.task.operation, request, decision.state)
     failure = candidate.failure

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..policy.compiled import CompiledPolicy
 from ..policy.quantities import MAX_EXACT
 from .decision import Source
-from .task import RequestFacts, Task
+from .task import NO_REQUEST, Task
 
-__all__ = ["fact_slots", "request_facts"]
+__all__ = ["StatedFacts", "fact_slots", "request_facts"]
 
 _GATING = ("prompt_tokens", "images", "tools", "json_schema")
 
@@ -34,18 +33,41 @@ def fact_slots(policy: CompiledPolicy) -> tuple[tuple[int, str], ...]:
     return cast(tuple[tuple[int, str], ...], slots)
 
 
+class StatedFacts(NamedTuple):
+    """What candidates are judged by: ``RequestFacts`` without what no gate asks for, made for every decision."""
+
+    prompt_tokens: int | None
+    max_output_tokens: int | None
+    images: int | None
+    tools: int | None
+    json_schema: bool | None
+
+
 def request_facts(
     policy: CompiledPolicy, task: Task, values: Sequence[Any], sources: Sequence[Source]
-) -> RequestFacts:
+) -> StatedFacts:
     """The request's own facts, and those that given features state in its stead."""
     request = task.request
+    if request is NO_REQUEST:
+        stated = _NOTHING_STATED
+    else:
+        stated = StatedFacts(
+            request.prompt_tokens,
+            request.max_output_tokens,
+            request.images,
+            request.tools,
+            request.json_schema,
+        )
+    said: dict[str, Any] = {}
     for slot, fact in fact_slots(policy):
-        if sources[slot] != "given":
-            continue
-        said: Any = values[slot]
-        if fact == "json_schema":
-            said = said or bool(request.json_schema)
-        else:
-            said = max(getattr(request, fact) or 0, min(math.ceil(said), MAX_EXACT))
-        request = replace(request, **{fact: said})
-    return request
+        if sources[slot] == "given":
+            value = values[slot]
+            if fact == "json_schema":
+                said[fact] = value or bool(said.get(fact, stated.json_schema))
+            else:
+                whole = value if type(value) is int else min(math.ceil(value), MAX_EXACT)
+                said[fact] = max(said.get(fact, getattr(stated, fact)) or 0, whole)
+    return stated._replace(**said) if said else stated
+
+
+_NOTHING_STATED = StatedFacts(None, None, None, None, None)

@@ -76,6 +76,8 @@ class Task:
             raise TaskError(f"unknown operation `{self.operation}`", help="one of: chat, embed, rerank")
         if type(self.features) is not dict:
             _check_mapping(self.features, "the task's `features`")
+        if type(self.request) is not RequestFacts:
+            raise TaskError("the task's `request` is not RequestFacts")
         if self.pin is not None and not _is_text(self.pin):
             raise TaskError("the pin is not the name of a model")
         if self.draw is not None and not (type(self.draw) in (int, float) and 0 <= self.draw < 1):
@@ -119,11 +121,11 @@ class State:
             raise TaskError("the time is not in whole microseconds within 285 years of 1970")
         if self.load is not None:
             object.__setattr__(self, "load", _number(self.load, "the load", 1.0))
-        if self.models:
+        if type(self.models) is not dict or self.models:
             _check_mapping(self.models, "the state's `models`")
             if not all(type(known) is ModelState for known in self.models.values()):
                 raise TaskError("the state's `models` are not ModelState by model id")
-        if self.quota_used:
+        if type(self.quota_used) is not dict or self.quota_used:
             _check_mapping(self.quota_used, "the state's `quota_used`")
             for name, used in self.quota_used.items():
                 if not _is_count(used):

@@ -16,7 +16,7 @@ from ..condition.types import Declaration
 from ..errors import PolicyError
 from ..problems import limit_problems, sort_problems
 from .catalog import Catalog
-from .compile_catalog import compile_catalog
+from .compile_catalog import are_models_known, compile_catalog
 from .compile_controls import CompiledControls, compile_controls
 from .compile_features import compile_features
 from .compile_rules import RuleCompiler
@@ -33,7 +33,7 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
 from .shape import Assertion, Constraint, Policy, Rollout
-from .unenforced import unenforced_parts, unenforced_rollout
+from .unenforced import unenforced_everywhere, unenforced_parts
 from .variables import check_variables
 
 __all__ = ["compile_policy"]
@@ -92,7 +92,7 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
         evaluate=compile_function(evaluated, parameters),
         disabled=tuple(disabled),
         unenforced=unenforced_parts(shape),
-        unenforced_rollout=unenforced_rollout(shape),
+        unenforced_everywhere=unenforced_everywhere(shape),
         uses_state=any(
             name.startswith("state.")
             for expr in (*evaluated, *(constraint.require for constraint in constraints))
@@ -106,10 +106,14 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
 def _catalog(
     policy: Source[Policy], catalog: Source[Catalog] | None, report: Report
 ) -> tuple[CompiledCatalog | None, Iterable[Any]]:
-    """The compiled catalog, and the problems of its own file."""
+    """The compiled catalog, and the problems of its own file.
+
+    A policy checked against half a catalog would report models as unknown that the author did declare.
+    """
     inline = policy.shape.catalog
     if isinstance(inline, Catalog):
-        return compile_catalog(inline, report, ("catalog",)), ()
+        compiled = compile_catalog(inline, report, ("catalog",))
+        return (compiled if are_models_known(report, ("catalog",)) else None), ()
     if catalog is None:
         if not report.lost(("catalog",)):
             report.add("missing-catalog", f"the catalog `{inline}` could not be read", ("catalog",))
@@ -117,8 +121,7 @@ def _catalog(
     own = Report(catalog.document, catalog.problems)
     compiled = compile_catalog(catalog.shape, own)
     check_variables(own)
-    # A policy checked against half a catalog would report models as unknown that the author did declare.
-    return (None if own.problems else compiled), own.problems
+    return (compiled if are_models_known(own, ()) else None), own.problems
 
 
 def _check_unique(shape: Policy, report: Report) -> None:

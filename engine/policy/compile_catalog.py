@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..canonical import digest_of
+from ..suggest import closest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .compiled import CompiledCatalog, CompiledModel
@@ -17,7 +18,7 @@ from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names
 from .report import Report
 
-__all__ = ["OFFERED", "compile_catalog"]
+__all__ = ["OFFERED", "are_models_known", "compile_catalog"]
 
 OFFERED: dict[Kind, frozenset[Operation]] = {
     "ollama": frozenset(("chat", "embed")),
@@ -46,6 +47,22 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
         scope=model_scope(models),
         shape=catalog,
     )
+
+
+def are_models_known(report: Report, path: Path) -> bool:
+    """Whether what the catalog at ``path`` says of its models could be read whole, and is not in doubt."""
+    models = report.document.node_at((*path, "models"))
+    whole = not report.incomplete((*path, "models")) and not report.lost((*path, "backends"))
+    if not whole or not report.has((*path, "models")):
+        return False
+    keys = [field.alias or name for name, field in Model.model_fields.items()]
+    for model in models.children.values():
+        if any(part.lost for part in model.children.values()):
+            return False
+        if any(closest(str(key), keys) for key in model.lost):
+            return False
+    below = [problem.path[len(path) :] for problem in report.problems if problem.code == "duplicate-name"]
+    return not any(place[:1] == ("models",) for place in below)
 
 
 def _compile_model(

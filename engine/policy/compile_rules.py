@@ -44,7 +44,7 @@ def find_model(
     if len(found) == 1:
         return catalog.models[found[0]]
     if found:
-        meant = ", ".join(f"{catalog.models[i].backend}:{catalog.models[i].tag}" for i in found)
+        meant = ", ".join(catalog.models[i].id for i in found)
         report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")
     else:
         report.add("unknown-model", f"unknown model `{name}`", path, catalog.hint(name))

@@ -261,8 +261,8 @@ class CompiledPolicy:
     """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind."""
     unenforced: tuple[str, ...]
     """What the policy says that is checked but not carried out yet, in words."""
-    unenforced_rollout: tuple[str, ...]
-    """That of the rollout, which concerns every plan."""
+    unenforced_everywhere: tuple[str, ...]
+    """What of it concerns every plan."""
     uses_state: bool
     """Whether any condition asks for ``state.*``."""
     scope: Mapping[str, Declaration]

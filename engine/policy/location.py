@@ -17,7 +17,8 @@ __all__ = ["has_cloud_tag", "is_this_machine", "location_of"]
 
 def location_of(backend: Backend, tag: str) -> Location:
     """Where a model with ``tag`` on ``backend`` runs."""
-    if backend.location == "cloud" or (backend.kind == "ollama" and has_cloud_tag(tag)):
+    # An Ollama server also speaks OpenAI's protocol, and forwards the same tags whichever way it is asked.
+    if backend.location == "cloud" or (backend.kind in ("ollama", "openai") and has_cloud_tag(tag)):
         return "cloud"
     if backend.host is not None:
         return "local" if is_this_machine(backend.host) else "cloud"

@@ -57,7 +57,7 @@ def parse_duration_ms(value: object) -> int:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError("expected a duration such as `5s`, `250ms` or `1h`")
-    return _exact(Decimal(match[1]) * _DURATION_MS[match[2]], "a shorter duration")
+    return _exact(Decimal(match[1]) * _DURATION_MS[match[2]], "a shorter duration", "whole milliseconds")
 
 
 def parse_money(value: object) -> MoneyAmount:
@@ -87,12 +87,12 @@ def parse_count(value: object) -> int:
     return _exact(Decimal(match[1]) * _COUNT_UNIT[match[2]], f"at most {MAX_EXACT}")
 
 
-def _exact(value: Decimal, most: str) -> int:
+def _exact(value: Decimal, most: str, whole: str = "a whole number") -> int:
     """The whole number, refused past what JSON, Python and SQL all read the same (RFC 7493: 2^53 - 1)."""
     if value > MAX_EXACT:
         raise ValueError(f"expected {most}")
     if value != int(value):
-        raise ValueError("expected a whole number of the smallest unit")
+        raise ValueError(f"expected {whole}")
     return int(value)
 
 

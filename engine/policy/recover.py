@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .document import Node
-from .shape_problems import node_path
+from .shape_problems import by_place
 
 __all__ = ["STAND_IN_NAME", "set_aside"]
 
@@ -54,10 +54,9 @@ class _Change:
 def set_aside(error: ValidationError, root: Node) -> Node | None:
     """Return ``root`` without what ``error`` complains of, or None where nothing would be left to read."""
     changes = _Change()
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        path = node_path(detail, root)
+    for path, details in by_place(error, root).items():
         here = changes
-        missing = detail["type"] == "missing"
+        missing = details[0]["type"] == "missing"
         for step in path[:-1] if missing else path:
             here = here.below.setdefault(step, _Change())
         if missing and path[-1] in _STAND_INS:

@@ -79,6 +79,10 @@ class Report:
             return False
         return key in lost.lost or (misspelt and closest(str(key), list(map(str, lost.lost))) is not None)
 
+    def has(self, path: Path) -> bool:
+        """Whether there is anything at ``path``."""
+        return self._node(path) is not None
+
     def incomplete(self, path: Path) -> bool:
         """Whether the list or mapping at ``path`` is not all there: it, or a part of it, could not be read."""
         node = self._node(path)

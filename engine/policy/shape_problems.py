@@ -20,7 +20,7 @@ from .document import Document, Node, Path
 from .shape_keys import keys_at
 from .wording import counted, joined, owner, said, value_name
 
-__all__ = ["empty_value", "node_path", "place_problem", "shape_problems"]
+__all__ = ["by_place", "empty_value", "place_problem", "shape_problems"]
 
 _KINDS: Mapping[str, str] = {
     "string_type": "text",
@@ -44,19 +44,9 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 def shape_problems(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
     """The problems of ``document`` that stand behind ``error``, each with its place; not more than
     ``MAX_PROBLEMS``."""
-    found: dict[Path, list[Mapping[str, Any]]] = {}
-    for detail in error.errors(include_url=False):
-        found.setdefault(node_path(detail, document.root), []).append(detail)
-    # Another kind of the same union fits better: its own problem, deeper down, is the one to report.
-    above = {path[:length] for path in found for length in range(len(path))}
-    told = (
-        (path, details)
-        for path, details in found.items()
-        if path not in above or not all(detail["type"] in _KINDS for detail in details)
-    )
     hinted: dict[Path, set[str]] = {}
     problems = []
-    for path, details in islice(told, MAX_PROBLEMS):
+    for path, details in islice(by_place(error, document.root).items(), MAX_PROBLEMS):
         if details[0]["type"] == "extra_forbidden":
             known = keys_at(model, path[:-1])
             problems.append(_unknown_key(path, known, document))
@@ -75,6 +65,20 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
     ]
 
 
+def by_place(error: ValidationError, root: Node) -> dict[Path, list[Mapping[str, Any]]]:
+    """Pydantic's complaints by the place that they are about; those of one place are one mistake."""
+    found: dict[Path, list[Mapping[str, Any]]] = {}
+    for detail in error.errors(include_url=False):
+        found.setdefault(_node_path(detail, root), []).append(detail)
+    # Another kind of the same union fits better: its own problem, deeper down, is the one that counts.
+    above = {path[:length] for path in found for length in range(len(path))}
+    return {
+        path: details
+        for path, details in found.items()
+        if path not in above or not all(detail["type"] in _KINDS for detail in details)
+    }
+
+
 def place_problem(problem: Problem, document: Document, *, at_key: bool = False) -> Problem:
     """The problem at the node its ``path`` leads to: at the value, or at the key where there is none."""
     node = document.node_at(problem.path)
@@ -84,7 +88,7 @@ def place_problem(problem: Problem, document: Document, *, at_key: bool = False)
     return document.place(problem, node.start, end)
 
 
-def node_path(detail: Mapping[str, Any], root: Node) -> Path:
+def _node_path(detail: Mapping[str, Any], root: Node) -> Path:
     """The part of pydantic's location that exists in the file, plus a key that is missing."""
     node, path = root, []
     for step in detail["loc"]:
@@ -123,7 +127,7 @@ def _missing_key(path: Path, document: Document) -> Problem:
 
 
 def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Document) -> Problem:
-    value = document.node_at(path).value
+    value = document.node_at(path).plain()
     name = value_name(path)
     if value is None:
         return empty_value(path, document)
@@ -179,7 +183,10 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         allowed = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
         meant = closest(str(value), allowed) if isinstance(value, str) else None
         listed = joined([f"`{one}`" for one in allowed])
-        return f"{name} takes {listed}, not {said(value)}", f"did you mean `{meant}`?" if meant else None
+        help = f"did you mean `{meant}`?" if meant else None
+        if name == "`routewright`":
+            help = "it is the version of the file's format; this program reads version 1"
+        return f"{name} takes {listed}, not {said(value)}", help
     if kind == "value_error":
         about = said(detail["input"]) if _is_about_key(detail) else said(value)
         reason = str(context["error"])
@@ -192,11 +199,11 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
     limit = next((context[key] for key in _LIMITS if key in context), 0)
     match kind:
         case "greater_than_equal":
-            return f"{name} is at least {limit}, not {said(value)}", None
+            return f"{name} is at least {_number(limit)}, not {said(value)}", None
         case "less_than_equal":
-            return f"{name} is at most {limit}, not {said(value)}", None
+            return f"{name} is at most {_number(limit)}, not {said(value)}", None
         case "less_than":
-            return f"{name} is less than {limit}, not {said(value)}", None
+            return f"{name} is less than {_number(limit)}, not {said(value)}", None
         case "too_short" | "string_too_short":
             what = "characters" if kind == "string_too_short" else "entries"
             if not value:
@@ -208,6 +215,10 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
             return f"{name} takes at most {counted(limit, what)}, not {given:,}", None
     # Every kind that the shapes can give is named above, and a test goes through them.
     return f"{name} cannot be {said(value)}", None
+
+
+def _number(limit: float) -> str:
+    return f"{int(limit):,}" if limit == int(limit) else str(limit)
 
 
 _LIMITS = ("ge", "le", "lt", "min_length", "max_length")

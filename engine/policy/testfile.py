@@ -10,51 +10,69 @@ from .base import Condition, ModelRef, NotNegative, Operation, Scalar, Shape
 
 __all__ = ["Case", "CaseModelState", "CaseState", "CaseTask", "Expectation", "TestFile"]
 
+CaseName = Annotated[str, Field(min_length=1, max_length=200)]
+
 FeatureValue = Scalar | list[Scalar]
 
 
 class CaseTask(Shape):
     """The task of a case, of a line of a task file, or of a sample: what is decided about."""
 
-    operation: Operation = "chat"
-    features: dict[str, FeatureValue | None] = Field(default_factory=dict)
-    pin: ModelRef | None = None
-    prompt_tokens: NotNegative | None = None
-    max_output_tokens: NotNegative | None = None
-    messages: NotNegative | None = None
-    images: NotNegative | None = None
-    tools: NotNegative | None = None
-    json_schema: bool | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
+    operation: Operation = Field("chat", description="what kind of work it is")
+    features: dict[str, FeatureValue | None] = Field(
+        default_factory=dict, description="values by name; `null` says that a value is unknown"
+    )
+    pin: ModelRef | None = Field(None, description="the model that the caller names")
+    prompt_tokens: NotNegative | None = Field(None, description="facts of the request: tokens of the prompt")
+    max_output_tokens: NotNegative | None = Field(
+        None, description="facts of the request: the longest answer asked for"
+    )
+    messages: NotNegative | None = Field(
+        None, description="facts of the request: messages of the conversation"
+    )
+    images: NotNegative | None = Field(None, description="facts of the request: images")
+    tools: NotNegative | None = Field(None, description="facts of the request: tools offered to the model")
+    json_schema: bool | None = Field(
+        None, description="facts of the request: whether the answer must fit a schema"
+    )
+    metadata: dict[str, str] = Field(default_factory=dict, description="facts of the request: texts by name")
     draw: float | None = Field(None, ge=0, lt=1, description="the random draw of `choose: split`")
 
 
 class CaseModelState(Shape):
     """What is known about one model at the time of the case."""
 
-    health: Literal["healthy", "unhealthy"] | None = None
-    breaker: Literal["closed", "open", "half_open"] | None = None
-    latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = None
+    health: Literal["healthy", "unhealthy"] | None = Field(
+        None, description="left out, it is unknown, and passes"
+    )
+    breaker: Literal["closed", "open", "half_open"] | None = Field(None, description="left out, it is closed")
+    latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = Field(
+        None, description="as observed"
+    )
 
 
 class CaseState(Shape):
     """What the decision may know beyond the task."""
 
     at: str | None = Field(None, description="UTC, such as 2026-01-31T12:00:00Z")
-    load: float | None = Field(None, ge=0, le=1)
-    models: dict[ModelRef, CaseModelState] = Field(default_factory=dict)
-    quota_used: dict[str, int | float] = Field(default_factory=dict)
+    load: float | None = Field(None, ge=0, le=1, description="of this machine")
+    models: dict[ModelRef, CaseModelState] = Field(default_factory=dict, description="by a name of the model")
+    quota_used: dict[str, int | float] = Field(
+        default_factory=dict, description="by control, in its unit; money as an amount"
+    )
 
 
 class Expectation(Shape):
     """What must be true of the decision; what is not named may be anything."""
 
-    outcome: Literal["routed", "no_match", "no_target", "undecided"] | None = None
-    rule: str | None = None
-    target: ModelRef | None = None
+    outcome: Literal["routed", "no_match", "no_target", "undecided"] | None = Field(
+        None, description="what became of the task"
+    )
+    rule: str | None = Field(None, description="the rule that won")
+    target: ModelRef | None = Field(None, description="the model chosen")
     fallbacks: list[ModelRef] | None = Field(None, description="exactly these, in this order")
     steps: list[str] | None = Field(None, description="exactly these, as `role: model`")
-    ensemble: list[ModelRef] | None = None
+    ensemble: list[ModelRef] | None = Field(None, description="exactly these members, in this order")
     excluded: dict[ModelRef, str] | None = Field(None, description="models with the first gate that failed")
     every: Condition = Field(None, description="a condition over model.* that every model of the plan meets")
 
@@ -62,11 +80,11 @@ class Expectation(Shape):
 class Case(Shape):
     """One task and what must become of it."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    description: str | None = None
-    task: CaseTask = CaseTask()
-    state: CaseState = CaseState()
-    expect: Expectation
+    name: CaseName = Field(description="says what must be true; no two cases share one")
+    description: str | None = Field(None, description="for people")
+    task: CaseTask = Field(CaseTask(), description="what is decided about")
+    state: CaseState = Field(CaseState(), description="what the decision may know beside")
+    expect: Expectation = Field(description="what must be true of the decision")
 
 
 class TestFile(Shape):
@@ -74,7 +92,7 @@ class TestFile(Shape):
 
     __test__ = False  # not a pytest class
 
-    routewright: Literal[1]
+    routewright: Literal[1] = Field(description="the version of the format")
     policy: str = Field(description="the policy's file, relative to this one")
-    description: str | None = None
-    cases: list[Case] = Field(min_length=1)
+    description: str | None = Field(None, description="for people")
+    cases: list[Case] = Field(min_length=1, description="in order")

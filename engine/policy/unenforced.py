@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .shape import Policy, Rule
 
-__all__ = ["unenforced_of_rule", "unenforced_parts", "unenforced_rollout"]
+__all__ = ["unenforced_everywhere", "unenforced_of_rule", "unenforced_parts"]
 
 
 def unenforced_parts(policy: Policy) -> tuple[str, ...]:
@@ -17,7 +17,7 @@ def unenforced_parts(policy: Policy) -> tuple[str, ...]:
         f"assertion {assertion.name or number + 1}: not proven over all tasks"
         for number, assertion in enumerate(policy.assertions)
     ]
-    return (*parts, *unenforced_rollout(policy))
+    return (*parts, *unenforced_everywhere(policy))
 
 
 def unenforced_of_rule(rule: Rule) -> tuple[str, ...]:
@@ -27,8 +27,13 @@ def unenforced_of_rule(rule: Rule) -> tuple[str, ...]:
     return (f"rule {rule.name}: sticky {rule.sticky} is not kept",)
 
 
-def unenforced_rollout(policy: Policy) -> tuple[str, ...]:
-    """What a rollout asks for."""
-    if policy.rollout is None:
-        return ()
-    return (f"rollout: {policy.rollout.mode} of {policy.rollout.candidate} is not carried out",)
+def unenforced_everywhere(policy: Policy) -> tuple[str, ...]:
+    """What concerns every task: a rollout, and features that are to be stored so that they can be erased."""
+    parts = [
+        f"feature {name}: sensitive values are stored like any other, and cannot be erased"
+        for name, feature in policy.features.items()
+        if feature.sensitive
+    ]
+    if policy.rollout is not None:
+        parts.append(f"rollout: {policy.rollout.mode} of {policy.rollout.candidate} is not carried out")
+    return tuple(parts)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import uuid
 from random import Random
 
+from routewright.engine.errors import TaskError
+
 __all__ = ["uuid7"]
 
 
 def uuid7(at_us: int, random: Random) -> str:
     """A UUIDv7 for a time in microseconds since 1970: ids sort by time to the millisecond.
 
-    The same time and the same state of ``random`` give the same id.
+    The same time and the same state of ``random`` give the same id. Raises TaskError for a time before 1970,
+    which such an id cannot hold.
     """
+    if at_us < 0:
+        raise TaskError("ids and records hold times from 1970 on")
     milliseconds = (at_us // 1000) & (1 << 48) - 1
     bits = milliseconds << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
     return str(uuid.UUID(int=bits))

@@ -23,7 +23,18 @@ from executing_parts import (
     targets,
 )
 
-from routewright.backends import Execution, Executor, NotCalledError, Work, WorkLimits
+from routewright.backends import (
+    NO_LIMITS,
+    Attempt,
+    ChatAnswer,
+    ChatRequest,
+    Execution,
+    Executor,
+    Limits,
+    NotCalledError,
+    Work,
+    WorkLimits,
+)
 from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateStore
 
 DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
@@ -56,6 +67,14 @@ def test_a_refused_lease_is_a_skipped_attempt_and_the_fallback_answers(store: St
     assert refused.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
     assert refused.backend.tags == ["b"]
     assert used(store, DAILY) == (2, 0)
+
+
+def test_a_call_that_was_not_made_counts_for_no_cap(store: StateStore) -> None:
+    full = target("a", quotas=(replace(DAILY, limit=0),))
+    bound = 16 * 1_000 + 4_096 * 2_000
+    limits = WorkLimits(max_attempts=1, max_cost_nano=bound)
+    ran = carry_out(Work((full, target("b", role="fallback")), limits=limits), store=store)
+    assert [attempt.status for attempt in ran.execution.attempts] == ["skipped", "ok"]
 
 
 def test_when_nothing_may_be_called_the_error_says_that_it_was_our_limit(store: StateStore) -> None:
@@ -133,6 +152,51 @@ def test_a_locked_state_is_waited_for_without_blocking_the_loop(store: StateStor
     assert asyncio.run(main()).error is None
     other.close()
     assert (ticks, used(store, DAILY)) == (20, (1, 0))
+
+
+def test_who_is_cancelled_while_waiting_for_the_state_holds_nothing_of_it(store: StateStore) -> None:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    backend = Scripted()
+
+    async def main() -> None:
+        executor = Executor({"b": backend}, clock=lambda: START_US, store=store)
+        task = asyncio.create_task(executor.run(Work((target("a", quotas=(DAILY,)),)), HELLO))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.wait({task})
+        assert task.cancelled()
+        other.execute("ROLLBACK")
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    other.close()
+    assert (used(store, DAILY), backend.calls) == ((0, 0), [])
+
+
+def test_no_attempt_is_lost_when_the_caller_is_cancelled_while_its_use_is_counted(store: StateStore) -> None:
+    other = sqlite3.connect(store.path, isolation_level=None)
+    heard: list[Attempt] = []
+
+    class Locking(Scripted):
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+            other.execute("BEGIN IMMEDIATE")
+            return await super().chat(model, request, limits=limits)
+
+    async def main() -> None:
+        executor = Executor({"b": Locking()}, clock=lambda: START_US, store=store)
+        work = Work((target("a", quotas=(DAILY,)),))
+        task = asyncio.create_task(executor.run(work, HELLO, on_attempt=heard.append))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait({task})
+        other.execute("ROLLBACK")
+        await asyncio.sleep(0.05)
+
+    asyncio.run(main())
+    other.close()
+    assert [(attempt.model_id, attempt.status) for attempt in heard] == [("a", "ok")]
+    assert used(store, DAILY) == (1, 0)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.5, 1.0, 1.5, 2.5, 10.0])

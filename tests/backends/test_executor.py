@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from random import Random
 
 import pytest
@@ -25,17 +25,22 @@ from executing_parts import (
 )
 
 from routewright.backends import (
+    NO_LIMITS,
     Attempt,
     ChatAnswer,
     ChatRequest,
+    EmbedAnswer,
     EmbedRequest,
     Executor,
     Limits,
     Message,
     NotCalledError,
+    RerankAnswer,
     RerankRequest,
     Spend,
+    StreamEvent,
     Target,
+    TextDelta,
     Work,
     WorkLimits,
 )
@@ -156,6 +161,14 @@ def test_what_a_call_cost_is_what_counts_after_it() -> None:
     assert [a.status for a in unknown.execution.attempts] == ["failed", "skipped"], "unknown counts in full"
 
 
+def test_what_was_spent_is_gone() -> None:
+    bound = 16 * 1_000 + 4_096 * 2_000
+    for spare, second in ((0, "ok"), (1, "skipped")):
+        work = Work(targets("a", "b"), limits=WorkLimits(max_cost_nano=bound + USED_NANO - spare))
+        ran = carry_out(work, {"a": [Fails("overloaded", usage=USED)]})
+        assert [a.status for a in ran.execution.attempts] == ["failed", second]
+
+
 # --- time --------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +185,23 @@ def test_a_backend_that_does_not_stop_is_left_behind() -> None:
     ran = carry_out(work, {"a": [Hangs("half an ", stubborn=True)]}, stream=True)
     assert ran.outline() == [("answer", "a", "partial", "timeout.total")]
     assert 1.0 <= ran.took_s <= 1.3
+
+
+def test_nothing_is_shown_after_a_call_was_told_to_stop() -> None:
+    class Talkative(Scripted):
+        async def stream(
+            self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+        ) -> AsyncIterator[StreamEvent]:
+            yield TextDelta("in time, ")
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                yield TextDelta("too late")
+            await asyncio.sleep(60)
+
+    work = Work(targets("a"), limits=WorkLimits(deadline_ms=1_000))
+    ran = carry_out(work, stream=True, backend=Talkative())
+    assert (ran.shown, ran.error_class) == ("in time, ", "timeout.total")
 
 
 def test_the_backend_gets_what_is_left_of_the_time() -> None:
@@ -335,10 +365,14 @@ def test_what_the_callers_own_function_raises_is_raised_and_the_call_is_stopped(
 
 def test_embeddings_and_rankings_that_do_not_fit_the_request_are_refused() -> None:
     class Short(Scripted):
-        async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = Limits()):  # type: ignore[no-untyped-def]  # noqa: B008
+        async def embed(
+            self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS
+        ) -> EmbedAnswer:
             return await super().embed(model, EmbedRequest(request.texts[:1]), limits=limits)
 
-        async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = Limits()):  # type: ignore[no-untyped-def]  # noqa: B008
+        async def rerank(
+            self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS
+        ) -> RerankAnswer:
             short = RerankRequest(request.query, request.documents[:1])
             return await super().rerank(model, short, limits=limits)
 
@@ -347,6 +381,19 @@ def test_embeddings_and_rankings_that_do_not_fit_the_request_are_refused() -> No
     ranked = carry_out(Work(targets("a")), request=RerankRequest("q", ("one", "two")), backend=Short())
     assert str(ranked.execution.error) == "`a` gave 1 scores for 2 documents"
     assert ranked.outline() == [("answer", "a", "failed", "bad_response")]
+
+
+def test_embeddings_have_no_first_token_to_wait_for() -> None:
+    class Slow(Scripted):
+        async def embed(
+            self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS
+        ) -> EmbedAnswer:
+            await asyncio.sleep(30)
+            return await super().embed(model, request, limits=limits)
+
+    work = Work(targets("a", "b"), limits=WorkLimits(first_token_within_ms=5_000))
+    ran = carry_out(work, request=EmbedRequest(("x",)), backend=Slow())
+    assert ran.outline() == [("answer", "a", "ok", None)]
 
 
 def test_what_the_catalog_says_of_a_model_holds_where_the_request_says_nothing() -> None:

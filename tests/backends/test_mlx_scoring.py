@@ -6,16 +6,18 @@ import asyncio
 import json
 import math
 import shutil
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from mlx_parts import tiny_models
 
-from routewright.backends import BackendError, EmbedRequest, Limits, RerankRequest
+from routewright.backends import BackendError, EmbedRequest, Limits, RerankRequest, Usage
 from routewright.backends.mlx import MlxBackend
 from routewright.backends.mlx_models import MlxModel
+from routewright.backends.mlx_runtime import LoadedModel
 
 EMBEDS, RERANKS = frozenset({"embed"}), frozenset({"rerank"})
 EMBEDDER, RERANKER = "Qwen3-Embedding-tiny", "Qwen3-Reranker-tiny"
@@ -164,16 +166,36 @@ def test_too_long_a_text_is_refused_before_any_is_run(folder: Path) -> None:
     asyncio.run(main())
 
 
-def test_unknown_options_and_limits_hold_here_too(folder: Path) -> None:
+def test_unknown_options_are_refused(folder: Path) -> None:
     async def main() -> None:
         async with opened(folder) as backend:
             error = await failed(backend.embed(EMBEDDER, EmbedRequest(("a",), options={"pooling": "mean"})))
             assert str(error) == "the mlx backend does not know the option `pooling` here"
-            many = EmbedRequest(("abc " * 300,) * 500)
-            error = await failed(backend.embed(EMBEDDER, many, limits=Limits(total_ms=300)))
-            assert error.error_class == "timeout.total"
-            await backend.embed(EMBEDDER, EmbedRequest(("a",)), limits=Limits(total_ms=2_000))
+            assert (error.error_class, error.help) == ("not_found", "known: instruction")
 
+    asyncio.run(main())
+
+
+def test_a_text_that_stalls_is_a_timeout_that_counts_what_was_spent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, done = LoadedModel.embed, []
+
+    def stalling(self: LoadedModel, tokens: Sequence[int], dimensions: int | None) -> tuple[float, ...]:
+        done.append(len(tokens))
+        if len(done) == 3:
+            time.sleep(2.5)
+        return whole(self, tokens, dimensions)
+
+    async def main() -> None:
+        async with opened(folder) as backend:
+            texts = EmbedRequest(("one", "two three", "four", "five", "six"))
+            error = await failed(backend.embed(EMBEDDER, texts, limits=Limits(idle_ms=1_000)))
+            assert error.error_class == "timeout.idle"
+            assert error.usage == Usage(sum(done[:2]), 0, 0, 0, "reported")
+        assert len(done) == 3  # the rest was not begun
+
+    monkeypatch.setattr(LoadedModel, "embed", stalling)
     asyncio.run(main())
 
 

@@ -6,11 +6,14 @@ A scripted server does what no real one can be made to do on demand; real ones a
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scripted_http import Cut, Hang, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright.backends import (
@@ -220,6 +223,12 @@ BODIES = [
         reply(200, {"choices": [{"message": {"content": "Hi"}, "finish_reason": "abort"}]}),
         "bad_response",
         "the finish reason `abort`",
+    ),
+    Fault(
+        "key_as_a_reason",
+        reply(200, {"choices": [{"message": {}, "finish_reason": KEY + "!" * 1_000}]}),
+        "bad_response",
+        "the finish reason `[key]!!!",
     ),
     Fault(
         "refused",
@@ -486,6 +495,33 @@ def test_a_warm_model_has_no_time_to_load() -> None:
                 await backend.chat("m", REQUEST, limits=limits)
             await backend.close()
         assert raised.value.error_class == "timeout.first_token"
+
+    asyncio.run(run())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"data: ", b"data:[DONE]", b"\n", b"\r\n", b":", b"{", b'{"choices":', b"[", b"]", b"}", b"null"]
+        )
+        | st.builds(
+            lambda piece: b"data: " + json.dumps(piece).encode() + b"\n\n", st.sampled_from(WHOLE[:-1])
+        )
+        | st.binary(max_size=8),
+        max_size=12,
+    )
+)
+def test_any_bytes_are_an_answer_or_an_error_of_ours(pieces: list[bytes]) -> None:
+    head = b"HTTP/1.1 200 x\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+    async def run() -> None:
+        async with ScriptedHttp([Send(head), *map(Send, pieces)]) as server:
+            _, answer = await outcome(server.url, "stream", Limits(total_ms=10_000))
+        if isinstance(answer, ChatAnswer):
+            assert answer.finish_reason == "stop"
+        else:
+            assert answer.error_class in ("broken_stream", "bad_response")
 
     asyncio.run(run())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,11 @@ class Ended:
     code: int
     out: str
     err: str
+
+
+def hear_ctrl_c() -> None:
+    """Let a new process hear Ctrl-C: a job in the background, such as a whole test run, is started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class CommandLine:
@@ -101,6 +107,7 @@ class CommandLine:
             stderr=pipe,
             cwd=self.folder,
             env=self.environment(),
+            preexec_fn=hear_ctrl_c,
         )
 
     def words(self, *arguments: str) -> Sequence[str]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import POLICY, CommandLine
+from command_line import POLICY, CommandLine, hear_ctrl_c
 
 from routewright.cli.exit_codes import ExitCode
 
@@ -125,7 +125,9 @@ def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path) ->
         "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start(); main()"
     )
     words = [sys.executable, "-c", script, "ledger", "sql", "SELECT count(*) FROM range(1000000000000)"]
-    done = subprocess.run(words, capture_output=True, cwd=tmp_path, env=command.environment())
+    done = subprocess.run(
+        words, capture_output=True, cwd=tmp_path, env=command.environment(), preexec_fn=hear_ctrl_c
+    )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"stopped\n")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 
 import pytest
-from shipped import POLICIES, ROOT, hybrid, plain_yaml
+from shipped import POLICIES, ROOT, hybrid
 
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.policy.read import read_tests
 from routewright.engine.policy.testfile import Case
+from routewright.loading import load_samples
+from routewright.tasks import task_from
 
 CASES: tuple[Case, ...] = tuple(
     read_tests((POLICIES / "hybrid.test.yaml").read_text(encoding="utf-8"), "hybrid.test.yaml").shape.cases
@@ -110,14 +112,10 @@ def test_the_page_counts_what_is_shipped() -> None:
 
 
 def test_sample_tasks_are_routed() -> None:
-    samples = plain_yaml(POLICIES / "samples.yaml")
-    assert set(samples) == {"tasks"}
+    samples = load_samples(POLICIES / "samples.yaml").tasks
     rules = []
-    for sample in samples["tasks"]:
-        assert set(sample) <= {"name", "prompt", "operation", "features", "metadata", "prompt_tokens"}
-        request = RequestFacts(prompt_tokens=sample.get("prompt_tokens"), metadata=sample.get("metadata", {}))
-        task = Task(sample.get("features", {}), sample.get("operation", "chat"), request)
-        decision = decide(hybrid(), task, State(0), decision_id="", strict=True)
-        assert decision.outcome == "routed", sample["name"]
+    for sample in samples:
+        decision = decide(hybrid(), task_from(sample), State(0), decision_id="", strict=True)
+        assert decision.outcome == "routed", sample.name
         rules.append(decision.matched)
     assert len(set(rules)) == len(rules), "each sample shows another rule"

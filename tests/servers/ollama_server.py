@@ -225,7 +225,9 @@ async def embed(request: web.Request) -> web.StreamResponse:
 async def serve(args: argparse.Namespace) -> None:
     app = web.Application(middlewares=[gate], client_max_size=64 * 1024 * 1024)
     app.add_routes([*routes, *ollama_discovery.routes])
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout()) as session:
+    # A connection for each request: llama.cpp's server closes those it holds open, also under a request's feet.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout()) as session:
         app[STATE] = State(cloud=args.cloud is not None, api_key=args.cloud, session=session)
         # The handler of a client that has gone is cancelled: so generations and loads stop.
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -25,21 +26,19 @@ def run(made: Sequence[Worker]) -> list[object]:
     [("requests", 100, 1, 100), ("cost", 2_000_000_000, 30_000_000, 66)],
 )
 def test_concurrent_requests_of_four_processes_are_admitted_up_to_the_limit(
-    tmp_path: Path, unit: str, limit: int, amount: int, admitted: int
+    store: StateStore, unit: str, limit: int, amount: int, admitted: int
 ) -> None:
-    path = tmp_path / "state.db"
-    with workers(4, path, "admitted", limit, amount, unit, 52) as made:
+    with workers(4, store.path, "admitted", limit, amount, unit, 52) as made:
         counts = run(made)
     assert all(isinstance(count, int) for count in counts)
     assert sum(count for count in counts if isinstance(count, int)) == admitted
     bound = QuotaLimit("daily", "cost" if unit == "cost" else "requests", limit, amount, "day")
-    use = Quotas(StateStore(path)).use(bound, at_us=AT_US)
+    use = Quotas(store).use(bound, at_us=AT_US)
     assert (use.used, use.reserved) == (admitted * amount, 0)
     assert use.used <= limit
 
 
-def test_leases_of_a_killed_process_lapse_when_they_expire(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "state.db")
+def test_leases_of_a_killed_process_lapse_when_they_expire(store: StateStore) -> None:
     quotas = Quotas(store)
     with workers(1, store.path, "hold", 100) as (holder,):
         assert quotas.use(DAILY, at_us=AT_US).reserved == 100
@@ -57,15 +56,13 @@ def test_leases_of_a_killed_process_lapse_when_they_expire(tmp_path: Path) -> No
     assert (use.used, use.reserved) == (40, 60)
 
 
-def test_a_process_that_is_killed_in_a_transaction_leaves_nothing_of_it(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "state.db")
+def test_a_process_that_is_killed_in_a_transaction_leaves_nothing_of_it(store: StateStore) -> None:
     with workers(1, store.path, "lock_file") as (holder,):
         holder.kill()
     assert isinstance(Quotas(store).reserve("mine", [DAILY], at_us=AT_US, expires_us=EXPIRES_US), Lease)
 
 
-def test_of_all_processes_one_gets_the_probe_and_another_when_it_is_lost(tmp_path: Path) -> None:
-    store = StateStore(tmp_path / "state.db")
+def test_of_all_processes_one_gets_the_probe_and_another_when_it_is_lost(store: StateStore) -> None:
     breakers = Breakers(store)
     breakers.failed("kimi", at_us=AT_US - 2_000_000, error_class="overloaded", cool_ms=1_000)
     with workers(3, store.path, "probe") as made:
@@ -78,4 +75,5 @@ def test_processes_may_make_the_same_file_at_the_same_time(tmp_path: Path) -> No
     path = tmp_path / "folder" / "state.db"
     with workers(4, path, "open_new") as made:
         assert len(set(run(made))) == 4
-    assert Quotas(StateStore(path)).use(DAILY, at_us=AT_US).used == 4
+    with closing(StateStore(path)) as store:
+        assert Quotas(store).use(DAILY, at_us=AT_US).used == 4

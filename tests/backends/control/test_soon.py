@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from state_processes import Worker, workers
@@ -96,6 +98,28 @@ def test_a_file_that_stays_locked_is_told_to_all_who_wait_at_the_same_time(
     assert time.monotonic() - before < 20 * 0.1
 
 
+def test_all_changes_of_a_call_are_one_transaction_and_made_once(store: StateStore) -> None:
+    quotas = Quotas(store)
+    calls: list[str] = []
+
+    def call() -> bool:
+        calls.append(f"{len(calls)}")
+        lease = reserving(store, calls[-1])()
+        assert isinstance(lease, Lease)
+        assert (used(store), reserved(store)) == (0, 0)  # nobody sees half of it
+        return quotas.settle(lease, {})
+
+    async def main() -> bool:
+        with locked(store) as other:
+            waiting = asyncio.create_task(store.soon(call))
+            await asyncio.sleep(0)
+            other.begin()
+            return await waiting
+
+    assert asyncio.run(main())
+    assert (calls, used(store), reserved(store)) == (["0"], 1, 0)
+
+
 def test_errors_of_the_call_are_raised(store: StateStore) -> None:
     def call() -> None:
         raise StateError("no")
@@ -151,15 +175,21 @@ def test_the_log_is_copied_by_the_thread_and_not_by_the_event_loop(
     store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "CHECKPOINT_EVERY", 20)
-    log, sizes = store.path.with_name("state.db-wal"), []
+    threads: list[str] = []
+    checkpoint = StateStore._checkpoint
+
+    def noted(self: StateStore, connection: sqlite3.Connection) -> None:
+        threads.append(threading.current_thread().name)
+        checkpoint(self, connection)
+
+    monkeypatch.setattr(StateStore, "_checkpoint", noted)
 
     async def main() -> None:
-        for number in range(200):
+        for number in range(50):
             made = await store.soon(reserving(store, f"{number}"))
             assert isinstance(made, Lease)
-            await store.soon(lambda made=made: Quotas(store).release(made))  # type: ignore[misc]  # a bound default
-            await asyncio.sleep(0)
-            sizes.append(log.stat().st_size)
+            await store.soon(partial(Quotas(store).release, made))
 
     asyncio.run(main())
-    assert sizes[-1] < 400 * 4096
+    store.close()  # waits for the thread
+    assert set(threads) == {"routewright-state_0"}

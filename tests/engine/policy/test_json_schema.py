@@ -98,7 +98,11 @@ def test_every_reference_has_its_definition_and_every_definition_is_used(name: s
 def test_conditions_refer_to_one_recursive_definition() -> None:
     schema = json_schema.policy_schema()
     rule = schema["$defs"]["Rule"]["properties"]["when"]
-    assert rule == {"$ref": "#/$defs/Condition", "default": True}
+    assert rule == {
+        "$ref": "#/$defs/Condition",
+        "default": True,
+        "description": "the tasks that it is for",
+    }
     assert schema["$defs"]["Control"]["properties"]["for"]["$ref"] == "#/$defs/Condition"
 
 

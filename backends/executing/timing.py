@@ -1,0 +1,115 @@
+"""How long a call may take, how long its lease lives, and how long to wait before a model is asked again.
+
+Pure: limits and what is left of the request's time in, milliseconds out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ..errors import BackendError
+from ..protocol import Limits
+from .actions import ACTIONS
+from .work import Target, WorkLimits
+
+__all__ = [
+    "GUARD_GRACE_MS",
+    "MOST_BACKOFF_MS",
+    "MOST_PAUSE_MS",
+    "PATIENCE_MS",
+    "Timeouts",
+    "lease_ms",
+    "pause_ms",
+    "timeouts_of",
+]
+
+GUARD_GRACE_MS: Final = 100
+"""How much later than a backend's own limit the guard ends a call: the backend knows better what happened."""
+
+MOST_BACKOFF_MS: Final = 30_000
+"""The backoff grows no further."""
+
+MOST_PAUSE_MS: Final = 60_000
+"""No pause is longer, deadline or not: a server that asks for more is left alone instead."""
+
+PATIENCE_MS: Final = 2_000
+"""While another model could be asked, no pause is longer than this."""
+
+_LEASE_MS: Final = 600_000
+"""How long a lease lives where no limit bounds the call."""
+
+_LEASE_MARGIN_MS: Final = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """The limits that the backend keeps, and those of the guard: for the whole call and for its first token."""
+
+    limits: Limits
+    total_ms: float | None = None
+    first_ms: float | None = None
+
+
+def timeouts_of(target: Target, work: WorkLimits, left_us: int | None, *, chat: bool) -> Timeouts:
+    """The limits of a call that is made now. ``left_us`` is the time until the deadline, None without one.
+
+    Only chats have a first token: embeddings and rankings come at once.
+    """
+    own, within = target.limits, work.first_token_within_ms if chat else None
+    guarded = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
+    if within is None and left_us is None:
+        return Timeouts(own, guarded)
+    left_ms = None if left_us is None else left_us / 1_000
+    # Of the time that is left the backend gets a little less, so that it can say itself what happened.
+    total_own = own.total_ms if left_ms is None else _least(own.total_ms, max(1, int(left_ms * 0.98)))
+    total = guarded if left_ms is None else left_ms if guarded is None else min(left_ms, guarded)
+    first: float | None = None
+    if within is not None and (own.load_ms is not None or not target.may_load):
+        # Where loading has no limit, only the backend can tell it from slowness.
+        first = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
+    limits = Limits(own.connect_ms, own.load_ms, _least(own.first_token_ms, within), own.idle_ms, total_own)
+    return Timeouts(limits, total, first)
+
+
+def lease_ms(target: Target, left_us: int | None) -> int:
+    """How long the lease of a call lives if nobody ends it: longer than the call can take."""
+    bounds = [target.limits.total_ms, None if left_us is None else left_us // 1_000]
+    known = [bound for bound in bounds if bound is not None]
+    return min(known, default=_LEASE_MS) + _LEASE_MARGIN_MS
+
+
+def pause_ms(
+    error: BackendError,
+    retry: int,
+    work: WorkLimits,
+    left_us: int | None,
+    random: Random,
+    *,
+    more: bool,
+) -> float | None:
+    """How long to wait before the same model is asked again; None when it should not be.
+
+    ``retry`` counts from 0; ``more`` says that another model could be asked instead. Exponential backoff with full
+    jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    base = work.backoff_ms
+    if base is None or ACTIONS[error.error_class].then != "retry":
+        return None
+    pause = random.uniform(0, min(MOST_BACKOFF_MS, base * 2**retry))
+    if error.retry_after_ms is not None:
+        # Jitter comes on top: a server's own time is the earliest that makes sense.
+        pause += error.retry_after_ms
+    if pause > (PATIENCE_MS if more else MOST_PAUSE_MS):
+        return None
+    return None if left_us is not None and pause * 1_000 >= left_us else pause
+
+
+def _least(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first if second is None else min(first, second)
+
+
+def _grace_ms(limit_ms: int) -> float:
+    """Short limits get a short grace."""
+    return min(GUARD_GRACE_MS, limit_ms / 4)

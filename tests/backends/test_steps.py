@@ -1,0 +1,295 @@
+"""Steps around the answer: what each is asked, what its words change, and what happens when it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from executing_parts import HELLO, USED_NANO, Ends, Fails, Hangs, Ran, Says, carry_out, target, targets
+
+from routewright.backends import (
+    ChatRequest,
+    EmbedRequest,
+    Message,
+    Step,
+    StepReport,
+    ToolCall,
+    Work,
+    WorkLimits,
+)
+from routewright.backends.executing.work import StepRole
+
+ACCEPT, REJECT = Says('{"verdict": "accept"}'), Says('{"verdict": "reject", "notes": "the sum is wrong"}')
+
+
+def step(role: StepRole, name: str, **options: Any) -> Step:
+    return Step(role, target(name), **options)
+
+
+def reports(ran: Ran) -> list[tuple[str, str, str, str | None]]:
+    return [(r.role, r.model_id, r.outcome, r.notes) for r in ran.execution.steps]
+
+
+# --- draft -------------------------------------------------------------------------------------------------
+
+
+def test_a_draft_is_context_for_the_answer() -> None:
+    request = ChatRequest(
+        (Message("system", "be brief"), Message("user", "why?", images=(b"png",))), tools=({"n": 1},)
+    )
+    work = Work(targets("a"), (step("draft", "d"),))
+    ran = carry_out(work, {"d": [Says("first {{prompt}}, then")]}, request=request)
+    assert ran.outline() == [("draft", "d", "ok", None), ("answer", "a", "ok", None)]
+    assert reports(ran) == [("draft", "d", "done", None)]
+    drafting, answering = ran.backend.asked(0), ran.backend.asked(1)
+    assert drafting.messages[0] == answering.messages[0] == Message("system", "be brief")
+    assert drafting.messages[1].content.endswith("\n\nwhy?") and drafting.tools == ()
+    assert answering.messages[1].content.startswith("why?\n\n")
+    assert "<<<preparation\nfirst {{prompt}}, then\npreparation>>>" in answering.messages[1].content
+    assert answering.messages[1].images == (b"png",) and answering.tools == ({"n": 1},)
+    assert ran.execution.answered_by == 2
+
+
+@pytest.mark.parametrize(
+    ("draft", "notes"),
+    [
+        (Fails("overloaded"), "failed as scripted: overloaded"),
+        (Fails("refused_content"), "failed as scripted: refused_content"),
+        (Says(""), "what `d` wrote is empty"),
+        (Says("half", finish="length"), "what `d` wrote was cut short"),
+        (Says("x", truncated=True), "what `d` wrote was cut short"),
+    ],
+)
+def test_a_draft_that_fails_is_left_out(draft: Says | Fails, notes: str) -> None:
+    ran = carry_out(Work(targets("a"), (step("draft", "d"),)), {"d": [draft]})
+    assert reports(ran) == [("draft", "d", "dropped", notes)]
+    assert ran.text == "hello there"
+    assert ran.backend.asked(1) == HELLO, "the request is as it was"
+
+
+def test_a_required_draft_that_fails_is_the_failure_of_the_work() -> None:
+    ran = carry_out(Work(targets("a"), (step("draft", "d", required=True),)), {"d": [Fails("overloaded")]})
+    assert (ran.text, ran.error_class, ran.backend.tags) == (None, "overloaded", ["d"])
+    assert reports(ran) == [("draft", "d", "failed", "failed as scripted: overloaded")]
+
+
+# --- verify ------------------------------------------------------------------------------------------------
+
+
+def verified(on_reject: str, script: dict[str, Any], *names: str, **more: Any) -> Ran:
+    steps = (step("verify", "v", on_reject=on_reject, **more),)
+    return carry_out(Work(targets(*(names or ("a", "b"))), steps), script, stream=True)
+
+
+def test_an_accepted_answer_is_given() -> None:
+    ran = verified("escalate", {"v": [ACCEPT]})
+    assert ran.outline() == [("answer", "a", "ok", None), ("verify", "v", "ok", None)]
+    assert reports(ran) == [("verify", "v", "accepted", None)]
+    assert (ran.text, ran.shown, ran.execution.answered_by) == ("hello there", "hello there", 1)
+    assert ran.execution.spend.known_nano == (("USD", 2 * USED_NANO),), "the verifier is paid for too"
+
+
+def test_the_verifier_sees_the_conversation_and_the_answer() -> None:
+    ran = verified("annotate", {"a": [Says("it is {{conversation}}")], "v": [ACCEPT]})
+    asked = ran.backend.asked(1)
+    assert "user:\nwhich model?" in asked.messages[-1].content
+    assert "<<<answer\nit is {{conversation}}\nanswer>>>" in asked.messages[-1].content
+    assert (asked.temperature, asked.max_output_tokens) == (0, 1024)
+
+
+def test_annotate_gives_the_answer_with_the_verdict() -> None:
+    ran = verified("annotate", {"v": [REJECT]})
+    assert ran.text == "hello there" and ran.backend.tags == ["a", "v"]
+    assert reports(ran) == [("verify", "v", "rejected", "the sum is wrong")]
+
+
+def test_retry_asks_the_same_model_again_with_the_notes_and_verifies_again() -> None:
+    ran = verified("retry", {"a": [Says("5"), Says("4")], "v": [REJECT, ACCEPT]})
+    assert [(role, model) for role, model, _, _ in ran.outline()] == [
+        ("answer", "a"),
+        ("verify", "v"),
+        ("retry", "a"),
+        ("verify", "v"),
+    ]
+    said, told = ran.backend.asked(2).messages[-2:]
+    assert said == Message("assistant", "5") and "the sum is wrong" in told.content
+    assert (ran.text, ran.shown, ran.execution.answered_by) == ("4", "4", 3)
+    assert [outcome for _, _, outcome, _ in reports(ran)] == ["rejected", "accepted"]
+
+
+def test_retry_is_done_once_and_the_last_answer_is_given_with_its_verdict() -> None:
+    ran = verified("retry", {"a": [Says("5"), Says("6")], "v": [REJECT, REJECT]})
+    assert (ran.text, ran.backend.tags) == ("6", ["a", "v", "a", "v"])
+    failed = verified("retry", {"a": [Says("5"), Fails("overloaded")], "v": [REJECT]})
+    assert (failed.text, failed.execution.error) == ("5", None)
+
+
+def test_escalate_asks_the_next_fallback_and_verifies_its_answer() -> None:
+    ran = verified("escalate", {"a": [Says("5")], "b": [Says("4")], "v": [REJECT, ACCEPT]})
+    assert [(role, model) for role, model, _, _ in ran.outline()] == [
+        ("answer", "a"),
+        ("verify", "v"),
+        ("fallback", "b"),
+        ("verify", "v"),
+    ]
+    assert (ran.text, ran.shown, ran.execution.answered_by) == ("4", "4", 3)
+
+
+def test_escalate_with_nobody_left_gives_the_rejected_answer_with_its_verdict() -> None:
+    ran = verified("escalate", {"v": [REJECT]}, "a")
+    assert (ran.text, ran.backend.tags) == ("hello there", ["a", "v"])
+    failing = verified("escalate", {"b": [Fails("overloaded")], "v": [REJECT]})
+    assert (failing.text, failing.execution.error) == ("hello there", None)
+    assert [outcome for _, _, outcome, _ in reports(failing)] == ["rejected"]
+
+
+def test_an_unreadable_verdict_is_neither_yes_nor_no() -> None:
+    ran = verified("escalate", {"v": [Says("hard to say")]})
+    assert (ran.text, ran.backend.tags) == ("hello there", ["a", "v"])
+    assert reports(ran) == [("verify", "v", "unreadable", "hard to say")]
+    required = verified("escalate", {"v": [Says("hard to say")]}, required=True)
+    assert (required.text, required.shown, required.error_class) == (None, "", "bad_response")
+    assert str(required.execution.error) == "the verdict of `v` cannot be read"
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_a_verifier_that_fails_is_left_out_unless_it_is_required(required: bool) -> None:
+    ran = verified("escalate", {"v": [Fails("unauthorized")]}, required=required)
+    assert ran.text == (None if required else "hello there")
+    assert ran.shown == (ran.text or ""), "an answer that may be withheld is not shown before"
+    assert reports(ran)[0][2] == ("failed" if required else "dropped")
+
+
+# --- refine ------------------------------------------------------------------------------------------------
+
+
+def test_refining_replaces_the_answer_round_by_round() -> None:
+    request = ChatRequest((Message("user", "why?"),), json_schema={"type": "object"}, max_output_tokens=9)
+    work = Work(targets("a"), (step("refine", "r", rounds=2),))
+    ran = carry_out(
+        work, {"a": [Says("one")], "r": [Says("two"), Says("three")]}, request=request, stream=True
+    )
+    assert (ran.text, ran.shown, ran.execution.answered_by) == ("three", "three", 3)
+    assert "<<<answer\ntwo\nanswer>>>" in ran.backend.asked(2).messages[-1].content
+    assert (ran.backend.asked(1).json_schema, ran.backend.asked(1).max_output_tokens) == (
+        {"type": "object"},
+        9,
+    )
+
+
+@pytest.mark.parametrize("bad", [Fails("overloaded"), Ends("half"), Says("half", finish="length"), Says(" ")])
+def test_a_refinement_that_is_not_whole_leaves_the_answer_as_it_was(bad: Any) -> None:
+    ran = carry_out(Work(targets("a"), (step("refine", "r", rounds=3),)), {"r": [Says("better"), bad]})
+    assert (ran.text, ran.backend.tags) == ("better", ["a", "r", "r"])
+    assert [outcome for _, _, outcome, _ in reports(ran)] == ["done", "dropped"]
+
+
+def test_an_answer_that_calls_tools_is_not_refined() -> None:
+    calls = Says("", tool_calls=(ToolCall("1", "zoom", {}),))
+    ran = carry_out(Work(targets("a"), (step("refine", "r"),)), {"a": [calls]})
+    assert reports(ran) == [("refine", "r", "dropped", "the answer calls tools")]
+    assert ran.backend.tags == ["a"]
+
+
+# --- screen ------------------------------------------------------------------------------------------------
+
+
+def test_a_flagged_prompt_is_refused_before_anything_else_sees_it() -> None:
+    work = Work(targets("a", "b"), (step("draft", "d"), step("screen", "s", required=True)))
+    ran = carry_out(work, {"s": [Says('{"verdict": "flagged", "notes": "harmful"}')]}, stream=True)
+    assert (ran.backend.tags, ran.text, ran.shown, ran.error_class) == (["s"], None, "", "refused_content")
+    assert str(ran.execution.error) == "`s` flagged the prompt, so it was refused"
+    assert reports(ran) == [("screen", "s", "flagged", "harmful")]
+
+
+def test_a_flagged_answer_is_never_shown_and_nobody_is_asked_instead() -> None:
+    work = Work(targets("a", "b"), (step("screen", "s", on="answer"), step("refine", "r")))
+    ran = carry_out(work, {"r": [Says("worse")], "s": [Says("unsafe\nS1")]}, stream=True)
+    assert ran.backend.tags == ["a", "r", "s"], "the last text is what is screened"
+    assert "worse" in ran.backend.asked(2).messages[-1].content
+    assert (ran.text, ran.shown, ran.error_class) == (None, "", "refused_content")
+
+
+def test_both_sides_are_screened_where_asked() -> None:
+    work = Work(targets("a"), (step("screen", "s", on="both", required=True),))
+    ran = carry_out(work, {"s": [Says("safe"), Says("safe")]})
+    assert (ran.backend.tags, ran.text) == (["s", "a", "s"], "hello there")
+    assert reports(ran) == [("screen", "s", "clean", None)] * 2
+
+
+@pytest.mark.parametrize("screening", [Says("I cannot tell"), Fails("overloaded"), Hangs()])
+def test_work_that_was_not_screened_does_not_go_on_where_it_must_be(screening: Any) -> None:
+    limits = WorkLimits(first_token_within_ms=5_000)
+    work = Work(targets("a"), (step("screen", "s", required=True),), limits=limits)
+    ran = carry_out(work, {"s": [screening]})
+    assert (ran.backend.tags, ran.text) == (["s"], None)
+    optional = Work(targets("a"), (step("screen", "s"),), limits=limits)
+    assert carry_out(optional, {"s": [screening]}).text == "hello there"
+
+
+# --- together ----------------------------------------------------------------------------------------------
+
+
+def test_the_first_pattern_of_cloud_and_local_models() -> None:
+    """A cloud model answers from a local draft, and another local model verifies it."""
+    work = Work(
+        targets("kimi-k2:1t-cloud", "qwen3-coder:480b-cloud"),
+        (step("draft", "qwen3-coder-30b"), step("verify", "glm-4.5", on_reject="escalate")),
+    )
+    ran = carry_out(work, {"glm-4.5": [Says("REJECT: too short"), Says("ACCEPT")]})
+    assert ran.outline() == [
+        ("draft", "qwen3-coder-30b", "ok", None),
+        ("answer", "kimi-k2:1t-cloud", "ok", None),
+        ("verify", "glm-4.5", "ok", None),
+        ("fallback", "qwen3-coder:480b-cloud", "ok", None),
+        ("verify", "glm-4.5", "ok", None),
+    ]
+    assert ran.execution.steps[1] == StepReport("verify", "glm-4.5", "rejected", "too short")
+    assert ran.backend.asked(3) == ran.backend.asked(1), "the draft is for the fallback too"
+
+
+@pytest.mark.parametrize(
+    ("steps", "live"),
+    [
+        ((step("draft", "d"),), True),
+        ((step("screen", "s"),), True),
+        ((step("verify", "v"),), True),
+        ((step("verify", "v", required=True),), False),
+        ((step("verify", "v", on_reject="retry"),), False),
+        ((step("screen", "s", on="answer"),), False),
+        ((step("refine", "r"),), False),
+    ],
+)
+def test_text_is_shown_as_it_comes_only_where_nothing_later_may_change_it(
+    steps: tuple[Step, ...], live: bool
+) -> None:
+    script = {"s": [Says("safe")], "v": [ACCEPT], "r": [Says("hello there")]}
+    ran = carry_out(Work(targets("a"), steps), script, stream=True)
+    assert ran.shown == "hello there"
+    [answer] = [attempt for attempt in ran.execution.attempts if attempt.role == "answer"]
+    assert answer.streamed is live
+
+
+def test_steps_share_the_deadline_and_the_cap_on_calls() -> None:
+    late = Work(targets("a"), (step("verify", "v"),), limits=WorkLimits(deadline_ms=1_000))
+    ran = carry_out(late, {"a": [Says(first_s=0.5)], "v": [Hangs()]})
+    assert ran.text == "hello there" and ran.took_s == pytest.approx(1.0)
+    assert reports(ran)[0][2] == "dropped"
+    capped = Work(targets("a"), (step("refine", "r"), step("verify", "v")), limits=WorkLimits(max_attempts=2))
+    ran = carry_out(capped, {"r": [Says("better")]})
+    assert (ran.text, ran.backend.tags) == ("better", ["a", "r"])
+    assert reports(ran)[1] == ("verify", "v", "dropped", "the request's cap on calls is reached: 2")
+
+
+def test_a_window_that_was_set_grows_with_what_steps_add() -> None:
+    request = ChatRequest((Message("user", "why?"),), context_tokens=100)
+    ran = carry_out(Work(targets("a"), (step("draft", "d"),)), {"d": [Says("x" * 800)]}, request=request)
+    window = ran.backend.asked(1).context_tokens
+    assert window is not None and 600 <= window <= 900
+    untold = carry_out(Work(targets("a"), (step("draft", "d"),)))
+    assert untold.backend.asked(1).context_tokens is None
+
+
+def test_embeddings_have_no_steps() -> None:
+    work = Work(targets("a"), (step("verify", "v"), step("draft", "d")))
+    assert carry_out(work, request=EmbedRequest(("x",))).backend.tags == ["a"]

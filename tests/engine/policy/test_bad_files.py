@@ -1,0 +1,64 @@
+"""Each file in ``bad/`` holds mistakes; below each line stands what is reported of it, at its place.
+
+A comment of the form ``# ^^^ code: message | help`` says: the text above the carets is underlined, with that
+message and help. The comments are taken out before the file is read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from policy_texts import problems_of
+
+BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
+
+EXPECTED = re.compile(r"#( *)(\^+) ")
+
+
+def annotated(text: str, source: str) -> str:
+    """The policy in ``text``, with what is reported of it below each line."""
+    problems = problems_of(text, source)
+    lines = []
+    for number, line in enumerate(text.splitlines(), 1):
+        lines.append(line)
+        for problem in problems:
+            if problem.line == number:
+                assert problem.column is not None and problem.column > 1
+                # Which keys there are is told by the shapes; a new one need not be written into these files.
+                help = re.sub(r"known: .*", "known: …", f" | {problem.help}" if problem.help else "")
+                marks = " " * (problem.column - 2) + "^" * problem.width
+                lines.append(f"#{marks} {problem.code}: {problem.message}{help}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)
+def test_mistakes_are_reported_as_the_file_says(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    without = "".join(line for line in lines if not EXPECTED.match(line))
+    assert annotated(without, path.name) == text
+
+
+def test_every_code_of_the_compiler_is_in_some_file() -> None:
+    told = "".join(path.read_text(encoding="utf-8") for path in BAD)
+    folder = Path(problems_of.__code__.co_filename).parents[3] / "engine" / "policy"
+    codes: set[str] = set()
+    for module in folder.glob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        codes |= set(re.findall(r'(?:\.add|Problem|_problem)\(\s*"([a-z-]+)"', text))
+    assert len(codes) > 25
+    # In test_yaml.py and test_two_files.py: they end the reading, or need two files.
+    elsewhere = {
+        "empty-file",
+        "file-too-large",
+        "missing-catalog",
+        "not-a-mapping",
+        "second-document",
+        "too-deep",
+        "too-many-nodes",
+        "unknown-anchor",
+        "yaml-syntax",
+    }
+    assert sorted(code for code in codes - elsewhere if f" {code}: " not in told) == []
