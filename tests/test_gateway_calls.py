@@ -33,6 +33,7 @@ from routewright.backends import (
 )
 from routewright.backends.control import StateStore
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.loading import shipped
 from routewright.targets import simulated_backends
 
 POLICY = """\
@@ -256,3 +257,12 @@ def test_the_embedded_model_stands_in_and_really_answers(tmp_path: Path) -> None
         assert ran.execution is not None and isinstance(ran.execution.answer, ChatAnswer), ran
         assert ran.execution.answer.text and not ran.execution.answer.simulated
         assert ran.execution.attempts[-1].tokens_source == "reported"
+
+
+def test_rules_and_gates_see_what_the_request_holds(tmp_path: Path) -> None:
+    policy = load_policy(shipped("hybrid.yaml"))
+    with ModelGateway(policy, store=StateStore(tmp_path / "state.sqlite")) as gateway:
+        long = gateway.run_sync(Task(), ChatRequest((Message("user", "word " * 100_000),)))
+        picture = gateway.run_sync(Task(), ChatRequest((Message("user", "what is it?", images=(b"png",)),)))
+    assert (long.decision.matched, long.decision.target) == ("massive_context", "qwen3-coder-cloud")
+    assert (picture.decision.matched, picture.decision.target) == ("vision_tasks", "qwen2.5-vl")

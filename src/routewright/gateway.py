@@ -41,7 +41,7 @@ from .opening import open_backends
 from .planning import quota_key, quota_limits, work_of
 from .rows import attempt_row, decision_row, policy_rows
 from .standing import QuotaStanding, quota_standings
-from .targets import simulated_backends
+from .targets import simulated_backends, task_with
 
 __all__ = [
     "HEALTH_TIMEOUT_S",
@@ -305,8 +305,11 @@ class ModelGateway:
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:
-        """Decide and execute: ``decide``, then ``execute``, with what they raise."""
-        decided = self.decide(task, state=state, strict=strict)
+        """Decide and execute: ``decide``, then ``execute``, with what they raise.
+
+        What the request says of itself (its length, images, tools, a schema) is known to the decision.
+        """
+        decided = self.decide(task_with(task, request), state=state, strict=strict)
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def run_sync(

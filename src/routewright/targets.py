@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from routewright.backends import (
     Backend,
@@ -15,11 +16,12 @@ from routewright.backends import (
     SimulatedBackend,
     SimulatedModel,
 )
+from routewright.backends.tokens import prompt_tokens, text_tokens
 from routewright.engine.decision.task import Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
-__all__ = ["request_for", "simulated_backend", "simulated_backends"]
+__all__ = ["request_for", "simulated_backend", "simulated_backends", "task_with"]
 
 
 def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
@@ -34,6 +36,36 @@ def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Reque
             raise TaskError("rerank needs documents to rank", help="give at least one document")
         return RerankRequest(prompt, tuple(documents))
     return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
+
+
+def task_with(task: Task, request: Request) -> Task:
+    """The task with what its request says of itself, so that rules and gates see it.
+
+    Where task and request differ, the larger counts. A length that the task does not state is estimated, four
+    bytes a token: of the whole conversation, or of the longest text that is embedded or ranked.
+    """
+    stated = task.request
+    match request:
+        case ChatRequest():
+            tokens = prompt_tokens(request, None).tokens
+            facts = replace(
+                stated,
+                messages=max(stated.messages or 0, len(request.messages)),
+                images=max(stated.images or 0, sum(len(message.images) for message in request.messages)),
+                tools=max(stated.tools or 0, len(request.tools)),
+                json_schema=bool(stated.json_schema) or request.json_schema is not None,
+                max_output_tokens=stated.max_output_tokens or request.max_output_tokens,
+            )
+        case EmbedRequest():
+            tokens = max((text_tokens([text], None).tokens for text in request.texts), default=0)
+            facts = stated
+        case RerankRequest():
+            pairs = (text_tokens([request.query, text], None).tokens for text in request.documents)
+            tokens = max(pairs, default=0)
+            facts = stated
+    if stated.prompt_tokens is None:
+        facts = replace(facts, prompt_tokens=tokens)
+    return replace(task, request=facts)
 
 
 def simulated_backends(

@@ -61,7 +61,9 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     assert (decided.code, decided.err) == (4, "")
     assert decided.out.startswith("chat: no eligible target: the pinned model is excluded\n")
     ran = command.process("run", "policy.yaml", "hello", "--simulate", *arguments)
-    assert (ran.code, ran.out, ran.err) == (4, decided.out, "")
+    # What the prompt says of itself is known to the decision: its length.
+    shown = decided.out.replace("private = true\n", "private = true, context_length = 10 (derived)\n")
+    assert (ran.code, ran.out, ran.err) == (4, shown, "")
 
 
 def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:

@@ -112,12 +112,7 @@ def test_a_split_without_a_weight_stands_by() -> None:
 
 def test_everything_not_carried_out_is_said() -> None:
     said = compiled(WHOLE).unenforced
-    assert [line.split(":")[0] for line in said] == [
-        *["rule r1"] * 5,
-        *["rule r2", "rule r3", "rule r4"],
-        *[f"control {name}" for name in ("q", "q2", "q3", "q4", "rs", "f", "ca", "re")],
-        *["assertion as", "assertion 2", "rollout"],
-    ]
+    assert [line.split(":")[0] for line in said] == ["rule r1", "assertion as", "assertion 2", "rollout"]
 
 
 def test_a_feature_that_could_not_be_read_is_reported_once() -> None:
