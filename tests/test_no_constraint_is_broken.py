@@ -26,7 +26,7 @@ from routewright.engine.condition import evaluate_reference
 from routewright.engine.decision.record import record_values
 from routewright.engine.decision.task import ModelState
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway import NoTargetError
+from routewright.results import NoTargetError
 from routewright.targets import simulated_backends
 
 sys.path.insert(0, str(Path(__file__).parent / "engine" / "decision"))

@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from routewright.engine.errors import RoutewrightError as RoutewrightError
     from routewright.engine.errors import TaskError as TaskError
     from routewright.engine.policy.compiled import CompiledPolicy as CompiledPolicy
-    from routewright.gateway import Decided as Decided
     from routewright.gateway import ModelGateway as ModelGateway
-    from routewright.gateway import NoTargetError as NoTargetError
-    from routewright.gateway import NotStoredError as NotStoredError
-    from routewright.gateway import Ran as Ran
     from routewright.ledger.errors import LedgerError as LedgerError
     from routewright.ledger.store import Ledger as Ledger
     from routewright.loading import load_policy as load_policy
+    from routewright.results import Decided as Decided
+    from routewright.results import NoTargetError as NoTargetError
+    from routewright.results import NotStoredError as NotStoredError
+    from routewright.results import Ran as Ran
     from routewright.targets import request_for as request_for
 
 __version__ = "0.1.0"
@@ -60,7 +60,7 @@ _HOMES = {
     "ChatRequest": "backends.protocol",
     "CompiledPolicy": "engine.policy.compiled",
     "ConditionError": "engine.errors",
-    "Decided": "gateway",
+    "Decided": "results",
     "Decision": "engine.decision.decision",
     "DecisionRecord": "engine.decision.record",
     "EmbedRequest": "backends.protocol",
@@ -70,13 +70,13 @@ _HOMES = {
     "Message": "backends.protocol",
     "ModelGateway": "gateway",
     "ModelState": "engine.decision.task",
-    "NoTargetError": "gateway",
+    "NoTargetError": "results",
     "NotBuiltError": "engine.errors",
-    "NotStoredError": "gateway",
+    "NotStoredError": "results",
     "PolicyError": "engine.errors",
     "Problem": "engine.errors",
     "ProblemsError": "engine.errors",
-    "Ran": "gateway",
+    "Ran": "results",
     "RecordError": "engine.errors",
     "RequestFacts": "engine.decision.task",
     "RerankRequest": "backends.protocol",

@@ -11,12 +11,11 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 
 from routewright.backends import (
     Backend,
-    BackendError,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
@@ -24,83 +23,36 @@ from routewright.backends import (
     HealthReport,
     Message,
 )
-from routewright.backends.control import Breaker, Breakers, Quotas, StateStore
-from routewright.backends.control.latencies import Latencies
-from routewright.backends.executing import Answer, AnswerCache, Attempt, Execution, Executor, Prompts, Request
-from routewright.engine.decision.bind import binder_of
+from routewright.backends.control import Breaker, StateStore
+from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
 from routewright.engine.decision.decide import decide
-from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.task import Health, ModelState, RequestFacts, State, Task
-from routewright.engine.errors import NotBuiltError, TaskError
-from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+from routewright.engine.decision.task import RequestFacts, State, Task
+from routewright.engine.errors import NotBuiltError
+from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
 
 from .ids import uuid7
 from .opening import open_backends
-from .planning import quota_key, quota_limits, work_of
+from .planning import work_of
+from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of
 from .rows import attempt_row, decision_row, policy_rows
-from .standing import QuotaStanding, quota_standings
-from .targets import simulated_backends, task_with
+from .standing import HEALTH_TIMEOUT_S, QuotaStanding, Standing
+from .targets import chat_task, messages_of, models_with, simulated_backends, task_with
 
 __all__ = [
-    "HEALTH_TIMEOUT_S",
     "Decided",
     "ModelGateway",
     "NoTargetError",
     "NotStoredError",
     "Ran",
-    "models_with",
     "now_us",
 ]
-
-
-HEALTH_TIMEOUT_S = 5.0
-"""How long a backend may take to say how it is."""
 
 
 def now_us() -> int:
     """The time in microseconds since 1970, UTC."""
     return time.time_ns() // 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """A decision, and how long deciding took in nanoseconds: that is no part of the record."""
-
-    decision: Decision
-    deciding_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """A decision and what came of executing it.
-
-    ``execution`` is None where the decision has no target; else it holds the answer or the error of the last
-    attempt, and every attempt in order.
-    """
-
-    decision: Decision
-    execution: Execution | None
-
-
-class NoTargetError(TaskError):
-    """A task that no model may do; ``decision`` says why."""
-
-    def __init__(self, decision: Decision) -> None:
-        why = [
-            f"{_model_id(decision, c.model)}: {c.failure.detail}" for c in decision.candidates if c.failure
-        ]
-        super().__init__(f"no eligible target ({decision.outcome})", help="; ".join(why) or None)
-        self.decision = decision
-
-
-class NotStoredError(LedgerError):
-    """The ledger refused what was executed; ``ran`` is the result, so that no answer is lost with it."""
-
-    def __init__(self, cause: LedgerError, ran: Ran) -> None:
-        super().__init__(str(cause), help=cause.help, problem=cause.problem)
-        self.ran = ran
 
 
 class ModelGateway:
@@ -136,10 +88,7 @@ class ModelGateway:
         self._executor = Executor(
             self.backends, clock=clock, store=store, cache=cache, random=self._random, prompts=prompts
         )
-        self._health: dict[str, Health] = {}
-        self._breakers = None if store is None else Breakers(store)
-        self._latencies = None if store is None else Latencies(store)
-        self._quotas = None if store is None else Quotas(store)
+        self._standing = Standing(store)
 
     @classmethod
     def from_policy(
@@ -204,44 +153,23 @@ class ModelGateway:
 
         One that says nothing within ``timeout_s`` is not healthy.
         """
-        ids = list(self.backends)
-        reports = await asyncio.gather(*(_health(self.backends[id], timeout_s) for id in ids))
-        found = dict(zip(ids, reports, strict=True))
-        self._health = {
-            id: "healthy" if report.healthy else "unhealthy"
-            for id, report in found.items()
-            if report.healthy is not None
-        }
-        return found
+        return await self._standing.check_health(self.backends, timeout_s=timeout_s)
 
     def breakers(self) -> Mapping[str, Breaker]:
         """Every model that has failed since it last succeeded, by id; the others are closed."""
-        return {} if self._breakers is None else self._breakers.all(at_us=self._clock())
+        return self._standing.breakers(at_us=self._clock())
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
-        return {} if self._latencies is None else self._latencies.all(at_us=self._clock())
+        return self._standing.latencies(at_us=self._clock())
 
     def quotas(self) -> Sequence[QuotaStanding]:
         """Each quota of the policy with what is used and reserved now, for each key that took something."""
-        return () if self._quotas is None else quota_standings(self.policy, self._quotas, at_us=self._clock())
+        return self._standing.quotas(self.policy, at_us=self._clock())
 
     def state(self, task: Task) -> State:
         """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas."""
-        at_us = self._clock()
-        models: dict[str, ModelState] = {}
-        breakers, latencies = self.breakers(), self.latencies()
-        if breakers or latencies or self._health:
-            for model in self.policy.catalog.models:
-                breaker = breakers.get(model.id)
-                known = ModelState(
-                    health=self._health.get(model.backend),
-                    breaker=None if breaker is None else breaker.state,
-                    latency_ms=latencies.get(model.id),
-                )
-                if known != _NOTHING:
-                    models[model.id] = known
-        return State(at_us, models=models, quota_used=self._quota_used(task, at_us))
+        return self._standing.state(self.policy, task, at_us=self._clock())
 
     def decide(self, task: Task, *, state: State | None = None, strict: bool = True) -> Decided:
         """Decide where ``task`` goes now. Nothing is executed or stored.
@@ -354,9 +282,9 @@ class ModelGateway:
         Raises NoTargetError when no model may do it, BackendError when every model of the plan failed, and what
         ``run`` raises.
         """
-        request = ChatRequest(_messages(messages), max_output_tokens=max_output_tokens)
-        task = _chat_task(request, model, features, metadata)
-        answer = _answer(await self.run(task, request, unenforced=unenforced))
+        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
+        task = chat_task(request, model, features, metadata)
+        answer = answer_of(await self.run(task, request, unenforced=unenforced))
         assert isinstance(answer, ChatAnswer)
         return answer
 
@@ -371,8 +299,8 @@ class ModelGateway:
         unenforced: bool = False,
     ) -> AsyncGenerator[str, None]:
         """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
-        request = ChatRequest(_messages(messages), max_output_tokens=max_output_tokens)
-        task = _chat_task(request, model, features, metadata)
+        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
+        task = chat_task(request, model, features, metadata)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         running = asyncio.ensure_future(
             self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
@@ -381,7 +309,7 @@ class ModelGateway:
         try:
             while (piece := await pieces.get()) is not None:
                 yield piece
-            _answer(await running)
+            answer_of(await running)
         finally:
             if not running.done():
                 running.cancel()
@@ -397,7 +325,7 @@ class ModelGateway:
     ) -> EmbedAnswer:
         """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
         task = Task(dict(features or {}), "embed", RequestFacts(), model)
-        answer = _answer(await self.run(task, EmbedRequest(tuple(texts)), unenforced=unenforced))
+        answer = answer_of(await self.run(task, EmbedRequest(tuple(texts)), unenforced=unenforced))
         assert isinstance(answer, EmbedAnswer)
         return answer
 
@@ -408,18 +336,6 @@ class ModelGateway:
             # A gateway that is forgotten without being closed takes its loop with it.
             weakref.finalize(self, self._runner.close)
         return self._runner
-
-    def _quota_used(self, task: Task, at_us: int) -> dict[str, int]:
-        policy = self.policy
-        if self._quotas is None or not policy.quotas:
-            return {}
-        values, _, _ = binder_of(policy).bind(task, State(at_us), strict=False)
-        return {
-            quota.name: self._quotas.use(
-                replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us
-            ).taken
-            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
-        }
 
     async def _stored(
         self,
@@ -449,60 +365,3 @@ class ModelGateway:
             policies,
         )
         self._stored_policies = True
-
-
-_NOTHING = ModelState()
-
-
-async def _health(backend: Backend, timeout_s: float) -> HealthReport:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await backend.health()
-    except TimeoutError:
-        return HealthReport(False, f"said nothing within {timeout_s:g} s")
-
-
-def _answer(ran: Ran) -> Answer:
-    """The answer of an execution, or its failure raised."""
-    if ran.execution is None:
-        raise NoTargetError(ran.decision)
-    if ran.execution.answer is None:
-        raise ran.execution.error or BackendError("nothing answered", error_class="bad_response")
-    return ran.execution.answer
-
-
-def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
-    try:
-        return tuple(
-            message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # roles are checked by the backend
-            for message in messages
-        )
-    except TypeError:
-        raise TaskError("a message is {'role': …, 'content': …}") from None
-
-
-def _chat_task(
-    request: ChatRequest,
-    model: str | None,
-    features: Mapping[str, object] | None,
-    metadata: Mapping[str, str] | None,
-) -> Task:
-    facts = RequestFacts(
-        max_output_tokens=request.max_output_tokens,
-        messages=len(request.messages),
-        images=sum(len(message.images) for message in request.messages),
-        tools=len(request.tools),
-        json_schema=request.json_schema is not None,
-        metadata=dict(metadata or {}),
-    )
-    return Task(dict(features or {}), "chat", facts, model)
-
-
-def _model_id(decision: Decision, index: int) -> str:
-    return decision.policy.catalog.models[index].id
-
-
-def models_with(policy: CompiledPolicy, capability: str | None) -> list[CompiledModel]:
-    """The catalog's models, in its order; with ``capability``, those that have it."""
-    models = policy.catalog.models
-    return [model for model in models if capability is None or capability in model.capabilities]

@@ -1,16 +1,24 @@
-"""A policy and its counted quotas in, how each of them stands out. Reads, and reserves nothing."""
+"""How models and quotas stand now: health, breakers, latencies, and what is used. Reads, and reserves nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from routewright.backends.control import QuotaLimit, Quotas, QuotaUse
+from routewright.backends import Backend, HealthReport
+from routewright.backends.control import Breaker, Breakers, QuotaLimit, Quotas, QuotaUse, StateStore
+from routewright.backends.control.latencies import Latencies
+from routewright.engine.decision.bind import binder_of
+from routewright.engine.decision.task import Health, ModelState, State, Task
 from routewright.engine.policy.compiled import CompiledPolicy
 
-from .planning import quota_limits
+from .planning import quota_key, quota_limits
 
-__all__ = ["QuotaStanding", "quota_standings"]
+__all__ = ["HEALTH_TIMEOUT_S", "QuotaStanding", "Standing"]
+
+HEALTH_TIMEOUT_S = 5.0
+"""How long a backend may take to say how it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +34,86 @@ class QuotaStanding:
     use: QuotaUse
 
 
-def quota_standings(policy: CompiledPolicy, quotas: Quotas, *, at_us: int) -> Sequence[QuotaStanding]:
-    """One for each key of each quota, in the policy's order, keys in theirs. Raises StateError."""
-    return [
-        QuotaStanding(limit, quota.for_each, use)
-        for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
-        for use in quotas.use_by_key(limit, at_us=at_us) or (quotas.use(limit, at_us=at_us),)
-    ]
+class Standing:
+    """What is known now of models and quotas, in ``store``; without one, only what health checks said.
+
+    All times are microseconds since 1970, UTC. What reads the store raises StateError where it cannot be read.
+    """
+
+    def __init__(self, store: StateStore | None) -> None:
+        self._health: dict[str, Health] = {}
+        self._breakers = None if store is None else Breakers(store)
+        self._latencies = None if store is None else Latencies(store)
+        self._quotas = None if store is None else Quotas(store)
+
+    async def check_health(
+        self, backends: Mapping[str, Backend], *, timeout_s: float
+    ) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is, at the same time, and remember what they said."""
+        ids = list(backends)
+        reports = await asyncio.gather(*(_health(backends[id], timeout_s) for id in ids))
+        found = dict(zip(ids, reports, strict=True))
+        self._health = {
+            id: "healthy" if report.healthy else "unhealthy"
+            for id, report in found.items()
+            if report.healthy is not None
+        }
+        return found
+
+    def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
+        """Every model that has failed since it last succeeded, by id; the others are closed."""
+        return {} if self._breakers is None else self._breakers.all(at_us=at_us)
+
+    def latencies(self, *, at_us: int) -> Mapping[str, float]:
+        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
+        return {} if self._latencies is None else self._latencies.all(at_us=at_us)
+
+    def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
+        """One for each key of each quota, in the policy's order, keys in theirs."""
+        quotas = self._quotas
+        if quotas is None:
+            return ()
+        return [
+            QuotaStanding(limit, quota.for_each, use)
+            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+            for use in quotas.use_by_key(limit, at_us=at_us) or (quotas.use(limit, at_us=at_us),)
+        ]
+
+    def state(self, policy: CompiledPolicy, task: Task, *, at_us: int) -> State:
+        """The state for deciding ``task``: quotas are read for the task's own team or user."""
+        models: dict[str, ModelState] = {}
+        breakers, latencies = self.breakers(at_us=at_us), self.latencies(at_us=at_us)
+        if breakers or latencies or self._health:
+            for model in policy.catalog.models:
+                breaker = breakers.get(model.id)
+                known = ModelState(
+                    health=self._health.get(model.backend),
+                    breaker=None if breaker is None else breaker.state,
+                    latency_ms=latencies.get(model.id),
+                )
+                if known != _NOTHING:
+                    models[model.id] = known
+        return State(at_us, models=models, quota_used=self._quota_used(policy, task, at_us))
+
+    def _quota_used(self, policy: CompiledPolicy, task: Task, at_us: int) -> dict[str, int]:
+        quotas = self._quotas
+        if quotas is None or not policy.quotas:
+            return {}
+        values, _, _ = binder_of(policy).bind(task, State(at_us), strict=False)
+        return {
+            quota.name: quotas.use(
+                replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us
+            ).taken
+            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+        }
+
+
+_NOTHING = ModelState()
+
+
+async def _health(backend: Backend, timeout_s: float) -> HealthReport:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await backend.health()
+    except TimeoutError:
+        return HealthReport(False, f"said nothing within {timeout_s:g} s")

@@ -17,11 +17,19 @@ from routewright.backends import (
     SimulatedModel,
 )
 from routewright.backends.tokens import prompt_tokens, text_tokens
-from routewright.engine.decision.task import Task
+from routewright.engine.decision.task import RequestFacts, Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
-__all__ = ["request_for", "simulated_backend", "simulated_backends", "task_with"]
+__all__ = [
+    "chat_task",
+    "messages_of",
+    "models_with",
+    "request_for",
+    "simulated_backend",
+    "simulated_backends",
+    "task_with",
+]
 
 
 def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
@@ -109,3 +117,38 @@ def simulated_backend(
         faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
         sleep=sleep,
     )
+
+
+def messages_of(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
+    """Messages as they are, and those written as ``{"role": …, "content": …}``. Raises TaskError for others."""
+    try:
+        return tuple(
+            message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # roles are checked by the backend
+            for message in messages
+        )
+    except TypeError:
+        raise TaskError("a message is {'role': …, 'content': …}") from None
+
+
+def chat_task(
+    request: ChatRequest,
+    model: str | None,
+    features: Mapping[str, object] | None,
+    metadata: Mapping[str, str] | None,
+) -> Task:
+    """The task of a chat; ``model`` pins one."""
+    facts = RequestFacts(
+        max_output_tokens=request.max_output_tokens,
+        messages=len(request.messages),
+        images=sum(len(message.images) for message in request.messages),
+        tools=len(request.tools),
+        json_schema=request.json_schema is not None,
+        metadata=dict(metadata or {}),
+    )
+    return Task(dict(features or {}), "chat", facts, model)
+
+
+def models_with(policy: CompiledPolicy, capability: str | None) -> list[CompiledModel]:
+    """The catalog's models, in its order; with ``capability``, those that have it."""
+    models = policy.catalog.models
+    return [model for model in models if capability is None or capability in model.capabilities]

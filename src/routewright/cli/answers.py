@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from routewright.backends import Answer, Attempt, Execution
     from routewright.engine.decision.decision import Decision
-    from routewright.gateway import Ran
+    from routewright.results import Ran
 
 __all__ = [
     "answer_text",

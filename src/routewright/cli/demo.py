@@ -13,7 +13,8 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.engine.decision.decision import Decision
     from routewright.engine.decision.task import Task
-    from routewright.gateway import Decided, ModelGateway, Ran
+    from routewright.gateway import ModelGateway
+    from routewright.results import Decided, Ran
     from routewright.tasks import Sample
 
 __all__ = ["demo"]

@@ -37,8 +37,8 @@ def models(
       routewright models policies/hybrid.yaml --capability mixture_of_experts
     """
     from routewright.engine.suggest import suggest
-    from routewright.gateway import models_with
     from routewright.loading import load_policy, shipped
+    from routewright.targets import models_with
 
     compiled = load_policy(policy or shipped("hybrid.yaml"))
     found = models_with(compiled, capability)

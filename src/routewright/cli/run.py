@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from routewright.backends import Fault
     from routewright.engine.policy.compiled import CompiledPolicy
-    from routewright.gateway import ModelGateway, Ran
+    from routewright.gateway import ModelGateway
+    from routewright.results import Ran
 
 __all__ = ["run"]
 
@@ -82,9 +83,9 @@ def run(
     from routewright.engine.decision.record import record_of
     from routewright.engine.decision.task import RequestFacts, Task
     from routewright.engine.errors import TaskError
-    from routewright.gateway import NotStoredError
     from routewright.loading import load_policy
     from routewright.mapping import parse_maps
+    from routewright.results import NotStoredError
     from routewright.targets import request_for
     from routewright.tasks import features_from_flags
 
