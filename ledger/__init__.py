@@ -6,16 +6,17 @@ from .errors import LedgerError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
-from .rows import AttemptRow, CandidateRow, DecisionRow, PolicyRow
+from .rows import AttemptRow, DecisionRow, PolicyRow
 from .store import Ledger
+from .writer import LedgerWriter
 
 __all__ = [
     "Appended",
     "AttemptRow",
-    "CandidateRow",
     "DecisionRow",
     "Ledger",
     "LedgerError",
+    "LedgerWriter",
     "PolicyRow",
     "QueryResult",
     "TailRow",

@@ -21,12 +21,16 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut."""
+    """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut.
+
+    ``stale`` says why the newest decisions may be missing; None when none are.
+    """
 
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
+    stale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

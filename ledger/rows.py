@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-__all__ = ["AttemptRow", "CandidateRow", "DecisionRow", "PolicyRow"]
+__all__ = ["AttemptRow", "DecisionRow", "PolicyRow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,50 +25,17 @@ class PolicyRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateRow:
-    """One candidate of a decision, in the order it was considered."""
-
-    model: str
-    origin: str
-    eligible: bool
-    failed_gate: str | None = None
-    detail: str | None = None
-    probability: float | None = None
-    estimated_cost_nano: int | None = None
-    estimated_latency_ms: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class DecisionRow:
-    """One decision.
+    """One decision: its record, and what stands beside it.
 
-    ``decision_id`` is a UUID. ``record`` is the decision record's canonical JSON text; the ledger stores its
-    SHA-256 beside it. ``features``, ``plan`` and ``state`` hold what JSON can hold (finite numbers only);
-    ``features`` has the values that are known, and ``feature_sources`` says for each name where its value
-    came from (``given``, ``derived``, ``default``, ``unknown``, ``ignored``). ``verdicts`` gives ``True``,
-    ``False`` or ``None`` (unknown) for each rule, in the policy's order. ``deciding_ns`` is how long deciding
-    took.
+    ``record`` is the decision record's canonical JSON text. The ledger keeps it as it is, with its SHA-256, and
+    fills the columns of ``decisions`` from it, so that no column can say anything else. ``decision_id`` is its id,
+    a UUID. ``deciding_ns`` is how long deciding took, in nanoseconds.
     """
 
     decision_id: str
-    at_us: int
-    operation: str
-    outcome: str
-    mode: str
-    policy_name: str
-    policy_digest: str
-    catalog_digest: str | None
-    engine_version: str
     record: str
-    features: Mapping[str, Any]
-    feature_sources: Mapping[str, str] = field(default_factory=dict)
-    verdicts: Mapping[str, bool | None] = field(default_factory=dict)
-    candidates: tuple[CandidateRow, ...] = ()
-    matched_rule: str | None = None
-    reason: str | None = None
-    target: str | None = None
-    plan: Mapping[str, Any] | None = None
-    state: Mapping[str, Any] | None = None
+    mode: str
     tags: Mapping[str, str] = field(default_factory=dict)
     session_id: str | None = None
     trace_id: str | None = None

@@ -1,7 +1,7 @@
 """The ledger: rows in, rows and answers to SQL out, in one DuckDB file that any DuckDB client can open.
 
-The file is open only while a method runs. Appending is all or nothing, and appending the same rows again
-changes nothing. Nothing is ever updated or deleted.
+The file is open only while a method runs, or a writer of ours puts what it holds into the tables. Appending is all
+or nothing, and appending the same rows again changes nothing. What was recorded is never updated or deleted.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -16,10 +17,12 @@ from typing import Final
 from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
 from .connection import open_for_creation, open_for_reading, open_for_writing
 from .errors import LedgerError
+from .ingest import ingest
 from .migrate import apply_migrations, latest_version, layout_version
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
-from .writing import insert_attempts, insert_decisions, insert_policies, record_digest, select_ids
+from .writer import LedgerWriter
+from .writing import entry_of, insert, record_digest, select_ids
 
 __all__ = ["LOCK_TIMEOUT_S", "Ledger"]
 
@@ -85,7 +88,6 @@ class Ledger:
         """
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.number): row for row in attempts}
-        new_policies = {(row.kind, row.digest): row for row in policies}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
             connection.execute("BEGIN")
             ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
@@ -99,33 +101,63 @@ class Ledger:
                         f"attempt {number} of `{decision_id}` has no decision; nothing was written"
                     )
             attempted = set(select_ids(connection, "decision_id::VARCHAR, number", "attempts", ids))
-            stored = set(connection.execute("SELECT kind, digest FROM policies").fetchall())
-
-            fresh_policies = [row for key, row in new_policies.items() if key not in stored]
-            fresh_decisions = [row for key, row in new_decisions.items() if key not in known]
-            fresh_attempts = [row for key, row in new_attempts.items() if key not in attempted]
-            insert_policies(connection, fresh_policies)
-            insert_decisions(connection, fresh_decisions)
-            insert_attempts(connection, fresh_attempts)
+            fresh_attempts: dict[str, list[AttemptRow]] = {}
+            for (decision_id, number), attempt in new_attempts.items():
+                if (decision_id, number) not in attempted:
+                    fresh_attempts.setdefault(decision_id, []).append(attempt)
+            entries = [
+                entry_of(row, fresh_attempts.pop(decision_id, ()))
+                for decision_id, row in new_decisions.items()
+                if decision_id not in known
+            ]
+            rest = [attempt for attempts in fresh_attempts.values() for attempt in attempts]
+            entries.append(entry_of(None, rest, policies))
+            written = insert(connection, entries)
             connection.execute("COMMIT")
-        written = len(fresh_policies), len(fresh_decisions), len(fresh_attempts)
         given = len(policies) + len(decisions) + len(attempts)
         return Appended(*written, already_there=given - sum(written))
+
+    def writer(self) -> LedgerWriter:
+        """A writer of its own for whoever records much: it never waits for the file. Close it in the end."""
+        return LedgerWriter(self._path, self._lock_timeout_s)
+
+    def ingest(self) -> int:
+        """Put what writers have left waiting into the tables; how many entries that were.
+
+        ``query`` and ``tail`` do so themselves. Raises LedgerError when the file stays busy or cannot be written:
+        then everything still waits.
+        """
+        return ingest(self._path, lock_timeout_s=self._lock_timeout_s)
 
     def query(self, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> QueryResult:
         """What one SQL statement gives, at most ``max_rows`` rows of it.
 
-        The statement can read the ledger and nothing else: no files, no network, no settings. Raises
-        LedgerError for anything that is not one reading statement, for a mistake in it (with its place), and
-        when it takes longer than ``timeout_s``.
+        What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The
+        statement can read the ledger and nothing else: no files, no network, no settings. Raises LedgerError for
+        anything that is not one reading statement, for a mistake in it (with its place), and when it takes longer
+        than ``timeout_s``.
         """
+        stale = self._refresh()
         with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
-            return ask(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+            result = ask(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+        return replace(result, stale=stale)
 
     def tail(self, n: int) -> tuple[TailRow, ...]:
-        """The ``n`` newest decisions, oldest first, each with what came of it."""
+        """The ``n`` newest decisions, oldest first, each with what came of it.
+
+        What waits in spools is taken in first, where that can be.
+        """
+        self._refresh()
         with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
             return newest(connection, n)
+
+    def _refresh(self) -> str | None:
+        """Why something may still wait in spools; None when nothing does."""
+        try:
+            self.ingest()
+        except LedgerError as error:
+            return str(error)
+        return None
 
 
 def _create(path: Path) -> None:

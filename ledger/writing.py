@@ -1,37 +1,35 @@
-"""Rows in, batched inserts out: each batch is one JSON parameter that DuckDB takes apart into columns.
+"""Rows in, entries out; entries in, rows of the tables out: taken apart by DuckDB, many at a time.
 
-Measured, ``executemany`` is fifty times slower. Nothing here decides what is already in the ledger, opens a
-file or ends a transaction.
+Measured, ``executemany`` is fifty times slower, and filling the columns of decisions in Python five times. Nothing
+here opens a file or ends a transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import LedgerError
-from .rows import AttemptRow, CandidateRow, DecisionRow, PolicyRow
+from .rows import AttemptRow, DecisionRow, PolicyRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["insert_attempts", "insert_decisions", "insert_policies", "record_digest", "select_ids"]
+__all__ = ["Entry", "entry_of", "insert", "record_digest", "select_ids"]
 
-_BATCH_ROWS: Final = 2_000
+_BATCH_CHARACTERS: Final = 16 * 1024 * 1024
+"""About so much text is handed to DuckDB at once; it takes several times that in memory."""
 
-_CANDIDATE_TYPE: Final[Mapping[str, str]] = {
-    "model": "VARCHAR",
-    "origin": "VARCHAR",
-    "eligible": "BOOLEAN",
-    "failed_gate": "VARCHAR",
-    "detail": "VARCHAR",
-    "probability": "DOUBLE",
-    "estimated_cost_nano": "BIGINT",
-    "estimated_latency_ms": "DOUBLE",
+_DECISION_TYPES: Final[Mapping[str, Any]] = {
+    "decision_id": "UUID",
+    "mode": "VARCHAR",
+    "tags": "MAP(VARCHAR, VARCHAR)",
+    "session_id": "VARCHAR",
+    "trace_id": "VARCHAR",
+    "deciding_ns": "BIGINT",
 }
 
 _POLICY_TYPES: Final[Mapping[str, Any]] = {
@@ -40,33 +38,6 @@ _POLICY_TYPES: Final[Mapping[str, Any]] = {
     "name": "VARCHAR",
     "text": "VARCHAR",
     "first_seen_us": "BIGINT",
-}
-
-_DECISION_TYPES: Final[Mapping[str, Any]] = {
-    "decision_id": "UUID",
-    "at_us": "BIGINT",
-    "operation": "VARCHAR",
-    "outcome": "VARCHAR",
-    "mode": "VARCHAR",
-    "policy_name": "VARCHAR",
-    "policy_digest": "VARCHAR",
-    "catalog_digest": "VARCHAR",
-    "engine_version": "VARCHAR",
-    "matched_rule": "VARCHAR",
-    "reason": "VARCHAR",
-    "target": "VARCHAR",
-    "features": "JSON",
-    "feature_sources": "MAP(VARCHAR, VARCHAR)",
-    "verdicts": "MAP(VARCHAR, BOOLEAN)",
-    "candidates": [_CANDIDATE_TYPE],
-    "plan": "JSON",
-    "state": "JSON",
-    "tags": "MAP(VARCHAR, VARCHAR)",
-    "session_id": "VARCHAR",
-    "trace_id": "VARCHAR",
-    "record": "VARCHAR",
-    "record_digest": "VARCHAR",
-    "deciding_ns": "BIGINT",
 }
 
 _ATTEMPT_TYPES: Final[Mapping[str, Any]] = {
@@ -100,31 +71,175 @@ _ATTEMPT_TYPES: Final[Mapping[str, Any]] = {
     "saved_nano": "BIGINT",
 }
 
+_ENTRY_TYPES: Final = {"decision": _DECISION_TYPES, "attempts": [_ATTEMPT_TYPES], "policies": [_POLICY_TYPES]}
+
+# What the columns of `decisions` need of a record; its other parts stay in the record.
+_RECORD_TYPES: Final[Mapping[str, Any]] = {
+    "at_us": "BIGINT",
+    "operation": "VARCHAR",
+    "outcome": "VARCHAR",
+    "engine": "VARCHAR",
+    "policy": {"name": "VARCHAR", "digest": "VARCHAR"},
+    "catalog": {"digest": "VARCHAR"},
+    "rule": "VARCHAR",
+    "reason": "VARCHAR",
+    "target": "VARCHAR",
+    "features": "MAP(VARCHAR, STRUCT(source VARCHAR, value JSON))",
+    "ignored": "MAP(VARCHAR, JSON)",
+    "rules": [{"name": "VARCHAR", "verdict": "BOOLEAN"}],
+    "candidates": [
+        {
+            "model": "VARCHAR",
+            "origin": "VARCHAR",
+            "eligible": "BOOLEAN",
+            "gate": "VARCHAR",
+            "detail": "VARCHAR",
+            "probability": "DOUBLE",
+            "estimated_cost_nano": "BIGINT",
+            "estimated_latency_ms": "DOUBLE",
+        }
+    ],
+    "plan": "JSON",
+    "state": "JSON",
+}
+
+# Strict, as a number that fits no column would else be NULL in silence.
+_TAKE_APART: Final = f"""
+CREATE OR REPLACE TEMP TABLE entries AS
+SELECT unnest(from_json_strict(?, '{json.dumps([_ENTRY_TYPES])}')) AS e, unnest(?::VARCHAR[]) AS record
+"""
+
+# VARIANT can be cast from JSON alone; a map of JSON values becomes one object of JSON.
+_DECISIONS: Final = f"""
+INSERT INTO decisions BY NAME
+SELECT
+    d.decision_id,
+    r.at_us,
+    r.operation,
+    r.outcome,
+    d.mode,
+    r.policy.name AS policy_name,
+    r.policy.digest AS policy_digest,
+    r.catalog.digest AS catalog_digest,
+    r.engine AS engine_version,
+    r.rule AS matched_rule,
+    r.reason,
+    r.target,
+    map_from_entries(list_concat(
+        list_transform(
+            list_filter(map_entries(r.features), lambda f: f.value.source <> 'unknown'),
+            lambda f: {{'key': f.key, 'value': f.value.value}}
+        ),
+        map_entries(r.ignored)
+    ))::JSON::VARIANT AS features,
+    map_from_entries(list_concat(
+        list_transform(map_entries(r.features), lambda f: {{'key': f.key, 'value': f.value.source}}),
+        list_transform(map_keys(r.ignored), lambda name: {{'key': name, 'value': 'ignored'}})
+    )) AS feature_sources,
+    map_from_entries(
+        list_transform(r.rules, lambda rule: {{'key': rule.name, 'value': rule.verdict}})
+    ) AS verdicts,
+    list_transform(r.candidates, lambda c: {{
+        'model': c.model,
+        'origin': c.origin,
+        'eligible': c.eligible,
+        'failed_gate': c.gate,
+        'detail': c.detail,
+        'probability': c.probability,
+        'estimated_cost_nano': c.estimated_cost_nano,
+        'estimated_latency_ms': c.estimated_latency_ms
+    }}) AS candidates,
+    r.plan::VARIANT AS plan,
+    r.state::VARIANT AS state,
+    coalesce(d.tags, MAP {{}}) AS tags,
+    d.session_id,
+    d.trace_id,
+    record,
+    'sha256:' || sha256(record) AS record_digest,
+    d.deciding_ns
+FROM (
+    SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(_RECORD_TYPES)}') AS r
+    FROM entries
+    WHERE record IS NOT NULL
+)
+"""
+
+_REPEATED: Final = """
+WITH given AS (SELECT e.decision.decision_id AS id FROM entries WHERE record IS NOT NULL)
+SELECT id::VARCHAR FROM given GROUP BY id HAVING count(*) > 1
+UNION ALL
+SELECT decision_id::VARCHAR
+FROM decisions
+WHERE decision_id BETWEEN (SELECT min(id) FROM given) AND (SELECT max(id) FROM given)
+  AND decision_id IN (SELECT id FROM given)
+"""
+
+_ATTEMPTS: Final = (
+    "INSERT INTO attempts BY NAME SELECT unnest(a) FROM (SELECT unnest(e.attempts) AS a FROM entries)"
+)
+
+_POLICIES: Final = """
+INSERT INTO policies BY NAME
+SELECT DISTINCT ON (kind, digest) * FROM (SELECT unnest(p) FROM (SELECT unnest(e.policies) AS p FROM entries))
+ANTI JOIN policies USING (kind, digest)
+"""
+
+_encode: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
+
 
 def record_digest(record: str) -> str:
     """``sha256:`` and the SHA-256 of the text in UTF-8."""
     return "sha256:" + hashlib.sha256(record.encode()).hexdigest()
 
 
-def insert_policies(connection: DuckDBPyConnection, rows: Iterable[PolicyRow]) -> None:
-    """Insert all rows, in order."""
-    _insert(connection, "policies", _POLICY_TYPES, [_values(row, PolicyRow) for row in rows])
+class Entry(NamedTuple):
+    """What is stored together: a decision's record, and as JSON what stands beside it, attempts and policies.
+
+    The record stays apart, as quoting it inside of other JSON would cost more than all else. It is None where an
+    entry adds to a decision that is in the ledger.
+    """
+
+    beside: str
+    record: str | None
 
 
-def insert_decisions(connection: DuckDBPyConnection, rows: Iterable[DecisionRow]) -> None:
-    """Insert all rows, in order; the digest of each record is made here."""
-    values = []
-    for row in rows:
-        value = _values(row, DecisionRow)
-        value["candidates"] = [_values(candidate, CandidateRow) for candidate in row.candidates]
-        value["record_digest"] = record_digest(row.record)
-        values.append(value)
-    _insert(connection, "decisions", _DECISION_TYPES, values)
+def entry_of(
+    decision: DecisionRow | None, attempts: Sequence[AttemptRow] = (), policies: Sequence[PolicyRow] = ()
+) -> Entry:
+    """The rows as one entry. Raises LedgerError for what JSON cannot hold."""
+    beside = {
+        "decision": None if decision is None else _values(decision, _DECISION_TYPES),
+        "attempts": [_values(row, _ATTEMPT_TYPES) for row in attempts],
+        "policies": [_values(row, _POLICY_TYPES) for row in policies],
+    }
+    try:
+        return Entry(_encode(beside), None if decision is None else decision.record)
+    except (TypeError, ValueError, UnicodeError) as error:
+        raise LedgerError(
+            f"a row holds what the ledger cannot store: {error}; nothing was written"
+        ) from error
 
 
-def insert_attempts(connection: DuckDBPyConnection, rows: Iterable[AttemptRow]) -> None:
-    """Insert all rows, in order."""
-    _insert(connection, "attempts", _ATTEMPT_TYPES, [_values(row, AttemptRow) for row in rows])
+def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[int, int, int]:
+    """Insert ``entries`` in order; how many policies, decisions and attempts that were.
+
+    Policies that are there already are left out. Raises LedgerError for a decision that is there; whether
+    attempts are new is the caller's affair.
+    """
+    written = [0, 0, 0]
+    for batch in _batches(entries):
+        connection.execute(
+            _TAKE_APART, [f"[{','.join(entry.beside for entry in batch)}]", [entry.record for entry in batch]]
+        )
+        repeated = connection.execute(_REPEATED).fetchone()
+        if repeated is not None:
+            raise LedgerError(f"decision `{repeated[0]}` is in the ledger already")
+        for position, statement in enumerate((_POLICIES, _DECISIONS, _ATTEMPTS)):
+            found = connection.execute(statement).fetchone()
+            assert found is not None
+            written[position] += int(found[0])
+    connection.execute("DROP TABLE IF EXISTS entries")
+    return written[0], written[1], written[2]
 
 
 def select_ids(
@@ -138,48 +253,33 @@ def select_ids(
         f"""
         SELECT {columns} FROM {table}
         WHERE decision_id BETWEEN ?::UUID AND ?::UUID
-          AND decision_id IN (SELECT unnest(from_json(?, '["UUID"]')))
+          AND decision_id IN (SELECT unnest(from_json_strict(?, '["UUID"]')))
         """,
         [min(ids), max(ids), json.dumps(list(ids))],
     ).fetchall()
 
 
-def _values(row: object, kind: type) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in _field_names(kind)}
+def _values(row: object, names: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
-@cache
-def _field_names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    batch: list[Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += len(entry.beside) + len(entry.record or "")
+        if size > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
-def _insert(
-    connection: DuckDBPyConnection, table: str, types: Mapping[str, Any], rows: list[dict[str, Any]]
-) -> None:
-    # JSON is what DuckDB can read a nested parameter from; VARIANT it can only be cast to.
-    columns = ", ".join(f"r.{name}::VARIANT" if types[name] == "JSON" else f"r.{name}" for name in types)
-    structure = json.dumps([dict(types)])
-    statement = (
-        f"INSERT INTO {table} ({', '.join(types)}) "
-        f"SELECT {columns} FROM (SELECT unnest(from_json(?, '{structure}')) AS r)"
-    )
-    for batch in _batches(rows):
-        connection.execute(statement, [_json(batch, table)])
-
-
-def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(rows), _BATCH_ROWS):
-        yield rows[start : start + _BATCH_ROWS]
-
-
-def _json(batch: list[dict[str, Any]], table: str) -> str:
-    try:
-        return json.dumps(batch, allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    except (TypeError, ValueError, UnicodeError) as error:
-        raise LedgerError(f"`{table}` cannot store a value: {error}; nothing was written") from error
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a value of type `{type(value).__name__}` is not what JSON can hold")
+# A row with another field than its columns would lose it in silence.
+for _row, _names in (
+    (DecisionRow, {"record", *_DECISION_TYPES}),
+    (AttemptRow, set(_ATTEMPT_TYPES)),
+    (PolicyRow, set(_POLICY_TYPES)),
+):
+    assert {field.name for field in fields(_row)} == _names, _row.__name__

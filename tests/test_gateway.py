@@ -27,6 +27,7 @@ from routewright import (
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.ledger import LedgerWriter
 from routewright.loading import shipped
 from routewright.planning import work_of
 from routewright.targets import simulated_backends
@@ -202,6 +203,16 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
     assert [kind for kind, *_ in stored] == ["policy", "catalog"]
 
 
+def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    gateway = gateway_with(policy, ledger=ledger)
+    decided, request = gateway.decide(Task()), request_for(Task(), "hello")
+    asyncio.run(gateway.execute(decided, request))
+    with pytest.raises(TaskError, match="this decision has been executed"):
+        asyncio.run(gateway.execute(decided, request))
+    assert ledger.query("SELECT count(*) FROM attempts").rows == ((1,),)
+
+
 def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
     policy: CompiledPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +222,7 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
         raise LedgerError("the disk is full", help="make room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Ledger, "append", refuse)
+        patch.setattr(LedgerWriter, "add", refuse)
         with pytest.raises(NotStoredError, match="the disk is full") as caught:
             gateway.run_sync(Task(), HELLO)
     assert caught.value.help == "make room"

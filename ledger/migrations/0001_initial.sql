@@ -140,3 +140,33 @@ COMMENT ON COLUMN attempts.cached_answer IS 'whether the answer came from a cach
 COMMENT ON COLUMN attempts.simulated IS 'whether the answer was simulated and no model was called';
 COMMENT ON COLUMN attempts.reason IS 'why the call was not made, where it was skipped';
 COMMENT ON COLUMN attempts.saved_nano IS 'what a cached answer had cost to make';
+
+CREATE TABLE writers (
+    writer        VARCHAR NOT NULL,
+    entries       BIGINT NOT NULL,
+    at_us         BIGINT NOT NULL,
+    damaged_bytes BIGINT NOT NULL
+);
+
+COMMENT ON TABLE writers IS 'How far the spool of each writer has been taken in; committed together with its rows.';
+COMMENT ON COLUMN writers.writer IS 'the writer, one for each gateway of each process';
+COMMENT ON COLUMN writers.entries IS 'the number of its last entry in the tables; they count from 1';
+COMMENT ON COLUMN writers.at_us IS 'when that was taken in';
+COMMENT ON COLUMN writers.damaged_bytes IS 'what at the end of its file was no whole entry, after it had died';
+
+CREATE TABLE rejected (
+    writer VARCHAR NOT NULL,
+    entry  BIGINT NOT NULL,
+    at_us  BIGINT NOT NULL,
+    error  VARCHAR NOT NULL,
+    beside VARCHAR NOT NULL,
+    record VARCHAR
+);
+
+COMMENT ON TABLE rejected IS 'Entries of spools that could not be rows: kept as they are, never dropped.';
+COMMENT ON COLUMN rejected.writer IS 'who wrote it';
+COMMENT ON COLUMN rejected.entry IS 'its number among the entries of the writer';
+COMMENT ON COLUMN rejected.at_us IS 'when it was found';
+COMMENT ON COLUMN rejected.error IS 'why it could not be stored';
+COMMENT ON COLUMN rejected.beside IS 'what stands beside the record, attempts and policies, as JSON';
+COMMENT ON COLUMN rejected.record IS 'the decision record';

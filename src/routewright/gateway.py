@@ -27,7 +27,7 @@ from routewright.backends.control import Breaker, StateStore
 from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.errors import NotBuiltError
+from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
@@ -81,6 +81,7 @@ class ModelGateway:
         self.backends = simulated_backends(policy) if backends is None else backends
         self._random = Random() if random is None else random
         self._clock = clock
+        self._writer = None if ledger is None else ledger.writer()
         self._stored_policies = False
         self._runner: asyncio.Runner | None = None
         self._draws = any(rule.choose == "split" for rule in policy.rules)
@@ -121,12 +122,18 @@ class ModelGateway:
         await self.close()
 
     async def close(self) -> None:
-        """Let go of backends and of the state store. No other method may be called afterwards."""
+        """Let go of backends and of the state store, and put what was recorded into the ledger's tables.
+
+        No other method may be called afterwards. Raises LedgerError when the ledger is busy or cannot be written:
+        then nothing is lost, and whoever reads it next takes it in.
+        """
         try:
             await asyncio.gather(*(backend.close() for backend in self.backends.values()))
         finally:
             if self.store is not None:
                 self.store.close()
+            if self._writer is not None:
+                await asyncio.to_thread(self._writer.close)
 
     def __enter__(self) -> ModelGateway:
         return self
@@ -200,19 +207,25 @@ class ModelGateway:
         With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
         not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
         made so far. Raises NotBuiltError, with nothing executed or stored, when the plan asks for what is not
-        carried out yet and ``unenforced`` does not allow that; and NotStoredError, which holds the result, when
-        the ledger refuses it.
+        carried out yet and ``unenforced`` does not allow that; TaskError for a decision that has been executed;
+        and NotStoredError, which holds the result, when the ledger refuses it.
         """
         decision = decided.decision
+        if decided.executed:
+            raise TaskError(
+                "this decision has been executed", help="decide again: each execution has its own"
+            )
         work = work_of(decision)
         if work is None:
-            return await self._stored(decided, None, (), tags)
+            decided.executed = True
+            return self._stored(decided, None, (), tags)
         if decision.plan is not None and decision.plan.unenforced and not unenforced:
             listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
             raise NotBuiltError(
                 f"the plan asks for what is not carried out yet:\n{listed}",
                 help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
             )
+        decided.executed = True
         attempts: list[Attempt] = []
         try:
             execution = await self._executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
@@ -220,7 +233,7 @@ class ModelGateway:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             self._store(decided, attempts, tags)
             raise
-        return await self._stored(decided, execution, execution.attempts, tags)
+        return self._stored(decided, execution, execution.attempts, tags)
 
     async def run(
         self,
@@ -337,7 +350,7 @@ class ModelGateway:
             weakref.finalize(self, self._runner.close)
         return self._runner
 
-    async def _stored(
+    def _stored(
         self,
         decided: Decided,
         execution: Execution | None,
@@ -346,21 +359,20 @@ class ModelGateway:
     ) -> Ran:
         ran = Ran(decided.decision, execution)
         try:
-            # In a thread: a commit takes longer than many a model, and the loop has others to serve.
-            await asyncio.to_thread(self._store, decided, attempts, tags)
+            self._store(decided, attempts, tags)
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran
 
     def _store(self, decided: Decided, attempts: Sequence[Attempt], tags: Mapping[str, str] | None) -> None:
-        if self.ledger is None:
+        if self._writer is None:
             return
         decision = decided.decision
         policies = (
             () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
         )
-        self.ledger.append(
-            [decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns, tags=tags)],
+        self._writer.add(
+            decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns, tags=tags),
             [attempt_row(decision.id, attempt) for attempt in attempts],
             policies,
         )

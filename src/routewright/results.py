@@ -13,12 +13,17 @@ from routewright.ledger import LedgerError
 __all__ = ["Decided", "NoTargetError", "NotStoredError", "Ran", "answer_of"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Decided:
-    """A decision, and how long deciding took in nanoseconds: that is no part of the record."""
+    """A decision, and how long deciding took in nanoseconds: that is no part of the record.
+
+    ``executed`` says that it has been executed, or is being: once, as its attempts in the ledger are of one
+    execution.
+    """
 
     decision: Decision
     deciding_ns: int
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

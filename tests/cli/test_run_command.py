@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from command_line import CommandLine
 
-from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import LedgerError, LedgerWriter
 
 
 def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
@@ -37,9 +37,10 @@ def test_without_a_ledger_nothing_is_stored(tmp_path: Path) -> None:
     assert not command.ledger.exists()
 
 
+@pytest.mark.parametrize("method", ["add", "close"])
 @pytest.mark.parametrize("operation", ["chat", "embed"])
 def test_an_answer_is_written_also_when_the_ledger_refuses_it(
-    tmp_path: Path, operation: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, operation: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = CommandLine(tmp_path)
     policy = (tmp_path / "policy.yaml").read_text()
@@ -48,7 +49,7 @@ def test_an_answer_is_written_also_when_the_ledger_refuses_it(
     def refuse(*_: object) -> None:
         raise LedgerError("the disk is full", help="make room")
 
-    monkeypatch.setattr(Ledger, "append", refuse)
+    monkeypatch.setattr(LedgerWriter, method, refuse)
     ended = command("run", "policy.yaml", "hello", "--simulate", "--quiet", "--operation", operation)
     assert ended.code == 6
     assert ended.out.startswith("[simulated] ")

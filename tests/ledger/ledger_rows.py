@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from routewright.ledger.rows import AttemptRow, CandidateRow, DecisionRow, PolicyRow
+from routewright.engine.canonical import canonical_bytes
+from routewright.ledger.rows import AttemptRow, DecisionRow, PolicyRow
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
 DAY_US = 86_400_000_000
@@ -22,42 +22,80 @@ def policy(name: str = "hybrid") -> PolicyRow:
     return PolicyRow(f"sha256:{name}", "policy", name, f"routewright: 1\nname: {name}\n", START_US)
 
 
-def decision(number: int, **changes: Any) -> DecisionRow:
-    features = {"requires_moe": number % 2 == 0, "context_length": 1_000 * number, "task_type": "chat"}
-    row = DecisionRow(
-        decision_id=decision_id(number),
-        at_us=START_US + number * 1_000_000,
-        operation="chat",
-        outcome="routed",
-        mode="exploit",
-        policy_name="hybrid",
-        policy_digest="sha256:hybrid",
-        catalog_digest="sha256:catalog",
-        engine_version="0.1.0",
-        record=json.dumps({"features": features, "number": number}, sort_keys=True),
-        features=features,
-        feature_sources={
-            "requires_moe": "given",
-            "context_length": "derived",
-            "task_type": "default",
-            "team": "unknown",
+def record(number: int, **changes: Any) -> dict[str, Any]:
+    """A decision record, as far as the ledger reads one; ``changes`` are of its members."""
+    values: dict[str, Any] = {
+        "id": decision_id(number),
+        "at_us": START_US + number * 1_000_000,
+        "engine": "0.1.0",
+        "policy": {"name": "hybrid", "digest": "sha256:hybrid"},
+        "catalog": {"name": None, "digest": "sha256:catalog"},
+        "operation": "chat",
+        "outcome": "routed",
+        "features": {
+            "requires_moe": {"value": number % 2 == 0, "source": "given"},
+            "context_length": {"value": 1_000 * number, "source": "derived"},
+            "task_type": {"value": "chat", "source": "default"},
+            "team": {"value": None, "source": "unknown"},
         },
-        verdicts={"mixture_of_experts": number % 2 == 0, "by_team": None, "otherwise": True},
-        candidates=(
-            CandidateRow("kimi", "use", True, None, None, 1.0, 5_000_000, 30_000.0),
-            CandidateRow("local", "fallback", False, "capability", "has no vision", 0.0),
-        ),
-        matched_rule="mixture_of_experts" if number % 2 == 0 else "otherwise",
-        reason="complex work goes to the mixture of experts",
-        target="kimi",
-        plan={"target": "kimi", "fallbacks": ["coder"], "steps": []},
-        state={"models": {"kimi": {"healthy": True, "load": 0.25}}},
+        "ignored": {},
+        "rules": [
+            {"name": "mixture_of_experts", "verdict": number % 2 == 0},
+            {"name": "by_team", "verdict": None},
+            {"name": "otherwise", "verdict": True},
+        ],
+        "rule": "mixture_of_experts" if number % 2 == 0 else "otherwise",
+        "reason": "complex work goes to the mixture of experts",
+        "candidates": [
+            candidate("kimi", "use", None, None, 1.0, 5_000_000, 30_000.0),
+            candidate("local", "fallback", "capability", "has no vision", 0.0, None, None),
+        ],
+        "target": "kimi",
+        "plan": {"target": "kimi", "fallbacks": ["coder"], "steps": []},
+        "state": {"models": {"kimi": {"healthy": True, "load": 0.25}}},
+    }
+    unknown = set(changes) - set(values)
+    assert not unknown, unknown
+    return values | changes
+
+
+def candidate(
+    model: str,
+    origin: str,
+    gate: str | None,
+    detail: str | None,
+    probability: float,
+    cost_nano: int | None,
+    latency_ms: float | None,
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "origin": origin,
+        "eligible": gate is None,
+        "gate": gate,
+        "detail": detail,
+        "probability": probability,
+        "estimated_cost_nano": cost_nano,
+        "estimated_latency_ms": latency_ms,
+    }
+
+
+def given(**features: Any) -> dict[str, Any]:
+    """Features as a record holds them."""
+    return {name: {"value": value, "source": "given"} for name, value in features.items()}
+
+
+def decision(number: int, *, mode: str = "exploit", id: str | None = None, **changes: Any) -> DecisionRow:
+    """The row of a decision whose record has ``changes``."""
+    return DecisionRow(
+        decision_id=id or decision_id(number),
+        record=canonical_bytes(record(number, **changes)).decode(),
+        mode=mode,
         tags={"team": "search"},
         session_id=None,
         trace_id="trace-1",
         deciding_ns=48_000,
     )
-    return replace(row, **changes)
 
 
 def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:

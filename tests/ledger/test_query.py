@@ -162,7 +162,7 @@ def test_a_mistake_is_shown_at_its_place(ledger: Ledger, sql: str, shown: str) -
 
 def test_describing_and_pivoting_are_reading(ledger: Ledger) -> None:
     assert ledger.query("DESCRIBE decisions").rows[0][0] == "decision_id"
-    assert len(ledger.query("SHOW TABLES").rows) == 13
+    assert ("decisions_flat",) in ledger.query("SHOW TABLES").rows
     assert ledger.query("PIVOT attempts ON status USING count(*) GROUP BY model_id").columns == (
         "model_id",
         "failed",

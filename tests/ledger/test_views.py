@@ -22,15 +22,15 @@ EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """Four executed decisions on two days, one that fell back, one unanswered, one dry run, one dead end."""
     ledger = Ledger.open(tmp_path_factory.mktemp("views") / "ledger.duckdb")
-    later = {"at_us": START_US + DAY_US}
+    later = START_US + DAY_US
     ledger.append(
         [
             decision(0),
             decision(1),
             decision(2),
-            decision(3, **later),
-            decision(4, **later, mode="dry_run"),
-            decision(5, **later, outcome="no_target", target=None),
+            decision(3, at_us=later),
+            decision(4, at_us=later, mode="dry_run"),
+            decision(5, at_us=later, outcome="no_target", target=None),
         ],
         [
             attempt(0, load_us=4_000_000, first_token_us=4_100_000, total_us=5_000_000),

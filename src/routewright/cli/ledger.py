@@ -126,5 +126,7 @@ def print_result(
         writer.table(header, rows)
         if not rows:
             writer.remark("no rows")
+    if result.stale is not None:
+        writer.note(f"the newest decisions may be missing: {result.stale}")
     if result.truncated:
         writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")

@@ -83,6 +83,7 @@ def run(
     from routewright.engine.decision.record import record_of
     from routewright.engine.decision.task import RequestFacts, Task
     from routewright.engine.errors import TaskError
+    from routewright.ledger import LedgerError
     from routewright.loading import load_policy
     from routewright.mapping import parse_maps
     from routewright.results import NotStoredError
@@ -100,18 +101,26 @@ def run(
     request = request_for(task, _prompt(prompt), document or [])
     pieces = _Pieces()
 
-    async def carried_out(gateway: ModelGateway) -> Ran:
-        async with gateway:
-            return await gateway.run(task, request, unenforced=unenforced, on_text=pieces.write)
+    done: list[Ran] = []
 
-    not_stored: NotStoredError | None = None
+    async def carry_out(gateway: ModelGateway) -> None:
+        async with gateway:
+            done.append(await gateway.run(task, request, unenforced=unenforced, on_text=pieces.write))
+
+    not_stored: LedgerError | None = None
     with ExitStack() as stack:
         gateway = _gateway(loaded, stack, simulate, fail or [], None if no_ledger else (ledger,), state, seed)
         try:
-            ran = asyncio.run(carried_out(gateway))
+            asyncio.run(carry_out(gateway))
         except NotStoredError as error:
-            not_stored, ran = error, error.ran
+            not_stored = error
+            done.append(error.ran)
+        except LedgerError as error:
+            not_stored = error
+            if not done:
+                raise
     pieces.end()
+    [ran] = done
     execution = ran.execution
     if execution is None:
         writer.tree(record_outline(record_of(ran.decision)))

@@ -1,0 +1,207 @@
+"""Entries in, bytes of a file out, and back: where rows wait until they are in the ledger's tables.
+
+Each writer has files of its own beside the ledger. A frame in it is written by one call and has a number, its
+length and a checksum, so that a file that was cut anywhere still gives every frame before the cut. What has been
+written survives the death of the process, not a loss of power.
+
+A writer holds a lock on its files for as long as it lives: who gets that lock knows that nothing more will come.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+import threading
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from .errors import LedgerError
+from .writing import Entry
+
+__all__ = ["MAX_SPOOL_BYTES", "Spool", "SpoolFile", "orphaned", "read_spool", "spool_files"]
+
+MAX_SPOOL_BYTES: Final = 256 * 1024**2
+"""What one writer lets wait. Beyond it, entries are refused: a disk is finite, and nothing is dropped in silence."""
+
+_MAGIC: Final = b"routewright spool 1\n"
+_HEAD: Final = struct.Struct("<IIQI?")
+"""Length of what follows the checksum, checksum, number, length of what stands beside the record, has a record."""
+_CHECKED: Final = 8
+"""Where that begins which the checksum is of."""
+_SUFFIX: Final = ".spool"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolFile:
+    """What a file held when it was read. ``damaged`` is how many bytes at its end are no whole frame."""
+
+    writer: str
+    path: Path
+    damaged: int
+    _data: bytes
+    _frames: tuple[tuple[int, int, int, int], ...]
+
+    @property
+    def last(self) -> int:
+        """The number of the last frame; 0 for none."""
+        return self._frames[-1][0] if self._frames else 0
+
+    def entries(self, *, after: int) -> Iterator[tuple[int, Entry]]:
+        """The entries with a number above ``after``, in order; those of one writer count from 1 without gaps."""
+        for number, start, middle, end in self._frames:
+            if number > after:
+                record = None if middle > end else self._data[middle:end].decode()
+                yield number, Entry(self._data[start : min(middle, end)].decode(), record)
+
+
+class Spool:
+    """The files of one writer in ``folder``: one that is written, and those before it. Safe in many threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = uuid.uuid4().hex
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._size = 0
+        self._full: dict[Path, tuple[int, int]] = {}  # the others: what holds each one's lock, and its size
+        self._number = 0
+        self._files = 0
+
+    @property
+    def path(self) -> Path:
+        """The file that is written, or will be."""
+        return self._folder / f"{self.writer}.{self._files:08d}{_SUFFIX}"
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of all that has not been removed."""
+        return self._size + sum(size for _, size in tuple(self._full.values()))
+
+    def add(self, entry: Entry) -> int:
+        """Write an entry; its number. Raises LedgerError, with nothing written, when the disk takes no more."""
+        beside = entry.beside.encode()
+        record = b"" if entry.record is None else entry.record.encode()
+        with self._lock:
+            if self.waiting_bytes > MAX_SPOOL_BYTES:
+                raise LedgerError(
+                    f"{MAX_SPOOL_BYTES // 1024**2} MiB wait in `{self._folder}`; nothing was written",
+                    help="the ledger cannot be written as fast, or not at all: see what holds it open",
+                )
+            number = self._number + 1
+            body = struct.pack("<QI?", number, len(beside), entry.record is not None) + beside + record
+            self._write(struct.pack("<II", len(body), zlib.crc32(body)) + body)
+            self._number = number
+        return number
+
+    def turn(self) -> None:
+        """Begin another file with the next entry, so that those before are complete."""
+        with self._lock:
+            if self._file is not None:
+                self._full[self.path] = (self._file, self._size)
+                self._file, self._size = None, 0
+                self._files += 1
+
+    def owns(self, path: Path) -> bool:
+        """Whether a file is one of this writer's."""
+        return path.name.startswith(f"{self.writer}.")
+
+    def remove(self, path: Path) -> None:
+        """Remove a complete file, whose entries are in the tables."""
+        with self._lock:
+            file, _ = self._full.pop(path)
+            path.unlink(missing_ok=True)
+            os.close(file)
+
+    def abandon(self) -> None:
+        """Close all files, and leave them to whoever opens the ledger next."""
+        with self._lock:
+            for file in (self._file, *(file for file, _ in self._full.values())):
+                if file is not None:
+                    os.close(file)
+            self._file, self._full = None, {}
+
+    def _write(self, frame: bytes) -> None:
+        try:
+            if self._file is None:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+                self._file = os.open(self.path, flags, 0o600)
+                # Nobody looks at a file that is still empty, so nobody else has this lock.
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._size = os.write(self._file, _MAGIC)
+            written = os.write(self._file, frame)
+        except OSError as error:
+            self._cut()
+            raise LedgerError(
+                f"`{self.path}` cannot be written: {error.strerror}; nothing was kept"
+            ) from error
+        if written < len(frame):
+            self._cut()
+            raise LedgerError(f"`{self.path}` cannot be written: the disk is full; nothing was kept")
+        self._size += written
+
+    def _cut(self) -> None:
+        """Take back half a frame: what comes after it could not be read."""
+        if self._file is not None:
+            os.ftruncate(self._file, self._size)
+
+
+def spool_files(folder: Path) -> list[Path]:
+    """The files in which something waits: those of one writer in the order in which they were written."""
+    found = []
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            if path.stat().st_size > len(_MAGIC):
+                found.append(path)
+        except FileNotFoundError:
+            # Removed meanwhile: whoever did so has put its entries into the tables.
+            continue
+    return found
+
+
+def read_spool(path: Path) -> SpoolFile:
+    """Every whole frame of a file. Raises LedgerError for a file of another kind, or one that cannot be read."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return SpoolFile(path.name.partition(".")[0], path, 0, b"", ())
+    except OSError as error:
+        raise LedgerError(f"`{path}` cannot be read: {error.strerror}") from error
+    if not data.startswith(_MAGIC[: len(data)]):
+        raise LedgerError(f"`{path}` is no spool of a ledger; left it as it is", help="move it away")
+    frames = []
+    at = len(_MAGIC)
+    while at + _HEAD.size <= len(data):
+        length, checksum, number, beside, has_record = _HEAD.unpack_from(data, at)
+        start, end = at + _HEAD.size, at + _CHECKED + length
+        if end > len(data) or zlib.crc32(memoryview(data)[at + _CHECKED : end]) != checksum:
+            break
+        # Without a record, it begins behind the frame's end.
+        frames.append((number, start, start + beside if has_record else end + 1, end))
+        at = end
+    return SpoolFile(path.name.partition(".")[0], path, max(0, len(data) - at), data, tuple(frames))
+
+
+@contextmanager
+def orphaned(path: Path) -> Iterator[bool]:
+    """Whether the writer of a file is gone; then nobody else can find that out at the same time."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(file)

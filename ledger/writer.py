@@ -1,0 +1,131 @@
+"""Rows in from many threads, without a wait: they go to a spool file at once, and into the tables by and by.
+
+The file of the ledger is opened by a thread of the writer's own, for many rows at a time. Who reads the ledger
+takes in what waits there, so that nobody has to wait for that thread.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from .errors import LedgerError
+from .ingest import ingest, spool_folder
+from .rows import AttemptRow, DecisionRow, PolicyRow
+from .spool import Spool
+from .writing import entry_of
+
+__all__ = ["LedgerWriter"]
+
+_INGEST_AFTER_S: Final = 5.0
+"""How long rows wait for more to come."""
+
+_INGEST_BYTES: Final = 8 * 1024**2
+"""They do not wait when there are so many."""
+
+_LONGEST_PAUSE_S: Final = 60.0
+"""How long is waited at most after a failure; each one doubles the wait."""
+
+
+class LedgerWriter:
+    """Writes decisions into one ledger; get one by ``Ledger.writer``. Safe to use from many threads.
+
+    What ``add`` has taken survives the death of the process, killed or not: whoever opens the ledger next puts it
+    into the tables. It does not survive a loss of power that comes before it is there, some seconds later.
+    """
+
+    def __init__(self, path: Path, lock_timeout_s: float) -> None:
+        self._path, self._lock_timeout_s = path, lock_timeout_s
+        self._begin()
+
+    def add(
+        self,
+        decision: DecisionRow,
+        attempts: Sequence[AttemptRow] = (),
+        policies: Sequence[PolicyRow] = (),
+    ) -> None:
+        """Record a decision with its attempts, and policies that the ledger may lack.
+
+        Raises LedgerError, with nothing kept, when they cannot be written.
+        """
+        entry = entry_of(decision, attempts, policies)
+        if os.getpid() != self._process:
+            # A fork has the parent's files, and not its thread.
+            self._spool.abandon()
+            self._begin()
+        self._spool.add(entry)
+        if self._thread is None:
+            self._start()
+        if self._spool.waiting_bytes > _INGEST_BYTES:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool."""
+        self._finish()
+        try:
+            ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool)
+        except LedgerError as error:
+            raise LedgerError(
+                f"{error}; what was recorded is kept in `{spool_folder(self._path)}`",
+                help="it is taken in when the ledger is next read: nothing has to be done",
+            ) from error
+        finally:
+            self._spool.abandon()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._spool = Spool(spool_folder(self._path))
+        self._wake, self._starting = threading.Event(), threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._finish: Callable[[], object] = _nothing
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is not None:
+                return
+            ended = threading.Event()
+            self._thread = threading.Thread(
+                target=_keep_ingesting,
+                args=(self._path, self._lock_timeout_s, self._spool, self._wake, ended),
+                name="ledger-writer",
+                daemon=True,
+            )
+            self._thread.start()
+            # A writer that nobody closes is finished when it is forgotten, or the interpreter ends: a thread
+            # that is stopped inside of DuckDB by then would take the process down.
+            self._finish = weakref.finalize(self, _finish, self._thread, self._wake, ended)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _finish(thread: threading.Thread, wake: threading.Event, ended: threading.Event) -> None:
+    ended.set()
+    wake.set()
+    thread.join()
+
+
+def _keep_ingesting(
+    path: Path, lock_timeout_s: float, spool: Spool, wake: threading.Event, ended: threading.Event
+) -> None:
+    pause_s = _INGEST_AFTER_S
+    while True:
+        wake.wait(_INGEST_AFTER_S)
+        wake.clear()
+        if ended.is_set():
+            return
+        if spool.waiting_bytes == 0:
+            continue
+        try:
+            ingest(path, lock_timeout_s=lock_timeout_s, own=spool)
+            pause_s = _INGEST_AFTER_S
+        except LedgerError:
+            # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+            if ended.wait(pause_s):
+                return

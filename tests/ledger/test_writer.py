@@ -1,0 +1,275 @@
+"""Writing through a spool: nothing that was taken is lost, nothing is stored twice, nobody waits for the file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from ledger_rows import attempt, decision, decision_id, policy
+
+from routewright.ledger import Ledger, LedgerError
+from routewright.ledger.ingest import ingest, spool_folder
+from routewright.ledger.spool import Spool, read_spool, spool_files
+from routewright.ledger.writing import Entry, entry_of
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=5)
+
+
+def waiting(ledger: Ledger) -> int:
+    return len(spool_files(spool_folder(ledger.path)))
+
+
+def test_what_was_added_is_there_for_whoever_asks(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1), [attempt(1, 1), attempt(1, 2)], [policy()])
+    writer.add(decision(2), [attempt(2)], [policy()])
+    counts = (
+        "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM attempts), count(*) FROM policies"
+    )
+    assert ledger.query(counts).rows == ((2, 3, 1),), "also before the writer is closed"
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(1), decision_id(2)]
+    writer.add(decision(3))
+    writer.close()
+    assert ledger.query(counts).rows == ((3, 3, 1),)
+    assert list(spool_folder(ledger.path).iterdir()) == [], "an empty spool leaves nothing"
+
+
+def test_a_row_is_the_same_by_either_way(ledger: Ledger, tmp_path: Path) -> None:
+    other = Ledger.open(tmp_path / "other.duckdb")
+    other.append([decision(1)], [attempt(1)], [policy()])
+    writer = ledger.writer()
+    writer.add(decision(1), [attempt(1)], [policy()])
+    writer.close()
+    for table in ("decisions", "attempts", "policies"):
+        assert ledger.query(f"SELECT * FROM {table}") == other.query(f"SELECT * FROM {table}")
+
+
+def test_adding_does_not_wait_for_a_file_that_is_held_open(ledger: Ledger) -> None:
+    impatient = Ledger.open(ledger.path, lock_timeout_s=0.2).writer()
+    with holding(ledger.path):
+        impatient.add(decision(1))
+        with pytest.raises(LedgerError, match="what was recorded is kept in") as caught:
+            impatient.close()
+    assert caught.value.help == "it is taken in when the ledger is next read: nothing has to be done"
+    assert len(ledger.tail(5)) == 1
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[None]:
+    """Another process has the file open for writing."""
+    code = (
+        f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('held', flush=True); sys.stdin.read()"
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], text=True, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        try:
+            yield
+        finally:
+            process.kill()
+
+
+ADDER = """
+import sys
+sys.path.insert(0, {here!r})
+from ledger_rows import attempt, decision
+from routewright.ledger import Ledger
+writer = Ledger.open({path!r}).writer()
+for number in range({start}, {end}):
+    writer.add(decision(number), [attempt(number)])
+    print(number, flush=True)
+{then}
+"""
+
+
+def adder(path: Path, start: int, end: int, then: str = "writer.close()") -> subprocess.Popen[str]:
+    code = ADDER.format(here=str(HERE), path=str(path), start=start, end=end, then=then)
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_killed_writer_loses_nothing_that_was_added(ledger: Ledger) -> None:
+    with adder(ledger.path, 0, 100_000) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 400:
+            pass
+        process.send_signal(signal.SIGKILL)
+        told = 400 + len(process.stdout.read().splitlines())
+    assert waiting(ledger), "it died with entries in its spool"
+    [[stored, attempts, distinct]] = ledger.query(
+        """SELECT (SELECT count(*) FROM decisions), count(*), count(DISTINCT decision_id) FROM attempts"""
+    ).rows
+    assert stored == attempts == distinct
+    # What was written and not yet told may be one more.
+    assert told + 1 <= stored <= told + 2
+    assert not waiting(ledger), "a dead writer's spool is removed once it is in the tables"
+
+
+def test_a_writer_that_nobody_closes_is_finished_in_order(ledger: Ledger) -> None:
+    with adder(ledger.path, 0, 20, then="pass") as process:
+        assert process.stdout is not None
+        process.stdout.read()
+    assert process.returncode == 0
+    assert len(ledger.tail(50)) == 20
+
+
+def test_many_processes_write_into_one_ledger_at_once(ledger: Ledger) -> None:
+    processes = [adder(ledger.path, start, start + 200) for start in (0, 1_000, 2_000, 3_000)]
+    for process in processes:
+        with process:
+            assert process.stdout is not None
+            process.stdout.read()
+        assert process.returncode == 0
+    assert len(ledger.tail(1_000)) == 800
+
+
+def test_many_threads_share_a_writer_that_is_being_emptied(ledger: Ledger) -> None:
+    writer = ledger.writer()
+
+    def add_all(start: int) -> None:
+        for number in range(start, start + 250):
+            writer.add(decision(number))
+
+    threads = [threading.Thread(target=add_all, args=(start,)) for start in (0, 1_000, 2_000, 3_000)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        ingest(ledger.path, lock_timeout_s=5, own=writer._spool)
+    writer.close()
+    assert len(ledger.tail(2_000)) == 1_000
+    [[entries]] = ledger.query("SELECT entries FROM writers").rows
+    assert entries == 1_000
+
+
+def test_a_fork_writes_a_spool_of_its_own(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    child = os.fork()
+    if child == 0:
+        writer.add(decision(2))
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    writer.add(decision(3))
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(n) for n in (1, 2, 3)]
+    writer.close()
+
+
+def test_a_torn_end_is_cut_at_the_last_whole_entry_and_said(ledger: Ledger) -> None:
+    folder = spool_folder(ledger.path)
+    spool = Spool(folder)
+    for number in range(3):
+        spool.add(entry(number))
+    spool.abandon()
+    [path] = spool_files(folder)
+    whole = path.read_bytes()
+    for cut in (1, 7, 30, 400):
+        path.write_bytes(whole[:-cut])
+        assert read_spool(path).last == 2, "the third is not whole"
+    path.write_bytes(whole[:-30])
+    assert len(ledger.tail(5)) == 2
+    [[entries, damaged]] = ledger.query("SELECT entries, damaged_bytes FROM writers").rows
+    assert entries == 2 and damaged > 0
+    assert [file.suffix for file in folder.iterdir()] == [".damaged"], "kept for whoever wants to look"
+
+
+def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
+    spool = Spool(spool_folder(ledger.path))
+    for number in range(3):
+        spool.add(entry(number))
+    spool.abandon()
+    [path] = spool_files(spool_folder(ledger.path))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert len(ledger.tail(5)) == 1
+    assert ledger.query("SELECT damaged_bytes > 0 FROM writers").rows == ((True,),)
+
+
+def test_what_cannot_be_a_row_is_kept_aside_and_the_rest_is_stored(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    writer.add(replace(decision(2), decision_id="seven"))
+    writer.add(decision(1), [attempt(1)])
+    writer.add(decision(3), [attempt(3, total_us=2**70)])
+    writer.add(replace(decision(4), record="{"))
+    writer.add(decision(5), [attempt(5)])
+    writer.close()
+    assert [row.decision_id for row in ledger.tail(9)] == [decision_id(1), decision_id(5)]
+    rejected = ledger.query("SELECT entry, error, record FROM rejected ORDER BY entry").rows
+    assert [row[0] for row in rejected] == [2, 3, 4, 5]
+    assert rejected[1][1] == f"decision `{decision_id(1)}` is in the ledger already"
+    assert rejected[3][2] == "{"
+
+
+def test_frames_are_taken_in_once_whatever_is_left_over(ledger: Ledger) -> None:
+    spool = Spool(spool_folder(ledger.path))
+    spool.add(entry(1))
+    spool.turn()
+    ledger.ingest()
+    assert waiting(ledger) == 1, "its writer lives, and removes it itself"
+    spool.add(entry(2))
+    assert ledger.ingest() == 1
+    assert ledger.ingest() == 0
+    assert len(ledger.tail(5)) == 2
+    spool.abandon()
+
+
+def test_a_full_disk_refuses_and_keeps_what_was_there(ledger: Ledger) -> None:
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(HERE)!r})
+from ledger_rows import decision
+from routewright.ledger import Ledger, LedgerError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = Ledger.open({str(ledger.path)!r}).writer()
+writer.add(decision(0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
+taken = 1
+try:
+    for number in range(1, 100):
+        writer.add(decision(number))
+        taken += 1
+except LedgerError as error:
+    print(taken, error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    taken, _, message = done.stdout.partition(" ")
+    assert "cannot be written" in message, done.stderr
+    assert len(ledger.tail(100)) == int(taken)
+    assert ledger.query("SELECT damaged_bytes FROM writers").rows == ((0,),), "no half entry was left"
+
+
+def test_a_file_of_another_kind_is_left_alone_and_said(ledger: Ledger) -> None:
+    folder = spool_folder(ledger.path)
+    folder.mkdir()
+    (folder / "notes.spool").write_text("not a spool at all, but long enough")
+    result = ledger.query("SELECT 1")
+    assert result.rows == ((1,),)
+    assert result.stale is not None and "is no spool of a ledger; left it as it is" in result.stale
+    assert (folder / "notes.spool").exists()
+
+
+def test_the_spool_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.ledger.spool.MAX_SPOOL_BYTES", 5_000)
+    spool = Spool(spool_folder(ledger.path))
+    with pytest.raises(LedgerError, match="wait in .* nothing was written"):
+        for number in range(100):
+            spool.add(entry(number))
+    spool.abandon()
+    assert 2 <= len(ledger.tail(100)) < 20
+
+
+def entry(number: int) -> Entry:
+    return entry_of(decision(number), [attempt(number)])
