@@ -10,6 +10,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -105,6 +107,7 @@ class HttpClient:
         response: aiohttp.ClientResponse | None = None
         try:
             clock.enter("connect")
+            _CONNECTING.set((clock, next_phase_ms))
             try:
                 for closed_before in range(_MAX_CLOSED + 1):
                     try:
@@ -115,7 +118,6 @@ class HttpClient:
                                 data=sent,
                                 headers=all_headers,
                                 allow_redirects=False,
-                                trace_request_ctx=(clock, next_phase_ms),
                             )
                         )
                         break
@@ -269,15 +271,11 @@ class _Room:
                 error_class="not_found",
                 help=f"pip install 'routewright[{extra}]'",
             ) from error
-        tracing = aiohttp.TraceConfig()
-        tracing.on_connection_create_end.append(_connected)
-        tracing.on_connection_reuseconn.append(_connected)
         self.session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S),
+            connector=_connector_class()(limit=0, keepalive_timeout=_KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_HEADERS,
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
-            trace_configs=[tracing],
             read_bufsize=2**18,
             max_line_size=2**14,
             max_field_size=2**14,
@@ -286,10 +284,27 @@ class _Room:
         self.failures = (aiohttp.ClientError, OSError)
 
 
-async def _connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
-    clock, next_phase_ms = context.trace_request_ctx
-    if clock.phase == "connect":
-        if next_phase_ms is None:
-            clock.enter("first_token")
-        else:
-            clock.enter("load", limit_ms=next_phase_ms)
+_CONNECTING: ContextVar[tuple[CallClock, int | None]] = ContextVar("connecting")
+"""The clock of the call that waits for a connection, and the limit of its next phase."""
+
+
+@cache
+def _connector_class() -> type[aiohttp.TCPConnector]:
+    """Connections that tell the clock of a call when it has one.
+
+    Tracing could tell it too, and makes every call a sixth dearer.
+    """
+    import aiohttp
+
+    class Connector(aiohttp.TCPConnector):
+        async def connect(self, *args: Any, **kwargs: Any) -> Any:
+            connection = await super().connect(*args, **kwargs)
+            clock, next_phase_ms = _CONNECTING.get()
+            if clock.phase == "connect":
+                if next_phase_ms is None:
+                    clock.enter("first_token")
+                else:
+                    clock.enter("load", limit_ms=next_phase_ms)
+            return connection
+
+    return Connector
