@@ -144,7 +144,9 @@ class Model(Shape):
     active_parameters: Count | None = Field(None, description="parameters at work for one token")
     quantization: str | None = Field(None, description="how the weights are stored")
     context_length: Positive | None = Field(None, description="tokens")
-    max_output_tokens: Positive | None = Field(None, description="the longest answer")
+    max_output_tokens: Positive | None = Field(
+        None, description="the longest answer: no chat is asked for more"
+    )
     max_pairs: Positive | None = Field(None, description="pairs in one rerank call")
     embedding_space: Name | None = Field(None, description="vectors of one space can be compared")
     dimensions: Positive | None = Field(None, description="numbers in one vector")
