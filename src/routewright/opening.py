@@ -81,6 +81,7 @@ def _open(
                     for model in models
                 },
                 path=shape.path,
+                memory_gb=None if shape.memory_gb is None else float(shape.memory_gb),
                 env=environment,
             )
         case "llamacpp":
@@ -90,7 +91,11 @@ def _open(
             return LlamaCppBackend(
                 {
                     model.tag: GgufModel(
-                        path=_gguf(model, id, environment), context_tokens=model.context_length or 8192
+                        path=_gguf(model, id, environment),
+                        context_tokens=model.context_length or 8192,
+                        slots=shape.concurrency or 1,
+                        threads=shape.threads,
+                        pooling=model.shape.pooling,
                     )
                     for model in models
                 }
