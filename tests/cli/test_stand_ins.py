@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -69,7 +70,13 @@ def test_a_server_that_fails_is_not_used_and_not_waited_for_again(monkeypatch: p
 def test_a_server_that_hangs_is_not_used_and_not_waited_for_again() -> None:
     with ollama_with("smollm2:135m", hangs_s=2) as url:
         found = find_ollama(url, patience_s=0.2)
-    assert found == OllamaHere(url, why=f"the one at {url} said nothing within 0.2 s", silent=True)
+    assert found == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
+
+
+def test_a_port_that_takes_connections_and_never_says_a_word_is_not_waited_for_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert find_ollama(url) == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
 
 
 def test_a_server_without_models_is_told_and_the_embedded_one_stands_in(

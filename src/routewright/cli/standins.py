@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
@@ -30,10 +31,13 @@ _SMALL = "smollm2"
 _PATIENCE_S: Final = 3.0
 """How long an Ollama server may take to list its models: the demo has others to ask."""
 
+_AT_ONCE_S: Final = 1.0
+"""Whoever refuses a connection does so within this time."""
+
 
 @dataclass(frozen=True, slots=True)
 class OllamaHere:
-    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used; ``silent`` if it does not refuse.
+    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used; ``silent`` if calls would wait.
 
     ``url`` is None where nobody could be asked.
     """
@@ -157,14 +161,16 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
         finally:
             await backend.close()
 
+    begun_s = time.monotonic()
     try:
         return OllamaHere(url, asyncio.run(ask()))
-    except BackendError as error:
-        refused = error.error_class == "timeout.connect"
-        why = f"nothing answers at {url}" if refused else str(error)
-        return OllamaHere(url, why=why, silent=not refused)
-    except TimeoutError:
-        return OllamaHere(url, why=f"the one at {url} said nothing within {patience_s:g} s", silent=True)
+    except (BackendError, TimeoutError) as error:
+        # A port without a server refuses at once; one that takes connections and says nothing is no server either.
+        silent = time.monotonic() - begun_s >= min(_AT_ONCE_S, patience_s)
+        if isinstance(error, BackendError) and not error.error_class.startswith("timeout."):
+            return OllamaHere(url, why=str(error), silent=True)
+        why = f"{url} took too long to answer" if silent else f"nothing answers at {url}"
+        return OllamaHere(url, why=why, silent=silent)
 
 
 def _full(tag: str) -> str:
