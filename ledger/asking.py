@@ -35,14 +35,14 @@ ORDER BY decided_at, decision_id
 
 
 def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> QueryResult:
-    """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
+    """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``. Ctrl-C raises KeyboardInterrupt."""
     if max_rows < 0:
         raise LedgerError(f"`{max_rows}` rows cannot be asked for", help="the row limit is 0 or more")
     import duckdb
 
     try:
         statement = _one_statement(connection, sql)
-        with _time_limit(connection, timeout_s):
+        with _ctrl_c_heard(), _time_limit(connection, timeout_s):
             cursor = connection.execute(statement)
             described = cursor.description or []
             types = tuple(str(column[1]) for column in described)
@@ -60,8 +60,9 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
 
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
-    """The ``n`` newest decisions, oldest first."""
-    return tuple(TailRow(*row) for row in connection.execute(_TAIL, [max(0, n)]).fetchall())
+    """The ``n`` newest decisions, oldest first. Ctrl-C raises KeyboardInterrupt."""
+    with _ctrl_c_heard():
+        return tuple(TailRow(*row) for row in connection.execute(_TAIL, [max(0, n)]).fetchall())
 
 
 def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
@@ -89,6 +90,17 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
             "the statement has parameters, and there are no values for them", help="write the values out"
         )
     return statement
+
+
+@contextmanager
+def _ctrl_c_heard() -> Iterator[None]:
+    """Ctrl-C as Python has it: DuckDB takes the signal itself, and says so in a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from routewright.targets import simulated_backends
 
 sys.path.insert(0, str(Path(__file__).parent / "backends"))
 
+from mlx_parts import tiny_models
 from ollama_process import OllamaProcess, start_ollama
 from scripted_http import ScriptedHttp, Step
 
@@ -37,6 +39,7 @@ __all__ = [
     "Embedded",
     "Follows",
     "Knob",
+    "Mlx",
     "Named",
     "Row",
     "Scripted",
@@ -106,7 +109,25 @@ class Embedded:
     model: Mapping[str, object] = field(default_factory=dict)
 
 
-Made = Simulated | Scripted | Named | Knob | Signalled | Embedded
+@dataclass(frozen=True)
+class Mlx:
+    """A tiny model of MLX. ``spoilt`` harms a copy of its folder; ``backend`` and ``model`` are the catalog's.
+
+    ``prompt`` is asked instead of the story. With ``stopped`` the backend is closed after the first token, and with
+    ``warm`` the model is in memory before the fault.
+    """
+
+    tag: str = "tiny-a"
+    spoilt: Callable[[Path], object] | None = None
+    backend: Mapping[str, object] = field(default_factory=dict)
+    model: Mapping[str, object] = field(default_factory=dict)
+    prompt: str | None = None
+    max_output_tokens: int | None = 12
+    stopped: bool = False
+    warm: bool = False
+
+
+Made = Simulated | Scripted | Named | Knob | Signalled | Embedded | Mlx
 
 
 @dataclass(frozen=True)
@@ -224,6 +245,14 @@ async def _strike(
             case Embedded() as embedded:
                 first["kind"] = "llamacpp"
                 model |= {"tag": "smollm2", **embedded.model}
+            case Mlx() as mlx:
+                path = tiny_models()
+                if mlx.spoilt is not None:
+                    path = folder / "models"
+                    shutil.copytree(tiny_models() / mlx.tag, path / mlx.tag)
+                    mlx.spoilt(path / mlx.tag)
+                first |= {"kind": "mlx", "path": str(path), **mlx.backend}
+                model |= {"tag": mlx.tag, **mlx.model}
         values = policy_values(first, model, alone=brick.alone)
         policy = write_policy(values, folder)
         if isinstance(brick.made, Simulated):
@@ -232,10 +261,20 @@ async def _strike(
             backends = open_backends(policy)
         if isinstance(brick.made, Embedded) and brick.made.killed:
             act = lambda: _kill_models(backends["one"])  # noqa: E731
+        messages = MESSAGES
+        most: int | None = 12 if act is None else 24
+        if isinstance(brick.made, Mlx):
+            most = brick.made.max_output_tokens
+            if brick.made.prompt is not None:
+                messages = (Message("user", brick.made.prompt),)
+            if brick.made.warm:
+                await backends["one"].chat(brick.made.tag, ChatRequest(MESSAGES, max_output_tokens=1))
+            if brick.made.stopped:
+                act = lambda: _close(backends["one"])  # noqa: E731
         store = StateStore(folder / "state.db")
         gateway = ModelGateway(policy, backends=backends, ledger=ledger, store=store, random=Random(1))
         await stack.enter_async_context(gateway)
-        request = ChatRequest(MESSAGES, max_output_tokens=12 if act is None else 24, temperature=0)
+        request = ChatRequest(messages, max_output_tokens=most, temperature=0)
         ran, shown = await _run(gateway, request, brick.stream, act)
         # Whoever is killed is killed again: a long answer of a model that came back would show no more.
         again, shown_again = await _run(gateway, request, brick.stream, act)
@@ -276,6 +315,15 @@ def _send(victim: OllamaProcess, signalled: Signalled) -> None:
         return
     for pid in victim.report()["runner_pids"]:
         os.kill(pid, signalled.number)
+
+
+_CLOSING: set[asyncio.Task[None]] = set()
+
+
+def _close(backend: Backend) -> None:
+    closing = asyncio.ensure_future(backend.close())
+    _CLOSING.add(closing)
+    closing.add_done_callback(_CLOSING.discard)
 
 
 def _kill_models(backend: Backend) -> None:

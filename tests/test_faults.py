@@ -19,6 +19,7 @@ from fault_parts import (
     Embedded,
     Follows,
     Knob,
+    Mlx,
     Named,
     Scripted,
     Seen,
@@ -27,6 +28,7 @@ from fault_parts import (
     expected_attempts,
     strike,
 )
+from mlx_parts import need_mlx
 from ollama_process import OllamaProcess, start_ollama, using
 from scripted_http import Cut, Hang, Send, Wait, events, reply
 
@@ -217,6 +219,85 @@ LLAMACPP = [
     Brick("killed in mid-stream", Embedded(killed=True), "broken_stream", "partial"),
 ]
 
+# --- models in this process, through MLX ---------------------------------------------------------------------------
+
+HUGE = " ".join(["word"] * 4_000)
+
+
+def torn(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5_000])
+
+
+def emptied(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"")
+
+
+MLX = [
+    Brick("no folder", Mlx(model={"path": "/nowhere/model"}), "not_found", "next"),
+    Brick("no folder, alone", Mlx(model={"path": "/nowhere/model"}), "not_found", "next", alone=True),
+    Brick("not under the backend's path", Mlx("tiny-z"), "not_found", "next", stream=False),
+    Brick("torn weights", Mlx(spoilt=torn), "bad_response", "next"),
+    Brick("torn weights, alone", Mlx(spoilt=torn), "bad_response", "next", stream=False, alone=True),
+    Brick("empty weights", Mlx(spoilt=emptied), "bad_response", "next", stream=False),
+    Brick("no weights", Mlx(spoilt=lambda m: (m / "model.safetensors").unlink()), "bad_response", "next"),
+    Brick("no tokenizer", Mlx(spoilt=lambda m: (m / "tokenizer.json").unlink()), "bad_response", "next"),
+    Brick(
+        "configuration that is no json",
+        Mlx(spoilt=lambda m: (m / "config.json").write_text("{")),
+        "bad_response",
+        "next",
+    ),
+    Brick(
+        "unknown architecture",
+        Mlx(spoilt=lambda m: (m / "config.json").write_text('{"model_type": "novel"}')),
+        "not_found",
+        "next",
+    ),
+    Brick("made for no chat", Mlx("untaught"), "not_found", "next"),
+    Brick(
+        "larger than the memory",
+        Mlx(backend={"memory_gb": 4}, model={"memory_gb": 4.5}),
+        "not_found",
+        "next",
+    ),
+    Brick(
+        "larger than the memory, alone",
+        Mlx(backend={"memory_gb": 4}, model={"memory_gb": 4.5}),
+        "not_found",
+        "next",
+        stream=False,
+        alone=True,
+    ),
+    Brick("too long", Mlx(prompt=HUGE), "context_overflow", "next"),
+    Brick("too long, alone", Mlx(prompt=HUGE), "context_overflow", "next", stream=False, alone=True),
+    Brick("loads too long", Mlx(), "timeout.load", "next", timeouts={"load": "1ms"}),
+    Brick("loads too long, alone", Mlx(), "timeout.load", "next", timeouts={"load": "1ms"}, alone=True),
+    Brick(
+        "reads too long",
+        Mlx(prompt="abc " * 600, warm=True),
+        "timeout.first_token",
+        "next",
+        timeouts={"first_token": "1ms", "load": "60s"},
+    ),
+    Brick(
+        "writes too long",
+        Mlx(max_output_tokens=None, warm=True),
+        "timeout.total",
+        "partial",
+        timeouts={"total": "600ms"},
+    ),
+    Brick(
+        "writes too long, unseen",
+        Mlx(max_output_tokens=None, warm=True),
+        "timeout.total",
+        "next",
+        stream=False,
+        timeouts={"total": "600ms"},
+    ),
+    Brick("closed in mid-stream", Mlx(max_output_tokens=None, stopped=True), "cancelled", "partial"),
+]
+
 # --- what no server is needed for: every class, at once and in mid-stream, with and without another model ----------
 
 RETRIED = frozenset({"rate_limited", "overloaded", "broken_stream"})
@@ -237,7 +318,13 @@ def simulated() -> Iterator[Brick]:
             yield Brick(f"{error_class}, alone", always, error_class, alone, stream=False, alone=True)
 
 
-WALLS = {"openai": OPENAI, "ollama": OLLAMA, "llamacpp": LLAMACPP, "simulated": list(simulated())}
+WALLS = {
+    "openai": OPENAI,
+    "ollama": OLLAMA,
+    "llamacpp": LLAMACPP,
+    "mlx": MLX,
+    "simulated": list(simulated()),
+}
 WALL = [pytest.param(brick, id=f"{kind}: {brick.name}") for kind, wall in WALLS.items() for brick in wall]
 
 
@@ -259,6 +346,8 @@ def running_ollama() -> Iterator[OllamaProcess]:
 def ollama(request: pytest.FixtureRequest) -> OllamaProcess | None:
     """The server, for the bricks that need it; others run where it cannot."""
     made = request.node.callspec.params["brick"].made
+    if isinstance(made, Mlx):
+        need_mlx()
     if isinstance(made, Embedded | Signalled):
         pytest.importorskip("xllamacpp")
     if not isinstance(made, Named | Knob):

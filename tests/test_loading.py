@@ -9,7 +9,7 @@ import pytest
 
 from routewright import PolicyError, load_policy
 from routewright.engine.policy.nodes import MAX_FILE_BYTES
-from routewright.loading import load_samples, load_tests, read_text, shipped
+from routewright.loading import load_catalog, load_samples, load_tests, read_text, shipped
 
 POLICY = """\
 routewright: 1
@@ -91,6 +91,42 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr("builtins.open", refuse)
     with pytest.raises(PolicyError, match="cannot read the file: permission denied"):
         read_text("policy.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(b"models: \xe9", "not-utf-8"), (b"#" * (MAX_FILE_BYTES + 1), "file-too-large")],
+)
+def test_a_catalog_that_cannot_be_read_is_told_with_the_problems_of_the_policy(
+    tmp_path: Path, content: bytes, code: str
+) -> None:
+    (tmp_path / "catalog.yaml").write_bytes(content)
+    path = policy_with(tmp_path, "catalog.yaml")
+    path.write_text(path.read_text() + "  - { name: next, when: urgent, use: [large] }\n")
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+    told = {(Path(problem.source or "").name, problem.code) for problem in caught.value.problems}
+    assert told == {("catalog.yaml", code), ("policy.yaml", "unknown-name")}
+
+
+def test_a_catalog_or_a_test_file_in_a_policy_s_place_is_told_as_what_it_is() -> None:
+    for name, what in (("catalog.yaml", "a catalog"), ("hybrid.test.yaml", "a file of policy tests")):
+        with pytest.raises(PolicyError) as caught:
+            load_policy(shipped(name))
+        (problem,) = caught.value.problems
+        assert (problem.code, problem.message) == ("not-a-policy", f"this is {what}, not a policy")
+        assert problem.help
+
+
+def test_a_catalog_is_loaded_by_itself_with_all_its_problems(tmp_path: Path) -> None:
+    assert load_catalog(shipped("catalog.yaml")).digest == load_policy(shipped("hybrid.yaml")).catalog.digest
+    path = tmp_path / "catalog.yaml"
+    path.write_text(
+        CATALOG.replace("backend: ollama", "backend: olama").replace("kind: ollama", "kind: olama")
+    )
+    with pytest.raises(PolicyError) as caught:
+        load_catalog(path)
+    assert [problem.code for problem in caught.value.problems] == ["wrong-value"]
 
 
 def test_test_files_name_their_policy_relative_to_themselves() -> None:

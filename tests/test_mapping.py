@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from routewright import BackendError, ChatRequest, Ledger, Message, ModelGateway, Task, TaskError, load_policy
-from routewright.backends.llamacpp import LlamaCppBackend
+from routewright.backends.llamacpp import GgufModel, LlamaCppBackend
+from routewright.backends.mlx import MlxBackend
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.record_text import record_bytes
 from routewright.engine.policy.compile import compile_policy
@@ -113,6 +114,34 @@ def test_a_missing_key_is_told_by_its_name_and_what_nobody_uses_is_not_opened(tm
         open_backends(policy, environment={})
     assert caught.value.error_class == "unauthorized"
     assert list(open_backends(policy, environment={"THERE_KEY": "s3cret"})) == ["there"]
+
+
+MEMORY = """\
+routewright: 1
+name: memory
+catalog:
+  routewright: 1
+  backends:
+    mlx: { kind: mlx, memory_gb: 1.5 }
+    gguf: { kind: llamacpp, concurrency: 3, threads: 2 }
+  models:
+    large: { backend: mlx, memory_gb: 2, path: /nowhere }
+    vectors: { backend: gguf, path: /v.gguf, operations: [embed], context_length: 512, pooling: last }
+rules:
+  - { name: only, use: [large] }
+"""
+
+
+def test_what_the_catalog_says_of_memory_threads_and_turns_binds(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(MEMORY)
+    backends = open_backends(load_policy(path), environment={})
+    mlx, gguf = backends["mlx"], backends["gguf"]
+    assert isinstance(mlx, MlxBackend) and isinstance(gguf, LlamaCppBackend)
+    assert mlx._pool._memory_bytes == 1_500_000_000
+    assert gguf._models == {
+        "vectors": GgufModel(Path("/v.gguf"), context_tokens=512, slots=3, threads=2, pooling="last")
+    }
 
 
 def test_the_embedded_model_opens_without_anything_set() -> None:

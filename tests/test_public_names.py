@@ -64,8 +64,6 @@ def test_the_example_of_the_package_runs() -> None:
 def test_every_example_of_the_python_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)[0]
     (tmp_path / "policy.yaml").write_text(policy, encoding="utf-8")
-    broken = policy.replace("complex_reasoning ||", "complex_resoning ||").replace("[large]", "[lagre]", 1)
-    (tmp_path / "broken.yaml").write_text(broken, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     test = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "docs/python.md", None, 0)

@@ -136,6 +136,32 @@ def test_a_state_names_models_and_quotas_as_the_policy_does(policy: CompiledPoli
     small = ModelState("healthy", "open", 20.0)
     used = {"daily": 3, "money": 250_000_000}
     assert state == State(1_767_225_600_000_000, 0.5, {"small": small}, used)
+    with_currency = parse_state('{"quota_used": {"money": "0.25 USD"}}')
+    assert state_from(with_currency, policy, at_us=0).quota_used == {"money": 250_000_000}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"quota_used": {"money": "1 EUR"}}', "quota `money` is counted in USD, not in EUR"),
+        ('{"quota_used": {"daily": "1 USD"}}', "quota `daily` is counted in requests, not in money"),
+        ('{"quota_used": {"daily": 1.5}}', "quota `daily` is counted in whole requests, not `1.5`"),
+        (
+            '{"quota_used": {"money": "much"}}',
+            "`money` takes an amount with its currency such as `200 USD`, not `much`",
+        ),
+        ('{"quotas": {}}', "unknown key `quotas`"),
+        ("[]", "the state is not a JSON object"),
+    ],
+)
+def test_a_state_in_other_words_says_why(policy: CompiledPolicy, text: str, message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        state_from(parse_state(text), policy, at_us=0)
+    assert str(caught.value) == message
+    if "unknown key" in message:
+        assert caught.value.help == "did you mean `quota_used`? known: at, load, models, quota_used"
+    if text == "[]":
+        assert caught.value.help is not None and '"breaker": "open"' in caught.value.help
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ async def _judged(
     )
     asked = prompts["judge"].request(
         tuple(image for message in request.messages for image in message.images),
+        may_think=ensemble.judge.may_think,
         conversation=conversation_text(request),
         answers=answers,
         count=str(len(order)),

@@ -43,9 +43,13 @@ _NAMES: Final[Mapping[PromptName, frozenset[str]]] = {
 }
 """What each template must name. ``screen`` may name the conversation too."""
 
+_CALLS_OF_OTHERS: Final = frozenset({"answer_with_draft", "retry"})
+"""Messages of the answer's own call: how that is made is the request's to say."""
+
 _ALSO: Final[Mapping[str, frozenset[str]]] = {"screen": frozenset({"conversation"})}
 
-_KEYS = frozenset({"system", "user", "temperature", "max_output_tokens"})
+_KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
+_WHOLE_NUMBERS = ("max_output_tokens", "thinking_tokens")
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -55,22 +59,34 @@ class PromptError(RoutewrightError):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One template, and how the call is made that uses it."""
+    """One template, and how the call is made that uses it.
+
+    ``max_output_tokens`` bounds what is to be said. A model that may think beforehand gets ``thinking_tokens``
+    more, as servers count both together.
+    """
 
     user: str
     system: str | None = None
     temperature: float | None = None
     max_output_tokens: int | None = None
+    thinking_tokens: int | None = None
 
     def fill(self, **texts: str) -> str:
         """The user's part with its names replaced, each literally."""
         return _PLACE.sub(lambda place: texts[place[1]], self.user)
 
-    def request(self, images: tuple[bytes, ...] = (), **texts: str) -> ChatRequest:
-        """A conversation of its own with the filled template."""
+    def request(self, images: tuple[bytes, ...] = (), *, may_think: bool = True, **texts: str) -> ChatRequest:
+        """A conversation of its own with the filled template, for a model that thinks or may."""
         user = Message("user", self.fill(**texts), images)
         messages = (user,) if self.system is None else (Message("system", self.system), user)
-        return ChatRequest(messages, max_output_tokens=self.max_output_tokens, temperature=self.temperature)
+        most = self.most_tokens(may_think=may_think)
+        return ChatRequest(messages, max_output_tokens=most, temperature=self.temperature)
+
+    def most_tokens(self, *, may_think: bool) -> int | None:
+        """What a model may write to it, thoughts included; None where nothing bounds it."""
+        if self.max_output_tokens is None or not may_think:
+            return self.max_output_tokens
+        return self.max_output_tokens + (self.thinking_tokens or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +149,28 @@ def spoken(answer: ChatAnswer) -> str:
 def _prompt(name: PromptName, body: Any) -> Prompt:
     if not isinstance(body, dict) or not isinstance(body.get("user"), str):
         raise PromptError(f"prompt `{name}` needs a text `user`")
-    unknown = sorted(str(key) for key in body.keys() - _KEYS)
+    unknown = sorted(str(key) for key in body.keys() - ({"user"} if name in _CALLS_OF_OTHERS else _KEYS))
     if unknown:
         raise PromptError(f"prompt `{name}` has an unknown key `{unknown[0]}`")
-    system, temperature, most = (body.get(key) for key in ("system", "temperature", "max_output_tokens"))
+    system, temperature = body.get("system"), body.get("temperature")
     if system is not None and not isinstance(system, str):
         raise PromptError(f"prompt `{name}`: `system` is a text")
     if temperature is not None and (
         isinstance(temperature, bool) or not isinstance(temperature, int | float)
     ):
         raise PromptError(f"prompt `{name}`: `temperature` is a number")
-    if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-        raise PromptError(f"prompt `{name}`: `max_output_tokens` is a whole number above 0")
+    for key in _WHOLE_NUMBERS:
+        most = body.get(key)
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise PromptError(f"prompt `{name}`: `{key}` is a whole number above 0")
     named, must = set(_PLACE.findall(body["user"])), _NAMES[name]
     for missing in sorted(must - named):
         raise PromptError(f"prompt `{name}` must name `{{{{{missing}}}}}`")
     for other in sorted(named - must - _ALSO.get(name, frozenset())):
         raise PromptError(f"prompt `{name}` names `{{{{{other}}}}}`, which it is not given")
-    return Prompt(body["user"], system, temperature, most)
+    return Prompt(
+        body["user"], system, temperature, body.get("max_output_tokens"), body.get("thinking_tokens")
+    )
 
 
 def _digest(tree: Any) -> str:

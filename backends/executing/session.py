@@ -280,11 +280,14 @@ _NO_REQUEST = ChatRequest(())
 
 
 def _fitted(request: Request, target: Target) -> Request:
-    """The request with what the catalog says of the target, where the request says nothing itself."""
-    if not isinstance(request, ChatRequest) or (target.think is None and target.keep_alive is None):
+    """The request within what the catalog says of the target, and with it where the request says nothing itself."""
+    most = target.max_output_tokens
+    if not isinstance(request, ChatRequest) or (most, target.think, target.keep_alive) == (None, None, None):
         return request
+    asked = request.max_output_tokens
     return replace(
         request,
+        max_output_tokens=asked if most is None or (asked is not None and asked <= most) else most,
         think=target.think if request.think is None else request.think,
         keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
     )

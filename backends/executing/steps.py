@@ -53,7 +53,10 @@ class Steps:
         A verdict that cannot be read is no leave: it fails the step.
         """
         asked = self._prompts["screen"].request(
-            _images(self._request), subject=subject, conversation=conversation_text(self._request)
+            _images(self._request),
+            may_think=step.target.may_think,
+            subject=subject,
+            conversation=conversation_text(self._request),
         )
         said = await self._ask(step, asked)
         if said is None:
@@ -70,9 +73,18 @@ class Steps:
     async def draft(self, step: Step) -> str | None:
         """What a model prepares for the answer; None where the step was dropped. Raises StepFailed."""
         prompt, place = _last_prompt(self._request)
-        asked = _with_last(self._request, self._prompts["draft"].fill(prompt=prompt), place)
+        template = self._prompts["draft"]
+        asked = _with_last(self._request, template.fill(prompt=prompt), place)
+        bounds = (template.most_tokens(may_think=step.target.may_think), asked.max_output_tokens)
         # A draft is text for another model: it calls no tools and has no shape to keep.
-        said = await self._ask(step, replace(asked, tools=(), json_schema=None))
+        asked = replace(
+            asked,
+            tools=(),
+            json_schema=None,
+            max_output_tokens=min((most for most in bounds if most is not None), default=None),
+            temperature=asked.temperature if template.temperature is None else template.temperature,
+        )
+        said = await self._ask(step, asked)
         if said is None or not self._usable(step, said):
             return None
         self._report(step, "done", None)
@@ -89,7 +101,10 @@ class Steps:
     async def verify(self, step: Step, answer: ChatAnswer) -> Verdict | None:
         """What another model thinks of the answer; None where the step was dropped or is unreadable."""
         asked = self._prompts["verify"].request(
-            _images(self._request), conversation=conversation_text(self._request), answer=spoken(answer)
+            _images(self._request),
+            may_think=step.target.may_think,
+            conversation=conversation_text(self._request),
+            answer=spoken(answer),
         )
         said = await self._ask(step, _grown(asked, self._request))
         if said is None:
@@ -117,7 +132,10 @@ class Steps:
         better: tuple[ChatAnswer, int] | None = None
         for _ in range(step.rounds):
             asked = self._prompts["refine"].request(
-                _images(self._request), conversation=conversation_text(self._request), answer=answer.text
+                _images(self._request),
+                may_think=step.target.may_think,
+                conversation=conversation_text(self._request),
+                answer=answer.text,
             )
             most = asked.max_output_tokens or self._request.max_output_tokens
             asked = replace(asked, json_schema=self._request.json_schema, max_output_tokens=most)

@@ -56,9 +56,9 @@ class Target:
     """A model to call: where it is, what it costs, how long it may take, which quotas bind it.
 
     The ``amount`` of each of ``quotas`` is estimated when the call is made. ``max_output_tokens`` is the most
-    that the model writes; it bounds estimates. ``may_load`` says that a call may have to load the model first:
-    then, without a limit for loading, only the backend can tell a slow start from a slow model. ``think`` and
-    ``keep_alive`` hold where the request says nothing of them.
+    that the model writes: it bounds estimates, and every chat. ``may_load`` says that a call may have to load the
+    model first: then, without a limit for loading, only the backend can tell a slow start from a slow model.
+    ``think`` and ``keep_alive`` hold where the request says nothing of them.
     """
 
     model_id: str
@@ -72,6 +72,11 @@ class Target:
     may_load: bool = True
     think: bool | Literal["low", "medium", "high"] | None = None
     keep_alive: str | None = None
+
+    @property
+    def may_think(self) -> bool:
+        """Whether the model may think before it speaks: unless the catalog says that it does not."""
+        return self.think is not False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,10 @@ Address = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_a
 Day = Annotated[str, Form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as `2026-01-31`"), AfterValidator(_day)]
 
 
+Amount = Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[float, Field(ge=0, le=1_000_000)]
+"""Money for a million tokens, or gigabytes."""
+
+
 class Timeouts(Shape):
     """How long each phase of a call may take."""
 
@@ -96,19 +100,23 @@ class Backend(Shape):
         None, description="say `cloud` for a local address that forwards elsewhere; `local` follows by itself"
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long each phase of a call may take")
-    concurrency: Positive | None = Field(None, description="calls at the same time")
+    concurrency: Positive | None = Field(
+        None, description="calls at the same time; of `llamacpp` generations of each model, default 1"
+    )
     pull: bool = Field(False, description="whether a missing model may be pulled")
     health: Address | None = Field(None, description="the address that answers while the backend is well")
     health_interval: DurationMs | None = Field(None, description="the time between two looks at its health")
     requires_signin: bool = Field(False, description="whether someone has to be signed in")
     unload_after: DurationMs | None = Field(None, description="an unused model leaves memory after this time")
+    memory_gb: Amount | None = Field(
+        None, description="what all loaded models take together at most (kind `mlx`)"
+    )
+    threads: Positive | None = Field(
+        None, description="processor threads of each model; default: llama.cpp's choice (kind `llamacpp`)"
+    )
     memory_pressure: float | None = Field(None, ge=0, le=1, description="share of memory that unloads models")
     disabled: bool = Field(False, description="takes the backend and its models out")
     disabled_reason: str | None = Field(None, description="what explanations say of it")
-
-
-Amount = Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[float, Field(ge=0, le=1_000_000)]
-"""Money for a million tokens, or gigabytes."""
 
 
 class Price(Shape):
@@ -144,10 +152,15 @@ class Model(Shape):
     active_parameters: Count | None = Field(None, description="parameters at work for one token")
     quantization: str | None = Field(None, description="how the weights are stored")
     context_length: Positive | None = Field(None, description="tokens")
-    max_output_tokens: Positive | None = Field(None, description="the longest answer")
+    max_output_tokens: Positive | None = Field(
+        None, description="the longest answer: no chat is asked for more"
+    )
     max_pairs: Positive | None = Field(None, description="pairs in one rerank call")
     embedding_space: Name | None = Field(None, description="vectors of one space can be compared")
     dimensions: Positive | None = Field(None, description="numbers in one vector")
+    pooling: Literal["mean", "cls", "last"] | None = Field(
+        None, description="how a model that does not say so makes vectors (kind `llamacpp`)"
+    )
     memory_gb: Amount | None = Field(None, description="memory that it takes")
     size_bytes: NotNegative | None = Field(None, description="size of its files")
     min_version: Version | None = Field(None, description="the oldest backend that runs it")

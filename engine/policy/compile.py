@@ -33,7 +33,7 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
 from .shape import Assertion, Constraint, Policy, Rollout
-from .unenforced import unenforced_everywhere, unenforced_parts
+from .unenforced import unenforced_everywhere, unenforced_of_catalog, unenforced_parts
 from .variables import check_variables
 
 __all__ = ["compile_policy"]
@@ -91,7 +91,7 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
         parameters=parameters,
         evaluate=compile_function(evaluated, parameters),
         disabled=tuple(disabled),
-        unenforced=unenforced_parts(shape),
+        unenforced=(*unenforced_parts(shape), *unenforced_of_catalog(compiled_catalog.shape)),
         unenforced_everywhere=unenforced_everywhere(shape),
         uses_state=any(
             name.startswith("state.")

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..canonical import digest_of
+from ..errors import PolicyError
+from ..problems import limit_problems, sort_problems
 from ..suggest import closest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
@@ -16,9 +18,11 @@ from .document import Path
 from .location import location_of
 from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names
+from .read import Source
 from .report import Report
+from .variables import check_variables
 
-__all__ = ["OFFERED", "are_models_known", "compile_catalog"]
+__all__ = ["OFFERED", "are_models_known", "compile_catalog", "compile_catalog_file"]
 
 OFFERED: dict[Kind, frozenset[Operation]] = {
     "ollama": frozenset(("chat", "embed")),
@@ -47,6 +51,16 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
         scope=model_scope(models),
         shape=catalog,
     )
+
+
+def compile_catalog_file(catalog: Source[Catalog]) -> CompiledCatalog:
+    """Return the compiled catalog of a file by itself. Raises PolicyError with all its problems."""
+    report = Report(catalog.document, catalog.problems)
+    compiled = compile_catalog(catalog.shape, report)
+    check_variables(report)
+    if report.problems:
+        raise PolicyError(sort_problems(limit_problems(report.problems)))
+    return compiled
 
 
 def are_models_known(report: Report, path: Path) -> bool:

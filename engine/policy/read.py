@@ -6,9 +6,9 @@ on, so that one run reports everything. Reads no files: who calls brings the tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,7 +23,9 @@ from .shape_problems import empty_value, shape_problems
 from .testfile import TestFile
 from .testfile_problems import problems_of_tests
 
-__all__ = ["Source", "read_catalog", "read_policy", "read_tests"]
+__all__ = ["FileKind", "Source", "kind_of", "read_catalog", "read_policy", "read_tests", "unreadable_catalog"]
+
+FileKind = Literal["policy", "catalog", "tests"]
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -55,9 +57,27 @@ def read_catalog(text: str, source: str) -> Source[Catalog]:
     try:
         return _read(text, source, Catalog)
     except PolicyError as error:
-        nothing = Catalog.model_construct(routewright=1, backends={}, models={})
-        document = Document(SourceText(text, source), Node({}, 0, 0))
-        return Source(nothing, document, error.problems)
+        return unreadable_catalog(source, error.problems, text=text)
+
+
+def unreadable_catalog(source: str, problems: Sequence[Problem], *, text: str = "") -> Source[Catalog]:
+    """A catalog of which nothing could be read but what is wrong with it."""
+    nothing = Catalog.model_construct(routewright=1, backends={}, models={})
+    return Source(nothing, Document(SourceText(text, source), Node({}, 0, 0)), tuple(problems))
+
+
+def kind_of(text: str) -> FileKind:
+    """What a file is, by its keys at the top; one that cannot be told is taken for a policy."""
+    try:
+        root = parse_yaml(text, "").root
+    except PolicyError:
+        return "policy"
+    keys = set(root.children)
+    if "rules" in keys or "features" in keys:
+        return "policy"
+    if "cases" in keys:
+        return "tests"
+    return "catalog" if "models" in keys or "backends" in keys else "policy"
 
 
 def read_tests(text: str, source: str) -> Source[TestFile]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .base import Condition, ModelRef, NotNegative, Operation, Scalar, Shape
+from .quantities import Money
 
 __all__ = ["Case", "CaseModelState", "CaseState", "CaseTask", "Expectation", "TestFile"]
 
@@ -47,7 +48,7 @@ class CaseModelState(Shape):
     )
     breaker: Literal["closed", "open", "half_open"] | None = Field(None, description="left out, it is closed")
     latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = Field(
-        None, description="as observed"
+        None, description="as observed, in milliseconds"
     )
 
 
@@ -55,10 +56,11 @@ class CaseState(Shape):
     """What the decision may know beyond the task."""
 
     at: str | None = Field(None, description="UTC, such as 2026-01-31T12:00:00Z")
-    load: float | None = Field(None, ge=0, le=1, description="of this machine")
+    load: float | None = Field(None, ge=0, le=1, description="of this machine, from 0 to 1")
     models: dict[ModelRef, CaseModelState] = Field(default_factory=dict, description="by a name of the model")
-    quota_used: dict[str, int | float] = Field(
-        default_factory=dict, description="by control, in its unit; money as an amount"
+    quota_used: dict[str, int | float | Money] = Field(
+        default_factory=dict,
+        description="by control: requests, tokens or calls; money as `12.5 USD`, or as the amount alone",
     )
 
 

@@ -58,7 +58,7 @@ COMMENT ON COLUMN decisions.decision_id IS 'the decision''s id, a UUID of versio
 COMMENT ON COLUMN decisions.at_us IS 'when it was decided';
 COMMENT ON COLUMN decisions.operation IS '`chat`, `embed` or `rerank`';
 COMMENT ON COLUMN decisions.outcome IS '`routed`, `no_match`, `no_target` or `undecided`';
-COMMENT ON COLUMN decisions.mode IS 'how the decision was used, such as `exploit` or `dry_run`';
+COMMENT ON COLUMN decisions.mode IS 'how the decision was used. `exploit`: made to be carried out, as the policy says; Routewright writes no other. `dry_run`: made to be looked at, by whoever writes such rows';
 COMMENT ON COLUMN decisions.policy_name IS 'the policy''s name';
 COMMENT ON COLUMN decisions.policy_digest IS 'the policy, as in `policies.digest`';
 COMMENT ON COLUMN decisions.catalog_digest IS 'the catalog, as in `policies.digest`';

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -12,16 +12,25 @@ from pydantic import ValidationError
 from routewright.engine.errors import PolicyError, Problem
 from routewright.engine.policy.catalog import Catalog
 from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.compile_catalog import compile_catalog_file
+from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
 from routewright.engine.policy.nodes import MAX_FILE_BYTES, parse_yaml
-from routewright.engine.policy.read import Source, read_catalog, read_policy, read_tests
+from routewright.engine.policy.read import (
+    FileKind,
+    Source,
+    kind_of,
+    read_catalog,
+    read_policy,
+    read_tests,
+    unreadable_catalog,
+)
 from routewright.engine.policy.shape import Policy
 from routewright.engine.policy.shape_problems import shape_problems
 from routewright.engine.policy.testfile import TestFile
 from routewright.mapping import map_models
 from routewright.tasks import Samples
 
-__all__ = ["load_policy", "load_samples", "load_tests", "read_text", "shipped"]
+__all__ = ["file_kind", "load_catalog", "load_policy", "load_samples", "load_tests", "read_text", "shipped"]
 
 
 def load_policy(
@@ -34,11 +43,11 @@ def load_policy(
 
     The catalog's path is relative to the policy's file. ``maps`` lets models stand in for others, such as
     ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see
-    ``mapping``). Raises PolicyError with all problems of both files, also for a file that cannot be read, and
-    TaskError for a mapping of what there is not.
+    ``mapping``). Raises PolicyError with all problems of both files, also for a file that cannot be read or is a
+    catalog or a test file, and TaskError for a mapping of what there is not.
     """
     name = os.fspath(path)
-    policy = read_policy(read_text(name), name)
+    policy = _read_policy(read_text(name), name)
     catalog: Source[Catalog] | None = None
     if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
         beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
@@ -46,6 +55,17 @@ def load_policy(
     if maps or hosts:
         policy, catalog = _mapped(policy, catalog, maps or {}, hosts or {})
     return compile_policy(policy, catalog)
+
+
+def load_catalog(path: str | os.PathLike[str]) -> CompiledCatalog:
+    """Return the catalog in the file at ``path``, by itself. Raises PolicyError with all its problems."""
+    name = os.fspath(path)
+    return compile_catalog_file(read_catalog(read_text(name), name))
+
+
+def file_kind(path: str | os.PathLike[str]) -> FileKind:
+    """What the file at ``path`` is, by its keys. Raises PolicyError for one that cannot be read."""
+    return kind_of(read_text(os.fspath(path)))
 
 
 def load_tests(path: str | os.PathLike[str]) -> tuple[TestFile, str]:
@@ -107,8 +127,36 @@ def shipped(name: str) -> Path:
     return Path(__file__).parent / "policies" / name
 
 
+_OTHER_FILES: Mapping[FileKind, tuple[str, str]] = {
+    "catalog": (
+        "a catalog",
+        "name a policy that uses it, by `catalog:`; `check` and `models` take catalogs too",
+    ),
+    "tests": ("a file of policy tests", "name the policy that it is for; `check` takes test files too"),
+}
+
+
+def _read_policy(text: str, name: str) -> Source[Policy]:
+    """The policy in ``text``; what is another kind of file is told as that, and not by what it lacks as a policy."""
+    problems: Sequence[Problem]
+    try:
+        policy = read_policy(text, name)
+        problems = policy.problems
+    except PolicyError as error:
+        policy, problems = None, error.problems
+    if problems and (kind := kind_of(text)) != "policy":
+        what, help = _OTHER_FILES[kind]
+        raise PolicyError([Problem("not-a-policy", f"this is {what}, not a policy", help=help, source=name)])
+    if policy is None:
+        raise PolicyError(problems)
+    return policy
+
+
 def _load_catalog(path: str) -> Source[Catalog] | None:
-    """The catalog, or None where the policy has to report that it cannot be read."""
+    """The catalog, or None where the policy has to report that there is none."""
     if not os.path.isfile(path):
         return None
-    return read_catalog(read_text(path), path)
+    try:
+        return read_catalog(read_text(path), path)
+    except PolicyError as error:
+        return unreadable_catalog(path, error.problems)

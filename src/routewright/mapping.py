@@ -13,14 +13,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from routewright.engine.errors import TaskError
-from routewright.engine.policy.catalog import Catalog
+from routewright.engine.policy.catalog import Backend, Catalog
+from routewright.engine.policy.location import location_of
 from routewright.engine.policy.names import names_of_models
 from routewright.engine.suggest import suggest
 
-__all__ = ["EMBEDDED_CONTEXT", "map_models", "parse_maps"]
+__all__ = ["SMALL_CONTEXT", "SMALL_OUTPUT", "map_models", "parse_maps"]
 
-EMBEDDED_CONTEXT = 8192
-"""The window of the embedded model, SmolLM2-135M-Instruct."""
+SMALL_CONTEXT = 8192
+"""The window of SmolLM2, which is the embedded model, and which Ollama servers know as `smollm2`."""
+
+SMALL_OUTPUT = 1024
+"""Its longest answer as a stand-in, in tokens: it seldom stops by itself."""
 
 _KINDS = ("llamacpp", "ollama", "mlx", "openai", "simulated")
 _KEPT = (
@@ -84,12 +88,12 @@ def map_models(
                 raise TaskError(f"`{target}` names no backend", help=hint)
             backends[backend] = {"kind": backend}
         known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
-        models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend]["kind"])
+        models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend])
     return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
 
 
 def _stand_in(
-    model: Mapping[str, Any], id: str, names: list[str], backend: str, tag: str, kind: str
+    model: Mapping[str, Any], id: str, names: list[str], backend: str, tag: str, runs_on: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The stand-in answers to every name of the model, so that no reference of a policy is lost."""
     stand_in = {key: model[key] for key in _KEPT if key in model} | {"aliases": sorted(names)}
@@ -98,10 +102,11 @@ def _stand_in(
         "tag": tag,
         "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
     }
-    if kind in ("llamacpp", "mlx"):
+    if runs_on["kind"] != "simulated" and location_of(Backend.model_validate(runs_on), tag) == "local":
         stand_in["price"] = {"input": 0, "output": 0}
-    if kind == "llamacpp":
-        stand_in["context_length"] = EMBEDDED_CONTEXT
+    if runs_on["kind"] == "llamacpp" or (runs_on["kind"] == "ollama" and tag.partition(":")[0] == "smollm2"):
+        # What is known of the small model binds, whoever serves it.
+        stand_in |= {"context_length": SMALL_CONTEXT, "max_output_tokens": SMALL_OUTPUT, "think": False}
     elif "context_length" in model:
         stand_in["context_length"] = model["context_length"]
     return stand_in

@@ -18,7 +18,7 @@ from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
 from .targets import simulated_backend
 
-__all__ = ["open_backends"]
+__all__ = ["open_backends", "open_each"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -26,13 +26,30 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def open_backends(
     policy: CompiledPolicy, *, environment: Mapping[str, str] = os.environ
 ) -> Mapping[str, Backend]:
-    """The backends that the policy's models run on, by id. Raises BackendError for a missing variable."""
-    backends = {}
+    """The backends that the policy's models run on, by id. Raises BackendError for the first that does not open."""
+    backends, failed = open_each(policy, environment=environment)
+    for error in failed.values():
+        raise error
+    return backends
+
+
+def open_each(
+    policy: CompiledPolicy, *, environment: Mapping[str, str] = os.environ
+) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
+    """The backends that the policy's models run on, by id, and why the others do not open."""
+    backends: dict[str, Backend] = {}
+    failed: dict[str, BackendError] = {}
     for id, shape in policy.catalog.backends.items():
         models = [model for model in policy.catalog.models if model.backend == id and model.disabled is None]
-        if models:
+        if not models:
+            continue
+        try:
             backends[id] = _open(id, shape, models, environment)
-    return backends
+        except BackendError as error:
+            failed[id] = error
+        except ValueError as error:  # an address or a key that cannot be one, or that must not meet
+            failed[id] = BackendError(f"backend `{id}` cannot be opened: {error}", error_class="not_found")
+    return backends, failed
 
 
 def _open(
@@ -81,6 +98,7 @@ def _open(
                     for model in models
                 },
                 path=shape.path,
+                memory_gb=None if shape.memory_gb is None else float(shape.memory_gb),
                 env=environment,
             )
         case "llamacpp":
@@ -90,7 +108,11 @@ def _open(
             return LlamaCppBackend(
                 {
                     model.tag: GgufModel(
-                        path=_gguf(model, id, environment), context_tokens=model.context_length or 8192
+                        path=_gguf(model, id, environment),
+                        context_tokens=model.context_length or 8192,
+                        slots=shape.concurrency or 1,
+                        threads=shape.threads,
+                        pooling=model.shape.pooling,
                     )
                     for model in models
                 }

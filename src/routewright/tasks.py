@@ -14,9 +14,9 @@ from routewright.engine.condition.types import Type
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.errors import FeatureError, PolicyError, TaskError
 from routewright.engine.policy.base import Shape
-from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.compiled import CompiledPolicy, Quota
 from routewright.engine.policy.nodes import parse_yaml
-from routewright.engine.policy.quantities import nano_units
+from routewright.engine.policy.quantities import MoneyAmount, nano_units
 from routewright.engine.policy.shape_problems import shape_problems
 from routewright.engine.policy.testfile import CaseState, CaseTask
 from routewright.engine.suggest import suggest
@@ -34,7 +34,12 @@ __all__ = [
 
 S = TypeVar("S", bound=BaseModel)
 
-_EXAMPLE = 'one JSON object such as {"features": {"complexity": 0.9}}'
+_EXAMPLES = {
+    "task": 'one JSON object such as {"features": {"complexity": 0.9}}',
+    "state": 'one JSON object such as {"load": 0.5, "models": {"glm-4.5": {"breaker": "open"}}}',
+}
+
+_COUNTED = {"requests": "requests", "tokens": "tokens", "concurrent": "calls at once"}
 
 
 class Sample(CaseTask):
@@ -73,7 +78,7 @@ def task_from(shape: CaseTask) -> Task:
 def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State:
     """The state that a shape describes; ``at_us`` is the time where the shape has none.
 
-    Raises TaskError for a model or control that the policy does not have.
+    Raises TaskError for a model or control that the policy does not have, and for use in another unit.
     """
     models = {}
     for name, known in shape.models.items():
@@ -89,8 +94,24 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
             raise TaskError(
                 f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas")
             )
-        used[name] = nano_units(amount) if quotas[name].unit == "cost" else int(amount)
+        used[name] = _used(quotas[name], amount)
     return State(parse_time(shape.at) if shape.at else at_us, shape.load, models, used)
+
+
+def _used(quota: Quota, amount: int | float | MoneyAmount) -> int:
+    """An amount in the quota's unit; money in nano-units. Raises TaskError for one of another unit."""
+    if quota.unit == "cost":
+        if not isinstance(amount, MoneyAmount):
+            return nano_units(amount)
+        if amount.currency != quota.currency:
+            message = f"quota `{quota.name}` is counted in {quota.currency}, not in {amount.currency}"
+            raise TaskError(message, help="nothing is ever converted")
+        return amount.nano
+    if isinstance(amount, MoneyAmount):
+        raise TaskError(f"quota `{quota.name}` is counted in {_COUNTED[quota.unit]}, not in money")
+    if amount != int(amount) or amount < 0:
+        raise TaskError(f"quota `{quota.name}` is counted in whole {_COUNTED[quota.unit]}, not `{amount}`")
+    return int(amount)
 
 
 def parse_task(text: str) -> Sample:
@@ -167,9 +188,9 @@ def _parse(text: str, shape: type[S], what: str) -> S:
         where = ""
         if isinstance(error, json.JSONDecodeError):
             where = f" at column {error.colno}" if error.lineno == 1 else f" at line {error.lineno}"
-        raise TaskError(f"the {what} is not JSON{where}", help=_EXAMPLE) from None
+        raise TaskError(f"the {what} is not JSON{where}", help=_EXAMPLES[what]) from None
     if not isinstance(values, Mapping):
-        raise TaskError(f"the {what} is not a JSON object", help=_EXAMPLE)
+        raise TaskError(f"the {what} is not a JSON object", help=_EXAMPLES[what])
     try:
         return shape.model_validate(values)
     except ValidationError as error:

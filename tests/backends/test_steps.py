@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_draft_is_context_for_the_answer() -> None:
     assert ran.execution.answered_by == 2
 
 
+@pytest.mark.parametrize(("asked", "sent"), [(None, 512), (2_000, 512), (100, 100)])
+def test_a_draft_is_brief(asked: int | None, sent: int) -> None:
+    (drafter,) = targets("d")
+    work = Work(targets("a"), (Step("draft", replace(drafter, think=False)),))
+    ran = carry_out(work, {}, request=replace(HELLO, max_output_tokens=asked))
+    assert [ran.backend.asked(n).max_output_tokens for n in (0, 1)] == [sent, asked]
+
+
 @pytest.mark.parametrize(
     ("draft", "notes"),
     [
@@ -94,7 +103,22 @@ def test_the_verifier_sees_the_conversation_and_the_answer() -> None:
     asked = ran.backend.asked(1)
     assert "user:\nwhich model?" in asked.messages[-1].content
     assert "<<<answer\nit is {{conversation}}\nanswer>>>" in asked.messages[-1].content
-    assert (asked.temperature, asked.max_output_tokens) == (0, 1024)
+    assert (asked.temperature, asked.max_output_tokens) == (0, 256 + 1024)
+
+
+def test_whoever_does_not_think_is_given_the_tokens_of_a_verdict_alone() -> None:
+    (reviewer,) = targets("v")
+    reviewing = Step("verify", replace(reviewer, think=False))
+    ran = carry_out(Work(targets("a"), (reviewing,)), {"v": [ACCEPT]})
+    assert ran.backend.asked(1).max_output_tokens == 256
+
+
+@pytest.mark.parametrize(("asked", "sent"), [(None, 700), (900, 700), (50, 50)])
+def test_no_chat_is_longer_than_the_catalog_says_that_the_model_writes(asked: int | None, sent: int) -> None:
+    (short,) = targets("a")
+    request = replace(HELLO, max_output_tokens=asked)
+    ran = carry_out(Work((replace(short, max_output_tokens=700),)), {}, request=request)
+    assert ran.backend.asked(0).max_output_tokens == sent
 
 
 def test_annotate_gives_the_answer_with_the_verdict() -> None:

@@ -42,6 +42,12 @@ def test_a_change_of_a_prompt_changes_the_digest_and_a_comment_does_not() -> Non
     assert read_prompts(TEXT.replace("Be brief", "Be short")).digest != shipped_prompts().digest
 
 
+def test_every_step_that_only_judges_says_how_much_it_may_say() -> None:
+    for name in ("screen", "verify", "judge"):
+        prompt = shipped_prompts().by_name[name]
+        assert (prompt.max_output_tokens, prompt.thinking_tokens) == (256, 1024)
+
+
 HOSTILE = st.one_of(
     st.text(),
     st.sampled_from(
@@ -68,7 +74,9 @@ def test_what_people_and_models_say_is_never_template_syntax(conversation: str, 
         ("{{notes}}", "{{notes}} {{answer}}", "prompt `retry` names `{{answer}}`, which it is not given"),
         ("temperature: 0", "temperatur: 0", "prompt `screen` has an unknown key `temperatur`"),
         ("temperature: 0", "temperature: warm", "prompt `screen`: `temperature` is a number"),
-        ("1024", "0", "prompt `screen`: `max_output_tokens` is a whole number above 0"),
+        ("tokens: 256", "tokens: 0", "prompt `screen`: `max_output_tokens` is a whole number above 0"),
+        ("tokens: 1024", "tokens: yes", "prompt `screen`: `thinking_tokens` is a whole number above 0"),
+        ("retry:\n", "retry:\n  temperature: 0\n", "prompt `retry` has an unknown key `temperature`"),
         ("prompts: 1", "prompts: [", "the prompts are not YAML: "),
         ("prompts: 1", "- prompts", "the prompts are not YAML: "),
     ],

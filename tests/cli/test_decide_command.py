@@ -103,6 +103,21 @@ def test_a_bad_line_is_told_and_the_others_are_decided(tmp_path: Path) -> None:
     )
 
 
+def test_a_table_says_once_below_what_its_plans_ask_for_in_vain(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = (tmp_path / "policy.yaml").read_text()
+    command.write("policy.yaml", policy.replace("use: [small],", "use: [small], sticky: session,"))
+    ended = command("decide", "policy.yaml", "--tasks", "-", stdin='{}\n{"name": "b"}\n')
+    assert ended.out.endswith(
+        "\n\nin the policy, not carried out yet\n  rule otherwise: sticky session is not kept\n"
+    )
+    assert ended.out.count("sticky") == 1
+    hard = command(
+        "decide", "policy.yaml", "--tasks", "-", stdin='{"features": {"complex_reasoning": true}}\n'
+    )
+    assert "not carried out" not in hard.out, "only what concerns these tasks"
+
+
 def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path)("decide", "policy.yaml", "--tasks", "-", stdin='{"name": "one"}\n')
     assert (ended.code, ended.err) == (0, "")

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from command_line import CommandLine
 
 from routewright.loading import load_samples, shipped
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
+
+from ollama_process import start_ollama
+
+NO_CHATS = {"qwen3-embed", "qwen3-reranker"}
 
 
 def test_it_shows_the_whole_job_in_order_in_an_empty_folder(tmp_path: Path) -> None:
@@ -39,7 +47,7 @@ def test_a_second_run_asks_about_itself_and_keeps_the_first(tmp_path: Path) -> N
     def answer() -> list[list[str]]:
         out = command("demo", "--simulate", "--ledger", "demo.duckdb").out
         return [
-            line.split()[:2] for line in out.split("unknown_costs\n")[2].split("\n\n")[0].splitlines()[1:]
+            line.split()[:3:2] for line in out.split("unknown_costs\n")[2].split("\n\n")[0].splitlines()[1:]
         ]
 
     first = answer()
@@ -53,8 +61,38 @@ def test_a_second_run_asks_about_itself_and_keeps_the_first(tmp_path: Path) -> N
 def test_the_commands_that_it_names_work(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     lines = command("demo", "--simulate").out.splitlines()
-    named = [line.strip() for line in lines if line.startswith("  routewright ")]
+    named = [line.strip() for line in lines[lines.index("Go on, for instance, with:") + 1 :]]
     assert len(named) == 2
     for line in named:
-        words = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', line)][1:]
-        assert command(*words).code == 0
+        # As it is typed, by a shell: whichever way this program was started.
+        done = subprocess.run(line, shell=True, cwd=tmp_path, env=command.environment(), capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b""), line
+
+
+def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    with start_ollama() as server:
+        host = server.url.removeprefix("http://")
+        ended = command.process("demo", environment={"OLLAMA_HOST": host})
+        asked = [request["json"]["model"] for request in server.seen("/api/chat")]
+    assert (ended.code, ended.err) == (0, "")
+    third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)[3:]
+    said = third.splitlines()
+    assert said[:3] == [
+        "What executing gave (real answers)",
+        f"The Ollama server at {server.url} has 7 models, none of the catalog's.",
+        "Its `smollm2:135m` stands in for the chat models that this machine lacks.",
+    ]
+    cells = [re.split(r"  +", line) for line in said[5:15]]
+    answers = {name: (first, rest[-1] if rest else "") for name, first, *rest in cells}
+    assert answers["a plain question"][0] == "smollm2:135m for glm-4.5"
+    assert answers["a hard design"][0] == "smollm2:135m for kimi-k2-cloud"
+    assert answers["a hard design that is private"] == ("no eligible target", "")
+    assert answers["a search index"][1] == "failed: not_found"
+    assert "\na search index: the Ollama server answered 404 for `qwen3-embedding:latest`" in third
+    assert "A small model, ollama:smollm2:135m, stood in for " in third
+    assert set(asked) == {"smollm2:135m"}
+    rows = [line.split() for line in fourth.split("unknown_costs\n")[2].split("\n\n")[0].splitlines()[1:]]
+    # What it asked and what the ledger has of it are the same calls.
+    assert sum(int(calls) for model, backend, calls, *_ in rows if model not in NO_CHATS) == len(asked)
+    assert {backend for model, backend, *_ in rows if model not in NO_CHATS} == {"ollama"}

@@ -73,8 +73,8 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
     assert (ended.code, ended.out) == (5, "")
     *tried, error, rest = ended.err.split("\n", 3)
     assert [line.rpartition(",")[0] for line in tried] == [
-        "tried small on ollama (answer): failed, overloaded",
-        "tried large on ollama (fallback): failed, rate_limited",
+        "tried small on ollama (answer, simulated): failed, overloaded",
+        "tried large on ollama (fallback, simulated): failed, rate_limited",
     ]
     assert error == "error: `kimi-k2:1t-cloud` failed as scripted: rate_limited"
     stored = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv")

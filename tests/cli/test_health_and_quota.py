@@ -69,6 +69,39 @@ def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
     assert "not healthy" in ended.out and "connection refused" in ended.out
 
 
+def test_a_backend_without_its_key_is_not_usable_and_the_others_are_asked_all_the_same(
+    tmp_path: Path,
+) -> None:
+    command = CommandLine(tmp_path)
+    keyed = "backends: { there: { kind: openai, host: 'http://127.0.0.1:9', api_key: '${NO_SUCH_KEY}' }, "
+    policy = POLICY.replace("kind: ollama", "kind: simulated").replace("backends: { ", keyed)
+    command.write("policy.yaml", policy.replace("    small:", "    far: { backend: there }\n    small:"))
+    ended = command("health", "policy.yaml")
+    assert (ended.code, ended.err) == (1, "")
+    lines = {line.split("  ")[0]: line for line in ended.out.splitlines()}
+    assert "not usable" in lines["there"] and "`NO_SUCH_KEY`, which is not set; set " in lines["there"]
+    assert " healthy " in lines["ollama"]
+    told = json.loads(command("health", "policy.yaml", "--format", "json").out)["backends"]
+    assert [(id, one["usable"], one["healthy"]) for id, one in told.items()] == [
+        ("there", False, False),
+        ("ollama", True, True),
+    ]
+
+
+def test_a_quota_of_which_nothing_is_left_is_named_and_ends_with_1(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    quotas = "controls:\n  - { name: daily, on: large, max_requests: 2, per: day }\n"
+    command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: simulated") + quotas)
+    state = ("--state", str(command.ledger.with_name("state.sqlite")))
+    used = []
+    for _ in range(2):
+        assert command("run", "policy.yaml", "hi", "--simulate", *state, "--pin", "large").code == 0
+        used.append(command("quota", "policy.yaml"))
+    assert [(ended.code, ended.err) for ended in used] == [(0, ""), (1, "nothing is left of daily\n")]
+    (told,) = json.loads(command("quota", "policy.yaml", "--format", "json").out)
+    assert (told["used"], told["left"]) == (2, 0)
+
+
 def test_each_quota_is_shown_for_everyone_who_used_it(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     policy = POLICY.replace("kind: ollama", "kind: simulated").replace(

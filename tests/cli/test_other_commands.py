@@ -91,6 +91,34 @@ def test_check_lists_what_is_not_carried_out(tmp_path: Path) -> None:
     )
 
 
+def test_check_takes_catalogs_and_test_files_for_what_they_are(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    catalog = POLICY.partition("catalog:\n")[2].partition("features:")[0]
+    command.write("catalog.yaml", "\n".join(line.removeprefix("  ") for line in catalog.splitlines()))
+    cases = "routewright: 1\npolicy: policy.yaml\ncases: [{ name: a, expect: { target: small } }]\n"
+    command.write("policy.test.yaml", cases)
+    command.write("broken.yaml", BROKEN)
+    command.write("broken.test.yaml", cases.replace("policy.yaml", "broken.yaml"))
+    ended = command("check", "catalog.yaml", "policy.test.yaml")
+    assert (ended.code, ended.err) == (0, "")
+    first, second = ended.out.splitlines()
+    assert first.startswith("catalog.yaml: ok, a catalog, 1 backend, 2 models, sha256:")
+    assert second == "policy.test.yaml: ok, a test file, 1 case for policy.yaml"
+    broken = command("check", "broken.test.yaml")
+    assert broken.code == 3
+    assert "broken.yaml:14:39: error[unknown-name]" in broken.out
+    assert broken.out.endswith("\nbroken.test.yaml: 2 problems\n")
+    told = json.loads(command("check", "catalog.yaml", "policy.test.yaml", "--format", "json").out)
+    assert told == [
+        {"catalog": "catalog.yaml", "problems": [], "not_carried_out": []},
+        {"tests": "policy.test.yaml", "problems": [], "not_carried_out": [], "policy": "policy.yaml"},
+    ]
+    assert command("models", "catalog.yaml") == command("models", "policy.yaml")
+    refused = command("decide", "catalog.yaml")
+    assert (refused.code, refused.out) == (3, "")
+    assert "catalog.yaml: error[not-a-policy]: this is a catalog, not a policy\n" in refused.err
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_files_that_may_not_be_read_end_with_the_code_of_what_they_are(used: CommandLine) -> None:
     for path in (used.folder / "policy.yaml", used.ledger):
@@ -242,3 +270,4 @@ def test_tail_shows_the_newest_decisions_oldest_first(used: CommandLine) -> None
     assert table[0].split()[:4] == ["time", "(UTC)", "outcome", "rule"]
     assert [line.split()[2] for line in table[2:]] == ["no_target"]
     assert "not executed" in table[2]
+    assert " ok, simulated " in used("ledger", "tail").out

@@ -16,8 +16,8 @@ def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
     assert ended.code == 0
     assert ended.out.startswith("[simulated] `kimi-k2:1t-cloud` would answer here")
     first, second, summary, stored, *rest = ended.err.split("\n")
-    assert first.startswith("tried small on ollama (answer): failed, overloaded, ")
-    assert second.startswith("tried large on ollama (fallback): ok, ")
+    assert first.startswith("tried small on ollama (answer, simulated): failed, overloaded, ")
+    assert second.startswith("tried large on ollama (fallback, simulated): ok, ")
     assert summary.startswith("large | rule otherwise | ")
     assert summary.endswith(" | cost unknown | failed: small: overloaded")
     assert (stored, rest) == (f"stored in {command.ledger}", [""])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from routewright.cli.standins import EMBEDDED, find_ollama, short_prompts, stand_ins
+from routewright.cli.standins import EMBEDDED, OllamaHere, find_ollama, short_prompts, stand_ins
 from routewright.loading import load_policy, shipped
 
 HYBRID = load_policy(shipped("hybrid.yaml"))
@@ -18,14 +20,16 @@ NOBODY = "http://127.0.0.1:9"
 
 
 @contextmanager
-def ollama_with(*tags: str) -> Iterator[str]:
-    """The address of a server that lists ``tags`` and does nothing else."""
+def ollama_with(*tags: str, status: int = 200, hangs_s: float = 0) -> Iterator[str]:
+    """The address of a server that lists ``tags`` and does nothing else, or fails at that."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             models = [{"name": tag, "model": tag, "size": 1} for tag in tags]
-            body = json.dumps({"models": models if self.path == "/api/tags" else []}).encode()
-            self.send_response(200)
+            listed = {"models": models if self.path == "/api/tags" else []}
+            body = json.dumps(listed if status == 200 else {"error": "no disk"}).encode()
+            time.sleep(hangs_s)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -46,15 +50,58 @@ def ollama_with(*tags: str) -> Iterator[str]:
 
 
 def test_where_no_server_answers_there_is_none() -> None:
-    assert find_ollama(NOBODY) == (None, ())
+    assert find_ollama(NOBODY) == OllamaHere(NOBODY, why=f"nothing answers at {NOBODY}")
+
+
+def test_what_is_no_address_is_told() -> None:
+    assert find_ollama("ftp://box") == OllamaHere(None, why="OLLAMA_HOST is no address of one: `ftp://box`")
+
+
+def test_a_server_that_fails_is_not_used_and_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: True)
+    with ollama_with(status=500) as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        found = stand_ins(HYBRID)
+    assert found.maps == {"*": EMBEDDED}
+    assert found.left_out == {"ollama", "cloud"} and found.hosts == {"ollama": url, "cloud": url}
+    assert found.told[0].startswith("No Ollama server is used: the Ollama server answered 500")
+
+
+def test_a_server_that_hangs_is_not_used_and_not_waited_for_again() -> None:
+    with ollama_with("smollm2:135m", hangs_s=2) as url:
+        found = find_ollama(url, patience_s=0.2)
+    assert found == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
+
+
+def test_a_port_that_takes_connections_and_never_says_a_word_is_not_waited_for_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        assert find_ollama(url) == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
+
+
+def test_a_server_without_models_is_told_and_the_embedded_one_stands_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: True)
+    with ollama_with() as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        found = stand_ins(HYBRID)
+    assert (found.maps, found.left_out, found.short) == ({"*": EMBEDDED}, frozenset(), True)
+    assert list(found.told) == [
+        f"The Ollama server at {url} has no models.",
+        "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
+    ]
 
 
 def test_without_a_server_the_embedded_model_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OLLAMA_HOST", NOBODY)
     monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: True)
     found = stand_ins(HYBRID)
-    assert (found.maps, found.hosts) == ({"*": EMBEDDED}, {})
-    assert "embedded model SmolLM2-135M stands in" in found.told
+    assert found.maps == {"*": EMBEDDED}
+    assert list(found.told) == [
+        f"No Ollama server is used: nothing answers at {NOBODY}.",
+        "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
+    ]
 
 
 def test_with_neither_it_is_simulated_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +109,16 @@ def test_with_neither_it_is_simulated_and_says_so(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: False)
     found = stand_ins(HYBRID)
     assert found.maps is None
-    assert found.told.startswith("simulated: no model was asked")
+    assert found.told[-1] == "No model was asked, as the embedded one is not installed either."
+
+
+def test_without_the_embedded_model_one_of_the_server_s_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: False)
+    with ollama_with("gemma3n:e4b") as url:
+        monkeypatch.setenv("OLLAMA_HOST", url)
+        found = stand_ins(HYBRID)
+    assert found.maps is not None and found.maps["*"] == "ollama:gemma3n:e4b"
+    assert found.told[1] == "Its `gemma3n:e4b` stands in for the other chat models that this machine lacks."
 
 
 def test_a_server_s_own_models_are_used_and_a_small_one_stands_in_for_the_rest(
@@ -76,6 +132,13 @@ def test_a_server_s_own_models_are_used_and_a_small_one_stands_in_for_the_rest(
     gemma, glm = catalog.find("gemma3n"), catalog.find("glm-4.5")
     assert gemma is not None and gemma.shape.stands_in_for is None
     assert glm is not None and (glm.backend, glm.tag) == ("ollama", "smollm2:135m")
+    assert (glm.context_length, glm.shape.max_output_tokens, glm.shape.think) == (8192, 1024, False)
+    assert glm.shape.price is not None and glm.shape.price.output == 0
+    assert list(found.told) == [
+        f"The Ollama server at {url} has 2 models, of the catalog's gemma3n.",
+        "Its `smollm2:135m` stands in for the other chat models that this machine lacks.",
+    ]
+    assert not found.short, "what a larger model writes in a step is not cut"
     assert catalog.backends["ollama"].host == url
 
 

@@ -1,7 +1,9 @@
-"""``routewright check``: all problems of policies."""
+"""``routewright check``: all problems of policies, catalogs and test files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,13 +14,15 @@ from .writer import writer
 
 if TYPE_CHECKING:
     from routewright.engine.errors import Problem
+    from routewright.engine.policy.read import FileKind
 
 __all__ = ["check"]
 
 
 def check(
-    policies: Annotated[
-        list[Path], typer.Argument(metavar="POLICY", readable=False, help="The policy files.")
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="POLICY", readable=False, help="The policy files; catalogs, test files."),
     ],
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How problems are written.")
@@ -26,8 +30,9 @@ def check(
 ) -> None:
     """Show all problems of policies.
 
-    Those of their catalogs too, each with its place. What a policy says but Routewright does not carry
-    out yet is listed for every policy without problems.
+    Those of their catalogs too, each with its place. What a policy or its catalog says but Routewright does
+    not carry out yet is listed for every file without problems. A catalog is checked by itself, a test file
+    together with its policy.
 
     \b
     Example:
@@ -35,28 +40,31 @@ def check(
     """
     from routewright.engine.errors import PolicyError
     from routewright.engine.problems import render_problems
-    from routewright.loading import load_policy
+    from routewright.loading import file_kind
 
     results: list[dict[str, object]] = []
     failed = False
-    for path in policies:
+    for path in files:
+        kind: FileKind = "policy"
         try:
-            policy = load_policy(path)
+            kind = file_kind(path)
+            told = _CHECKS[kind](path)
         except PolicyError as error:
             failed = True
-            results.append({"policy": str(path), "problems": [_values(p) for p in error.problems]})
+            results.append({kind: str(path), "problems": [_values(p) for p in error.problems]})
             if format == "text":
                 count = len(error.problems)
                 writer.text(render_problems(error.problems))
                 writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
             continue
-        results.append({"policy": str(path), "problems": [], "not_carried_out": list(policy.unenforced)})
+        results.append(
+            {kind: str(path), "problems": [], "not_carried_out": list(told.unenforced), **told.more}
+        )
         if format == "text":
-            rules, models = len(policy.rules), len(policy.catalog.models)
-            writer.text(f"{path}: ok, {rules} rules, {models} models, {policy.digest}")
-            for disabled in policy.disabled:
+            writer.text(f"{path}: ok, {told.what}")
+            for disabled in told.disabled:
                 writer.text(f"  disabled: {disabled}")
-            for part in policy.unenforced:
+            for part in told.unenforced:
                 writer.text(f"  not carried out yet: {part}")
     if format == "json":
         import json
@@ -64,6 +72,54 @@ def check(
         writer.raw(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if failed:
         raise typer.Exit(ExitCode.INVALID_POLICY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What is said of a file without problems; ``more`` is for JSON alone."""
+
+    what: str
+    disabled: Sequence[str] = ()
+    unenforced: Sequence[str] = ()
+    more: Mapping[str, str] = field(default_factory=dict)
+
+
+def _check_policy(path: Path) -> _Told:
+    from routewright.loading import load_policy
+
+    policy = load_policy(path)
+    what = [_counted(policy.rules, "rule"), _counted(policy.catalog.models, "model"), policy.digest]
+    return _Told(", ".join(what), policy.disabled, policy.unenforced)
+
+
+def _check_catalog(path: Path) -> _Told:
+    from routewright.engine.policy.unenforced import unenforced_of_catalog
+    from routewright.loading import load_catalog
+
+    catalog = load_catalog(path)
+    what = [_counted(catalog.backends, "backend"), _counted(catalog.models, "model"), catalog.digest]
+    disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
+    disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
+    return _Told(", ".join(["a catalog", *what]), disabled, unenforced_of_catalog(catalog.shape))
+
+
+def _check_tests(path: Path) -> _Told:
+    from routewright.loading import load_policy, load_tests
+
+    tests, policy = load_tests(path)
+    load_policy(policy)
+    return _Told(f"a test file, {_counted(tests.cases, 'case')} for {policy}", more={"policy": policy})
+
+
+def _counted(things: Sized, one: str) -> str:
+    return f"{len(things)} {one}{'' if len(things) == 1 else 's'}"
+
+
+_CHECKS: Mapping[FileKind, Callable[[Path], _Told]] = {
+    "policy": _check_policy,
+    "catalog": _check_catalog,
+    "tests": _check_tests,
+}
 
 
 def _values(problem: Problem) -> dict[str, object]:

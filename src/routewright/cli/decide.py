@@ -64,9 +64,16 @@ def decide(
     metadata and draw. Byte for byte the same with the same --at and --seed. Ends with status 4 when the one task has no
     eligible target, and with 2 when a line of --tasks cannot be decided; the others are decided all the same.
 
+    --state says what is to be taken as known, each part of it if you like: `at`, a time (--at without it);
+    `load` of this machine, 0 to 1; `models`, by name, each with `health` (healthy, unhealthy), `breaker`
+    (closed, open, half_open) and `latency_ms`; `quota_used`, by control: a number of requests, tokens or
+    calls, or money such as "12.5 USD".
+
     \b
     Example:
       routewright decide policies/hybrid.yaml -f complex_reasoning=true --explain
+      echo '{"models": {"glm-4.5": {"breaker": "open"}}}' > state.json
+      routewright decide policies/hybrid.yaml --state state.json
     """
     from contextlib import closing, nullcontext
     from random import Random

@@ -23,7 +23,7 @@ Format = Literal["tree", "table", "json", "jsonl", "markdown"]
 
 
 class DecisionPrinter:
-    """Writes decisions in one form, each as it comes; a table at the end.
+    """Writes decisions in one form, each as it comes; a table at the end, and what its plans ask for in vain below.
 
     With ``many``, JSON is an array; else it is the one record.
     """
@@ -34,6 +34,7 @@ class DecisionPrinter:
         self._many = many
         self._rows: list[list[str]] = []
         self._count = 0
+        self._unenforced: dict[str, None] = {}
 
     def write(self, name: str, decision: Decision) -> None:
         """Write one decision, or keep it for the table. ``name`` says which task it is of."""
@@ -41,6 +42,8 @@ class DecisionPrinter:
         match self._format:
             case "table":
                 self._rows.append([name, *_cells(decision)])
+                if decision.plan is not None:
+                    self._unenforced |= dict.fromkeys(decision.plan.unenforced)
             case "jsonl":
                 writer.raw(canonical_bytes(self._values(decision)).decode() + "\n")
             case "json":
@@ -66,6 +69,11 @@ class DecisionPrinter:
             if not self._many and not any(row[0] for row in self._rows):
                 header, self._rows = header[1:], [row[1:] for row in self._rows]
             writer.table(header, self._rows)
+            if self._unenforced:
+                writer.text()
+                writer.text("in the policy, not carried out yet")
+                for part in self._unenforced:
+                    writer.text(f"  {part}")
         elif self._format == "json" and self._many:
             writer.raw("\n]\n" if self._count else "[]\n")
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .answers import answer_text, answered_by, cost_text, output_tokens, took_ms
+from .invocation import command_line
 from .options import LedgerPath
 from .writer import writer
 
 if TYPE_CHECKING:
     from routewright.engine.decision.decision import Decision
     from routewright.engine.decision.task import Task
+    from routewright.engine.policy.compiled import CompiledModel
     from routewright.gateway import ModelGateway
     from routewright.results import Decided, Ran
     from routewright.tasks import Sample
@@ -20,16 +22,18 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _QUESTION = """\
-SELECT model_id, count(*) AS calls, round(avg(total_ms))::INT AS mean_ms, sum(output_tokens) AS output_tokens,
-       sum(cost) AS known_cost, count(*) FILTER (cost IS NULL) AS unknown_costs
+SELECT model_id, backend_id, count(*) AS calls, round(avg(total_ms))::INT AS mean_ms,
+       sum(output_tokens) AS output_tokens, sum(cost) AS known_cost, count(*) FILTER (cost IS NULL) AS unknown_costs
 FROM attempts_flat WHERE tags['demo'] = '{run}'
-GROUP BY model_id ORDER BY calls DESC, model_id"""
+GROUP BY model_id, backend_id ORDER BY calls DESC, model_id"""
 
 _LONGEST_ANSWER = 60
 
-
 _ANSWER_TOKENS = 48
 """Short answers: the demo shows where they come from."""
+
+_STEP_TOKENS = 96
+"""What a small model may write in a step: enough for a verdict with its reason, should it give one."""
 
 
 def demo(
@@ -59,19 +63,23 @@ def demo(
     from routewright.opening import open_backends
 
     from .ledger import print_result
-    from .standins import StandIns, stand_ins
+    from .standins import StandIns, short_prompts, stand_ins
 
     policy = load_policy(shipped("hybrid.yaml"))
-    here = StandIns(None, {}, "simulated: no model was asked") if simulate else stand_ins(policy)
+    here = StandIns(None) if simulate else stand_ins(policy)
     if here.maps is not None:
         policy = load_policy(shipped("hybrid.yaml"), maps=here.maps, hosts=here.hosts)
     samples = load_samples(shipped("samples.yaml")).tasks
+    backends = None
+    if here.maps is not None:
+        backends = {id: backend for id, backend in open_backends(policy).items() if id not in here.left_out}
     opened = Ledger.open(ledger or default_ledger_path().with_name("demo.duckdb"))
     gateway = ModelGateway(
         policy,
-        backends=None if here.maps is None else open_backends(policy),
+        backends=backends,
         ledger=opened,
         store=StateStore(opened.path.with_name(f"{opened.path.stem}.state.sqlite")),
+        prompts=short_prompts(_STEP_TOKENS) if here.short else None,
     )
     run = iso_time(now_us())
     ran: list[tuple[Sample, Ran]] = []
@@ -90,7 +98,10 @@ def demo(
     writer.tree(explanation_outline(explain(policy, shown.decision)))
 
     writer.text()
-    writer.heading(f"3. What executing gave ({here.told})")
+    real = "simulated: no model was asked" if here.maps is None else "real answers"
+    writer.heading(f"3. What executing gave ({real})")
+    for sentence in here.told:
+        writer.text(sentence)
     asyncio.run(carry_out())
     writer.table(["task", "answered by", "took", "tokens", "cost", "answer"], [_ran_row(*one) for one in ran])
     _tell_what_is_special(ran)
@@ -108,12 +119,13 @@ def demo(
     writer.text(f"The ledger is {opened.path}")
     writer.text(f"The policy is {shipped('hybrid.yaml')}")
     writer.text("Go on, for instance, with:")
-    writer.text(
-        f'  routewright ledger sql "SELECT target, decisions FROM routing_daily" --ledger {_quoted(str(opened.path))}'
-    )
-    writer.text(
-        f"  routewright decide {_quoted(str(shipped('hybrid.yaml')))} -f complex_reasoning=true --explain"
-    )
+    question = "SELECT target, decisions FROM routing_daily"
+    hybrid = str(shipped("hybrid.yaml"))
+    for words in (
+        ["ledger", "sql", question, "--ledger", str(opened.path)],
+        ["decide", hybrid, "-f", "complex_reasoning=true", "--explain"],
+    ):
+        writer.text(f"  {command_line(*words)}")
 
 
 def _task(sample: Sample) -> Task:
@@ -143,8 +155,7 @@ def _tell_what_is_special(ran: list[tuple[Sample, Ran]]) -> None:
     """Who stood in for whom, and what could not be done here, with the reason."""
     stood_in = {}
     for _, one in ran:
-        by = None if one.execution is None else answered_by(one.execution)
-        model = None if by is None else one.decision.policy.catalog.find(by.model_id)
+        model = _answering(one)
         if model is not None and model.shape.stands_in_for is not None:
             stood_in[model.id] = f"{model.backend}:{model.tag}"
     if stood_in:
@@ -158,6 +169,21 @@ def _tell_what_is_special(ran: list[tuple[Sample, Ran]]) -> None:
             writer.text(f"{sample.name}: no eligible target. {_why_none(one.decision)}")
         elif one.execution.error is not None:
             writer.text(f"{sample.name}: {one.execution.error}")
+
+
+def _answering(ran: Ran) -> CompiledModel | None:
+    """The model whose answer it is."""
+    by = None if ran.execution is None else answered_by(ran.execution)
+    return None if by is None else ran.decision.policy.catalog.find(by.model_id)
+
+
+def _answerer(ran: Ran) -> str:
+    """Who answered; a stand-in by its own name, and for whom."""
+    model = _answering(ran)
+    if model is None:
+        return ""
+    stands_in = model.shape.stands_in_for is not None
+    return f"{model.tag} for {model.id}" if stands_in else model.id
 
 
 def _why_none(decision: Decision) -> str:
@@ -184,21 +210,14 @@ def _ran_row(sample: Sample, ran: Ran) -> list[str]:
     execution = ran.execution
     if execution is None:
         return [name, "", "", "", "", "no eligible target"]
-    by = answered_by(execution)
     text = "failed" if execution.answer is None else answer_text(execution.answer)
     if execution.error is not None:
         text = f"failed: {execution.error.error_class}"
     return [
         name,
-        "" if by is None else by.model_id,
+        _answerer(ran),
         f"{took_ms(execution):.0f} ms",
         output_tokens(execution),
         cost_text(ran).removeprefix("cost "),
         text if len(text) <= _LONGEST_ANSWER else text[: _LONGEST_ANSWER - 3] + "...",
     ]
-
-
-def _quoted(path: str) -> str:
-    import shlex
-
-    return shlex.quote(path)

@@ -12,9 +12,9 @@ from .options import Map, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
-    from routewright.backends import HealthReport
+    from routewright.backends import BackendError, HealthReport
     from routewright.backends.control import Breaker
     from routewright.engine.policy.compiled import CompiledPolicy
 
@@ -38,7 +38,8 @@ def health(
     """Ask every backend how it is, and show the breakers of models.
 
     All are asked at the same time, and no model is loaded. A model whose breaker is open is left alone until
-    the time that is shown. Ends with status 1 when a backend is not healthy or a breaker is not closed.
+    the time that is shown. A backend that cannot be opened, for want of a key for instance, is shown as not
+    usable. Ends with status 1 when a backend is not usable or not healthy, or a breaker is not closed.
 
     \b
     Example:
@@ -50,29 +51,31 @@ def health(
     from routewright.gateway import ModelGateway
     from routewright.loading import load_policy, shipped
     from routewright.mapping import parse_maps
-    from routewright.opening import open_backends
+    from routewright.opening import open_each
 
     from .options import state_path
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []))
-    gateway = ModelGateway(
-        compiled, backends=open_backends(compiled), store=StateStore(state or state_path())
-    )
+    backends, unusable = open_each(compiled)
+    gateway = ModelGateway(compiled, backends=backends, store=StateStore(state or state_path()))
+
+    order = [id for id in compiled.catalog.backends if id in backends or id in unusable]
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
         async with gateway:
-            reports = await gateway.check_health(timeout_s=timeout)
+            asked = await gateway.check_health(timeout_s=timeout)
+            reports = {id: asked.get(id) or _not_usable(unusable[id]) for id in order}
             return reports, gateway.breakers(), gateway.latencies()
 
     reports, breakers, latencies = asyncio.run(ask())
     if format == "json":
         import json
 
-        writer.raw(json.dumps(_values(compiled, reports, breakers, latencies), indent=2) + "\n")
+        writer.raw(json.dumps(_values(compiled, reports, unusable, breakers, latencies), indent=2) + "\n")
     else:
         header = ["backend", "kind", "state", "version", "detail"]
         kinds = compiled.catalog.backends
-        writer.table(header, [[id, kinds[id].kind, *_report(report)] for id, report in reports.items()])
+        writer.table(header, [_line(id, kinds[id].kind, report, unusable) for id, report in reports.items()])
         writer.text()
         models = [model.id for model in compiled.catalog.models if model.disabled is None]
         header = ["model", "breaker", "until (UTC)", "failures", "last failure", "latency"]
@@ -84,9 +87,16 @@ def health(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _report(report: HealthReport) -> list[str]:
+def _not_usable(error: BackendError) -> HealthReport:
+    from routewright.backends import HealthReport
+
+    return HealthReport(False, f"{error}; {error.help}" if error.help else str(error))
+
+
+def _line(id: str, kind: str, report: HealthReport, unusable: Container[str]) -> list[str]:
     words = {True: "healthy", False: "not healthy", None: "not known"}
-    return [words[report.healthy], report.version or "", report.detail]
+    state = "not usable" if id in unusable else words[report.healthy]
+    return [id, kind, state, report.version or "", report.detail]
 
 
 def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str]:
@@ -101,6 +111,7 @@ def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str
 def _values(
     policy: CompiledPolicy,
     reports: Mapping[str, HealthReport],
+    unusable: Container[str],
     breakers: Mapping[str, Breaker],
     latencies: Mapping[str, float],
 ) -> dict[str, object]:
@@ -119,6 +130,7 @@ def _values(
     backends = {
         id: {
             "kind": policy.catalog.backends[id].kind,
+            "usable": id not in unusable,
             "healthy": report.healthy,
             "detail": report.detail,
             "version": report.version,

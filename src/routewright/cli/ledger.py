@@ -86,7 +86,7 @@ def _tail_row(row: TailRow) -> list[str]:
         row.target or "",
         row.answered_by or "",
         str(row.attempts),
-        row.status or "not executed",
+        (row.status or "not executed") + (", simulated" if row.simulated else ""),
         "" if row.latency_ms is None else f"{row.latency_ms:.0f} ms",
         cost,
     ]
@@ -110,13 +110,7 @@ def print_result(
     """Run one statement and print its rows."""
     from routewright.ledger import to_csv, to_json, to_table
 
-    try:
-        result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
-    except RuntimeError as error:
-        # This is how DuckDB tells that Ctrl-C stopped a statement.
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from None
+    result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
     if format == "json":
         writer.raw(to_json(result))
     elif format == "csv":

@@ -19,7 +19,9 @@ __all__ = ["models"]
 def models(
     policy: Annotated[
         Path | None,
-        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
+        typer.Argument(
+            metavar="POLICY", readable=False, help="The policy or catalog file.  [default: the shipped one]"
+        ),
     ] = None,
     capability: Annotated[
         str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
@@ -37,11 +39,11 @@ def models(
       routewright models policies/hybrid.yaml --capability mixture_of_experts
     """
     from routewright.engine.suggest import suggest
-    from routewright.loading import load_policy, shipped
-    from routewright.targets import models_with
+    from routewright.loading import file_kind, load_catalog, load_policy, shipped
 
-    compiled = load_policy(policy or shipped("hybrid.yaml"))
-    found = models_with(compiled, capability)
+    path = policy or shipped("hybrid.yaml")
+    catalog = load_catalog(path) if file_kind(path) == "catalog" else load_policy(path).catalog
+    found = [model for model in catalog.models if capability is None or capability in model.capabilities]
     if format == "json":
         import json
 
@@ -50,7 +52,7 @@ def models(
         header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
         writer.table(header, [_row(model) for model in found])
     if capability is not None and not any(model.disabled is None for model in found):
-        known = {name for model in compiled.catalog.models for name in model.capabilities}
+        known = {name for model in catalog.models for name in model.capabilities}
         writer.note(f"no model has the capability `{capability}`")
         writer.note(f"  = help: {suggest(capability, known, label='in the catalog')}")
         raise typer.Exit(ExitCode.CHECK_FAILED)

@@ -60,7 +60,7 @@ StateFile = Annotated[
         "--state",
         metavar="FILE",
         readable=False,
-        help="A JSON file of what is known: health, quotas used, load.",
+        help="A JSON file of what is known (see above): time, load, models, quotas.",
     ),
 ]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .exit_codes import ExitCode
 from .options import StatePath
 from .writer import writer
 
@@ -29,7 +30,7 @@ def quota(
     """Show what is used and reserved of each quota, and until when.
 
     A quota that is for each team or user has a line for everyone who used some of it. Reserved is what calls
-    that are under way may still use.
+    that are under way may still use. Ends with status 1 when nothing is left of a quota.
 
     \b
     Example:
@@ -53,6 +54,19 @@ def quota(
         writer.table(header, [_row(one) for one in standings])
     else:
         writer.remark("the policy has no quotas")
+    gone = [one for one in standings if _left(one) <= 0]
+    if gone:
+        named = ", ".join(_named(one) for one in gone)
+        writer.note(f"nothing is left of {named}")
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _left(one: QuotaStanding) -> int:
+    return one.limit.limit - one.use.used - one.use.reserved
+
+
+def _named(one: QuotaStanding) -> str:
+    return f"{one.limit.control} for {one.use.key}" if one.use.key else one.limit.control
 
 
 def _row(one: QuotaStanding) -> list[str]:
@@ -75,6 +89,7 @@ def _values(one: QuotaStanding) -> dict[str, object]:
         "used": use.used,
         "reserved": use.reserved,
         "limit": limit.limit,
+        "left": max(0, _left(one)),
         "per": limit.per,
         "timezone": limit.timezone,
         "window": use.window or None,

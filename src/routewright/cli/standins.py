@@ -4,50 +4,106 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from routewright.backends.executing import Prompts
-    from routewright.engine.policy.compiled import CompiledPolicy
+    from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
-__all__ = ["EMBEDDED", "StandIns", "embedded_is_installed", "find_ollama", "short_prompts", "stand_ins"]
+__all__ = [
+    "EMBEDDED",
+    "OllamaHere",
+    "StandIns",
+    "embedded_is_installed",
+    "find_ollama",
+    "short_prompts",
+    "stand_ins",
+]
 
 EMBEDDED = "llamacpp:smollm2"
 """The model that needs no server: SmolLM2-135M, which the set-up installs."""
 
 _SMALL = "smollm2"
 
+_PATIENCE_S: Final = 3.0
+"""How long an Ollama server may take to list its models: the demo has others to ask."""
+
+_AT_ONCE_S: Final = 1.0
+"""Whoever refuses a connection does so within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaHere:
+    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used; ``silent`` if calls would wait.
+
+    ``url`` is None where nobody could be asked.
+    """
+
+    url: str | None
+    tags: Sequence[str] = ()
+    why: str | None = None
+    silent: bool = False
+
 
 @dataclass(frozen=True, slots=True)
 class StandIns:
-    """Mappings and hosts for ``load_policy``, and what to say of them; ``maps`` is None where no model is here."""
+    """Mappings and hosts for ``load_policy``; ``maps`` is None where no model is here.
+
+    ``told`` is what to say of them, a sentence each. ``left_out`` are backends that are not to be called, since
+    whoever answers for them would only be waited for. ``short`` says that all answers come from a small model,
+    which seldom stops by itself.
+    """
 
     maps: Mapping[str, str] | None
-    hosts: Mapping[str, str]
-    told: str
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    told: Sequence[str] = ()
+    left_out: frozenset[str] = frozenset()
+    short: bool = False
 
 
 def stand_ins(policy: CompiledPolicy) -> StandIns:
     """Who answers for the chat models of ``policy`` here: Ollama's own models, then a small one for all others."""
-    url, tags = find_ollama(os.environ.get("OLLAMA_HOST"))
-    chats = [model for model in policy.catalog.models if "chat" in model.operations]
+    given = os.environ.get("OLLAMA_HOST")
+    found = find_ollama(given)
     kinds = policy.catalog.backends
-    there = [m for m in chats if kinds[m.backend].kind == "ollama" and _full(m.tag) in tags]
-    hosts = {id: url for id, shape in kinds.items() if url and shape.kind == "ollama"}
-    small = min((tag for tag in tags if tag.startswith(f"{_SMALL}:")), default=None)
+    ollamas = [id for id, shape in kinds.items() if shape.kind == "ollama"]
+    there = [m for m in policy.catalog.models if m.backend in ollamas and _full(m.tag) in found.tags]
+    chats = [model for model in there if "chat" in model.operations]
+    small = min((tag for tag in found.tags if tag.startswith(f"{_SMALL}:")), default=None)
+    told = [_of_ollama(found, there)]
+    local = [model for model in chats if model.location == "local"]
     if small is not None:
-        target, what = f"ollama:{small}", f"`{small}` of the Ollama server at {url}"
+        target, what = f"ollama:{small}", f"Its `{small}`"
     elif embedded_is_installed():
-        target, what = EMBEDDED, "the embedded model SmolLM2-135M"
+        target, what = EMBEDDED, "The embedded model SmolLM2-135M"
+    elif local:
+        target, what = f"{local[0].backend}:{local[0].tag}", f"Its `{local[0].tag}`"
     else:
-        return StandIns(None, {}, "simulated: no model was asked, as the embedded one is not installed")
-    maps = {"*": target} | {m.id: f"{m.backend}:{m.tag}" for m in there}
-    told = f"real answers; {what} stands in for the chat models that this machine lacks"
-    if there:
-        told += f"; {', '.join(m.id for m in there)} answered through the Ollama server at {url}"
-    return StandIns(maps, hosts, told)
+        return StandIns(
+            None, told=(*told, "No model was asked, as the embedded one is not installed either.")
+        )
+    told.append(f"{what} stands in for the{' other' if chats else ''} chat models that this machine lacks.")
+    # An address that was given is the one to speak of, also where nobody answers there.
+    hosts = {id: found.url for id in ollamas if found.url is not None and (given or found.why is None)}
+    return StandIns(
+        {"*": target} | {m.id: f"{m.backend}:{m.tag}" for m in chats},
+        hosts,
+        told,
+        frozenset(ollamas) if found.silent else frozenset(),
+        short=not chats,
+    )
+
+
+def _of_ollama(found: OllamaHere, there: Sequence[CompiledModel]) -> str:
+    if found.why is not None:
+        return f"No Ollama server is used: {found.why}."
+    count = len(found.tags)
+    has = f"{count} model{'' if count == 1 else 's'}" if count else "no models"
+    theirs = f"of the catalog's {', '.join(m.id for m in there)}" if there else "none of the catalog's"
+    return f"The Ollama server at {found.url} has {has}{f', {theirs}' if count else ''}."
 
 
 def short_prompts(most_tokens: int) -> Prompts:
@@ -56,7 +112,11 @@ def short_prompts(most_tokens: int) -> Prompts:
 
     prompts = shipped_prompts()
     short = {
-        name: replace(prompt, max_output_tokens=min(prompt.max_output_tokens or most_tokens, most_tokens))
+        name: replace(
+            prompt,
+            max_output_tokens=min(prompt.max_output_tokens or most_tokens, most_tokens),
+            thinking_tokens=None,
+        )
         for name, prompt in prompts.by_name.items()
     }
     return Prompts(short, f"{prompts.digest}, at most {most_tokens} tokens")
@@ -78,27 +138,39 @@ def embedded_is_installed() -> bool:
     return True
 
 
-def find_ollama(host: str | None) -> tuple[str | None, Sequence[str]]:
-    """The address of the Ollama server at ``host``, by default this machine's, and its tags; None if none answers."""
+def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaHere:
+    """The Ollama server at ``host``, by default this machine's, and its tags; or why it is not used."""
     from importlib.util import find_spec
 
+    from routewright.backends.ollama_names import server_url
+
+    try:
+        url = server_url(host)
+    except ValueError:
+        return OllamaHere(None, why=f"OLLAMA_HOST is no address of one: `{host}`")
     if find_spec("aiohttp") is None or find_spec("ollama") is None:
-        return None, ()
+        return OllamaHere(None, why="what speaks to it is not installed (pip install 'routewright[ollama]')")
     from routewright.backends import BackendError
     from routewright.backends.ollama import OllamaBackend
-    from routewright.backends.ollama_names import server_url
 
     async def ask() -> Sequence[str]:
         backend = OllamaBackend(host)
         try:
-            return [_full(listing.tag) for listing in await backend.models()]
+            async with asyncio.timeout(patience_s):
+                return [_full(listing.tag) for listing in await backend.models()]
         finally:
             await backend.close()
 
+    begun_s = time.monotonic()
     try:
-        return server_url(host), asyncio.run(ask())
-    except (BackendError, ValueError):
-        return None, ()
+        return OllamaHere(url, asyncio.run(ask()))
+    except (BackendError, TimeoutError) as error:
+        # A port without a server refuses at once; one that takes connections and says nothing is no server either.
+        silent = time.monotonic() - begun_s >= min(_AT_ONCE_S, patience_s)
+        if isinstance(error, BackendError) and not error.error_class.startswith("timeout."):
+            return OllamaHere(url, why=str(error), silent=True)
+        why = f"{url} took too long to answer" if silent else f"nothing answers at {url}"
+        return OllamaHere(url, why=why, silent=silent)
 
 
 def _full(tag: str) -> str:

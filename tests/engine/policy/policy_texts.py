@@ -44,6 +44,8 @@ catalog:
       requires_signin: false
       unload_after: 5m
       memory_pressure: 0.5
+      memory_gb: 48
+      threads: 4
       disabled: false
       disabled_reason: r
       operations: [chat, embed]
@@ -72,6 +74,7 @@ catalog:
       context_length: 100
       max_output_tokens: 10
       max_pairs: 5
+      pooling: mean
       embedding_space: e
       dimensions: 5
       memory_gb: 1.5
