@@ -36,6 +36,8 @@ def canonical_text(value: Any) -> str:
         return "null"
     if value is True or value is False:
         return "true" if value else "false"
+    if type(value) is int and -_LARGEST <= value <= _LARGEST:
+        return str(value)
     try:
         return _ENCODE(_plain(value))
     except _Unusual:

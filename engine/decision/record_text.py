@@ -15,7 +15,7 @@ from ..canonical import canonical_text
 from ..policy.compiled import CompiledPolicy
 from ..version import ENGINE_VERSION
 from .choose import estimate
-from .decision import CandidateVerdict, Decision, Plan, Source
+from .decision import CandidateVerdict, Choice, Decision, Plan, Source
 from .record import model_state_values, plan_values, request_values
 from .record_shape import RECORD_VERSION
 from .request import request_facts
@@ -45,7 +45,7 @@ def record_bytes(decision: Decision) -> bytes:
         (
             f'{{"at_us":{state.at_us},"candidates":[{candidates}],"catalog":{writer.catalog}',
             ',"choice":',
-            "null" if choice is None else text({"how": choice.how, "inputs": dict(choice.inputs)}),
+            _choice(choice),
             f',"draw":{text(task.draw)},"engine":{text(ENGINE_VERSION)},"features":{{',
             writer.features(decision.values, decision.sources),
             f'}},"id":{text(decision.id)},"ignored":',
@@ -166,6 +166,13 @@ def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
         )
     plan = decision.plan
     return around, "null" if plan is None else canonical_text(plan_values(plan, decision.policy))
+
+
+def _choice(choice: Choice | None) -> str:
+    if choice is None:
+        return "null"
+    inputs = canonical_text(dict(choice.inputs)) if choice.inputs else "{}"
+    return f'{{"how":"{choice.how}","inputs":{inputs}}}'
 
 
 def _inside(values: Mapping[str, Any]) -> str:
