@@ -38,8 +38,9 @@ check: .venv/installed-dev  ## style, types, import direction, generated files u
 	run "generated files (make generate mends them)" $(BIN)/python docs/generate.py --check; \
 	test -z "$$failed"
 
-bench: .venv/installed-bench  ## measure deciding beside other engines; writes docs/performance.md
+bench: .venv/installed-bench .venv/installed-litellm  ## measure beside other engines and clients; writes docs/performance.md
 	@$(BIN)/python benchmarks/decide.py
+	@$(BIN)/python benchmarks/execute.py
 
 generate: .venv/installed-dev  ## write the JSON Schemas and the generated parts of docs/ anew
 	@$(BIN)/python docs/generate.py
@@ -78,6 +79,13 @@ distclean: clean  ## the same, and the virtual environment
 .venv/installed-bench: .venv/installed-run requirements/bench.txt
 	@echo "installing the engines to compare with into .venv"
 	@$(PIP) install --requirement requirements/bench.txt
+	@touch $@
+
+# In an environment of its own: nothing of ours is ever installed beside it.
+.venv/installed-litellm: .venv/usable requirements/litellm.txt
+	@echo "installing the clients to compare with into .venv/litellm"
+	@$(BIN)/python -m venv --clear .venv/litellm
+	@.venv/litellm/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/litellm.txt
 	@touch $@
 
 # An environment that is already there is used as it is, also one that was made without pip.  The candidates are

@@ -5,8 +5,9 @@
     dev.txt     run.txt, and what `make check test` need
     mlx.txt     run.txt, and mlx-lm with its build for Linux, for the tests there
     bench.txt   run.txt, and the engines that `make bench` compares with
+    litellm.txt what `make bench` compares executing with: an environment of its own, which nothing else uses
 
-Everything is solved once, together, so that no two files name different versions of one package; each file
+All but the last is solved once, together, so that no two files name different versions of one package; each file
 then takes its part. Wheels only: a package that would have to be compiled is no dependency. Run it with the
 oldest Python that is supported (`make lock`), since what supports that supports the newer ones too.
 
@@ -52,6 +53,7 @@ def main() -> int:
         if based_on_run:
             pins = {package: version for package, version in pins.items() if package not in run}
         write(HERE / f"{name}.txt", pins, based_on_run=based_on_run)
+    write(HERE / "litellm.txt", solve(groups["litellm"], constraints={}), based_on_run=False)
     return 0
 
 
