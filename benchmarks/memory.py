@@ -1,6 +1,7 @@
-"""Whether memory stays flat: a hundred thousand simulated requests, with state store, quotas, breakers and cache.
+"""Whether memory stays flat: a hundred thousand simulated requests through a whole gateway.
 
-Prints resident memory every tenth of the way. ``python benchmarks/memory.py [REQUESTS]``
+Ledger, state store, quotas, breakers, retries, fallbacks and cache are on, and some calls fail. Prints resident
+memory every tenth of the way. ``python benchmarks/memory.py [REQUESTS]``
 """
 
 from __future__ import annotations
@@ -8,29 +9,48 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-import time
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from routewright.backends import (
-    AnswerCache,
-    CacheUse,
+from routewright import (
     ChatRequest,
-    Executor,
-    Fault,
+    Ledger,
     Message,
-    SimulatedBackend,
-    SimulatedModel,
-    Target,
-    Work,
-    WorkLimits,
+    ModelGateway,
+    RequestFacts,
+    StateStore,
+    Task,
+    load_policy,
 )
-from routewright.backends.control import QuotaLimit, StateStore
+from routewright.backends import Fault
+from routewright.targets import simulated_backends
 
 REQUESTS = 100_000
 AT_ONCE = 64
 _FAULTS: tuple[Fault, ...] = ("ok", "overloaded", "ok", "broken_stream", "ok", "ok", "rate_limited")
+
+_POLICY = """
+routewright: 1
+name: memory
+catalog:
+  routewright: 1
+  backends: { simulated: { kind: simulated } }
+  models:
+    a: { backend: simulated, price: { input: 1, output: 2 } }
+    b: { backend: simulated }
+features:
+  team: { type: string, from: request.metadata.team }
+  length: { type: integer, from: request.prompt_tokens }
+rules:
+  - { name: otherwise, use: [a], fallback: [b] }
+controls:
+  - { name: in_all, deadline: 10m }
+  - { name: calls, max_attempts: 4 }
+  - { name: answers, cache_ttl: 2s }
+  - { name: daily, for_each: team, max_requests: 1000000000, per: day }
+  - { name: tokens, on: a, max_tokens: 1000000000000, per: hour }
+"""
 
 
 def main(requests: int) -> None:
@@ -40,41 +60,35 @@ def main(requests: int) -> None:
 
 
 async def _run(requests: int, folder: Path) -> None:
-    store = StateStore(folder / "state.sqlite")
-    daily = QuotaLimit("daily", "requests", 10**9, 0, "day")
-    tokens = QuotaLimit("tokens", "tokens", 10**12, 0, "hour")
-    backend = SimulatedBackend(
-        {"a": SimulatedModel(), "b": SimulatedModel()},
-        seed=1,
-        faults={"a": tuple(islice(cycle(_FAULTS), requests))},
+    (folder / "policy.yaml").write_text(_POLICY, encoding="utf-8")
+    policy = load_policy(folder / "policy.yaml")
+    faults = {"a": tuple(islice(cycle(_FAULTS), requests))}
+    ledger = Ledger.open(folder / "ledger.duckdb")
+    gateway = ModelGateway(
+        policy,
+        backends=simulated_backends(policy, seed=1, faults=faults),
+        ledger=ledger,
+        store=StateStore(folder / "state.sqlite"),
     )
-    work = Work(
-        (
-            Target("a", "simulated", "a", quotas=(daily, tokens)),
-            Target("b", "simulated", "b", "fallback", quotas=(daily,)),
-        ),
-        limits=WorkLimits(deadline_ms=600_000, first_token_within_ms=60_000, max_attempts=4),
-        cache=CacheUse(ttl_ms=60_000),
-    )
-    cache = AnswerCache(clock=_now_us, max_bytes=4 * 1024 * 1024)
-    executor = Executor({"simulated": backend}, clock=_now_us, store=store, cache=cache)
     numbers = iter(range(requests))
 
     async def worker() -> None:
         for number in numbers:
             request = ChatRequest((Message("user", f"question {number}"),))
-            await executor.run(work, request)
+            task = Task(request=RequestFacts(metadata={"team": f"team-{number % 20}"}))
+            ran = await gateway.run(task, request)
+            assert ran.execution is not None
             if (number + 1) % (requests // 10 or 1) == 0:
                 gc.collect()
                 print(f"{number + 1:>8} requests  {_resident_mb():6.1f} MB", flush=True)
 
     print(f"{0:>8} requests  {_resident_mb():6.1f} MB", flush=True)
-    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-    store.close()
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000
+    async with gateway:
+        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    [[decisions, attempts]] = ledger.query(
+        "SELECT (SELECT count(*) FROM decisions), count(*) FROM attempts"
+    ).rows
+    print(f"{decisions} decisions and {attempts} attempts in the ledger, {_resident_mb():.1f} MB")
 
 
 def _resident_mb() -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 
@@ -264,3 +266,27 @@ def test_from_policy_says_what_is_wrong_with_its_files(tmp_path: Path) -> None:
     text.write_text("no database")
     with pytest.raises(LedgerError, match="is not a ledger"):
         ModelGateway.from_policy(shipped("hybrid.yaml"), ledger=text)
+
+
+def test_a_gateway_that_is_forgotten_in_a_thread_of_its_loop_does_not_hang() -> None:
+    code = """
+import asyncio, gc
+from routewright import ModelGateway, Task, load_policy, request_for
+from routewright.loading import shipped
+
+held = [ModelGateway(load_policy(shipped("hybrid.yaml")))]
+held[0].run_sync(Task(), request_for(Task(), "hello"))
+
+def forget():
+    held.clear()
+    gc.collect()
+
+async def in_a_thread():
+    await asyncio.to_thread(forget)
+
+held[0]._runner.run(in_a_thread())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], timeout=60, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -347,7 +347,7 @@ class ModelGateway:
         if self._runner is None:
             self._runner = asyncio.Runner()
             # A gateway that is forgotten without being closed takes its loop with it.
-            weakref.finalize(self, self._runner.close)
+            weakref.finalize(self, _drop, self._runner)
         return self._runner
 
     def _stored(
@@ -377,3 +377,13 @@ class ModelGateway:
             policies,
         )
         self._stored_policies = True
+
+
+def _drop(runner: asyncio.Runner) -> None:
+    """Close a loop that nobody uses any more.
+
+    Who is forgotten is so in any thread, one of the loop's own too: closing the runner would wait for it for ever.
+    """
+    loop = runner.get_loop()
+    if not loop.is_running():
+        loop.close()
