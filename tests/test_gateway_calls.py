@@ -32,6 +32,7 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
+from routewright.engine.decision.times import iso_time
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import shipped
 from routewright.targets import simulated_backends
@@ -215,6 +216,41 @@ def test_a_breaker_that_opened_is_known_to_the_next_decision(policy: CompiledPol
             gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
         assert gateway.breakers()["small"].state == "open"
         assert gateway.decide(Task()).decision.target == "large"
+
+
+def alone(folder: Path, *faults: Fault) -> ModelGateway:
+    """A gateway for a single model, whose calls fail like that and then succeed."""
+    policy = written(folder, POLICY.replace("[small], fallback: [large]", "[small]"))
+    backends = simulated_backends(policy, faults={"small": list(faults)})
+    return ModelGateway(policy, backends=backends, store=StateStore(folder / "s.sqlite"))
+
+
+def test_the_only_model_is_called_once_for_each_request_although_it_keeps_failing(tmp_path: Path) -> None:
+    with alone(tmp_path, "overloaded", "overloaded", "overloaded", "overloaded", "overloaded") as gateway:
+        statuses = []
+        for _ in range(6):
+            ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+            assert ran.execution is not None
+            statuses.append([attempt.status for attempt in ran.execution.attempts])
+            (candidate,) = ran.decision.candidates
+            assert ("breaker_open_last" in candidate.marks) == (3 <= len(statuses) - 1)
+        assert statuses == [["failed"]] * 5 + [["ok"]]
+
+
+def test_a_used_up_limit_is_not_asked_again_and_the_answer_says_until_when(tmp_path: Path) -> None:
+    with alone(tmp_path, "quota_exhausted") as gateway:
+        gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+        for _ in range(3):
+            ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+            assert ran.execution is None and ran.decision.outcome == "no_target"
+        until_us = gateway.breakers()["small"].until_us
+        assert until_us is not None
+        with pytest.raises(NoTargetError) as caught:
+            asyncio.run(gateway.generate_chat(messages=HELLO))
+        assert (
+            caught.value.help
+            == f"small: its breaker is open until {iso_time(until_us)} after quota_exhausted"
+        )
 
 
 def test_health_has_a_timeout_and_is_known_to_decisions(policy: CompiledPolicy) -> None:

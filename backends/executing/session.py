@@ -11,7 +11,7 @@ from random import Random
 
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
-from .admission import Admission, Came, Denied, Ticket
+from .admission import Admission, Came, Denied, Resting, Ticket
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
@@ -88,11 +88,12 @@ class Session:
     ) -> Result:
         """One target's result, after retries where its failure and the work's backoff allow them.
 
-        ``more`` says that another model could be asked instead of waiting long. Raises Exhausted when not even
-        the first call may be made.
+        ``more`` says that another model could be asked instead of waiting long. ``forced`` is why an open breaker
+        is passed: by a single call, as the model has just failed. Raises Exhausted when not even the first call
+        may be made.
         """
         result = await self._call(target, request, role, on_text, forced)
-        for retry in range(self._work.limits.retries):
+        for retry in range(self._work.limits.retries if forced is None else 0):
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
@@ -105,7 +106,7 @@ class Session:
             if self.budget.exhausted() is not None:
                 break
             again: AttemptRole = "retry" if role in ("answer", "fallback") else role
-            repeated = await self._call(target, request, again, on_text, forced)
+            repeated = await self._call(target, request, again, on_text, None)
             if repeated.denied is not None:
                 # The breaker opened meanwhile: the failure that opened it is what came of the target.
                 break
@@ -122,9 +123,14 @@ class Session:
         self._record(attempt)
         return attempt
 
-    def open_until_us(self, target: Target) -> int | None:
+    def resting(self, target: Target) -> Resting | None:
         """Until when the target's breaker is open; None where it is not."""
-        return self._means.admission.open_until_us(target.model_id, self.time.now_us())
+        return self._means.admission.resting(target.model_id, self.time.now_us())
+
+    def may_pass(self, target: Target) -> bool:
+        """Whether the target's breaker is open, and may be passed where nothing else is left."""
+        resting = self.resting(target)
+        return resting is not None and not resting.holds
 
     async def _call(
         self,

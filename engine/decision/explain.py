@@ -246,7 +246,8 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
             role = "excluded"
         elif plan is not None and plan.target == candidate.model:
             role = "target"
-        found = (*failures(model, situation), *blocked)
+        # A model may be eligible although its breaker is open: its mark says so, and no gate kept it out.
+        found = () if candidate.failure is None else (*failures(model, situation), *blocked)
         explained.append(CandidateExplanation(model.id, candidate.origin, role, found, candidate.marks))
     return tuple(explained)
 

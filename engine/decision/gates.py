@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ..policy.compiled import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
 from ..policy.quantities import NANO
 from .decision import GateFailure, Mark
 from .request import StatedFacts
 from .task import ModelState, State, Task
+from .times import iso_time
 
-__all__ = ["Situation", "allowance", "failures", "marks", "situation_of"]
+__all__ = ["HOLDING", "Situation", "allowance", "closes_first", "failures", "marks", "situation_of"]
+
+HOLDING: Final = frozenset(("quota_exhausted",))
+"""Failures that time alone mends, and whose end is known: the breaker that they open holds even for the last
+model that is left. (Where somebody has to pay or sign in, that may have happened a moment ago.)"""
 
 _NOTHING_KNOWN = ModelState()
 
@@ -144,10 +149,32 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
     if known.health == "unhealthy":
         yield GateFailure("health", "the model is unhealthy")
     if known.breaker == "open":
-        yield GateFailure("breaker", "its breaker is open")
+        yield GateFailure("breaker", _open_words(known))
     for quota in situation.policy.quotas:
         if model.index in quota.models:
             yield from _quota(model, quota, situation)
+
+
+def closes_first(models: Sequence[int], situation: Situation) -> int | None:
+    """Of models that nothing but an open breaker keeps from being used, the one to use all the same.
+
+    The one whose breaker closes first; of several, and where nobody knows when, the first. None where each has
+    to be left alone, since its provider's limit is used up: asking it sooner only wastes calls.
+    """
+    catalog = situation.policy.catalog.models
+    best: tuple[float, int] | None = None
+    for index in models:
+        known = situation.state.models[catalog[index].id]
+        until_us = float("inf") if known.breaker_until_us is None else known.breaker_until_us
+        if known.breaker_after not in HOLDING and (best is None or until_us < best[0]):
+            best = (until_us, index)
+    return None if best is None else best[1]
+
+
+def _open_words(known: ModelState) -> str:
+    until = "" if known.breaker_until_us is None else f" until {iso_time(known.breaker_until_us)}"
+    after = "" if known.breaker_after is None else f" after {known.breaker_after}"
+    return f"its breaker is open{until}{after}"
 
 
 def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:

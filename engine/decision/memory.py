@@ -15,7 +15,7 @@ from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
 from .gates import allowance
 from .plan import Planned
 from .request import StatedFacts
-from .task import State, Task
+from .task import ModelState, State, Task
 
 __all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
 
@@ -71,7 +71,7 @@ class PlanMemory:
         known: object = None
         if state.models:
             found = map(state.models.get, models)
-            known = tuple([None if m is None else (m.health, m.breaker) for m in found])
+            known = tuple([None if m is None else _known(m) for m in found])
         used: object = None
         if state.quota_used:
             reserves = verdicts[self._first_reserve :]
@@ -108,6 +108,13 @@ def _facts_of(rule: CompiledRule, policy: CompiledPolicy) -> tuple[tuple[str, ..
         models.add(rule.ensemble.judge)
     quotas = tuple(quota for quota in policy.quotas if not quota.models.isdisjoint(models))
     return tuple(policy.catalog.models[index].id for index in sorted(models)), quotas
+
+
+def _known(model: ModelState) -> tuple[object, ...]:
+    """What gates ask of a model's state; until when and after what its breaker is open stands in the detail."""
+    if model.breaker != "open":
+        return model.health, model.breaker
+    return model.health, model.breaker, model.breaker_until_us, model.breaker_after
 
 
 def _used(quota: Quota, state: State, reserves: Sequence[bool | None]) -> int | None:

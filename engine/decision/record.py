@@ -93,7 +93,7 @@ def task_of(record: DecisionRecord) -> Task:
 def state_of(record: DecisionRecord) -> State:
     """The state that the decision knew."""
     known = record.state.models.items()
-    states = {id: ModelState(model.health, model.breaker, model.latency_ms) for id, model in known}
+    states = {id: ModelState(**model.model_dump()) for id, model in known}
     return State(
         at_us=record.at_us,
         load=record.state.load,
@@ -207,7 +207,13 @@ def _state(state: State, policy: CompiledPolicy) -> dict[str, Any]:
 
 def model_state_values(known: ModelState) -> dict[str, Any]:
     """What a record holds of the state of a model."""
-    return {"health": known.health, "breaker": known.breaker, "latency_ms": known.latency_ms}
+    return {
+        "health": known.health,
+        "breaker": known.breaker,
+        "breaker_until_us": known.breaker_until_us,
+        "breaker_after": known.breaker_after,
+        "latency_ms": known.latency_ms,
+    }
 
 
 def _json(value: object) -> Any:

@@ -162,10 +162,15 @@ class PlanRecord(_Shape):
 
 
 class ModelStateRecord(_Shape):
-    """What was known of a model; null where nothing was."""
+    """What was known of a model; null where nothing was.
+
+    ``breaker_until_us`` is when its open breaker closes, ``breaker_after`` the failure that opened it.
+    """
 
     health: Health | None
     breaker: Breaker | None
+    breaker_until_us: int | None
+    breaker_after: str | None
     latency_ms: float | None
 
 

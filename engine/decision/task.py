@@ -86,11 +86,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What is known of one model now; None where nothing is."""
+    """What is known of one model now; None where nothing is.
+
+    ``breaker_until_us`` is when an open breaker closes, in microseconds since 1970, UTC; ``breaker_after`` the
+    class of the failure that opened it, such as ``quota_exhausted``.
+    """
 
     health: Health | None = None
     breaker: Breaker | None = None
     latency_ms: float | None = None
+    breaker_until_us: int | None = None
+    breaker_after: str | None = None
 
     def __post_init__(self) -> None:
         if self.health not in (None, "healthy", "unhealthy"):
@@ -99,6 +105,10 @@ class ModelState:
             raise TaskError(f"unknown breaker `{self.breaker}`", help="one of: closed, open, half_open")
         if self.latency_ms is not None:
             object.__setattr__(self, "latency_ms", _number(self.latency_ms, "a model's latency", math.inf))
+        if self.breaker_until_us is not None and not _is_count(self.breaker_until_us):
+            raise TaskError("a breaker's time is not in whole microseconds within 285 years after 1970")
+        if self.breaker_after is not None and not _is_text(self.breaker_after):
+            raise TaskError("what opened a breaker is not the class of a failure")
 
 
 @dataclass(frozen=True, slots=True)

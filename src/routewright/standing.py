@@ -86,10 +86,13 @@ class Standing:
         if breakers or latencies or self._health:
             for model in policy.catalog.models:
                 breaker = breakers.get(model.id)
+                resting = breaker if breaker is not None and breaker.state == "open" else None
                 known = ModelState(
                     health=self._health.get(model.backend),
                     breaker=None if breaker is None else breaker.state,
                     latency_ms=latencies.get(model.id),
+                    breaker_until_us=None if resting is None else resting.until_us,
+                    breaker_after=None if resting is None else resting.error_class,
                 )
                 if known != _NOTHING:
                     models[model.id] = known

@@ -244,14 +244,20 @@ def test_the_last_model_is_tried_although_its_breaker_is_open(store: StateStore)
     fail_three_times(store, "a")
     ran = carry_out(Work(targets("a")), store=store)
     assert [(a.status, a.reason) for a in ran.execution.attempts] == [
-        ("skipped", "its breaker is open until 2023-11-14T22:13:30Z after overloaded"),
         ("ok", "its breaker is open, and no other model is left"),
     ]
     assert Breakers(store).all(at_us=START_US) == {}, "its answer closes the breaker"
 
 
+def test_the_last_model_is_asked_once_and_not_again_and_again(store: StateStore) -> None:
+    fail_three_times(store, "a")
+    work = Work(targets("a"), limits=WorkLimits(backoff_ms=1, retries=5))
+    ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, store=store)
+    assert ran.outline() == [("answer", "a", "failed", "overloaded")]
+
+
 def test_of_several_open_ones_the_one_that_closes_first_is_tried(store: StateStore) -> None:
-    carry_out(Work(targets("a")), {"a": [Fails("quota_exhausted")]}, store=store)
+    carry_out(Work(targets("a")), {"a": [Fails("payment_required")]}, store=store)
     fail_three_times(store, "b")
     ran = carry_out(Work(targets("a", "b")), store=store)
     assert [(a.model_id, a.status) for a in ran.execution.attempts] == [
@@ -259,6 +265,25 @@ def test_of_several_open_ones_the_one_that_closes_first_is_tried(store: StateSto
         ("b", "skipped"),
         ("b", "ok"),
     ]
+
+
+def test_a_limit_that_is_used_up_holds_for_the_last_model_too(store: StateStore) -> None:
+    carry_out(Work(targets("a")), {"a": [Fails("quota_exhausted", retry_after_ms=18_000_000)]}, store=store)
+    for _ in range(3):
+        ran = carry_out(Work(targets("a")), store=store)
+        why = "its breaker is open until 2023-11-15T03:13:20Z after quota_exhausted"
+        assert ran.outline() == [("answer", "a", "skipped", why)]
+        assert ran.backend.tags == []
+
+
+def test_a_call_that_fails_meanwhile_does_not_hide_why_a_model_rests(store: StateStore) -> None:
+    breakers = Breakers(store)
+    breakers.failed("a", at_us=START_US, error_class="quota_exhausted", cool_ms=18_000_000)
+    later_us = START_US + 1_000_000
+    breakers.failed("a", at_us=later_us, error_class="overloaded", began_us=START_US - 1)
+    breakers.failed("a", at_us=later_us, error_class="rate_limited", cool_ms=1_000, began_us=START_US - 1)
+    found = breakers.all(at_us=later_us)["a"]
+    assert (found.error_class, found.until_us) == ("quota_exhausted", START_US + 18_000_000_000)
 
 
 def test_a_model_that_is_resting_is_not_tried_after_another_one_failed(store: StateStore) -> None:

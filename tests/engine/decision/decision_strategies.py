@@ -232,6 +232,8 @@ def states(draw: st.DrawFn) -> State:
         st.sampled_from([None, "healthy", "unhealthy"]),
         st.sampled_from([None, "closed", "open", "half_open"]),
         st.none() | st.floats(0, 1e18),
+        st.sampled_from([None, AT_US + 1, AT_US + 5 * 3_600_000_000]),
+        st.sampled_from([None, "overloaded", "quota_exhausted"]),
     )
     return State(
         AT_US + draw(st.integers(0, 10**14)),

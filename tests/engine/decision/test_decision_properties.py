@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import rfc8785
@@ -116,10 +117,28 @@ def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
         assert not task.request.json_schema or "json_schema" in model.shape.capabilities
         assert tokens <= (model.context_length or math.inf)
         assert not model.shape.disabled
-        assert observed is None or (observed.health != "unhealthy" and observed.breaker != "open")
+        assert observed is None or observed.health != "unhealthy"
+        if observed is not None and observed.breaker == "open":
+            _assert_is_the_last(record, name, state)
     if task.operation == "embed" and record["plan"] is not None:
         spaces = {policy.catalog.models[policy.catalog.names[m][0]].embedding_space for m in plans_of(record)}
         assert len(spaces) == 1
+
+
+def _assert_is_the_last(record: dict[str, Any], name: str, state: State) -> None:
+    """That a model whose breaker is open is planned only where nothing else could be, and closes first."""
+    assert [c["model"] for c in record["candidates"] if c["eligible"]] == [name]
+    open_ones = [c["model"] for c in record["candidates"] if c["eligible"] or c["gate"] == "breaker"]
+    assert state.models[name].breaker_after != "quota_exhausted"
+    until = {
+        model: state.models[model].breaker_until_us or math.inf
+        for model in open_ones
+        if state.models[model].breaker_after != "quota_exhausted"
+    }
+    marked = [c["model"] for c in record["candidates"] if "breaker_open_last" in c["marks"]]
+    assert marked == [name]
+    by_others = {c["model"] for c in record["candidates"] if c["gate"] == "quota"}
+    assert by_others or until[name] == min(until.values())
 
 
 @settings(max_examples=80, deadline=None)

@@ -45,9 +45,8 @@ def test_whole_record_of_a_small_decision() -> None:
     task = Task({"private": True, "extra": [1, 2]}, request=RequestFacts(prompt_tokens=10))
     state = State(AT_US, load=0.25, models={"small": ModelState("healthy", "closed", 120)})
     values = record_values(decide(policy, task, state, decision_id="0197"))
-    models = {
-        model.id: {"health": None, "breaker": None, "latency_ms": None} for model in policy.catalog.models
-    }
+    nothing = dict.fromkeys(("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms"))
+    models = {model.id: nothing for model in policy.catalog.models}
     assert values == {
         "record": 1,
         "id": "0197",
@@ -125,7 +124,10 @@ def test_whole_record_of_a_small_decision() -> None:
         },
         "state": {
             "load": 0.25,
-            "models": {**models, "small": {"health": "healthy", "breaker": "closed", "latency_ms": 120.0}},
+            "models": {
+                **models,
+                "small": {**nothing, "health": "healthy", "breaker": "closed", "latency_ms": 120.0},
+            },
             "quota_used": {},
         },
     }
