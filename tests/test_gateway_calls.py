@@ -32,6 +32,8 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
+from routewright.engine.decision.outline import record_outline, render_tree
+from routewright.engine.decision.record import record_of
 from routewright.engine.decision.times import iso_time
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import shipped
@@ -200,6 +202,29 @@ def test_a_quota_that_is_used_up_sends_the_next_call_on(tmp_path: Path) -> None:
         (standing,) = gateway.quotas()
     assert targets == ["small", "small", "large"]
     assert (standing.use.used, standing.use.reserved, standing.limit.limit) == (2, 0, 2)
+
+
+def test_one_task_costs_no_more_than_the_policy_allows_whatever_is_called_for_it(tmp_path: Path) -> None:
+    """What an answer has cost is not left for its check; no state store is needed."""
+    text = POLICY.replace('"qwen3-coder:30b" }', '"qwen3-coder:30b", price: { input: 0, output: 10 } }')
+    text = text.replace('"kimi-k2:1t-cloud" }', '"kimi-k2:1t-cloud", price: { input: 0, output: 30 } }')
+    controls = """\
+controls:
+  - { name: task_money, max_cost: 0.003 USD, per: request }
+"""
+    text = text.replace("fallback: [large] }", "steps: [{ verify: { with: large } }] }")
+    policy = written(tmp_path, text + controls)
+    request = ChatRequest((Message("user", "hello"),), max_output_tokens=100)
+    with ModelGateway(policy) as gateway:
+        ran = gateway.run_sync(Task(), request)
+    assert ran.execution is not None and ran.execution.answer is not None
+    answer, check = ran.execution.attempts
+    assert (answer.status, answer.model_id, check.status, check.role) == ("ok", "small", "skipped", "verify")
+    reason = check.reason or ""
+    assert reason.startswith("it may cost ") and " and of the request's 0.003 USD 0.00" in reason
+    assert "may cost 0.003 USD at most, all calls together" in render_tree(
+        record_outline(record_of(ran.decision))
+    )
 
 
 def test_without_a_store_what_a_quota_binds_is_not_called(tmp_path: Path) -> None:

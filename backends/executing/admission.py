@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -184,6 +185,17 @@ class Admission:
             # What came of the call stands; an unsettled lease holds its reservation until it lapses.
             return f"its use could not be counted: {error}"
         return None
+
+    async def renew(self, ticket: Ticket, *, expires_us: int) -> None:
+        """Its call is still under way: its lease holds until ``expires_us``.
+
+        Where the state cannot be written now, it may be the next time.
+        """
+        state, lease = self._state, ticket.lease
+        if state is None or lease is None:
+            return
+        with suppress(RoutewrightError):
+            await state.store.soon(lambda: state.quotas.renew(lease, expires_us=expires_us))
 
     def resting(self, model: str, at_us: int) -> Resting | None:
         """Until when a model is left alone; None while it may be called."""

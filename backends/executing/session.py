@@ -16,8 +16,9 @@ from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
 from .estimate import input_bound, output_bound
+from .leases import KeptLease
 from .recording import attempt_of, not_called, usage_of
-from .timing import lease_ms, pause_ms, timeouts_of
+from .timing import pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
 
 __all__ = ["Exhausted", "Means", "Result", "Session"]
@@ -164,6 +165,7 @@ class Session:
         shows = on_text if chat else None
         relay = Relay(shows, self._loop_time)
         begun_s = self._loop_time()
+        kept = KeptLease(self._means.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
@@ -181,6 +183,8 @@ class Session:
             outcome = BackendError(
                 f"the request was cancelled while `{target.model_id}` worked on it", error_class="cancelled"
             )
+        finally:
+            kept.end()
         timings = outcome.timings
         if timings is None:
             first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
@@ -236,7 +240,7 @@ class Session:
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 at_us=at_us,
-                expires_us=at_us + 1_000 * lease_ms(target, self.budget.left_us()),
+                expires_us=at_us + 1_000 * self._work.limits.lease_ms,
                 forced=forced,
             )
         finally:

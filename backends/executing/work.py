@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..cost import PriceFacts
 from ..protocol import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..control.quotas import QuotaLimit
 
 __all__ = [
+    "DEFAULT_LEASE_MS",
     "NO_WORK_LIMITS",
     "Answer",
     "AttemptRole",
@@ -40,6 +41,9 @@ __all__ = [
     "Work",
     "WorkLimits",
 ]
+
+DEFAULT_LEASE_MS: Final = 60_000
+"""How long a lease holds by itself where no policy says."""
 
 Request = ChatRequest | EmbedRequest | RerankRequest
 Answer = ChatAnswer | EmbedAnswer | RerankAnswer
@@ -127,7 +131,8 @@ class WorkLimits:
 
     ``max_attempts`` counts calls. Without ``backoff_ms`` no model is asked twice after a failure; with it, up to
     ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not
-    counted.
+    counted. ``lease_ms`` is how long a reservation holds by itself; while its call is under way it is renewed, so
+    that this is how long a killed process keeps what it had reserved.
     """
 
     deadline_ms: int | None = None
@@ -138,6 +143,7 @@ class WorkLimits:
     backoff_ms: int | None = None
     retries: int = 2
     first_token_within_ms: int | None = None
+    lease_ms: int = DEFAULT_LEASE_MS
 
 
 NO_WORK_LIMITS = WorkLimits()

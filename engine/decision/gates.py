@@ -10,14 +10,30 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..policy.compiled import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
-from ..policy.quantities import NANO
+from ..policy.compiled import (
+    Candidate,
+    CompiledConstraint,
+    CompiledModel,
+    CompiledPolicy,
+    Quota,
+    TaskCost,
+)
+from ..policy.quantities import NANO, nano_units
 from .decision import GateFailure, Mark
 from .request import StatedFacts
 from .task import ModelState, State, Task
 from .times import iso_time
 
-__all__ = ["HOLDING", "Situation", "allowance", "closes_first", "failures", "marks", "situation_of"]
+__all__ = [
+    "HOLDING",
+    "Situation",
+    "affordable_tokens",
+    "allowance",
+    "closes_first",
+    "failures",
+    "marks",
+    "situation_of",
+]
 
 HOLDING: Final = frozenset(("quota_exhausted",))
 """Failures that time alone mends, and whose end is known: the breaker that they open holds even for the last
@@ -153,6 +169,7 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
     for quota in situation.policy.quotas:
         if model.index in quota.models:
             yield from _quota(model, quota, situation)
+    yield from _task_cost(model, situation)
 
 
 def closes_first(models: Sequence[int], situation: Situation) -> int | None:
@@ -227,6 +244,31 @@ def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator
         kept = _kept(held) if used < quota.limit else ""
         amounts = f"{_amount(used, quota)} of {_amount(limit, quota)} used"
         yield GateFailure("quota", f"{quota.name}: {amounts}{kept}")
+
+
+def _task_cost(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+    """What one task may cost: only what is certain refuses here, the rest is reserved when it is executed."""
+    cost = situation.policy.limits.cost
+    if cost is None:
+        return
+    if model.shape.price is None:
+        if cost.refuses_unknown:
+            yield GateFailure("quota", f"{cost.control}: its price is unknown, and unknown costs are refused")
+        return
+    tokens, most = situation.request.prompt_tokens, affordable_tokens(model, cost)
+    if tokens is not None and most is not None and tokens > most:
+        # INVARIANT: no number of the task's own stands here, as for the context window.
+        limit = f"{cost.limit / NANO:.9f}".rstrip("0").rstrip(".")
+        yield GateFailure(
+            "quota", f"{cost.control}: the prompt alone costs more than {limit} {cost.currency}"
+        )
+
+
+def affordable_tokens(model: CompiledModel, cost: TaskCost) -> int | None:
+    """How long a prompt one task may pay for; None where length costs nothing, or nobody knows."""
+    price = model.shape.price
+    nano = None if price is None else nano_units(price.input)
+    return None if not nano else cost.limit * 1_000_000 // nano
 
 
 def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
-from .gates import allowance
+from .gates import affordable_tokens, allowance
 from .plan import Planned
 from .request import StatedFacts
 from .task import ModelState, State, Task
@@ -29,7 +29,10 @@ class PlanMemory:
     def __init__(self, policy: CompiledPolicy) -> None:
         models = policy.catalog.models
         self._plans: dict[object, Planned] = {}
-        self._windows = sorted({m.context_length for m in models if m.context_length is not None})
+        lengths = {m.context_length for m in models}
+        if policy.limits.cost is not None:
+            lengths.update(affordable_tokens(model, policy.limits.cost) for model in models)
+        self._lengths = sorted(length for length in lengths if length is not None)
         self._needs = [slot for slot, feature in enumerate(policy.features) if feature.needs]
         self._first_verdict = len(policy.rules)
         self._first_reserve = len(policy.rules) + len(policy.constraints)
@@ -58,8 +61,8 @@ class PlanMemory:
     ) -> object:
         """All that the plan follows from, or None where that is too much to compare.
 
-        The length of the prompt counts by how many of the catalog's windows it exceeds, what is used of a
-        quota by whether something is left.
+        The length of the prompt counts by how many of the lengths it exceeds at which a gate closes, what is used
+        of a quota by whether something is left.
         """
         if rule is None or task.pin is not None:
             return None
@@ -81,7 +84,7 @@ class PlanMemory:
             task.operation,
             verdicts[self._first_verdict :],
             tuple([values[slot] for slot in self._needs]),
-            None if tokens is None else bisect_left(self._windows, tokens),
+            None if tokens is None else bisect_left(self._lengths, tokens),
             bool(request.images),
             bool(request.tools),
             bool(request.json_schema),

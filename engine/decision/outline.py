@@ -198,6 +198,9 @@ def _add_plan(root: Outline, record: DecisionRecord) -> None:
         node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
     for dropped in plan.dropped:
         node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
+    if plan.max_cost_nano is not None:
+        amount = f"{plan.max_cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
+        node.add(f"may cost {amount} {plan.max_cost_currency} at most, all calls together")
     if record.choice is not None and record.choice.how not in ("first", "pin"):
         node.add(f"chosen: {_chosen(record.choice, by_model)}")
     for candidate in record.candidates:

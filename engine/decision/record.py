@@ -167,6 +167,10 @@ def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
         "max_attempts": limits.max_attempts,
         "backoff_ms": limits.backoff_ms,
         "deadline_ms": limits.deadline_ms,
+        "max_cost_nano": None if limits.cost is None else limits.cost.limit,
+        "max_cost_currency": None if limits.cost is None else limits.cost.currency,
+        "unknown_cost": None if limits.cost is None else "refuse" if limits.cost.refuses_unknown else "allow",
+        "lease_ms": limits.lease_ms,
         "unenforced": list(plan.unenforced),
     }
 

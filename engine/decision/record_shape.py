@@ -144,7 +144,7 @@ class EnsembleRecord(_Shape):
 
 
 class PlanRecord(_Shape):
-    """What is to be executed. Times are in milliseconds; null where nothing limits them."""
+    """What is to be executed. Times are in milliseconds, money in nano-units; null where nothing limits them."""
 
     target: str
     fallbacks: list[str]
@@ -158,6 +158,10 @@ class PlanRecord(_Shape):
     max_attempts: int | None
     backoff_ms: int | None
     deadline_ms: int | None
+    max_cost_nano: int | None
+    max_cost_currency: str | None
+    unknown_cost: Literal["refuse", "allow"] | None
+    lease_ms: int | None
     unenforced: list[str]
 
 

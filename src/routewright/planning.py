@@ -37,21 +37,35 @@ def work_of(decision: Decision) -> Work | None:
         return replace(_target(model, policy), quotas=quotas.get(index, ()))
 
     fallbacks = tuple(replace(target(index), role="fallback") for index in plan.fallbacks)
-    limits = policy.limits
     return Work(
         # The members of an ensemble answer first; what else the plan holds is for when they cannot.
         targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
         steps=tuple(_step(step, target(step.model)) for step in plan.steps),
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-        limits=WorkLimits(
-            deadline_ms=limits.deadline_ms,
-            max_attempts=limits.max_attempts,
-            backoff_ms=limits.backoff_ms,
-            first_token_within_ms=limits.first_token_within_ms,
-        ),
+        limits=_limits(policy),
         cache=_cache(decision),
         prompt_tokens=decision.task.request.prompt_tokens,
     )
+
+
+def _limits(policy: CompiledPolicy) -> WorkLimits:
+    limits = policy.limits
+    found = WorkLimits(
+        deadline_ms=limits.deadline_ms,
+        max_attempts=limits.max_attempts,
+        backoff_ms=limits.backoff_ms,
+        first_token_within_ms=limits.first_token_within_ms,
+    )
+    if limits.lease_ms is not None:
+        found = replace(found, lease_ms=limits.lease_ms)
+    if limits.cost is not None:
+        found = replace(
+            found,
+            max_cost_nano=limits.cost.limit,
+            currency=limits.cost.currency,
+            unknown_cost="refuse" if limits.cost.refuses_unknown else "allow",
+        )
+    return found
 
 
 def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:

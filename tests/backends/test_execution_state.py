@@ -117,6 +117,31 @@ def test_a_counted_prompt_is_what_is_reserved_for_it(store: StateStore) -> None:
     assert carry_out(replace(work, prompt_tokens=501), store=store).text is None
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_lease_holds_for_as_long_as_its_call_and_no_longer(store: StateStore, cancelled: bool) -> None:
+    """A call of five minutes under a lease of two seconds; the loop's time is virtual."""
+    backend = Scripted({"a": [Says(first_s=300.0)]})
+    work = Work((target("a", quotas=(AT_ONCE,)),), limits=WorkLimits(lease_ms=2_000))
+    reserved: list[int] = []
+
+    async def main(clock: Callable[[], int]) -> None:
+        executor = Executor({"b": backend}, clock=clock, store=store)
+        task = asyncio.create_task(executor.run(work, HELLO))
+        for _ in range(29):
+            await asyncio.sleep(10)
+            reserved.append(Quotas(store).use(AT_ONCE, at_us=clock()).reserved)
+        if cancelled:
+            task.cancel()
+        await asyncio.wait({task})
+        reserved.append(Quotas(store).use(AT_ONCE, at_us=clock()).reserved)
+        # Nothing renews it any more.
+        await asyncio.sleep(10)
+        assert len(asyncio.all_tasks()) == 1
+
+    run_virtual(main)
+    assert reserved == [1] * 29 + [0]
+
+
 def test_without_a_state_store_nothing_is_called_that_a_quota_binds() -> None:
     ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))))
     why = "`daily` cannot be counted: there is no state store"

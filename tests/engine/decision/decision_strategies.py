@@ -169,6 +169,11 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         controls.append(
             {"name": "money", "on": models, "max_cost": "2 USD", "per": "month", "unknown_cost": unknown}
         )
+    if draw(st.integers(0, 3)) == 0:
+        unknown = draw(st.sampled_from(["refuse", "allow"]))
+        # 10 tokens of the large model, or of none that has a price.
+        most = draw(st.sampled_from(["0.00002 USD", "0 USD"]))
+        controls.append({"name": "task", "max_cost": most, "per": "request", "unknown_cost": unknown})
     return {
         "routewright": 1,
         "name": "random",

@@ -120,6 +120,10 @@ def test_whole_record_of_a_small_decision() -> None:
             "max_attempts": None,
             "backoff_ms": None,
             "deadline_ms": None,
+            "max_cost_nano": None,
+            "max_cost_currency": None,
+            "unknown_cost": None,
+            "lease_ms": None,
             "unenforced": list(policy.rules[1].unenforced),
         },
         "state": {
