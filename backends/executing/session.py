@@ -227,7 +227,7 @@ class Session:
         """Leave of the budget and of the state, with what is held of the budget."""
         input_tokens = output_tokens = 0
         if target.quotas or self._work.limits.max_cost_nano is not None:
-            input_tokens = self._input_bound(request)
+            input_tokens = self._input_bound(request, target)
             output_tokens = output_bound(target, request)
         # The budget first: nothing else of the request comes between its check and this.
         held = self.budget.hold(target.price, input_tokens, output_tokens)
@@ -248,9 +248,9 @@ class Session:
                 self.budget.give_back(held)
         return ticket if isinstance(ticket, Denied) else (ticket, held)
 
-    def _input_bound(self, request: Request) -> int:
+    def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""
-        counted = self._work.prompt_tokens
+        counted = target.prompt_tokens
         if counted is None:
             return input_bound(request)
         return counted + max(0, input_bound(request) - input_bound(self._request))

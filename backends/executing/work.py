@@ -62,7 +62,8 @@ class Target:
     The ``amount`` of each of ``quotas`` is estimated when the call is made. ``max_output_tokens`` is the most
     that the model writes: it bounds estimates, and every chat. ``may_load`` says that a call may have to load the
     model first: then, without a limit for loading, only the backend can tell a slow start from a slow model.
-    ``think`` and ``keep_alive`` hold where the request says nothing of them.
+    ``think`` and ``keep_alive`` hold where the request says nothing of them. ``prompt_tokens`` is the length of the
+    request's prompt where somebody stated it, or counted it with this model's tokenizer.
     """
 
     model_id: str
@@ -76,6 +77,7 @@ class Target:
     may_load: bool = True
     think: bool | Literal["low", "medium", "high"] | None = None
     keep_alive: str | None = None
+    prompt_tokens: int | None = None
 
     @property
     def may_think(self) -> bool:
@@ -168,7 +170,7 @@ class Work:
     """Everything that may be done for one request.
 
     ``targets`` are tried in order: the answer's model, then its fallbacks. With an ensemble they are what is
-    tried when it gives no answer. ``prompt_tokens`` is the prompt's length where somebody counted it.
+    tried when it gives no answer.
     """
 
     targets: tuple[Target, ...]
@@ -176,7 +178,6 @@ class Work:
     ensemble: Ensemble | None = None
     limits: WorkLimits = NO_WORK_LIMITS
     cache: CacheUse | None = None
-    prompt_tokens: int | None = None
 
     def every_target(self) -> Iterator[Target]:
         """All that may be called, in no order that matters."""

@@ -16,10 +16,10 @@ from ..policy.compiled import (
     CompiledModel,
     CompiledPolicy,
     Quota,
-    TaskCost,
 )
-from ..policy.quantities import NANO, nano_units
+from ..policy.quantities import NANO
 from .decision import GateFailure, Mark
+from .lengths import TOO_HIGH, affordable_tokens, fit_of, is_exact
 from .request import StatedFacts
 from .task import ModelState, State, Task
 from .times import iso_time
@@ -102,7 +102,7 @@ def marks(model: CompiledModel, situation: Situation) -> tuple[Mark, ...]:
     found: list[Mark] = []
     if not situation.perhaps_needs <= model.capabilities:
         found.append("capability_unverified")
-    if situation.request.prompt_tokens is None or model.context_length is None:
+    if fit_of(model, situation.request, situation.task.operation) == "unverified":
         found.append("context_unverified")
     if known.health is None:
         found.append("health_unknown")
@@ -155,10 +155,11 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
         who = f"backend {model.backend}" if offered else "the model"
         yield GateFailure("operation", f"{who} does not offer {operation}")
     yield from _capabilities(model, situation)
-    tokens = situation.request.prompt_tokens
-    if tokens is not None and model.context_length is not None and tokens > model.context_length:
+    fit = fit_of(model, situation.request, operation)
+    if fit in ("prompt_too_long", "answer_too_long"):
         # INVARIANT: no number of the task's own stands here, as plans are remembered by what fits, not by length.
-        yield GateFailure("context_window", f"the prompt does not fit into {model.context_length} tokens")
+        what = "the prompt does" if fit == "prompt_too_long" else "the prompt and the answer asked for do"
+        yield GateFailure("context_window", f"{what} not fit into {model.context_length} tokens")
     if model.disabled is not None:
         yield GateFailure("disabled", model.disabled)
     known = situation.state.models.get(model.id, _NOTHING_KNOWN)
@@ -256,19 +257,13 @@ def _task_cost(model: CompiledModel, situation: Situation) -> Iterator[GateFailu
             yield GateFailure("quota", f"{cost.control}: its price is unknown, and unknown costs are refused")
         return
     tokens, most = situation.request.prompt_tokens, affordable_tokens(model, cost)
-    if tokens is not None and most is not None and tokens > most:
+    sure = 1 if is_exact(model, situation.request) else TOO_HIGH
+    if tokens is not None and most is not None and tokens > sure * most:
         # INVARIANT: no number of the task's own stands here, as for the context window.
         limit = f"{cost.limit / NANO:.9f}".rstrip("0").rstrip(".")
         yield GateFailure(
             "quota", f"{cost.control}: the prompt alone costs more than {limit} {cost.currency}"
         )
-
-
-def affordable_tokens(model: CompiledModel, cost: TaskCost) -> int | None:
-    """How long a prompt one task may pay for; None where length costs nothing, or nobody knows."""
-    price = model.shape.price
-    nano = None if price is None else nano_units(price.input)
-    return None if not nano else cost.limit * 1_000_000 // nano
 
 
 def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:

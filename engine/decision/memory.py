@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
-from .gates import affordable_tokens, allowance
+from .gates import allowance
+from .lengths import closing_lengths
 from .plan import Planned
 from .request import StatedFacts
 from .task import ModelState, State, Task
@@ -27,12 +28,9 @@ class PlanMemory:
     """The plans of one policy."""
 
     def __init__(self, policy: CompiledPolicy) -> None:
-        models = policy.catalog.models
         self._plans: dict[object, Planned] = {}
-        lengths = {m.context_length for m in models}
-        if policy.limits.cost is not None:
-            lengths.update(affordable_tokens(model, policy.limits.cost) for model in models)
-        self._lengths = sorted(length for length in lengths if length is not None)
+        self._policy = policy
+        self._lengths: dict[int | None, list[int]] = {}
         self._needs = [slot for slot, feature in enumerate(policy.features) if feature.needs]
         self._first_verdict = len(policy.rules)
         self._first_reserve = len(policy.rules) + len(policy.constraints)
@@ -84,13 +82,25 @@ class PlanMemory:
             task.operation,
             verdicts[self._first_verdict :],
             tuple([values[slot] for slot in self._needs]),
-            None if tokens is None else bisect_left(self._lengths, tokens),
+            None if tokens is None else bisect_left(self._closing_lengths(request), tokens),
+            request.prompt_tokens_source,
+            request.tokenizer,
+            request.max_output_tokens,
             bool(request.images),
             bool(request.tools),
             bool(request.json_schema),
             known,
             used,
         )
+
+    def _closing_lengths(self, request: StatedFacts) -> list[int]:
+        wanted = request.max_output_tokens
+        found = self._lengths.get(wanted)
+        if found is None:
+            if len(self._lengths) >= MAX_REMEMBERED_PLANS // 16:
+                self._lengths.clear()
+            found = self._lengths[wanted] = closing_lengths(self._policy, wanted)
+        return found
 
 
 def memory_of(policy: CompiledPolicy) -> PlanMemory:

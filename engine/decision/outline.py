@@ -180,7 +180,10 @@ def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -
 
 
 def _add_plan(root: Outline, record: DecisionRecord) -> None:
-    plan = record.plan
+    request, plan = record.request, record.plan
+    if request.prompt_tokens_source in ("counted", "estimated"):
+        how = "estimated" if request.tokenizer is None else f"counted with {request.tokenizer}"
+        root.add(f"prompt: {request.prompt_tokens} tokens, {how}")
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}

@@ -106,6 +106,8 @@ def request_values(request: RequestFacts) -> dict[str, Any]:
     """What a record holds of a request."""
     return {
         "prompt_tokens": request.prompt_tokens,
+        "prompt_tokens_source": request.prompt_tokens_source,
+        "tokenizer": request.tokenizer,
         "max_output_tokens": request.max_output_tokens,
         "messages": request.messages,
         "images": request.images,

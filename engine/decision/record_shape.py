@@ -16,7 +16,7 @@ from ..errors import RecordError
 from ..policy.base import Operation
 from ..policy.quantities import MAX_EXACT
 from .decision import Gate, Mark, Outcome, Source
-from .task import Breaker, Health
+from .task import Breaker, Health, PromptTokensSource
 
 __all__ = [
     "RECORD_VERSION",
@@ -65,9 +65,11 @@ class NamedDigest(_Shape):
 
 
 class RequestRecord(_Shape):
-    """What was known of the request."""
+    """What was known of the request. ``tokenizer`` is what its prompt was counted with."""
 
     prompt_tokens: int | None
+    prompt_tokens_source: PromptTokensSource | None
+    tokenizer: str | None
     max_output_tokens: int | None
     messages: int | None
     images: int | None

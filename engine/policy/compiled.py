@@ -17,6 +17,7 @@ from ..suggest import suggest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .shape import Policy
+from .tokenizers import Encoding
 
 __all__ = [
     "Candidate",
@@ -61,6 +62,8 @@ class CompiledModel:
     capabilities: frozenset[str]
     context_length: int | None
     embedding_space: str | None
+    tokenizer: Encoding | None
+    """What its prompts are counted with; None where nobody knows."""
     disabled: str | None
     """Why it is taken out; None while it is not."""
     facts: Mapping[str, object]

@@ -38,7 +38,7 @@ from .planning import work_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of
 from .rows import attempt_row, decision_row, policy_rows
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding, Standing
-from .targets import chat_task, messages_of, models_with, simulated_backends, task_with
+from .targets import chat_task, described, messages_of, models_with, simulated_backends
 
 __all__ = [
     "Decided",
@@ -250,7 +250,7 @@ class ModelGateway:
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
         """
-        decided = self.decide(task_with(task, request), state=state, strict=strict)
+        decided = self.decide(await described(task, request, self.policy), state=state, strict=strict)
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def run_sync(

@@ -16,6 +16,8 @@ from routewright.backends.executing import CacheUse, Ensemble, Step, Target, Wor
 from routewright.engine.decision.bind import time_facts
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.gates import allowance
+from routewright.engine.decision.lengths import is_exact
+from routewright.engine.decision.request import request_facts
 from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
 from routewright.engine.policy.quantities import nano_units
 
@@ -31,10 +33,12 @@ def work_of(decision: Decision) -> Work | None:
     if plan is None:
         return None
     quotas = _quotas_by_model(decision)
+    request = request_facts(policy, decision.task, decision.values, decision.sources)
 
     def target(index: int) -> Target:
         model = policy.catalog.models[index]
-        return replace(_target(model, policy), quotas=quotas.get(index, ()))
+        counted = request.prompt_tokens if is_exact(model, request) else None
+        return replace(_target(model, policy), quotas=quotas.get(index, ()), prompt_tokens=counted)
 
     fallbacks = tuple(replace(target(index), role="fallback") for index in plan.fallbacks)
     return Work(
@@ -44,7 +48,6 @@ def work_of(decision: Decision) -> Work | None:
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
         limits=_limits(policy),
         cache=_cache(decision),
-        prompt_tokens=decision.task.request.prompt_tokens,
     )
 
 

@@ -112,9 +112,10 @@ def test_failed_calls_are_counted_with_what_they_used(store: StateStore, error: 
 
 def test_a_counted_prompt_is_what_is_reserved_for_it(store: StateStore) -> None:
     limit = replace(TOKENS, limit=600)
-    work = Work((target("a", quotas=(limit,), max_output_tokens=100),), prompt_tokens=500)
-    assert carry_out(work, store=store).text == "hello there"
-    assert carry_out(replace(work, prompt_tokens=501), store=store).text is None
+    counted = target("a", quotas=(limit,), max_output_tokens=100, prompt_tokens=500)
+    assert carry_out(Work((counted,)), store=store).text == "hello there"
+    longer = replace(counted, prompt_tokens=501)
+    assert carry_out(Work((longer,)), store=store).text is None
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

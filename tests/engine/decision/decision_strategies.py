@@ -35,12 +35,20 @@ CATALOG: Mapping[str, Any] = {
     },
     "models": {
         "small": {"backend": "here", "context_length": 8, "expected_latency": "200ms", "memory_gb": 1},
-        "coder": {"backend": "here", "context_length": 32, "capabilities": ["tools"], "memory_gb": 8},
+        "coder": {
+            "backend": "here",
+            "context_length": 32,
+            "tokenizer": "qwen3",
+            "max_output_tokens": 20,
+            "capabilities": ["tools"],
+            "memory_gb": 8,
+        },
         "general": {"backend": "server", "price": {"input": 0, "output": 0.1}, "context_length": 16},
         "seeing": {"backend": "server", "capabilities": ["vision", "tools"], "disabled": True},
         "large": {
             "backend": "away",
             "context_length": 64,
+            "tokenizer": "llama3",
             "capabilities": ["vision"],
             "price": {"input": 2, "output": 6},
             "memory_gb": 200,
@@ -212,8 +220,13 @@ def tasks(draw: st.DrawFn) -> Task:
         )
     request = RequestFacts()
     if draw(st.booleans()):
+        tokens = draw(st.none() | st.integers(0, 150) | st.just(2**53 - 1))
+        sources = st.sampled_from(["stated", "counted", "estimated"])
+        source = None if tokens is None else draw(sources)
         request = RequestFacts(
-            prompt_tokens=draw(st.none() | st.integers(0, 70) | st.just(2**53 - 1)),
+            prompt_tokens=tokens,
+            prompt_tokens_source=source,  # type: ignore[arg-type]  # from a list of names
+            tokenizer=draw(st.sampled_from(["qwen3", "llama3"])) if source == "counted" else None,
             max_output_tokens=draw(st.none() | st.integers(0, 70)),
             images=draw(st.none() | st.integers(0, 2)),
             tools=draw(st.none() | st.integers(0, 2)),

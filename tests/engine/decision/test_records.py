@@ -59,6 +59,8 @@ def test_whole_record_of_a_small_decision() -> None:
         "draw": None,
         "request": {
             "prompt_tokens": 10,
+            "prompt_tokens_source": "stated",
+            "tokenizer": None,
             "max_output_tokens": None,
             "messages": None,
             "images": None,
@@ -154,7 +156,7 @@ def test_costs_are_estimated_from_what_is_known_and_null_where_nothing_is() -> N
     )
     # A number that JSON cannot hold exactly is not known.
     endless = RequestFacts(prompt_tokens=0, max_output_tokens=2**53 - 1)
-    assert costs(Task(request=endless)) == [small, ("large", None, None)]
+    assert costs(Task(request=endless)) == [("large", None, None), small], "nor has a model room for it"
 
 
 def test_what_an_embedding_is_expected_to_cost_has_no_tokens_out() -> None:
