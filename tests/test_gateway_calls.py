@@ -243,6 +243,41 @@ def test_a_breaker_that_opened_is_known_to_the_next_decision(policy: CompiledPol
         assert gateway.decide(Task()).decision.target == "large"
 
 
+def test_a_pinned_call_is_screened_as_the_rule_says(tmp_path: Path) -> None:
+    text = POLICY.replace(
+        "use: [small], fallback", "use: [small], steps: [{ screen: { with: small } }], fallback"
+    )
+    policy = written(tmp_path, text)
+    with ModelGateway(policy) as gateway:
+        ran = gateway.run_sync(Task(pin="large"), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None
+    assert [(a.role, a.model_id) for a in ran.execution.attempts][0] == ("screen", "small")
+    with failing(policy, small=["not_found"]) as gateway:
+        ran = gateway.run_sync(Task(pin="large"), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None and ran.execution.answer is None
+    assert [(a.role, a.status) for a in ran.execution.attempts] == [("screen", "failed")]
+
+
+def test_what_stands_in_for_a_model_has_a_breaker_of_its_own(tmp_path: Path) -> None:
+    """A stand-in that fails says nothing of the model, and one that stands in for two is one model."""
+    written(tmp_path, POLICY)
+    maps = {"small": "simulated:tiny", "large": "simulated:tiny"}
+    mapped = load_policy(tmp_path / "policy.yaml", maps=maps)
+    backends = simulated_backends(mapped, faults={"small": ["overloaded"] * 9})
+    with ModelGateway(mapped, backends=backends, store=StateStore(tmp_path / "s.sqlite")) as gateway:
+        for _ in range(2):
+            gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+        assert [(id, b.model, b.state) for id, b in gateway.breakers().items()] == [
+            ("small", "small", "open"),
+            ("large", "large", "open"),
+        ]
+    with ModelGateway(
+        load_policy(tmp_path / "policy.yaml"), store=StateStore(tmp_path / "s.sqlite")
+    ) as gateway:
+        assert gateway.breakers() == {} and gateway.latencies() == {}
+        assert gateway.decide(Task()).decision.target == "small"
+
+
 def alone(folder: Path, *faults: Fault) -> ModelGateway:
     """A gateway for a single model, whose calls fail like that and then succeed."""
     policy = written(folder, POLICY.replace("[small], fallback: [large]", "[small]"))

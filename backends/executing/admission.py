@@ -116,7 +116,7 @@ class Admission:
 
         Who is cancelled while waiting has no lease.
         """
-        state, model = self._state, target.model_id
+        state, model = self._state, target.kept_under
         if state is None:
             if target.quotas:
                 control = target.quotas[0].control

@@ -126,7 +126,7 @@ class Session:
 
     def resting(self, target: Target) -> Resting | None:
         """Until when the target's breaker is open; None where it is not."""
-        return self._means.admission.resting(target.model_id, self.time.now_us())
+        return self._means.admission.resting(target.kept_under, self.time.now_us())
 
     def may_pass(self, target: Target) -> bool:
         """Whether the target's breaker is open, and may be passed where nothing else is left."""

@@ -23,6 +23,7 @@ __all__ = [
     "make_plan",
     "required_failures",
     "step_failures",
+    "steps_of",
 ]
 
 Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Choice | None, Plan | None]
@@ -55,13 +56,13 @@ def make_plan(
 ) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
-    Under a pin the rule is recorded and gives nothing: neither candidates nor steps nor an ensemble. Raises
-    TaskError when a split needs a random draw and the task has none.
+    Under a pin the rule is recorded and gives nothing but its screens: neither candidates nor other steps nor an
+    ensemble. Raises TaskError when a split needs a random draw and the task has none.
     """
     policy = situation.policy
+    steps, dropped = gate_steps(steps_of(rule, situation.task), situation)
     if situation.task.pin is not None:
         rule = None
-    steps, dropped = gate_steps(() if rule is None else rule.steps, situation)
     blocked = required_failures(dropped, policy)
     first_failures: dict[int, GateFailure | None] = {}
     for candidate in candidates:
@@ -105,6 +106,15 @@ def _last_left(first_failures: _Failures, situation: Situation) -> int | None:
         and all(failure.gate == "breaker" for failure in failures(models[index], situation))
     ]
     return closes_first(only_open, situation)
+
+
+def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
+    """The steps around the answer: of a pinned task only the screens, as whoever names a model does not waive them."""
+    if rule is None:
+        return ()
+    if task.pin is None:
+        return rule.steps
+    return tuple(step for step in rule.steps if step.role == "screen")
 
 
 def step_failures(step: CompiledStep, situation: Situation) -> Iterator[GateFailure]:

@@ -163,12 +163,12 @@ class ModelGateway:
         return await self._standing.check_health(self.backends, timeout_s=timeout_s)
 
     def breakers(self) -> Mapping[str, Breaker]:
-        """Every model that has failed since it last succeeded, by id; the others are closed."""
-        return self._standing.breakers(at_us=self._clock())
+        """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
+        return self._standing.breakers(self.policy, at_us=self._clock())
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
-        return self._standing.latencies(at_us=self._clock())
+        return self._standing.latencies(self.policy, at_us=self._clock())
 
     def quotas(self) -> Sequence[QuotaStanding]:
         """Each quota of the policy with what is used and reserved now, for each key that took something."""

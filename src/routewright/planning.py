@@ -21,7 +21,7 @@ from routewright.engine.decision.request import request_facts
 from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
 from routewright.engine.policy.quantities import nano_units
 
-__all__ = ["quota_key", "quota_limits", "work_of"]
+__all__ = ["quota_key", "quota_limits", "state_key", "work_of"]
 
 LABEL_TEXT = 20_000
 """How much of an answer is searched for a label."""
@@ -87,6 +87,14 @@ def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:
     )
 
 
+def state_key(model: CompiledModel) -> str:
+    """What breaker and latency of a model are kept under: its id, or, of a stand-in, what truly answers.
+
+    A small model that stands in for a large one must not open the large one's breaker, nor lend it its speed.
+    """
+    return model.id if model.shape.stands_in_for is None else f"{model.backend}:{model.tag}"
+
+
 def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> str:
     """Whose use of a quota counts: ``team=research``; those of whom nothing is known count together."""
     if for_each is None:
@@ -143,6 +151,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
         may_load=model.location == "local",
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
+        state_key=state_key(model),
     )
 
 

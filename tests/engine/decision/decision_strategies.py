@@ -154,6 +154,9 @@ def _rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
     steps += [
         {"verify": {"with": name, "required": draw(st.booleans())}} for name in draw(_some(_CHATTING, 0, 1))
     ]
+    steps += [
+        {"screen": {"with": name, "required": draw(st.booleans())}} for name in draw(_some(_CHATTING, 0, 1))
+    ]
     return {**rule, "steps": steps}
 
 
