@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .cost import PriceFacts, Spend, cost_nano, spend_of
 from .errors import ERROR_CLASSES, BackendError, ErrorClass
 from .executing import (
@@ -46,6 +49,14 @@ from .protocol import (
 )
 from .simulated import Fault, SimulatedBackend, SimulatedModel
 
+if TYPE_CHECKING:
+    from .llamacpp import LlamaCppBackend
+    from .llamacpp_process import GgufModel
+    from .mlx import MlxBackend
+    from .mlx_models import MlxModel
+    from .ollama import OllamaBackend
+    from .openai import OpenAIBackend
+
 __all__ = [
     "ERROR_CLASSES",
     "NO_LIMITS",
@@ -64,11 +75,17 @@ __all__ = [
     "Execution",
     "Executor",
     "Fault",
+    "GgufModel",
     "HealthReport",
     "Limits",
+    "LlamaCppBackend",
     "Message",
+    "MlxBackend",
+    "MlxModel",
     "ModelListing",
     "NotCalledError",
+    "OllamaBackend",
+    "OpenAIBackend",
     "PriceFacts",
     "QuorumError",
     "Request",
@@ -94,3 +111,20 @@ __all__ = [
     "execute_sync",
     "spend_of",
 ]
+
+_HOMES = {
+    "GgufModel": ".llamacpp_process",
+    "LlamaCppBackend": ".llamacpp",
+    "MlxBackend": ".mlx",
+    "MlxModel": ".mlx_models",
+    "OllamaBackend": ".ollama",
+    "OpenAIBackend": ".openai",
+}
+"""Where what is loaded only when it is asked for is to be found: nobody pays for backends that are not used."""
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home, __name__), name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +15,19 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Literal
 
+from routewright.engine.policy.tokenizers import Encoding, encoding_for
+
 from .protocol import ChatRequest, Message
 
-__all__ = ["ESTIMATE_MARGIN", "Encoding", "TokenCount", "encoding_for", "prompt_tokens", "text_tokens"]
-
-Encoding = Literal["cl100k_base", "o200k_base", "o200k_harmony", "llama3", "qwen3"]
+__all__ = [
+    "ESTIMATE_MARGIN",
+    "Encoding",
+    "TokenCount",
+    "encoding_for",
+    "is_loaded",
+    "prompt_tokens",
+    "text_tokens",
+]
 
 ESTIMATE_MARGIN: Final = 2.5
 """How far an estimate may be too low: measured, four bytes a token is right for English and code within a
@@ -29,16 +36,6 @@ quarter, and too low by 1.6 to 2.4 for JSON full of numbers and for Chinese with
 _BYTES_PER_TOKEN: Final = 4
 _IMAGE_TOKENS: Final = 1_000
 """Models differ by more than the margin here; a number that is not 0 keeps images from looking free."""
-
-# By the beginning of a model's name in lower case, without the organisation before it. Later generations
-# of a family have other vocabularies, so the patterns end where a generation ends.
-_FAMILIES: Final[tuple[tuple[re.Pattern[str], Encoding], ...]] = (
-    (re.compile(r"gpt-oss\b"), "o200k_harmony"),
-    (re.compile(r"(chatgpt-4o|gpt-4o|gpt-4\.1|gpt-4\.5|gpt-5|o1|o3|o4)([-.:]|$)"), "o200k_base"),
-    (re.compile(r"(gpt-4|gpt-3\.5|gpt-35)([-.:]|$)|text-embedding-(3|ada-002)"), "cl100k_base"),
-    (re.compile(r"(meta-)?llama-?3(\.[123])?([-:]|$)"), "llama3"),
-    (re.compile(r"(qwen-?2\.5|qwen-?3|qwq)([-:]|$)"), "qwen3"),
-)
 
 # What a chat template puts around one message, and before the answer, in tokens. OpenAI's numbers are from
 # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, the others counted in the templates;
@@ -50,6 +47,9 @@ _AROUND: Final[dict[Encoding, tuple[int, int]]] = {
     "llama3": (5, 5),
     "qwen3": (5, 3),
 }
+
+
+_LOADED: Final[set[Encoding]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +69,6 @@ class TokenCount:
     def at_most(self) -> int:
         """What a check of a window or a budget has to reckon with."""
         return math.ceil(self.tokens * self.margin)
-
-
-def encoding_for(*names: str) -> Encoding | None:
-    """The tokenizer of a model, by the first of its names (tag, source, id) that tells; ``None`` if none does.
-
-    >>> encoding_for("mlx-community/Qwen3-Coder-30B-A3B-Instruct-4bit")
-    'qwen3'
-    >>> encoding_for("kimi-k2:1t-cloud") is None
-    True
-    """
-    for name in names:
-        bare = name.lower().rsplit("/", 1)[-1]
-        for pattern, encoding in _FAMILIES:
-            if pattern.match(bare):
-                return encoding
-    return None
 
 
 def prompt_tokens(request: ChatRequest, encoding: Encoding | None) -> TokenCount:
@@ -114,8 +98,14 @@ def text_tokens(texts: Sequence[str], encoding: Encoding | None) -> TokenCount:
     if tokenizer is None:
         tokens = sum(math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN) for text in texts)
         return TokenCount(tokens, "estimated", ESTIMATE_MARGIN)
-    tokens = sum(len(tokenizer.encode(text.encode(errors="replace").decode())) for text in texts)
+    # What looks like a special token is counted as the text that it is: a prompt must not be able to refuse itself.
+    tokens = sum(tokenizer.count(text.encode(errors="replace").decode()) for text in texts)
     return TokenCount(tokens, "counted", 1.0, encoding)
+
+
+def is_loaded(encoding: Encoding) -> bool:
+    """Whether counting with it can begin at once."""
+    return encoding in _LOADED
 
 
 def _texts(message: Message) -> Iterator[str]:
@@ -128,6 +118,6 @@ def _texts(message: Message) -> Iterator[str]:
 @cache
 def _tokenizer(encoding: Encoding) -> Any | None:
     """Loaded once, in a third of a second; ``None`` where the package is not installed."""
-    if find_spec("quicktok") is None:
-        return None
-    return import_module("quicktok").get_encoding(encoding)
+    found = None if find_spec("quicktok") is None else import_module("quicktok").get_encoding(encoding)
+    _LOADED.add(encoding)
+    return found

@@ -13,15 +13,14 @@ from pathlib import Path
 from routewright import ChatRequest, ModelGateway, Ran, Task, load_policy
 from routewright.backends import Message, NotCalledError
 from routewright.backends.control import StateStore
-from routewright.targets import simulated_backends
+from routewright.opening import open_backends
 
 REQUEST = ChatRequest((Message("user", "Hello?"),), max_output_tokens=100)
 
 
-def open_gateway(folder: Path, *, sleep: bool) -> ModelGateway:
+def open_gateway(folder: Path) -> ModelGateway:
     policy = load_policy(folder / "policy.yaml")
-    backends = simulated_backends(policy, sleep=sleep)
-    return ModelGateway(policy, backends=backends, store=StateStore(folder / "state.db"))
+    return ModelGateway(policy, backends=open_backends(policy), store=StateStore(folder / "state.db"))
 
 
 async def send(gateway: ModelGateway, requests: int) -> dict[str, int]:
@@ -57,7 +56,7 @@ async def hold(gateway: ModelGateway, requests: int) -> None:
 
 
 def main(folder: str, kind: str, requests: str) -> dict[str, int] | None:
-    gateway = open_gateway(Path(folder), sleep=kind == "hold")
+    gateway = open_gateway(Path(folder))
     print("ready", flush=True)
     sys.stdin.readline()
     if kind == "send":

@@ -32,6 +32,9 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
+from routewright.engine.decision.outline import record_outline, render_tree
+from routewright.engine.decision.record import record_of
+from routewright.engine.decision.times import iso_time
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import shipped
 from routewright.targets import simulated_backends
@@ -201,6 +204,29 @@ def test_a_quota_that_is_used_up_sends_the_next_call_on(tmp_path: Path) -> None:
     assert (standing.use.used, standing.use.reserved, standing.limit.limit) == (2, 0, 2)
 
 
+def test_one_task_costs_no_more_than_the_policy_allows_whatever_is_called_for_it(tmp_path: Path) -> None:
+    """What an answer has cost is not left for its check; no state store is needed."""
+    text = POLICY.replace('"qwen3-coder:30b" }', '"qwen3-coder:30b", price: { input: 0, output: 10 } }')
+    text = text.replace('"kimi-k2:1t-cloud" }', '"kimi-k2:1t-cloud", price: { input: 0, output: 30 } }')
+    controls = """\
+controls:
+  - { name: task_money, max_cost: 0.003 USD, per: request }
+"""
+    text = text.replace("fallback: [large] }", "steps: [{ verify: { with: large } }] }")
+    policy = written(tmp_path, text + controls)
+    request = ChatRequest((Message("user", "hello"),), max_output_tokens=100)
+    with ModelGateway(policy) as gateway:
+        ran = gateway.run_sync(Task(), request)
+    assert ran.execution is not None and ran.execution.answer is not None
+    answer, check = ran.execution.attempts
+    assert (answer.status, answer.model_id, check.status, check.role) == ("ok", "small", "skipped", "verify")
+    reason = check.reason or ""
+    assert reason.startswith("it may cost ") and " and of the request's 0.003 USD 0.00" in reason
+    assert "may cost 0.003 USD at most, all calls together" in render_tree(
+        record_outline(record_of(ran.decision))
+    )
+
+
 def test_without_a_store_what_a_quota_binds_is_not_called(tmp_path: Path) -> None:
     gateway = ModelGateway(written(tmp_path, POLICY + DAILY))
     ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
@@ -215,6 +241,76 @@ def test_a_breaker_that_opened_is_known_to_the_next_decision(policy: CompiledPol
             gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
         assert gateway.breakers()["small"].state == "open"
         assert gateway.decide(Task()).decision.target == "large"
+
+
+def test_a_pinned_call_is_screened_as_the_rule_says(tmp_path: Path) -> None:
+    text = POLICY.replace(
+        "use: [small], fallback", "use: [small], steps: [{ screen: { with: small } }], fallback"
+    )
+    policy = written(tmp_path, text)
+    with ModelGateway(policy) as gateway:
+        ran = gateway.run_sync(Task(pin="large"), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None
+    assert [(a.role, a.model_id) for a in ran.execution.attempts][0] == ("screen", "small")
+    with failing(policy, small=["not_found"]) as gateway:
+        ran = gateway.run_sync(Task(pin="large"), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None and ran.execution.answer is None
+    assert [(a.role, a.status) for a in ran.execution.attempts] == [("screen", "failed")]
+
+
+def test_what_stands_in_for_a_model_has_a_breaker_of_its_own(tmp_path: Path) -> None:
+    """A stand-in that fails says nothing of the model, and one that stands in for two is one model."""
+    written(tmp_path, POLICY)
+    maps = {"small": "simulated:tiny", "large": "simulated:tiny"}
+    mapped = load_policy(tmp_path / "policy.yaml", maps=maps)
+    backends = simulated_backends(mapped, faults={"small": ["overloaded"] * 9})
+    with ModelGateway(mapped, backends=backends, store=StateStore(tmp_path / "s.sqlite")) as gateway:
+        for _ in range(2):
+            gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+        assert [(id, b.model, b.state) for id, b in gateway.breakers().items()] == [
+            ("small", "small", "open"),
+            ("large", "large", "open"),
+        ]
+    with ModelGateway(
+        load_policy(tmp_path / "policy.yaml"), store=StateStore(tmp_path / "s.sqlite")
+    ) as gateway:
+        assert gateway.breakers() == {} and gateway.latencies() == {}
+        assert gateway.decide(Task()).decision.target == "small"
+
+
+def alone(folder: Path, *faults: Fault) -> ModelGateway:
+    """A gateway for a single model, whose calls fail like that and then succeed."""
+    policy = written(folder, POLICY.replace("[small], fallback: [large]", "[small]"))
+    backends = simulated_backends(policy, faults={"small": list(faults)})
+    return ModelGateway(policy, backends=backends, store=StateStore(folder / "s.sqlite"))
+
+
+def test_the_only_model_is_called_once_for_each_request_although_it_keeps_failing(tmp_path: Path) -> None:
+    with alone(tmp_path, "overloaded", "overloaded", "overloaded", "overloaded", "overloaded") as gateway:
+        statuses = []
+        for _ in range(6):
+            ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+            assert ran.execution is not None
+            statuses.append([attempt.status for attempt in ran.execution.attempts])
+            (candidate,) = ran.decision.candidates
+            assert ("breaker_open_last" in candidate.marks) == (3 <= len(statuses) - 1)
+        assert statuses == [["failed"]] * 5 + [["ok"]]
+
+
+def test_a_used_up_limit_is_not_asked_again_and_the_answer_says_until_when(tmp_path: Path) -> None:
+    with alone(tmp_path, "quota_exhausted") as gateway:
+        gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+        for _ in range(3):
+            ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+            assert ran.execution is None and ran.decision.outcome == "no_target"
+        until_us = gateway.breakers()["small"].until_us
+        assert until_us is not None
+        with pytest.raises(NoTargetError) as caught:
+            asyncio.run(gateway.generate_chat(messages=HELLO))
+        assert (
+            caught.value.help
+            == f"small: its breaker is open until {iso_time(until_us)} after quota_exhausted"
+        )
 
 
 def test_health_has_a_timeout_and_is_known_to_decisions(policy: CompiledPolicy) -> None:

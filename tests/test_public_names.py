@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import routewright
+import routewright.backends
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
@@ -49,6 +50,20 @@ def test_type_checkers_see_the_names_that_there_are() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'routewright' has no attribute 'nothing'"):
         getattr(routewright, "nothing")  # noqa: B009  # mypy would refuse the plain form
+
+
+def test_backends_are_named_without_being_loaded() -> None:
+    """Importing them needs none of the libraries that they call, and naming one loads no other."""
+    code = (
+        "import sys, routewright.backends as b; "
+        "assert not [m for m in sys.modules if m.startswith('routewright.backends.openai')]; "
+        "[getattr(b, name) for name in b.__all__]; "
+        "print(sorted({'aiohttp', 'mlx', 'mlx_lm', 'ollama', 'quicktok', 'xllamacpp'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(routewright.backends, "nothing")  # noqa: B009  # mypy would refuse the plain form
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -1,29 +1,27 @@
-"""Quotas through the whole gateway, from several real processes at once: exact, also when one of them is killed."""
+"""Quotas through whole gateways in several processes over HTTP: exact, also when one of them is killed."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fault_parts import write_policy
-from fault_worker import REQUEST
 
-from routewright import ModelGateway, Task
 from routewright.backends.control import Quotas, QuotaUse, StateStore
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.planning import quota_limits
-from routewright.targets import simulated_backends
 
 _WORKER = Path(__file__).with_name("fault_worker.py")
+_SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"
 _DAY_US = 86_400_000_000
 
 
@@ -44,7 +42,7 @@ class Worker:
         self.process.stdin.flush()
 
     def result(self) -> dict[str, int]:
-        out, _ = self.process.communicate(timeout=90)
+        out, _ = self.process.communicate(timeout=120)
         assert self.process.returncode == 0
         counts: dict[str, int] = json.loads(out)
         return counts
@@ -68,17 +66,43 @@ def workers(number: int, folder: Path, kind: str, requests: int) -> Iterator[lis
         yield made
 
 
-def policy_with(folder: Path, *controls: dict[str, Any], latency: str = "20ms") -> CompiledPolicy:
+@dataclass(frozen=True)
+class Server:
+    """The slow server that all processes call."""
+
+    url: str
+
+    def calls(self) -> int:
+        """How many chats were asked of it."""
+        with urllib.request.urlopen(f"{self.url}/calls") as answer:
+            return int(answer.read())
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    process = subprocess.Popen([sys.executable, str(_SERVER)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield Server(f"http://127.0.0.1:{int(process.stdout.readline())}")
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def policy_with(
+    folder: Path, server: Server, *controls: dict[str, Any], wait_s: float = 0.02
+) -> CompiledPolicy:
+    """A policy with a single model, which answers after ``wait_s``; it is what workers read from then on."""
     values = {
         "routewright": 1,
         "name": "limited",
         "catalog": {
             "routewright": 1,
-            "backends": {"one": {"kind": "simulated", "timeouts": {"total": "60s"}}},
+            "backends": {"one": {"kind": "openai", "host": server.url, "timeouts": {"total": "60s"}}},
             "models": {
                 "first": {
                     "backend": "one",
-                    "expected_latency": latency,
+                    "tag": f"wait-{wait_s}",
                     "price": {"input": 1_000, "output": 10_000},
                 }
             },
@@ -111,90 +135,129 @@ def now_us() -> int:
     return time.time_ns() // 1_000
 
 
-def sent(
-    folder: Path, processes: int, requests: int, *, watch: Callable[[], object] = lambda: None
-) -> tuple[int, int]:
-    """How many requests were answered and how many refused, of so many processes at once.
-
-    ``watch`` is called again and again while they work.
-    """
+def sent(folder: Path, processes: int, requests: int) -> tuple[int, int]:
+    """How many requests were answered and how many refused, of so many processes at once."""
     with workers(processes, folder, "send", requests // processes) as made:
         for worker in made:
             worker.begin()
-        while any(worker.process.poll() is None for worker in made):
-            watch()
-            time.sleep(0.005)
         results = [worker.result() for worker in made]
-    return sum(one["answered"] for one in results), sum(one["refused"] for one in results)
+    return total(results, "answered"), total(results, "refused")
 
 
-def test_200_requests_of_4_processes_against_a_limit_of_100_admit_exactly_100(tmp_path: Path) -> None:
-    policy = policy_with(tmp_path, {"name": "daily", "max_requests": 100, "per": "day"})
+def kill_in_calls(victim: Worker, server: Server, calls: int) -> float:
+    """Kill a process in the middle of so many calls; when its leases will have lapsed, on the monotonic clock."""
+    victim.begin()
+    victim.wait_for("holding")
+    until_s = time.monotonic() + 60
+    while server.calls() < calls:
+        assert time.monotonic() < until_s, "the victim did not make its calls"
+        time.sleep(0.05)
+    victim.kill()
+    return time.monotonic() + LEASE_S + 0.5
+
+
+def wait_until(at_s: float) -> None:
+    time.sleep(max(0.0, at_s - time.monotonic()))
+
+
+LEASE_S = 15
+"""Long beside what the others take to use up the rest while the killed process holds its part."""
+LEASE = {"name": "crashes", "lease": f"{LEASE_S}s"}
+DAILY = {"name": "daily", "max_requests": 100, "per": "day"}
+MONEY = {"name": "money", "max_cost": "20 USD", "per": "day"}
+CAP_NANO = 20 * 10**9
+MOST_NANO = 1_050_000_000
+"""More than a call is reckoned to cost at most; it will be 0.21 USD."""
+
+
+def test_200_requests_of_4_processes_against_a_limit_of_100_admit_exactly_100(
+    tmp_path: Path, server: Server
+) -> None:
+    policy = policy_with(tmp_path, server, DAILY)
     assert sent(tmp_path, 4, 200) == (100, 100)
     use = use_of(tmp_path, policy, at_us=now_us())
     assert (use.used, use.reserved) == (100, 0)
+    assert server.calls() == 100
 
 
-def test_money_is_never_promised_twice(tmp_path: Path) -> None:
+def test_leases_of_a_killed_process_hold_until_they_lapse_and_then_the_count_is_right(
+    tmp_path: Path, server: Server
+) -> None:
+    policy = policy_with(tmp_path, server, DAILY, LEASE, wait_s=45)
+    with workers(1, tmp_path, "hold", 60) as [victim]:
+        policy_with(tmp_path, server, DAILY, LEASE)
+        with workers(4, tmp_path, "send", 50) as others:
+            lapsed_s = kill_in_calls(victim, server, 60)
+            use = use_of(tmp_path, policy, at_us=now_us())
+            assert (use.used, use.reserved) == (0, 60)
+            # While the leases hold, what is reserved is nobody else's.
+            for other in others:
+                other.begin()
+            results = [other.result() for other in others]
+        assert (total(results, "answered"), total(results, "refused")) == (40, 160)
+        wait_until(lapsed_s)
+        assert use_of(tmp_path, policy, at_us=now_us()).taken == 40
+        with workers(4, tmp_path, "send", 50) as others:
+            for other in others:
+                other.begin()
+            results = [other.result() for other in others]
+    assert (total(results, "answered"), total(results, "refused")) == (60, 140)
+    use = use_of(tmp_path, policy, at_us=now_us())
+    assert (use.used, use.reserved) == (100, 0)
+    assert server.calls() == 160, "those of the killed process were made, and nobody knows"
+
+
+def test_money_is_never_promised_twice_also_when_a_process_is_killed(tmp_path: Path, server: Server) -> None:
     """Reserved is what a call may cost at most; settled, what it did cost. Neither goes over the cap."""
-    policy = policy_with(tmp_path, {"name": "money", "max_cost": "20 USD", "per": "day"})
-    cap_nano = 20 * 10**9
+    policy = policy_with(tmp_path, server, MONEY, LEASE, wait_s=45)
     taken: list[int] = []
     store = StateStore(tmp_path / "state.db")
     (limit,) = quota_limits(policy)
-    answered, refused = sent(
-        tmp_path, 4, 120, watch=lambda: taken.append(Quotas(store).use(limit, at_us=now_us()).taken)
-    )
+
+    def watch() -> None:
+        taken.append(Quotas(store).use(limit, at_us=now_us()).taken)
+
+    with workers(1, tmp_path, "hold", 10) as [victim]:
+        policy_with(tmp_path, server, MONEY, LEASE)
+        with workers(4, tmp_path, "send", 30) as others:
+            lapsed_s = kill_in_calls(victim, server, 10)
+            held_nano = use_of(tmp_path, policy, at_us=now_us()).reserved
+            answered = watched(others, watch)
+        assert 10 * 10**9 < held_nano <= 10 * MOST_NANO, "100 tokens of each answer, and its prompt"
+        use = use_of(tmp_path, policy, at_us=now_us())
+        assert (use.used, use.reserved) == (answered * 210_000_000, held_nano)
+        # So many fit beside what the killed process holds, at the least: one that has ended makes room.
+        assert (CAP_NANO - held_nano) // MOST_NANO <= answered < 120
+        before = answered
+        wait_until(lapsed_s)
+        assert use_of(tmp_path, policy, at_us=now_us()).reserved == 0
+        with workers(4, tmp_path, "send", 30) as others:
+            answered += watched(others, watch)
     store.close()
-    assert answered + refused == 120
-    assert max(taken) <= cap_nano
+    assert max(taken) <= CAP_NANO
     use = use_of(tmp_path, policy, at_us=now_us())
-    assert 0 < use.used <= cap_nano and use.reserved == 0
-    assert refused > 0 and answered > 0
-    # A call may cost 1.02 USD: until that is left no more, there was room for another one.
-    assert use.used > cap_nano - 2 * 10**9
+    assert (use.used, use.reserved) == (answered * 210_000_000, 0)
+    assert (CAP_NANO - before * 210_000_000) // MOST_NANO <= answered - before
 
 
-def test_leases_of_a_killed_process_hold_until_they_expire_and_then_count_no_more(tmp_path: Path) -> None:
-    """A lease outlives the deadline of its call by a minute, so that no call that is still made goes uncounted."""
-    daily = {"name": "daily", "max_requests": 100, "per": "day"}
-    policy = policy_with(tmp_path, daily, {"name": "answers", "deadline": "30s"}, latency="25s")
-    with workers(1, tmp_path, "hold", 60) as [victim]:
-        victim.begin()
-        victim.wait_for("holding")
-        until_s = time.monotonic() + 30
-        while use_of(tmp_path, policy, at_us=now_us()).reserved < 60:
-            assert time.monotonic() < until_s, "the victim did not get its leases"
-            time.sleep(0.05)
-        victim.kill()
-    use = use_of(tmp_path, policy, at_us=now_us())
-    assert (use.used, use.reserved) == (0, 60)
-
-    # While the leases live, what they hold is nobody else's.
-    policy = policy_with(tmp_path, daily)
-    assert sent(tmp_path, 4, 60) == (40, 20)
-    # After their expiry it is free again: time is an argument of the gateway, so nobody has to wait for it.
-    later_us = now_us() + 120_000_000
-
-    async def rest() -> int:
-        gateway = ModelGateway(
-            policy,
-            backends=simulated_backends(policy),
-            store=StateStore(tmp_path / "state.db"),
-            clock=lambda: later_us,
-        )
-        async with gateway:
-            found = await asyncio.gather(*(gateway.run(Task(), REQUEST) for _ in range(80)))
-        return sum(ran.execution is not None and ran.execution.answer is not None for ran in found)
-
-    assert asyncio.run(rest()) == 60
-    use = use_of(tmp_path, policy, at_us=later_us)
-    assert (use.used, use.reserved) == (100, 0)
+def watched(made: list[Worker], watch: Callable[[], object]) -> int:
+    """How many requests were answered; ``watch`` is called again and again while they are sent."""
+    for worker in made:
+        worker.begin()
+    while any(worker.process.poll() is None for worker in made):
+        watch()
+        time.sleep(0.005)
+    return total([worker.result() for worker in made], "answered")
 
 
-def test_calls_at_the_same_time_are_counted_across_processes(tmp_path: Path) -> None:
+def total(results: list[dict[str, int]], what: str) -> int:
+    return sum(result[what] for result in results)
+
+
+def test_calls_at_the_same_time_are_counted_across_processes(tmp_path: Path, server: Server) -> None:
     """More than the limit are never under way together, whichever process they are of."""
-    policy = policy_with(tmp_path, {"name": "at_once", "max_concurrent": 3}, latency="10s")
+    at_once = {"name": "at_once", "max_concurrent": 3}
+    policy = policy_with(tmp_path, server, at_once, wait_s=30)
     with workers(2, tmp_path, "hold", 4) as made:
         for worker in made:
             worker.begin()
@@ -206,3 +269,4 @@ def test_calls_at_the_same_time_are_counted_across_processes(tmp_path: Path) -> 
             time.sleep(0.05)
         assert use.reserved == 3
         assert replace(use, reserved=0).taken == 0
+        assert server.calls() <= 3

@@ -5,8 +5,8 @@ closed ─ failures ─▶ open ─ time ─▶ half open, one probe at a time �
                       └────────── failure ─────┘
 
 Opening again never shortens a deadline, and calls that were under way when a breaker opened neither close it nor
-prolong it. Whether a model is the last eligible one, and so tried all the same, is the executor's business: it
-knows the plan. Shared by the processes of one machine.
+prolong it. Whether a model is the last eligible one, and so tried all the same, is for those to say who know the
+plan. Shared by the processes of one machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,10 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What is known of a model's failures. ``until_us`` is when it may be tried again."""
+    """What is known of a model's failures. ``until_us`` is when it may be tried again.
+
+    ``error_class`` is that of the failure which keeps the breaker open, else of the last one.
+    """
 
     model: str
     state: BreakerState
@@ -160,6 +163,9 @@ class Breakers:
                 # INVARIANT: a deadline is never shortened while the breaker is open.
                 kept_us = until_us if until_us is not None and state == "open" else at_us
                 opened_us, until_us = at_us, max(kept_us, at_us + wait_ms * 1000)
+            if state == "open" and until_us == row.until_us:
+                # What keeps it open is what it says: a call that fails meanwhile has other reasons.
+                error_class = row.error_class
             connection.execute(
                 "INSERT INTO breakers VALUES (?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (model) DO UPDATE SET"
                 " failures = excluded.failures, failed_us = excluded.failed_us, openings = excluded.openings,"

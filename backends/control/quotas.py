@@ -136,8 +136,8 @@ class Quotas:
     ) -> Admission:
         """Reserve under all of ``limits`` at once, or under none: then the first that has no room.
 
-        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody settles it, so it lies
-        after the attempt's own deadline. Raises StateError.
+        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody renews or settles it.
+        Raises StateError.
         """
         if not limits:
             return Lease(lease_id, (), (), at_us)
@@ -163,6 +163,22 @@ class Quotas:
             except sqlite3.IntegrityError:
                 raise StateError(f"lease `{lease_id}` reserves twice under one control") from None
         return Lease(lease_id, tuple(limits), windows, at_us)
+
+    def renew(self, lease: Lease, *, expires_us: int) -> bool:
+        """Let a reservation hold until then, and never less long than it does: its attempt is still under way.
+
+        Returns whether there was one: it is gone once it has ended. One that has lapsed holds again, room or not,
+        since its attempt is being made. Raises StateError.
+        """
+        if not lease.limits:
+            return False
+        forget_us = max(expires_us, *map(_forget_us, lease.limits, lease.windows, repeat(expires_us)))
+        with self._store.change() as connection:
+            renewed = connection.execute(
+                "UPDATE leases SET expires_us = max(expires_us, ?), forget_us = max(forget_us, ?) WHERE lease = ?",
+                (expires_us, forget_us, lease.id),
+            )
+            return renewed.rowcount > 0
 
     def settle(self, lease: Lease, actual: Mapping[Unit, int | None]) -> bool:
         """End the reservation and count what was really used; None where nobody knows: the reserved amount.

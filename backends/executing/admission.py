@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Final, Literal
 
+from routewright.engine.decision.gates import HOLDING
 from routewright.engine.errors import RoutewrightError
 
 from ..control import Breaker, Breakers, Latencies, Lease, QuotaLimit, Quotas, Refusal, StateStore, Unit
@@ -24,7 +26,7 @@ from .actions import ACTIONS
 from .budget import amount_text
 from .work import Target
 
-__all__ = ["Admission", "Came", "Denied", "Ticket"]
+__all__ = ["Admission", "Came", "Denied", "Resting", "Ticket"]
 
 COLD_LOAD_US: Final = 500_000
 """A call that loaded its model for longer is a cold start: it says nothing of the model's latency."""
@@ -36,11 +38,23 @@ LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Why a call may not be made, in words; ``until_us`` is when it may be, where that is known."""
+    """Why a call may not be made, in words; ``until_us`` is when it may be, where that is known.
+
+    ``holds`` says of an open breaker that it is not passed even where no other model is left.
+    """
 
     by: Literal["breaker", "quota", "cost"]
     reason: str
     until_us: int | None = None
+    holds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """A model whose breaker is open. ``holds`` is whether it is left alone even where it is the last one."""
+
+    until_us: int
+    holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +116,7 @@ class Admission:
 
         Who is cancelled while waiting has no lease.
         """
-        state, model = self._state, target.model_id
+        state, model = self._state, target.kept_under
         if state is None:
             if target.quotas:
                 control = target.quotas[0].control
@@ -172,12 +186,25 @@ class Admission:
             return f"its use could not be counted: {error}"
         return None
 
-    def open_until_us(self, model: str, at_us: int) -> int | None:
+    async def renew(self, ticket: Ticket, *, expires_us: int) -> None:
+        """Its call is still under way: its lease holds until ``expires_us``.
+
+        Where the state cannot be written now, it may be the next time.
+        """
+        state, lease = self._state, ticket.lease
+        if state is None or lease is None:
+            return
+        with suppress(RoutewrightError):
+            await state.store.soon(lambda: state.quotas.renew(lease, expires_us=expires_us))
+
+    def resting(self, model: str, at_us: int) -> Resting | None:
         """Until when a model is left alone; None while it may be called."""
         if self._state is None:
             return None
         known = self._breaker(self._state, model, at_us)
-        return known.until_us if known is not None and known.state == "open" else None
+        if known is None or known.state != "open":
+            return None
+        return Resting(known.until_us or 0, known.error_class in HOLDING)
 
     def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
         """What is known of a model that has failed; None also where the state cannot be read."""
@@ -226,7 +253,8 @@ def _resting(known: Breaker | None, at_us: int) -> Denied:
         return Denied("breaker", "its breaker is half open, and another call is trying it", at_us)
     why = "" if known.error_class is None else f" after {known.error_class}"
     until = "" if known.until_us is None else f" until {_time_text(known.until_us)}"
-    return Denied("breaker", f"its breaker is open{until}{why}", known.until_us)
+    holds = known.error_class in HOLDING
+    return Denied("breaker", f"its breaker is open{until}{why}", known.until_us, holds)
 
 
 def _latency_ms(came: Came) -> float | None:

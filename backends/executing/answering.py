@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import BackendError
 from .actions import ACTIONS
@@ -36,6 +37,8 @@ class Failed:
     error: BackendError
 
 
+_LAST: Final = "its breaker is open, and no other model is left"
+
 Lookup = Callable[[Target], tuple[Answer, int | None] | None]
 """The answer kept for a target, with what it had cost; None where there is none."""
 
@@ -52,8 +55,8 @@ async def first_answer(
     """The answer of the first of ``targets`` from ``start`` on that gives one.
 
     A model whose breaker is open is passed over, unless no model could be called at all: then the one whose
-    breaker closes first is tried all the same. A failure whose class stops the work, and any failure of a stream
-    that has shown text, ends the search.
+    breaker closes first is called once all the same, unless its provider's limit is used up. A failure whose
+    class stops the work, and any failure of a stream that has shown text, ends the search.
     """
     error: BackendError | None = None
     denied: BackendError | None = None
@@ -68,12 +71,17 @@ async def first_answer(
                 attempt = session.add_cached(target, target.role, answer, cost_nano)
                 return Answered(answer, target, attempt.number, position + 1, cached=True)
             more = position + 1 < len(targets)
-            result = await session.obtain(target, request, target.role, on_text=on_text, more=more)
+            # Where there is nothing else, there is no use in passing it over first.
+            alone = not (more or called or passed_over) and session.may_pass(target)
+            forced = _LAST if alone else None
+            result = await session.obtain(
+                target, request, target.role, on_text=on_text, more=more, forced=forced
+            )
             if result.answer is not None:
                 return Answered(result.answer, target, result.attempt.number, position + 1)
             if result.denied is not None:
                 denied = denied or result.error
-                if result.denied.by == "breaker":
+                if result.denied.by == "breaker" and not result.denied.holds:
                     passed_over.append((result.denied.until_us or 0, position))
                 continue
             called, error = True, result.error
@@ -82,8 +90,7 @@ async def first_answer(
         if not called and passed_over:
             _, position = min(passed_over)
             target = targets[position]
-            forced = "its breaker is open, and no other model is left"
-            result = await session.obtain(target, request, target.role, on_text=on_text, forced=forced)
+            result = await session.obtain(target, request, target.role, on_text=on_text, forced=_LAST)
             if result.answer is not None:
                 return Answered(result.answer, target, result.attempt.number, len(targets))
             error = result.error

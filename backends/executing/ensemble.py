@@ -114,11 +114,12 @@ async def _ask_members(
 
 def _needed_all_the_same(session: Session, ensemble: Ensemble) -> dict[str, str]:
     """Members that are asked although their breaker is open, because the quorum needs them."""
-    until = [(session.open_until_us(member), member.model_id) for member in ensemble.members]
-    resting = sorted((at_us, model) for at_us, model in until if at_us is not None)
+    found = [(session.resting(member), member.model_id) for member in ensemble.members]
+    resting = [(one, model) for one, model in found if one is not None]
     needed = 1 if ensemble.combine == "first" else ensemble.quorum
     missing = needed - (len(ensemble.members) - len(resting))
-    return {model: "its breaker is open, and the quorum needs it" for _, model in resting[: max(0, missing)]}
+    passable = sorted((one.until_us, model) for one, model in resting if not one.holds)
+    return {model: "its breaker is open, and the quorum needs it" for _, model in passable[: max(0, missing)]}
 
 
 async def _decide(
@@ -172,7 +173,7 @@ async def _judged(
         count=str(len(order)),
     )
     forced = None
-    if session.open_until_us(ensemble.judge) is not None:
+    if session.may_pass(ensemble.judge):
         forced = "its breaker is open, and there is no other judge"
     try:
         result = await session.obtain(ensemble.judge, asked, "judge", forced=forced)

@@ -11,13 +11,14 @@ from random import Random
 
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
-from .admission import Admission, Came, Denied, Ticket
+from .admission import Admission, Came, Denied, Resting, Ticket
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
 from .estimate import input_bound, output_bound
+from .leases import KeptLease
 from .recording import attempt_of, not_called, usage_of
-from .timing import lease_ms, pause_ms, timeouts_of
+from .timing import pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
 
 __all__ = ["Exhausted", "Means", "Result", "Session"]
@@ -88,11 +89,12 @@ class Session:
     ) -> Result:
         """One target's result, after retries where its failure and the work's backoff allow them.
 
-        ``more`` says that another model could be asked instead of waiting long. Raises Exhausted when not even
-        the first call may be made.
+        ``more`` says that another model could be asked instead of waiting long. ``forced`` is why an open breaker
+        is passed: by a single call, as the model has just failed. Raises Exhausted when not even the first call
+        may be made.
         """
         result = await self._call(target, request, role, on_text, forced)
-        for retry in range(self._work.limits.retries):
+        for retry in range(self._work.limits.retries if forced is None else 0):
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
@@ -105,7 +107,7 @@ class Session:
             if self.budget.exhausted() is not None:
                 break
             again: AttemptRole = "retry" if role in ("answer", "fallback") else role
-            repeated = await self._call(target, request, again, on_text, forced)
+            repeated = await self._call(target, request, again, on_text, None)
             if repeated.denied is not None:
                 # The breaker opened meanwhile: the failure that opened it is what came of the target.
                 break
@@ -122,9 +124,14 @@ class Session:
         self._record(attempt)
         return attempt
 
-    def open_until_us(self, target: Target) -> int | None:
+    def resting(self, target: Target) -> Resting | None:
         """Until when the target's breaker is open; None where it is not."""
-        return self._means.admission.open_until_us(target.model_id, self.time.now_us())
+        return self._means.admission.resting(target.kept_under, self.time.now_us())
+
+    def may_pass(self, target: Target) -> bool:
+        """Whether the target's breaker is open, and may be passed where nothing else is left."""
+        resting = self.resting(target)
+        return resting is not None and not resting.holds
 
     async def _call(
         self,
@@ -158,6 +165,7 @@ class Session:
         shows = on_text if chat else None
         relay = Relay(shows, self._loop_time)
         begun_s = self._loop_time()
+        kept = KeptLease(self._means.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
@@ -175,6 +183,8 @@ class Session:
             outcome = BackendError(
                 f"the request was cancelled while `{target.model_id}` worked on it", error_class="cancelled"
             )
+        finally:
+            kept.end()
         timings = outcome.timings
         if timings is None:
             first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
@@ -217,7 +227,7 @@ class Session:
         """Leave of the budget and of the state, with what is held of the budget."""
         input_tokens = output_tokens = 0
         if target.quotas or self._work.limits.max_cost_nano is not None:
-            input_tokens = self._input_bound(request)
+            input_tokens = self._input_bound(request, target)
             output_tokens = output_bound(target, request)
         # The budget first: nothing else of the request comes between its check and this.
         held = self.budget.hold(target.price, input_tokens, output_tokens)
@@ -230,7 +240,7 @@ class Session:
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 at_us=at_us,
-                expires_us=at_us + 1_000 * lease_ms(target, self.budget.left_us()),
+                expires_us=at_us + 1_000 * self._work.limits.lease_ms,
                 forced=forced,
             )
         finally:
@@ -238,9 +248,9 @@ class Session:
                 self.budget.give_back(held)
         return ticket if isinstance(ticket, Denied) else (ticket, held)
 
-    def _input_bound(self, request: Request) -> int:
+    def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""
-        counted = self._work.prompt_tokens
+        counted = target.prompt_tokens
         if counted is None:
             return input_bound(request)
         return counted + max(0, input_bound(request) - input_bound(self._request))

@@ -149,7 +149,7 @@ class Steps:
     async def _ask(self, step: Step, request: ChatRequest) -> _Said | None:
         """What the step's model says; None where it failed and may."""
         forced = None
-        if step.required and self._session.open_until_us(step.target) is not None:
+        if step.required and self._session.may_pass(step.target):
             forced = "its breaker is open, and the step is required"
         try:
             result = await self._session.obtain(step.target, request, step.role, forced=forced)

@@ -1,4 +1,4 @@
-"""How long a call may take, how long its lease lives, and how long to wait before a model is asked again.
+"""How long a call may take, and how long to wait before a model is asked again.
 
 Pure: limits and what is left of the request's time in, milliseconds out.
 """
@@ -20,7 +20,6 @@ __all__ = [
     "MOST_PAUSE_MS",
     "PATIENCE_MS",
     "Timeouts",
-    "lease_ms",
     "pause_ms",
     "timeouts_of",
 ]
@@ -36,11 +35,6 @@ MOST_PAUSE_MS: Final = 60_000
 
 PATIENCE_MS: Final = 2_000
 """While another model could be asked, no pause is longer than this."""
-
-_LEASE_MS: Final = 600_000
-"""How long a lease lives where no limit bounds the call."""
-
-_LEASE_MARGIN_MS: Final = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +65,6 @@ def timeouts_of(target: Target, work: WorkLimits, left_us: int | None, *, chat: 
         first = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
     limits = Limits(own.connect_ms, own.load_ms, _least(own.first_token_ms, within), own.idle_ms, total_own)
     return Timeouts(limits, total, first)
-
-
-def lease_ms(target: Target, left_us: int | None) -> int:
-    """How long the lease of a call lives if nobody ends it: longer than the call can take."""
-    bounds = [target.limits.total_ms, None if left_us is None else left_us // 1_000]
-    known = [bound for bound in bounds if bound is not None]
-    return min(known, default=_LEASE_MS) + _LEASE_MARGIN_MS
 
 
 def pause_ms(

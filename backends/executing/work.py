@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from ..cost import PriceFacts
 from ..protocol import (
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..control.quotas import QuotaLimit
 
 __all__ = [
+    "DEFAULT_LEASE_MS",
     "NO_WORK_LIMITS",
     "Answer",
     "AttemptRole",
@@ -40,6 +41,9 @@ __all__ = [
     "Work",
     "WorkLimits",
 ]
+
+DEFAULT_LEASE_MS: Final = 60_000
+"""How long a lease holds by itself where no policy says."""
 
 Request = ChatRequest | EmbedRequest | RerankRequest
 Answer = ChatAnswer | EmbedAnswer | RerankAnswer
@@ -58,7 +62,9 @@ class Target:
     The ``amount`` of each of ``quotas`` is estimated when the call is made. ``max_output_tokens`` is the most
     that the model writes: it bounds estimates, and every chat. ``may_load`` says that a call may have to load the
     model first: then, without a limit for loading, only the backend can tell a slow start from a slow model.
-    ``think`` and ``keep_alive`` hold where the request says nothing of them.
+    ``think`` and ``keep_alive`` hold where the request says nothing of them. ``prompt_tokens`` is the length of the
+    request's prompt where somebody stated it, or counted it with this model's tokenizer.
+    ``state_key`` is what breaker and latency of the model are kept under, where that is not its id.
     """
 
     model_id: str
@@ -72,6 +78,13 @@ class Target:
     may_load: bool = True
     think: bool | Literal["low", "medium", "high"] | None = None
     keep_alive: str | None = None
+    prompt_tokens: int | None = None
+    state_key: str | None = None
+
+    @property
+    def kept_under(self) -> str:
+        """What the state store knows the model by."""
+        return self.state_key or self.model_id
 
     @property
     def may_think(self) -> bool:
@@ -127,7 +140,8 @@ class WorkLimits:
 
     ``max_attempts`` counts calls. Without ``backoff_ms`` no model is asked twice after a failure; with it, up to
     ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not
-    counted.
+    counted. ``lease_ms`` is how long a reservation holds by itself; while its call is under way it is renewed, so
+    that this is how long a killed process keeps what it had reserved.
     """
 
     deadline_ms: int | None = None
@@ -138,6 +152,7 @@ class WorkLimits:
     backoff_ms: int | None = None
     retries: int = 2
     first_token_within_ms: int | None = None
+    lease_ms: int = DEFAULT_LEASE_MS
 
 
 NO_WORK_LIMITS = WorkLimits()
@@ -162,7 +177,7 @@ class Work:
     """Everything that may be done for one request.
 
     ``targets`` are tried in order: the answer's model, then its fallbacks. With an ensemble they are what is
-    tried when it gives no answer. ``prompt_tokens`` is the prompt's length where somebody counted it.
+    tried when it gives no answer.
     """
 
     targets: tuple[Target, ...]
@@ -170,7 +185,6 @@ class Work:
     ensemble: Ensemble | None = None
     limits: WorkLimits = NO_WORK_LIMITS
     cache: CacheUse | None = None
-    prompt_tokens: int | None = None
 
     def every_target(self) -> Iterator[Target]:
         """All that may be called, in no order that matters."""

@@ -38,9 +38,15 @@ Gate = Literal[
 ]
 """In the order in which candidates meet them."""
 Mark = Literal[
-    "capability_unverified", "context_unverified", "health_unknown", "breaker_half_open", "quota_unverified"
+    "capability_unverified",
+    "context_unverified",
+    "health_unknown",
+    "breaker_half_open",
+    "quota_unverified",
+    "breaker_open_last",
 ]
-"""What could not be checked of a model, and passed for that."""
+"""What could not be checked of a model, and passed for that; ``breaker_open_last`` is on a model whose breaker
+is open, and which passed because no other is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class GateFailure:
 class CandidateVerdict:
     """A candidate and whether it may be used. ``failure`` is the first gate that it did not pass.
 
-    ``marks`` name what could not be checked and passed for that. ``probability`` is that of being the target.
+    ``marks`` name what passed without being known to be well. ``probability`` is that of being the target.
     """
 
     model: int

@@ -20,6 +20,7 @@ from ..policy.compiled import CompiledFeature
 from .bind import time_facts
 from .decision import Decision
 from .gaps import other_arrays, other_numbers, other_texts
+from .lengths import closing_lengths
 from .request import fact_slots
 from .task import ModelState
 
@@ -126,10 +127,13 @@ def _look_at_gates(decision: Decision, uses: _Uses) -> None:
             uses.note(feature.name)
     for slot, fact in fact_slots(policy):
         name = policy.features[slot].name
-        windows = [
-            model.context_length for model in policy.catalog.models if model.context_length is not None
-        ]
-        uses.note(name, windows if fact == "prompt_tokens" else [0])
+        lengths = [0]
+        if fact == "prompt_tokens":
+            request = decision.task.request
+            lengths = closing_lengths(policy, request.max_output_tokens)
+            # What a feature states counts from the length on that the request has anyway.
+            lengths += [] if request.prompt_tokens is None else [request.prompt_tokens - 1]
+        uses.note(name, lengths)
         if fact == "prompt_tokens" and any(rule.choose == "cheapest" for rule in policy.rules):
             uses.uncovered.setdefault(name, "`choose: cheapest` goes by the length of the prompt")
     for rule in policy.rules:

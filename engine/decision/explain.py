@@ -12,14 +12,14 @@ from typing import Literal
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
 from ..errors import FeatureError, RecordError, TaskError
-from ..policy.compiled import CompiledPolicy, CompiledRule
+from ..policy.compiled import CompiledPolicy, CompiledRule, CompiledStep
 from ..version import ENGINE_VERSION
 from .bind import time_facts
 from .counterfactual import Change, drawn_from, search_changes
 from .decide import decide
 from .decision import Decision, GateFailure, Mark, Outcome
 from .gates import Situation, failures, situation_of
-from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures
+from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .record import DecisionRecord, record_of, state_of, task_of
 from .request import request_facts
 
@@ -234,10 +234,7 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
     if not decision.candidates:
         return ()
     situation = _situation(decision, decision.rule)
-    steps = (
-        () if decision.task.pin is not None or decision.rule is None else policy.rules[decision.rule].steps
-    )
-    blocked = required_failures(gate_steps(steps, situation)[1], policy)
+    blocked = required_failures(gate_steps(_own_steps(decision), situation)[1], policy)
     explained = []
     for candidate in decision.candidates:
         model = policy.catalog.models[candidate.model]
@@ -246,20 +243,25 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
             role = "excluded"
         elif plan is not None and plan.target == candidate.model:
             role = "target"
-        found = (*failures(model, situation), *blocked)
+        # A model may be eligible although its breaker is open: its mark says so, and no gate kept it out.
+        found = () if candidate.failure is None else (*failures(model, situation), *blocked)
         explained.append(CandidateExplanation(model.id, candidate.origin, role, found, candidate.marks))
     return tuple(explained)
 
 
 def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
-    if decision.rule is None or decision.task.pin is not None or not decision.candidates:
+    if decision.rule is None or not decision.candidates:
         return ()
     models = decision.policy.catalog.models
     situation = _situation(decision, decision.rule)
     return tuple(
         StepExplanation(step.role, models[step.model].id, tuple(step_failures(step, situation)))
-        for step in decision.policy.rules[decision.rule].steps
+        for step in _own_steps(decision)
     )
+
+
+def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
+    return steps_of(None if decision.rule is None else decision.policy.rules[decision.rule], decision.task)
 
 
 def _situation(decision: Decision, rule: int | None) -> Situation:

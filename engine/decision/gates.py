@@ -8,15 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from ..policy.compiled import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
+from ..policy.compiled import (
+    Candidate,
+    CompiledConstraint,
+    CompiledModel,
+    CompiledPolicy,
+    Quota,
+)
 from ..policy.quantities import NANO
 from .decision import GateFailure, Mark
+from .lengths import TOO_HIGH, affordable_tokens, fit_of, is_exact
 from .request import StatedFacts
 from .task import ModelState, State, Task
+from .times import iso_time
 
-__all__ = ["Situation", "allowance", "failures", "marks", "situation_of"]
+__all__ = [
+    "HOLDING",
+    "Situation",
+    "affordable_tokens",
+    "allowance",
+    "closes_first",
+    "failures",
+    "marks",
+    "situation_of",
+]
+
+HOLDING: Final = frozenset(("quota_exhausted",))
+"""Failures that time alone mends, and whose end is known: the breaker that they open holds even for the last
+model that is left. (Where somebody has to pay or sign in, that may have happened a moment ago.)"""
 
 _NOTHING_KNOWN = ModelState()
 
@@ -81,7 +102,7 @@ def marks(model: CompiledModel, situation: Situation) -> tuple[Mark, ...]:
     found: list[Mark] = []
     if not situation.perhaps_needs <= model.capabilities:
         found.append("capability_unverified")
-    if situation.request.prompt_tokens is None or model.context_length is None:
+    if fit_of(model, situation.request, situation.task.operation) == "unverified":
         found.append("context_unverified")
     if known.health is None:
         found.append("health_unknown")
@@ -134,20 +155,44 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
         who = f"backend {model.backend}" if offered else "the model"
         yield GateFailure("operation", f"{who} does not offer {operation}")
     yield from _capabilities(model, situation)
-    tokens = situation.request.prompt_tokens
-    if tokens is not None and model.context_length is not None and tokens > model.context_length:
+    fit = fit_of(model, situation.request, operation)
+    if fit in ("prompt_too_long", "answer_too_long"):
         # INVARIANT: no number of the task's own stands here, as plans are remembered by what fits, not by length.
-        yield GateFailure("context_window", f"the prompt does not fit into {model.context_length} tokens")
+        what = "the prompt does" if fit == "prompt_too_long" else "the prompt and the answer asked for do"
+        yield GateFailure("context_window", f"{what} not fit into {model.context_length} tokens")
     if model.disabled is not None:
         yield GateFailure("disabled", model.disabled)
     known = situation.state.models.get(model.id, _NOTHING_KNOWN)
     if known.health == "unhealthy":
         yield GateFailure("health", "the model is unhealthy")
     if known.breaker == "open":
-        yield GateFailure("breaker", "its breaker is open")
+        yield GateFailure("breaker", _open_words(known))
     for quota in situation.policy.quotas:
         if model.index in quota.models:
             yield from _quota(model, quota, situation)
+    yield from _task_cost(model, situation)
+
+
+def closes_first(models: Sequence[int], situation: Situation) -> int | None:
+    """Of models that nothing but an open breaker keeps from being used, the one to use all the same.
+
+    The one whose breaker closes first; of several, and where nobody knows when, the first. None where each has
+    to be left alone, since its provider's limit is used up: asking it sooner only wastes calls.
+    """
+    catalog = situation.policy.catalog.models
+    best: tuple[float, int] | None = None
+    for index in models:
+        known = situation.state.models[catalog[index].id]
+        until_us = float("inf") if known.breaker_until_us is None else known.breaker_until_us
+        if known.breaker_after not in HOLDING and (best is None or until_us < best[0]):
+            best = (until_us, index)
+    return None if best is None else best[1]
+
+
+def _open_words(known: ModelState) -> str:
+    until = "" if known.breaker_until_us is None else f" until {iso_time(known.breaker_until_us)}"
+    after = "" if known.breaker_after is None else f" after {known.breaker_after}"
+    return f"its breaker is open{until}{after}"
 
 
 def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
@@ -200,6 +245,25 @@ def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator
         kept = _kept(held) if used < quota.limit else ""
         amounts = f"{_amount(used, quota)} of {_amount(limit, quota)} used"
         yield GateFailure("quota", f"{quota.name}: {amounts}{kept}")
+
+
+def _task_cost(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+    """What one task may cost: only what is certain refuses here, the rest is reserved when it is executed."""
+    cost = situation.policy.limits.cost
+    if cost is None:
+        return
+    if model.shape.price is None:
+        if cost.refuses_unknown:
+            yield GateFailure("quota", f"{cost.control}: its price is unknown, and unknown costs are refused")
+        return
+    tokens, most = situation.request.prompt_tokens, affordable_tokens(model, cost)
+    sure = 1 if is_exact(model, situation.request) else TOO_HIGH
+    if tokens is not None and most is not None and tokens > sure * most:
+        # INVARIANT: no number of the task's own stands here, as for the context window.
+        limit = f"{cost.limit / NANO:.9f}".rstrip("0").rstrip(".")
+        yield GateFailure(
+            "quota", f"{cost.control}: the prompt alone costs more than {limit} {cost.currency}"
+        )
 
 
 def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:

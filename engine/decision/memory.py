@@ -13,9 +13,10 @@ from typing import Any, cast
 
 from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
 from .gates import allowance
+from .lengths import closing_lengths
 from .plan import Planned
 from .request import StatedFacts
-from .task import State, Task
+from .task import ModelState, State, Task
 
 __all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
 
@@ -27,9 +28,9 @@ class PlanMemory:
     """The plans of one policy."""
 
     def __init__(self, policy: CompiledPolicy) -> None:
-        models = policy.catalog.models
         self._plans: dict[object, Planned] = {}
-        self._windows = sorted({m.context_length for m in models if m.context_length is not None})
+        self._policy = policy
+        self._lengths: dict[int | None, list[int]] = {}
         self._needs = [slot for slot, feature in enumerate(policy.features) if feature.needs]
         self._first_verdict = len(policy.rules)
         self._first_reserve = len(policy.rules) + len(policy.constraints)
@@ -58,8 +59,8 @@ class PlanMemory:
     ) -> object:
         """All that the plan follows from, or None where that is too much to compare.
 
-        The length of the prompt counts by how many of the catalog's windows it exceeds, what is used of a
-        quota by whether something is left.
+        The length of the prompt counts by how many of the lengths it exceeds at which a gate closes, what is used
+        of a quota by whether something is left.
         """
         if rule is None or task.pin is not None:
             return None
@@ -71,7 +72,7 @@ class PlanMemory:
         known: object = None
         if state.models:
             found = map(state.models.get, models)
-            known = tuple([None if m is None else (m.health, m.breaker) for m in found])
+            known = tuple([None if m is None else _known(m) for m in found])
         used: object = None
         if state.quota_used:
             reserves = verdicts[self._first_reserve :]
@@ -81,13 +82,25 @@ class PlanMemory:
             task.operation,
             verdicts[self._first_verdict :],
             tuple([values[slot] for slot in self._needs]),
-            None if tokens is None else bisect_left(self._windows, tokens),
+            None if tokens is None else bisect_left(self._closing_lengths(request), tokens),
+            request.prompt_tokens_source,
+            request.tokenizer,
+            request.max_output_tokens,
             bool(request.images),
             bool(request.tools),
             bool(request.json_schema),
             known,
             used,
         )
+
+    def _closing_lengths(self, request: StatedFacts) -> list[int]:
+        wanted = request.max_output_tokens
+        found = self._lengths.get(wanted)
+        if found is None:
+            if len(self._lengths) >= MAX_REMEMBERED_PLANS // 16:
+                self._lengths.clear()
+            found = self._lengths[wanted] = closing_lengths(self._policy, wanted)
+        return found
 
 
 def memory_of(policy: CompiledPolicy) -> PlanMemory:
@@ -108,6 +121,13 @@ def _facts_of(rule: CompiledRule, policy: CompiledPolicy) -> tuple[tuple[str, ..
         models.add(rule.ensemble.judge)
     quotas = tuple(quota for quota in policy.quotas if not quota.models.isdisjoint(models))
     return tuple(policy.catalog.models[index].id for index in sorted(models)), quotas
+
+
+def _known(model: ModelState) -> tuple[object, ...]:
+    """What gates ask of a model's state; until when and after what its breaker is open stands in the detail."""
+    if model.breaker != "open":
+        return model.health, model.breaker
+    return model.health, model.breaker, model.breaker_until_us, model.breaker_after
 
 
 def _used(quota: Quota, state: State, reserves: Sequence[bool | None]) -> int | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 
 from ..condition import UNKNOWN, render_value
 from ..policy.quantities import NANO
@@ -16,6 +15,7 @@ from .counterfactual import Change
 from .decision import Mark, Outcome
 from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
 from .record_shape import CandidateRecord, ChoiceRecord, DecisionRecord
+from .times import iso_time
 
 __all__ = [
     "MAX_SHOWN",
@@ -27,8 +27,6 @@ __all__ = [
     "render_tree",
 ]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 MAX_SHOWN = 12
 """Places that an outline lists of those that changes lead to; the explanation holds all."""
 
@@ -38,6 +36,7 @@ _OUTCOMES: Mapping[Outcome, str] = {
     "undecided": "no decision",
 }
 
+# ``breaker_open_last`` has a line of its own.
 _MARKS: Mapping[Mark, str] = {
     "context_unverified": "whether the prompt fits",
     "capability_unverified": "a capability that an unknown feature may need",
@@ -59,11 +58,6 @@ class Outline:
         child = Outline(label, [Outline(text) for text in children])
         self.children.append(child)
         return child
-
-
-def iso_time(at_us: int) -> str:
-    """Microseconds since 1970 as an ISO 8601 time in UTC."""
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
 
 
 def record_outline(record: DecisionRecord) -> Outline:
@@ -186,7 +180,10 @@ def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -
 
 
 def _add_plan(root: Outline, record: DecisionRecord) -> None:
-    plan = record.plan
+    request, plan = record.request, record.plan
+    if request.prompt_tokens_source in ("counted", "estimated"):
+        how = "estimated" if request.tokenizer is None else f"counted with {request.tokenizer}"
+        root.add(f"prompt: {request.prompt_tokens} tokens, {how}")
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}
@@ -204,9 +201,15 @@ def _add_plan(root: Outline, record: DecisionRecord) -> None:
         node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
     for dropped in plan.dropped:
         node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
+    if plan.max_cost_nano is not None:
+        amount = f"{plan.max_cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
+        node.add(f"may cost {amount} {plan.max_cost_currency} at most, all calls together")
     if record.choice is not None and record.choice.how not in ("first", "pin"):
         node.add(f"chosen: {_chosen(record.choice, by_model)}")
-    unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks})
+    for candidate in record.candidates:
+        if "breaker_open_last" in candidate.marks:
+            node.add(f"{candidate.model} is called although its breaker is open: no other model is left")
+    unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks} & _MARKS.keys())
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
 

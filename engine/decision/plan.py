@@ -12,8 +12,8 @@ from typing import Any
 from ..errors import TaskError
 from ..policy.compiled import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from .choose import order
-from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Outcome, Plan
-from .gates import Situation, failures, marks
+from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Mark, Outcome, Plan
+from .gates import Situation, closes_first, failures, marks
 from .task import Task
 
 __all__ = [
@@ -23,12 +23,15 @@ __all__ = [
     "make_plan",
     "required_failures",
     "step_failures",
+    "steps_of",
 ]
 
 Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Choice | None, Plan | None]
 
 _Failures = Mapping[int, GateFailure | None]
 """By model: the first gate that it does not pass, or None."""
+
+_OPEN_LAST: tuple[Mark, ...] = ("breaker_open_last",)
 
 
 def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task) -> tuple[Candidate, ...]:
@@ -53,23 +56,29 @@ def make_plan(
 ) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
-    Under a pin the rule is recorded and gives nothing: neither candidates nor steps nor an ensemble. Raises
-    TaskError when a split needs a random draw and the task has none.
+    Under a pin the rule is recorded and gives nothing but its screens: neither candidates nor other steps nor an
+    ensemble. Raises TaskError when a split needs a random draw and the task has none.
     """
     policy = situation.policy
+    steps, dropped = gate_steps(steps_of(rule, situation.task), situation)
     if situation.task.pin is not None:
         rule = None
-    steps, dropped = gate_steps(() if rule is None else rule.steps, situation)
     blocked = required_failures(dropped, policy)
     first_failures: dict[int, GateFailure | None] = {}
     for candidate in candidates:
         failure = next(failures(policy.catalog.models[candidate.model], situation), None)
         first_failures[candidate.model] = failure or (blocked[0] if blocked else None)
     eligible = [c.model for c in candidates if first_failures[c.model] is None]
+    last = None
+    if not eligible and not blocked:
+        last = _last_left(first_failures, situation)
+        if last is not None:
+            first_failures[last] = None
+            eligible = [last]
     if not eligible:
         return "no_target", _verdicts(candidates, first_failures, {}, situation), None, None
     ordered, probability, choice = _ordered(rule, candidates, eligible, situation, values)
-    verdicts = _verdicts(ordered, first_failures, probability, situation)
+    verdicts = _verdicts(ordered, first_failures, probability, situation, last=last)
     target, *fallbacks = [c.model for c in ordered if first_failures[c.model] is None]
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
     if ensemble is not None:
@@ -81,6 +90,31 @@ def make_plan(
         choice,
         Plan(target, tuple(fallbacks), steps, dropped, ensemble, why_not, unenforced),
     )
+
+
+def _last_left(first_failures: _Failures, situation: Situation) -> int | None:
+    """The model to be called although its breaker is open, where open breakers alone keep all from being called.
+
+    # INVARIANT: it passes every other gate; an unhealthy model and a used up quota are never passed over.
+    """
+    models = situation.policy.catalog.models
+    only_open = [
+        index
+        for index, first in first_failures.items()
+        if first is not None
+        and first.gate == "breaker"
+        and all(failure.gate == "breaker" for failure in failures(models[index], situation))
+    ]
+    return closes_first(only_open, situation)
+
+
+def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
+    """The steps around the answer: of a pinned task only the screens, as whoever names a model does not waive them."""
+    if rule is None:
+        return ()
+    if task.pin is None:
+        return rule.steps
+    return tuple(step for step in rule.steps if step.role == "screen")
 
 
 def step_failures(step: CompiledStep, situation: Situation) -> Iterator[GateFailure]:
@@ -123,6 +157,8 @@ def _verdicts(
     first_failures: _Failures,
     probability: Mapping[int, float],
     situation: Situation,
+    *,
+    last: int | None = None,
 ) -> tuple[CandidateVerdict, ...]:
     models = situation.policy.catalog.models
     return tuple(
@@ -130,7 +166,7 @@ def _verdicts(
             c.model,
             c.origin,
             first_failures[c.model],
-            marks(models[c.model], situation),
+            (*marks(models[c.model], situation), *_OPEN_LAST[: c.model == last]),
             probability.get(c.model, 0.0),
         )
         for c in ordered

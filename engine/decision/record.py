@@ -93,7 +93,7 @@ def task_of(record: DecisionRecord) -> Task:
 def state_of(record: DecisionRecord) -> State:
     """The state that the decision knew."""
     known = record.state.models.items()
-    states = {id: ModelState(model.health, model.breaker, model.latency_ms) for id, model in known}
+    states = {id: ModelState(**model.model_dump()) for id, model in known}
     return State(
         at_us=record.at_us,
         load=record.state.load,
@@ -106,6 +106,8 @@ def request_values(request: RequestFacts) -> dict[str, Any]:
     """What a record holds of a request."""
     return {
         "prompt_tokens": request.prompt_tokens,
+        "prompt_tokens_source": request.prompt_tokens_source,
+        "tokenizer": request.tokenizer,
         "max_output_tokens": request.max_output_tokens,
         "messages": request.messages,
         "images": request.images,
@@ -167,6 +169,10 @@ def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
         "max_attempts": limits.max_attempts,
         "backoff_ms": limits.backoff_ms,
         "deadline_ms": limits.deadline_ms,
+        "max_cost_nano": None if limits.cost is None else limits.cost.limit,
+        "max_cost_currency": None if limits.cost is None else limits.cost.currency,
+        "unknown_cost": None if limits.cost is None else "refuse" if limits.cost.refuses_unknown else "allow",
+        "lease_ms": limits.lease_ms,
         "unenforced": list(plan.unenforced),
     }
 
@@ -207,7 +213,13 @@ def _state(state: State, policy: CompiledPolicy) -> dict[str, Any]:
 
 def model_state_values(known: ModelState) -> dict[str, Any]:
     """What a record holds of the state of a model."""
-    return {"health": known.health, "breaker": known.breaker, "latency_ms": known.latency_ms}
+    return {
+        "health": known.health,
+        "breaker": known.breaker,
+        "breaker_until_us": known.breaker_until_us,
+        "breaker_after": known.breaker_after,
+        "latency_ms": known.latency_ms,
+    }
 
 
 def _json(value: object) -> Any:

@@ -16,7 +16,7 @@ from ..errors import RecordError
 from ..policy.base import Operation
 from ..policy.quantities import MAX_EXACT
 from .decision import Gate, Mark, Outcome, Source
-from .task import Breaker, Health
+from .task import Breaker, Health, PromptTokensSource
 
 __all__ = [
     "RECORD_VERSION",
@@ -65,9 +65,11 @@ class NamedDigest(_Shape):
 
 
 class RequestRecord(_Shape):
-    """What was known of the request."""
+    """What was known of the request. ``tokenizer`` is what its prompt was counted with."""
 
     prompt_tokens: int | None
+    prompt_tokens_source: PromptTokensSource | None
+    tokenizer: str | None
     max_output_tokens: int | None
     messages: int | None
     images: int | None
@@ -144,7 +146,7 @@ class EnsembleRecord(_Shape):
 
 
 class PlanRecord(_Shape):
-    """What is to be executed. Times are in milliseconds; null where nothing limits them."""
+    """What is to be executed. Times are in milliseconds, money in nano-units; null where nothing limits them."""
 
     target: str
     fallbacks: list[str]
@@ -158,14 +160,23 @@ class PlanRecord(_Shape):
     max_attempts: int | None
     backoff_ms: int | None
     deadline_ms: int | None
+    max_cost_nano: int | None
+    max_cost_currency: str | None
+    unknown_cost: Literal["refuse", "allow"] | None
+    lease_ms: int | None
     unenforced: list[str]
 
 
 class ModelStateRecord(_Shape):
-    """What was known of a model; null where nothing was."""
+    """What was known of a model; null where nothing was.
+
+    ``breaker_until_us`` is when its open breaker closes, ``breaker_after`` the failure that opened it.
+    """
 
     health: Health | None
     breaker: Breaker | None
+    breaker_until_us: int | None
+    breaker_after: str | None
     latency_ms: float | None
 
 

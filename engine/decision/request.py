@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast
 from ..policy.compiled import CompiledPolicy
 from ..policy.quantities import MAX_EXACT
 from .decision import Source
-from .task import NO_REQUEST, Task
+from .task import NO_REQUEST, PromptTokensSource, Task
 
 __all__ = ["StatedFacts", "fact_slots", "request_facts"]
 
@@ -37,6 +37,8 @@ class StatedFacts(NamedTuple):
     """What candidates are judged by: ``RequestFacts`` without what no gate asks for, made for every decision."""
 
     prompt_tokens: int | None
+    prompt_tokens_source: PromptTokensSource | None
+    tokenizer: str | None
     max_output_tokens: int | None
     images: int | None
     tools: int | None
@@ -53,6 +55,8 @@ def request_facts(
     else:
         stated = StatedFacts(
             request.prompt_tokens,
+            request.prompt_tokens_source,
+            request.tokenizer,
             request.max_output_tokens,
             request.images,
             request.tools,
@@ -66,8 +70,12 @@ def request_facts(
                 said[fact] = value or bool(said.get(fact, stated.json_schema))
             else:
                 whole = value if type(value) is int else min(math.ceil(value), MAX_EXACT)
-                said[fact] = max(said.get(fact, getattr(stated, fact)) or 0, whole)
+                known = said.get(fact, getattr(stated, fact)) or 0
+                if fact == "prompt_tokens" and whole >= known:
+                    # What was counted or estimated is no more than that: the caller's word counts.
+                    said |= {"prompt_tokens_source": "stated", "tokenizer": None}
+                said[fact] = max(known, whole)
     return stated._replace(**said) if said else stated
 
 
-_NOTHING_STATED = StatedFacts(None, None, None, None, None)
+_NOTHING_STATED = StatedFacts(None, None, None, None, None, None, None)

@@ -16,10 +16,21 @@ from ..errors import TaskError
 from ..policy.base import Operation
 from ..policy.quantities import MAX_EXACT
 
-__all__ = ["NO_REQUEST", "Breaker", "Health", "ModelState", "RequestFacts", "State", "Task"]
+__all__ = [
+    "NO_REQUEST",
+    "Breaker",
+    "Health",
+    "ModelState",
+    "PromptTokensSource",
+    "RequestFacts",
+    "State",
+    "Task",
+]
 
 Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]
+
+PromptTokensSource = Literal["stated", "counted", "estimated"]
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _OPERATIONS = ("chat", "embed", "rerank")
@@ -30,6 +41,8 @@ class RequestFacts:
     """What is known of a request without its text. None where it is not known.
 
     ``messages``, ``images`` and ``tools`` are counts; ``prompt_tokens`` and ``max_output_tokens`` are tokens.
+    ``prompt_tokens_source`` says how the first of them came about: ``stated`` by the caller, which it is where
+    nobody says otherwise, ``counted`` with ``tokenizer``, or ``estimated`` from the size of the text.
     """
 
     prompt_tokens: int | None = None
@@ -39,8 +52,18 @@ class RequestFacts:
     tools: int | None = None
     json_schema: bool | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    prompt_tokens_source: PromptTokensSource | None = None
+    tokenizer: str | None = None
 
     def __post_init__(self) -> None:
+        if self.prompt_tokens_source not in (None, "stated", "counted", "estimated"):
+            raise TaskError(f"`{self.prompt_tokens_source}` is no source of a prompt's length")
+        if self.tokenizer is not None and not _is_text(self.tokenizer):
+            raise TaskError("the request's `tokenizer` is not a name")
+        if (self.prompt_tokens is None) is not (self.prompt_tokens_source is None):
+            object.__setattr__(self, "prompt_tokens_source", None if self.prompt_tokens is None else "stated")
+        if self.prompt_tokens_source != "counted" and self.tokenizer is not None:
+            raise TaskError("a length has a tokenizer only where it was counted")
         for name in ("prompt_tokens", "max_output_tokens", "messages", "images", "tools"):
             count = getattr(self, name)
             if count is not None and not _is_count(count):
@@ -86,11 +109,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What is known of one model now; None where nothing is."""
+    """What is known of one model now; None where nothing is.
+
+    ``breaker_until_us`` is when an open breaker closes, in microseconds since 1970, UTC; ``breaker_after`` the
+    class of the failure that opened it, such as ``quota_exhausted``.
+    """
 
     health: Health | None = None
     breaker: Breaker | None = None
     latency_ms: float | None = None
+    breaker_until_us: int | None = None
+    breaker_after: str | None = None
 
     def __post_init__(self) -> None:
         if self.health not in (None, "healthy", "unhealthy"):
@@ -99,6 +128,10 @@ class ModelState:
             raise TaskError(f"unknown breaker `{self.breaker}`", help="one of: closed, open, half_open")
         if self.latency_ms is not None:
             object.__setattr__(self, "latency_ms", _number(self.latency_ms, "a model's latency", math.inf))
+        if self.breaker_until_us is not None and not _is_count(self.breaker_until_us):
+            raise TaskError("a breaker's time is not in whole microseconds within 285 years after 1970")
+        if self.breaker_after is not None and not _is_text(self.breaker_after):
+            raise TaskError("what opened a breaker is not the class of a failure")
 
 
 @dataclass(frozen=True, slots=True)

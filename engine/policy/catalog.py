@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from .base import Form, Name, NotNegative, Operation, Positive, Shape
 from .quantities import Count, DurationMs
+from .tokenizers import Encoding
 
 __all__ = ["Backend", "Catalog", "Kind", "Model", "Price", "Timeouts"]
 
@@ -154,6 +155,9 @@ class Model(Shape):
     context_length: Positive | None = Field(None, description="tokens")
     max_output_tokens: Positive | None = Field(
         None, description="the longest answer: no chat is asked for more"
+    )
+    tokenizer: Encoding | None = Field(
+        None, description="what its prompts are counted with; left out, told from its tag, source and id"
     )
     max_pairs: Positive | None = Field(None, description="pairs in one rerank call")
     embedding_space: Name | None = Field(None, description="vectors of one space can be compared")

@@ -20,6 +20,7 @@ from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names
 from .read import Source
 from .report import Report
+from .tokenizers import Encoding, encoding_for
 from .variables import check_variables
 
 __all__ = ["OFFERED", "are_models_known", "compile_catalog", "compile_catalog_file"]
@@ -111,10 +112,17 @@ def _compile_model(
         capabilities=frozenset(model.capabilities),
         context_length=model.context_length,
         embedding_space=model.embedding_space,
+        tokenizer=model.tokenizer or _tokenizer_of(id, model),
         disabled=disabled,
         facts=facts_of(id, model, backend.kind, location, operations),
         shape=model,
     )
+
+
+def _tokenizer_of(id: str, model: Model) -> Encoding | None:
+    """The tokenizer that a model's names tell; the id of one that is stood in for tells of the other."""
+    names = (model.tag, model.source, id if model.stands_in_for is None else None)
+    return encoding_for(*(name for name in names if name is not None))
 
 
 def _offered(backend: Backend) -> frozenset[Operation]:

@@ -1,4 +1,4 @@
-"""Controls in, quotas, reserves and time limits out; each control is exactly one kind of limit."""
+"""Controls in, quotas, reserves and limits on each task out; each control is exactly one kind of limit."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from ..condition.types import Declaration
 from ..suggest import suggest
 from .compile_features import zone_named
 from .compile_rules import find_model
-from .compiled import CompiledCatalog, CompiledFeature, ControlKind, Quota, Reserve, TimeLimits
+from .compiled import CompiledCatalog, CompiledFeature, ControlKind, Quota, Reserve, TaskCost, TaskLimits
 from .document import Path
 from .quantities import MoneyAmount
 from .report import Report
 from .shape import Control
 from .wording import owner
 
-__all__ = ["CompiledControls", "compile_controls"]
+__all__ = ["MIN_LEASE_MS", "CompiledControls", "compile_controls"]
+
+MIN_LEASE_MS = 1_000
+"""A shorter lease could lapse while its call is under way: an event loop may be busy for a moment."""
 
 _QUOTA_KEYS = ("max_requests", "max_tokens", "max_cost", "max_concurrent")
 
@@ -29,21 +32,26 @@ _MARKS: Mapping[ControlKind, tuple[str, ...]] = {
     "first_token": ("first_token_within",),
     "cache": ("cache_ttl",),
     "retry": ("max_attempts", "backoff", "deadline"),
+    "lease": ("lease",),
 }
 _BESIDE: Mapping[ControlKind, tuple[str, ...]] = {
     "quota": ("on", "for_each", "per", "timezone", "unknown_cost"),
+    "task_cost": (*_QUOTA_KEYS, "per", "unknown_cost"),
     "reserve": (),
     "first_token": (),
     "cache": (),
     "retry": (),
+    "lease": (),
 }
 _COMMON = ("name", "description", "disabled")
 _KIND_NAMES: Mapping[ControlKind, str] = {
     "quota": "a quota",
+    "task_cost": "a limit on one task",
     "reserve": "a reserve",
     "first_token": "a limit on the first token",
     "cache": "a cache limit",
     "retry": "a limit on retries",
+    "lease": "the time of leases",
 }
 
 
@@ -52,7 +60,7 @@ class CompiledControls:
     """``conditions`` are those of the reserves, in the order that ``Reserve.condition`` counts them from 0."""
 
     quotas: tuple[Quota, ...]
-    limits: TimeLimits
+    limits: TaskLimits
     conditions: tuple[CheckedExpr, ...]
     disabled: tuple[str, ...]
 
@@ -66,7 +74,7 @@ def compile_controls(
 ) -> CompiledControls:
     """Return the controls that are not disabled."""
     quotas: dict[str, Quota] = {}
-    limits = TimeLimits()
+    limits = TaskLimits()
     disabled: list[str] = []
     reserves: list[tuple[Control, Path]] = []
     kinds: dict[str, ControlKind | None] = {}
@@ -83,6 +91,8 @@ def compile_controls(
             quotas.setdefault(control.name, _quota(control, catalog, every, features, report, path))
         elif kind == "reserve":
             reserves.append((control, path))
+        elif kind == "task_cost":
+            limits = _with_cost(limits, control, catalog, every, report, path)
         elif kind is not None:
             limits = _with_limit(limits, control, report, path)
     conditions: list[CheckedExpr] = []
@@ -113,7 +123,9 @@ def _kind_of(control: Control, report: Report, path: Path) -> ControlKind | None
         report.add("unfit-key", message, path, "one control, one limit: split it")
         return None
     kind = kinds[0]
-    for key in sorted(control.model_fields_set.difference(_COMMON, _MARKS[kind], _BESIDE[kind])):
+    if kind == "quota" and control.per == "request":
+        kind = "task_cost"
+    for key in sorted(control.model_fields_set.difference(_COMMON, _MARKS.get(kind, ()), _BESIDE[kind])):
         message = f"`{_key(key)}` has no meaning in {_KIND_NAMES[kind]}"
         report.add("unfit-key", message, (*path, _key(key)), at_key=True)
     if kind == "reserve" and None in (control.of, control.reserve, control.for_):
@@ -197,6 +209,8 @@ def _check_currency(
                 f"`{catalog.models[index].id}` is priced in {price.currency}, the limit is in {currency}"
             )
             help = "name the models with this currency in `on`; nothing is converted"
+            if control.per == "request":
+                help = "one task may use any model, so all have to be priced alike; nothing is converted"
             report.add("mixed-currencies", message, (*path, "max_cost"), help)
             return
 
@@ -221,6 +235,29 @@ def _check_reserved(
         report.add("unfit-value", f"nothing can be kept from `{name}`: it is no quota", (*path, "of"), hint)
 
 
+def _with_cost(
+    limits: TaskLimits,
+    control: Control,
+    catalog: CompiledCatalog | None,
+    every: frozenset[int],
+    report: Report,
+    path: Path,
+) -> TaskLimits:
+    for key in _QUOTA_KEYS:
+        if key != "max_cost" and getattr(control, key) is not None:
+            help = "calls for one task are limited by `max_attempts`"
+            report.add("unfit-key", f"`per: request` is for `max_cost`, not for `{key}`", (*path, key), help)
+    if control.max_cost is None:
+        return limits
+    if limits.cost is not None:
+        message = "what one task may cost is set by another control already"
+        report.add("duplicate-control", message, (*path, "per"), at_key=True)
+    nano, currency = control.max_cost
+    if catalog is not None:
+        _check_currency(control, currency, every, catalog, report, path)
+    return replace(limits, cost=TaskCost(control.name, nano, currency, control.unknown_cost == "refuse"))
+
+
 def _reserve(
     control: Control, quota: Quota, share: float, condition: int, report: Report, path: Path
 ) -> Reserve:
@@ -233,13 +270,14 @@ def _reserve(
     return Reserve(control.name, int(held), share, condition)
 
 
-def _with_limit(limits: TimeLimits, control: Control, report: Report, path: Path) -> TimeLimits:
+def _with_limit(limits: TaskLimits, control: Control, report: Report, path: Path) -> TaskLimits:
     for key, field in (
         ("first_token_within", "first_token_within_ms"),
         ("cache_ttl", "cache_ttl_ms"),
         ("max_attempts", "max_attempts"),
         ("backoff", "backoff_ms"),
         ("deadline", "deadline_ms"),
+        ("lease", "lease_ms"),
     ):
         value = getattr(control, key)
         if value is None:
@@ -247,5 +285,7 @@ def _with_limit(limits: TimeLimits, control: Control, report: Report, path: Path
         if getattr(limits, field) is not None:
             message = f"`{key}` is set by another control already"
             report.add("duplicate-control", message, (*path, key), at_key=True)
+        if key == "lease" and value < MIN_LEASE_MS:
+            report.add("wrong-value", "a lease lasts a second at least", (*path, key))
         limits = replace(limits, **{field: value})
     return limits

@@ -17,6 +17,7 @@ from ..suggest import suggest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .shape import Policy
+from .tokenizers import Encoding
 
 __all__ = [
     "Candidate",
@@ -35,12 +36,13 @@ __all__ = [
     "Quota",
     "Reserve",
     "Role",
-    "TimeLimits",
+    "TaskCost",
+    "TaskLimits",
 ]
 
 Location = Literal["local", "cloud"]
 Role = Literal["screen", "draft", "verify", "refine"]
-ControlKind = Literal["quota", "reserve", "first_token", "cache", "retry"]
+ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
 Verdict = bool | None
 """True, False, or None for unknown: how bytecode gives the value of a condition."""
 
@@ -60,6 +62,8 @@ class CompiledModel:
     capabilities: frozenset[str]
     context_length: int | None
     embedding_space: str | None
+    tokenizer: Encoding | None
+    """What its prompts are counted with; None where nobody knows."""
     disabled: str | None
     """Why it is taken out; None while it is not."""
     facts: Mapping[str, object]
@@ -226,14 +230,29 @@ class Reserve:
 
 
 @dataclass(frozen=True, slots=True)
-class TimeLimits:
-    """What controls say of time; None where none does."""
+class TaskCost:
+    """The most that one task may cost, whatever is called for it, in nano-units of ``currency``.
+
+    ``control`` is its name. Where ``refuses_unknown`` a model without a price in that currency is not called.
+    """
+
+    control: str
+    limit: int
+    currency: str
+    refuses_unknown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskLimits:
+    """What controls say of each task; None where none does. ``lease_ms`` is how long leases hold by themselves."""
 
     first_token_within_ms: int | None = None
     cache_ttl_ms: int | None = None
     max_attempts: int | None = None
     backoff_ms: int | None = None
     deadline_ms: int | None = None
+    cost: TaskCost | None = None
+    lease_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,7 +273,7 @@ class CompiledPolicy:
     rules: tuple[CompiledRule, ...]
     constraints: tuple[CompiledConstraint, ...]
     quotas: tuple[Quota, ...]
-    limits: TimeLimits
+    limits: TaskLimits
     parameters: tuple[str, ...]
     evaluate: Callable[[Sequence[Any]], tuple[Any, ...]]
     disabled: tuple[str, ...]

@@ -225,8 +225,10 @@ class Control(Shape):
     max_tokens: NotNegative | None = Field(None, description="a quota: tokens in and out")
     max_cost: Money | None = Field(None, description="a quota: money")
     max_concurrent: Positive | None = Field(None, description="a quota: calls at the same time")
-    per: Literal["minute", "hour", "day", "week", "month"] | None = Field(
-        None, description="the period of a quota; all quotas but `max_concurrent` need it"
+    per: Literal["request", "minute", "hour", "day", "week", "month"] | None = Field(
+        None,
+        description="the period of a quota; all quotas but `max_concurrent` need it. `request` makes of `max_cost` "
+        "a limit on one task",
     )
     timezone: str = Field("UTC", description="the zone in which a period begins")
     unknown_cost: Literal["refuse", "allow"] = Field(
@@ -240,6 +242,9 @@ class Control(Shape):
     max_attempts: int | None = Field(None, ge=1, le=20, description="calls for one task, in all")
     backoff: DurationMs | None = Field(None, description="the first wait before a retry")
     deadline: DurationMs | None = Field(None, description="the time for one task, in all")
+    lease: DurationMs | None = Field(
+        None, description="how long a killed process keeps what it had reserved of quotas; default: 1 minute"
+    )
 
 
 class Assertion(Shape):

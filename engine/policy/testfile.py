@@ -47,6 +47,15 @@ class CaseModelState(Shape):
         None, description="left out, it is unknown, and passes"
     )
     breaker: Literal["closed", "open", "half_open"] | None = Field(None, description="left out, it is closed")
+    breaker_until: str | None = Field(
+        None, description="when an open breaker closes, such as 2026-01-31T12:00:00Z"
+    )
+    breaker_after: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="the class of the failure that opened it, such as `quota_exhausted`",
+    )
     latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = Field(
         None, description="as observed, in milliseconds"
     )

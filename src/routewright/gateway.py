@@ -38,7 +38,7 @@ from .planning import work_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of
 from .rows import attempt_row, decision_row, policy_rows
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding, Standing
-from .targets import chat_task, messages_of, models_with, simulated_backends, task_with
+from .targets import chat_task, described, messages_of, models_with, simulated_backends
 
 __all__ = [
     "Decided",
@@ -163,12 +163,12 @@ class ModelGateway:
         return await self._standing.check_health(self.backends, timeout_s=timeout_s)
 
     def breakers(self) -> Mapping[str, Breaker]:
-        """Every model that has failed since it last succeeded, by id; the others are closed."""
-        return self._standing.breakers(at_us=self._clock())
+        """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
+        return self._standing.breakers(self.policy, at_us=self._clock())
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
-        return self._standing.latencies(at_us=self._clock())
+        return self._standing.latencies(self.policy, at_us=self._clock())
 
     def quotas(self) -> Sequence[QuotaStanding]:
         """Each quota of the policy with what is used and reserved now, for each key that took something."""
@@ -250,7 +250,7 @@ class ModelGateway:
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
         """
-        decided = self.decide(task_with(task, request), state=state, strict=strict)
+        decided = self.decide(await described(task, request, self.policy), state=state, strict=strict)
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def run_sync(

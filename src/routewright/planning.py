@@ -16,10 +16,12 @@ from routewright.backends.executing import CacheUse, Ensemble, Step, Target, Wor
 from routewright.engine.decision.bind import time_facts
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.gates import allowance
+from routewright.engine.decision.lengths import is_exact
+from routewright.engine.decision.request import request_facts
 from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
 from routewright.engine.policy.quantities import nano_units
 
-__all__ = ["quota_key", "quota_limits", "work_of"]
+__all__ = ["quota_key", "quota_limits", "state_key", "work_of"]
 
 LABEL_TEXT = 20_000
 """How much of an answer is searched for a label."""
@@ -31,27 +33,42 @@ def work_of(decision: Decision) -> Work | None:
     if plan is None:
         return None
     quotas = _quotas_by_model(decision)
+    request = request_facts(policy, decision.task, decision.values, decision.sources)
 
     def target(index: int) -> Target:
         model = policy.catalog.models[index]
-        return replace(_target(model, policy), quotas=quotas.get(index, ()))
+        counted = request.prompt_tokens if is_exact(model, request) else None
+        return replace(_target(model, policy), quotas=quotas.get(index, ()), prompt_tokens=counted)
 
     fallbacks = tuple(replace(target(index), role="fallback") for index in plan.fallbacks)
-    limits = policy.limits
     return Work(
         # The members of an ensemble answer first; what else the plan holds is for when they cannot.
         targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
         steps=tuple(_step(step, target(step.model)) for step in plan.steps),
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-        limits=WorkLimits(
-            deadline_ms=limits.deadline_ms,
-            max_attempts=limits.max_attempts,
-            backoff_ms=limits.backoff_ms,
-            first_token_within_ms=limits.first_token_within_ms,
-        ),
+        limits=_limits(policy),
         cache=_cache(decision),
-        prompt_tokens=decision.task.request.prompt_tokens,
     )
+
+
+def _limits(policy: CompiledPolicy) -> WorkLimits:
+    limits = policy.limits
+    found = WorkLimits(
+        deadline_ms=limits.deadline_ms,
+        max_attempts=limits.max_attempts,
+        backoff_ms=limits.backoff_ms,
+        first_token_within_ms=limits.first_token_within_ms,
+    )
+    if limits.lease_ms is not None:
+        found = replace(found, lease_ms=limits.lease_ms)
+    if limits.cost is not None:
+        found = replace(
+            found,
+            max_cost_nano=limits.cost.limit,
+            currency=limits.cost.currency,
+            unknown_cost="refuse" if limits.cost.refuses_unknown else "allow",
+        )
+    return found
 
 
 def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:
@@ -68,6 +85,14 @@ def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:
         )
         for quota in policy.quotas
     )
+
+
+def state_key(model: CompiledModel) -> str:
+    """What breaker and latency of a model are kept under: its id, or, of a stand-in, what truly answers.
+
+    A small model that stands in for a large one must not open the large one's breaker, nor lend it its speed.
+    """
+    return model.id if model.shape.stands_in_for is None else f"{model.backend}:{model.tag}"
 
 
 def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> str:
@@ -126,6 +151,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
         may_load=model.location == "local",
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
+        state_key=state_key(model),
     )
 
 

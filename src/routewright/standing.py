@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from routewright.backends import Backend, HealthReport
 from routewright.backends.control import Breaker, Breakers, QuotaLimit, Quotas, QuotaUse, StateStore
@@ -13,7 +14,7 @@ from routewright.engine.decision.bind import binder_of
 from routewright.engine.decision.task import Health, ModelState, State, Task
 from routewright.engine.policy.compiled import CompiledPolicy
 
-from .planning import quota_key, quota_limits
+from .planning import quota_key, quota_limits, state_key
 
 __all__ = ["HEALTH_TIMEOUT_S", "QuotaStanding", "Standing"]
 
@@ -60,13 +61,15 @@ class Standing:
         }
         return found
 
-    def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
-        """Every model that has failed since it last succeeded, by id; the others are closed."""
-        return {} if self._breakers is None else self._breakers.all(at_us=at_us)
+    def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
+        """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
+        found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
+        return {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
 
-    def latencies(self, *, at_us: int) -> Mapping[str, float]:
+    def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
-        return {} if self._latencies is None else self._latencies.all(at_us=at_us)
+        found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
+        return dict(_by_id(policy, found))
 
     def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
@@ -82,14 +85,18 @@ class Standing:
     def state(self, policy: CompiledPolicy, task: Task, *, at_us: int) -> State:
         """The state for deciding ``task``: quotas are read for the task's own team or user."""
         models: dict[str, ModelState] = {}
-        breakers, latencies = self.breakers(at_us=at_us), self.latencies(at_us=at_us)
+        breakers = self.breakers(policy, at_us=at_us)
+        latencies = self.latencies(policy, at_us=at_us)
         if breakers or latencies or self._health:
             for model in policy.catalog.models:
                 breaker = breakers.get(model.id)
+                resting = breaker if breaker is not None and breaker.state == "open" else None
                 known = ModelState(
                     health=self._health.get(model.backend),
                     breaker=None if breaker is None else breaker.state,
                     latency_ms=latencies.get(model.id),
+                    breaker_until_us=None if resting is None else resting.until_us,
+                    breaker_after=None if resting is None else resting.error_class,
                 )
                 if known != _NOTHING:
                     models[model.id] = known
@@ -109,6 +116,17 @@ class Standing:
 
 
 _NOTHING = ModelState()
+
+T = TypeVar("T")
+
+
+def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """What the store knows of the catalog's models, in the catalog's order."""
+    if found:
+        for model in policy.catalog.models:
+            known = found.get(state_key(model))
+            if known is not None:
+                yield model.id, known
 
 
 async def _health(backend: Backend, timeout_s: float) -> HealthReport:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import cast
 
 from routewright.backends import (
     Backend,
@@ -16,13 +19,15 @@ from routewright.backends import (
     SimulatedBackend,
     SimulatedModel,
 )
-from routewright.backends.tokens import prompt_tokens, text_tokens
+from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
 from routewright.engine.decision.task import RequestFacts, Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
 __all__ = [
     "chat_task",
+    "described",
+    "encoding_of",
     "messages_of",
     "models_with",
     "request_for",
@@ -46,16 +51,51 @@ def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Reque
     return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
 
 
-def task_with(task: Task, request: Request) -> Task:
+COUNTED_AT_ONCE = 50_000
+"""A request with more characters is counted by a thread: that may take longer than an event loop should stand."""
+
+
+async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
+    """``task_with``, without keeping the event loop from other work."""
+    encoding = encoding_of(policy, task)
+    stated = task.request.prompt_tokens is not None
+    ready = stated or encoding is None or is_loaded(encoding)
+    if ready and (stated or _characters(request) <= COUNTED_AT_ONCE):
+        return task_with(task, request, encoding)
+    return await asyncio.to_thread(task_with, task, request, encoding)
+
+
+def encoding_of(policy: CompiledPolicy, task: Task) -> Encoding | None:
+    """What the prompt of a task is counted with, before anyone knows where it goes.
+
+    The tokenizer of the model that it pins, else the one that most models have which do the task's operation and
+    are not disabled: of several, the first in the catalog. None where no such model has one that is known.
+    """
+    pinned = None if task.pin is None else policy.catalog.find(task.pin)
+    if pinned is not None:
+        return pinned.tokenizer
+    key = ("encoding", task.operation)
+    if key not in policy.cache:
+        found = Counter(
+            model.tokenizer
+            for model in policy.catalog.models
+            if model.tokenizer is not None and model.disabled is None and task.operation in model.operations
+        )
+        policy.cache[key] = next((name for name, _ in found.most_common(1)), None)
+    return cast("Encoding | None", policy.cache[key])
+
+
+def task_with(task: Task, request: Request, encoding: Encoding | None = None) -> Task:
     """The task with what its request says of itself, so that rules and gates see it.
 
-    Where task and request differ, the larger counts. A length that the task does not state is estimated, four
-    bytes a token: of the whole conversation, or of the longest text that is embedded or ranked.
+    Where task and request differ, the larger counts. A length that the task does not state is counted with
+    ``encoding``, or else estimated, four bytes a token: of the whole conversation, or of the longest text that is
+    embedded or ranked.
     """
     stated = task.request
+    count = None if stated.prompt_tokens is not None else _length(request, encoding)
     match request:
         case ChatRequest():
-            tokens = prompt_tokens(request, None).tokens
             facts = replace(
                 stated,
                 messages=max(stated.messages or 0, len(request.messages)),
@@ -64,16 +104,38 @@ def task_with(task: Task, request: Request) -> Task:
                 json_schema=bool(stated.json_schema) or request.json_schema is not None,
                 max_output_tokens=stated.max_output_tokens or request.max_output_tokens,
             )
-        case EmbedRequest():
-            tokens = max((text_tokens([text], None).tokens for text in request.texts), default=0)
+        case EmbedRequest() | RerankRequest():
             facts = stated
-        case RerankRequest():
-            pairs = (text_tokens([request.query, text], None).tokens for text in request.documents)
-            tokens = max(pairs, default=0)
-            facts = stated
-    if stated.prompt_tokens is None:
-        facts = replace(facts, prompt_tokens=tokens)
+    if count is not None:
+        counted = count.source == "counted"
+        facts = replace(
+            facts,
+            prompt_tokens=count.tokens,
+            prompt_tokens_source=count.source,
+            tokenizer=count.encoding if counted else None,
+        )
     return replace(task, request=facts)
+
+
+def _length(request: Request, encoding: Encoding | None) -> TokenCount:
+    match request:
+        case ChatRequest():
+            return prompt_tokens(request, encoding)
+        case EmbedRequest():
+            counts = [text_tokens([text], encoding) for text in request.texts]
+        case RerankRequest():
+            counts = [text_tokens([request.query, text], encoding) for text in request.documents]
+    return max(counts, key=lambda count: count.tokens, default=text_tokens([], encoding))
+
+
+def _characters(request: Request) -> int:
+    match request:
+        case ChatRequest():
+            return sum(len(message.content) for message in request.messages)
+        case EmbedRequest():
+            return sum(map(len, request.texts))
+        case RerankRequest():
+            return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
 
 
 def simulated_backends(

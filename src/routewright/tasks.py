@@ -86,7 +86,13 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
         if model is None:
             raise TaskError(f"the state names an unknown model `{name}`", help=policy.catalog.hint(name))
         latency = None if known.latency_ms is None else float(known.latency_ms)
-        models[model.id] = ModelState(known.health, known.breaker, latency)
+        models[model.id] = ModelState(
+            known.health,
+            known.breaker,
+            latency,
+            None if known.breaker_until is None else parse_time(known.breaker_until),
+            known.breaker_after,
+        )
     quotas = {quota.name: quota for quota in policy.quotas}
     used = {}
     for name, amount in shape.quota_used.items():

@@ -112,9 +112,35 @@ def test_failed_calls_are_counted_with_what_they_used(store: StateStore, error: 
 
 def test_a_counted_prompt_is_what_is_reserved_for_it(store: StateStore) -> None:
     limit = replace(TOKENS, limit=600)
-    work = Work((target("a", quotas=(limit,), max_output_tokens=100),), prompt_tokens=500)
-    assert carry_out(work, store=store).text == "hello there"
-    assert carry_out(replace(work, prompt_tokens=501), store=store).text is None
+    counted = target("a", quotas=(limit,), max_output_tokens=100, prompt_tokens=500)
+    assert carry_out(Work((counted,)), store=store).text == "hello there"
+    longer = replace(counted, prompt_tokens=501)
+    assert carry_out(Work((longer,)), store=store).text is None
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_lease_holds_for_as_long_as_its_call_and_no_longer(store: StateStore, cancelled: bool) -> None:
+    """A call of five minutes under a lease of two seconds; the loop's time is virtual."""
+    backend = Scripted({"a": [Says(first_s=300.0)]})
+    work = Work((target("a", quotas=(AT_ONCE,)),), limits=WorkLimits(lease_ms=2_000))
+    reserved: list[int] = []
+
+    async def main(clock: Callable[[], int]) -> None:
+        executor = Executor({"b": backend}, clock=clock, store=store)
+        task = asyncio.create_task(executor.run(work, HELLO))
+        for _ in range(29):
+            await asyncio.sleep(10)
+            reserved.append(Quotas(store).use(AT_ONCE, at_us=clock()).reserved)
+        if cancelled:
+            task.cancel()
+        await asyncio.wait({task})
+        reserved.append(Quotas(store).use(AT_ONCE, at_us=clock()).reserved)
+        # Nothing renews it any more.
+        await asyncio.sleep(10)
+        assert len(asyncio.all_tasks()) == 1
+
+    run_virtual(main)
+    assert reserved == [1] * 29 + [0]
 
 
 def test_without_a_state_store_nothing_is_called_that_a_quota_binds() -> None:
@@ -244,14 +270,20 @@ def test_the_last_model_is_tried_although_its_breaker_is_open(store: StateStore)
     fail_three_times(store, "a")
     ran = carry_out(Work(targets("a")), store=store)
     assert [(a.status, a.reason) for a in ran.execution.attempts] == [
-        ("skipped", "its breaker is open until 2023-11-14T22:13:30Z after overloaded"),
         ("ok", "its breaker is open, and no other model is left"),
     ]
     assert Breakers(store).all(at_us=START_US) == {}, "its answer closes the breaker"
 
 
+def test_the_last_model_is_asked_once_and_not_again_and_again(store: StateStore) -> None:
+    fail_three_times(store, "a")
+    work = Work(targets("a"), limits=WorkLimits(backoff_ms=1, retries=5))
+    ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, store=store)
+    assert ran.outline() == [("answer", "a", "failed", "overloaded")]
+
+
 def test_of_several_open_ones_the_one_that_closes_first_is_tried(store: StateStore) -> None:
-    carry_out(Work(targets("a")), {"a": [Fails("quota_exhausted")]}, store=store)
+    carry_out(Work(targets("a")), {"a": [Fails("payment_required")]}, store=store)
     fail_three_times(store, "b")
     ran = carry_out(Work(targets("a", "b")), store=store)
     assert [(a.model_id, a.status) for a in ran.execution.attempts] == [
@@ -259,6 +291,25 @@ def test_of_several_open_ones_the_one_that_closes_first_is_tried(store: StateSto
         ("b", "skipped"),
         ("b", "ok"),
     ]
+
+
+def test_a_limit_that_is_used_up_holds_for_the_last_model_too(store: StateStore) -> None:
+    carry_out(Work(targets("a")), {"a": [Fails("quota_exhausted", retry_after_ms=18_000_000)]}, store=store)
+    for _ in range(3):
+        ran = carry_out(Work(targets("a")), store=store)
+        why = "its breaker is open until 2023-11-15T03:13:20Z after quota_exhausted"
+        assert ran.outline() == [("answer", "a", "skipped", why)]
+        assert ran.backend.tags == []
+
+
+def test_a_call_that_fails_meanwhile_does_not_hide_why_a_model_rests(store: StateStore) -> None:
+    breakers = Breakers(store)
+    breakers.failed("a", at_us=START_US, error_class="quota_exhausted", cool_ms=18_000_000)
+    later_us = START_US + 1_000_000
+    breakers.failed("a", at_us=later_us, error_class="overloaded", began_us=START_US - 1)
+    breakers.failed("a", at_us=later_us, error_class="rate_limited", cool_ms=1_000, began_us=START_US - 1)
+    found = breakers.all(at_us=later_us)["a"]
+    assert (found.error_class, found.until_us) == ("quota_exhausted", START_US + 18_000_000_000)
 
 
 def test_a_model_that_is_resting_is_not_tried_after_another_one_failed(store: StateStore) -> None:

@@ -409,3 +409,13 @@ def test_scripts_have_a_synchronous_face() -> None:
     executor = Executor({"b": Scripted()}, clock=lambda: START_US)
     execution = executor.run_sync(Work(targets("a")), HELLO)
     assert isinstance(execution.answer, ChatAnswer)
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(None, 100), (500, 100), (50, 50)])
+def test_no_longer_answer_is_asked_for_than_the_model_writes(wanted: int | None, asked: int) -> None:
+    """What is reserved for a call rests on that."""
+    request = ChatRequest((Message("user", "hi"),), max_output_tokens=wanted)
+    ran = carry_out(Work((target("a", max_output_tokens=100),)), request=request)
+    assert ran.backend.asked(0).max_output_tokens == asked
+    unbounded = carry_out(Work((target("a"),)), request=request)
+    assert unbounded.backend.asked(0).max_output_tokens == wanted

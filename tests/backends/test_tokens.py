@@ -109,6 +109,12 @@ def test_any_text_has_a_number(texts: list[str]) -> None:
     assert all(text_tokens([text], None).tokens >= 1 for text in texts if text)
 
 
+def test_what_looks_like_a_special_token_is_text() -> None:
+    """A prompt about tokenizers must not be refused by one."""
+    pytest.importorskip("quicktok")
+    assert text_tokens(["<|endoftext|> <|im_start|>"], "o200k_base").tokens > 2
+
+
 def test_half_a_character_does_not_stop_the_count() -> None:
     assert text_tokens(["\ud800"], None).tokens == 1
     pytest.importorskip("quicktok")

@@ -61,8 +61,9 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     assert (decided.code, decided.err) == (4, "")
     assert decided.out.startswith("chat: no eligible target: the pinned model is excluded\n")
     ran = command.process("run", "policy.yaml", "hello", "--simulate", *arguments)
-    # What the prompt says of itself is known to the decision: its length.
-    shown = decided.out.replace("private = true\n", "private = true, context_length = 10 (derived)\n")
+    # What the prompt says of itself is known to the decision: its length, and how anybody knows it.
+    length = "private = true, context_length = 10 (derived)\n├── prompt: 10 tokens, estimated\n"
+    shown = decided.out.replace("private = true\n", length)
     assert (ran.code, ran.out, ran.err) == (4, shown, "")
 
 

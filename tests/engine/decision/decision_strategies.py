@@ -35,12 +35,20 @@ CATALOG: Mapping[str, Any] = {
     },
     "models": {
         "small": {"backend": "here", "context_length": 8, "expected_latency": "200ms", "memory_gb": 1},
-        "coder": {"backend": "here", "context_length": 32, "capabilities": ["tools"], "memory_gb": 8},
+        "coder": {
+            "backend": "here",
+            "context_length": 32,
+            "tokenizer": "qwen3",
+            "max_output_tokens": 20,
+            "capabilities": ["tools"],
+            "memory_gb": 8,
+        },
         "general": {"backend": "server", "price": {"input": 0, "output": 0.1}, "context_length": 16},
         "seeing": {"backend": "server", "capabilities": ["vision", "tools"], "disabled": True},
         "large": {
             "backend": "away",
             "context_length": 64,
+            "tokenizer": "llama3",
             "capabilities": ["vision"],
             "price": {"input": 2, "output": 6},
             "memory_gb": 200,
@@ -146,6 +154,9 @@ def _rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
     steps += [
         {"verify": {"with": name, "required": draw(st.booleans())}} for name in draw(_some(_CHATTING, 0, 1))
     ]
+    steps += [
+        {"screen": {"with": name, "required": draw(st.booleans())}} for name in draw(_some(_CHATTING, 0, 1))
+    ]
     return {**rule, "steps": steps}
 
 
@@ -169,6 +180,11 @@ def policies(draw: st.DrawFn) -> dict[str, Any]:
         controls.append(
             {"name": "money", "on": models, "max_cost": "2 USD", "per": "month", "unknown_cost": unknown}
         )
+    if draw(st.integers(0, 3)) == 0:
+        unknown = draw(st.sampled_from(["refuse", "allow"]))
+        # 10 tokens of the large model, or of none that has a price.
+        most = draw(st.sampled_from(["0.00002 USD", "0 USD"]))
+        controls.append({"name": "task", "max_cost": most, "per": "request", "unknown_cost": unknown})
     return {
         "routewright": 1,
         "name": "random",
@@ -207,8 +223,13 @@ def tasks(draw: st.DrawFn) -> Task:
         )
     request = RequestFacts()
     if draw(st.booleans()):
+        tokens = draw(st.none() | st.integers(0, 150) | st.just(2**53 - 1))
+        sources = st.sampled_from(["stated", "counted", "estimated"])
+        source = None if tokens is None else draw(sources)
         request = RequestFacts(
-            prompt_tokens=draw(st.none() | st.integers(0, 70) | st.just(2**53 - 1)),
+            prompt_tokens=tokens,
+            prompt_tokens_source=source,  # type: ignore[arg-type]  # from a list of names
+            tokenizer=draw(st.sampled_from(["qwen3", "llama3"])) if source == "counted" else None,
             max_output_tokens=draw(st.none() | st.integers(0, 70)),
             images=draw(st.none() | st.integers(0, 2)),
             tools=draw(st.none() | st.integers(0, 2)),
@@ -232,6 +253,8 @@ def states(draw: st.DrawFn) -> State:
         st.sampled_from([None, "healthy", "unhealthy"]),
         st.sampled_from([None, "closed", "open", "half_open"]),
         st.none() | st.floats(0, 1e18),
+        st.sampled_from([None, AT_US + 1, AT_US + 5 * 3_600_000_000]),
+        st.sampled_from([None, "overloaded", "quota_exhausted"]),
     )
     return State(
         AT_US + draw(st.integers(0, 10**14)),

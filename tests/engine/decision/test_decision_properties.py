@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import rfc8785
@@ -26,6 +27,7 @@ from routewright.engine.decision.record import record_of, record_values
 from routewright.engine.decision.record_shape import read_record
 from routewright.engine.decision.record_text import record_bytes
 from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compiled import CompiledModel
 
 
 @settings(max_examples=60, deadline=None)
@@ -98,10 +100,6 @@ def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
     hour = state.at_us // 3_600_000_000 % 24
     weekday = (state.at_us // 86_400_000_000 + 3) % 7 + 1
     known |= {"state.load": state.load, "state.hour": hour, "state.weekday": weekday}
-    tokens = max(
-        (n for n in (task.request.prompt_tokens, task.features.get("tokens")) if isinstance(n, int)),
-        default=0,
-    )
     for name in plans_of(record):
         model = policy.catalog.find(name)
         assert model is not None
@@ -114,12 +112,44 @@ def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
         assert not (known["sees"] is True or task.request.images) or "vision" in model.shape.capabilities
         assert not task.request.tools or "tools" in model.shape.capabilities
         assert not task.request.json_schema or "json_schema" in model.shape.capabilities
-        assert tokens <= (model.context_length or math.inf)
+        assert _least_length(task, model) <= (model.context_length or math.inf)
         assert not model.shape.disabled
-        assert observed is None or (observed.health != "unhealthy" and observed.breaker != "open")
+        assert observed is None or observed.health != "unhealthy"
+        if observed is not None and observed.breaker == "open":
+            _assert_is_the_last(record, name, state)
     if task.operation == "embed" and record["plan"] is not None:
         spaces = {policy.catalog.models[policy.catalog.names[m][0]].embedding_space for m in plans_of(record)}
         assert len(spaces) == 1
+
+
+def _least_length(task: Task, model: CompiledModel) -> float:
+    """The tokens that are certain to have to fit into a model's window: of the prompt, and of a chat's answer."""
+    request, said = task.request, task.features.get("tokens")
+    prompt: float = request.prompt_tokens or 0
+    counted = request.prompt_tokens_source == "counted" and request.tokenizer == model.shape.tokenizer
+    if not counted and request.prompt_tokens_source != "stated":
+        prompt /= 2
+    if isinstance(said, int) and said >= (request.prompt_tokens or 0):
+        prompt = said
+    most = model.shape.max_output_tokens or math.inf
+    wanted = min(request.max_output_tokens or 0, most) if task.operation == "chat" else 0
+    return prompt + wanted
+
+
+def _assert_is_the_last(record: dict[str, Any], name: str, state: State) -> None:
+    """That a model whose breaker is open is planned only where nothing else could be, and closes first."""
+    assert [c["model"] for c in record["candidates"] if c["eligible"]] == [name]
+    open_ones = [c["model"] for c in record["candidates"] if c["eligible"] or c["gate"] == "breaker"]
+    assert state.models[name].breaker_after != "quota_exhausted"
+    until = {
+        model: state.models[model].breaker_until_us or math.inf
+        for model in open_ones
+        if state.models[model].breaker_after != "quota_exhausted"
+    }
+    marked = [c["model"] for c in record["candidates"] if "breaker_open_last" in c["marks"]]
+    assert marked == [name]
+    by_others = {c["model"] for c in record["candidates"] if c["gate"] == "quota"}
+    assert by_others or until[name] == min(until.values())
 
 
 @settings(max_examples=80, deadline=None)

@@ -45,9 +45,8 @@ def test_whole_record_of_a_small_decision() -> None:
     task = Task({"private": True, "extra": [1, 2]}, request=RequestFacts(prompt_tokens=10))
     state = State(AT_US, load=0.25, models={"small": ModelState("healthy", "closed", 120)})
     values = record_values(decide(policy, task, state, decision_id="0197"))
-    models = {
-        model.id: {"health": None, "breaker": None, "latency_ms": None} for model in policy.catalog.models
-    }
+    nothing = dict.fromkeys(("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms"))
+    models = {model.id: nothing for model in policy.catalog.models}
     assert values == {
         "record": 1,
         "id": "0197",
@@ -60,6 +59,8 @@ def test_whole_record_of_a_small_decision() -> None:
         "draw": None,
         "request": {
             "prompt_tokens": 10,
+            "prompt_tokens_source": "stated",
+            "tokenizer": None,
             "max_output_tokens": None,
             "messages": None,
             "images": None,
@@ -121,11 +122,18 @@ def test_whole_record_of_a_small_decision() -> None:
             "max_attempts": None,
             "backoff_ms": None,
             "deadline_ms": None,
+            "max_cost_nano": None,
+            "max_cost_currency": None,
+            "unknown_cost": None,
+            "lease_ms": None,
             "unenforced": list(policy.rules[1].unenforced),
         },
         "state": {
             "load": 0.25,
-            "models": {**models, "small": {"health": "healthy", "breaker": "closed", "latency_ms": 120.0}},
+            "models": {
+                **models,
+                "small": {**nothing, "health": "healthy", "breaker": "closed", "latency_ms": 120.0},
+            },
             "quota_used": {},
         },
     }
@@ -148,7 +156,7 @@ def test_costs_are_estimated_from_what_is_known_and_null_where_nothing_is() -> N
     )
     # A number that JSON cannot hold exactly is not known.
     endless = RequestFacts(prompt_tokens=0, max_output_tokens=2**53 - 1)
-    assert costs(Task(request=endless)) == [small, ("large", None, None)]
+    assert costs(Task(request=endless)) == [("large", None, None), small], "nor has a model room for it"
 
 
 def test_what_an_embedding_is_expected_to_cost_has_no_tokens_out() -> None:

@@ -132,6 +132,8 @@ controls:
   - { name: q2, on: a, max_cost: 5 USD, per: day, unknown_cost: allow }
   - { name: q3, max_tokens: 5, per: day }
   - { name: q4, max_concurrent: 5 }
+  - { name: q5, max_cost: 5 USD, per: request }
+  - { name: l, lease: 1m }
   - { name: rs, of: q, reserve: 20%, for: x }
   - { name: f, first_token_within: 5s }
   - { name: ca, cache_ttl: 1h }

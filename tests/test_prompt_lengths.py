@@ -1,0 +1,120 @@
+"""How long a prompt is, and how anybody knows: counted, estimated or stated, and the record says which."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_parts import write_policy
+
+from routewright import ChatRequest, EmbedRequest, Message, ModelGateway, RequestFacts, RerankRequest, Task
+from routewright.backends import Request, tokens
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.targets import COUNTED_AT_ONCE, described, encoding_of
+
+HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
+
+
+def policy_of(folder: Path, **models: dict[str, Any]) -> CompiledPolicy:
+    values = {
+        "routewright": 1,
+        "name": "lengths",
+        "catalog": {
+            "routewright": 1,
+            "backends": {"one": {"kind": "simulated"}},
+            "models": {id: {"backend": "one", **model} for id, model in models.items()},
+        },
+        "rules": [{"name": "all", "use": list(models)}],
+    }
+    return write_policy(values, folder)
+
+
+def facts_of(
+    policy: CompiledPolicy, task: Task, request: Request
+) -> tuple[int | None, str | None, str | None]:
+    facts = asyncio.run(described(task, request, policy)).request
+    return facts.prompt_tokens, facts.prompt_tokens_source, facts.tokenizer
+
+
+def test_a_prompt_is_counted_with_the_tokenizer_of_most_models(tmp_path: Path) -> None:
+    pytest.importorskip("quicktok")
+    policy = policy_of(
+        tmp_path,
+        glm={"tag": "glm-4.6"},
+        llama={"tag": "llama3.2:3b"},
+        coder={"tag": "qwen3-coder:30b"},
+        named={"tokenizer": "qwen3"},
+        off={"tag": "llama3.1:8b", "disabled": True},
+        words={"tag": "llama3.1-embed", "operations": ["embed"]},
+    )
+    assert facts_of(policy, Task(), HELLO) == (15, "counted", "qwen3")
+    # That of a pinned model, and what is known of none is estimated.
+    assert facts_of(policy, Task(pin="llama"), HELLO) == (17, "counted", "llama3")
+    assert facts_of(policy, Task(pin="glm"), HELLO) == (15, "estimated", None)
+    assert facts_of(policy, Task(operation="embed"), EmbedRequest(("Hello there", "Hello"))) == (
+        *(2, "counted"),
+        "llama3",
+    )
+    assert facts_of(policy, Task(operation="rerank"), RerankRequest("12345678", ("1234", ""))) == (
+        *(3, "estimated"),
+        None,
+    )
+    # Whoever states it has counted it.
+    assert facts_of(policy, Task(request=RequestFacts(prompt_tokens=9)), HELLO) == (9, "stated", None)
+
+
+def test_without_the_package_every_length_is_an_estimate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens._tokenizer.cache_clear()
+    monkeypatch.setattr(tokens, "find_spec", lambda name: None)
+    assert facts_of(policy_of(tmp_path, a={"tag": "gpt-4o"}), Task(), HELLO) == (14, "estimated", None)
+    tokens._tokenizer.cache_clear()
+
+
+def test_what_a_model_stands_in_for_does_not_tell_its_tokenizer(tmp_path: Path) -> None:
+    models = {"gpt-4o": {"tag": "smollm2", "stands_in_for": "openai:gpt-4o"}}
+    assert encoding_of(policy_of(tmp_path, **models), Task()) is None
+
+
+def test_the_record_says_how_a_length_is_known_and_the_gate_goes_by_it(tmp_path: Path) -> None:
+    pytest.importorskip("quicktok")
+    policy = policy_of(
+        tmp_path,
+        tiny={"tag": "qwen3:0.6b", "context_length": 14},
+        near={"tag": "glm-4.6", "context_length": 14},
+        last={"tag": "qwen3-coder:30b", "context_length": 15},
+    )
+    with ModelGateway(policy) as gateway:
+        decision = gateway.run_sync(Task(), HELLO).decision
+    assert decision.task.request.prompt_tokens_source == "counted"
+    found = {
+        policy.catalog.models[c.model].id: (
+            None if c.failure is None else c.failure.gate,
+            "context_unverified" in c.marks,
+        )
+        for c in decision.candidates
+    }
+    # By its own tokenizer 15 tokens are too many for 14; what they are to another model nobody knows.
+    assert found == {"tiny": ("context_window", False), "near": (None, True), "last": (None, False)}
+
+
+def test_a_long_prompt_does_not_keep_the_event_loop_from_other_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = policy_of(tmp_path, coder={"tag": "qwen3-coder:30b"})
+    asyncio.run(described(Task(), HELLO, policy))
+    counted_by: list[threading.Thread] = []
+    real = tokens._tokenizer
+
+    def noting(encoding: tokens.Encoding) -> object:
+        counted_by.append(threading.current_thread())
+        return real(encoding)
+
+    monkeypatch.setattr(tokens, "_tokenizer", noting)
+    for size in (COUNTED_AT_ONCE, COUNTED_AT_ONCE + 1):
+        asyncio.run(described(Task(), ChatRequest((Message("user", "x" * size),)), policy))
+    assert [thread is threading.main_thread() for thread in counted_by] == [True, False]
