@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, cast
 
 from routewright.backends import Limits, PriceFacts
 from routewright.backends.control import QuotaLimit
@@ -23,6 +23,8 @@ from routewright.engine.policy.quantities import nano_units
 
 __all__ = ["quota_key", "quota_limits", "state_key", "work_of"]
 
+TargetRole = Literal["answer", "fallback"]
+
 LABEL_TEXT = 20_000
 """How much of an answer is searched for a label."""
 
@@ -35,18 +37,21 @@ def work_of(decision: Decision) -> Work | None:
     quotas = _quotas_by_model(decision)
     request = request_facts(policy, decision.task, decision.values, decision.sources)
 
-    def target(index: int) -> Target:
+    def target(index: int, role: TargetRole = "answer") -> Target:
         model = policy.catalog.models[index]
+        known = _known_target(model, policy, role)
         counted = request.prompt_tokens if is_exact(model, request) else None
-        return replace(_target(model, policy), quotas=quotas.get(index, ()), prompt_tokens=counted)
+        if counted is None and index not in quotas:
+            return known
+        return replace(known, quotas=quotas.get(index, ()), prompt_tokens=counted)
 
-    fallbacks = tuple(replace(target(index), role="fallback") for index in plan.fallbacks)
+    fallbacks = tuple(target(index, "fallback") for index in plan.fallbacks)
     return Work(
         # The members of an ensemble answer first; what else the plan holds is for when they cannot.
         targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
         steps=tuple(_step(step, target(step.model)) for step in plan.steps),
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-        limits=_limits(policy),
+        limits=_known_limits(policy),
         cache=_cache(decision),
     )
 
@@ -123,6 +128,21 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     if policy.uses_state:
         state = (decision.state.load, *time_facts(decision.state.at_us))
     return policy.evaluate((*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
+
+
+def _known_target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole) -> Target:
+    """What follows from the policy alone is worked out once."""
+    known = policy.cache.get((Target, model.index, role))
+    if known is None:
+        known = policy.cache[Target, model.index, role] = replace(_target(model, policy), role=role)
+    return cast(Target, known)
+
+
+def _known_limits(policy: CompiledPolicy) -> WorkLimits:
+    known = policy.cache.get(WorkLimits)
+    if known is None:
+        known = policy.cache[WorkLimits] = _limits(policy)
+    return cast(WorkLimits, known)
 
 
 def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:

@@ -93,27 +93,30 @@ def task_with(task: Task, request: Request, encoding: Encoding | None = None) ->
     embedded or ranked.
     """
     stated = task.request
-    count = None if stated.prompt_tokens is not None else _length(request, encoding)
-    match request:
-        case ChatRequest():
-            facts = replace(
-                stated,
-                messages=max(stated.messages or 0, len(request.messages)),
-                images=max(stated.images or 0, sum(len(message.images) for message in request.messages)),
-                tools=max(stated.tools or 0, len(request.tools)),
-                json_schema=bool(stated.json_schema) or request.json_schema is not None,
-                max_output_tokens=stated.max_output_tokens or request.max_output_tokens,
-            )
-        case EmbedRequest() | RerankRequest():
-            facts = stated
-    if count is not None:
-        counted = count.source == "counted"
-        facts = replace(
-            facts,
-            prompt_tokens=count.tokens,
-            prompt_tokens_source=count.source,
-            tokenizer=count.encoding if counted else None,
-        )
+    tokens, source, tokenizer = stated.prompt_tokens, stated.prompt_tokens_source, stated.tokenizer
+    if tokens is None:
+        count = _length(request, encoding)
+        tokens, source = count.tokens, count.source
+        tokenizer = count.encoding if source == "counted" else None
+    messages, images, tools = stated.messages, stated.images, stated.tools
+    json_schema, max_output_tokens = stated.json_schema, stated.max_output_tokens
+    if isinstance(request, ChatRequest):
+        messages = max(messages or 0, len(request.messages))
+        images = max(images or 0, sum([len(message.images) for message in request.messages]))
+        tools = max(tools or 0, len(request.tools))
+        json_schema = bool(json_schema) or request.json_schema is not None
+        max_output_tokens = max_output_tokens or request.max_output_tokens
+    facts = RequestFacts(
+        prompt_tokens=tokens,
+        prompt_tokens_source=source,
+        tokenizer=tokenizer,
+        max_output_tokens=max_output_tokens,
+        messages=messages,
+        images=images,
+        tools=tools,
+        json_schema=json_schema,
+        metadata=stated.metadata,
+    )
     return replace(task, request=facts)
 
 
@@ -199,14 +202,7 @@ def chat_task(
     metadata: Mapping[str, str] | None,
 ) -> Task:
     """The task of a chat; ``model`` pins one."""
-    facts = RequestFacts(
-        max_output_tokens=request.max_output_tokens,
-        messages=len(request.messages),
-        images=sum(len(message.images) for message in request.messages),
-        tools=len(request.tools),
-        json_schema=request.json_schema is not None,
-        metadata=dict(metadata or {}),
-    )
+    facts = RequestFacts(max_output_tokens=request.max_output_tokens, metadata=dict(metadata or {}))
     return Task(dict(features or {}), "chat", facts, model)
 
 
