@@ -20,7 +20,7 @@ from routewright.backends import (
     SimulatedModel,
 )
 from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
-from routewright.engine.decision.task import RequestFacts, Task
+from routewright.engine.decision.task import SESSION, RequestFacts, Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
@@ -197,15 +197,16 @@ def chat_task(
     model: str | None,
     features: Mapping[str, object] | None,
     metadata: Mapping[str, str] | None,
+    session: str | None = None,
 ) -> Task:
-    """The task of a chat; ``model`` pins one."""
+    """The task of a chat; ``model`` pins one, ``session`` is the conversation that it belongs to."""
     facts = RequestFacts(
         max_output_tokens=request.max_output_tokens,
         messages=len(request.messages),
         images=sum(len(message.images) for message in request.messages),
         tools=len(request.tools),
         json_schema=request.json_schema is not None,
-        metadata=dict(metadata or {}),
+        metadata={**(metadata or {}), **({} if session is None else {SESSION: session})},
     )
     return Task(dict(features or {}), "chat", facts, model)
 
