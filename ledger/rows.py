@@ -30,7 +30,8 @@ class DecisionRow:
 
     ``record`` is the decision record's canonical JSON text. The ledger keeps it as it is, with its SHA-256, and
     fills the columns of ``decisions`` from it, so that no column can say anything else. ``decision_id`` is its id,
-    a UUID. ``deciding_ns`` is how long deciding took, in nanoseconds.
+    a UUID. ``deciding_ns`` is how long deciding took, in nanoseconds. ``shadow_of`` is, for the shadow of a rollout,
+    the id of the decision that was executed.
     """
 
     decision_id: str
@@ -40,6 +41,7 @@ class DecisionRow:
     session_id: str | None = None
     trace_id: str | None = None
     deciding_ns: int | None = None
+    shadow_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _DECISION_TYPES: Final[Mapping[str, Any]] = {
     "session_id": "VARCHAR",
     "trace_id": "VARCHAR",
     "deciding_ns": "BIGINT",
+    "shadow_of": "UUID",
 }
 
 _POLICY_TYPES: Final[Mapping[str, Any]] = {
@@ -96,11 +97,18 @@ _RECORD_TYPES: Final[Mapping[str, Any]] = {
             "detail": "VARCHAR",
             "probability": "DOUBLE",
             "estimated_cost_nano": "BIGINT",
+            "currency": "VARCHAR",
             "estimated_latency_ms": "DOUBLE",
         }
     ],
     "plan": "JSON",
     "state": "JSON",
+    "arm": {
+        "arm": "VARCHAR",
+        "probability": "DOUBLE",
+        "control": {"digest": "VARCHAR"},
+        "candidate": {"digest": "VARCHAR"},
+    },
 }
 
 # Strict, as a number that fits no column would else be NULL in silence.
@@ -147,6 +155,7 @@ SELECT
         'detail': c.detail,
         'probability': c.probability,
         'estimated_cost_nano': c.estimated_cost_nano,
+        'currency': c.currency,
         'estimated_latency_ms': c.estimated_latency_ms
     }}) AS candidates,
     r.plan::VARIANT AS plan,
@@ -156,7 +165,12 @@ SELECT
     d.trace_id,
     record,
     'sha256:' || sha256(record) AS record_digest,
-    d.deciding_ns
+    d.deciding_ns,
+    r.arm.arm AS arm,
+    r.arm.probability AS arm_probability,
+    r.arm.control.digest AS control_digest,
+    r.arm.candidate.digest AS candidate_digest,
+    d.shadow_of
 FROM (
     SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(_RECORD_TYPES)}') AS r
     FROM entries

@@ -23,6 +23,7 @@ from routewright import ChatRequest, ModelGateway, Ran, RequestFacts, State, Tas
 from routewright.backends import ERROR_CLASSES, BackendError, Fault, Message, SimulatedBackend
 from routewright.backends.control import StateStore
 from routewright.engine.condition import evaluate_reference
+from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.record import record_values
 from routewright.engine.decision.task import ModelState
 from routewright.engine.policy.compiled import CompiledPolicy
@@ -31,7 +32,7 @@ from routewright.targets import simulated_backends
 
 sys.path.insert(0, str(Path(__file__).parent / "engine" / "decision"))
 
-from decision_strategies import AT_US, CATALOG, compiled, policies, states, tasks
+from decision_strategies import AT_US, CATALOG, compiled, plans_of, policies, states, tasks
 
 MODELS = tuple(CATALOG["models"])
 QUICK_FAULTS: tuple[Fault, ...] = ("ok", *(fault for fault in ERROR_CLASSES if fault != "rate_limited"))
@@ -195,6 +196,83 @@ def test_private_work_whose_local_models_are_down_never_leaves(
             assert ran.execution.error is not None
 
     asyncio.run(run())
+
+
+MODES: tuple[dict[str, Any], ...] = (
+    {"mode": "shadow"},
+    {"mode": "canary", "percent": "50%"},
+    {"mode": "canary", "percent": "50%", "key": "team", "salt": "s"},
+    {"mode": "full"},
+)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    busy_policies(),
+    busy_policies(),
+    st.sampled_from(MODES),
+    st.lists(st.tuples(tasks(), states()), min_size=1, max_size=4),
+    _faults,
+    st.randoms(),
+    st.booleans(),
+)
+def test_no_rollout_is_a_way_around_a_constraint(
+    shared: StateStore,
+    values: dict[str, Any],
+    others: dict[str, Any],
+    mode: dict[str, Any],
+    asked: list[tuple[Task, State]],
+    faults: dict[str, list[Fault]],
+    random: Random,
+    both_are_private: bool,
+) -> None:
+    """In either arm the constraints of its policy hold, and for a shadow nothing is called at all.
+
+    Where both policies keep private work here, no private task is ever called elsewhere, whatever the mode.
+    """
+    here = {"name": "stays_here", "when": "private", "require": "model.location == 'local'"}
+    if both_are_private:
+        values = {**values, "constraints": [*values["constraints"], here]}
+        others = {**others, "constraints": [*others["constraints"], here]}
+    candidate = compiled({**others, "name": "next"})
+    policy = compiled({**values, "rollout": {"candidate": "next.yaml", **mode}}, candidate)
+    with shared.change() as connection:
+        for table in ("leases", "quota_used", "breakers", "sessions"):
+            connection.execute(f"DELETE FROM {table}")
+
+    async def run() -> None:
+        gateway = ModelGateway(
+            policy,
+            backends=simulated_backends(policy, faults=faults),
+            store=shared,
+            random=Random(random.random()),
+            clock=lambda: AT_US,
+        )
+        before: Counter[str] = Counter()
+        for task, state in [*asked, *asked]:
+            documents = ("one", "two") if task.operation == "rerank" else ()
+            ran = await gateway.run(task, request_for(task, "which?", documents), state=state, strict=False)
+            after = called(gateway)
+            decided_by = policy if mode["mode"] != "full" else candidate
+            if mode["mode"] != "canary":
+                assert ran.decision.policy is decided_by
+            assert (ran.shadow is None) == (mode["mode"] != "shadow")
+            # Every call is an attempt of the one decision that is executed: none is left over for a shadow.
+            assert_allowed(ran.decision.policy, ran, state, after - before)
+            if both_are_private and task.features.get("private") is not False:
+                assert not (after - before).keys() & CLOUD
+            if ran.shadow is not None:
+                assert_plan_allowed(candidate, ran.shadow, state)
+            before = after
+
+    asyncio.run(run())
+
+
+def assert_plan_allowed(policy: CompiledPolicy, decision: Decision, state: State) -> None:
+    """What a shadow would have called, it would have been allowed to."""
+    record = record_values(decision)
+    for model_id in plans_of(record):
+        assert not excluded(policy, record, state, model_id), model_id
 
 
 def test_a_private_task_whose_local_model_is_down_says_so() -> None:

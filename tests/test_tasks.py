@@ -159,7 +159,10 @@ def test_a_state_in_other_words_says_why(policy: CompiledPolicy, text: str, mess
         state_from(parse_state(text), policy, at_us=0)
     assert str(caught.value) == message
     if "unknown key" in message:
-        assert caught.value.help == "did you mean `quota_used`? known: at, load, models, quota_used"
+        assert (
+            caught.value.help
+            == "did you mean `quota_used`? known: at, load, models, quota_used, session_model"
+        )
     if text == "[]":
         assert caught.value.help is not None and '"breaker": "open"' in caught.value.help
 

@@ -1,4 +1,4 @@
-"""What executing keeps between calls: quotas, breakers, latencies; shared by the processes of one machine."""
+"""What executing keeps between calls: quotas, breakers, latencies, sessions; shared by the processes of one machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from .breakers import Breaker, Breakers, BreakerSettings, BreakerState, Pass
 from .errors import StateError
 from .latencies import Latencies
 from .quotas import Admission, Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
+from .sessions import Sessions
 from .store import StateStore
 from .windows import Period, Window, window_of
 
@@ -23,6 +24,7 @@ __all__ = [
     "QuotaUse",
     "Quotas",
     "Refusal",
+    "Sessions",
     "StateError",
     "StateStore",
     "Unit",

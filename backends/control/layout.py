@@ -13,7 +13,7 @@ __all__ = ["APPLICATION_ID", "LAYOUT_VERSION", "set_up"]
 APPLICATION_ID = 0x52575354
 """``RWST`` in the file's header: tells a state store from other programs' databases."""
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # Usage is a row for each window in which something was used. `last_us` is when an attempt last began in it, and
 # `forget_us` when the row is of no more use. Unit and currency belong to the key: a control that is changed from
@@ -43,6 +43,15 @@ CREATE TABLE latencies (
 ) WITHOUT ROWID;
 """
 
+# Since layout 2. `session` is the SHA-256 of its id.
+_SESSIONS = """
+CREATE TABLE sessions (
+    session TEXT NOT NULL, operation TEXT NOT NULL, model TEXT NOT NULL, answered_us INTEGER NOT NULL,
+    PRIMARY KEY (session, operation)
+) WITHOUT ROWID;
+CREATE INDEX sessions_by_answer ON sessions (answered_us);
+"""
+
 
 def set_up(connection: sqlite3.Connection, path: Path) -> None:
     """Put a new file into WAL mode and make the tables; look whether another file is ours.
@@ -62,6 +71,11 @@ def set_up(connection: sqlite3.Connection, path: Path) -> None:
     _in_transaction(connection, "IMMEDIATE", lambda: _is_ours(connection, path) or _make_tables(connection))
 
 
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
 def _in_transaction(connection: sqlite3.Connection, kind: str, action: Callable[[], bool]) -> bool:
     connection.execute(f"BEGIN {kind}")
     try:
@@ -75,7 +89,9 @@ def _in_transaction(connection: sqlite3.Connection, kind: str, action: Callable[
 
 
 def _make_tables(connection: sqlite3.Connection) -> bool:
-    for statement in filter(str.strip, _LAYOUT.split(";")):
+    """Make the tables that the file lacks: all of them in a new one, the later ones in one of an older layout."""
+    wanted = _SESSIONS if _version(connection) == 1 else _LAYOUT + _SESSIONS
+    for statement in filter(str.strip, wanted.split(";")):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
@@ -83,14 +99,14 @@ def _make_tables(connection: sqlite3.Connection) -> bool:
 
 
 def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is a state store; False where it is still empty."""
+    """Whether the file is a state store of this layout; False where it is still empty, or of an older one."""
     application = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(connection)
     if application == APPLICATION_ID:
         if version > LAYOUT_VERSION:
             message = f"the state store `{path}` is of a newer layout ({version}, known is {LAYOUT_VERSION})"
             raise StateError(message, help="use a newer Routewright, or another file")
-        return True
+        return version == LAYOUT_VERSION
     if application or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         message = f"`{path}` is a database of another program, not a state store"
         raise StateError(message, help="name another file")

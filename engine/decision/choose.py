@@ -20,7 +20,7 @@ from .gates import Situation
 from .request import StatedFacts
 from .task import State, Task
 
-__all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "order"]
+__all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "key_text", "order"]
 
 NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""
@@ -121,7 +121,7 @@ def _split(
     total = sum(weights)
     key = None if split.key is None else values[split.key]
     if key is not None:
-        point = bucket_of(split.salt, _key_text(key))
+        point = bucket_of(split.salt, key_text(key))
     elif task.draw is not None:
         point = task.draw
     else:
@@ -144,7 +144,7 @@ def _split(
     )
 
 
-def _key_text(value: Any) -> str:
+def key_text(value: Any) -> str:
     """A key's text, the same for equal values: ``true`` and ``1`` differ, ``a`` and ``b`` do too."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from ..policy.compiled import CompiledPolicy, CompiledRule
 from .bind import binder_of, time_facts
-from .decision import Decision
+from .decision import Arm, Decision
 from .gates import situation_of
 from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
@@ -23,7 +23,13 @@ _NO_STATE = (None, None, None)
 
 
 def decide(
-    policy: CompiledPolicy, task: Task, state: State, *, decision_id: str, strict: bool = False
+    policy: CompiledPolicy,
+    task: Task,
+    state: State,
+    *,
+    decision_id: str,
+    strict: bool = False,
+    arm: Arm | None = None,
 ) -> Decision:
     """Return where ``task`` goes under ``policy``, and why.
 
@@ -32,7 +38,8 @@ def decide(
     answer, not an error: ``outcome`` is then ``no_match``, ``no_target`` or ``undecided``.
 
     ``decision_id`` is the decision's id (a UUIDv7 in the ledger). With ``strict``, features that the policy
-    does not declare are refused; else they are recorded as ignored.
+    does not declare are refused; else they are recorded as ignored. ``arm`` is recorded and changes nothing: who
+    calls has picked it, with ``pick_arm``, and gives the policy of that arm.
 
     Raises FeatureError for a feature value that does not fit its declaration, and TaskError for a pin that
     names no model or for a random split without a draw.
@@ -74,6 +81,7 @@ def decide(
         verdicts_on_candidates,
         choice,
         plan,
+        arm,
     )
 
 

@@ -10,6 +10,8 @@ from ..policy.compiled import CompiledEnsemble, CompiledPolicy, CompiledStep
 from .task import State, Task
 
 __all__ = [
+    "Arm",
+    "ArmName",
     "CandidateVerdict",
     "Choice",
     "Decision",
@@ -19,10 +21,17 @@ __all__ = [
     "Mark",
     "Outcome",
     "Plan",
+    "RolloutMode",
+    "SessionUse",
     "Source",
 ]
 
 Outcome = Literal["routed", "no_match", "no_target", "undecided"]
+ArmName = Literal["control", "candidate"]
+RolloutMode = Literal["shadow", "canary", "full"]
+SessionUse = Literal["kept", "moved", "new", "none"]
+"""What a rule with ``sticky: session`` made of the session: its model goes first, its model cannot, it has no
+model yet, or the task names no session."""
 Source = Literal["given", "derived", "default", "unknown"]
 Gate = Literal[
     "constraint",
@@ -98,10 +107,36 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How the target was chosen among the rule's own candidates, with what it was chosen by."""
+    """How the target was chosen among the rule's own candidates, with what it was chosen by.
 
-    how: Literal["first", "cheapest", "fastest", "split", "pin"]
+    ``session`` is None where the rule is not sticky.
+    """
+
+    how: Literal["first", "cheapest", "fastest", "split", "pin", "session"]
     inputs: Mapping[str, Any]
+    session: SessionUse | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """The arm of a rollout that a decision belongs to, and how it came to it.
+
+    ``probability`` is that of this arm being the one executed: 0 of a shadow. ``share`` is the candidate's under
+    a canary. ``point`` is where the task fell, at least 0 and below 1: a bucket of ``key`` under ``salt``, or a
+    random draw where ``key`` is None; it is None where nothing was drawn. ``control`` and ``candidate`` are each
+    policy's name and digest; ``file`` is the candidate's, as the control names it.
+    """
+
+    name: ArmName
+    mode: RolloutMode
+    probability: float
+    share: float | None
+    key: str | None
+    salt: str | None
+    point: float | None
+    control: tuple[str, str]
+    candidate: tuple[str, str]
+    file: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +144,8 @@ class Decision:
     """What was chosen and why: a pure function of policy, task and state.
 
     ``values`` and ``sources`` follow the policy's features; ``verdicts`` its rules, those after the winner too.
-    ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown.
+    ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown. ``arm`` is
+    None without a rollout; with one, ``policy`` is the arm's.
     """
 
     id: str
@@ -125,6 +161,7 @@ class Decision:
     candidates: tuple[CandidateVerdict, ...]
     choice: Choice | None
     plan: Plan | None
+    arm: Arm | None = None
 
     @property
     def target(self) -> str | None:

@@ -20,7 +20,7 @@ from .decide import decide
 from .decision import Decision, GateFailure, Mark, Outcome
 from .gates import Situation, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
-from .record import DecisionRecord, record_of, state_of, task_of
+from .record import DecisionRecord, arm_of, record_of, state_of, task_of
 from .request import request_facts
 
 __all__ = [
@@ -158,7 +158,9 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     """
     _check_same(policy, record.policy.digest, record.catalog.digest)
     try:
-        decision = decide(policy, task_of(record), state_of(record), decision_id=record.id)
+        decision = decide(
+            policy, task_of(record), state_of(record), decision_id=record.id, arm=arm_of(record)
+        )
     except (FeatureError, TaskError) as error:
         raise RecordError(f"the record's task cannot be decided: {error}") from None
     again = record_of(decision).model_copy(update={"engine": record.engine})

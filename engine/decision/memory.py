@@ -36,6 +36,10 @@ class PlanMemory:
         self._first_reserve = len(policy.rules) + len(policy.constraints)
         # A constraint that compares a model with features or with the state depends on their values.
         closed = all(constraint.by_model is not None for constraint in policy.constraints)
+        self._own = [
+            {policy.catalog.models[candidate.model].id for candidate in rule.candidates[: rule.chosen_from]}
+            for rule in policy.rules
+        ]
         self._rules = tuple(_facts_of(rule, policy) if closed else None for rule in policy.rules)
 
     def get(self, key: object) -> Planned | None:
@@ -91,6 +95,7 @@ class PlanMemory:
             bool(request.json_schema),
             known,
             used,
+            self._session(rule, task, state) if rule.sticky else None,
         )
 
     def _closing_lengths(self, request: StatedFacts) -> list[int]:
@@ -101,6 +106,12 @@ class PlanMemory:
                 self._lengths.clear()
             found = self._lengths[wanted] = closing_lengths(self._policy, wanted)
         return found
+
+    def _session(self, rule: CompiledRule, task: Task, state: State) -> object:
+        """What a sticky rule goes by: no session, a new one, one of its own models, or any other model."""
+        if task.session is None or state.session_model is None:
+            return task.session is not None
+        return state.session_model if state.session_model in self._own[rule.index] else ""
 
 
 def memory_of(policy: CompiledPolicy) -> PlanMemory:

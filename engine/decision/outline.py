@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ..condition import UNKNOWN, render_value
 from ..policy.quantities import NANO
+from .arm_text import arm_line, session_line
 from .counterfactual import Change
 from .decision import Mark, Outcome
 from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
@@ -22,6 +23,7 @@ __all__ = [
     "Outline",
     "explanation_outline",
     "iso_time",
+    "outcome_text",
     "record_outline",
     "render_markdown",
     "render_tree",
@@ -62,7 +64,7 @@ class Outline:
 
 def record_outline(record: DecisionRecord) -> Outline:
     """What was decided: outcome, rule, plan, and who was excluded."""
-    root = Outline(_head(record))
+    root = _root(record)
     if record.reason is not None and record.pin is None:
         root.add(f"reason: {record.reason}")
     if record.pin is not None:
@@ -84,7 +86,7 @@ def record_outline(record: DecisionRecord) -> Outline:
 def explanation_outline(explanation: Explanation) -> Outline:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
     record = explanation.record
-    root = Outline(_head(record))
+    root = _root(record)
     if record.pin is not None:
         root.add(_pinned(record))
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
@@ -146,6 +148,11 @@ def _escaped(text: str) -> str:
 
 
 def _head(record: DecisionRecord) -> str:
+    return f"{record.operation}: {outcome_text(record)}"
+
+
+def outcome_text(record: DecisionRecord) -> str:
+    """What became of the task, such as ``routed to kimi by rule hard``."""
     match record.outcome:
         case "routed" if record.pin is not None:
             what = f"routed to {record.target} (pinned)"
@@ -159,7 +166,15 @@ def _head(record: DecisionRecord) -> str:
             what = f"no eligible target: rule {record.rule} matched, every candidate is excluded"
         case _:
             what = f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
-    return f"{record.operation}: {what}"
+    return what
+
+
+def _root(record: DecisionRecord) -> Outline:
+    root = Outline(_head(record))
+    arm = arm_line(record)
+    if arm is not None:
+        root.add(arm)
+    return root
 
 
 def _pinned(record: DecisionRecord) -> str:
@@ -204,8 +219,11 @@ def _add_plan(root: Outline, record: DecisionRecord) -> None:
     if plan.max_cost_nano is not None:
         amount = f"{plan.max_cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
         node.add(f"may cost {amount} {plan.max_cost_currency} at most, all calls together")
-    if record.choice is not None and record.choice.how not in ("first", "pin"):
+    if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
         node.add(f"chosen: {_chosen(record.choice, by_model)}")
+    session = session_line(record)
+    if session is not None:
+        node.add(session)
     for candidate in record.candidates:
         if "breaker_open_last" in candidate.marks:
             node.add(f"{candidate.model} is called although its breaker is open: no other model is left")

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import TaskError
 from ..policy.compiled import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from .choose import order
-from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Mark, Outcome, Plan
+from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Mark, Outcome, Plan, SessionUse
 from .gates import Situation, closes_first, failures, marks
 from .task import Task
 
@@ -83,12 +83,11 @@ def make_plan(
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
     if ensemble is not None:
         fallbacks = [index for index in fallbacks if index not in ensemble.members]
-    unenforced = (*(() if rule is None else rule.unenforced), *policy.unenforced_everywhere)
     return (
         "routed",
         verdicts,
         choice,
-        Plan(target, tuple(fallbacks), steps, dropped, ensemble, why_not, unenforced),
+        Plan(target, tuple(fallbacks), steps, dropped, ensemble, why_not, policy.unenforced_everywhere),
     )
 
 
@@ -186,14 +185,40 @@ def _ordered(
         return candidates, certain, Choice("pin", {"pin": situation.task.pin})
     own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]
     own_eligible = [c.model for c in own if c.model in eligible]
+    session, kept = _session(rule, own_eligible, situation)
     if rule.choose == "first" or not own_eligible:
         # With none of the rule's own left there is nothing to choose: its fallbacks follow in their order.
-        return candidates, certain, Choice("first", {})
-    ordering = order(rule, own_eligible, situation, values)
+        models, probability, choice = own_eligible, certain, Choice("first", {}, session)
+        if kept is None:
+            return candidates, probability, choice
+    else:
+        ordering = order(rule, own_eligible, situation, values)
+        models = list(ordering.models)
+        probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
+        choice = replace(ordering.choice, session=session) if session is not None else ordering.choice
+    if kept is not None:
+        models = [kept, *(index for index in models if index != kept)]
+        probability = {kept: 1.0}
+        choice = Choice("session", {"model": situation.policy.catalog.models[kept].id}, session)
     by_model = {candidate.model: candidate for candidate in own}
-    chosen = [by_model.pop(index) for index in ordering.models]
-    probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
-    return (*chosen, *by_model.values(), *after), probability, ordering.choice
+    chosen = [by_model.pop(index) for index in models]
+    return (*chosen, *by_model.values(), *after), probability, choice
+
+
+def _session(
+    rule: CompiledRule, own_eligible: Sequence[int], situation: Situation
+) -> tuple[SessionUse | None, int | None]:
+    """What a sticky rule makes of the task's session, and its model where that goes first."""
+    if not rule.sticky:
+        return None, None
+    if situation.task.session is None:
+        return "none", None
+    model = situation.state.session_model
+    if model is None:
+        return "new", None
+    models = situation.policy.catalog.models
+    kept = next((index for index in own_eligible if models[index].id == model), None)
+    return ("moved" if kept is None else "kept"), kept
 
 
 def _ensemble(

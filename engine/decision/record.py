@@ -11,13 +11,16 @@ from typing import Any, cast
 from ..policy.compiled import CompiledModel, CompiledPolicy
 from ..version import ENGINE_VERSION
 from .choose import estimate
-from .decision import CandidateVerdict, Decision, Plan
+from .decision import Arm, CandidateVerdict, Choice, Decision, Plan
 from .record_shape import RECORD_VERSION, DecisionRecord, read_record
 from .request import StatedFacts, request_facts
 from .task import ModelState, RequestFacts, State, Task
 
 __all__ = [
     "DecisionRecord",
+    "arm_of",
+    "arm_values",
+    "choice_values",
     "model_state_values",
     "plan_values",
     "read_record",
@@ -50,6 +53,7 @@ def record_values(decision: Decision) -> dict[str, Any]:
         "engine": ENGINE_VERSION,
         "policy": {"name": policy.name, "digest": policy.digest},
         "catalog": {"name": policy.catalog.name, "digest": policy.catalog.digest},
+        "arm": None if decision.arm is None else arm_values(decision.arm),
         "operation": task.operation,
         "pin": task.pin,
         "draw": task.draw,
@@ -68,7 +72,7 @@ def record_values(decision: Decision) -> dict[str, Any]:
         "outcome": decision.outcome,
         "target": decision.target,
         "candidates": [_candidate(candidate, request, decision) for candidate in decision.candidates],
-        "choice": None if choice is None else {"how": choice.how, "inputs": dict(choice.inputs)},
+        "choice": None if choice is None else choice_values(choice),
         "plan": None if decision.plan is None else plan_values(decision.plan, policy),
         "state": _state(state, policy),
     }
@@ -99,7 +103,48 @@ def state_of(record: DecisionRecord) -> State:
         load=record.state.load,
         models={id: state for id, state in states.items() if state != _NOTHING_KNOWN},
         quota_used={name: used for name, used in record.state.quota_used.items() if used is not None},
+        session_model=record.state.session_model,
     )
+
+
+def arm_of(record: DecisionRecord) -> Arm | None:
+    """The arm of a rollout that the decision belongs to."""
+    arm = record.arm
+    if arm is None:
+        return None
+    return Arm(
+        name=arm.arm,
+        mode=arm.mode,
+        probability=arm.probability,
+        share=arm.share,
+        key=arm.key,
+        salt=arm.salt,
+        point=arm.point,
+        control=(arm.control.name or "", arm.control.digest),
+        candidate=(arm.candidate.name or "", arm.candidate.digest),
+        file=arm.file,
+    )
+
+
+def arm_values(arm: Arm) -> dict[str, Any]:
+    """What a record holds of an arm."""
+    return {
+        "arm": arm.name,
+        "mode": arm.mode,
+        "probability": arm.probability,
+        "share": arm.share,
+        "key": arm.key,
+        "salt": arm.salt,
+        "point": arm.point,
+        "control": {"name": arm.control[0], "digest": arm.control[1]},
+        "candidate": {"name": arm.candidate[0], "digest": arm.candidate[1]},
+        "file": arm.file,
+    }
+
+
+def choice_values(choice: Choice) -> dict[str, Any]:
+    """What a record holds of a choice."""
+    return {"how": choice.how, "inputs": dict(choice.inputs), "session": choice.session}
 
 
 def request_values(request: RequestFacts) -> dict[str, Any]:
@@ -208,7 +253,12 @@ def _state(state: State, policy: CompiledPolicy) -> dict[str, Any]:
         for model in policy.catalog.models
     }
     used = {quota.name: state.quota_used.get(quota.name) for quota in policy.quotas}
-    return {"load": state.load, "models": models, "quota_used": used}
+    return {
+        "load": state.load,
+        "models": models,
+        "quota_used": used,
+        "session_model": state.session_model,
+    }
 
 
 def model_state_values(known: ModelState) -> dict[str, Any]:

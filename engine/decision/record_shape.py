@@ -15,11 +15,12 @@ from ..canonical import canonical_bytes, digest_of
 from ..errors import RecordError
 from ..policy.base import Operation
 from ..policy.quantities import MAX_EXACT
-from .decision import Gate, Mark, Outcome, Source
+from .decision import ArmName, Gate, Mark, Outcome, RolloutMode, SessionUse, Source
 from .task import Breaker, Health, PromptTokensSource
 
 __all__ = [
     "RECORD_VERSION",
+    "ArmRecord",
     "CandidateRecord",
     "ChoiceRecord",
     "DecisionRecord",
@@ -62,6 +63,21 @@ class NamedDigest(_Shape):
 
     name: str | None
     digest: str
+
+
+class ArmRecord(_Shape):
+    """The arm of a rollout that decided. ``key`` is null for a random draw, ``point`` where nothing was drawn."""
+
+    arm: ArmName
+    mode: RolloutMode
+    probability: float
+    share: float | None
+    key: str | None
+    salt: str | None
+    point: float | None
+    control: NamedDigest
+    candidate: NamedDigest
+    file: str
 
 
 class RequestRecord(_Shape):
@@ -112,8 +128,9 @@ class CandidateRecord(_Shape):
 class ChoiceRecord(_Shape):
     """How the target was chosen, with what it was chosen by."""
 
-    how: Literal["first", "cheapest", "fastest", "split", "pin"]
+    how: Literal["first", "cheapest", "fastest", "split", "pin", "session"]
     inputs: dict[str, int | float | str | None]
+    session: SessionUse | None
 
 
 class StepRecord(_Shape):
@@ -186,6 +203,7 @@ class StateRecord(_Shape):
     load: float | None
     models: dict[str, ModelStateRecord]
     quota_used: dict[str, int | None]
+    session_model: str | None
 
 
 class DecisionRecord(_Shape):
@@ -197,6 +215,7 @@ class DecisionRecord(_Shape):
     engine: str
     policy: NamedDigest
     catalog: NamedDigest
+    arm: ArmRecord | None
     operation: Operation
     pin: str | None
     draw: float | None

@@ -16,7 +16,7 @@ from ..policy.compiled import CompiledPolicy
 from ..version import ENGINE_VERSION
 from .choose import estimate
 from .decision import CandidateVerdict, Choice, Decision, Plan, Source
-from .record import model_state_values, plan_values, request_values
+from .record import arm_values, model_state_values, plan_values, request_values
 from .record_shape import RECORD_VERSION
 from .request import request_facts
 from .task import NO_REQUEST, ModelState, State
@@ -43,7 +43,9 @@ def record_bytes(decision: Decision) -> bytes:
     text = canonical_text
     return "".join(
         (
-            f'{{"at_us":{state.at_us},"candidates":[{candidates}],"catalog":{writer.catalog}',
+            '{"arm":',
+            "null" if decision.arm is None else text(arm_values(decision.arm)),
+            f',"at_us":{state.at_us},"candidates":[{candidates}],"catalog":{writer.catalog}',
             ',"choice":',
             _choice(choice),
             f',"draw":{text(task.draw)},"engine":{text(ENGINE_VERSION)},"features":{{',
@@ -104,7 +106,7 @@ class _RecordWriter:
         return ",".join([texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)])
 
     def state(self, state: State) -> str:
-        if state.load is None and not state.models and not state.quota_used:
+        if state.load is None and not state.models and not state.quota_used and state.session_model is None:
             return self._nothing
         return self._state(state)
 
@@ -117,8 +119,12 @@ class _RecordWriter:
                 for id, unknown in self._models
             ]
         )
+        session = canonical_text(state.session_model)
         used = canonical_text({name: state.quota_used.get(name) for name in self._quotas})
-        return f'{{"load":{canonical_text(state.load)},"models":{{{models}}},"quota_used":{used}}}'
+        return (
+            f'{{"load":{canonical_text(state.load)},"models":{{{models}}},"quota_used":{used},'
+            f'"session_model":{session}}}'
+        )
 
     def planned(self, decision: Decision) -> tuple[str, str]:
         """The candidates and the plan; their texts are kept, as decisions alike share both."""
@@ -172,7 +178,8 @@ def _choice(choice: Choice | None) -> str:
     if choice is None:
         return "null"
     inputs = canonical_text(dict(choice.inputs)) if choice.inputs else "{}"
-    return f'{{"how":"{choice.how}","inputs":{inputs}}}'
+    session = "null" if choice.session is None else f'"{choice.session}"'
+    return f'{{"how":"{choice.how}","inputs":{inputs},"session":{session}}}'
 
 
 def _inside(values: Mapping[str, Any]) -> str:

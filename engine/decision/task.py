@@ -18,6 +18,7 @@ from ..policy.quantities import MAX_EXACT
 
 __all__ = [
     "NO_REQUEST",
+    "SESSION",
     "Breaker",
     "Health",
     "ModelState",
@@ -31,6 +32,9 @@ Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]
 
 PromptTokensSource = Literal["stated", "counted", "estimated"]
+
+SESSION = "session"
+"""The name under which a request's metadata holds the conversation that it belongs to."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _OPERATIONS = ("chat", "embed", "rerank")
@@ -106,6 +110,11 @@ class Task:
         if self.draw is not None and not (type(self.draw) in (int, float) and 0 <= self.draw < 1):
             raise TaskError("the draw is not a number from 0 to below 1")
 
+    @property
+    def session(self) -> str | None:
+        """The conversation that the task belongs to; None where the request's metadata names none, or an empty one."""
+        return self.request.metadata.get(SESSION) or None
+
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
@@ -141,13 +150,15 @@ class State:
     ``at_us`` is the time in microseconds since 1970, UTC: whole, and within 285 years of 1970, as further away
     JSON has no exact number for it. ``load`` is from 0 to 1. ``models`` holds the models of which something is
     known, by id. ``quota_used`` holds, by control, what is used of a quota in its own unit (money in
-    nano-units), already read for the task's own team or user where the quota is for each.
+    nano-units), already read for the task's own team or user where the quota is for each. ``session_model`` is the
+    id of the model that last answered the task's session.
     """
 
     at_us: int
     load: float | None = None
     models: Mapping[str, ModelState] = field(default_factory=dict)
     quota_used: Mapping[str, int] = field(default_factory=dict)
+    session_model: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.at_us) is not int or not -MAX_EXACT <= self.at_us <= MAX_EXACT:
@@ -164,6 +175,8 @@ class State:
                 if not _is_count(used):
                     message = f"what is used of quota `{name}` is not a whole number from 0 to {MAX_EXACT}"
                     raise TaskError(message)
+        if self.session_model is not None and not _is_text(self.session_model):
+            raise TaskError("the state's `session_model` is not the id of a model")
 
 
 def _is_count(value: object) -> bool:

@@ -19,11 +19,11 @@ from .catalog import Catalog
 from .compile_catalog import are_models_known, compile_catalog
 from .compile_controls import CompiledControls, compile_controls
 from .compile_features import compile_features
+from .compile_rollout import UnfitCandidate, compile_rollout
 from .compile_rules import RuleCompiler
 from .compiled import (
     CompiledCatalog,
     CompiledConstraint,
-    CompiledFeature,
     CompiledPolicy,
     CompiledRule,
     Verdict,
@@ -32,18 +32,25 @@ from .document import Path
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
 from .report import Report
-from .shape import Assertion, Constraint, Policy, Rollout
+from .shape import Assertion, Constraint, Policy
 from .unenforced import unenforced_everywhere, unenforced_of_catalog, unenforced_parts
 from .variables import check_variables
 
 __all__ = ["compile_policy"]
 
 
-def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = None) -> CompiledPolicy:
+def compile_policy(
+    policy: Source[Policy],
+    catalog: Source[Catalog] | None = None,
+    *,
+    candidate: CompiledPolicy | UnfitCandidate | None = None,
+) -> CompiledPolicy:
     """Return ``policy`` compiled against ``catalog``, or against the catalog that it holds itself.
 
-    Raises PolicyError with every problem of both files. Without any catalog (its file could not be read, say)
-    all that does not need one is checked all the same, and the error says that the catalog is missing.
+    ``candidate`` is the policy that its rollout names, or why that cannot be one; without it no arm of the
+    rollout can be picked. Raises PolicyError with every problem of all files. Without any catalog (its file
+    could not be read, say) all that does not need one is checked all the same, and the error says that the
+    catalog is missing.
     """
     report = Report(policy.document, policy.problems)
     compiled_catalog, others = _catalog(policy, catalog, report)
@@ -60,9 +67,10 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
     candidate_scope = {**scope, **CANDIDATE_STATE, **model_names}
     checked_constraints = _check_constraints(shape.constraints, scope, candidate_scope, report)
     assertions = _check_assertions(shape.assertions, candidate_scope, report)
-    _check_rollout(shape.rollout, features, report)
+    rollout = compile_rollout(shape.rollout, features, candidate, report)
     check_variables(report)
-    problems = [*sort_problems(limit_problems(report.problems) + limit_problems(others))]
+    candidates = candidate.problems if isinstance(candidate, UnfitCandidate) else ()
+    problems = sort_problems([*limit_problems(report.problems), *limit_problems(others), *candidates])
     if problems or compiled_catalog is None:
         raise PolicyError(problems)
     parameters = (*(feature.name for feature in features), *STATE_SCOPE)
@@ -99,6 +107,7 @@ def compile_policy(policy: Source[Policy], catalog: Source[Catalog] | None = Non
             for name in expr.names
         ),
         scope=scope,
+        rollout=rollout,
         shape=shape,
     )
 
@@ -215,17 +224,6 @@ def _check_assertions(
     return checked
 
 
-def _check_rollout(rollout: Rollout | None, features: Sequence[CompiledFeature], report: Report) -> None:
-    if rollout is None:
-        return
-    path: Path = ("rollout",)
-    if rollout.mode == "canary" and rollout.percent is None and not report.lost((*path, "percent")):
-        report.add("missing-key", "`mode: canary` needs `percent`", (*path, "mode"))
-    if rollout.mode != "canary" and rollout.percent is not None:
-        report.add("unfit-key", "`percent` belongs to `mode: canary`", (*path, "percent"), at_key=True)
-    report.feature(rollout.key, [feature.name for feature in features], (*path, "key"))
-
-
 def _meaning(
     shape: Policy,
     rules: Sequence[CompiledRule],
@@ -287,5 +285,7 @@ def _meaning(
         ],
         "reserves": [render_expr(condition.source) for condition in controls.conditions],
         "assertions": [[kind, render_expr(expr.source)] for kind, expr in assertions],
-        "rollout": None if shape.rollout is None else dump(shape.rollout),
+        # The candidate's digest is its own, and stands beside in every record: what the control decided can be
+        # explained without the candidate.
+        "rollout": None if shape.rollout is None else dump(shape.rollout, "candidate"),
     }

@@ -22,7 +22,6 @@ from .compiled import (
 from .document import Path
 from .report import Report
 from .shape import ChainEntry, Ensemble, Policy, Rule, Step
-from .unenforced import unenforced_of_rule
 from .wording import owner
 
 __all__ = ["RuleCompiler", "find_model"]
@@ -114,7 +113,6 @@ class RuleCompiler:
             reason=rule.reason,
             sticky=rule.sticky is not None,
             taken_out=taken_out,
-            unenforced=unenforced_of_rule(rule),
         )
 
     def _check_parts(self, rule: Rule, path: Path) -> None:
@@ -129,6 +127,10 @@ class RuleCompiler:
         if rule.ensemble and rule.choose != "first":
             self._report.add(
                 "unfit-key", "`choose` belongs to `use`, not to an ensemble", (*path, "choose"), at_key=True
+            )
+        if rule.ensemble and rule.sticky:
+            self._report.add(
+                "unfit-key", "`sticky` belongs to `use`, not to an ensemble", (*path, "sticky"), at_key=True
             )
 
     def _check_currencies(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "CompiledFeature",
     "CompiledModel",
     "CompiledPolicy",
+    "CompiledRollout",
     "CompiledRule",
     "CompiledSplit",
     "CompiledStep",
@@ -198,8 +199,6 @@ class CompiledRule:
     sticky: bool
     taken_out: tuple[tuple[str, str], ...]
     """Chain entries that are disabled, with the reason given."""
-    unenforced: tuple[str, ...]
-    """What the rule asks for that is checked but not carried out yet, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +255,24 @@ class TaskLimits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CompiledRollout:
+    """A candidate policy beside the one that is in force, and which tasks are its.
+
+    ``share`` is the candidate's, from 0 to 1, under ``canary`` alone. ``key`` is a feature's position, None for
+    a random draw. ``candidate`` is None where the policy was compiled alone: then no arm can be picked.
+    """
+
+    mode: Literal["shadow", "canary", "full"]
+    share: float | None
+    key: int | None
+    key_name: str | None
+    salt: str
+    file: str
+    """The candidate's file as the policy names it."""
+    candidate: CompiledPolicy | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class CompiledPolicy:
     """A policy that can be decided under: names, types and order are checked.
 
@@ -285,6 +302,7 @@ class CompiledPolicy:
     uses_state: bool
     """Whether any condition asks for ``state.*``."""
     scope: Mapping[str, Declaration]
+    rollout: CompiledRollout | None
     shape: Policy
     cache: dict[object, Any] = field(default_factory=dict, repr=False)
     """What deciding has worked out from the policy alone; never part of its meaning."""

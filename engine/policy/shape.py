@@ -185,7 +185,7 @@ class Rule(Shape):
     )
     split: Split | None = Field(None, description="the weights of `choose: split`")
     sticky: Literal["session"] | None = Field(
-        None, description="keeps a conversation on its model while that stays eligible"
+        None, description="keeps a conversation on the model that answered it while that is eligible"
     )
     fallback: Text | Annotated[list[ModelRef], Field(max_length=MAX_LISTED_MODELS)] = Field(
         "none", description="`none`, the name of a chain, or a list of models"
@@ -260,12 +260,14 @@ class Assertion(Shape):
 class Rollout(Shape):
     """A candidate policy beside this one."""
 
-    candidate: Text = Field(description="the candidate policy's file, relative to this one")
-    mode: Literal["shadow", "canary", "full"] = Field(
-        description="decided beside, for a share of the tasks, or for all"
+    candidate: Text = Field(
+        description="the candidate policy's file, relative to this one; it has a catalog of its own"
     )
-    percent: Percent | None = Field(None, description="the share, for `mode: canary`")
-    key: str | None = Field(None, description="a feature whose value decides the arm")
+    mode: Literal["shadow", "canary", "full"] = Field(
+        description="decided beside and not executed, for a share of the tasks, or for all"
+    )
+    percent: Percent | None = Field(None, description="the candidate's share, for `mode: canary`")
+    key: str | None = Field(None, description="a feature: equal values always go the same way")
     salt: str = Field("", description="makes one rollout independent of another")
 
 

@@ -71,6 +71,9 @@ class CaseState(Shape):
         default_factory=dict,
         description="by control: requests, tokens or calls; money as `12.5 USD`, or as the amount alone",
     )
+    session_model: ModelRef | None = Field(
+        None, description="the model that last answered the session of the task's metadata"
+    )
 
 
 class Expectation(Shape):

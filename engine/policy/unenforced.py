@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .catalog import Backend, Catalog, Kind, Model
-from .shape import Policy, Rule
+from .shape import Policy
 
-__all__ = ["unenforced_everywhere", "unenforced_of_catalog", "unenforced_of_rule", "unenforced_parts"]
+__all__ = ["unenforced_everywhere", "unenforced_of_catalog", "unenforced_parts"]
 
 _ON_SOME_BACKENDS: Final[Mapping[str, frozenset[Kind]]] = {
     "host": frozenset({"ollama", "openai"}),
@@ -48,31 +48,20 @@ _NAMED_MODELS: Final = 5
 
 def unenforced_parts(policy: Policy) -> tuple[str, ...]:
     """Every such part of the policy, in the order of the file."""
-    parts = [part for rule in policy.rules if not rule.disabled for part in unenforced_of_rule(rule)]
-    parts += [
+    parts = [
         f"assertion {assertion.name or number + 1}: not proven over all tasks"
         for number, assertion in enumerate(policy.assertions)
     ]
     return (*parts, *unenforced_everywhere(policy))
 
 
-def unenforced_of_rule(rule: Rule) -> tuple[str, ...]:
-    """What a rule asks for around the answer."""
-    if rule.sticky is None:
-        return ()
-    return (f"rule {rule.name}: sticky {rule.sticky} is not kept",)
-
-
 def unenforced_everywhere(policy: Policy) -> tuple[str, ...]:
-    """What concerns every task: a rollout, and features that are to be stored so that they can be erased."""
-    parts = [
+    """What concerns every task: features that are to be stored so that they can be erased."""
+    return tuple(
         f"feature {name}: sensitive values are stored like any other, and cannot be erased"
         for name, feature in policy.features.items()
         if feature.sensitive
-    ]
-    if policy.rollout is not None:
-        parts.append(f"rollout: {policy.rollout.mode} of {policy.rollout.candidate} is not carried out")
-    return tuple(parts)
+    )
 
 
 def unenforced_of_catalog(catalog: Catalog) -> tuple[str, ...]:

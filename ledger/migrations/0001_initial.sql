@@ -41,6 +41,7 @@ CREATE TABLE decisions (
         detail               VARCHAR,
         probability          DOUBLE,
         estimated_cost_nano  BIGINT,
+        currency             VARCHAR,
         estimated_latency_ms DOUBLE
     )[],
     plan            VARIANT,
@@ -50,7 +51,12 @@ CREATE TABLE decisions (
     trace_id        VARCHAR,
     record          VARCHAR NOT NULL,
     record_digest   VARCHAR NOT NULL,
-    deciding_ns     BIGINT
+    deciding_ns     BIGINT,
+    arm              VARCHAR,
+    arm_probability  DOUBLE,
+    control_digest   VARCHAR,
+    candidate_digest VARCHAR,
+    shadow_of        UUID
 );
 
 COMMENT ON TABLE decisions IS 'One row for each decision: what was chosen, and everything that decided it.';
@@ -58,7 +64,7 @@ COMMENT ON COLUMN decisions.decision_id IS 'the decision''s id, a UUID of versio
 COMMENT ON COLUMN decisions.at_us IS 'when it was decided';
 COMMENT ON COLUMN decisions.operation IS '`chat`, `embed` or `rerank`';
 COMMENT ON COLUMN decisions.outcome IS '`routed`, `no_match`, `no_target` or `undecided`';
-COMMENT ON COLUMN decisions.mode IS 'how the decision was used. `exploit`: made to be carried out, as the policy says; Routewright writes no other. `dry_run`: made to be looked at, by whoever writes such rows';
+COMMENT ON COLUMN decisions.mode IS 'how the decision is used. Executed: `exploit`, and under a canary `canary` in either arm. Not executed: `shadow`, made beside the one that was, and `dry_run`, made to be looked at, which Routewright does not write';
 COMMENT ON COLUMN decisions.policy_name IS 'the policy''s name';
 COMMENT ON COLUMN decisions.policy_digest IS 'the policy, as in `policies.digest`';
 COMMENT ON COLUMN decisions.catalog_digest IS 'the catalog, as in `policies.digest`';
@@ -79,6 +85,11 @@ COMMENT ON COLUMN decisions.trace_id IS 'the trace, where the caller named one';
 COMMENT ON COLUMN decisions.record IS 'the whole decision record as canonical JSON (RFC 8785)';
 COMMENT ON COLUMN decisions.record_digest IS '`sha256:` and the SHA-256 of `record` in UTF-8';
 COMMENT ON COLUMN decisions.deciding_ns IS 'how long deciding took, in nanoseconds; not part of the record';
+COMMENT ON COLUMN decisions.arm IS 'under a rollout, whose decision it is: `control` or `candidate`';
+COMMENT ON COLUMN decisions.arm_probability IS 'how likely this arm was to be the one executed; 0 of a shadow';
+COMMENT ON COLUMN decisions.control_digest IS 'under a rollout, the policy that is in force';
+COMMENT ON COLUMN decisions.candidate_digest IS 'under a rollout, the policy that is tried';
+COMMENT ON COLUMN decisions.shadow_of IS 'of a shadow, the decision that was executed in its place';
 
 CREATE TABLE attempts (
     decision_id         UUID NOT NULL,

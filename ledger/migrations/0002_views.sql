@@ -1,4 +1,5 @@
--- The views people start from. Simulated calls and real ones are never mixed in one row.
+-- The views people start from. Simulated calls and real ones are never mixed in one row. What was not executed
+-- (shadows and dry runs) has no calls, and is left out wherever decisions are counted.
 
 CREATE VIEW decisions_flat AS
 WITH executed AS (
@@ -39,12 +40,18 @@ SELECT
     d.tags,
     d.session_id,
     d.trace_id,
-    d.deciding_ns / 1000 AS deciding_us
+    d.deciding_ns / 1000 AS deciding_us,
+    d.arm,
+    d.arm_probability,
+    d.control_digest,
+    d.candidate_digest,
+    d.shadow_of
 FROM decisions AS d
 LEFT JOIN executed AS e ON e.decision_id = d.decision_id;
 
 COMMENT ON VIEW decisions_flat IS
-    'One row for each decision, with what came of executing it. Cost is NULL when attempts had two currencies.';
+    'One row for each decision, shadows too (`mode`), with what came of executing it. Cost is NULL when attempts '
+    'had two currencies.';
 
 CREATE VIEW attempts_flat AS
 SELECT
@@ -97,6 +104,7 @@ SELECT
     count(*) AS decisions,
     count(*) FILTER (attempts > 0) AS executed
 FROM decisions_flat
+WHERE mode NOT IN ('shadow', 'dry_run')
 GROUP BY ALL;
 
 COMMENT ON VIEW routing_daily IS 'How many decisions went where, by day (UTC), policy, mode, rule and target.';
@@ -167,7 +175,7 @@ FROM (
         (SELECT count(*) FROM attempts AS a
          WHERE a.decision_id = d.decision_id AND a.role IN ('answer', 'fallback')) AS attempts
     FROM decisions_flat AS d
-    WHERE d.attempts > 0
+    WHERE d.attempts > 0 AND d.mode NOT IN ('shadow', 'dry_run')
 )
 GROUP BY ALL;
 
@@ -225,7 +233,8 @@ SELECT
     count(*) FILTER (entry.value = 'unknown') AS unknown,
     count(*) FILTER (entry.value = 'default') AS defaulted,
     count(*) FILTER (entry.value = 'unknown') / count(*) AS unknown_rate
-FROM (SELECT policy_name, unnest(map_entries(feature_sources)) AS entry FROM decisions)
+FROM (SELECT policy_name, unnest(map_entries(feature_sources)) AS entry FROM decisions
+      WHERE mode NOT IN ('shadow', 'dry_run'))
 WHERE entry.value <> 'ignored'
 GROUP BY ALL;
 
@@ -244,8 +253,121 @@ SELECT
 FROM (
     SELECT policy_name, policy_digest, matched_rule, unnest(map_entries(verdicts)) AS entry
     FROM decisions
+    WHERE mode NOT IN ('shadow', 'dry_run')
 )
 GROUP BY ALL;
 
 COMMENT ON VIEW rule_hits IS
     'How often each rule won, held (also behind an earlier winner), and could not be told.';
+
+CREATE VIEW rollout_differences AS
+WITH costed AS (
+    SELECT
+        *,
+        list_filter(candidates, lambda one: one.model = target)[1] AS estimated
+    FROM decisions
+    WHERE arm IS NOT NULL
+)
+SELECT
+    c.decision_id,
+    s.decision_id AS shadow_id,
+    make_timestamp(c.at_us) AS decided_at,
+    c.operation,
+    c.control_digest,
+    c.candidate_digest,
+    c.matched_rule AS control_rule,
+    s.matched_rule AS candidate_rule,
+    c.outcome AS control_outcome,
+    s.outcome AS candidate_outcome,
+    c.target AS control_target,
+    s.target AS candidate_target,
+    CASE
+        WHEN s.decision_id IS NOT NULL
+        THEN c.outcome IS DISTINCT FROM s.outcome OR c.target IS DISTINCT FROM s.target
+    END AS differs,
+    c.estimated.estimated_cost_nano AS control_estimated_cost_nano,
+    c.estimated.currency AS control_currency,
+    s.estimated.estimated_cost_nano AS candidate_estimated_cost_nano,
+    s.estimated.currency AS candidate_currency,
+    c.features,
+    c.tags
+FROM costed AS c
+LEFT JOIN costed AS s ON s.shadow_of = c.decision_id
+WHERE c.arm = 'control' AND c.mode = 'exploit' AND c.arm_probability = 1;
+
+COMMENT ON VIEW rollout_differences IS
+    'One row for each decision made beside a shadow: where the control sent it, and where the candidate would have. '
+    '`differs` is NULL where the candidate could not decide it.';
+
+CREATE VIEW rollout_arms AS
+WITH arms AS (
+    SELECT
+        decision_id, control_digest, candidate_digest, mode, arm, simulated, attempts > 0 AS executed,
+        answered_by, target, latency_ms
+    FROM decisions_flat
+    WHERE arm IS NOT NULL AND mode NOT IN ('shadow', 'dry_run')
+),
+calls AS (
+    SELECT
+        decision_id,
+        count(*) AS attempts,
+        count(*) FILTER (cost_nano IS NULL) AS unknown_cost_attempts,
+        sum(cost_nano)::HUGEINT AS cost_nano,
+        CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency
+    FROM attempts
+    WHERE status <> 'skipped' AND decision_id IN (SELECT decision_id FROM arms)
+    GROUP BY decision_id
+),
+done AS (
+    SELECT
+        control_digest,
+        candidate_digest,
+        mode,
+        arm,
+        simulated,
+        count(*) AS executed,
+        count(answered_by) AS answered,
+        count(*) FILTER (answered_by <> target) AS answered_by_fallback,
+        quantile_cont(latency_ms, 0.5) FILTER (answered_by IS NOT NULL) AS p50_ms,
+        quantile_cont(latency_ms, 0.95) FILTER (answered_by IS NOT NULL) AS p95_ms,
+        CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency,
+        CASE
+            WHEN count(DISTINCT currency) = 1
+            THEN (sum(cost_nano)::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9)
+        END AS known_cost,
+        sum(unknown_cost_attempts)::BIGINT AS unknown_cost_attempts,
+        sum(unknown_cost_attempts) / sum(attempts) AS unknown_cost_share
+    FROM arms
+    LEFT JOIN calls USING (decision_id)
+    WHERE executed
+    GROUP BY ALL
+),
+nowhere AS (
+    SELECT control_digest, candidate_digest, mode, arm, count(*) AS dead_ends
+    FROM arms
+    WHERE NOT executed
+    GROUP BY ALL
+)
+SELECT
+    control_digest,
+    candidate_digest,
+    mode,
+    arm,
+    simulated,
+    coalesce(executed, 0) + coalesce(dead_ends, 0) AS decisions,
+    coalesce(dead_ends, 0) AS dead_ends,
+    coalesce(answered, 0) AS answered,
+    coalesce(answered, 0) / (coalesce(executed, 0) + coalesce(dead_ends, 0)) AS success_share,
+    p50_ms,
+    p95_ms,
+    known_cost,
+    currency,
+    unknown_cost_attempts,
+    unknown_cost_share,
+    coalesce(answered_by_fallback, 0) AS answered_by_fallback
+FROM done
+FULL JOIN nowhere USING (control_digest, candidate_digest, mode, arm);
+
+COMMENT ON VIEW rollout_arms IS
+    'Each arm of each rollout as it was executed. `dead_ends` are decisions without a target; cost is NULL when '
+    'calls had two currencies, and is that of the calls whose cost is known.';

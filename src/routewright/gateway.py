@@ -11,7 +11,7 @@ import os
 import time
 import weakref
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from random import Random
 
 from routewright.backends import (
@@ -23,21 +23,24 @@ from routewright.backends import (
     HealthReport,
     Message,
 )
-from routewright.backends.control import Breaker, StateStore
+from routewright.backends.control import Breaker, StateError, StateStore
 from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.arms import candidate_of
+from routewright.engine.decision.decision import ArmName, Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.errors import NotBuiltError, TaskError
-from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.catalog import Backend as BackendShape
+from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
 
-from .ids import uuid7
+from .arms import Arms, Side, open_candidate, simulated_candidate
+from .deciding import Decider
 from .opening import open_backends
 from .planning import work_of
-from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of
+from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of, model_that_answered
 from .rows import attempt_row, decision_row, policy_rows
-from .standing import HEALTH_TIMEOUT_S, QuotaStanding, Standing
+from .standing import HEALTH_TIMEOUT_S, QuotaStanding
 from .targets import chat_task, described, messages_of, models_with, simulated_backends
 
 __all__ = [
@@ -58,10 +61,11 @@ def now_us() -> int:
 class ModelGateway:
     """Decides where tasks go, executes them, and keeps the ledger.
 
-    Without a ledger nothing is stored; without ``store`` there are no breakers, and models that a quota binds
-    are not called. ``backends`` are by backend id; by default they are simulated. ``prompts`` are the templates of
-    steps, by default the shipped ones. ``random`` and ``clock`` make ids, draws and times: give both to have the
-    same result again. Use it in ``async with``, or call ``close``.
+    Without a ledger nothing is stored; without ``store`` there are no breakers and no sessions, and models that a
+    quota binds are not called. ``backends`` are by backend id; by default they are simulated, and so are then
+    ``candidate_backends``: those of a rollout's candidate whose declaration is not the policy's own (see ``arms``).
+    ``prompts`` are the templates of steps, by default the shipped ones. ``random`` and ``clock`` make ids, draws and
+    times: give both to have the same result again. Use it in ``async with``, or call ``close``.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class ModelGateway:
         policy: CompiledPolicy,
         *,
         backends: Mapping[str, Backend] | None = None,
+        candidate_backends: Mapping[str, Backend] | None = None,
         ledger: Ledger | None = None,
         store: StateStore | None = None,
         prompts: Prompts | None = None,
@@ -84,12 +89,21 @@ class ModelGateway:
         self._writer = None if ledger is None else ledger.writer()
         self._stored_policies = False
         self._runner: asyncio.Runner | None = None
-        self._draws = any(rule.choose == "split" for rule in policy.rules)
-        cache = None if policy.limits.cache_ttl_ms is None else AnswerCache(clock=clock)
-        self._executor = Executor(
-            self.backends, clock=clock, store=store, cache=cache, random=self._random, prompts=prompts
+        self._forgotten: weakref.finalize[..., ModelGateway] | None = None
+        limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
+        cache = None if all(one.cache_ttl_ms is None for one in limits) else AnswerCache(clock=clock)
+        if candidate_backends is None:
+            candidate_backends = simulated_candidate(policy) if backends is None else {}
+        self._arms = Arms(
+            policy,
+            self.backends,
+            candidate_backends,
+            store,
+            lambda backends: Executor(
+                backends, clock=clock, store=store, cache=cache, random=self._random, prompts=prompts
+            ),
         )
-        self._standing = Standing(store)
+        self._decider = Decider(self._arms, random=self._random, clock=clock)
 
     @classmethod
     def from_policy(
@@ -110,7 +124,8 @@ class ModelGateway:
         policy = load_policy(path, maps=maps)
         return cls(
             policy,
-            backends=simulated_backends(policy) if simulate else open_backends(policy),
+            backends=None if simulate else open_backends(policy),
+            candidate_backends=None if simulate else open_candidate(policy),
             ledger=None if ledger is None else Ledger.open(ledger),
             store=None if state is None else StateStore(state),
         )
@@ -128,7 +143,7 @@ class ModelGateway:
         then nothing is lost, and whoever reads it next takes it in.
         """
         try:
-            await asyncio.gather(*(backend.close() for backend in self.backends.values()))
+            await self._arms.close()
         finally:
             if self.store is not None:
                 self.store.close()
@@ -146,6 +161,8 @@ class ModelGateway:
         runner = self._runner_of_scripts()
         runner.run(self.close())
         runner.close()
+        if self._forgotten is not None:
+            self._forgotten.detach()
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""
@@ -153,45 +170,48 @@ class ModelGateway:
 
     def available_models(self, capability: str | None = None) -> list[str]:
         """The ids of the models that are not disabled, in the catalog's order; those with ``capability``."""
-        return [model.id for model in models_with(self.policy, capability) if model.disabled is None]
+        policy = self._arms.in_force.policy
+        return [model.id for model in models_with(policy, capability) if model.disabled is None]
+
+    def declared(self) -> tuple[Mapping[str, BackendShape], Mapping[str, CompiledModel]]:
+        """The backends as ``check_health`` names them, and every model of either arm by its id, the policy's first."""
+        return self._arms.declared()
 
     async def check_health(self, *, timeout_s: float = HEALTH_TIMEOUT_S) -> Mapping[str, HealthReport]:
         """Ask every backend how it is, at the same time; decisions from now on know what they said.
 
-        One that says nothing within ``timeout_s`` is not healthy.
+        One that says nothing within ``timeout_s`` is not healthy. What a rollout's candidate has for itself is
+        called ``ID (candidate)``.
         """
-        return await self._standing.check_health(self.backends, timeout_s=timeout_s)
+        return await self._arms.check_health(timeout_s=timeout_s)
 
     def breakers(self) -> Mapping[str, Breaker]:
-        """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
-        return self._standing.breakers(self.policy, at_us=self._clock())
+        """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
+        return self._arms.breakers(at_us=self._clock())
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
-        return self._standing.latencies(self.policy, at_us=self._clock())
+        return self._arms.latencies(at_us=self._clock())
 
     def quotas(self) -> Sequence[QuotaStanding]:
         """Each quota of the policy with what is used and reserved now, for each key that took something."""
-        return self._standing.quotas(self.policy, at_us=self._clock())
+        return self._arms.quotas(at_us=self._clock())
 
     def state(self, task: Task) -> State:
         """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas."""
-        return self._standing.state(self.policy, task, at_us=self._clock())
+        return self._arms.control.standing.state(self.policy, task, at_us=self._clock())
 
-    def decide(self, task: Task, *, state: State | None = None, strict: bool = True) -> Decided:
+    def decide(
+        self, task: Task, *, state: State | None = None, strict: bool = True, arm: ArmName | None = None
+    ) -> Decided:
         """Decide where ``task`` goes now. Nothing is executed or stored.
 
-        A task that fits no model is an answer: ``decision.target`` is then None. Raises FeatureError for a
-        feature that does not fit its declaration or, with ``strict``, is not declared; TaskError for a pin
-        that names no model.
+        A task that fits no model is an answer: ``decision.target`` is then None. Under a rollout the arm is picked
+        first, and the candidate of a shadow decides the same task; ``arm`` asks for one, to look at it: a canary's
+        is not executed then. Raises FeatureError for a feature that does not fit its declaration or, with
+        ``strict``, is declared by neither arm; TaskError for a pin that names no model.
         """
-        known = self.state(task) if state is None else state
-        decision_id = uuid7(known.at_us, self._random)
-        if task.draw is None and self._draws:
-            task = replace(task, draw=self._random.random())
-        started = time.perf_counter_ns()
-        decision = decide(self.policy, task, known, decision_id=decision_id, strict=strict)
-        return Decided(decision, time.perf_counter_ns() - started)
+        return self._decider.decide(task, state, strict=strict, arm=arm)
 
     async def execute(
         self,
@@ -206,15 +226,17 @@ class ModelGateway:
 
         With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
         not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
-        made so far. Raises NotBuiltError, with nothing executed or stored, when the plan asks for what is not
-        carried out yet and ``unenforced`` does not allow that; TaskError for a decision that has been executed;
-        and NotStoredError, which holds the result, when the ledger refuses it.
+        made so far. A shadow is stored with the decision that it is beside, and nothing is called for it. Raises
+        NotBuiltError, with nothing executed or stored, when the plan asks for what is not carried out yet and
+        ``unenforced`` does not allow that; TaskError for a decision that has been executed or is not to be (a shadow,
+        a canary's whose arm was asked for); and NotStoredError, which holds the result, when the ledger refuses it.
         """
         decision = decided.decision
         if decided.executed:
             raise TaskError(
                 "this decision has been executed", help="decide again: each execution has its own"
             )
+        side = self._arms.side_of(decision)
         work = work_of(decision)
         if work is None:
             decided.executed = True
@@ -228,12 +250,25 @@ class ModelGateway:
         decided.executed = True
         attempts: list[Attempt] = []
         try:
-            execution = await self._executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
+            execution = await side.executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
         except BaseException:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             self._store(decided, attempts, tags)
             raise
-        return self._stored(decided, execution, execution.attempts, tags)
+        try:
+            return self._stored(decided, execution, execution.attempts, tags)
+        finally:
+            await self._keep_session(side, decision, execution)
+
+    async def _keep_session(self, side: Side, decision: Decision, execution: Execution) -> None:
+        """Remember which model answered the session; without that the answer stands all the same."""
+        model = model_that_answered(execution)
+        if self.store is None or decision.task.session is None or model is None:
+            return
+        answered, policy, task, at_us = side.standing.answered, side.policy, decision.task, self._clock()
+        # The next turn chooses anew where this one could not be kept.
+        with suppress(StateError):
+            await self.store.soon(lambda: answered(policy, task, model, at_us=at_us))
 
     async def run(
         self,
@@ -250,7 +285,9 @@ class ModelGateway:
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
         """
-        decided = self.decide(await described(task, request, self.policy), state=state, strict=strict)
+        decided = self.decide(
+            await described(task, request, self._arms.in_force.policy), state=state, strict=strict
+        )
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def run_sync(
@@ -287,16 +324,18 @@ class ModelGateway:
         model: str | None = None,
         features: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
         max_output_tokens: int | None = None,
         unenforced: bool = False,
     ) -> ChatAnswer:
         """The answer to a conversation. ``model`` pins one; messages may be ``{"role": …, "content": …}``.
 
+        ``session`` names the conversation, for rules with ``sticky: session``: it is ``metadata["session"]``.
         Raises NoTargetError when no model may do it, BackendError when every model of the plan failed, and what
         ``run`` raises.
         """
         request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = chat_task(request, model, features, metadata)
+        task = chat_task(request, model, features, metadata, session)
         answer = answer_of(await self.run(task, request, unenforced=unenforced))
         assert isinstance(answer, ChatAnswer)
         return answer
@@ -308,12 +347,13 @@ class ModelGateway:
         model: str | None = None,
         features: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
         max_output_tokens: int | None = None,
         unenforced: bool = False,
     ) -> AsyncGenerator[str, None]:
         """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
         request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = chat_task(request, model, features, metadata)
+        task = chat_task(request, model, features, metadata, session)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         running = asyncio.ensure_future(
             self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
@@ -347,7 +387,7 @@ class ModelGateway:
         if self._runner is None:
             self._runner = asyncio.Runner()
             # A gateway that is forgotten without being closed takes its loop with it.
-            weakref.finalize(self, _drop, self._runner)
+            self._forgotten = weakref.finalize(self, _drop, self._runner)
         return self._runner
 
     def _stored(
@@ -357,7 +397,8 @@ class ModelGateway:
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
     ) -> Ran:
-        ran = Ran(decided.decision, execution)
+        shadow = None if decided.shadow is None else decided.shadow.decision
+        ran = Ran(decided.decision, execution, shadow)
         try:
             self._store(decided, attempts, tags)
         except LedgerError as error:
@@ -372,11 +413,18 @@ class ModelGateway:
             () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
         )
         self._writer.add(
-            decision_row(decision, mode="exploit", deciding_ns=decided.deciding_ns, tags=tags),
+            decision_row(decision, deciding_ns=decided.deciding_ns, tags=tags),
             [attempt_row(decision.id, attempt) for attempt in attempts],
             policies,
         )
         self._stored_policies = True
+        if decided.shadow is not None:
+            beside = decided.shadow
+            self._writer.add(
+                decision_row(
+                    beside.decision, deciding_ns=beside.deciding_ns, tags=tags, shadow_of=decision.id
+                )
+            )
 
 
 def _drop(runner: asyncio.Runner) -> None:

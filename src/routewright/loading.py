@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -13,7 +14,9 @@ from routewright.engine.errors import PolicyError, Problem
 from routewright.engine.policy.catalog import Catalog
 from routewright.engine.policy.compile import compile_policy
 from routewright.engine.policy.compile_catalog import compile_catalog_file
+from routewright.engine.policy.compile_rollout import UnfitCandidate
 from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
+from routewright.engine.policy.names import names_of_models
 from routewright.engine.policy.nodes import MAX_FILE_BYTES, parse_yaml
 from routewright.engine.policy.read import (
     FileKind,
@@ -41,20 +44,91 @@ def load_policy(
 ) -> CompiledPolicy:
     """Return the policy in the file at ``path``, compiled against its catalog.
 
-    The catalog's path is relative to the policy's file. ``maps`` lets models stand in for others, such as
-    ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see
-    ``mapping``). Raises PolicyError with all problems of both files, also for a file that cannot be read or is a
-    catalog or a test file, and TaskError for a mapping of what there is not.
+    The catalog's path is relative to the policy's file, and so is that of a rollout's candidate, which is loaded
+    with the policy. ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``,
+    and ``hosts`` gives backends other addresses, by id (see ``mapping``); of a policy and its candidate each takes
+    what its catalog has. Raises PolicyError with all problems of all files, also for a file that cannot be read or
+    is a catalog or a test file, and TaskError for a mapping of what there is not.
     """
     name = os.fspath(path)
+    sources = _read(name)
+    maps, hosts = maps or {}, hosts or {}
+    rollout = sources.policy.shape.rollout
+    if rollout is None or not rollout.candidate:
+        return sources.compiled(maps, hosts)
+    try:
+        beside = _sources_of_candidate(name, rollout.candidate)
+        theirs, mine = beside.names(), sources.names()
+        candidate: CompiledPolicy | UnfitCandidate = beside.compiled(
+            {one: target for one, target in maps.items() if one in theirs[0]},
+            {one: host for one, host in hosts.items() if one in theirs[1]},
+        )
+        # What neither has is reported of the policy.
+        maps = {one: target for one, target in maps.items() if one in mine[0] or one not in theirs[0]}
+        hosts = {one: host for one, host in hosts.items() if one in mine[1] or one not in theirs[1]}
+    except _UnfitError as error:
+        candidate = error.why
+    except PolicyError as error:
+        candidate = UnfitCandidate(problems=error.problems)
+    return sources.compiled(maps, hosts, candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """A policy's file and its catalog's, as they were read."""
+
+    policy: Source[Policy]
+    catalog: Source[Catalog] | None
+
+    def compiled(
+        self,
+        maps: Mapping[str, str],
+        hosts: Mapping[str, str],
+        candidate: CompiledPolicy | UnfitCandidate | None = None,
+    ) -> CompiledPolicy:
+        policy, catalog = self.policy, self.catalog
+        if maps or hosts:
+            policy, catalog = _mapped(policy, catalog, maps, hosts)
+        return compile_policy(policy, catalog, candidate=candidate)
+
+    def names(self) -> tuple[Collection[str], Collection[str]]:
+        """What maps may name (models, and ``*``), and what hosts may name (backends)."""
+        inline = self.policy.shape.catalog
+        shape = (
+            inline if isinstance(inline, Catalog) else None if self.catalog is None else self.catalog.shape
+        )
+        return ((), ()) if shape is None else ({*names_of_models(shape), "*"}, set(shape.backends))
+
+
+class _UnfitError(Exception):
+    def __init__(self, why: UnfitCandidate) -> None:
+        super().__init__(why.message)
+        self.why = why
+
+
+def _read(name: str) -> _Sources:
+    """The sources of a policy's file. Raises PolicyError where the file cannot be read at all."""
     policy = _read_policy(read_text(name), name)
     catalog: Source[Catalog] | None = None
     if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
-        beside = os.path.normpath(os.path.join(os.path.dirname(name), policy.shape.catalog))
-        catalog = _load_catalog(beside)
-    if maps or hosts:
-        policy, catalog = _mapped(policy, catalog, maps or {}, hosts or {})
-    return compile_policy(policy, catalog)
+        catalog = _load_catalog(_beside(name, policy.shape.catalog))
+    return _Sources(policy, catalog)
+
+
+def _sources_of_candidate(name: str, file: str) -> _Sources:
+    path = _beside(name, file)
+    if not os.path.isfile(path):
+        message = f"the candidate `{file}` could not be read"
+        raise _UnfitError(UnfitCandidate("missing-candidate", message, "its path is relative to this file"))
+    if os.path.samefile(path, name):
+        message = f"the candidate `{file}` is this policy itself"
+        raise _UnfitError(UnfitCandidate("own-candidate", message, "name a file of its own"))
+    return _read(path)
+
+
+def _beside(name: str, file: str) -> str:
+    """A path that a file gives relative to itself."""
+    return os.path.normpath(os.path.join(os.path.dirname(name), file))
 
 
 def load_catalog(path: str | os.PathLike[str]) -> CompiledCatalog:
@@ -72,7 +146,7 @@ def load_tests(path: str | os.PathLike[str]) -> tuple[TestFile, str]:
     """Return the cases in the file at ``path``, and the path of the policy they are for. Raises PolicyError."""
     name = os.fspath(path)
     tests = read_tests(read_text(name), name).shape
-    return tests, os.path.normpath(os.path.join(os.path.dirname(name), tests.policy))
+    return tests, _beside(name, tests.policy)
 
 
 def load_samples(path: str | os.PathLike[str]) -> Samples:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from routewright.backends import Backend
@@ -24,22 +24,33 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def open_backends(
-    policy: CompiledPolicy, *, environment: Mapping[str, str] = os.environ
+    policy: CompiledPolicy,
+    *,
+    only: Collection[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> Mapping[str, Backend]:
-    """The backends that the policy's models run on, by id. Raises BackendError for the first that does not open."""
-    backends, failed = open_each(policy, environment=environment)
+    """The backends that the policy's models run on, by id; with ``only``, those of them.
+
+    Raises BackendError for the first that does not open.
+    """
+    backends, failed = open_each(policy, only=only, environment=environment)
     for error in failed.values():
         raise error
     return backends
 
 
 def open_each(
-    policy: CompiledPolicy, *, environment: Mapping[str, str] = os.environ
+    policy: CompiledPolicy,
+    *,
+    only: Collection[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
-    """The backends that the policy's models run on, by id, and why the others do not open."""
+    """The backends that the policy's models run on, by id, and why the others do not open; ``only`` those, if given."""
     backends: dict[str, Backend] = {}
     failed: dict[str, BackendError] = {}
     for id, shape in policy.catalog.backends.items():
+        if only is not None and id not in only:
+            continue
         models = [model for model in policy.catalog.models if model.backend == id and model.disabled is None]
         if not models:
             continue

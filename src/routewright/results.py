@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from routewright.backends import BackendError
 from routewright.backends.executing import Answer, Execution
 from routewright.engine.decision.decision import Decision
-from routewright.engine.errors import TaskError
+from routewright.engine.errors import RoutewrightError, TaskError
 from routewright.ledger import LedgerError
 
-__all__ = ["Decided", "NoTargetError", "NotStoredError", "Ran", "answer_of"]
+__all__ = ["Decided", "NoTargetError", "NotStoredError", "Ran", "answer_of", "model_that_answered"]
 
 
 @dataclass(slots=True, eq=False)
@@ -18,12 +18,15 @@ class Decided:
     """A decision, and how long deciding took in nanoseconds: that is no part of the record.
 
     ``executed`` says that it has been executed, or is being: once, as its attempts in the ledger are of one
-    execution.
+    execution. Under a shadow rollout ``shadow`` is what the candidate decided of the same task, which is never
+    executed; where it could not decide it, ``shadow_error`` says why.
     """
 
     decision: Decision
     deciding_ns: int
     executed: bool = False
+    shadow: Decided | None = None
+    shadow_error: RoutewrightError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +34,12 @@ class Ran:
     """A decision and what came of executing it.
 
     ``execution`` is None where the decision has no target; else it holds the answer or the error of the last
-    attempt, and every attempt in order.
+    attempt, and every attempt in order. ``shadow`` is the candidate's decision under a shadow rollout.
     """
 
     decision: Decision
     execution: Execution | None
+    shadow: Decision | None = None
 
 
 class NoTargetError(TaskError):
@@ -64,6 +68,16 @@ def answer_of(ran: Ran) -> Answer:
     if ran.execution.answer is None:
         raise ran.execution.error or BackendError("nothing answered", error_class="bad_response")
     return ran.execution.answer
+
+
+def model_that_answered(execution: Execution) -> str | None:
+    """The id of the model that answered, before what steps made of it; None where several or none did."""
+    answered = [
+        attempt.model_id
+        for attempt in execution.attempts
+        if attempt.role in ("answer", "fallback", "retry") and attempt.status in ("ok", "cached")
+    ]
+    return answered[-1] if answered and execution.answer is not None else None
 
 
 def _model_id(decision: Decision, index: int) -> str:

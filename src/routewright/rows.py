@@ -12,7 +12,7 @@ from routewright.engine.decision.record_text import record_bytes
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import AttemptRow, DecisionRow, PolicyRow
 
-__all__ = ["attempt_row", "decision_row", "policy_rows"]
+__all__ = ["attempt_row", "decision_row", "mode_of", "policy_rows"]
 
 _SHARED = [
     field.name for field in fields(AttemptRow) if field.name in {known.name for known in fields(Attempt)}
@@ -21,11 +21,33 @@ _shared_values = attrgetter(*_SHARED)
 
 
 def decision_row(
-    decision: Decision, *, mode: str, deciding_ns: int | None = None, tags: Mapping[str, str] | None = None
+    decision: Decision,
+    *,
+    deciding_ns: int | None = None,
+    tags: Mapping[str, str] | None = None,
+    shadow_of: str | None = None,
 ) -> DecisionRow:
-    """The row of a decision; ``deciding_ns`` is how long deciding took, which is no part of the record."""
-    record = record_bytes(decision).decode()
-    return DecisionRow(decision.id, record, mode, tags=dict(tags or {}), deciding_ns=deciding_ns)
+    """The row of a decision; ``deciding_ns`` is how long deciding took, which is no part of the record.
+
+    ``shadow_of`` is, for a shadow, the id of the decision that was executed.
+    """
+    return DecisionRow(
+        decision.id,
+        record_bytes(decision).decode(),
+        mode_of(decision),
+        tags=dict(tags or {}),
+        session_id=decision.task.session,
+        deciding_ns=deciding_ns,
+        shadow_of=shadow_of,
+    )
+
+
+def mode_of(decision: Decision) -> str:
+    """How a decision is used: ``shadow`` where it is not executed, ``canary`` in both its arms, else ``exploit``."""
+    arm = decision.arm
+    if arm is not None and arm.mode == "canary":
+        return "canary"
+    return "shadow" if arm is not None and arm.mode == "shadow" and arm.name == "candidate" else "exploit"
 
 
 def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
@@ -34,9 +56,11 @@ def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:
-    """The rows of a policy and its catalog: what its decisions can be explained from."""
+    """The rows of a policy and its catalog, and of its rollout's candidate: what decisions can be explained from."""
     catalog = policy.catalog
+    candidate = None if policy.rollout is None else policy.rollout.candidate
     return (
         PolicyRow(policy.digest, "policy", policy.name, policy.text, first_seen_us),
         PolicyRow(catalog.digest, "catalog", catalog.name or catalog.source, catalog.text, first_seen_us),
+        *(() if candidate is None else policy_rows(candidate, first_seen_us=first_seen_us)),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from routewright.backends import Backend, HealthReport
-from routewright.backends.control import Breaker, Breakers, QuotaLimit, Quotas, QuotaUse, StateStore
+from routewright.backends.control import Breaker, Breakers, QuotaLimit, Quotas, QuotaUse, Sessions, StateStore
 from routewright.backends.control.latencies import Latencies
 from routewright.engine.decision.bind import binder_of
 from routewright.engine.decision.task import Health, ModelState, State, Task
@@ -46,6 +46,7 @@ class Standing:
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
         self._quotas = None if store is None else Quotas(store)
+        self._sessions = None if store is None else Sessions(store)
 
     async def check_health(
         self, backends: Mapping[str, Backend], *, timeout_s: float
@@ -54,12 +55,16 @@ class Standing:
         ids = list(backends)
         reports = await asyncio.gather(*(_health(backends[id], timeout_s) for id in ids))
         found = dict(zip(ids, reports, strict=True))
+        self.know_health(found)
+        return found
+
+    def know_health(self, reports: Mapping[str, HealthReport]) -> None:
+        """Remember what backends said, in place of what they said before."""
         self._health = {
             id: "healthy" if report.healthy else "unhealthy"
-            for id, report in found.items()
+            for id, report in reports.items()
             if report.healthy is not None
         }
-        return found
 
     def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
@@ -100,7 +105,22 @@ class Standing:
                 )
                 if known != _NOTHING:
                     models[model.id] = known
-        return State(at_us, models=models, quota_used=self._quota_used(policy, task, at_us))
+        return State(
+            at_us,
+            models=models,
+            quota_used=self._quota_used(policy, task, at_us),
+            session_model=self._session_model(policy, task, at_us),
+        )
+
+    def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
+        """Remember which model answered the task's session, where a rule of the policy asks for it."""
+        if self._sessions is not None and task.session is not None and _is_sticky(policy):
+            self._sessions.answered(task.session, task.operation, model, at_us=at_us)
+
+    def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
+        if self._sessions is None or task.session is None or not _is_sticky(policy):
+            return None
+        return self._sessions.model_of(task.session, task.operation, at_us=at_us)
 
     def _quota_used(self, policy: CompiledPolicy, task: Task, at_us: int) -> dict[str, int]:
         quotas = self._quotas
@@ -127,6 +147,13 @@ def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str
             known = found.get(state_key(model))
             if known is not None:
                 yield model.id, known
+
+
+def _is_sticky(policy: CompiledPolicy) -> bool:
+    sticky = policy.cache.get(_is_sticky)
+    if sticky is None:
+        sticky = policy.cache[_is_sticky] = any(rule.sticky for rule in policy.rules)
+    return bool(sticky)
 
 
 async def _health(backend: Backend, timeout_s: float) -> HealthReport:

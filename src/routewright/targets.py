@@ -20,7 +20,7 @@ from routewright.backends import (
     SimulatedModel,
 )
 from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
-from routewright.engine.decision.task import RequestFacts, Task
+from routewright.engine.decision.task import SESSION, RequestFacts, Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
@@ -200,9 +200,13 @@ def chat_task(
     model: str | None,
     features: Mapping[str, object] | None,
     metadata: Mapping[str, str] | None,
+    session: str | None = None,
 ) -> Task:
-    """The task of a chat; ``model`` pins one."""
-    facts = RequestFacts(max_output_tokens=request.max_output_tokens, metadata=dict(metadata or {}))
+    """The task of a chat; ``model`` pins one, ``session`` is the conversation that it belongs to."""
+    labels = dict(metadata or {})
+    if session is not None:
+        labels[SESSION] = session
+    facts = RequestFacts(max_output_tokens=request.max_output_tokens, metadata=labels)
     return Task(dict(features or {}), "chat", facts, model)
 
 

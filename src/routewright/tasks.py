@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -78,22 +78,24 @@ def task_from(shape: CaseTask) -> Task:
 def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State:
     """The state that a shape describes; ``at_us`` is the time where the shape has none.
 
-    Raises TaskError for a model or control that the policy does not have, and for use in another unit.
+    Raises TaskError for a model or control that neither the policy nor the candidate of its rollout has, and for use
+    in another unit.
     """
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    policies = [policy] if candidate is None else [policy, candidate]
     models = {}
     for name, known in shape.models.items():
-        model = policy.catalog.find(name)
-        if model is None:
-            raise TaskError(f"the state names an unknown model `{name}`", help=policy.catalog.hint(name))
         latency = None if known.latency_ms is None else float(known.latency_ms)
-        models[model.id] = ModelState(
-            known.health,
-            known.breaker,
-            latency,
-            None if known.breaker_until is None else parse_time(known.breaker_until),
-            known.breaker_after,
-        )
-    quotas = {quota.name: quota for quota in policy.quotas}
+        for id in _models_named(name, policies):
+            models[id] = ModelState(
+                known.health,
+                known.breaker,
+                latency,
+                None if known.breaker_until is None else parse_time(known.breaker_until),
+                known.breaker_after,
+            )
+    # Of a control that both have, the use is counted under the name: the policy in force says in which unit.
+    quotas = {quota.name: quota for one in reversed(policies) for quota in one.quotas}
     used = {}
     for name, amount in shape.quota_used.items():
         if name not in quotas:
@@ -101,7 +103,20 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
                 f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas")
             )
         used[name] = _used(quotas[name], amount)
-    return State(parse_time(shape.at) if shape.at else at_us, shape.load, models, used)
+    session_model = shape.session_model
+    if session_model is not None:
+        session_model = _models_named(session_model, policies)[0]
+    at_us = parse_time(shape.at) if shape.at else at_us
+    return State(at_us, shape.load, models, used, session_model)
+
+
+def _models_named(name: str, policies: Sequence[CompiledPolicy]) -> list[str]:
+    """The id that a name stands for in each policy that knows it. Raises TaskError where none does."""
+    found = [model.id for policy in policies if (model := policy.catalog.find(name)) is not None]
+    if not found:
+        hint = policies[0].catalog.hint(name)
+        raise TaskError(f"the state names an unknown model `{name}`", help=hint)
+    return found
 
 
 def _used(quota: Quota, amount: int | float | MoneyAmount) -> int:
@@ -150,6 +165,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
     Without a policy, and where it declares nothing, a value is read as JSON if it is some, else as text.
     Raises FeatureError for a flag without ``=``, one given twice, or a value that cannot be read.
     """
+    candidate = None if policy is None or policy.rollout is None else policy.rollout.candidate
     features: dict[str, object] = {}
     for flag in flags:
         name, equals, text = flag.partition("=")
@@ -158,9 +174,8 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
             raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
         if name in features:
             raise FeatureError(f"feature `{name}` is given twice", feature=name)
-        type = None
-        if policy is not None and name in policy.slots:
-            type = policy.features[policy.slots[name]].declaration.type
+        known = [one for one in (policy, candidate) if one is not None and name in one.slots]
+        type = known[0].features[known[0].slots[name]].declaration.type if known else None
         features[name] = _read(name, text, type)
     return features
 

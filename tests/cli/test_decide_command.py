@@ -106,16 +106,16 @@ def test_a_bad_line_is_told_and_the_others_are_decided(tmp_path: Path) -> None:
 def test_a_table_says_once_below_what_its_plans_ask_for_in_vain(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     policy = (tmp_path / "policy.yaml").read_text()
-    command.write("policy.yaml", policy.replace("use: [small],", "use: [small], sticky: session,"))
+    sensitive = policy.replace("private: { type: boolean,", "private: { type: boolean, sensitive: true,")
+    command.write("policy.yaml", sensitive)
     ended = command("decide", "policy.yaml", "--tasks", "-", stdin='{}\n{"name": "b"}\n')
     assert ended.out.endswith(
-        "\n\nin the policy, not carried out yet\n  rule otherwise: sticky session is not kept\n"
+        "\n\nin the policy, not carried out yet\n"
+        "  feature private: sensitive values are stored like any other, and cannot be erased\n"
     )
-    assert ended.out.count("sticky") == 1
-    hard = command(
-        "decide", "policy.yaml", "--tasks", "-", stdin='{"features": {"complex_reasoning": true}}\n'
-    )
-    assert "not carried out" not in hard.out, "only what concerns these tasks"
+    assert ended.out.count("sensitive") == 1
+    nowhere = command("decide", "policy.yaml", "--tasks", "-", stdin='{"operation": "embed"}\n')
+    assert "not carried out" not in nowhere.out, "only what concerns plans"
 
 
 def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from routewright.cli.exit_codes import ExitCode
 
 REFUSED = """\
 error: the plan asks for what is not carried out yet:
-  rule otherwise: sticky session is not kept
+  feature private: sensitive values are stored like any other, and cannot be erased
   = help: allow it with `unenforced` (`--unenforced`): what is listed is then left out
 """
 
@@ -139,7 +139,7 @@ def test_141_whoever_read_the_output_stopped_reading(tmp_path: Path) -> None:
     command.write("tasks.jsonl", "{}\n" * 500)
     started = command.start("decide", "policy.yaml", "--tasks", "tasks.jsonl", "--format", "jsonl")
     assert started.stdout is not None and started.stderr is not None
-    assert started.stdout.read(10) == b'{"at_us":1'
+    assert started.stdout.read(10) == b'{"arm":nul'
     started.stdout.close()
     assert (started.wait(), started.stderr.read()) == (141, b"")
     started.communicate()
@@ -158,7 +158,10 @@ def test_closed_standard_streams_are_no_crash(tmp_path: Path, closed: int) -> No
 def test_run_refuses_what_is_not_carried_out_unless_told(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     policy = (tmp_path / "policy.yaml").read_text()
-    command.write("policy.yaml", policy.replace("use: [small],", "use: [small], sticky: session,"))
+    command.write(
+        "policy.yaml",
+        policy.replace("private: { type: boolean,", "private: { type: boolean, sensitive: true,"),
+    )
     refused = command("run", "policy.yaml", "hello", "--simulate")
     assert (refused.code, refused.out, refused.err) == (2, "", REFUSED)
     assert command("ledger", "sql", "SELECT count(*) AS n FROM decisions", "--format", "csv").out == "n\n0\n"

@@ -30,6 +30,7 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
         "engine": "0.1.0",
         "policy": {"name": "hybrid", "digest": "sha256:hybrid"},
         "catalog": {"name": None, "digest": "sha256:catalog"},
+        "arm": None,
         "operation": "chat",
         "outcome": "routed",
         "features": {
@@ -76,6 +77,7 @@ def candidate(
         "detail": detail,
         "probability": probability,
         "estimated_cost_nano": cost_nano,
+        "currency": None if cost_nano is None else "USD",
         "estimated_latency_ms": latency_ms,
     }
 
@@ -85,7 +87,29 @@ def given(**features: Any) -> dict[str, Any]:
     return {name: {"value": value, "source": "given"} for name, value in features.items()}
 
 
-def decision(number: int, *, mode: str = "exploit", id: str | None = None, **changes: Any) -> DecisionRow:
+def arm(name: str, mode: str, probability: float) -> dict[str, Any]:
+    """An arm as a record holds it: of the rollout of `next` beside `hybrid`."""
+    return {
+        "arm": name,
+        "mode": mode,
+        "probability": probability,
+        "share": None,
+        "key": None,
+        "salt": None,
+        "point": None,
+        "control": {"name": "hybrid", "digest": "sha256:hybrid"},
+        "candidate": {"name": "next", "digest": "sha256:next"},
+        "file": "next.yaml",
+    }
+
+
+NEXT: dict[str, Any] = {"policy": {"name": "next", "digest": "sha256:next"}}
+"""The policy of a candidate's decision."""
+
+
+def decision(
+    number: int, *, mode: str = "exploit", id: str | None = None, shadow_of: int | None = None, **changes: Any
+) -> DecisionRow:
     """The row of a decision whose record has ``changes``."""
     return DecisionRow(
         decision_id=id or decision_id(number),
@@ -95,6 +119,7 @@ def decision(number: int, *, mode: str = "exploit", id: str | None = None, **cha
         session_id=None,
         trace_id="trace-1",
         deciding_ns=48_000,
+        shadow_of=None if shadow_of is None else decision_id(shadow_of),
     )
 
 

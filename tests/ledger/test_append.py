@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as example_of
 from hypothesis import strategies as st
-from ledger_rows import START_US, attempt, decision, decision_id, failed, given, policy, record
+from ledger_rows import START_US, arm, attempt, decision, decision_id, failed, given, policy, record
 
 from routewright.ledger import Appended, Ledger, LedgerError
 
@@ -38,7 +38,8 @@ def one(ledger: Ledger, sql: str) -> dict[str, Any]:
 
 
 def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
-    row, said = decision(1), record(1)
+    taking_part = arm("candidate", "shadow", 0.25)
+    row, said = decision(1, arm=taking_part, shadow_of=7), record(1)
     ledger.append([row], [], [policy()])
     read = one(ledger, "SELECT * FROM decisions")
     assert read.pop("decision_id") == UUID(row.decision_id)
@@ -69,6 +70,11 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
         "trace_id": "trace-1",
         "record": row.record,
         "deciding_ns": 48_000,
+        "arm": "candidate",
+        "arm_probability": 0.25,
+        "control_digest": "sha256:hybrid",
+        "candidate_digest": "sha256:next",
+        "shadow_of": UUID(decision_id(7)),
     }
     assert one(ledger, "SELECT * FROM policies") == {
         name: getattr(policy(), name) for name in policy().__slots__

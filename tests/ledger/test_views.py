@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_rows import DAY_US, START_US, attempt, decision, failed, policy
+from ledger_rows import (
+    DAY_US,
+    NEXT,
+    START_US,
+    arm,
+    attempt,
+    candidate,
+    decision,
+    failed,
+    policy,
+)
 
 from routewright.ledger import Ledger
 from routewright.ledger.describe import describe_layout, with_layout
@@ -65,7 +75,7 @@ def test_decisions_flat_says_what_came_of_each_decision(ledger: Ledger) -> None:
     )
 
 
-def test_routing_daily_keeps_dry_runs_apart(ledger: Ledger) -> None:
+def test_routing_daily_leaves_dry_runs_out(ledger: Ledger) -> None:
     rows = ledger.query(
         """SELECT day, mode, outcome, matched_rule, decisions, executed FROM routing_daily
            ORDER BY day, mode, outcome, matched_rule"""
@@ -73,7 +83,6 @@ def test_routing_daily_keeps_dry_runs_apart(ledger: Ledger) -> None:
     assert rows == (
         (date(2026, 1, 1), "exploit", "routed", "mixture_of_experts", 2, 2),
         (date(2026, 1, 1), "exploit", "routed", "otherwise", 1, 1),
-        (date(2026, 1, 2), "dry_run", "routed", "mixture_of_experts", 1, 0),
         (date(2026, 1, 2), "exploit", "no_target", "otherwise", 1, 0),
         (date(2026, 1, 2), "exploit", "routed", "otherwise", 1, 1),
     )
@@ -116,23 +125,116 @@ def test_cost_daily_shows_the_share_of_unknown_cost_beside_the_sum(ledger: Ledge
 
 def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
     rows = {row["feature"]: row for row in view(ledger, "SELECT * FROM unknown_features")}
-    assert (rows["team"]["decisions"], rows["team"]["unknown_rate"]) == (6, 1.0)
-    assert (rows["task_type"]["defaulted"], rows["task_type"]["unknown"]) == (6, 0)
+    assert (rows["team"]["decisions"], rows["team"]["unknown_rate"]) == (5, 1.0)
+    assert (rows["task_type"]["defaulted"], rows["task_type"]["unknown"]) == (5, 0)
 
 
 def test_rule_hits_tells_winning_from_holding(ledger: Ledger) -> None:
     rows = {row["rule"]: row for row in view(ledger, "SELECT * FROM rule_hits")}
     assert [(rows[name]["won"], rows[name]["held"], rows[name]["unknown"]) for name in sorted(rows)] == [
-        (0, 0, 6),
-        (3, 3, 0),
-        (3, 6, 0),
+        (0, 0, 5),
+        (2, 2, 0),
+        (3, 5, 0),
     ]
     assert sorted(rows) == ["by_team", "mixture_of_experts", "otherwise"]
 
 
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """A rollout on one day: two tasks beside a shadow, one that the candidate could not decide, then a canary."""
+    ledger = Ledger.open(tmp_path_factory.mktemp("rollouts") / "ledger.duckdb")
+    control, shadow = arm("control", "shadow", 1.0), arm("candidate", "shadow", 0.0)
+    cheap = [candidate("coder", "use", None, None, 1.0, 1_000_000, None)]
+    rows = [
+        decision(0, arm=control),
+        decision(1, arm=shadow, mode="shadow", shadow_of=0, **NEXT),
+        decision(2, arm=control),
+        decision(
+            3,
+            arm=shadow,
+            mode="shadow",
+            shadow_of=2,
+            target="coder",
+            rule="cheap",
+            rules=[{"name": "cheap", "verdict": True}],
+            candidates=cheap,
+            **NEXT,
+        ),
+        decision(4, arm=control),
+    ]
+    attempts = [attempt(0), attempt(2), attempt(4)]
+    for number in range(10, 20):
+        candidates = number % 5 == 0
+        one = arm("candidate" if candidates else "control", "canary", 0.2 if candidates else 0.8)
+        rows.append(decision(number, arm=one, mode="canary", **(NEXT if candidates else {})))
+        attempts.append(attempt(number, total_us=number * 100_000))
+    lost = arm("candidate", "canary", 0.2)
+    rows.append(decision(20, arm=lost, mode="canary", outcome="no_target", target=None, **NEXT))
+    rows.append(decision(21, arm=lost, mode="canary", **NEXT))
+    attempts += [failed(21, 1), attempt(21, 2, cost_nano=None, currency=None, cost_source=None)]
+    ledger.append(rows, attempts, [policy(), policy("next")])
+    return ledger
+
+
+def test_rollout_differences_sets_each_shadow_beside_its_control(tried: Ledger) -> None:
+    rows = tried.query(
+        """SELECT control_rule, candidate_rule, control_target, candidate_target, differs,
+                  control_estimated_cost_nano, candidate_estimated_cost_nano, candidate_currency
+           FROM rollout_differences ORDER BY decision_id"""
+    ).rows
+    moe = "mixture_of_experts"
+    assert rows == (
+        (moe, "otherwise", "kimi", "kimi", False, 5_000_000, 5_000_000, "USD"),
+        (moe, "cheap", "kimi", "coder", True, 5_000_000, 1_000_000, "USD"),
+        (moe, None, "kimi", None, None, 5_000_000, None, None),
+    )
+
+
+def test_rollout_arms_sets_both_arms_side_by_side(tried: Ledger) -> None:
+    rows = {(row["mode"], row["arm"]): row for row in view(tried, "SELECT * FROM rollout_arms")}
+    assert sorted(rows) == [("canary", "candidate"), ("canary", "control"), ("exploit", "control")]
+    control, candidate = rows["canary", "control"], rows["canary", "candidate"]
+    assert {row["control_digest"] for row in rows.values()} == {"sha256:hybrid"}
+    assert {row["candidate_digest"] for row in rows.values()} == {"sha256:next"}
+    names = ("decisions", "dead_ends", "answered", "success_share", "answered_by_fallback")
+    assert [control[name] for name in names] == [8, 0, 8, 1.0, 0]
+    assert [candidate[name] for name in names] == [4, 1, 3, 0.75, 1]
+    assert (control["p50_ms"], control["known_cost"], control["currency"]) == (
+        1_500,
+        Decimal("0.0058"),
+        "USD",
+    )
+    assert (candidate["known_cost"], candidate["unknown_cost_attempts"]) == (Decimal("0.00145"), 2)
+    assert candidate["unknown_cost_share"] == 0.5
+    assert rows["exploit", "control"]["decisions"] == 3, "beside a shadow, which is no arm that executes"
+
+
+def test_shadows_count_nowhere_else(tried: Ledger) -> None:
+    """Each view that counts has as many as without the two shadows."""
+    [daily] = tried.query("SELECT sum(decisions), sum(executed) FROM routing_daily").rows
+    assert daily == (15, 14)
+    assert tried.query("SELECT sum(decisions) FROM routing_daily WHERE mode = 'shadow'").rows == ((None,),)
+    [[executed]] = tried.query("SELECT sum(executed) FROM fallback_frequency").rows
+    assert executed == 14
+    rules = view(tried, "SELECT rule, sum(decisions) AS n FROM rule_hits GROUP BY rule")
+    assert {row["rule"]: row["n"] for row in rules} == {
+        "mixture_of_experts": 15,
+        "by_team": 15,
+        "otherwise": 15,
+    }
+    features = view(tried, "SELECT feature, sum(decisions) AS n FROM unknown_features GROUP BY feature")
+    assert {row["n"] for row in features} == {15}
+    shadows = "SELECT decision_id FROM decisions WHERE mode = 'shadow'"
+    assert not tried.query(f"SELECT 1 FROM attempts WHERE decision_id IN ({shadows})").rows
+    assert (
+        len(tried.query("SELECT 1 FROM decisions_flat WHERE mode = 'shadow' AND shadow_of IS NOT NULL").rows)
+        == 2
+    )
+
+
 @pytest.mark.parametrize("sql", EXAMPLES, ids=[example.split("FROM")[1].split()[0] for example in EXAMPLES])
-def test_every_example_of_the_page_runs_and_finds_something(ledger: Ledger, sql: str) -> None:
-    assert ledger.query(sql).rows
+def test_every_example_of_the_page_runs_and_finds_something(ledger: Ledger, tried: Ledger, sql: str) -> None:
+    assert (tried if "FROM rollout" in sql else ledger).query(sql).rows
 
 
 def test_every_view_has_an_example(ledger: Ledger) -> None:

@@ -45,6 +45,7 @@ def summary_line(ran: Ran) -> str:
     parts = [
         "no answer" if by is None else _named(decision, by),
         f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}",
+        *_arm(ran),
         f"{took_ms(execution):.0f} ms",
         f"{_tokens(attempts, 'input_tokens')} tokens in, {_tokens(attempts, 'output_tokens')} out",
         cost_text(ran),
@@ -104,6 +105,24 @@ def _named(decision: Decision, attempt: Attempt) -> str:
     if model is None or model.shape.stands_in_for is None:
         return attempt.model_id + kept
     return f"{attempt.model_id} (stand-in {model.backend}:{model.tag}{kept})"
+
+
+def _arm(ran: Ran) -> list[str]:
+    """The arm of the rollout, and where its shadow would have gone."""
+    from routewright.engine.decision.arm_text import share_text
+
+    arm = ran.decision.arm
+    if arm is None:
+        return []
+    if arm.mode == "canary":
+        return [f"{arm.name} (canary {share_text(arm.share or 0.0)})"]
+    if arm.mode == "full":
+        return [f"{arm.name} (full)"]
+    shadow = ran.shadow
+    if shadow is None:
+        return ["shadow: cannot decide it"]
+    same = (shadow.outcome, shadow.target) == (ran.decision.outcome, ran.decision.target)
+    return ["shadow: the same" if same else f"shadow: {shadow.target or shadow.outcome}"]
 
 
 def _tokens(attempts: tuple[Attempt, ...], column: str) -> str:

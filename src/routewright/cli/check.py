@@ -62,6 +62,8 @@ def check(
         )
         if format == "text":
             writer.text(f"{path}: ok, {told.what}")
+            for line in told.rollout:
+                writer.text(f"  {line}")
             for disabled in told.disabled:
                 writer.text(f"  disabled: {disabled}")
             for part in told.unenforced:
@@ -81,15 +83,20 @@ class _Told:
     what: str
     disabled: Sequence[str] = ()
     unenforced: Sequence[str] = ()
-    more: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
+    rollout: Sequence[str] = ()
 
 
 def _check_policy(path: Path) -> _Told:
     from routewright.loading import load_policy
 
+    from .check_rollout import rollout_lines, rollout_values
+
     policy = load_policy(path)
     what = [_counted(policy.rules, "rule"), _counted(policy.catalog.models, "model"), policy.digest]
-    return _Told(", ".join(what), policy.disabled, policy.unenforced)
+    said = rollout_values(policy)
+    more = {} if said is None else {"rollout": said}
+    return _Told(", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy))
 
 
 def _check_catalog(path: Path) -> _Told:

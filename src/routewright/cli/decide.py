@@ -53,6 +53,10 @@ def decide(
         Literal["tree", "table", "json", "jsonl", "markdown"] | None,
         typer.Option("--format", help="How decisions are written.  [default: tree; table for --tasks]"),
     ] = None,
+    arm: Annotated[
+        Literal["control", "candidate"] | None,
+        typer.Option("--arm", help="Look at this arm of the rollout, not at the one that is picked."),
+    ] = None,
     at: At = None,
     seed: Seed = None,
     lenient: Lenient = False,
@@ -61,7 +65,8 @@ def decide(
 
     One task comes from flags or --task, many from --tasks: one JSON object a line, with the keys
     name, features, operation, pin, prompt_tokens, max_output_tokens, messages, images, tools, json_schema,
-    metadata and draw. Byte for byte the same with the same --at and --seed. Ends with status 4 when the one task has no
+    metadata and draw. Of a policy with a rollout the arm is picked as for a real task; under a shadow both decisions
+    are shown. Byte for byte the same with the same --at and --seed. Ends with status 4 when the one task has no
     eligible target, and with 2 when a line of --tasks cannot be decided; the others are decided all the same.
 
     --state says what is to be taken as known, each part of it if you like: `at`, a time (--at without it);
@@ -116,14 +121,14 @@ def decide(
             show = DecisionPrinter(form, explained=explain, many=True)
             # Decisions that appear line by line on the same terminal are progress enough.
             progress = form == "table" or not writer.pretty
-            _decide_file(gateway, tasks, known, show, strict=not lenient, progress=progress)
+            _decide_file(gateway, tasks, known, show, strict=not lenient, progress=progress, arm=arm)
             return
         name, one = _one_task(gateway, task, feature, operation, pin, prompt_tokens)
-        decision = gateway.decide(one, state=known, strict=not lenient).decision
+        decided = gateway.decide(one, state=known, strict=not lenient, arm=arm)
         show = DecisionPrinter(format or "tree", explained=explain, many=False)
-        show.write(name, decision)
+        show.write(name, decided)
         show.finish()
-        if decision.plan is None:
+        if decided.decision.plan is None:
             raise typer.Exit(ExitCode.NO_TARGET)
 
 
@@ -180,6 +185,7 @@ def _decide_file(
     *,
     strict: bool,
     progress: bool,
+    arm: Literal["control", "candidate"] | None,
 ) -> None:
     """Decide every line. A bad line is reported and passed over; the run then ends with status 2."""
     from routewright.engine.errors import FeatureError, TaskError
@@ -194,7 +200,7 @@ def _decide_file(
             if isinstance(line, TaskError):
                 raise line
             task = parse_task(line)
-            decision = gateway.decide(task_from(task), state=state, strict=strict).decision
+            decided = gateway.decide(task_from(task), state=state, strict=strict, arm=arm)
         except (FeatureError, TaskError) as error:
             bad += 1
             writer.note(f"error: {place}: {error}")
@@ -202,7 +208,7 @@ def _decide_file(
                 writer.note(f"  = help: {error.help}")
             continue
         good += 1
-        show.write(task.name or str(number), decision)
+        show.write(task.name or str(number), decided)
     if good or not bad:
         show.finish()
     if bad:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from routewright.engine.canonical import canonical_bytes
 from routewright.engine.decision.explain import explain
 from routewright.engine.decision.explanation_values import explanation_values
-from routewright.engine.decision.outline import explanation_outline, record_outline, render_markdown
+from routewright.engine.decision.outline import (
+    explanation_outline,
+    outcome_text,
+    record_outline,
+    render_markdown,
+)
 from routewright.engine.decision.record import record_of, record_values
 
 from .writer import writer
@@ -16,6 +22,7 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.engine.decision.decision import Decision
     from routewright.engine.decision.outline import Outline
+    from routewright.results import Decided
 
 __all__ = ["DecisionPrinter", "Format"]
 
@@ -36,12 +43,21 @@ class DecisionPrinter:
         self._count = 0
         self._unenforced: dict[str, None] = {}
 
-    def write(self, name: str, decision: Decision) -> None:
-        """Write one decision, or keep it for the table. ``name`` says which task it is of."""
+    def write(self, name: str, decided: Decided) -> None:
+        """Write one decision, or keep it for the table. ``name`` says which task it is of.
+
+        A shadow is a record of its own in JSON, after that of the decision it is beside; else a line of it.
+        """
+        decision, shadow = decided.decision, decided.shadow
+        if self._format in ("json", "jsonl") and shadow is not None:
+            self._many = True
+            self.write(name, replace(decided, shadow=None))
+            self.write(name, shadow)
+            return
         self._count += 1
         match self._format:
             case "table":
-                self._rows.append([name, *_cells(decision)])
+                self._rows.append([name, *_cells(decision), *_arm_cells(decided)])
                 if decision.plan is not None:
                     self._unenforced |= dict.fromkeys(decision.plan.unenforced)
             case "jsonl":
@@ -57,6 +73,7 @@ class DecisionPrinter:
                 outline = self._outline(decision)
                 if name:
                     outline.label = f"{name}: {outline.label}"
+                _add_shadow(outline, decided)
                 if self._format == "tree":
                     writer.tree(outline)
                 else:
@@ -66,6 +83,9 @@ class DecisionPrinter:
         """Write what was held back."""
         if self._format == "table":
             header = ["task", "outcome", "rule", "target", "fallbacks", "excluded", "reason"]
+            if any(cells[-2:] != ["", ""] for cells in self._rows):
+                header += ["arm", "candidate"]
+            self._rows = [cells[: len(header)] for cells in self._rows]
             if not self._many and not any(row[0] for row in self._rows):
                 header, self._rows = header[1:], [row[1:] for row in self._rows]
             writer.table(header, self._rows)
@@ -86,6 +106,26 @@ class DecisionPrinter:
         if self._explained:
             return explanation_outline(explain(decision.policy, decision))
         return record_outline(record_of(decision))
+
+
+def _arm_cells(decided: Decided) -> list[str]:
+    """The arm that decides, and where the candidate would go."""
+    arm, shadow = decided.decision.arm, decided.shadow
+    if arm is None:
+        return ["", ""]
+    if decided.shadow_error is not None:
+        return [arm.name, "cannot decide it"]
+    return [arm.name, "" if shadow is None else shadow.decision.target or shadow.decision.outcome]
+
+
+def _add_shadow(outline: Outline, decided: Decided) -> None:
+    """Where the candidate would have gone, below the line that says who it is."""
+    if decided.shadow_error is not None:
+        outline.children[0].add(f"it cannot decide this task: {decided.shadow_error}")
+    elif decided.shadow is not None:
+        other, decision = decided.shadow.decision, decided.decision
+        same = (other.outcome, other.target) == (decision.outcome, decision.target)
+        outline.children[0].add(f"{'the same' if same else 'it differs'}: {outcome_text(record_of(other))}")
 
 
 def _cells(decision: Decision) -> list[str]:

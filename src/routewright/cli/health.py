@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from routewright.backends import BackendError, HealthReport
     from routewright.backends.control import Breaker
-    from routewright.engine.policy.compiled import CompiledPolicy
+    from routewright.engine.policy.catalog import Backend
+    from routewright.engine.policy.compiled import CompiledModel
 
 __all__ = ["health"]
 
@@ -47,6 +48,7 @@ def health(
     """
     import asyncio
 
+    from routewright.arms import open_each_of_candidate
     from routewright.backends.control import StateStore
     from routewright.gateway import ModelGateway
     from routewright.loading import load_policy, shipped
@@ -57,30 +59,33 @@ def health(
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []))
     backends, unusable = open_each(compiled)
-    gateway = ModelGateway(compiled, backends=backends, store=StateStore(state or state_path()))
-
-    order = [id for id in compiled.catalog.backends if id in backends or id in unusable]
+    own, own_unusable = open_each_of_candidate(compiled)
+    unusable = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}
+    gateway = ModelGateway(
+        compiled, backends=backends, candidate_backends=own, store=StateStore(state or state_path())
+    )
+    kinds, known = gateway.declared()
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
         async with gateway:
             asked = await gateway.check_health(timeout_s=timeout)
-            reports = {id: asked.get(id) or _not_usable(unusable[id]) for id in order}
-            return reports, gateway.breakers(), gateway.latencies()
+            found = {
+                id: asked.get(id) or _not_usable(unusable[id]) for id in kinds if id in {*asked, *unusable}
+            }
+            return found, gateway.breakers(), gateway.latencies()
 
     reports, breakers, latencies = asyncio.run(ask())
     if format == "json":
         import json
 
-        writer.raw(json.dumps(_values(compiled, reports, unusable, breakers, latencies), indent=2) + "\n")
+        writer.raw(json.dumps(_values(kinds, known, reports, unusable, breakers, latencies), indent=2) + "\n")
     else:
         header = ["backend", "kind", "state", "version", "detail"]
-        kinds = compiled.catalog.backends
         writer.table(header, [_line(id, kinds[id].kind, report, unusable) for id, report in reports.items()])
         writer.text()
-        models = [model.id for model in compiled.catalog.models if model.disabled is None]
+        models = [model.id for model in known.values() if model.disabled is None]
         header = ["model", "breaker", "until (UTC)", "failures", "last failure", "latency"]
         writer.table(header, [_row(id, breakers.get(id), latencies.get(id)) for id in models])
-    known = {model.id for model in compiled.catalog.models}
     ill = [id for id, report in reports.items() if report.healthy is False]
     ill += [id for id, breaker in breakers.items() if id in known and breaker.state != "closed"]
     if ill:
@@ -109,14 +114,15 @@ def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str
 
 
 def _values(
-    policy: CompiledPolicy,
+    kinds: Mapping[str, Backend],
+    known: Mapping[str, CompiledModel],
     reports: Mapping[str, HealthReport],
     unusable: Container[str],
     breakers: Mapping[str, Breaker],
     latencies: Mapping[str, float],
 ) -> dict[str, object]:
     models: dict[str, object] = {}
-    for model in policy.catalog.models:
+    for model in known.values():
         breaker = breakers.get(model.id)
         models[model.id] = {
             "backend": model.backend,
@@ -129,7 +135,7 @@ def _values(
         }
     backends = {
         id: {
-            "kind": policy.catalog.backends[id].kind,
+            "kind": kinds[id].kind,
             "usable": id not in unusable,
             "healthy": report.healthy,
             "detail": report.detail,

@@ -86,10 +86,16 @@ def _tail_row(row: TailRow) -> list[str]:
         row.target or "",
         row.answered_by or "",
         str(row.attempts),
-        (row.status or "not executed") + (", simulated" if row.simulated else ""),
+        _status(row),
         "" if row.latency_ms is None else f"{row.latency_ms:.0f} ms",
         cost,
     ]
+
+
+def _status(row: TailRow) -> str:
+    if row.mode == "shadow":
+        return "shadow"
+    return (row.status or "not executed") + (", simulated" if row.simulated else "")
 
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:

@@ -54,6 +54,14 @@ def run(
         int | None,
         typer.Option("--max-output-tokens", min=1, metavar="N", help="How long the answer may be."),
     ] = None,
+    session: Annotated[
+        str | None,
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="The conversation it belongs to, for rules with `sticky: session`.",
+        ),
+    ] = None,
     ledger: LedgerPath = None,
     no_ledger: Annotated[bool, typer.Option("--no-ledger", help="Store nothing.")] = False,
     state: StatePath = None,
@@ -81,7 +89,7 @@ def run(
 
     from routewright.engine.decision.outline import record_outline
     from routewright.engine.decision.record import record_of
-    from routewright.engine.decision.task import RequestFacts, Task
+    from routewright.engine.decision.task import SESSION, RequestFacts, Task
     from routewright.engine.errors import TaskError
     from routewright.ledger import LedgerError
     from routewright.loading import load_policy
@@ -96,7 +104,11 @@ def run(
         raise TaskError("--fail needs --simulate", help="real models fail by themselves")
     loaded = load_policy(policy, maps=parse_maps(map or []))
     features = features_from_flags(feature or [], loaded)
-    facts = RequestFacts(prompt_tokens=prompt_tokens, max_output_tokens=max_output_tokens)
+    facts = RequestFacts(
+        prompt_tokens=prompt_tokens,
+        max_output_tokens=max_output_tokens,
+        metadata={} if session is None else {SESSION: session},
+    )
     task = Task(features, operation or "chat", facts, model)
     request = request_for(task, _prompt(prompt), document or [])
     pieces = _Pieces()
@@ -156,6 +168,7 @@ def _gateway(
     from random import Random
     from tempfile import TemporaryDirectory
 
+    from routewright.arms import open_candidate, simulated_candidate
     from routewright.backends.control import StateStore
     from routewright.gateway import ModelGateway
     from routewright.opening import open_backends
@@ -165,15 +178,24 @@ def _gateway(
     from .options import state_path
 
     if simulate:
-        backends = simulated_backends(policy, seed=seed or 0, faults=_faults(fail, policy))
+        faults = _faults(fail, policy)
+        backends = simulated_backends(policy, seed=seed or 0, faults=faults)
+        candidates = simulated_candidate(policy, seed=seed or 0, faults=faults)
     else:
-        backends = open_backends(policy)
+        backends, candidates = open_backends(policy), open_candidate(policy)
     opened = None if ledger is None else ledger_at(ledger[0], create=True)
     if simulate and state is None:
         # What no model was asked must not use up a quota, nor open a breaker, of those that are.
         state = Path(stack.enter_context(TemporaryDirectory(prefix="routewright-"))) / "state.sqlite"
     store = StateStore(state or state_path())
-    return ModelGateway(policy, backends=backends, ledger=opened, store=store, random=Random(seed))
+    return ModelGateway(
+        policy,
+        backends=backends,
+        candidate_backends=candidates,
+        ledger=opened,
+        store=store,
+        random=Random(seed),
+    )
 
 
 class _Pieces:
@@ -216,16 +238,20 @@ def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     from routewright.engine.errors import TaskError
     from routewright.engine.suggest import suggest
 
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    policies = [policy] if candidate is None else [policy, candidate]
     faults: dict[str, list[Fault]] = {}
     known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
     for flag in flags:
         # A model may be named `backend:tag`, but no name of a model has an `=`.
         name, _, error_class = flag.partition("=")
-        model = policy.catalog.find(name)
-        if model is None:
+        found = [one.catalog.find(name) for one in policies]
+        models = [model.id for model in found if model is not None]
+        if not models:
             raise TaskError(f"--fail names an unknown model `{name}`", help=policy.catalog.hint(name))
         if error_class not in known:
             help = suggest(error_class, known, label="classes")
             raise TaskError(f"--fail: unknown class `{error_class}`", help=help)
-        faults.setdefault(model.id, []).append(known[error_class])
+        for id in dict.fromkeys(models):
+            faults.setdefault(id, []).append(known[error_class])
     return faults

@@ -47,7 +47,7 @@ def test_a_file_of_a_newer_layout_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StateError) as error:
         StateStore(path)
-    message = f"the state store `{path}` is of a newer layout (7, known is 1)"
+    message = f"the state store `{path}` is of a newer layout (7, known is 2)"
     assert said(error) == (message, "use a newer Routewright, or another file")
 
 

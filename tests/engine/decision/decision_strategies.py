@@ -11,6 +11,8 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from routewright.engine.decision.arms import arm_named, pick_arm
+from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.policy.catalog import Catalog
 from routewright.engine.policy.compile import compile_policy
@@ -18,7 +20,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.read import Source, read_catalog, read_policy
 from routewright.engine.policy.shape import Policy
 
-__all__ = ["AT_US", "CATALOG", "FEATURES", "compiled", "plans_of", "policies", "states", "tasks"]
+__all__ = ["AT_US", "CATALOG", "FEATURES", "arms", "compiled", "plans_of", "policies", "states", "tasks"]
 
 AT_US = 1_767_225_600_000_000
 
@@ -143,6 +145,7 @@ def _rules(draw: st.DrawFn, number: int) -> dict[str, Any]:
             rule["ensemble"]["override"] = members[0]
     else:
         rule["use"] = draw(_some(_MODELS, 1, 4))
+        rule["sticky"] = draw(st.sampled_from([None, "session"]))
         rule["choose"] = draw(st.sampled_from(["first", "first", "cheapest", "fastest", "split"]))
         if rule["choose"] == "split":
             weights = {name: draw(st.integers(0, 3)) for name in rule["use"]}
@@ -234,7 +237,7 @@ def tasks(draw: st.DrawFn) -> Task:
             images=draw(st.none() | st.integers(0, 2)),
             tools=draw(st.none() | st.integers(0, 2)),
             json_schema=draw(st.none() | st.booleans()),
-            metadata=draw(st.dictionaries(st.sampled_from(["team", "other"]), _texts)),
+            metadata=draw(st.dictionaries(st.sampled_from(["team", "session"]), _texts)),
         )
     return Task(
         features=features,
@@ -264,6 +267,33 @@ def states(draw: st.DrawFn) -> State:
             st.just({})
             | st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12) | st.just(3 * 10**9))
         ),
+        session_model=draw(st.none() | st.sampled_from([*_MODELS, "gone"])),
+    )
+
+
+@st.composite
+def arms(draw: st.DrawFn) -> Arm | None:
+    """Arms of every mode, as a rollout may pick them; None without one."""
+    mode = draw(st.sampled_from([None, "shadow", "canary", "full"]))
+    if mode is None:
+        return None
+    policy = {"routewright": 1, "name": "now", "catalog": "catalog.yaml", "features": FEATURES}
+    rules = [{"name": "a", "use": ["small"]}]
+    candidate = compiled({**policy, "name": "next", "rules": rules})
+    rollout: dict[str, Any] = {"candidate": "next.yaml", "mode": mode}
+    if mode == "canary":
+        key = draw(st.sampled_from([None, "team", "count", "score"]))
+        rollout |= {"percent": f"{draw(st.integers(0, 1000)) / 10}%", "key": key, "salt": draw(_texts)}
+    control = compiled({**policy, "rules": rules, "rollout": rollout}, candidate)
+    task, state = draw(tasks()), draw(states())
+    return draw(
+        st.sampled_from(
+            [
+                pick_arm(control, task, state, draw=draw(st.floats(0, 1, exclude_max=True))),
+                arm_named(control, "control"),
+                arm_named(control, "candidate"),
+            ]
+        )
     )
 
 
@@ -279,10 +309,11 @@ def _files() -> tuple[Source[Policy], Source[Catalog]]:
     return read_policy(json.dumps(policy), "policy.yaml"), read_catalog(json.dumps(CATALOG), "catalog.yaml")
 
 
-def compiled(values: Mapping[str, Any]) -> CompiledPolicy:
+def compiled(values: Mapping[str, Any], candidate: CompiledPolicy | None = None) -> CompiledPolicy:
     """The policy with these plain values over CATALOG. Reading YAML would take most of a test's time."""
     policy, catalog = _files()
-    return compile_policy(replace(policy, shape=Policy.model_validate(values)), catalog)
+    shape = Policy.model_validate(values)
+    return compile_policy(replace(policy, shape=shape), catalog, candidate=candidate)
 
 
 def plans_of(record: Mapping[str, Any]) -> list[str]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import rfc8785
-from decision_strategies import compiled, plans_of, policies, states, tasks
+from decision_strategies import arms, compiled, plans_of, policies, states, tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.engine.canonical import canonical_bytes
 from routewright.engine.condition import UNKNOWN, evaluate_reference
 from routewright.engine.decision.decide import decide
+from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.explain import explain, recompute
 from routewright.engine.decision.explanation_values import explanation_values
 from routewright.engine.decision.outline import (
@@ -56,12 +57,12 @@ def test_remembering_plans_changes_no_decision(
 
 
 @settings(max_examples=60, deadline=None)
-@given(policies(), tasks(), states())
+@given(policies(), tasks(), states(), arms())
 def test_a_record_is_read_back_and_decided_again_as_it_was(
-    values: dict[str, object], task: Task, state: State
+    values: dict[str, object], task: Task, state: State, arm: Arm | None
 ) -> None:
     policy = compiled(values)
-    decision = decide(policy, task, state, decision_id="d")
+    decision = decide(policy, task, state, decision_id="d", arm=arm)
     written = record_bytes(decision)
     plain = record_values(decision)
     assert written == canonical_bytes(plain) == rfc8785.dumps(plain) == record_of(decision).canonical()
@@ -72,12 +73,12 @@ def test_a_record_is_read_back_and_decided_again_as_it_was(
 
 
 @settings(max_examples=60, deadline=None)
-@given(policies(), tasks(), states())
+@given(policies(), tasks(), states(), arms())
 def test_a_record_and_its_policy_give_the_whole_explanation(
-    values: dict[str, object], task: Task, state: State
+    values: dict[str, object], task: Task, state: State, arm: Arm | None
 ) -> None:
     policy = compiled(values)
-    decision = decide(policy, task, state, decision_id="d")
+    decision = decide(policy, task, state, decision_id="d", arm=arm)
     explanation = explain(policy, decision)
     from_record = explain(compiled(values), read_record(record_bytes(decision)))
     assert canonical_bytes(explanation_values(explanation)) == canonical_bytes(

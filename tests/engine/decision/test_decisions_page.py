@@ -16,6 +16,7 @@ from routewright.engine.decision.explain import explain
 from routewright.engine.decision.outline import explanation_outline, render_tree
 from routewright.engine.decision.record import record_values
 from routewright.engine.decision.record_shape import (
+    ArmRecord,
     CandidateRecord,
     ChoiceRecord,
     DecisionRecord,
@@ -57,7 +58,7 @@ def test_outcomes_gates_and_marks_are_all_there_in_their_order() -> None:
 
 
 def test_fields_of_record_candidate_and_plan_are_all_there_in_their_order() -> None:
-    shapes = (DecisionRecord, CandidateRecord, PlanRecord)
+    shapes = (DecisionRecord, ArmRecord, CandidateRecord, PlanRecord)
     assert sorted(_rows("The record")) == sorted(name for shape in shapes for name in shape.model_fields)
 
 

@@ -54,6 +54,7 @@ def test_whole_record_of_a_small_decision() -> None:
         "engine": "0.1.0",
         "policy": {"name": "steps", "digest": policy.digest},
         "catalog": {"name": None, "digest": policy.catalog.digest},
+        "arm": None,
         "operation": "chat",
         "pin": None,
         "draw": None,
@@ -108,7 +109,7 @@ def test_whole_record_of_a_small_decision() -> None:
                 "latency_source": None,
             },
         ],
-        "choice": {"how": "first", "inputs": {}},
+        "choice": {"how": "first", "inputs": {}, "session": None},
         "plan": {
             "target": "small",
             "fallbacks": [],
@@ -126,7 +127,7 @@ def test_whole_record_of_a_small_decision() -> None:
             "max_cost_currency": None,
             "unknown_cost": None,
             "lease_ms": None,
-            "unenforced": list(policy.rules[1].unenforced),
+            "unenforced": [],
         },
         "state": {
             "load": 0.25,
@@ -135,6 +136,7 @@ def test_whole_record_of_a_small_decision() -> None:
                 "small": {**nothing, "health": "healthy", "breaker": "closed", "latency_ms": 120.0},
             },
             "quota_used": {},
+            "session_model": None,
         },
     }
 

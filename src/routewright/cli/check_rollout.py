@@ -1,0 +1,57 @@
+"""A policy in, what ``check`` says of its rollout and of the candidate out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from routewright.engine.policy.compiled import CompiledPolicy
+
+__all__ = ["rollout_lines", "rollout_values"]
+
+
+def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
+    """For JSON: what the policy says of its candidate, and what the candidate is; None without a rollout."""
+    rollout = policy.rollout
+    if rollout is None or rollout.candidate is None:
+        return None
+    candidate = rollout.candidate
+    return {
+        "mode": rollout.mode,
+        "candidate": rollout.file,
+        "digest": candidate.digest,
+        "share": rollout.share,
+        "key": rollout.key_name,
+        "not_carried_out": list(candidate.unenforced),
+        "constraints_left_out": _left_out(policy, candidate),
+    }
+
+
+def rollout_lines(policy: CompiledPolicy) -> list[str]:
+    """The same in words."""
+    from routewright.engine.decision.arm_text import share_text
+
+    rollout = policy.rollout
+    if rollout is None or rollout.candidate is None:
+        return []
+    candidate = rollout.candidate
+    share = "" if rollout.share is None else f": {share_text(rollout.share)}"
+    by = "" if rollout.mode != "canary" else f", by {rollout.key_name}" if rollout.key_name else ", at random"
+    lines = [f"rollout: {rollout.mode} of {rollout.file}{share}{by}"]
+    counts = f"{_counted(len(candidate.rules), 'rule')}, {_counted(len(candidate.catalog.models), 'model')}"
+    lines.append(f"candidate {rollout.file}: ok, {counts}, {candidate.digest}")
+    lines += [f"candidate {rollout.file}: not carried out yet: {part}" for part in candidate.unenforced]
+    left_out = _left_out(policy, candidate)
+    if left_out:
+        lines.append(f"candidate {rollout.file}: has no constraint {', '.join(left_out)}")
+    return lines
+
+
+def _left_out(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
+    """Constraints that the candidate lacks by name: each arm keeps its own, so a reviewer has to know."""
+    there = {constraint.name for constraint in candidate.constraints}
+    return [constraint.name for constraint in policy.constraints if constraint.name not in there]
+
+
+def _counted(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"

@@ -1,0 +1,177 @@
+"""What the commands say of a rollout and of sessions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import POLICY, CommandLine
+
+NEXT = """\
+routewright: 1
+name: next
+catalog: { CATALOG }
+features:
+  complex_reasoning: { type: boolean, default: false }
+  vision_needed: { type: boolean, default: false }
+rules:
+  - { name: more, when: complex_reasoning || vision_needed, use: [large], fallback: [small], sticky: session }
+  - { name: otherwise, use: [small], fallback: [large] }
+"""
+
+CANARY = "mode: canary, percent: 10%, key: team, salt: s"
+SHADOW = "mode: shadow"
+KIMI = ("-f", "complex_reasoning=true")
+
+
+def with_rollout(folder: Path, mode: str) -> CommandLine:
+    command = CommandLine(folder)
+    head, _, rest = POLICY.partition("catalog:\n")
+    catalog, _, rules = rest.partition("features:\n")
+    (folder / "catalog.yaml").write_text("\n".join(line[2:] for line in catalog.splitlines()) + "\n")
+    small = rules.replace("use: [large], fallback: [small]", "use: [small]")
+    features = f"catalog: catalog.yaml\nfeatures:\n  team: {{ type: string }}\n{small}"
+    command.write("policy.yaml", f"{head}{features}rollout: {{ candidate: next.yaml, {mode} }}\n")
+    command.write("next.yaml", NEXT.replace("{ CATALOG }", "catalog.yaml"))
+    return command
+
+
+def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path) -> None:
+    ended = with_rollout(tmp_path, CANARY)("check", "policy.yaml")
+    assert ended.code == 0
+    lines = [line.rpartition(", sha256:")[0] or line for line in ended.out.splitlines()]
+    assert lines == [
+        "policy.yaml: ok, 2 rules, 2 models",
+        "  rollout: canary of next.yaml: 10%, by team",
+        "  candidate next.yaml: ok, 2 rules, 2 models",
+        "  candidate next.yaml: has no constraint private_stays_here",
+    ]
+    [said] = json.loads(with_rollout(tmp_path, CANARY)("check", "policy.yaml", "--format", "json").out)
+    rollout = said["rollout"]
+    assert rollout.pop("digest").startswith("sha256:")
+    assert rollout == {
+        "mode": "canary",
+        "candidate": "next.yaml",
+        "share": 0.1,
+        "key": "team",
+        "not_carried_out": [],
+        "constraints_left_out": ["private_stays_here"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        (SHADOW, "  rollout: shadow of next.yaml"),
+        ("mode: full", "  rollout: full of next.yaml"),
+        ("mode: canary, percent: 0.5%", "  rollout: canary of next.yaml: 0.5%, at random"),
+    ],
+)
+def test_check_says_each_mode(tmp_path: Path, mode: str, line: str) -> None:
+    assert with_rollout(tmp_path, mode)("check", "policy.yaml").out.splitlines()[1] == line
+
+
+def test_check_reports_problems_of_the_candidate(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    command.write("next.yaml", (tmp_path / "next.yaml").read_text().replace("use: [small]", "use: [smal]"))
+    ended = command("check", "policy.yaml")
+    assert ended.code == 3
+    assert ended.out.startswith("next.yaml:9:30: error[unknown-model]: unknown model `smal`")
+
+
+def test_decide_says_where_the_candidate_of_a_shadow_would_have_gone(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    said = command("decide", "policy.yaml", *KIMI).out.splitlines()
+    assert said[:3] == [
+        "chat: routed to small by rule hard",
+        "├── shadow: the candidate next.yaml is decided beside, not executed",
+        "│   └── it differs: routed to large by rule more",
+    ]
+    same = command("decide", "policy.yaml").out.splitlines()
+    assert same[2] == "│   └── the same: routed to small by rule otherwise"
+    explained = command("decide", "policy.yaml", *KIMI, "--explain", "--format", "markdown").out
+    assert "  - it differs: routed to large by rule more" in explained
+
+
+def test_both_records_of_a_shadow_are_json_the_executed_one_first(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    lines = command("decide", "policy.yaml", *KIMI, "--format", "jsonl").out.splitlines()
+    array = json.loads(command("decide", "policy.yaml", *KIMI, "--format", "json").out)
+    for control, shadow in (map(json.loads, lines), array):
+        assert (control["arm"]["arm"], control["target"]) == ("control", "small")
+        assert (shadow["arm"]["arm"], shadow["target"]) == ("candidate", "large")
+
+
+def test_decide_says_the_arm_and_shows_the_other(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, CANARY)
+    says = "├── canary: 10% of tasks go to the candidate next.yaml; "
+    picked = command("decide", "policy.yaml", *KIMI, "-f", "team=research").out.splitlines()
+    assert picked[0] == "chat: routed to small by rule hard"
+    assert picked[1].startswith(f"{says}team=research falls at 0.") and picked[1].endswith(": control")
+    other = command("decide", "policy.yaml", *KIMI, "--arm", "candidate", "--format", "json")
+    record = json.loads(other.out)
+    assert (record["target"], record["policy"]["name"], record["arm"]["point"]) == ("large", "next", None)
+    tree = command("decide", "policy.yaml", *KIMI, "--arm", "candidate").out.splitlines()
+    assert tree[1] == f"{says}candidate, as asked for"
+
+
+def test_a_feature_of_the_candidate_alone_is_read_as_it_declares_it(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    said = command("decide", "policy.yaml", "-f", "vision_needed=true").out.splitlines()
+    assert said[2] == "│   └── it differs: routed to large by rule more"
+    assert command("decide", "policy.yaml", "-f", "vision_needed=perhaps").code == 2
+
+
+def test_without_a_rollout_no_arm_can_be_asked_for(tmp_path: Path) -> None:
+    ended = CommandLine(tmp_path)("decide", "policy.yaml", "--arm", "candidate")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: policy `first` has no rollout, so there is no `candidate`\n",
+    )
+
+
+def test_a_table_of_tasks_has_the_arm_and_the_candidate(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    command.write("tasks.jsonl", '{"features": {"complex_reasoning": true}}\n{}\n')
+    lines = command("decide", "policy.yaml", "--tasks", "tasks.jsonl").out.splitlines()
+    assert lines[0].split()[-2:] == ["arm", "candidate"]
+    assert [line.split()[-2:] for line in lines[2:]] == [["control", "large"], ["control", "small"]]
+    plain = command("decide", "next.yaml", "--tasks", "tasks.jsonl").out.splitlines()
+    assert plain[0].split()[-1] == "reason"
+
+
+@pytest.mark.parametrize(
+    ("mode", "part"),
+    [
+        (SHADOW, "shadow: large"),
+        ("mode: canary, percent: 100%", "candidate (canary 100%)"),
+        ("mode: canary, percent: 0%", "control (canary 0%)"),
+        ("mode: full", "candidate (full)"),
+    ],
+)
+def test_run_ends_with_the_arm_in_its_line(tmp_path: Path, mode: str, part: str) -> None:
+    ended = with_rollout(tmp_path, mode)("run", "policy.yaml", "hello", *KIMI, "--simulate")
+    assert ended.code == 0
+    assert f" | {part} | " in ended.err.splitlines()[-1]
+
+
+def test_a_session_is_kept_from_one_run_to_the_next(tmp_path: Path) -> None:
+    """The first answer comes from the fallback; the rule's own model is well again, and the session is none of its."""
+    command = with_rollout(tmp_path, "mode: full")
+    run = ("run", "policy.yaml", "hello", *KIMI, "--simulate", "--state", "state.sqlite", "--session", "s1")
+    assert command(*run).code == 0
+    found = command("ledger", "sql", "SELECT session_id, target FROM decisions", "--format", "csv").out
+    assert found == "session_id,target\ns1,large\n"
+    command(*run)
+    sql = "SELECT record FROM decisions ORDER BY at_us DESC LIMIT 1"
+    [row] = json.loads(command("ledger", "sql", sql, "--format", "json").out)
+    record = json.loads(row["record"])
+    assert (record["choice"]["session"], record["state"]["session_model"]) == ("kept", "large")
+
+
+def test_tail_tells_a_shadow_from_what_was_not_executed(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    command("run", "policy.yaml", "hello", *KIMI, "--simulate")
+    lines = command("ledger", "tail").out.splitlines()[2:]
+    assert sorted(line.split()[-1] if "shadow" in line else "ok" for line in lines) == ["ok", "shadow"]
