@@ -1,4 +1,4 @@
-"""What the ledger stores, as plain values: one dataclass for each table that records.
+"""What the ledger stores, as plain values: one named tuple for each table that records.
 
 Times are integer microseconds since 1970 (UTC), durations integer microseconds, money integer nano-units
 (10⁻⁹) of a currency. ``None`` is "unknown" everywhere: an unknown cost is never 0.
@@ -7,14 +7,16 @@ Times are integer microseconds since 1970 (UTC), durations integer microseconds,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 __all__ = ["AttemptRow", "DecisionRow", "PolicyRow"]
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRow:
+_NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class PolicyRow(NamedTuple):
     """A policy or a catalog as it was written; ``digest`` covers its meaning, ``text`` is the file."""
 
     digest: str
@@ -24,8 +26,7 @@ class PolicyRow:
     first_seen_us: int
 
 
-@dataclass(frozen=True, slots=True)
-class DecisionRow:
+class DecisionRow(NamedTuple):
     """One decision: its record, and what stands beside it.
 
     ``record`` is the decision record's canonical JSON text. The ledger keeps it as it is, with its SHA-256, and
@@ -37,15 +38,14 @@ class DecisionRow:
     decision_id: str
     record: str
     mode: str
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = _NO_TAGS
     session_id: str | None = None
     trace_id: str | None = None
     deciding_ns: int | None = None
     shadow_of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """One call of one backend made for a decision, or one that was passed over (then ``reason`` says why).
 
     ``number`` counts from 1 inside the decision. ``input_tokens`` includes the cached ones and
@@ -76,7 +76,7 @@ class AttemptRow:
     cost_source: str | None
     price_since: str | None
     simulated: bool
-    cache_write_tokens: int | None = None
     cached_answer: bool = False
     reason: str | None = None
     saved_nano: int | None = None
+    cache_write_tokens: int | None = None

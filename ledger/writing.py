@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import LedgerError
@@ -222,9 +221,9 @@ def entry_of(
 ) -> Entry:
     """The rows as one entry. Raises LedgerError for what JSON cannot hold."""
     beside = {
-        "decision": None if decision is None else _values(decision, _DECISION_TYPES),
-        "attempts": [_values(row, _ATTEMPT_TYPES) for row in attempts],
-        "policies": [_values(row, _POLICY_TYPES) for row in policies],
+        "decision": None if decision is None else _beside(decision),
+        "attempts": [row._asdict() for row in attempts],
+        "policies": [row._asdict() for row in policies],
     }
     try:
         return Entry(_encode(beside), None if decision is None else decision.record)
@@ -273,8 +272,11 @@ def select_ids(
     ).fetchall()
 
 
-def _values(row: object, names: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}
+def _beside(row: DecisionRow) -> dict[str, Any]:
+    values = row._asdict()
+    del values["record"]
+    values["tags"] = dict(row.tags)
+    return values
 
 
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
@@ -296,4 +298,4 @@ for _row, _names in (
     (AttemptRow, set(_ATTEMPT_TYPES)),
     (PolicyRow, set(_POLICY_TYPES)),
 ):
-    assert {field.name for field in fields(_row)} == _names, _row.__name__
+    assert set(_row._fields) == _names, _row.__name__

@@ -46,8 +46,26 @@ BUSY_TIMEOUT_S = 10.0
 CHECKPOINT_EVERY = 1000
 """After so many commits of a process the log is copied into the file, which is when the disk is waited for."""
 
+VERSION_MS = 1
+"""How old what is known of other processes' changes may be, in milliseconds."""
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.005
 _CHECKPOINT_BUSY_MS = 1000
+
+
+class _Changes:
+    """How often this process has changed any store: two stores may be of one file."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
+
+
+_changes = _Changes()
 
 
 class StateStore:
@@ -62,6 +80,7 @@ class StateStore:
         self._openings = 0
         self._closed = False
         self._commits = 0
+        self._asked = (-1, 0.0, (0, 0))
         self._writing_thread: int | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._renew()
@@ -100,6 +119,7 @@ class StateStore:
             finally:
                 self._writing_thread = None
             self._commits += 1
+            _changes.add()
             if self._commits >= CHECKPOINT_EVERY and self._deadline() != 0.0:
                 self._checkpoint(connection)
         finally:
@@ -114,13 +134,24 @@ class StateStore:
                 raise unusable(self.path, error) from None
 
     def version(self) -> tuple[int, int]:
-        """Two numbers that change when anyone has changed the store, this process included. Raises StateError."""
+        """Two numbers that change when anyone has changed the store. Raises StateError.
+
+        A change of this process shows at once, one of another within ``VERSION_MS``: a call asks several times, and
+        asking SQLite costs more than the rest of what a healthy call needs of the store.
+        """
+        changes, asked, known = self._asked
+        if changes == _changes.count and time.monotonic() < asked:
+            return known
         with self._read_lock:
+            changes = _changes.count
+            asked = time.monotonic() + VERSION_MS / 1_000
             try:
                 row = self._connections().reader.execute("PRAGMA data_version").fetchone()
             except sqlite3.Error as error:
                 raise unusable(self.path, error) from None
-            return self._openings, row[0]
+            known = self._openings, row[0]
+            self._asked = (changes, asked, known)
+            return known
 
     async def soon(self, call: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """The result of ``call``, without blocking the event loop.
@@ -177,6 +208,7 @@ class StateStore:
             return self._opened
 
     def _drop(self) -> None:
+        _changes.add()
         if self._opened is not None:
             self._opened.close()
             self._opened = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from random import Random
 
 from routewright.engine.errors import TaskError
@@ -20,4 +19,5 @@ def uuid7(at_us: int, random: Random) -> str:
         raise TaskError("ids and records hold times from 1970 on")
     milliseconds = (at_us // 1000) & (1 << 48) - 1
     bits = milliseconds << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
-    return str(uuid.UUID(int=bits))
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from operator import attrgetter
 
 from routewright.backends import Attempt
@@ -14,10 +13,8 @@ from routewright.ledger import AttemptRow, DecisionRow, PolicyRow
 
 __all__ = ["attempt_row", "decision_row", "mode_of", "policy_rows"]
 
-_SHARED = [
-    field.name for field in fields(AttemptRow) if field.name in {known.name for known in fields(Attempt)}
-]
-_shared_values = attrgetter(*_SHARED)
+_values_of = attrgetter(*AttemptRow._fields[1:-1])
+"""What an attempt says: all but the first column, its decision's id, and the last, which no backend tells yet."""
 
 
 def decision_row(
@@ -52,7 +49,7 @@ def mode_of(decision: Decision) -> str:
 
 def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
     """The row of one call of one backend, as far as the ledger has columns for it."""
-    return AttemptRow(decision_id, **dict(zip(_SHARED, _shared_values(attempt), strict=True)))
+    return AttemptRow(decision_id, *_values_of(attempt))
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:

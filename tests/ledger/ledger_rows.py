@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -150,9 +149,9 @@ def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
         price_since="2026-01-01",
         simulated=True,
     )
-    return replace(row, **changes)
+    return row._replace(**changes)
 
 
 def failed(number: int, at: int = 1, **changes: Any) -> AttemptRow:
     row = attempt(number, at, status="failed", error_class="overloaded", finish_reason=None, model_said=None)
-    return replace(row, cost_nano=None, cost_source=None, output_tokens=None, **changes)
+    return row._replace(cost_nano=None, cost_source=None, output_tokens=None, **changes)

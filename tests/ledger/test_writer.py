@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -200,10 +199,10 @@ def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
 def test_what_cannot_be_a_row_is_kept_aside_and_the_rest_is_stored(ledger: Ledger) -> None:
     writer = ledger.writer()
     writer.add(decision(1))
-    writer.add(replace(decision(2), decision_id="seven"))
+    writer.add(decision(2)._replace(decision_id="seven"))
     writer.add(decision(1), [attempt(1)])
     writer.add(decision(3), [attempt(3, total_us=2**70)])
-    writer.add(replace(decision(4), record="{"))
+    writer.add(decision(4)._replace(record="{"))
     writer.add(decision(5), [attempt(5)])
     writer.close()
     assert [row.decision_id for row in ledger.tail(9)] == [decision_id(1), decision_id(5)]
