@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
@@ -184,6 +184,9 @@ class Reply:
 
     async def read(self) -> bytes:
         """The whole body."""
+        size = self._response.content_length
+        if size is not None and size <= MAX_BODY_BYTES and "Content-Encoding" not in self.headers:
+            return await self._within(self._response.read())
         pieces: list[bytes] = []
         size = 0
         while piece := await self._piece():
@@ -244,8 +247,11 @@ class Reply:
                     pass
 
     async def _piece(self) -> bytes:
+        return await self._within(self._response.content.readany())
+
+    async def _within(self, reading: Awaitable[bytes]) -> bytes:
         try:
-            return await self._clock.wait(self._response.content.readany())
+            return await self._clock.wait(reading)
         except self._failures as error:
             raise connection_failure(error, self._clock, self._client.base_url) from error
 

@@ -38,6 +38,8 @@ def canonical_text(value: Any) -> str:
         return "true" if value else "false"
     if type(value) is int and -_LARGEST <= value <= _LARGEST:
         return str(value)
+    if type(value) is float and 1e-4 <= abs(value) < 1e15:
+        return str(whole) if value == (whole := int(value)) else repr(value)
     try:
         return _ENCODE(_plain(value))
     except _Unusual:

@@ -49,12 +49,12 @@ def decide(
     verdicts = policy.evaluate(parameters)
     rule_verdicts = verdicts[: len(policy.rules)]
     winner, undecided = _winner(policy.rules, rule_verdicts)
+    request = request_facts(policy, task, values, sources)
     planned: Planned
     if task.pin is None and (winner is None or undecided):
         planned = ("undecided" if undecided else "no_match", (), None, None)
     else:
         rule = None if winner is None else policy.rules[winner]
-        request = request_facts(policy, task, values, sources)
         memory = memory_of(policy)
         key = memory.key(rule, task, request, state, values, verdicts)
         remembered = None if key is None else memory.get(key)
@@ -74,6 +74,7 @@ def decide(
         state,
         tuple(values),
         tuple(sources),
+        request,
         ignored,
         rule_verdicts,
         winner,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..policy.compiled import CompiledEnsemble, CompiledPolicy, CompiledStep
-from .task import State, Task
+from .request import StatedFacts
+from .task import Source, State, Task
 
 __all__ = [
     "Arm",
@@ -32,7 +33,6 @@ RolloutMode = Literal["shadow", "canary", "full"]
 SessionUse = Literal["kept", "moved", "new", "none"]
 """What a rule with ``sticky: session`` made of the session: its model goes first, its model cannot, it has no
 model yet, or the task names no session."""
-Source = Literal["given", "derived", "default", "unknown"]
 Gate = Literal[
     "constraint",
     "operation",
@@ -144,8 +144,9 @@ class Decision:
     """What was chosen and why: a pure function of policy, task and state.
 
     ``values`` and ``sources`` follow the policy's features; ``verdicts`` its rules, those after the winner too.
-    ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown. ``arm`` is
-    None without a rollout; with one, ``policy`` is the arm's.
+    ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown.
+    ``request`` is what is known of the request, features that speak for it included. ``arm`` is None without a
+    rollout; with one, ``policy`` is the arm's.
     """
 
     id: str
@@ -154,6 +155,7 @@ class Decision:
     state: State
     values: tuple[Any, ...]
     sources: tuple[Source, ...]
+    request: StatedFacts
     ignored: Mapping[str, object]
     verdicts: tuple[bool | None, ...]
     rule: int | None

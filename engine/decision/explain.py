@@ -21,7 +21,6 @@ from .decision import Decision, GateFailure, Mark, Outcome
 from .gates import Situation, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .record import DecisionRecord, arm_of, record_of, state_of, task_of
-from .request import request_facts
 
 __all__ = [
     "CandidateExplanation",
@@ -274,7 +273,7 @@ def _situation(decision: Decision, rule: int | None) -> Situation:
     return situation_of(
         policy,
         task,
-        request_facts(policy, task, decision.values, decision.sources),
+        decision.request,
         decision.state,
         decision.values,
         parameters,

@@ -13,7 +13,7 @@ from ..version import ENGINE_VERSION
 from .choose import estimate
 from .decision import Arm, CandidateVerdict, Choice, Decision, Plan
 from .record_shape import RECORD_VERSION, DecisionRecord, read_record
-from .request import StatedFacts, request_facts
+from .request import StatedFacts
 from .task import ModelState, RequestFacts, State, Task
 
 __all__ = [
@@ -43,7 +43,7 @@ def record_of(decision: Decision) -> DecisionRecord:
 def record_values(decision: Decision) -> dict[str, Any]:
     """The record as plain values: what ``record_of`` checks and ``record_bytes`` writes."""
     policy, task, state = decision.policy, decision.task, decision.state
-    request = request_facts(policy, task, decision.values, decision.sources)
+    request = decision.request
     rule = None if decision.rule is None else policy.rules[decision.rule]
     choice = decision.choice
     return {

@@ -18,8 +18,7 @@ from .choose import estimate
 from .decision import CandidateVerdict, Choice, Decision, Plan, Source
 from .record import arm_values, model_state_values, plan_values, request_values
 from .record_shape import RECORD_VERSION
-from .request import request_facts
-from .task import NO_REQUEST, ModelState, State
+from .task import NO_REQUEST, ModelState, RequestFacts, State
 
 __all__ = ["record_bytes"]
 
@@ -55,7 +54,7 @@ def record_bytes(decision: Decision) -> bytes:
             f',"operation":"{task.operation}","outcome":"{decision.outcome}","pin":{text(task.pin)}',
             f',"plan":{plan},"policy":{writer.policy}',
             f',"reason":{text(None if rule is None else rule.reason)},"record":{RECORD_VERSION},"request":',
-            _NO_REQUEST if request is NO_REQUEST else text(request_values(request)),
+            _NO_REQUEST if request is NO_REQUEST else _request(request),
             f',"rule":{text(None if rule is None else rule.name)},"rules":[',
             writer.rules(decision.verdicts),
             f'],"state":{writer.state(state)},"target":{text(target)}}}',
@@ -135,7 +134,7 @@ class _RecordWriter:
                 self._texts.clear()
             self._texts[id(decision.candidates)] = kept
         policy, task = decision.policy, decision.task
-        request = request_facts(policy, task, decision.values, decision.sources)
+        request = decision.request
         text = canonical_text
         written = []
         for candidate, (start, middle, end) in zip(decision.candidates, kept[2], strict=True):
@@ -172,6 +171,18 @@ def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
         )
     plan = decision.plan
     return around, "null" if plan is None else canonical_text(plan_values(plan, decision.policy))
+
+
+def _request(request: RequestFacts) -> str:
+    text = canonical_text
+    return (
+        f'{{"images":{text(request.images)},"json_schema":{text(request.json_schema)}'
+        f',"max_output_tokens":{text(request.max_output_tokens)},"messages":{text(request.messages)}'
+        f',"metadata":{text(dict(request.metadata)) if request.metadata else "{}"}'
+        f',"prompt_tokens":{text(request.prompt_tokens)}'
+        f',"prompt_tokens_source":{text(request.prompt_tokens_source)}'
+        f',"tokenizer":{text(request.tokenizer)},"tools":{text(request.tools)}}}'
+    )
 
 
 def _choice(choice: Choice | None) -> str:

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from ..policy.compiled import CompiledPolicy
 from ..policy.quantities import MAX_EXACT
-from .decision import Source
-from .task import NO_REQUEST, PromptTokensSource, Task
+from .task import NO_REQUEST, PromptTokensSource, Source, Task
 
 __all__ = ["StatedFacts", "fact_slots", "request_facts"]
 

@@ -24,6 +24,7 @@ __all__ = [
     "ModelState",
     "PromptTokensSource",
     "RequestFacts",
+    "Source",
     "State",
     "Task",
 ]
@@ -31,6 +32,8 @@ __all__ = [
 Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]
 
+Source = Literal["given", "derived", "default", "unknown"]
+"""Where the value of a feature came from."""
 PromptTokensSource = Literal["stated", "counted", "estimated"]
 
 SESSION = "session"
@@ -202,5 +205,5 @@ def _number(value: object, what: str, most: float) -> float:
 
 
 def _check_mapping(value: object, what: str) -> None:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise TaskError(f"{what} is not a mapping")

@@ -17,7 +17,6 @@ from routewright.engine.decision.bind import time_facts
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.gates import allowance
 from routewright.engine.decision.lengths import is_exact
-from routewright.engine.decision.request import request_facts
 from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
 from routewright.engine.policy.quantities import nano_units
 
@@ -35,7 +34,7 @@ def work_of(decision: Decision) -> Work | None:
     if plan is None:
         return None
     quotas = _quotas_by_model(decision)
-    request = request_facts(policy, decision.task, decision.values, decision.sources)
+    request = decision.request
 
     def target(index: int, role: TargetRole = "answer") -> Target:
         model = policy.catalog.models[index]
