@@ -180,7 +180,7 @@ def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> N
         said = asyncio.Event()
         request = ChatRequest((Message("user", "hello"),))
         running = asyncio.ensure_future(gateway.run(Task(), request, on_text=lambda _: said.set()))
-        await said.wait()
+        await asyncio.wait({running, asyncio.ensure_future(said.wait())}, return_when=asyncio.FIRST_COMPLETED)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
