@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 from fault_parts import write_policy
 
-from routewright import ChatRequest, EmbedRequest, Message, ModelGateway, RequestFacts, RerankRequest, Task
+from routewright import (
+    ChatRequest,
+    EmbedRequest,
+    Message,
+    ModelGateway,
+    RequestFacts,
+    RerankRequest,
+    StateStore,
+    Task,
+)
 from routewright.backends import Request, tokens
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.targets import COUNTED_AT_ONCE, described, encoding_of
@@ -18,7 +27,9 @@ from routewright.targets import COUNTED_AT_ONCE, described, encoding_of
 HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 
 
-def policy_of(folder: Path, **models: dict[str, Any]) -> CompiledPolicy:
+def policy_of(
+    folder: Path, *, controls: list[dict[str, Any]] | None = None, **models: dict[str, Any]
+) -> CompiledPolicy:
     values = {
         "routewright": 1,
         "name": "lengths",
@@ -28,6 +39,7 @@ def policy_of(folder: Path, **models: dict[str, Any]) -> CompiledPolicy:
             "models": {id: {"backend": "one", **model} for id, model in models.items()},
         },
         "rules": [{"name": "all", "use": list(models)}],
+        "controls": controls or [],
     }
     return write_policy(values, folder)
 
@@ -100,6 +112,31 @@ def test_the_record_says_how_a_length_is_known_and_the_gate_goes_by_it(tmp_path:
     }
     # By its own tokenizer 15 tokens are too many for 14; what they are to another model nobody knows.
     assert found == {"tiny": ("context_window", False), "near": (None, True), "last": (None, False)}
+
+
+@pytest.mark.parametrize(
+    "control", [{"max_tokens": 100, "per": "day"}, {"max_cost": "0.0001 USD", "per": "request"}]
+)
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("embed", EmbedRequest(("a text of a few tokens",) * 50)),
+        ("rerank", RerankRequest("a query", ("a text of a few tokens",) * 50)),
+    ],
+)
+@pytest.mark.parametrize("stated", [None, 6])
+def test_many_texts_reserve_what_they_all_may_take_although_the_longest_is_counted(
+    tmp_path: Path, control: dict[str, Any], operation: Any, request_: Request, stated: int | None
+) -> None:
+    pytest.importorskip("quicktok")
+    price = {"input": 1, "output": 1}
+    model = {"operations": [operation], "tokenizer": "qwen3", "price": price, "embedding_space": "s"}
+    policy = policy_of(tmp_path, controls=[{"name": "limit", **control}], words=model)
+    task = Task(operation=operation, request=RequestFacts(prompt_tokens=stated))
+    with ModelGateway(policy, store=StateStore(tmp_path / "state.db")) as gateway:
+        ran = gateway.run_sync(task, request_)
+    assert ran.decision.target == "words" and ran.execution is not None
+    assert [attempt.status for attempt in ran.execution.attempts] == ["skipped"]
 
 
 def test_a_long_prompt_does_not_keep_the_event_loop_from_other_work(

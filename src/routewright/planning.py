@@ -35,11 +35,13 @@ def work_of(decision: Decision) -> Work | None:
         return None
     quotas = _quotas_by_model(decision)
     request = decision.request
+    # The length of an embedding or a ranking is that of its longest text: what it may cost is that of them all.
+    known_length = decision.task.operation == "chat"
 
     def target(index: int, role: TargetRole = "answer") -> Target:
         model = policy.catalog.models[index]
         known = _known_target(model, policy, role)
-        counted = request.prompt_tokens if is_exact(model, request) else None
+        counted = request.prompt_tokens if known_length and is_exact(model, request) else None
         if counted is None and index not in quotas:
             return known
         return replace(known, quotas=quotas.get(index, ()), prompt_tokens=counted)
