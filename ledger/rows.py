@@ -32,7 +32,8 @@ class DecisionRow(NamedTuple):
     ``record`` is the decision record's canonical JSON text. The ledger keeps it as it is, with its SHA-256, and
     fills the columns of ``decisions`` from it, so that no column can say anything else. ``decision_id`` is its id,
     a UUID. ``deciding_ns`` is how long deciding took, in nanoseconds. ``shadow_of`` is, for the shadow of a rollout,
-    the id of the decision that was executed.
+    the id of the decision that was executed. ``answered_attempt`` is the number of the attempt whose answer the caller
+    got, and None where there was no answer: a screen may have refused what a model said.
     """
 
     decision_id: str
@@ -43,6 +44,7 @@ class DecisionRow(NamedTuple):
     trace_id: str | None = None
     deciding_ns: int | None = None
     shadow_of: str | None = None
+    answered_attempt: int | None = None
 
 
 class AttemptRow(NamedTuple):

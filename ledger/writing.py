@@ -30,6 +30,7 @@ _DECISION_TYPES: Final[Mapping[str, Any]] = {
     "trace_id": "VARCHAR",
     "deciding_ns": "BIGINT",
     "shadow_of": "UUID",
+    "answered_attempt": "INTEGER",
 }
 
 _POLICY_TYPES: Final[Mapping[str, Any]] = {
@@ -169,7 +170,8 @@ SELECT
     r.arm.probability AS arm_probability,
     r.arm.control.digest AS control_digest,
     r.arm.candidate.digest AS candidate_digest,
-    d.shadow_of
+    d.shadow_of,
+    d.answered_attempt
 FROM (
     SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(_RECORD_TYPES)}') AS r
     FROM entries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 
 
 def policy_of(
-    folder: Path, *, controls: list[dict[str, Any]] | None = None, **models: dict[str, Any]
+    folder: Path, controls: Sequence[dict[str, Any]] = (), /, **models: dict[str, Any]
 ) -> CompiledPolicy:
     values = {
         "routewright": 1,
@@ -39,7 +40,7 @@ def policy_of(
             "models": {id: {"backend": "one", **model} for id, model in models.items()},
         },
         "rules": [{"name": "all", "use": list(models)}],
-        "controls": controls or [],
+        "controls": list(controls),
     }
     return write_policy(values, folder)
 
@@ -131,7 +132,7 @@ def test_many_texts_reserve_what_they_all_may_take_although_the_longest_is_count
     pytest.importorskip("quicktok")
     price = {"input": 1, "output": 1}
     model = {"operations": [operation], "tokenizer": "qwen3", "price": price, "embedding_space": "s"}
-    policy = policy_of(tmp_path, controls=[{"name": "limit", **control}], words=model)
+    policy = policy_of(tmp_path, [{"name": "limit", **control}], words=model)
     task = Task(operation=operation, request=RequestFacts(prompt_tokens=stated))
     with ModelGateway(policy, store=StateStore(tmp_path / "state.db")) as gateway:
         ran = gateway.run_sync(task, request_)

@@ -208,6 +208,20 @@ def test_a_canary_stores_the_arm_its_probability_and_both_policies(tmp_path: Pat
     }
 
 
+def test_an_ensemble_that_answered_is_a_success_of_its_arm(tmp_path: Path) -> None:
+    policy_with(tmp_path, "mode: full")
+    rule = "rules: [{ name: all, ensemble: { members: [small, large], combine: first, quorum: 1 } }]\n"
+    (tmp_path / "next.yaml").write_text(
+        "routewright: 1\nname: next\ncatalog: catalog.yaml\nfeatures: { hard: { type: boolean } }\n" + rule
+    )
+    policy = load_policy(tmp_path / "policy.yaml")
+    with ModelGateway(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb")) as gateway:
+        ran = gateway.run_sync(Task(), HELLO)
+        assert ran.execution is not None and ran.execution.answer is not None and gateway.ledger is not None
+        found = gateway.ledger.query("SELECT arm, answered, success_share FROM rollout_arms").rows
+    assert found == (("candidate", 1, 1.0),)
+
+
 def test_full_sends_every_task_to_the_candidate(tmp_path: Path) -> None:
     with gateway_with(tmp_path, "mode: full") as gateway:
         assert gateway.run_sync(HARD, HELLO).decision.target == "large"

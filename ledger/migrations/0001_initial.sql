@@ -56,7 +56,8 @@ CREATE TABLE decisions (
     arm_probability  DOUBLE,
     control_digest   VARCHAR,
     candidate_digest VARCHAR,
-    shadow_of        UUID
+    shadow_of        UUID,
+    answered_attempt INTEGER
 );
 
 COMMENT ON TABLE decisions IS 'One row for each decision: what was chosen, and everything that decided it.';
@@ -90,6 +91,7 @@ COMMENT ON COLUMN decisions.arm_probability IS 'how likely this arm was to be th
 COMMENT ON COLUMN decisions.control_digest IS 'under a rollout, the policy that is in force';
 COMMENT ON COLUMN decisions.candidate_digest IS 'under a rollout, the policy that is tried';
 COMMENT ON COLUMN decisions.shadow_of IS 'of a shadow, the decision that was executed in its place';
+COMMENT ON COLUMN decisions.answered_attempt IS 'the number of the attempt whose answer was given; NULL where none was';
 
 CREATE TABLE attempts (
     decision_id         UUID NOT NULL,

@@ -28,7 +28,7 @@ SELECT
     d.matched_rule,
     d.reason,
     d.target,
-    e.answered_by,
+    CASE WHEN d.answered_attempt IS NOT NULL THEN e.answered_by END AS answered_by,
     e.status,
     coalesce(e.attempts, 0) AS attempts,
     e.latency_ms,
@@ -45,13 +45,14 @@ SELECT
     d.arm_probability,
     d.control_digest,
     d.candidate_digest,
-    d.shadow_of
+    d.shadow_of,
+    d.answered_attempt IS NOT NULL AS answered
 FROM decisions AS d
 LEFT JOIN executed AS e ON e.decision_id = d.decision_id;
 
 COMMENT ON VIEW decisions_flat IS
     'One row for each decision, shadows too (`mode`), with what came of executing it. Cost is NULL when attempts '
-    'had two currencies.';
+    'had two currencies; `answered_by` too where an ensemble `answered`, as no one model did.';
 
 CREATE VIEW attempts_flat AS
 SELECT
@@ -162,7 +163,7 @@ SELECT
     simulated,
     count(*) AS executed,
     count(*) FILTER (attempts > 1) AS fell_back,
-    count(*) FILTER (answered_by IS NULL) AS unanswered,
+    count(*) FILTER (NOT answered) AS unanswered,
     count(*) FILTER (attempts > 1) / count(*) AS fallback_rate,
     histogram(answered_by) FILTER (answered_by <> target) AS answered_instead
 FROM (
@@ -172,6 +173,7 @@ FROM (
         d.target,
         d.simulated,
         d.answered_by,
+        d.answered,
         (SELECT count(*) FROM attempts AS a
          WHERE a.decision_id = d.decision_id AND a.role IN ('answer', 'fallback')) AS attempts
     FROM decisions_flat AS d
@@ -303,7 +305,7 @@ CREATE VIEW rollout_arms AS
 WITH arms AS (
     SELECT
         decision_id, control_digest, candidate_digest, mode, arm, simulated, attempts > 0 AS executed,
-        answered_by, target, latency_ms
+        answered, answered_by, target, latency_ms
     FROM decisions_flat
     WHERE arm IS NOT NULL AND mode NOT IN ('shadow', 'dry_run')
 ),
@@ -325,11 +327,13 @@ done AS (
         mode,
         arm,
         simulated,
+        -- Dead ends are neither simulated nor real; they count once, beside what was real.
+        simulated = min(simulated) OVER (PARTITION BY control_digest, candidate_digest, mode, arm) AS with_dead_ends,
         count(*) AS executed,
-        count(answered_by) AS answered,
+        count(*) FILTER (answered) AS answered,
         count(*) FILTER (answered_by <> target) AS answered_by_fallback,
-        quantile_cont(latency_ms, 0.5) FILTER (answered_by IS NOT NULL) AS p50_ms,
-        quantile_cont(latency_ms, 0.95) FILTER (answered_by IS NOT NULL) AS p95_ms,
+        quantile_cont(latency_ms, 0.5) FILTER (answered) AS p50_ms,
+        quantile_cont(latency_ms, 0.95) FILTER (answered) AS p95_ms,
         CASE WHEN count(DISTINCT currency) = 1 THEN max(currency) END AS currency,
         CASE
             WHEN count(DISTINCT currency) = 1
@@ -340,10 +344,10 @@ done AS (
     FROM arms
     LEFT JOIN calls USING (decision_id)
     WHERE executed
-    GROUP BY ALL
+    GROUP BY control_digest, candidate_digest, mode, arm, simulated
 ),
 nowhere AS (
-    SELECT control_digest, candidate_digest, mode, arm, count(*) AS dead_ends
+    SELECT control_digest, candidate_digest, mode, arm, true AS with_dead_ends, count(*) AS dead_ends
     FROM arms
     WHERE NOT executed
     GROUP BY ALL
@@ -366,8 +370,9 @@ SELECT
     unknown_cost_share,
     coalesce(answered_by_fallback, 0) AS answered_by_fallback
 FROM done
-FULL JOIN nowhere USING (control_digest, candidate_digest, mode, arm);
+FULL JOIN nowhere USING (control_digest, candidate_digest, mode, arm, with_dead_ends);
 
 COMMENT ON VIEW rollout_arms IS
-    'Each arm of each rollout as it was executed. `dead_ends` are decisions without a target; cost is NULL when '
+    'Each arm of each rollout as it was executed. `dead_ends` are decisions without a target, and stand beside what '
+    'was real where some was simulated; `answered` is what got an answer, an ensemble''s too; cost is NULL when '
     'calls had two currencies, and is that of the calls whose cost is known.';

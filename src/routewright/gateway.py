@@ -400,12 +400,18 @@ class ModelGateway:
         shadow = None if decided.shadow is None else decided.shadow.decision
         ran = Ran(decided.decision, execution, shadow)
         try:
-            self._store(decided, attempts, tags)
+            self._store(decided, attempts, tags, None if execution is None else execution.answered_by)
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran
 
-    def _store(self, decided: Decided, attempts: Sequence[Attempt], tags: Mapping[str, str] | None) -> None:
+    def _store(
+        self,
+        decided: Decided,
+        attempts: Sequence[Attempt],
+        tags: Mapping[str, str] | None,
+        answered_attempt: int | None = None,
+    ) -> None:
         if self._writer is None:
             return
         decision = decided.decision
@@ -413,7 +419,9 @@ class ModelGateway:
             () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
         )
         self._writer.add(
-            decision_row(decision, deciding_ns=decided.deciding_ns, tags=tags),
+            decision_row(
+                decision, deciding_ns=decided.deciding_ns, tags=tags, answered_attempt=answered_attempt
+            ),
             [attempt_row(decision.id, attempt) for attempt in attempts],
             policies,
         )

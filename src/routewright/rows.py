@@ -23,10 +23,12 @@ def decision_row(
     deciding_ns: int | None = None,
     tags: Mapping[str, str] | None = None,
     shadow_of: str | None = None,
+    answered_attempt: int | None = None,
 ) -> DecisionRow:
     """The row of a decision; ``deciding_ns`` is how long deciding took, which is no part of the record.
 
-    ``shadow_of`` is, for a shadow, the id of the decision that was executed.
+    ``shadow_of`` is, for a shadow, the id of the decision that was executed; ``answered_attempt`` the number of the
+    attempt whose answer was given.
     """
     return DecisionRow(
         decision.id,
@@ -36,6 +38,7 @@ def decision_row(
         session_id=decision.task.session,
         deciding_ns=deciding_ns,
         shadow_of=shadow_of,
+        answered_attempt=answered_attempt,
     )
 
 

@@ -107,9 +107,15 @@ NEXT: dict[str, Any] = {"policy": {"name": "next", "digest": "sha256:next"}}
 
 
 def decision(
-    number: int, *, mode: str = "exploit", id: str | None = None, shadow_of: int | None = None, **changes: Any
+    number: int,
+    *,
+    mode: str = "exploit",
+    id: str | None = None,
+    shadow_of: int | None = None,
+    answered: int | None = 1,
+    **changes: Any,
 ) -> DecisionRow:
-    """The row of a decision whose record has ``changes``."""
+    """The row of a decision whose record has ``changes``; ``answered`` is the attempt whose answer was given."""
     return DecisionRow(
         decision_id=id or decision_id(number),
         record=canonical_bytes(record(number, **changes)).decode(),
@@ -119,6 +125,7 @@ def decision(
         trace_id="trace-1",
         deciding_ns=48_000,
         shadow_of=None if shadow_of is None else decision_id(shadow_of),
+        answered_attempt=answered,
     )
 
 

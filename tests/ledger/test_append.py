@@ -74,6 +74,7 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
         "control_digest": "sha256:hybrid",
         "candidate_digest": "sha256:next",
         "shadow_of": UUID(decision_id(7)),
+        "answered_attempt": 1,
     }
     assert one(ledger, "SELECT * FROM policies") == {
         name: getattr(policy(), name) for name in policy()._fields

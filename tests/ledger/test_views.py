@@ -36,11 +36,11 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     ledger.append(
         [
             decision(0),
-            decision(1),
-            decision(2),
+            decision(1, answered=2),
+            decision(2, answered=None),
             decision(3, at_us=later),
-            decision(4, at_us=later, mode="dry_run"),
-            decision(5, at_us=later, outcome="no_target", target=None),
+            decision(4, at_us=later, mode="dry_run", answered=None),
+            decision(5, at_us=later, outcome="no_target", target=None, answered=None),
         ],
         [
             attempt(0, load_us=4_000_000, first_token_us=4_100_000, total_us=5_000_000),
@@ -147,13 +147,14 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     cheap = [candidate("coder", "use", None, None, 1.0, 1_000_000, None)]
     rows = [
         decision(0, arm=control),
-        decision(1, arm=shadow, mode="shadow", shadow_of=0, **NEXT),
+        decision(1, arm=shadow, mode="shadow", shadow_of=0, answered=None, **NEXT),
         decision(2, arm=control),
         decision(
             3,
             arm=shadow,
             mode="shadow",
             shadow_of=2,
+            answered=None,
             target="coder",
             rule="cheap",
             rules=[{"name": "cheap", "verdict": True}],
@@ -169,8 +170,10 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
         rows.append(decision(number, arm=one, mode="canary", **(NEXT if candidates else {})))
         attempts.append(attempt(number, total_us=number * 100_000))
     lost = arm("candidate", "canary", 0.2)
-    rows.append(decision(20, arm=lost, mode="canary", outcome="no_target", target=None, **NEXT))
-    rows.append(decision(21, arm=lost, mode="canary", **NEXT))
+    rows.append(
+        decision(20, arm=lost, mode="canary", outcome="no_target", target=None, answered=None, **NEXT)
+    )
+    rows.append(decision(21, arm=lost, mode="canary", answered=2, **NEXT))
     attempts += [failed(21, 1), attempt(21, 2, cost_nano=None, currency=None, cost_source=None)]
     ledger.append(rows, attempts, [policy(), policy("next")])
     return ledger
@@ -207,6 +210,36 @@ def test_rollout_arms_sets_both_arms_side_by_side(tried: Ledger) -> None:
     assert (candidate["known_cost"], candidate["unknown_cost_attempts"]) == (Decimal("0.00145"), 2)
     assert candidate["unknown_cost_share"] == 0.5
     assert rows["exploit", "control"]["decisions"] == 3, "beside a shadow, which is no arm that executes"
+
+
+def test_an_answer_of_several_models_counts_and_one_that_was_withheld_does_not(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    canary = arm("candidate", "canary", 0.5)
+    members = [attempt(1, 1, role="member"), attempt(1, 2, role="member", model_id="coder")]
+    # A model answered and a screen refused to show it.
+    withheld = [attempt(2, 1), attempt(2, 2, role="screen")]
+    rows = [
+        decision(1, arm=canary, mode="canary", answered=2),
+        decision(2, arm=canary, mode="canary", answered=None),
+    ]
+    ledger.append(rows, [*members, *withheld], [policy()])
+    flat = "SELECT answered, answered_by FROM decisions_flat ORDER BY decision_id"
+    assert ledger.query(flat).rows == ((True, None), (False, None))
+    [one] = view(ledger, "SELECT * FROM rollout_arms")
+    assert (one["decisions"], one["answered"], one["success_share"], one["p50_ms"]) == (2, 1, 0.5, 1_000.001)
+    assert ledger.query("SELECT sum(executed), sum(unanswered) FROM fallback_frequency").rows == ((2, 1),)
+
+
+def test_dead_ends_count_once_where_a_rollout_was_simulated_too(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    lost: dict[str, Any] = {"outcome": "no_target", "target": None, "answered": None}
+    control, canary = arm("control", "canary", 0.5), arm("candidate", "canary", 0.5)
+    rows = [decision(number, arm=canary, mode="canary") for number in (1, 2)]
+    rows += [decision(number, arm=canary, mode="canary", **lost) for number in (3, 4)]
+    rows.append(decision(5, arm=control, mode="canary", **lost))
+    ledger.append(rows, [attempt(1), attempt(2, simulated=False)], [policy()])
+    found = ledger.query("SELECT arm, simulated, decisions, dead_ends FROM rollout_arms ORDER BY ALL").rows
+    assert found == (("candidate", False, 3, 2), ("candidate", True, 1, 0), ("control", None, 1, 1))
 
 
 def test_shadows_count_nowhere_else(tried: Ledger) -> None:
