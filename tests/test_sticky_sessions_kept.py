@@ -160,6 +160,20 @@ def test_a_policy_without_a_sticky_rule_keeps_and_reads_no_sessions(tmp_path: Pa
         assert gateway.store is not None and gateway.store.read("SELECT * FROM sessions") == []
 
 
+@pytest.mark.parametrize("sticky", [True, False])
+def test_a_turn_without_news_does_not_wait_for_a_store_that_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sticky: bool
+) -> None:
+    policy = written(tmp_path, POLICY if sticky else POLICY.replace("    sticky: session\n", ""))
+    with gateway_with(tmp_path, policy, 1) as gateway:
+        gateway.run_sync(in_session("x"), HELLO)
+        asked: list[object] = []
+        monkeypatch.setattr(StateStore, "soon", lambda *_, **__: asked.append(0))
+        ran = gateway.run_sync(in_session("x"), HELLO)
+        assert ran.execution is not None and ran.execution.answer is not None
+        assert asked == []
+
+
 def test_an_answer_stands_where_its_session_cannot_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,22 +37,23 @@ class Sessions:
 
     def model_of(self, session: str, operation: str, *, at_us: int) -> str | None:
         """The id of the model that last answered; None for a session that is new or forgotten."""
-        rows = self._store.read(
-            "SELECT model, answered_us FROM sessions WHERE session = ? AND operation = ?",
-            (_key(session), operation),
-        )
-        return None if not rows or _is_old(rows[0][1], at_us) else str(rows[0][0])
+        kept = self._kept(session, operation)
+        return None if kept is None or at_us - kept[1] >= FORGET_AFTER_US else kept[0]
+
+    def is_news(self, session: str, operation: str, model: str, *, at_us: int) -> bool:
+        """Whether ``answered`` would change anything: not while it is the same model and was kept a moment ago.
+
+        Only reads, and so waits for nobody who writes.
+        """
+        return _is_news(self._kept(session, operation), model, at_us)
 
     def answered(self, session: str, operation: str, model: str, *, at_us: int) -> None:
-        """Keep that ``model`` answered; costs no change while it is the same and was kept a moment ago."""
-        key = _key(session)
-        rows = self._store.read(
-            "SELECT model, answered_us FROM sessions WHERE session = ? AND operation = ?", (key, operation)
-        )
-        if rows and rows[0][0] == model and abs(at_us - int(str(rows[0][1]))) < REFRESH_AFTER_US:
+        """Keep that ``model`` answered, where that is news."""
+        key, kept = _key(session), self._kept(session, operation)
+        if not _is_news(kept, model, at_us):
             return
         with self._store.change() as connection:
-            if not rows:
+            if kept is None:
                 old_us = at_us - FORGET_AFTER_US
                 connection.execute("DELETE FROM sessions WHERE answered_us <= ?", (old_us,))
             connection.execute(
@@ -67,10 +68,18 @@ class Sessions:
                     (self._max,),
                 )
 
+    def _kept(self, session: str, operation: str) -> tuple[str, int] | None:
+        """The model that is kept of a session, and when it answered."""
+        rows = self._store.read(
+            "SELECT model, answered_us FROM sessions WHERE session = ? AND operation = ?",
+            (_key(session), operation),
+        )
+        return (str(rows[0][0]), int(str(rows[0][1]))) if rows else None
+
 
 def _key(session: str) -> str:
     return hashlib.sha256(session.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _is_old(answered_us: object, at_us: int) -> bool:
-    return at_us - int(str(answered_us)) >= FORGET_AFTER_US
+def _is_news(kept: tuple[str, int] | None, model: str, at_us: int) -> bool:
+    return kept is None or kept[0] != model or abs(at_us - kept[1]) >= REFRESH_AFTER_US

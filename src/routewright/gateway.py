@@ -262,13 +262,12 @@ class ModelGateway:
 
     async def _keep_session(self, side: Side, decision: Decision, execution: Execution) -> None:
         """Remember which model answered the session; without that the answer stands all the same."""
-        model = model_that_answered(execution)
-        if self.store is None or decision.task.session is None or model is None:
+        model = None if decision.task.session is None else model_that_answered(execution)
+        if model is None:
             return
-        answered, policy, task, at_us = side.standing.answered, side.policy, decision.task, self._clock()
         # The next turn chooses anew where this one could not be kept.
         with suppress(StateError):
-            await self.store.soon(lambda: answered(policy, task, model, at_us=at_us))
+            await side.standing.answered(side.policy, decision.task, model, at_us=self._clock())
 
     async def run(
         self,

@@ -42,6 +42,7 @@ class Standing:
     """
 
     def __init__(self, store: StateStore | None) -> None:
+        self._store = store
         self._health: dict[str, Health] = {}
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
@@ -112,10 +113,14 @@ class Standing:
             session_model=self._session_model(policy, task, at_us),
         )
 
-    def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
+    async def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
         """Remember which model answered the task's session, where a rule of the policy asks for it."""
-        if self._sessions is not None and task.session is not None and _is_sticky(policy):
-            self._sessions.answered(task.session, task.operation, model, at_us=at_us)
+        sessions, session, operation = self._sessions, task.session, task.operation
+        if self._store is None or sessions is None or session is None or not _is_sticky(policy):
+            return
+        # Most turns have nothing new to keep, and then need not wait for the store.
+        if sessions.is_news(session, operation, model, at_us=at_us):
+            await self._store.soon(lambda: sessions.answered(session, operation, model, at_us=at_us))
 
     def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
         if self._sessions is None or task.session is None or not _is_sticky(policy):
