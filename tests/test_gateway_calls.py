@@ -14,6 +14,7 @@ from routewright import (
     BackendError,
     ChatRequest,
     Ledger,
+    LedgerError,
     Message,
     ModelGateway,
     NoTargetError,
@@ -187,6 +188,27 @@ def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> N
 
     asyncio.run(ask())
     assert ledger.query("SELECT error_class FROM attempts").rows == (("cancelled",),)
+
+
+def test_a_ledger_that_fails_does_not_hide_that_the_caller_was_cancelled(
+    policy: CompiledPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    async def ask() -> None:
+        ledger = Ledger.open(tmp_path / "ledger.duckdb")
+        gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
+        monkeypatch.setattr("routewright.ledger.writer.LedgerWriter.add", full)
+        request = ChatRequest((Message("user", "hello"),))
+        async with asyncio.timeout(0.1):
+            await gateway.run(Task(), request, on_text=lambda _: None)
+
+    with pytest.raises(TimeoutError) as raised:
+        asyncio.run(ask())
+    cancelled = raised.value.__cause__
+    assert cancelled is not None
+    assert cancelled.__notes__ == ["what was done is not in the ledger: the disk is full"]
 
 
 # --- state -------------------------------------------------------------------------------------------------

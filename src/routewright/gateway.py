@@ -251,9 +251,13 @@ class ModelGateway:
         attempts: list[Attempt] = []
         try:
             execution = await side.executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
-        except BaseException:
+        except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
-            self._store(decided, attempts, tags)
+            try:
+                self._store(decided, attempts, tags)
+            except LedgerError as error:
+                # Who cancels must see the cancellation, or a timeout is none.
+                ended.add_note(f"what was done is not in the ledger: {error}")
             raise
         try:
             return self._stored(decided, execution, execution.attempts, tags)
