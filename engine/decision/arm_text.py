@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .choose import bucket_of, key_text
 from .record_shape import ArmRecord, DecisionRecord
 
-__all__ = ["arm_line", "session_line", "share_text"]
+__all__ = ["arm_line", "difference", "session_line", "share_text"]
 
 
 def arm_line(record: DecisionRecord) -> str | None:
@@ -25,6 +27,16 @@ def arm_line(record: DecisionRecord) -> str | None:
         case "canary":
             share = share_text(arm.share or 0.0)
             return f"canary: {share} of tasks go to the candidate {arm.file}; {_fell(arm, record)}"
+
+
+def difference(one: DecisionRecord, other: DecisionRecord) -> Literal["none", "plan", "target"]:
+    """How far the decisions of two arms differ: in who goes first, or else in who would be called besides."""
+    if (one.outcome, one.target) != (other.outcome, other.target):
+        return "target"
+    if one.plan is None or other.plan is None:
+        return "none"
+    called = [(plan.fallbacks, plan.steps, plan.ensemble) for plan in (one.plan, other.plan)]
+    return "none" if called[0] == called[1] else "plan"
 
 
 def session_line(record: DecisionRecord) -> str | None:

@@ -266,7 +266,9 @@ CREATE VIEW rollout_differences AS
 WITH costed AS (
     SELECT
         *,
-        list_filter(candidates, lambda one: one.model = target)[1] AS estimated
+        list_filter(candidates, lambda one: one.model = target)[1] AS estimated,
+        -- Who would be called: not what limits it, which is each policy's and the same for all its decisions.
+        [outcome, plan.target::VARCHAR, plan.fallbacks::VARCHAR, plan.steps::VARCHAR, plan.ensemble::VARCHAR] AS called
     FROM decisions
     WHERE arm IS NOT NULL
 )
@@ -287,6 +289,7 @@ SELECT
         WHEN s.decision_id IS NOT NULL
         THEN c.outcome IS DISTINCT FROM s.outcome OR c.target IS DISTINCT FROM s.target
     END AS differs,
+    CASE WHEN s.decision_id IS NOT NULL THEN c.called IS DISTINCT FROM s.called END AS plan_differs,
     c.estimated.estimated_cost_nano AS control_estimated_cost_nano,
     c.estimated.currency AS control_currency,
     s.estimated.estimated_cost_nano AS candidate_estimated_cost_nano,
@@ -299,7 +302,8 @@ WHERE c.arm = 'control' AND c.mode = 'exploit' AND c.arm_probability = 1;
 
 COMMENT ON VIEW rollout_differences IS
     'One row for each decision made beside a shadow: where the control sent it, and where the candidate would have. '
-    '`differs` is NULL where the candidate could not decide it.';
+    '`differs` is of outcome and target; `plan_differs` of fallbacks, steps and ensemble too, which no estimate '
+    'counts. Both are NULL where the candidate could not decide it.';
 
 CREATE VIEW rollout_arms AS
 WITH arms AS (

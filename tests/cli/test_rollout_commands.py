@@ -94,6 +94,16 @@ def test_decide_says_where_the_candidate_of_a_shadow_would_have_gone(tmp_path: P
     assert "  - it differs: routed to large by rule more" in explained
 
 
+def test_a_shadow_that_would_check_the_answer_is_not_the_same(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    text = (tmp_path / "next.yaml").read_text()
+    command.write("next.yaml", text.replace("fallback: [large] }", "steps: [{ verify: { with: large } }] }"))
+    said = command("decide", "policy.yaml").out.splitlines()
+    assert said[2] == "│   └── the same model by another plan: routed to small by rule otherwise"
+    ended = command("run", "policy.yaml", "hello", "--simulate")
+    assert " | shadow: the same model, another plan | " in ended.err.splitlines()[-1]
+
+
 def test_both_records_of_a_shadow_are_json_the_executed_one_first(tmp_path: Path) -> None:
     command = with_rollout(tmp_path, SHADOW)
     lines = command("decide", "policy.yaml", *KIMI, "--format", "jsonl").out.splitlines()

@@ -193,6 +193,31 @@ def test_rollout_differences_sets_each_shadow_beside_its_control(tried: Ledger) 
     )
 
 
+def test_a_plan_differs_by_its_steps_ensemble_and_fallbacks_too(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    control, shadow = arm("control", "shadow", 1.0), arm("candidate", "shadow", 0.0)
+    plan = {"target": "kimi", "fallbacks": ["coder"], "steps": [], "ensemble": None, "deadline_ms": 1}
+    others: list[tuple[dict[str, Any], bool]] = [
+        ({"deadline_ms": 2}, False),
+        ({"steps": [{"role": "verify", "with": "coder"}]}, True),
+        ({"ensemble": {"members": ["kimi", "coder"]}}, True),
+        ({"fallbacks": []}, True),
+    ]
+    rows = []
+    for number, (changes, _) in enumerate(others):
+        rows.append(decision(2 * number, arm=control, plan=plan))
+        beside = decision(
+            2 * number + 1, arm=shadow, mode="shadow", shadow_of=2 * number, plan=plan | changes, **NEXT
+        )
+        rows.append(beside)
+    lost: dict[str, Any] = {"outcome": "no_target", "target": None, "plan": None}
+    rows += [decision(20, arm=control, **lost), decision(21, arm=shadow, mode="shadow", shadow_of=20, **lost)]
+    rows.append(decision(22, arm=control, plan=plan))
+    ledger.append(rows, [], [policy()])
+    found = ledger.query("SELECT differs, plan_differs FROM rollout_differences ORDER BY decision_id").rows
+    assert found == (*((False, differs) for _, differs in others), (False, False), (None, None))
+
+
 def test_rollout_arms_sets_both_arms_side_by_side(tried: Ledger) -> None:
     rows = {(row["mode"], row["arm"]): row for row in view(tried, "SELECT * FROM rollout_arms")}
     assert sorted(rows) == [("canary", "candidate"), ("canary", "control"), ("exploit", "control")]

@@ -109,7 +109,8 @@ def _named(decision: Decision, attempt: Attempt) -> str:
 
 def _arm(ran: Ran) -> list[str]:
     """The arm of the rollout, and where its shadow would have gone."""
-    from routewright.engine.decision.arm_text import share_text
+    from routewright.engine.decision.arm_text import difference, share_text
+    from routewright.engine.decision.record import record_of
 
     arm = ran.decision.arm
     if arm is None:
@@ -121,8 +122,13 @@ def _arm(ran: Ran) -> list[str]:
     shadow = ran.shadow
     if shadow is None:
         return ["shadow: cannot decide it"]
-    same = (shadow.outcome, shadow.target) == (ran.decision.outcome, ran.decision.target)
-    return ["shadow: the same" if same else f"shadow: {shadow.target or shadow.outcome}"]
+    match difference(record_of(ran.decision), record_of(shadow)):
+        case "none":
+            return ["shadow: the same"]
+        case "plan":
+            return ["shadow: the same model, another plan"]
+        case "target":
+            return [f"shadow: {shadow.target or shadow.outcome}"]
 
 
 def _tokens(attempts: tuple[Attempt, ...], column: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from routewright.engine.canonical import canonical_bytes
+from routewright.engine.decision.arm_text import difference
 from routewright.engine.decision.explain import explain
 from routewright.engine.decision.explanation_values import explanation_values
 from routewright.engine.decision.outline import (
@@ -123,9 +124,10 @@ def _add_shadow(outline: Outline, decided: Decided) -> None:
     if decided.shadow_error is not None:
         outline.children[0].add(f"it cannot decide this task: {decided.shadow_error}")
     elif decided.shadow is not None:
-        other, decision = decided.shadow.decision, decided.decision
-        same = (other.outcome, other.target) == (decision.outcome, decision.target)
-        outline.children[0].add(f"{'the same' if same else 'it differs'}: {outcome_text(record_of(other))}")
+        other = record_of(decided.shadow.decision)
+        far = difference(record_of(decided.decision), other)
+        words = {"none": "the same", "plan": "the same model by another plan", "target": "it differs"}[far]
+        outline.children[0].add(f"{words}: {outcome_text(other)}")
 
 
 def _cells(decision: Decision) -> list[str]:
