@@ -336,6 +336,19 @@ def test_a_backend_that_is_declared_otherwise_is_the_candidates_own(tmp_path: Pa
         assert sorted(models) == ["large", "small"]
 
 
+def test_a_canary_that_was_taken_back_needs_nothing_of_the_candidates(tmp_path: Path) -> None:
+    policy_with(tmp_path, "mode: canary, percent: 0%", catalog="other.yaml")
+    keyed = OTHER.replace('models.example"', 'models.example", api_key: "${KEY_THAT_IS_GONE}"')
+    (tmp_path / "other.yaml").write_text(keyed)
+    policy = load_policy(tmp_path / "policy.yaml")
+    assert open_candidate(policy) == {}
+    store = StateStore(tmp_path / "state.db")
+    with ModelGateway(policy, backends=simulated_backends(policy), store=store) as gateway:
+        ran = gateway.run_sync(HARD, HELLO)
+        assert ran.decision.arm is not None and ran.decision.arm.name == "control"
+        assert ran.execution is not None and ran.execution.answer is not None
+
+
 def test_a_backend_of_the_candidates_own_that_is_not_given_is_told(tmp_path: Path) -> None:
     policy = policy_with(tmp_path, "mode: full", catalog="other.yaml")
     with ModelGateway(policy, backends=simulated_backends(policy)) as gateway:

@@ -41,8 +41,8 @@ class Side:
 class Arms:
     """The control and, under a rollout, the candidate.
 
-    ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it, which
-    a shadow needs none of. Raises TaskError where the candidate was not loaded with the control.
+    ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it: none for a
+    shadow, or a canary of 0%. Raises TaskError where the candidate was not loaded with the control.
     """
 
     def __init__(
@@ -208,8 +208,9 @@ def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[st
 
 
 def _own_backends(policy: CompiledPolicy) -> list[str]:
-    """The backends that the candidate may call and does not share; a shadow calls none."""
-    if policy.rollout is None or policy.rollout.mode == "shadow":
+    """The backends that the candidate may call and does not share; a shadow and a canary of 0% call none."""
+    rollout = policy.rollout
+    if rollout is None or rollout.mode == "shadow" or (rollout.mode == "canary" and not rollout.share):
         return []
     candidate = candidate_of(policy)
     ids = dict.fromkeys(model.backend for model in candidate.catalog.models if model.disabled is None)
