@@ -46,7 +46,11 @@ def session_line(record: DecisionRecord) -> str | None:
         case "kept":
             return f"session: stays with {record.state.session_model}"
         case "moved":
-            return f"session: leaves {record.state.session_model}, which is not eligible here"
+            model = record.state.session_model
+            # One that answered for another as its fallback is none that a conversation is kept on.
+            after = any(one.model == model and one.eligible for one in record.candidates)
+            why = "is only a fallback" if after else "is not eligible"
+            return f"session: leaves {model}, which {why} here"
         case "new":
             return "session: new, no model has answered it yet"
         case "none":

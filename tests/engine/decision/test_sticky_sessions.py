@@ -144,6 +144,7 @@ def test_plans_that_are_remembered_are_told_apart_by_session() -> None:
     [
         (IN_SESSION, "huge", "session: stays with huge"),
         (IN_SESSION, "gone", "session: leaves gone, which is not eligible here"),
+        (IN_SESSION, "small", "session: leaves small, which is only a fallback here"),
         (IN_SESSION, None, "session: new, no model has answered it yet"),
         (Task(draw=0.3), None, "session: the task names none, so nothing is kept"),
     ],
