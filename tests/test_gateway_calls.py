@@ -131,6 +131,21 @@ def test_each_text_gets_a_vector(policy: CompiledPolicy) -> None:
     assert asyncio.run(ask()) == [4, 4]
 
 
+def test_an_embedding_counts_for_its_team_and_is_of_its_session(
+    policy: CompiledPolicy, tmp_path: Path
+) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+
+    async def ask() -> None:
+        async with ModelGateway(policy, ledger=ledger) as gateway:
+            labels = {"team": "search"}
+            await gateway.embed(["a"], features={"indexing": True}, metadata=labels, session="s1")
+
+    asyncio.run(ask())
+    [(session, record)] = ledger.query("SELECT session_id, record FROM decisions").rows
+    assert session == "s1" and '"team":"search"' in record
+
+
 def test_no_target_is_raised_with_the_reason(policy: CompiledPolicy) -> None:
     gateway = ModelGateway(policy)
     with pytest.raises(NoTargetError, match="no eligible target") as caught:

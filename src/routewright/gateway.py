@@ -27,7 +27,7 @@ from routewright.backends.control import Breaker, StateError, StateStore
 from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
 from routewright.engine.decision.arms import candidate_of
 from routewright.engine.decision.decision import ArmName, Decision
-from routewright.engine.decision.task import RequestFacts, State, Task
+from routewright.engine.decision.task import State, Task
 from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
@@ -41,7 +41,7 @@ from .planning import work_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of, model_that_answered
 from .rows import attempt_row, decision_row, policy_rows
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
-from .targets import chat_task, described, messages_of, models_with, simulated_backends
+from .targets import described, messages_of, models_with, simulated_backends, task_of
 
 __all__ = [
     "Decided",
@@ -338,7 +338,7 @@ class ModelGateway:
         ``run`` raises.
         """
         request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = chat_task(request, model, features, metadata, session)
+        task = task_of(request, model, features, metadata, session)
         answer = answer_of(await self.run(task, request, unenforced=unenforced))
         assert isinstance(answer, ChatAnswer)
         return answer
@@ -356,7 +356,7 @@ class ModelGateway:
     ) -> AsyncGenerator[str, None]:
         """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
         request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = chat_task(request, model, features, metadata, session)
+        task = task_of(request, model, features, metadata, session)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         running = asyncio.ensure_future(
             self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
@@ -377,11 +377,14 @@ class ModelGateway:
         *,
         model: str | None = None,
         features: Mapping[str, object] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        session: str | None = None,
         unenforced: bool = False,
     ) -> EmbedAnswer:
         """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
-        task = Task(dict(features or {}), "embed", RequestFacts(), model)
-        answer = answer_of(await self.run(task, EmbedRequest(tuple(texts)), unenforced=unenforced))
+        request = EmbedRequest(tuple(texts))
+        task = task_of(request, model, features, metadata, session)
+        answer = answer_of(await self.run(task, request, unenforced=unenforced))
         assert isinstance(answer, EmbedAnswer)
         return answer
 

@@ -25,7 +25,6 @@ from routewright.engine.errors import TaskError
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
 __all__ = [
-    "chat_task",
     "described",
     "encoding_of",
     "messages_of",
@@ -33,6 +32,7 @@ __all__ = [
     "request_for",
     "simulated_backend",
     "simulated_backends",
+    "task_of",
     "task_with",
 ]
 
@@ -195,17 +195,19 @@ def messages_of(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Messag
         raise TaskError("a message is {'role': …, 'content': …}") from None
 
 
-def chat_task(
-    request: ChatRequest,
+def task_of(
+    request: ChatRequest | EmbedRequest,
     model: str | None,
     features: Mapping[str, object] | None,
     metadata: Mapping[str, str] | None,
     session: str | None = None,
 ) -> Task:
-    """The task of a chat; ``model`` pins one, ``session`` is the conversation that it belongs to."""
+    """The task of a chat or of an embedding; ``model`` pins one, ``session`` is the conversation it belongs to."""
     labels = dict(metadata or {})
     if session is not None:
         labels[SESSION] = session
+    if isinstance(request, EmbedRequest):
+        return Task(dict(features or {}), "embed", RequestFacts(metadata=labels), model)
     facts = RequestFacts(max_output_tokens=request.max_output_tokens, metadata=labels)
     return Task(dict(features or {}), "chat", facts, model)
 
