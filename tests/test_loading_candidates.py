@@ -155,3 +155,35 @@ def test_a_map_of_what_neither_catalog_has_is_refused(folder: Path) -> None:
         load_policy(folder / "policy.yaml", maps={"kimmi": "llamacpp:smollm2"})
     with pytest.raises(TaskError, match="`clowd` names no backend"):
         load_policy(folder / "policy.yaml", hosts={"clowd": "http://localhost:1"})
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "lack"),
+    [
+        ("{ type: string }", "{ type: integer }", "is integer there and string here"),
+        ("{ type: number }", "{ type: integer }", "is integer there and number here"),
+        ("{ type: integer }", "{ type: number }", None),
+        ("{ type: string, enum: [a, b] }", "{ type: string, enum: [a] }", "lacks 'b' there"),
+        ("{ type: string, enum: [a] }", "{ type: string, enum: [a, b] }", None),
+        ("{ type: string }", "{ type: string, enum: [a] }", "has an `enum` there alone"),
+        ("{ type: string, enum: [a] }", "{ type: string }", None),
+        ("{ type: integer, minimum: 0 }", "{ type: integer, minimum: 1 }", "begins at 1 there"),
+        ("{ type: integer, maximum: 9 }", "{ type: integer, minimum: 0, maximum: 9 }", "begins at 0 there"),
+        ("{ type: integer, maximum: 9 }", "{ type: integer, maximum: 10 }", None),
+        ("{ type: number }", "{ type: number, maximum: 1 }", "ends at 1 there"),
+    ],
+)
+def test_the_candidate_of_a_canary_takes_whatever_its_control_takes(
+    folder: Path, here: str, there: str, lack: str | None
+) -> None:
+    changed(
+        folder, "policy.yaml", ("{ team: { type: string } }", f"{{ team: {{ type: string }}, x: {here} }}")
+    )
+    changed(folder, "new/next.yaml", ("rules:", f"features: {{ x: {there} }}\nrules:"))
+    if lack is None:
+        load_policy(folder / "policy.yaml")
+        return
+    message = f"the candidate `new/next.yaml` takes less than this policy: feature `x` {lack}"
+    assert problems_of(folder) == [("policy.yaml", 6, 23, "narrower-candidate", message)]
+    changed(folder, "policy.yaml", ("mode: canary, percent: 10%", "mode: shadow"))
+    load_policy(folder / "policy.yaml")

@@ -77,11 +77,13 @@ HARD = Task({"hard": True})
 
 
 def policy_with(folder: Path, mode: str, *, catalog: str = "catalog.yaml") -> CompiledPolicy:
+    # Of a shadow alone the candidate may take less than its control.
+    candidate = NEXT if "shadow" in mode else NEXT.replace(", enum: [a, b]", "")
     for name, text in (
         ("catalog.yaml", CATALOG),
         ("other.yaml", OTHER),
         ("policy.yaml", POLICY.replace("MODE", mode)),
-        ("next.yaml", NEXT.replace("CATALOG", catalog)),
+        ("next.yaml", candidate.replace("CATALOG", catalog)),
     ):
         (folder / name).write_text(text)
     return load_policy(folder / "policy.yaml")
@@ -363,7 +365,9 @@ def test_the_models_that_are_available_are_those_of_the_policy_in_force(tmp_path
     for mode, found in (("mode: shadow", []), ("mode: canary, percent: 50%", []), ("mode: full", ["huge"])):
         policy_with(tmp_path, mode, catalog="wider.yaml".replace("wider", "catalog"))
         (tmp_path / "wider.yaml").write_text(wider)
-        (tmp_path / "next.yaml").write_text(NEXT.replace("CATALOG", "wider.yaml"))
+        (tmp_path / "next.yaml").write_text(
+            NEXT.replace("CATALOG", "wider.yaml").replace(", enum: [a, b]", "")
+        )
         with ModelGateway(load_policy(tmp_path / "policy.yaml")) as gateway:
             assert gateway.available_models("tools") == found
 

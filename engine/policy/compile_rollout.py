@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..condition.types import unify
 from ..errors import Problem
 from .compiled import CompiledFeature, CompiledPolicy, CompiledRollout
 from .document import Path
@@ -55,6 +56,14 @@ def compile_rollout(
         message = f"the candidate `{rollout.candidate}` has a rollout of its own, and rollouts do not nest"
         report.add("nested-rollout", message, here, "take `rollout` out of the candidate")
         candidate = None
+    elif candidate is not None and rollout.mode == "canary":
+        lacks = [lack for feature in features if (lack := _lack(feature, candidate)) is not None]
+        if lacks:
+            # Its tasks come from callers of this policy: what it cannot take would be their errors, in no row.
+            message = f"the candidate `{rollout.candidate}` takes less than this policy: {'; '.join(lacks)}"
+            report.add(
+                "narrower-candidate", message, here, "widen it there, or look at it with `mode: shadow`"
+            )
     return CompiledRollout(
         mode=rollout.mode,
         share=rollout.percent,
@@ -64,3 +73,25 @@ def compile_rollout(
         file=rollout.candidate,
         candidate=candidate,
     )
+
+
+def _lack(feature: CompiledFeature, candidate: CompiledPolicy) -> str | None:
+    """What a candidate that declares the feature too does not take of its values."""
+    other = next((one for one in candidate.features if one.name == feature.name), None)
+    if other is None:
+        return None
+    mine, theirs = feature.declaration, other.declaration
+    name = f"feature `{feature.name}`"
+    if theirs.type != mine.type and unify(mine.type, theirs.type) != theirs.type:
+        return f"{name} is {theirs.type} there and {mine.type} here"
+    if theirs.enum is not None and mine.enum != theirs.enum:
+        if mine.enum is None:
+            return f"{name} has an `enum` there alone"
+        missing = [repr(value) for value in mine.enum if value not in theirs.enum]
+        if missing:
+            return f"{name} lacks {', '.join(missing)} there"
+    if other.minimum is not None and (feature.minimum is None or feature.minimum < other.minimum):
+        return f"{name} begins at {other.minimum} there"
+    if other.maximum is not None and (feature.maximum is None or feature.maximum > other.maximum):
+        return f"{name} ends at {other.maximum} there"
+    return None
