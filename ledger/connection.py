@@ -7,6 +7,7 @@ as LedgerError.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import threading
@@ -33,6 +34,10 @@ _HOLDER = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 # DuckDB refuses to open one file twice in a process with different settings, so opening takes turns.
 _turns: dict[Path, threading.RLock] = {}
 _turns_lock = threading.Lock()
+
+_FORK_WAITS_S = 60.0
+"""How long a fork waits for each file that another thread has open."""
+_held: list[threading.RLock] = []
 
 
 @contextmanager
@@ -100,6 +105,33 @@ def _opened(
                 raise translate_error(error) from error
     finally:
         turn.release()
+
+
+def _before_fork() -> None:
+    # DuckDB cannot be carried across: in the child its threads would be missing, and its locks held for ever.
+    _turns_lock.acquire()
+    # In one order, so that two threads that fork at the same time do not wait for each other.
+    for _, turn in sorted(_turns.items()):
+        if turn.acquire(timeout=_FORK_WAITS_S):
+            _held.append(turn)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+    _turns_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _turns_lock
+    _held.clear()
+    _turns.clear()
+    _turns_lock = threading.Lock()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
 
 
 def _connect(

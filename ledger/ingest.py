@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .connection import open_for_writing
+from .creation import create_ledger
 from .errors import LedgerError
-from .spool import Spool, SpoolFile, orphaned, read_spool, spool_files
+from .migrate import apply_migrations
+from .spool import Spool, SpoolFile, orphaned, read_spool, remove, spool_files
 from .writing import Entry, insert
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["ingest", "spool_folder"]
 
 _BATCH: Final = 2_000
-"""Entries for one transaction: a bad one costs that many to be tried one by one."""
+"""Entries for one transaction."""
 
 
 def spool_folder(path: Path) -> Path:
@@ -35,41 +37,59 @@ def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> in
     """Put what waits in the spools of the ledger at ``path`` into its tables; how many entries that were.
 
     Files of ``own``, the caller's spool, and of writers that are gone are removed then. An entry that
-    cannot be a row is kept in the table ``rejected``. Raises LedgerError when the ledger stays busy or cannot be
-    written; then everything still waits.
+    cannot be a row is kept in the table ``rejected``. A ledger that has been deleted is made anew. Raises
+    LedgerError when the ledger stays busy or cannot be written, then everything still waits; and without ``own``
+    when a file cannot be read, which keeps nothing else from being taken in.
     """
-    if own is not None:
-        own.turn()
+    try:
+        return _ingest(path, lock_timeout_s, own)
+    except OSError as error:
+        raise LedgerError(f"what waits for ledger `{path}` cannot be taken in: {error.strerror}") from error
+
+
+def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> int:
+    folder = spool_folder(path)
+    if not spool_files(folder) and (own is None or own.waiting_bytes == 0):
+        return 0
+    if not path.exists():
+        create_ledger(path)
+    taken_in = 0
+    refused: list[LedgerError] = []
     with ExitStack() as locks:
-        found = [
-            (file, not (own and own.owns(file)) and locks.enter_context(orphaned(file)))
-            for file in spool_files(spool_folder(path))
-            if own is None or file != own.path  # what came since is for the next time
-        ]
-        if not found:
-            return 0
-        taken_in = 0
-        files: list[tuple[SpoolFile, bool]] = []
         with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
+            apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
-            for file, is_orphan in found:
-                spool = read_spool(file)
-                files.append((spool, is_orphan))
-                mark = marks.get(spool.writer, 0)
-                for batch in _batches(spool.entries(after=mark)):
+            files: list[tuple[SpoolFile, bool]] = []
+            if own is not None:
+                # Not before the ledger is open: each file holds a descriptor until it is taken in.
+                own.turn()
+                files += [(spool, True) for spool in own.read_full()]
+            for file in spool_files(folder):
+                if own is None or not own.owns(file):
+                    try:
+                        is_orphan = locks.enter_context(orphaned(file))
+                        files.append((read_spool(file), is_orphan))
+                    except LedgerError as error:
+                        refused.append(error)
+            for spool, complete in files:
+                for batch in _batches(spool.entries(after=marks.get(spool.writer, 0))):
                     _store(connection, spool.writer, batch)
                     taken_in += len(batch)
-                if is_orphan and spool.damaged:
-                    # Of a writer that lives, it would be a frame that is being written.
-                    _mark(connection, spool.writer, max(mark, spool.last), damaged=spool.damaged)
-        # Closing the file has put the rows where a lost write-ahead log cannot take them.
-        for spool, is_orphan in files:
-            if own is not None and own.owns(spool.path):
-                own.remove(spool.path)
-            elif is_orphan and spool.damaged:
-                spool.path.replace(spool.path.with_suffix(".damaged"))
-            elif is_orphan:
-                spool.path.unlink(missing_ok=True)
+                if complete and spool.damaged:
+                    # Of a file that is being written, it would be a frame that is not whole yet.
+                    connection.execute("BEGIN")
+                    _mark(connection, spool.writer, spool.last, damaged=spool.damaged)
+                    connection.execute("COMMIT")
+            # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
+            # alone, and whoever loses that loses them.
+            connection.execute("CHECKPOINT")
+        for spool, complete in files:
+            if complete and own is not None and own.owns(spool.path):
+                own.remove(spool.path, damaged=spool.damaged > 0)
+            elif complete:
+                remove(spool.path, damaged=spool.damaged > 0)
+    if refused and own is None:
+        raise refused[0]
     return taken_in
 
 
@@ -85,13 +105,14 @@ def _batches(entries: Iterator[tuple[int, Entry]]) -> Iterator[list[tuple[int, E
 
 
 def _store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
-    """Commit a batch; where something in it cannot be stored, its entries one by one."""
+    """Commit a batch; where something in it cannot be stored, its halves, down to single entries."""
     refusal = _commit(connection, writer, batch)
     if refusal is None:
         return
     if len(batch) > 1:
-        for one in batch:
-            _store(connection, writer, [one])
+        half = len(batch) // 2
+        _store(connection, writer, batch[:half])
+        _store(connection, writer, batch[half:])
         return
     [(number, entry)] = batch
     connection.execute("BEGIN")
@@ -119,7 +140,12 @@ def _commit(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[i
 
 
 def _mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: int = 0) -> None:
-    connection.execute("DELETE FROM writers WHERE writer = ?", [writer])
+    """Say that the entries up to ``number`` are in; what was said before of more, and of damage, stays."""
+    before = connection.execute(
+        "DELETE FROM writers WHERE writer = ? RETURNING entries, damaged_bytes", [writer]
+    ).fetchone()
+    if before is not None:
+        number, damaged = max(number, before[0]), damaged + before[1]
     connection.execute(
         "INSERT INTO writers VALUES (?, ?, ?, ?)", [writer, number, time.time_ns() // 1_000, damaged]
     )

@@ -9,6 +9,7 @@ A writer holds a lock on its files for as long as it lives: who gets that lock k
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -16,7 +17,7 @@ import threading
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,7 @@ from typing import Final
 from .errors import LedgerError
 from .writing import Entry
 
-__all__ = ["MAX_SPOOL_BYTES", "Spool", "SpoolFile", "orphaned", "read_spool", "spool_files"]
+__all__ = ["MAX_SPOOL_BYTES", "Spool", "SpoolFile", "orphaned", "read_spool", "remove", "spool_files"]
 
 MAX_SPOOL_BYTES: Final = 256 * 1024**2
 """What one writer lets wait. Beyond it, entries are refused: a disk is finite, and nothing is dropped in silence."""
@@ -85,8 +86,13 @@ class Spool:
 
     def add(self, entry: Entry) -> int:
         """Write an entry; its number. Raises LedgerError, with nothing written, when the disk takes no more."""
-        beside = entry.beside.encode()
-        record = b"" if entry.record is None else entry.record.encode()
+        try:
+            beside = entry.beside.encode()
+            record = b"" if entry.record is None else entry.record.encode()
+        except UnicodeEncodeError as error:
+            raise LedgerError(
+                f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
+            ) from error
         with self._lock:
             if self.waiting_bytes > MAX_SPOOL_BYTES:
                 raise LedgerError(
@@ -102,39 +108,64 @@ class Spool:
     def turn(self) -> None:
         """Begin another file with the next entry, so that those before are complete."""
         with self._lock:
-            if self._file is not None:
-                self._full[self.path] = (self._file, self._size)
-                self._file, self._size = None, 0
-                self._files += 1
+            self._turn()
 
     def owns(self, path: Path) -> bool:
         """Whether a file is one of this writer's."""
         return path.name.startswith(f"{self.writer}.")
 
-    def remove(self, path: Path) -> None:
-        """Remove a complete file, whose entries are in the tables."""
+    def read_full(self) -> list[SpoolFile]:
+        """The complete files, in order; also where somebody has deleted them meanwhile."""
         with self._lock:
-            file, _ = self._full.pop(path)
-            path.unlink(missing_ok=True)
-            os.close(file)
+            return [_taken_apart(path, _contents(file, size)) for path, (file, size) in self._full.items()]
+
+    def remove(self, path: Path, *, damaged: bool = False) -> None:
+        """Remove a complete file, whose entries are in the tables; what is ``damaged`` is kept aside."""
+        with self._lock:
+            file, _ = self._full.pop(path, (None, 0))
+            if file is not None:
+                remove(path, damaged=damaged)
+                os.close(file)
 
     def abandon(self) -> None:
         """Close all files, and leave them to whoever opens the ledger next."""
         with self._lock:
-            for file in (self._file, *(file for file, _ in self._full.values())):
-                if file is not None:
-                    os.close(file)
-            self._file, self._full = None, {}
+            self._turn()
+            self.disown()
+
+    def disown(self) -> None:
+        """Close all files in a child of the process, where the lock may be held by a thread that is not there."""
+        for file in (self._file, *(file for file, _ in self._full.values())):
+            if file is not None:
+                os.close(file)
+        self._file, self._full = None, {}
+
+    def _turn(self) -> None:
+        if self._file is not None:
+            self._full[self.path] = (self._file, self._size)
+            self._file, self._size = None, 0
+            self._files += 1
+
+    def _create(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            # Nobody looks at a file that is still empty, so nobody else has this lock.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.write(file, _MAGIC) < len(_MAGIC):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except BaseException:
+            # Frames in a file that does not begin as a spool could not be read.
+            self.path.unlink(missing_ok=True)
+            os.close(file)
+            raise
+        self._size = len(_MAGIC)
+        return file
 
     def _write(self, frame: bytes) -> None:
         try:
             if self._file is None:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-                self._file = os.open(self.path, flags, 0o600)
-                # Nobody looks at a file that is still empty, so nobody else has this lock.
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._size = os.write(self._file, _MAGIC)
+                self._file = self._create()
             written = os.write(self._file, frame)
         except OSError as error:
             self._cut()
@@ -149,7 +180,10 @@ class Spool:
     def _cut(self) -> None:
         """Take back half a frame: what comes after it could not be read."""
         if self._file is not None:
-            os.ftruncate(self._file, self._size)
+            try:
+                os.ftruncate(self._file, self._size)
+            except OSError:
+                self._turn()
 
 
 def spool_files(folder: Path) -> list[Path]:
@@ -162,6 +196,8 @@ def spool_files(folder: Path) -> list[Path]:
         except FileNotFoundError:
             # Removed meanwhile: whoever did so has put its entries into the tables.
             continue
+        except OSError:
+            found.append(path)  # who reads it says why that cannot be
     return found
 
 
@@ -170,9 +206,33 @@ def read_spool(path: Path) -> SpoolFile:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return SpoolFile(path.name.partition(".")[0], path, 0, b"", ())
+        data = b""
     except OSError as error:
         raise LedgerError(f"`{path}` cannot be read: {error.strerror}") from error
+    return _taken_apart(path, data)
+
+
+def _contents(file: int, size: int) -> bytes:
+    """All of an open file, what stands behind ``size`` included."""
+    size = max(size, os.fstat(file).st_size)
+    pieces = []
+    at = 0
+    while at < size and (piece := os.pread(file, size - at, at)):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)
+
+
+def remove(path: Path, *, damaged: bool) -> None:
+    """Remove a file whose entries are in the tables; what is ``damaged`` is kept aside."""
+    if damaged:
+        with suppress(FileNotFoundError):
+            path.replace(path.with_suffix(".damaged"))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _taken_apart(path: Path, data: bytes) -> SpoolFile:
     if not data.startswith(_MAGIC[: len(data)]):
         raise LedgerError(f"`{path}` is no spool of a ledger; left it as it is", help="move it away")
     frames = []
@@ -196,6 +256,8 @@ def orphaned(path: Path) -> Iterator[bool]:
     except FileNotFoundError:
         yield False
         return
+    except OSError as error:
+        raise LedgerError(f"`{path}` cannot be read: {error.strerror}") from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Final
 
 from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
-from .connection import open_for_creation, open_for_reading, open_for_writing
+from .connection import open_for_reading, open_for_writing
+from .creation import create_ledger
 from .errors import LedgerError
 from .ingest import ingest
 from .migrate import apply_migrations, latest_version, layout_version
@@ -52,7 +53,7 @@ class Ledger:
                 raise LedgerError(
                     f"there is no ledger at `{ledger.path}`", help="run a task first, or name another file"
                 )
-            _create(ledger.path)
+            create_ledger(ledger.path)
         with open_for_reading(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
             current = layout_version(connection, ledger.path) == latest_version()
         if not current:
@@ -158,26 +159,6 @@ class Ledger:
         except LedgerError as error:
             return str(error)
         return None
-
-
-def _create(path: Path) -> None:
-    """Make the file whole under another name, then link it into place: nobody ever sees half a ledger."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open_for_creation(draft) as connection:
-                apply_migrations(connection, path)
-            os.link(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-            draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
-    except FileExistsError as error:
-        if not path.is_file():
-            raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
-        # Another process made it first: theirs is as good as ours.
-    except OSError as error:
-        raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
 
 
 def _uuid(text: str) -> str:

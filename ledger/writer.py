@@ -27,8 +27,8 @@ _INGEST_AFTER_S: Final = 30.0
 _INGEST_BYTES: Final = 32 * 1024**2
 """They do not wait when there are so many."""
 
-_LONGEST_PAUSE_S: Final = 60.0
-"""How long is waited at most after a failure; each one doubles the wait."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+"""How long is waited after a failure, at first and at most; each one doubles the wait."""
 
 
 class LedgerWriter:
@@ -53,10 +53,7 @@ class LedgerWriter:
         Raises LedgerError, with nothing kept, when they cannot be written.
         """
         entry = entry_of(decision, attempts, policies)
-        if os.getpid() != self._process:
-            # A fork has the parent's files, and not its thread.
-            self._spool.abandon()
-            self._begin()
+        self._separate()
         self._spool.add(entry)
         if self._thread is None:
             self._start()
@@ -65,6 +62,7 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool."""
+        self._separate()
         self._finish()
         try:
             ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool)
@@ -75,6 +73,12 @@ class LedgerWriter:
             ) from error
         finally:
             self._spool.abandon()
+
+    def _separate(self) -> None:
+        """Begin anew after a fork: a child has the parent's files, which the parent writes, and not its thread."""
+        if os.getpid() != self._process:
+            self._spool.disown()
+            self._begin()
 
     def _begin(self) -> None:
         self._process = os.getpid()
@@ -97,23 +101,26 @@ class LedgerWriter:
             self._thread.start()
             # A writer that nobody closes is finished when it is forgotten, or the interpreter ends: a thread
             # that is stopped inside of DuckDB by then would take the process down.
-            self._finish = weakref.finalize(self, _finish, self._thread, self._wake, ended)
+            self._finish = weakref.finalize(self, _finish, self._process, self._thread, self._wake, ended)
 
 
 def _nothing() -> None:
     pass
 
 
-def _finish(thread: threading.Thread, wake: threading.Event, ended: threading.Event) -> None:
+def _finish(process: int, thread: threading.Thread, wake: threading.Event, ended: threading.Event) -> None:
+    if os.getpid() != process:
+        return  # a child of the process has no such thread, and may have its locks as they were held
     ended.set()
     wake.set()
-    thread.join()
+    if thread is not threading.current_thread():  # who forgets a writer may do so in any thread
+        thread.join()
 
 
 def _keep_ingesting(
     path: Path, lock_timeout_s: float, spool: Spool, wake: threading.Event, ended: threading.Event
 ) -> None:
-    pause_s = _INGEST_AFTER_S
+    pause_s = _FIRST_PAUSE_S
     while True:
         wake.wait(_INGEST_AFTER_S)
         wake.clear()
@@ -123,9 +130,9 @@ def _keep_ingesting(
             continue
         try:
             ingest(path, lock_timeout_s=lock_timeout_s, own=spool)
-            pause_s = _INGEST_AFTER_S
+            pause_s = _FIRST_PAUSE_S
         except LedgerError:
             # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
-            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
             if ended.wait(pause_s):
                 return
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)

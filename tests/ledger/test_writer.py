@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ledger_rows import attempt, decision, decision_id, policy
 
 from routewright.ledger import Ledger, LedgerError
+from routewright.ledger.connection import open_for_writing
 from routewright.ledger.ingest import ingest, spool_folder
 from routewright.ledger.spool import Spool, read_spool, spool_files
-from routewright.ledger.writing import Entry, entry_of
+from routewright.ledger.writer import _keep_ingesting
+from routewright.ledger.writing import Entry, entry_of, insert
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 HERE = Path(__file__).parent
 
@@ -253,11 +260,15 @@ except LedgerError as error:
 def test_a_file_of_another_kind_is_left_alone_and_said(ledger: Ledger) -> None:
     folder = spool_folder(ledger.path)
     folder.mkdir()
-    (folder / "notes.spool").write_text("not a spool at all, but long enough")
-    result = ledger.query("SELECT 1")
-    assert result.rows == ((1,),)
+    (folder / "0notes.spool").write_text("not a spool at all, but long enough")
+    writer = ledger.writer()
+    writer.add(decision(1))
+    writer.close()
+    Spool(folder).add(entry(2))
+    result = ledger.query("SELECT count(*) FROM decisions")
+    assert result.rows == ((2,),), "nobody else waits for it"
     assert result.stale is not None and "is no spool of a ledger; left it as it is" in result.stale
-    assert (folder / "notes.spool").exists()
+    assert (folder / "0notes.spool").exists()
 
 
 def test_the_spool_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,6 +279,226 @@ def test_the_spool_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -
             spool.add(entry(number))
     spool.abandon()
     assert 2 <= len(ledger.tail(100)) < 20
+
+
+def test_a_child_that_closes_leaves_the_parents_spool_alone(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    child = os.fork()
+    if child == 0:
+        writer.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    writer.add(decision(2))
+    writer.close()
+    assert len(ledger.tail(5)) == 2
+
+
+def test_a_fork_waits_until_no_thread_has_the_file_open(ledger: Ledger) -> None:
+    code = f"""
+import os, sys, threading
+sys.path.insert(0, {str(HERE)!r})
+from ledger_rows import decision
+from routewright.ledger import Ledger
+ledger = Ledger.open({str(ledger.path)!r}, lock_timeout_s=60)
+writer = ledger.writer()
+over = threading.Event()
+def read():
+    while not over.is_set():
+        ledger.tail(1)
+threads = [threading.Thread(target=read) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for number in range(6):
+    child = os.fork()
+    if child == 0:
+        writer.add(decision(number))
+        writer.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+over.set()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert len(ledger.tail(10)) == 6
+
+
+def test_one_that_cannot_be_a_row_is_found_by_halving(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One by one, each with a commit of its own, two thousand held the ledger for a minute and a half.
+    tried: list[int] = []
+
+    def counted(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[int, int, int]:
+        tried.append(len(entries))
+        return insert(connection, entries)
+
+    monkeypatch.setattr("routewright.ledger.ingest.insert", counted)
+    writer = ledger.writer()
+    for number in range(64):
+        writer.add(decision(number), [attempt(number, **({"total_us": 2**70} if number == 40 else {}))])
+    writer.close()
+    assert len(tried) == 13
+    assert len(ledger.tail(100)) == 63
+    assert ledger.query("SELECT entry FROM rejected").rows == ((41,),)
+
+
+LIMITED = """
+import resource, signal, sys
+sys.path.insert(0, {here!r})
+from ledger_rows import decision
+from routewright.ledger import Ledger, LedgerError
+def limit(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+ledger = Ledger.open({path!r})
+writer = ledger.writer()
+"""
+
+
+def limited(ledger: Ledger, code: str) -> str:
+    """What a process prints that can limit the size of the files it writes."""
+    code = LIMITED.format(here=str(HERE), path=str(ledger.path)) + code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("size", [0, 5, 20, 40])
+def test_a_disk_that_was_full_at_the_first_entry_takes_the_next(ledger: Ledger, size: int) -> None:
+    said = limited(
+        ledger,
+        f"""
+limit({size})
+try:
+    writer.add(decision(1))
+except LedgerError as error:
+    refused = str(error)
+limit(resource.RLIM_INFINITY)
+writer.add(decision(2))
+writer.close()
+print(refused)
+""",
+    )
+    assert "nothing was kept" in said
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(2)]
+
+
+def test_a_spool_stays_until_its_rows_are_in_the_file_itself(ledger: Ledger) -> None:
+    said = limited(
+        ledger,
+        """
+for number in range(50):
+    writer.add(decision(number))
+limit(ledger.path.stat().st_size)
+try:
+    writer.close()
+except LedgerError as error:
+    refused = str(error)
+limit(resource.RLIM_INFINITY)
+print(refused)
+""",
+    )
+    assert "what was recorded is kept in" in said
+    ledger.path.with_name(ledger.path.name + ".wal").unlink()
+    assert len(ledger.tail(100)) == 50
+
+
+def test_half_an_entry_that_cannot_be_taken_back_spoils_nothing(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    write = os.write
+
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda file, data: write(file, data[: len(data) // 2]))
+        patch.setattr(os, "ftruncate", refuse)
+        with pytest.raises(LedgerError, match="nothing was kept"):
+            writer.add(decision(2))
+    writer.add(decision(3))
+    writer.close()
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(1), decision_id(3)]
+    [[entries, damaged]] = ledger.query("SELECT entries, damaged_bytes FROM writers").rows
+    assert entries == 2 and damaged > 0
+    assert [file.suffix for file in spool_folder(ledger.path).iterdir()] == [".damaged"]
+
+
+def test_what_cannot_be_written_as_text_is_refused(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    for rows in (
+        (decision(1)._replace(tags={"a": "\ud800"}), ()),
+        (decision(1)._replace(record="\ud800"), ()),
+    ):
+        with pytest.raises(LedgerError, match="what the ledger cannot store: surrogates not allowed"):
+            writer.add(*rows)
+    writer.add(decision(2))
+    writer.close()
+    assert len(ledger.tail(5)) == 1
+
+
+def test_a_deleted_ledger_is_made_anew(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1), [attempt(1)])
+    ledger.path.unlink()
+    writer.close()
+    assert len(Ledger.open(ledger.path, create=False).tail(5)) == 1
+
+
+def test_a_spool_that_is_deleted_while_it_is_written_is_not_lost(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    shutil.rmtree(spool_folder(ledger.path))
+    writer.add(decision(2))
+    writer.close()
+    assert len(ledger.tail(5)) == 2
+
+
+def test_a_ledger_that_stays_busy_costs_no_file_for_each_try(ledger: Ledger) -> None:
+    spool = Spool(spool_folder(ledger.path))
+    with holding(ledger.path):
+        for number in range(5):
+            spool.add(entry(number))
+            with pytest.raises(LedgerError, match="is held open by"):
+                ingest(ledger.path, lock_timeout_s=0, own=spool)
+    assert waiting(ledger) == 1
+    assert ingest(ledger.path, lock_timeout_s=5, own=spool) == 5
+    spool.abandon()
+
+
+def test_a_newer_ledger_takes_nothing_in(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1))
+    with open_for_writing(ledger.path, lock_timeout_s=5) as connection:
+        connection.execute("INSERT INTO migrations VALUES (99, 'later', 0)")
+    with pytest.raises(LedgerError, match="has layout 99"):
+        writer.close()
+    assert waiting(ledger) == 1
+
+
+def test_a_writer_tries_again_soon_after_a_failure(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def fail(*_: object, **__: object) -> int:
+        if len(waits) == 9:
+            ended.set()
+        raise LedgerError("busy")
+
+    class Ended(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            waits.append(timeout)
+            return self.is_set()
+
+    monkeypatch.setattr("routewright.ledger.writer.ingest", fail)
+    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0)
+    spool, ended = Spool(spool_folder(ledger.path)), Ended()
+    spool.add(entry(1))
+    _keep_ingesting(ledger.path, 0, spool, threading.Event(), ended)
+    spool.abandon()
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
 
 
 def entry(number: int) -> Entry:
