@@ -36,6 +36,9 @@ _DRAIN_S: Final = 0.05
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
+_QUOTED: Final = 2_000
+"""So much of a body is looked at for a message."""
+
 _MAX_CLOSED: Final = 4
 """So many kept connections may turn out closed before a call gives up."""
 
@@ -212,7 +215,8 @@ class Reply:
                 raise self._clock.error(
                     f"the answer of `{self._clock.who}` ended in the middle of a line", "broken_stream"
                 ) from None
-            shown = self._client.redacted(text[:200].decode(errors="replace"))
+            # Cut after that, as half a key would not be recognised.
+            shown = self._client.redacted(text[:_QUOTED].decode(errors="replace"))[:200]
             raise self._clock.error(
                 f"the answer of `{self._clock.who}` is not JSON: `{shown}`", "bad_response"
             ) from None

@@ -74,7 +74,7 @@ async def embed_texts(
 def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: bytes) -> list[StreamEvent]:
     """What a line of a chat adds."""
     if not line.lstrip().startswith(b"{"):
-        shown = link.redacted(line[:200].decode(errors="replace"))
+        shown = link.redacted(line[:2_000].decode(errors="replace"))[:200]  # half a key is not recognised
         raise _unreadable(clock, Unreadable(f"the line `{shown}`"))
     said = reply.parse(line)
     link.check(clock, reply, said)

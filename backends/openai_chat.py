@@ -101,7 +101,7 @@ class ChatReader:
             raise failure(
                 self._clock, self._redacted, status=None, headers={}, complaint=complaint_in({"error": said})
             )
-        shown = self._redacted(line[:200].decode(errors="replace"))
+        shown = self._redacted(line[:2_000].decode(errors="replace"))[:200]  # half a key is not recognised
         raise self._unreadable(Unreadable(f"the line `{shown}` is no event"))
 
     def _unreadable(self, error: Unreadable) -> BackendError:

@@ -194,6 +194,19 @@ def test_a_key_is_sent_and_never_shown() -> None:
     asyncio.run(run())
 
 
+def test_a_key_is_not_quoted_in_part_either() -> None:
+    async def run() -> None:
+        for before in (150, 190, 198):
+            async with ScriptedHttp(reply(200, "x" * before + " sk-0123456789abcdef")) as server:
+                client = HttpClient(server.url, extra="openai", api_key="sk-0123456789abcdef")
+                with pytest.raises(BackendError, match="is not JSON") as caught:
+                    await ask(client)
+                await client.close()
+            assert "sk-" not in str(caught.value)
+
+    asyncio.run(run())
+
+
 def test_a_key_does_not_follow_a_redirect() -> None:
     async def run() -> None:
         async with ScriptedHttp(OK) as other:
