@@ -133,15 +133,22 @@ async def _routewright(url: str, *, ledger: bool, quota: bool = False) -> AsyncI
             )
             return answer.text
 
+        def stored() -> int:
+            assert gateway.ledger is not None
+            [[count]] = gateway.ledger.query("SELECT count(*) FROM attempts WHERE status = 'ok'").rows
+            return int(count)
+
         # Leaving the gateway writes what is not in the ledger's tables yet: that is part of the time.
         async with gateway:
             yield call
-        if gateway.ledger is not None:
-            [[stored]] = gateway.ledger.query("SELECT count(*) FROM attempts WHERE status = 'ok'").rows
-            _STORED.append(stored)
+        _CLOSED.append((time.perf_counter(), time.process_time()))
+        if ledger:
+            _STORED.append(stored())
 
 
 _STORED: list[int] = []
+_CLOSED: list[tuple[float, float]] = []
+"""When a way was done that checks something after that."""
 
 WAYS = {
     way.__name__: way
@@ -174,7 +181,8 @@ async def timed(way: str, url: str, calls: int, at_once: int) -> dict[str, objec
         await asyncio.gather(*(one(call) for _ in range(at_once)))
         answered = time.perf_counter()
         gc.unfreeze()
-    wall_s, cpu_s = time.perf_counter() - wall, time.process_time() - cpu
+    closed = _CLOSED[0] if _CLOSED else (time.perf_counter(), time.process_time())
+    wall_s, cpu_s = closed[0] - wall, closed[1] - cpu
     if _STORED and _STORED != [calls + warm]:
         raise SystemExit(f"{way}: {calls + warm} calls, {_STORED} in the ledger")
     return {"wall_s": wall_s, "answered_s": answered - wall, "cpu_s": cpu_s, "took_ms": sorted(took_ms)}
