@@ -7,7 +7,7 @@ only after the tables are on disk, so whatever is interrupted is done again, and
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -54,42 +54,56 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> int:
     if not path.exists():
         create_ledger(path)
     taken_in = 0
+    done: list[tuple[Path, bool]] = []
     refused: list[LedgerError] = []
     with ExitStack() as locks:
         with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
-            files: list[tuple[SpoolFile, bool]] = []
             if own is not None:
                 # Not before the ledger is open: each file holds a descriptor until it is taken in.
                 own.turn()
-                files += [(spool, True) for spool in own.read_full()]
+                for file in own.full():
+                    taken_in += _take_in(connection, own.read(file), marks, True, done)
             for file in spool_files(folder):
-                if own is None or not own.owns(file):
-                    try:
-                        is_orphan = locks.enter_context(orphaned(file))
-                        files.append((read_spool(file), is_orphan))
-                    except LedgerError as error:
-                        refused.append(error)
-            for spool, complete in files:
-                for batch in _batches(spool.entries(after=marks.get(spool.writer, 0))):
-                    _store(connection, spool.writer, batch)
-                    taken_in += len(batch)
-                if complete and spool.damaged:
-                    # Of a file that is being written, it would be a frame that is not whole yet.
-                    connection.execute("BEGIN")
-                    _mark(connection, spool.writer, spool.last, damaged=spool.damaged)
-                    connection.execute("COMMIT")
+                if own is not None and own.owns(file):
+                    continue
+                try:
+                    is_orphan = locks.enter_context(orphaned(file))
+                    spool = read_spool(file)
+                except LedgerError as error:
+                    refused.append(error)
+                    continue
+                taken_in += _take_in(connection, spool, marks, is_orphan, done)
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
             connection.execute("CHECKPOINT")
-        for spool, complete in files:
-            if complete and own is not None and own.owns(spool.path):
-                own.remove(spool.path, damaged=spool.damaged > 0)
-            elif complete:
-                remove(spool.path, damaged=spool.damaged > 0)
+        for file, damaged in done:
+            (own.remove if own is not None and own.owns(file) else remove)(file, damaged=damaged)
     if refused and own is None:
         raise refused[0]
+    return taken_in
+
+
+def _take_in(
+    connection: DuckDBPyConnection,
+    spool: SpoolFile,
+    marks: Mapping[str, int],
+    complete: bool,
+    done: list[tuple[Path, bool]],
+) -> int:
+    """Commit what a file holds beyond its writer's mark; how many entries. Of a complete one, note that it is done."""
+    taken_in = 0
+    for batch in _batches(spool.entries(after=marks.get(spool.writer, 0))):
+        _store(connection, spool.writer, batch)
+        taken_in += len(batch)
+    if complete:
+        if spool.damaged:
+            # Of a file that is being written, it would be a frame that is not whole yet.
+            connection.execute("BEGIN")
+            _mark(connection, spool.writer, spool.last, damaged=spool.damaged)
+            connection.execute("COMMIT")
+        done.append((spool.path, spool.damaged > 0))
     return taken_in
 
 

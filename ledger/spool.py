@@ -114,10 +114,16 @@ class Spool:
         """Whether a file is one of this writer's."""
         return path.name.startswith(f"{self.writer}.")
 
-    def read_full(self) -> list[SpoolFile]:
-        """The complete files, in order; also where somebody has deleted them meanwhile."""
+    def full(self) -> list[Path]:
+        """The complete files, in order."""
         with self._lock:
-            return [_taken_apart(path, _contents(file, size)) for path, (file, size) in self._full.items()]
+            return list(self._full)
+
+    def read(self, path: Path) -> SpoolFile:
+        """What a complete file holds, also where somebody has deleted it meanwhile; nothing of a removed one."""
+        with self._lock:
+            file, size = self._full.get(path, (None, 0))
+            return _taken_apart(path, b"" if file is None else _contents(file, size))
 
     def remove(self, path: Path, *, damaged: bool = False) -> None:
         """Remove a complete file, whose entries are in the tables; what is ``damaged`` is kept aside."""
