@@ -238,6 +238,15 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
     assert gateway.ledger.query("SELECT count(*) FROM policies").rows == ((2,),)
 
 
+def test_closing_again_does_nothing(policy: CompiledPolicy, tmp_path: Path) -> None:
+    with gateway_with(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb")) as gateway:
+        gateway.run_sync(Task(), HELLO)
+        gateway.close_sync()
+    gateway.close_sync()
+    asyncio.run(gateway.close())
+    assert gateway.ledger is not None and len(gateway.ledger.tail(5)) == 1
+
+
 # --- models by capability ----------------------------------------------------------------------------------
 
 

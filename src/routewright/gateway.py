@@ -88,6 +88,7 @@ class ModelGateway:
         self._clock = clock
         self._writer = None if ledger is None else ledger.writer()
         self._stored_policies = False
+        self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
         limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
@@ -139,16 +140,21 @@ class ModelGateway:
     async def close(self) -> None:
         """Let go of backends and of the state store, and put what was recorded into the ledger's tables.
 
-        No other method may be called afterwards. Raises LedgerError when the ledger is busy or cannot be written:
-        then nothing is lost, and whoever reads it next takes it in.
+        No other method may be called afterwards; closing again does nothing. Raises LedgerError when the ledger is
+        busy or cannot be written: then nothing is lost, and whoever reads it next takes it in.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             await self._arms.close()
         finally:
-            if self.store is not None:
-                self.store.close()
-            if self._writer is not None:
-                await asyncio.to_thread(self._writer.close)
+            try:
+                if self.store is not None:
+                    self.store.close()
+            finally:
+                if self._writer is not None:
+                    await asyncio.to_thread(self._writer.close)
 
     def __enter__(self) -> ModelGateway:
         return self
@@ -158,11 +164,16 @@ class ModelGateway:
 
     def close_sync(self) -> None:
         """``close`` for callers without an event loop."""
+        if self._closed and self._runner is None:
+            return
         runner = self._runner_of_scripts()
-        runner.run(self.close())
-        runner.close()
-        if self._forgotten is not None:
-            self._forgotten.detach()
+        try:
+            runner.run(self.close())
+        finally:
+            runner.close()
+            if self._forgotten is not None:
+                self._forgotten.detach()
+            self._runner = None
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""
