@@ -27,6 +27,9 @@ __all__ = ["ingest", "spool_folder"]
 _BATCH: Final = 2_000
 """Entries for one transaction."""
 
+_ORPHANS: Final = 64
+"""So many files of writers that are gone are taken in at once: each is held open, and a process may open few."""
+
 
 def spool_folder(path: Path) -> Path:
     """Where the writers of the ledger at ``path`` have their files."""
@@ -41,19 +44,24 @@ def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> in
     LedgerError when the ledger stays busy or cannot be written, then everything still waits; and without ``own``
     when a file cannot be read, which keeps nothing else from being taken in.
     """
+    taken_in, more = 0, True
     try:
-        return _ingest(path, lock_timeout_s, own)
+        while more:
+            count, more = _ingest(path, lock_timeout_s, own)
+            taken_in += count
+        return taken_in
     except OSError as error:
         raise LedgerError(f"what waits for ledger `{path}` cannot be taken in: {error.strerror}") from error
 
 
-def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> int:
+def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, bool]:
+    """How many entries, and whether files of writers that are gone are left for the next time."""
     folder = spool_folder(path)
     if not spool_files(folder) and (own is None or own.waiting_bytes == 0):
-        return 0
+        return 0, False
     if not path.exists():
         create_ledger(path)
-    taken_in = 0
+    taken_in = orphans = 0
     done: list[tuple[Path, bool]] = []
     refused: list[LedgerError] = []
     with ExitStack() as locks:
@@ -68,9 +76,15 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> int:
             for file in spool_files(folder):
                 if own is not None and own.owns(file):
                     continue
+                if orphans == _ORPHANS:
+                    break
                 try:
-                    is_orphan = locks.enter_context(orphaned(file))
-                    spool = read_spool(file)
+                    with ExitStack() as lock:
+                        is_orphan = lock.enter_context(orphaned(file))
+                        spool = read_spool(file)
+                        if is_orphan:
+                            orphans += 1
+                            locks.push(lock.pop_all())
                 except LedgerError as error:
                     refused.append(error)
                     continue
@@ -82,7 +96,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> int:
             (own.remove if own is not None and own.owns(file) else remove)(file, damaged=damaged)
     if refused and own is None:
         raise refused[0]
-    return taken_in
+    return taken_in, orphans == _ORPHANS
 
 
 def _take_in(

@@ -19,7 +19,7 @@ from ledger_rows import attempt, decision, decision_id, policy
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
 from routewright.ledger.ingest import ingest, spool_folder
-from routewright.ledger.spool import Spool, read_spool, spool_files
+from routewright.ledger.spool import Spool, orphaned, read_spool, spool_files
 from routewright.ledger.writer import _keep_ingesting
 from routewright.ledger.writing import Entry, entry_of, insert
 
@@ -499,6 +499,33 @@ def test_a_writer_tries_again_soon_after_a_failure(ledger: Ledger, monkeypatch: 
     _keep_ingesting(ledger.path, 0, spool, threading.Event(), ended)
     spool.abandon()
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+
+
+def test_more_dead_writers_than_files_may_be_open(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.ledger.ingest._ORPHANS", 3)
+    opened: list[int] = []
+
+    @contextmanager
+    def counted(path: Path) -> Iterator[bool]:
+        opened.append(1)
+        assert len(opened) <= 4
+        with orphaned(path) as is_orphan:
+            yield is_orphan
+        opened.pop()
+
+    monkeypatch.setattr("routewright.ledger.ingest.orphaned", counted)
+    living = [Spool(spool_folder(ledger.path)) for _ in range(5)]
+    for number in range(10):
+        spool = living[number] if number < 5 else Spool(spool_folder(ledger.path))
+        spool.add(entry(number))
+        if number >= 5:
+            spool.abandon()
+    assert ledger.ingest() == 10
+    assert waiting(ledger) == 5, "of those that live"
+    for spool in living:
+        spool.abandon()
+    assert ledger.ingest() == 0
+    assert waiting(ledger) == 0
 
 
 def entry(number: int) -> Entry:
