@@ -106,7 +106,11 @@ class HttpClient:
         if turns is not None:
             if turns.locked():
                 clock.enter("turn")
-            await clock.wait(turns.acquire())
+            try:
+                await clock.wait(turns.acquire())
+            except BaseException:
+                clock.stop()
+                raise
         response: aiohttp.ClientResponse | None = None
         try:
             clock.enter("connect")

@@ -194,6 +194,25 @@ def test_a_key_is_sent_and_never_shown() -> None:
     asyncio.run(run())
 
 
+def test_who_gives_up_waiting_for_a_turn_leaves_no_timer() -> None:
+    async def run() -> None:
+        async with ScriptedHttp([Hang()]) as server:
+            client = HttpClient(server.url, extra="openai", concurrency=1)
+            first = asyncio.ensure_future(ask(client))
+            while not server.requests:
+                await asyncio.sleep(0.001)
+            clock = CallClock(Limits(first_token_ms=300_000), who="m")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02), client.request("POST", "/x", clock, body={}):
+                    pass
+            assert clock.phase == "turn" and clock._timer is None
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+            await client.close()
+
+    asyncio.run(run())
+
+
 def test_a_key_is_not_quoted_in_part_either() -> None:
     async def run() -> None:
         for before in (150, 190, 198):
