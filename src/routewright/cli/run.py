@@ -38,7 +38,11 @@ def run(
     map: Map = None,
     simulate: Annotated[
         bool,
-        typer.Option("--simulate", help="Ask no model: plan and store for real, answer with stand-in text."),
+        typer.Option(
+            "--simulate",
+            help="Ask no model: plan and store for real, answer with stand-in text; no quota is used and no breaker "
+            "opens, unless --state names a file for them.",
+        ),
     ] = False,
     fail: Annotated[
         list[str] | None,
@@ -102,6 +106,12 @@ def run(
         raise TaskError("--ledger and --no-ledger cannot be combined")
     if fail and not simulate:
         raise TaskError("--fail needs --simulate", help="real models fail by themselves")
+    if document and operation != "rerank":
+        raise TaskError("--document needs --operation rerank", help="nothing else has documents")
+    if max_output_tokens is not None and operation in ("embed", "rerank"):
+        raise TaskError(
+            f"--max-output-tokens means nothing to --operation {operation}", help="only chats write"
+        )
     loaded = load_policy(policy, maps=parse_maps(map or []))
     features = features_from_flags(feature or [], loaded)
     facts = RequestFacts(
@@ -244,7 +254,9 @@ def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
     for flag in flags:
         # A model may be named `backend:tag`, but no name of a model has an `=`.
-        name, _, error_class = flag.partition("=")
+        name, equals, error_class = flag.partition("=")
+        if not equals:
+            raise TaskError(f"--fail: `{flag}` is no failure", help="such as glm-4.5=rate_limited")
         found = [one.catalog.find(name) for one in policies]
         models = [model.id for model in found if model is not None]
         if not models:
