@@ -58,12 +58,13 @@ def summary_line(ran: Ran) -> str:
 
 
 def attempt_line(attempt: Attempt) -> str:
-    """One attempt: who was asked, as what, what came of it, how long it took."""
+    """One attempt: who was asked, as what, what came of it, how long it took, what the failure said."""
     came = attempt.error_class or attempt.reason
     simulated = ", simulated" if attempt.simulated else ""
     return (
         f"tried {attempt.model_id} on {attempt.backend_id} ({attempt.role}{simulated}): {attempt.status}"
         f"{f', {came}' if came else ''}, {attempt.total_us / 1000:.0f} ms"
+        f"{f': {attempt.message}' if attempt.message else ''}"
     )
 
 
