@@ -294,7 +294,7 @@ controls:
     answer, check = ran.execution.attempts
     assert (answer.status, answer.model_id, check.status, check.role) == ("ok", "small", "skipped", "verify")
     reason = check.reason or ""
-    assert reason.startswith("it may cost ") and " and of the request's 0.003 USD 0.00" in reason
+    assert reason.startswith("it may cost ") and " and of the 0.003 USD for the request 0.00" in reason
     assert "may cost 0.003 USD at most, all calls together" in render_tree(
         record_outline(record_of(ran.decision))
     )

@@ -135,3 +135,17 @@ def test_a_run_without_a_server_says_what_was_tried(tmp_path: Path) -> None:
     assert help.startswith("  = help: is the server running?")
     assert rest == ""
     assert command.ledger.with_name("state.sqlite").exists()
+
+
+def test_what_came_of_a_step_is_told_with_its_reason(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = (tmp_path / "policy.yaml").read_text()
+    steps = (
+        "use: [small], steps: [{ draft: { with: large } }, { verify: { with: small, on_reject: annotate } }],"
+    )
+    command.write("policy.yaml", policy.replace("use: [small], fallback: [large],", steps))
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--verbose", "--fail", "large=not_found")
+    assert ended.code == 0
+    draft, verify = ended.err.splitlines()[3:5]
+    assert draft == "draft by large: dropped: `kimi-k2:1t-cloud` failed as scripted: not_found"
+    assert verify.startswith("verify by small: unreadable: [simulated] ")

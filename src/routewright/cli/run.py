@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .answers import answer_text, attempt_line, summary_line
+from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
 from .options import Feature, LedgerPath, Map, Operation, Pin, PolicyPath, PromptTokens, Seed, StatePath
 from .writer import writer
@@ -72,7 +72,10 @@ def run(
     seed: Seed = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out the line about it.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what came of each attempt, and where it is stored.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say what came of each attempt and step, and where it is stored."
+        ),
     ] = False,
 ) -> None:
     """Decide, execute and store one prompt.
@@ -152,6 +155,8 @@ def run(
         if verbose or execution.error is not None:
             for attempt in execution.attempts:
                 writer.note(attempt_line(attempt))
+            for step in execution.steps:
+                writer.note(step_line(step))
         if not quiet:
             writer.note(summary_line(ran))
         if gateway.ledger is not None and not_stored is None:
