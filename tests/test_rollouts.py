@@ -23,7 +23,7 @@ from routewright import (
     load_policy,
 )
 from routewright.arms import open_candidate
-from routewright.backends import Backend, Fault, Message, SimulatedBackend
+from routewright.backends import Backend, EmbedRequest, Fault, Message, SimulatedBackend
 from routewright.engine.decision.explain import explain
 from routewright.engine.decision.record_shape import read_record
 from routewright.engine.policy.compile import compile_policy
@@ -172,7 +172,7 @@ def test_a_shadow_needs_no_backend_of_the_candidates(tmp_path: Path) -> None:
 
 def test_a_dead_end_has_a_shadow_too(tmp_path: Path) -> None:
     with gateway_with(tmp_path, "mode: shadow") as gateway:
-        ran = gateway.run_sync(Task({"hard": True}, operation="embed"), HELLO)
+        ran = gateway.run_sync(Task({"hard": True}, operation="embed"), EmbedRequest(("hello",)))
         assert (ran.execution, ran.decision.outcome) == (None, "no_target")
         gateway.run_sync(Task(pin="large"), HELLO)
     assert [row[0] for row in rows(gateway, "mode")] == ["exploit"] * 2 + ["shadow"] * 2

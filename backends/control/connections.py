@@ -26,6 +26,7 @@ _READ_TIMEOUT_S = 2.0
 """Readers wait only while the file is mended after a crash, or is closed by the last other process."""
 
 _LOST = "stop what uses it and delete it: the counts of the present windows are lost with it"
+_NO_STORE = f"name another file; or, if it was the state store, {_LOST}"
 
 
 class LockedError(StateError):
@@ -95,8 +96,8 @@ def unusable(path: Path, error: sqlite3.Error) -> StateError:
     """What SQLite says, as an error of ours."""
     if is_locked(error):
         return locked(path, _READ_TIMEOUT_S)
-    damaged = _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return StateError(f"the state store `{path}` cannot be used: {error}", help=_LOST if damaged else None)
+    helps = {sqlite3.SQLITE_CORRUPT: _LOST, sqlite3.SQLITE_NOTADB: _NO_STORE}
+    return StateError(f"the state store `{path}` cannot be used: {error}", help=helps.get(_code(error) or 0))
 
 
 def _code(error: sqlite3.Error) -> int | None:

@@ -103,8 +103,8 @@ class Budget:
             if taken + cost > cap:
                 currency = self._limits.currency
                 return (
-                    f"it may cost {amount_text(cost)} {currency}, and of the request's {amount_text(cap)} {currency}"
-                    f" {amount_text(taken)} are taken"
+                    f"it may cost {amount_text(cost)} {currency}, and of the {amount_text(cap)} {currency} for the"
+                    f" request {amount_text(max(0, cap - taken))} {currency} are left"
                 )
         self._held_nano += cost
         self.calls += 1

@@ -73,6 +73,7 @@ def attempt_of(
         price_since=price.since if price else None,
         simulated=outcome.simulated,
         reason=reason,
+        message=str(failure) if failure else None,
     )
 
 

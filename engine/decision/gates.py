@@ -243,8 +243,9 @@ def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator
             yield GateFailure("quota", f"{quota.name}: {_amount(limit, quota)} may be used{_kept(held)}")
     elif used >= limit:
         kept = _kept(held) if used < quota.limit else ""
-        amounts = f"{_amount(used, quota)} of {_amount(limit, quota)} used"
-        yield GateFailure("quota", f"{quota.name}: {amounts}{kept}")
+        yield GateFailure(
+            "quota", f"{quota.name}: {_number(used, quota)} of {_amount(limit, quota)} used{kept}"
+        )
 
 
 def _task_cost(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
@@ -280,6 +281,15 @@ def _kept(held: Sequence[str]) -> str:
 
 
 def _amount(value: int, quota: Quota) -> str:
-    if quota.unit != "cost":
-        return f"{value} {quota.unit}"
-    return f"{value / NANO:.2f} {quota.currency}"
+    unit = (
+        quota.currency
+        if quota.unit == "cost"
+        else "calls at once"
+        if quota.unit == "concurrent"
+        else quota.unit
+    )
+    return f"{_number(value, quota)} {unit}"
+
+
+def _number(value: int, quota: Quota) -> str:
+    return f"{value / NANO:.2f}" if quota.unit == "cost" else str(value)

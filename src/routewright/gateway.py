@@ -41,7 +41,15 @@ from .planning import work_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of, model_that_answered
 from .rows import attempt_row, decision_row, policy_rows
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
-from .targets import described, messages_of, models_with, simulated_backends, task_of
+from .targets import (
+    described,
+    messages_of,
+    models_with,
+    operation_of,
+    simulated_backends,
+    task_of,
+    texts_of,
+)
 
 __all__ = [
     "Decided",
@@ -239,13 +247,19 @@ class ModelGateway:
         not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
         made so far. A shadow is stored with the decision that it is beside, and nothing is called for it. Raises
         NotBuiltError, with nothing executed or stored, when the plan asks for what is not carried out yet and
-        ``unenforced`` does not allow that; TaskError for a decision that has been executed or is not to be (a shadow,
-        a canary's whose arm was asked for); and NotStoredError, which holds the result, when the ledger refuses it.
+        ``unenforced`` does not allow that; TaskError for a request of another operation than was decided about, and
+        for a decision that has been executed or is not to be (a shadow, a canary's whose arm was asked for); and
+        NotStoredError, which holds the result, when the ledger refuses it.
         """
         decision = decided.decision
         if decided.executed:
             raise TaskError(
                 "this decision has been executed", help="decide again: each execution has its own"
+            )
+        if operation_of(request) != decision.task.operation:
+            raise TaskError(
+                f"the decision is about {decision.task.operation}, and the request asks for {operation_of(request)}",
+                help="decide again for this request",
             )
         side = self._arms.side_of(decision)
         work = work_of(decision)
@@ -393,7 +407,7 @@ class ModelGateway:
         unenforced: bool = False,
     ) -> EmbedAnswer:
         """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
-        request = EmbedRequest(tuple(texts))
+        request = EmbedRequest(texts_of(texts))
         task = task_of(request, model, features, metadata, session)
         answer = answer_of(await self.run(task, request, unenforced=unenforced))
         assert isinstance(answer, EmbedAnswer)

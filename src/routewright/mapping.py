@@ -36,6 +36,23 @@ _KEPT = (
     "disabled",
     "disabled_reason",
 )
+_OF_WHAT_ANSWERS = (
+    "path",
+    "source",
+    "memory_gb",
+    "min_version",
+    "requires_signin",
+    "context_length",
+    "max_output_tokens",
+    "tokenizer",
+    "embedding_space",
+    "dimensions",
+    "pooling",
+    "price",
+    "expected_latency",
+    "think",
+    "keep_alive",
+)
 
 
 def parse_maps(flags: Iterable[str]) -> dict[str, str]:
@@ -46,7 +63,8 @@ def parse_maps(flags: Iterable[str]) -> dict[str, str]:
     maps: dict[str, str] = {}
     for flag in flags:
         name, equals, target = flag.partition("=")
-        if not equals or ":" not in target:
+        backend, _, tag = target.partition(":")
+        if not (equals and name and backend and tag):
             raise TaskError(f"`{flag}` is not a mapping", help="such as kimi-k2-cloud=llamacpp:smollm2")
         if name in maps:
             raise TaskError(f"`{name}` is mapped twice")
@@ -88,12 +106,27 @@ def map_models(
                 raise TaskError(f"`{target}` names no backend", help=hint)
             backends[backend] = {"kind": backend}
         known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
-        models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend])
+        declared = _declared(plain["models"], backend, tag)
+        models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
     return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
 
 
+def _declared(models: Mapping[str, Any], backend: str, tag: str) -> dict[str, Any]:
+    """What the catalog itself says of the model that stands in; nothing where it does not have it."""
+    for id, model in models.items():
+        if (model["backend"], model.get("tag", id)) == (backend, tag):
+            return {key: model[key] for key in _OF_WHAT_ANSWERS if key in model}
+    return {}
+
+
 def _stand_in(
-    model: Mapping[str, Any], id: str, names: list[str], backend: str, tag: str, runs_on: Mapping[str, Any]
+    model: Mapping[str, Any],
+    id: str,
+    names: list[str],
+    backend: str,
+    tag: str,
+    runs_on: Mapping[str, Any],
+    declared: dict[str, Any],
 ) -> dict[str, Any]:
     """The stand-in answers to every name of the model, so that no reference of a policy is lost."""
     stand_in = {key: model[key] for key in _KEPT if key in model} | {"aliases": sorted(names)}
@@ -104,6 +137,8 @@ def _stand_in(
     }
     if runs_on["kind"] != "simulated" and location_of(Backend.model_validate(runs_on), tag) == "local":
         stand_in["price"] = {"input": 0, "output": 0}
+    if declared:
+        return stand_in | declared
     if runs_on["kind"] == "llamacpp" or (runs_on["kind"] == "ollama" and tag.partition(":")[0] == "smollm2"):
         # What is known of the small model binds, whoever serves it.
         stand_in |= {"context_length": SMALL_CONTEXT, "max_output_tokens": SMALL_OUTPUT, "think": False}

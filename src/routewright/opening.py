@@ -133,8 +133,18 @@ def _open(
 
 
 def _gguf(model: CompiledModel, backend: str, environment: Mapping[str, str]) -> Path | None:
-    path = model.shape.path
-    return None if path is None else Path(_resolved(path, backend, environment)).expanduser()
+    """The file of a model; None for the embedded one."""
+    from routewright.backends.llamacpp import EMBEDDED_MODEL, EMBEDDED_NAMES
+
+    if model.shape.path is not None:
+        return Path(_resolved(model.shape.path, backend, environment)).expanduser()
+    if model.tag in EMBEDDED_NAMES:
+        return None
+    raise BackendError(
+        f"the model `{model.tag}` of backend `{backend}` has no file",
+        error_class="not_found",
+        help=f"give it a `path` in the catalog; only `{EMBEDDED_MODEL}` (or `smollm2`) needs none",
+    )
 
 
 def _resolved(text: str, backend: str, environment: Mapping[str, str]) -> str:

@@ -22,6 +22,7 @@ from routewright.backends import (
 from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
 from routewright.engine.decision.task import SESSION, RequestFacts, Task
 from routewright.engine.errors import TaskError
+from routewright.engine.policy.base import Operation
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
 __all__ = [
@@ -29,11 +30,13 @@ __all__ = [
     "encoding_of",
     "messages_of",
     "models_with",
+    "operation_of",
     "request_for",
     "simulated_backend",
     "simulated_backends",
     "task_of",
     "task_with",
+    "texts_of",
 ]
 
 
@@ -184,15 +187,54 @@ def simulated_backend(
     )
 
 
+_ROLES = frozenset(("system", "user", "assistant", "tool"))
+
+
+def operation_of(request: Request) -> Operation:
+    """What a request asks for."""
+    match request:
+        case ChatRequest():
+            return "chat"
+        case EmbedRequest():
+            return "embed"
+        case RerankRequest():
+            return "rerank"
+
+
 def messages_of(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
-    """Messages as they are, and those written as ``{"role": …, "content": …}``. Raises TaskError for others."""
+    """Messages as they are, and those written as ``{"role": …, "content": …}``.
+
+    Raises TaskError for others, and for none at all: some models answer whatever they are asked, also nothing.
+    """
     try:
-        return tuple(
-            message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # roles are checked by the backend
+        found = tuple(
+            message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # checked below
             for message in messages
         )
     except TypeError:
         raise TaskError("a message is {'role': …, 'content': …}") from None
+    if not found:
+        raise TaskError("there is no message", help="give at least one: {'role': 'user', 'content': …}")
+    for message in found:
+        if message.role not in _ROLES:
+            raise TaskError(
+                f"`{message.role}` is not a role of a message", help=f"roles: {', '.join(sorted(_ROLES))}"
+            )
+        if not isinstance(message.content, str):
+            raise TaskError(
+                "the content of a message is a text",
+                help="images stand beside it: Message(role, text, images)",
+            )
+    return found
+
+
+def texts_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """Texts to embed. Raises TaskError for one alone, which would be taken for a list of letters, and for none."""
+    if isinstance(texts, str):
+        raise TaskError("embed takes a list of texts, not one text", help="write [text]")
+    if not texts:
+        raise TaskError("there is no text to embed", help="give at least one")
+    return tuple(texts)
 
 
 def task_of(
@@ -202,12 +244,17 @@ def task_of(
     metadata: Mapping[str, str] | None,
     session: str | None = None,
 ) -> Task:
-    """The task of a chat or of an embedding; ``model`` pins one, ``session`` is the conversation it belongs to."""
+    """The task of a chat or of an embedding; ``model`` pins one, ``session`` is the conversation it belongs to.
+
+    Raises TaskError for an answer of no length.
+    """
     labels = dict(metadata or {})
     if session is not None:
         labels[SESSION] = session
     if isinstance(request, EmbedRequest):
         return Task(dict(features or {}), "embed", RequestFacts(metadata=labels), model)
+    if request.max_output_tokens is not None and request.max_output_tokens < 1:
+        raise TaskError(f"an answer of at most {request.max_output_tokens} tokens cannot be asked for")
     facts = RequestFacts(max_output_tokens=request.max_output_tokens, metadata=labels)
     return Task(dict(features or {}), "chat", facts, model)
 

@@ -76,19 +76,23 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
         ended = command.process("demo", environment={"OLLAMA_HOST": host})
         asked = [request["json"]["model"] for request in server.seen("/api/chat")]
     assert (ended.code, ended.err) == (0, "")
-    third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)[3:]
-    said = third.splitlines()
-    assert said[:3] == [
-        "What executing gave (real answers)",
+    before, _, _, third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)
+    # Before the first decision: windows and places, and so what is eligible, are those of the stand-in.
+    assert before.splitlines() == [
         f"The Ollama server at {server.url} has 7 models, none of the catalog's.",
         "Its `smollm2:135m` stands in for the chat models that this machine lacks.",
+        "",
     ]
-    cells = [re.split(r"  +", line) for line in said[5:15]]
+    said = third.splitlines()
+    assert said[0] == "What executing gave (real answers)"
+    cells = [re.split(r"  +", line) for line in said[3:13]]
     answers = {name: (first, rest[-1] if rest else "") for name, first, *rest in cells}
     assert answers["a plain question"][0] == "smollm2:135m for glm-4.5"
     assert answers["a hard design"][0] == "smollm2:135m for kimi-k2-cloud"
     assert answers["a hard design that is private"] == ("no eligible target", "")
     assert answers["a search index"][1] == "failed: not_found"
+    reason = "privacy_mode_enforcement: privacy mode disables every provider but MLX"
+    assert f"no eligible target. glm-4.5, qwen3-coder-30b, qwen2.5-vl: {reason}\n" in third
     assert "\na search index: the Ollama server answered 404 for `qwen3-embedding:latest`" in third
     assert "A small model, ollama:smollm2:135m, stood in for " in third
     assert set(asked) == {"smollm2:135m"}

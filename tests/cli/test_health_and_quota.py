@@ -144,3 +144,13 @@ def test_decide_live_leaves_a_model_alone_whose_breaker_is_open(tmp_path: Path) 
     refused = command("decide", "policy.yaml", "--live", "--at", "2026-01-01")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith("error: --live and --at cannot be combined\n")
+
+
+def test_a_state_store_that_is_not_there_is_not_shown_as_an_unused_one(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    simulated(command)
+    for name in ("health", "quota"):
+        ended = command(name, "policy.yaml", "--state", "elsewhere/state.sqlite")
+        assert (ended.code, ended.out) == (6, "")
+        assert ended.err.startswith("error: there is no state store at `")
+    assert not (tmp_path / "elsewhere").exists()

@@ -61,7 +61,13 @@ def test_an_answer_is_written_also_when_the_ledger_refuses_it(
     [
         (["--fail", "medium=overloaded"], "--fail names an unknown model `medium`"),
         (["--fail", "small=tired"], "--fail: unknown class `tired`"),
+        (["--fail", "small"], "--fail: `small` is no failure"),
         (["--operation", "rerank"], "rerank needs documents to rank"),
+        (["--document", "a text"], "--document needs --operation rerank"),
+        (
+            ["--operation", "embed", "--max-output-tokens", "5"],
+            "--max-output-tokens means nothing to --operation embed",
+        ),
         (["--ledger", "x", "--no-ledger"], "--ledger and --no-ledger cannot be combined"),
     ],
 )
@@ -106,6 +112,9 @@ def test_a_stand_in_is_named_and_fail_needs_simulate(tmp_path: Path) -> None:
     assert ended.code == 0
     assert ended.out.startswith("[simulated] `other` would answer here")
     assert ended.err.startswith("small (stand-in simulated:other) | rule otherwise | ")
+    unknown = command("run", "policy.yaml", "hello", "--map", "small=llamacpp:other")
+    assert (unknown.code, unknown.out) == (5, "")
+    assert unknown.err.startswith("error: the model `other` of backend `llamacpp` has no file\n")
     refused = command("run", "policy.yaml", "hello", "--fail", "small=overloaded")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: --fail needs --simulate\n  = help: real models fail by themselves\n"
@@ -119,9 +128,24 @@ def test_a_run_without_a_server_says_what_was_tried(tmp_path: Path) -> None:
     assert (ended.code, ended.out) == (5, "")
     first, second, summary, error, help, rest = ended.err.split("\n")
     assert first.startswith("tried small on ollama (answer): failed, timeout.connect, ")
+    assert first.endswith(" ms: no connection to `127.0.0.1:9`: connection refused")
     assert second.startswith("tried large on ollama (fallback): failed, timeout.connect, ")
     assert summary.startswith("no answer | rule otherwise | ")
     assert error.startswith("error: no connection to `127.0.0.1:9`")
     assert help.startswith("  = help: is the server running?")
     assert rest == ""
     assert command.ledger.with_name("state.sqlite").exists()
+
+
+def test_what_came_of_a_step_is_told_with_its_reason(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    policy = (tmp_path / "policy.yaml").read_text()
+    steps = (
+        "use: [small], steps: [{ draft: { with: large } }, { verify: { with: small, on_reject: annotate } }],"
+    )
+    command.write("policy.yaml", policy.replace("use: [small], fallback: [large],", steps))
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--verbose", "--fail", "large=not_found")
+    assert ended.code == 0
+    draft, verify = ended.err.splitlines()[3:5]
+    assert draft == "draft by large: dropped: `kimi-k2:1t-cloud` failed as scripted: not_found"
+    assert verify.startswith("verify by small: unreadable: [simulated] ")

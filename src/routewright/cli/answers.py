@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routewright.backends import Answer, Attempt, Execution
+    from routewright.backends import Answer, Attempt, Execution, StepReport
     from routewright.engine.decision.decision import Decision
     from routewright.results import Ran
 
@@ -15,9 +15,13 @@ __all__ = [
     "attempt_line",
     "cost_text",
     "output_tokens",
+    "step_line",
     "summary_line",
     "took_ms",
 ]
+
+_LONGEST_NOTE = 200
+"""A verdict that cannot be read may be as long as a model cares to write."""
 
 
 def answer_text(answer: Answer) -> str:
@@ -58,13 +62,21 @@ def summary_line(ran: Ran) -> str:
 
 
 def attempt_line(attempt: Attempt) -> str:
-    """One attempt: who was asked, as what, what came of it, how long it took."""
+    """One attempt: who was asked, as what, what came of it, how long it took, what the failure said."""
     came = attempt.error_class or attempt.reason
     simulated = ", simulated" if attempt.simulated else ""
     return (
         f"tried {attempt.model_id} on {attempt.backend_id} ({attempt.role}{simulated}): {attempt.status}"
         f"{f', {came}' if came else ''}, {attempt.total_us / 1000:.0f} ms"
+        f"{f': {attempt.message}' if attempt.message else ''}"
     )
+
+
+def step_line(step: StepReport) -> str:
+    """What came of one step, and why where that is not plain: its notes, on one line."""
+    notes = " ".join((step.notes or "").split())
+    said = notes if len(notes) <= _LONGEST_NOTE else notes[: _LONGEST_NOTE - 3] + "..."
+    return f"{step.role} by {step.model_id}: {step.outcome}{f': {said}' if said else ''}"
 
 
 def answered_by(execution: Execution) -> Attempt | None:

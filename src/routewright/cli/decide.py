@@ -63,10 +63,10 @@ def decide(
 ) -> None:
     """Decide where tasks would go; execute and store nothing.
 
-    One task comes from flags or --task, many from --tasks: one JSON object a line, with the keys
-    name, features, operation, pin, prompt_tokens, max_output_tokens, messages, images, tools, json_schema,
-    metadata and draw. Of a policy with a rollout the arm is picked as for a real task; under a shadow both decisions
-    are shown. Byte for byte the same with the same --at and --seed. Ends with status 4 when the one task has no
+    One task comes from flags or --task, many from --tasks: one JSON object a line, with the keys name, features,
+    operation, pin, prompt_tokens, max_output_tokens, messages, images, tools, json_schema, metadata and draw. Of a
+    policy with a rollout the arm is picked as for a real task; under a shadow both decisions are shown, in JSON as
+    a list. Byte for byte the same with the same --at and --seed. Ends with status 4 when the one task has no
     eligible target, and with 2 when a line of --tasks cannot be decided; the others are decided all the same.
 
     --state says what is to be taken as known, each part of it if you like: `at`, a time (--at without it);

@@ -88,6 +88,10 @@ def demo(
         async with gateway:
             ran.extend(await _run_all(gateway, decided, run))
 
+    for sentence in here.told:
+        writer.text(sentence)
+    if here.told:
+        writer.text()
     writer.heading(f"1. Where each task goes, under {policy.name} ({len(policy.rules)} rules)")
     decided = [(sample, gateway.decide(_task(sample))) for sample in samples]
     writer.table(["task", "goes to", "rule", "reason"], [_decided_row(*one) for one in decided])
@@ -100,8 +104,6 @@ def demo(
     writer.text()
     real = "simulated: no model was asked" if here.maps is None else "real answers"
     writer.heading(f"3. What executing gave ({real})")
-    for sentence in here.told:
-        writer.text(sentence)
     asyncio.run(carry_out())
     writer.table(["task", "answered by", "took", "tokens", "cost", "answer"], [_ran_row(*one) for one in ran])
     _tell_what_is_special(ran)
@@ -189,7 +191,11 @@ def _answerer(ran: Ran) -> str:
 def _why_none(decision: Decision) -> str:
     """What keeps the task from every candidate."""
     models = decision.policy.catalog.models
-    return "; ".join(f"{models[c.model].id}: {c.failure.detail}" for c in decision.candidates if c.failure)
+    kept: dict[str | None, list[str]] = {}
+    for candidate in decision.candidates:
+        if candidate.failure:
+            kept.setdefault(candidate.failure.detail, []).append(models[candidate.model].id)
+    return "; ".join(f"{', '.join(ids)}: {detail}" for detail, ids in kept.items())
 
 
 def _steps_and_fallbacks(decided: Decided) -> tuple[int, int]:

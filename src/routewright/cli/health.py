@@ -55,14 +55,14 @@ def health(
     from routewright.mapping import parse_maps
     from routewright.opening import open_each
 
-    from .options import state_path
+    from .options import state_to_look_at
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []))
     backends, unusable = open_each(compiled)
     own, own_unusable = open_each_of_candidate(compiled)
     unusable = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}
     gateway = ModelGateway(
-        compiled, backends=backends, candidate_backends=own, store=StateStore(state or state_path())
+        compiled, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
     )
     kinds, known = gateway.declared()
 

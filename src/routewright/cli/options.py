@@ -21,6 +21,7 @@ __all__ = [
     "StateFile",
     "StatePath",
     "state_path",
+    "state_to_look_at",
 ]
 
 # Whether a file can be read is told by whoever reads it, with the exit code that it has there.
@@ -89,8 +90,7 @@ StatePath = Annotated[
         "--state",
         metavar="FILE",
         readable=False,
-        help="Where breakers, quotas and latencies are kept.  [default: state.sqlite in your data directory; "
-        "nothing is kept with --simulate]",
+        help="Where breakers, quotas and latencies are kept.  [default: state.sqlite in your data directory]",
     ),
 ]
 
@@ -100,3 +100,14 @@ def state_path() -> Path:
     from routewright.ledger import default_ledger_path
 
     return default_ledger_path().with_name("state.sqlite")
+
+
+def state_to_look_at(named: Path | None) -> Path:
+    """The state store of a command that only looks. Raises StateError for one that was named and is not there."""
+    from routewright.backends.control import StateError
+
+    if named is not None and not named.exists():
+        raise StateError(
+            f"there is no state store at `{named.absolute()}`", help="run a task first, or name another file"
+        )
+    return named or state_path()

@@ -40,10 +40,10 @@ def quota(
     from routewright.gateway import ModelGateway
     from routewright.loading import load_policy, shipped
 
-    from .options import state_path
+    from .options import state_to_look_at
 
     compiled = load_policy(policy or shipped("hybrid.yaml"))
-    with ModelGateway(compiled, store=StateStore(state or state_path())) as gateway:
+    with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
         standings = gateway.quotas()
     if format == "json":
         import json

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .answers import answer_text, attempt_line, summary_line
+from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
 from .options import Feature, LedgerPath, Map, Operation, Pin, PolicyPath, PromptTokens, Seed, StatePath
 from .writer import writer
@@ -38,7 +38,11 @@ def run(
     map: Map = None,
     simulate: Annotated[
         bool,
-        typer.Option("--simulate", help="Ask no model: plan and store for real, answer with stand-in text."),
+        typer.Option(
+            "--simulate",
+            help="Ask no model: plan and store for real, answer with stand-in text; no quota is used and no breaker "
+            "opens, unless --state names a file for them.",
+        ),
     ] = False,
     fail: Annotated[
         list[str] | None,
@@ -68,7 +72,10 @@ def run(
     seed: Seed = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out the line about it.")] = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what came of each attempt, and where it is stored.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Say what came of each attempt and step, and where it is stored."
+        ),
     ] = False,
 ) -> None:
     """Decide, execute and store one prompt.
@@ -102,6 +109,12 @@ def run(
         raise TaskError("--ledger and --no-ledger cannot be combined")
     if fail and not simulate:
         raise TaskError("--fail needs --simulate", help="real models fail by themselves")
+    if document and operation != "rerank":
+        raise TaskError("--document needs --operation rerank", help="nothing else has documents")
+    if max_output_tokens is not None and operation in ("embed", "rerank"):
+        raise TaskError(
+            f"--max-output-tokens means nothing to --operation {operation}", help="only chats write"
+        )
     loaded = load_policy(policy, maps=parse_maps(map or []))
     features = features_from_flags(feature or [], loaded)
     facts = RequestFacts(
@@ -142,6 +155,8 @@ def run(
         if verbose or execution.error is not None:
             for attempt in execution.attempts:
                 writer.note(attempt_line(attempt))
+            for step in execution.steps:
+                writer.note(step_line(step))
         if not quiet:
             writer.note(summary_line(ran))
         if gateway.ledger is not None and not_stored is None:
@@ -244,7 +259,9 @@ def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
     for flag in flags:
         # A model may be named `backend:tag`, but no name of a model has an `=`.
-        name, _, error_class = flag.partition("=")
+        name, equals, error_class = flag.partition("=")
+        if not equals:
+            raise TaskError(f"--fail: `{flag}` is no failure", help="such as glm-4.5=rate_limited")
         found = [one.catalog.find(name) for one in policies]
         models = [model.id for model in found if model is not None]
         if not models:
