@@ -149,3 +149,34 @@ def test_what_came_of_a_step_is_told_with_its_reason(tmp_path: Path) -> None:
     draft, verify = ended.err.splitlines()[3:5]
     assert draft == "draft by large: dropped: `kimi-k2:1t-cloud` failed as scripted: not_found"
     assert verify.startswith("verify by small: unreadable: [simulated] ")
+
+
+KEYS = """\
+routewright: 1
+name: keys
+catalog:
+  routewright: 1
+  backends:
+    far: { kind: openai, host: "http://127.0.0.1:9/v1", api_key: "${NO_SUCH_KEY}" }
+    near: { kind: simulated }
+  models: { big: { backend: far }, small: { backend: near } }
+features: { task_type: { type: string, enum: [easy, hard, alone] } }
+rules:
+  - { name: alone, when: task_type == 'alone', use: [big] }
+  - { name: hard, when: task_type == 'hard', use: [big], fallback: [small] }
+  - { name: rest, use: [small] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "answered"), [("easy", 0, True), ("hard", 0, True), ("alone", 5, False)]
+)
+def test_a_missing_key_stops_only_whose_task_needs_it(
+    tmp_path: Path, kind: str, code: int, answered: bool
+) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", KEYS)
+    ended = command("run", "policy.yaml", "hello", "-f", f"task_type={kind}")
+    assert (ended.code, ended.out.startswith("[simulated]")) == (code, answered)
+    reason = "not usable: backend `far` needs the environment variable `NO_SUCH_KEY`, which is not set"
+    assert (reason in ended.err) is (kind != "easy")

@@ -16,7 +16,7 @@ from .writer import writer
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
-    from routewright.backends import Fault
+    from routewright.backends import BackendError, Fault
     from routewright.engine.policy.compiled import CompiledPolicy
     from routewright.gateway import ModelGateway
     from routewright.results import Ran
@@ -126,6 +126,7 @@ def run(
     request = request_for(task, _prompt(prompt), document or [])
     pieces = _Pieces()
 
+    missing: dict[str, BackendError] = {}
     done: list[Ran] = []
 
     async def carry_out(gateway: ModelGateway) -> None:
@@ -134,7 +135,9 @@ def run(
 
     not_stored: LedgerError | None = None
     with ExitStack() as stack:
-        gateway = _gateway(loaded, stack, simulate, fail or [], None if no_ledger else (ledger,), state, seed)
+        gateway = _gateway(
+            loaded, stack, simulate, fail or [], None if no_ledger else (ledger,), state, seed, missing
+        )
         try:
             asyncio.run(carry_out(gateway))
         except NotStoredError as error:
@@ -157,6 +160,11 @@ def run(
                 writer.note(attempt_line(attempt))
             for step in execution.steps:
                 writer.note(step_line(step))
+        for id in dict.fromkeys(attempt.backend_id for attempt in execution.attempts):
+            if id in missing:
+                writer.note(
+                    f"not usable: {missing[id]}" + (f"; {help}" if (help := missing[id].help) else "")
+                )
         if not quiet:
             writer.note(summary_line(ran))
         if gateway.ledger is not None and not_stored is None:
@@ -178,15 +186,19 @@ def _gateway(
     ledger: tuple[Path | None] | None,
     state: Path | None,
     seed: int | None,
+    missing: dict[str, BackendError],
 ) -> ModelGateway:
-    """The gateway for one run. Everything that can be refused is opened before anything costs an answer."""
+    """The gateway for one run. Everything that can be refused is opened before anything costs an answer.
+
+    ``missing`` is filled with the backends that cannot be used, and why.
+    """
     from random import Random
     from tempfile import TemporaryDirectory
 
     from routewright.arms import open_candidate, simulated_candidate
     from routewright.backends.control import StateStore
     from routewright.gateway import ModelGateway
-    from routewright.opening import open_backends
+    from routewright.opening import open_each
     from routewright.targets import simulated_backends
 
     from .ledger import ledger_at
@@ -197,7 +209,10 @@ def _gateway(
         backends = simulated_backends(policy, seed=seed or 0, faults=faults)
         candidates = simulated_candidate(policy, seed=seed or 0, faults=faults)
     else:
-        backends, candidates = open_backends(policy), open_candidate(policy)
+        # A key that is missing stops nobody whose task goes elsewhere.
+        backends, unusable = open_each(policy)
+        candidates = open_candidate(policy)
+        missing.update(unusable)
     opened = None if ledger is None else ledger_at(ledger[0], create=True)
     if simulate and state is None:
         # What no model was asked must not use up a quota, nor open a breaker, of those that are.
