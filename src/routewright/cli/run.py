@@ -209,8 +209,11 @@ def _gateway(
         backends = simulated_backends(policy, seed=seed or 0, faults=faults)
         candidates = simulated_candidate(policy, seed=seed or 0, faults=faults)
     else:
-        # A key that is missing stops nobody whose task goes elsewhere.
         backends, unusable = open_each(policy)
+        for error in unusable.values():
+            # A key that is missing stops nobody whose task goes elsewhere; a mistake in the catalog is one.
+            if error.error_class != "unauthorized":
+                raise error
         candidates = open_candidate(policy)
         missing.update(unusable)
     opened = None if ledger is None else ledger_at(ledger[0], create=True)
