@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -110,6 +110,7 @@ class OpenAIBackend:
         _check_options(clock, request.options)
         body = chat_body(model, request, stream=False, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
+            await self._accept(clock, reply)
             answer = ChatReader(clock, self.http.redacted).whole(await reply.json())
         self._answered(clock)
         return answer
@@ -130,6 +131,7 @@ class OpenAIBackend:
         _check_options(clock, request.options)
         body = chat_body(model, request, stream=True, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
+            await self._accept(clock, reply)
             reader = ChatReader(clock, self.http.redacted)
             async for event in reader.events(reply):
                 yield event
@@ -245,6 +247,7 @@ class OpenAIBackend:
     async def _ask(self, clock: CallClock, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON of an answer that comes at once."""
         async with self._post(clock, path, body) as reply:
+            await self._accept(clock, reply)
             said = await reply.json()
         complaint = complaint_in(said)
         if complaint is not None:  # some proxies say 200 all the same
@@ -252,15 +255,15 @@ class OpenAIBackend:
         self._answered(clock)
         return said
 
-    @asynccontextmanager
-    async def _post(self, clock: CallClock, path: str, body: Mapping[str, Any]) -> AsyncIterator[Reply]:
-        """A reply that is no refusal."""
-        async with self.http.request(
-            "POST", path, clock, body=body, next_phase_ms=self._cold_limit(clock)
-        ) as reply:
-            if not 200 <= reply.status < 300:
-                raise await self._refusal(clock, reply)
-            yield reply
+    def _post(
+        self, clock: CallClock, path: str, body: Mapping[str, Any]
+    ) -> AbstractAsyncContextManager[Reply]:
+        """The reply, whatever it is: ``_accept`` looks at it first."""
+        return self.http.request("POST", path, clock, body=body, next_phase_ms=self._cold_limit(clock))
+
+    async def _accept(self, clock: CallClock, reply: Reply) -> None:
+        if not 200 <= reply.status < 300:
+            raise await self._refusal(clock, reply)
 
     async def _refusal(self, clock: CallClock, reply: Reply) -> BackendError:
         # The status alone says enough, should the body not come.

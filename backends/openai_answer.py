@@ -64,7 +64,7 @@ class ChatPieces:
 
     def feed(self, piece: Any) -> list[StreamEvent]:
         """Take in a chunk of a stream, or a whole body; the events are what it adds. Raises Unreadable."""
-        choices = piece.get("choices") if isinstance(piece, Mapping) else None
+        choices = piece.get("choices") if isinstance(piece, dict) else None
         if not isinstance(choices, list):
             raise Unreadable("no `choices` in it")
         model = piece.get("model")
@@ -75,10 +75,10 @@ class ChatPieces:
         if not choices:
             return []  # the last chunk of a stream holds the usage alone
         choice = choices[0]
-        if not isinstance(choice, Mapping):
+        if not isinstance(choice, dict):
             raise Unreadable("a choice that is no object")
         said = choice.get("message") if "message" in choice else choice.get("delta")
-        events = self._take(said) if isinstance(said, Mapping) else []
+        events = self._take(said) if isinstance(said, dict) else []
         reason = choice.get("finish_reason")
         if reason is not None:
             self.finished = _FINISH_REASONS.get(str(reason).lower())
@@ -112,7 +112,7 @@ class ChatPieces:
             events.append(ThinkingDelta(thinking))
         content = said.get("content")
         if isinstance(content, list):
-            content = "".join(str(part.get("text") or "") for part in content if isinstance(part, Mapping))
+            content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
         if content is not None and not isinstance(content, str):
             raise Unreadable("content that is no text")
         if content:
@@ -122,7 +122,7 @@ class ChatPieces:
             self.refusal += refusal
         calls = said.get("tool_calls")
         for position, call in enumerate(calls if isinstance(calls, list) else ()):
-            if not isinstance(call, Mapping):
+            if not isinstance(call, dict):
                 raise Unreadable("a call of a tool that is no object")
             index = call.get("index")
             key = index if isinstance(index, int) else position
@@ -139,12 +139,12 @@ class _CallPieces:
         function = call.get("function")
         if isinstance(call.get("id"), str) and call["id"]:
             self._id = call["id"]
-        if not isinstance(function, Mapping):
+        if not isinstance(function, dict):
             return
         if isinstance(function.get("name"), str):
             self._name = self._name or function["name"]
         arguments = function.get("arguments")
-        if isinstance(arguments, Mapping):
+        if isinstance(arguments, dict):
             self._arguments = json.dumps(arguments)
         elif isinstance(arguments, str):
             self._arguments += arguments

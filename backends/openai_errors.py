@@ -98,14 +98,14 @@ _HELP: Final[dict[ErrorClass, str]] = {
 
 def complaint_in(body: Any) -> Complaint | None:
     """The error that ``body`` holds, or ``None`` when it holds none."""
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         return None
     error = body.get("error")
     if isinstance(error, str) and error:
         return Complaint(error, frozenset(), _status(body.get("code")))
-    if isinstance(error, Mapping) and error:
+    if isinstance(error, dict) and error:
         inner = error.get("innererror")
-        more = inner.get("code") if isinstance(inner, Mapping) else None
+        more = inner.get("code") if isinstance(inner, dict) else None
         said = error.get("message") or error.get("error") or ""
         return Complaint(
             str(said), _codes(error.get("code"), error.get("type"), more), _status(error.get("code"))

@@ -19,7 +19,7 @@ def read_usage(usage: Any) -> Usage:
     OpenAI counts cached tokens inside the prompt's and reasoning inside the completion's. Servers that count
     them beside are told by their own total.
     """
-    if not isinstance(usage, Mapping):
+    if not isinstance(usage, dict):
         return NOBODY_SAID
     prompt, completion = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
     cached = count_of(_detail(usage, "prompt_tokens_details", "cached_tokens"))
@@ -40,7 +40,7 @@ def read_usage(usage: Any) -> Usage:
 
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> object:
     details = usage.get(group)
-    return details.get(name) if isinstance(details, Mapping) else None
+    return details.get(name) if isinstance(details, dict) else None
 
 
 def count_of(value: object) -> int | None:

@@ -46,7 +46,7 @@ BUSY_TIMEOUT_S = 10.0
 CHECKPOINT_EVERY = 1000
 """After so many commits of a process the log is copied into the file, which is when the disk is waited for."""
 
-VERSION_MS = 1
+VERSION_MS = 5
 """How old what is known of other processes' changes may be, in milliseconds."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0002, 0.005

@@ -71,9 +71,10 @@ class RequestFacts:
             object.__setattr__(self, "prompt_tokens_source", None if self.prompt_tokens is None else "stated")
         if self.prompt_tokens_source != "counted" and self.tokenizer is not None:
             raise TaskError("a length has a tokenizer only where it was counted")
-        for name in ("prompt_tokens", "max_output_tokens", "messages", "images", "tools"):
-            count = getattr(self, name)
-            if count is not None and not _is_count(count):
+        counts = (self.prompt_tokens, self.max_output_tokens, self.messages, self.images, self.tools)
+        for position, count in enumerate(counts):
+            if count is not None and not (type(count) is int and 0 <= count <= MAX_EXACT):
+                name = ("prompt_tokens", "max_output_tokens", "messages", "images", "tools")[position]
                 raise TaskError(f"the request's `{name}` is not a whole number from 0 to {MAX_EXACT}")
         if self.json_schema is not None and type(self.json_schema) is not bool:
             raise TaskError("the request's `json_schema` is true, false or not known")

@@ -18,6 +18,7 @@ def uuid7(at_us: int, random: Random) -> str:
     if at_us < 0:
         raise TaskError("ids and records hold times from 1970 on")
     milliseconds = (at_us // 1000) & (1 << 48) - 1
-    bits = milliseconds << 80 | 0x7 << 76 | random.getrandbits(12) << 64 | 0b10 << 62 | random.getrandbits(62)
+    drawn = random.getrandbits(74)
+    bits = milliseconds << 80 | 0x7 << 76 | drawn >> 62 << 64 | 0b10 << 62 | drawn & (1 << 62) - 1
     text = f"{bits:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
