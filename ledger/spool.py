@@ -35,6 +35,8 @@ _HEAD: Final = struct.Struct("<IIQI?")
 """Length of what follows the checksum, checksum, number, length of what stands beside the record, has a record."""
 _CHECKED: Final = 8
 """Where that begins which the checksum is of."""
+_PROBE: Final = b"\xff" * 65_536
+"""Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
 _SUFFIX: Final = ".spool"
 
 
@@ -73,6 +75,7 @@ class Spool:
         self._full: dict[Path, tuple[int, int]] = {}  # the others: what holds each one's lock, and its size
         self._number = 0
         self._files = 0
+        self._refused = False  # whether the last write failed
 
     @property
     def path(self) -> Path:
@@ -94,16 +97,27 @@ class Spool:
                 f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
             ) from error
         with self._lock:
-            if self.waiting_bytes > MAX_SPOOL_BYTES:
-                raise LedgerError(
-                    f"{MAX_SPOOL_BYTES // 1024**2} MiB wait in `{self._folder}`; nothing was written",
-                    help="the ledger cannot be written as fast, or not at all: see what holds it open",
-                )
+            self._check_size()
             number = self._number + 1
             body = struct.pack("<QI?", number, len(beside), entry.record is not None) + beside + record
             self._write(struct.pack("<II", len(body), zlib.crc32(body)) + body)
             self._number = number
         return number
+
+    def prepare(self) -> None:
+        """Make the file, if there is none. Raises LedgerError where an entry could not be written now.
+
+        Who asks before a call that costs money does not pay for what cannot be recorded. After a refusal it is tried
+        with as many bytes as an entry may have.
+        """
+        with self._lock:
+            self._check_size()
+            if self._file is None or self._refused:
+                self._write(_PROBE if self._refused else b"")
+                if self._refused:
+                    self._size -= len(_PROBE)
+                    self._cut()
+                self._refused = False
 
     def turn(self) -> None:
         """Begin another file with the next entry, so that those before are complete."""
@@ -146,6 +160,13 @@ class Spool:
                 os.close(file)
         self._file, self._full = None, {}
 
+    def _check_size(self) -> None:
+        if self.waiting_bytes > MAX_SPOOL_BYTES:
+            raise LedgerError(
+                f"{MAX_SPOOL_BYTES // 1024**2} MiB wait in `{self._folder}`; nothing was written",
+                help="the ledger cannot be written as fast, or not at all: see what holds it open",
+            )
+
     def _turn(self) -> None:
         if self._file is not None:
             self._full[self.path] = (self._file, self._size)
@@ -174,11 +195,13 @@ class Spool:
                 self._file = self._create()
             written = os.write(self._file, frame)
         except OSError as error:
+            self._refused = True
             self._cut()
             raise LedgerError(
                 f"`{self.path}` cannot be written: {error.strerror}; nothing was kept"
             ) from error
         if written < len(frame):
+            self._refused = True
             self._cut()
             raise LedgerError(f"`{self.path}` cannot be written: the disk is full; nothing was kept")
         self._size += written

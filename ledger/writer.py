@@ -60,6 +60,11 @@ class LedgerWriter:
         if self._spool.waiting_bytes > _INGEST_BYTES:
             self._wake.set()
 
+    def prepare(self) -> None:
+        """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it."""
+        self._separate()
+        self._spool.prepare()
+
     def close(self) -> None:
         """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool."""
         self._separate()

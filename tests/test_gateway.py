@@ -27,7 +27,7 @@ from routewright import (
     record_of,
     request_for,
 )
-from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest
+from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import LedgerWriter
 from routewright.loading import shipped
@@ -215,6 +215,16 @@ def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> 
     with pytest.raises(TaskError, match="this decision has been executed"):
         asyncio.run(gateway.execute(decided, request))
     assert ledger.query("SELECT count(*) FROM attempts").rows == ((1,),)
+
+
+def test_nothing_is_called_that_could_not_be_recorded(policy: CompiledPolicy, tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    (tmp_path / "ledger.duckdb.spool").write_text("in the way")
+    gateway = gateway_with(policy, ledger=ledger)
+    with pytest.raises(LedgerError, match="cannot be written"):
+        gateway.run_sync(Task(), request_for(Task(), "hello"))
+    (backend,) = gateway.backends.values()
+    assert isinstance(backend, SimulatedBackend) and backend.calls == []
 
 
 def test_an_answer_is_not_lost_when_the_ledger_refuses_it(

@@ -272,6 +272,8 @@ class ModelGateway:
                 f"the plan asks for what is not carried out yet:\n{listed}",
                 help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
             )
+        if self._writer is not None:
+            self._writer.prepare()
         decided.executed = True
         attempts: list[Attempt] = []
         try:

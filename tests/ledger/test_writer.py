@@ -257,6 +257,45 @@ except LedgerError as error:
     assert ledger.query("SELECT damaged_bytes FROM writers").rows == ((0,),), "no half entry was left"
 
 
+def test_a_disk_that_is_full_is_known_before_the_next_call(ledger: Ledger) -> None:
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(HERE)!r})
+from ledger_rows import decision
+from routewright.ledger import Ledger, LedgerError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer = Ledger.open({str(ledger.path)!r}).writer()
+writer.prepare()
+writer.add(decision(0))
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, unlimited[1]))
+for number in range(1, 100):
+    try:
+        writer.prepare()
+        writer.add(decision(number))
+    except LedgerError:
+        break
+try:
+    writer.prepare()
+except LedgerError as error:
+    print(number, error)
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+writer.prepare()
+writer.add(decision(100))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    number, _, message = done.stdout.partition(" ")
+    assert "cannot be written" in message, done.stderr
+    assert len(ledger.tail(200)) == int(number) + 1
+    assert ledger.query("SELECT sum(damaged_bytes) FROM writers").rows == ((0,),), "no probe was left"
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_first_call(ledger: Ledger) -> None:
+    spool_folder(ledger.path).write_text("in the way")
+    with pytest.raises(LedgerError, match="cannot be written"):
+        ledger.writer().prepare()
+
+
 def test_a_file_of_another_kind_is_left_alone_and_said(ledger: Ledger) -> None:
     folder = spool_folder(ledger.path)
     folder.mkdir()
