@@ -43,7 +43,9 @@ _held: list[threading.RLock] = []
 @contextmanager
 def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
     """The ledger at ``path``, open for writing; what is not committed when the block ends is rolled back."""
-    with _opened(path, read_only=False, config={}, lock_timeout_s=lock_timeout_s) as connection:
+    # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
+    config = {"threads": "1"}
+    with _opened(path, read_only=False, config=config, lock_timeout_s=lock_timeout_s) as connection:
         yield connection
 
 
