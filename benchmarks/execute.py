@@ -35,6 +35,7 @@ AT_ONCE: Final = (1, 64)
 
 SDK_BAR: Final = Bar(1, "at most 1")
 ROUTER_BAR: Final = Bar(1 / 5, "at most 1/5")
+NO_BAR: Final = Bar(float("inf"), "no bar")
 HTTP_BAR: Final = Bar(5945 / 2000, "at most 2.97")
 
 
@@ -191,6 +192,14 @@ def bars(rounds: Rounds) -> str:
                 "",
                 ratio("routewright", "aiohttp", 64, lambda one: one.per_call_us, HTTP_BAR),
                 "",
+            ],
+            [
+                "the same, filling the tables included",
+                "no bar",
+                "",
+                "",
+                ratio("routewright", "aiohttp", 64, lambda one: one.closed_s, NO_BAR),
+                ratio("routewright", "aiohttp", 64, lambda one: one.cpu_us, NO_BAR),
             ],
         ],
     )

@@ -24,8 +24,8 @@ __all__ = ["LedgerWriter"]
 _INGEST_AFTER_S: Final = 30.0
 """How long rows wait for more to come: readers do not wait for that, and many at once cost half as much."""
 
-_INGEST_BYTES: Final = 32 * 1024**2
-"""They do not wait when there are so many."""
+_INGEST_BYTES: Final = 64 * 1024**2
+"""They do not wait when there are so many; each filling writes the last part of the tables anew, so few are better."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 """How long is waited after a failure, at first and at most; each one doubles the wait."""
