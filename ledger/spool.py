@@ -73,6 +73,7 @@ class Spool:
         self._file: int | None = None
         self._size = 0
         self._full: dict[Path, tuple[int, int]] = {}  # the others: what holds each one's lock, and its size
+        self._full_bytes = 0
         self._number = 0
         self._files = 0
         self._refused = False  # whether the last write failed
@@ -85,7 +86,7 @@ class Spool:
     @property
     def waiting_bytes(self) -> int:
         """The size of all that has not been removed."""
-        return self._size + sum(size for _, size in tuple(self._full.values()))
+        return self._size + self._full_bytes
 
     def add(self, entry: Entry) -> int:
         """Write an entry; its number. Raises LedgerError, with nothing written, when the disk takes no more."""
@@ -110,6 +111,8 @@ class Spool:
         Who asks before a call that costs money does not pay for what cannot be recorded. After a refusal it is tried
         with as many bytes as an entry may have.
         """
+        if self._file is not None and not self._refused and self.waiting_bytes <= MAX_SPOOL_BYTES:
+            return
         with self._lock:
             self._check_size()
             if self._file is None or self._refused:
@@ -142,8 +145,9 @@ class Spool:
     def remove(self, path: Path, *, damaged: bool = False) -> None:
         """Remove a complete file, whose entries are in the tables; what is ``damaged`` is kept aside."""
         with self._lock:
-            file, _ = self._full.pop(path, (None, 0))
+            file, size = self._full.pop(path, (None, 0))
             if file is not None:
+                self._full_bytes -= size
                 remove(path, damaged=damaged)
                 os.close(file)
 
@@ -158,7 +162,7 @@ class Spool:
         for file in (self._file, *(file for file, _ in self._full.values())):
             if file is not None:
                 os.close(file)
-        self._file, self._full = None, {}
+        self._file, self._full, self._full_bytes = None, {}, 0
 
     def _check_size(self) -> None:
         if self.waiting_bytes > MAX_SPOOL_BYTES:
@@ -170,6 +174,7 @@ class Spool:
     def _turn(self) -> None:
         if self._file is not None:
             self._full[self.path] = (self._file, self._size)
+            self._full_bytes += self._size
             self._file, self._size = None, 0
             self._files += 1
 

@@ -81,12 +81,12 @@ class LedgerWriter:
 
     def _separate(self) -> None:
         """Begin anew after a fork: a child has the parent's files, which the parent writes, and not its thread."""
-        if os.getpid() != self._process:
+        if self._forks != _forks.count:
             self._spool.disown()
             self._begin()
 
     def _begin(self) -> None:
-        self._process = os.getpid()
+        self._process, self._forks = os.getpid(), _forks.count
         self._spool = Spool(spool_folder(self._path))
         self._wake, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
@@ -107,6 +107,20 @@ class LedgerWriter:
             # A writer that nobody closes is finished when it is forgotten, or the interpreter ends: a thread
             # that is stopped inside of DuckDB by then would take the process down.
             self._finish = weakref.finalize(self, _finish, self._process, self._thread, self._wake, ended)
+
+
+class _Forks:
+    """How many forks lie between this process and the one that loaded this module: asking the system is slower."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        os.register_at_fork(after_in_child=self._add)
+
+    def _add(self) -> None:
+        self.count += 1
+
+
+_forks = _Forks()
 
 
 def _nothing() -> None:
