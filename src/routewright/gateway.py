@@ -10,18 +10,13 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
 from routewright.backends import (
     Backend,
-    ChatAnswer,
-    ChatRequest,
-    EmbedAnswer,
-    EmbedRequest,
     HealthReport,
-    Message,
 )
 from routewright.backends.control import Breaker, StateError, StateStore
 from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
@@ -35,20 +30,18 @@ from routewright.ledger import Ledger, LedgerError
 from routewright.loading import load_policy
 
 from .arms import Arms, Side, open_candidate, simulated_candidate
+from .calls import Calls
 from .deciding import Decider
 from .opening import open_backends
 from .planning import work_of
-from .results import Decided, NoTargetError, NotStoredError, Ran, answer_of, model_that_answered
-from .rows import attempt_row, decision_row, policy_rows
+from .recording import Recorder
+from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
 from .targets import (
     described,
-    messages_of,
     models_with,
     operation_of,
     simulated_backends,
-    task_of,
-    texts_of,
 )
 
 __all__ = [
@@ -66,7 +59,7 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class ModelGateway:
+class ModelGateway(Calls):
     """Decides where tasks go, executes them, and keeps the ledger.
 
     Without a ledger nothing is stored; without ``store`` there are no breakers and no sessions, and models that a
@@ -94,8 +87,7 @@ class ModelGateway:
         self.backends = simulated_backends(policy) if backends is None else backends
         self._random = Random() if random is None else random
         self._clock = clock
-        self._writer = None if ledger is None else ledger.writer()
-        self._stored_policies = False
+        self._recorder = Recorder(ledger, policy)
         self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
@@ -161,8 +153,7 @@ class ModelGateway:
                 if self.store is not None:
                     self.store.close()
             finally:
-                if self._writer is not None:
-                    await asyncio.to_thread(self._writer.close)
+                await self._recorder.close()
 
     def __enter__(self) -> ModelGateway:
         return self
@@ -272,8 +263,7 @@ class ModelGateway:
                 f"the plan asks for what is not carried out yet:\n{listed}",
                 help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
             )
-        if self._writer is not None:
-            self._writer.prepare()
+        self._recorder.prepare()
         decided.executed = True
         attempts: list[Attempt] = []
         try:
@@ -281,7 +271,7 @@ class ModelGateway:
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
-                self._store(decided, attempts, tags)
+                self._recorder.record(decided, attempts, tags)
             except LedgerError as error:
                 # Who cancels must see the cancellation, or a timeout is none.
                 ended.add_note(f"what was done is not in the ledger: {error}")
@@ -347,74 +337,6 @@ class ModelGateway:
             )
         )
 
-    async def generate_chat(
-        self,
-        *,
-        messages: Sequence[Message | Mapping[str, str]],
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        max_output_tokens: int | None = None,
-        unenforced: bool = False,
-    ) -> ChatAnswer:
-        """The answer to a conversation. ``model`` pins one; messages may be ``{"role": …, "content": …}``.
-
-        ``session`` names the conversation, for rules with ``sticky: session``: it is ``metadata["session"]``.
-        Raises NoTargetError when no model may do it, BackendError when every model of the plan failed, and what
-        ``run`` raises.
-        """
-        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = task_of(request, model, features, metadata, session)
-        answer = answer_of(await self.run(task, request, unenforced=unenforced))
-        assert isinstance(answer, ChatAnswer)
-        return answer
-
-    async def stream_chat(
-        self,
-        *,
-        messages: Sequence[Message | Mapping[str, str]],
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        max_output_tokens: int | None = None,
-        unenforced: bool = False,
-    ) -> AsyncGenerator[str, None]:
-        """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
-        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = task_of(request, model, features, metadata, session)
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        running = asyncio.ensure_future(
-            self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
-        )
-        running.add_done_callback(lambda _: pieces.put_nowait(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            answer_of(await running)
-        finally:
-            if not running.done():
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
-
-    async def embed(
-        self,
-        texts: Sequence[str],
-        *,
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        unenforced: bool = False,
-    ) -> EmbedAnswer:
-        """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
-        request = EmbedRequest(texts_of(texts))
-        task = task_of(request, model, features, metadata, session)
-        answer = answer_of(await self.run(task, request, unenforced=unenforced))
-        assert isinstance(answer, EmbedAnswer)
-        return answer
-
     def _runner_of_scripts(self) -> asyncio.Runner:
         """One event loop for all calls of a script: connections and loaded models belong to the loop they began in."""
         if self._runner is None:
@@ -433,39 +355,11 @@ class ModelGateway:
         shadow = None if decided.shadow is None else decided.shadow.decision
         ran = Ran(decided.decision, execution, shadow)
         try:
-            self._store(decided, attempts, tags, None if execution is None else execution.answered_by)
+            answered = None if execution is None else execution.answered_by
+            self._recorder.record(decided, attempts, tags, answered_attempt=answered)
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran
-
-    def _store(
-        self,
-        decided: Decided,
-        attempts: Sequence[Attempt],
-        tags: Mapping[str, str] | None,
-        answered_attempt: int | None = None,
-    ) -> None:
-        if self._writer is None:
-            return
-        decision = decided.decision
-        policies = (
-            () if self._stored_policies else policy_rows(self.policy, first_seen_us=decision.state.at_us)
-        )
-        self._writer.add(
-            decision_row(
-                decision, deciding_ns=decided.deciding_ns, tags=tags, answered_attempt=answered_attempt
-            ),
-            [attempt_row(decision.id, attempt) for attempt in attempts],
-            policies,
-        )
-        self._stored_policies = True
-        if decided.shadow is not None:
-            beside = decided.shadow
-            self._writer.add(
-                decision_row(
-                    beside.decision, deciding_ns=beside.deciding_ns, tags=tags, shadow_of=decision.id
-                )
-            )
 
 
 def _drop(runner: asyncio.Runner) -> None:
