@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
@@ -42,7 +42,8 @@ _QUOTED: Final = 2_000
 _MAX_CLOSED: Final = 4
 """So many kept connections may turn out closed before a call gives up."""
 
-_HEADERS: Final = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
+_ACCEPT: Final = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
+_JSON_TYPE: Final = {"Content-Type": "application/json"}
 
 
 class HttpClient:
@@ -74,75 +75,27 @@ class HttpClient:
     def __repr__(self) -> str:
         return f"HttpClient({self.base_url!r})"
 
-    @asynccontextmanager
-    async def request(
+    def request(
         self,
         method: str,
         path: str,
         clock: CallClock,
         *,
         body: Mapping[str, Any] | None = None,
-        headers: Mapping[str, str] | None = None,
         next_phase_ms: int | None = None,
-    ) -> AsyncIterator[Reply]:
+    ) -> AbstractAsyncContextManager[Reply]:
         """The reply as soon as its status and headers are there, whatever the status.
 
         ``path`` is relative to ``base_url``, or a whole address of the same server. Once connected, the clock
         enters ``first_token`` (with a limit of ``next_phase_ms`` if given: ``load``), unless it is further
         already. Leaving the block before the whole body was read closes the connection, which is how a server
-        learns that nobody waits any more. Raises BackendError.
+        learns that nobody waits any more. Entering it raises BackendError.
         """
-        room = self._room()
         url = path if "://" in path else self.base_url + path
         if not self.owns(url):
             raise ValueError(f"`{url}` is another server than `{self.root_url}`")
         sent = None if body is None else _encoded(body, clock)
-        all_headers = dict(headers or {})
-        if sent is not None:
-            all_headers["Content-Type"] = "application/json"
-        if self._key is not None:
-            all_headers["Authorization"] = f"Bearer {self._key}"
-        turns = room.turns
-        if turns is not None:
-            if turns.locked():
-                clock.enter("turn")
-            try:
-                await clock.wait(turns.acquire())
-            except BaseException:
-                clock.stop()
-                raise
-        response: aiohttp.ClientResponse | None = None
-        try:
-            clock.enter("connect")
-            _CONNECTING.set((clock, next_phase_ms))
-            try:
-                for closed_before in range(_MAX_CLOSED + 1):
-                    try:
-                        response = await clock.wait(
-                            room.session.request(
-                                method,
-                                url,
-                                data=sent,
-                                headers=all_headers,
-                                allow_redirects=False,
-                            )
-                        )
-                        break
-                    except room.failures as error:
-                        if closed_before == _MAX_CLOSED or not is_unsent(error):
-                            raise
-                        clock.enter("connect")
-            except room.failures as error:
-                raise connection_failure(error, clock, self.base_url) from error
-            assert response is not None  # for the type checker: the loop ends with one, or raises
-            yield Reply(response, clock, self, room.failures)
-        finally:
-            if response is not None:
-                # After the last byte the connection is back in the pool already, and this does nothing.
-                response.close()
-            if turns is not None:
-                turns.release()
-            clock.stop()
+        return _Exchange(self, self._room(), method, url, sent, clock, next_phase_ms)
 
     def owns(self, url: str) -> bool:
         """Whether a whole address is one of this server."""
@@ -165,8 +118,93 @@ class HttpClient:
         loop = asyncio.get_running_loop()
         room = self._rooms.get(loop)
         if room is None:
-            room = self._rooms[loop] = _Room(self._extra, self._concurrency)
+            headers = _ACCEPT if self._key is None else {**_ACCEPT, "Authorization": f"Bearer {self._key}"}
+            room = self._rooms[loop] = _Room(headers, self._extra, self._concurrency)
         return room
+
+
+class _Exchange:
+    """One request and its reply, on a connection that is held meanwhile; a generator would cost several times this."""
+
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_method",
+        "_next_phase_ms",
+        "_response",
+        "_room",
+        "_sent",
+        "_turns",
+        "_url",
+    )
+
+    def __init__(
+        self,
+        client: HttpClient,
+        room: _Room,
+        method: str,
+        url: str,
+        sent: bytes | None,
+        clock: CallClock,
+        next_phase_ms: int | None,
+    ) -> None:
+        self._client, self._room, self._clock = client, room, clock
+        self._method, self._url, self._sent = method, url, sent
+        self._next_phase_ms = next_phase_ms
+        self._turns: asyncio.Semaphore | None = None
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Reply:
+        try:
+            await self._take_turn()
+            self._response = await self._answered()
+        except BaseException:
+            self._leave()
+            raise
+        return Reply(self._response, self._clock, self._client, self._room.failures)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def _take_turn(self) -> None:
+        turns = self._room.turns
+        if turns is not None:
+            if turns.locked():
+                self._clock.enter("turn")
+            await self._clock.wait(turns.acquire())
+            self._turns = turns
+
+    async def _answered(self) -> aiohttp.ClientResponse:
+        clock, room = self._clock, self._room
+        clock.enter("connect")
+        _CONNECTING.set((clock, self._next_phase_ms))
+        closed_before = 0
+        while True:
+            try:
+                return await clock.wait(
+                    room.session.request(
+                        self._method,
+                        self._url,
+                        data=self._sent,
+                        headers=None if self._sent is None else _JSON_TYPE,
+                        allow_redirects=False,
+                    )
+                )
+            except room.failures as error:
+                if closed_before == _MAX_CLOSED or not is_unsent(error):
+                    raise connection_failure(error, clock, self._client.base_url) from error
+                closed_before += 1
+                clock.enter("connect")
+
+    def _leave(self) -> None:
+        response, turns = self._response, self._turns
+        # After the last byte the connection is back in the pool already.
+        if response is not None and not response.closed:
+            response.close()
+        if turns is not None:
+            self._turns = None
+            turns.release()
+        self._clock.stop()
 
 
 class Reply:
@@ -193,6 +231,8 @@ class Reply:
         """The whole body."""
         size = self._response.content_length
         if size is not None and size <= MAX_BODY_BYTES and "Content-Encoding" not in self.headers:
+            if self._response.content.is_eof():
+                return await self._response.read()  # it has come already
             return await self._within(self._response.read())
         pieces: list[bytes] = []
         size = 0
@@ -276,7 +316,7 @@ def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
 class _Room:
     """What belongs to one event loop: the connections, and the turns of those who wait."""
 
-    def __init__(self, extra: str, concurrency: int | None) -> None:
+    def __init__(self, headers: Mapping[str, str], extra: str, concurrency: int | None) -> None:
         try:
             import aiohttp
         except ImportError as error:
@@ -288,7 +328,7 @@ class _Room:
         self.session = aiohttp.ClientSession(
             connector=_connector_class()(limit=0, keepalive_timeout=_KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_HEADERS,
+            headers=headers,
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
             read_bufsize=2**18,
             max_line_size=2**14,

@@ -9,11 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from routewright.engine.policy.tokenizers import Encoding, encoding_for
 
@@ -52,8 +51,7 @@ _AROUND: Final[dict[Encoding, tuple[int, int]]] = {
 _LOADED: Final[set[Encoding]] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class TokenCount:
+class TokenCount(NamedTuple):
     """A number of tokens, and how it came about.
 
     ``margin`` is the factor by which the true number may be higher: 1 where it was counted. ``encoding`` names

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from routewright.engine.decision.gates import HOLDING
 from routewright.engine.errors import RoutewrightError
@@ -65,8 +65,7 @@ class _State:
     latencies: Latencies
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Leave for one call, which is then made; ``Admission.used`` ends it.
 
     ``forced`` is why an open breaker was passed, in words.
@@ -79,8 +78,7 @@ class Ticket:
     forced: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Came:
+class Came(NamedTuple):
     """What came of a call, as far as the state cares. ``error`` is None for an answer, ``usage`` None for unknown."""
 
     error: BackendError | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import BackendError
 from .actions import ACTIONS
@@ -15,8 +15,7 @@ from .work import Answer, Request, Target
 __all__ = ["Answered", "Failed", "Lookup", "first_answer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer and where it comes from.
 
     ``target`` is the model that gave it, ``attempt`` the number of that call, ``next`` the position of the first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ..cost import Spend, spend_of
 from ..errors import BackendError, ErrorClass
@@ -25,8 +25,7 @@ AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
 StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One call of one backend, whatever came of it; or a call that was not made, and why.
 
     ``number`` counts from 1. ``status`` is ``partial`` when a stream failed after its first text, ``skipped``

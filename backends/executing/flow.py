@@ -10,7 +10,6 @@ Text is shown as it comes only where no later step may withhold or replace it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
@@ -124,7 +123,7 @@ class Flow:
                 assert isinstance(found.answer, ChatAnswer)
                 better = await steps.refine(step, found.answer)
                 if better is not None:
-                    found = replace(found, answer=better[0], attempt=better[1])
+                    found = found._replace(answer=better[0], attempt=better[1])
         return found, None
 
     async def _again(
@@ -139,7 +138,7 @@ class Flow:
             return found, False
         if not isinstance(result.answer, ChatAnswer):
             return found, False
-        found = replace(found, answer=result.answer, attempt=result.attempt.number)
+        found = found._replace(answer=result.answer, attempt=result.attempt.number)
         verdict = await steps.verify(step, result.answer)
         return found, verdict is not None and verdict.yes is True
 

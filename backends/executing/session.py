@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
@@ -35,8 +36,7 @@ class Means:
     random: Random
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """An attempt with its answer or its error; with ``denied`` where no call was made."""
 
     attempt: Attempt
@@ -215,7 +215,7 @@ class Session:
             uncounted = await self._means.admission.used(ticket, came, at_us=at_us)
         finally:
             if uncounted is not None:
-                attempt = replace(attempt, reason="; ".join(filter(None, [attempt.reason, uncounted])))
+                attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))
             self._record(attempt)
         if interrupted is not None:
             raise interrupted

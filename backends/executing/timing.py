@@ -5,9 +5,8 @@ Pure: limits and what is left of the request's time in, milliseconds out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import BackendError
 from ..protocol import Limits
@@ -37,8 +36,7 @@ PATIENCE_MS: Final = 2_000
 """While another model could be asked, no pause is longer than this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """The limits that the backend keeps, and those of the guard: for the whole call and for its first token."""
 
     limits: Limits

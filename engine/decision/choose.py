@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import TaskError
 from ..policy.base import Operation
@@ -26,8 +26,7 @@ NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What using a model is expected to cost and to take; None where nothing is known, never 0.
 
     ``cost_nano`` is in nano-units of ``currency``. ``cost_source`` is ``price`` (all tokens known) or

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import attrgetter
 
 from routewright.backends import Attempt
 from routewright.engine.decision.decision import Decision
@@ -13,8 +12,9 @@ from routewright.ledger import AttemptRow, DecisionRow, PolicyRow
 
 __all__ = ["attempt_row", "decision_row", "mode_of", "policy_rows"]
 
-_values_of = attrgetter(*AttemptRow._fields[1:-1])
-"""What an attempt says: all but the first column, its decision's id, and the last, which no backend tells yet."""
+# An attempt says its row's columns in their order: all but the first, its decision's id, and the last, which no backend
+# tells yet. Its own last part, the message of a failure, is not stored.
+assert Attempt._fields[:-1] == AttemptRow._fields[1:-1]
 
 
 def decision_row(
@@ -52,7 +52,7 @@ def mode_of(decision: Decision) -> str:
 
 def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
     """The row of one call of one backend, as far as the ledger has columns for it."""
-    return AttemptRow(decision_id, *_values_of(attempt))
+    return AttemptRow(decision_id, *attempt[:-1])
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:
