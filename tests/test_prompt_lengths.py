@@ -23,7 +23,7 @@ from routewright import (
 )
 from routewright.backends import Request, tokens
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.targets import COUNTED_AT_ONCE, described, encoding_of
+from routewright.requests import COUNTED_AT_ONCE, described, encoding_of
 
 HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 
@@ -90,7 +90,7 @@ def test_without_the_package_every_length_is_an_estimate(
 
 def test_what_a_model_stands_in_for_does_not_tell_its_tokenizer(tmp_path: Path) -> None:
     models = {"gpt-4o": {"tag": "smollm2", "stands_in_for": "openai:gpt-4o"}}
-    assert encoding_of(policy_of(tmp_path, **models), Task()) is None
+    assert encoding_of(policy_of(tmp_path, **models), "chat", None) is None
 
 
 def test_the_record_says_how_a_length_is_known_and_the_gate_goes_by_it(tmp_path: Path) -> None:

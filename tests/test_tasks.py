@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import load_samples, shipped
-from routewright.targets import request_for
+from routewright.requests import request_for
 from routewright.tasks import features_from_flags, parse_state, parse_task, parse_time, state_from, task_from
 
 POLICY = """\

@@ -93,9 +93,12 @@ class Breakers:
 
     def all(self, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model that has failed since it last succeeded; all others are closed."""
+        rows = self._rows()
+        if not rows:  # mostly nothing has failed, and every call asks several times
+            return {}
         return {
             model: Breaker(model, row.state(at_us), row.failures, row.until_us, row.error_class)
-            for model, row in self._rows().items()
+            for model, row in rows.items()
             if not self._is_forgotten(row, at_us)
         }
 

@@ -198,18 +198,19 @@ def _forget(task: asyncio.Task[Any]) -> None:
         task.exception()
 
 
-async def _ask(
+def _ask(
     backend: Backend, target: Target, request: Request, limits: Limits, relay: Relay, stream: bool
-) -> Answer:
+) -> Coroutine[Any, Any, Answer]:
+    # No coroutine of its own: each one between the event loop and the socket costs at every step of an answer.
     match request:
         case ChatRequest() if stream:
-            return await _streamed(backend.stream(target.tag, request, limits=limits), target, relay)
+            return _streamed(backend.stream(target.tag, request, limits=limits), target, relay)
         case ChatRequest():
-            return await backend.chat(target.tag, request, limits=limits)
+            return backend.chat(target.tag, request, limits=limits)
         case EmbedRequest():
-            return await backend.embed(target.tag, request, limits=limits)
+            return backend.embed(target.tag, request, limits=limits)
         case RerankRequest():
-            return await backend.rerank(target.tag, request, limits=limits)
+            return backend.rerank(target.tag, request, limits=limits)
 
 
 async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: Relay) -> ChatAnswer:

@@ -8,8 +8,9 @@ INVARIANT: ``record_bytes(d)`` equals ``canonical_bytes(record_values(d))``, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final
 
 from ..canonical import canonical_text
 from ..policy.compiled import CompiledPolicy
@@ -20,16 +21,25 @@ from .record import arm_values, model_state_values, plan_values, request_values
 from .record_shape import RECORD_VERSION
 from .task import NO_REQUEST, ModelState, RequestFacts, State
 
-__all__ = ["record_bytes"]
+__all__ = ["record_bytes", "record_text"]
 
 _MAX_REMEMBERED = 4096
 """Plans whose text is kept for a policy; when there are more, all are forgotten."""
 
 _NO_REQUEST = canonical_text(request_values(NO_REQUEST))
+_ENGINE = canonical_text(ENGINE_VERSION)
+
+_word: Final[Callable[[str | None], str]] = lru_cache(maxsize=1024)(canonical_text)
+"""Of words that come again and again: names of the policy, and those of this program."""
 
 
 def record_bytes(decision: Decision) -> bytes:
-    """The canonical bytes of the record of ``decision``: what is stored, and what its digest covers."""
+    """The canonical bytes of the record of ``decision``: what its digest covers."""
+    return record_text(decision).encode("utf-8")
+
+
+def record_text(decision: Decision) -> str:
+    """The same as text, which is stored; half of a surrogate pair may be let through."""
     policy, task, state = decision.policy, decision.task, decision.state
     writer = policy.cache.get(_RecordWriter)
     if writer is None:
@@ -47,19 +57,19 @@ def record_bytes(decision: Decision) -> bytes:
             f',"at_us":{state.at_us},"candidates":[{candidates}],"catalog":{writer.catalog}',
             ',"choice":',
             _choice(choice),
-            f',"draw":{text(task.draw)},"engine":{text(ENGINE_VERSION)},"features":{{',
+            f',"draw":{"null" if task.draw is None else text(task.draw)},"engine":{_ENGINE},"features":{{',
             writer.features(decision.values, decision.sources),
             f'}},"id":{text(decision.id)},"ignored":',
             text(decision.ignored) if decision.ignored else "{}",
-            f',"operation":"{task.operation}","outcome":"{decision.outcome}","pin":{text(task.pin)}',
-            f',"plan":{plan},"policy":{writer.policy}',
-            f',"reason":{text(None if rule is None else rule.reason)},"record":{RECORD_VERSION},"request":',
+            f',"operation":"{task.operation}","outcome":"{decision.outcome}"',
+            f',"pin":{"null" if task.pin is None else text(task.pin)},"plan":{plan},"policy":{writer.policy}',
+            f',"reason":{_word(None if rule is None else rule.reason)},"record":{RECORD_VERSION},"request":',
             _NO_REQUEST if request is NO_REQUEST else _request(request),
-            f',"rule":{text(None if rule is None else rule.name)},"rules":[',
+            f',"rule":{_word(None if rule is None else rule.name)},"rules":[',
             writer.rules(decision.verdicts),
-            f'],"state":{writer.state(state)},"target":{text(target)}}}',
+            f'],"state":{writer.state(state)},"target":{_word(target)}}}',
         )
-    ).encode("utf-8")
+    )
 
 
 class _RecordWriter:
@@ -82,6 +92,7 @@ class _RecordWriter:
             for rule in policy.rules
         ]
         nothing = model_state_values(ModelState())
+        self._verdicts: dict[tuple[bool | None, ...], str] = {}
         self._models = [
             (id, canonical_text({id: nothing})[1:-1]) for id in sorted(model.id for model in catalog.models)
         ]
@@ -101,8 +112,15 @@ class _RecordWriter:
             ]
         )
 
-    def rules(self, verdicts: Sequence[bool | None]) -> str:
-        return ",".join([texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)])
+    def rules(self, verdicts: tuple[bool | None, ...]) -> str:
+        kept = self._verdicts.get(verdicts)
+        if kept is None:
+            if len(self._verdicts) >= _MAX_REMEMBERED:
+                self._verdicts.clear()
+            kept = self._verdicts[verdicts] = ",".join(
+                [texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)]
+            )
+        return kept
 
     def state(self, state: State) -> str:
         if state.load is None and not state.models and not state.quota_used and state.session_model is None:
@@ -135,16 +153,17 @@ class _RecordWriter:
             self._texts[id(decision.candidates)] = kept
         policy, task = decision.policy, decision.task
         request = decision.request
-        text = canonical_text
         written = []
         for candidate, (start, middle, end) in zip(decision.candidates, kept[2], strict=True):
             model = policy.catalog.models[candidate.model]
-            expected = estimate(model, task.operation, request, decision.state)
+            cost, currency, cost_source, latency, latency_source = estimate(
+                model, task.operation, request, decision.state
+            )
             written.append(
-                f'{{"cost_source":{text(expected.cost_source)},"currency":{text(expected.currency)}{start}'
-                f',"estimated_cost_nano":{text(expected.cost_nano)}'
-                f',"estimated_latency_ms":{text(expected.latency_ms)}{middle}'
-                f',"latency_source":{text(expected.latency_source)}{end}}}'
+                f'{{"cost_source":{_word(cost_source)},"currency":{_word(currency)}{start}'
+                f',"estimated_cost_nano":{"null" if cost is None else cost}'
+                f',"estimated_latency_ms":{"null" if latency is None else canonical_text(latency)}{middle}'
+                f',"latency_source":{_word(latency_source)}{end}}}'
             )
         return ",".join(written), kept[3]
 
@@ -174,15 +193,28 @@ def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
 
 
 def _request(request: RequestFacts) -> str:
-    text = canonical_text
+    # A task holds whole numbers that JSON has, as they are: what each call writes is written without more calls.
+    images, longest, messages = request.images, request.max_output_tokens, request.messages
+    tokens, tools, schema = request.prompt_tokens, request.tools, request.json_schema
     return (
-        f'{{"images":{text(request.images)},"json_schema":{text(request.json_schema)}'
-        f',"max_output_tokens":{text(request.max_output_tokens)},"messages":{text(request.messages)}'
-        f',"metadata":{text(dict(request.metadata)) if request.metadata else "{}"}'
-        f',"prompt_tokens":{text(request.prompt_tokens)}'
-        f',"prompt_tokens_source":{text(request.prompt_tokens_source)}'
-        f',"tokenizer":{text(request.tokenizer)},"tools":{text(request.tools)}}}'
+        f'{{"images":{"null" if images is None else images}'
+        f',"json_schema":{"null" if schema is None else "true" if schema else "false"}'
+        f',"max_output_tokens":{"null" if longest is None else longest}'
+        f',"messages":{"null" if messages is None else messages}'
+        f',"metadata":{_texts(request.metadata) if request.metadata else "{}"}'
+        f',"prompt_tokens":{"null" if tokens is None else tokens}'
+        f',"prompt_tokens_source":{_word(request.prompt_tokens_source)}'
+        f',"tokenizer":{_word(request.tokenizer)},"tools":{"null" if tools is None else tools}}}'
     )
+
+
+def _texts(texts: Mapping[str, str]) -> str:
+    """An object of texts."""
+    text = canonical_text
+    # Past ASCII, keys are sorted otherwise than Python sorts them.
+    if not all(map(str.isascii, texts)):
+        return text(dict(texts))
+    return "{" + ",".join([f"{text(name)}:{text(texts[name])}" for name in sorted(texts)]) + "}"
 
 
 def _choice(choice: Choice | None) -> str:

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from routewright.ledger.errors import LedgerError as LedgerError
     from routewright.ledger.store import Ledger as Ledger
     from routewright.loading import load_policy as load_policy
+    from routewright.requests import request_for as request_for
     from routewright.results import Decided as Decided
     from routewright.results import NoTargetError as NoTargetError
     from routewright.results import NotStoredError as NotStoredError
     from routewright.results import Ran as Ran
-    from routewright.targets import request_for as request_for
 
 __version__ = "0.1.0"
 """The same as ``engine.version.ENGINE_VERSION`` and the project's version: a test compares them."""
@@ -92,7 +92,7 @@ _HOMES = {
     "explain": "engine.decision.explain",
     "load_policy": "loading",
     "record_of": "engine.decision.record",
-    "request_for": "targets",
+    "request_for": "requests",
 }
 
 __all__ = sorted([*_HOMES, "__version__"])

@@ -5,22 +5,34 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Unpack
 
-from routewright.backends import ChatAnswer, ChatRequest, EmbedAnswer, EmbedRequest, Message
+from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.executing import Request
 from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compiled import CompiledPolicy
 
+from .requests import ChatOptions, chat_request, embed_request, task_of
 from .results import Ran, answer_of
-from .targets import messages_of, task_of, texts_of
 
 __all__ = ["Calls"]
 
 
 class Calls(ABC):
-    """Calls over ``run``, which decides and executes."""
+    """The calls of whatever decides and executes tasks that say what their requests say.
+
+    They have in common: ``model`` pins one, ``features`` and ``metadata`` are the task's, ``session`` names the
+    conversation for rules with ``sticky: session`` (it is ``metadata["session"]``), ``tags`` are stored with the
+    decision, ``unenforced`` allows a plan that asks for what is not carried out yet. NoTargetError is raised when no
+    model may do it, BackendError when every model of the plan failed, and what ``ModelGateway.run`` raises.
+    """
 
     @abstractmethod
-    async def run(
+    def _policy_in_force(self) -> CompiledPolicy:
+        """The policy whose models prompts are counted for."""
+
+    @abstractmethod
+    async def _run(
         self,
         task: Task,
         request: Request,
@@ -31,7 +43,7 @@ class Calls(ABC):
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Ran:
-        """Decide and execute."""
+        """Decide and execute a task that says what its request does."""
 
     async def generate_chat(
         self,
@@ -41,18 +53,25 @@ class Calls(ABC):
         features: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
-        max_output_tokens: int | None = None,
+        tags: Mapping[str, str] | None = None,
         unenforced: bool = False,
+        **options: Unpack[ChatOptions],
     ) -> ChatAnswer:
-        """The answer to a conversation. ``model`` pins one; messages may be ``{"role": …, "content": …}``.
+        """The answer to a conversation; messages may be ``{"role": …, "content": …}``.
 
-        ``session`` names the conversation, for rules with ``sticky: session``: it is ``metadata["session"]``.
-        Raises NoTargetError when no model may do it, BackendError when every model of the plan failed, and what
-        ``run`` raises.
+        ``options`` are ``max_output_tokens``, ``temperature``, ``seed``, ``stop``, ``tools`` and ``json_schema``, each
+        as in ``ChatRequest``.
         """
-        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = task_of(request, model, features, metadata, session)
-        answer = answer_of(await self.run(task, request, unenforced=unenforced))
+        request = chat_request(messages, **options)
+        task = await task_of(
+            request,
+            self._policy_in_force(),
+            model=model,
+            features=features,
+            metadata=metadata,
+            session=session,
+        )
+        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
         assert isinstance(answer, ChatAnswer)
         return answer
 
@@ -64,15 +83,23 @@ class Calls(ABC):
         features: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
-        max_output_tokens: int | None = None,
+        tags: Mapping[str, str] | None = None,
         unenforced: bool = False,
+        **options: Unpack[ChatOptions],
     ) -> AsyncGenerator[str, None]:
-        """The answer piece by piece. Closing the iterator early stops the work. Raises as ``generate_chat`` does."""
-        request = ChatRequest(messages_of(messages), max_output_tokens=max_output_tokens)
-        task = task_of(request, model, features, metadata, session)
+        """The answer of ``generate_chat`` piece by piece. Closing the iterator early stops the work."""
+        request = chat_request(messages, **options)
+        task = await task_of(
+            request,
+            self._policy_in_force(),
+            model=model,
+            features=features,
+            metadata=metadata,
+            session=session,
+        )
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         running = asyncio.ensure_future(
-            self.run(task, request, unenforced=unenforced, on_text=pieces.put_nowait)
+            self._run(task, request, unenforced=unenforced, on_text=pieces.put_nowait, tags=tags)
         )
         running.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
@@ -92,11 +119,19 @@ class Calls(ABC):
         features: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
         session: str | None = None,
+        tags: Mapping[str, str] | None = None,
         unenforced: bool = False,
     ) -> EmbedAnswer:
-        """One vector for each text, all of one embedding space. Raises as ``generate_chat`` does."""
-        request = EmbedRequest(texts_of(texts))
-        task = task_of(request, model, features, metadata, session)
-        answer = answer_of(await self.run(task, request, unenforced=unenforced))
+        """One vector for each text, all of one embedding space."""
+        request = embed_request(texts)
+        task = await task_of(
+            request,
+            self._policy_in_force(),
+            model=model,
+            features=features,
+            metadata=metadata,
+            session=session,
+        )
+        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
         assert isinstance(answer, EmbedAnswer)
         return answer

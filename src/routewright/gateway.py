@@ -35,14 +35,10 @@ from .deciding import Decider
 from .opening import open_backends
 from .planning import work_of
 from .recording import Recorder
+from .requests import described, operation_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
-from .targets import (
-    described,
-    models_with,
-    operation_of,
-    simulated_backends,
-)
+from .targets import models_with, simulated_backends
 
 __all__ = [
     "Decided",
@@ -305,10 +301,32 @@ class ModelGateway(Calls):
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
         """
-        decided = self.decide(
-            await described(task, request, self._arms.in_force.policy), state=state, strict=strict
+        return await self._run(
+            await described(task, request, self._policy_in_force()),
+            request,
+            state=state,
+            strict=strict,
+            unenforced=unenforced,
+            on_text=on_text,
+            tags=tags,
         )
+
+    async def _run(
+        self,
+        task: Task,
+        request: Request,
+        *,
+        state: State | None = None,
+        strict: bool = True,
+        unenforced: bool = False,
+        on_text: Callable[[str], None] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Ran:
+        decided = self.decide(task, state=state, strict=strict)
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
+
+    def _policy_in_force(self) -> CompiledPolicy:
+        return self._arms.in_force.policy
 
     def run_sync(
         self,

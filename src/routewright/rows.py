@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from routewright.backends import Attempt
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.record_text import record_bytes
+from routewright.engine.decision.record_text import record_text
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import AttemptRow, DecisionRow, PolicyRow
 
@@ -32,7 +32,7 @@ def decision_row(
     """
     return DecisionRow(
         decision.id,
-        record_bytes(decision).decode(),
+        record_text(decision),
         mode_of(decision),
         tags=dict(tags or {}),
         session_id=decision.task.session,

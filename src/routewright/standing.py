@@ -70,12 +70,12 @@ class Standing:
     def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
         found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
-        return {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
+        return found and {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
 
     def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
-        return dict(_by_id(policy, found))
+        return found and dict(_by_id(policy, found))
 
     def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
@@ -147,11 +147,10 @@ T = TypeVar("T")
 
 def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str, T]]:
     """What the store knows of the catalog's models, in the catalog's order."""
-    if found:
-        for model in policy.catalog.models:
-            known = found.get(state_key(model))
-            if known is not None:
-                yield model.id, known
+    for model in policy.catalog.models:
+        known = found.get(state_key(model))
+        if known is not None:
+            yield model.id, known
 
 
 def _is_sticky(policy: CompiledPolicy) -> bool:

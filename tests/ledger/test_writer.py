@@ -471,7 +471,7 @@ def test_what_cannot_be_written_as_text_is_refused(ledger: Ledger) -> None:
         (decision(1)._replace(tags={"a": "\ud800"}), ()),
         (decision(1)._replace(record="\ud800"), ()),
     ):
-        with pytest.raises(LedgerError, match="what the ledger cannot store: surrogates not allowed"):
+        with pytest.raises(LedgerError, match="what the ledger cannot store: .*surrogates not allowed"):
             writer.add(*rows)
     writer.add(decision(2))
     writer.close()

@@ -144,7 +144,7 @@ def _task(sample: Sample) -> Task:
 async def _run_all(
     gateway: ModelGateway, decided: list[tuple[Sample, Decided]], run: str
 ) -> list[tuple[Sample, Ran]]:
-    from routewright.targets import request_for
+    from routewright.requests import request_for
 
     ran = []
     for sample, one in decided:

@@ -101,8 +101,8 @@ def run(
     from routewright.ledger import LedgerError
     from routewright.loading import load_policy
     from routewright.mapping import parse_maps
+    from routewright.requests import request_for
     from routewright.results import NotStoredError
-    from routewright.targets import request_for
     from routewright.tasks import features_from_flags
 
     if ledger is not None and no_ledger:

@@ -1,0 +1,240 @@
+"""What a caller asks in; requests, and tasks that say of them what deciding may know, out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict, cast
+
+from routewright.backends import ChatRequest, EmbedRequest, Message, Request, RerankRequest
+from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
+from routewright.engine.decision.task import NO_REQUEST, SESSION, RequestFacts, Task
+from routewright.engine.errors import TaskError
+from routewright.engine.policy.base import Operation
+from routewright.engine.policy.compiled import CompiledPolicy
+
+__all__ = [
+    "COUNTED_AT_ONCE",
+    "ChatOptions",
+    "chat_request",
+    "described",
+    "embed_request",
+    "encoding_of",
+    "operation_of",
+    "request_for",
+    "task_of",
+]
+
+
+def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
+    """The request of a task's operation: a user's message, a text to embed, or documents to rank.
+
+    Raises TaskError for a rerank without documents.
+    """
+    if task.operation == "embed":
+        return EmbedRequest((prompt,))
+    if task.operation == "rerank":
+        if not documents:
+            raise TaskError("rerank needs documents to rank", help="give at least one document")
+        return RerankRequest(prompt, tuple(documents))
+    return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
+
+
+_ROLES = frozenset(("system", "user", "assistant", "tool"))
+
+COUNTED_AT_ONCE = 50_000
+"""A request with more characters is counted by a thread: that may take longer than an event loop should stand."""
+
+
+class ChatOptions(TypedDict, total=False):
+    """What a chat may ask of its answer beside the conversation; each as in ``ChatRequest``."""
+
+    max_output_tokens: int | None
+    temperature: float | None
+    seed: int | None
+    stop: Sequence[str]
+    tools: Sequence[Mapping[str, Any]]
+    json_schema: Mapping[str, Any] | None
+
+
+def chat_request(
+    messages: Sequence[Message | Mapping[str, str]],
+    *,
+    max_output_tokens: int | None = None,
+    temperature: float | None = None,
+    seed: int | None = None,
+    stop: Sequence[str] = (),
+    tools: Sequence[Mapping[str, Any]] = (),
+    json_schema: Mapping[str, Any] | None = None,
+) -> ChatRequest:
+    """A conversation to continue; messages may be written as ``{"role": …, "content": …}``.
+
+    Raises TaskError for no messages, for what is none, and for what no model can be asked.
+    """
+    if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
+        raise TaskError(f"an answer of at most {max_output_tokens} tokens cannot be asked for")
+    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature < math.inf):
+        raise TaskError(f"the temperature is a number from 0, not {temperature!r}")
+    if seed is not None and type(seed) is not int:
+        raise TaskError(f"the seed is a whole number, not {seed!r}")
+    if isinstance(stop, str):
+        raise TaskError("stop takes a list of texts, not one text", help="write [text]")
+    if isinstance(tools, Mapping):
+        raise TaskError("tools takes a list of tools, not one", help="write [tool]")
+    return ChatRequest(
+        _messages(messages), max_output_tokens, temperature, seed, tuple(stop), tuple(tools), json_schema
+    )
+
+
+def embed_request(texts: Sequence[str]) -> EmbedRequest:
+    """Texts to embed. Raises TaskError for one alone, which would be taken for a list of letters, and for none."""
+    if isinstance(texts, str):
+        raise TaskError("embed takes a list of texts, not one text", help="write [text]")
+    if not texts:
+        raise TaskError("there is no text to embed", help="give at least one")
+    return EmbedRequest(tuple(texts))
+
+
+def operation_of(request: Request) -> Operation:
+    """What a request asks for."""
+    match request:
+        case ChatRequest():
+            return "chat"
+        case EmbedRequest():
+            return "embed"
+        case RerankRequest():
+            return "rerank"
+
+
+async def task_of(
+    request: Request,
+    policy: CompiledPolicy,
+    *,
+    model: str | None = None,
+    features: Mapping[str, object] | None = None,
+    metadata: Mapping[str, str] | None = None,
+    session: str | None = None,
+) -> Task:
+    """The task of a request, described as ``described`` does; ``model`` pins one.
+
+    ``session`` is the conversation that it belongs to.
+    """
+    labels = dict(metadata or {})
+    if session is not None:
+        labels[SESSION] = session
+    operation = operation_of(request)
+    count = await _counted(request, encoding_of(policy, operation, model))
+    facts = _facts(NO_REQUEST, request, count, labels)
+    return Task(dict(features or {}), operation, facts, model)
+
+
+async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
+    """The task with what its request says of itself, so that rules and gates see it.
+
+    Where task and request differ, the larger counts. A length that the task does not state is counted with the
+    policy's tokenizer, or else estimated, four bytes a token: of the whole conversation, or of the longest text that
+    is embedded or ranked.
+    """
+    stated = task.request
+    count = None
+    if stated.prompt_tokens is None:
+        count = await _counted(request, encoding_of(policy, task.operation, task.pin))
+    return replace(task, request=_facts(stated, request, count, stated.metadata))
+
+
+def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
+    """What the prompt of a task is counted with, before anyone knows where it goes.
+
+    The tokenizer of the model that it pins, else the one that most models have which do the task's operation and
+    are not disabled: of several, the first in the catalog. None where no such model has one that is known.
+    """
+    pinned = None if pin is None else policy.catalog.find(pin)
+    if pinned is not None:
+        return pinned.tokenizer
+    key = ("encoding", operation)
+    if key not in policy.cache:
+        found = Counter(
+            model.tokenizer
+            for model in policy.catalog.models
+            if model.tokenizer is not None and model.disabled is None and operation in model.operations
+        )
+        policy.cache[key] = next((name for name, _ in found.most_common(1)), None)
+    return cast("Encoding | None", policy.cache[key])
+
+
+async def _counted(request: Request, encoding: Encoding | None) -> TokenCount:
+    """The request's length, counted without keeping the event loop from other work."""
+    if (encoding is None or is_loaded(encoding)) and _characters(request) <= COUNTED_AT_ONCE:
+        return _length(request, encoding)
+    return await asyncio.to_thread(_length, request, encoding)
+
+
+def _facts(
+    stated: RequestFacts, request: Request, count: TokenCount | None, metadata: Mapping[str, str]
+) -> RequestFacts:
+    """What is stated and what the request says; ``count`` is given where no length is stated."""
+    tokens, source, tokenizer = stated.prompt_tokens, stated.prompt_tokens_source, stated.tokenizer
+    if count is not None:
+        tokens, source = count.tokens, count.source
+        tokenizer = count.encoding if source == "counted" else None
+    messages, images, tools = stated.messages, stated.images, stated.tools
+    json_schema, max_output_tokens = stated.json_schema, stated.max_output_tokens
+    if isinstance(request, ChatRequest):
+        messages = max(messages or 0, len(request.messages))
+        images = max(images or 0, sum([len(message.images) for message in request.messages]))
+        tools = max(tools or 0, len(request.tools))
+        json_schema = bool(json_schema) or request.json_schema is not None
+        max_output_tokens = max_output_tokens or request.max_output_tokens
+    return RequestFacts(
+        tokens, max_output_tokens, messages, images, tools, json_schema, metadata, source, tokenizer
+    )
+
+
+def _length(request: Request, encoding: Encoding | None) -> TokenCount:
+    match request:
+        case ChatRequest():
+            return prompt_tokens(request, encoding)
+        case EmbedRequest():
+            counts = [text_tokens([text], encoding) for text in request.texts]
+        case RerankRequest():
+            counts = [text_tokens([request.query, text], encoding) for text in request.documents]
+    return max(counts, key=lambda count: count.tokens, default=text_tokens([], encoding))
+
+
+def _characters(request: Request) -> int:
+    match request:
+        case ChatRequest():
+            return sum([len(message.content) for message in request.messages])
+        case EmbedRequest():
+            return sum(map(len, request.texts))
+        case RerankRequest():
+            return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
+
+
+def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
+    try:
+        found = tuple(
+            [
+                message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # checked below
+                for message in messages
+            ]
+        )
+    except TypeError:
+        raise TaskError("a message is {'role': …, 'content': …}") from None
+    # Some models answer whatever they are asked, also nothing.
+    if not found:
+        raise TaskError("there is no message", help="give at least one: {'role': 'user', 'content': …}")
+    for message in found:
+        if message.role not in _ROLES:
+            raise TaskError(
+                f"`{message.role}` is not a role of a message", help=f"roles: {', '.join(sorted(_ROLES))}"
+            )
+        if not isinstance(message.content, str):
+            raise TaskError(
+                "the content of a message is a text",
+                help="images stand beside it: Message(role, text, images)",
+            )
+    return found
