@@ -210,6 +210,16 @@ class _Exchange:
 class Reply:
     """A reply whose body has not been read yet."""
 
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_cut",
+        "_failures",
+        "_response",
+        "headers",
+        "status",
+    )
+
     def __init__(
         self,
         response: aiohttp.ClientResponse,

@@ -298,8 +298,7 @@ class OpenAIBackend:
 
 def _check_options(clock: CallClock, options: Mapping[str, object]) -> None:
     """The plan chose the model and the way of calling; options may not choose others behind its back."""
-    taken = sorted(RESERVED_OPTIONS & set(options))
-    if taken:
+    if options and (taken := sorted(RESERVED_OPTIONS & set(options))):
         named = ", ".join(f"`{name}`" for name in taken)
         raise clock.error(f"{named} cannot be set by options", "not_found", help="leave it out of `options`")
 

@@ -52,6 +52,17 @@ class ChatPieces:
     anything of the answer has come: text, thinking, or a call of a tool.
     """
 
+    __slots__ = (
+        "_calls",
+        "_text",
+        "_thinking",
+        "begun",
+        "finished",
+        "model_said",
+        "refusal",
+        "usage",
+    )
+
     def __init__(self) -> None:
         self.finished: FinishReason | None = None
         self.begun = False

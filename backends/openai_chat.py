@@ -23,6 +23,12 @@ __all__ = ["ChatReader"]
 class ChatReader:
     """For one call. ``redacted`` makes the server's words fit for a message."""
 
+    __slots__ = (
+        "_clock",
+        "_pieces",
+        "_redacted",
+    )
+
     def __init__(self, clock: CallClock, redacted: Callable[[str], str]) -> None:
         self._clock, self._redacted = clock, redacted
         self._pieces = ChatPieces()

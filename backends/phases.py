@@ -44,6 +44,24 @@ class CallClock:
     ``load_us`` stays ``None`` until a backend that knows it sets it (``loaded``).
     """
 
+    __slots__ = (
+        "_expired",
+        "_left",
+        "_limited",
+        "_phase_ms",
+        "_phase_start",
+        "_start",
+        "_timer",
+        "_timer_at",
+        "_waiting",
+        "first_token_us",
+        "limits",
+        "load_us",
+        "phase",
+        "usage",
+        "who",
+    )
+
     def __init__(self, limits: Limits, *, who: str) -> None:
         self.limits, self.who = limits, who
         self.phase: Phase = "connect"

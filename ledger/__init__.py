@@ -6,7 +6,7 @@ from .errors import LedgerError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
-from .rows import AttemptRow, DecisionRow, PolicyRow
+from .rows import AttemptRow, DecisionRow, PolicyRow, Together
 from .store import Ledger
 from .writer import LedgerWriter
 
@@ -20,6 +20,7 @@ __all__ = [
     "PolicyRow",
     "QueryResult",
     "TailRow",
+    "Together",
     "default_ledger_path",
     "to_csv",
     "to_json",

@@ -6,11 +6,11 @@ Times are integer microseconds since 1970 (UTC), durations integer microseconds,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-__all__ = ["AttemptRow", "DecisionRow", "PolicyRow"]
+__all__ = ["AttemptRow", "DecisionRow", "PolicyRow", "Together"]
 
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
@@ -82,3 +82,11 @@ class AttemptRow(NamedTuple):
     reason: str | None = None
     saved_nano: int | None = None
     cache_write_tokens: int | None = None
+
+
+class Together(NamedTuple):
+    """What is recorded together or not at all: a decision, its attempts, and policies that the ledger may lack."""
+
+    decision: DecisionRow
+    attempts: Sequence[AttemptRow] = ()
+    policies: Sequence[PolicyRow] = ()

@@ -88,20 +88,21 @@ class Spool:
         """The size of all that has not been removed."""
         return self._size + self._full_bytes
 
-    def add(self, entry: Entry) -> int:
-        """Write an entry; its number. Raises LedgerError, with nothing written, when the disk takes no more."""
-        try:
-            beside = entry.beside.encode()
-            record = b"" if entry.record is None else entry.record.encode()
-        except UnicodeEncodeError as error:
-            raise LedgerError(
-                f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
-            ) from error
+    def add(self, *entries: Entry) -> int:
+        """Write entries, all at once; the number of the last.
+
+        Raises LedgerError, with none of them written, when one is no text or the disk takes no more.
+        """
+        encoded = [_encoded(entry) for entry in entries]
         with self._lock:
             self._check_size()
-            number = self._number + 1
-            body = struct.pack("<QI?", number, len(beside), entry.record is not None) + beside + record
-            self._write(struct.pack("<II", len(body), zlib.crc32(body)) + body)
+            number = self._number
+            pieces: list[bytes] = []
+            for beside, record in encoded:
+                number += 1
+                body = struct.pack("<QI?", number, len(beside), record is not None) + beside + (record or b"")
+                pieces += (struct.pack("<II", len(body), zlib.crc32(body)), body)
+            self._write(b"".join(pieces))
             self._number = number
         return number
 
@@ -218,6 +219,15 @@ class Spool:
                 os.ftruncate(self._file, self._size)
             except OSError:
                 self._turn()
+
+
+def _encoded(entry: Entry) -> tuple[bytes, bytes | None]:
+    try:
+        return entry.beside.encode(), None if entry.record is None else entry.record.encode()
+    except UnicodeEncodeError as error:
+        raise LedgerError(
+            f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
+        ) from error
 
 
 def spool_files(folder: Path) -> list[Path]:

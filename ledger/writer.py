@@ -15,9 +15,9 @@ from typing import Final
 
 from .errors import LedgerError
 from .ingest import ingest, spool_folder
-from .rows import AttemptRow, DecisionRow, PolicyRow
+from .rows import AttemptRow, DecisionRow, PolicyRow, Together
 from .spool import Spool
-from .writing import entry_of
+from .writing import Entry, entry_of
 
 __all__ = ["LedgerWriter"]
 
@@ -52,13 +52,32 @@ class LedgerWriter:
 
         Raises LedgerError, with nothing kept, when they cannot be written.
         """
-        entry = entry_of(decision, attempts, policies)
-        self._separate()
-        self._spool.add(entry)
-        if self._thread is None:
-            self._start()
-        if self._spool.waiting_bytes > _INGEST_BYTES:
-            self._wake.set()
+        self._write(entry_of(decision, attempts, policies))
+
+    def add_all(self, rows: Sequence[Together]) -> list[LedgerError | None]:
+        """``add`` for what several callers record at the same time, in one go: why each was not kept, else None."""
+        errors: list[LedgerError | None] = []
+        entries: list[Entry | None] = []
+        for one in rows:
+            error: LedgerError | None = None
+            entry: Entry | None = None
+            try:
+                entry = entry_of(*one)
+            except LedgerError as refused:
+                error = refused
+            errors.append(error)
+            entries.append(entry)
+        try:
+            self._write(*[entry for entry in entries if entry is not None])
+        except LedgerError:
+            # Together they may be too much for the disk, or one of them no text.
+            for position, entry in enumerate(entries):
+                if entry is not None:
+                    try:
+                        self._write(entry)
+                    except LedgerError as refused:
+                        errors[position] = refused
+        return errors
 
     def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it."""
@@ -78,6 +97,14 @@ class LedgerWriter:
             ) from error
         finally:
             self._spool.abandon()
+
+    def _write(self, *entries: Entry) -> None:
+        self._separate()
+        self._spool.add(*entries)
+        if self._thread is None:
+            self._start()
+        if self._spool.waiting_bytes > _INGEST_BYTES:
+            self._wake.set()
 
     def _separate(self) -> None:
         """Begin anew after a fork: a child has the parent's files, which the parent writes, and not its thread."""

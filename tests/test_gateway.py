@@ -29,7 +29,7 @@ from routewright import (
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.ledger import LedgerWriter
+from routewright.ledger.spool import Spool
 from routewright.loading import shipped
 from routewright.planning import work_of
 from routewright.targets import simulated_backends
@@ -236,7 +236,7 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
         raise LedgerError("the disk is full", help="make room")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LedgerWriter, "add", refuse)
+        patch.setattr(Spool, "add", refuse)
         with pytest.raises(NotStoredError, match="the disk is full") as caught:
             gateway.run_sync(Task(), HELLO)
     assert caught.value.help == "make room"

@@ -250,7 +250,7 @@ def test_a_ledger_that_fails_does_not_hide_that_the_caller_was_cancelled(
     async def ask() -> None:
         ledger = Ledger.open(tmp_path / "ledger.duckdb")
         gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
-        monkeypatch.setattr("routewright.ledger.writer.LedgerWriter.add", full)
+        monkeypatch.setattr("routewright.ledger.spool.Spool.add", full)
         request = ChatRequest((Message("user", "hello"),))
         async with asyncio.timeout(0.1):
             await gateway.run(Task(), request, on_text=lambda _: None)

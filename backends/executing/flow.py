@@ -29,6 +29,21 @@ __all__ = ["Flow"]
 class Flow:
     """The way of one request; ``run`` is called once."""
 
+    __slots__ = (
+        "_backends",
+        "_cache",
+        "_ensemble",
+        "_keys",
+        "_on_text",
+        "_prompts",
+        "_report",
+        "_request",
+        "_session",
+        "_steps",
+        "_whole",
+        "_work",
+    )
+
     def __init__(
         self,
         session: Session,

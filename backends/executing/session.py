@@ -56,6 +56,19 @@ class Exhausted(Exception):
 class Session:
     """The calls of one request. Every model that is called is one of ``work``'s."""
 
+    __slots__ = (
+        "_attempts",
+        "_loop_time",
+        "_means",
+        "_numbers",
+        "_on_attempt",
+        "_request",
+        "_work",
+        "budget",
+        "random",
+        "time",
+    )
+
     def __init__(
         self,
         means: Means,

@@ -252,7 +252,7 @@ class ModelGateway(Calls):
         work = work_of(decision)
         if work is None:
             decided.executed = True
-            return self._stored(decided, None, (), tags)
+            return await self._stored(decided, None, (), tags)
         if decision.plan is not None and decision.plan.unenforced and not unenforced:
             listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
             raise NotBuiltError(
@@ -273,7 +273,7 @@ class ModelGateway(Calls):
                 ended.add_note(f"what was done is not in the ledger: {error}")
             raise
         try:
-            return self._stored(decided, execution, execution.attempts, tags)
+            return await self._stored(decided, execution, execution.attempts, tags)
         finally:
             await self._keep_session(side, decision, execution)
 
@@ -363,7 +363,7 @@ class ModelGateway(Calls):
             self._forgotten = weakref.finalize(self, _drop, self._runner)
         return self._runner
 
-    def _stored(
+    async def _stored(
         self,
         decided: Decided,
         execution: Execution | None,
@@ -374,7 +374,7 @@ class ModelGateway(Calls):
         ran = Ran(decided.decision, execution, shadow)
         try:
             answered = None if execution is None else execution.answered_by
-            self._recorder.record(decided, attempts, tags, answered_attempt=answered)
+            await self._recorder.record_with_others(decided, attempts, tags, answered_attempt=answered)
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran

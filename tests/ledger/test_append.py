@@ -192,8 +192,7 @@ def test_attempts_may_come_after_their_decision(ledger: Ledger) -> None:
         ),
         (
             lambda ledger: ledger.append([decision(2)], [attempt(2, total_us=math.nan)]),
-            "a row holds what the ledger cannot store: `NaN` is no number in JSON; "
-            "nothing was written",
+            "a row holds what the ledger cannot store: `NaN` is no number in JSON; nothing was written",
         ),
         (
             lambda ledger: ledger.append([decision(2)._replace(tags={"x": cast("str", object())})]),

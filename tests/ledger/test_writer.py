@@ -190,6 +190,21 @@ def test_a_torn_end_is_cut_at_the_last_whole_entry_and_said(ledger: Ledger) -> N
     assert [file.suffix for file in folder.iterdir()] == [".damaged"], "kept for whoever wants to look"
 
 
+def test_entries_written_in_one_go_are_numbered_one_by_one_and_cut_one_by_one(ledger: Ledger) -> None:
+    folder = spool_folder(ledger.path)
+    spool = Spool(folder)
+    assert (spool.add(entry(0)), spool.add(entry(1), entry(2), entry(3)), spool.add(entry(4))) == (1, 4, 5)
+    spool.abandon()
+    [path] = spool_files(folder)
+    assert [number for number, _ in read_spool(path).entries(after=0)] == [1, 2, 3, 4, 5]
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size * 3 // 5)
+    assert read_spool(path).last in (2, 3), "what stands whole in one go is kept"
+    kept = read_spool(path).last
+    assert len(ledger.tail(9)) == kept
+
+
 def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
     spool = Spool(spool_folder(ledger.path))
     for number in range(3):

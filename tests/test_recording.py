@@ -1,0 +1,141 @@
+"""What several calls record in one turn of the event loop: each is kept or refused by itself, and none is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from fault_parts import write_policy
+
+from routewright import ChatRequest, Ledger, LedgerError, Message, ModelGateway, NotStoredError, Ran, Task
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.ledger import DecisionRow
+from routewright.ledger.spool import Spool
+from routewright.ledger.writing import Entry
+from routewright.recording import Recorder
+from routewright.rows import decision_row
+
+HELLO = ChatRequest((Message("user", "hello"),))
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> CompiledPolicy:
+    return write_policy(
+        {
+            "routewright": 1,
+            "name": "small",
+            "catalog": {
+                "routewright": 1,
+                "backends": {"one": {"kind": "simulated"}},
+                "models": {"small": {"backend": "one"}},
+            },
+            "rules": [{"name": "all", "use": ["small"]}],
+        },
+        tmp_path,
+    )
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger.open(tmp_path / "ledger.duckdb")
+
+
+def ids(ledger: Ledger) -> set[str]:
+    return {str(row[0]) for row in ledger.query("SELECT decision_id FROM decisions").rows}
+
+
+async def run_all(gateway: ModelGateway, tags: Sequence[Any]) -> list[Ran | BaseException]:
+    async with gateway:
+        return await asyncio.gather(
+            *(gateway.run(Task(), HELLO, tags=one) for one in tags), return_exceptions=True
+        )
+
+
+def test_calls_that_end_together_are_written_in_one_go(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    add = Spool.add
+
+    def counting(spool: Spool, *entries: Entry) -> int:
+        sizes.append(len(entries))
+        return add(spool, *entries)
+
+    monkeypatch.setattr(Spool, "add", counting)
+    ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 20))
+    assert sum(sizes) == 20 and max(sizes) > 1
+    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, Ran)}
+    assert ledger.query("SELECT count(*) FROM attempts").rows == ((20,),)
+    assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
+
+
+def test_one_that_cannot_be_recorded_takes_none_with_it(policy: CompiledPolicy, ledger: Ledger) -> None:
+    tags = [{"team": "a"}, {"team": "\ud800"}, {"team": "b"}, {"team": cast("str", object())}, None]
+    ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), tags))
+    kept = {one.decision.id for one in ran if isinstance(one, Ran)}
+    refused = [one for one in ran if isinstance(one, NotStoredError)]
+    assert len(kept) == 3 and len(refused) == 2
+    assert all("a row holds what the ledger cannot store" in str(one) for one in refused)
+    # The answers are not lost.
+    assert all(one.ran.execution is not None and one.ran.execution.answer is not None for one in refused)
+    assert ids(ledger) == kept
+
+
+def test_what_is_too_much_together_is_written_one_by_one(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Spool.add
+
+    def small(spool: Spool, *entries: Entry) -> int:
+        if len(entries) > 1:
+            raise LedgerError("the disk is full")
+        return add(spool, *entries)
+
+    monkeypatch.setattr(Spool, "add", small)
+    ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 5))
+    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, Ran)}
+    assert len(ran) == 5
+
+
+def test_a_mistake_in_writing_one_is_raised_where_it_belongs(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def mistaken(*args: Any, **options: Any) -> DecisionRow:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise ZeroDivisionError("a mistake")
+        return decision_row(*args, **options)
+
+    monkeypatch.setattr("routewright.recording.decision_row", mistaken)
+    ran = asyncio.run(asyncio.wait_for(run_all(ModelGateway(policy, ledger=ledger), [None] * 3), 30))
+    assert [type(one).__name__ for one in ran].count("ZeroDivisionError") == 1
+    assert len(ids(ledger)) == 2
+
+
+def test_who_is_cancelled_while_it_is_recorded_is_recorded(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Recorder.record_with_others
+
+    async def cancelling(recorder: Recorder, *args: Any, **options: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)  # before what is recorded is written
+        await record(recorder, *args, **options)
+
+    monkeypatch.setattr(Recorder, "record_with_others", cancelling)
+
+    async def ask() -> None:
+        async with ModelGateway(policy, ledger=ledger) as gateway:
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.create_task(gateway.run(Task(), HELLO))
+
+    asyncio.run(ask())
+    assert len(ids(ledger)) == 1
+    assert ledger.query("SELECT status FROM attempts").rows == (("ok",),)
