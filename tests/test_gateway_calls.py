@@ -193,6 +193,63 @@ def test_what_would_be_no_answer_is_not_asked_for(policy: CompiledPolicy) -> Non
         asyncio.run(gateway.embed([], features={"indexing": True}))
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_output_tokens": True}, "at most True tokens"),
+        ({"temperature": -0.1}, "the temperature is a number from 0, not -0.1"),
+        ({"temperature": float("nan")}, "the temperature is a number from 0, not nan"),
+        ({"temperature": "warm"}, "the temperature is a number from 0, not 'warm'"),
+        ({"seed": 1.5}, "the seed is a whole number, not 1.5"),
+        ({"stop": "END"}, "stop takes a list of texts"),
+        ({"tools": {"type": "function"}}, "tools takes a list of tools"),
+    ],
+)
+def test_what_no_model_can_be_asked_is_refused(
+    policy: CompiledPolicy, options: dict[str, Any], said: str
+) -> None:
+    async def stream(gateway: ModelGateway) -> None:
+        async for _ in gateway.stream_chat(messages=HELLO, **options):
+            raise AssertionError
+
+    gateway = ModelGateway(policy)
+    with pytest.raises(TaskError, match=said):
+        asyncio.run(gateway.generate_chat(messages=HELLO, **options))
+    with pytest.raises(TaskError, match=said):
+        asyncio.run(stream(gateway))
+
+
+def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(
+    policy: CompiledPolicy, tmp_path: Path
+) -> None:
+    asked: list[ChatRequest] = []
+
+    class Noting(SimulatedBackend):
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+            asked.append(request)
+            return await super().chat(model, request, limits=limits)
+
+    [simulated] = simulated_backends(policy).values()
+    assert isinstance(simulated, SimulatedBackend)
+    simulated.__class__ = Noting
+    schema = {"type": "object"}
+    tool = {"type": "function", "function": {"name": "look_up"}}
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+
+    async def ask() -> None:
+        async with ModelGateway(policy, backends={"ollama": simulated}, ledger=ledger) as gateway:
+            options: dict[str, Any] = {"max_output_tokens": 9, "temperature": 0, "seed": 7, "stop": ["END"]}
+            await gateway.generate_chat(messages=HELLO, tags={"team": "search"}, **options)
+            with pytest.raises(NoTargetError, match="no_target"):
+                await gateway.generate_chat(messages=HELLO, tools=[tool], json_schema=schema)
+
+    asyncio.run(ask())
+    assert asked == [
+        ChatRequest((Message("user", "hello"),), max_output_tokens=9, temperature=0, seed=7, stop=("END",))
+    ]
+    assert ledger.query("SELECT tags['team'] FROM decisions WHERE target IS NOT NULL").rows == (("search",),)
+
+
 def test_a_decision_is_not_executed_for_a_request_of_another_kind(policy: CompiledPolicy) -> None:
     gateway = ModelGateway(policy)
     decided = gateway.decide(Task())

@@ -118,6 +118,17 @@ def test_a_mistake_in_writing_one_is_raised_where_it_belongs(
     assert len(ids(ledger)) == 2
 
 
+def test_a_mistake_in_writing_them_all_is_raised_to_each(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> int:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setattr(Spool, "add", mistaken)
+    ran = asyncio.run(asyncio.wait_for(run_all(ModelGateway(policy, ledger=ledger), [None] * 3), 30))
+    assert [type(one).__name__ for one in ran] == ["ZeroDivisionError"] * 3
+
+
 def test_who_is_cancelled_while_it_is_recorded_is_recorded(
     policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

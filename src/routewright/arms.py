@@ -19,13 +19,21 @@ from routewright.engine.decision.decision import Arm, ArmName, Decision
 from routewright.engine.decision.task import State, Task
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.catalog import Backend as BackendShape
-from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+from routewright.engine.policy.compiled import CompiledCatalog, CompiledModel, CompiledPolicy
 
 from .opening import open_backends, open_each
 from .standing import QuotaStanding, Standing
 from .targets import simulated_backends
 
-__all__ = ["Arms", "Side", "open_candidate", "open_each_of_candidate", "simulated_candidate"]
+__all__ = [
+    "Arms",
+    "Side",
+    "alike",
+    "open_candidate",
+    "open_each_of_candidate",
+    "own_backends",
+    "simulated_candidate",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +63,18 @@ class Arms:
     ) -> None:
         self.control = Side(policy, backends, executor(backends), Standing(store))
         self.candidate: Side | None = None
+        self.running = 0
+        self._handed_on: list[Backend] = []
         self._own = dict(candidate_backends)
-        self._needed = _own_backends(policy)
+        self._needed = own_backends(policy)
         rollout = policy.rollout
         if rollout is None:
             return
         candidate = candidate_of(policy)
         both = {
-            id: backends[id] for id in candidate.catalog.backends if _is_shared(id, policy) and id in backends
+            id: backends[id]
+            for id in candidate.catalog.backends
+            if id in backends and alike(policy.catalog, candidate.catalog, id)
         }
         both |= self._own
         self.candidate = Side(candidate, both, executor(both), Standing(store))
@@ -81,10 +93,16 @@ class Arms:
     def side_of(self, decision: Decision) -> Side:
         """The side that made a decision, which executes it.
 
-        Raises TaskError for a decision that is not to be executed: a shadow, or one whose arm was asked for and
-        not picked, as its probability would be wrong; and, in either arm, while a backend of the candidate's is
-        missing.
+        Raises TaskError for a decision that is not to be executed: one of another policy, such as the one that was in
+        force before, a shadow, or one whose arm was asked for and not picked, as its probability would be wrong; and,
+        in either arm, while a backend of the candidate's is missing.
         """
+        side = next((side for side in self if decision.policy is side.policy), None)
+        if side is None:
+            raise TaskError(
+                f"the decision was made under another policy than `{self.control.policy.name}` as it is now",
+                help="decide again",
+            )
         missing = [id for id in self._needed if id not in self._own]
         if missing:
             message = f"backend `{missing[0]}` of the rollout's candidate is not given"
@@ -95,8 +113,7 @@ class Arms:
             raise TaskError(
                 f"a decision of the {arm.name} under `{arm.mode}` that was not picked is not executed"
             )
-        candidate = self.candidate
-        return candidate if candidate is not None and decision.policy is candidate.policy else self.control
+        return side
 
     def pick(self, task: Task, state: State, draw: Callable[[], float]) -> Arm | None:
         """The arm that executes a task; ``draw`` is only asked under a canary. Raises as ``pick_arm`` does."""
@@ -177,15 +194,37 @@ class Arms:
             told = {**found, **told}
         return [one for standings in told.values() for one in standings]
 
+    def every_backend(self) -> list[Backend]:
+        """The backends of both sides, each once."""
+        return list({id(one): one for side in self for one in side.backends.values()}.values())
+
     async def close(self) -> None:
-        """Let go of every backend."""
-        backends = {id(one): one for side in self for one in side.backends.values()}
-        await asyncio.gather(*(backend.close() for backend in backends.values()))
+        """Let go of every backend that was not handed on."""
+        kept = {id(one) for one in self._handed_on}
+        await asyncio.gather(*(one.close() for one in self.every_backend() if id(one) not in kept))
+
+    def hand_on(self, following: Arms) -> None:
+        """Be replaced: backends that ``following`` has too are its affair, and what they said of their health."""
+        self._handed_on = following.every_backend()
+        known = {id(one): side.standing for side in self for one in side.backends.values()}
+        for side in following:
+            for name, backend in side.backends.items():
+                if id(backend) in known:
+                    side.standing.take_health(name, known[id(backend)])
+
+    def begin(self) -> None:
+        """A decision is being executed."""
+        self.running += 1
+
+    def end(self) -> bool:
+        """It has been; whether none is left."""
+        self.running -= 1
+        return self.running == 0
 
 
 def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:
     """The backends that the candidate of a rollout needs for itself. Raises BackendError as ``open_backends`` does."""
-    own = _own_backends(policy)
+    own = own_backends(policy)
     return open_backends(candidate_of(policy), only=own) if own else {}
 
 
@@ -193,13 +232,13 @@ def open_each_of_candidate(
     policy: CompiledPolicy,
 ) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
     """The same as far as they open, and why the others do not."""
-    own = _own_backends(policy)
+    own = own_backends(policy)
     return open_each(candidate_of(policy), only=own) if own else ({}, {})
 
 
 def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[str, Backend]:
     """Simulated backends in their place; options are those of ``simulated_backends``."""
-    own = _own_backends(policy)
+    own = own_backends(policy)
     if not own:
         return {}
     candidate = candidate_of(policy)
@@ -207,20 +246,18 @@ def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[st
     return {id: backends[id] for id in own}
 
 
-def _own_backends(policy: CompiledPolicy) -> list[str]:
+def own_backends(policy: CompiledPolicy) -> list[str]:
     """The backends that the candidate may call and does not share; a shadow and a canary of 0% call none."""
     rollout = policy.rollout
     if rollout is None or rollout.mode == "shadow" or (rollout.mode == "canary" and not rollout.share):
         return []
     candidate = candidate_of(policy)
     ids = dict.fromkeys(model.backend for model in candidate.catalog.models if model.disabled is None)
-    return [id for id in ids if not _is_shared(id, policy)]
+    return [id for id in ids if not alike(policy.catalog, candidate.catalog, id)]
 
 
-def _is_shared(id: str, policy: CompiledPolicy) -> bool:
-    """Whether both catalogs declare a backend and its models alike."""
-    candidate = candidate_of(policy)
-    one, other = policy.catalog, candidate.catalog
+def alike(one: CompiledCatalog, other: CompiledCatalog, id: str) -> bool:
+    """Whether two catalogs declare a backend and its models alike."""
     return one.backends.get(id) == other.backends.get(id) and _models(one.models, id) == _models(
         other.models, id
     )

@@ -27,14 +27,13 @@ from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 from routewright.ledger import Ledger, LedgerError
-from routewright.loading import load_policy
 
-from .arms import Arms, Side, open_candidate, simulated_candidate
+from .arms import Arms, Side, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
-from .opening import open_backends
 from .planning import work_of
 from .recording import Recorder
+from .reloading import Opening, is_as_before
 from .requests import described, operation_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
@@ -77,30 +76,22 @@ class ModelGateway(Calls):
         random: Random | None = None,
         clock: Callable[[], int] = now_us,
     ) -> None:
-        self.policy = policy
         self.ledger = ledger
         self.store = store
-        self.backends = simulated_backends(policy) if backends is None else backends
         self._random = Random() if random is None else random
         self._clock = clock
-        self._recorder = Recorder(ledger, policy)
+        self._prompts = prompts
+        self._cache: AnswerCache | None = None
+        self._recorder = Recorder(ledger)
+        self._opening: Opening | None = None
+        self._reloading = asyncio.Lock()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
-        limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
-        cache = None if all(one.cache_ttl_ms is None for one in limits) else AnswerCache(clock=clock)
         if candidate_backends is None:
             candidate_backends = simulated_candidate(policy) if backends is None else {}
-        self._arms = Arms(
-            policy,
-            self.backends,
-            candidate_backends,
-            store,
-            lambda backends: Executor(
-                backends, clock=clock, store=store, cache=cache, random=self._random, prompts=prompts
-            ),
-        )
-        self._decider = Decider(self._arms, random=self._random, clock=clock)
+        self._adopt(policy, simulated_backends(policy) if backends is None else backends, candidate_backends)
 
     @classmethod
     def from_policy(
@@ -118,14 +109,78 @@ class ModelGateway(Calls):
         ``simulate`` no model is called and every answer says so. Raises PolicyError with all problems of the
         policy, LedgerError and StateError for a file that cannot be opened, BackendError for a missing key.
         """
-        policy = load_policy(path, maps=maps)
-        return cls(
+        opening = Opening(os.fspath(path), maps, simulate)
+        policy = opening.policy()
+        backends, candidate_backends = opening.backends(policy)
+        gateway = cls(
             policy,
-            backends=None if simulate else open_backends(policy),
-            candidate_backends=None if simulate else open_candidate(policy),
+            backends=backends,
+            candidate_backends=candidate_backends,
             ledger=None if ledger is None else Ledger.open(ledger),
             store=None if state is None else StateStore(state),
         )
+        gateway._opening = opening
+        return gateway
+
+    async def reload(self) -> bool:
+        """Read the policy's files again and go by them from now on; whether anything but layout and comments is new.
+
+        What is being executed goes on under the policy that it was decided under; a decision whose execution has not
+        begun is refused then. Backends whose declarations are the same are kept, with their connections and loaded
+        models; the others are closed once nothing runs on them. What is used of a quota belongs to its control's name,
+        and breakers to the ids of models: both stay. Raises PolicyError, TaskError and BackendError as ``from_policy``
+        does, with everything left as it is, and TaskError for a gateway that was not made by it.
+        """
+        opening = self._opening
+        if opening is None:
+            raise TaskError(
+                "this gateway was not made from a file, so there is nothing to read again",
+                help="make it by ModelGateway.from_policy",
+            )
+        async with self._reloading:
+            # In a thread: compiling takes longer than an event loop should stand.
+            policy = await asyncio.to_thread(opening.policy)
+            if self._closed or is_as_before(self.policy, policy):
+                return False
+            before = self._arms
+            self._adopt(policy, *opening.backends(policy, before))
+            before.hand_on(self._arms)
+            if not before.running:
+                self._leave(before)
+            return True
+
+    def reload_sync(self) -> bool:
+        """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
+        return self._runner_of_scripts().run(self.reload())
+
+    def _adopt(
+        self,
+        policy: CompiledPolicy,
+        backends: Mapping[str, Backend],
+        candidate_backends: Mapping[str, Backend],
+    ) -> None:
+        limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
+        if self._cache is None and any(one.cache_ttl_ms is not None for one in limits):
+            self._cache = AnswerCache(clock=self._clock)
+        arms = Arms(policy, backends, candidate_backends, self.store, self._executor)
+        self.policy, self.backends, self._arms = policy, backends, arms
+        self._decider = Decider(arms, random=self._random, clock=self._clock)
+
+    def _executor(self, backends: Mapping[str, Backend]) -> Executor:
+        return Executor(
+            backends,
+            clock=self._clock,
+            store=self.store,
+            cache=self._cache,
+            random=self._random,
+            prompts=self._prompts,
+        )
+
+    def _leave(self, arms: Arms) -> None:
+        """Close what only arms need that were replaced, and on which nothing runs any more."""
+        closing = asyncio.ensure_future(arms.close())
+        self._leaving.add(closing)
+        closing.add_done_callback(self._leaving.discard)
 
     async def __aenter__(self) -> ModelGateway:
         return self
@@ -143,7 +198,7 @@ class ModelGateway(Calls):
             return
         self._closed = True
         try:
-            await self._arms.close()
+            await asyncio.gather(self._arms.close(), *self._leaving)
         finally:
             try:
                 if self.store is not None:
@@ -248,11 +303,12 @@ class ModelGateway(Calls):
                 f"the decision is about {decision.task.operation}, and the request asks for {operation_of(request)}",
                 help="decide again for this request",
             )
-        side = self._arms.side_of(decision)
+        arms = self._arms
+        side, policy = arms.side_of(decision), arms.control.policy
         work = work_of(decision)
         if work is None:
             decided.executed = True
-            return await self._stored(decided, None, (), tags)
+            return await self._stored(policy, decided, None, (), tags)
         if decision.plan is not None and decision.plan.unenforced and not unenforced:
             listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
             raise NotBuiltError(
@@ -262,18 +318,22 @@ class ModelGateway(Calls):
         self._recorder.prepare()
         decided.executed = True
         attempts: list[Attempt] = []
+        arms.begin()
         try:
             execution = await side.executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
-                self._recorder.record(decided, attempts, tags)
+                self._recorder.record(policy, decided, attempts, tags)
             except LedgerError as error:
                 # Who cancels must see the cancellation, or a timeout is none.
                 ended.add_note(f"what was done is not in the ledger: {error}")
             raise
+        finally:
+            if arms.end() and arms is not self._arms:
+                self._leave(arms)
         try:
-            return await self._stored(decided, execution, execution.attempts, tags)
+            return await self._stored(policy, decided, execution, execution.attempts, tags)
         finally:
             await self._keep_session(side, decision, execution)
 
@@ -365,6 +425,7 @@ class ModelGateway(Calls):
 
     async def _stored(
         self,
+        policy: CompiledPolicy,
         decided: Decided,
         execution: Execution | None,
         attempts: Sequence[Attempt],
@@ -374,7 +435,9 @@ class ModelGateway(Calls):
         ran = Ran(decided.decision, execution, shadow)
         try:
             answered = None if execution is None else execution.answered_by
-            await self._recorder.record_with_others(decided, attempts, tags, answered_attempt=answered)
+            await self._recorder.record_with_others(
+                policy, decided, attempts, tags, answered_attempt=answered
+            )
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran

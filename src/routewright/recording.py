@@ -10,6 +10,7 @@ from routewright.backends.executing import Attempt
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import Ledger, Together
 
+from .reloading import meaning_of
 from .results import Decided
 from .rows import attempt_row, decision_row, policy_rows
 
@@ -20,6 +21,7 @@ class _Waiting(NamedTuple):
     """What a caller waits for to be recorded."""
 
     done: asyncio.Future[None]
+    policy: CompiledPolicy
     decided: Decided
     attempts: Sequence[Attempt]
     tags: Mapping[str, str] | None
@@ -27,12 +29,14 @@ class _Waiting(NamedTuple):
 
 
 class Recorder:
-    """Records what is decided under ``policy``, its rollout included; without a ledger, nothing."""
+    """Records what is decided; without a ledger, nothing.
 
-    def __init__(self, ledger: Ledger | None, policy: CompiledPolicy) -> None:
-        self._policy = policy
+    ``policy`` is everywhere the one that was in force, with its rollout: the first time, its text is recorded too.
+    """
+
+    def __init__(self, ledger: Ledger | None) -> None:
         self._writer = None if ledger is None else ledger.writer()
-        self._knows_policies = False
+        self._known: set[tuple[str, ...]] = set()
         self._waiting: list[_Waiting] = []
 
     def prepare(self) -> None:
@@ -42,6 +46,7 @@ class Recorder:
 
     def record(
         self,
+        policy: CompiledPolicy,
         decided: Decided,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
@@ -55,13 +60,14 @@ class Recorder:
         """
         if self._writer is None:
             return
-        for error in self._writer.add_all(self._rows(decided, attempts, tags, answered_attempt)):
+        for error in self._writer.add_all(self._rows(policy, decided, attempts, tags, answered_attempt)):
             if error is not None:
                 raise error
-        self._knows_policies = True
+        self._known.add(meaning_of(policy))
 
     async def record_with_others(
         self,
+        policy: CompiledPolicy,
         decided: Decided,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
@@ -79,7 +85,7 @@ class Recorder:
         if not self._waiting:
             loop.call_soon(self._record_waiting)
         done = loop.create_future()
-        self._waiting.append(_Waiting(done, decided, attempts, tags, answered_attempt))
+        self._waiting.append(_Waiting(done, policy, decided, attempts, tags, answered_attempt))
         await done
 
     async def close(self) -> None:
@@ -97,29 +103,36 @@ class Recorder:
         ends: list[tuple[_Waiting, int]] = []
         for one in waiting:
             try:
-                rows += self._rows(one.decided, one.attempts, one.tags, one.answered_attempt)
+                rows += self._rows(one.policy, one.decided, one.attempts, one.tags, one.answered_attempt)
                 ends.append((one, len(rows)))
             except Exception as error:
-                # Whose it is raises it: nobody else would, and they would all wait for ever.
+                # Who waits for it raises it: here nobody would hear of it, and all would wait for ever.
                 _tell(one.done, error)
-        errors = self._writer.add_all(rows)
+        try:
+            errors = self._writer.add_all(rows)
+        except Exception as error:
+            for one, _ in ends:
+                _tell(one.done, error)
+            return
         begin = 0
         for one, end in ends:
-            _tell(one.done, next((error for error in errors[begin:end] if error is not None), None))
+            refused = next((error for error in errors[begin:end] if error is not None), None)
+            if refused is None:
+                self._known.add(meaning_of(one.policy))
+            _tell(one.done, refused)
             begin = end
-        self._knows_policies = self._knows_policies or None in errors
 
     def _rows(
         self,
+        policy: CompiledPolicy,
         decided: Decided,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
         answered_attempt: int | None,
     ) -> list[Together]:
         decision = decided.decision
-        policies = (
-            () if self._knows_policies else policy_rows(self._policy, first_seen_us=decision.state.at_us)
-        )
+        known = meaning_of(policy) in self._known
+        policies = () if known else policy_rows(policy, first_seen_us=decision.state.at_us)
         row = decision_row(
             decision, deciding_ns=decided.deciding_ns, tags=tags, answered_attempt=answered_attempt
         )

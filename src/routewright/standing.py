@@ -67,6 +67,11 @@ class Standing:
             if report.healthy is not None
         }
 
+    def take_health(self, backend: str, other: Standing) -> None:
+        """Know of a backend what another knows of it."""
+        if backend in other._health:
+            self._health[backend] = other._health[backend]
+
     def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
         found = {} if self._breakers is None else self._breakers.all(at_us=at_us)

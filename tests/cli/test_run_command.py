@@ -37,7 +37,7 @@ def test_without_a_ledger_nothing_is_stored(tmp_path: Path) -> None:
     assert not command.ledger.exists()
 
 
-@pytest.mark.parametrize("method", ["add", "close"])
+@pytest.mark.parametrize("method", ["add_all", "close"])
 @pytest.mark.parametrize("operation", ["chat", "embed"])
 def test_an_answer_is_written_also_when_the_ledger_refuses_it(
     tmp_path: Path, operation: str, method: str, monkeypatch: pytest.MonkeyPatch
