@@ -84,6 +84,11 @@ class Spool:
         return self._folder / f"{self.writer}.{self._files:08d}{_SUFFIX}"
 
     @property
+    def file(self) -> int:
+        """The number of that file, from 0."""
+        return self._files
+
+    @property
     def waiting_bytes(self) -> int:
         """The size of all that has not been removed."""
         return self._size + self._full_bytes

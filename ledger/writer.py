@@ -79,6 +79,11 @@ class LedgerWriter:
                         errors[position] = refused
         return errors
 
+    @property
+    def file(self) -> int:
+        """The number of the file that is written now: another whenever what was written goes into the tables."""
+        return self._spool.file
+
     def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it."""
         self._separate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,8 @@ from fault_parts import write_policy
 from routewright import ChatRequest, Ledger, LedgerError, Message, ModelGateway, NotStoredError, Ran, Task
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import DecisionRow
-from routewright.ledger.spool import Spool
+from routewright.ledger.ingest import spool_folder
+from routewright.ledger.spool import Spool, spool_files
 from routewright.ledger.writing import Entry
 from routewright.recording import Recorder
 from routewright.rows import decision_row
@@ -150,3 +152,22 @@ def test_who_is_cancelled_while_it_is_recorded_is_recorded(
     asyncio.run(ask())
     assert len(ids(ledger)) == 1
     assert ledger.query("SELECT status FROM attempts").rows == (("ok",),)
+
+
+def test_a_ledger_that_is_begun_anew_holds_the_policies_texts_too(
+    policy: CompiledPolicy, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0.01)
+    archive = tmp_path / "archive.duckdb"
+    with ModelGateway(policy, ledger=ledger) as gateway:
+        gateway.run_sync(Task(), HELLO)
+        for _ in range(500):
+            if not spool_files(spool_folder(ledger.path)):
+                break
+            time.sleep(0.01)
+        ledger.path.rename(archive)
+        Ledger.open(ledger.path)
+        gateway.run_sync(Task(), HELLO)
+    joined = "SELECT count(*) FROM decisions JOIN policies ON digest = policy_digest"
+    for each in (ledger, Ledger.open(archive)):
+        assert each.query(joined).rows == ((1,),)

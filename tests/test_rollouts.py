@@ -146,6 +146,7 @@ def test_a_shadow_that_cannot_decide_takes_nothing_from_the_answer(tmp_path: Pat
         assert decided.shadow is None and "`'z'` is not one of" in str(decided.shadow_error)
         ran = gateway.run_sync(Task({"kind": "z"}), HELLO)
         assert ran.execution is not None and ran.execution.answer is not None
+        assert ran.shadow is None and "`'z'` is not one of" in str(ran.shadow_error)
         gateway.run_sync(HARD, HELLO)
         assert gateway.ledger is not None
         found = gateway.ledger.query("SELECT differs FROM rollout_differences ORDER BY decision_id").rows

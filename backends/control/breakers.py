@@ -185,6 +185,12 @@ class Breakers:
             with self._store.change() as connection:
                 connection.execute("UPDATE breakers SET probe_until_us = NULL WHERE model = ?", (model,))
 
+    def close(self, model: str) -> None:
+        """Forget its failures: somebody has mended what they came of."""
+        if model in self._rows():
+            with self._store.change() as connection:
+                connection.execute("DELETE FROM breakers WHERE model = ?", (model,))
+
     def _rows(self) -> Mapping[str, _Row]:
         version = self._store.version()
         known_version, rows = self._known

@@ -26,6 +26,7 @@ from routewright.engine.decision.task import State, Task
 from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+from routewright.engine.suggest import suggest
 from routewright.ledger import Ledger, LedgerError
 
 from .arms import Arms, Side, simulated_candidate
@@ -250,6 +251,16 @@ class ModelGateway(Calls):
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
         return self._arms.breakers(at_us=self._clock())
 
+    def close_breaker(self, model: str) -> None:
+        """Let a model be called again at once, whatever it failed at: it is mended. ``model`` is its id.
+
+        Raises TaskError for what is no model of either arm, and StateError.
+        """
+        _, models = self.declared()
+        if model not in models:
+            raise TaskError(f"unknown model `{model}`", help=suggest(model, models, label="models"))
+        self._arms.control.standing.close_breaker(models[model])
+
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         return self._arms.latencies(at_us=self._clock())
@@ -259,8 +270,12 @@ class ModelGateway(Calls):
         return self._arms.quotas(at_us=self._clock())
 
     def state(self, task: Task) -> State:
-        """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas."""
-        return self._arms.control.standing.state(self.policy, task, at_us=self._clock())
+        """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas.
+
+        As the policy in force has it: the candidate under ``full``, else the control.
+        """
+        side = self._arms.in_force
+        return side.standing.state(side.policy, task, at_us=self._clock())
 
     def decide(
         self, task: Task, *, state: State | None = None, strict: bool = True, arm: ArmName | None = None
@@ -432,7 +447,7 @@ class ModelGateway(Calls):
         tags: Mapping[str, str] | None,
     ) -> Ran:
         shadow = None if decided.shadow is None else decided.shadow.decision
-        ran = Ran(decided.decision, execution, shadow)
+        ran = Ran(decided.decision, execution, shadow, decided.shadow_error)
         try:
             answered = None if execution is None else execution.answered_by
             await self._recorder.record_with_others(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from routewright.backends.executing import Attempt
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.ledger import Ledger, Together
+from routewright.ledger import Ledger, LedgerWriter, Together
 
 from .reloading import meaning_of
 from .results import Decided
@@ -31,11 +31,13 @@ class _Waiting(NamedTuple):
 class Recorder:
     """Records what is decided; without a ledger, nothing.
 
-    ``policy`` is everywhere the one that was in force, with its rollout: the first time, its text is recorded too.
+    ``policy`` is everywhere the one that was in force, with its rollout. Its text is recorded too, the first time that
+    something is put into a file of the spool: so it is there also where somebody began a ledger anew meanwhile.
     """
 
     def __init__(self, ledger: Ledger | None) -> None:
         self._writer = None if ledger is None else ledger.writer()
+        self._file = -1
         self._known: set[tuple[str, ...]] = set()
         self._waiting: list[_Waiting] = []
 
@@ -58,12 +60,13 @@ class Recorder:
         ``answered_attempt`` is the number of the attempt that gave the answer. Raises LedgerError, with nothing of
         this decision kept, when it cannot be written.
         """
-        if self._writer is None:
+        writer = self._writer
+        if writer is None:
             return
-        for error in self._writer.add_all(self._rows(policy, decided, attempts, tags, answered_attempt)):
+        for error in writer.add_all(self._rows(writer, policy, decided, attempts, tags, answered_attempt)):
             if error is not None:
                 raise error
-        self._known.add(meaning_of(policy))
+        self._known_to(writer).add(meaning_of(policy))
 
     async def record_with_others(
         self,
@@ -97,19 +100,22 @@ class Recorder:
 
     def _record_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if self._writer is None or not waiting:
+        writer = self._writer
+        if writer is None or not waiting:
             return
         rows: list[Together] = []
         ends: list[tuple[_Waiting, int]] = []
         for one in waiting:
             try:
-                rows += self._rows(one.policy, one.decided, one.attempts, one.tags, one.answered_attempt)
+                rows += self._rows(
+                    writer, one.policy, one.decided, one.attempts, one.tags, one.answered_attempt
+                )
                 ends.append((one, len(rows)))
             except Exception as error:
                 # Who waits for it raises it: here nobody would hear of it, and all would wait for ever.
                 _tell(one.done, error)
         try:
-            errors = self._writer.add_all(rows)
+            errors = writer.add_all(rows)
         except Exception as error:
             for one, _ in ends:
                 _tell(one.done, error)
@@ -118,12 +124,19 @@ class Recorder:
         for one, end in ends:
             refused = next((error for error in errors[begin:end] if error is not None), None)
             if refused is None:
-                self._known.add(meaning_of(one.policy))
+                self._known_to(writer).add(meaning_of(one.policy))
             _tell(one.done, refused)
             begin = end
 
+    def _known_to(self, writer: LedgerWriter) -> set[tuple[str, ...]]:
+        """The policies whose texts are in the file that is written now."""
+        if writer.file != self._file:
+            self._file, self._known = writer.file, set()
+        return self._known
+
     def _rows(
         self,
+        writer: LedgerWriter,
         policy: CompiledPolicy,
         decided: Decided,
         attempts: Sequence[Attempt],
@@ -131,7 +144,7 @@ class Recorder:
         answered_attempt: int | None,
     ) -> list[Together]:
         decision = decided.decision
-        known = meaning_of(policy) in self._known
+        known = meaning_of(policy) in self._known_to(writer)
         policies = () if known else policy_rows(policy, first_seen_us=decision.state.at_us)
         row = decision_row(
             decision, deciding_ns=decided.deciding_ns, tags=tags, answered_attempt=answered_attempt

@@ -34,12 +34,14 @@ class Ran:
     """A decision and what came of executing it.
 
     ``execution`` is None where the decision has no target; else it holds the answer or the error of the last
-    attempt, and every attempt in order. ``shadow`` is the candidate's decision under a shadow rollout.
+    attempt, and every attempt in order. ``shadow`` is the candidate's decision under a shadow rollout, and
+    ``shadow_error`` why there is none.
     """
 
     decision: Decision
     execution: Execution | None
     shadow: Decision | None = None
+    shadow_error: RoutewrightError | None = None
 
 
 class NoTargetError(TaskError):

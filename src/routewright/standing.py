@@ -12,7 +12,7 @@ from routewright.backends.control import Breaker, Breakers, QuotaLimit, Quotas, 
 from routewright.backends.control.latencies import Latencies
 from routewright.engine.decision.bind import binder_of
 from routewright.engine.decision.task import Health, ModelState, State, Task
-from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 
 from .planning import quota_key, quota_limits, state_key
 
@@ -76,6 +76,11 @@ class Standing:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
         found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
         return found and {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
+
+    def close_breaker(self, model: CompiledModel) -> None:
+        """Forget the failures of a model."""
+        if self._breakers is not None:
+            self._breakers.close(state_key(model))
 
     def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""

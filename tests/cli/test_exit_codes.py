@@ -64,7 +64,8 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     # What the prompt says of itself is known to the decision: its length, and how anybody knows it.
     length = "private = true, context_length = 10 (derived)\n├── prompt: 10 tokens, estimated\n"
     shown = decided.out.replace("private = true\n", length)
-    assert (ran.code, ran.out, ran.err) == (4, shown, "")
+    # Why there is no answer is none: who reads the answer from standard output gets nothing.
+    assert (ran.code, ran.out, ran.err) == (4, "", shown)
 
 
 def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:

@@ -61,6 +61,22 @@ def test_an_open_breaker_is_shown_with_its_time_and_ends_with_1(tmp_path: Path) 
     assert told["models"]["large"]["until"] == row[2]
 
 
+def test_a_breaker_is_closed_by_whoever_mended_its_cause(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    simulated(command)
+    open_breaker(command, "small")
+    open_breaker(command, "large")
+    ended = command("health", "policy.yaml", "--close-breaker", "large", "--format", "json")
+    states = {id: model["breaker"] for id, model in json.loads(ended.out)["models"].items()}
+    assert states["small"] == "open" and states["large"] == "closed"
+    # One that is closed stays so, and a model that is none is told.
+    assert command("health", "policy.yaml", "--close-breaker", "large", "--close-breaker", "small").code == 0
+    ended = command("health", "policy.yaml", "--close-breaker", "lagre")
+    assert ended.code == 2 and ended.err.startswith(
+        "error: unknown model `lagre`\n  = help: did you mean `large`?"
+    )
+
+
 def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: ollama, host: 'http://127.0.0.1:9'"))

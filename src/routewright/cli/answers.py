@@ -133,7 +133,11 @@ def _arm(ran: Ran) -> list[str]:
         return [f"{arm.name} (full)"]
     shadow = ran.shadow
     if shadow is None:
-        return ["shadow: cannot decide it"]
+        return [
+            f"shadow: cannot decide it ({ran.shadow_error})"
+            if ran.shadow_error
+            else "shadow: cannot decide it"
+        ]
     match difference(record_of(ran.decision), record_of(shadow)):
         case "none":
             return ["shadow: the same"]

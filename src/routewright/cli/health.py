@@ -32,6 +32,14 @@ def health(
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long a backend may take.")
     ] = 5.0,
+    close_breaker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--close-breaker",
+            metavar="MODEL",
+            help="Let this model be called again at once: what it failed at is mended. Repeatable.",
+        ),
+    ] = None,
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How it is written.")
     ] = "table",
@@ -45,6 +53,7 @@ def health(
     \b
     Example:
       routewright health policies/hybrid.yaml
+      routewright health policies/hybrid.yaml --close-breaker kimi-k2-cloud
     """
     import asyncio
 
@@ -65,6 +74,8 @@ def health(
         compiled, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
     )
     kinds, known = gateway.declared()
+    for model in close_breaker or []:
+        gateway.close_breaker(model)
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
         async with gateway:

@@ -151,7 +151,7 @@ def run(
     [ran] = done
     execution = ran.execution
     if execution is None:
-        writer.tree(record_outline(record_of(ran.decision)))
+        writer.tree(record_outline(record_of(ran.decision)), note=True)
     else:
         if execution.answer is not None and not pieces.written:
             writer.text(answer_text(execution.answer))

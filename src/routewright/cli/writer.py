@@ -61,11 +61,15 @@ class Writer:
         """A heading between results."""
         self._styled([("1", text)])
 
-    def tree(self, outline: Outline) -> None:
-        """An outline as a tree; on a terminal its first line is bold, and lines are fitted to the window."""
-        window = _window() if self.pretty else None
+    def tree(self, outline: Outline, *, note: bool = False) -> None:
+        """An outline as a tree; on a terminal its first line is bold, and lines are fitted to the window.
+
+        As a ``note`` it is no result.
+        """
+        stream = sys.stderr if note else sys.stdout
+        window = _window() if self._for_terminal(stream) else None
         for guides, text in wrapped_tree(outline, window):
-            self._styled([("2", _drawable(guides)), ("" if guides else "1", text)])
+            self._styled([("2", _drawable(guides, stream)), ("" if guides else "1", text)], stream)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
@@ -92,14 +96,15 @@ class Writer:
         dumb = os.environ.get("TERM") == "dumb"
         return _is_terminal(stream) and not (self.plain or dumb or os.environ.get("NO_COLOR"))
 
-    def _styled(self, parts: Sequence[tuple[str, str]]) -> None:
-        """One line of a result; each part with its style, the code of an escape sequence or nothing."""
-        pretty = self.pretty
+    def _styled(self, parts: Sequence[tuple[str, str]], stream: TextIO | None = None) -> None:
+        """One line, of a result by default; each part with its style, the code of an escape sequence or nothing."""
+        stream = stream or sys.stdout
+        pretty = self._for_terminal(stream)
         line = ""
         for style, text in parts:
             text = text.translate(_VISIBLE)
             line += f"\x1b[{style}m{text}\x1b[0m" if pretty and style and text else text
-        _write(sys.stdout, line + "\n")
+        _write(stream, line + "\n")
 
     def _pretty_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD
@@ -126,10 +131,10 @@ def _window() -> int:
     return shutil.get_terminal_size().columns
 
 
-def _drawable(text: str) -> str:
-    """The lines of a tree in ASCII where standard output can say no more."""
+def _drawable(text: str, stream: TextIO | None) -> str:
+    """The lines of a tree in ASCII where a stream can say no more."""
     try:
-        "├└│─".encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+        "├└│─".encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
         return text.translate(_ASCII)
     return text
