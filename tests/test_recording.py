@@ -11,7 +11,17 @@ from typing import Any, cast
 import pytest
 from fault_parts import write_policy
 
-from routewright import ChatRequest, Ledger, LedgerError, Message, ModelGateway, NotStoredError, Ran, Task
+from routewright import (
+    ChatRequest,
+    Ledger,
+    LedgerError,
+    Message,
+    ModelGateway,
+    NotStoredError,
+    Ran,
+    Task,
+    TaskError,
+)
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import DecisionRow
 from routewright.ledger.ingest import spool_folder
@@ -74,16 +84,34 @@ def test_calls_that_end_together_are_written_in_one_go(
     assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
 
 
-def test_one_that_cannot_be_recorded_takes_none_with_it(policy: CompiledPolicy, ledger: Ledger) -> None:
-    tags = [{"team": "a"}, {"team": "\ud800"}, {"team": "b"}, {"team": cast("str", object())}, None]
+def test_one_that_cannot_be_recorded_takes_none_with_it(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(*args: Any, **options: Any) -> DecisionRow:
+        row = decision_row(*args, **options)
+        return row._replace(deciding_ns=cast(int, float("nan"))) if row.tags.get("team") == "odd" else row
+
+    monkeypatch.setattr("routewright.recording.decision_row", odd)
+    tags = [{"team": "a"}, {"team": "odd"}, {"team": "b"}, None]
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), tags))
     kept = {one.decision.id for one in ran if isinstance(one, Ran)}
-    refused = [one for one in ran if isinstance(one, NotStoredError)]
-    assert len(kept) == 3 and len(refused) == 2
-    assert all("a row holds what the ledger cannot store" in str(one) for one in refused)
-    # The answers are not lost.
-    assert all(one.ran.execution is not None and one.ran.execution.answer is not None for one in refused)
-    assert ids(ledger) == kept
+    [refused] = [one for one in ran if isinstance(one, NotStoredError)]
+    assert (
+        str(refused)
+        == "a row holds what the ledger cannot store: `NaN` is no number in JSON; nothing was written"
+    )
+    # The answer is not lost.
+    assert refused.ran.execution is not None and refused.ran.execution.answer is not None
+    assert len(kept) == 3 and ids(ledger) == kept
+
+
+@pytest.mark.parametrize("tags", [{"team": "\ud800"}, {"team": 5}, {5: "team"}, ["team"]])
+def test_tags_that_are_no_texts_are_refused_before_anything_is_called(
+    policy: CompiledPolicy, ledger: Ledger, tags: Any
+) -> None:
+    [error] = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [tags]))
+    assert isinstance(error, TaskError) and str(error).startswith("`tags` is ")
+    assert ids(ledger) == set()
 
 
 def test_what_is_too_much_together_is_written_one_by_one(

@@ -27,6 +27,7 @@ __all__ = [
     "Source",
     "State",
     "Task",
+    "check_labels",
 ]
 
 Health = Literal["healthy", "unhealthy"]
@@ -79,10 +80,7 @@ class RequestFacts:
         if self.json_schema is not None and type(self.json_schema) is not bool:
             raise TaskError("the request's `json_schema` is true, false or not known")
         if self.metadata is not _NOTHING:
-            _check_mapping(self.metadata, "the request's `metadata`")
-            for name, value in self.metadata.items():
-                if not (_is_text(name) and _is_text(value)):
-                    raise TaskError("the request's `metadata` is text by name")
+            check_labels(self.metadata, "the request's `metadata`")
 
 
 NO_REQUEST = RequestFacts()
@@ -203,6 +201,14 @@ def _number(value: object, what: str, most: float) -> float:
         if _is_count(value) or (isinstance(value, float) and math.isfinite(value)):
             return float(value) + 0.0  # -0.0 + 0.0 is 0.0
     raise TaskError(f"{what} is not a number from 0" + ("" if most == math.inf else f" to {most:g}"))
+
+
+def check_labels(labels: Mapping[str, str], what: str) -> None:
+    """Raise TaskError for what is no mapping of texts to texts, named ``what``."""
+    _check_mapping(labels, what)
+    for name, value in labels.items():
+        if not (_is_text(name) and _is_text(value)):
+            raise TaskError(f"{what} is text by name")
 
 
 def _check_mapping(value: object, what: str) -> None:

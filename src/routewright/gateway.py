@@ -22,7 +22,7 @@ from routewright.backends.control import Breaker, StateError, StateStore
 from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request
 from routewright.engine.decision.arms import candidate_of
 from routewright.engine.decision.decision import ArmName, Decision
-from routewright.engine.decision.task import State, Task
+from routewright.engine.decision.task import State, Task, check_labels
 from routewright.engine.errors import NotBuiltError, TaskError
 from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
@@ -304,10 +304,13 @@ class ModelGateway(Calls):
         not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
         made so far. A shadow is stored with the decision that it is beside, and nothing is called for it. Raises
         NotBuiltError, with nothing executed or stored, when the plan asks for what is not carried out yet and
-        ``unenforced`` does not allow that; TaskError for a request of another operation than was decided about, and
-        for a decision that has been executed or is not to be (a shadow, a canary's whose arm was asked for); and
-        NotStoredError, which holds the result, when the ledger refuses it.
+        ``unenforced`` does not allow that; TaskError for tags that are not texts by name, for a request of another
+        operation than was decided about, and for a decision that has been executed or is not to be (a shadow, a
+        canary's whose arm was asked for, one of a policy that was replaced); and NotStoredError, which holds the
+        result, when the ledger refuses it.
         """
+        if tags:
+            check_labels(tags, "`tags`")
         decision = decided.decision
         if decided.executed:
             raise TaskError(
