@@ -54,27 +54,33 @@ class LedgerWriter:
         """
         self._write(entry_of(decision, attempts, policies))
 
-    def add_all(self, rows: Sequence[Together]) -> list[LedgerError | None]:
-        """``add`` for what several callers record at the same time, in one go: why each was not kept, else None."""
+    def add_all(self, groups: Sequence[Sequence[Together]]) -> list[LedgerError | None]:
+        """``add`` for what several callers record at the same time, in one go: why each group was not kept, else None.
+
+        What is in one group is kept together or not at all.
+        """
         errors: list[LedgerError | None] = []
-        entries: list[Entry | None] = []
-        for one in rows:
+        entries: list[list[Entry]] = []
+        for group in groups:
             error: LedgerError | None = None
-            entry: Entry | None = None
+            encoded: list[Entry] = []
             try:
-                entry = entry_of(*one)
+                encoded = [entry_of(*one) for one in group]
             except LedgerError as refused:
                 error = refused
             errors.append(error)
-            entries.append(entry)
+            entries.append(encoded)
+        together = [entry for encoded in entries for entry in encoded]
+        if not together:
+            return errors
         try:
-            self._write(*[entry for entry in entries if entry is not None])
+            self._write(*together)
         except LedgerError:
             # Together they may be too much for the disk, or one of them no text.
-            for position, entry in enumerate(entries):
-                if entry is not None:
+            for position, encoded in enumerate(entries):
+                if encoded:
                     try:
-                        self._write(entry)
+                        self._write(*encoded)
                     except LedgerError as refused:
                         errors[position] = refused
         return errors

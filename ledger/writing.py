@@ -222,12 +222,12 @@ def entry_of(
     decision: DecisionRow | None, attempts: Sequence[AttemptRow] = (), policies: Sequence[PolicyRow] = ()
 ) -> Entry:
     """The rows as one entry. Raises LedgerError for what JSON cannot hold."""
-    beside = {
-        "decision": None if decision is None else _beside(decision),
-        "attempts": [row._asdict() for row in attempts],
-        "policies": [row._asdict() for row in policies],
-    }
     try:
+        beside = {
+            "decision": None if decision is None else _beside(decision),
+            "attempts": [row._asdict() for row in attempts],
+            "policies": [row._asdict() for row in policies],
+        }
         encoded = to_json(beside).decode()  # in half the time of Python's own encoder
         if "NaN" in encoded or "Infinity" in encoded:
             json.loads(encoded, parse_constant=_refuse)  # it lets numbers through that are none in JSON
@@ -283,6 +283,9 @@ def _refuse(number: str) -> None:
 def _beside(row: DecisionRow) -> dict[str, Any]:
     values = row._asdict()
     del values["record"]
+    for name, tag in row.tags.items():
+        if type(name) is not str or type(tag) is not str:
+            raise ValueError(f"the tag `{name!r}: {tag!r}` is no text")
     values["tags"] = dict(row.tags)
     return values
 

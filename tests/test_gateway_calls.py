@@ -175,6 +175,13 @@ def test_what_every_model_failed_at_is_raised(policy: CompiledPolicy) -> None:
             "the content of a message is a text",
         ),
         ([Message("user", None)], "the content of a message is a text"),  # type: ignore[arg-type]
+        ([{"role": ["user"], "content": "hello"}], "is not a role"),
+        ([{"role": "user", "content": "hello", "images": "abc"}], "`images` is a list"),
+        ([{"role": "user", "content": "hello", "images": ["a.png"]}], "`images` of a message are the bytes"),
+        (
+            [{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}],
+            "`tool_calls` of a message are ToolCall",
+        ),
     ],
 )
 def test_what_is_no_message_is_refused(policy: CompiledPolicy, messages: Any, said: str) -> None:
@@ -197,12 +204,21 @@ def test_what_would_be_no_answer_is_not_asked_for(policy: CompiledPolicy) -> Non
     ("options", "said"),
     [
         ({"max_output_tokens": True}, "at most True tokens"),
-        ({"temperature": -0.1}, "the temperature is a number from 0, not -0.1"),
-        ({"temperature": float("nan")}, "the temperature is a number from 0, not nan"),
-        ({"temperature": "warm"}, "the temperature is a number from 0, not 'warm'"),
-        ({"seed": 1.5}, "the seed is a whole number, not 1.5"),
-        ({"stop": "END"}, "stop takes a list of texts"),
-        ({"tools": {"type": "function"}}, "tools takes a list of tools"),
+        ({"temperature": -0.1}, "the temperature is a number from 0 to 100, not -0.1"),
+        ({"temperature": float("nan")}, "the temperature is a number from 0 to 100, not nan"),
+        ({"temperature": 10**400}, "the temperature is a number from 0 to 100, not 1000"),
+        ({"temperature": "warm"}, "the temperature is a number from 0 to 100, not 'warm'"),
+        ({"seed": 1.5}, "the seed is a whole number of at most 63 bits, not 1.5"),
+        ({"seed": 2**80}, "the seed is a whole number of at most 63 bits, not 12"),
+        ({"stop": "END"}, "`stop` is a list of texts"),
+        ({"stop": [1, 2]}, "`stop` is a list of texts"),
+        ({"stop": 5}, "`stop` is a list"),
+        ({"tools": {"type": "function"}}, "`tools` is a list"),
+        ({"tools": "abc"}, "`tools` is a list"),
+        ({"tools": [1]}, "`tools` is a list of tools, each a mapping"),
+        ({"tools": [{"x": object()}]}, "`tools` cannot be written as JSON"),
+        ({"json_schema": "x"}, "`json_schema` is a JSON Schema as a mapping"),
+        ({"json_schema": {"minimum": float("inf")}}, "`json_schema` cannot be written as JSON"),
     ],
 )
 def test_what_no_model_can_be_asked_is_refused(
@@ -217,6 +233,17 @@ def test_what_no_model_can_be_asked_is_refused(
         asyncio.run(gateway.generate_chat(messages=HELLO, **options))
     with pytest.raises(TaskError, match=said):
         asyncio.run(stream(gateway))
+
+
+def test_an_option_that_there_is_not_is_told(policy: CompiledPolicy) -> None:
+    with pytest.raises(TypeError, match="a chat is given no `temprature`; .* temperature, "):
+        asyncio.run(ModelGateway(policy).generate_chat(messages=HELLO, temprature=1))  # type: ignore[call-arg]
+
+
+def test_nothing_of_an_option_may_be_said_with_none(policy: CompiledPolicy) -> None:
+    nothing: dict[str, Any] = dict.fromkeys(("stop", "tools", "json_schema", "seed", "temperature"))
+    answer = asyncio.run(ModelGateway(policy).generate_chat(messages=HELLO, **nothing))
+    assert answer.simulated
 
 
 def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(

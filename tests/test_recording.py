@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -159,6 +162,71 @@ def test_a_mistake_in_writing_them_all_is_raised_to_each(
     assert [type(one).__name__ for one in ran] == ["ZeroDivisionError"] * 3
 
 
+def test_a_refusal_is_told_to_who_was_cancelled_too(
+    policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise LedgerError("the disk is full")
+
+    record = Recorder.record_with_others
+
+    async def cancelling(recorder: Recorder, *args: Any, **options: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await record(recorder, *args, **options)
+
+    monkeypatch.setattr(Spool, "add", full)
+    monkeypatch.setattr(Recorder, "record_with_others", cancelling)
+
+    async def ask() -> list[str]:
+        async with ModelGateway(policy, ledger=ledger) as gateway:
+            try:
+                await asyncio.create_task(gateway.run(Task(), HELLO))
+            except asyncio.CancelledError as cancelled:
+                return cancelled.__notes__
+        raise AssertionError
+
+    assert asyncio.run(ask()) == ["what was done is not in the ledger: the disk is full"]
+
+
+def test_a_decision_and_its_shadow_are_kept_together_or_not_at_all(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values: dict[str, Any] = {
+        "routewright": 1,
+        "name": "next",
+        "catalog": {
+            "routewright": 1,
+            "backends": {"one": {"kind": "simulated"}},
+            "models": {"small": {"backend": "one"}},
+        },
+        "rules": [{"name": "all", "use": ["small"]}],
+    }
+    write_policy(values, tmp_path)
+    (tmp_path / "policy.yaml").rename(tmp_path / "next.yaml")
+    policy = write_policy(
+        {**values, "name": "now", "rollout": {"candidate": "next.yaml", "mode": "shadow"}}, tmp_path
+    )
+    add = Spool.add
+    refusals = 0
+
+    def refusing(spool: Spool, *entries: Entry) -> int:
+        nonlocal refusals
+        if refusals < 2:
+            refusals += 1
+            raise LedgerError("the disk is full")
+        return add(spool, *entries)
+
+    monkeypatch.setattr(Spool, "add", refusing)
+    with ModelGateway(policy, ledger=ledger) as gateway:
+        with pytest.raises(NotStoredError, match="the disk is full"):
+            gateway.run_sync(Task(), HELLO)
+        ran = gateway.run_sync(Task(), HELLO)
+        assert ran.shadow is not None
+    assert ids(ledger) == {ran.decision.id, ran.shadow.id}
+
+
 def test_who_is_cancelled_while_it_is_recorded_is_recorded(
     policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,3 +267,70 @@ def test_a_ledger_that_is_begun_anew_holds_the_policies_texts_too(
     joined = "SELECT count(*) FROM decisions JOIN policies ON digest = policy_digest"
     for each in (ledger, Ledger.open(archive)):
         assert each.query(joined).rows == ((1,),)
+
+
+def test_threads_with_event_loops_of_their_own_may_share_a_gateway(
+    policy: CompiledPolicy, ledger: Ledger
+) -> None:
+    gateway = ModelGateway(policy, ledger=ledger)
+
+    def work() -> list[str]:
+        async def ask() -> list[str]:
+            rounds = [
+                await asyncio.gather(*(gateway.run(Task(), HELLO) for _ in range(4))) for _ in range(15)
+            ]
+            return [ran.decision.id for each in rounds for ran in each]
+
+        return asyncio.run(asyncio.wait_for(ask(), 60))
+
+    with ThreadPoolExecutor(6) as pool:
+        made = [id for each in [pool.submit(work) for _ in range(6)] for id in each.result()]
+    gateway.close_sync()
+    assert len(made) == 360 and ids(ledger) == set(made)
+
+
+def test_a_fork_records_its_own_calls_alone(policy: CompiledPolicy, ledger: Ledger, tmp_path: Path) -> None:
+    script = tmp_path / "forking.py"
+    script.write_text(FORKING, encoding="utf-8")
+    (tmp_path / "policy.yaml").write_text(policy.text, encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert len(ids(ledger)) == 4, "three of the parent's, one of the child's"
+    assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
+
+
+FORKING = """
+import asyncio, os, sys, traceback, warnings
+from pathlib import Path
+from routewright import ChatRequest, Ledger, Message, ModelGateway, Task, load_policy
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: that is what is tried here
+folder = Path(sys.argv[1])
+gateway = ModelGateway(load_policy(folder / "policy.yaml"), ledger=Ledger.open(folder / "ledger.duckdb"))
+hello = ChatRequest((Message("user", "hello"),))
+
+async def child():
+    await asyncio.wait_for(gateway.run(Task(), hello), 20)
+    await gateway.close()
+
+async def parent():
+    calls = [asyncio.ensure_future(gateway.run(Task(), hello)) for _ in range(3)]
+    loop = asyncio.get_running_loop()
+    while len(gateway._recorder._waiting.get(loop, ())) < 3:
+        await asyncio.sleep(0)
+    forked = os.fork()
+    if forked == 0:
+        try:
+            asyncio.run(child())
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    await asyncio.gather(*calls)
+    assert os.waitpid(forked, 0)[1] == 0
+    await gateway.close()
+
+asyncio.run(parent())
+"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ from routewright import (
     TaskError,
     load_policy,
 )
+from routewright.backends import Backend, HealthReport
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.reloading import Opening
 
 HELLO = ChatRequest((Message("user", "hello"),))
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -109,6 +113,19 @@ def write(folder: Path, near: Server | str, far: Server | str, policy: str = POL
     return path
 
 
+def noting_close(backend: Backend) -> list[Backend]:
+    """Where each closing of a backend is noted, from now on."""
+    closed: list[Backend] = []
+    close = backend.close
+
+    async def closing() -> None:
+        closed.append(backend)
+        await close()
+
+    backend.close = closing  # type: ignore[method-assign]
+    return closed
+
+
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -186,14 +203,7 @@ def test_a_call_under_way_ends_under_the_policy_it_was_decided_under(tmp_path: P
                 running = asyncio.create_task(gateway.run(Task(), HELLO))
                 await asyncio.wait_for(near.waiting.wait(), 10)
                 backend = gateway.backends["near"]
-                closed: list[str] = []
-                close = backend.close
-
-                async def closing() -> None:
-                    closed.append("near")
-                    await close()
-
-                backend.close = closing  # type: ignore[method-assign]
+                closed = noting_close(backend)
                 # The near machine is gone from the new policy.
                 write(tmp_path, far, far)
                 assert await gateway.reload()
@@ -207,7 +217,7 @@ def test_a_call_under_way_ends_under_the_policy_it_was_decided_under(tmp_path: P
                 assert begun.decision.policy is old and near.asked == ["small"]
                 assert begun.execution is not None and begun.execution.answer is not None
                 await asyncio.sleep(0)
-                assert closed == ["near"]
+                assert len(closed) == 1
                 ledger = gateway.ledger
         assert ledger is not None
         # The texts of both policies are there, whichever call ended first.
@@ -215,6 +225,51 @@ def test_a_call_under_way_ends_under_the_policy_it_was_decided_under(tmp_path: P
         assert digests == {old.digest, new.digest}
         decided = ledger.query("SELECT policy_digest FROM decisions ORDER BY decision_id").rows
         assert decided == ((old.digest,), (new.digest,))
+
+    asyncio.run(ask())
+
+
+def test_a_backend_is_closed_when_no_call_of_any_policy_before_runs_on_it(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving() as near, serving() as far:
+            path = write(tmp_path, near, far)
+            async with ModelGateway.from_policy(path, state=tmp_path / "s") as gateway:
+                closed = noting_close(gateway.backends["near"])
+                near.open.clear()
+                running = asyncio.create_task(gateway.run(Task(), HELLO))
+                await asyncio.wait_for(near.waiting.wait(), 10)
+                # The second policy still has it, the third has not, and the call is the first one's.
+                write(tmp_path, near, far, POLICY.replace("name: otherwise", "name: all_else"))
+                assert await gateway.reload()
+                write(tmp_path, far, far)
+                assert await gateway.reload()
+                await gateway.run(Task(), HELLO)
+                assert not closed
+                near.open.set()
+                ran = await running
+                assert ran.execution is not None and ran.execution.answer is not None
+                await asyncio.sleep(0)
+                assert len(closed) == 1
+            assert len(closed) == 1, "and not once more"
+
+    asyncio.run(ask())
+
+
+def test_closing_lets_go_of_what_a_replaced_policy_still_uses(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving() as near, serving() as far:
+            path = write(tmp_path, near, far)
+            gateway = ModelGateway.from_policy(path, state=tmp_path / "s")
+            closed = noting_close(gateway.backends["near"])
+            near.open.clear()
+            running = asyncio.create_task(gateway.run(Task(), HELLO))
+            await asyncio.wait_for(near.waiting.wait(), 10)
+            write(tmp_path, far, far)
+            assert await gateway.reload()
+            await gateway.close()
+            assert len(closed) == 1
+            ran = await running
+            assert ran.execution is not None and ran.execution.error is not None
 
     asyncio.run(ask())
 
@@ -342,5 +397,100 @@ def test_reloading_beside_many_calls_loses_none(tmp_path: Path) -> None:
                 "SELECT count(*), count(DISTINCT policy_digest) FROM decisions JOIN policies ON digest = policy_digest"
             ).rows
             assert stored == made and policies > 3
+
+    asyncio.run(ask())
+
+
+def test_a_gateway_reads_its_own_files_again_wherever_the_process_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, NOWHERE, NOWHERE)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write(elsewhere, NOWHERE, NOWHERE, POLICY.replace("name: routes", "name: others"))
+    monkeypatch.chdir(tmp_path)
+    with ModelGateway.from_policy("policy.yaml") as gateway:
+        monkeypatch.chdir(elsewhere)
+        assert not gateway.reload_sync() and gateway.policy.name == "routes"
+        write(tmp_path, NOWHERE, NOWHERE, POLICY.replace("use: [small]", "use: [tiny]"))
+        with pytest.raises(PolicyError) as caught:
+            gateway.reload_sync()
+        assert caught.value.problems[0].source == str(tmp_path / "policy.yaml")
+
+
+def test_a_closed_gateway_is_not_reloaded(tmp_path: Path) -> None:
+    gateway = ModelGateway.from_policy(write(tmp_path, NOWHERE, NOWHERE))
+    gateway.close_sync()
+    with pytest.raises(TaskError, match="the gateway is closed"):
+        asyncio.run(gateway.reload())
+
+
+def test_reloading_in_one_event_loop_after_another_closes_what_is_replaced(tmp_path: Path) -> None:
+    gateway = ModelGateway.from_policy(write(tmp_path, NOWHERE, NOWHERE))
+
+    async def reload_twice() -> list[bool]:
+        return list(await asyncio.gather(gateway.reload(), gateway.reload()))
+
+    closed = []
+    for turn in range(3):
+        closed.append(noting_close(gateway.backends["near"]))
+        write(tmp_path, f"http://127.0.0.1:{turn + 10}/v1", NOWHERE)
+        assert any(asyncio.run(reload_twice()))
+    assert [len(one) for one in closed] == [1, 1, 1]
+    closed.append(noting_close(gateway.backends["near"]))
+    asyncio.run(gateway.close())
+    assert [len(one) for one in closed] == [1, 1, 1, 1]
+
+
+def test_of_two_readings_the_later_one_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask() -> None:
+        path = write(tmp_path, NOWHERE, NOWHERE)
+        async with ModelGateway.from_policy(path) as gateway:
+            slow = threading.Event()
+            real = Opening.policy
+            readings: list[CompiledPolicy] = []
+
+            def reading(opening: Opening) -> CompiledPolicy:
+                policy = real(opening)
+                readings.append(policy)
+                if len(readings) == 1:
+                    slow.wait(10)
+                return policy
+
+            monkeypatch.setattr(Opening, "policy", reading)
+            write(tmp_path, NOWHERE, NOWHERE, POLICY.replace("name: routes", "name: first"))
+            first = asyncio.create_task(gateway.reload())
+            while not readings:
+                await asyncio.sleep(0.001)
+            write(tmp_path, NOWHERE, NOWHERE, POLICY.replace("name: routes", "name: second"))
+            assert await gateway.reload()
+            slow.set()
+            assert not await first
+            assert gateway.policy.name == "second"
+
+    asyncio.run(ask())
+
+
+def test_what_a_backend_says_of_its_health_while_the_policy_is_read_again_is_known(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving() as near:
+            path = write(tmp_path, near, NOWHERE)
+            async with ModelGateway.from_policy(path, state=tmp_path / "s") as gateway:
+                asked = asyncio.Event()
+                far_backend = gateway.backends["far"]
+                real = far_backend.health
+
+                async def slow() -> HealthReport:
+                    await asked.wait()
+                    return await real()
+
+                far_backend.health = slow  # type: ignore[method-assign]
+                checking = asyncio.create_task(gateway.check_health())
+                await asyncio.sleep(0)
+                write(tmp_path, near, NOWHERE, POLICY.replace("name: otherwise", "name: all_else"))
+                assert await gateway.reload()
+                asked.set()
+                assert (await checking)["far"].healthy is False
+                assert gateway.decide(Task({"hard": True})).decision.outcome == "no_target"
 
     asyncio.run(ask())

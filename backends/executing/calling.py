@@ -7,7 +7,8 @@ they are told to. Text is passed on as it comes, and never after the call has en
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import CoroutineType
 from typing import Any, Final
 
 from ..errors import BackendError, ErrorClass
@@ -130,10 +131,11 @@ class _Guard:
         self._expired: _Expired | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
-    async def run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+    async def run(self, work: Awaitable[Answer]) -> Answer:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] = self._loop.create_future()
-        self._task = self._loop.create_task(work)
+        coroutine = work if isinstance(work, CoroutineType) else _awaited(work)
+        self._task: asyncio.Task[Answer] = self._loop.create_task(coroutine)
         self._task.add_done_callback(self._wake)
         if self._total_ms is not None:
             self._after(self._total_ms / 1_000, self._total_over)
@@ -192,6 +194,10 @@ class _Guard:
             self._task.exception()  # asked for, so that nobody warns that it was not
 
 
+async def _awaited(work: Awaitable[Answer]) -> Answer:
+    return await work
+
+
 def _forget(task: asyncio.Task[Any]) -> None:
     _LEFT_BEHIND.discard(task)
     if not task.cancelled():
@@ -200,7 +206,7 @@ def _forget(task: asyncio.Task[Any]) -> None:
 
 def _ask(
     backend: Backend, target: Target, request: Request, limits: Limits, relay: Relay, stream: bool
-) -> Coroutine[Any, Any, Answer]:
+) -> Awaitable[Answer]:
     # No coroutine of its own: each one between the event loop and the socket costs at every step of an answer.
     match request:
         case ChatRequest() if stream:

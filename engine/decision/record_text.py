@@ -26,6 +26,9 @@ __all__ = ["record_bytes", "record_text"]
 _MAX_REMEMBERED = 4096
 """Plans whose text is kept for a policy; when there are more, all are forgotten."""
 
+_MAX_VERDICTS = 256
+"""The same for verdicts: the text of a thousand rules is 60 kB long, and tasks that are alike come together."""
+
 _NO_REQUEST = canonical_text(request_values(NO_REQUEST))
 _ENGINE = canonical_text(ENGINE_VERSION)
 
@@ -115,7 +118,7 @@ class _RecordWriter:
     def rules(self, verdicts: tuple[bool | None, ...]) -> str:
         kept = self._verdicts.get(verdicts)
         if kept is None:
-            if len(self._verdicts) >= _MAX_REMEMBERED:
+            if len(self._verdicts) >= _MAX_VERDICTS:
                 self._verdicts.clear()
             kept = self._verdicts[verdicts] = ",".join(
                 [texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)]

@@ -29,6 +29,7 @@ __all__ = [
     "Arms",
     "Side",
     "alike",
+    "meaning_of",
     "open_candidate",
     "open_each_of_candidate",
     "own_backends",
@@ -64,7 +65,6 @@ class Arms:
         self.control = Side(policy, backends, executor(backends), Standing(store))
         self.candidate: Side | None = None
         self.running = 0
-        self._handed_on: list[Backend] = []
         self._own = dict(candidate_backends)
         self._needed = own_backends(policy)
         rollout = policy.rollout
@@ -97,7 +97,9 @@ class Arms:
         force before, a shadow, or one whose arm was asked for and not picked, as its probability would be wrong; and,
         in either arm, while a backend of the candidate's is missing.
         """
-        side = next((side for side in self if decision.policy is side.policy), None)
+        side = next((side for side in self if decision.policy is side.policy), None) or next(
+            (side for side in self if meaning_of(decision.policy) == meaning_of(side.policy)), None
+        )
         if side is None:
             raise TaskError(
                 f"the decision was made under another policy than `{self.control.policy.name}` as it is now",
@@ -198,14 +200,8 @@ class Arms:
         """The backends of both sides, each once."""
         return list({id(one): one for side in self for one in side.backends.values()}.values())
 
-    async def close(self) -> None:
-        """Let go of every backend that was not handed on."""
-        kept = {id(one) for one in self._handed_on}
-        await asyncio.gather(*(one.close() for one in self.every_backend() if id(one) not in kept))
-
-    def hand_on(self, following: Arms) -> None:
-        """Be replaced: backends that ``following`` has too are its affair, and what they said of their health."""
-        self._handed_on = following.every_backend()
+    def tell_health(self, following: Arms) -> None:
+        """Let the arms that replace these know what the backends that both have said of their health."""
         known = {id(one): side.standing for side in self for one in side.backends.values()}
         for side in following:
             for name, backend in side.backends.items():
@@ -220,6 +216,16 @@ class Arms:
         """It has been; whether none is left."""
         self.running -= 1
         return self.running == 0
+
+
+def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
+    """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
+    known: tuple[str, ...] | None = policy.cache.get(meaning_of)
+    if known is None:
+        candidate = None if policy.rollout is None else policy.rollout.candidate
+        beside = () if candidate is None else meaning_of(candidate)
+        known = policy.cache[meaning_of] = (policy.digest, policy.catalog.digest, *beside)
+    return known
 
 
 def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:

@@ -62,7 +62,7 @@ class Calls(ABC):
         ``options`` are ``max_output_tokens``, ``temperature``, ``seed``, ``stop``, ``tools`` and ``json_schema``, each
         as in ``ChatRequest``.
         """
-        request = chat_request(messages, **options)
+        request = chat_request(messages, **_known(options))
         task = await task_of(
             request,
             self._policy_in_force(),
@@ -88,7 +88,7 @@ class Calls(ABC):
         **options: Unpack[ChatOptions],
     ) -> AsyncGenerator[str, None]:
         """The answer of ``generate_chat`` piece by piece. Closing the iterator early stops the work."""
-        request = chat_request(messages, **options)
+        request = chat_request(messages, **_known(options))
         task = await task_of(
             request,
             self._policy_in_force(),
@@ -135,3 +135,11 @@ class Calls(ABC):
         answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
         assert isinstance(answer, EmbedAnswer)
         return answer
+
+
+def _known(options: ChatOptions) -> ChatOptions:
+    for name in options:
+        if name not in ChatOptions.__annotations__:
+            listed = ", ".join(ChatOptions.__annotations__)
+            raise TypeError(f"a chat is given no `{name}`; beside features and the like: {listed}")
+    return options

@@ -85,8 +85,10 @@ class ModelGateway(Calls):
         self._cache: AnswerCache | None = None
         self._recorder = Recorder(ledger)
         self._opening: Opening | None = None
-        self._reloading = asyncio.Lock()
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._readings = self._newest = 0  # how often the files were read, and which reading is in force
+        self._live: list[Arms] = []  # those in force, and replaced ones on which something runs
+        self._left: list[Backend] = []  # what replaced ones alone had, and is to be closed
+        self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
@@ -110,7 +112,7 @@ class ModelGateway(Calls):
         ``simulate`` no model is called and every answer says so. Raises PolicyError with all problems of the
         policy, LedgerError and StateError for a file that cannot be opened, BackendError for a missing key.
         """
-        opening = Opening(os.fspath(path), maps, simulate)
+        opening = Opening(os.fspath(path), None if maps is None else dict(maps), simulate)
         policy = opening.policy()
         backends, candidate_backends = opening.backends(policy)
         gateway = cls(
@@ -124,13 +126,14 @@ class ModelGateway(Calls):
         return gateway
 
     async def reload(self) -> bool:
-        """Read the policy's files again and go by them from now on; whether anything but layout and comments is new.
+        """Read the policy's files again and go by them from now on; whether that changes any decision or call.
 
+        Comments, layout and descriptions do not.
         What is being executed goes on under the policy that it was decided under; a decision whose execution has not
         begun is refused then. Backends whose declarations are the same are kept, with their connections and loaded
         models; the others are closed once nothing runs on them. What is used of a quota belongs to its control's name,
         and breakers to the ids of models: both stay. Raises PolicyError, TaskError and BackendError as ``from_policy``
-        does, with everything left as it is, and TaskError for a gateway that was not made by it.
+        does, with everything left as it is, and TaskError for a gateway that was not made by it or is closed.
         """
         opening = self._opening
         if opening is None:
@@ -138,17 +141,24 @@ class ModelGateway(Calls):
                 "this gateway was not made from a file, so there is nothing to read again",
                 help="make it by ModelGateway.from_policy",
             )
-        async with self._reloading:
-            # In a thread: compiling takes longer than an event loop should stand.
-            policy = await asyncio.to_thread(opening.policy)
-            if self._closed or is_as_before(self.policy, policy):
-                return False
-            before = self._arms
-            self._adopt(policy, *opening.backends(policy, before))
-            before.hand_on(self._arms)
-            if not before.running:
-                self._leave(before)
-            return True
+        self._check_open()
+        self._readings += 1
+        reading = self._readings
+        # In a thread: compiling takes longer than an event loop should stand.
+        policy = await asyncio.to_thread(opening.policy)
+        self._check_open()
+        if reading < self._newest:
+            return False  # what was read later is in force already
+        self._newest = reading
+        if is_as_before(self.policy, policy):
+            return False
+        before = self._arms
+        self._adopt(policy, *opening.backends(policy, before))
+        before.tell_health(self._arms)
+        if not before.running:
+            self._retire(before)
+            await self._close_left()
+        return True
 
     def reload_sync(self) -> bool:
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
@@ -165,6 +175,7 @@ class ModelGateway(Calls):
             self._cache = AnswerCache(clock=self._clock)
         arms = Arms(policy, backends, candidate_backends, self.store, self._executor)
         self.policy, self.backends, self._arms = policy, backends, arms
+        self._live.append(arms)
         self._decider = Decider(arms, random=self._random, clock=self._clock)
 
     def _executor(self, backends: Mapping[str, Backend]) -> Executor:
@@ -177,11 +188,35 @@ class ModelGateway(Calls):
             prompts=self._prompts,
         )
 
-    def _leave(self, arms: Arms) -> None:
-        """Close what only arms need that were replaced, and on which nothing runs any more."""
-        closing = asyncio.ensure_future(arms.close())
-        self._leaving.add(closing)
-        closing.add_done_callback(self._leaving.discard)
+    def _check_open(self) -> None:
+        if self._closed:
+            raise TaskError("the gateway is closed")
+
+    def _end(self, arms: Arms) -> None:
+        """Something that ran on arms has ended; the last one lets go of what was replaced meanwhile."""
+        if arms.end() and arms is not self._arms and not self._closed:
+            self._retire(arms)
+            closing = asyncio.ensure_future(self._close_left())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    def _retire(self, arms: Arms) -> None:
+        """Nothing runs any more on arms that were replaced: what they alone have is to be closed."""
+        self._live.remove(arms)
+        needed = {id(one) for other in self._live for one in other.every_backend()}
+        self._left += [one for one in arms.every_backend() if id(one) not in needed]
+
+    async def _close_left(self) -> None:
+        while self._left:
+            backend = self._left.pop()
+            try:
+                await backend.close()
+            except asyncio.CancelledError:
+                self._left.append(backend)  # its loop ends first: closing the gateway closes it
+                raise
+            except Exception as error:
+                told = {"message": "a backend that was replaced could not be closed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
 
     async def __aenter__(self) -> ModelGateway:
         return self
@@ -199,7 +234,8 @@ class ModelGateway(Calls):
             return
         self._closed = True
         try:
-            await asyncio.gather(self._arms.close(), *self._leaving)
+            backends = {id(one): one for arms in self._live for one in arms.every_backend()}
+            await asyncio.gather(*(one.close() for one in (*backends.values(), *self._left)))
         finally:
             try:
                 if self.store is not None:
@@ -245,7 +281,14 @@ class ModelGateway(Calls):
         One that says nothing within ``timeout_s`` is not healthy. What a rollout's candidate has for itself is
         called ``ID (candidate)``.
         """
-        return await self._arms.check_health(timeout_s=timeout_s)
+        arms = self._arms
+        arms.begin()
+        try:
+            return await arms.check_health(timeout_s=timeout_s)
+        finally:
+            if arms is not self._arms:
+                arms.tell_health(self._arms)
+            self._end(arms)
 
     def breakers(self) -> Mapping[str, Breaker]:
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
@@ -348,8 +391,7 @@ class ModelGateway(Calls):
                 ended.add_note(f"what was done is not in the ledger: {error}")
             raise
         finally:
-            if arms.end() and arms is not self._arms:
-                self._leave(arms)
+            self._end(arms)
         try:
             return await self._stored(policy, decided, execution, execution.attempts, tags)
         finally:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from routewright.backends.executing import Attempt
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.ledger import Ledger, LedgerWriter, Together
 
-from .reloading import meaning_of
+from .arms import meaning_of
 from .results import Decided
 from .rows import attempt_row, decision_row, policy_rows
 
 __all__ = ["Recorder"]
 
 
-class _Waiting(NamedTuple):
-    """What a caller waits for to be recorded."""
+class _Waiting:
+    """A decision to be recorded, and who waits for that; ``error`` says afterwards why it was not."""
 
-    done: asyncio.Future[None]
-    policy: CompiledPolicy
-    decided: Decided
-    attempts: Sequence[Attempt]
-    tags: Mapping[str, str] | None
-    answered_attempt: int | None
+    __slots__ = ("answered_attempt", "attempts", "decided", "done", "error", "policy", "tags")
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        decided: Decided,
+        attempts: Sequence[Attempt],
+        tags: Mapping[str, str] | None,
+        answered_attempt: int | None,
+        done: asyncio.Future[None] | None = None,
+    ) -> None:
+        self.policy, self.decided, self.attempts = policy, decided, attempts
+        self.tags, self.answered_attempt = tags, answered_attempt
+        self.done = done
+        self.error: Exception | None = None
 
 
 class Recorder:
@@ -39,7 +48,8 @@ class Recorder:
         self._writer = None if ledger is None else ledger.writer()
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
-        self._waiting: list[_Waiting] = []
+        # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Waiting]] = WeakKeyDictionary()
 
     def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError."""
@@ -60,13 +70,10 @@ class Recorder:
         ``answered_attempt`` is the number of the attempt that gave the answer. Raises LedgerError, with nothing of
         this decision kept, when it cannot be written.
         """
-        writer = self._writer
-        if writer is None:
-            return
-        for error in writer.add_all(self._rows(writer, policy, decided, attempts, tags, answered_attempt)):
-            if error is not None:
-                raise error
-        self._known_to(writer).add(meaning_of(policy))
+        one = _Waiting(policy, decided, attempts, tags, answered_attempt)
+        self._write([one])
+        if one.error is not None:
+            raise one.error
 
     async def record_with_others(
         self,
@@ -80,53 +87,70 @@ class Recorder:
         """``record``, together with what other calls record in this turn of the event loop.
 
         One after the other they take half the time that they take between other work, and they are written in one
-        go. It is recorded also when the caller is cancelled meanwhile.
+        go. It is recorded also when the caller is cancelled meanwhile; if it cannot be, the cancellation says so.
         """
         if self._writer is None:
             return
         loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._record_waiting)
+        waiting = self._waiting.get(loop)
+        if waiting is None:
+            waiting = self._waiting[loop] = []
+            loop.call_soon(self._record_waiting, loop)
         done = loop.create_future()
-        self._waiting.append(_Waiting(done, policy, decided, attempts, tags, answered_attempt))
-        await done
+        one = _Waiting(policy, decided, attempts, tags, answered_attempt, done)
+        waiting.append(one)
+        try:
+            await done
+        except asyncio.CancelledError as cancelled:
+            self._record_waiting(loop)
+            if one.error is not None:
+                # Who cancels must see the cancellation, or a timeout is none.
+                cancelled.add_note(f"what was done is not in the ledger: {one.error}")
+            raise
+        if one.error is not None:
+            raise one.error
 
     async def close(self) -> None:
         """Put everything into the ledger's tables. Raises LedgerError when that cannot be: then it waits."""
-        self._record_waiting()
+        self._record_waiting(asyncio.get_running_loop())
         if self._writer is not None:
             # In a thread: another process may hold the file for a while, and the loop has others to serve.
             await asyncio.to_thread(self._writer.close)
 
-    def _record_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
+    def _record_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = self._waiting.pop(loop, None)
+        if waiting:
+            self._write(waiting)
+            for one in waiting:
+                if one.done is not None and not one.done.done():
+                    one.done.set_result(None)
+
+    def _write(self, many: Sequence[_Waiting]) -> None:
+        """Record each by itself, and note why one could not be; nothing is raised, as others wait too."""
         writer = self._writer
-        if writer is None or not waiting:
+        if writer is None:
             return
-        rows: list[Together] = []
-        ends: list[tuple[_Waiting, int]] = []
-        for one in waiting:
+        known = self._known_to(writer)
+        given: set[tuple[str, ...]] = set()
+        groups: list[Sequence[Together]] = []
+        grouped: list[_Waiting] = []
+        for one in many:
+            meaning = meaning_of(one.policy)
             try:
-                rows += self._rows(
-                    writer, one.policy, one.decided, one.attempts, one.tags, one.answered_attempt
-                )
-                ends.append((one, len(rows)))
+                groups.append(_rows(one, with_policies=meaning not in known and meaning not in given))
             except Exception as error:
-                # Who waits for it raises it: here nobody would hear of it, and all would wait for ever.
-                _tell(one.done, error)
+                one.error = error
+                continue
+            grouped.append(one)
+            given.add(meaning)
         try:
-            errors = writer.add_all(rows)
+            errors: Sequence[Exception | None] = writer.add_all(groups)
         except Exception as error:
-            for one, _ in ends:
-                _tell(one.done, error)
-            return
-        begin = 0
-        for one, end in ends:
-            refused = next((error for error in errors[begin:end] if error is not None), None)
-            if refused is None:
-                self._known_to(writer).add(meaning_of(one.policy))
-            _tell(one.done, refused)
-            begin = end
+            errors = [error] * len(groups)
+        for one, texts, refused in zip(grouped, groups, errors, strict=True):
+            one.error = refused
+            if refused is None and texts[0].policies:
+                known.add(meaning_of(one.policy))
 
     def _known_to(self, writer: LedgerWriter) -> set[tuple[str, ...]]:
         """The policies whose texts are in the file that is written now."""
@@ -134,35 +158,23 @@ class Recorder:
             self._file, self._known = writer.file, set()
         return self._known
 
-    def _rows(
-        self,
-        writer: LedgerWriter,
-        policy: CompiledPolicy,
-        decided: Decided,
-        attempts: Sequence[Attempt],
-        tags: Mapping[str, str] | None,
-        answered_attempt: int | None,
-    ) -> list[Together]:
-        decision = decided.decision
-        known = meaning_of(policy) in self._known_to(writer)
-        policies = () if known else policy_rows(policy, first_seen_us=decision.state.at_us)
-        row = decision_row(
-            decision, deciding_ns=decided.deciding_ns, tags=tags, answered_attempt=answered_attempt
+
+def _rows(one: _Waiting, *, with_policies: bool) -> list[Together]:
+    """A decision with its attempts, and its shadow."""
+    decided = one.decided
+    decision = decided.decision
+    policies = policy_rows(one.policy, first_seen_us=decision.state.at_us) if with_policies else ()
+    row = decision_row(
+        decision,
+        deciding_ns=decided.deciding_ns,
+        tags=one.tags,
+        answered_attempt=one.answered_attempt,
+    )
+    rows = [Together(row, [attempt_row(decision.id, attempt) for attempt in one.attempts], policies)]
+    beside = decided.shadow
+    if beside is not None:
+        shadow = decision_row(
+            beside.decision, deciding_ns=beside.deciding_ns, tags=one.tags, shadow_of=decision.id
         )
-        rows = [Together(row, [attempt_row(decision.id, attempt) for attempt in attempts], policies)]
-        beside = decided.shadow
-        if beside is not None:
-            shadow = decision_row(
-                beside.decision, deciding_ns=beside.deciding_ns, tags=tags, shadow_of=decision.id
-            )
-            rows.append(Together(shadow))
-        return rows
-
-
-def _tell(done: asyncio.Future[None], error: Exception | None) -> None:
-    if done.done():
-        return  # whoever waited was cancelled
-    if error is None:
-        done.set_result(None)
-    else:
-        done.set_exception(error)
+        rows.append(Together(shadow))
+    return rows

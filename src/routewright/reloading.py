@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from routewright.backends import Backend
 from routewright.engine.policy.compiled import CompiledPolicy
 
-from .arms import Arms, alike, own_backends, simulated_candidate
+from .arms import Arms, alike, meaning_of, own_backends, simulated_candidate
 from .loading import load_policy
 from .opening import open_backends
 from .targets import simulated_backends
 
-__all__ = ["Opening", "is_as_before", "meaning_of"]
+__all__ = ["Opening", "is_as_before"]
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How a gateway was made from a file, so that it can be done again."""
+    """How a gateway was made from a file, so that it can be done again, in another directory too."""
 
     path: str
     maps: Mapping[str, str] | None = None
     simulate: bool = False
+    directory: str = field(default_factory=os.getcwd)
 
     def policy(self) -> CompiledPolicy:
         """The policy as its files are now. Raises as ``load_policy`` does."""
-        return load_policy(self.path, maps=self.maps)
+        # As it was given, where that still leads there: so it is named in messages.
+        path = os.path.join(self.directory, self.path)
+        return load_policy(
+            self.path if os.path.abspath(self.path) == os.path.normpath(path) else path, maps=self.maps
+        )
 
     def backends(
         self, policy: CompiledPolicy, before: Arms | None = None
@@ -43,16 +49,6 @@ class Opening:
         if rollout is None or rollout.candidate is None:
             return mine, {}
         return mine, _backends(rollout.candidate, own_backends(policy), before)
-
-
-def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
-    """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
-    known: tuple[str, ...] | None = policy.cache.get(meaning_of)
-    if known is None:
-        candidate = None if policy.rollout is None else policy.rollout.candidate
-        beside = () if candidate is None else meaning_of(candidate)
-        known = policy.cache[meaning_of] = (policy.digest, policy.catalog.digest, *beside)
-    return known
 
 
 def is_as_before(before: CompiledPolicy, policy: CompiledPolicy) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict, cast
 
-from routewright.backends import ChatRequest, EmbedRequest, Message, Request, RerankRequest
+from routewright.backends import ChatRequest, EmbedRequest, Message, Request, RerankRequest, ToolCall
 from routewright.backends.tokens import Encoding, TokenCount, is_loaded, prompt_tokens, text_tokens
 from routewright.engine.decision.task import NO_REQUEST, SESSION, RequestFacts, Task
 from routewright.engine.errors import TaskError
@@ -50,14 +50,20 @@ COUNTED_AT_ONCE = 50_000
 
 
 class ChatOptions(TypedDict, total=False):
-    """What a chat may ask of its answer beside the conversation; each as in ``ChatRequest``."""
+    """What a chat may ask of its answer beside the conversation; each as in ``ChatRequest``, and None for nothing."""
 
     max_output_tokens: int | None
     temperature: float | None
     seed: int | None
-    stop: Sequence[str]
-    tools: Sequence[Mapping[str, Any]]
+    stop: Sequence[str] | None
+    tools: Sequence[Mapping[str, Any]] | None
     json_schema: Mapping[str, Any] | None
+
+
+MAX_TEMPERATURE = 100
+"""No model takes one that is higher; most take 2 at most, and say so."""
+
+MAX_SEED = 2**63 - 1
 
 
 def chat_request(
@@ -66,8 +72,8 @@ def chat_request(
     max_output_tokens: int | None = None,
     temperature: float | None = None,
     seed: int | None = None,
-    stop: Sequence[str] = (),
-    tools: Sequence[Mapping[str, Any]] = (),
+    stop: Sequence[str] | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
     json_schema: Mapping[str, Any] | None = None,
 ) -> ChatRequest:
     """A conversation to continue; messages may be written as ``{"role": …, "content": …}``.
@@ -76,17 +82,47 @@ def chat_request(
     """
     if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
         raise TaskError(f"an answer of at most {max_output_tokens} tokens cannot be asked for")
-    if temperature is not None and not (type(temperature) in (int, float) and 0 <= temperature < math.inf):
-        raise TaskError(f"the temperature is a number from 0, not {temperature!r}")
-    if seed is not None and type(seed) is not int:
-        raise TaskError(f"the seed is a whole number, not {seed!r}")
-    if isinstance(stop, str):
-        raise TaskError("stop takes a list of texts, not one text", help="write [text]")
-    if isinstance(tools, Mapping):
-        raise TaskError("tools takes a list of tools, not one", help="write [tool]")
+    if temperature is not None and not (
+        type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE
+    ):
+        raise TaskError(f"the temperature is a number from 0 to {MAX_TEMPERATURE}, not {temperature!r}"[:200])
+    if seed is not None and not (type(seed) is int and -MAX_SEED <= seed <= MAX_SEED):
+        raise TaskError(f"the seed is a whole number of at most 63 bits, not {seed!r}"[:200])
+    if stop and (isinstance(stop, str) or not all(isinstance(text, str) for text in _listed(stop, "stop"))):
+        raise TaskError("`stop` is a list of texts", help="write [text], also for a single one")
+    if tools:
+        if not all(isinstance(tool, Mapping) for tool in _listed(tools, "tools")):
+            raise TaskError(
+                "`tools` is a list of tools, each a mapping", help="write [tool], also for a single one"
+            )
+        _check_json(tools, "tools")
+    if json_schema is not None:
+        if not isinstance(json_schema, Mapping):
+            raise TaskError("`json_schema` is a JSON Schema as a mapping")
+        _check_json(json_schema, "json_schema")
     return ChatRequest(
-        _messages(messages), max_output_tokens, temperature, seed, tuple(stop), tuple(tools), json_schema
+        _messages(messages),
+        max_output_tokens,
+        temperature,
+        seed,
+        tuple(stop or ()),
+        tuple(tools or ()),
+        json_schema,
     )
+
+
+def _listed(values: Any, name: str) -> Sequence[Any]:
+    if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
+        raise TaskError(f"`{name}` is a list", help="write [...], also for a single one")
+    return values
+
+
+def _check_json(values: Any, name: str) -> None:
+    """Raise TaskError for what cannot be sent: found here, it is nobody's failed call."""
+    try:
+        json.dumps(values, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TaskError(f"`{name}` cannot be written as JSON: {error}") from None
 
 
 def embed_request(texts: Sequence[str]) -> EmbedRequest:
@@ -228,7 +264,7 @@ def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message,
     if not found:
         raise TaskError("there is no message", help="give at least one: {'role': 'user', 'content': …}")
     for message in found:
-        if message.role not in _ROLES:
+        if not isinstance(message.role, str) or message.role not in _ROLES:
             raise TaskError(
                 f"`{message.role}` is not a role of a message", help=f"roles: {', '.join(sorted(_ROLES))}"
             )
@@ -237,4 +273,14 @@ def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message,
                 "the content of a message is a text",
                 help="images stand beside it: Message(role, text, images)",
             )
+        if message.images and not all(
+            isinstance(image, bytes) for image in _listed(message.images, "images")
+        ):
+            raise TaskError(
+                "`images` of a message are the bytes of files", help="write [bytes], also for one"
+            )
+        if message.tool_calls and not all(
+            isinstance(call, ToolCall) for call in _listed(message.tool_calls, "tool_calls")
+        ):
+            raise TaskError("`tool_calls` of a message are ToolCall(id, name, arguments)")
     return found

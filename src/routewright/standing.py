@@ -75,7 +75,9 @@ class Standing:
     def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
         found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
-        return found and {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
+        if not found:
+            return {}
+        return {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
 
     def close_breaker(self, model: CompiledModel) -> None:
         """Forget the failures of a model."""
@@ -85,7 +87,7 @@ class Standing:
     def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
-        return found and dict(_by_id(policy, found))
+        return dict(_by_id(policy, found)) if found else {}
 
     def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
         """One for each key of each quota, in the policy's order, keys in theirs."""

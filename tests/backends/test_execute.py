@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -255,3 +256,16 @@ def test_backend_errors_are_ours() -> None:
 
     with pytest.raises(RoutewrightError):
         raise BackendError("x", error_class="overloaded")
+
+
+def test_a_backend_may_give_any_awaitable() -> None:
+    class Shielding(SimulatedBackend):
+        def chat(  # type: ignore[override]  # a future instead of a coroutine
+            self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+        ) -> asyncio.Future[ChatAnswer]:
+            return asyncio.ensure_future(super().chat(model, request, limits=limits))
+
+    backend = Shielding({TARGETS[0].tag: SimulatedModel(frozenset({"chat"}))}, seed=7)
+    backends: dict[str, Any] = {"cloud": backend}
+    result = execute_sync(TARGETS[:1], HELLO, backends, clock=clock())
+    assert isinstance(result.answer, ChatAnswer)
