@@ -51,7 +51,8 @@ class Arms:
     """The control and, under a rollout, the candidate.
 
     ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it: none for a
-    shadow, or a canary of 0%. Raises TaskError where the candidate was not loaded with the control.
+    shadow, or a canary of 0%. ``running`` counts what runs on them now. Raises TaskError where the candidate was not
+    loaded with the control.
     """
 
     def __init__(
@@ -207,15 +208,6 @@ class Arms:
             for name, backend in side.backends.items():
                 if id(backend) in known:
                     side.standing.take_health(name, known[id(backend)])
-
-    def begin(self) -> None:
-        """A decision is being executed."""
-        self.running += 1
-
-    def end(self) -> bool:
-        """It has been; whether none is left."""
-        self.running -= 1
-        return self.running == 0
 
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from .calls import Calls
 from .deciding import Decider
 from .planning import work_of
 from .recording import Recorder
-from .reloading import Opening, is_as_before
+from .reloading import Opening, Succession, is_as_before
 from .requests import described, operation_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
@@ -86,9 +86,7 @@ class ModelGateway(Calls):
         self._recorder = Recorder(ledger)
         self._opening: Opening | None = None
         self._readings = self._newest = 0  # how often the files were read, and which reading is in force
-        self._live: list[Arms] = []  # those in force, and replaced ones on which something runs
-        self._left: list[Backend] = []  # what replaced ones alone had, and is to be closed
-        self._closing: set[asyncio.Task[None]] = set()
+        self._succession = Succession()
         self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
@@ -152,12 +150,8 @@ class ModelGateway(Calls):
         self._newest = reading
         if is_as_before(self.policy, policy):
             return False
-        before = self._arms
-        self._adopt(policy, *opening.backends(policy, before))
-        before.tell_health(self._arms)
-        if not before.running:
-            self._retire(before)
-            await self._close_left()
+        self._adopt(policy, *opening.backends(policy, self._arms))
+        await self._succession.close_left()
         return True
 
     def reload_sync(self) -> bool:
@@ -175,7 +169,7 @@ class ModelGateway(Calls):
             self._cache = AnswerCache(clock=self._clock)
         arms = Arms(policy, backends, candidate_backends, self.store, self._executor)
         self.policy, self.backends, self._arms = policy, backends, arms
-        self._live.append(arms)
+        self._succession.follow(arms)
         self._decider = Decider(arms, random=self._random, clock=self._clock)
 
     def _executor(self, backends: Mapping[str, Backend]) -> Executor:
@@ -191,32 +185,6 @@ class ModelGateway(Calls):
     def _check_open(self) -> None:
         if self._closed:
             raise TaskError("the gateway is closed")
-
-    def _end(self, arms: Arms) -> None:
-        """Something that ran on arms has ended; the last one lets go of what was replaced meanwhile."""
-        if arms.end() and arms is not self._arms and not self._closed:
-            self._retire(arms)
-            closing = asyncio.ensure_future(self._close_left())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
-
-    def _retire(self, arms: Arms) -> None:
-        """Nothing runs any more on arms that were replaced: what they alone have is to be closed."""
-        self._live.remove(arms)
-        needed = {id(one) for other in self._live for one in other.every_backend()}
-        self._left += [one for one in arms.every_backend() if id(one) not in needed]
-
-    async def _close_left(self) -> None:
-        while self._left:
-            backend = self._left.pop()
-            try:
-                await backend.close()
-            except asyncio.CancelledError:
-                self._left.append(backend)  # its loop ends first: closing the gateway closes it
-                raise
-            except Exception as error:
-                told = {"message": "a backend that was replaced could not be closed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(told)
 
     async def __aenter__(self) -> ModelGateway:
         return self
@@ -234,8 +202,7 @@ class ModelGateway(Calls):
             return
         self._closed = True
         try:
-            backends = {id(one): one for arms in self._live for one in arms.every_backend()}
-            await asyncio.gather(*(one.close() for one in (*backends.values(), *self._left)))
+            await asyncio.gather(*(one.close() for one in self._succession.end_all()))
         finally:
             try:
                 if self.store is not None:
@@ -282,13 +249,13 @@ class ModelGateway(Calls):
         called ``ID (candidate)``.
         """
         arms = self._arms
-        arms.begin()
+        self._succession.begin(arms)
         try:
             return await arms.check_health(timeout_s=timeout_s)
         finally:
             if arms is not self._arms:
                 arms.tell_health(self._arms)
-            self._end(arms)
+            self._succession.end(arms)
 
     def breakers(self) -> Mapping[str, Breaker]:
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
@@ -379,7 +346,7 @@ class ModelGateway(Calls):
         self._recorder.prepare()
         decided.executed = True
         attempts: list[Attempt] = []
-        arms.begin()
+        self._succession.begin(arms)
         try:
             execution = await side.executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
         except BaseException as ended:
@@ -391,7 +358,7 @@ class ModelGateway(Calls):
                 ended.add_note(f"what was done is not in the ledger: {error}")
             raise
         finally:
-            self._end(arms)
+            self._succession.end(arms)
         try:
             return await self._stored(policy, decided, execution, execution.attempts, tags)
         finally:

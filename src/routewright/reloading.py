@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +16,7 @@ from .loading import load_policy
 from .opening import open_backends
 from .targets import simulated_backends
 
-__all__ = ["Opening", "is_as_before"]
+__all__ = ["Opening", "Succession", "is_as_before"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,71 @@ class Opening:
         if rollout is None or rollout.candidate is None:
             return mine, {}
         return mine, _backends(rollout.candidate, own_backends(policy), before)
+
+
+class Succession:
+    """The arms in force, and those before them on which something still runs.
+
+    A backend is closed when none of them has it any more.
+    """
+
+    def __init__(self) -> None:
+        self._live: list[Arms] = []  # the last ones are in force
+        self._left: list[Backend] = []  # to be closed
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ended = False
+        self._lock = threading.Lock()  # threads with event loops of their own count too
+
+    def follow(self, arms: Arms) -> None:
+        """Have ``arms`` in force from now on, and know of their backends' health what was known."""
+        with self._lock:
+            before = self._live[-1] if self._live else None
+            self._live.append(arms)
+            if before is not None:
+                before.tell_health(arms)
+                if not before.running:
+                    self._leave(before)
+
+    def begin(self, arms: Arms) -> None:
+        """Something runs on ``arms``."""
+        with self._lock:
+            arms.running += 1
+
+    def end(self, arms: Arms) -> None:
+        """Something that ran on ``arms`` has ended; the last one lets go of what was replaced meanwhile."""
+        with self._lock:
+            arms.running -= 1
+            if arms.running or self._ended or arms is self._live[-1]:
+                return
+            self._leave(arms)
+        closing = asyncio.ensure_future(self.close_left())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close_left(self) -> None:
+        """Close the backends that nobody needs any more; one that cannot be is told to the event loop's handler."""
+        while self._left:
+            backend = self._left.pop()
+            try:
+                await backend.close()
+            except asyncio.CancelledError:
+                self._left.append(backend)  # its event loop ends first: whoever ends it all closes it
+                raise
+            except Exception as error:
+                told = {"message": "a backend that was replaced could not be closed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
+
+    def end_all(self) -> list[Backend]:
+        """Every backend that is not closed, each once: whoever asks closes them, also those on which something runs."""
+        with self._lock:
+            self._ended = True
+            live = {id(one): one for arms in self._live for one in arms.every_backend()}
+            return [*live.values(), *self._left]
+
+    def _leave(self, arms: Arms) -> None:
+        self._live.remove(arms)
+        needed = {id(one) for other in self._live for one in other.every_backend()}
+        self._left += [one for one in arms.every_backend() if id(one) not in needed]
 
 
 def is_as_before(before: CompiledPolicy, policy: CompiledPolicy) -> bool:
