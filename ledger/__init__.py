@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .errors import LedgerError
+from .errors import LedgerError, OtherLayoutError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
@@ -17,6 +17,7 @@ __all__ = [
     "Ledger",
     "LedgerError",
     "LedgerWriter",
+    "OtherLayoutError",
     "PolicyRow",
     "QueryResult",
     "TailRow",

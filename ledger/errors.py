@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from routewright.engine.errors import Problem, RoutewrightError
 
-__all__ = ["LedgerError"]
+__all__ = ["LedgerError", "OtherLayoutError"]
 
 
 class LedgerError(RoutewrightError):
@@ -18,3 +18,7 @@ class LedgerError(RoutewrightError):
         super().__init__(message)
         self.help = help
         self.problem = problem
+
+
+class OtherLayoutError(LedgerError):
+    """A ledger whose tables are not those of this version, although their number says so."""

@@ -6,6 +6,7 @@ opened, a newer one is refused.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import LedgerError
+from .errors import LedgerError, OtherLayoutError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,11 +27,13 @@ _RECORD = """
 CREATE TABLE IF NOT EXISTS migrations (
     version       INTEGER NOT NULL,
     name          VARCHAR NOT NULL,
+    digest        VARCHAR NOT NULL,
     applied_at_us BIGINT NOT NULL
 );
 COMMENT ON TABLE migrations IS 'The layout changes that this ledger has had.';
 COMMENT ON COLUMN migrations.version IS 'the change''s number; the highest is the ledger''s layout';
 COMMENT ON COLUMN migrations.name IS 'the change''s name';
+COMMENT ON COLUMN migrations.digest IS 'the SHA-256 of its text: a released one is never edited';
 COMMENT ON COLUMN migrations.applied_at_us IS 'when it was applied';
 """
 
@@ -42,6 +45,11 @@ class Migration:
     version: int
     name: str
     sql: str
+
+    @property
+    def digest(self) -> str:
+        """``sha256:`` and the SHA-256 of its text."""
+        return "sha256:" + hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 @cache
@@ -62,7 +70,7 @@ def latest_version() -> int:
 
 
 def layout_version(connection: DuckDBPyConnection, path: Path) -> int:
-    """The ledger's layout; raises LedgerError for a file that holds something else."""
+    """The ledger's layout; raises LedgerError for a file that holds something else, another layout too."""
     rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
     tables = {name for (name,) in rows}
     if "migrations" not in tables:
@@ -73,6 +81,7 @@ def layout_version(connection: DuckDBPyConnection, path: Path) -> int:
         )
     row = connection.execute("SELECT coalesce(max(version), 0) FROM migrations").fetchone()
     assert row is not None
+    _check_digests(connection, path, int(row[0]))
     return int(row[0])
 
 
@@ -94,9 +103,26 @@ def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
     for migration in missing:
         connection.execute(migration.sql)
         connection.execute(
-            "INSERT INTO migrations VALUES (?, ?, ?)",
-            [migration.version, migration.name, time.time_ns() // 1_000],
+            "INSERT INTO migrations VALUES (?, ?, ?, ?)",
+            [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
         )
     connection.execute("COMMIT")
     # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.
     connection.execute("CHECKPOINT")
+
+
+def _check_digests(connection: DuckDBPyConnection, path: Path, have: int) -> None:
+    """Refuse a ledger of a build between two releases, whose layout has the same number and is another one."""
+    if have == 0:
+        return
+    columns = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = 'migrations'"
+    ).fetchall()
+    found: dict[int, str] = {}
+    if ("digest",) in columns:
+        found = dict(connection.execute("SELECT version, digest FROM migrations").fetchall())
+    if any(found.get(one.version) != one.digest for one in migrations()[:have]):
+        raise OtherLayoutError(
+            f"ledger `{path}` was made by an unreleased version of Routewright, with another layout; left it as it is",
+            help="name another file, or move this one and its `.spool` folder away",
+        )

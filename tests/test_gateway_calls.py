@@ -152,7 +152,7 @@ def test_no_target_is_raised_with_the_reason(policy: CompiledPolicy) -> None:
     gateway = ModelGateway(policy)
     with pytest.raises(NoTargetError, match="no eligible target") as caught:
         asyncio.run(gateway.generate_chat(messages=HELLO, model="large", features={"private": True}))
-    assert caught.value.help == "large: stays_here"
+    assert str(caught.value) == "no eligible target (no_target): large: stays_here"
     assert caught.value.decision.outcome == "no_target"
 
 
@@ -176,6 +176,7 @@ def test_what_every_model_failed_at_is_raised(policy: CompiledPolicy) -> None:
         ),
         ([Message("user", None)], "the content of a message is a text"),  # type: ignore[arg-type]
         ([{"role": ["user"], "content": "hello"}], "is not a role"),
+        ([{"role": "user", "content": "so \ud83d"}], r"`\\ud83d` at character 4 is half of a character"),
         ([{"role": "user", "content": "hello", "images": "abc"}], "`images` is a list"),
         ([{"role": "user", "content": "hello", "images": ["a.png"]}], "`images` of a message are the bytes"),
         (
@@ -198,6 +199,32 @@ def test_what_would_be_no_answer_is_not_asked_for(policy: CompiledPolicy) -> Non
         asyncio.run(gateway.embed("hello", features={"indexing": True}))
     with pytest.raises(TaskError, match="no text"):
         asyncio.run(gateway.embed([], features={"indexing": True}))
+    with pytest.raises(TaskError, match="a text to embed is empty"):
+        asyncio.run(gateway.embed(["hello", ""], features={"indexing": True}))
+
+
+def test_text_that_cannot_be_sent_is_nobodys_failure(policy: CompiledPolicy, tmp_path: Path) -> None:
+    with ModelGateway(policy, store=StateStore(tmp_path / "state.sqlite")) as gateway:
+        for request in (ChatRequest((Message("user", "so \udc00"),)), EmbedRequest(("\ud800",))):
+            task = Task(operation="embed" if isinstance(request, EmbedRequest) else "chat")
+            with pytest.raises(TaskError, match="is half of a character"):
+                gateway.run_sync(task, request)
+        assert gateway.breakers() == {}
+
+
+def test_a_closed_gateway_calls_nobody(policy: CompiledPolicy) -> None:
+    gateway = ModelGateway(policy)
+    asyncio.run(gateway.close())
+    with pytest.raises(TaskError, match="the gateway is closed"):
+        asyncio.run(gateway.generate_chat(messages=HELLO))
+
+
+def test_a_call_without_an_event_loop_inside_of_one_says_what_to_do(policy: CompiledPolicy) -> None:
+    async def ask() -> None:
+        with pytest.raises(RuntimeError, match="await the method without `_sync`"):
+            ModelGateway(policy).run_sync(Task(), ChatRequest((Message("user", "hello"),)))
+
+    asyncio.run(ask())
 
 
 @pytest.mark.parametrize(
@@ -464,10 +491,8 @@ def test_a_used_up_limit_is_not_asked_again_and_the_answer_says_until_when(tmp_p
         assert until_us is not None
         with pytest.raises(NoTargetError) as caught:
             asyncio.run(gateway.generate_chat(messages=HELLO))
-        assert (
-            caught.value.help
-            == f"small: its breaker is open until {iso_time(until_us)} after quota_exhausted"
-        )
+        told = f"small: its breaker is open until {iso_time(until_us)} after quota_exhausted"
+        assert str(caught.value) == f"no eligible target (no_target): {told}"
 
 
 def test_health_has_a_timeout_and_is_known_to_decisions(policy: CompiledPolicy) -> None:

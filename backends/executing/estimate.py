@@ -12,7 +12,7 @@ from typing import Final
 from ..protocol import ChatRequest, EmbedRequest
 from .work import Request, Target
 
-__all__ = ["UNKNOWN_OUTPUT_TOKENS", "input_bound", "output_bound"]
+__all__ = ["UNKNOWN_OUTPUT_TOKENS", "input_bound", "output_bound", "window_for"]
 
 UNKNOWN_OUTPUT_TOKENS: Final = 4_096
 """What an answer is taken to need where neither request nor catalog bounds it."""
@@ -46,6 +46,24 @@ def output_bound(target: Target, request: Request) -> int:
         return 0
     known = [most for most in (request.max_output_tokens, target.max_output_tokens) if most is not None]
     return min(known, default=UNKNOWN_OUTPUT_TOKENS)
+
+
+SMALLEST_WINDOW: Final = 4_096
+"""What servers hold by themselves, at least: a request that fits into it asks for no window."""
+
+
+def window_for(target: Target, request: ChatRequest) -> int | None:
+    """The window to ask for: a power of two that holds prompt and answer, as far as the model goes.
+
+    Each other window loads the model anew, so there are few of them. None where the server's own will do, or nobody
+    says how much the model can hold.
+    """
+    if target.window is None:
+        return None
+    needed = input_bound(request) + output_bound(target, request)
+    if needed <= SMALLEST_WINDOW:
+        return None
+    return min(1 << (needed - 1).bit_length(), target.window)
 
 
 def _tokens(size: int) -> int:

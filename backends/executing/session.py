@@ -16,7 +16,7 @@ from .admission import Admission, Came, Denied, Resting, Ticket
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
 from .calling import Relay, call
-from .estimate import input_bound, output_bound
+from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
 from .recording import attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
@@ -304,13 +304,18 @@ _NO_REQUEST = ChatRequest(())
 
 def _fitted(request: Request, target: Target) -> Request:
     """The request within what the catalog says of the target, and with it where the request says nothing itself."""
-    most = target.max_output_tokens
-    if not isinstance(request, ChatRequest) or (most, target.think, target.keep_alive) == (None, None, None):
+    if not isinstance(request, ChatRequest):
+        return request
+    most, window = target.max_output_tokens, request.context_tokens
+    if window is None and target.window is not None:
+        window = window_for(target, request)
+    if (most, target.think, target.keep_alive) == (None, None, None) and window == request.context_tokens:
         return request
     asked = request.max_output_tokens
     return replace(
         request,
         max_output_tokens=asked if most is None or (asked is not None and asked <= most) else most,
+        context_tokens=window,
         think=target.think if request.think is None else request.think,
         keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
     )

@@ -64,6 +64,7 @@ class Target:
     model first: then, without a limit for loading, only the backend can tell a slow start from a slow model.
     ``think`` and ``keep_alive`` hold where the request says nothing of them. ``prompt_tokens`` is the length of the
     request's prompt where somebody stated it, or counted it with this model's tokenizer.
+    ``window`` is the most tokens that a local model can hold, where its server has to be told how many it should.
     ``state_key`` is what breaker and latency of the model are kept under, where that is not its id.
     """
 
@@ -79,6 +80,7 @@ class Target:
     think: bool | Literal["low", "medium", "high"] | None = None
     keep_alive: str | None = None
     prompt_tokens: int | None = None
+    window: int | None = None
     state_key: str | None = None
 
     @property

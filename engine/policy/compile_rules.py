@@ -268,7 +268,7 @@ class RuleCompiler:
 
     def _ensemble(self, ensemble: Ensemble, path: Path) -> CompiledEnsemble | None:
         members = self._models(ensemble.members, (*path, "members"))
-        quorum = ensemble.quorum or len(ensemble.members)
+        quorum = ensemble.quorum or (1 if ensemble.combine == "first" else len(ensemble.members))
         if quorum > len(ensemble.members) and not self._report.incomplete((*path, "members")):
             self._report.add(
                 "wrong-value", f"only {len(ensemble.members)} members can answer", (*path, "quorum")

@@ -159,7 +159,9 @@ class Ensemble(Shape):
     combine: Literal["first", "vote", "judge", "consensus_or_override"] = Field(
         description="how the answers become one"
     )
-    quorum: Positive | None = Field(None, description="members that must answer; default: all of them")
+    quorum: Positive | None = Field(
+        None, description="members that must answer; default: all of them, one for `first`"
+    )
     judge: ModelRef | None = Field(None, description="the model that chooses, for `combine: judge`")
     override: ModelRef | None = Field(None, description="the member that decides when there is no consensus")
     label: Text | None = Field(

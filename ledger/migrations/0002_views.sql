@@ -6,7 +6,7 @@ WITH executed AS (
     SELECT
         decision_id,
         count(*) AS attempts,
-        arg_max(status, number) FILTER (role IN ('answer', 'fallback', 'retry')) AS status,
+        arg_max(status, number) FILTER (role IN ('answer', 'fallback', 'retry')) AS last_status,
         arg_max(model_id, number)
             FILTER (role IN ('answer', 'fallback', 'retry') AND status IN ('ok', 'cached')) AS answered_by,
         (max(started_at_us + total_us) - min(started_at_us)) / 1000 AS latency_ms,
@@ -29,7 +29,12 @@ SELECT
     d.reason,
     d.target,
     CASE WHEN d.answered_attempt IS NOT NULL THEN e.answered_by END AS answered_by,
-    e.status,
+    CASE
+        WHEN d.answered_attempt IS NOT NULL THEN given.status
+        -- What a model said is no answer where a step refused it, or an ensemble came to nothing.
+        WHEN e.last_status IN ('ok', 'cached') OR (e.attempts > 0 AND e.last_status IS NULL) THEN 'failed'
+        ELSE e.last_status
+    END AS status,
     coalesce(e.attempts, 0) AS attempts,
     e.latency_ms,
     CASE WHEN e.currency IS NOT NULL THEN e.known_cost_nano END AS known_cost_nano,
@@ -48,7 +53,8 @@ SELECT
     d.shadow_of,
     d.answered_attempt IS NOT NULL AS answered
 FROM decisions AS d
-LEFT JOIN executed AS e ON e.decision_id = d.decision_id;
+LEFT JOIN executed AS e ON e.decision_id = d.decision_id
+LEFT JOIN attempts AS given ON given.decision_id = d.decision_id AND given.number = d.answered_attempt;
 
 COMMENT ON VIEW decisions_flat IS
     'One row for each decision, shadows too (`mode`), with what came of executing it. Cost is NULL when attempts '

@@ -156,7 +156,8 @@ class ModelGateway(Calls):
 
     def reload_sync(self) -> bool:
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
-        return self._runner_of_scripts().run(self.reload())
+        runner = self._runner_of_scripts()
+        return runner.run(self.reload())
 
     def _adopt(
         self,
@@ -319,6 +320,7 @@ class ModelGateway(Calls):
         canary's whose arm was asked for, one of a policy that was replaced); and NotStoredError, which holds the
         result, when the ledger refuses it.
         """
+        self._check_open()
         if tags:
             check_labels(tags, "`tags`")
         decision = decided.decision
@@ -444,6 +446,12 @@ class ModelGateway(Calls):
 
     def _runner_of_scripts(self) -> asyncio.Runner:
         """One event loop for all calls of a script: connections and loaded models belong to the loop they began in."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass  # there is none, as it should be
+        else:
+            raise RuntimeError("an event loop is running here: await the method without `_sync`")
         if self._runner is None:
             self._runner = asyncio.Runner()
             # A gateway that is forgotten without being closed takes its loop with it.

@@ -172,6 +172,8 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
         may_load=model.location == "local",
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
+        # Servers of the cloud hold as much as the model can.
+        window=model.context_length if model.kind == "ollama" and model.location == "local" else None,
         state_key=state_key(model),
     )
 

@@ -81,7 +81,7 @@ def chat_request(
     Raises TaskError for no messages, for what is none, and for what no model can be asked.
     """
     if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
-        raise TaskError(f"an answer of at most {max_output_tokens} tokens cannot be asked for")
+        raise TaskError(f"an answer of at most {max_output_tokens!r} tokens cannot be asked for")
     if temperature is not None and not (
         type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE
     ):
@@ -131,6 +131,8 @@ def embed_request(texts: Sequence[str]) -> EmbedRequest:
         raise TaskError("embed takes a list of texts, not one text", help="write [text]")
     if not texts:
         raise TaskError("there is no text to embed", help="give at least one")
+    if not all(isinstance(text, str) and text for text in texts):
+        raise TaskError("a text to embed is empty, or none", help="servers refuse it, and the others with it")
     return EmbedRequest(tuple(texts))
 
 
@@ -156,8 +158,9 @@ async def task_of(
 ) -> Task:
     """The task of a request, described as ``described`` does; ``model`` pins one.
 
-    ``session`` is the conversation that it belongs to.
+    ``session`` is the conversation that it belongs to. Raises TaskError as ``described`` does.
     """
+    _check_texts(request)
     labels = dict(metadata or {})
     if session is not None:
         labels[SESSION] = session
@@ -172,8 +175,9 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
 
     Where task and request differ, the larger counts. A length that the task does not state is counted with the
     policy's tokenizer, or else estimated, four bytes a token: of the whole conversation, or of the longest text that
-    is embedded or ranked.
+    is embedded or ranked. Raises TaskError for text that no server can be sent.
     """
+    _check_texts(request)
     stated = task.request
     count = None
     if stated.prompt_tokens is None:
@@ -248,6 +252,27 @@ def _characters(request: Request) -> int:
             return sum(map(len, request.texts))
         case RerankRequest():
             return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
+
+
+def _check_texts(request: Request) -> None:
+    """Raise TaskError for half of a surrogate pair: found at a backend, it would count as that model's failure."""
+    match request:
+        case ChatRequest():
+            texts: Sequence[str] = [message.content for message in request.messages]
+        case EmbedRequest():
+            texts = request.texts
+        case RerankRequest():
+            texts = (request.query, *request.documents)
+    for text in texts:
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                found = f"`\\u{ord(text[error.start]):04x}` at character {error.start + 1}"
+                raise TaskError(
+                    f"the text cannot be sent: {found} is half of a character",
+                    help="decode it as UTF-16 first",
+                ) from None
 
 
 def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:

@@ -51,7 +51,8 @@ class NoTargetError(TaskError):
         why = [
             f"{_model_id(decision, c.model)}: {c.failure.detail}" for c in decision.candidates if c.failure
         ]
-        super().__init__(f"no eligible target ({decision.outcome})", help="; ".join(why) or None)
+        said = f"no eligible target ({decision.outcome})"
+        super().__init__(f"{said}: {'; '.join(why)}" if why else said)
         self.decision = decision
 
 

@@ -269,3 +269,30 @@ def test_a_backend_may_give_any_awaitable() -> None:
     backends: dict[str, Any] = {"cloud": backend}
     result = execute_sync(TARGETS[:1], HELLO, backends, clock=clock())
     assert isinstance(result.answer, ChatAnswer)
+
+
+@pytest.mark.parametrize(
+    ("words", "window", "asked", "expected"),
+    [
+        (10, 32_768, None, None),  # the server's own holds it
+        (3_000, 32_768, None, 16_384),
+        (3_000, 8_192, None, 8_192),  # no more than the model can hold
+        (3_000, None, None, None),  # nobody says what it can hold
+        (3_000, 32_768, 6_000, 6_000),  # who asks has it
+    ],
+)
+def test_a_local_model_is_asked_for_the_window_that_a_request_needs(
+    words: int, window: int | None, asked: int | None, expected: int | None
+) -> None:
+    windows: list[int | None] = []
+
+    class Noting(SimulatedBackend):
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+            windows.append(request.context_tokens)
+            return await super().chat(model, request, limits=limits)
+
+    backend = Noting({"it": SimulatedModel(frozenset({"chat"}))}, seed=7)
+    text = "word " * words
+    request = ChatRequest((Message("user", text),), max_output_tokens=100, context_tokens=asked)
+    execute_sync([Target("it", "one", "it", window=window)], request, {"one": backend}, clock=clock())
+    assert windows == [expected]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 from command_line import CommandLine
 
 from routewright.loading import load_samples, shipped
@@ -100,3 +101,17 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
     # What it asked and what the ledger has of it are the same calls.
     assert sum(int(calls) for model, backend, calls, *_ in rows if model not in NO_CHATS) == len(asked)
     assert {backend for model, backend, *_ in rows if model not in NO_CHATS} == {"ollama"}
+
+
+def test_a_ledger_of_another_layout_is_put_aside(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    path = command.ledger.with_name("demo.duckdb")
+    path.parent.mkdir(parents=True)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE migrations (version INTEGER, name VARCHAR, applied_at_us BIGINT)")
+        connection.execute("INSERT INTO migrations VALUES (2, 'views', 0)")
+    ended = command("demo", "--simulate")
+    assert ended.code == 0
+    [aside] = path.parent.glob("demo-*.duckdb")
+    said = f"ledger `{path}` was made by an unreleased version of Routewright, with another layout; left it as it is"
+    assert ended.err == f"{said}: moved to {aside}\n"

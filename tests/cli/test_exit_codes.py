@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,25 @@ def test_130_ctrl_c_ends_a_long_decide_without_a_traceback(tmp_path: Path) -> No
     started.send_signal(signal.SIGINT)
     _, err = started.communicate()
     assert (started.returncode, err) == (130, b"stopped\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals) -> None:
+    command = CommandLine(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        policy = (tmp_path / "policy.yaml").read_text(encoding="utf-8")
+        kind = f"{{ kind: openai, host: '{host}' }}"
+        (tmp_path / "policy.yaml").write_text(policy.replace("{ kind: ollama }", kind), encoding="utf-8")
+        started = command.start("run", "policy.yaml", "hello")
+        connection, _ = silent.accept()
+        connection.recv(1)
+        started.send_signal(number)
+        _, err = started.communicate()
+        connection.close()
+    assert (started.returncode, err) == (128 + number, b"stopped\n")
+    rows = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv").out
+    assert rows == "model_id,error_class\nsmall,cancelled\n"
 
 
 def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 from ledger_rows import attempt, decision, policy
 
-from routewright.ledger import Ledger, LedgerError, default_ledger_path
+from routewright.ledger import Ledger, LedgerError, OtherLayoutError, default_ledger_path
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation
 from routewright.ledger.migrate import latest_version, migrations
 
@@ -57,9 +57,10 @@ def test_an_old_ledger_is_brought_up_to_date_and_keeps_its_rows(tmp_path: Path) 
     path = tmp_path / "ledger.duckdb"
     first = migrations()[0]
     with open_for_creation(path) as connection:
-        connection.execute("CREATE TABLE migrations (version INTEGER, name VARCHAR, applied_at_us BIGINT)")
+        columns = "version INTEGER, name VARCHAR, digest VARCHAR, applied_at_us BIGINT"
+        connection.execute(f"CREATE TABLE migrations ({columns})")
         connection.execute(first.sql)
-        connection.execute("INSERT INTO migrations VALUES (1, 'initial', 0)")
+        connection.execute("INSERT INTO migrations VALUES (1, 'initial', ?, 0)", [first.digest])
         connection.execute("INSERT INTO policies VALUES ('d', 'policy', 'n', 't', 1)")
     ledger = Ledger.open(path)
     assert ledger.query("SELECT max(version), count(*) FROM migrations").rows == (
@@ -72,7 +73,7 @@ def test_an_old_ledger_is_brought_up_to_date_and_keeps_its_rows(tmp_path: Path) 
 def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     path = Ledger.open(tmp_path / "ledger.duckdb").path
     with duckdb.connect(str(path)) as client:
-        client.execute("INSERT INTO migrations VALUES (99, 'later', 0)")
+        client.execute("INSERT INTO migrations VALUES (99, 'later', 'sha256:0', 0)")
     before = path.read_bytes()
     error = refused(path)
     assert str(error) == (
@@ -81,6 +82,17 @@ def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     )
     assert error.help == "upgrade Routewright, or name another file"
     assert path.read_bytes() == before
+
+
+def test_a_ledger_of_another_layout_with_the_same_number_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE migrations SET digest = 'sha256:0' WHERE version = 2")
+    for create in (True, False):
+        with pytest.raises(OtherLayoutError, match="made by an unreleased version of Routewright") as caught:
+            Ledger.open(path, create=create)
+        assert caught.value.help == "name another file, or move this one and its `.spool` folder away"
 
 
 def test_files_that_are_not_ledgers_are_refused_and_left_as_they_are(tmp_path: Path) -> None:

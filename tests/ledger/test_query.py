@@ -17,7 +17,8 @@ from routewright.ledger import Ledger, LedgerError, QueryResult
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     ledger = Ledger.open(tmp_path_factory.mktemp("query") / "ledger.duckdb")
-    ledger.append([decision(n) for n in range(4)], [attempt(0), failed(1), attempt(1, 2)])
+    rows = [decision(n)._replace(answered_attempt=2 if n == 1 else 1) for n in range(4)]
+    ledger.append(rows, [attempt(0), failed(1), attempt(1, 2)])
     return ledger
 
 

@@ -526,7 +526,7 @@ def test_a_newer_ledger_takes_nothing_in(ledger: Ledger) -> None:
     writer = ledger.writer()
     writer.add(decision(1))
     with open_for_writing(ledger.path, lock_timeout_s=5) as connection:
-        connection.execute("INSERT INTO migrations VALUES (99, 'later', 0)")
+        connection.execute("INSERT INTO migrations VALUES (99, 'later', 'sha256:0', 0)")
     with pytest.raises(LedgerError, match="has layout 99"):
         writer.close()
     assert waiting(ledger) == 1

@@ -55,10 +55,38 @@ def summary_line(ran: Ran) -> str:
         cost_text(ran),
         *([f"failed: {', '.join(failed)}"] if failed else []),
         *([f"skipped: {', '.join(skipped)}"] if skipped else []),
-        *([] if failed or skipped else ["no fallback"]),
+        *_way(decision, by, bool(failed or skipped)),
+        *(["cut off: its limit of tokens was reached"] if _is_cut(execution) else []),
         *([f"steps: {', '.join(steps)}"] if steps else []),
     ]
     return " | ".join(parts)
+
+
+def _way(decision: Decision, by: Attempt | None, tried: bool) -> list[str]:
+    """What deciding left out before its target, and whether a fallback answered; ``tried`` says what failed."""
+    plan, models = decision.plan, decision.policy.catalog.models
+    assert plan is not None  # something was executed
+    found = []
+    rule = None if decision.rule is None else decision.policy.rules[decision.rule]
+    if rule is not None and rule.ensemble is not None and plan.ensemble is None:
+        found.append("the ensemble was not used")
+    passed = []
+    for candidate in decision.candidates:
+        if candidate.model == plan.target:
+            break
+        if candidate.failure is not None:
+            passed.append(f"{models[candidate.model].id}: {candidate.failure.detail}")
+    if passed and plan.ensemble is None:
+        found.append(f"passed over: {', '.join(passed)}")
+    if by is not None and by.role == "fallback" and not tried:
+        found.append("a fallback answered")
+    elif not tried and not found:
+        found.append("no fallback")
+    return found
+
+
+def _is_cut(execution: Execution) -> bool:
+    return getattr(execution.answer, "finish_reason", None) == "length"
 
 
 def attempt_line(attempt: Attempt) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from routewright.engine.decision.task import Task
     from routewright.engine.policy.compiled import CompiledModel
     from routewright.gateway import ModelGateway
+    from routewright.ledger import Ledger
     from routewright.results import Decided, Ran
     from routewright.tasks import Sample
 
@@ -58,7 +60,7 @@ def demo(
     from routewright.engine.decision.explain import explain
     from routewright.engine.decision.outline import explanation_outline, iso_time
     from routewright.gateway import ModelGateway, now_us
-    from routewright.ledger import Ledger, default_ledger_path
+    from routewright.ledger import Ledger
     from routewright.loading import load_policy, load_samples, shipped
     from routewright.opening import open_backends
 
@@ -73,7 +75,7 @@ def demo(
     backends = None
     if here.maps is not None:
         backends = {id: backend for id, backend in open_backends(policy).items() if id not in here.left_out}
-    opened = Ledger.open(ledger or default_ledger_path().with_name("demo.duckdb"))
+    opened = _demo_ledger() if ledger is None else Ledger.open(ledger)
     gateway = ModelGateway(
         policy,
         backends=backends,
@@ -139,6 +141,23 @@ def _task(sample: Sample) -> Task:
     if task.operation != "chat":
         return task
     return replace(task, request=replace(task.request, max_output_tokens=_ANSWER_TOKENS))
+
+
+def _demo_ledger() -> Ledger:
+    """The demo's own ledger; one of another layout is put aside, as nobody should have to see to that for a demo."""
+    from routewright.ledger import Ledger, OtherLayoutError, default_ledger_path
+    from routewright.ledger.ingest import spool_folder
+
+    path = default_ledger_path().with_name("demo.duckdb")
+    try:
+        return Ledger.open(path)
+    except OtherLayoutError as error:
+        aside = path.with_name(f"demo-{time.time_ns() // 1_000_000_000}.duckdb")
+        path.rename(aside)
+        if spool_folder(path).exists():
+            spool_folder(path).rename(spool_folder(aside))
+        writer.note(f"{error}: moved to {aside}")
+        return Ledger.open(path)
 
 
 async def _run_all(

@@ -119,7 +119,7 @@ def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str
     latency = "" if latency_ms is None else f"{latency_ms:.0f} ms"
     if breaker is None:
         return [id, "closed", "", "0", "", latency]
-    until = "" if breaker.state == "closed" else _time(breaker.until_us) or ""
+    until = _time(breaker.until_us) or "" if breaker.state == "open" else ""
     state = breaker.state.replace("_", " ")
     return [id, state, until, str(breaker.failures), breaker.error_class or "", latency]
 
@@ -139,7 +139,7 @@ def _values(
             "backend": model.backend,
             "disabled": model.disabled,
             "breaker": "closed" if breaker is None else breaker.state,
-            "until": None if breaker is None or breaker.state == "closed" else _time(breaker.until_us),
+            "until": None if breaker is None or breaker.state != "open" else _time(breaker.until_us),
             "failures": 0 if breaker is None else breaker.failures,
             "error_class": None if breaker is None else breaker.error_class,
             "latency_ms": latencies.get(model.id),

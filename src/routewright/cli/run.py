@@ -92,6 +92,7 @@ def run(
       routewright run policies/hybrid.yaml "Design a payment platform" --simulate
     """
     import asyncio
+    import signal
     from contextlib import ExitStack
 
     from routewright.engine.decision.outline import record_outline
@@ -129,7 +130,18 @@ def run(
     missing: dict[str, BackendError] = {}
     done: list[Ran] = []
 
+    told: list[int] = []
+
+    def stop(number: int, running: asyncio.Task[object]) -> None:
+        told.append(number)
+        running.cancel()
+
     async def carry_out(gateway: ModelGateway) -> None:
+        running = asyncio.current_task()
+        assert running is not None
+        # As Ctrl-C does: what was done until then is stored, and what it had reserved is settled.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop, number, running)
         async with gateway:
             done.append(await gateway.run(task, request, unenforced=unenforced, on_text=pieces.write))
 
@@ -147,6 +159,12 @@ def run(
             not_stored = error
             if not done:
                 raise
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            pieces.end()
+            if not told:
+                raise
+            writer.note("stopped")
+            raise typer.Exit(128 + told[0]) from None
     pieces.end()
     [ran] = done
     execution = ran.execution
