@@ -135,7 +135,7 @@ def _help(
         case "quota_exhausted":
             return "the limit lasts for hours: see https://ollama.com/settings"
         case "context_overflow":
-            return "give it a larger window, shorten the prompt, or route it to a model with a longer context"
+            return "give the model a larger `context_length` in the catalog, shorten the prompt, or use another model"
         case "not_found" if direct:
             return "see https://ollama.com/search?c=cloud for the models there"
         case "not_found" if _NO_SUCH_MODEL.search(words):

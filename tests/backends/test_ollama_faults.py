@@ -28,7 +28,7 @@ ollama_server = ollama_process.ollama_server
 
 HELLO = ChatRequest((Message("user", "Tell me a story."),), max_output_tokens=30, temperature=0)
 SIGNIN = "run `ollama signin`, or open https://ollama.com/connect?name=test-machine&key=c3NoLWVkMjU1MTk"
-LARGER = "give it a larger window, shorten the prompt, or route it to a model with a longer context"
+LARGER = "give the model a larger `context_length` in the catalog, shorten the prompt, or use another model"
 SWITCHED_OFF = "the server has its cloud switched off: unset OLLAMA_NO_CLOUD, or allow it in its settings"
 OWN_NAMES = "a server on this machine answers only to names of this machine; see OLLAMA_HOST"
 PRICING = "this model needs a paid plan: see https://ollama.com/pricing"

@@ -248,8 +248,8 @@ def test_an_answer_of_several_models_counts_and_one_that_was_withheld_does_not(t
         decision(2, arm=canary, mode="canary", answered=None),
     ]
     ledger.append(rows, [*members, *withheld], [policy()])
-    flat = "SELECT answered, answered_by FROM decisions_flat ORDER BY decision_id"
-    assert ledger.query(flat).rows == ((True, None), (False, None))
+    flat = "SELECT answered, answered_by, status FROM decisions_flat ORDER BY decision_id"
+    assert ledger.query(flat).rows == ((True, None, "ok"), (False, None, "failed"))
     [one] = view(ledger, "SELECT * FROM rollout_arms")
     assert (one["decisions"], one["answered"], one["success_share"], one["p50_ms"]) == (2, 1, 0.5, 1_000.001)
     assert ledger.query("SELECT sum(executed), sum(unanswered) FROM fallback_frequency").rows == ((2, 1),)
