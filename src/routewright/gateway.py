@@ -126,12 +126,12 @@ class ModelGateway(Calls):
     async def reload(self) -> bool:
         """Read the policy's files again and go by them from now on; whether that changes any decision or call.
 
-        Comments, layout and descriptions do not.
-        What is being executed goes on under the policy that it was decided under; a decision whose execution has not
-        begun is refused then. Backends whose declarations are the same are kept, with their connections and loaded
-        models; the others are closed once nothing runs on them. What is used of a quota belongs to its control's name,
-        and breakers to the ids of models: both stay. Raises PolicyError, TaskError and BackendError as ``from_policy``
-        does, with everything left as it is, and TaskError for a gateway that was not made by it or is closed.
+        Comments, layout and descriptions change none. What is being executed goes on under the policy that it was
+        decided under; a decision whose execution has not begun is refused then. Backends whose declarations are the
+        same are kept, with their connections and loaded models; the others are closed once nothing runs on them. What
+        is used of a quota belongs to its control's name, and breakers to the ids of models: both stay. Raises
+        PolicyError, TaskError and BackendError as ``from_policy`` does, with everything left as it is, and TaskError
+        for a gateway that was not made by it or is closed.
         """
         opening = self._opening
         if opening is None:
@@ -156,8 +156,7 @@ class ModelGateway(Calls):
 
     def reload_sync(self) -> bool:
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
-        runner = self._runner_of_scripts()
-        return runner.run(self.reload())
+        return self._runner_of_scripts().run(self.reload())
 
     def _adopt(
         self,

@@ -85,7 +85,7 @@ class Succession:
         """Something that ran on ``arms`` has ended; the last one lets go of what was replaced meanwhile."""
         with self._lock:
             arms.running -= 1
-            if arms.running or self._ended or arms is self._live[-1]:
+            if arms.running or self._ended or arms is self._live[-1] or arms not in self._live:
                 return
             self._leave(arms)
         closing = asyncio.ensure_future(self.close_left())
