@@ -113,5 +113,4 @@ def test_a_ledger_of_another_layout_is_put_aside(tmp_path: Path) -> None:
     ended = command("demo", "--simulate")
     assert ended.code == 0
     [aside] = path.parent.glob("demo-*.duckdb")
-    said = f"ledger `{path}` was made by an unreleased version of Routewright, with another layout; left it as it is"
-    assert ended.err == f"{said}: moved to {aside}\n"
+    assert ended.err == f"the ledger of earlier demos has another layout; it was moved to {aside}\n"

@@ -151,12 +151,12 @@ def _demo_ledger() -> Ledger:
     path = default_ledger_path().with_name("demo.duckdb")
     try:
         return Ledger.open(path)
-    except OtherLayoutError as error:
+    except OtherLayoutError:
         aside = path.with_name(f"demo-{time.time_ns() // 1_000_000_000}.duckdb")
         path.rename(aside)
         if spool_folder(path).exists():
             spool_folder(path).rename(spool_folder(aside))
-        writer.note(f"{error}: moved to {aside}")
+        writer.note(f"the ledger of earlier demos has another layout; it was moved to {aside}")
         return Ledger.open(path)
 
 
