@@ -19,6 +19,7 @@ from routewright import (
     Message,
     ModelGateway,
     PolicyError,
+    Ran,
     RoutewrightError,
     Task,
     TaskError,
@@ -126,6 +127,14 @@ def noting_close(backend: Backend) -> list[Backend]:
     return closed
 
 
+async def under_way(gateway: ModelGateway, server: Server) -> asyncio.Task[Ran]:
+    """A call that waits at the server until it is opened again."""
+    server.open.clear()
+    running = asyncio.create_task(gateway.run(Task(), HELLO))
+    await asyncio.wait_for(server.waiting.wait(), 10)
+    return running
+
+
 NOWHERE = "http://127.0.0.1:9/v1"
 
 
@@ -199,9 +208,7 @@ def test_a_call_under_way_ends_under_the_policy_it_was_decided_under(tmp_path: P
                 path, ledger=tmp_path / "l.duckdb", state=tmp_path / "s"
             ) as gateway:
                 old = gateway.policy
-                near.open.clear()
-                running = asyncio.create_task(gateway.run(Task(), HELLO))
-                await asyncio.wait_for(near.waiting.wait(), 10)
+                running = await under_way(gateway, near)
                 backend = gateway.backends["near"]
                 closed = noting_close(backend)
                 # The near machine is gone from the new policy.
@@ -235,9 +242,7 @@ def test_a_backend_is_closed_when_no_call_of_any_policy_before_runs_on_it(tmp_pa
             path = write(tmp_path, near, far)
             async with ModelGateway.from_policy(path, state=tmp_path / "s") as gateway:
                 closed = noting_close(gateway.backends["near"])
-                near.open.clear()
-                running = asyncio.create_task(gateway.run(Task(), HELLO))
-                await asyncio.wait_for(near.waiting.wait(), 10)
+                running = await under_way(gateway, near)
                 # The second policy still has it, the third has not, and the call is the first one's.
                 write(tmp_path, near, far, POLICY.replace("name: otherwise", "name: all_else"))
                 assert await gateway.reload()
@@ -261,9 +266,7 @@ def test_closing_lets_go_of_what_a_replaced_policy_still_uses(tmp_path: Path) ->
             path = write(tmp_path, near, far)
             gateway = ModelGateway.from_policy(path, state=tmp_path / "s")
             closed = noting_close(gateway.backends["near"])
-            near.open.clear()
-            running = asyncio.create_task(gateway.run(Task(), HELLO))
-            await asyncio.wait_for(near.waiting.wait(), 10)
+            running = await under_way(gateway, near)
             write(tmp_path, far, far)
             assert await gateway.reload()
             await gateway.close()

@@ -46,7 +46,9 @@ def attempt_of(
     failure = outcome if isinstance(outcome, BackendError) else None
     answer = None if isinstance(outcome, BackendError) else outcome
     price = target.price
-    cost = cost_nano(usage, price)
+    # No tokens cost nothing at any price; of an answer, a server may say 0 that counts none.
+    unused = failure is not None and usage is not None and usage.input_tokens == usage.output_tokens == 0
+    cost = 0 if unused else cost_nano(usage, price)
     status: AttemptStatus = "ok" if failure is None else "partial" if shown else "failed"
     return Attempt(
         number=number,

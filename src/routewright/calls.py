@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Unpack
 
 from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.executing import Request
-from routewright.engine.decision.task import State, Task
+from routewright.engine.decision.task import Task
 from routewright.engine.policy.compiled import CompiledPolicy
 
 from .requests import ChatOptions, chat_request, embed_request, task_of
@@ -32,17 +32,14 @@ class Calls(ABC):
         """The policy whose models prompts are counted for."""
 
     @abstractmethod
-    async def _run(
+    def _run(
         self,
         task: Task,
         request: Request,
-        *,
-        state: State | None = None,
-        strict: bool = True,
-        unenforced: bool = False,
-        on_text: Callable[[str], None] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> Ran:
+        unenforced: bool,
+        on_text: Callable[[str], None] | None,
+        tags: Mapping[str, str] | None,
+    ) -> Awaitable[Ran]:
         """Decide and execute a task that says what its request does."""
 
     async def generate_chat(
@@ -63,15 +60,8 @@ class Calls(ABC):
         as in ``ChatRequest``.
         """
         request = chat_request(messages, **_known(options))
-        task = await task_of(
-            request,
-            self._policy_in_force(),
-            model=model,
-            features=features,
-            metadata=metadata,
-            session=session,
-        )
-        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
+        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
+        answer = answer_of(await self._run(task, request, unenforced, None, tags))
         assert isinstance(answer, ChatAnswer)
         return answer
 
@@ -89,18 +79,9 @@ class Calls(ABC):
     ) -> AsyncGenerator[str, None]:
         """The answer of ``generate_chat`` piece by piece. Closing the iterator early stops the work."""
         request = chat_request(messages, **_known(options))
-        task = await task_of(
-            request,
-            self._policy_in_force(),
-            model=model,
-            features=features,
-            metadata=metadata,
-            session=session,
-        )
+        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        running = asyncio.ensure_future(
-            self._run(task, request, unenforced=unenforced, on_text=pieces.put_nowait, tags=tags)
-        )
+        running = asyncio.ensure_future(self._run(task, request, unenforced, pieces.put_nowait, tags))
         running.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
             while (piece := await pieces.get()) is not None:
@@ -124,15 +105,8 @@ class Calls(ABC):
     ) -> EmbedAnswer:
         """One vector for each text, all of one embedding space."""
         request = embed_request(texts)
-        task = await task_of(
-            request,
-            self._policy_in_force(),
-            model=model,
-            features=features,
-            metadata=metadata,
-            session=session,
-        )
-        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
+        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
+        answer = answer_of(await self._run(task, request, unenforced, None, tags))
         assert isinstance(answer, EmbedAnswer)
         return answer
 

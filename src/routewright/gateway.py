@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from random import Random
 
@@ -33,7 +33,7 @@ from .arms import Arms, Side, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
 from .planning import work_of
-from .recording import Recorder
+from .recording import Pending, Recorder
 from .reloading import Opening, Succession, is_as_before
 from .requests import described, operation_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
@@ -353,7 +353,7 @@ class ModelGateway(Calls):
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
-                self._recorder.record(policy, decided, attempts, tags)
+                self._recorder.record(Pending(policy, decided, attempts, tags))
             except LedgerError as error:
                 # Who cancels must see the cancellation, or a timeout is none.
                 ended.add_note(f"what was done is not in the ledger: {error}")
@@ -389,29 +389,19 @@ class ModelGateway(Calls):
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
         """
-        return await self._run(
-            await described(task, request, self._policy_in_force()),
-            request,
-            state=state,
-            strict=strict,
-            unenforced=unenforced,
-            on_text=on_text,
-            tags=tags,
-        )
+        task = await described(task, request, self._policy_in_force())
+        decided = self.decide(task, state=state, strict=strict)
+        return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
-    async def _run(
+    def _run(
         self,
         task: Task,
         request: Request,
-        *,
-        state: State | None = None,
-        strict: bool = True,
-        unenforced: bool = False,
-        on_text: Callable[[str], None] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> Ran:
-        decided = self.decide(task, state=state, strict=strict)
-        return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
+        unenforced: bool,
+        on_text: Callable[[str], None] | None,
+        tags: Mapping[str, str] | None,
+    ) -> Awaitable[Ran]:
+        return self.execute(self.decide(task), request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def _policy_in_force(self) -> CompiledPolicy:
         return self._arms.in_force.policy
@@ -469,9 +459,7 @@ class ModelGateway(Calls):
         ran = Ran(decided.decision, execution, shadow, decided.shadow_error)
         try:
             answered = None if execution is None else execution.answered_by
-            await self._recorder.record_with_others(
-                policy, decided, attempts, tags, answered_attempt=answered
-            )
+            await self._recorder.record_with_others(Pending(policy, decided, attempts, tags, answered))
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran

@@ -14,11 +14,15 @@ from .arms import meaning_of
 from .results import Decided
 from .rows import attempt_row, decision_row, policy_rows
 
-__all__ = ["Recorder"]
+__all__ = ["Pending", "Recorder"]
 
 
-class _Waiting:
-    """A decision to be recorded, and who waits for that; ``error`` says afterwards why it was not."""
+class Pending:
+    """What is to be recorded: a decision with its attempts and its shadow, and the ``policy`` that was in force.
+
+    ``answered_attempt`` is the number of the attempt that gave the answer. ``error`` says afterwards why it was not
+    recorded.
+    """
 
     __slots__ = ("answered_attempt", "attempts", "decided", "done", "error", "policy", "tags")
 
@@ -28,20 +32,19 @@ class _Waiting:
         decided: Decided,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
-        answered_attempt: int | None,
-        done: asyncio.Future[None] | None = None,
+        answered_attempt: int | None = None,
     ) -> None:
         self.policy, self.decided, self.attempts = policy, decided, attempts
         self.tags, self.answered_attempt = tags, answered_attempt
-        self.done = done
+        self.done: asyncio.Future[None] | None = None
         self.error: Exception | None = None
 
 
 class Recorder:
     """Records what is decided; without a ledger, nothing.
 
-    ``policy`` is everywhere the one that was in force, with its rollout. Its text is recorded too, the first time that
-    something is put into a file of the spool: so it is there also where somebody began a ledger anew meanwhile.
+    A policy's text, with its rollout's, is recorded too, the first time that something of it is put into a file of the
+    spool: so it is there also where somebody began a ledger anew meanwhile.
     """
 
     def __init__(self, ledger: Ledger | None) -> None:
@@ -49,41 +52,20 @@ class Recorder:
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
-        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[_Waiting]] = WeakKeyDictionary()
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Pending]] = WeakKeyDictionary()
 
     def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError."""
         if self._writer is not None:
             self._writer.prepare()
 
-    def record(
-        self,
-        policy: CompiledPolicy,
-        decided: Decided,
-        attempts: Sequence[Attempt],
-        tags: Mapping[str, str] | None,
-        *,
-        answered_attempt: int | None = None,
-    ) -> None:
-        """Record a decision with its attempts, and its shadow.
-
-        ``answered_attempt`` is the number of the attempt that gave the answer. Raises LedgerError, with nothing of
-        this decision kept, when it cannot be written.
-        """
-        one = _Waiting(policy, decided, attempts, tags, answered_attempt)
+    def record(self, one: Pending) -> None:
+        """Record a decision. Raises LedgerError, with nothing of it kept, when it cannot be written."""
         self._write([one])
         if one.error is not None:
             raise one.error
 
-    async def record_with_others(
-        self,
-        policy: CompiledPolicy,
-        decided: Decided,
-        attempts: Sequence[Attempt],
-        tags: Mapping[str, str] | None,
-        *,
-        answered_attempt: int | None = None,
-    ) -> None:
+    async def record_with_others(self, one: Pending) -> None:
         """``record``, together with what other calls record in this turn of the event loop.
 
         One after the other they take half the time that they take between other work, and they are written in one
@@ -96,11 +78,10 @@ class Recorder:
         if waiting is None:
             waiting = self._waiting[loop] = []
             loop.call_soon(self._record_waiting, loop)
-        done = loop.create_future()
-        one = _Waiting(policy, decided, attempts, tags, answered_attempt, done)
+        one.done = loop.create_future()
         waiting.append(one)
         try:
-            await done
+            await one.done
         except asyncio.CancelledError as cancelled:
             self._record_waiting(loop)
             if one.error is not None:
@@ -125,7 +106,7 @@ class Recorder:
                 if one.done is not None and not one.done.done():
                     one.done.set_result(None)
 
-    def _write(self, many: Sequence[_Waiting]) -> None:
+    def _write(self, many: Sequence[Pending]) -> None:
         """Record each by itself, and note why one could not be; nothing is raised, as others wait too."""
         writer = self._writer
         if writer is None:
@@ -133,7 +114,7 @@ class Recorder:
         known = self._known_to(writer)
         given: set[tuple[str, ...]] = set()
         groups: list[Sequence[Together]] = []
-        grouped: list[_Waiting] = []
+        grouped: list[Pending] = []
         for one in many:
             meaning = meaning_of(one.policy)
             try:
@@ -159,7 +140,7 @@ class Recorder:
         return self._known
 
 
-def _rows(one: _Waiting, *, with_policies: bool) -> list[Together]:
+def _rows(one: Pending, *, with_policies: bool) -> list[Together]:
     """A decision with its attempts, and its shadow."""
     decided = one.decided
     decision = decided.decision

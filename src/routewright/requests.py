@@ -150,11 +150,10 @@ def operation_of(request: Request) -> Operation:
 async def task_of(
     request: Request,
     policy: CompiledPolicy,
-    *,
-    model: str | None = None,
-    features: Mapping[str, object] | None = None,
-    metadata: Mapping[str, str] | None = None,
-    session: str | None = None,
+    model: str | None,
+    features: Mapping[str, object] | None,
+    metadata: Mapping[str, str] | None,
+    session: str | None,
 ) -> Task:
     """The task of a request, described as ``described`` does; ``model`` pins one.
 

@@ -115,7 +115,7 @@ def test_fallbacks_are_tried_in_order_until_one_answers() -> None:
     ]
     kimi, coder, local = result.attempts
     assert (kimi.cost_nano, kimi.currency) == (0, "USD"), "a call refused before any token cost nothing"
-    assert (coder.cost_nano, coder.currency) == (None, None), "no price is an unknown cost"
+    assert (coder.cost_nano, coder.currency) == (0, None), "nor did it without a price"
     assert local.cost_nano == 0, "a price of 0 is a known cost"
 
 
@@ -296,3 +296,13 @@ def test_a_local_model_is_asked_for_the_window_that_a_request_needs(
     request = ChatRequest((Message("user", text),), max_output_tokens=100, context_tokens=asked)
     execute_sync([Target("it", "one", "it", window=window)], request, {"one": backend}, clock=clock())
     assert windows == [expected]
+
+
+def test_a_call_that_was_refused_before_it_did_anything_costs_nothing_priced_or_not() -> None:
+    target = Target("free?", "cloud", TARGETS[0].tag)
+    result, _ = run({TARGETS[0].tag: ["overloaded", "timeout.idle"]}, targets=[target, target])
+    # Of one that may have done something nobody knows.
+    assert [(a.error_class, a.cost_nano) for a in result.attempts] == [
+        ("overloaded", 0),
+        ("timeout.idle", None),
+    ]
