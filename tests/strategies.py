@@ -213,13 +213,19 @@ def macros(depth: int = 2) -> SearchStrategy[Expr]:
 def _macro(element: Type, depth: int, variables: _Variables) -> SearchStrategy[Expr]:
     name = f"v{len(variables)}"
     items = st.deferred(lambda: _expression(ListType(element), depth - 1, variables))
-    body = st.deferred(lambda: _expression(BOOLEAN, depth - 1, (*variables, (name, element))))
-    return st.builds(
-        lambda kind, items, body: Macro(kind, items, Name(name, _NOWHERE), body, _NOWHERE),
-        st.sampled_from(["exists", "all"]),
-        items,
-        body,
-    )
+
+    def macro(indexed: bool) -> SearchStrategy[Expr]:
+        named: _Variables = (("at" + name, INTEGER), (name, element)) if indexed else ((name, element),)
+        body = st.deferred(lambda: _expression(BOOLEAN, depth - 1, (*variables, *named)))
+        names = tuple(Name(variable, _NOWHERE) for variable, _ in named)
+        return st.builds(
+            lambda kind, items, body: Macro(kind, items, names, body, _NOWHERE),
+            st.sampled_from(["exists", "all"]),
+            items,
+            body,
+        )
+
+    return st.one_of(macro(False), macro(True))
 
 
 def _booleans(

@@ -121,8 +121,8 @@ class _Builder:
                 return _literal(None if value is UNKNOWN else value)
             case Feature(name):
                 return self.feature(name)
-            case Local(slot):
-                return _load(f"x{slot}")
+            case Local(slot, is_index):
+                return _load(f"{'i' if is_index else 'x'}{slot}")
             case Junction():
                 return self.junction(expr)
             case Negation(operand):
@@ -232,13 +232,14 @@ class _Builder:
         body = self.emit(expr.body)
         # What the body reads comes in as defaults: reading it from outside would make every condition of the
         # policy read it through a cell.
-        inner = {f"x{slot}" for slot in range(expr.slot, MAX_MACRO_NESTING)}
+        inner = {f"{letter}{slot}" for letter in "ix" for slot in range(expr.slot, MAX_MACRO_NESTING)}
         read = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)} - inner
-        captured = sorted(name for name in read if name[0] in "vx")
+        captured = sorted(name for name in read if name[0] in "vix")
+        variables = [f"i{expr.slot}", f"x{expr.slot}"] if expr.indexed else [f"x{expr.slot}"]
         lambda_ = ast.Lambda(
             ast.arguments(
                 [],
-                [ast.arg(f"x{expr.slot}"), *map(ast.arg, captured)],
+                [*map(ast.arg, variables), *map(ast.arg, captured)],
                 None,
                 [],
                 [],
@@ -247,9 +248,8 @@ class _Builder:
             ),
             body,
         )
-        return self.strict(
-            [expr.items], lambda values: self.call(helper, [*values, lambda_, ast.Constant(expr.limit)])
-        )
+        args = [lambda_, ast.Constant(expr.limit), *([ast.Constant(True)] if expr.indexed else [])]
+        return self.strict([expr.items], lambda values: self.call(helper, [*values, *args]))
 
 
 def _hashed(container: ast.expr) -> ast.expr:
@@ -261,12 +261,13 @@ def _hashed(container: ast.expr) -> ast.expr:
     return container
 
 
-def _exists(items: tuple[Any, ...], holds: Callable[[Any], bool | None], limit: int) -> bool | None:
+def _exists(
+    items: tuple[Any, ...], holds: Callable[..., bool | None], limit: int, indexed: bool = False
+) -> bool | None:
     if len(items) > limit:
         return None
     result: bool | None = False
-    for item in items:
-        verdict = holds(item)
+    for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
         if verdict:
             return True
         if verdict is None:
@@ -274,12 +275,13 @@ def _exists(items: tuple[Any, ...], holds: Callable[[Any], bool | None], limit: 
     return result
 
 
-def _all(items: tuple[Any, ...], holds: Callable[[Any], bool | None], limit: int) -> bool | None:
+def _all(
+    items: tuple[Any, ...], holds: Callable[..., bool | None], limit: int, indexed: bool = False
+) -> bool | None:
     if len(items) > limit:
         return None
     result: bool | None = True
-    for item in items:
-        verdict = holds(item)
+    for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
         if verdict is False:
             return False
         if verdict is None:

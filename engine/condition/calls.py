@@ -21,7 +21,7 @@ __all__ = ["CallChecker"]
 _CEL_MACROS = {"map", "filter", "exists_one", "existsOne", "transformList"}
 
 _OTHER_NAMES = {
-    "len": "size", "length": "size", "count": "size", "str": "string", "float": "double", "bool": "has",
+    "len": "size", "length": "size", "count": "size", "str": "string", "float": "double", "boolean": "bool",
     "lower": "lowerAscii", "upper": "upperAscii", "toLowerCase": "lowerAscii", "startswith": "startsWith",
     "endswith": "endsWith", "match": "matches", "search": "matches", "includes": "contains", "any": "exists",
     "defined": "has", "exists": "has", "isset": "has",

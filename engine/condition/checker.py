@@ -95,6 +95,7 @@ class _Enough(Exception):
 
 class _Variable(NamedTuple):
     slot: int
+    is_index: bool
     type: Type
     enum: tuple[object, ...] | None
 
@@ -194,7 +195,7 @@ class _Checker:
     def name(self, expr: Name) -> Typed:
         variable = self.variables.get(expr.name)
         if variable is not None:
-            return Local(variable.slot, variable.type, expr)
+            return Local(variable.slot, variable.is_index, variable.type, expr)
         declaration = self.scope.get(expr.name)
         if declaration is not None:
             return Feature(expr.name, declaration.type, declaration.may_be_unknown, expr)
@@ -338,18 +339,19 @@ class _Checker:
             return self.wrong(
                 "too-deep", f"`exists` and `all` are nested more than {MAX_MACRO_NESTING} deep", expr
             )
-        name = expr.variable.name
-        before = self.variables.get(name)
-        slot = self.depth
-        self.variables[name] = _Variable(slot, listed.element, self.enum_of(items))
+        outer, slot = self.variables, self.depth
+        *index, element = (variable.name for variable in expr.variables)
+        self.variables = {
+            **outer,
+            **{name: _Variable(slot, True, INTEGER, None) for name in index},
+            element: _Variable(slot, False, listed.element, self.enum_of(items)),
+        }
         self.depth += 1
         body = self.expect(self.check(expr.body), BOOLEAN)
         self.depth -= 1
-        if before is None:
-            del self.variables[name]
-        else:
-            self.variables[name] = before
-        return quantifier(expr.kind == "exists", items, slot, body, self.bounds.elements, expr)
+        self.variables = outer
+        any_of, limit = expr.kind == "exists", self.bounds.elements
+        return quantifier(any_of, items, slot, bool(index), body, limit, expr)
 
     # -- enums -------------------------------------------------------------------------------------------
 
@@ -358,8 +360,9 @@ class _Checker:
         match typed:
             case Feature(name):
                 return self.scope[name].enum
-            case Local(slot):
-                return next((v.enum for v in self.variables.values() if v.slot == slot), None)
+            case Local(slot, is_index):
+                variables = self.variables.values()
+                return next((v.enum for v in variables if (v.slot, v.is_index) == (slot, is_index)), None)
             case Apply("index", (base, _)):
                 return self.enum_of(base)
         return None

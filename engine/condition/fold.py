@@ -81,7 +81,7 @@ def _constant(value: object, type_: Type, source: Expr) -> Constant:
 class _Folder:
     def __init__(self, constants: Mapping[str, object]) -> None:
         self.constants = constants
-        self.locals: dict[int, object] = {}
+        self.locals: dict[tuple[int, bool], object] = {}
 
     def fold(self, expr: Typed) -> Typed:
         match expr:
@@ -89,8 +89,9 @@ class _Folder:
                 return expr
             case Feature(name, type_, _, source):
                 return _constant(self.value_of(expr), type_, source) if name in self.constants else expr
-            case Local(slot, type_, source):
-                return _constant(self.locals[slot], type_, source) if slot in self.locals else expr
+            case Local(slot, is_index, type_, source):
+                key = (slot, is_index)
+                return _constant(self.locals[key], type_, source) if key in self.locals else expr
             case Presence(feature, source):
                 if feature.name in self.constants:
                     return _constant(self.value_of(feature) is not UNKNOWN, BOOLEAN, source)
@@ -166,10 +167,10 @@ class _Folder:
             if len(values) > expr.limit:
                 return _constant(UNKNOWN, BOOLEAN, expr.source)
             result: object = not expr.any_of
-            for value in values:
-                self.locals[expr.slot] = value
+            for index, value in enumerate(values):
+                self.locals |= {(expr.slot, True): index, (expr.slot, False): value}
                 verdict = self.fold(expr.body)
-                del self.locals[expr.slot]
+                del self.locals[expr.slot, True], self.locals[expr.slot, False]
                 if not isinstance(verdict, Constant):
                     break
                 if verdict.value is expr.any_of:
@@ -181,7 +182,8 @@ class _Folder:
                 return _constant(result, BOOLEAN, expr.source)
             if result is expr.any_of:
                 return _constant(result, BOOLEAN, expr.source)
-        return quantifier(expr.any_of, items, expr.slot, self.fold(expr.body), expr.limit, expr.source)
+        body = self.fold(expr.body)
+        return quantifier(expr.any_of, items, expr.slot, expr.indexed, body, expr.limit, expr.source)
 
 
 def _values(parts: tuple[Typed, ...]) -> tuple[object, ...] | None:

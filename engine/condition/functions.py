@@ -90,6 +90,16 @@ FUNCTIONS = {
             "'ß1a'.upperAscii() == 'ß1A'",
         ),
         Function(
+            "bool",
+            (
+                Signature((BOOLEAN,), BOOLEAN, ""),
+                Signature((STRING,), BOOLEAN, "boolean_of_string"),
+            ),
+            False,
+            "a boolean: from one of the strings `1 t true True TRUE 0 f false False FALSE`; unknown for others",
+            "bool('true')",
+        ),
+        Function(
             "int",
             (
                 Signature((INTEGER,), INTEGER, ""),

@@ -93,6 +93,13 @@ def _integer_of_string(value: str) -> int | None:
     return None if found is None else _int64(int(found[1] + found[2]))
 
 
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "false", "False", "FALSE"), False),
+}
+"""CEL's own list (cel-spec, tests/simple/testdata/conversions.textproto, section ``bool``)."""
+
+
 def _number_of_string(value: str) -> float | None:
     return _finite(float(value)) if _DECIMAL_NUMBER.fullmatch(value) else None
 
@@ -147,6 +154,7 @@ _ALL = [
     Operation("upperAscii", lambda value: value.encode().upper().decode(), False, linear=True),
     Operation("integer_of_number", _integer_of_number, True),
     Operation("integer_of_string", _integer_of_string, True, linear=True),
+    Operation("boolean_of_string", _BOOLEANS.get, True),
     Operation("number_of_string", _number_of_string, True, linear=True),
     Operation("string_of_boolean", lambda value: "true" if value else "false", False),
     Operation("string_of_integer", str, False),

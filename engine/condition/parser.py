@@ -238,24 +238,21 @@ class _Parser(TokenReader):
         name_span = Span(name.start, name.end, self.part)
         if name.text not in {"exists", "all"}:
             return Call(name.text, (receiver, *args), True, self.span(start), name_span)
-        if len(args) != 2:
-            self.fail(
-                "wrong-arity",
-                f"`{name.text}` takes a variable and a condition",
-                name.start,
-                self.span(start).end,
-                f"write `xs.{name.text}(x, x == 'a')`",
-            )
-        variable, body = args
-        if not isinstance(variable, Name) or "." in variable.name:
-            self.fail(
-                "bad-variable",
-                f"the first argument of `{name.text}` is the name of a variable",
-                variable.span.start,
-                variable.span.end,
-                f"write `xs.{name.text}(x, x == 'a')`",
-            )
-        return Macro(name.text, receiver, variable, body, self.span(start))
+        help = f"write `xs.{name.text}(x, x == 'a')`, or `xs.{name.text}(i, x, …)` with the index first"
+        if len(args) not in (2, 3):
+            message = f"`{name.text}` takes one or two variables and a condition"
+            self.fail("wrong-arity", message, name.start, self.span(start).end, help)
+        *given, body = args
+        variables: list[Name] = []
+        for variable in given:
+            if not isinstance(variable, Name) or "." in variable.name:
+                message = f"before its condition `{name.text}` takes names of variables"
+                self.fail("bad-variable", message, variable.span.start, variable.span.end, help)
+            if any(variable == other for other in variables):
+                message = f"the two variables of `{name.text}` have one name"
+                self.fail("bad-variable", message, variable.span.start, variable.span.end, help)
+            variables.append(variable)
+        return Macro(name.text, receiver, tuple(variables), body, self.span(start))
 
     def arguments(self) -> tuple[Expr, ...]:
         opened = self.expect("(")

@@ -191,11 +191,12 @@ def _interpreter_class() -> Any:
             items = self._eval(loop.iter)
             if items is UNKNOWN:
                 return UNKNOWN
-            assert isinstance(loop.target, ast.Name)
+            assert isinstance(loop.target, ast.Tuple)
+            index_name, element_name = (name.id for name in loop.target.elts if isinstance(name, ast.Name))
             self.macros += 1
             values = []
-            for item in items:
-                self.names[loop.target.id] = item
+            for index, item in enumerate(items):
+                self.names[index_name], self.names[element_name] = index, item
                 values.append(self._eval(node.elt))
             self.macros -= 1
             return values

@@ -43,6 +43,12 @@ def all_true(values: list[Any]) -> Any:
     return UNKNOWN if any(value is UNKNOWN for value in values) else True
 
 
+def _boolean(text: str) -> bool | None:
+    if text in {"1", "t", "true", "True", "TRUE"}:
+        return True
+    return False if text in {"0", "f", "false", "False", "FALSE"} else None
+
+
 def _in_range(result: Any) -> Any:
     if isinstance(result, int):
         return result if INT64_MIN <= result <= INT64_MAX else None
@@ -92,6 +98,7 @@ _CALLED = (
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: strict(OPERATIONS[name].apply) for name in _CALLED},
+    "boolean_of_string": strict(_boolean),
     "abs_integer": strict(lambda a: _in_range(abs(a))),
     "abs_number": strict(abs),
     "min": strict(lambda *args: sorted(args)[0]),

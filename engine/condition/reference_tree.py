@@ -63,8 +63,8 @@ class Emitter:
                 return ast.Constant(value)  # type: ignore[arg-type]
             case Feature(name):
                 return _load(name)
-            case Local(slot):
-                return _load(_local(slot))
+            case Local(slot, is_index):
+                return _load(_local(slot, is_index))
             case Junction(any_of, parts):
                 return ast.BoolOp(ast.Or() if any_of else ast.And(), [self.emit(part) for part in parts])
             case Negation(operand):
@@ -75,9 +75,10 @@ class Emitter:
                 return self.call("has", [self.emit(feature)])
             case Elements(items):
                 return ast.List([self.emit(item) for item in items], ast.Load())
-            case Quantifier(any_of, items, slot, body, limit):
+            case Quantifier(any_of, items, slot, _, body, limit):
                 bounded = self.call("bounded", [self.emit(items), ast.Constant(limit)])
-                target = ast.Name(_local(slot), ast.Store())
+                names = [ast.Name(_local(slot, is_index), ast.Store()) for is_index in (True, False)]
+                target = ast.Tuple([*names], ast.Store())
                 loop = ast.GeneratorExp(self.emit(body), [ast.comprehension(target, bounded, [], 0)])
                 return self.call("exists" if any_of else "all", [loop])
             case Apply(operation, operands):
@@ -99,5 +100,6 @@ class Emitter:
         return ast.Call(_load(name), args, [])
 
 
-def _local(slot: int) -> str:
-    return f"{slot} in macro"  # no feature is called so: it is not an identifier
+def _local(slot: int, is_index: bool) -> str:
+    # No feature is called so: these are not identifiers.
+    return f"{'index' if is_index else 'element'} {slot} of macro"

@@ -74,8 +74,9 @@ def _level_and_text(expr: Expr) -> tuple[int, str]:
             return _MEMBER, f"{_receiver(receiver)}.{function}({', '.join(map(render_expr, args))})"
         case Call(function, args):
             return _MEMBER, f"{function}({', '.join(map(render_expr, args))})"
-        case Macro(kind, items, variable, body):
-            return _MEMBER, f"{_receiver(items)}.{kind}({variable.name}, {render_expr(body)})"
+        case Macro(kind, items, variables, body):
+            names = ", ".join(variable.name for variable in variables)
+            return _MEMBER, f"{_receiver(items)}.{kind}({names}, {render_expr(body)})"
         case Index(base, index):
             return _MEMBER, f"{_render(base, _MEMBER)}[{render_expr(index)}]"
         case Unary("-", Literal(value)) if not isinstance(value, bool | str) and value >= 0:

@@ -112,11 +112,14 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Macro:
-    """`items.exists(variable, body)` or `items.all(variable, body)`; `kind` is the macro's name."""
+    """`items.exists(v, body)` or `items.exists(i, v, body)`, and the same with `all`; `kind` is the macro's name.
+
+    Of two variables the first is the element's index, counted from 0, the second the element.
+    """
 
     kind: str
     items: Expr
-    variable: Name
+    variables: tuple[Name, ...]
     body: Expr
     span: Span = field(compare=False, repr=False)
 
@@ -125,7 +128,7 @@ Expr = Literal | Name | ListDisplay | Unary | Binary | Logical | Conditional | C
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
-    """The direct parts of `expr` in reading order; a macro's variable is not one of them."""
+    """The direct parts of `expr` in reading order; a macro's variables are not among them."""
     match expr:
         case Literal() | Name():
             return ()

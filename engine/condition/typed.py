@@ -65,9 +65,13 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A macro's variable; `slot` counts macros from the outside in.  Never unknown."""
+    """A macro's variable; `slot` counts macros from the outside in.  Never unknown.
+
+    `is_index` tells the element's index, counted from 0, from the element itself.
+    """
 
     slot: int
+    is_index: bool
     type: Type
     source: Expr = field(compare=False, repr=False)
 
@@ -145,12 +149,14 @@ class Elements:
 class Quantifier:
     """`exists` (`any_of`) or `all`: a junction of `body` over the elements of `items`.
 
-    Unknown when `items` is, or has more than `limit` elements.
+    Unknown when `items` is, or has more than `limit` elements. `indexed` says that the body may ask for the
+    index of the element.
     """
 
     any_of: bool
     items: Typed
     slot: int
+    indexed: bool
     body: Typed
     limit: int
     source: Expr = field(compare=False, repr=False)
@@ -221,8 +227,10 @@ def elements(items: tuple[Typed, ...], type_: Type, source: Expr) -> Elements:
     return Elements(items, type_, any(item.may_be_unknown for item in items), source)
 
 
-def quantifier(any_of: bool, items: Typed, slot: int, body: Typed, limit: int, source: Expr) -> Quantifier:
-    return Quantifier(any_of, items, slot, body, limit, source)
+def quantifier(
+    any_of: bool, items: Typed, slot: int, indexed: bool, body: Typed, limit: int, source: Expr
+) -> Quantifier:
+    return Quantifier(any_of, items, slot, indexed, body, limit, source)
 
 
 def apply(operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Apply:
@@ -245,7 +253,7 @@ def parts_of(expr: Typed) -> tuple[Typed, ...]:
             return (feature,)
         case Elements(items):
             return items
-        case Quantifier(_, items, _, body):
+        case Quantifier(_, items, _, _, body):
             return (items, body)
         case Apply(_, operands):
             return operands

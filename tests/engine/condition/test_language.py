@@ -157,6 +157,19 @@ xs.exists(x, x > 1)                       ; {"xs": null}               ; unknown
 xs.exists(x, ys.all(y, x > y))            ; {"xs": [1, 5], "ys": [2]}  ; true
 rows.exists(r, r.exists(x, x == n))       ; {"rows": [[1], [2]], "n": 2} ; true
 xs.exists(x, x) || x                      ; {"xs": [false], "x": true} ; true
+xs.exists(i, x, i == 1 && x == 7)         ; {"xs": [5, 7]}             ; true
+xs.exists(i, x, i == 2)                   ; {"xs": [5, 7]}             ; false
+xs.all(i, x, x > i)                       ; {"xs": [1, 2, 3]}          ; true
+xs.all(i, x, 6 / (2 - x) == i)            ; {"xs": [1, 2, 3]}          ; false
+xs.exists(i, x, x / i == 17)              ; {"xs": [1, 2, 3]}          ; unknown
+xs.all(i, x, i > 5)                       ; {"xs": []}                 ; true
+xs.exists(i, x, ys.exists(j, y, i == j && x == y)) ; {"xs": [1, 2], "ys": [3, 2]} ; true
+xs.exists(i, x, ys.all(i, x, i < 1) && x == 2)     ; {"xs": [1, 2], "ys": [3]}    ; true
+xs.exists(i, x, ys[i] == x)               ; {"xs": [1, 2], "ys": [3, 2]} ; true
+bool('true') && bool('1') && bool('TRUE') ; {}                         ; true
+bool('f') || bool('0') || bool('False')   ; {}                         ; false
+bool('tRuE')                              ; {}                         ; unknown
+bool(s) == bool(true)                     ; {"s": "t"}                 ; true
 xs.all(x, has(n) ? x < n : x < 9)         ; {"xs": [1, 2], "n": null}  ; true
 
 # conversions
