@@ -26,6 +26,7 @@ __all__ = [
     "Condition",
     "FeatureName",
     "Form",
+    "FormatVersion",
     "ModelRef",
     "Name",
     "NotNegative",
@@ -88,6 +89,17 @@ ModelRef = Annotated[
 
 MAX_LISTED_MODELS = 100
 """Models in one list of a policy: a rule's ``use`` or ``fallback``, a chain."""
+
+
+def _version(value: object) -> object:
+    """Refuse `true` and `1.0`, which Python takes for 1."""
+    if type(value) is not int:
+        raise ValueError("expected the number `1`")
+    return value
+
+
+FormatVersion = Annotated[Literal[1], BeforeValidator(_version)]
+"""The version of a file's format."""
 
 NotNegative = Annotated[int, Field(ge=0, le=MAX_EXACT)]
 """A whole number that JSON, Python and SQL read alike."""

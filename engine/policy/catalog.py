@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from .base import Form, Name, NotNegative, Operation, Positive, Shape
+from .base import Form, FormatVersion, Name, NotNegative, Operation, Positive, Shape
 from .quantities import Count, DurationMs
 from .tokenizers import Encoding
 
@@ -192,7 +192,7 @@ class Model(Shape):
 class Catalog(Shape):
     """A catalog file."""
 
-    routewright: Literal[1] = Field(description="the version of the format")
+    routewright: FormatVersion = Field(description="the version of the format")
     name: Name | None = Field(None, description="the catalog's name")
     description: str | None = Field(None, description="for people")
     backends: dict[Name, Backend] = Field(min_length=1, max_length=1_000, description="by name")

@@ -14,6 +14,7 @@ from .base import (
     MAX_LISTED_MODELS,
     Condition,
     FeatureName,
+    FormatVersion,
     ModelRef,
     Name,
     NotNegative,
@@ -276,7 +277,7 @@ class Rollout(Shape):
 class Policy(Shape):
     """A policy file."""
 
-    routewright: Literal[1] = Field(description="the version of the format")
+    routewright: FormatVersion = Field(description="the version of the format")
     name: Name = Field(description="the policy's name, part of every record")
     description: str | None = Field(None, description="for people")
     catalog: Text | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")

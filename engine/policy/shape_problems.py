@@ -38,6 +38,8 @@ _CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every
 
 _CONDITION_HELP = "an expression, or `any:`, `all:` or `none:` with a list of conditions"
 
+_VERSION_HELP = "it is the version of the file's format; this program reads version 1"
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -184,9 +186,7 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         meant = closest(str(value), allowed) if isinstance(value, str) else None
         listed = joined([f"`{one}`" for one in allowed])
         help = f"did you mean `{meant}`?" if meant else None
-        if name == "`routewright`":
-            help = "it is the version of the file's format; this program reads version 1"
-        return f"{name} takes {listed}, not {said(value)}", help
+        return f"{name} takes {listed}, not {said(value)}", _VERSION_HELP if name == "`routewright`" else help
     if kind == "value_error":
         about = said(detail["input"]) if _is_about_key(detail) else said(value)
         reason = str(context["error"])
@@ -195,6 +195,7 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         if _is_about_key(detail):
             return f"{about} cannot be a key: {reason}", None
         help = _CONDITION_HELP if reason == "expected a condition" else None
+        help = _VERSION_HELP if name == "`routewright`" else help
         return f"{name} takes {reason.removeprefix('expected ')}, not {about}", help
     limit = next((context[key] for key in _LIMITS if key in context), 0)
     match kind:
