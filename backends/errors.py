@@ -13,7 +13,7 @@ from routewright.engine.errors import RoutewrightError
 if TYPE_CHECKING:
     from .protocol import Timings, Usage
 
-__all__ = ["ERROR_CLASSES", "BackendError", "ErrorClass"]
+__all__ = ["ERROR_CLASSES", "BackendError", "ErrorClass", "install_command"]
 
 ErrorClass = Literal[
     "rate_limited",  # too many requests just now; `retry_after_ms` may say when
@@ -63,3 +63,12 @@ class BackendError(RoutewrightError):
         self.usage = usage
         self.simulated = simulated
         self.help = help
+
+
+def install_command(extra: str) -> str:
+    """The command that installs the libraries of one extra, for a message.
+
+    It installs from a checkout. Routewright is not published yet, and whoever registered its name in an index would
+    be run by a command that names it.
+    """
+    return f"pip install '.[{extra}]' in the checkout"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 from .http_failures import connection_failure, is_unsent
 from .lines import LineSplitter, LineTooLong
 from .phases import CallClock
@@ -333,7 +333,7 @@ class _Room:
             raise BackendError(
                 "the package `aiohttp` is not installed",
                 error_class="not_found",
-                help=f"pip install 'routewright[{extra}]'",
+                help=install_command(extra),
             ) from error
         self.session = aiohttp.ClientSession(
             connector=_connector_class()(limit=0, keepalive_timeout=_KEEPALIVE_S),

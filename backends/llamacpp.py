@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 from .llamacpp_process import GgufModel, ModelProcess, Operation, embedded_model
 from .openai import OpenAIBackend, without_tokens
 from .phases import CallClock
@@ -99,7 +99,7 @@ class LlamaCppBackend:
             library = version("xllamacpp")
         except PackageNotFoundError:
             return HealthReport(
-                False, "the package `xllamacpp` is not installed: pip install 'routewright[llamacpp]'"
+                False, f"the package `xllamacpp` is not installed: {install_command('llamacpp')}"
             )
         missing = [tag for tag, model in self._models.items() if not _is_there(model)]
         if missing:

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 
 __all__ = ["GgufModel", "Loaded", "ModelProcess", "Operation", "embedded_model"]
 
@@ -67,7 +67,7 @@ class ModelProcess:
             raise BackendError(
                 "the package `xllamacpp` is not installed",
                 error_class="not_found",
-                help="pip install 'routewright[llamacpp]'",
+                help=install_command("llamacpp"),
             )
         path = model.path if model.path is not None else embedded_model()
         if not path.is_file():

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from routewright.engine.suggest import suggest
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 from .mlx_chat import ChatStep, Finished, Generated, Prompted, chat_steps
 from .mlx_failures import first_line, is_out_of_memory
 from .mlx_load import end_thread, free_memory, library_version, load_folder
@@ -136,7 +136,7 @@ class MlxBackend:
         """Whether mlx-lm is installed and a model's folder is there. Imports and loads nothing."""
         version = library_version()
         if version is None:
-            return HealthReport(False, "mlx-lm is not installed: pip install 'routewright[mlx]'")
+            return HealthReport(False, f"mlx-lm is not installed: {install_command('mlx')}")
         missing = {tag: problem for tag in sorted(self._models) if (problem := self._folders.problem(tag))}
         there = len(self._models) - len(missing)
         detail = f"{there} of {len(self._models)} models are on this disk"

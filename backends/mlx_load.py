@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 from .mlx_failures import first_line, is_out_of_memory
 from .mlx_runtime import LoadedModel
 
@@ -46,7 +46,7 @@ def import_library() -> Any:
             raise BackendError(
                 "the packages `mlx-lm` and `mlx` are not installed, or not for this machine",
                 error_class="not_found",
-                help="pip install 'routewright[mlx]'",
+                help=install_command("mlx"),
             ) from error
     return utils
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from .errors import BackendError
+from .errors import BackendError, install_command
 from .ollama_calls import embed_texts, stream_chat
 from .ollama_errors import Complaint, failure
 from .ollama_health import PROBE_LIMITS, check_health
@@ -164,7 +164,7 @@ class OllamaBackend:
             import ollama
         except ImportError as error:
             raise clock.error(
-                "the package `ollama` is not installed", "not_found", help="pip install 'routewright[ollama]'"
+                "the package `ollama` is not installed", "not_found", help=install_command("ollama")
             ) from error
         client = ollama.AsyncClient(
             self._link.url, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(None, connect=2.0)

@@ -206,3 +206,10 @@ def test_every_dependency_is_accounted_for(requirement: str) -> None:
 
 def test_the_check_of_a_clean_checkout_can_be_run() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_nobody_is_told_to_install_a_name_that_is_not_registered() -> None:
+    told = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    told += [path for folder in (*LINKED, "src", "tests") for path in (ROOT / folder).rglob("*.py")]
+    command = re.compile(r"pip install \S*" + "routewright")
+    assert [path for path in told if command.search(path.read_text(encoding="utf-8"))] == []

@@ -25,7 +25,7 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "servers"
 def need_mlx() -> None:
     """Skip the test that calls it where mlx-lm is not installed."""
     if importlib.util.find_spec("mlx_lm") is None:
-        pytest.skip("mlx-lm is not installed: pip install 'routewright[mlx]'")
+        pytest.skip("mlx-lm is not installed: pip install '.[mlx]'")
 
 
 def need_smollm2() -> None:

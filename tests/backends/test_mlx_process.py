@@ -100,5 +100,5 @@ asyncio.run(backend.close())
 """
     assert run(folder, code) == (
         "BackendError; not_found; the packages `mlx-lm` and `mlx` are not installed, or not for this machine; "
-        "pip install 'routewright[mlx]'\n"
+        "pip install '.[mlx]' in the checkout\n"
     )

@@ -142,6 +142,7 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     """The Ollama server at ``host``, by default this machine's, and its tags; or why it is not used."""
     from importlib.util import find_spec
 
+    from routewright.backends.errors import install_command
     from routewright.backends.ollama_names import server_url
 
     try:
@@ -149,7 +150,7 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     except ValueError:
         return OllamaHere(None, why=f"OLLAMA_HOST is no address of one: `{host}`")
     if find_spec("aiohttp") is None or find_spec("ollama") is None:
-        return OllamaHere(None, why="what speaks to it is not installed (pip install 'routewright[ollama]')")
+        return OllamaHere(None, why=f"its client library is not installed ({install_command('ollama')})")
     from routewright.backends import BackendError
     from routewright.backends.ollama import OllamaBackend
 
