@@ -165,6 +165,13 @@ class Decision:
     plan: Plan | None
     arm: Arm | None = None
 
+    def __repr__(self) -> str:
+        """One line: whole, a decision of the shipped policy is a quarter of a million characters."""
+        return (
+            f"<Decision {self.id}: {self.outcome}, target {self.target!r}, rule {self.matched!r}, "
+            f"policy {self.policy.name!r}>"
+        )
+
     @property
     def target(self) -> str | None:
         """The id of the chosen model."""

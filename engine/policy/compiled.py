@@ -88,6 +88,9 @@ class CompiledCatalog:
     """The ``model.*`` names that conditions may use."""
     shape: Catalog
 
+    def __repr__(self) -> str:
+        return f"<CompiledCatalog {self.name or self.source!r}: {len(self.models)} models, {self.digest}>"
+
     def hint(self, name: str) -> str:
         """What may have been meant by a name that stands for no model."""
         return suggest(name, self.names, label="in the catalog", listed=self.shape.models)
@@ -306,3 +309,6 @@ class CompiledPolicy:
     shape: Policy
     cache: dict[object, Any] = field(default_factory=dict, repr=False)
     """What deciding has worked out from the policy alone; never part of its meaning."""
+
+    def __repr__(self) -> str:
+        return f"<CompiledPolicy {self.name!r}: {len(self.rules)} rules, {self.digest}>"

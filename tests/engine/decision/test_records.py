@@ -377,3 +377,14 @@ def test_what_is_written_for_people_cannot_move_a_cursor_or_make_markup() -> Non
     bullets = render_markdown(outline)
     assert "[31m" not in bullets.replace("\\[31m", "")
     assert "<b>" not in bullets.replace("\\<b\\>", "")
+
+
+def test_a_decision_and_its_policy_are_shown_in_one_line() -> None:
+    decision = _decided()
+    target = decision.target
+    assert repr(decision) == f"<Decision d: routed, target {target!r}, rule 'only', policy 'p'>"
+    assert repr(decision.policy) == f"<CompiledPolicy 'p': 1 rules, {decision.policy.digest}>"
+    catalog = decision.policy.catalog
+    assert (
+        repr(catalog) == f"<CompiledCatalog 'catalog.yaml': {len(catalog.models)} models, {catalog.digest}>"
+    )
