@@ -95,10 +95,10 @@ class CallChecker:
             known = methods if call.method else [*FUNCTIONS, *SPECIAL_FUNCTIONS]
             help = suggest(name, [*known, *MACROS], label="methods" if call.method else "functions")
         what = "method" if call.method else "function"
-        for arg in call.args:
-            # A macro's variable would only be reported as an unknown name.
-            if name not in _CEL_MACROS and name not in MACROS:
-                self.checker.check(arg)
+        # A macro's variable would only be reported as an unknown name.
+        args = [] if name in _CEL_MACROS or name in MACROS else [self.checker.check(arg) for arg in call.args]
+        if _OTHER_NAMES.get(name) == "contains" and len(args) == 2 and isinstance(args[0].type, ListType):
+            help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
         return self.checker.wrong(
             "unknown-function", f"unknown {what} `{shorten(name)}`", call, help, call.name_span
         )

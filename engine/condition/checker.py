@@ -322,9 +322,9 @@ class _Checker:
                 f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list",
                 expr.base,
             )
-        index = self.expect(index, INTEGER)
-        element = base.type.element if isinstance(base.type, ListType) else NOTHING
-        return apply("index", (base, index), element, expr)
+        if not isinstance(base.type, ListType):
+            return Constant(UNKNOWN, NOTHING, True, expr)  # the base is reported already
+        return apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
 
     def macro(self, expr: Macro) -> Typed:
         items = self.check(expr.items)

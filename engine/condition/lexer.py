@@ -36,7 +36,26 @@ _BLANK = re.compile(r"[ \t\n\f\r]+")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 
 _OPERATORS = (
-    *("===", "!==", "**", "//", "<<", ">>", "<>", ":=", "=>", "->", "==", "!=", "<=", ">=", "&&", "||"),
+    *(
+        "===",
+        "!==",
+        "=~",
+        "!~",
+        "**",
+        "//",
+        "<<",
+        ">>",
+        "<>",
+        ":=",
+        "=>",
+        "->",
+        "==",
+        "!=",
+        "<=",
+        ">=",
+        "&&",
+        "||",
+    ),
     *"<>+-*/%!?:()[]{},.=&|^~@`;$#\\",
 )
 
@@ -48,6 +67,8 @@ _WRONG_SIGNS = {
     ":=": "a condition assigns nothing",
     "=>": "`>=` means at least",
     "->": "conditions have no such operator",
+    "=~": "write `x.matches(r'…')`",
+    "!~": "write `!x.matches(r'…')`",
     "&": "write `&&` or `and`",
     "|": "write `||` or `or`",
     "^": "conditions have no bit operators; `a != b` is true when just one of two booleans is",

@@ -39,4 +39,23 @@ def explain_unknown_name(
     if not dot and name.lower() in {"yes", "no", "on", "off"}:
         return "unknown-name", f"unknown name `{name}`", expr, "write `true` or `false`"
     what = "feature" if not dot else "name"
-    return "unknown-name", f"unknown {what} `{shorten(name)}`", expr, suggest(name, [*scope, *variables])
+    help = _declare(name, scope) or suggest(name, [*scope, *variables])
+    return "unknown-name", f"unknown {what} `{shorten(name)}`", expr, help
+
+
+def _declare(name: str, scope: Mapping[str, Declaration]) -> str | None:
+    """How to say what the author reached for: conditions see nothing of a task but its declared features."""
+    first, dot, rest = name.partition(".")
+    if first in ("request", "time") and dot:
+        return f"conditions see declared features: declare one with `from: {shorten(name)}`"
+    if first in ("headers", "metadata"):
+        return f"conditions see declared features: declare one with `from: request.metadata.{shorten(rest) or 'NAME'}`"
+    if first in ("features", "task") and rest:
+        return f"features go by their own names: `{shorten(rest.rpartition('.')[2])}`"
+    if name == "operation":
+        return "models that do not offer it are passed over by themselves; to tell tasks apart, declare a feature"
+    if first == "model" and not any(known.startswith("model.") for known in scope):
+        return "`model.…` is known in constraints and assertions; rules see the features and `state.…`"
+    if name == "model":
+        return "write `model.id`, `model.location` or another fact of the candidate"
+    return None

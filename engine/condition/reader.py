@@ -56,6 +56,8 @@ class TokenReader:
         help = f"expected {expected}" if expected else None
         if token.kind == "name":
             help = WORD_HINTS.get(token.text, help)
+            if token.text == "not" and self.tokens[self.at + 1].text == "-":
+                help = "write `not in`, without a hyphen"
         elif token.text == "?":
             help = "put parentheses around the inner `… ? … : …`"
         elif token.text == "," and expected is None:

@@ -13,7 +13,7 @@ from ..condition.syntax import Name
 from ..condition.types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type
 from ..condition.values import ValueRefused, check_value
 from ..errors import ConditionError
-from ..suggest import suggest
+from ..suggest import closest, suggest
 from .compiled import CompiledCatalog, CompiledFeature, FeatureSource
 from .document import Path
 from .report import Report
@@ -188,7 +188,7 @@ def _derived(feature: Feature, type: Type, report: Report, path: Path) -> Featur
     metadata = _METADATA.fullmatch(feature.from_)
     given = STRING if metadata else _SOURCES.get(feature.from_)
     if given is None:
-        hint = suggest(feature.from_, [*_SOURCES, "request.metadata.NAME"], label="known")
+        hint = _source_hint(feature.from_)
         report.add("unknown-source", f"nothing can be derived from {said(feature.from_)}", here, hint)
         return None
     if given != type and not (given == INTEGER and type == NUMBER):
@@ -217,3 +217,13 @@ def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:
 
 
 assert set(get_args(Feature.model_fields["type"].annotation)) == {*_SCALARS, "array"}
+
+
+def _source_hint(written: str) -> str:
+    """What may have been meant by a source that there is not, and all that there are: the list is closed."""
+    known = [*_SOURCES, "request.metadata.NAME"]
+    # Only what stands behind the first dot is compared: `request.` alone makes any two alike.
+    by_word = {source.split(".")[1]: source for source in known}
+    close = closest(written.split(".")[:2][-1], by_word)
+    hint = f"did you mean `{by_word[close]}`? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known))}"

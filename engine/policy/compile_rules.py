@@ -22,7 +22,7 @@ from .compiled import (
 from .document import Path
 from .report import Report
 from .shape import ChainEntry, Ensemble, Policy, Rule, Step
-from .wording import owner
+from .wording import chain_help, owner
 
 __all__ = ["RuleCompiler", "find_model"]
 
@@ -46,7 +46,9 @@ def find_model(
         meant = ", ".join(catalog.models[i].id for i in found)
         report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")
     else:
-        report.add("unknown-model", f"unknown model `{name}`", path, catalog.hint(name))
+        chains = report.document.root.children.get("chains")
+        help = chain_help(name) if chains and name in chains.children else catalog.hint(name)
+        report.add("unknown-model", f"unknown model `{name}`", path, help)
     return None
 
 

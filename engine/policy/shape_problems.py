@@ -17,8 +17,9 @@ from ..errors import Problem
 from ..problems import MAX_PROBLEMS
 from ..suggest import closest, suggest
 from .document import Document, Node, Path
+from .quantities import parse_count
 from .shape_keys import keys_at
-from .wording import counted, joined, owner, said, value_name
+from .wording import chain_help, counted, joined, owner, said, value_name
 
 __all__ = ["by_place", "empty_value", "place_problem", "shape_problems"]
 
@@ -138,6 +139,9 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
         kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
         message = f"{name} takes {_kinds(kinds)}, not {said(value)}"
         help = _kind_help(kinds, value)
+        chains = document.root.children.get("chains")
+        if path[-1] == "use" and chains and value in chains.children:
+            help = chain_help(str(value))
     else:
         message, help = _unfit(detail, name, value)
     problem = Problem("wrong-value", message, help, path=path)
@@ -164,9 +168,20 @@ def _kind_help(kinds: Sequence[str], value: object) -> str | None:
         return "put it in quotes"
     if "a list" in kinds and isinstance(value, (str, bool, int, float)) and len(str(value)) <= 60:
         return f"a list of one is written `[{str(value).lower() if isinstance(value, bool) else value}]`"
-    if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds) and _is_number(value):
-        return "leave out the quotes"
+    if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds):
+        if _is_number(value):
+            return "leave out the quotes"
+        if "a whole number" in kinds and (count := _count(value)) is not None:
+            return f"write `{count}`"
     return None
+
+
+def _count(text: str) -> int | None:
+    """What a text such as ``200k`` means as a whole number."""
+    try:
+        return parse_count(text.upper())
+    except ValueError:
+        return None
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .document import Document, Path
 
-__all__ = ["counted", "joined", "owner", "said", "value_name"]
+__all__ = ["chain_help", "counted", "joined", "owner", "said", "value_name"]
 
 _ONE_OF = {
     "assertions": "assertion",
@@ -71,3 +71,8 @@ def counted(number: int, what: str) -> str:
     """``1 entry``, ``20 entries``."""
     one = {"entries": "entry", "characters": "character"}[what]
     return f"1 {one}" if number == 1 else f"{number:,} {what}"
+
+
+def chain_help(name: str) -> str:
+    """What to do where the name of a chain stands for a model."""
+    return f"`{name}` is a chain: write `fallback: {name}`, and the models to try first in `use`"
