@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from ..errors import Problem
@@ -10,9 +11,13 @@ from .document import SourceText
 
 __all__ = ["syntax_problem"]
 
-_CONDITION_KEYS = re.compile(
-    r"\s*(?:- +|\{ *)*(?:when|require|never|always|for|every|any|all|none|-)\s*:?\s+\S"
+_CONDITION = re.compile(
+    r"\s*(?:- +)*(?:\{ *)?(?:(?:when|require|never|always|for|every|any|all|none)\s*:|-)\s+(?=\S)"
 )
+"""The beginning of a line up to a condition."""
+
+_KEY = re.compile(r"\s*(?:- +)?[A-Za-z_][\w.-]*\s*:(?:\s|$)")
+"""The beginning of a line of a block: a key, perhaps after a dash."""
 
 _QUOTE = "put the whole text in quotes"
 
@@ -65,6 +70,8 @@ def syntax_problem(error: Exception, written: SourceText) -> Problem:
     position = getattr(error, "position", None)
     if mark is not None:
         start = mark.index
+        if (cause := _cause(error, start, written)) is not None:
+            return cause
         message, help = _words(error)
     elif isinstance(position, int):
         start = position
@@ -79,11 +86,47 @@ def syntax_problem(error: Exception, written: SourceText) -> Problem:
         help = "a comment ends the text before it: put the whole text in quotes"
         return written.place(Problem("yaml-syntax", message, help), start, start + 1)
     problem = written.place(Problem("yaml-syntax", message, help), start, start + 1)
-    if problem.source_line and _CONDITION_KEYS.match(problem.source_line) and "tab" not in message:
-        return written.place(
-            Problem("yaml-syntax", message, "put the whole condition in quotes"), start, start + 1
-        )
+    before = _CONDITION.match(problem.source_line or "")
+    if before and (problem.column or 0) > before.end() and "tab" not in message:
+        return replace(problem, help="put the whole condition in quotes")
     return problem
+
+
+def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
+    """What began above the place where the parser gave up, and is the mistake; None where that is the place."""
+
+    def problem(at: int, message: str, help: str) -> Problem:
+        return written.place(Problem("yaml-syntax", message, help), at, at + 1)
+
+    text, said = written.text, str(error.problem)
+    line_start = text.rfind("\n", 0, start) + 1
+    opened = error.context_mark
+    if opened is not None and said == "found unexpected end of stream":
+        quote = text[opened.index]
+        return problem(opened.index, "a quoted text is not closed", f"close it with `{quote}`")
+    last = text[:start].rstrip(" ")[-1:]
+    if last and last in "\"'":
+        # A quote that closes what a line above opened: what stands between was taken for text.
+        end = text.rindex(last, 0, start)
+        begin = text.rfind(last, 0, end)
+        if begin >= 0 and any(map(_KEY.match, text[begin:end].split("\n")[1:])):
+            return problem(begin, "a quoted text is not closed", f"close it with `{last}`")
+    if opened is not None and said.startswith("expected ','") and opened.index < line_start:
+        bracket = text[opened.index]
+        if _KEY.match(text, line_start) or text[line_start:start].lstrip().startswith("- "):
+            closing = "]" if bracket == "[" else "}"
+            return problem(opened.index, f"`{bracket}` is not closed", f"a `{closing}` is missing")
+    key = _KEY.match(text, line_start)
+    if key is None:
+        return None
+    if error.context == "while parsing a block collection" and opened.column == start - line_start:
+        return problem(start, "this list goes on without a dash", "begin each entry with `- `")
+    if "mapping values are not allowed" in said and text[start] == ":" and start < key.end():
+        at = line_start + len(key[0]) - len(key[0].lstrip())
+        return problem(
+            at, "this line is indented further than the one above", "begin it where its neighbours begin"
+        )
+    return None
 
 
 def _words(error: Any) -> tuple[str, str | None]:

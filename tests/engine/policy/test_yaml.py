@@ -26,7 +26,7 @@ CUT = "put the whole condition in quotes"
         ("when: %urgent", "%", "plain text cannot begin with `%`", CUT),
         ("when: - urgent", "-", "a `- ` is not allowed here", CUT),
         ("when: | urgent", "u", "after `|` or `>` the text begins on the next line", CUT),
-        ("when: 'urgent", "", "a quoted text is not closed", CUT),
+        ("when: 'urgent", "'", "a quoted text is not closed", "close it with `'`"),
         ("when: {any: [!urgent]}", "}", "a `!` begins a YAML tag", CUT),
         ("\twhen: urgent", "\t", "a tab is not allowed here", "indent with blanks"),
         ('reason: "\\q"', "q", "unknown escape in a text in double quotes", "write `\\\\` for a backslash"),
@@ -50,6 +50,50 @@ def test_a_syntax_error_is_reported_alone(line: str, marked: str, message: str, 
 def test_a_comment_inside_a_condition_is_named_as_what_cut_it() -> None:
     (problem,) = problems_of(RULE + "    when: urgent && # why\n      urgent\n")
     assert problem.help == "a comment ends the text before it: put the whole text in quotes"
+
+
+LIST = """\
+rules:
+  - name: hard
+    when: urgent
+    use: [small]
+  - name: other
+    reason: 'well'
+    when: urgent || "x" == "y"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "marked", "message", "help"),
+    [
+        (
+            LIST.replace("- name: other", "name: other"),
+            "name: other",
+            "this list goes on without a dash",
+            "begin each entry with `- `",
+        ),
+        (f'name: "first\n{LIST}', '"first', "a quoted text is not closed", 'close it with `"`'),
+        (f"name: 'first\n{LIST}", "'first", "a quoted text is not closed", "close it with `'`"),
+        (LIST.replace("[small]", "[small, large"), "[small, large", "`[` is not closed", "a `]` is missing"),
+        (
+            "a: { type: boolean\nb: { type: boolean }\n",
+            "{ type: boolean",
+            "`{` is not closed",
+            "a `}` is missing",
+        ),
+        (
+            LIST.replace("    use", "     use"),
+            "use",
+            "this line is indented further than the one above",
+            "begin it where its neighbours begin",
+        ),
+    ],
+)
+def test_a_mistake_is_reported_where_it_begins(text: str, marked: str, message: str, help: str) -> None:
+    (problem,) = problems_of(text)
+    assert (problem.code, problem.message, problem.help) == ("yaml-syntax", message, help)
+    assert problem.source_line is not None and problem.column is not None
+    assert problem.source_line[problem.column - 1 :].startswith(marked)
 
 
 @pytest.mark.parametrize(
