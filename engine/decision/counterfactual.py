@@ -1,20 +1,24 @@
 """A decision in, the smallest changes of its features that would have led elsewhere out.
 
-All changes of one feature are tried, then, if none leads elsewhere, all of two; state, request and everything
-else stay as they were. ``domains`` says which values stand for all, and where they cannot.
+All changes of one feature are tried, then, if none leads elsewhere, all of two; state and everything else stay as
+they were. A feature that was derived from the request changes with the request, so that what candidates are judged by
+changes too. ``domains`` says which values stand for all, and where they cannot.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
+from typing import Any
 
-from ..errors import FeatureError
+from ..errors import FeatureError, TaskError
 from ..policy.compiled import CompiledPolicy
 from .decide import decide
 from .decision import CandidateVerdict, Choice, Decision, Outcome
 from .domains import options_of
+from .task import Task
 
 __all__ = ["MAX_TRIALS", "Change", "Search", "drawn_from", "search_changes"]
 
@@ -39,10 +43,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The changes found, one for each place they lead to: to a model first, then in the features' order.
+    """The changes found: to a model first, then in the features' order.
 
-    ``not_covered`` is empty where the search was exact: then every place that a change of one feature leads to
-    is here; or, where there is none, every place for two. Else it says what could not be covered.
+    Of one feature, the nearest value for each place it leads to; of two, one pair for each place. ``not_covered`` is
+    empty where the search was exact: then every place that a change of one feature leads to is here; or, where there
+    is none, every place for two. Else it says what could not be covered.
     """
 
     changes: tuple[Change, ...]
@@ -65,7 +70,7 @@ def search_changes(decision: Decision) -> Search:
                 change = _try(decision, dict(zip(names, values, strict=True)))
                 if change is not None:
                     place = (change.outcome, change.rule, change.target, change.drawn_from)
-                    found.setdefault(place, change)
+                    found.setdefault((*place, *(names if size == 1 else ())), change)
         if found:
             break
     return Search(_sorted(found), tuple(not_covered))
@@ -84,20 +89,36 @@ def _sorted(found: Mapping[tuple[object, ...], Change]) -> tuple[Change, ...]:
     return tuple(sorted(found.values(), key=lambda change: change.outcome != "routed"))
 
 
+def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
+    """The task with other values: of its features, or of the facts of its request that they were derived from."""
+    policy, task = decision.policy, decision.task
+    features = dict(task.features)
+    facts: dict[str, Any] = {}
+    for name, value in changed.items():
+        slot = policy.slots[name]
+        source = policy.features[slot].derived
+        if source is None or source.zone is not None or decision.sources[slot] != "derived":
+            features[name] = value
+        elif source.fact == "metadata":
+            facts["metadata"] = {**facts.get("metadata", task.request.metadata), source.key: value}
+        else:
+            facts[source.fact] = math.ceil(value) if isinstance(value, float) else value
+    return replace(task, features=features, request=replace(task.request, **facts) if facts else task.request)
+
+
 def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
     task = decision.task
-    features = {**task.features, **changed}
     # A rule that splits at random is a place to lead to as well; where to in it, no one has drawn.
     draw = 0.0 if task.draw is None else task.draw
     try:
         other = decide(
             decision.policy,
-            replace(task, features=features, draw=draw),
+            replace(_changed(decision, changed), draw=draw),
             decision.state,
             decision_id=decision.id,
         )
-    except FeatureError:
-        return None  # outside the feature's limits: not a change that one could make
+    except (FeatureError, TaskError):
+        return None  # outside the limits of the feature or the request: not a change that one could make
     models = drawn_from(other.choice, other.candidates, other.policy) if task.draw is None else ()
     target = None if models else other.target
     if (other.outcome, target) == (decision.outcome, decision.target):

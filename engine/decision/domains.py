@@ -151,7 +151,7 @@ def _is_finite(feature: CompiledFeature) -> bool:
 
 
 def _others(feature: CompiledFeature, current: object, compared: set[object]) -> list[object]:
-    """The values of a feature that are worth trying, without the current one."""
+    """The values of a feature that are worth trying, without the current one; the nearest first."""
     declaration = feature.declaration
     found: Iterable[object]
     if isinstance(declaration.type, ListType):
@@ -165,7 +165,11 @@ def _others(feature: CompiledFeature, current: object, compared: set[object]) ->
     else:
         numbers = {v for v in compared if isinstance(v, int | float) and not isinstance(v, bool)}
         found = other_numbers(cast("float | None", current), numbers, feature)
-    return [value for value in found if value != current]
+    others = [value for value in found if value != current]
+    if isinstance(current, int | float) and not isinstance(current, bool):
+        # The nearest first, as it is the smallest change.
+        others.sort(key=lambda value: abs(cast(float, value) - current))
+    return others
 
 
 def _unwidened(node: Typed) -> Typed:

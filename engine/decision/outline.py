@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
 from ..condition import UNKNOWN, render_value
 from ..policy.quantities import NANO
@@ -275,10 +276,14 @@ def _add_gates(root: Outline, explanation: Explanation) -> None:
 
 def _add_changes(root: Outline, explanation: Explanation) -> None:
     node = root.add("what would have led elsewhere")
-    for change in explanation.changes[:MAX_SHOWN]:
+    places: dict[str, list[str]] = {}
+    for change in explanation.changes:
+        where = _where(change) + (f" (rule {change.rule})" if change.rule else "")
         what = " and ".join(_changed(name, *values) for name, values in change.features.items())
-        node.add(f"{what}: {_where(change)}" + (f" (rule {change.rule})" if change.rule else ""))
-    more = len(explanation.changes) - MAX_SHOWN
+        places.setdefault(where, []).append(what)
+    for where, ways in islice(places.items(), MAX_SHOWN):
+        node.add(f"{', or '.join(ways)}: {where}")
+    more = len(places) - MAX_SHOWN
     if more > 0:
         node.add(f"and {more} more place{'' if more == 1 else 's'}")
     if not explanation.changes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import combinations, product
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from decision_strategies import AT_US, FEATURES, compiled, policies, states, tasks
@@ -17,6 +17,7 @@ from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.explain import explain
 from routewright.engine.decision.outline import MAX_SHOWN, explanation_outline, render_tree
 from routewright.engine.decision.task import RequestFacts, State, Task
+from routewright.engine.errors import TaskError
 
 _DOMAINS: Mapping[str, list[object]] = {
     "urgent": [True, False],
@@ -40,13 +41,25 @@ def _brute_force(decision: Decision, size: int) -> set[Place]:
     found: set[Place] = set()
     for names in combinations(_DOMAINS, size):
         for values in product(*(_others(decision, name) for name in names)):
-            task = replace(
-                decision.task, features={**decision.task.features, **dict(zip(names, values, strict=True))}
-            )
+            try:
+                task = _with(decision, dict(zip(names, values, strict=True)))
+            except TaskError:
+                continue  # no prompt is so long
             other = decide(policy, task, decision.state, decision_id=decision.id)
             if (other.outcome, other.target) != (decision.outcome, decision.target):
                 found.add((other.outcome, None if task.pin else other.matched, other.target))
     return found
+
+
+def _with(decision: Decision, changed: Mapping[str, object]) -> Task:
+    """The task that somebody would hand in to change these features: a longer prompt, not another word for it."""
+    task = decision.task
+    for name, value in changed.items():
+        if name == "tokens" and decision.sources[decision.policy.slots[name]] == "derived":
+            task = replace(task, request=replace(task.request, prompt_tokens=cast(int, value)))
+        else:
+            task = replace(task, features={**task.features, name: value})
+    return task
 
 
 def _others(decision: Decision, name: str) -> Iterator[object]:
@@ -63,10 +76,10 @@ def test_search_finds_every_place_that_brute_force_finds(
     decision = decide(compiled(values), task, state, decision_id="d")
     search = search_changes(decision)
     places = {(change.outcome, change.rule, change.target) for change in search.changes}
-    assert len(places) == len(search.changes)
+    told = {(change.outcome, change.rule, change.target, *change.features) for change in search.changes}
+    assert len(told) == len(search.changes)
     for change in search.changes:
-        features = {name: new for name, (_, new) in change.features.items()}
-        changed = replace(task, features={**task.features, **features})
+        changed = _with(decision, {name: new for name, (_, new) in change.features.items()})
         other = decide(decision.policy, changed, state, decision_id="d")
         rule = None if task.pin else other.matched
         assert (other.outcome, rule, other.target) == (change.outcome, change.rule, change.target)
@@ -208,10 +221,25 @@ def test_condition_of_a_reserve_and_the_windows_of_models_count() -> None:
     assert decision.target == "coder"
     search = search_changes(replace(decision, task=Task({"tokens": 12})))
     assert {tuple(change.features.items()) for change in search.changes} >= {(("score", (0.5, 0.7)),)}
-    # The request's own length stays what it is: saying less of it opens no window.
-    assert not any(
-        "tokens" in change.features for change in search_changes(decision).changes if change.target
+
+
+def test_a_feature_that_was_derived_changes_with_the_request_that_it_was_derived_from() -> None:
+    explanation = _explained(
+        [{"name": "first", "when": "tokens > 30", "use": ["small"]}],
+        Task(request=RequestFacts(prompt_tokens=40)),
+        tokens=FEATURES["tokens"],
     )
+    assert explanation.record.outcome == "no_target"
+    # At 30 tokens the second rule takes over, but its model has no room for them either.
+    assert [(c.features, c.target) for c in explanation.changes] == [({"tokens": (40, 8)}, "small")]
+
+
+def test_the_nearest_value_is_shown_for_each_feature_that_leads_there() -> None:
+    explanation = _first("hour >= 20 || hour < 6 || urgent", Task({"hour": 19}))
+    assert [change.features for change in explanation.changes] == [
+        {"urgent": (False, True)},
+        {"hour": (19, 20)},
+    ]
 
 
 def test_search_that_takes_too_long_stops_and_says_so() -> None:
