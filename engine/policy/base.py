@@ -35,6 +35,7 @@ __all__ = [
     "Scalar",
     "Shape",
     "Text",
+    "check_unbroken",
 ]
 
 Operation = Literal["chat", "embed", "rerank"]
@@ -59,6 +60,20 @@ class Form:
         if re.fullmatch(self.pattern, value) is None:
             raise ValueError(f"expected {self.words}")
         return value
+
+
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
+"""Characters that count as letters, marks or symbols, and show as nothing."""
+
+
+def check_unbroken(name: str) -> str:
+    """``name`` as it is. Raises ValueError where it holds blanks, control or invisible characters."""
+    for character in name:
+        if character.isspace() or not character.isprintable() or character in _BLANK_LETTERS:
+            raise ValueError(
+                f"expected a name without blanks and invisible characters: it holds U+{ord(character):04X}"
+            )
+    return name
 
 
 Name = Annotated[

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from .base import Form, FormatVersion, Name, NotNegative, Operation, Positive, Shape
+from .base import Form, FormatVersion, Name, NotNegative, Operation, Positive, Shape, check_unbroken
 from .quantities import Count, DurationMs
 from .tokenizers import Encoding
 
@@ -32,8 +32,12 @@ FilePath = Annotated[
 ]
 """A path; it may start with an environment variable."""
 
-Tag = Annotated[str, Field(min_length=1, max_length=200)]
-"""A name by which a backend or a policy knows a model."""
+Tag = Annotated[
+    str,
+    Field(min_length=1, max_length=200, json_schema_extra={"pattern": r"^\S+$"}),
+    AfterValidator(check_unbroken),
+]
+"""A name by which a backend or a policy knows a model. Servers trim names, and then may read another one."""
 
 CurrencyCode = Annotated[str, Form(r"[A-Z]{3}", "a currency's three letters such as `USD`")]
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from routewright.engine.errors import TaskError
+from routewright.engine.policy.base import check_unbroken
 from routewright.engine.policy.catalog import Backend, Catalog
 from routewright.engine.policy.location import location_of
 from routewright.engine.policy.names import names_of_models
@@ -98,6 +99,10 @@ def map_models(
         backends[id] = {**backends[id], "host": host}
     for id, target in wanted.items():
         backend, _, tag = target.partition(":")
+        try:
+            check_unbroken(target)
+        except ValueError as error:
+            raise TaskError(f"`{target}` is not a model to map onto: {error}") from None
         if (backend, tag) == (models[id]["backend"], models[id].get("tag", id)):
             continue
         if backend not in backends:
