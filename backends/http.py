@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from routewright.engine.policy.locality import is_loopback
+
 from .errors import BackendError, install_command
 from .http_failures import connection_failure, is_unsent
 from .lines import LineSplitter, LineTooLong
@@ -51,15 +53,26 @@ class HttpClient:
 
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
     ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); waiting for
-    a turn may take as long as a first token may. Connections belong to the event loop they were made in: close
+    a turn may take as long as a first token may. With ``this_machine`` nothing is sent to a peer that is not this
+    machine, whatever its name stood for. Connections belong to the event loop they were made in: close
     the client in that loop.
     """
 
     def __init__(
-        self, base_url: str, *, extra: str, api_key: str | None = None, concurrency: int | None = None
+        self,
+        base_url: str,
+        *,
+        extra: str,
+        api_key: str | None = None,
+        concurrency: int | None = None,
+        this_machine: bool = False,
     ) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            parts = urlsplit(base_url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # no port, or brackets that do not fit
+            known = False
+        if not known:
             raise ValueError("the server's address must be like http://localhost:8080/v1")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError("the server's address must be without user, query and fragment")
@@ -69,7 +82,7 @@ class HttpClient:
         self.root_url = f"{parts.scheme}://{parts.netloc}"
         self._extra = extra
         self._key = api_key.strip() if api_key is not None else None
-        self._concurrency = concurrency
+        self._concurrency, self._this_machine = concurrency, this_machine
         self._rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
@@ -119,7 +132,9 @@ class HttpClient:
         room = self._rooms.get(loop)
         if room is None:
             headers = _ACCEPT if self._key is None else {**_ACCEPT, "Authorization": f"Bearer {self._key}"}
-            room = self._rooms[loop] = _Room(headers, self._extra, self._concurrency)
+            room = self._rooms[loop] = _Room(
+                headers, self._extra, self._concurrency, this_machine=self._this_machine
+            )
         return room
 
 
@@ -326,7 +341,9 @@ def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
 class _Room:
     """What belongs to one event loop: the connections, and the turns of those who wait."""
 
-    def __init__(self, headers: Mapping[str, str], extra: str, concurrency: int | None) -> None:
+    def __init__(
+        self, headers: Mapping[str, str], extra: str, concurrency: int | None, *, this_machine: bool
+    ) -> None:
         try:
             import aiohttp
         except ImportError as error:
@@ -336,7 +353,7 @@ class _Room:
                 help=install_command(extra),
             ) from error
         self.session = aiohttp.ClientSession(
-            connector=_connector_class()(limit=0, keepalive_timeout=_KEEPALIVE_S),
+            connector=_connector_class(this_machine)(limit=0, keepalive_timeout=_KEEPALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
@@ -353,8 +370,8 @@ _CONNECTING: ContextVar[tuple[CallClock, int | None]] = ContextVar("connecting")
 
 
 @cache
-def _connector_class() -> type[aiohttp.TCPConnector]:
-    """Connections that tell the clock of a call when it has one.
+def _connector_class(this_machine: bool) -> type[aiohttp.TCPConnector]:
+    """Connections that tell the clock of a call when it has one, and compare their peer with ``this_machine``.
 
     Tracing could tell it too, and makes every call a sixth dearer.
     """
@@ -364,6 +381,12 @@ def _connector_class() -> type[aiohttp.TCPConnector]:
         async def connect(self, *args: Any, **kwargs: Any) -> Any:
             connection = await super().connect(*args, **kwargs)
             clock, next_phase_ms = _CONNECTING.get()
+            if this_machine:
+                try:
+                    _check_peer(connection.transport, clock)
+                except BaseException:
+                    connection.close()
+                    raise
             if clock.phase == "connect":
                 if next_phase_ms is None:
                     clock.enter("first_token")
@@ -372,3 +395,18 @@ def _connector_class() -> type[aiohttp.TCPConnector]:
             return connection
 
     return Connector
+
+
+def _check_peer(transport: asyncio.Transport | None, clock: CallClock) -> None:
+    """Raise BackendError unless the other end is this machine: resolvers and hosts files map names as they like."""
+    import aiohttp
+
+    peer = None if transport is None else transport.get_extra_info("peername")
+    if peer is None:  # it was gone before it could be looked at
+        raise aiohttp.ServerDisconnectedError
+    if not is_loopback(str(peer[0])):
+        raise clock.error(
+            f"`{clock.who}` would not run on this machine: the name of its server leads to {peer[0]}",
+            "not_found",
+            help="write 127.0.0.1 or `[::1]` for `host`, or `location: cloud` where its work may leave",
+        )

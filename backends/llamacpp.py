@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from routewright.engine.policy.locality import judge
+
 from .errors import BackendError, install_command
 from .llamacpp_process import GgufModel, ModelProcess, Operation, embedded_model
 from .openai import OpenAIBackend, without_tokens
@@ -164,7 +166,11 @@ class LlamaCppBackend:
         clock.loaded()
         if running.server is None:
             running.server = OpenAIBackend(
-                loaded.url, api_key=loaded.key, concurrency=model.slots, logits=True, extra="llamacpp"
+                judge("llamacpp", loaded.url),
+                api_key=loaded.key,
+                concurrency=model.slots,
+                logits=True,
+                extra="llamacpp",
             )
         return running.server
 

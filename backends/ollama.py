@@ -11,6 +11,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from routewright.engine.policy.locality import Server, judge
+
 from .errors import BackendError, install_command
 from .ollama_calls import embed_texts, stream_chat
 from .ollama_errors import Complaint, failure
@@ -43,7 +45,9 @@ T = TypeVar("T")
 
 
 class OllamaBackend:
-    """The server at ``host``, spelled as in ``OLLAMA_HOST``; by default the one of this machine.
+    """The server at ``host``; by default the one of this machine.
+
+    ``host`` is an address such as ``localhost:11434``, or what was judged of one already, ``location`` included.
 
     ``api_key`` is for ``https://ollama.com``, and refused with any other host. There, models go by their names
     without the cloud suffix. ``location="cloud"`` allows a server of this machine to have models without a cloud
@@ -56,7 +60,7 @@ class OllamaBackend:
 
     def __init__(
         self,
-        host: str | None = None,
+        host: str | Server | None = None,
         *,
         api_key: str | None = None,
         location: Literal["cloud"] | None = None,
@@ -65,7 +69,8 @@ class OllamaBackend:
         requires_signin: bool = False,
         concurrency: int | None = None,
     ) -> None:
-        self._link = Link(host, api_key=api_key, location=location, concurrency=concurrency)
+        server = host if isinstance(host, Server) else judge("ollama", host, location=location)
+        self._link = Link(server, api_key=api_key, concurrency=concurrency)
         self._key = api_key
         self._min_version, self._needs_signin = min_version, requires_signin
         self._ready = Readiness(self._link, min_version=min_version, min_versions=min_versions or {})

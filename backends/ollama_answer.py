@@ -47,7 +47,6 @@ class ChatPieces:
     """A chat answer that grows line by line.
 
     ``finished`` is set by the line with ``done``, ``begun`` by the first text, thinking or call of a tool.
-    ``remote_host`` is where the server had the work done, if it says so.
     """
 
     def __init__(self) -> None:
@@ -56,7 +55,6 @@ class ChatPieces:
         self.usage: Usage | None = None
         self.load_us: int | None = None
         self.model_said: str | None = None
-        self.remote_host: str | None = None
         self._text: list[str] = []
         self._thinking: list[str] = []
         self._calls: list[ToolCall] = []
@@ -111,8 +109,6 @@ class ChatPieces:
             if isinstance(line.get(name), str) and line[name]:
                 self.model_said = line[name]
                 break
-        if isinstance(line.get("remote_host"), str) and line["remote_host"]:
-            self.remote_host = line["remote_host"]
 
     def _finish(self, line: Mapping[str, Any]) -> None:
         reason = line.get("done_reason") or ""

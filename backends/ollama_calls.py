@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from .errors import BackendError
 from .http import Reply
 from .ollama_answer import ChatPieces, Unreadable, count_usage, load_us, read_vectors, was_truncated
 from .ollama_link import Link
-from .ollama_names import cloud_base_name
-from .ollama_ready import Readiness, running_elsewhere
+from .ollama_ready import Readiness
 from .ollama_request import chat_body, embed_body
 from .phases import CallClock
 from .protocol import ChatRequest, EmbedAnswer, EmbedRequest, Limits, StreamEnd, StreamEvent, Usage
@@ -26,7 +26,7 @@ async def stream_chat(
     Closing it early closes the connection, which is how the server learns to stop.
     """
     clock = CallClock(limits, who=model)
-    body = chat_body(link.name(model), request)
+    body = chat_body(model, request)
     await ready.prepare(clock, body)
     pieces = ChatPieces()
     async with link.calls.request("POST", "/api/chat", clock, body=body) as reply:
@@ -42,6 +42,7 @@ async def stream_chat(
                 break
         if pieces.usage is None:
             raise clock.error(f"the answer of `{model}` ended without `done`", "broken_stream")
+        pieces.model_said = _said(pieces.model_said, model, body)
         answer = pieces.answer(clock.timings(), truncated=was_truncated(request, body, pieces.usage))
     yield StreamEnd(answer)
 
@@ -53,7 +54,7 @@ async def embed_texts(
     clock = CallClock(limits, who=model)
     if not request.texts:
         return EmbedAnswer((), Usage(0, None, 0, None, "reported"), None, clock.timings())
-    body = embed_body(link.name(model), request)
+    body = embed_body(model, request)
     await ready.prepare(clock, body)
     async with link.calls.request("POST", "/api/embed", clock, body=body) as reply:
         if reply.status != 200:
@@ -68,7 +69,8 @@ async def embed_texts(
         clock.load_us = load_us(said)
     usage = replace(count_usage(said, said_something=False), output_tokens=0)
     named = said.get("remote_model") or said.get("model")
-    return EmbedAnswer(vectors, usage, named if isinstance(named, str) else None, clock.timings())
+    named = _said(named if isinstance(named, str) else None, model, body)
+    return EmbedAnswer(vectors, usage, named, clock.timings())
 
 
 def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: bytes) -> list[StreamEvent]:
@@ -82,9 +84,6 @@ def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: 
         events = pieces.feed(said)
     except Unreadable as error:
         raise _unreadable(clock, error) from error
-    if pieces.remote_host and link.stays_here and cloud_base_name(clock.who) is None:
-        # It was pulled anew since its place was looked up: too late for the prompt, not for the answer.
-        raise running_elsewhere(clock, link.redacted(pieces.remote_host))
     if pieces.finished is not None:
         clock.usage = pieces.usage
         if clock.load_us is None:
@@ -92,6 +91,13 @@ def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: 
     if pieces.begun:
         clock.token()
     return events
+
+
+def _said(named: str | None, model: str, body: Mapping[str, Any]) -> str | None:
+    """The model that an answer names: as the caller names it, where it repeats the name that only runs here."""
+    if named is not None and named == body["model"] and named.endswith(":local"):
+        return model
+    return named
 
 
 def _unreadable(clock: CallClock, error: Unreadable) -> BackendError:

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from .errors import BackendError
 from .ollama_link import Link
-from .ollama_names import cloud_base_name, full_name, is_older
+from .ollama_names import full_name, is_older
+from .ollama_places import remote_host
 from .phases import CallClock
 from .protocol import HealthReport, Limits
 
@@ -40,7 +41,7 @@ async def check_health(
 ) -> HealthReport:
     """The report on the server and, with ``tag``, on that model; ``needs_signin``: its models are in the cloud."""
     found = _Findings()
-    in_cloud = tag is not None and cloud_base_name(tag) is not None
+    in_cloud = tag is not None and link.server.place(tag).is_cloud_name
     try:
         if not link.direct:
             await _check_version(link, found, min_version)
@@ -104,13 +105,15 @@ async def _check_listed(link: Link, found: _Findings, tag: str | None) -> None:
         raise _Ill(f"the server does not list its models (status {status})")
     if tag is None:
         return
-    wanted = full_name(link.name(tag))
+    place = link.server.place(tag)
+    wanted = full_name(place.name)
     for entry in models:
         names = (entry.get("name"), entry.get("model")) if isinstance(entry, Mapping) else ()
         if any(isinstance(name, str) and full_name(name) == wanted for name in names):
-            if link.stays_here and entry.get("remote_host"):
+            host = remote_host(entry)
+            if host is not None and place.location == "local":
                 raise _Ill(
-                    f"`{tag}` does not run on this machine but at {link.redacted(str(entry['remote_host']))}"
+                    f"`{tag}` would not run on this machine: its server forwards it to {link.redacted(host)}"
                 )
             found.good.append(f"`{tag}` is there")
             return
@@ -120,7 +123,9 @@ async def _check_listed(link: Link, found: _Findings, tag: str | None) -> None:
 async def _check_shown(link: Link, found: _Findings, tag: str) -> None:
     """Whether a cloud model exists: the server asks ollama.com, as it would for a chat."""
     clock = CallClock(PROBE_LIMITS, who=tag)
-    async with link.aside.request("POST", "/api/show", clock, body={"model": tag}) as reply:
+    async with link.aside.request(
+        "POST", "/api/show", clock, body={"model": link.server.place(tag).name}
+    ) as reply:
         if reply.status != 200:
             raise await link.refusal(clock, reply)
     found.good.append(f"`{tag}` is there")

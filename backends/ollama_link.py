@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
+
+from routewright.engine.policy.locality import Server
 
 from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
-from .ollama_names import cloud_base_name, is_loopback, is_ollama_com, server_url
+from .ollama_places import json_or_none, remote_host, running_elsewhere
 from .phases import CallClock
 
 __all__ = ["Link"]
 
 
 class Link:
-    """A server at ``host``, spelled as in ``OLLAMA_HOST``. Raises ValueError for an address or key that is none.
+    """The server that ``server`` was judged to be. Raises ValueError for an address or key that is none.
 
     ``calls`` is for work and keeps to ``concurrency``; ``aside`` is for small questions, which must not wait
-    behind it. ``direct`` says that the server is ollama.com itself, ``stays_here`` that models without a cloud
-    tag must run at this server: it is on this machine, and nobody said ``location="cloud"``.
+    behind it. ``direct`` says that the server is ollama.com itself.
     """
 
     def __init__(
         self,
-        host: str | None,
+        server: Server,
         *,
         api_key: str | None,
-        location: Literal["cloud"] | None,
         concurrency: int | None,
     ) -> None:
-        self.url = server_url(host)
-        self.direct = is_ollama_com(self.url)
+        self.server, self.direct = server, server.is_ollama_com
+        self.url = server.url or ""
         if api_key is not None and not self.direct:
             raise ValueError(
                 f"the API key is for https://ollama.com, and `{self.url}` is another host: leave the key out"
             )
-        self.stays_here = location is None and is_loopback(self.url)
-        self.calls = HttpClient(self.url, extra="ollama", api_key=api_key, concurrency=concurrency)
-        self.aside = HttpClient(self.url, extra="ollama", api_key=api_key)
+        stays = server.is_local
+        self.calls = HttpClient(
+            self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays
+        )
+        self.aside = HttpClient(self.url, extra="ollama", api_key=api_key, this_machine=stays)
         self.redacted = self.calls.redacted
-
-    def name(self, tag: str) -> str:
-        """What the server calls a model: ollama.com knows none of the suffixes that lead to it."""
-        return (cloud_base_name(tag) or tag) if self.direct else tag
 
     async def ask(
         self, clock: CallClock, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -56,7 +53,7 @@ class Link:
         async with self.aside.request(method, path, clock, body=body) as reply:
             if reply.status == 403:
                 raise await self.refusal(clock, reply)
-            said = _json_or_none(await reply.read())
+            said = json_or_none(await reply.read())
             return reply.status, said if isinstance(said, Mapping) else {}
 
     async def refusal(self, clock: CallClock, reply: Reply) -> BackendError:
@@ -68,13 +65,17 @@ class Link:
             status=reply.status,
             headers=reply.headers,
             # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
-            complaint=complaint_in(_json_or_none(body)),
+            complaint=complaint_in(json_or_none(body)),
             text=body[:2_000].decode(errors="replace"),
             direct=self.direct,
         )
 
     def check(self, clock: CallClock, reply: Reply, said: Any) -> None:
-        """Raise BackendError for an answer, or a line of one, that is an error in spite of its status 200."""
+        """Raise BackendError for an answer, or a line of one, that is an error in spite of its status 200.
+
+        One of them is the answer of another machine for a model that is to stay here: it was pulled anew since
+        it was looked up. That is too late for the prompt, and not for the answer.
+        """
         complaint = complaint_in(said)
         if complaint is not None:
             raise failure(
@@ -85,15 +86,11 @@ class Link:
                 complaint=complaint,
                 direct=self.direct,
             )
+        host = remote_host(said) if isinstance(said, Mapping) else None
+        if host is not None and self.server.place(clock.who).location == "local":
+            raise running_elsewhere(clock, self.redacted(host), asked=True)
 
     async def close(self) -> None:
         """Close the connections."""
         await self.calls.close()
         await self.aside.close()
-
-
-def _json_or_none(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None

@@ -12,16 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from .errors import BackendError
 from .ollama_link import Link
-from .ollama_names import cloud_base_name, full_name, is_older
+from .ollama_names import full_name, is_older
+from .ollama_places import RECHECK_S, Places
 from .ollama_request import load_body
 from .phases import CallClock
 
-__all__ = ["Readiness", "running_elsewhere"]
-
-_RECHECK_S: Final = 60.0
-"""How long a good finding holds: a server may be replaced, and a tag pulled anew."""
+__all__ = ["Readiness"]
 
 _NO_LIMIT_MS: Final = 10**12
 
@@ -40,21 +37,24 @@ class Readiness:
         self._link = link
         self._min_version, self._min_versions = min_version, dict(min_versions)
         self._now = now
-        self._good_until: dict[tuple[str, str], float] = {}
+        self._new_enough_until: dict[str, float] = {}
+        self._places = Places(link.aside, link.server, link.url, now=now)
         self._loading: Counter[tuple[str, object]] = Counter()
 
-    async def prepare(self, clock: CallClock, body: Mapping[str, Any]) -> None:
-        """Raise BackendError unless ``body`` can be asked here; its model is loaded then, if need be."""
-        if self._link.direct:
-            return
-        await self._check_version(clock)
-        if cloud_base_name(clock.who) is None:
-            await self._check_place(clock)
+    async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
+        """Put into ``body`` the name to ask for its model under, and load the model if need be.
+
+        Raises BackendError where it cannot be asked here.
+        """
+        if not self._link.direct:
+            await self._check_version(clock)
+        body["model"] = await self._places.name_for(clock, clock.who)
+        if not self._link.direct and not self._link.server.place(clock.who).is_cloud_name:
             await self._load(clock, body)
 
     async def _check_version(self, clock: CallClock) -> None:
         wanted = [v for v in (self._min_version, self._min_versions.get(clock.who)) if v is not None]
-        if not wanted or self._is_good("version", clock.who):
+        if not wanted or self._now() < self._new_enough_until.get(clock.who, float("-inf")):
             return
         _, said = await self._link.ask(clock, "GET", "/api/version")
         version = str(said.get("version") or "")
@@ -65,17 +65,7 @@ class Readiness:
                     "not_found",
                     help="update Ollama: https://ollama.com/download",
                 )
-        self._note("version", clock.who)
-
-    async def _check_place(self, clock: CallClock) -> None:
-        """A pulled model may be a stub whose work is done at ollama.com, without its name saying so."""
-        if not self._link.stays_here or self._is_good("place", clock.who):
-            return
-        status, said = await self._link.ask(clock, "POST", "/api/show", {"model": clock.who})
-        if said.get("remote_host"):
-            raise running_elsewhere(clock, self._link.redacted(str(said["remote_host"])))
-        if status == 200:
-            self._note("place", clock.who)
+        self._new_enough_until[clock.who] = self._now() + RECHECK_S
 
     async def _load(self, clock: CallClock, body: Mapping[str, Any]) -> None:
         """Load the model in a phase of its own, where a limit has to tell loading from slowness.
@@ -116,21 +106,6 @@ class Readiness:
             if isinstance(entry, Mapping) and full_name(clock.who) in _names(entry):
                 return window is None or entry.get("context_length", window) == window
         return False
-
-    def _is_good(self, what: str, tag: str) -> bool:
-        return self._now() < self._good_until.get((what, tag), float("-inf"))
-
-    def _note(self, what: str, tag: str) -> None:
-        self._good_until[what, tag] = self._now() + _RECHECK_S
-
-
-def running_elsewhere(clock: CallClock, host: str) -> BackendError:
-    """The error of a model that was taken for one of this machine, and is none."""
-    return clock.error(
-        f"`{clock.who}` does not run on this machine but at {host}",
-        "not_found",
-        help="say `location: cloud` for this backend in the catalog, or give the model a tag that ends in `cloud`",
-    )
 
 
 def _names(entry: Mapping[str, Any]) -> set[str]:

@@ -11,11 +11,14 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
+
+from routewright.engine.policy.locality import Server, judge
 
 from .errors import BackendError
 from .http import HttpClient, Reply
+from .ollama_places import DeclaredPlaces
 from .openai_answer import Unreadable
 from .openai_chat import ChatReader
 from .openai_errors import complaint_in, failure
@@ -41,6 +44,8 @@ from .protocol import (
 
 __all__ = ["OpenAIBackend", "without_tokens"]
 
+AnswerT = TypeVar("AnswerT", ChatAnswer, EmbedAnswer, RerankAnswer)
+
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
 
@@ -54,6 +59,9 @@ PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
 class OpenAIBackend:
     """The server at ``base_url``, such as ``https://api.openai.com/v1``; without a path, ``/v1`` is added.
 
+    ``base_url`` may also be what was judged of an address. Of models that are then local it is asked, before it
+    gets a prompt, whether it is an Ollama, which would forward some of them.
+
     ``api_key`` goes to that server alone. ``concurrency`` is how many calls it gets at once, ``health_url`` an
     address of the same server that answers 200 while it is well (default: tried out). ``logits`` says that its
     rerank scores are logits. Raises ValueError for an address or key that cannot be one.
@@ -66,7 +74,7 @@ class OpenAIBackend:
 
     def __init__(
         self,
-        base_url: str,
+        base_url: str | Server,
         *,
         api_key: str | None = None,
         concurrency: int | None = None,
@@ -74,10 +82,19 @@ class OpenAIBackend:
         logits: bool = False,
         extra: str = "openai",
     ) -> None:
+        server = base_url if isinstance(base_url, Server) else judge("openai", base_url)
+        base_url = server.url or ""
         parts = urlsplit(base_url)
         if parts.path in ("", "/"):
             base_url = base_url.rstrip("/") + "/v1"
-        self.http = HttpClient(base_url, extra=extra, api_key=api_key, concurrency=concurrency)
+        self.http = HttpClient(
+            base_url, extra=extra, api_key=api_key, concurrency=concurrency, this_machine=server.is_local
+        )
+        self._aside: HttpClient | None = None
+        self._places: DeclaredPlaces | None = None
+        if server.stays:
+            self._aside = HttpClient(base_url, extra=extra, api_key=api_key, this_machine=True)
+            self._places = DeclaredPlaces(self._aside, server)
         if health_url is not None and not self.http.owns(health_url):
             raise ValueError(f"the health address `{health_url}` is on another server than `{base_url}`")
         self._health_url = health_url
@@ -108,12 +125,13 @@ class OpenAIBackend:
                     if isinstance(event, StreamEnd):
                         return event.answer
         _check_options(clock, request.options)
-        body = chat_body(model, request, stream=False, genuine=self._genuine)
+        name = await self._name(clock, model)
+        body = chat_body(name, request, stream=False, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
             await self._accept(clock, reply)
             answer = ChatReader(clock, self.http.redacted).whole(await reply.json())
         self._answered(clock)
-        return answer
+        return _as_asked(answer, name, model)
 
     async def stream(
         self,
@@ -129,7 +147,8 @@ class OpenAIBackend:
         """
         clock = clock or CallClock(limits, who=model)
         _check_options(clock, request.options)
-        body = chat_body(model, request, stream=True, genuine=self._genuine)
+        name = await self._name(clock, model)
+        body = chat_body(name, request, stream=True, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
             await self._accept(clock, reply)
             reader = ChatReader(clock, self.http.redacted)
@@ -137,7 +156,7 @@ class OpenAIBackend:
                 yield event
             answer = reader.finished()
             self._answered(clock)
-        yield StreamEnd(answer)
+        yield StreamEnd(_as_asked(answer, name, model))
 
     async def embed(
         self,
@@ -154,13 +173,14 @@ class OpenAIBackend:
                 (), replace(NOBODY_SAID, input_tokens=0, output_tokens=0), None, clock.timings()
             )
         _check_options(clock, request.options)
-        said = await self._ask(clock, "/embeddings", embed_body(model, request))
+        name = await self._name(clock, model)
+        said = await self._ask(clock, "/embeddings", embed_body(name, request))
         clock.usage = usage = _usage(said)
         try:
             vectors = read_vectors(said, len(request.texts))
         except Unreadable as error:
             raise self._unreadable(clock, error) from error
-        return EmbedAnswer(vectors, usage, _model(said), clock.timings())
+        return _as_asked(EmbedAnswer(vectors, usage, _model(said), clock.timings()), name, model)
 
     async def rerank(
         self,
@@ -177,13 +197,14 @@ class OpenAIBackend:
                 (), replace(NOBODY_SAID, input_tokens=0, output_tokens=0), None, clock.timings()
             )
         _check_options(clock, request.options)
-        said = await self._ask(clock, "/rerank", rerank_body(model, request))
+        name = await self._name(clock, model)
+        said = await self._ask(clock, "/rerank", rerank_body(name, request))
         clock.usage = usage = _usage(said)
         try:
             scores = read_scores(said, len(request.documents), logits=self._logits)
         except Unreadable as error:
             raise self._unreadable(clock, error) from error
-        return RerankAnswer(scores, usage, _model(said), clock.timings())
+        return _as_asked(RerankAnswer(scores, usage, _model(said), clock.timings()), name, model)
 
     async def count_prompt(
         self,
@@ -198,7 +219,7 @@ class OpenAIBackend:
         llama.cpp offers it (``/apply-template``, ``/tokenize``); elsewhere it is ``not_found``.
         """
         clock = clock or CallClock(without_tokens(limits), who=model)
-        asked = chat_body(model, request, stream=False, genuine=False)
+        asked = chat_body(await self._name(clock, model), request, stream=False, genuine=False)
         prompt = await self._ask(clock, f"{self.http.root_url}/apply-template", asked)
         text = prompt.get("prompt") if isinstance(prompt, Mapping) else None
         # Turns of a template are special tokens, as they are when the server answers.
@@ -243,6 +264,12 @@ class OpenAIBackend:
     async def close(self) -> None:
         """Close the connections."""
         await self.http.close()
+        if self._aside is not None:
+            await self._aside.close()
+
+    async def _name(self, clock: CallClock, model: str) -> str:
+        """What to ask for ``model`` under. Raises BackendError where it may not be asked."""
+        return model if self._places is None else await self._places.name_for(clock, model)
 
     async def _ask(self, clock: CallClock, path: str, body: Mapping[str, Any]) -> Any:
         """The JSON of an answer that comes at once."""
@@ -294,6 +321,11 @@ class OpenAIBackend:
 
     def _answered(self, clock: CallClock) -> None:
         self._answered_at[clock.who] = time.monotonic()
+
+
+def _as_asked(answer: AnswerT, name: str, model: str) -> AnswerT:
+    """The answer under the name that the caller has for the model, where the server repeats the one it was asked."""
+    return replace(answer, model_said=model) if name != model and answer.model_said == name else answer
 
 
 def _check_options(clock: CallClock, options: Mapping[str, object]) -> None:

@@ -17,6 +17,7 @@ from ..policy.compiled import (
     CompiledPolicy,
     Quota,
 )
+from ..policy.locality import MAY_FORWARD
 from ..policy.quantities import NANO
 from .decision import GateFailure, Mark
 from .lengths import TOO_HIGH, affordable_tokens, fit_of, is_exact
@@ -205,6 +206,8 @@ def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFai
         unknown = ["whether it applies"] * (not known) + ["what it requires"] * (verdict is None)
         if unknown:
             why += f" ({' and '.join(unknown)} is unknown)"
+        if verdict is None and model.location is None and "model.location" in constraint.require.names:
+            why += f"; `{model.id}` would perhaps not run on this machine: {MAY_FORWARD}"
         yield GateFailure("constraint", why)
 
 

@@ -58,7 +58,7 @@ def _address(value: str) -> str:
         parts = urlsplit(value if "//" in value else f"//{value}")
         known = bool(parts.hostname) or value.count(":") > 1
         # Reading the port checks it.
-        fits = known and (parts.port is None or parts.port > 0) and not any(map(str.isspace, value))
+        fits = known and (parts.port is None or parts.port > 0) and value.isprintable() and " " not in value
     except ValueError:
         # A bare IPv6 address is no URL, and an address all the same.
         fits = value.count(":") > 1 and "//" not in value and "[" not in value
@@ -103,6 +103,11 @@ class Backend(Shape):
     )
     location: Literal["cloud"] | None = Field(
         None, description="say `cloud` for a local address that forwards elsewhere; `local` follows by itself"
+    )
+    stays: bool = Field(
+        False,
+        description="whether a server on this machine does all work itself, which makes its models local "
+        "(kind `openai`)",
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long each phase of a call may take")
     concurrency: Positive | None = Field(

@@ -15,7 +15,7 @@ from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .compiled import CompiledCatalog, CompiledModel
 from .document import Path
-from .location import location_of
+from .locality import server_of, stays_problem
 from .model_facts import facts_of, model_scope
 from .names import names_of_models, own_names
 from .read import Source
@@ -41,6 +41,7 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
     for id, model in catalog.models.items():
         models.append(_compile_model(len(models), id, model, catalog, report, (*path, "models", id)))
     _check_names(catalog, report, path)
+    _check_stays(catalog, report, path)
     return CompiledCatalog(
         name=catalog.name,
         digest=digest_of(_meaning(catalog, models)),
@@ -95,7 +96,7 @@ def _compile_model(
         message = "a model cannot have more active parameters than it has in total"
         report.add("wrong-value", message, (*path, "active_parameters"))
     operations = frozenset(model.operations) & _offered(backend)
-    location = location_of(backend, tag)
+    location = server_of(backend).place(tag).location
     disabled = None
     if model.disabled:
         disabled = model.disabled_reason or "the catalog disables it"
@@ -140,6 +141,17 @@ def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
             if owner != id:
                 message = f"`{alias}` already names the model `{owner}`"
                 report.add("duplicate-name", message, (*path, "models", id, "aliases", number))
+
+
+def _check_stays(catalog: Catalog, report: Report, path: Path) -> None:
+    for id, backend in catalog.backends.items():
+        where = (*path, "backends", id)
+        problem = stays_problem(backend)
+        # What could not be read of the backend is one problem, and perhaps the cause of this one.
+        if problem is not None and not any(
+            report.lost((*where, key)) for key in ("kind", "host", "location")
+        ):
+            report.add("wrong-value", problem[0], (*where, "stays"), problem[1])
 
 
 def _meaning(catalog: Catalog, models: list[CompiledModel]) -> dict[str, Any]:

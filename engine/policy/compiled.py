@@ -56,7 +56,8 @@ class CompiledModel:
     id: str
     backend: str
     kind: Kind
-    location: Location
+    location: Location | None
+    """None where it is unknown: a server on this machine that may forward. Unknown never counts as local."""
     tag: str
     operations: frozenset[Operation]
     """What the model and its backend both offer."""

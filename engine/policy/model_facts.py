@@ -51,7 +51,7 @@ CANDIDATE_STATE: Mapping[str, Declaration] = {"state.latency_ms": Declaration(NU
 
 
 def facts_of(
-    id: str, model: Model, kind: Kind, location: Location, operations: Iterable[str]
+    id: str, model: Model, kind: Kind, location: Location | None, operations: Iterable[str]
 ) -> Mapping[str, object]:
     """The facts that the catalog gives of a model; what it does not give is left out, and so unknown."""
     facts: dict[str, object] = {

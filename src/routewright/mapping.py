@@ -15,7 +15,7 @@ from typing import Any
 from routewright.engine.errors import TaskError
 from routewright.engine.policy.base import check_unbroken
 from routewright.engine.policy.catalog import Backend, Catalog
-from routewright.engine.policy.location import location_of
+from routewright.engine.policy.locality import server_of
 from routewright.engine.policy.names import names_of_models
 from routewright.engine.suggest import suggest
 
@@ -140,7 +140,8 @@ def _stand_in(
         "tag": tag,
         "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
     }
-    if runs_on["kind"] != "simulated" and location_of(Backend.model_validate(runs_on), tag) == "local":
+    place = server_of(Backend.model_validate(runs_on)).place(tag)
+    if runs_on["kind"] != "simulated" and place.location == "local":
         stand_in["price"] = {"input": 0, "output": 0}
     if declared:
         return stand_in | declared

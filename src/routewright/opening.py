@@ -15,6 +15,7 @@ from routewright.backends import Backend
 from routewright.backends.errors import BackendError
 from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+from routewright.engine.policy.locality import server_of
 
 from .targets import simulated_backend
 
@@ -72,9 +73,8 @@ def _open(
             from routewright.backends.ollama import OllamaBackend
 
             return OllamaBackend(
-                shape.host,
+                server_of(shape),
                 api_key=key,
-                location=shape.location,
                 min_version=shape.min_version,
                 min_versions={m.tag: m.shape.min_version for m in models if m.shape.min_version is not None},
                 requires_signin=shape.requires_signin,
@@ -90,7 +90,7 @@ def _open(
                     help="write `host:` in the catalog",
                 )
             return OpenAIBackend(
-                shape.host, api_key=key, concurrency=shape.concurrency, health_url=shape.health
+                server_of(shape), api_key=key, concurrency=shape.concurrency, health_url=shape.health
             )
         case "mlx":
             from routewright.backends.mlx import MlxBackend

@@ -169,7 +169,8 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
             total_ms=timeouts.total,
         ),
         max_output_tokens=model.shape.max_output_tokens,
-        may_load=model.location == "local",
+        # Whatever server of this machine is asked may have to load the model first.
+        may_load=model.location != "cloud",
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
         # Servers of the cloud hold as much as the model can.

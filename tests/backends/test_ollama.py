@@ -111,7 +111,7 @@ def test_everything_a_request_says_goes_over_the_wire(server: OllamaProcess) -> 
     asyncio.run(failing(backend, lambda b: b.chat("fault-no-tools", request)))
     (sent,) = server.seen("/api/chat")
     assert sent["json"] == {
-        "model": "fault-no-tools",
+        "model": "fault-no-tools:latest:local",
         "messages": [
             {"role": "user", "content": "look", "images": ["iVBORw0KGgo="]},
             {
@@ -336,7 +336,9 @@ def test_cloud_tags_go_through_the_same_server(server: OllamaProcess) -> None:
 def test_a_stub_that_runs_elsewhere_is_not_asked_for_work_of_this_machine(server: OllamaProcess) -> None:
     error = asyncio.run(failing(OllamaBackend(server.url), lambda b: b.chat("gpt-oss-stub", BRIEF)))
     assert error.error_class == "not_found"
-    assert str(error) == "`gpt-oss-stub` does not run on this machine but at https://ollama.com:443"
+    assert str(error) == (
+        "`gpt-oss-stub` would not run on this machine: its server forwards it to https://ollama.com:443"
+    )
     assert server.seen("/api/chat") == []
 
 

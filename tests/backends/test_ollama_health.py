@@ -39,7 +39,7 @@ def test_a_server_that_answers_is_healthy(server: OllamaProcess) -> None:
         (
             "gpt-oss-stub",
             False,
-            "`gpt-oss-stub` does not run on this machine but at https://ollama.com:443",
+            "`gpt-oss-stub` would not run on this machine: its server forwards it to https://ollama.com:443",
         ),
         (CLOUD, True, f"the server answers; the cloud is allowed; signed in; `{CLOUD}` is there"),
         (

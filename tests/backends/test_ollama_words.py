@@ -18,9 +18,8 @@ from routewright.backends.ollama_answer import (
     read_vectors,
     was_truncated,
 )
-from routewright.backends.ollama_names import cloud_base_name, is_older, server_url
+from routewright.backends.ollama_names import is_older
 from routewright.backends.ollama_request import chat_body, embed_body, load_body
-from routewright.engine.policy.location import has_cloud_tag
 
 HELLO = ChatRequest((Message("user", "hello"),))
 
@@ -34,36 +33,6 @@ def test_what_is_no_address_is_refused_without_repeating_it(host: str) -> None:
     with pytest.raises(ValueError) as caught:
         OllamaBackend(host)
     assert "secret" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("http://box", "http://box"),
-        ("box:80/ollama/", "http://box:80/ollama"),
-        ("[::1]", "http://[::1]:11434"),
-        ("http://0.0.0.0:1234", "http://127.0.0.1:1234"),
-        ("  ", "http://127.0.0.1:11434"),
-    ],
-)
-def test_addresses_are_read_as_the_server_reads_them(host: str, url: str) -> None:
-    assert server_url(host) == url
-
-
-@pytest.mark.parametrize(
-    "tag",
-    [
-        "kimi-k2:1t-cloud",
-        "gpt-oss:20b:cloud",
-        "kimi-k2.5:cloud",
-        "a/b:cloud",
-        "qwen3:8b",
-        "a:b/c-cloud",
-        "m:local",
-    ],
-)
-def test_what_is_a_cloud_tag_for_privacy_is_one_here(tag: str) -> None:
-    assert (cloud_base_name(tag) is not None) == has_cloud_tag(tag)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.openai import OpenAIBackend
+from routewright.engine.policy.locality import judge
 
 MODEL = "default_model"
 ASK = ChatRequest((Message("user", "hello"),), max_output_tokens=12, temperature=0)
@@ -27,7 +28,8 @@ def test_mlx_lms_server_is_understood() -> None:
     need_mlx()
 
     async def work(url: str) -> None:
-        backend = OpenAIBackend(url)
+        # That it does its work itself can be said of it: it answers 404 when asked whether it is an Ollama.
+        backend = OpenAIBackend(judge("openai", url, stays=True))
         try:
             assert (await backend.health()).healthy is True
             await backend.models()

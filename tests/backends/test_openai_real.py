@@ -30,6 +30,7 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.openai import OpenAIBackend
+from routewright.engine.policy.locality import judge
 
 __all__ = ["llamacpp", "llamacpp_scores", "llamacpp_vectors"]  # fixtures
 
@@ -60,6 +61,17 @@ def refused(url: str, work: Callable[[OpenAIBackend], Awaitable[object]], **opti
     with pytest.raises(BackendError) as raised:
         call(url, work, **options)
     return raised.value
+
+
+def test_llama_cpps_server_may_be_said_to_do_its_work_itself(llamacpp: Server) -> None:
+    async def work() -> str:
+        backend = OpenAIBackend(judge("openai", llamacpp.url, stays=True), api_key=API_KEY)
+        try:
+            return (await backend.chat("another name", CAPITAL)).text
+        finally:
+            await backend.close()
+
+    assert asyncio.run(work())
 
 
 def test_a_chat_and_a_stream_say_the_same(llamacpp: Server) -> None:

@@ -96,7 +96,7 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
     assert f"no eligible target. glm-4.5, qwen3-coder-30b, qwen2.5-vl: {reason}\n" in third
     assert "\na search index: the Ollama server answered 404 for `qwen3-embedding:latest`" in third
     assert "A small model, ollama:smollm2:135m, stood in for " in third
-    assert set(asked) == {"smollm2:135m"}
+    assert set(asked) == {"smollm2:135m:local"}, "the name that the server never forwards"
     rows = [line.split() for line in fourth.split("unknown_costs\n")[2].split("\n\n")[0].splitlines()[1:]]
     # What it asked and what the ledger has of it are the same calls.
     assert sum(int(calls) for model, backend, calls, *_ in rows if model not in NO_CHATS) == len(asked)

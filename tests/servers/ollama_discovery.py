@@ -7,7 +7,7 @@ import time
 from aiohttp import web
 from ollama_faults import signin_url
 from ollama_library import CLOUD_MODELS, DIGEST, LIBRARY, SIZE_BYTES, details, find, is_cloud_name, show, tag
-from ollama_requests import Refused, json_body, resolve
+from ollama_requests import Refused, json_body, pulled, resolve
 from ollama_state import STATE
 
 __all__ = ["routes"]
@@ -58,10 +58,7 @@ async def show_model(request: web.Request) -> web.Response:
     if is_cloud_name(name) or state.cloud:
         model, said, _ = resolve(state, body, "show")
         return web.json_response({**show(model), "model": said})
-    known = find(name)
-    if known is None:
-        raise Refused(404, f"model '{name}' not found")
-    return web.json_response(show(known))
+    return web.json_response(show(pulled(state, name)))
 
 
 @routes.get("/api/ps")

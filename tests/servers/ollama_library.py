@@ -16,6 +16,7 @@ __all__ = [
     "find",
     "full_name",
     "is_cloud_name",
+    "is_local_name",
     "show",
     "tag",
 ]
@@ -68,13 +69,21 @@ def find(name: str) -> LibraryModel | None:
 
 def is_cloud_name(name: str) -> bool:
     """Whether the name alone says that the work is done in the cloud (``internal/modelref/modelref.go``)."""
-    last = name.rsplit(":", 1)[-1]
-    return ":" in name and "/" not in last and (last == "cloud" or last.endswith("-cloud"))
+    last = name.rsplit(":", 1)[-1].strip().lower()
+    return ":" in name and (last == "cloud" or ("/" not in last and last.endswith("-cloud")))
+
+
+def is_local_name(name: str) -> bool:
+    """Whether the name says that the work may not be done in the cloud (the same file)."""
+    return name.rpartition(":")[2].strip().lower() == "local" and ":" in name
 
 
 def base_name(name: str) -> str:
     """A cloud model's name at ollama.com: without what marks it as one."""
-    return name.removesuffix(":cloud").removesuffix("-cloud")
+    before, _, last = name.strip().rpartition(":")
+    if last.strip().lower() == "cloud":
+        return before
+    return name.strip()[: -len("-cloud")] if is_cloud_name(name) else name
 
 
 def details(model: LibraryModel) -> dict[str, Any]:

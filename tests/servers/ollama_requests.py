@@ -7,10 +7,18 @@ from typing import Any
 
 from aiohttp import web
 from ollama_faults import signin_url
-from ollama_library import CLOUD_MODELS, LIBRARY, LibraryModel, base_name, find, is_cloud_name
+from ollama_library import (
+    CLOUD_MODELS,
+    LIBRARY,
+    LibraryModel,
+    base_name,
+    find,
+    is_cloud_name,
+    is_local_name,
+)
 from ollama_state import State
 
-__all__ = ["Refused", "json_body", "resolve"]
+__all__ = ["Refused", "json_body", "pulled", "resolve", "stored_name"]
 
 
 class Refused(Exception):
@@ -43,6 +51,25 @@ def _cloud_allowed(state: State) -> None:
         raise Refused(502, "dial tcp: lookup ollama.com: no such host")
 
 
+def stored_name(state: State, name: str) -> str:
+    """The name under which a model is kept: without ``:local``, where the server knows that suffix."""
+    known = state.knobs.knows_local_names and is_local_name(name)
+    return name.rpartition(":")[0] if known else name
+
+
+def pulled(state: State, name: str) -> LibraryModel:
+    """The model of that name that is here. Under a name that ends in ``:local`` no stub is."""
+    stored = stored_name(state, name)
+    if stored.count(":") > 1:
+        raise Refused(400, "invalid model name")
+    model = find(stored)
+    if model is None and stored.startswith("fault-"):
+        model = LIBRARY[0]
+    if model is None or (model.remote_host is not None and stored != name):
+        raise Refused(404, f"model '{name}' not found")
+    return model
+
+
 def resolve(
     state: State, body: Mapping[str, Any], operation: str
 ) -> tuple[LibraryModel, str, dict[str, Any]]:
@@ -57,11 +84,7 @@ def resolve(
         if wanted not in CLOUD_MODELS and not wanted.startswith("fault-"):
             raise Refused(404, f"model '{wanted}' not found")
         return LIBRARY[0], wanted, {}
-    model = find(name)
-    if model is None and name.startswith("fault-"):
-        model = LIBRARY[0]
-    if model is None:
-        raise Refused(404, f"model '{name}' not found")
+    model = pulled(state, name)
     if operation == "embed" and not model.embeds:
         raise Refused(400, "this model does not support embeddings")
     if operation == "chat" and model.embeds:

@@ -27,7 +27,7 @@ from aiohttp import web
 from ollama_chat import chat_lines, send_lines, status_fault, stream_fault
 from ollama_faults import FAULTS, STREAM_FAULTS
 from ollama_library import LibraryModel, full_name
-from ollama_requests import Refused, json_body, resolve
+from ollama_requests import Refused, json_body, resolve, stored_name
 from ollama_runner import RunnerFailed
 from ollama_state import STATE, State
 
@@ -100,7 +100,7 @@ async def _generate(request: web.Request, *, operation: str) -> web.StreamRespon
     started_ns = time.monotonic_ns()
     name = str(body.get("model", ""))
     fault = state.next_fault(request.path, name)
-    failed = status_fault(fault, name) if fault else None
+    failed = status_fault(fault, stored_name(state, name).removesuffix(":latest")) if fault else None
     if failed is None and fault is not None and operation == "chat":
         early = await stream_fault(request, fault)
         if early is not None:
@@ -116,13 +116,13 @@ async def _generate(request: web.Request, *, operation: str) -> web.StreamRespon
         if given and feature not in model.capabilities:
             raise Refused(400, f"{full_name(name)} does not support {feature}")
     if not messages and _is_nothing(body.get("keep_alive")):
-        await state.unload(full_name(name))
+        await state.unload(full_name(stored_name(state, name)))
         return _single(said, extra, {"done": True, "done_reason": "unload"}, operation)
     options = _options(body)
     state.waiting += 1
     try:
         runner, load_ns = await state.runner(
-            full_name(name),
+            full_name(stored_name(state, name)),
             embeds=model.embeds,
             num_ctx=options.get("num_ctx"),
             delay_s=1.5 if fault == "cold" else 0,
@@ -148,9 +148,9 @@ async def _generate(request: web.Request, *, operation: str) -> web.StreamRespon
         else:
             response = await _whole(lines)
     if fault == "cold":
-        state.forget(full_name(name))
+        state.forget(full_name(stored_name(state, name)))
     if _is_nothing(body.get("keep_alive")):
-        await state.unload(full_name(name))
+        await state.unload(full_name(stored_name(state, name)))
     return response
 
 
@@ -193,7 +193,7 @@ async def embed(request: web.Request) -> web.StreamResponse:
     started_ns = time.monotonic_ns()
     name = str(body.get("model", ""))
     fault = state.next_fault(request.path, name)
-    failed = status_fault(fault, name) if fault else None
+    failed = status_fault(fault, stored_name(state, name).removesuffix(":latest")) if fault else None
     failed = failed or (await stream_fault(request, fault) if fault else None)  # type: ignore[assignment]
     if failed is not None:
         return failed
@@ -201,7 +201,7 @@ async def embed(request: web.Request) -> web.StreamResponse:
     texts = body.get("input") or []
     texts = [texts] if isinstance(texts, str) else texts
     num_ctx = _options(body).get("num_ctx")
-    runner, load_ns = await state.runner(full_name(name), embeds=True, num_ctx=num_ctx)
+    runner, load_ns = await state.runner(full_name(stored_name(state, name)), embeds=True, num_ctx=num_ctx)
     vectors, tokens = [], 0
     if texts:
         answer = await runner.ask(state.session, "/v1/embeddings", {"input": texts, "model": "smollm2"})

@@ -31,6 +31,7 @@ class Knobs:
     reachable: bool = True
     cloud_disabled: bool = False
     has_status_route: bool = True
+    knows_local_names: bool = True
     fault: str | None = None
     fault_times: int = 1
     fault_path: str = "/api/chat"
@@ -105,7 +106,7 @@ class State:
 
     def next_fault(self, path: str, model: str) -> str | None:
         """The fault that this request has, if it has one."""
-        name = base_name(model).removesuffix(":latest")
+        name = base_name(model).removesuffix(":local").removesuffix(":latest")
         if name.startswith("fault-"):
             return name.removeprefix("fault-").replace("-", "_")
         knobs = self.knobs

@@ -62,7 +62,7 @@ def _row(model: CompiledModel) -> list[str]:
     return [
         model.id,
         model.backend,
-        model.location,
+        model.location or "unknown",
         ", ".join(sorted(model.operations)) or "none",
         "unknown" if model.context_length is None else str(model.context_length),
         ", ".join(sorted(model.capabilities)),
@@ -72,4 +72,10 @@ def _row(model: CompiledModel) -> list[str]:
 
 def _values(model: CompiledModel) -> dict[str, object]:
     facts = {name.removeprefix("model."): value for name, value in model.facts.items()}
-    return {**facts, "capabilities": sorted(model.capabilities), "disabled": model.disabled}
+    # Null says that it is unknown: a fact that the catalog leaves out is not there at all.
+    return {
+        **facts,
+        "location": model.location,
+        "capabilities": sorted(model.capabilities),
+        "disabled": model.disabled,
+    }

@@ -143,10 +143,10 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     from importlib.util import find_spec
 
     from routewright.backends.errors import install_command
-    from routewright.backends.ollama_names import server_url
+    from routewright.engine.policy.locality import client_address
 
     try:
-        url = server_url(host)
+        url = client_address(host)
     except ValueError:
         return OllamaHere(None, why=f"OLLAMA_HOST is no address of one: `{host}`")
     if find_spec("aiohttp") is None or find_spec("ollama") is None:
@@ -155,7 +155,7 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     from routewright.backends.ollama import OllamaBackend
 
     async def ask() -> Sequence[str]:
-        backend = OllamaBackend(host)
+        backend = OllamaBackend(url)
         try:
             async with asyncio.timeout(patience_s):
                 return [_full(listing.tag) for listing in await backend.models()]

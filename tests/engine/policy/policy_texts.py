@@ -56,6 +56,10 @@ catalog:
       host: http://localhost:11434
       api_key: ${KEY}
       location: cloud
+    staying:
+      kind: openai
+      host: http://localhost:8080/v1
+      stays: true
   models:
     a:
       backend: mlx

@@ -69,6 +69,7 @@ OTHER = {
     "price": replaced("output: 2", "output: 3"),
     "context length": replaced("context_length: 100", "context_length: 101"),
     "where a backend is": replaced("      location: cloud\n", ""),
+    "whether a server does its work itself": replaced("      stays: true\n", ""),
     "a name of a model": replaced("aliases: [aa]", "aliases: [aa, ab]"),
     "a model that is taken out": replaced("c: { backend: mlx }", "c: { backend: mlx, disabled: true }"),
 }

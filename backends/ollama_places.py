@@ -1,0 +1,167 @@
+"""Finds out whether a model that is to stay on this machine runs elsewhere, before it is given a prompt.
+
+An Ollama server forwards what it has only a stub of, without the model's name saying so. What it answers here can
+only refuse a model: that one is local was judged from the catalog (``routewright.engine.policy.locality``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from routewright.engine.policy.locality import Server
+
+from .errors import BackendError
+from .http import HttpClient, Reply
+from .ollama_errors import complaint_in, failure
+from .phases import CallClock
+
+__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "json_or_none", "remote_host", "running_elsewhere"]
+
+RECHECK_S: Final = 60.0
+"""How long a good finding holds: a server may be replaced, and a tag pulled anew."""
+
+_HELP: Final = (
+    "say `location: cloud` for this backend in the catalog, or give the model a tag that ends in `cloud`"
+)
+
+_CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
+"""Statuses of a server that did not look whether it knows the address."""
+
+
+class Places:
+    """Asks one Ollama server, whose address ``root`` is, about its models; ``server`` is what was judged of it."""
+
+    def __init__(
+        self, client: HttpClient, server: Server, root: str, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._server, self._root, self._now = client, server, root, now
+        self._known: dict[str, tuple[str, float]] = {}
+
+    async def name_for(self, clock: CallClock, tag: str) -> str:
+        """The name under which to ask for ``tag``.
+
+        Of a model that is to stay it is the one that the server never forwards, where it knows such names: a
+        stub that is pulled meanwhile is then not found. Raises BackendError unless the server says of such a
+        model, with status 200 and in JSON, what it is, and names no other host.
+        """
+        place = self._server.place(tag)
+        if place.location != "local":
+            return place.name
+        name, good_until = self._known.get(tag, ("", float("-inf")))
+        if self._now() < good_until:
+            return name
+        # A server that does not know the suffix has no such model. One that does may have a stub, and says of
+        # which host only under the plain name.
+        name, refusal = place.local_name, await self._refusal(clock, place.local_name)
+        if refusal is not None and name != place.name:
+            name, refusal = place.name, await self._refusal(clock, place.name)
+        if refusal is not None:
+            raise refusal
+        self._known[tag] = name, self._now() + RECHECK_S
+        return name
+
+    async def _refusal(self, clock: CallClock, name: str) -> BackendError | None:
+        """Why the server's answer about a model does not let it pass; None where it does.
+
+        Raises BackendError for one that names another host: no other answer makes up for it.
+        """
+        path = f"{self._root}/api/show"
+        async with self._client.request("POST", path, clock, body={"model": name}) as reply:
+            body = await reply.read()
+            said = json_or_none(body)
+            if reply.status != 200:
+                return _refused(clock, self._client, reply, body)
+        if not isinstance(said, Mapping):
+            return clock.error(
+                f"`{clock.who}` would perhaps not run on this machine: what the server says of it (/api/show) "
+                "is no JSON object",
+                "bad_response",
+                help="is there an Ollama server at this address? say `location: cloud` where its work may leave",
+            )
+        host = remote_host(said)
+        if host is not None:
+            raise running_elsewhere(clock, self._client.redacted(host))
+        return None
+
+
+class DeclaredPlaces:
+    """The same for a server that speaks OpenAI's protocol and of which ``stays: true`` is said.
+
+    It is asked whether it is an Ollama, whose rule then holds for each model. If it is none, what was declared
+    of it stands.
+    """
+
+    def __init__(
+        self, client: HttpClient, server: Server, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client, self._server, self._now = client, server, now
+        # An Ollama may be behind a path of a proxy, as in http://localhost/ollama/v1.
+        above = client.base_url.removesuffix("/v1").rstrip("/")
+        self._places = {root: Places(client, server, root, now=now) for root in (above, client.root_url)}
+        self._found: Places | None = None
+        self._good_until = float("-inf")
+
+    async def name_for(self, clock: CallClock, tag: str) -> str:
+        """The name under which to ask for ``tag``. Raises BackendError where that cannot be told."""
+        if self._server.place(tag).location != "local":
+            return tag
+        if self._now() >= self._good_until:
+            self._found = await self._ollama(clock)
+            self._good_until = self._now() + RECHECK_S
+        return tag if self._found is None else await self._found.name_for(clock, tag)
+
+    async def _ollama(self, clock: CallClock) -> Places | None:
+        for root, places in self._places.items():
+            async with self._client.request("GET", f"{root}/api/version", clock) as reply:
+                body = await reply.read()
+            if reply.status == 200:
+                said = json_or_none(body)
+                # Some servers (LM Studio) answer 200 to everything, and say in the body what is wrong.
+                if isinstance(said, Mapping) and "version" in said:
+                    return places
+            elif not (400 <= reply.status < 500 or reply.status == 501) or reply.status in _CANNOT_TELL:
+                raise clock.error(
+                    f"`{clock.who}` would perhaps not run on this machine: asked whether it is an Ollama "
+                    f"(GET {root}/api/version), its server answered {reply.status}",
+                    "bad_response",
+                    help="`stays: true` stands where the server answers 404 to it",
+                )
+        return None
+
+
+def remote_host(said: Mapping[str, Any]) -> str | None:
+    """Where the work is done instead, of an answer that names it; None for other answers."""
+    host = said.get("remote_host") or said.get("remote_model")
+    return str(host) if host else None
+
+
+def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> BackendError:
+    """The error of a model that was taken for one of this machine, and is none; ``asked``: it has the prompt."""
+    would = "did not" if asked else "would not"
+    return clock.error(
+        f"`{clock.who}` {would} run on this machine: its server forwards it to {host}",
+        "not_found",
+        help=_HELP,
+    )
+
+
+def json_or_none(body: bytes) -> Any:
+    """The JSON value that a body is; None for what is no JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _refused(clock: CallClock, client: HttpClient, reply: Reply, body: bytes) -> BackendError:
+    return failure(
+        clock,
+        client.redacted,
+        status=reply.status,
+        headers=reply.headers,
+        complaint=complaint_in(json_or_none(body)),
+        text=body[:2_000].decode(errors="replace"),
+    )

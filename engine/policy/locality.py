@@ -1,0 +1,297 @@
+"""Says where a model's work is done: on this machine, in a cloud, or nobody knows.
+
+The one place that judges hosts and cloud tags. A catalog is judged when it is compiled; the gateway hands the
+judgement to the backends, which keep to it and make none of their own. Pure: no name is looked up here, so that
+the peer of a connection to ``localhost`` is for the backend to compare, with ``is_loopback``.
+
+Whatever is in doubt is not local. Unknown is only a server on this machine of which nobody said that it does
+the work itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+from .catalog import Backend, Kind
+from .compiled import Location
+
+__all__ = [
+    "DEFAULT_OLLAMA",
+    "MAY_FORWARD",
+    "Place",
+    "Server",
+    "client_address",
+    "is_loopback",
+    "is_this_machine",
+    "judge",
+    "server_of",
+    "stays_problem",
+]
+
+DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
+"""Where an Ollama server listens unless told otherwise."""
+
+MAY_FORWARD: Final = (
+    "its server may forward it; say `stays: true` for its backend if the server does the work itself, "
+    "`location: cloud` if it does not"
+)
+"""Why it is unknown where a model runs, and what to do about it."""
+
+_PORT: Final = re.compile(r"(:[0-9]{0,5})?")
+_LISTENING: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one model of a server runs; ``location`` is None where that is unknown."""
+
+    location: Location | None
+    name: str
+    """What the server is asked for: the tag as it reads it, and at ollama.com without the cloud suffix."""
+    is_cloud_name: bool
+    """Whether an Ollama server forwards the model for its name alone."""
+
+    @property
+    def local_name(self) -> str:
+        """The name under which an Ollama server runs the model itself or refuses it.
+
+        The suffix ``:local`` came with ``internal/modelref/modelref.go``. An older server takes what stands
+        behind the last colon for the tag; since a tag is always written out before it, no model has that name
+        there.
+
+        >>> [Place("local", name, False).local_name for name in ("qwen3", "qwen3:8b", "qwen3:8b:local")]
+        ['qwen3:latest:local', 'qwen3:8b:local', 'qwen3:8b:local']
+        """
+        if _suffix(self.name) == "local":
+            return self.name
+        tagged = ":" in self.name.rpartition("/")[2]
+        return f"{self.name}:local" if tagged else f"{self.name}:latest:local"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of a backend's place before anything is asked.
+
+    ``url`` is where it is spoken to, and None where the work is done in this process or nobody said. ``here``
+    says that this is this machine, ``declared`` and ``stays`` are what the catalog says.
+    """
+
+    kind: Kind
+    url: str | None
+    here: bool
+    declared: Literal["cloud"] | None
+    stays: bool
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its models are local unless their names say otherwise."""
+        return self.here and self.declared is None and (self.kind != "openai" or self.stays)
+
+    @property
+    def is_ollama_com(self) -> bool:
+        """Whether this is Ollama's own service, over TLS: the only place for its API key."""
+        if self.kind != "ollama" or self.url is None:
+            return False
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            return False
+        return parts.scheme == "https" and parts.hostname in (
+            "ollama.com",
+            "www.ollama.com",
+            "api.ollama.com",
+        )
+
+    def place(self, tag: str) -> Place:
+        """Where the model with ``tag`` runs.
+
+        An Ollama server speaks OpenAI's protocol too, and forwards the same names whichever way it is asked.
+        """
+        if self.kind not in ("ollama", "openai"):
+            return Place("local" if self.is_local else "cloud", tag, False)
+        name = _trimmed(tag)
+        base = _cloud_base(name)
+        location: Location | None
+        if self.declared == "cloud" or not self.here or base is not None:
+            location = "cloud"
+        else:
+            location = "local" if self.is_local else None
+        if self.is_ollama_com:
+            return Place(location, base or name, False)
+        return Place(location, name, base is not None)
+
+
+def server_of(backend: Backend) -> Server:
+    """The judgement on a backend of a catalog."""
+    return judge(backend.kind, backend.host, location=backend.location, stays=backend.stays)
+
+
+def judge(
+    kind: Kind, host: str | None, *, location: Literal["cloud"] | None = None, stays: bool = False
+) -> Server:
+    """The judgement on a server of ``kind`` at ``host``, with what is declared of it.
+
+    MLX, llama.cpp and simulated models run in this process, and an Ollama client without a host talks to this
+    machine; other servers have no such default. What is no address is not this machine, and kept as it is
+    written, for the backend to refuse.
+    """
+    written = (host or "").strip() or None
+    if kind == "ollama":
+        url = _ollama_url(written)
+        return Server(kind, url, is_this_machine(url), location, stays)
+    here = kind != "openai" if written is None else is_this_machine(written)
+    return Server(kind, written, here, location, stays)
+
+
+def stays_problem(backend: Backend) -> tuple[str, str] | None:
+    """What is wrong with the ``stays: true`` of a backend, and what to do about it; None where it may say so."""
+    server = server_of(backend)
+    if not server.stays:
+        return None
+    if server.kind != "openai":
+        return (
+            f"`stays` is for backends of kind `openai`, and this one is `{server.kind}`",
+            "leave it out: where models of this kind run follows by itself",
+        )
+    if not server.here:
+        return (
+            "`stays` is for a server on this machine, and the `host` is none of its addresses",
+            "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
+        )
+    if server.declared is not None:
+        return ("`stays: true` and `location: cloud` contradict each other", "leave one of them out")
+    return None
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether an address, as a catalog spells it, is one of this machine: ``localhost`` or a loopback address.
+
+    An address to listen at (``0.0.0.0``, ``::``) names no machine. Spellings that only some resolvers read as
+    addresses (``127.1``, ``0x7f.1``, ``2130706433``) are names.
+
+    >>> [is_this_machine(h) for h in ("http://localhost:11434", "127.0.0.1", "::1", "[::FFFF:7f00:1]:80")]
+    [True, True, True, True]
+    >>> [is_this_machine(h) for h in ("http://192.168.1.9:11434", "0.0.0.0", "127.1", "localhost.example")]
+    [False, False, False, False]
+    """
+    try:
+        _, name, _, _ = _parts(host)
+    except ValueError:
+        return False
+    return _is_localhost(name) or is_loopback(name)
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a numeric address is 127.0.0.0/8, ``::1``, or one of the former inside IPv6.
+
+    >>> [is_loopback(a) for a in ("127.8.8.8", "::ffff:127.0.0.1", "0:0:0:0:0:0:0:1", "::1%eth0", "localhost")]
+    [True, True, True, False, False]
+    """
+    if "%" in address:  # of one interface, and so of whatever stands behind it
+        return False
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    # Pythons differ in whether an IPv4 loopback address inside an IPv6 one counts.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
+
+
+def client_address(listening: str | None) -> str:
+    """Where to call the Ollama server of this machine whose ``OLLAMA_HOST`` is ``listening``.
+
+    A server may listen at all addresses; Ollama's own client calls it at a loopback one then (ollama/ollama,
+    ``envconfig/config.go``). Raises ValueError for what is no address.
+
+    >>> [client_address(host) for host in (None, ":5000", "0.0.0.0", "[::]:80")]
+    ['http://127.0.0.1:11434', 'http://127.0.0.1:5000', 'http://127.0.0.1:11434', 'http://[::1]:80']
+    """
+    scheme, name, port, path = _parts(_ollama_url((listening or "").strip() or None))
+    return f"{scheme}://{_bracketed(_LISTENING.get(name, name))}{port}{path}"
+
+
+def _ollama_url(host: str | None) -> str:
+    """The address of an Ollama server as people write it; without a scheme the port is 11434 unless given."""
+    if host is None:
+        return DEFAULT_OLLAMA
+    if host.startswith(":") and host[1:].isdecimal():
+        host = f"127.0.0.1{host}"
+    try:
+        scheme, name, port, path = _parts(host)
+    except ValueError:
+        return host
+    if "://" not in host and port in ("", ":"):
+        port = ":11434"
+    if _is_localhost(name):
+        name = "localhost"  # few resolvers know it with its dot
+    return f"{scheme}://{_bracketed(name)}{port}{path.rstrip('/')}"
+
+
+def _parts(address: str) -> tuple[str, str, str, str]:
+    """Scheme, host name in lower case, port with its colon, and path. Raises ValueError for what is no address."""
+    if not address.isprintable() or any(map(str.isspace, address)):
+        raise ValueError("an address holds no blanks")
+    text = address
+    if "://" not in text:
+        # A bare IPv6 address, which a URL would have in brackets.
+        bare = text.count(":") > 1 and "/" not in text and "[" not in text
+        text = f"http://[{text}]" if bare else f"http://{text}"
+    parts = urlsplit(text)
+    name = parts.hostname or ""
+    rest = parts.netloc.lower().removeprefix(_bracketed(name))
+    # What Python passes over in an address, another reader of it may not.
+    if (
+        parts.scheme not in ("http", "https")
+        or not name
+        or parts.query
+        or parts.fragment
+        or _PORT.fullmatch(rest) is None
+    ):
+        raise ValueError("an address is such as http://localhost:11434")
+    _ = parts.port  # raises for a number that no port has
+    return parts.scheme, name, rest, parts.path
+
+
+def _is_localhost(name: str) -> bool:
+    return name.removesuffix(".") == "localhost"
+
+
+def _bracketed(name: str) -> str:
+    return f"[{name}]" if ":" in name else name
+
+
+def _trimmed(tag: str) -> str:
+    """A model's name as an Ollama server reads it (``ParseRef`` in ``internal/modelref/modelref.go``)."""
+    name, colon, last = tag.strip().rpartition(":")
+    return f"{name}{colon}{last.strip()}"
+
+
+def _suffix(name: str) -> str | None:
+    """``cloud`` or ``local`` where a name that was trimmed ends so (``parseSourceSuffix``, the same file)."""
+    _, colon, last = name.rpartition(":")
+    folded = last.lower()
+    if not colon:
+        return None
+    if folded in ("cloud", "local"):
+        return folded
+    return "cloud" if folded.endswith("-cloud") and "/" not in last else None
+
+
+def _cloud_base(name: str) -> str | None:
+    """The name at ollama.com of a model whose name says that it runs there; None for other names.
+
+    A name with two suffixes, which the server refuses, is not local either.
+    """
+    suffix = _suffix(name)
+    if suffix is None:
+        return None
+    before, _, last = name.rpartition(":")
+    base = before if last.lower() == suffix else name[: -len("-cloud")]
+    if _suffix(base) is not None:
+        return name
+    return base if suffix == "cloud" else None
