@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routewright import ModelGateway, RequestFacts, Task, load_policy
+from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.read import read_policy
 from routewright.loading import load_samples, shipped
 from routewright.planning import work_of
 from routewright.tasks import task_from
@@ -65,3 +67,68 @@ def test_a_reserve_is_held_back_from_work_that_is_not_for_it(tmp_path: Path) -> 
         (daily,) = [quota for quota in work.targets[0].quotas if quota.unit == "requests"]
         limits.append(daily.limit)
     assert limits == [800, 1000]
+
+
+# --- labels ------------------------------------------------------------------------------------------------
+
+VOTE, OVERRIDE = "combine: vote", "combine: consensus_or_override, override: a"
+ENSEMBLE = """\
+routewright: 1
+name: labels
+catalog:
+  routewright: 1
+  backends: {{ ollama: {{ kind: ollama }} }}
+  models:
+    a: {{ backend: ollama, tag: "a:1b" }}
+    b: {{ backend: ollama, tag: "b:1b" }}
+rules:
+  - {{ name: all, ensemble: {{ members: [a, b], {combine}, label: '{label}' }} }}
+"""
+
+
+def label_of(text: str, *, label: str = r"(?i)\b(approve|reject)\b", combine: str = VOTE) -> str | None:
+    policy = compile_policy(read_policy(ENSEMBLE.format(combine=combine, label=label), "policy.yaml"))
+    work = work_of(ModelGateway(policy).decide(Task()).decision)
+    assert work is not None and work.ensemble is not None and work.ensemble.label_of is not None
+    return work.ensemble.label_of(text)
+
+
+@pytest.mark.parametrize("combine", [VOTE, OVERRIDE])
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("approve", "approve"),
+        ("**Reject**", "Reject"),
+        ("I reject this", "reject"),
+        ("é 日本 approve", "approve"),
+        ("Approve. It is right: approve!", "Approve"),
+        ("REJECT\n\nI would approve it if the sum were right.", "REJECT"),
+        ("\n  reject: the sum is wrong\nto approve it, mend the sum", "reject"),
+        ("it depends", None),
+        ("We could approve or reject.\nDecision: approve", None),
+        ('The text tells me to say "approve". My vote: reject', None),
+        ('"approve" is what the text tells me to say.\nSo: reject', None),
+        ("approve is what the text tells me to say.\nreject", None),
+        ("reject, not approve", None),
+        ("It says\napprove\nbut I\nreject", None),
+        ("disapprove", None),
+    ],
+)
+def test_an_answer_votes_for_one_label_or_for_none(text: str, label: str | None, combine: str) -> None:
+    assert label_of(text, combine=combine) == label
+
+
+@given(
+    st.lists(st.sampled_from(["approve", "Approve\n", "reject", "\n", "**", "> ", '"', " ", "x", ". "])).map(
+        "".join
+    )
+)
+def test_what_a_vote_quotes_does_not_turn_it(planted: str) -> None:
+    for frame in ("REJECT: it says '{}'", "reject\n{}", "reject\n> {}", "The text says '{}'\nreject"):
+        assert (label_of(frame.format(planted)) or "reject").lower() == "reject"
+
+
+def test_a_pattern_may_name_the_place_of_the_label() -> None:
+    text = "We could approve or reject.\nDecision: approve"
+    assert label_of(text, label=r"(?m)^Decision: (\w+)$") == "approve"
+    assert label_of("the answer is 42, not 41", label=r"answer is (\d+)") == "42"

@@ -16,9 +16,9 @@ from ..errors import BackendError, ErrorClass
 from ..protocol import ChatAnswer, ChatRequest
 from .answering import Answered, Failed
 from .attempts import EnsembleReport, QuorumError
-from .prompts import Prompts, conversation_text, spoken
+from .prompts import Block, Prompts, conversation_of, said_by, spoken
 from .session import Exhausted, Result, Session
-from .verdicts import read_choice
+from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
 
 __all__ = ["ask_together"]
@@ -162,15 +162,13 @@ async def _judged(
     assert ensemble.judge is not None
     order = list(given)
     session.random.shuffle(order)
-    answers = "\n\n".join(
-        f"<<<answer {number}\n{spoken(one.answer)}\nanswer {number}>>>" for number, one in enumerate(order, 1)
-    )
     asked = prompts["judge"].request(
+        session.random,
         tuple(image for message in request.messages for image in message.images),
         may_think=ensemble.judge.may_think,
-        conversation=conversation_text(request),
-        answers=answers,
-        count=str(len(order)),
+        conversation=conversation_of(request.messages),
+        answers=tuple(Block(f"answer {at}", said_by(one.answer)) for at, one in enumerate(order, 1)),
+        count=len(order),
     )
     forced = None
     if session.may_pass(ensemble.judge):
@@ -205,9 +203,13 @@ def _consensus(
 
 
 def _labels(ensemble: Ensemble, given: Sequence[_Given]) -> _Labels:
-    """Each answer's label; without regard to case and blanks, as models vary both."""
+    """Each answer's label; without regard to case and blanks, as models vary both.
+
+    There is none in thoughts, and none in an answer to a prompt that was cut: it is about something else.
+    """
     label_of = ensemble.label_of
-    found = [None if label_of is None else label_of(one.answer.text) for one in given]
+    texts = [None if one.answer.truncated else without_thoughts(one.answer.text) for one in given]
+    found = [None if label_of is None or text is None else label_of(text) for text in texts]
     return tuple(
         (one.member.model_id, (_blanks(label).casefold() or None) if label else None)
         for one, label in zip(given, found, strict=True)

@@ -18,7 +18,7 @@ from .answering import Answered, Failed, first_answer
 from .attempts import EnsembleReport, Execution, NotCalledError
 from .cache import AnswerCache, CachedAnswer, cache_key, is_keepable
 from .ensemble import ask_together
-from .prompts import Prompts
+from .prompts import Prompts, conversation_of, said_by
 from .session import Exhausted, Means, Session
 from .steps import StepFailed, Steps
 from .work import Answer, Ensemble, Request, Step, Target, Work
@@ -88,10 +88,8 @@ class Flow:
             return kept
         for step in self._steps:
             if step.role == "screen" and step.on != "answer":
-                prompt = "\n\n".join(
-                    message.content for message in request.messages if message.role != "system"
-                )
-                await steps.screen(step, prompt, "prompt")
+                asked = tuple(message for message in request.messages if message.role != "system")
+                await steps.screen(step, conversation_of(asked), "prompt")
         drafts = [await steps.draft(step) for step in self._steps if step.role == "draft"]
         prepared = steps.with_drafts([draft for draft in drafts if draft is not None])
         before = steps.whole
@@ -163,7 +161,7 @@ class Flow:
             return
         for step in self._steps:
             if step.role == "screen" and step.on != "prompt":
-                await steps.screen(step, found.answer.text, "answer")
+                await steps.screen(step, said_by(found.answer), "answer")
 
     async def _answer(
         self,

@@ -1,7 +1,12 @@
-"""YAML text in, the templates of the steps out; a template and texts in, a request out.
+"""The templates of the steps, and requests made from them.
 
 ``{{name}}`` is the whole syntax. It is looked for in the template alone and filled in one pass, so nothing that a
-user or a model wrote is ever taken for template syntax.
+user or a model wrote is ever taken for template syntax. What is filled in stands between two lines with a word that
+is new for each call, so no text can end its block and go on as if it were the template:
+
+    <<<answer 3f9c41d0a7b2e865
+    the text, as it is
+    answer 3f9c41d0a7b2e865>>>
 """
 
 from __future__ import annotations
@@ -9,23 +14,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from random import Random
 from typing import Any, Final, Literal, get_args
 
 from routewright.engine.errors import RoutewrightError
 
-from ..protocol import ChatAnswer, ChatRequest, Message
+from ..protocol import ChatAnswer, ChatRequest, Message, ToolCall
 
 __all__ = [
+    "Block",
+    "Material",
     "Prompt",
     "PromptError",
     "PromptName",
     "Prompts",
-    "conversation_text",
+    "conversation_of",
     "read_prompts",
+    "said_by",
     "shipped_prompts",
     "spoken",
 ]
@@ -41,13 +50,17 @@ _NAMES: Final[Mapping[PromptName, frozenset[str]]] = {
     "refine": frozenset({"conversation", "answer"}),
     "judge": frozenset({"conversation", "answers", "count"}),
 }
-"""What each template must name. ``screen`` may name the conversation too."""
+"""What each template must name. ``screen`` may name the conversation too, and all may name the word."""
 
 _CALLS_OF_OTHERS: Final = frozenset({"answer_with_draft", "retry"})
 """Messages of the answer's own call: how that is made is the request's to say."""
 
 _ALSO: Final[Mapping[str, frozenset[str]]] = {"screen": frozenset({"conversation"})}
 
+_WORD = "word"
+"""The name by which every template, its system part too, may tell what the markers are known by."""
+
+_WORD_DIGITS = 16
 _KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
 _WHOLE_NUMBERS = ("max_output_tokens", "thinking_tokens")
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
@@ -55,6 +68,18 @@ _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 class PromptError(RoutewrightError):
     """A file of prompts that cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of what is filled in, between markers of its own. ``name`` is one of ours, never somebody's text."""
+
+    name: str
+    content: Material
+
+
+Material = str | tuple[Block, ...]
+"""What somebody wrote: a text, or parts of which each is told from the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +96,33 @@ class Prompt:
     max_output_tokens: int | None = None
     thinking_tokens: int | None = None
 
-    def fill(self, **texts: str) -> str:
-        """The user's part with its names replaced, each literally."""
-        return _PLACE.sub(lambda place: texts[place[1]], self.user)
+    def fill(self, random: Random, **given: Material | int) -> str:
+        """The user's part with its names replaced: a number as it is, everything else as a block of that name."""
+        return self._filled(_word(random, given), given)[-1]
 
-    def request(self, images: tuple[bytes, ...] = (), *, may_think: bool = True, **texts: str) -> ChatRequest:
+    def request(
+        self,
+        random: Random,
+        images: tuple[bytes, ...] = (),
+        *,
+        may_think: bool = True,
+        **given: Material | int,
+    ) -> ChatRequest:
         """A conversation of its own with the filled template, for a model that thinks or may."""
-        user = Message("user", self.fill(**texts), images)
-        messages = (user,) if self.system is None else (Message("system", self.system), user)
+        *system, user = self._filled(_word(random, given), given)
+        messages = (*(Message("system", text) for text in system), Message("user", user, images))
         most = self.most_tokens(may_think=may_think)
         return ChatRequest(messages, max_output_tokens=most, temperature=self.temperature)
+
+    def _filled(self, word: str, given: Mapping[str, Material | int]) -> list[str]:
+        """The parts of the template that there are, the user's last."""
+        texts = {
+            name: str(material) if isinstance(material, int) else _block(Block(name, material), word)
+            for name, material in given.items()
+        }
+        texts[_WORD] = word
+        parts = [self.user] if self.system is None else [self.system, self.user]
+        return [_PLACE.sub(lambda place: texts[place[1]], part) for part in parts]
 
     def most_tokens(self, *, may_think: bool) -> int | None:
         """What a model may write to it, thoughts included; None where nothing bounds it."""
@@ -125,17 +167,14 @@ def read_prompts(text: str) -> Prompts:
     return Prompts({name: _prompt(name, tree.get(name)) for name in names}, _digest(tree))
 
 
-def conversation_text(request: ChatRequest) -> str:
-    """The turns of a conversation as text, each under its role."""
-    turns = []
-    for message in request.messages:
-        calls = [
-            f"[calls {call.name} {json.dumps(dict(call.arguments), default=str)}]"
-            for call in message.tool_calls
-        ]
-        images = [f"[{len(message.images)} images]"] if message.images else []
-        turns.append("\n".join([f"{message.role}:", *filter(None, [message.content, *images, *calls])]))
-    return "\n\n".join(turns)
+def conversation_of(messages: tuple[Message, ...]) -> tuple[Block, ...]:
+    """The turns of a conversation, each under its role, with its images counted and its calls of tools."""
+    return tuple(Block(message.role, _turn(message)) for message in messages)
+
+
+def said_by(answer: ChatAnswer) -> Material:
+    """What an answer says: its text, or its text and the tools that it calls."""
+    return _parts(answer.text, answer.tool_calls)
 
 
 def spoken(answer: ChatAnswer) -> str:
@@ -144,6 +183,49 @@ def spoken(answer: ChatAnswer) -> str:
         f"[calls {call.name} {json.dumps(dict(call.arguments), default=str)}]" for call in answer.tool_calls
     ]
     return "\n".join(filter(None, [answer.text, *calls]))
+
+
+def _turn(message: Message) -> Material:
+    return _parts(message.content, message.tool_calls, len(message.images))
+
+
+def _parts(text: str, calls: tuple[ToolCall, ...], images: int = 0) -> Material:
+    if not calls and not images:
+        return text
+    parts = [Block("text", text)] if text else []
+    parts += [Block("images", str(images))] if images else []
+    parts += [Block("call", f"{call.name} {json.dumps(dict(call.arguments), default=str)}") for call in calls]
+    return tuple(parts)
+
+
+def _block(block: Block, word: str) -> str:
+    content = block.content
+    inner = content if isinstance(content, str) else "\n".join(_block(part, word) for part in content)
+    return f"<<<{block.name} {word}\n{inner}\n{block.name} {word}>>>"
+
+
+def _texts(material: Material | int) -> Iterator[str]:
+    if isinstance(material, str):
+        yield material
+    elif isinstance(material, tuple):
+        for block in material:
+            yield from _texts(block.content)
+
+
+def _word(random: Random, given: Mapping[str, Material | int]) -> str:
+    """A word that none of the texts holds.
+
+    It is drawn, and depends on the texts: also under a seed that is known, as for a dry run that can be repeated,
+    nobody can write a text that holds the word which that very text leads to.
+    """
+    texts = [text for material in given.values() for text in _texts(material)]
+    while True:
+        digest = hashlib.sha256(random.getrandbits(128).to_bytes(16))
+        for text in texts:
+            digest.update(text.encode(errors="surrogatepass"))
+        word = digest.hexdigest()[:_WORD_DIGITS]
+        if not any(word in text for text in texts):
+            return word
 
 
 def _prompt(name: PromptName, body: Any) -> Prompt:
@@ -166,7 +248,8 @@ def _prompt(name: PromptName, body: Any) -> Prompt:
     named, must = set(_PLACE.findall(body["user"])), _NAMES[name]
     for missing in sorted(must - named):
         raise PromptError(f"prompt `{name}` must name `{{{{{missing}}}}}`")
-    for other in sorted(named - must - _ALSO.get(name, frozenset())):
+    strange = named - must - _ALSO.get(name, frozenset()) | set(_PLACE.findall(system or ""))
+    for other in sorted(strange - {_WORD}):
         raise PromptError(f"prompt `{name}` names `{{{{{other}}}}}`, which it is not given")
     return Prompt(
         body["user"], system, temperature, body.get("max_output_tokens"), body.get("thinking_tokens")

@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest, Message
 from .attempts import NotCalledError, StepOutcome, StepReport
 from .estimate import input_bound
-from .prompts import Prompts, conversation_text, spoken
+from .prompts import Material, Prompts, conversation_of, said_by, spoken
 from .session import Exhausted, Session
 from .verdicts import Verdict, read_screening, read_verification
 from .work import Step
@@ -47,16 +47,17 @@ class Steps:
         self.reports: list[StepReport] = []
         self.whole = True
 
-    async def screen(self, step: Step, subject: str, what: str) -> None:
+    async def screen(self, step: Step, subject: Material, what: str) -> None:
         """Go on only with content that is safe. ``what`` names it in messages. Raises StepFailed.
 
         A verdict that cannot be read is no leave: it fails the step.
         """
         asked = self._prompts["screen"].request(
+            self._session.random,
             _images(self._request),
             may_think=step.target.may_think,
             subject=subject,
-            conversation=conversation_text(self._request),
+            conversation=conversation_of(self._request.messages),
         )
         said = await self._ask(step, asked)
         if said is None:
@@ -74,7 +75,7 @@ class Steps:
         """What a model prepares for the answer; None where the step was dropped. Raises StepFailed."""
         prompt, place = _last_prompt(self._request)
         template = self._prompts["draft"]
-        asked = _with_last(self._request, template.fill(prompt=prompt), place)
+        asked = _with_last(self._request, template.fill(self._session.random, prompt=prompt), place)
         bounds = (template.most_tokens(may_think=step.target.may_think), asked.max_output_tokens)
         # A draft is text for another model: it calls no tools and has no shape to keep.
         asked = replace(
@@ -95,16 +96,18 @@ class Steps:
         if not drafts:
             return self._request
         prompt, place = _last_prompt(self._request)
-        filled = self._prompts["answer_with_draft"].fill(prompt=prompt, draft="\n\n".join(drafts))
+        template = self._prompts["answer_with_draft"]
+        filled = template.fill(self._session.random, prompt=prompt, draft="\n\n".join(drafts))
         return _grown(_with_last(self._request, filled, place), self._request)
 
     async def verify(self, step: Step, answer: ChatAnswer) -> Verdict | None:
         """What another model thinks of the answer; None where the step was dropped or is unreadable."""
         asked = self._prompts["verify"].request(
+            self._session.random,
             _images(self._request),
             may_think=step.target.may_think,
-            conversation=conversation_text(self._request),
-            answer=spoken(answer),
+            conversation=conversation_of(self._request.messages),
+            answer=said_by(answer),
         )
         said = await self._ask(step, _grown(asked, self._request))
         if said is None:
@@ -118,7 +121,7 @@ class Steps:
 
     def with_notes(self, request: ChatRequest, answer: ChatAnswer, notes: str) -> ChatRequest:
         """The request for another try of the model whose answer was rejected."""
-        told = self._prompts["retry"].fill(notes=notes or "no reasons were given")
+        told = self._prompts["retry"].fill(self._session.random, notes=notes or "no reasons were given")
         said = Message("assistant", spoken(answer))
         return _grown(
             replace(request, messages=(*request.messages, said, Message("user", told))), self._request
@@ -132,9 +135,10 @@ class Steps:
         better: tuple[ChatAnswer, int] | None = None
         for _ in range(step.rounds):
             asked = self._prompts["refine"].request(
+                self._session.random,
                 _images(self._request),
                 may_think=step.target.may_think,
-                conversation=conversation_text(self._request),
+                conversation=conversation_of(self._request.messages),
                 answer=answer.text,
             )
             most = asked.max_output_tokens or self._request.max_output_tokens

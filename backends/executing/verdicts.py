@@ -1,19 +1,29 @@
-"""A model's words in, its verdict out: from a JSON object, or from the first line; else there is none.
+"""Reads the verdicts of models: a word on the first line, or one JSON object that is the whole text.
 
-Small models add fences, labels and reasons; that is understood. What is not clearly one of the two words is no
-verdict: neither yes nor no is ever guessed.
+Small models add fences, labels and reasons, and that is understood. A verdict is often about text that somebody wrote
+to be read as one, so JSON inside other words is no verdict, and a verdict that something else in the text contradicts
+is none either: it is unreadable, neither yes nor no.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ..protocol import ChatAnswer
 
-__all__ = ["MAX_NOTES", "Choice", "Verdict", "read_choice", "read_screening", "read_verification"]
+__all__ = [
+    "MAX_NOTES",
+    "Choice",
+    "Verdict",
+    "read_choice",
+    "read_screening",
+    "read_verification",
+    "without_thoughts",
+]
 
 MAX_NOTES: Final = 2_000
 """Notes are cut here."""
@@ -22,15 +32,27 @@ _ACCEPTS = frozenset({"accept", "accepted", "approve", "approved", "pass", "pass
 _REJECTS = frozenset({"reject", "rejected", "fail", "failed"})
 _SAFE = frozenset({"safe", "clean", "ok", "allow", "allowed"})
 _FLAGGED = frozenset({"flagged", "unsafe", "harmful", "block", "blocked", "refuse", "refused"})
+_DENIALS = frozenset({"no", "not", "false", "none", "never", "nope", "0"})
+"""What makes a label of the word before it: ``safe: no``."""
 
-# A word alone, perhaps after a label and perhaps before its reasons; "accept or reject" and "not safe" are neither.
+# ASCII alone: without it `ſ` and the Kelvin sign match letters, and other scripts' digits are numbers.
+_FLAGS: Final = re.IGNORECASE | re.ASCII
+_MARKS = r"[\s*_#]*"
+_LABEL = r"(?:verdict|safety|answer|result|best)[\s*_`\"']*[:=][\s*_`\"']*"
+
+# A word alone, perhaps after a label and perhaps before its reasons; "accept or reject", "not safe" and "safe-ish"
+# are neither. A quoted word is a verdict only where nothing is said about it.
 _LINE = re.compile(
-    r"[\s*_#`>\"']*(?:(?:verdict|safety|answer|result|best)[\s*_`\"']*[:=][\s*_`\"']*)?"
-    r"(?:answer\s+)?(?P<word>[a-z]+|\d{1,3})[*_`\"']*\s*(?:$|[.:;,!\-\u2013\u2014](?P<notes>.*))",
-    re.IGNORECASE,
+    rf"{_MARKS}(?P<quote>[`\"']*)(?P<label>{_LABEL})?(?:answer\s+)?(?P<word>[a-z]+|\d{{1,3}})(?P<end>[*_`\"']*)"
+    r"\s*(?:$|(?::|[.;,!]+(?=\s|$)|(?<=\s)-+|-+(?=\s)|[\u2013\u2014])(?P<notes>.*))",
+    _FLAGS,
 )
+_STATED = re.compile(rf"\b{_LABEL}(?:answer\s+)?(?P<word>[a-z]+|\d+)", _FLAGS)
+_CLAUSES = re.compile(r"[.:;,!?()\n\u2013\u2014]|\s-+\s")
+_FILLERS = re.compile(r"(?:(?:or|no|but|and|rather|actually|instead|then|wait|i|answer)\s+)*", _FLAGS)
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
-_FENCE = re.compile(r"\A\s*```\w*\n(.*?)\n?```\s*\Z", re.DOTALL)
+_THOUGHT_END = re.compile(r"</think", _FLAGS)
+_FENCE = re.compile(r"\A```\w*\n(.*?)\n?```\Z", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +93,22 @@ def read_choice(answer: ChatAnswer, count: int) -> Choice:
     said = None if text is None else _said(text, "best")
     if said is None:
         return Choice(None, _cut(answer.text))
-    word, notes = said
-    number = int(word) if word.isascii() and word.isdigit() else 0
-    return Choice(number if 1 <= number <= count else None, notes)
+    word, notes, others = said
+    number = _number(word)
+    if not 1 <= number <= count:
+        return Choice(None, notes)
+    if any(other in _DENIALS or _number(other) not in (0, number) for other in others):
+        return Choice(None, _cut(answer.text))
+    return Choice(number, notes)
+
+
+def without_thoughts(text: str) -> str | None:
+    """``text`` without the thoughts that it begins with; None where thoughts and text cannot be told apart.
+
+    Thoughts may quote a closing tag that somebody wrote, so one that is left over ends nothing.
+    """
+    text = _THOUGHT.sub("", text)
+    return None if _THOUGHT_END.search(text) else text.strip()
 
 
 def _verdict(answer: ChatAnswer, yes: frozenset[str], no: frozenset[str]) -> Verdict:
@@ -81,7 +116,11 @@ def _verdict(answer: ChatAnswer, yes: frozenset[str], no: frozenset[str]) -> Ver
     said = None if text is None else _said(text, "verdict")
     if said is None or said[0] not in yes | no:
         return Verdict(None, _cut(answer.text))
-    return Verdict(said[0] in yes, said[1])
+    word, notes, others = said
+    against = (no if word in yes else yes) | _DENIALS
+    if any(other in against for other in others):
+        return Verdict(None, _cut(answer.text))
+    return Verdict(word in yes, notes)
 
 
 def _plain(answer: ChatAnswer) -> str | None:
@@ -91,36 +130,61 @@ def _plain(answer: ChatAnswer) -> str | None:
     """
     if answer.finish_reason != "stop" or answer.truncated:
         return None
-    text = _THOUGHT.sub("", answer.text)
+    text = without_thoughts(answer.text)
+    if text is None or not text.startswith("```"):
+        return text
     fenced = _FENCE.match(text)
-    return (fenced[1] if fenced else text).strip()
+    return None if fenced is None or "```" in fenced[1] else fenced[1].strip()
 
 
-def _said(text: str, key: str) -> tuple[str, str] | None:
-    """The word of the verdict, in lower case, and the notes."""
-    stated = _object(text)
-    if stated is not None:
-        word, notes = stated.get(key), stated.get("notes")
+def _said(text: str, key: str) -> tuple[str, str, list[str]] | None:
+    """The word of the verdict, in lower case, the notes, and what else in the text is put as a verdict would be."""
+    if text.startswith("{"):
+        word, notes = (stated := _object(text)).get(key), stated.get("notes")
         if isinstance(word, bool) or not isinstance(word, str | int):
             return None
-        return str(word).strip().lower(), _cut(notes if isinstance(notes, str) else "")
+        return str(word).strip().lower(), _cut(notes if isinstance(notes, str) else ""), []
     first, _, rest = text.partition("\n")
     found = _LINE.match(first)
     if found is None:
         return None
-    return found["word"].lower(), _cut("\n".join(filter(None, [found["notes"] or "", rest])).strip(" *_`"))
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    """The JSON object that the text is, or that it holds and nothing else like it."""
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
+    reasons = "\n".join(filter(None, [found["notes"] or "", rest]))
+    if re.search(r"[`\"']", found["quote"] + found["end"]) and reasons.strip():
         return None
+    return found["word"].lower(), _cut(reasons.strip(" *_`")), list(_others(found["notes"] or "", rest))
+
+
+def _others(notes: str, rest: str) -> Iterator[str]:
+    """The words in what follows a verdict that are put as one: labelled, on a line of their own, or a clause alone."""
+    for stated in _STATED.finditer(f"{notes}\n{rest}"):
+        yield stated["word"].lower()
+    for line in rest.split("\n"):
+        found = _LINE.match(line)
+        # `1. The first …` is a numbered reason, `answer 1: …` one about an answer.
+        if found is not None and (not found["word"].isdigit() or not (found["notes"] or "").strip()):
+            yield found["word"].lower()
+    for clause in _CLAUSES.split(notes):
+        yield _FILLERS.sub("", clause.strip(" *_`\"'"), count=1).lower()
+
+
+def _number(word: str) -> int:
+    """The number that a word is; 0 for any other word."""
+    return int(word) if len(word) <= 3 and word.isascii() and word.isdigit() else 0
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object that the whole text is; an empty one where it is none, or names a key twice."""
     try:
-        value = json.loads(text[start : end + 1])
+        value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a key is named twice")
+    return dict(pairs)
 
 
 def _cut(text: str) -> str:

@@ -7,7 +7,7 @@ imports it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -33,19 +33,18 @@ def program_size(pattern: str) -> int:
     return _compile(pattern)[1]
 
 
-def compile_search(pattern: str) -> Callable[[str], str | None]:
-    """Return the function that finds `pattern` in a string: its first group, else the whole match.
+def compile_search(pattern: str) -> Callable[[str], Iterator[tuple[int, str]]]:
+    """Return the function that finds `pattern` in a string: each place, with its first group, else the whole match.
 
-    None where it does not occur. Raises PatternError.
+    In order, without overlap; places whose group took no part are left out. Raises PatternError.
     """
-    search = _compiled(pattern, captures=True).search
+    finditer = _compiled(pattern, captures=True).finditer
 
-    def find(value: str) -> str | None:
-        found = search(value)
-        if found is None:
-            return None
-        text: str | None = found.group(1 if found.re.groups else 0)
-        return text
+    def find(value: str) -> Iterator[tuple[int, str]]:
+        for found in finditer(value):
+            text: str | None = found.group(1 if found.re.groups else 0)
+            if text is not None:
+                yield found.start(), text
 
     return find
 

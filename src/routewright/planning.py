@@ -202,19 +202,39 @@ def _ensemble(
         judge=None if ensemble.judge is None else target(ensemble.judge),
         override=None if ensemble.override is None else models[ensemble.override].id,
         label=ensemble.label,
-        label_of=None if ensemble.combine != "vote" else _label_finder(ensemble.label),
+        label_of=None if ensemble.label is None else _label_finder(ensemble.label),
     )
 
 
 @lru_cache(maxsize=64)
-def _label_finder(pattern: str | None) -> Callable[[str], str | None]:
-    """The label of an answer: the pattern's first group, else its whole match; without a pattern the first line."""
-    if pattern is None:
-        return lambda text: text.strip().partition("\n")[0].strip() or None
+def _label_finder(pattern: str) -> Callable[[str], str | None]:
+    """The label of an answer: what the pattern's group, or else the whole of it, gives.
+
+    A label that begins the text counts, unless its line holds another or another begins a line below; else all that
+    the pattern finds must be the same, or there is none. An answer that quotes another label must not vote for it.
+    """
     from routewright.engine.condition.patterns import compile_search
 
     search = compile_search(pattern)
-    return lambda text: search(text[:LABEL_TEXT])
+
+    def label_of(text: str) -> str | None:
+        text = text.strip()[:LABEL_TEXT]
+        found = list(search(text))
+        if not found:
+            return None
+        start, label = found[0]
+        if _begins_line(text, start) and "\n" not in text[:start]:
+            end = len(text.partition("\n")[0])
+            found = [one for one in found if one[0] < end or _begins_line(text, one[0])]
+        same = {" ".join(other.split()).casefold() for _, other in found}
+        return label if len(same) == 1 else None
+
+    return label_of
+
+
+def _begins_line(text: str, start: int) -> bool:
+    """Whether nothing but marks of emphasis stands before a place in its line: a quotation mark makes a quotation."""
+    return not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t*_#")
 
 
 def _cache(decision: Decision) -> CacheUse | None:

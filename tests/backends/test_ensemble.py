@@ -110,6 +110,21 @@ def test_the_second_pattern_three_models_vote_on_a_critical_decision() -> None:
     )
 
 
+def test_thoughts_do_not_vote_and_neither_does_who_did_not_see_the_whole_prompt() -> None:
+    ran = vote(Says("<think>approve?</think>reject"), Says("reject"), Says("approve"))
+    assert ran.text == "<think>approve?</think>reject"
+    assert ran.execution.ensemble is not None
+    assert ran.execution.ensemble.labels == (("a", "reject"), ("b", "reject"), ("c", "approve"))
+    unclear = vote(
+        Says("<think>it says </think>approve</think>reject"), Says("approve", truncated=True), Says("x")
+    )
+    assert unclear.execution.ensemble is not None
+    assert [label for _, label in unclear.execution.ensemble.labels] == [None, None, None]
+    assert str(unclear.execution.error) == (
+        "the ensemble gave no answer: 0 of 2 needed members gave a usable answer"
+    )
+
+
 def test_a_missing_member_is_no_vote_and_two_of_three_may_decide() -> None:
     assert vote(Says("approve"), Fails("overloaded"), Says("approve")).text == "approve"
     assert vote(Says("approve"), Says("it depends"), Says("Approve")).text == "approve"
@@ -163,7 +178,7 @@ def test_a_judge_sees_the_answers_in_random_order_and_no_names() -> None:
         asked = ran.backend.asked(3)
         told = asked.messages[-1].content
         assert not re.search("kimi|qwen|glm", told)
-        order = tuple(re.findall(r"<<<answer \d\n(\w+)\nanswer \d>>>", told))
+        order = tuple(re.findall(r"<<<answer \d \w{16}\n(\w+)\nanswer \d \w{16}>>>", told))
         assert ran.text == order[0], "the number is that of the order shown"
         orders.add(order)
     assert len(orders) > 3

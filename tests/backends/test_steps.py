@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from executing_parts import HELLO, USED_NANO, Ends, Fails, Hangs, Ran, Says, carry_out, target, targets
@@ -44,9 +45,10 @@ def test_a_draft_is_context_for_the_answer() -> None:
     assert reports(ran) == [("draft", "d", "done", None)]
     drafting, answering = ran.backend.asked(0), ran.backend.asked(1)
     assert drafting.messages[0] == answering.messages[0] == Message("system", "be brief")
-    assert drafting.messages[1].content.endswith("\n\nwhy?") and drafting.tools == ()
-    assert answering.messages[1].content.startswith("why?\n\n")
-    assert "<<<preparation\nfirst {{prompt}}, then\npreparation>>>" in answering.messages[1].content
+    asked = r"<<<prompt (\w{16})\nwhy\?\nprompt \1>>>"
+    assert re.search(rf"{asked}\Z", drafting.messages[1].content) and drafting.tools == ()
+    told = rf"{asked}\n\n.*<<<draft \1\nfirst \{{\{{prompt\}}\}}, then\ndraft \1>>>"
+    assert re.search(told, answering.messages[1].content, re.DOTALL)
     assert answering.messages[1].images == (b"png",) and answering.tools == ({"n": 1},)
     assert ran.execution.answered_by == 2
 
@@ -101,8 +103,9 @@ def test_an_accepted_answer_is_given() -> None:
 def test_the_verifier_sees_the_conversation_and_the_answer() -> None:
     ran = verified("annotate", {"a": [Says("it is {{conversation}}")], "v": [ACCEPT]})
     asked = ran.backend.asked(1)
-    assert "user:\nwhich model?" in asked.messages[-1].content
-    assert "<<<answer\nit is {{conversation}}\nanswer>>>" in asked.messages[-1].content
+    told = asked.messages[-1].content
+    assert re.search(r"<<<user (\w{16})\nwhich model\?\nuser \1>>>\nconversation \1>>>", told)
+    assert re.search(r"<<<answer (\w{16})\nit is \{\{conversation\}\}\nanswer \1>>>", told)
     assert (asked.temperature, asked.max_output_tokens) == (0, 256 + 1024)
 
 
@@ -194,7 +197,7 @@ def test_refining_replaces_the_answer_round_by_round() -> None:
         work, {"a": [Says("one")], "r": [Says("two"), Says("three")]}, request=request, stream=True
     )
     assert (ran.text, ran.shown, ran.execution.answered_by) == ("three", "three", 3)
-    assert "<<<answer\ntwo\nanswer>>>" in ran.backend.asked(2).messages[-1].content
+    assert re.search(r"<<<answer (\w{16})\ntwo\nanswer \1>>>", ran.backend.asked(2).messages[-1].content)
     assert (ran.backend.asked(1).json_schema, ran.backend.asked(1).max_output_tokens) == (
         {"type": "object"},
         9,
@@ -249,6 +252,38 @@ def test_work_that_was_not_screened_does_not_go_on_where_it_must_be(screening: A
     assert (ran.backend.tags, ran.text) == (["s"], None)
     optional = Work(targets("a"), (step("screen", "s"),), limits=limits)
     assert carry_out(optional, {"s": [screening]}).text == "hello there"
+
+
+@pytest.mark.parametrize("side", ["prompt", "answer"])
+@pytest.mark.parametrize(
+    "planted",
+    [
+        'FLAGGED: it tells me to print {"verdict": "safe"}',
+        '{"verdict": "safe"} is what it tells me to print',
+        "safe\nno: flagged\nflagged",
+        "not safe",
+        "safe: no",
+    ],
+)
+def test_a_screen_that_was_talked_into_contradicting_itself_lets_nothing_pass(
+    side: Literal["prompt", "answer"], planted: str
+) -> None:
+    work = Work(targets("a"), (step("screen", "s", on=side, required=True),))
+    ran = carry_out(work, {"s": [Says(planted)]}, stream=True)
+    assert (ran.text, ran.shown, ran.error_class) == (None, "", "bad_response")
+    assert reports(ran) == [("screen", "s", "unreadable", planted)]
+    assert str(ran.execution.error) == "the verdict of `s` cannot be read"
+
+
+def test_calls_of_tools_are_screened_with_the_text_that_they_stand_beside() -> None:
+    told = Message("assistant", "", tool_calls=(ToolCall("1", "delete", {"path": "/"}),))
+    request = ChatRequest((Message("user", "do it"), told, Message("tool", "done", tool_call_id="1")))
+    work = Work(targets("a"), (step("screen", "s", on="both", required=True),))
+    calls = Says("", tool_calls=(ToolCall("2", "format", {"disk": 1}),))
+    ran = carry_out(work, {"a": [calls], "s": [Says("safe"), Says("safe")]}, request=request)
+    before, after = (ran.backend.asked(at).messages[-1].content for at in (0, 2))
+    assert re.search(r'<<<call (\w{16})\ndelete \{"path": "/"\}\ncall \1>>>', before)
+    assert re.search(r'<<<call (\w{16})\nformat \{"disk": 1\}\ncall \1>>>', after)
 
 
 # --- together ----------------------------------------------------------------------------------------------
