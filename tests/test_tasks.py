@@ -113,6 +113,7 @@ def test_a_task_holds_all_that_its_json_says() -> None:
         ('{"draw": NaN}', "the task is not JSON"),
         ('{"operation": "chta"}', "`operation` takes `chat`, `embed` or `rerank`, not `chta`"),
         ('{"featurs": {}}', "unknown key `featurs`"),
+        (r'{"\ud83d\ude00": 1}', "unknown key `\U0001f600`"),
     ],
 )
 def test_what_is_no_task_says_why(text: str, message: str) -> None:

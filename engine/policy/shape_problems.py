@@ -92,14 +92,16 @@ def place_problem(problem: Problem, document: Document, *, at_key: bool = False)
 
 
 def _node_path(detail: Mapping[str, Any], root: Node) -> Path:
-    """The part of pydantic's location that exists in the file, plus a key that is missing."""
+    """The part of pydantic's location that exists in the file, plus a key that is missing or read otherwise there."""
     node, path = root, []
     for step in detail["loc"]:
         child = node.children.get(step)
         if child is not None:
             node = child
             path.append(step)
-    if detail["type"] == "missing":
+    # JSON writes a character beyond U+FFFF as two escapes, which YAML reads as two halves: the key is another there.
+    strange = detail["type"] == "extra_forbidden" and path[-1:] != [detail["loc"][-1]]
+    if detail["type"] == "missing" or strange:
         path.append(detail["loc"][-1])
     return tuple(path)
 
