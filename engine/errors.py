@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .escapes import escape_line
+
 __all__ = [
     "ConditionError",
     "FeatureError",
@@ -69,7 +71,10 @@ class Problem:
 
 
 class RoutewrightError(Exception):
-    """Base of every error that Routewright raises on purpose."""
+    """Base of every error that Routewright raises on purpose; ``str()`` is one line, fit for a log."""
+
+    def __str__(self) -> str:
+        return escape_line(super().__str__())
 
 
 class ProblemsError(RoutewrightError):
@@ -115,8 +120,14 @@ class RecordError(RoutewrightError):
 
 
 class NotBuiltError(RoutewrightError):
-    """Asked for something that a policy may say but that Routewright does not enforce yet."""
+    """Asked for something that a policy may say but that Routewright does not enforce yet.
+
+    Its message may be a list, a line for each.
+    """
 
     def __init__(self, message: str, *, help: str | None = None) -> None:
         super().__init__(message)
         self.help = help
+
+    def __str__(self) -> str:
+        return "\n".join(map(escape_line, Exception.__str__(self).split("\n")))

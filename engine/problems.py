@@ -1,4 +1,4 @@
-"""Problems in, text for people out: ``file:line:column``, the source line, a caret, a help.
+"""Text for people of problems: ``file:line:column``, the source line, a caret, a help.
 
 Knows nothing of where problems come from; reads no files.
 """
@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 
 from .errors import Problem
+from .escapes import escape_char, escape_line, is_shown
 
 __all__ = [
     "MAX_PROBLEMS",
@@ -61,14 +62,14 @@ def render_problem(problem: Problem) -> str:
     elif problem.path:
         place += (": " if place else "") + _path_text(problem.path)
     head = f"{place}: " if place else ""
-    lines = [_one_line(f"{head}error[{problem.code}]: {problem.message}")]
+    lines = [escape_line(f"{head}error[{problem.code}]: {problem.message}")]
     if problem.source_line is not None and problem.column is not None:
         text, column = _window(problem.source_line, problem.column)
         marked = text[column - 1 : column - 1 + problem.width]
         blank, mark = _cells(text[: column - 1]), max(1, _cells(marked))
-        lines += [f"  | {_one_line(text)}".rstrip(), f"  | {' ' * blank}{'^' * mark}"]
+        lines += [f"  | {escape_line(text)}".rstrip(), f"  | {' ' * blank}{'^' * mark}"]
     if problem.help:
-        lines.append(_one_line(f"  = help: {problem.help}"))
+        lines.append(escape_line(f"  = help: {problem.help}"))
     return "\n".join(lines)
 
 
@@ -96,31 +97,14 @@ def _window(line: str, column: int) -> tuple[str, int]:
     return line[start : start + _MAX_SOURCE_LINE].replace("\t", " "), column - start
 
 
-def _one_line(text: str) -> str:
-    """The text without what would move a terminal's cursor or change its state: the author's words are data."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(char if _is_shown(char) else _escaped(char) for char in text)
-
-
-def _is_shown(char: str) -> bool:
-    # Letters, marks, numbers, signs and the blank; not controls, bidirectional overrides, lone surrogates.
-    return unicodedata.category(char)[0] not in "CZ" or char == " "
-
-
-def _escaped(char: str) -> str:
-    known = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
-    return known.get(char) or (f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{{{ord(char):x}}}")
-
-
 def _cells(text: str) -> int:
     """How many cells of a terminal the text takes as it is shown: East Asian letters take two, marks none."""
     if text.isascii() and text.isprintable():
         return len(text)
     cells = 0
     for char in text:
-        if not _is_shown(char):
-            cells += len(_escaped(char))
+        if not is_shown(char):
+            cells += len(escape_char(char))
         elif not unicodedata.combining(char):
             cells += 2 if unicodedata.east_asian_width(char) in "WF" else 1
     return cells

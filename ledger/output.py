@@ -1,4 +1,4 @@
-"""Query results in, text out: cells for a table, CSV, JSON.
+"""Query results as text: cells for a table, CSV, JSON.
 
 Unknown stays visible: NULL is ``null`` in JSON and in tables, and an empty field in CSV. Nested values are
 JSON inside tables and CSV. Numbers that JSON does not have (NaN, infinities) become ``null`` there.
@@ -15,13 +15,18 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
+from routewright.engine.escapes import escape_csv, escape_json, escape_line
+
 from .results import QueryResult
 
 __all__ = ["json_value", "to_csv", "to_json", "to_table"]
 
 
 def to_json(result: QueryResult) -> str:
-    """A JSON array with an object for each row, one row a line; equal column names get a number."""
+    """A JSON array with an object for each row, one row a line; equal column names get a number.
+
+    What is not shown is written with escapes of JSON: the values are exact.
+    """
     names = _unique(result.columns)
     rows = [
         json.dumps(
@@ -31,19 +36,22 @@ def to_json(result: QueryResult) -> str:
         )
         for row in result.rows
     ]
-    return "[" + ",\n ".join(rows) + "]\n"
+    return escape_json("[" + ",\n ".join(rows) + "]\n")
 
 
 def to_csv(result: QueryResult) -> str:
-    """RFC 4180 with a header line, lines ended by ``\\n``."""
-    rows = [["" if value is None else _text(value) for value in row] for row in result.rows]
-    return "".join(_csv_line(row) for row in [list(result.columns), *rows])
+    """RFC 4180 with a header line, lines ended by ``\\n``; for people and spreadsheets, where JSON is exact.
+
+    Text that a spreadsheet would run as a formula begins with ``'``, and characters that are not shown are escapes.
+    """
+    rows = [["" if value is None else _csv_cell(value) for value in row] for row in result.rows]
+    return "".join(_csv_line(row) for row in [list(map(escape_csv, result.columns)), *rows])
 
 
 def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
     """The header and the rows as text cells, safe to print: control characters are written as escapes."""
-    header = [_printable(name) for name in result.columns]
-    rows = [["null" if value is None else _printable(_text(value)) for value in row] for row in result.rows]
+    header = [escape_line(name) for name in result.columns]
+    rows = [["null" if value is None else escape_line(_text(value)) for value in row] for row in result.rows]
     return header, rows
 
 
@@ -92,18 +100,16 @@ def _text(value: object) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, allow_nan=False)
 
 
+def _csv_cell(value: object) -> str:
+    # Only text can be a formula: a number below zero is one.
+    return escape_csv(_text(value)) if not isinstance(value, int | float | Decimal) else _text(value)
+
+
 def _csv_line(cells: Sequence[str]) -> str:
     buffer = io.StringIO()
     # A writer whose lines end in "\n" alone leaves a lone "\r" unquoted, and readers then see two lines.
     csv.writer(buffer, lineterminator="\r\n").writerow(cells)
     return buffer.getvalue().removesuffix("\r\n") + "\n"
-
-
-def _printable(text: str) -> str:
-    """A terminal obeys control characters, and what a ledger holds may come from anyone."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )
 
 
 def _unique(names: Sequence[str]) -> list[str]:

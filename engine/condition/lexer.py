@@ -11,6 +11,7 @@ import re
 from typing import NamedTuple, NoReturn
 
 from ..errors import ConditionError, Problem, Span
+from ..escapes import escape_line
 from .limits import MAX_EXPRESSION_LENGTH
 
 __all__ = ["Token", "shorten", "tokenize"]
@@ -103,7 +104,7 @@ def shorten(text: str) -> str:
     """`text` fit for a message: at most a line and 60 characters, and nothing that does not print."""
     if len(text) > _SHOWN:
         text = text[: _SHOWN - 1] + "…"
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+    return escape_line(text)
 
 
 def tokenize(text: str, part: tuple[str | int, ...] = ()) -> list[Token]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
+from ..escapes import escape_flat, escape_markdown
 from ..policy.quantities import NANO
 from .arm_text import arm_line, session_line
 from .counterfactual import Change
@@ -114,38 +115,25 @@ def explanation_outline(explanation: Explanation) -> Outline:
 
 def render_tree(outline: Outline) -> str:
     """The outline drawn with lines, without a trailing newline."""
-    return "\n".join([_line(outline.label), *_branches(outline, "")])
+    return "\n".join([escape_flat(outline.label), *_branches(outline, "")])
 
 
 def render_markdown(outline: Outline) -> str:
     """The outline as a heading and a nested list, for a review comment."""
-    return "\n".join([f"### {_escaped(outline.label)}", "", *_bullets(outline, "")])
+    return "\n".join([f"### {escape_markdown(outline.label)}", "", *_bullets(outline, "")])
 
 
 def _branches(outline: Outline, indent: str) -> Iterator[str]:
     for number, child in enumerate(outline.children):
         last = number == len(outline.children) - 1
-        yield f"{indent}{'└── ' if last else '├── '}{_line(child.label)}"
+        yield f"{indent}{'└── ' if last else '├── '}{escape_flat(child.label)}"
         yield from _branches(child, indent + ("    " if last else "│   "))
 
 
 def _bullets(outline: Outline, indent: str) -> Iterator[str]:
     for child in outline.children:
-        yield f"{indent}- {_escaped(child.label)}"
+        yield f"{indent}- {escape_markdown(child.label)}"
         yield from _bullets(child, indent + "  ")
-
-
-def _line(text: str) -> str:
-    """Text on one line, without anything that would move a terminal's cursor or change its colours."""
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _escaped(text: str) -> str:
-    """Text as Markdown shows it: nothing in it is taken for markup or a table."""
-    text = _line(text)
-    for character in "\\`*_[]<>|#":
-        text = text.replace(character, "\\" + character)
-    return text
 
 
 def _head(record: DecisionRecord) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from routewright.engine.escapes import escape_csv
 from routewright.ledger import Ledger, QueryResult, to_csv, to_json, to_table
 
 EVERYTHING = """
@@ -111,4 +113,19 @@ def test_any_rows_give_valid_json_and_csv(rows: list[tuple[str, float]]) -> None
     read = json.loads(to_json(result), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     assert [row["text"] for row in read] == [text for text, _ in rows]
     parsed = list(csv.reader(io.StringIO(to_csv(result), newline="")))
-    assert [text for text, _ in parsed[1:]] == [text for text, _ in rows]
+    assert [text for text, _ in parsed[1:]] == [escape_csv(text) for text, _ in rows]
+
+
+def test_csv_holds_no_formulas_and_numbers_below_zero_stay_numbers() -> None:
+    header = ("=1+1", "integer", "double", "decimal", "text", "list")
+    result = table(header, ("=HYPERLINK(1)", -5, -0.5, Decimal("-1.50"), "-5", ["=1"]))
+    assert to_csv(result) == (
+        '\'=1+1,integer,double,decimal,text,list\n\'=HYPERLINK(1),-5,-0.5,-1.50,-5,"[""=1""]"\n'
+    )
+
+
+def test_json_is_exact_and_no_terminal_obeys_it() -> None:
+    text = "a\x1b\x7f\x85\u202e\U000e0041é"
+    written = to_json(table((text,), (text,)))
+    assert json.loads(written) == [{text: text}]
+    assert written == '[{"NAME": "NAME"}]\n'.replace("NAME", "a\\u001b\\u007f\\u0085\\u202e\\udb40\\udc41é")

@@ -114,7 +114,7 @@ def _report_usage(error: TyperException) -> None:
     """What is wrong with the arguments, in typer's words; where none were given, the help."""
     message = error.format_message().replace(": Value error, ", ": ")
     if message.startswith("Usage:"):
-        writer.note(message)
+        writer.notes(message)
         return
     first, _, rest = message.partition(" ")
     # A message of typer's starts as a sentence does; one of ours may start with a flag or a name.
@@ -126,17 +126,18 @@ def _report_usage(error: TyperException) -> None:
 
 
 def _report(error: Exception) -> None:
-    from routewright.engine.errors import ProblemsError
+    from routewright.engine.errors import NotBuiltError, ProblemsError
     from routewright.engine.problems import render_problem
 
     if isinstance(error, ProblemsError):
         count = len(error.problems)
-        writer.note(f"{error}\n\n{count} problem{'' if count == 1 else 's'}")
+        writer.notes(f"{error}\n\n{count} problem{'' if count == 1 else 's'}")
         return
-    writer.note(f"error: {error}")
+    # The one message that is a list; in all others a line's end is somebody's text.
+    (writer.notes if isinstance(error, NotBuiltError) else writer.note)(f"error: {error}")
     problem = getattr(error, "problem", None)
     if problem is not None and problem.source_line is not None:
-        writer.note(render_problem(problem).partition("\n")[2])
+        writer.notes(render_problem(problem).partition("\n")[2])
     elif help := getattr(error, "help", None):
         writer.note(f"  = help: {help}")
 

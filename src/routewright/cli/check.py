@@ -54,7 +54,7 @@ def check(
             results.append({kind: str(path), "problems": [_values(p) for p in error.problems]})
             if format == "text":
                 count = len(error.problems)
-                writer.text(render_problems(error.problems))
+                writer.lines(render_problems(error.problems))
                 writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
             continue
         results.append(
@@ -71,7 +71,7 @@ def check(
     if format == "json":
         import json
 
-        writer.raw(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+        writer.json(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     if failed:
         raise typer.Exit(ExitCode.INVALID_POLICY)
 

@@ -62,12 +62,12 @@ class DecisionPrinter:
                 if decision.plan is not None:
                     self._unenforced |= dict.fromkeys(decision.plan.unenforced)
             case "jsonl":
-                writer.raw(canonical_bytes(self._values(decision)).decode() + "\n")
+                writer.json(canonical_bytes(self._values(decision)).decode() + "\n")
             case "json":
                 text = json.dumps(self._values(decision), indent=2, ensure_ascii=False)
                 if self._many:
                     text = ("[\n" if self._count == 1 else ",\n") + text
-                writer.raw(text if self._many else text + "\n")
+                writer.json(text if self._many else text + "\n")
             case "markdown" | "tree":
                 if self._count > 1:
                     writer.text()
@@ -78,7 +78,7 @@ class DecisionPrinter:
                 if self._format == "tree":
                     writer.tree(outline)
                 else:
-                    writer.text(render_markdown(outline))
+                    writer.lines(render_markdown(outline))
 
     def finish(self) -> None:
         """Write what was held back."""
@@ -96,7 +96,7 @@ class DecisionPrinter:
                 for part in self._unenforced:
                     writer.text(f"  {part}")
         elif self._format == "json" and self._many:
-            writer.raw("\n]\n" if self._count else "[]\n")
+            writer.json("\n]\n" if self._count else "[]\n")
 
     def _values(self, decision: Decision) -> Any:
         if self._explained:

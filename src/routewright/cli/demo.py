@@ -115,7 +115,7 @@ def demo(
     writer.heading(
         "4. A question to the ledger, in SQL: who was asked in this run, how long it took, what it cost"
     )
-    writer.text(question)
+    writer.lines(question)
     writer.text()
     print_result(opened, question)
 

@@ -79,7 +79,7 @@ def eval_(
                 for part in result.parts
             ],
         }
-        writer.raw(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        writer.json(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
         return
     writer.text(f"{shown(result.value)}  ({checked.type})")
     for part in result.parts:

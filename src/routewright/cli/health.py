@@ -89,7 +89,9 @@ def health(
     if format == "json":
         import json
 
-        writer.raw(json.dumps(_values(kinds, known, reports, unusable, breakers, latencies), indent=2) + "\n")
+        writer.json(
+            json.dumps(_values(kinds, known, reports, unusable, breakers, latencies), indent=2) + "\n"
+        )
     else:
         header = ["backend", "kind", "state", "version", "detail"]
         writer.table(header, [_line(id, kinds[id].kind, report, unusable) for id, report in reports.items()])

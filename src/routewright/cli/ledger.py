@@ -68,7 +68,7 @@ def tail(
         import json
         from dataclasses import asdict
 
-        writer.raw(json.dumps([asdict(row) for row in rows], indent=2, default=str) + "\n")
+        writer.json(json.dumps([asdict(row) for row in rows], indent=2, default=str) + "\n")
         return
     header = ["time (UTC)", "outcome", "rule", "target", "answered by", "attempts", "status", "took", "cost"]
     writer.table(header, list(map(_tail_row, rows)))
@@ -118,9 +118,9 @@ def print_result(
 
     result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
     if format == "json":
-        writer.raw(to_json(result))
+        writer.json(to_json(result))
     elif format == "csv":
-        writer.raw(to_csv(result))
+        writer.csv(to_csv(result))
     else:
         header, rows = to_table(result)
         writer.table(header, rows)

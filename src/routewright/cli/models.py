@@ -47,7 +47,7 @@ def models(
     if format == "json":
         import json
 
-        writer.raw(json.dumps([_values(model) for model in found], indent=2) + "\n")
+        writer.json(json.dumps([_values(model) for model in found], indent=2) + "\n")
     elif found:
         header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
         writer.table(header, [_row(model) for model in found])

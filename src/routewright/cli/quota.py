@@ -48,7 +48,7 @@ def quota(
     if format == "json":
         import json
 
-        writer.raw(json.dumps([_values(one) for one in standings], indent=2) + "\n")
+        writer.json(json.dumps([_values(one) for one in standings], indent=2) + "\n")
     elif standings:
         header = ["quota", "for", "used", "reserved", "limit", "unit", "window", "until (UTC)"]
         writer.table(header, [_row(one) for one in standings])

@@ -172,7 +172,8 @@ def run(
         writer.tree(record_outline(record_of(ran.decision)), note=True)
     else:
         if execution.answer is not None and not pieces.written:
-            writer.text(answer_text(execution.answer))
+            pieces.write(answer_text(execution.answer))
+            pieces.end()
         if verbose or execution.error is not None:
             for attempt in execution.attempts:
                 writer.note(attempt_line(attempt))
@@ -261,7 +262,7 @@ class _Pieces:
 
     def end(self) -> None:
         if self.written:
-            writer.text()
+            writer.end_answer()
 
 
 def _prompt(text: str) -> str:

@@ -32,4 +32,4 @@ def schema(
     from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
 
     make = {"policy": policy_schema, "catalog": catalog_schema, "test": test_schema}[kind]
-    writer.raw(json.dumps(make(), indent=2, ensure_ascii=False) + "\n")
+    writer.json(json.dumps(make(), indent=2, ensure_ascii=False) + "\n")

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from routewright.engine.escapes import escape_flat
+
 if TYPE_CHECKING:
     from routewright.engine.decision.outline import Outline
 
@@ -37,7 +39,7 @@ def _branches(outline: Outline, indent: str, window: int | None) -> Iterator[tup
 
 
 def _wrapped(text: str, room: int | None) -> list[str]:
-    text = text.replace("\n", " ")
+    text = escape_flat(text)
     if room is None or len(text) <= room:
         return [text]
     # Two characters less: the lines after the first stand two to the right.

@@ -1,8 +1,8 @@
 """What commands print: results to standard output, everything else to standard error.
 
 Pretty (bold, colours, fitted to the window) on a terminal only; ``NO_COLOR``, ``TERM=dumb`` and ``--plain`` are
-honoured. Control characters in what is printed are made visible: a prompt or a policy must not drive the
-terminal.
+honoured. What is printed may come from anyone, and must neither drive the terminal nor a build that reads the log:
+characters that are not shown are written as escapes, and JSON uses its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from routewright.engine.escapes import (
+    escape_answer,
+    escape_commands,
+    escape_flat,
+    escape_json,
+    escape_line,
+)
+
 from .table import column_lines, fits, numeric_columns, stacked_lines
 from .tree import wrapped_tree
 
@@ -21,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ReaderGone", "Writer", "writer"]
 
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
+"""Variables of builds that take some lines of their log for commands."""
+
 _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
 
@@ -34,6 +44,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.plain = False
+        self._held = ""
 
     @property
     def pretty(self) -> bool:
@@ -46,15 +57,32 @@ class Writer:
         return _is_terminal(sys.stderr)
 
     def text(self, text: str = "") -> None:
-        """A result as it is, and a line end; safe for a terminal."""
-        _write(sys.stdout, text.translate(_VISIBLE) + "\n")
+        """A line of a result."""
+        _write(sys.stdout, _line(text) + "\n")
+
+    def lines(self, text: str) -> None:
+        """Lines of a result that were made line by line: nobody's text has brought its own."""
+        _write(sys.stdout, _lines(text))
 
     def piece(self, text: str) -> None:
-        """A part of a result as it comes, without a line end; safe for a terminal."""
-        _write(sys.stdout, text.translate(_VISIBLE))
+        """A part of a model's answer as it comes, with its own lines and tabs."""
+        if any(map(os.environ.get, _READERS)):
+            # Whether a line is a command is known when it is whole; nobody watches a build's log letter by letter.
+            whole, end, self._held = (self._held + text).rpartition("\n")
+            text = escape_commands(whole) + end
+        _write(sys.stdout, escape_answer(text))
 
-    def raw(self, text: str) -> None:
-        """A result that another program reads: every character as it is."""
+    def end_answer(self) -> None:
+        """The end of an answer's last line."""
+        held, self._held = self._held, ""
+        _write(sys.stdout, escape_commands(escape_answer(held)) + "\n")
+
+    def json(self, text: str) -> None:
+        """A result as JSON, its line end included."""
+        _write(sys.stdout, escape_json(text))
+
+    def csv(self, text: str) -> None:
+        """A result as CSV whose cells are escaped already."""
         _write(sys.stdout, text)
 
     def heading(self, text: str) -> None:
@@ -73,7 +101,8 @@ class Writer:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
-        clean = [[cell.translate(_VISIBLE).replace("\n", " ") for cell in row] for row in rows]
+        clean = [list(map(escape_flat, row)) for row in rows]
+        header = list(map(escape_flat, header))
         if not self.pretty:
             for line in column_lines(header, clean):
                 self.text(line)
@@ -84,8 +113,12 @@ class Writer:
                 self._styled([("" if line.startswith(" ") else "1", line)])
 
     def note(self, text: str) -> None:
-        """Something that is not a result, on standard error."""
-        _write(sys.stderr, text.translate(_VISIBLE) + "\n")
+        """A line that is not a result, on standard error."""
+        _write(sys.stderr, _line(text) + "\n")
+
+    def notes(self, text: str) -> None:
+        """Lines that are not a result and were made line by line, on standard error."""
+        _write(sys.stderr, _lines(text))
 
     def remark(self, text: str) -> None:
         """A note that only somebody who watches needs: nothing is written where nobody does."""
@@ -102,9 +135,9 @@ class Writer:
         pretty = self._for_terminal(stream)
         line = ""
         for style, text in parts:
-            text = text.translate(_VISIBLE)
+            text = escape_line(text)
             line += f"\x1b[{style}m{text}\x1b[0m" if pretty and style and text else text
-        _write(stream, line + "\n")
+        _write(stream, escape_commands(line) + "\n")
 
     def _pretty_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.box import SIMPLE_HEAD
@@ -121,6 +154,14 @@ class Writer:
         with console.capture() as lines:
             console.print(table)
         _write(sys.stdout, lines.get())
+
+
+def _line(text: str) -> str:
+    return escape_commands(escape_line(text))
+
+
+def _lines(text: str) -> str:
+    return "".join(_line(line) + "\n" for line in text.split("\n"))
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
