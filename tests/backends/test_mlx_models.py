@@ -35,6 +35,19 @@ def test_a_path_may_start_with_a_variable(tmp_path: Path) -> None:
     assert find_folder("m", model, None, {"MLX_CACHE_DIR": str(tmp_path / "models")}) == folder
 
 
+def test_messages_name_the_variable_of_a_path_and_not_its_value(tmp_path: Path) -> None:
+    env = {"MLX_CACHE_DIR": str(tmp_path / "hunter2")}
+    for model, root in ((MlxModel(path="${MLX_CACHE_DIR}/m"), None), (MlxModel(), "${MLX_CACHE_DIR}")):
+        with pytest.raises(BackendError) as caught:
+            find_folder("m", model, root, env)
+        assert "`config.json` in: ${MLX_CACHE_DIR}/m" in str(caught.value.help)
+        assert "hunter2" not in str(caught.value.help)
+    (make(tmp_path / "hunter2" / "m") / "config.json").write_text("no JSON")
+    with pytest.raises(BackendError) as caught:
+        Folders({"m": MlxModel()}, "${MLX_CACHE_DIR}", env).find("m")
+    assert caught.value.help == "look at its `config.json` in ${MLX_CACHE_DIR}/m, or fetch the model anew"
+
+
 @pytest.mark.parametrize("env", [NO_ENV, {"MLX_CACHE_DIR": ""}])
 def test_a_variable_without_a_value_is_named(env: Mapping[str, str]) -> None:
     with pytest.raises(BackendError) as caught:
