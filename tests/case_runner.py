@@ -9,7 +9,7 @@ from routewright.engine.decision.decide import decide
 from routewright.engine.decision.record import DecisionRecord, record_of
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.testfile import Case
-from routewright.loading import load_policy, load_tests
+from routewright.loading import load_tests
 from routewright.tasks import state_from, task_from
 
 AT_US = 1_767_225_600_000_000
@@ -18,8 +18,9 @@ AT_US = 1_767_225_600_000_000
 
 def load_cases(path: Path) -> tuple[CompiledPolicy, list[Case]]:
     """The policy that a test file is for, and its cases."""
-    tests, policy_path = load_tests(path)
-    return load_policy(policy_path), list(tests.cases)
+    # Folders of cases share a catalog beside them.
+    tests, policy = load_tests(path, root=path.parent.parent)
+    return policy, list(tests.cases)
 
 
 def decide_case(policy: CompiledPolicy, case: Case) -> DecisionRecord:

@@ -10,6 +10,12 @@ import pytest
 from routewright.backends.control import StateStore
 
 
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user who runs the tests has set decides nothing."""
+    monkeypatch.delenv("ROUTEWRIGHT_ROOT", raising=False)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[StateStore]:
     """A state store in a file of its own."""

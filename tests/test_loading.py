@@ -47,9 +47,9 @@ def test_the_catalog_is_found_beside_the_policy_wherever_one_stands(
     (tmp_path / "team").mkdir()
     (tmp_path / "shared" / "catalog.yaml").write_text(CATALOG)
     path = policy_with(tmp_path / "team", "../shared/catalog.yaml")
-    by_path = load_policy(path)
+    by_path = load_policy(path, root=tmp_path)
     monkeypatch.chdir(tmp_path)
-    by_text = load_policy(os.path.join("team", "policy.yaml"))
+    by_text = load_policy(os.path.join("team", "policy.yaml"), root=".")
     assert by_path.digest == by_text.digest
     assert [model.id for model in by_text.catalog.models] == ["small"]
 
@@ -132,7 +132,8 @@ def test_a_catalog_is_loaded_by_itself_with_all_its_problems(tmp_path: Path) -> 
 def test_test_files_name_their_policy_relative_to_themselves() -> None:
     tests, policy = load_tests(shipped("hybrid.test.yaml"))
     assert tests.cases
-    assert Path(policy) == shipped("hybrid.yaml")
+    assert Path(policy.source) == shipped("hybrid.yaml")
+    assert policy.digest == load_policy(shipped("hybrid.yaml")).digest
 
 
 def test_samples_with_a_mistake_are_told_with_its_place(tmp_path: Path) -> None:

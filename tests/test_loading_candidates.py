@@ -136,7 +136,7 @@ def test_rollouts_do_not_nest(folder: Path) -> None:
 def test_a_candidate_that_is_no_yaml_is_told_in_its_own_file(folder: Path) -> None:
     (folder / "new" / "next.yaml").write_bytes(b"name: \xff")
     assert [(name, code) for name, _, _, code, _ in problems_of(folder)] == [("next.yaml", "not-utf-8")]
-    (folder / "new" / "next.yaml").write_text("rules: [\n")
+    (folder / "new" / "next.yaml").write_text("routewright: 1\nrules: [\n")
     assert [(name, code) for name, _, _, code, _ in problems_of(folder)] == [("next.yaml", "yaml-syntax")]
 
 

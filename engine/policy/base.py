@@ -25,10 +25,12 @@ __all__ = [
     "MAX_LISTED_MODELS",
     "Condition",
     "FeatureName",
+    "FileName",
     "Form",
     "FormatVersion",
     "ModelRef",
     "Name",
+    "NamesFile",
     "NotNegative",
     "Operation",
     "Positive",
@@ -96,6 +98,15 @@ FeatureName = Annotated[
 
 Text = Annotated[str, Field(min_length=1)]
 """A text that says something."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamesFile:
+    """Marks a text that names a file of Routewright's: where it may lie is said outside the policy."""
+
+
+FileName = Annotated[str, Field(min_length=1), NamesFile()]
+"""A YAML file, relative to the file that names it."""
 
 ModelRef = Annotated[
     str,

@@ -54,6 +54,7 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (base.Name, "name"),
     (base.FeatureName, "feature name"),
     (base.ModelRef, "model"),
+    (base.FileName, "file"),
     (base.Positive, "whole number from 1"),
     (base.NotNegative, "whole number from 0"),
     (quantities.DurationMs, "duration"),

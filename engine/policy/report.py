@@ -24,8 +24,12 @@ __all__ = ["Report"]
 _CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
 _CUT_STRING = re.compile(r",|[ \t]+#")
 
-# What YAML made of a text has been said: what follows from it at the same place is no news.
-_SETTLED = frozenset(("unknown-anchor", "yaml-tag", "not-finite", "empty-value", "duplicate-key"))
+# What YAML made of a text has been said, and so has why a file that it names is not read: what follows from it at
+# the same place is no news.
+_SETTLED = frozenset(
+    ("unknown-anchor", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
+    + ("missing-catalog", "outside-root", "not-a-catalog")
+)
 
 _NEVER_A_GROUP = re.compile(r"[^A-Za-z_]")
 

@@ -14,6 +14,7 @@ from .base import (
     MAX_LISTED_MODELS,
     Condition,
     FeatureName,
+    FileName,
     FormatVersion,
     ModelRef,
     Name,
@@ -263,7 +264,7 @@ class Assertion(Shape):
 class Rollout(Shape):
     """A candidate policy beside this one."""
 
-    candidate: Text = Field(
+    candidate: FileName = Field(
         description="the candidate policy's file, relative to this one; it has a catalog of its own"
     )
     mode: Literal["shadow", "canary", "full"] = Field(
@@ -280,7 +281,7 @@ class Policy(Shape):
     routewright: FormatVersion = Field(description="the version of the format")
     name: Name = Field(description="the policy's name, part of every record")
     description: str | None = Field(None, description="for people")
-    catalog: Text | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
+    catalog: FileName | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
     features: dict[FeatureName, Feature] = Field(
         default_factory=dict, max_length=1_000, description="the inputs, by name"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Condition, FormatVersion, ModelRef, NotNegative, Operation, Scalar, Shape
+from .base import Condition, FileName, FormatVersion, ModelRef, NotNegative, Operation, Scalar, Shape
 from .quantities import Money
 
 __all__ = ["Case", "CaseModelState", "CaseState", "CaseTask", "Expectation", "TestFile"]
@@ -107,6 +107,6 @@ class TestFile(Shape):
     __test__ = False  # not a pytest class
 
     routewright: FormatVersion = Field(description="the version of the format")
-    policy: str = Field(description="the policy's file, relative to this one")
+    policy: FileName = Field(description="the policy's file, relative to this one")
     description: str | None = Field(None, description="for people")
     cases: list[Case] = Field(min_length=1, description="in order")

@@ -33,6 +33,7 @@ from .arms import Arms, Side, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
 from .planning import work_of
+from .reach import root_for
 from .recording import Pending, Recorder
 from .reloading import Opening, Succession, is_as_before
 from .requests import described, operation_of
@@ -103,14 +104,22 @@ class ModelGateway(Calls):
         state: str | os.PathLike[str] | None = None,
         maps: Mapping[str, str] | None = None,
         simulate: bool = False,
+        root: str | os.PathLike[str] | None = None,
     ) -> ModelGateway:
         """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
         ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with
-        ``simulate`` no model is called and every answer says so. Raises PolicyError with all problems of the
-        policy, LedgerError and StateError for a file that cannot be opened, BackendError for a missing key.
+        ``simulate`` no model is called and every answer says so. What the policy names must lie under ``root``, as for
+        ``load_policy``. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
+        cannot be opened, BackendError for a missing key.
         """
-        opening = Opening(os.fspath(path), None if maps is None else dict(maps), simulate)
+        name = os.fspath(path)
+        opening = Opening(
+            name,
+            None if maps is None else dict(maps),
+            simulate,
+            root=root_for(name, root),
+        )
         policy = opening.policy()
         backends, candidate_backends = opening.backends(policy)
         gateway = cls(

@@ -1,14 +1,20 @@
-"""Files in, compiled policies out: the one place that reads policies and catalogs from disk."""
+"""Reads policies, catalogs and test files from disk, and compiles them: the one place that does.
+
+A file that the caller names is read wherever it lies. What a file names in turn is read under the root alone (see
+``reach``), and none of its lines or values is shown unless it says that it is one of Routewright's.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from routewright.engine.errors import PolicyError, Problem
 from routewright.engine.policy.catalog import Catalog
@@ -28,12 +34,20 @@ from routewright.engine.policy.read import (
     unreadable_catalog,
 )
 from routewright.engine.policy.shape import Policy
-from routewright.engine.policy.shape_problems import shape_problems
+from routewright.engine.policy.shape_problems import place_problem, shape_problems
 from routewright.engine.policy.testfile import TestFile
 from routewright.mapping import map_models
 from routewright.tasks import Samples
 
+from .reach import SHIPPED_FOLDER, Root, UnreachableError, root_for
+
 __all__ = ["file_kind", "load_catalog", "load_policy", "load_samples", "load_tests", "read_text", "shipped"]
+
+
+S = TypeVar("S", bound=BaseModel)
+
+# The key at the top of every file of Routewright's, as it is usually written: found also where the rest cannot be read.
+_OURS: Final = re.compile(r"""^["']?routewright["']?[ \t]*:""", re.MULTILINE)
 
 
 def load_policy(
@@ -41,23 +55,30 @@ def load_policy(
     *,
     maps: Mapping[str, str] | None = None,
     hosts: Mapping[str, str] | None = None,
+    root: str | os.PathLike[str] | Root | None = None,
 ) -> CompiledPolicy:
     """Return the policy in the file at ``path``, compiled against its catalog.
 
     The catalog's path is relative to the policy's file, and so is that of a rollout's candidate, which is loaded
-    with the policy. ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``,
-    and ``hosts`` gives backends other addresses, by id (see ``mapping``); of a policy and its candidate each takes
-    what its catalog has. Raises PolicyError with all problems of all files, also for a file that cannot be read or
-    is a catalog or a test file, and TaskError for a mapping of what there is not.
+    with the policy. Both must lie under ``root``: by default $ROUTEWRIGHT_ROOT, else the nearest folder above
+    ``path`` that holds ``.git``, else its own folder. ``maps`` lets models stand in for others, such as
+    ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see ``mapping``);
+    of a policy and its candidate each takes what its catalog has. Raises PolicyError with all problems of all files,
+    also for a file that cannot be read or is a catalog or a test file, and TaskError for a mapping of what there is
+    not, or a root that is not a folder.
     """
     name = os.fspath(path)
-    sources = _read(name)
-    maps, hosts = maps or {}, hosts or {}
+    under = root_for(name, root)
+    return _load(_sources(read_text(name), name, under), os.path.realpath(name), maps or {}, hosts or {})
+
+
+def _load(sources: _Sources, real: str, maps: Mapping[str, str], hosts: Mapping[str, str]) -> CompiledPolicy:
+    """The policy of ``sources``, read from the file ``real``, compiled with the candidate of its rollout."""
     rollout = sources.policy.shape.rollout
     if rollout is None or not rollout.candidate:
         return sources.compiled(maps, hosts)
     try:
-        beside = _sources_of_candidate(name, rollout.candidate)
+        beside = _sources_of_candidate(sources, real, rollout.candidate)
         theirs, mine = beside.names(), sources.names()
         candidate: CompiledPolicy | UnfitCandidate = beside.compiled(
             {one: target for one, target in maps.items() if one in theirs[0]},
@@ -66,8 +87,8 @@ def load_policy(
         # What neither has is reported of the policy.
         maps = {one: target for one, target in maps.items() if one in mine[0] or one not in theirs[0]}
         hosts = {one: host for one, host in hosts.items() if one in mine[1] or one not in theirs[1]}
-    except _UnfitError as error:
-        candidate = error.why
+    except UnreachableError as error:
+        candidate = UnfitCandidate(error.problem.code, error.problem.message, error.problem.help)
     except PolicyError as error:
         candidate = UnfitCandidate(problems=error.problems)
     return sources.compiled(maps, hosts, candidate)
@@ -75,10 +96,11 @@ def load_policy(
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """A policy's file and its catalog's, as they were read."""
+    """A policy's file and its catalog's, as they were read, and the root of all that they name."""
 
     policy: Source[Policy]
     catalog: Source[Catalog] | None
+    root: Root
 
     def compiled(
         self,
@@ -100,30 +122,72 @@ class _Sources:
         return ((), ()) if shape is None else ({*names_of_models(shape), "*"}, set(shape.backends))
 
 
-class _UnfitError(Exception):
-    def __init__(self, why: UnfitCandidate) -> None:
-        super().__init__(why.message)
-        self.why = why
-
-
-def _read(name: str) -> _Sources:
-    """The sources of a policy's file. Raises PolicyError where the file cannot be read at all."""
-    policy = _read_policy(read_text(name), name)
-    catalog: Source[Catalog] | None = None
-    if isinstance(policy.shape.catalog, str) and policy.shape.catalog:
-        catalog = _load_catalog(_beside(name, policy.shape.catalog))
-    return _Sources(policy, catalog)
-
-
-def _sources_of_candidate(name: str, file: str) -> _Sources:
+def _sources(text: str, name: str, root: Root) -> _Sources:
+    """The sources of the policy in ``text``. Raises PolicyError where the policy cannot be read at all."""
+    policy = _read_policy(text, name)
+    file = policy.shape.catalog
+    if not isinstance(file, str) or not file or "catalog" in policy.document.root.lost:
+        return _Sources(policy, None, root)
     path = _beside(name, file)
-    if not os.path.isfile(path):
-        message = f"the candidate `{file}` could not be read"
-        raise _UnfitError(UnfitCandidate("missing-candidate", message, "its path is relative to this file"))
-    if os.path.samefile(path, name):
-        message = f"the candidate `{file}` is this policy itself"
-        raise _UnfitError(UnfitCandidate("own-candidate", message, "name a file of its own"))
-    return _read(path)
+    try:
+        _, text = _reached(path, file, "catalog", root)
+        catalog = read_catalog(text, path)
+    except UnreachableError as error:
+        return _Sources(_noted(policy, error, "catalog"), None, root)
+    except PolicyError as error:
+        catalog = unreadable_catalog(path, error.problems)
+    if catalog.problems and kind_of(text) == "tests":
+        refused = UnreachableError(
+            "not-a-catalog", f"the catalog `{file}` is a file of policy tests", _NAME_IT
+        )
+        return _Sources(_noted(policy, refused, "catalog"), None, root)
+    return _Sources(policy, catalog, root)
+
+
+def _sources_of_candidate(sources: _Sources, real: str, file: str) -> _Sources:
+    """The sources of a rollout's candidate. Raises UnreachableError and PolicyError."""
+    path = _beside(sources.policy.document.source, file)
+    found, text = _reached(path, file, "candidate", sources.root)
+    if found == real:
+        raise UnreachableError(
+            "own-candidate", f"the candidate `{file}` is this policy itself", "name a file of its own"
+        )
+    return _sources(text, path, sources.root)
+
+
+_NAME_IT: Final = "its lines are not shown; `routewright check` of the file itself shows them"
+
+
+def _reached(
+    path: str, written: str, what: Literal["catalog", "candidate", "policy"], root: Root
+) -> tuple[str, str]:
+    """The real path and the text of a file that another file names.
+
+    Raises UnreachableError for one that is not to be read or is not one of Routewright's, and PolicyError for one
+    that is too large or is not UTF-8.
+    """
+    real = root.find(path, written, what)
+    text = _text_of(root.read(real, written, what, limit=MAX_FILE_BYTES + 1), path)
+    if not _is_ours(text, path):
+        message = f"the {what} `{written}` has no key `routewright`, so it is not a file of Routewright"
+        raise UnreachableError(f"not-a-{what}", message, _NAME_IT)
+    return real, text
+
+
+def _is_ours(text: str, name: str) -> bool:
+    """Whether a text says that it is a policy, a catalog or a test file: nothing is shown of any other."""
+    if _OURS.search(text) is not None:
+        return True
+    try:
+        return "routewright" in parse_yaml(text, name).root.children  # as JSON, for one
+    except PolicyError:
+        return False
+
+
+def _noted(source: Source[S], error: UnreachableError, *path: str) -> Source[S]:
+    """The source with the problem of what it names at ``path``."""
+    problem = place_problem(replace(error.problem, path=path), source.document)
+    return replace(source, problems=(*source.problems, problem))
 
 
 def _beside(name: str, file: str) -> str:
@@ -142,11 +206,23 @@ def file_kind(path: str | os.PathLike[str]) -> FileKind:
     return kind_of(read_text(os.fspath(path)))
 
 
-def load_tests(path: str | os.PathLike[str]) -> tuple[TestFile, str]:
-    """Return the cases in the file at ``path``, and the path of the policy they are for. Raises PolicyError."""
+def load_tests(
+    path: str | os.PathLike[str], *, root: str | os.PathLike[str] | Root | None = None
+) -> tuple[TestFile, CompiledPolicy]:
+    """Return the cases in the file at ``path``, and the policy that they are for, which it names.
+
+    The policy, and whatever it names in turn, must lie under ``root``, as for ``load_policy``. Raises PolicyError.
+    """
     name = os.fspath(path)
-    tests = read_tests(read_text(name), name).shape
-    return tests, _beside(name, tests.policy)
+    under = root_for(name, root)
+    tests = read_tests(read_text(name), name)
+    file = tests.shape.policy
+    beside = _beside(name, file)
+    try:
+        real, text = _reached(beside, file, "policy", under)
+    except UnreachableError as error:
+        raise PolicyError(_noted(tests, error, "policy").problems) from None
+    return tests.shape, _load(_sources(text, beside, under), real, {}, {})
 
 
 def load_samples(path: str | os.PathLike[str]) -> Samples:
@@ -181,10 +257,14 @@ def read_text(path: str) -> str:
     """The text of a file. Raises PolicyError when it cannot be read, is too large or is not UTF-8."""
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            return _text_of(file.read(MAX_FILE_BYTES + 1), path)
     except OSError as error:
         message = f"cannot read the file: {(error.strerror or str(error)).lower()}"
         raise PolicyError([Problem("unreadable-file", message, source=path)]) from None
+
+
+def _text_of(content: bytes, path: str) -> str:
+    """What was read of a file as text. Raises PolicyError when it is too large or is not UTF-8."""
     if len(content) > MAX_FILE_BYTES:
         message = f"the file is larger than {MAX_FILE_BYTES // 1024} KiB"
         raise PolicyError([Problem("file-too-large", message, source=path)])
@@ -198,7 +278,7 @@ def read_text(path: str) -> str:
 
 def shipped(name: str) -> Path:
     """The path of a file that comes with Routewright, such as ``hybrid.yaml``."""
-    return Path(__file__).parent / "policies" / name
+    return SHIPPED_FOLDER / name
 
 
 _OTHER_FILES: Mapping[FileKind, tuple[str, str]] = {
@@ -224,13 +304,3 @@ def _read_policy(text: str, name: str) -> Source[Policy]:
     if policy is None:
         raise PolicyError(problems)
     return policy
-
-
-def _load_catalog(path: str) -> Source[Catalog] | None:
-    """The catalog, or None where the policy has to report that there is none."""
-    if not os.path.isfile(path):
-        return None
-    try:
-        return read_catalog(read_text(path), path)
-    except PolicyError as error:
-        return unreadable_catalog(path, error.problems)

@@ -14,6 +14,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from .arms import Arms, alike, meaning_of, own_backends, simulated_candidate
 from .loading import load_policy
 from .opening import open_backends
+from .reach import Root
 from .targets import simulated_backends
 
 __all__ = ["Opening", "Succession", "is_as_before"]
@@ -26,6 +27,7 @@ class Opening:
     path: str
     maps: Mapping[str, str] | None = None
     simulate: bool = False
+    root: Root | None = None
     directory: str = field(default_factory=os.getcwd)
 
     def policy(self) -> CompiledPolicy:
@@ -33,7 +35,9 @@ class Opening:
         # As it was given, where that still leads there: so it is named in messages.
         path = os.path.join(self.directory, self.path)
         return load_policy(
-            self.path if os.path.abspath(self.path) == os.path.normpath(path) else path, maps=self.maps
+            self.path if os.path.abspath(self.path) == os.path.normpath(path) else path,
+            maps=self.maps,
+            root=self.root,
         )
 
     def backends(
@@ -46,11 +50,23 @@ class Opening:
         """
         if self.simulate:
             return simulated_backends(policy), simulated_candidate(policy)
-        mine = _backends(policy, policy.catalog.backends, before)
+        mine = self._opened(policy, policy.catalog.backends, before)
         rollout = policy.rollout
         if rollout is None or rollout.candidate is None:
             return mine, {}
-        return mine, _backends(rollout.candidate, own_backends(policy), before)
+        return mine, self._opened(rollout.candidate, own_backends(policy), before)
+
+    def _opened(
+        self, policy: CompiledPolicy, ids: Collection[str], before: Arms | None
+    ) -> Mapping[str, Backend]:
+        kept: dict[str, Backend] = {}
+        for side in before or ():
+            for id in ids:
+                if id in side.backends and alike(side.policy.catalog, policy.catalog, id):
+                    kept.setdefault(id, side.backends[id])
+        only = [id for id in ids if id not in kept]
+        opened = open_backends(policy, only=only)
+        return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
 
 
 class Succession:
@@ -126,13 +142,3 @@ def is_as_before(before: CompiledPolicy, policy: CompiledPolicy) -> bool:
         return True
     one, other = before.rollout.candidate, policy.rollout.candidate
     return one is None or other is None or one.catalog.shape == other.catalog.shape
-
-
-def _backends(policy: CompiledPolicy, ids: Collection[str], before: Arms | None) -> Mapping[str, Backend]:
-    kept: dict[str, Backend] = {}
-    for side in before or ():
-        for id in ids:
-            if id in side.backends and alike(side.policy.catalog, policy.catalog, id):
-                kept.setdefault(id, side.backends[id])
-    opened = open_backends(policy, only=[id for id in ids if id not in kept])
-    return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}

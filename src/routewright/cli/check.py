@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .exit_codes import ExitCode
+from .options import Root
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def check(
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How problems are written.")
     ] = "text",
+    root: Root = None,
 ) -> None:
     """Show all problems of policies.
 
@@ -48,7 +50,7 @@ def check(
         kind: FileKind = "policy"
         try:
             kind = file_kind(path)
-            told = _CHECKS[kind](path)
+            told = _CHECKS[kind](path, root)
         except PolicyError as error:
             failed = True
             results.append({kind: str(path), "problems": [_values(p) for p in error.problems]})
@@ -58,7 +60,12 @@ def check(
                 writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
             continue
         results.append(
-            {kind: str(path), "problems": [], "not_carried_out": list(told.unenforced), **told.more}
+            {
+                kind: str(path),
+                "problems": [],
+                "not_carried_out": list(told.unenforced),
+                **told.more,
+            }
         )
         if format == "text":
             writer.text(f"{path}: ok, {told.what}")
@@ -87,19 +94,19 @@ class _Told:
     rollout: Sequence[str] = ()
 
 
-def _check_policy(path: Path) -> _Told:
+def _check_policy(path: Path, root: Path | None) -> _Told:
     from routewright.loading import load_policy
 
     from .check_rollout import rollout_lines, rollout_values
 
-    policy = load_policy(path)
+    policy = load_policy(path, root=root)
     what = [_counted(policy.rules, "rule"), _counted(policy.catalog.models, "model"), policy.digest]
     said = rollout_values(policy)
     more = {} if said is None else {"rollout": said}
     return _Told(", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy))
 
 
-def _check_catalog(path: Path) -> _Told:
+def _check_catalog(path: Path, root: Path | None) -> _Told:
     from routewright.engine.policy.unenforced import unenforced_of_catalog
     from routewright.loading import load_catalog
 
@@ -107,22 +114,23 @@ def _check_catalog(path: Path) -> _Told:
     what = [_counted(catalog.backends, "backend"), _counted(catalog.models, "model"), catalog.digest]
     disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
     disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
-    return _Told(", ".join(["a catalog", *what]), disabled, unenforced_of_catalog(catalog.shape))
+    unenforced = unenforced_of_catalog(catalog.shape)
+    return _Told(", ".join(["a catalog", *what]), disabled, unenforced)
 
 
-def _check_tests(path: Path) -> _Told:
-    from routewright.loading import load_policy, load_tests
+def _check_tests(path: Path, root: Path | None) -> _Told:
+    from routewright.loading import load_tests
 
-    tests, policy = load_tests(path)
-    load_policy(policy)
-    return _Told(f"a test file, {_counted(tests.cases, 'case')} for {policy}", more={"policy": policy})
+    tests, policy = load_tests(path, root=root)
+    what = f"a test file, {_counted(tests.cases, 'case')} for {policy.source}"
+    return _Told(what, more={"policy": policy.source})
 
 
 def _counted(things: Sized, one: str) -> str:
     return f"{len(things)} {one}{'' if len(things) == 1 else 's'}"
 
 
-_CHECKS: Mapping[FileKind, Callable[[Path], _Told]] = {
+_CHECKS: Mapping[FileKind, Callable[[Path, Path | None], _Told]] = {
     "policy": _check_policy,
     "catalog": _check_catalog,
     "tests": _check_tests,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .exit_codes import ExitCode
-from .options import At, Feature, Lenient, Operation, Pin, PolicyPath, PromptTokens, Seed, StateFile
+from .options import At, Feature, Lenient, Operation, Pin, PolicyPath, PromptTokens, Root, Seed, StateFile
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def decide(
     at: At = None,
     seed: Seed = None,
     lenient: Lenient = False,
+    root: Root = None,
 ) -> None:
     """Decide where tasks would go; execute and store nothing.
 
@@ -114,7 +115,8 @@ def decide(
         )
     store = _store() if live else None
     with closing(store) if store is not None else nullcontext():
-        gateway = ModelGateway(load_policy(policy), random=Random(seed), store=store)
+        loaded = load_policy(policy, root=root)
+        gateway = ModelGateway(loaded, random=Random(seed), store=store)
         known = None if live else _state(state, gateway, at_us=parse_time(at) if at else now_us())
         if tasks is not None:
             form = format or ("tree" if explain else "table")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Feature
+from .options import Feature, Root
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def eval_(
         str | None,
         typer.Option("--policy", metavar="POLICY", help="Take the features' types and defaults from it."),
     ] = None,
+    root: Root = None,
     format: Annotated[
         Literal["text", "json"], typer.Option("--format", help="How the result is written.")
     ] = "text",
@@ -55,7 +57,7 @@ def eval_(
         features = features_from_flags(feature or [])
         scope = infer_declarations(features)
     else:
-        features, scope = _declared(policy, feature or [])
+        features, scope = _declared(policy, feature or [], root)
     try:
         checked = check_expr(parse_expr(expression), scope, expected=None)
     except ConditionError as error:
@@ -86,14 +88,16 @@ def eval_(
         writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}")
 
 
-def _declared(path: str, flags: list[str]) -> tuple[dict[str, object], dict[str, Declaration]]:
+def _declared(
+    path: str, flags: list[str], root: Path | None
+) -> tuple[dict[str, object], dict[str, Declaration]]:
     from routewright.engine.condition import UNKNOWN
     from routewright.engine.decision.bind import binder_of
     from routewright.engine.decision.task import State, Task
     from routewright.loading import load_policy
     from routewright.tasks import features_from_flags
 
-    policy = load_policy(path)
+    policy = load_policy(path, root=root)
     task = Task(features=features_from_flags(flags, policy))
     values, _, _ = binder_of(policy).bind(task, State(0), strict=True)
     names = [feature.name for feature in policy.features]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .exit_codes import ExitCode
-from .options import Map, StatePath
+from .options import Map, Root, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def health(
             help="Let this model be called again at once: what it failed at is mended. Repeatable.",
         ),
     ] = None,
+    root: Root = None,
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How it is written.")
     ] = "table",
@@ -66,7 +67,7 @@ def health(
 
     from .options import state_to_look_at
 
-    compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []))
+    compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []), root=root)
     backends, unusable = open_each(compiled)
     own, own_unusable = open_each_of_candidate(compiled)
     unusable = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .exit_codes import ExitCode
+from .options import Root
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def models(
     capability: Annotated[
         str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
     ] = None,
+    root: Root = None,
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How the models are written.")
     ] = "table",
@@ -42,7 +44,7 @@ def models(
     from routewright.loading import file_kind, load_catalog, load_policy, shipped
 
     path = policy or shipped("hybrid.yaml")
-    catalog = load_catalog(path) if file_kind(path) == "catalog" else load_policy(path).catalog
+    catalog = load_catalog(path) if file_kind(path) == "catalog" else load_policy(path, root=root).catalog
     found = [model for model in catalog.models if capability is None or capability in model.capabilities]
     if format == "json":
         import json

@@ -17,6 +17,7 @@ __all__ = [
     "Pin",
     "PolicyPath",
     "PromptTokens",
+    "Root",
     "Seed",
     "StateFile",
     "StatePath",
@@ -26,6 +27,16 @@ __all__ = [
 
 # Whether a file can be read is told by whoever reads it, with the exit code that it has there.
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", readable=False, help="The policy file.")]
+
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Where the files must lie that a policy names.  [default: $ROUTEWRIGHT_ROOT, else the nearest folder "
+        "above the policy that holds .git, else its own]",
+    ),
+]
 
 Feature = Annotated[
     list[str] | None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .exit_codes import ExitCode
-from .options import StatePath
+from .options import Root, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def quota(
         typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
     ] = None,
     state: StatePath = None,
+    root: Root = None,
     format: Annotated[
         Literal["table", "json"], typer.Option("--format", help="How it is written.")
     ] = "table",
@@ -42,7 +43,7 @@ def quota(
 
     from .options import state_to_look_at
 
-    compiled = load_policy(policy or shipped("hybrid.yaml"))
+    compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
         standings = gateway.quotas()
     if format == "json":

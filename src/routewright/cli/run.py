@@ -10,7 +10,7 @@ import typer
 
 from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
-from .options import Feature, LedgerPath, Map, Operation, Pin, PolicyPath, PromptTokens, Seed, StatePath
+from .options import Feature, LedgerPath, Map, Operation, Pin, PolicyPath, PromptTokens, Root, Seed, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def run(
     no_ledger: Annotated[bool, typer.Option("--no-ledger", help="Store nothing.")] = False,
     state: StatePath = None,
     seed: Seed = None,
+    root: Root = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Leave out the line about it.")] = False,
     verbose: Annotated[
         bool,
@@ -116,7 +117,7 @@ def run(
         raise TaskError(
             f"--max-output-tokens means nothing to --operation {operation}", help="only chats write"
         )
-    loaded = load_policy(policy, maps=parse_maps(map or []))
+    loaded = load_policy(policy, maps=parse_maps(map or []), root=root)
     features = features_from_flags(feature or [], loaded)
     facts = RequestFacts(
         prompt_tokens=prompt_tokens,

@@ -1,0 +1,149 @@
+"""Decides which files a policy, catalog or test file may name, and opens no others.
+
+A file that the caller names may lie anywhere. Whatever such a file names in turn must lie under a root, symbolic
+links followed on both sides: a policy from somebody else must not have files of this machine read and shown.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from routewright.engine.errors import Problem, TaskError
+
+__all__ = ["ROOT_VARIABLE", "SHIPPED_FOLDER", "Root", "UnreachableError", "root_for"]
+
+ROOT_VARIABLE: Final = "ROUTEWRIGHT_ROOT"
+"""The environment variable that names the root where the caller names none."""
+
+SHIPPED_FOLDER: Final = Path(__file__).parent / "policies"
+"""Where the policies and catalogs are that come with Routewright."""
+
+_HOW: Final = f"choose another root with --root, {ROOT_VARIABLE}, or `root=` in Python"
+
+_RELATIVE: Final = "its path is relative to this file"
+
+# O_PATH: a folder that may be passed through need not be readable. Only Linux has it.
+_FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
+# O_NONBLOCK: a FIFO that takes the file's place would wait for a writer.
+_FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+# Their files look ordinary, and are made up by the kernel when they are read.
+_OF_THE_KERNEL: Final = ("/proc", "/sys")
+
+
+class UnreachableError(Exception):
+    """A named file that cannot be used; ``problem`` has no place yet: it belongs where the file is named."""
+
+    def __init__(self, code: str, message: str, help: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(code, message, help)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder, its symbolic links followed, and why it is the root."""
+
+    folder: str
+    because: str
+
+    def find(self, path: str, written: str, what: str) -> str:
+        """The file at ``path`` with its symbolic links followed. Looks at no file outside the root.
+
+        ``written`` is how the naming file has it, and ``what`` says what it should be, such as ``catalog``. Raises
+        UnreachableError for one outside.
+        """
+        try:
+            real = os.path.realpath(path)
+            outside = os.path.commonpath([real, self.folder]) != self.folder
+        except ValueError:  # a NUL, or half a surrogate pair: no file has such a name
+            raise _missing(what, written) from None
+        if outside:
+            raise UnreachableError(
+                "outside-root",
+                f"the {what} `{written}` is `{real}`, which is not under the root `{self.folder}`",
+                f"the root is {self.because}; {_HOW}",
+            )
+        return real
+
+    def read(self, real: str, written: str, what: str, *, limit: int) -> bytes:
+        """At most ``limit`` bytes of a file that was found. Never waits.
+
+        Raises UnreachableError where there is none, where it is no ordinary file, and where it may not be read.
+        """
+        try:
+            with os.fdopen(self._opened(real), "rb") as file:
+                return file.read(limit)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise _missing(what, written) from None
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UnreachableError(
+                f"missing-{what}", f"the {what} `{written}` could not be read: {reason}", _RELATIVE
+            ) from None
+
+    def _opened(self, real: str) -> int:
+        """A descriptor of the file itself: what has become a symbolic link since it was found is not followed."""
+        *folders, name = os.path.relpath(real, self.folder).split(os.sep)
+        at = os.open(self.folder, _FOLDER)
+        try:
+            for folder in folders:
+                inner = os.open(folder, _FOLDER, dir_fd=at)
+                os.close(at)
+                at = inner
+            # Looked at first, as opening a device may already do something, and again once nothing can be exchanged.
+            _check_ordinary(os.stat(name, dir_fd=at, follow_symlinks=False))
+            file = os.open(name, _FILE, dir_fd=at)
+        finally:
+            os.close(at)
+        try:
+            _check_ordinary(os.fstat(file))
+        except OSError:
+            os.close(file)
+            raise
+        return file
+
+
+def root_for(named: str, given: str | os.PathLike[str] | Root | None = None) -> Root:
+    """The root for a file that the caller names: ``given``, else $ROUTEWRIGHT_ROOT, else what follows from its place.
+
+    That is the nearest folder above it that holds ``.git``, else its own folder. What comes with Routewright names
+    its own files alone, whatever is given. Raises TaskError for a root that is not a folder.
+    """
+    if isinstance(given, Root):
+        return given
+    own = os.path.realpath(os.path.dirname(named) or os.curdir)
+    if own == os.path.realpath(SHIPPED_FOLDER):
+        return Root(own, "the folder of what comes with Routewright")
+    if given is not None:
+        return _chosen(os.fspath(given), "what the caller chose")
+    if told := os.environ.get(ROOT_VARIABLE):
+        return _chosen(told, f"what {ROOT_VARIABLE} says")
+    for folder in (own, *map(str, Path(own).parents)):
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return Root(folder, "the nearest folder that holds `.git`")
+    return Root(own, "the folder of the file that was named")
+
+
+def _chosen(folder: str, because: str) -> Root:
+    if not os.path.isdir(folder):
+        raise TaskError(
+            f"the root `{folder}` is not a folder", help="name the folder that holds the policies"
+        )
+    return Root(os.path.realpath(folder), because)
+
+
+def _missing(what: str, written: str) -> UnreachableError:
+    return UnreachableError(f"missing-{what}", f"the {what} `{written}` could not be read", _RELATIVE)
+
+
+def _check_ordinary(found: os.stat_result) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError
+    made_up = {os.stat(place).st_dev for place in _OF_THE_KERNEL if os.path.ismount(place)}
+    if not stat.S_ISREG(found.st_mode) or found.st_dev in made_up:
+        raise OSError(errno.EINVAL, "it is not an ordinary file")
