@@ -65,9 +65,24 @@ def generated() -> dict[Path, str]:
     for name in ("policies.md", "testing-policies.md"):
         page = ROOT / "docs" / name
         texts[page] = with_tables(page.read_text(encoding="utf-8"))
+    backends_page = ROOT / "docs" / "backends.md"
+    texts[backends_page] = _with_services(backends_page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"
     texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
     return texts | {ROOT / "docs" / "cli.md": cli_page(app)}
+
+
+def _with_services(page: str) -> str:
+    """``page`` with the table of services between its marks made anew. Raises ValueError where there are none."""
+    from routewright.permissions import SERVICES
+
+    before, opened, rest = page.partition("<!-- services -->")
+    _, ended, after = rest.partition("<!-- end of services -->")
+    if not (opened and ended):
+        raise ValueError("the table of services has no place, or its mark is not closed")
+    rows = ["| variable | host |", "| --- | --- |"]
+    rows += [f"| `{variable}` | `{host}` |" for variable, host in SERVICES.items()]
+    return f"{before}{opened}\n\n" + "\n".join(rows) + f"\n\n{ended}{after}"
 
 
 def _json(value: Any) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from .errors import Problem
 from .escapes import escape_char, escape_line, is_shown
@@ -54,15 +55,15 @@ def limit_problems(problems: Iterable[Problem]) -> list[Problem]:
     return [*kept, end]
 
 
-def render_problem(problem: Problem) -> str:
-    """One problem as a few lines, without a trailing newline."""
+def render_problem(problem: Problem, *, kind: Literal["error", "note"] = "error") -> str:
+    """One problem as a few lines, without a trailing newline; a ``note`` keeps nothing from being used."""
     place = problem.source or ""
     if problem.line is not None:
         place += f":{problem.line}:{problem.column}"
     elif problem.path:
         place += (": " if place else "") + _path_text(problem.path)
     head = f"{place}: " if place else ""
-    lines = [escape_line(f"{head}error[{problem.code}]: {problem.message}")]
+    lines = [escape_line(f"{head}{kind}[{problem.code}]: {problem.message}")]
     if problem.source_line is not None and problem.column is not None:
         text, column = _window(problem.source_line, problem.column)
         marked = text[column - 1 : column - 1 + problem.width]

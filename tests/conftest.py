@@ -11,9 +11,11 @@ from routewright.backends.control import StateStore
 
 
 @pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the user who runs the tests has set decides nothing."""
-    monkeypatch.delenv("ROUTEWRIGHT_ROOT", raising=False)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What the user who runs the tests has set or configured decides nothing."""
+    for name in ("ROUTEWRIGHT_ROOT", "ROUTEWRIGHT_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-configuration"))
 
 
 @pytest.fixture

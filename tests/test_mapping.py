@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from routewright import BackendError, ChatRequest, Ledger, Message, ModelGateway, Task, TaskError, load_policy
+from routewright import (
+    BackendError,
+    ChatRequest,
+    Ledger,
+    Message,
+    ModelGateway,
+    Permissions,
+    Task,
+    TaskError,
+    load_policy,
+)
 from routewright.backends.llamacpp import GgufModel, LlamaCppBackend
 from routewright.backends.mlx import MlxBackend
 from routewright.engine.decision.decide import decide
@@ -140,10 +150,12 @@ def test_a_missing_key_is_told_by_its_name_and_what_nobody_uses_is_not_opened(tm
     path = tmp_path / "policy.yaml"
     path.write_text(KEYED)
     policy = load_policy(path)
+    allowed = Permissions(keys={"THERE_KEY": "models.example.org"})
     with pytest.raises(BackendError, match="`there` needs the environment variable `THERE_KEY`") as caught:
-        open_backends(policy, environment={})
+        open_backends(policy, environment={}, permissions=allowed)
     assert caught.value.error_class == "unauthorized"
-    assert list(open_backends(policy, environment={"THERE_KEY": "s3cret"})) == ["there"]
+    opened = open_backends(policy, environment={"THERE_KEY": "s3cret"}, permissions=allowed)
+    assert list(opened) == ["there"]
 
 
 MEMORY = """\

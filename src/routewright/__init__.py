@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from routewright.backends.protocol import EmbedRequest as EmbedRequest
     from routewright.backends.protocol import Message as Message
     from routewright.backends.protocol import RerankRequest as RerankRequest
+    from routewright.configuration import ConfigurationError as ConfigurationError
     from routewright.engine.condition import UNKNOWN as UNKNOWN
     from routewright.engine.condition import evaluate as evaluate
     from routewright.engine.decision.decide import decide as decide
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from routewright.ledger.errors import LedgerError as LedgerError
     from routewright.ledger.store import Ledger as Ledger
     from routewright.loading import load_policy as load_policy
+    from routewright.permissions import Permissions as Permissions
     from routewright.requests import request_for as request_for
     from routewright.results import Decided as Decided
     from routewright.results import NoTargetError as NoTargetError
@@ -60,6 +62,7 @@ _HOMES = {
     "ChatRequest": "backends.protocol",
     "CompiledPolicy": "engine.policy.compiled",
     "ConditionError": "engine.errors",
+    "ConfigurationError": "configuration",
     "Decided": "results",
     "Decision": "engine.decision.decision",
     "DecisionRecord": "engine.decision.record",
@@ -73,6 +76,7 @@ _HOMES = {
     "NoTargetError": "results",
     "NotBuiltError": "engine.errors",
     "NotStoredError": "results",
+    "Permissions": "permissions",
     "PolicyError": "engine.errors",
     "Problem": "engine.errors",
     "ProblemsError": "engine.errors",

@@ -32,6 +32,7 @@ from routewright.ledger import Ledger, LedgerError
 from .arms import Arms, Side, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
+from .permissions import Permissions
 from .planning import work_of
 from .reach import root_for
 from .recording import Pending, Recorder
@@ -105,13 +106,15 @@ class ModelGateway(Calls):
         maps: Mapping[str, str] | None = None,
         simulate: bool = False,
         root: str | os.PathLike[str] | None = None,
+        permissions: Permissions | None = None,
     ) -> ModelGateway:
         """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
         ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with
         ``simulate`` no model is called and every answer says so. What the policy names must lie under ``root``, as for
-        ``load_policy``. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
-        cannot be opened, BackendError for a missing key.
+        ``load_policy``; ``permissions`` say which variables it may read and where keys may go, instead of the user's
+        configuration file. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file
+        that cannot be opened, BackendError for a key that is missing or not permitted, ConfigurationError.
         """
         name = os.fspath(path)
         opening = Opening(
@@ -119,6 +122,7 @@ class ModelGateway(Calls):
             None if maps is None else dict(maps),
             simulate,
             root=root_for(name, root),
+            permissions=permissions,
         )
         policy = opening.policy()
         backends, candidate_backends = opening.backends(policy)

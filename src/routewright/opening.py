@@ -1,7 +1,8 @@
-"""A policy's catalog in, backends that are ready to be called out.
+"""Opens the backends of a policy's catalog, so that they are ready to be called.
 
 Nothing is connected to and no model is loaded here: that happens at the first call. ``${NAME}`` of keys and paths
-is resolved now, from the environment that is given; a missing variable is reported, never passed over.
+is resolved now, from the environment that is given, where the policy may read it (see ``permissions``); a variable
+that is missing or not permitted is reported, never passed over.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from routewright.engine.policy.catalog import Backend as BackendShape
 from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
 from routewright.engine.policy.locality import server_of
 
+from .configuration import user_permissions
+from .permissions import VARIABLE, Permissions, refusals
 from .targets import simulated_backend
 
 __all__ = ["open_backends", "open_each"]
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def open_backends(
@@ -29,12 +30,13 @@ def open_backends(
     *,
     only: Collection[str] | None = None,
     environment: Mapping[str, str] = os.environ,
+    permissions: Permissions | None = None,
 ) -> Mapping[str, Backend]:
     """The backends that the policy's models run on, by id; with ``only``, those of them.
 
-    Raises BackendError for the first that does not open.
+    Raises BackendError for the first that does not open, and what ``open_each`` raises.
     """
-    backends, failed = open_each(policy, only=only, environment=environment)
+    backends, failed = open_each(policy, only=only, environment=environment, permissions=permissions)
     for error in failed.values():
         raise error
     return backends
@@ -45,8 +47,14 @@ def open_each(
     *,
     only: Collection[str] | None = None,
     environment: Mapping[str, str] = os.environ,
+    permissions: Permissions | None = None,
 ) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
-    """The backends that the policy's models run on, by id, and why the others do not open; ``only`` those, if given."""
+    """The backends that the policy's models run on, by id, and why the others do not open; ``only`` those, if given.
+
+    Without ``permissions`` the user's configuration says which variables they may read, and where keys may go.
+    Raises ConfigurationError where that cannot be used.
+    """
+    permitted = user_permissions() if permissions is None else permissions
     backends: dict[str, Backend] = {}
     failed: dict[str, BackendError] = {}
     for id, shape in policy.catalog.backends.items():
@@ -56,12 +64,26 @@ def open_each(
         if not models:
             continue
         try:
+            _check_permitted(id, shape, models, permitted)
             backends[id] = _open(id, shape, models, environment)
         except BackendError as error:
             failed[id] = error
         except ValueError as error:  # an address or a key that cannot be one, or that must not meet
             failed[id] = BackendError(f"backend `{id}` cannot be opened: {error}", error_class="not_found")
     return backends, failed
+
+
+def _check_permitted(
+    id: str, shape: BackendShape, models: list[CompiledModel], permissions: Permissions
+) -> None:
+    """Raise BackendError for the first variable that the backend or a model of it must not read or send."""
+    for refused in refusals(id, shape, {model.id: model.shape for model in models}, permissions):
+        # As for a missing key: tasks that go elsewhere go on.
+        raise BackendError(
+            f"backend `{id}` is not opened: {refused.message}",
+            error_class="unauthorized",
+            help=refused.help,
+        )
 
 
 def _open(
@@ -159,4 +181,4 @@ def _resolved(text: str, backend: str, environment: Mapping[str, str]) -> str:
             )
         return found
 
-    return _VARIABLE.sub(value, text)
+    return VARIABLE.sub(value, text)

@@ -14,6 +14,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from .arms import Arms, alike, meaning_of, own_backends, simulated_candidate
 from .loading import load_policy
 from .opening import open_backends
+from .permissions import Permissions
 from .reach import Root
 from .targets import simulated_backends
 
@@ -28,6 +29,7 @@ class Opening:
     maps: Mapping[str, str] | None = None
     simulate: bool = False
     root: Root | None = None
+    permissions: Permissions | None = None
     directory: str = field(default_factory=os.getcwd)
 
     def policy(self) -> CompiledPolicy:
@@ -65,7 +67,7 @@ class Opening:
                 if id in side.backends and alike(side.policy.catalog, policy.catalog, id):
                     kept.setdefault(id, side.backends[id])
         only = [id for id in ids if id not in kept]
-        opened = open_backends(policy, only=only)
+        opened = open_backends(policy, only=only, permissions=self.permissions)
         return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
 
 

@@ -62,6 +62,7 @@ class CommandLine:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.ledger = folder / "data" / "routewright" / "ledger.duckdb"
+        self.configuration = folder / "config" / "routewright" / "routewright.toml"
         self.write("policy.yaml", POLICY)
 
     def write(self, name: str, text: str | bytes) -> str:
@@ -69,11 +70,16 @@ class CommandLine:
         (self.folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
         return name
 
+    def configure(self, text: str) -> None:
+        """Write the user's configuration."""
+        self.configuration.parent.mkdir(parents=True, exist_ok=True)
+        self.configuration.write_text(text, encoding="utf-8")
+
     def __call__(self, *arguments: str, stdin: str = "") -> Ended:
         """Run a command in this process, without a terminal."""
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("ROUTEWRIGHT_LEDGER", "NO_COLOR", "TERM"):
+            for name in ("ROUTEWRIGHT_LEDGER", "ROUTEWRIGHT_ROOT", "ROUTEWRIGHT_CONFIG", "NO_COLOR", "TERM"):
                 patch.delenv(name, raising=False)
             for name, value in self._settings().items():
                 patch.setenv(name, value)
@@ -119,8 +125,12 @@ class CommandLine:
         return {name: os.environ[name] for name in _KEPT if name in os.environ} | self._settings()
 
     def _settings(self) -> dict[str, str]:
-        data = str(self.folder / "data")
-        return {"HOME": str(self.folder), "XDG_DATA_HOME": data, "ROUTEWRIGHT_LEDGER": str(self.ledger)}
+        return {
+            "HOME": str(self.folder),
+            "XDG_DATA_HOME": str(self.folder / "data"),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "ROUTEWRIGHT_LEDGER": str(self.ledger),
+        }
 
 
 def _written(stream: io.TextIOWrapper) -> str:

@@ -89,6 +89,7 @@ def test_a_backend_without_its_key_is_not_usable_and_the_others_are_asked_all_th
     tmp_path: Path,
 ) -> None:
     command = CommandLine(tmp_path)
+    command.configure('[keys]\nNO_SUCH_KEY = "127.0.0.1:9"\n')
     keyed = "backends: { there: { kind: openai, host: 'http://127.0.0.1:9', api_key: '${NO_SUCH_KEY}' }, "
     policy = POLICY.replace("kind: ollama", "kind: simulated").replace("backends: { ", keyed)
     command.write("policy.yaml", policy.replace("    small:", "    far: { backend: there }\n    small:"))

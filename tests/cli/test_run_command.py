@@ -176,6 +176,7 @@ def test_a_missing_key_stops_only_whose_task_needs_it(
 ) -> None:
     command = CommandLine(tmp_path)
     command.write("policy.yaml", KEYS)
+    command.configure('[keys]\nNO_SUCH_KEY = "127.0.0.1:9"\n')
     ended = command("run", "policy.yaml", "hello", "-f", f"task_type={kind}")
     assert (ended.code, ended.out.startswith("[simulated]")) == (code, answered)
     reason = "not usable: backend `far` needs the environment variable `NO_SUCH_KEY`, which is not set"

@@ -15,6 +15,7 @@ from .writer import writer
 
 if TYPE_CHECKING:
     from routewright.engine.errors import Problem
+    from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
     from routewright.engine.policy.read import FileKind
 
 __all__ = ["check"]
@@ -33,15 +34,15 @@ def check(
     """Show all problems of policies.
 
     Those of their catalogs too, each with its place. What a policy or its catalog says but Routewright does
-    not carry out yet is listed for every file without problems. A catalog is checked by itself, a test file
-    together with its policy.
+    not carry out yet is listed for every file without problems, and so are the keys and variables that it asks
+    for and may not have on this machine. A catalog is checked by itself, a test file together with its policy.
 
     \b
     Example:
       routewright check policies/hybrid.yaml
     """
     from routewright.engine.errors import PolicyError
-    from routewright.engine.problems import render_problems
+    from routewright.engine.problems import render_problem, render_problems
     from routewright.loading import file_kind
 
     results: list[dict[str, object]] = []
@@ -64,6 +65,7 @@ def check(
                 kind: str(path),
                 "problems": [],
                 "not_carried_out": list(told.unenforced),
+                **({"notes": [_values(note) for note in told.notes]} if told.notes else {}),
                 **told.more,
             }
         )
@@ -75,6 +77,8 @@ def check(
                 writer.text(f"  disabled: {disabled}")
             for part in told.unenforced:
                 writer.text(f"  not carried out yet: {part}")
+            for note in told.notes:
+                writer.text(render_problem(note, kind="note"))
     if format == "json":
         import json
 
@@ -85,13 +89,17 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What is said of a file without problems; ``more`` is for JSON alone."""
+    """What is said of a file without problems; ``more`` is for JSON alone.
+
+    ``notes`` are what it asks for and may not have here.
+    """
 
     what: str
     disabled: Sequence[str] = ()
     unenforced: Sequence[str] = ()
     more: Mapping[str, object] = field(default_factory=dict)
     rollout: Sequence[str] = ()
+    notes: Sequence[Problem] = ()
 
 
 def _check_policy(path: Path, root: Path | None) -> _Told:
@@ -103,7 +111,9 @@ def _check_policy(path: Path, root: Path | None) -> _Told:
     what = [_counted(policy.rules, "rule"), _counted(policy.catalog.models, "model"), policy.digest]
     said = rollout_values(policy)
     more = {} if said is None else {"rollout": said}
-    return _Told(", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy))
+    return _Told(
+        ", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy), _notes(policy)
+    )
 
 
 def _check_catalog(path: Path, root: Path | None) -> _Told:
@@ -115,7 +125,7 @@ def _check_catalog(path: Path, root: Path | None) -> _Told:
     disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
     disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
     unenforced = unenforced_of_catalog(catalog.shape)
-    return _Told(", ".join(["a catalog", *what]), disabled, unenforced)
+    return _Told(", ".join(["a catalog", *what]), disabled, unenforced, notes=_notes(catalog))
 
 
 def _check_tests(path: Path, root: Path | None) -> _Told:
@@ -123,7 +133,14 @@ def _check_tests(path: Path, root: Path | None) -> _Told:
 
     tests, policy = load_tests(path, root=root)
     what = f"a test file, {_counted(tests.cases, 'case')} for {policy.source}"
-    return _Told(what, more={"policy": policy.source})
+    return _Told(what, more={"policy": policy.source}, notes=_notes(policy))
+
+
+def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
+    from routewright.configuration import user_permissions
+    from routewright.permissions import permission_notes
+
+    return permission_notes(loaded, user_permissions())
 
 
 def _counted(things: Sized, one: str) -> str:

@@ -84,9 +84,12 @@ def decide(
     from contextlib import closing, nullcontext
     from random import Random
 
+    from routewright.configuration import user_permissions
     from routewright.engine.errors import TaskError
+    from routewright.engine.problems import render_problem
     from routewright.gateway import ModelGateway, now_us
     from routewright.loading import load_policy
+    from routewright.permissions import permission_notes
     from routewright.tasks import parse_time
 
     from .decisions import DecisionPrinter
@@ -116,6 +119,8 @@ def decide(
     store = _store() if live else None
     with closing(store) if store is not None else nullcontext():
         loaded = load_policy(policy, root=root)
+        for told in permission_notes(loaded, user_permissions()):
+            writer.note(render_problem(told, kind="note"))
         gateway = ModelGateway(loaded, random=Random(seed), store=store)
         known = None if live else _state(state, gateway, at_us=parse_time(at) if at else now_us())
         if tasks is not None:

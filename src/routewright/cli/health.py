@@ -48,8 +48,8 @@ def health(
     """Ask every backend how it is, and show the breakers of models.
 
     All are asked at the same time, and no model is loaded. A model whose breaker is open is left alone until
-    the time that is shown. A backend that cannot be opened, for want of a key for instance, is shown as not
-    usable. Ends with status 1 when a backend is not usable or not healthy, or a breaker is not closed.
+    the time that is shown. A backend that cannot be opened, for want of a key or of permission to use it, is
+    shown as not usable. Ends with status 1 when a backend is not usable or not healthy, or a breaker is not closed.
 
     \b
     Example:

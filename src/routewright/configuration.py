@@ -1,0 +1,100 @@
+"""Reads the user's own configuration: what policies may do on this machine beyond the built-in rules."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from routewright.engine.errors import RoutewrightError
+
+from .permissions import Permissions
+
+__all__ = ["CONFIG_VARIABLE", "ConfigurationError", "configuration_path", "user_permissions"]
+
+CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
+"""The environment variable that names another configuration file."""
+
+# Each table with its keys, and what a value of theirs is for; `[keys]` has the user's own keys.
+_LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
+
+
+class ConfigurationError(RoutewrightError):
+    """The user's configuration cannot be used; the message names the file."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+def configuration_path(environment: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
+    """The configuration file to read; whether it exists is not looked at.
+
+    ``ROUTEWRIGHT_CONFIG`` where it is set; else ``routewright/routewright.toml`` in ``$XDG_CONFIG_HOME`` or
+    ``~/.config``, on macOS too, where command-line programs such as Git keep theirs.
+    """
+    env = os.environ if environment is None else environment
+    if named := env.get(CONFIG_VARIABLE):
+        return Path(named).expanduser()
+    # The XDG specification says that a relative path is to be ignored.
+    # https://specifications.freedesktop.org/basedir-spec/latest/
+    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
+    folder = xdg if xdg.is_absolute() else (Path.home() if home is None else home) / ".config"
+    return folder / "routewright" / "routewright.toml"
+
+
+def user_permissions(environment: Mapping[str, str] | None = None) -> Permissions:
+    """What the user's configuration permits; the built-in rules alone where there is no such file.
+
+    Raises ConfigurationError for a file that cannot be read, that anybody may write to, or that says something else
+    than it can.
+    """
+    env = os.environ if environment is None else environment
+    path = configuration_path(env)
+    try:
+        with path.open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read()
+    except FileNotFoundError:
+        if env.get(CONFIG_VARIABLE):
+            raise ConfigurationError(
+                f"{path}: there is no such file", help=f"unset {CONFIG_VARIABLE}, or write it"
+            ) from None
+        return Permissions(file=str(path))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if mode & stat.S_IWOTH:
+        # It decides to whom keys are sent: who can write to it can have them.
+        raise ConfigurationError(f"{path}: everybody may write to it", help=f"chmod o-w {path}")
+    try:
+        return _permissions(tomllib.loads(content.decode("utf-8")), str(path))
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: the file is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not TOML: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
+    """Raises ValueError for a table, a key or a value that there is not."""
+    known = {"keys", *(table for table, _ in _LISTS)}
+    for name, table in tables.items():
+        if name not in known:
+            raise ValueError(f"unknown table `[{name}]`; known: {', '.join(sorted(known))}")
+        if not isinstance(table, dict):
+            raise ValueError(f"`{name}` is a table: write `[{name}]`")
+        allowed = [key for of, key in _LISTS if of == name]
+        for key, value in table.items():
+            if name != "keys" and key not in allowed:
+                raise ValueError(f"unknown key `{key}` in `[{name}]`; known: {', '.join(allowed)}")
+            if not _is_list(value) and not (name == "keys" and isinstance(value, str)):
+                raise ValueError(f"`{key}` in `[{name}]` takes a list of texts")
+    lists = {field: tables.get(table, {}).get(key, ()) for (table, key), field in _LISTS.items()}
+    return Permissions(keys=tables.get("keys", {}), file=file, **lists)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
