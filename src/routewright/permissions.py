@@ -16,7 +16,7 @@ from routewright.engine.errors import Problem
 from routewright.engine.policy.catalog import Backend, Catalog, Model
 from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
 from routewright.engine.policy.document import Path
-from routewright.engine.policy.location import is_this_machine
+from routewright.engine.policy.locality import is_this_machine, server_of
 from routewright.engine.policy.nodes import parse_yaml
 from routewright.engine.policy.shape_problems import place_problem
 from routewright.engine.problems import sort_problems
@@ -138,7 +138,7 @@ def refusals(
 ) -> Iterator[Problem]:
     """What a backend asks for with its ``models`` and may not have; each ``path`` is the place in the catalog."""
     for variable in VARIABLE.findall(backend.api_key or ""):
-        yield from _at(permissions.key_refusal(variable, _url(backend)), "backends", id, "api_key")
+        yield from _at(permissions.key_refusal(variable, server_of(backend).url), "backends", id, "api_key")
     paths = {("backends", id): backend.path} | {("models", one): model.path for one, model in models.items()}
     for place, path in paths.items():
         for variable in VARIABLE.findall(path or ""):
@@ -178,18 +178,6 @@ def _models_on(id: str, catalog: Catalog) -> Mapping[str, Model]:
 def _at(refused: Problem | None, *path: str) -> Iterator[Problem]:
     if refused is not None:
         yield replace(refused, path=path)
-
-
-def _url(backend: Backend) -> str | None:
-    """The address that a backend calls."""
-    if backend.kind != "ollama":
-        return backend.host
-    from routewright.backends.ollama_names import server_url
-
-    try:
-        return server_url(backend.host)
-    except ValueError:
-        return None
 
 
 def _server(url: str | None) -> tuple[str, str] | None:
