@@ -119,6 +119,10 @@ class TaskError(RoutewrightError):
 class RecordError(RoutewrightError):
     """A decision record that cannot be read, or that was made under another policy."""
 
+    def __init__(self, message: str, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+
 
 class NotBuiltError(RoutewrightError):
     """Asked for something that a policy may say but that Routewright does not enforce yet.

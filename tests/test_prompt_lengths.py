@@ -93,6 +93,13 @@ def test_what_a_model_stands_in_for_does_not_tell_its_tokenizer(tmp_path: Path) 
     assert encoding_of(policy_of(tmp_path, **models), "chat", None) is None
 
 
+def test_of_equally_common_tokenizers_the_order_of_the_catalog_chooses_none(tmp_path: Path) -> None:
+    models = {"a": {"tokenizer": "qwen3"}, "b": {"tokenizer": "llama3"}}
+    for order in (["a", "b"], ["b", "a"]):
+        policy = policy_of(tmp_path, **{id: models[id] for id in order})
+        assert encoding_of(policy, "chat", None) == "llama3"
+
+
 def test_the_record_says_how_a_length_is_known_and_the_gate_goes_by_it(tmp_path: Path) -> None:
     pytest.importorskip("quicktok")
     policy = policy_of(

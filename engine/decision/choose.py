@@ -112,7 +112,7 @@ def bucket_of(salt: str, key: str) -> float:
 def _split(
     rule: CompiledRule, split: CompiledSplit, eligible: Sequence[int], task: Task, values: Sequence[Any]
 ) -> Ordering:
-    own = [candidate.model for candidate in rule.candidates[: rule.chosen_from]]
+    own: list[int] = [candidate.model for candidate in rule.candidates[: rule.chosen_from]]
     weights = [split.weights[own.index(index)] for index in eligible]
     if not any(weights):
         # Only members with weight 0 are left: they are standbys, in the order of the file.

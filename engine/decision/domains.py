@@ -89,7 +89,8 @@ def _conditions(decision: Decision) -> Iterator[CheckedExpr]:
     for constraint in policy.constraints:
         if constraint.by_model is not None:
             continue
-        for model in policy.catalog.models:
+        # By id: what is found first must not depend on the order of the catalog.
+        for model in sorted(policy.catalog.models, key=lambda model: model.id):
             facts = {name: model.facts.get(name) for name in constraint.model_names}
             facts["state.latency_ms"] = state.models.get(model.id, ModelState()).latency_ms
             yield specialise(constraint.require, {**known, **facts})

@@ -29,6 +29,7 @@ __all__ = [
     "RuleExplanation",
     "RunnerUp",
     "StepExplanation",
+    "as_recorded",
     "explain",
     "recompute",
 ]
@@ -116,7 +117,8 @@ class Explanation:
 def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:
     """Return why ``decided`` came out as it did.
 
-    Raises RecordError for a record that was made under another policy or catalog.
+    Raises RecordError for a record that was made under another policy or catalog; ``as_recorded`` is for texts that
+    a ledger keeps under the record's digests.
     """
     if isinstance(decided, Decision):
         _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
@@ -146,7 +148,22 @@ def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str)
         ("catalog", policy.catalog.digest, catalog_digest),
     ):
         if here != there:
-            raise RecordError(f"the record was made under the {kind} {there}, this one is {here}")
+            raise RecordError(
+                f"the record was made under the {kind} {there}, this one is {here}",
+                help="digests have had several forms: of texts that a ledger keeps under the record's own digests, "
+                "take the policy `as_recorded`",
+            )
+
+
+def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolicy:
+    """Return ``policy`` with the digests that ``record`` names, its own and its catalog's.
+
+    For texts that were found under those digests: a ledger keeps what it has recorded, and an engine that makes
+    digests in another form comes to others for the same texts. What is explained or recomputed under the result is
+    compared with the record byte by byte all the same.
+    """
+    catalog = replace(policy.catalog, digest=record.catalog.digest)
+    return replace(policy, digest=record.policy.digest, catalog=catalog, cache={})
 
 
 def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:

@@ -68,7 +68,7 @@ def make_plan(
     for candidate in candidates:
         failure = next(failures(policy.catalog.models[candidate.model], situation), None)
         first_failures[candidate.model] = failure or (blocked[0] if blocked else None)
-    eligible = [c.model for c in candidates if first_failures[c.model] is None]
+    eligible: list[int] = [c.model for c in candidates if first_failures[c.model] is None]
     last = None
     if not eligible and not blocked:
         last = _last_left(first_failures, situation)
@@ -184,7 +184,7 @@ def _ordered(
     if rule is None:
         return candidates, certain, Choice("pin", {"pin": situation.task.pin})
     own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]
-    own_eligible = [c.model for c in own if c.model in eligible]
+    own_eligible: list[int] = [c.model for c in own if c.model in eligible]
     session, kept = _session(rule, own_eligible, situation)
     if rule.choose == "first" or not own_eligible:
         # With none of the rule's own left there is nothing to choose: its fallbacks follow in their order.
@@ -200,7 +200,7 @@ def _ordered(
         models = [kept, *(index for index in models if index != kept)]
         probability = {kept: 1.0}
         choice = Choice("session", {"model": situation.policy.catalog.models[kept].id}, session)
-    by_model = {candidate.model: candidate for candidate in own}
+    by_model: dict[int, Candidate] = {candidate.model: candidate for candidate in own}
     chosen = [by_model.pop(index) for index in models]
     return (*chosen, *by_model.values(), *after), probability, choice
 

@@ -6,28 +6,28 @@ All problems of a policy and its catalog are raised together, sorted by place. R
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, Literal, cast
 
-from ..canonical import digest_of
 from ..condition.bytecode import compile_function
-from ..condition.render import render_expr
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
 from ..errors import PolicyError
 from ..problems import limit_problems, sort_problems
 from .catalog import Catalog
 from .compile_catalog import are_models_known, compile_catalog
-from .compile_controls import CompiledControls, compile_controls
+from .compile_controls import compile_controls
 from .compile_features import compile_features
 from .compile_rollout import UnfitCandidate, compile_rollout
 from .compile_rules import RuleCompiler
 from .compiled import (
+    CompiledAssertion,
     CompiledCatalog,
     CompiledConstraint,
     CompiledPolicy,
-    CompiledRule,
     Verdict,
 )
+from .digest import digest_of_policy
 from .document import Path
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .read import Source
@@ -82,11 +82,9 @@ def compile_policy(
     disabled += [f"constraint {c.name}" for c in shape.constraints if c.disabled]
     disabled += [f"model {model.id}" for model in compiled_catalog.models if model.shape.disabled]
     disabled += [f"backend {id}" for id, backend in compiled_catalog.backends.items() if backend.disabled]
-    return CompiledPolicy(
+    compiled = CompiledPolicy(
         name=shape.name,
-        digest=digest_of(
-            _meaning(shape, compiled_rules, constraints, assertions, controls, compiled_catalog)
-        ),
+        digest="",
         text=policy.document.text,
         source=policy.document.source,
         catalog=compiled_catalog,
@@ -94,11 +92,12 @@ def compile_policy(
         slots={feature.name: slot for slot, feature in enumerate(features)},
         rules=compiled_rules,
         constraints=constraints,
+        assertions=tuple(assertions),
         quotas=controls.quotas,
         limits=controls.limits,
         parameters=parameters,
         evaluate=compile_function(evaluated, parameters),
-        disabled=tuple(disabled),
+        disabled=tuple(sorted(disabled)),
         unenforced=(*unenforced_parts(shape), *unenforced_of_catalog(compiled_catalog.shape)),
         unenforced_everywhere=unenforced_everywhere(shape),
         uses_state=any(
@@ -110,6 +109,7 @@ def compile_policy(
         rollout=rollout,
         shape=shape,
     )
+    return replace(compiled, digest=digest_of_policy(compiled))
 
 
 def _catalog(
@@ -201,91 +201,26 @@ def _compile_constraint(
         by_model=by_model,
         function=function,
         model_names=model_names,
-        always=constraint.when is True,
     )
+
+
+_ASSERTED: tuple[Literal["never", "always"], ...] = ("never", "always")
 
 
 def _check_assertions(
     assertions: Sequence[Assertion],
     scope: Mapping[str, Declaration],
     report: Report,
-) -> list[tuple[str, CheckedExpr]]:
+) -> list[CompiledAssertion]:
     checked = []
     for number, assertion in enumerate(assertions):
         path: Path = ("assertions", number)
-        given = [key for key in ("never", "always") if getattr(assertion, key) is not None]
+        given = [kind for kind in _ASSERTED if getattr(assertion, kind) is not None]
         if len(given) != 1:
             if given or not (report.lost((*path, "never")) or report.lost((*path, "always"))):
                 report.add("missing-key", "an assertion is either `never` or `always` with a condition", path)
             continue
         expr = report.condition(getattr(assertion, given[0]), (*path, given[0]), scope)
         if expr is not None:
-            checked.append((given[0], expr))
+            checked.append(CompiledAssertion(given[0], assertion.name, expr, assertion.reason))
     return checked
-
-
-def _meaning(
-    shape: Policy,
-    rules: Sequence[CompiledRule],
-    constraints: Sequence[CompiledConstraint],
-    assertions: Sequence[tuple[str, CheckedExpr]],
-    controls: CompiledControls,
-    catalog: CompiledCatalog,
-) -> dict[str, Any]:
-    """What the digest covers. Chains count as the candidates of the rules that use them."""
-    ids = [model.id for model in catalog.models]
-    bound = {quota.name: sorted(ids[index] for index in quota.models) for quota in controls.quotas}
-
-    def dump(item: Any, *left_out: str) -> dict[str, Any]:
-        options: dict[str, Any] = {"mode": "json", "by_alias": True, "exclude_defaults": True}
-        dumped: dict[str, Any] = item.model_dump(**options, exclude={"description", *left_out})
-        return dumped
-
-    return {
-        "name": shape.name,
-        "catalog": catalog.digest,
-        "features": {name: dump(feature, "unit") for name, feature in shape.features.items()},
-        "rules": [
-            {
-                "name": rule.name,
-                "when": render_expr(rule.when.source),
-                "on_unknown": rule.on_unknown,
-                "candidates": [[ids[c.model], c.origin] for c in rule.candidates],
-                "chosen_from": rule.chosen_from,
-                "choose": rule.choose,
-                "split": None
-                if rule.split is None
-                else [list(rule.split.weights), rule.split.key_name, rule.split.salt],
-                "ensemble": None
-                if rule.ensemble is None
-                else [
-                    rule.ensemble.combine,
-                    rule.ensemble.quorum,
-                    rule.ensemble.label,
-                    rule.ensemble.judge,
-                    rule.ensemble.override,
-                ],
-                "steps": [[s.role, ids[s.model], s.required, dict(s.options)] for s in rule.steps],
-                "sticky": rule.sticky,
-                "reason": rule.reason,
-                "taken_out": [list(entry) for entry in rule.taken_out],
-            }
-            for rule in rules
-        ],
-        "constraints": [
-            [c.name, render_expr(c.when.source), render_expr(c.require.source), c.reason] for c in constraints
-        ],
-        "controls": [
-            {
-                **dump(control, "on", "for_"),
-                "on": None if control.on is None else bound.get(control.name),
-            }
-            for control in shape.controls
-            if not control.disabled
-        ],
-        "reserves": [render_expr(condition.source) for condition in controls.conditions],
-        "assertions": [[kind, render_expr(expr.source)] for kind, expr in assertions],
-        # The candidate's digest is its own, and stands beside in every record: what the control decided can be
-        # explained without the candidate.
-        "rollout": None if shape.rollout is None else dump(shape.rollout, "candidate"),
-    }

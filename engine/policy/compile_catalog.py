@@ -5,19 +5,19 @@ All problems are noted in the report; the result is for checking policies agains
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
-from ..canonical import digest_of
 from ..errors import PolicyError
 from ..problems import limit_problems, sort_problems
 from ..suggest import closest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
-from .compiled import CompiledCatalog, CompiledModel
+from .compiled import CompiledCatalog, CompiledModel, ModelIndex
+from .digest import digest_of_catalog
 from .document import Path
 from .locality import server_of, stays_problem
 from .model_facts import facts_of, model_scope
-from .names import names_of_models, own_names
+from .names import names_of_models
 from .read import Source
 from .report import Report
 from .tokenizers import Encoding, encoding_for
@@ -42,9 +42,9 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
         models.append(_compile_model(len(models), id, model, catalog, report, (*path, "models", id)))
     _check_names(catalog, report, path)
     _check_stays(catalog, report, path)
-    return CompiledCatalog(
+    compiled = CompiledCatalog(
         name=catalog.name,
-        digest=digest_of(_meaning(catalog, models)),
+        digest="",
         text=report.document.text,
         source=report.document.source,
         models=tuple(models),
@@ -53,6 +53,7 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
         scope=model_scope(models),
         shape=catalog,
     )
+    return replace(compiled, digest=digest_of_catalog(compiled))
 
 
 def compile_catalog_file(catalog: Source[Catalog]) -> CompiledCatalog:
@@ -103,7 +104,7 @@ def _compile_model(
     elif backend.disabled:
         disabled = f"backend `{model.backend}`: {backend.disabled_reason or 'the catalog disables it'}"
     return CompiledModel(
-        index=index,
+        index=ModelIndex(index),
         id=id,
         backend=model.backend,
         kind=backend.kind,
@@ -152,27 +153,3 @@ def _check_stays(catalog: Catalog, report: Report, path: Path) -> None:
             report.lost((*where, key)) for key in ("kind", "host", "location")
         ):
             report.add("wrong-value", problem[0], (*where, "stays"), problem[1])
-
-
-def _meaning(catalog: Catalog, models: list[CompiledModel]) -> dict[str, Any]:
-    """What the digest covers: everything but descriptions, file paths and the names of secrets."""
-    left_out = {"description", "path", "api_key"}
-    shape = {
-        "backends": {
-            id: {
-                **backend.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out),
-                "operations": sorted(_offered(backend)),
-            }
-            for id, backend in catalog.backends.items()
-        },
-        "models": {
-            model.id: {
-                **model.shape.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=left_out),
-                "location": model.location,
-                "operations": sorted(model.operations),
-                "names": sorted(own_names(model.id, model.shape)),
-            }
-            for model in models
-        },
-    }
-    return shape

@@ -11,7 +11,16 @@ from ..condition.types import Declaration
 from ..suggest import suggest
 from .compile_features import zone_named
 from .compile_rules import find_model
-from .compiled import CompiledCatalog, CompiledFeature, ControlKind, Quota, Reserve, TaskCost, TaskLimits
+from .compiled import (
+    CompiledCatalog,
+    CompiledFeature,
+    ControlKind,
+    ModelIndex,
+    Quota,
+    Reserve,
+    TaskCost,
+    TaskLimits,
+)
 from .document import Path
 from .quantities import MoneyAmount
 from .report import Report
@@ -78,7 +87,7 @@ def compile_controls(
     disabled: list[str] = []
     reserves: list[tuple[Control, Path]] = []
     kinds: dict[str, ControlKind | None] = {}
-    every = frozenset(range(len(catalog.models))) if catalog is not None else frozenset()
+    every = frozenset(model.index for model in catalog.models) if catalog is not None else frozenset()
     off: set[str] = set()
     for number, control in enumerate(controls):
         path: Path = ("controls", number)
@@ -103,7 +112,7 @@ def compile_controls(
             disabled.append(f"control {control.name}, as {control.of} is")
         elif condition is not None and control.of in quotas and control.reserve is not None:
             quota = quotas[control.of]
-            reserve = _reserve(control, quota, control.reserve, len(conditions), report, path)
+            reserve = _reserve(control, quota, control.reserve, condition, len(conditions), report, path)
             conditions.append(condition)
             quotas[control.of] = replace(quota, reserves=(*quota.reserves, reserve))
     return CompiledControls(tuple(quotas.values()), limits, tuple(conditions), tuple(disabled))
@@ -143,7 +152,7 @@ def _key(field: str) -> str:
 def _quota(
     control: Control,
     catalog: CompiledCatalog | None,
-    every: frozenset[int],
+    every: frozenset[ModelIndex],
     features: Sequence[CompiledFeature],
     report: Report,
     path: Path,
@@ -185,7 +194,7 @@ def _quota(
 
 def _bound_models(
     on: str | list[str], catalog: CompiledCatalog | None, report: Report, path: Path
-) -> frozenset[int]:
+) -> frozenset[ModelIndex]:
     if isinstance(on, str):
         found = [find_model(on, catalog, report, path)]
     else:
@@ -196,7 +205,7 @@ def _bound_models(
 def _check_currency(
     control: Control,
     currency: str,
-    models: frozenset[int],
+    models: frozenset[ModelIndex],
     catalog: CompiledCatalog,
     report: Report,
     path: Path,
@@ -239,7 +248,7 @@ def _with_cost(
     limits: TaskLimits,
     control: Control,
     catalog: CompiledCatalog | None,
-    every: frozenset[int],
+    every: frozenset[ModelIndex],
     report: Report,
     path: Path,
 ) -> TaskLimits:
@@ -259,7 +268,13 @@ def _with_cost(
 
 
 def _reserve(
-    control: Control, quota: Quota, share: float, condition: int, report: Report, path: Path
+    control: Control,
+    quota: Quota,
+    share: float,
+    when: CheckedExpr,
+    condition: int,
+    report: Report,
+    path: Path,
 ) -> Reserve:
     if sum(reserve.share for reserve in quota.reserves) + share > 1 + 1e-9:
         message = f"the reserves of `{quota.name}` are more than 100% of it"
@@ -267,7 +282,7 @@ def _reserve(
     # Rounded up: what is promised to hard work is never less than the share says. In decimals, since 7% of
     # 100 is a little more than 7 in binary.
     held = (quota.limit * Decimal(repr(share))).to_integral_value(ROUND_CEILING)
-    return Reserve(control.name, int(held), share, condition)
+    return Reserve(control.name, int(held), share, when, condition)
 
 
 def _with_limit(limits: TaskLimits, control: Control, report: Report, path: Path) -> TaskLimits:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any, Literal
+from typing import Any, Literal, NewType
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
@@ -21,6 +21,7 @@ from .tokenizers import Encoding
 
 __all__ = [
     "Candidate",
+    "CompiledAssertion",
     "CompiledCatalog",
     "CompiledConstraint",
     "CompiledEnsemble",
@@ -34,6 +35,7 @@ __all__ = [
     "ControlKind",
     "FeatureSource",
     "Location",
+    "ModelIndex",
     "Quota",
     "Reserve",
     "Role",
@@ -44,6 +46,8 @@ __all__ = [
 Location = Literal["local", "cloud"]
 Role = Literal["screen", "draft", "verify", "refine"]
 ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
+ModelIndex = NewType("ModelIndex", int)
+"""The position of a model in its catalog. Digests write it as the model's id, since the order means nothing."""
 Verdict = bool | None
 """True, False, or None for unknown: how bytecode gives the value of a condition."""
 
@@ -52,7 +56,7 @@ Verdict = bool | None
 class CompiledModel:
     """A model of the catalog with everything that follows from where it runs."""
 
-    index: int
+    index: ModelIndex
     id: str
     backend: str
     kind: Kind
@@ -141,15 +145,23 @@ class CompiledConstraint:
     by_model: tuple[Verdict, ...] | None
     function: Callable[[Sequence[Any]], tuple[Any, ...]] | None
     model_names: tuple[str, ...]
-    always: bool
-    """Whether ``when`` is true of every task."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledAssertion:
+    """What must be true of no task and candidate (``never``), or of all."""
+
+    kind: Literal["never", "always"]
+    name: str | None
+    condition: CheckedExpr
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A model in the order that a rule gives, and what put it there: ``use``, ``chain NAME``, ``fallback``…"""
 
-    model: int
+    model: ModelIndex
     origin: str
 
 
@@ -158,7 +170,7 @@ class CompiledStep:
     """One step around the answer."""
 
     role: Role
-    model: int
+    model: ModelIndex
     required: bool
     options: Mapping[str, str | int]
 
@@ -167,11 +179,11 @@ class CompiledStep:
 class CompiledEnsemble:
     """Members answer side by side; ``quorum`` of them must be eligible, or the ensemble is not used."""
 
-    members: tuple[int, ...]
+    members: tuple[ModelIndex, ...]
     combine: str
     quorum: int
-    judge: int | None
-    override: int | None
+    judge: ModelIndex | None
+    override: ModelIndex | None
     label: str | None
 
 
@@ -212,7 +224,7 @@ class Quota:
     name: str
     unit: Literal["requests", "tokens", "concurrent", "cost"]
     limit: int
-    models: frozenset[int]
+    models: frozenset[ModelIndex]
     for_each: str | None
     per: str | None
     timezone: str
@@ -228,6 +240,7 @@ class Reserve:
     name: str
     held: int
     share: float
+    when: CheckedExpr
     condition: int
     """The position of its condition among those that are evaluated for every task."""
 
@@ -293,12 +306,14 @@ class CompiledPolicy:
     slots: Mapping[str, int]
     rules: tuple[CompiledRule, ...]
     constraints: tuple[CompiledConstraint, ...]
+    assertions: tuple[CompiledAssertion, ...]
     quotas: tuple[Quota, ...]
     limits: TaskLimits
     parameters: tuple[str, ...]
     evaluate: Callable[[Sequence[Any]], tuple[Any, ...]]
     disabled: tuple[str, ...]
-    """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind."""
+    """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind; sorted,
+    as they come from several lists and the order in the catalog means nothing."""
     unenforced: tuple[str, ...]
     """What the policy says that is checked but not carried out yet, in words."""
     unenforced_everywhere: tuple[str, ...]

@@ -188,7 +188,7 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
     """What the prompt of a task is counted with, before anyone knows where it goes.
 
     The tokenizer of the model that it pins, else the one that most models have which do the task's operation and
-    are not disabled: of several, the first in the catalog. None where no such model has one that is known.
+    are not disabled: of several, the first by name. None where no such model has one that is known.
     """
     pinned = None if pin is None else policy.catalog.find(pin)
     if pinned is not None:
@@ -200,7 +200,8 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
             for model in policy.catalog.models
             if model.tokenizer is not None and model.disabled is None and operation in model.operations
         )
-        policy.cache[key] = next((name for name, _ in found.most_common(1)), None)
+        # The order of the catalog means nothing, so that it decides nothing here either.
+        policy.cache[key] = min(found, key=lambda name: (-found[name], name), default=None)
     return cast("Encoding | None", policy.cache[key])
 
 

@@ -6,6 +6,13 @@ import pytest
 from policy_texts import WHOLE, compiled
 from ruamel.yaml import YAML
 
+from routewright.engine.decision.decide import decide
+from routewright.engine.decision.explain import explain
+from routewright.engine.decision.outline import explanation_outline, render_tree
+from routewright.engine.decision.record_text import record_bytes
+from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compiled import CompiledPolicy
+
 DIGEST = compiled(WHOLE).digest
 
 
@@ -16,6 +23,15 @@ def replaced(old: str, new: str) -> str:
 
 _HOUR = "  h: { type: integer, from: time.hour, timezone: UTC }\n"
 
+_OLLAMA = """\
+    ollama:
+      kind: ollama
+      host: http://localhost:11434
+      api_key: ${KEY}
+      location: cloud
+"""
+_C_BEFORE_B = "    c: { backend: mlx }\n    b: { backend: ollama }\n"
+
 SAME = {
     "comment": WHOLE.replace("\n", "   # why\n"),
     "blank lines": WHOLE.replace("\nrules:", "\n\n\nrules:"),
@@ -23,7 +39,6 @@ SAME = {
     "description of a backend": replaced("      description: d\n", ""),
     "description of a feature": replaced("description: d, sensitive", "description: e, sensitive"),
     "unit": replaced(", unit: u", ""),
-    "order of features": WHOLE.replace(_HOUR, "").replace("features:\n", f"features:\n{_HOUR}"),
     "order of keys": replaced("    when: x\n    use: [a, b]\n", "    use: [a, b]\n    when: x\n"),
     "a default that is said": replaced("    fallback: [a]\n", "    fallback: [a]\n    on_unknown: skip\n"),
     "always": replaced("- { name: r3,", "- { name: r3, when: true,"),
@@ -37,10 +52,26 @@ SAME = {
     "a number written otherwise": replaced("concurrency: 2", "concurrency: 0x2"),
     "an amount written otherwise": replaced("cached_input: 0.5", "cached_input: 5e-1"),
     "a duration written otherwise": replaced("cache_ttl: 1h", "cache_ttl: 60m"),
-    "a rule that is taken out": replaced("chains:", "  - { name: r5, use: [a], disabled: true }\nchains:"),
+    "order of models": replaced("    b: { backend: ollama }\n    c: { backend: mlx }\n", _C_BEFORE_B),
+    "order of backends": WHOLE.replace(_OLLAMA, "").replace("  backends:\n", f"  backends:\n{_OLLAMA}"),
+    "a tag that is the id": replaced("b: { backend: ollama }", "b: { backend: ollama, tag: b }"),
+    "operations that the kind has anyway": replaced(
+        "    ollama:\n", "    ollama:\n      operations: [embed, chat]\n"
+    ),
+    "a zone that is the default": replaced(", timezone: UTC }", " }"),
+    "a whole number written as a fraction": replaced("output: 2,", "output: 2.0,"),
+    "a limit written as a fraction": replaced("minimum: 0,", "minimum: 0.0,"),
+    "a chain that no rule uses": replaced("chains:\n", "chains:\n  spare: [c]\n"),
 }
 
 OTHER = {
+    # Which feature a refusal names, and in which order changes are told, follows from it.
+    "order of features": WHOLE.replace(_HOUR, "").replace("features:\n", f"features:\n{_HOUR}"),
+    # Explanations list what is taken out.
+    "a rule that is taken out": replaced("chains:", "  - { name: r5, use: [a], disabled: true }\nchains:"),
+    "the judge": replaced("combine: judge, judge: a", "combine: judge, judge: b"),
+    "the override": replaced("override: a }", "override: b }"),
+    "name of the catalog": replaced("  name: c\n", "  name: d\n"),
     "name": replaced("name: p", "name: q"),
     "condition": replaced("n > 5", "n >= 5"),
     "order of rules": WHOLE.replace("name: r3", "name: r0").replace("name: r4", "name: r3"),
@@ -81,6 +112,24 @@ def test_digest_does_not_change_with(text: str) -> None:
     assert compiled(text).digest == DIGEST
 
 
+@pytest.mark.parametrize(
+    ("old", "one", "other"),
+    [
+        ("aliases: [aa]", "aliases: [aa, bb]", "aliases: [bb, aa]"),
+        (
+            "      operations: [chat]\n",
+            "      operations: [chat, embed]\n",
+            "      operations: [embed, chat]\n",
+        ),
+        ("    on: [a]\n", "    on: [a, b]\n", "    on: [b, a]\n"),
+        ("    on: [a]\n", "    on: [a, b, c]\n", ""),
+    ],
+)
+def test_digest_does_not_change_with_the_order_of(old: str, one: str, other: str) -> None:
+    digest = compiled(replaced(old, one)).digest
+    assert digest == compiled(replaced(old, other)).digest != DIGEST
+
+
 @pytest.mark.parametrize("text", OTHER.values(), ids=OTHER.keys())
 def test_digest_changes_with(text: str) -> None:
     assert compiled(text).digest != DIGEST
@@ -92,7 +141,8 @@ def test_digest_is_the_same_in_another_layout() -> None:
     written = StringIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    # PyYAML's way of writing: sorted keys, block style, other quotes.
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its stub knows no value but None
+    # PyYAML's way of writing: block style, other quotes.
     yaml.dump(YAML(typ="safe", pure=True).load(WHOLE), written)
     assert written.getvalue() != WHOLE
     assert compiled(written.getvalue()).digest == DIGEST
@@ -100,3 +150,32 @@ def test_digest_is_the_same_in_another_layout() -> None:
 
 def test_the_file_name_is_no_part_of_the_digest() -> None:
     assert compiled(WHOLE, "elsewhere/other.yaml").digest == DIGEST
+
+
+@pytest.mark.parametrize("combine", ["judge", "consensus_or_override"])
+def test_another_model_has_another_digest_in_whatever_order_the_catalog_lists_them(combine: str) -> None:
+    def policy(models: str, chosen: str) -> CompiledPolicy:
+        listed = ", ".join(f"{model}: {{ backend: m }}" for model in models)
+        key = "judge" if combine == "judge" else "override"
+        members = f"members: [a, b, {chosen}]" if key == "override" else "members: [a, b]"
+        return compiled(
+            "routewright: 1\nname: p\n"
+            f"catalog: {{ routewright: 1, backends: {{ m: {{ kind: ollama }} }}, models: {{ {listed} }} }}\n"
+            f"rules: [{{ name: r, ensemble: {{ {members}, combine: {combine}, {key}: {chosen} }} }}]\n"
+        )
+
+    first, second = policy("abcd", "c"), policy("abdc", "d")
+    assert first.catalog.digest == second.catalog.digest
+    assert first.digest != second.digest
+    assert first.digest == policy("dcba", "c").digest
+
+
+def test_the_order_of_models_and_backends_changes_no_decision() -> None:
+    one = compiled(WHOLE)
+    other = compiled(replaced("    b: { backend: ollama }\n    c: { backend: mlx }\n", _C_BEFORE_B))
+    for features in ({"x": True}, {"n": 7}, {}):
+        task, state = Task(features, draw=0.3), State(1_767_225_600_000_000)
+        made = [decide(policy, task, state, decision_id="d") for policy in (one, other)]
+        assert record_bytes(made[0]) == record_bytes(made[1])
+        trees = [render_tree(explanation_outline(explain(decision.policy, decision))) for decision in made]
+        assert trees[0] == trees[1]

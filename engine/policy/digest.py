@@ -1,0 +1,220 @@
+"""Digests of what policies and catalogs mean.
+
+A digest is made from the compiled values, field by field: what two texts compile to alike has one digest, and every
+field counts unless a table here says why it does not. A field that is added later counts by itself.
+
+A field without a value, or with the default that its class declares, is left out of what is hashed: a key that is
+added later leaves the digests of policies that do not use it as they are, if its field has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import tzinfo
+from typing import Any, Final, NamedTuple, get_args, get_type_hints
+
+from pydantic import BaseModel
+
+from ..canonical import digest_of
+from ..condition.render import render_expr
+from ..condition.typed import CheckedExpr
+from .catalog import Backend, Model
+from .compiled import (
+    CompiledCatalog,
+    CompiledConstraint,
+    CompiledModel,
+    CompiledPolicy,
+    CompiledRollout,
+    CompiledRule,
+    CompiledSplit,
+    ModelIndex,
+    Reserve,
+)
+
+__all__ = ["FORM", "LEFT_OUT", "RESOLVED", "UNORDERED", "digest_of_catalog", "digest_of_policy"]
+
+FORM: Final = 2
+"""Counts changes of how digests are made. A ledger keeps those that it has recorded, of whatever form.
+
+1 was a list written by hand, with positions of models in it.
+"""
+
+_HOW_WRITTEN: Final = "how it is written, not what it says"
+_FOLLOWS: Final = "follows from the other fields"
+_POSITION: Final = "a position; the name beside it counts"
+
+LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
+    CompiledPolicy: {
+        "digest": "what is made here",
+        "text": _HOW_WRITTEN,
+        "source": "where the file is",
+        "slots": _FOLLOWS,
+        "parameters": _FOLLOWS,
+        "evaluate": "a function made of the conditions",
+        "unenforced": "what this engine does not do yet, not what the policy means",
+        "unenforced_everywhere": "what this engine does not do yet, not what the policy means",
+        "uses_state": _FOLLOWS,
+        "scope": _FOLLOWS,
+        "shape": "what it compiles to counts",
+        "cache": "worked out while deciding",
+    },
+    CompiledCatalog: {
+        "digest": "what is made here",
+        "text": _HOW_WRITTEN,
+        "source": "where the file is",
+        "names": _FOLLOWS,
+        "scope": _FOLLOWS,
+        "shape": "its models and backends count",
+    },
+    CompiledModel: {"index": "a position; the order of models means nothing", "facts": _FOLLOWS},
+    CompiledConstraint: {
+        "by_model": "made of `require`",
+        "function": "a function made of `require`",
+        "model_names": "made of `require`",
+    },
+    CompiledRule: {"index": "a position; the order of the rules counts"},
+    CompiledSplit: {"key": _POSITION},
+    CompiledRollout: {
+        "key": _POSITION,
+        "file": "where the candidate's file is",
+        "candidate": "has a digest of its own, which every record of the rollout holds beside this one",
+    },
+    Reserve: {"condition": "a position; `when` counts"},
+    Backend: {
+        "description": "for people",
+        "path": "where files are on this machine",
+        "api_key": "the name of a secret",
+    },
+    Model: {"description": "for people", "path": "where files are on this machine"},
+}
+"""The fields that are in no digest, and why."""
+
+RESOLVED: Final[Mapping[type, Mapping[str, str]]] = {
+    Backend: {"operations": "the operations of each of its models count"},
+    Model: dict.fromkeys(
+        ("backend", "tag", "context_length", "embedding_space", "tokenizer"),
+        "the field of the same name of CompiledModel counts",
+    ),
+}
+"""The fields that can be written in several ways for one meaning, and where that meaning counts instead."""
+
+UNORDERED: Final[Mapping[type, frozenset[str]]] = {
+    CompiledCatalog: frozenset(("models",)),
+    Model: frozenset(("aliases", "operations")),
+}
+"""The lists whose order means nothing."""
+
+_PLAIN: Final = frozenset((str, int, float, bool, type(None)))
+
+
+def digest_of_catalog(catalog: CompiledCatalog) -> str:
+    """``sha256:`` and the SHA-256 of what ``catalog`` means, as canonical JSON (RFC 8785)."""
+    return digest_of({"form": FORM, "catalog": _Meaning(catalog).of(catalog)})
+
+
+def digest_of_policy(policy: CompiledPolicy) -> str:
+    """The same of a policy; its catalog counts by the catalog's own digest."""
+    return digest_of({"form": FORM, "policy": _Meaning(policy.catalog).of(policy)})
+
+
+class _Field(NamedTuple):
+    name: str
+    key: str
+    default: object
+    write: Callable[[_Meaning, Any], Any]
+
+
+_tables: dict[type, tuple[_Field, ...] | None] = {}
+
+
+class _Meaning:
+    """Writes compiled values of one catalog as JSON has them, models by their ids."""
+
+    def __init__(self, catalog: CompiledCatalog) -> None:
+        self._ids = [model.id for model in catalog.models]
+
+    def of(self, value: Any) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        table = _tables[kind] if kind in _tables else _fields_of(kind)
+        if table is not None:
+            members: dict[str, Any] = {}
+            for name, key, default, write in table:
+                part = getattr(value, name)
+                if part is None or (part == default and type(part) is type(default)):
+                    continue
+                members[key] = part if type(part) in _PLAIN and write is _Meaning.of else write(self, part)
+            return members
+        if kind is CheckedExpr:
+            return render_expr(value.source)
+        if isinstance(value, list | tuple):
+            return [self.of(part) for part in value]
+        if isinstance(value, Mapping):
+            return {key: self.of(part) for key, part in value.items()}
+        if isinstance(value, frozenset):
+            return sorted(value)
+        if isinstance(value, tzinfo):
+            return str(value)
+        raise TypeError(f"{kind.__name__} has no place in a digest")
+
+    def models(self, value: Any) -> Any:
+        """Positions of models as their ids; all models as one word, since a quota for all binds thousands."""
+        if isinstance(value, int):
+            return self._ids[value]
+        if isinstance(value, frozenset):
+            return "all" if len(value) == len(self._ids) else sorted(self._ids[index] for index in value)
+        return [self._ids[index] for index in value]
+
+    def unordered(self, value: Any) -> Any:
+        return sorted(set(value))
+
+    def by_id(self, value: Any) -> Any:
+        return {item.id: self.of(item) for item in value}
+
+    def digest(self, value: Any) -> Any:
+        return value.digest
+
+
+def _fields_of(kind: type) -> tuple[_Field, ...] | None:
+    """The fields of a class that count; None for a class that has no fields, or is written otherwise."""
+    without = {*LEFT_OUT.get(kind, ()), *RESOLVED.get(kind, ())}
+    table = None
+    if issubclass(kind, BaseModel):
+        table = tuple(
+            _Field(
+                name,
+                field.alias or name,
+                field.get_default(call_default_factory=True),
+                _writer(kind, name, field.annotation),
+            )
+            for name, field in kind.model_fields.items()
+            if name not in without
+        )
+    elif is_dataclass(kind) and kind is not CheckedExpr:
+        hints = get_type_hints(kind)
+        table = tuple(
+            _Field(
+                field.name,
+                field.name,
+                None if field.default is MISSING else field.default,
+                _writer(kind, field.name, hints[field.name]),
+            )
+            for field in fields(kind)
+            if field.name not in without
+        )
+    _tables[kind] = table
+    return table
+
+
+def _writer(kind: type, name: str, annotation: object) -> Callable[[_Meaning, Any], Any]:
+    if name in UNORDERED.get(kind, ()):
+        return _Meaning.by_id if kind is CompiledCatalog else _Meaning.unordered
+    if annotation is CompiledCatalog:
+        return _Meaning.digest
+    return _Meaning.models if _holds_models(annotation) else _Meaning.of
+
+
+def _holds_models(annotation: object) -> bool:
+    return annotation is ModelIndex or any(map(_holds_models, get_args(annotation)))
