@@ -58,6 +58,8 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> CompiledPolicy:
         ('tags=["a, b"]', {"tags": ["a, b"]}),
         ("tags=", {"tags": []}),
         ("sizes=1,2", {"sizes": [1, 2]}),
+        ("sizes=null", {"sizes": None}),
+        ("tokens=null", {"tokens": None}),
         ("other=3", {"other": 3}),
         ("other=text", {"other": "text"}),
     ],
@@ -98,7 +100,7 @@ def test_a_task_holds_all_that_its_json_says() -> None:
     sample = parse_task(text)
     assert (sample.name, sample.prompt, sample.documents) == ("n", "p", ["d"])
     request = RequestFacts(1, 2, 3, 4, 5, True, {"team": "a"})
-    assert task_from(sample) == Task({"on": True}, "rerank", request, "small", 0.5)
+    assert task_from(sample) == Task({"on": True, "team": None}, "rerank", request, "small", 0.5)
 
 
 @pytest.mark.parametrize(

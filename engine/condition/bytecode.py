@@ -1,14 +1,14 @@
 """Checked conditions in, one Python function out: the hot path of deciding.
 
 The function is built as a Python syntax tree and compiled once; no text of a condition becomes source.
-Unknown is None inside it.  What can be unknown is known before, so `a || b` over features with defaults is
+Unknown is None inside it.  What can be unknown is known before, so `a || b` over names that have a value is
 Python's `a or b`; other forms test operands for None in place, without a call.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -28,6 +28,8 @@ from .typed import (
     Presence,
     Quantifier,
     Typed,
+    fails,
+    parts_of,
 )
 from .values import UNKNOWN
 
@@ -50,16 +52,16 @@ _HASHED_LIST = 4
 
 
 def compile_function(
-    conditions: Sequence[CheckedExpr], parameters: Sequence[str]
+    conditions: Sequence[CheckedExpr], parameters: Sequence[str], *, known: Container[str] = ()
 ) -> Callable[[Sequence[object]], tuple[object, ...]]:
     """Return a function from the values of `parameters` to the values of `conditions`.
 
     It takes one value for each parameter, in their order and already checked, and returns one value for each
-    condition, in their order; None stands for unknown on both sides.  A parameter whose declaration says that
-    it cannot be unknown must not be None.  Raises ValueError if a condition needs a name that is no
-    parameter.
+    condition, in their order; None stands for unknown on both sides.  A parameter in `known`, and one whose
+    declaration says that it cannot be unknown, must not be None.  Raises ValueError if a condition needs a
+    name that is no parameter.
     """
-    builder = _Builder(parameters)
+    builder = _Builder(parameters, known)
     verdicts = [builder.condition(checked.expr) for checked in conditions]
     body: list[ast.stmt] = []
     if parameters:
@@ -101,18 +103,39 @@ def _bool_op(op: ast.boolop, values: list[ast.expr]) -> ast.expr:
 
 
 class _Builder:
-    def __init__(self, parameters: Sequence[str]) -> None:
+    def __init__(self, parameters: Sequence[str], known: Container[str]) -> None:
         # Names of parameters may be anything, so each gets a slot of its own.
         self.slots = {name: f"v{index}" for index, name in enumerate(parameters)}
         if len(self.slots) != len(parameters):
             raise ValueError("a parameter is named twice")
+        self.known = known
+        self.judged: dict[int, bool] = {}
         self.used: set[str] = set()
         self.globals: dict[str, Any] = {}
         self.temporaries = 0
 
     def condition(self, expr: Typed) -> ast.expr:
         self.temporaries = 0  # conditions follow one another, so they share their temporaries
+        self.judged.clear()
         return self.emit(expr)
+
+    def may_be_unknown(self, expr: Typed) -> bool:
+        """Whether `expr` may have no value although the names in `known` have one."""
+        if not self.known or not expr.may_be_unknown:
+            return expr.may_be_unknown
+        judged = self.judged.get(id(expr))
+        if judged is None:
+            match expr:
+                case Feature(name):
+                    judged = name not in self.known
+                case Apply(operation, _, type_):
+                    judged = fails(operation, type_) or any(map(self.may_be_unknown, parts_of(expr)))
+                case Junction() | Negation() | Choice() | Elements():
+                    judged = any(map(self.may_be_unknown, parts_of(expr)))
+                case _:
+                    judged = True
+            self.judged[id(expr)] = judged
+        return judged
 
     def emit(self, expr: Typed) -> ast.expr:
         """A Python expression for the value of `expr`, None where it is unknown."""
@@ -131,7 +154,7 @@ class _Builder:
                 both = (then, otherwise)
                 return self.strict([condition], lambda v: ast.IfExp(v[0], *map(self.emit, both)))
             case Presence(feature):
-                if not feature.may_be_unknown:
+                if not self.may_be_unknown(feature):
                     return ast.Constant(True)
                 return ast.Compare(self.feature(feature.name), [ast.IsNot()], [ast.Constant(None)])
             case Elements(items):
@@ -163,7 +186,7 @@ class _Builder:
         tests: list[ast.expr] = []
         values: list[Callable[[], ast.expr]] = []
         for operand in operands:
-            if operand.may_be_unknown:
+            if self.may_be_unknown(operand):
                 first, again = self.named(operand)
                 tests.append(_is_none(first))
                 values.append(again)
@@ -179,8 +202,8 @@ class _Builder:
         parts that may be unknown need tests.
         """
         op: ast.boolop = ast.Or() if expr.any_of else ast.And()
-        known = [self.emit(part) for part in expr.parts if not part.may_be_unknown]
-        unknown = [part for part in expr.parts if part.may_be_unknown]
+        known = [self.emit(part) for part in expr.parts if not self.may_be_unknown(part)]
+        unknown = [part for part in expr.parts if self.may_be_unknown(part)]
         if len(unknown) <= 1:
             return _bool_op(op, known + [self.emit(part) for part in unknown])
         firsts, agains = zip(*map(self.named, unknown), strict=True)

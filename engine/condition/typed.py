@@ -33,6 +33,7 @@ __all__ = [
     "apply",
     "choice",
     "elements",
+    "fails",
     "feature_names",
     "finish",
     "junction",
@@ -234,8 +235,13 @@ def quantifier(
 
 
 def apply(operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Apply:
-    fails = OPERATIONS[operation].may_fail or type_ == NOTHING
-    return Apply(operation, operands, type_, fails or any(part.may_be_unknown for part in operands), source)
+    unknown = fails(operation, type_) or any(part.may_be_unknown for part in operands)
+    return Apply(operation, operands, type_, unknown, source)
+
+
+def fails(operation: str, type_: Type) -> bool:
+    """Whether an operation that gives a `type_` may have no value although its operands have one."""
+    return OPERATIONS[operation].may_fail or type_ == NOTHING
 
 
 def parts_of(expr: Typed) -> tuple[Typed, ...]:

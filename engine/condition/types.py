@@ -55,7 +55,7 @@ class Declaration:
     """What is known about a name before it has a value.
 
     `enum` lists the values that a scalar, or each element of an array, may have.  `may_be_unknown` is false
-    for a feature with a default.  `kind` is `feature`, `model` or `state`.
+    for a name that always has a value; a feature may be given as null.  `kind` is `feature`, `model` or `state`.
     """
 
     type: Type

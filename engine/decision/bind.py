@@ -1,7 +1,7 @@
 """A task's features in, the values of a policy's features out, each with its source.
 
 Given values are checked against their declarations; missing ones are derived from the request or the time,
-else defaulted; the rest is unknown (None).
+else defaulted; the rest is unknown (None). None that is given says that nobody knows the value: it stays unknown.
 """
 
 from __future__ import annotations
@@ -45,26 +45,30 @@ class Binder:
 
     def bind(
         self, task: Task, state: State, *, strict: bool
-    ) -> tuple[list[Any], list[Source], Mapping[str, object]]:
-        """The values, their sources, and the features given that the policy does not declare, sorted by name.
+    ) -> tuple[list[Any], list[Source], Mapping[str, object], bool]:
+        """The values, their sources, the features given that the policy does not declare, sorted by name, and
+        whether a declared one was given as null.
 
         Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature.
         """
         values = self._defaults.copy()
         sources = self._sources.copy()
         ignored: dict[str, object] = {}
+        nulls = False
         checks = self._checks
         for name, value in task.features.items():
             found = checks.get(name)
             if found is None:
                 ignored[name] = self._undeclared(name, value, strict=strict)
                 continue
-            # None and UNKNOWN say that a value is not known: the same as not giving it.
-            if value is None or value is UNKNOWN:
-                continue
             slot, check = found
-            values[slot] = check(value)
             sources[slot] = "given"
+            if value is None or value is UNKNOWN:
+                # Who says that a value is not known is given no default: it might be the one that opens a gate.
+                values[slot] = None
+                nulls = True
+                continue
+            values[slot] = check(value)
         if task.request is not NO_REQUEST:
             for slot, derived, feature in self._requested:
                 if sources[slot] != "given":
@@ -77,7 +81,7 @@ class Binder:
                 values[slot] = self._checks[feature.name][1](_timed(derived, state.at_us))
                 sources[slot] = "derived"
         # Sorted, as a record read back is: what is explained from it must not depend on the order given.
-        return values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored
+        return values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored, nulls
 
     def _undeclared(self, name: str, value: object, *, strict: bool) -> object:
         try:

@@ -28,7 +28,7 @@ MAX_TRIALS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values for one or two features, with the old ones (None: unknown), and where they would lead.
+    """New values (None: left out) for one or two features, with the old ones (None: unknown), and where they lead.
 
     ``drawn_from`` lists the models that a random draw would choose from, where the decision has no draw; then
     ``target`` is None.
@@ -92,9 +92,11 @@ def _sorted(found: Mapping[tuple[object, ...], Change]) -> tuple[Change, ...]:
 def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
     """The task with other values: of its features, or of the facts of its request that they were derived from."""
     policy, task = decision.policy, decision.task
-    features = dict(task.features)
+    features = {name: value for name, value in task.features.items() if name not in changed}
     facts: dict[str, Any] = {}
     for name, value in changed.items():
+        if value is None:
+            continue  # left out
         slot = policy.slots[name]
         source = policy.features[slot].derived
         if source is None or source.zone is not None or decision.sources[slot] != "derived":

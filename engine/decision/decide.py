@@ -16,6 +16,7 @@ from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
 from .request import request_facts
 from .task import State, Task
+from .verdicts import verdicts_with_nulls
 
 __all__ = ["decide"]
 
@@ -44,9 +45,9 @@ def decide(
     Raises FeatureError for a feature value that does not fit its declaration, and TaskError for a pin that
     names no model or for a random split without a draw.
     """
-    values, sources, ignored = binder_of(policy).bind(task, state, strict=strict)
+    values, sources, ignored, nulls = binder_of(policy).bind(task, state, strict=strict)
     parameters = (*values, *(_state_values(state) if policy.uses_state else _NO_STATE))
-    verdicts = policy.evaluate(parameters)
+    verdicts = verdicts_with_nulls(policy, parameters) if nulls else policy.evaluate(parameters)
     rule_verdicts = verdicts[: len(policy.rules)]
     winner, undecided = _winner(policy.rules, rule_verdicts)
     request = request_facts(policy, task, values, sources)

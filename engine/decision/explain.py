@@ -21,6 +21,7 @@ from .decision import Decision, GateFailure, Mark, Outcome
 from .gates import Situation, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .record import DecisionRecord, arm_of, record_of, state_of, task_of
+from .verdicts import verdicts_of
 
 __all__ = [
     "CandidateExplanation",
@@ -294,7 +295,7 @@ def _situation(decision: Decision, rule: int | None) -> Situation:
         decision.state,
         decision.values,
         parameters,
-        policy.evaluate(parameters),
+        verdicts_of(policy, parameters),
         candidates_of(policy, None if rule is None else policy.rules[rule], task),
     )
 

@@ -17,7 +17,7 @@ from .arm_text import arm_line, session_line
 from .counterfactual import Change
 from .decision import Mark, Outcome
 from .explain import Explanation, PartValue, RuleExplanation, RunnerUp
-from .record_shape import CandidateRecord, ChoiceRecord, DecisionRecord
+from .record_shape import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
 from .times import iso_time
 
 __all__ = [
@@ -74,9 +74,7 @@ def record_outline(record: DecisionRecord) -> Outline:
     features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
     if features:
         root.add("features: " + ", ".join(_feature(record, name) for name in features))
-    if record.ignored:
-        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
-        root.add(f"ignored, not declared: {listed}")
+    _add_feature_notes(root, record)
     _add_plan(root, record)
     excluded = [candidate for candidate in record.candidates if not candidate.eligible]
     if excluded:
@@ -94,9 +92,7 @@ def explanation_outline(explanation: Explanation) -> Outline:
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
         _add_matched(root, matched, record)
-    if record.ignored:
-        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
-        root.add(f"ignored, not declared: {listed}")
+    _add_feature_notes(root, record)
     _add_plan(root, record)
     _add_gates(root, explanation)
     earlier = [rule for rule in explanation.rules if rule.place == "before"]
@@ -181,6 +177,20 @@ def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -
         node.add(rule.note)
     if record.reason is not None:
         node.add(f"reason: {record.reason}")
+
+
+def _add_feature_notes(root: Outline, record: DecisionRecord) -> None:
+    nulls = sorted(name for name, feature in record.features.items() if _is_null(feature))
+    if nulls:
+        help = "leave a feature out to have it derived or defaulted: many clients write fields that are not set as null"
+        root.add(f"given as null, and so unknown: {', '.join(nulls)}", [f"help: {help}"])
+    if record.ignored:
+        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
+        root.add(f"ignored, not declared: {listed}")
+
+
+def _is_null(feature: FeatureRecord) -> bool:
+    return feature.source == "given" and feature.value is None
 
 
 def _add_plan(root: Outline, record: DecisionRecord) -> None:
@@ -304,14 +314,16 @@ def _failed(rule: RuleExplanation) -> str:
 
 def _part(part: PartValue, record: DecisionRecord) -> str:
     feature = record.features.get(part.text)
-    source = f" ({feature.source})" if feature is not None else ""
+    source = ""
+    if feature is not None:
+        source = " (given as null)" if _is_null(feature) else f" ({feature.source})"
     return f"{part.text} = {_value(part.value)}{source}"
 
 
 def _feature(record: DecisionRecord, name: str) -> str:
     feature = record.features[name]
-    derived = " (derived)" if feature.source == "derived" else ""
-    return f"{name} = {_value(feature.value)}{derived}"
+    how = " (derived)" if feature.source == "derived" else " (given as null)" if _is_null(feature) else ""
+    return f"{name} = {_value(feature.value)}{how}"
 
 
 def _value(value: object) -> str:

@@ -63,8 +63,9 @@ def request_facts(
         )
     said: dict[str, Any] = {}
     for slot, fact in fact_slots(policy):
-        if sources[slot] == "given":
-            value = values[slot]
+        value = values[slot]
+        # Null that is given says nothing of the request, which may know it all the same.
+        if sources[slot] == "given" and value is not None:
             if fact == "json_schema":
                 said[fact] = value or bool(said.get(fact, stated.json_schema))
             else:

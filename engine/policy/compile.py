@@ -96,7 +96,9 @@ def compile_policy(
         quotas=controls.quotas,
         limits=controls.limits,
         parameters=parameters,
-        evaluate=compile_function(evaluated, parameters),
+        evaluate=compile_function(
+            evaluated, parameters, known={f.name for f in features if f.default is not None}
+        ),
         disabled=tuple(sorted(disabled)),
         unenforced=(*unenforced_parts(shape), *unenforced_of_catalog(compiled_catalog.shape)),
         unenforced_everywhere=unenforced_everywhere(shape),

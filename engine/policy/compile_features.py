@@ -63,7 +63,7 @@ def _compile(
     default = _default(feature, type, enum, report, path)
     return CompiledFeature(
         name=name,
-        declaration=Declaration(type, enum, may_be_unknown=default is None),
+        declaration=Declaration(type, enum),
         default=default,
         minimum=feature.minimum,
         maximum=feature.maximum,

@@ -294,7 +294,8 @@ class CompiledPolicy:
     """A policy that can be decided under: names, types and order are checked.
 
     ``evaluate`` takes the values of ``parameters`` (features in their order, then ``state.*``), unknown as
-    None, and returns the verdict of each rule, then of each constraint's ``when``, then of each reserve.
+    None, and returns the verdict of each rule, then of each constraint's ``when``, then of each reserve. It is for
+    the tasks that give no null to a feature with a default: such a feature must not be None.
     """
 
     name: str

@@ -21,7 +21,8 @@ class CaseTask(Shape):
 
     operation: Operation = Field("chat", description="what kind of work it is")
     features: dict[str, FeatureValue | None] = Field(
-        default_factory=dict, description="values by name; `null` says that a value is unknown"
+        default_factory=dict,
+        description="values by name; `null`: nobody knows the value, so that it is neither derived nor defaulted",
     )
     pin: ModelRef | None = Field(None, description="the model that the caller names")
     prompt_tokens: NotNegative | None = Field(None, description="facts of the request: tokens of the prompt")

@@ -17,6 +17,7 @@ from routewright.engine.decision.bind import time_facts
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.gates import allowance
 from routewright.engine.decision.lengths import is_exact
+from routewright.engine.decision.verdicts import verdicts_of
 from routewright.engine.policy.compiled import CompiledEnsemble, CompiledModel, CompiledPolicy, CompiledStep
 from routewright.engine.policy.quantities import nano_units
 
@@ -128,7 +129,7 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     state: tuple[Any, ...] = (None, None, None)
     if policy.uses_state:
         state = (decision.state.load, *time_facts(decision.state.at_us))
-    return policy.evaluate((*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
+    return verdicts_of(policy, (*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
 
 
 def _known_target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole) -> Target:

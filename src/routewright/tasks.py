@@ -59,7 +59,7 @@ class Samples(Shape):
 def task_from(shape: CaseTask) -> Task:
     """The task that a shape describes."""
     return Task(
-        features={name: value for name, value in shape.features.items() if value is not None},
+        features=dict(shape.features),
         operation=shape.operation,
         request=RequestFacts(
             prompt_tokens=shape.prompt_tokens,
@@ -162,7 +162,8 @@ def parse_time(text: str) -> int:
 def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = None) -> dict[str, object]:
     """The features in flags such as ``complexity=0.9``, each read as its declaration says.
 
-    Without a policy, and where it declares nothing, a value is read as JSON if it is some, else as text.
+    Without a policy, and where it declares nothing, a value is read as JSON if it is some, else as text. ``null``
+    is None, but for features of text, where it is that word.
     Raises FeatureError for a flag without ``=``, one given twice, or a value that cannot be read.
     """
     candidate = None if policy is None or policy.rollout is None else policy.rollout.candidate
@@ -183,6 +184,9 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
 def _read(name: str, text: str, type: Type | None) -> object:
     if type == STRING:
         return text
+    of_text = type == STRING or (isinstance(type, ListType) and type.element == STRING)
+    if text == "null" and not of_text:
+        return None
     if isinstance(type, ListType) and not text.lstrip().startswith("["):
         return [_read(name, part.strip(), type.element) for part in text.split(",")] if text else []
     try:

@@ -129,6 +129,37 @@ def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
     assert (rows["task_type"]["defaulted"], rows["task_type"]["unknown"]) == (5, 0)
 
 
+def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    features = [
+        {"private": {"value": None, "source": "given"}},
+        {"private": {"value": None, "source": "unknown"}},
+        {"private": {"value": False, "source": "default"}},
+        {"private": {"value": True, "source": "given"}},
+    ]
+    ledger.append(
+        [decision(n, features=one, answered=None) for n, one in enumerate(features)], [], [policy()]
+    )
+    (row,) = view(ledger, "SELECT * EXCLUDE policy_name FROM unknown_features")
+    assert row == {
+        "feature": "private",
+        "decisions": 4,
+        "unknown": 1,
+        "given_as_null": 1,
+        "defaulted": 1,
+        "unknown_rate": 0.5,
+    }
+    sources = (
+        "SELECT feature_sources['private'] AS source, features.private IS NULL AS no_value FROM decisions"
+    )
+    assert ledger.query(f"{sources} ORDER BY decision_id").rows == (
+        ("given", True),
+        ("unknown", True),
+        ("default", False),
+        ("given", False),
+    )
+
+
 def test_rule_hits_tells_winning_from_holding(ledger: Ledger) -> None:
     rows = {row["rule"]: row for row in view(ledger, "SELECT * FROM rule_hits")}
     assert [(rows[name]["won"], rows[name]["held"], rows[name]["unknown"]) for name in sorted(rows)] == [

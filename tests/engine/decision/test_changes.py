@@ -52,13 +52,17 @@ def _brute_force(decision: Decision, size: int) -> set[Place]:
 
 
 def _with(decision: Decision, changed: Mapping[str, object]) -> Task:
-    """The task that somebody would hand in to change these features: a longer prompt, not another word for it."""
+    """The task that somebody would hand in to change these features: a longer prompt, not another word for it.
+
+    A feature whose new value is None is left out.
+    """
     task = decision.task
     for name, value in changed.items():
         if name == "tokens" and decision.sources[decision.policy.slots[name]] == "derived":
             task = replace(task, request=replace(task.request, prompt_tokens=cast(int, value)))
         else:
-            task = replace(task, features={**task.features, name: value})
+            features = {**task.features, name: value}
+            task = replace(task, features={n: v for n, v in features.items() if n != name or v is not None})
     return task
 
 
