@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routewright import ModelGateway, RequestFacts, Task, load_policy
+from routewright.backends import ChatRequest, Message
+from routewright.backends.control.keys import stored_key
+from routewright.backends.executing.cache import cache_key
 from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.read import read_policy
 from routewright.loading import load_samples, shipped
 from routewright.planning import work_of
@@ -132,3 +137,50 @@ def test_a_pattern_may_name_the_place_of_the_label() -> None:
     text = "We could approve or reject.\nDecision: approve"
     assert label_of(text, label=r"(?m)^Decision: (\w+)$") == "approve"
     assert label_of("the answer is 42, not 41", label=r"answer is (\d+)") == "42"
+
+
+TEAMS = """\
+routewright: 1
+name: p
+catalog: { routewright: 1, backends: { m: { kind: simulated } }, models: { a: { backend: m } } }
+features:
+  team: { type: string, from: request.metadata.team }
+rules: [{ name: r, use: [a] }]
+controls:
+  - { name: each, for_each: team, max_requests: 5, per: day }
+  - { name: kept, cache_ttl: 1h }
+"""
+
+odd = st.one_of(
+    st.none(),
+    st.sampled_from(["", "?", "a", "=", "a\nteam=b", "a\nuser=b", "b", "\0"]),
+    st.text(max_size=4),
+)
+people = st.tuples(odd, odd, odd)
+
+
+@given(people, people)
+@example((None, "a\nuser=b", None), (None, "a", "b"))
+@example((None, "?", None), (None, None, None))
+@example((None, "", None), (None, None, None))
+def test_other_people_never_share_a_count_or_an_answer(
+    one: tuple[str | None, ...], other: tuple[str | None, ...]
+) -> None:
+    policy = load_teams()
+    quotas, answers = [], []
+    for person in (one, other):
+        named = zip(("tenant", "team", "user"), person, strict=True)
+        metadata = {name: value for name, value in named if value is not None}
+        work = work_of(ModelGateway(policy).decide(Task(request=RequestFacts(metadata=metadata))).decision)
+        assert work is not None
+        (quota,) = work.targets[0].quotas
+        quotas.append(stored_key(quota.key))
+        answers.append(cache_key(work, work.targets[0], ChatRequest((Message("user", "hello"),)), {}, ""))
+    assert None not in answers
+    assert (answers[0] == answers[1]) is (one == other)
+    assert (quotas[0] == quotas[1]) is (one[1] == other[1])
+
+
+@cache
+def load_teams() -> CompiledPolicy:
+    return compile_policy(read_policy(TEAMS, "p.yaml"))

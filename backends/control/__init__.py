@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .breakers import Breaker, Breakers, BreakerSettings, BreakerState, Pass
 from .errors import StateError
+from .keys import QuotaKey, key_words
 from .latencies import Latencies
 from .quotas import Admission, Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
 from .sessions import Sessions
@@ -20,6 +21,7 @@ __all__ = [
     "Lease",
     "Pass",
     "Period",
+    "QuotaKey",
     "QuotaLimit",
     "QuotaUse",
     "Quotas",
@@ -29,5 +31,6 @@ __all__ = [
     "StateStore",
     "Unit",
     "Window",
+    "key_words",
     "window_of",
 ]

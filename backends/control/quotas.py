@@ -17,6 +17,7 @@ from typing import Literal
 from routewright.engine.policy.quantities import MAX_EXACT
 
 from .errors import StateError
+from .keys import QuotaKey, key_of, stored_key
 from .store import StateStore
 from .windows import Period, Window, window_of
 
@@ -69,7 +70,7 @@ class QuotaLimit:
 
     ``amount`` is what the attempt reserves: 1 for requests and calls at once, an estimate for tokens and money
     (nano-units of ``currency``). ``key`` tells teams or users apart where the control is for each, such as
-    ``team=research``; else it is empty.
+    ``("team", "research")``; else it is empty.
     """
 
     control: str
@@ -78,7 +79,7 @@ class QuotaLimit:
     amount: int
     per: Period | None = None
     timezone: str = "UTC"
-    key: str = ""
+    key: QuotaKey = ()
     currency: str | None = None
 
 
@@ -113,7 +114,7 @@ class QuotaUse:
     """What is used and reserved of a control in its present window."""
 
     control: str
-    key: str
+    key: QuotaKey
     window: str
     used: int
     reserved: int
@@ -153,7 +154,7 @@ class Quotas:
                     return Refusal(limit, used + reserved, _room_at(limit, window))
             rows = (
                 (
-                    *(limit.control, _unit(limit), limit.key, expires_us, lease_id),
+                    *(limit.control, _unit(limit), stored_key(limit.key), expires_us, lease_id),
                     *(window.start_us, window.end_us, limit.amount, forget_us),
                 )
                 for limit, window in zip(limits, windows, strict=True)
@@ -218,13 +219,15 @@ class Quotas:
         """What is taken of a control now by each key that took something, in their order. Raises StateError."""
         window = _window(limit, at_us)
         rows = self._store.read(_TAKEN_BY_KEY, _names(limit, window, at_us))
-        return tuple(_quota_use(limit, str(key), window, used, reserved) for key, used, reserved in rows)
+        return tuple(
+            _quota_use(limit, key_of(str(key)), window, used, reserved) for key, used, reserved in rows
+        )
 
 
 def _count(
     connection: sqlite3.Connection, limit: QuotaLimit, window: Window, amount: int, at_us: int
 ) -> None:
-    key = (limit.control, _unit(limit), limit.key, window.end_us)
+    key = (limit.control, _unit(limit), stored_key(limit.key), window.end_us)
     # A count stops at what a decision record can hold.
     found = connection.execute(
         "UPDATE quota_used SET amount = min(amount + ?, ?), last_us = max(last_us, ?)"
@@ -253,7 +256,7 @@ def _names(limit: QuotaLimit, window: Window, at_us: int) -> Mapping[str, object
     return {
         "control": limit.control,
         "unit": _unit(limit),
-        "key": limit.key,
+        "key": stored_key(limit.key),
         "start": window.start_us,
         "end": window.end_us,
         "at": at_us,
@@ -264,7 +267,7 @@ def _room_at(limit: QuotaLimit, window: Window) -> int | None:
     return None if limit.per is None or limit.amount > limit.limit else window.end_us
 
 
-def _quota_use(limit: QuotaLimit, key: str, window: Window, used: object, reserved: object) -> QuotaUse:
+def _quota_use(limit: QuotaLimit, key: QuotaKey, window: Window, used: object, reserved: object) -> QuotaUse:
     assert isinstance(used, int) and isinstance(reserved, int)
     until_us = None if limit.per is None else window.end_us
     return QuotaUse(limit.control, key, window.name, used, reserved, until_us)

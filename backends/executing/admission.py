@@ -18,7 +18,18 @@ from typing import Final, Literal, NamedTuple
 from routewright.engine.decision.gates import HOLDING
 from routewright.engine.errors import RoutewrightError
 
-from ..control import Breaker, Breakers, Latencies, Lease, QuotaLimit, Quotas, Refusal, StateStore, Unit
+from ..control import (
+    Breaker,
+    Breakers,
+    Latencies,
+    Lease,
+    QuotaLimit,
+    Quotas,
+    Refusal,
+    StateStore,
+    Unit,
+    key_words,
+)
 from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
 from ..protocol import Timings, Usage
@@ -290,7 +301,7 @@ def _refused(refusal: Refusal) -> Denied:
     else:
         unit = "calls at once" if limit.unit == "concurrent" else limit.unit
         taken = f"{refusal.taken} of {limit.limit} {unit}, and {limit.amount} more"
-    who = f" for `{limit.key}`" if limit.key else ""
+    who = f" for `{key_words(limit.key)}`" if limit.key else ""
     until = "" if refusal.until_us is None else f" until {_time_text(refusal.until_us)}"
     return Denied("quota", f"`{limit.control}`{who} has no room{until}: {taken} wanted", refusal.until_us)
 

@@ -164,12 +164,12 @@ NO_WORK_LIMITS = WorkLimits()
 class CacheUse:
     """That answers may be kept for ``ttl_ms``, and what they must never be shared across.
 
-    ``tenant`` is whose answers they are; ``constraints`` are the names of the constraints in force, and
-    ``policy`` is a digest.
+    ``tenant`` is whose answers they are, as names and values; ``constraints`` are the names of the constraints in
+    force, and ``policy`` is a digest.
     """
 
     ttl_ms: int
-    tenant: str = ""
+    tenant: tuple[tuple[str, str], ...] = ()
     constraints: tuple[str, ...] = ()
     policy: str = ""
 

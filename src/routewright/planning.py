@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Literal, cast
 
 from routewright.backends import Limits, PriceFacts
-from routewright.backends.control import QuotaLimit
+from routewright.backends.control import QuotaKey, QuotaLimit
 from routewright.backends.executing import CacheUse, Ensemble, Step, Target, Work, WorkLimits
 from routewright.engine.decision.bind import time_facts
 from routewright.engine.decision.decision import Decision
@@ -102,12 +102,12 @@ def state_key(model: CompiledModel) -> str:
     return model.id if model.shape.stands_in_for is None else f"{model.backend}:{model.tag}"
 
 
-def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> str:
-    """Whose use of a quota counts: ``team=research``; those of whom nothing is known count together."""
+def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> QuotaKey:
+    """Whose use of a quota counts, such as ``("team", "research")``; those of whom nothing is known count together."""
     if for_each is None:
-        return ""
+        return ()
     value = values[policy.slots[for_each]]
-    return f"{for_each}={'?' if value is None else value}"
+    return (for_each,) if value is None else (for_each, str(value))
 
 
 def _quotas_by_model(decision: Decision) -> Mapping[int, tuple[QuotaLimit, ...]]:
@@ -244,7 +244,7 @@ def _cache(decision: Decision) -> CacheUse | None:
     if ttl_ms is None:
         return None
     metadata = decision.task.request.metadata
-    tenant = "\n".join(f"{name}={metadata[name]}" for name in ("tenant", "team", "user") if name in metadata)
+    tenant = tuple((name, metadata[name]) for name in ("tenant", "team", "user") if name in metadata)
     return CacheUse(
         ttl_ms=ttl_ms,
         tenant=tenant,

@@ -43,7 +43,9 @@ from routewright.backends import (
 from routewright.backends.control import Breakers, StateStore
 from routewright.backends.executing.cache import CachedAnswer, cache_key
 
-HOUR = CacheUse(ttl_ms=3_600_000, tenant="research", constraints=("local_only",), policy="sha256:1")
+HOUR = CacheUse(
+    ttl_ms=3_600_000, tenant=(("team", "research"),), constraints=("local_only",), policy="sha256:1"
+)
 
 
 @dataclass
@@ -119,7 +121,7 @@ def test_what_is_not_whole_is_not_kept(cache: AnswerCache, answer: Act, stream: 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"tenant": "sales"},
+        {"tenant": (("team", "sales"),)},
         {"constraints": ()},
         {"constraints": ("local_only", "more")},
         {"policy": "sha256:2"},

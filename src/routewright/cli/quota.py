@@ -67,12 +67,18 @@ def _left(one: QuotaStanding) -> int:
 
 
 def _named(one: QuotaStanding) -> str:
-    return f"{one.limit.control} for {one.use.key}" if one.use.key else one.limit.control
+    return f"{one.limit.control} for {_key(one)}" if one.use.key else one.limit.control
+
+
+def _key(one: QuotaStanding) -> str:
+    from routewright.backends.control import key_words
+
+    return key_words(one.use.key)
 
 
 def _row(one: QuotaStanding) -> list[str]:
     limit, use = one.limit, one.use
-    key = use.key or (f"each {one.for_each}" if one.for_each else "all")
+    key = _key(one) or (f"each {one.for_each}" if one.for_each else "all")
     amounts = [_amount(one, amount) for amount in (use.used, use.reserved, limit.limit)]
     window = "now" if limit.per is None else f"{limit.per} {use.window} ({limit.timezone})"
     return [limit.control, key, *amounts, limit.currency or limit.unit, window, _until(one) or ""]
@@ -84,7 +90,7 @@ def _values(one: QuotaStanding) -> dict[str, object]:
     return {
         "quota": limit.control,
         "for_each": one.for_each,
-        "key": use.key or None,
+        "key": _key(one) or None,
         "unit": limit.unit,
         "currency": limit.currency,
         "used": use.used,

@@ -10,7 +10,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from routewright.backends.control import Lease, QuotaLimit, Quotas, Refusal, StateStore, Unit, window_of
+from routewright.backends.control import (
+    Lease,
+    QuotaKey,
+    QuotaLimit,
+    Quotas,
+    Refusal,
+    StateStore,
+    Unit,
+    window_of,
+)
 from routewright.backends.control.quotas import KEEP_US
 
 START = 1_795_341_600_000_000
@@ -40,7 +49,7 @@ class QuotaMachine(RuleBasedStateMachine):
         """The leases that have not ended, with when they expire."""
         self.counted: list[tuple[QuotaLimit, int, int]] = []
         """What was settled: the limit, when the attempt began, the amount."""
-        self.overrun: set[tuple[str, str, int]] = set()
+        self.overrun: set[tuple[str, QuotaKey, int]] = set()
         """The windows in which an attempt used more than it reserved, or was settled after its lease expired."""
 
     def teardown(self) -> None:
@@ -55,12 +64,12 @@ class QuotaMachine(RuleBasedStateMachine):
         target=leases,
         chosen=st.sets(st.sampled_from(TEMPLATES), min_size=1),
         amounts=st.tuples(st.integers(0, 60), st.integers(0, 400)),
-        key=st.sampled_from(["", "team=a"]),
+        key=st.sampled_from([(), ("team", "a")]),
         held=st.integers(0, 1),
         lasts_s=st.integers(1, 90),
     )
     def reserve(
-        self, chosen: set[QuotaLimit], amounts: tuple[int, int], key: str, held: int, lasts_s: int
+        self, chosen: set[QuotaLimit], amounts: tuple[int, int], key: QuotaKey, held: int, lasts_s: int
     ) -> Lease:
         limits = [self._sized(one, amounts, key, held) for one in TEMPLATES if one in chosen]
         self.made += 1
@@ -116,14 +125,14 @@ class QuotaMachine(RuleBasedStateMachine):
     @invariant()
     def counts_are_those_of_the_model_and_within_the_limit(self) -> None:
         for template in TEMPLATES:
-            for key in ("", "team=a"):
+            for key in ((), ("team", "a")):
                 limit = self._sized(template, (0, 0), key, 0)
                 use = self.quotas.use(limit, at_us=self.now_us)
                 assert (use.used, use.reserved) == self._taken(limit), limit
                 window = (limit.control, key, self._window_end(limit, self.now_us))
                 assert window in self.overrun or use.taken <= limit.limit
 
-    def _sized(self, one: QuotaLimit, amounts: tuple[int, int], key: str, held: int) -> QuotaLimit:
+    def _sized(self, one: QuotaLimit, amounts: tuple[int, int], key: QuotaKey, held: int) -> QuotaLimit:
         by_unit = {"tokens": amounts[0], "cost": amounts[1]}
         amount = by_unit.get(one.unit, one.amount)
         limit = one.limit - held

@@ -72,7 +72,7 @@ def test_a_limit_admits_as_many_as_it_says_and_tells_when_its_window_ends(quotas
     for _ in range(3):
         lease(quotas, DAILY)
     assert refusal(quotas, DAILY) == Refusal(DAILY, taken=3, until_us=DAY_END)
-    assert quotas.use(DAILY, at_us=NOW) == QuotaUse("daily", "", "2026-11-22", 0, 3, DAY_END)
+    assert quotas.use(DAILY, at_us=NOW) == QuotaUse("daily", (), "2026-11-22", 0, 3, DAY_END)
 
 
 def test_reserving_under_several_limits_is_all_or_nothing(quotas: Quotas) -> None:
@@ -160,15 +160,15 @@ def test_misuse_is_an_error_and_reserves_nothing(quotas: Quotas) -> None:
 
 
 def test_each_key_has_its_own_count(quotas: Quotas) -> None:
-    red, blue = (replace(DAILY, key=f"team={team}") for team in ("red", "blue"))
+    red, blue = (replace(DAILY, key=("team", team)) for team in ("red", "blue"))
     for _ in range(3):
         lease(quotas, red)
     assert refusal(quotas, red).taken == 3
     quotas.settle(lease(quotas, blue), {})
     lease(quotas, blue)
     assert [(use.key, use.used, use.reserved) for use in quotas.use_by_key(DAILY, at_us=NOW)] == [
-        ("team=blue", 1, 1),
-        ("team=red", 0, 3),
+        (("team", "blue"), 1, 1),
+        (("team", "red"), 0, 3),
     ]
     assert quotas.use_by_key(DAILY, at_us=DAY_END) == ()
 

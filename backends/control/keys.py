@@ -1,0 +1,56 @@
+"""Whose use of a quota counts, as a tuple, and as the text that the state store keeps of it.
+
+``()`` is everyone, ``("team", "research")`` one value of a feature, ``("team",)`` those of whom it is not known. The
+text is one to one: whatever a team is called, it is nobody else's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from typing import Final
+
+from routewright.engine.canonical import canonical_text
+
+__all__ = ["QuotaKey", "key_of", "key_words", "stored_key"]
+
+QuotaKey = tuple[str, ...]
+
+_NOT_KNOWN: Final = "?"
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@lru_cache(maxsize=4096)
+def stored_key(key: QuotaKey) -> str:
+    """The text of a key: ``team=research``, ``team=?`` for those that are not known; of other keys, JSON.
+
+    The plain forms are those that stores of earlier versions hold, so that their counts and leases go on.
+
+    >>> [stored_key(key) for key in ((), ("team", "research"), ("team",), ("team", "?"))]
+    ['', 'team=research', 'team=?', '["team","?"]']
+    """
+    match key:
+        case ():
+            return ""
+        case (name,) if _PLAIN_NAME.fullmatch(name):
+            return f"{name}={_NOT_KNOWN}"
+        case (name, value) if value != _NOT_KNOWN and _PLAIN_NAME.fullmatch(name):
+            return f"{name}={value}"
+    # Begins with a bracket, which no plain form does.
+    return canonical_text(list(key))
+
+
+def key_of(stored: str) -> QuotaKey:
+    """The key whose text is ``stored``."""
+    if not stored:
+        return ()
+    if stored.startswith("["):
+        return tuple(json.loads(stored))
+    name, _, value = stored.partition("=")
+    return (name,) if value == _NOT_KNOWN else (name, value)
+
+
+def key_words(key: QuotaKey) -> str:
+    """The key for people: ``team=research``, ``team not known``."""
+    return f"{key[0]} not known" if len(key) == 1 else "=".join(key)
