@@ -34,6 +34,7 @@ __all__ = [
     "NotNegative",
     "Operation",
     "Positive",
+    "Salt",
     "Scalar",
     "Shape",
     "Text",
@@ -107,6 +108,9 @@ class NamesFile:
 
 FileName = Annotated[str, Field(min_length=1), NamesFile()]
 """A YAML file, relative to the file that names it."""
+
+Salt = Annotated[str, Form(r"[^\0]*", "a text without a zero byte, which stands between salt and key")]
+"""What makes one division of keys independent of another."""
 
 ModelRef = Annotated[
     str,

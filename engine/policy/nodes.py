@@ -31,6 +31,8 @@ MAX_NODES = 100_000
 """Keys, values, lists and mappings of one file, counted after aliases are followed."""
 
 _LINE_END = re.compile(r"\r\n?")
+_HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 
 def parse_yaml(text: str, source: str) -> Document:
@@ -123,6 +125,13 @@ class _TreeBuilder:
 
     def _scalar(self, event: Any, start: int, end: int) -> Node:
         node = Node(event.value, start, end, style=event.style, tag=_tag(event), anchor=event.anchor)
+        if event.style == '"' and _HALF_CHARACTER.search(event.value):
+            # JSON writes a character past U+FFFF as two halves (RFC 8259, section 7), which YAML reads one by one.
+            node.value = _PAIR.sub(_joined, event.value)
+            if _HALF_CHARACTER.search(node.value):
+                help = "write the character itself, or as `\\U0001F600`"
+                self._problem("bad-text", "half of a surrogate pair is no character", start, end, help)
+                node.value = _HALF_CHARACTER.sub("\ufffd", node.value)
         if event.style is None and node.tag is None:
             node.value = resolve(event.value)
             if isinstance(node.value, float) and not math.isfinite(node.value):
@@ -197,6 +206,10 @@ class _TreeBuilder:
         self, code: str, message: str, start: int, end: int | None = None, help: str | None = None
     ) -> None:
         self.problems.append(self._written.place(Problem(code, message, help), start, end or start + 1))
+
+
+def _joined(pair: re.Match[str]) -> str:
+    return pair[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
 def _tag(event: Any) -> str | None:

@@ -14,6 +14,7 @@ __all__ = ["text_offsets"]
 
 _BLOCK_HEADER = re.compile(r"[|>][^\n]*\n")
 _ESCAPE_LENGTH = {"x": 4, "u": 6, "U": 10}
+_ESCAPED_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
 _ESCAPED_BREAK = re.compile(r"\\\n\s*")
 
 
@@ -64,5 +65,7 @@ def _source_length(text: str, at: int, style: str | None) -> int:
     if style == "'" and text.startswith("''", at):
         return 2
     if style == '"' and text.startswith("\\", at):
+        if _ESCAPED_PAIR.match(text, at):
+            return 12
         return _ESCAPE_LENGTH.get(text[at + 1 : at + 2], 2)
     return 1

@@ -27,7 +27,7 @@ _CUT_STRING = re.compile(r",|[ \t]+#")
 # What YAML made of a text has been said, and so has why a file that it names is not read: what follows from it at
 # the same place is no news.
 _SETTLED = frozenset(
-    ("unknown-anchor", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
+    ("unknown-anchor", "bad-text", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
     + ("missing-catalog", "outside-root", "not-a-catalog")
 )
 

@@ -20,6 +20,7 @@ from .base import (
     Name,
     NotNegative,
     Positive,
+    Salt,
     Scalar,
     Shape,
     Text,
@@ -104,7 +105,7 @@ class Split(Shape):
         min_length=1, description="a model of `use` that is left out has weight 0 and stands by"
     )
     key: str | None = Field(None, description="a feature: equal values always go the same way")
-    salt: str = Field("", description="makes one split independent of another")
+    salt: Salt = Field("", description="makes one split independent of another")
 
 
 class StepBody(Shape):
@@ -272,7 +273,7 @@ class Rollout(Shape):
     )
     percent: Percent | None = Field(None, description="the candidate's share, for `mode: canary`")
     key: str | None = Field(None, description="a feature: equal values always go the same way")
-    salt: str = Field("", description="makes one rollout independent of another")
+    salt: Salt = Field("", description="makes one rollout independent of another")
 
 
 class Policy(Shape):

@@ -145,6 +145,8 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
         if path[-1] == "use" and chains and value in chains.children:
             help = chain_help(str(value))
     else:
+        if _is_about_key(detail):
+            name, value = f"a key of {value_name(path[:-1])}", detail["input"]
         message, help = _unfit(detail, name, value)
     problem = Problem("wrong-value", message, help, path=path)
     # A key that does not fit its form is reported where it stands, not at what it leads to.

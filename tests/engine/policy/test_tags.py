@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from policy_texts import problems_of
 
 from routewright.engine.errors import TaskError
+from routewright.engine.escapes import escape_line
 from routewright.engine.policy.base import check_unbroken
 from routewright.engine.policy.read import read_catalog
 from routewright.mapping import map_models, parse_maps
@@ -123,6 +124,6 @@ def test_a_map_onto_such_a_name_is_an_error_that_names_it(name: str, target: str
         map_models(catalog.document.root.plain(), catalog.shape, maps)
     unseen = next(c for c in target if not c.isprintable() or c.isspace())
     assert str(caught.value) == (
-        f"`{target}` is not a model to map onto: expected a name without blanks and invisible characters: "
+        f"`{escape_line(target)}` is not a model to map onto: expected a name without blanks and invisible characters: "
         f"it holds U+{ord(unseen):04X}"
     )
