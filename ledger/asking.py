@@ -1,4 +1,4 @@
-"""An open connection and a statement in, a table out: one statement that reads, limited in time and rows."""
+"""Runs one statement that reads, limited in time and rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LedgerError
+from .migrate import view_text
 from .results import QueryResult, TailRow
 from .sql_errors import translate_error
 
@@ -25,7 +26,9 @@ _INTERRUPT_EVERY_S = 0.05
 # PIVOT is taken apart into several statements that belong together, and is then of type MULTI.
 _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 
+# The view in the file is any user's to replace, and a macro there can stand in for a function in it.
 _TAIL = """
+WITH decisions_flat AS ({view})
 SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
        answered_by, status, attempts, latency_ms, known_cost_nano, currency, unknown_cost_attempts, simulated
 FROM decisions_flat
@@ -61,8 +64,9 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
     """The ``n`` newest decisions, oldest first. Ctrl-C raises KeyboardInterrupt."""
+    statement = _TAIL.format(view=view_text("decisions_flat"))
     with _ctrl_c_heard():
-        return tuple(TailRow(*row) for row in connection.execute(_TAIL, [max(0, n)]).fetchall())
+        return tuple(TailRow(*row) for row in connection.execute(statement, [max(0, n)]).fetchall())
 
 
 def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:

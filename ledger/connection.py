@@ -3,6 +3,10 @@
 A file is open for a moment only: while one process has it open for writing, every other is shut out. A busy
 file is tried again until a limit, then refused with the name of whoever holds it. Every DuckDB error leaves
 as LedgerError.
+
+What stands in a file is not ours: anybody may have put macros, types and views into it. No connection reaches
+another file, the network or its own settings, and where a statement of ours runs, names mean what DuckDB has before
+what the file has.
 """
 
 from __future__ import annotations
@@ -23,7 +27,15 @@ from .sql_errors import translate_error
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["STORAGE_VERSION", "in_memory", "open_for_creation", "open_for_reading", "open_for_writing"]
+__all__ = [
+    "STORAGE_VERSION",
+    "checkpoint",
+    "file_first",
+    "in_memory",
+    "open_for_creation",
+    "open_for_reading",
+    "open_for_writing",
+]
 
 STORAGE_VERSION = "v1.5.0"
 """The oldest storage format that knows VARIANT."""
@@ -40,35 +52,59 @@ _FORK_WAITS_S = 60.0
 _held: list[threading.RLock] = []
 
 
+_CLOSED = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "lock_configuration": "true",
+}
+"""No statement, and nothing that stands in the file, reads or writes anything else."""
+
+
 @contextmanager
 def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
     """The ledger at ``path``, open for writing; what is not committed when the block ends is rolled back."""
     # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
-    config = {"threads": "1"}
+    config = _CLOSED | {"threads": "1"}
     with _opened(path, read_only=False, config=config, lock_timeout_s=lock_timeout_s) as connection:
+        _built_in_first(connection)
         yield connection
 
 
 @contextmanager
-def open_for_reading(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
-    """The ledger at ``path``, where a statement of a user can read the ledger and touch nothing else."""
-    config = {
-        "enable_external_access": "false",
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "errors_as_json": "true",
-        "lock_configuration": "true",
-    }
+def open_for_reading(
+    path: Path, *, lock_timeout_s: float, own_statement: bool = False
+) -> Iterator[DuckDBPyConnection]:
+    """The ledger at ``path``, where a statement of a user can read the ledger and touch nothing else.
+
+    For an ``own_statement`` of Routewright, names mean what DuckDB has before what the file has.
+    """
+    config = _CLOSED | {"errors_as_json": "true"}
     with _opened(path, read_only=True, config=config, lock_timeout_s=lock_timeout_s) as connection:
+        if own_statement:
+            _built_in_first(connection)
         yield connection
 
 
 @contextmanager
 def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
     """A new file at ``path`` in a storage format that knows VARIANT."""
-    config = {"storage_compatibility_version": STORAGE_VERSION}
+    config = _CLOSED | {"storage_compatibility_version": STORAGE_VERSION}
     with _opened(path, read_only=False, config=config, lock_timeout_s=0) as connection:
         yield connection
+
+
+@contextmanager
+def file_first(connection: DuckDBPyConnection) -> Iterator[None]:
+    """Names mean what the file has first, as they must where tables are made; nothing in it may stand in for ours."""
+    _set_search_path(connection, _database(connection))
+    yield
+    _built_in_first(connection)
+
+
+def checkpoint(connection: DuckDBPyConnection) -> None:
+    """Write what was committed into the file itself."""
+    connection.execute(f"CHECKPOINT {_database(connection)}")
 
 
 @contextmanager
@@ -81,6 +117,26 @@ def in_memory() -> Iterator[DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
+
+
+def _built_in_first(connection: DuckDBPyConnection) -> None:
+    # Qualified names would not do: operators, `a.b`, `[a]` and `count(*)` are functions too, and cannot be qualified.
+    _set_search_path(connection, "system.main", _database(connection))
+
+
+def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
+    path = ",".join(names).replace("'", "''")
+    connection.execute(f"SET search_path = '{path}'")
+
+
+def _database(connection: DuckDBPyConnection) -> str:
+    """The quoted name under which the ledger's file is attached."""
+    row = connection.execute(
+        "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
+    ).fetchone()
+    assert row is not None
+    name = str(row[0]).replace('"', '""')
+    return f'"{name}"'
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from routewright.engine.errors import Problem, RoutewrightError
 
-__all__ = ["LedgerError", "OtherLayoutError"]
+__all__ = ["LedgerError", "OtherLayoutError", "ShadowedError"]
 
 
 class LedgerError(RoutewrightError):
@@ -22,3 +24,14 @@ class LedgerError(RoutewrightError):
 
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
+
+
+class ShadowedError(LedgerError):
+    """Objects in the ledger's file stand in for what its SQL means; ``statements`` drop them."""
+
+    def __init__(self, statements: Sequence[str]) -> None:
+        super().__init__(
+            "the ledger has objects that stand in for names that Routewright uses; nothing is put into it until they "
+            f"are dropped: `{'; '.join(statements)}`"
+        )
+        self.statements = tuple(statements)

@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .connection import open_for_writing
+from .connection import checkpoint, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError
 from .migrate import apply_migrations
+from .shadows import refuse_shadows
 from .spool import Spool, SpoolFile, orphaned, read_spool, remove, spool_files
 from .writing import Entry, insert
 
@@ -41,8 +42,9 @@ def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> in
 
     Files of ``own``, the caller's spool, and of writers that are gone are removed then. An entry that
     cannot be a row is kept in the table ``rejected``. A ledger that has been deleted is made anew. Raises
-    LedgerError when the ledger stays busy or cannot be written, then everything still waits; and without ``own``
-    when a file cannot be read, which keeps nothing else from being taken in.
+    LedgerError when the ledger stays busy or cannot be written, ShadowedError when something in it stands in for names
+    of ours: then everything still waits; and LedgerError without ``own`` when a file cannot be read, which keeps
+    nothing else from being taken in.
     """
     taken_in, more = 0, True
     try:
@@ -66,6 +68,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
     refused: list[LedgerError] = []
     with ExitStack() as locks:
         with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
+            refuse_shadows(connection)
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
             if own is not None:
@@ -91,7 +94,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
                 taken_in += _take_in(connection, spool, marks, is_orphan, done)
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
-            connection.execute("CHECKPOINT")
+            checkpoint(connection)
         for file, damaged in done:
             (own.remove if own is not None and own.owns(file) else remove)(file, damaged=damaged)
     if refused and own is None:

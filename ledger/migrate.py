@@ -14,12 +14,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .connection import checkpoint, file_first
 from .errors import LedgerError, OtherLayoutError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Migration", "apply_migrations", "latest_version", "layout_version", "migrations"]
+__all__ = ["Migration", "apply_migrations", "latest_version", "layout_version", "migrations", "view_text"]
 
 _NAME = re.compile(r"(\d{4})_([a-z_]+)\.sql")
 
@@ -69,6 +70,13 @@ def latest_version() -> int:
     return len(migrations())
 
 
+def view_text(name: str) -> str:
+    """The statement of one of our views, which the view in a file need not have any more."""
+    pattern = rf"^CREATE VIEW {name} AS\n(.+?);$"
+    found = [text for one in migrations() for text in re.findall(pattern, one.sql, re.MULTILINE | re.DOTALL)]
+    return str(found[-1])
+
+
 def layout_version(connection: DuckDBPyConnection, path: Path) -> int:
     """The ledger's layout; raises LedgerError for a file that holds something else, another layout too."""
     rows = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
@@ -97,18 +105,19 @@ def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
     missing = migrations()[have:]
     if not missing:
         return
-    connection.execute("BEGIN")
-    if have == 0:
-        connection.execute(_RECORD)
-    for migration in missing:
-        connection.execute(migration.sql)
-        connection.execute(
-            "INSERT INTO migrations VALUES (?, ?, ?, ?)",
-            [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
-        )
-    connection.execute("COMMIT")
+    with file_first(connection):
+        connection.execute("BEGIN")
+        if have == 0:
+            connection.execute(_RECORD)
+        for migration in missing:
+            connection.execute(migration.sql)
+            connection.execute(
+                "INSERT INTO migrations VALUES (?, ?, ?, ?)",
+                [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
+            )
+        connection.execute("COMMIT")
     # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.
-    connection.execute("CHECKPOINT")
+    checkpoint(connection)
 
 
 def _check_digests(connection: DuckDBPyConnection, path: Path, have: int) -> None:

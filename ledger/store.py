@@ -1,4 +1,4 @@
-"""The ledger: rows in, rows and answers to SQL out, in one DuckDB file that any DuckDB client can open.
+"""The ledger: keeps rows and answers SQL, in one DuckDB file that any DuckDB client can open.
 
 The file is open only while a method runs, or a writer of ours puts what it holds into the tables. Appending is all
 or nothing, and appending the same rows again changes nothing. What was recorded is never updated or deleted.
@@ -6,6 +6,7 @@ or nothing, and appending the same rows again changes nothing. What was recorded
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Sequence
@@ -17,15 +18,18 @@ from typing import Final
 from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
 from .connection import open_for_reading, open_for_writing
 from .creation import create_ledger
-from .errors import LedgerError
+from .errors import LedgerError, ShadowedError
 from .ingest import ingest
 from .migrate import apply_migrations, latest_version, layout_version
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
+from .shadows import refuse_shadows
 from .writer import LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
 
 __all__ = ["LOCK_TIMEOUT_S", "Ledger"]
+
+_log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 10.0
 """How long a ledger that another process holds open is waited for."""
@@ -37,6 +41,7 @@ class Ledger:
     def __init__(self, path: Path, lock_timeout_s: float) -> None:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
+        self._blocked: LedgerError | None = None
 
     @classmethod
     def open(
@@ -54,11 +59,17 @@ class Ledger:
                     f"there is no ledger at `{ledger.path}`", help="run a task first, or name another file"
                 )
             create_ledger(ledger.path)
-        with open_for_reading(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
+        with open_for_reading(ledger.path, lock_timeout_s=lock_timeout_s, own_statement=True) as connection:
             current = layout_version(connection, ledger.path) == latest_version()
         if not current:
-            with open_for_writing(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
-                apply_migrations(connection, ledger.path)
+            try:
+                with open_for_writing(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
+                    refuse_shadows(connection)
+                    apply_migrations(connection, ledger.path)
+            except ShadowedError as error:
+                # As everything that is to be written to the file it waits; calls go on.
+                _log.warning("%s", error)
+                ledger._blocked = error
         return ledger
 
     @property
@@ -84,12 +95,13 @@ class Ledger:
 
         Decisions that the ledger has (by id), attempts that it has (by decision id and number) and policies
         that it has (by digest) are counted and not written again. Raises LedgerError, with nothing written,
-        when a decision is there with another record, when an attempt has no decision, and when the file
-        stays busy.
+        when a decision is there with another record, when an attempt has no decision, when something in the file
+        stands in for names of ours, and when the file stays busy.
         """
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.number): row for row in attempts}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            refuse_shadows(connection)
             connection.execute("BEGIN")
             ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
             known = dict(select_ids(connection, "decision_id::VARCHAR, record_digest", "decisions", ids))
@@ -120,7 +132,7 @@ class Ledger:
 
     def writer(self) -> LedgerWriter:
         """A writer of its own for whoever records much: it never waits for the file. Close it in the end."""
-        return LedgerWriter(self._path, self._lock_timeout_s)
+        return LedgerWriter(self._path, self._lock_timeout_s, blocked=self._note_blocked)
 
     def ingest(self) -> int:
         """Put what writers have left waiting into the tables; how many entries that were.
@@ -149,16 +161,27 @@ class Ledger:
         What waits in spools is taken in first, where that can be.
         """
         self._refresh()
-        with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+        with open_for_reading(
+            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
+        ) as connection:
             return newest(connection, n)
+
+    def notices(self) -> tuple[str, ...]:
+        """What whoever uses the ledger should be told: why recorded rows still wait."""
+        return () if self._blocked is None else (f"the newest decisions may be missing: {self._blocked}",)
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""
         try:
             self.ingest()
         except LedgerError as error:
+            self._blocked = error
             return str(error)
+        self._blocked = None
         return None
+
+    def _note_blocked(self, error: ShadowedError) -> None:
+        self._blocked = error
 
 
 def _uuid(text: str) -> str:

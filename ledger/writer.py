@@ -1,4 +1,4 @@
-"""Rows in from many threads, without a wait: they go to a spool file at once, and into the tables by and by.
+"""Takes rows from many threads without a wait: they are appended to a spool file, and ingested in the background.
 
 The file of the ledger is opened by a thread of the writer's own, for many rows at a time. Who reads the ledger
 takes in what waits there, so that nobody has to wait for that thread.
@@ -6,6 +6,7 @@ takes in what waits there, so that nobody has to wait for that thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import weakref
@@ -13,13 +14,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from .errors import LedgerError
+from .errors import LedgerError, ShadowedError
 from .ingest import ingest, spool_folder
 from .rows import AttemptRow, DecisionRow, PolicyRow, Together
 from .spool import Spool
 from .writing import Entry, entry_of
 
 __all__ = ["LedgerWriter"]
+
+_log = logging.getLogger(__name__)
 
 _INGEST_AFTER_S: Final = 30.0
 """How long rows wait for more to come: readers do not wait for that, and many at once cost half as much."""
@@ -38,8 +41,11 @@ class LedgerWriter:
     into the tables. It does not survive a loss of power that comes before it is there, within half a minute.
     """
 
-    def __init__(self, path: Path, lock_timeout_s: float) -> None:
-        self._path, self._lock_timeout_s = path, lock_timeout_s
+    def __init__(
+        self, path: Path, lock_timeout_s: float, *, blocked: Callable[[ShadowedError], object] | None = None
+    ) -> None:
+        """``blocked`` is told on closing if something in the ledger keeps what was recorded out of its tables."""
+        self._path, self._lock_timeout_s, self._blocked = path, lock_timeout_s, blocked
         self._begin()
 
     def add(
@@ -96,11 +102,19 @@ class LedgerWriter:
         self._spool.prepare()
 
     def close(self) -> None:
-        """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool."""
+        """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool.
+
+        Where something in the file stands in for names of ours it waits too, which is logged and no error: whoever
+        may write to the file must not be able to make calls fail.
+        """
         self._separate()
         self._finish()
         try:
             ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool)
+        except ShadowedError as error:
+            _log.warning("%s", error)
+            if self._blocked is not None:
+                self._blocked(error)
         except LedgerError as error:
             raise LedgerError(
                 f"{error}; what was recorded is kept in `{spool_folder(self._path)}`",
@@ -178,6 +192,7 @@ def _keep_ingesting(
     path: Path, lock_timeout_s: float, spool: Spool, wake: threading.Event, ended: threading.Event
 ) -> None:
     pause_s = _FIRST_PAUSE_S
+    reported = False
     while True:
         wake.wait(_INGEST_AFTER_S)
         wake.clear()
@@ -188,7 +203,10 @@ def _keep_ingesting(
         try:
             ingest(path, lock_timeout_s=lock_timeout_s, own=spool)
             pause_s = _FIRST_PAUSE_S
-        except LedgerError:
+        except LedgerError as error:
+            if isinstance(error, ShadowedError) and not reported:
+                _log.warning("%s", error)
+                reported = True
             # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
             if ended.wait(pause_s):
                 return

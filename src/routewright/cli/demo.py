@@ -60,11 +60,10 @@ def demo(
     from routewright.engine.decision.explain import explain
     from routewright.engine.decision.outline import explanation_outline, iso_time
     from routewright.gateway import ModelGateway, now_us
-    from routewright.ledger import Ledger
     from routewright.loading import load_policy, load_samples, shipped
     from routewright.opening import open_backends
 
-    from .ledger import print_result
+    from .ledger import ledger_at, print_result
     from .standins import StandIns, short_prompts, stand_ins
 
     policy = load_policy(shipped("hybrid.yaml"))
@@ -75,7 +74,7 @@ def demo(
     backends = None
     if here.maps is not None:
         backends = {id: backend for id, backend in open_backends(policy).items() if id not in here.left_out}
-    opened = _demo_ledger() if ledger is None else Ledger.open(ledger)
+    opened = _demo_ledger() if ledger is None else ledger_at(ledger, create=True)
     gateway = ModelGateway(
         policy,
         backends=backends,
@@ -145,19 +144,21 @@ def _task(sample: Sample) -> Task:
 
 def _demo_ledger() -> Ledger:
     """The demo's own ledger; one of another layout is put aside, as nobody should have to see to that for a demo."""
-    from routewright.ledger import Ledger, OtherLayoutError, default_ledger_path
+    from routewright.ledger import OtherLayoutError, default_ledger_path
     from routewright.ledger.ingest import spool_folder
+
+    from .ledger import ledger_at
 
     path = default_ledger_path().with_name("demo.duckdb")
     try:
-        return Ledger.open(path)
+        return ledger_at(path, create=True)
     except OtherLayoutError:
         aside = path.with_name(f"demo-{time.time_ns() // 1_000_000_000}.duckdb")
         path.rename(aside)
         if spool_folder(path).exists():
             spool_folder(path).rename(spool_folder(aside))
         writer.note(f"the ledger of earlier demos has another layout; it was moved to {aside}")
-        return Ledger.open(path)
+        return ledger_at(path, create=True)
 
 
 async def _run_all(

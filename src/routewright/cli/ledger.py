@@ -13,7 +13,7 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.ledger import Ledger, TailRow
 
-__all__ = ["ledger", "ledger_at", "print_result"]
+__all__ = ["ledger", "ledger_at", "print_notices", "print_result"]
 
 ledger = typer.Typer(help="Ask the ledger.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -64,6 +64,7 @@ def tail(
     """
     with ledger_at(path, create=False) as opened:
         rows = opened.tail(count)
+    print_notices(opened)
     if format == "json":
         import json
         from dataclasses import asdict
@@ -99,10 +100,20 @@ def _status(row: TailRow) -> str:
 
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:
-    """The ledger at ``path``, or the default one."""
+    """The ledger at ``path``, or the default one; the caller prints its notices when it is done."""
+    import logging
+
     from routewright.ledger import Ledger, default_ledger_path
 
+    # What the ledger logs is among its notices, and would else be printed twice.
+    logging.getLogger("routewright.ledger").addHandler(logging.NullHandler())
     return Ledger.open(path or default_ledger_path(), create=create)
+
+
+def print_notices(opened: Ledger) -> None:
+    """Say what whoever uses the ledger should know: why rows still wait."""
+    for notice in opened.notices():
+        writer.note(notice)
 
 
 def print_result(
@@ -126,7 +137,6 @@ def print_result(
         writer.table(header, rows)
         if not rows:
             writer.remark("no rows")
-    if result.stale is not None:
-        writer.note(f"the newest decisions may be missing: {result.stale}")
+    print_notices(opened)
     if result.truncated:
         writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")

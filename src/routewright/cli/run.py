@@ -107,6 +107,8 @@ def run(
     from routewright.results import NotStoredError
     from routewright.tasks import features_from_flags
 
+    from .ledger import print_notices
+
     if ledger is not None and no_ledger:
         raise TaskError("--ledger and --no-ledger cannot be combined")
     if fail and not simulate:
@@ -190,6 +192,8 @@ def run(
         if gateway.ledger is not None and not_stored is None:
             say = writer.note if verbose else writer.remark
             say(f"stored in {gateway.ledger.path}")
+    if gateway.ledger is not None:
+        print_notices(gateway.ledger)
     if not_stored is not None:
         raise not_stored
     if execution is None:

@@ -1,0 +1,59 @@
+"""Refuses a ledger in which something stands in for what the SQL of the ledger means.
+
+Macros and types of a user may have any name, those of DuckDB's own functions too; they are left alone unless the
+ledger's statements or views use that name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from .errors import ShadowedError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+__all__ = ["FUNCTIONS", "TABLES", "TYPES", "refuse_shadows"]
+
+FUNCTIONS: Final = frozenset(
+    """
+    * + - / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
+    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json_strict histogram len list_concat
+    list_filter list_transform list_value make_timestamp map map_entries map_from_entries map_keys max
+    min quantile_cont sha256 struct_extract struct_pack sum unnest variant_extract ||
+    """.split()
+)
+"""Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
+
+TYPES: Final = frozenset({"json"})
+"""Types that a file can define anew; DuckDB refuses that of all others."""
+
+TABLES: Final = frozenset({"attempts", "decisions", "migrations", "policies", "rejected", "writers"})
+"""The ledger's tables."""
+
+_FOUND: Final = """
+SELECT CASE function_type WHEN 'table_macro' THEN 'MACRO TABLE' ELSE 'MACRO' END AS kind, function_name AS name
+FROM duckdb_functions()
+WHERE NOT internal AND schema_name = 'main' AND function_type IN ('macro', 'table_macro')
+UNION
+SELECT 'TYPE', type_name FROM duckdb_types() WHERE NOT internal AND schema_name = 'main'
+UNION
+SELECT 'VIEW', view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'
+ORDER BY kind, name
+"""
+
+_OURS: Final = {"MACRO": FUNCTIONS, "MACRO TABLE": FUNCTIONS, "TYPE": TYPES, "VIEW": TABLES}
+
+
+def refuse_shadows(connection: DuckDBPyConnection) -> None:
+    """Raise ShadowedError, with the statement that drops it, if anything stands in for a name of ours.
+
+    The connection must be one on which names mean what DuckDB has first.
+    """
+    statements = [
+        f'DROP {kind} main."{name.replace(chr(34), chr(34) * 2)}"'
+        for kind, name in connection.execute(_FOUND).fetchall()
+        if name.lower() in _OURS[kind]
+    ]
+    if statements:
+        raise ShadowedError(statements)

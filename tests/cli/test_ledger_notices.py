@@ -1,0 +1,47 @@
+"""Commands that open the ledger say what is wrong with it, on standard error, until somebody has seen to it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+from command_line import CommandLine, Ended
+
+COMMANDS = {
+    "run": ("run", "policy.yaml", "hello", "--simulate", "--quiet"),
+    "sql": ("ledger", "sql", "SELECT 1 AS one"),
+    "sql as JSON": ("ledger", "sql", "SELECT 1 AS one", "--format", "json"),
+    "tail": ("ledger", "tail"),
+    "tail as JSON": ("ledger", "tail", "--format", "json"),
+    "demo": ("demo", "--simulate", "--ledger", "data/routewright/ledger.duckdb"),
+}
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> CommandLine:
+    command = CommandLine(tmp_path)
+    assert command(*COMMANDS["run"]).code == 0
+    return command
+
+
+@pytest.mark.parametrize("name", ["run", "sql", "tail"])
+def test_what_stands_in_for_a_name_of_ours_stops_no_command_and_is_named(
+    command: CommandLine, name: str
+) -> None:
+    def waiting(ended: Ended) -> bool:
+        return (
+            ended.code == 0
+            and ended.err.count("the newest decisions may be missing: ") == 1
+            and 'until they are dropped: `DROP MACRO main."sha256"`\n' in ended.err
+        )
+
+    with duckdb.connect(str(command.ledger)) as client:
+        client.execute("CREATE MACRO sha256(x) AS 'stand-in'")
+    assert waiting(command(*COMMANDS["run"])), "an answer is given, and what was recorded waits"
+    assert waiting(command(*COMMANDS[name]))
+    with duckdb.connect(str(command.ledger)) as client:
+        client.execute('DROP MACRO main."sha256"')
+    assert command(*COMMANDS[name]).err == ""
+    assert len(json.loads(command(*COMMANDS["tail as JSON"]).out)) >= 2
