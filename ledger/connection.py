@@ -17,9 +17,11 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from routewright.private_files import ensure_private, make_private_folder
 
 from .errors import LedgerError
 from .sql_errors import translate_error
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "STORAGE_VERSION",
     "checkpoint",
+    "commit",
     "file_first",
     "in_memory",
     "open_for_creation",
@@ -68,7 +71,12 @@ def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyC
     config = _CLOSED | {"threads": "1"}
     with _opened(path, read_only=False, config=config, lock_timeout_s=lock_timeout_s) as connection:
         _built_in_first(connection)
-        yield connection
+        try:
+            yield connection
+        except OSError as error:
+            raise LedgerError(f"ledger `{path}` cannot be written: {error.strerror}") from error
+        finally:
+            _drop_empty_log(path)
 
 
 @contextmanager
@@ -100,6 +108,17 @@ def file_first(connection: DuckDBPyConnection) -> Iterator[None]:
     _set_search_path(connection, _database(connection))
     yield
     _built_in_first(connection)
+
+
+def commit(connection: DuckDBPyConnection) -> None:
+    """Commit the transaction. DuckDB makes its write-ahead log by the umask, so it is made here before.
+
+    Raises OSError where that cannot be.
+    """
+    row = connection.execute("SELECT path FROM system.main.duckdb_databases() WHERE NOT internal").fetchone()
+    if row is not None and row[0] is not None:
+        ensure_private(_log_of(Path(row[0])))
+    connection.execute("COMMIT")
 
 
 def checkpoint(connection: DuckDBPyConnection) -> None:
@@ -139,6 +158,18 @@ def _database(connection: DuckDBPyConnection) -> str:
     return f'"{name}"'
 
 
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _drop_empty_log(path: Path) -> None:
+    # Before the file is closed: then another process may have begun a log of its own.
+    log = _log_of(path)
+    with suppress(OSError):
+        if log.stat().st_size == 0:
+            log.unlink()
+
+
 @contextmanager
 def _opened(
     path: Path, *, read_only: bool, config: dict[str, str], lock_timeout_s: float
@@ -150,9 +181,13 @@ def _opened(
     deadline = time.monotonic() + lock_timeout_s
     if not turn.acquire(timeout=max(lock_timeout_s, 0)):
         raise _busy(path, None, lock_timeout_s)
+    # What does not fit into memory goes there; DuckDB would make it by the umask.
+    spill = path.with_name(f"{path.name}.tmp")
     try:
         connection = _connect(path, read_only, config, deadline, lock_timeout_s)
         try:
+            with suppress(OSError):  # where nothing can be made, nothing can be spilled either
+                make_private_folder(spill)
             yield connection
         except duckdb.Error as error:
             raise translate_error(error) from error
@@ -161,6 +196,9 @@ def _opened(
                 connection.close()
             except duckdb.Error as error:
                 raise translate_error(error) from error
+            finally:
+                with suppress(OSError):  # another process may use it
+                    spill.rmdir()
     finally:
         turn.release()
 

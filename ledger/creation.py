@@ -1,10 +1,13 @@
-"""A path in, a new and empty ledger there: whole, or not at all."""
+"""Makes a new and empty ledger: whole, or not at all."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from pathlib import Path
+
+from routewright.private_files import make_private_folder
 
 from .connection import open_for_creation
 from .errors import LedgerError
@@ -14,17 +17,22 @@ __all__ = ["create_ledger"]
 
 
 def create_ledger(path: Path) -> None:
-    """Make the file whole under another name, then link it into place: nobody ever sees half a ledger."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    """Make the file whole in a folder of its own, then link it into place: nobody ever sees half a ledger.
+
+    Raises LedgerError where it cannot be made.
+    """
+    # DuckDB makes its files by the umask, and takes none that was made before.
+    drafts = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    draft = drafts / "ledger.duckdb"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(drafts)
         try:
             with open_for_creation(draft) as connection:
                 apply_migrations(connection, path)
+            draft.chmod(0o600)
             os.link(draft, path)
         finally:
-            draft.unlink(missing_ok=True)
-            draft.with_name(draft.name + ".wal").unlink(missing_ok=True)
+            shutil.rmtree(drafts)
     except FileExistsError as error:
         if not path.is_file():
             raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error

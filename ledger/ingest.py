@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from .connection import checkpoint, open_for_writing
+from .connection import checkpoint, commit, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError
 from .migrate import apply_migrations
@@ -119,7 +119,7 @@ def _take_in(
             # Of a file that is being written, it would be a frame that is not whole yet.
             connection.execute("BEGIN")
             _mark(connection, spool.writer, spool.last, damaged=spool.damaged)
-            connection.execute("COMMIT")
+            commit(connection)
         done.append((spool.path, spool.damaged > 0))
     return taken_in
 
@@ -152,7 +152,7 @@ def _store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[in
         [writer, number, time.time_ns() // 1_000, refusal, entry.beside, entry.record],
     )
     _mark(connection, writer, number)
-    connection.execute("COMMIT")
+    commit(connection)
 
 
 def _commit(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> str | None:
@@ -163,7 +163,7 @@ def _commit(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[i
     try:
         insert(connection, [entry for _, entry in batch])
         _mark(connection, writer, batch[-1][0])
-        connection.execute("COMMIT")
+        commit(connection)
     except (LedgerError, duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
         connection.execute("ROLLBACK")
         return str(error)

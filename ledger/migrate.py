@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .connection import checkpoint, file_first
+from .connection import checkpoint, commit, file_first
 from .errors import LedgerError, OtherLayoutError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
                 "INSERT INTO migrations VALUES (?, ?, ?, ?)",
                 [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
             )
-        connection.execute("COMMIT")
+        commit(connection)
     # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.
     checkpoint(connection)
 

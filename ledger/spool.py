@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from routewright.private_files import create_private, make_private_folder
+
 from .errors import LedgerError
 from .writing import Entry
 
@@ -185,8 +187,8 @@ class Spool:
             self._files += 1
 
     def _create(self) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        make_private_folder(self._folder)
+        file = create_private(self.path, os.O_RDWR | os.O_APPEND)
         try:
             # Nobody looks at a file that is still empty, so nobody else has this lock.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final
 
 from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
-from .connection import open_for_reading, open_for_writing
+from .connection import commit, open_for_reading, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError, ShadowedError
 from .ingest import ingest
@@ -126,7 +126,7 @@ class Ledger:
             rest = [attempt for attempts in fresh_attempts.values() for attempt in attempts]
             entries.append(entry_of(None, rest, policies))
             written = insert(connection, entries)
-            connection.execute("COMMIT")
+            commit(connection)
         given = len(policies) + len(decisions) + len(attempts)
         return Appended(*written, already_there=given - sum(written))
 

@@ -1,4 +1,4 @@
-"""A path in, the connections to a state store's file out; SQLite's errors in, ours out."""
+"""Opens the connections to a state store's file, and puts SQLite's errors into our words."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from routewright.private_files import ensure_private
+
 from .errors import StateError
 from .layout import set_up
 
 __all__ = [
     "Connections",
     "LockedError",
+    "cannot_be_made",
     "connect",
     "file_number",
     "is_locked",
@@ -52,8 +55,13 @@ class Connections:
 def connect(path: Path) -> Connections:
     """Open the file, and make it where there is none. The writer does not wait for locks.
 
-    Raises StateError for a file that is not a state store, and sqlite3.Error.
+    Raises StateError for a file that is not a state store or cannot be made, and sqlite3.Error.
     """
+    # SQLite makes a file by the umask, and gives its log and index the mode that the file has.
+    try:
+        ensure_private(path)
+    except OSError as error:
+        raise cannot_be_made(path, error) from None
     writer = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         set_up(writer, path)
@@ -64,6 +72,10 @@ def connect(path: Path) -> Connections:
         writer.close()
         raise
     return Connections(writer, reader, file_number(path))
+
+
+def cannot_be_made(path: Path, error: OSError) -> StateError:
+    return StateError(f"the state store `{path}` cannot be made: {error.strerror}")
 
 
 def file_number(path: Path) -> tuple[int, int] | None:

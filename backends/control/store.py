@@ -21,9 +21,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from routewright.private_files import make_private_folder
+
 from .connections import (
     Connections,
     LockedError,
+    cannot_be_made,
     connect,
     file_number,
     is_locked,
@@ -88,9 +91,9 @@ class StateStore:
         self._thread: ThreadPoolExecutor | None = None
         self._renew()
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.path.parent)
         except OSError as error:
-            raise StateError(f"the state store `{self.path}` cannot be made: {error.strerror}") from None
+            raise cannot_be_made(self.path, error) from None
         with self._write_lock:
             self._open()
         close_before_forks(self)

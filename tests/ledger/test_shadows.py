@@ -279,7 +279,7 @@ def test_no_connection_reaches_anything_but_the_ledger(
     assert canary.read_text() == "canary"
 
 
-@pytest.mark.parametrize("name", ["we\"ird, na'me.duckdb", "system.duckdb", "temp.duckdb"])
+@pytest.mark.parametrize("name", ["c.duckdb", "we\"ird, na'me.duckdb", "system.duckdb", "temp.duckdb"])
 def test_a_ledger_of_any_name_is_written_with_built_in_names_first(tmp_path: Path, name: str) -> None:
     ledger = Ledger.open(tmp_path / name)
     execute(ledger.path, "CREATE MACRO mine(x) AS 1")

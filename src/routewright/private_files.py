@@ -1,0 +1,43 @@
+"""Makes files and folders that only their owner can read, whatever the umask of the process."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["create_private", "ensure_private", "make_private_folder"]
+
+_FILE, _FOLDER = 0o600, 0o700
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder, and the folders above it that are missing, with mode 0700; one that is there keeps its mode.
+
+    Raises OSError where that cannot be.
+    """
+    if path.is_dir():
+        return
+    missing = [path]
+    while not (parent := missing[-1].parent).exists() and parent != missing[-1]:
+        missing.append(parent)
+    for folder in reversed(missing):
+        try:
+            os.mkdir(folder, _FOLDER)
+        except FileExistsError:
+            if not folder.is_dir():
+                raise
+
+
+def create_private(path: Path, flags: int = os.O_WRONLY) -> int:
+    """A descriptor of a new file with mode 0600. Raises FileExistsError where there is one, and other OSErrors."""
+    return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+
+
+def ensure_private(path: Path) -> None:
+    """Make an empty file with mode 0600, for a library that would make it by the umask; one that is there stays.
+
+    Raises OSError where that cannot be.
+    """
+    with suppress(FileExistsError):
+        os.close(create_private(path))
