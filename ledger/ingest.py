@@ -1,35 +1,44 @@
-"""Spool files in, rows of the ledger's tables out: each frame once, whatever dies in between.
+"""Puts what waits in spool files into the ledger's tables: each entry once, whatever dies in between.
 
-How far a writer's frames have been taken in is committed together with their rows. A file is emptied or removed
+How far a writer's entries have been ingested is committed together with their rows. A file is emptied or removed
 only after the tables are on disk, so whatever is interrupted is done again, and what was done is skipped.
 """
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .connection import checkpoint, commit, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError
+from .frames import MAX_NUMBER, Damage, Frame
 from .migrate import apply_migrations
+from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
-from .spool import Spool, SpoolFile, orphaned, read_spool, remove, spool_files
+from .spool import Spool, SpoolFile, open_spool_file, remove, set_aside, spool_files, writer_of
 from .writing import Entry, insert
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["ingest", "spool_folder"]
+__all__ = ["damage_kept", "ingest", "spool_folder"]
+
+_log = logging.getLogger(__name__)
 
 _BATCH: Final = 2_000
 """Entries for one transaction."""
 
+_BATCH_BYTES: Final = 16 * 1024**2
+"""Bytes of entries for one transaction: it takes several times that in memory."""
+
 _ORPHANS: Final = 64
-"""So many files of writers that are gone are taken in at once: each is held open, and a process may open few."""
+"""So many files of writers that are gone are ingested at once: each is held open, and a process may open few."""
 
 
 def spool_folder(path: Path) -> Path:
@@ -37,23 +46,38 @@ def spool_folder(path: Path) -> Path:
     return path.with_name(f"{path.name}.spool")
 
 
+def damage_kept(folder: Path) -> str | None:
+    """What to tell whoever uses the ledger of the damaged files in its spool folder; None where there are none.
+
+    Deleting them, or moving them away, says that somebody has looked.
+    """
+    files = set_aside(folder)
+    if not files:
+        return None
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return (
+        f"entries of the spool were damaged or are missing; the rest is in the ledger, and the damaged files are kept: "
+        f"`{files[0]}`{more}; delete them or move them away when you have looked at them"
+    )
+
+
 def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> int:
     """Put what waits in the spools of the ledger at ``path`` into its tables; how many entries that were.
 
     Files of ``own``, the caller's spool, and of writers that are gone are removed then. An entry that
-    cannot be a row is kept in the table ``rejected``. A ledger that has been deleted is made anew. Raises
-    LedgerError when the ledger stays busy or cannot be written, ShadowedError when something in it stands in for names
-    of ours: then everything still waits; and LedgerError without ``own`` when a file cannot be read, which keeps
-    nothing else from being taken in.
+    cannot be a row is kept in the table ``rejected``, and a file that is damaged is kept aside once the rest of it is
+    in the tables. A ledger that has been deleted is made anew. Raises LedgerError when the ledger stays busy or
+    cannot be written, ShadowedError when something in it stands in for names of ours: then everything still waits;
+    and LedgerError without ``own`` when a file cannot be read, which keeps no other writer's from being ingested.
     """
-    taken_in, more = 0, True
+    ingested, more = 0, True
     try:
         while more:
             count, more = _ingest(path, lock_timeout_s, own)
-            taken_in += count
-        return taken_in
+            ingested += count
+        return ingested
     except OSError as error:
-        raise LedgerError(f"what waits for ledger `{path}` cannot be taken in: {error.strerror}") from error
+        raise LedgerError(f"what waits for ledger `{path}` cannot be ingested: {error.strerror}") from error
 
 
 def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, bool]:
@@ -63,76 +87,112 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
         return 0, False
     if not path.exists():
         create_ledger(path)
-    taken_in = orphans = 0
+    ingested = orphans = 0
     done: list[tuple[Path, bool]] = []
-    refused: list[LedgerError] = []
+    refused: dict[str, LedgerError] = {}
     with ExitStack() as locks:
         with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
             refuse_shadows(connection)
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
             if own is not None:
-                # Not before the ledger is open: each file holds a descriptor until it is taken in.
+                # Not before the ledger is open: each file holds a descriptor until it is ingested.
                 own.turn()
                 for file in own.full():
-                    taken_in += _take_in(connection, own.read(file), marks, True, done)
-            for file in spool_files(folder):
-                if own is not None and own.owns(file):
-                    continue
+                    with own.open(file) as spool:
+                        if spool is not None:
+                            ingested += _ingest_file(connection, spool, marks, None, done)
+            others = [file for file in spool_files(folder) if own is None or not own.owns(file)]
+            for file, following in zip_longest(others, others[1:]):
                 if orphans == _ORPHANS:
                     break
+                if writer_of(file) in refused:
+                    # Its later entries wait for those before: the mark can only say that all are in up to a number.
+                    continue
                 try:
                     with ExitStack() as lock:
-                        is_orphan = lock.enter_context(orphaned(file))
-                        spool = read_spool(file)
-                        if is_orphan:
-                            orphans += 1
-                            locks.push(lock.pop_all())
+                        spool = lock.enter_context(open_spool_file(file))
+                        if spool is not None:
+                            ingested += _ingest_file(connection, spool, marks, following, done)
+                            if spool.complete:
+                                orphans += 1
+                                locks.push(lock.pop_all())
                 except LedgerError as error:
-                    refused.append(error)
-                    continue
-                taken_in += _take_in(connection, spool, marks, is_orphan, done)
+                    refused[writer_of(file)] = error
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
             checkpoint(connection)
         for file, damaged in done:
             (own.remove if own is not None and own.owns(file) else remove)(file, damaged=damaged)
+            if damaged and (notice := damage_kept(folder)) is not None:
+                _log.warning("%s", notice)
     if refused and own is None:
-        raise refused[0]
-    return taken_in, orphans == _ORPHANS
+        raise next(iter(refused.values()))
+    return ingested, orphans == _ORPHANS
 
 
-def _take_in(
+def _ingest_file(
     connection: DuckDBPyConnection,
     spool: SpoolFile,
-    marks: Mapping[str, int],
-    complete: bool,
+    marks: dict[str, int],
+    following: Path | None,
     done: list[tuple[Path, bool]],
 ) -> int:
-    """Commit what a file holds beyond its writer's mark; how many entries. Of a complete one, note that it is done."""
-    taken_in = 0
-    for batch in _batches(spool.entries(after=marks.get(spool.writer, 0))):
-        _store(connection, spool.writer, batch)
-        taken_in += len(batch)
-    if complete:
-        if spool.damaged:
-            # Of a file that is being written, it would be a frame that is not whole yet.
+    """Commit what a file holds beyond its writer's mark; how many entries. Of a complete one, note that it is done.
+
+    ``following`` is the next file, perhaps of the same writer. Raises LedgerError for a file of another kind.
+    """
+    after = marks.get(spool.writer, 0 if spool.is_first else None)
+    found: Iterator[Frame | Damage | Missing]
+    if spool.complete:
+        found = in_order(spool.frames, after=after, most=_highest_number(spool, following))
+    else:
+        found = continuing(spool.frames, after=after)
+    ingested = damaged_bytes = missing = characters = 0
+    batch: list[tuple[int, Entry]] = []
+
+    def store() -> None:
+        nonlocal ingested, characters
+        if batch:
+            _store(connection, spool.writer, batch)
+            marks[spool.writer] = batch[-1][0]
+            ingested, characters = ingested + len(batch), 0
+            batch.clear()
+
+    for one in found:
+        if isinstance(one, Damage):
+            damaged_bytes += one.size
+        elif isinstance(one, Missing):
+            missing += one.entries
+        else:
+            batch.append((one.number, one.entry))
+            characters += one.size
+            if len(batch) == _BATCH or characters > _BATCH_BYTES:
+                store()
+    store()
+    if spool.last is not None and spool.last > marks.get(spool.writer, 0):
+        missing += spool.last - marks.get(spool.writer, 0)
+        marks[spool.writer] = spool.last
+    if spool.complete:
+        if damaged_bytes or missing:
             connection.execute("BEGIN")
-            _mark(connection, spool.writer, spool.last, damaged=spool.damaged)
+            _mark(connection, spool.writer, marks.get(spool.writer, 0), damaged=damaged_bytes)
             commit(connection)
-        done.append((spool.path, spool.damaged > 0))
-    return taken_in
+        done.append((spool.path, bool(damaged_bytes or missing)))
+    return ingested
 
 
-def _batches(entries: Iterator[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:
-    batch = []
-    for entry in entries:
-        batch.append(entry)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _highest_number(spool: SpoolFile, following: Path | None) -> int:
+    """The highest number that a complete file can hold."""
+    if spool.last is not None:
+        return spool.last
+    if following is not None and writer_of(following) == spool.writer:
+        # One that cannot be opened is reported when its turn comes.
+        with suppress(LedgerError), open_spool_file(following) as after:
+            first = None if after is None else after.first_number()
+            if first is not None:
+                return first - 1
+    return MAX_NUMBER
 
 
 def _store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:

@@ -1,10 +1,10 @@
-"""Entries in, bytes of a file out, and back: where rows wait until they are in the ledger's tables.
+"""The files in which rows wait until they are in the ledger's tables.
 
 Each writer has files of its own beside the ledger. A frame in it is written by one call and has a number, its
-length and a checksum, so that a file that was cut anywhere still gives every frame before the cut. What has been
-written survives the death of the process, not a loss of power.
+length and a checksum, so that damage anywhere costs only the frames that it is in. What has been written survives
+the death of the process, not a loss of power.
 
-A writer holds a lock on its files for as long as it lives: who gets that lock knows that nothing more will come.
+A writer holds a lock on its files for as long as it lives: whoever gets that lock knows that nothing more will come.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import struct
+import re
+import stat
 import threading
 import uuid
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,44 +25,71 @@ from typing import Final
 from routewright.private_files import create_private, make_private_folder
 
 from .errors import LedgerError
+from .frames import MAGIC, Damage, Frame, begins_as_spool, encode, encode_frame, find_frames, first_frame
 from .writing import Entry
 
-__all__ = ["MAX_SPOOL_BYTES", "Spool", "SpoolFile", "orphaned", "read_spool", "remove", "spool_files"]
+__all__ = [
+    "MAX_SPOOL_BYTES",
+    "Spool",
+    "SpoolFile",
+    "open_spool_file",
+    "remove",
+    "set_aside",
+    "spool_files",
+    "writer_of",
+]
 
 MAX_SPOOL_BYTES: Final = 256 * 1024**2
 """What one writer lets wait. Beyond it, entries are refused: a disk is finite, and nothing is dropped in silence."""
 
-_MAGIC: Final = b"routewright spool 1\n"
-_HEAD: Final = struct.Struct("<IIQI?")
-"""Length of what follows the checksum, checksum, number, length of what stands beside the record, has a record."""
-_CHECKED: Final = 8
-"""Where that begins which the checksum is of."""
 _PROBE: Final = b"\xff" * 65_536
 """Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
 _SUFFIX: Final = ".spool"
+_NAME: Final = re.compile(r"[0-9a-f]{32}\.\d{8}\.spool")
+_SET_ASIDE: Final = ".damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolFile:
-    """What a file held when it was read. ``damaged`` is how many bytes at its end are no whole frame."""
+    """A spool file that is open for reading.
 
-    writer: str
+    ``complete`` says that nothing more will be written to it. ``last`` is the number of the last entry that its
+    writer put there, where that is known.
+    """
+
     path: Path
-    damaged: int
-    _data: bytes
-    _frames: tuple[tuple[int, int, int, int], ...]
+    descriptor: int
+    size: int
+    complete: bool
+    last: int | None = None
 
     @property
-    def last(self) -> int:
-        """The number of the last frame; 0 for none."""
-        return self._frames[-1][0] if self._frames else 0
+    def writer(self) -> str:
+        """Who wrote it."""
+        return writer_of(self.path)
 
-    def entries(self, *, after: int) -> Iterator[tuple[int, Entry]]:
-        """The entries with a number above ``after``, in order; those of one writer count from 1 without gaps."""
-        for number, start, middle, end in self._frames:
-            if number > after:
-                record = None if middle > end else self._data[middle:end].decode()
-                yield number, Entry(self._data[start : min(middle, end)].decode(), record)
+    @property
+    def is_first(self) -> bool:
+        """Whether it is its writer's first, which begins with the number 1."""
+        return self.path.name == f"{self.writer}.{0:08d}{_SUFFIX}"
+
+    def frames(self, start: int | None = None) -> Iterator[Frame | Damage]:
+        """Its whole frames in the order in which they stand there, and the damage between them.
+
+        From ``start`` on, where a frame begins, or from the beginning. Raises LedgerError for a file of another kind.
+        """
+        if (
+            _NAME.fullmatch(self.path.name) is None
+            and not begins_as_spool(self.descriptor, self.size)
+            and first_frame(self.descriptor, self.size) is None
+        ):
+            raise _no_spool(self.path)
+        return find_frames(self.descriptor, self.size, start)
+
+    def first_number(self) -> int | None:
+        """The number of its first whole frame, if there is one."""
+        first = first_frame(self.descriptor, self.size)
+        return None if first is None else first.number
 
 
 class Spool:
@@ -74,7 +101,9 @@ class Spool:
         self._lock = threading.Lock()
         self._file: int | None = None
         self._size = 0
-        self._full: dict[Path, tuple[int, int]] = {}  # the others: what holds each one's lock, and its size
+        self._full: dict[
+            Path, tuple[int, int, int]
+        ] = {}  # the others: descriptor, size and last number of each
         self._full_bytes = 0
         self._number = 0
         self._files = 0
@@ -100,15 +129,14 @@ class Spool:
 
         Raises LedgerError, with none of them written, when one is no text or the disk takes no more.
         """
-        encoded = [_encoded(entry) for entry in entries]
+        encoded = [encode(entry) for entry in entries]
         with self._lock:
             self._check_size()
             number = self._number
             pieces: list[bytes] = []
             for beside, record in encoded:
                 number += 1
-                body = struct.pack("<QI?", number, len(beside), record is not None) + beside + (record or b"")
-                pieces += (struct.pack("<II", len(body), zlib.crc32(body)), body)
+                pieces += encode_frame(number, beside, record)
             self._write(b"".join(pieces))
             self._number = number
         return number
@@ -144,20 +172,31 @@ class Spool:
         with self._lock:
             return list(self._full)
 
-    def read(self, path: Path) -> SpoolFile:
-        """What a complete file holds, also where somebody has deleted it meanwhile; nothing of a removed one."""
+    @contextmanager
+    def open(self, path: Path) -> Iterator[SpoolFile | None]:
+        """A complete file, also where somebody has deleted it meanwhile; None for one that was removed here."""
         with self._lock:
-            file, size = self._full.get(path, (None, 0))
-            return _taken_apart(path, b"" if file is None else _contents(file, size))
+            found = self._full.get(path)
+            # Another thread may remove the file, and close its descriptor, while it is read here.
+            descriptor = None if found is None else os.dup(found[0])
+        if found is None or descriptor is None:
+            yield None
+            return
+        try:
+            # Behind its size there may be half a frame that could not be taken back.
+            size = max(found[1], os.fstat(descriptor).st_size)
+            yield SpoolFile(path, descriptor, size, True, found[2])
+        finally:
+            os.close(descriptor)
 
     def remove(self, path: Path, *, damaged: bool = False) -> None:
         """Remove a complete file, whose entries are in the tables; what is ``damaged`` is kept aside."""
         with self._lock:
-            file, size = self._full.pop(path, (None, 0))
-            if file is not None:
-                self._full_bytes -= size
+            found = self._full.pop(path, None)
+            if found is not None:
+                self._full_bytes -= found[1]
                 remove(path, damaged=damaged)
-                os.close(file)
+                os.close(found[0])
 
     def abandon(self) -> None:
         """Close all files, and leave them to whoever opens the ledger next."""
@@ -167,7 +206,7 @@ class Spool:
 
     def disown(self) -> None:
         """Close all files in a child of the process, where the lock may be held by a thread that is not there."""
-        for file in (self._file, *(file for file, _ in self._full.values())):
+        for file in (self._file, *(found[0] for found in self._full.values())):
             if file is not None:
                 os.close(file)
         self._file, self._full, self._full_bytes = None, {}, 0
@@ -181,7 +220,7 @@ class Spool:
 
     def _turn(self) -> None:
         if self._file is not None:
-            self._full[self.path] = (self._file, self._size)
+            self._full[self.path] = (self._file, self._size, self._number)
             self._full_bytes += self._size
             self._file, self._size = None, 0
             self._files += 1
@@ -192,14 +231,14 @@ class Spool:
         try:
             # Nobody looks at a file that is still empty, so nobody else has this lock.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.write(file, _MAGIC) < len(_MAGIC):
+            if os.write(file, MAGIC) < len(MAGIC):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except BaseException:
             # Frames in a file that does not begin as a spool could not be read.
             self.path.unlink(missing_ok=True)
             os.close(file)
             raise
-        self._size = len(_MAGIC)
+        self._size = len(MAGIC)
         return file
 
     def _write(self, frame: bytes) -> None:
@@ -228,21 +267,12 @@ class Spool:
                 self._turn()
 
 
-def _encoded(entry: Entry) -> tuple[bytes, bytes | None]:
-    try:
-        return entry.beside.encode(), None if entry.record is None else entry.record.encode()
-    except UnicodeEncodeError as error:
-        raise LedgerError(
-            f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
-        ) from error
-
-
 def spool_files(folder: Path) -> list[Path]:
     """The files in which something waits: those of one writer in the order in which they were written."""
     found = []
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
-            if path.stat().st_size > len(_MAGIC):
+            if path.stat().st_size > len(MAGIC):
                 found.append(path)
         except FileNotFoundError:
             # Removed meanwhile: whoever did so has put its entries into the tables.
@@ -252,69 +282,59 @@ def spool_files(folder: Path) -> list[Path]:
     return found
 
 
-def read_spool(path: Path) -> SpoolFile:
-    """Every whole frame of a file. Raises LedgerError for a file of another kind, or one that cannot be read."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    except OSError as error:
-        raise LedgerError(f"`{path}` cannot be read: {error.strerror}") from error
-    return _taken_apart(path, data)
+def writer_of(path: Path) -> str:
+    """The writer that a file is named for."""
+    return path.name.partition(".")[0]
 
 
-def _contents(file: int, size: int) -> bytes:
-    """All of an open file, what stands behind ``size`` included."""
-    size = max(size, os.fstat(file).st_size)
-    pieces = []
-    at = 0
-    while at < size and (piece := os.pread(file, size - at, at)):
-        pieces.append(piece)
-        at += len(piece)
-    return b"".join(pieces)
+def set_aside(folder: Path) -> list[Path]:
+    """The damaged files that are kept for somebody to look at."""
+    return sorted(folder.glob(f"*{_SET_ASIDE}"))
 
 
 def remove(path: Path, *, damaged: bool) -> None:
     """Remove a file whose entries are in the tables; what is ``damaged`` is kept aside."""
     if damaged:
         with suppress(FileNotFoundError):
-            path.replace(path.with_suffix(".damaged"))
+            path.replace(path.with_suffix(_SET_ASIDE))
     else:
         path.unlink(missing_ok=True)
 
 
-def _taken_apart(path: Path, data: bytes) -> SpoolFile:
-    if not data.startswith(_MAGIC[: len(data)]):
-        raise LedgerError(f"`{path}` is no spool of a ledger; left it as it is", help="move it away")
-    frames = []
-    at = len(_MAGIC)
-    while at + _HEAD.size <= len(data):
-        length, checksum, number, beside, has_record = _HEAD.unpack_from(data, at)
-        start, end = at + _HEAD.size, at + _CHECKED + length
-        if end > len(data) or zlib.crc32(memoryview(data)[at + _CHECKED : end]) != checksum:
-            break
-        # Without a record, it begins behind the frame's end.
-        frames.append((number, start, start + beside if has_record else end + 1, end))
-        at = end
-    return SpoolFile(path.name.partition(".")[0], path, max(0, len(data) - at), data, tuple(frames))
-
-
 @contextmanager
-def orphaned(path: Path) -> Iterator[bool]:
-    """Whether the writer of a file is gone; then nobody else can find that out at the same time."""
+def open_spool_file(path: Path) -> Iterator[SpoolFile | None]:
+    """Another writer's file, complete if the writer is gone; None where it has been removed meanwhile.
+
+    While a complete file is open nobody else finds it complete. Raises LedgerError where it cannot be opened.
+    """
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # What is no regular file could make the opening wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        yield False
+        yield None
         return
     except OSError as error:
-        raise LedgerError(f"`{path}` cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise _no_spool(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            complete = True
         except BlockingIOError:
-            yield False
-        else:
-            yield True
+            complete = False
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        # The size after the lock: its writer may have written once more before it ended.
+        yield SpoolFile(path, descriptor, os.fstat(descriptor).st_size, complete)
     finally:
-        os.close(file)
+        os.close(descriptor)
+
+
+def _no_spool(path: Path) -> LedgerError:
+    return LedgerError(f"`{path}` is no spool of a ledger; left it as it is", help="move it away")
+
+
+def _unreadable(path: Path, error: OSError) -> LedgerError:
+    return LedgerError(f"`{path}` cannot be read: {error.strerror}")

@@ -19,7 +19,7 @@ from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
 from .connection import commit, open_for_reading, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError, ShadowedError
-from .ingest import ingest
+from .ingest import damage_kept, ingest, spool_folder
 from .migrate import apply_migrations, latest_version, layout_version
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
@@ -50,7 +50,8 @@ class Ledger:
         """The ledger at ``path``, its layout brought up to date.
 
         Where there is no file, one is made with its folders, or with ``create=False`` LedgerError raised. A
-        file that is not a ledger, a ledger of a newer version and a file that stays busy are LedgerErrors.
+        file that is not a ledger, a ledger of a newer version and a file that stays busy are LedgerErrors. Damage in
+        its spool that nobody has looked at is logged as a warning.
         """
         ledger = cls(Path(os.path.abspath(path)), lock_timeout_s)
         if not ledger.path.exists():
@@ -70,6 +71,9 @@ class Ledger:
                 # As everything that is to be written to the file it waits; calls go on.
                 _log.warning("%s", error)
                 ledger._blocked = error
+        damage = damage_kept(spool_folder(ledger.path))
+        if damage is not None:
+            _log.warning("%s", damage)
         return ledger
 
     @property
@@ -124,7 +128,8 @@ class Ledger:
                 if decision_id not in known
             ]
             rest = [attempt for attempts in fresh_attempts.values() for attempt in attempts]
-            entries.append(entry_of(None, rest, policies))
+            if rest or policies:
+                entries.append(entry_of(None, rest, policies))
             written = insert(connection, entries)
             commit(connection)
         given = len(policies) + len(decisions) + len(attempts)
@@ -167,8 +172,14 @@ class Ledger:
             return newest(connection, n)
 
     def notices(self) -> tuple[str, ...]:
-        """What whoever uses the ledger should be told: why recorded rows still wait."""
-        return () if self._blocked is None else (f"the newest decisions may be missing: {self._blocked}",)
+        """What whoever uses the ledger should be told: why recorded rows still wait, and damage that was found.
+
+        Of damage it is said until somebody has deleted or moved away the files that are kept.
+        """
+        waiting = None if self._blocked is None else f"the newest decisions may be missing: {self._blocked}"
+        return tuple(
+            notice for notice in (waiting, damage_kept(spool_folder(self._path))) if notice is not None
+        )
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""

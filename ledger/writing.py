@@ -1,4 +1,4 @@
-"""Rows in, entries out; entries in, rows of the tables out: taken apart by DuckDB, many at a time.
+"""Makes entries of rows, and rows of the ledger's tables of entries: parsed by DuckDB, many at a time.
 
 Measured, ``executemany`` is fifty times slower, and filling the columns of decisions in Python five times. Nothing
 here opens a file or ends a transaction.
@@ -113,10 +113,18 @@ _RECORD_TYPES: Final[Mapping[str, Any]] = {
     },
 }
 
-# Strict, as a number that fits no column would else be NULL in silence.
+# Strict, as a number that fits no column would else be NULL in silence. Each by itself: joined to one array, a text
+# that is more than one value would give the entries behind it the records of others.
 _TAKE_APART: Final = f"""
 CREATE OR REPLACE TEMP TABLE entries AS
-SELECT unnest(from_json_strict(?, '{json.dumps([_ENTRY_TYPES])}')) AS e, unnest(?::VARCHAR[]) AS record
+SELECT from_json_strict(beside, '{json.dumps(_ENTRY_TYPES)}') AS e, record
+FROM (SELECT unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record)
+"""
+
+_EMPTY: Final = """
+SELECT count(*) FROM entries
+WHERE record IS NULL
+    AND (e.decision IS NOT NULL OR (coalesce(len(e.attempts), 0) = 0 AND coalesce(len(e.policies), 0) = 0))
 """
 
 # VARIANT can be cast from JSON alone; a map of JSON values becomes one object of JSON.
@@ -240,14 +248,16 @@ def entry_of(
 def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[int, int, int]:
     """Insert ``entries`` in order; how many policies, decisions and attempts that were.
 
-    Policies that are there already are left out. Raises LedgerError for a decision that is there; whether
-    attempts are new is the caller's affair.
+    Policies that are there already are left out. Raises LedgerError for a decision that is there, and for
+    an entry without a row; whether attempts are new is the caller's affair.
     """
     written = [0, 0, 0]
     for batch in _batches(entries):
         connection.execute(
-            _TAKE_APART, [f"[{','.join(entry.beside for entry in batch)}]", [entry.record for entry in batch]]
+            _TAKE_APART, [[entry.beside for entry in batch], [entry.record for entry in batch]]
         )
+        if connection.execute(_EMPTY).fetchone() != (0,):
+            raise LedgerError("an entry holds no row, or a decision without its record")
         repeated = connection.execute(_REPEATED).fetchone()
         if repeated is not None:
             raise LedgerError(f"decision `{repeated[0]}` is in the ledger already")

@@ -9,6 +9,11 @@ import duckdb
 import pytest
 from command_line import CommandLine, Ended
 
+from routewright.ledger import Ledger
+from routewright.ledger.ingest import spool_folder
+from routewright.ledger.spool import Spool
+from routewright.ledger.writing import Entry
+
 COMMANDS = {
     "run": ("run", "policy.yaml", "hello", "--simulate", "--quiet"),
     "sql": ("ledger", "sql", "SELECT 1 AS one"),
@@ -24,6 +29,31 @@ def command(tmp_path: Path) -> CommandLine:
     command = CommandLine(tmp_path)
     assert command(*COMMANDS["run"]).code == 0
     return command
+
+
+def damaged_spool(command: CommandLine) -> Path:
+    """Where the file will be kept that a dead writer has left, cut in its second entry."""
+    spool = Spool(spool_folder(Ledger.open(command.ledger).path))
+    for _ in range(2):
+        spool.add(Entry('{"decision":null,"attempts":[],"policies":[]}', None))
+    path = spool.path
+    spool.abandon()
+    path.write_bytes(path.read_bytes()[:-9])
+    return path.with_suffix(".damaged")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_of_damage_until_the_file_is_gone(command: CommandLine, name: str) -> None:
+    kept = damaged_spool(command)
+    for _ in range(2):  # when it is found, and when it was found before
+        ended = command(*COMMANDS[name])
+        assert ended.code == 0
+        assert ended.err.count("entries of the spool were damaged or are missing") == 1
+        assert f"`{kept}`; delete them or move them away" in ended.err
+        if "JSON" in name:
+            json.loads(ended.out)
+    kept.unlink()
+    assert "damaged" not in command(*COMMANDS[name]).err
 
 
 @pytest.mark.parametrize("name", ["run", "sql", "tail"])

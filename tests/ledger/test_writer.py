@@ -18,8 +18,9 @@ from ledger_rows import attempt, decision, decision_id, policy
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
+from routewright.ledger.frames import Frame
 from routewright.ledger.ingest import ingest, spool_folder
-from routewright.ledger.spool import Spool, orphaned, read_spool, spool_files
+from routewright.ledger.spool import Spool, SpoolFile, open_spool_file, spool_files
 from routewright.ledger.writer import _keep_ingesting
 from routewright.ledger.writing import Entry, entry_of, insert
 
@@ -182,7 +183,7 @@ def test_a_torn_end_is_cut_at_the_last_whole_entry_and_said(ledger: Ledger) -> N
     whole = path.read_bytes()
     for cut in (1, 7, 30, 400):
         path.write_bytes(whole[:-cut])
-        assert read_spool(path).last == 2, "the third is not whole"
+        assert numbers(path) == [1, 2], "the third is not whole"
     path.write_bytes(whole[:-30])
     assert len(ledger.tail(5)) == 2
     [[entries, damaged]] = ledger.query("SELECT entries, damaged_bytes FROM writers").rows
@@ -196,13 +197,13 @@ def test_entries_written_in_one_go_are_numbered_one_by_one_and_cut_one_by_one(le
     assert (spool.add(entry(0)), spool.add(entry(1), entry(2), entry(3)), spool.add(entry(4))) == (1, 4, 5)
     spool.abandon()
     [path] = spool_files(folder)
-    assert [number for number, _ in read_spool(path).entries(after=0)] == [1, 2, 3, 4, 5]
+    assert numbers(path) == [1, 2, 3, 4, 5]
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.truncate(size * 3 // 5)
-    assert read_spool(path).last in (2, 3), "what stands whole in one go is kept"
-    kept = read_spool(path).last
-    assert len(ledger.tail(9)) == kept
+    kept = numbers(path)
+    assert kept in ([1, 2], [1, 2, 3]), "what stands whole in one go is kept"
+    assert len(ledger.tail(9)) == len(kept)
 
 
 def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
@@ -214,7 +215,7 @@ def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    assert len(ledger.tail(5)) == 1
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(0), decision_id(2)]
     assert ledger.query("SELECT damaged_bytes > 0 FROM writers").rows == ((True,),)
 
 
@@ -560,14 +561,14 @@ def test_more_dead_writers_than_files_may_be_open(ledger: Ledger, monkeypatch: p
     opened: list[int] = []
 
     @contextmanager
-    def counted(path: Path) -> Iterator[bool]:
+    def counted(path: Path) -> Iterator[SpoolFile | None]:
         opened.append(1)
         assert len(opened) <= 4
-        with orphaned(path) as is_orphan:
-            yield is_orphan
+        with open_spool_file(path) as spool:
+            yield spool
         opened.pop()
 
-    monkeypatch.setattr("routewright.ledger.ingest.orphaned", counted)
+    monkeypatch.setattr("routewright.ledger.ingest.open_spool_file", counted)
     living = [Spool(spool_folder(ledger.path)) for _ in range(5)]
     for number in range(10):
         spool = living[number] if number < 5 else Spool(spool_folder(ledger.path))
@@ -584,3 +585,10 @@ def test_more_dead_writers_than_files_may_be_open(ledger: Ledger, monkeypatch: p
 
 def entry(number: int) -> Entry:
     return entry_of(decision(number), [attempt(number)])
+
+
+def numbers(path: Path) -> list[int]:
+    """Those of the frames in a file."""
+    with open_spool_file(path) as spool:
+        assert spool is not None
+        return [found.number for found in spool.frames() if isinstance(found, Frame)]

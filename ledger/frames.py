@@ -1,0 +1,184 @@
+"""The form of a spool file: encodes entries as frames, and finds the whole frames in any bytes.
+
+A frame is its length, a checksum of what follows, its number, and the texts of one entry. A file begins with a line
+that names its kind. Where bytes are no frame, the next one is looked for by how every entry begins, so that damage
+costs only the frames that it is in. A valid entry cannot hide a frame: a frame's number has a zero byte, and JSON has
+none.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from .errors import LedgerError
+from .writing import Entry
+
+__all__ = [
+    "MAGIC",
+    "MAX_FRAME_BYTES",
+    "MAX_NUMBER",
+    "Damage",
+    "Frame",
+    "begins_as_spool",
+    "encode",
+    "encode_frame",
+    "find_frames",
+    "first_frame",
+]
+
+MAGIC: Final = b"routewright spool 1\n"
+
+MAX_FRAME_BYTES: Final = 64 * 1024**2
+"""A longer entry is refused when it is added; a length above it is damage, and is not read."""
+
+_HEAD: Final = struct.Struct("<IIQIB")
+"""Length of what follows the checksum, checksum, number, length of what stands beside the record, has a record."""
+_CHECKED: Final = 8
+"""Where the checksummed bytes begin."""
+_BODY: Final = struct.Struct("<QI?")
+"""The fields of the head that the checksum covers."""
+_LENGTHS: Final = struct.Struct("<II")
+MAX_NUMBER: Final = 2**63 - 1
+"""The highest number that the ledger's tables can hold."""
+
+_BEGINNING: Final = b'{"decision":'
+"""How ``entry_of`` begins every entry."""
+_PIECE: Final = 1024**2
+"""Damaged parts are searched in pieces of this size."""
+
+
+class Frame(NamedTuple):
+    """One entry and its number; ``at`` is where the frame begins, and ``size`` how many bytes it has."""
+
+    number: int
+    entry: Entry
+    at: int
+    size: int
+
+
+class Damage(NamedTuple):
+    """So many bytes in a row that are no frame."""
+
+    size: int
+
+
+def encode(entry: Entry) -> tuple[bytes, bytes | None]:
+    """The texts of an entry in UTF-8. Raises LedgerError for what is no text, or longer than a frame may be."""
+    try:
+        beside, record = entry.beside.encode(), None if entry.record is None else entry.record.encode()
+    except UnicodeEncodeError as error:
+        raise LedgerError(
+            f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
+        ) from error
+    if _BODY.size + len(beside) + len(record or b"") > MAX_FRAME_BYTES:
+        raise LedgerError(f"a row has more than {MAX_FRAME_BYTES // 1024**2} MiB; nothing was written")
+    return beside, record
+
+
+def encode_frame(number: int, beside: bytes, record: bytes | None) -> tuple[bytes, bytes, bytes, bytes]:
+    """The parts of a frame, which are written one after the other."""
+    record_bytes = record or b""
+    head = _BODY.pack(number, len(beside), record is not None)
+    checksum = zlib.crc32(record_bytes, zlib.crc32(beside, zlib.crc32(head)))
+    return (
+        _LENGTHS.pack(len(head) + len(beside) + len(record_bytes), checksum),
+        head,
+        beside,
+        record_bytes,
+    )
+
+
+def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Frame | Damage]:
+    """The whole frames among the first ``size`` bytes of an open file, in order, and the damage between them.
+
+    ``start`` is where a frame begins; without it the whole file is looked through.
+
+    A part frame at the end is damage, and so is what the disk cannot read. One frame and one piece are in memory at a
+    time, and holes of a sparse file are not read.
+    """
+    if start is None:
+        start = len(MAGIC) if begins_as_spool(file, size) else 0
+    at = good = start
+    while at < size:
+        found = _frame_at(file, at, size)
+        if found is None:
+            at = _next_beginning(file, at + _HEAD.size + 1, size)
+            continue
+        if at > good:
+            yield Damage(at - good)
+        at = good = found.at + found.size
+        yield found
+    if size > good:
+        yield Damage(size - good)
+
+
+def begins_as_spool(file: int, size: int) -> bool:
+    """Whether a file of ``size`` bytes begins as a spool does."""
+    return _read(file, len(MAGIC), 0) == MAGIC[:size]
+
+
+def first_frame(file: int, size: int) -> Frame | None:
+    """The first whole frame, if there is one."""
+    return next((found for found in find_frames(file, size) if isinstance(found, Frame)), None)
+
+
+def _frame_at(file: int, at: int, size: int) -> Frame | None:
+    """The frame that begins at ``at``; None if the bytes there are no whole frame."""
+    head = _read(file, _HEAD.size, at)
+    if len(head) < _HEAD.size:
+        return None
+    length, checksum, number, beside, has_record = _HEAD.unpack(head)
+    texts = length - _BODY.size
+    end = at + _CHECKED + length
+    if (
+        not 0 <= texts <= MAX_FRAME_BYTES
+        or end > size
+        or has_record > 1
+        or (beside > texts if has_record else beside != texts)
+        or not 1 <= number <= MAX_NUMBER
+    ):
+        return None
+    data = _read(file, texts, at + _HEAD.size)
+    if len(data) < texts or zlib.crc32(data, zlib.crc32(head[_CHECKED:])) != checksum:
+        return None
+    try:
+        entry = Entry(data[:beside].decode(), data[beside:].decode() if has_record else None)
+    except UnicodeDecodeError:
+        return None
+    return Frame(number, entry, at, end - at)
+
+
+def _next_beginning(file: int, at: int, size: int) -> int:
+    """Where the next frame may begin whose entry begins at ``at`` or later; ``size`` if there is none."""
+    while (at := _skip_hole(file, at, size)) < size:
+        wanted = min(_PIECE, size - at)
+        position = _read(file, wanted, at).find(_BEGINNING)
+        if position >= 0:
+            return at + position - _HEAD.size
+        if at + wanted == size:
+            break
+        at += wanted - len(_BEGINNING) + 1
+    return size
+
+
+def _read(file: int, size: int, at: int) -> bytes:
+    """Bytes of the file; fewer where it is shorter by now, and none where the disk cannot read them."""
+    try:
+        return os.pread(file, size, at)
+    except OSError:
+        return b""
+
+
+def _skip_hole(file: int, at: int, size: int) -> int:
+    if at >= size:
+        return size
+    try:
+        return os.lseek(file, at, os.SEEK_DATA)
+    except OSError as error:
+        # ENXIO: from here on there are only holes. A file system that does not know them has no others to skip.
+        return size if error.errno == errno.ENXIO else at

@@ -1,0 +1,121 @@
+"""Puts a writer's frames in the order of their numbers, which count from 1 without gaps, and finds what is missing.
+
+A frame with a valid checksum may still be out of place: repeated, moved, or with a wild number. Believing a wild
+number would skip every entry up to it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .frames import Damage, Frame
+
+__all__ = ["Missing", "continuing", "in_order"]
+
+Scan = Callable[[int | None], Iterator[Frame | Damage]]
+"""Finds the frames of a file from an offset on, or from its beginning."""
+
+
+class Missing(NamedTuple):
+    """So many entries in a row that are not there."""
+
+    entries: int
+
+
+def in_order(scan: Scan, *, after: int | None, most: int) -> Iterator[Frame | Damage | Missing]:
+    """The frames of a complete file with numbers above ``after``, ascending, with all damage.
+
+    ``after`` is the number up to which the writer's entries have been ingested, None where nobody knows; ``most`` is
+    the highest number that the file can hold. Copies of a frame, and frames with wild numbers, are damage.
+    """
+    last = after
+    for one in scan(None):
+        if isinstance(one, Damage) or (after is not None and one.number <= after):
+            if isinstance(one, Damage):
+                yield one
+        elif last is not None and one.number == last + 1 <= most:
+            yield one
+            last = one.number
+        else:
+            yield from _sorted(scan, one.at, after=after, last=last, most=most)
+            return
+
+
+def continuing(scan: Scan, *, after: int | None) -> Iterator[Frame]:
+    """The frames of a file that is still being written which continue from ``after`` without a gap.
+
+    What comes behind anything else waits until the file is complete: half a frame may be whole in a moment.
+    """
+    last = after
+    for one in scan(None):
+        if isinstance(one, Damage):
+            return
+        if last is not None and one.number <= last:
+            continue
+        if last is not None and one.number != last + 1:
+            return
+        yield one
+        last = one.number
+
+
+def _sorted(
+    scan: Scan, at: int, *, after: int | None, last: int | None, most: int
+) -> Iterator[Frame | Damage | Missing]:
+    """The frames from ``at`` on by their numbers, near those that do ascend; the others, and copies, as damage."""
+    numbers, places, sizes = array("Q"), array("Q"), array("Q")
+    for one in scan(at):
+        if isinstance(one, Damage):
+            yield one
+        elif after is None or one.number > after:
+            numbers.append(one.number)
+            places.append(one.at)
+            sizes.append(one.size)
+    above = last or 0
+    ascending = _longest_ascent(numbers, above=above, most=most)
+    believed = [number for number, is_in_place in zip(numbers, ascending, strict=True) if is_in_place]
+    if not believed:
+        yield from map(Damage, sizes)
+        return
+    # Those that do not ascend may have been moved: so many numbers may lie before and behind the others.
+    lowest, highest = believed[0] - len(numbers), min(most, believed[-1] + len(numbers))
+    previous: Frame | None = None
+    for position in sorted(range(len(numbers)), key=numbers.__getitem__):
+        number = numbers[position]
+        frame = next(scan(places[position]), None) if max(above + 1, lowest) <= number <= highest else None
+        if not isinstance(frame, Frame) or (previous is not None and frame.entry == previous.entry):
+            yield Damage(sizes[position])
+            continue
+        # Two entries with one number are both stored: one has the wrong number, and nobody knows which.
+        before = above if previous is None else previous.number
+        if number > before + 1 and not (previous is None and last is None):
+            yield Missing(number - before - 1)
+        yield frame
+        previous = frame
+
+
+def _longest_ascent(numbers: array[int], *, above: int, most: int) -> bytearray:
+    """For each number 1 if it belongs to the longest ascending subsequence of those in the range, else 0.
+
+    By patience sorting: https://en.wikipedia.org/wiki/Longest_increasing_subsequence. Of several as long it is the one
+    with the lowest numbers, as a number that goes wild grows.
+    """
+    lowest_end, its_position = array("Q"), array("Q")  # for each length of an ascent
+    before = array("q", bytes(8 * len(numbers)))
+    for position, number in enumerate(numbers):
+        if above < number <= most:
+            length = bisect_left(lowest_end, number)
+            before[position] = its_position[length - 1] if length else -1
+            if length == len(lowest_end):
+                lowest_end.append(number)
+                its_position.append(position)
+            else:
+                lowest_end[length], its_position[length] = number, position
+    chosen = bytearray(len(numbers))
+    position = its_position[-1] if its_position else -1
+    while position >= 0:
+        chosen[position] = 1
+        position = before[position]
+    return chosen
