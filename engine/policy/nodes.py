@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError, Problem
@@ -29,6 +30,8 @@ MAX_YAML_DEPTH = 40
 
 MAX_NODES = 100_000
 """Keys, values, lists and mappings of one file, counted after aliases are followed."""
+
+_MAX_TAG_LENGTH = 1_000
 
 _LINE_END = re.compile(r"\r\n?")
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -52,7 +55,9 @@ def parse_yaml(text: str, source: str) -> Document:
     builder = _TreeBuilder(written)
     stopped = False
     try:
-        for event in YAML(typ="safe", pure=True).parse(written.text):
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Scanner = _scanner()
+        for event in yaml.parse(written.text):
             if not builder.feed(event):
                 stopped = True
                 break
@@ -63,6 +68,21 @@ def parse_yaml(text: str, source: str) -> Document:
     if stopped or builder.root is None:
         raise PolicyError(limit_problems(builder.problems))
     return Document(written, builder.root, tuple(builder.problems))
+
+
+@cache
+def _scanner() -> type[Any]:
+    """ruamel.yaml's scanner, which stops at a very long tag: putting one together takes the square of its length."""
+    from ruamel.yaml.scanner import Scanner, ScannerError
+
+    class BoundedScanner(Scanner):
+        def scan_tag(self) -> Any:
+            token = super().scan_tag()
+            if len(token.value[1] or "") > _MAX_TAG_LENGTH:
+                raise ScannerError("while scanning a tag", token.start_mark, "too long", token.start_mark)
+            return token
+
+    return BoundedScanner
 
 
 class _TreeBuilder:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from policy_texts import HEAD, compiled, problems_of
 
 from routewright.engine.errors import PolicyError
+from routewright.engine.policy import nodes
 from routewright.engine.policy.nodes import MAX_FILE_BYTES, MAX_NODES, MAX_YAML_DEPTH, parse_yaml
 from routewright.engine.problems import MAX_PROBLEMS
 
@@ -161,6 +164,36 @@ def test_hostile_files_are_refused(text: str, code: str) -> None:
     assert all(problem.line and problem.column for problem in problems)
     # Every problem of a line shares its text: a copy for each would be gigabytes.
     assert len({id(problem.source_line) for problem in problems if (problem.line, code) == (1, code)}) <= 1
+
+
+def test_a_very_long_tag_is_refused_before_it_is_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ruamel.yaml.tag import Tag
+
+    def refuse(tag: object) -> str:
+        raise AssertionError("putting a tag together takes the square of its length")
+
+    monkeypatch.setattr(Tag, "uri_decoded_suffix", property(refuse))
+    with pytest.raises(PolicyError) as raised:
+        parse_yaml("!" * 2_000, "p.yaml")
+    (problem,) = raised.value.problems
+    assert (problem.code, problem.line, problem.column) == ("yaml-syntax", 1, 1)
+    assert problem.message == "a `!` begins a YAML tag"
+
+
+def test_reading_stops_at_the_first_value_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "MAX_NODES", 50)
+    fed: list[object] = []
+    feed = nodes._TreeBuilder.feed
+
+    def counted(builder: nodes._TreeBuilder, event: Any) -> bool:
+        fed.append(event)
+        return feed(builder, event)
+
+    monkeypatch.setattr(nodes._TreeBuilder, "feed", counted)
+    with pytest.raises(PolicyError) as raised:
+        parse_yaml("[" + "1, " * 10_000 + "1]", "p.yaml")
+    assert [problem.code for problem in raised.value.problems] == ["too-many-nodes"]
+    assert len(fed) < 60
 
 
 def test_a_file_of_unknown_keys_is_refused_quickly() -> None:
