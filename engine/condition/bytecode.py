@@ -8,7 +8,8 @@ Python's `a or b`; other forms test operands for None in place, without a call.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
+from itertools import chain
 from types import FunctionType
 from typing import Any
 
@@ -30,6 +31,7 @@ from .typed import (
     Typed,
     fails,
     parts_of,
+    walk_typed,
 )
 from .values import UNKNOWN
 
@@ -50,6 +52,9 @@ _METHODS = {"startsWith": "startswith", "endsWith": "endswith"}
 _HASHED_LIST = 4
 """From how many constant elements on `in` looks into a set."""
 
+_NODES_AT_ONCE = 5_000
+"""Nodes that are compiled into one function: Python's syntax tree takes some 2 KB for each while it is compiled."""
+
 
 def compile_function(
     conditions: Sequence[CheckedExpr], parameters: Sequence[str], *, known: Container[str] = ()
@@ -61,6 +66,30 @@ def compile_function(
     declaration says that it cannot be unknown, must not be None.  Raises ValueError if a condition needs a
     name that is no parameter.
     """
+    functions = [_compile_part(part, parameters, known) for part in _in_parts(conditions)]
+    if len(functions) == 1:
+        return functions[0]
+
+    def evaluate(values: Sequence[object]) -> tuple[object, ...]:
+        return tuple(chain.from_iterable([function(values) for function in functions]))
+
+    return evaluate
+
+
+def _in_parts(conditions: Sequence[CheckedExpr]) -> Iterator[Sequence[CheckedExpr]]:
+    """The conditions in parts of about _NODES_AT_ONCE nodes, in their order; at least one part."""
+    start, nodes = 0, 0
+    for end, checked in enumerate(conditions, 1):
+        nodes += sum(1 for _ in walk_typed(checked.expr))
+        if nodes >= _NODES_AT_ONCE and end < len(conditions):
+            yield conditions[start:end]
+            start, nodes = end, 0
+    yield conditions[start:]
+
+
+def _compile_part(
+    conditions: Sequence[CheckedExpr], parameters: Sequence[str], known: Container[str]
+) -> Callable[[Sequence[object]], tuple[object, ...]]:
     builder = _Builder(parameters, known)
     verdicts = [builder.condition(checked.expr) for checked in conditions]
     body: list[ast.stmt] = []

@@ -60,17 +60,20 @@ def check_value(value: object, declaration: Declaration | Type) -> object:
     if isinstance(declaration, Declaration):
         checked = check_value(value, declaration.type)
         if declaration.enum is not None:
-            for member in checked if isinstance(checked, tuple) else (checked,):
-                if member not in declaration.enum:
+            # A set for an array: both may be long.
+            members = checked if isinstance(checked, tuple) else (checked,)
+            allowed = declaration.enum if len(members) == 1 else frozenset(declaration.enum)
+            for member in members:
+                if member not in allowed:
                     shown = render_value(member)[:60]
                     help = suggest(shown, map(render_value, declaration.enum), label="allowed")
                     raise ValueRefused(f"`{shown}` is not one of the allowed values", help)
         return checked
-    return _check(value, declaration, [MAX_LIST_LENGTH])
+    return _check(value, declaration, [MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH])
 
 
 def _check(value: object, type_: Type, room: list[int]) -> object:
-    """`room` holds how many more list elements may come."""
+    """`room` holds how many more list elements may come, and how many more characters in them."""
     # bool before int: Python's True is an int, a condition's is not.
     if isinstance(value, bool):
         if type_ == BOOLEAN:
@@ -94,7 +97,7 @@ def _check(value: object, type_: Type, room: list[int]) -> object:
             raise ValueRefused("expected an integer, got a number", f"write `{int(value)}`"[:60])
     elif isinstance(value, str):
         if type_ == STRING:
-            return _check_string(str(value))
+            return _check_string(str(value), room)
     elif isinstance(value, list | tuple) and isinstance(type_, ListType):
         room[0] -= len(value)
         if room[0] < 0:
@@ -107,9 +110,12 @@ def _check(value: object, type_: Type, room: list[int]) -> object:
     raise ValueRefused(f"expected {article(type_)}, got {_describe(value)}", _help(value, type_))
 
 
-def _check_string(value: str) -> str:
+def _check_string(value: str, room: list[int]) -> str:
     if len(value) > MAX_FEATURE_STRING_LENGTH:
         raise ValueRefused(f"the string has more than {MAX_FEATURE_STRING_LENGTH} characters")
+    room[1] -= len(value)
+    if room[1] < 0:
+        raise ValueRefused(f"the strings have more than {MAX_FEATURE_STRING_LENGTH} characters in all")
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from ..condition.bind import infer_declarations
 from ..condition.types import BOOLEAN, INTEGER, NUMBER, STRING
 from ..condition.values import UNKNOWN, ValueRefused, check_value
+from ..condition.work import LARGEST, Sizes
 from ..errors import FeatureError
 from ..policy.compiled import CompiledFeature, CompiledPolicy, FeatureSource
 from ..policy.quantities import MAX_EXACT
@@ -33,7 +34,8 @@ class Binder:
 
     def __init__(self, policy: CompiledPolicy) -> None:
         self._checks: Mapping[str, tuple[int, Check]] = {
-            feature.name: (slot, _check_of(feature)) for slot, feature in enumerate(policy.features)
+            feature.name: (slot, _check_of(feature, policy.sizes))
+            for slot, feature in enumerate(policy.features)
         }
         self._defaults = [feature.default for feature in policy.features]
         self._sources: list[Source] = [
@@ -110,16 +112,22 @@ def time_facts(at_us: int) -> tuple[int, int]:
     return hours % 24, (hours // 24 + 3) % 7 + 1
 
 
-def _check_of(feature: CompiledFeature) -> Check:
-    """The check of one feature's values; what is commonest is let through without a call into ``check_value``."""
+def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
+    """The check of one feature's values; what is commonest is let through without a call into ``check_value``.
+
+    ``sizes`` is what the conditions of the policy can take; what has an ``enum`` is short anyway.
+    """
     declaration, name = feature.declaration, feature.name
     minimum, maximum = feature.minimum, feature.maximum
+    is_bounded = sizes != LARGEST
 
     def check(value: object) -> object:
         try:
             checked = check_value(value, declaration)
         except ValueRefused as error:
             raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
+        if is_bounded and (declaration.enum is None or isinstance(checked, tuple)):
+            _check_sizes(name, checked, sizes)
         for element in checked if isinstance(checked, tuple) else (checked,):
             if minimum is not None and cast(float, element) < minimum:
                 raise FeatureError(
@@ -162,6 +170,20 @@ def _check_of(feature: CompiledFeature) -> Check:
 
         return check_number
     return check
+
+
+def _check_sizes(name: str, value: object, sizes: Sizes) -> None:
+    """Refuse what would take the conditions of the policy too much work, before any of it is done."""
+    help = "the conditions of this policy are too much work for more: send less, or simplify them"
+    elements, characters = 0, len(value) if isinstance(value, str) else 0
+    if isinstance(value, tuple):
+        elements, characters = len(value), sum(len(one) for one in value if isinstance(one, str))
+    if characters > sizes.characters:
+        message = f"feature `{name}`: {characters:,} characters are more than {sizes.characters:,}"
+        raise FeatureError(message, feature=name, help=help)
+    if elements > sizes.elements:
+        message = f"feature `{name}`: {elements:,} elements are more than {sizes.elements:,}"
+        raise FeatureError(message, feature=name, help=help)
 
 
 def _requested(derived: FeatureSource, request: RequestFacts) -> object:

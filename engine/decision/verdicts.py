@@ -32,11 +32,5 @@ def verdicts_with_nulls(policy: CompiledPolicy, parameters: Sequence[Any]) -> tu
     """The same, with None for features that have a default as well."""
     function = policy.cache.get(verdicts_with_nulls)
     if function is None:
-        reserves = [reserve for quota in policy.quotas for reserve in quota.reserves]
-        conditions = [
-            *(rule.when for rule in policy.rules),
-            *(constraint.when for constraint in policy.constraints),
-            *(reserve.when for reserve in sorted(reserves, key=lambda reserve: reserve.condition)),
-        ]
-        function = policy.cache[verdicts_with_nulls] = compile_function(conditions, policy.parameters)
+        function = policy.cache[verdicts_with_nulls] = compile_function(policy.conditions, policy.parameters)
     return cast(tuple[bool | None, ...], function(parameters))

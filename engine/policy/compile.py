@@ -12,11 +12,13 @@ from typing import Any, Literal, cast
 from ..condition.bytecode import compile_function
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
+from ..condition.work import Sizes
 from ..errors import PolicyError
 from ..problems import limit_problems, sort_problems
+from .budget import Evaluated, check_candidates, check_load, most_gated, sizes_allowed, sizes_by_name
 from .catalog import Catalog
 from .compile_catalog import are_models_known, compile_catalog
-from .compile_controls import compile_controls
+from .compile_controls import CompiledControls, compile_controls
 from .compile_features import compile_features
 from .compile_rollout import UnfitCandidate, compile_rollout
 from .compile_rules import RuleCompiler
@@ -24,7 +26,9 @@ from .compiled import (
     CompiledAssertion,
     CompiledCatalog,
     CompiledConstraint,
+    CompiledFeature,
     CompiledPolicy,
+    CompiledRule,
     Verdict,
 )
 from .digest import digest_of_policy
@@ -73,6 +77,11 @@ def compile_policy(
     problems = sort_problems([*limit_problems(report.problems), *limit_problems(others), *candidates])
     if problems or compiled_catalog is None:
         raise PolicyError(problems)
+    sizes = _check_work(
+        shape, compiled_rules, checked_constraints, controls, features, compiled_catalog, report
+    )
+    if report.problems:
+        raise PolicyError(sort_problems(limit_problems(report.problems)))
     parameters = (*(feature.name for feature in features), *STATE_SCOPE)
     constraints = _compile_constraints(checked_constraints, parameters, compiled_catalog)
     evaluated = [rule.when for rule in compiled_rules]
@@ -89,6 +98,7 @@ def compile_policy(
         source=policy.document.source,
         catalog=compiled_catalog,
         features=features,
+        sizes=sizes,
         slots={feature.name: slot for slot, feature in enumerate(features)},
         rules=compiled_rules,
         constraints=constraints,
@@ -96,6 +106,7 @@ def compile_policy(
         quotas=controls.quotas,
         limits=controls.limits,
         parameters=parameters,
+        conditions=tuple(evaluated),
         evaluate=compile_function(
             evaluated, parameters, known={f.name for f in features if f.default is not None}
         ),
@@ -172,27 +183,74 @@ def _check_constraints(
     return checked
 
 
+def _check_work(
+    shape: Policy,
+    rules: Sequence[CompiledRule],
+    constraints: Sequence[Checked],
+    controls: CompiledControls,
+    features: Sequence[CompiledFeature],
+    catalog: CompiledCatalog,
+    report: Report,
+) -> Sizes:
+    """Note it when loading the policy or deciding under it is too much work; else the sizes it takes."""
+    paths: list[Path] = [("rules", number) for number, rule in enumerate(shape.rules) if not rule.disabled]
+    check_candidates(rules, paths, report)
+    gated = most_gated(rules)
+    decided = [
+        Evaluated(rule.when, 1, (*path, "when"), f"rule `{rule.name}`")
+        for rule, path in zip(rules, paths, strict=True)
+    ]
+    loaded = []
+    numbers = [number for number, constraint in enumerate(shape.constraints) if not constraint.disabled]
+    for number, (constraint, when, require) in zip(numbers, constraints, strict=True):
+        path: Path = ("constraints", number)
+        name = f"constraint `{constraint.name}`"
+        decided.append(Evaluated(when, 1, (*path, "when"), name))
+        if require.names <= catalog.scope.keys():
+            loaded.append(Evaluated(require, len(catalog.models), (*path, "require"), name))
+        else:
+            decided.append(Evaluated(require, gated, (*path, "require"), name))
+    for number, condition in zip(controls.reserved, controls.conditions, strict=True):
+        name = f"control `{shape.controls[number].name}`"
+        decided.append(Evaluated(condition, 1, ("controls", number, "for"), name))
+    known = sizes_by_name(features, catalog)
+    check_load(loaded, known, report)
+    return sizes_allowed(decided, features, known, report)
+
+
 def _compile_constraints(
     checked: Sequence[Checked], parameters: Sequence[str], catalog: CompiledCatalog
 ) -> tuple[CompiledConstraint, ...]:
-    return tuple(_compile_constraint(*one, parameters, catalog) for one in checked)
+    """Those that only the catalog decides are evaluated here, all of them together for each model."""
+    facts = tuple(catalog.scope)
+    closed = [require for _, _, require in checked if require.names <= catalog.scope.keys()]
+    evaluate = compile_function(closed, facts)
+    rows = [evaluate([model.facts.get(name) for name in facts]) for model in catalog.models] if closed else []
+    by_model = iter(cast(Iterable[tuple[Verdict, ...]], zip(*rows, strict=True)))
+    return tuple(
+        _compile_constraint(
+            constraint,
+            when,
+            require,
+            next(by_model) if require.names <= catalog.scope.keys() else None,
+            parameters,
+            catalog,
+        )
+        for constraint, when, require in checked
+    )
 
 
 def _compile_constraint(
     constraint: Constraint,
     when: CheckedExpr,
     require: CheckedExpr,
+    by_model: tuple[Verdict, ...] | None,
     parameters: Sequence[str],
     catalog: CompiledCatalog,
 ) -> CompiledConstraint:
     model_names = tuple(sorted(name for name in require.names if name in catalog.scope))
-    by_model, function = None, None
-    if set(model_names) == require.names:
-        verdict = compile_function([require], model_names)
-        by_model = tuple(
-            cast(Verdict, verdict([m.facts.get(name) for name in model_names])[0]) for m in catalog.models
-        )
-    else:
+    function = None
+    if by_model is None:
         model_names = (*CANDIDATE_STATE, *model_names)
         function = compile_function([require], (*parameters, *model_names))
     return CompiledConstraint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
+from typing import cast
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
@@ -71,6 +72,8 @@ class CompiledControls:
     quotas: tuple[Quota, ...]
     limits: TaskLimits
     conditions: tuple[CheckedExpr, ...]
+    reserved: tuple[int, ...]
+    """The position in the file of each control that ``conditions`` has one of."""
     disabled: tuple[str, ...]
 
 
@@ -105,6 +108,7 @@ def compile_controls(
         elif kind is not None:
             limits = _with_limit(limits, control, report, path)
     conditions: list[CheckedExpr] = []
+    reserved: list[int] = []
     for control, path in reserves:
         _check_reserved(control, kinds, quotas, report, path)
         condition = report.condition(control.for_, (*path, "for"), scope)
@@ -114,8 +118,11 @@ def compile_controls(
             quota = quotas[control.of]
             reserve = _reserve(control, quota, control.reserve, condition, len(conditions), report, path)
             conditions.append(condition)
+            reserved.append(cast(int, path[1]))
             quotas[control.of] = replace(quota, reserves=(*quota.reserves, reserve))
-    return CompiledControls(tuple(quotas.values()), limits, tuple(conditions), tuple(disabled))
+    return CompiledControls(
+        tuple(quotas.values()), limits, tuple(conditions), tuple(reserved), tuple(disabled)
+    )
 
 
 def _kind_of(control: Control, report: Report, path: Path) -> ControlKind | None:

@@ -150,8 +150,9 @@ def _default(
     except ValueRefused as error:
         report.add("wrong-value", f"`default`: {error}", here, error.help)
         return None
+    allowed = frozenset(enum or ())
     for element in value if isinstance(value, tuple) else (value,):
-        if enum is not None and element not in enum:
+        if enum is not None and element not in allowed:
             hint = suggest(str(element), map(str, enum), label="allowed")
             report.add(
                 "not-in-enum", f"`default` is {said(element)}, which `enum` does not allow", here, hint

@@ -42,6 +42,8 @@ def find_model(
     found = catalog.names.get(name, ())
     if len(found) == 1:
         return catalog.models[found[0]]
+    if report.full:
+        return None  # looking for what was meant is wasted
     if found:
         meant = ", ".join(catalog.models[i].id for i in found)
         report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")

@@ -13,6 +13,7 @@ from typing import Any, Literal, NewType
 
 from ..condition.typed import CheckedExpr
 from ..condition.types import Declaration
+from ..condition.work import Sizes
 from ..suggest import suggest
 from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
@@ -304,6 +305,8 @@ class CompiledPolicy:
     source: str
     catalog: CompiledCatalog
     features: tuple[CompiledFeature, ...]
+    sizes: Sizes
+    """How long the strings and arrays of a task may be, so that deciding it stays within MAX_DECISION_WORK."""
     slots: Mapping[str, int]
     rules: tuple[CompiledRule, ...]
     constraints: tuple[CompiledConstraint, ...]
@@ -311,6 +314,8 @@ class CompiledPolicy:
     quotas: tuple[Quota, ...]
     limits: TaskLimits
     parameters: tuple[str, ...]
+    conditions: tuple[CheckedExpr, ...]
+    """What ``evaluate`` evaluates, in its order."""
     evaluate: Callable[[Sequence[Any]], tuple[Any, ...]]
     disabled: tuple[str, ...]
     """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind; sorted,

@@ -58,6 +58,8 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
         "scope": _FOLLOWS,
         "shape": "what it compiles to counts",
         "cache": "worked out while deciding",
+        "conditions": "those of rules, constraints and reserves, which count",
+        "sizes": _FOLLOWS,
     },
     CompiledCatalog: {
         "digest": "what is made here",

@@ -8,12 +8,15 @@ from dataclasses import replace
 
 from ..condition.checker import check_expr
 from ..condition.structured import parse_condition
+from ..condition.syntax import walk
 from ..condition.typed import CheckedExpr
 from ..condition.types import BOOLEAN, Declaration, Type
+from ..condition.work import patterns_of
 from ..errors import ConditionError, Problem
 from ..problems import MAX_PROBLEMS
 from ..suggest import closest, suggest
 from .document import Document, Node, Path, properties_start
+from .limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
 from .offsets import text_offsets
 from .shape_problems import place_problem
 from .wording import said
@@ -40,6 +43,10 @@ class Report:
     def __init__(self, document: Document, problems: Iterable[Problem]) -> None:
         self.document = document
         self.problems: list[Problem] = list(problems)
+        self._misspelt: dict[tuple[str | int, frozenset[str | int]], bool] = {}
+        self._parts = 0
+        self._patterns: set[str] = set()
+        self._program = 0
         self._settled = {(p.line, p.column) for p in self.problems if p.code in _SETTLED}
 
     @property
@@ -81,7 +88,13 @@ class Report:
         lost = self._node(tuple(above))
         if lost is None or not lost.lost:
             return False
-        return key in lost.lost or (misspelt and closest(str(key), list(map(str, lost.lost))) is not None)
+        if key in lost.lost or not misspelt:
+            return key in lost.lost
+        # Every rule may ask for the same key of one mapping.
+        asked = (key, lost.lost)
+        if asked not in self._misspelt:
+            self._misspelt[asked] = closest(str(key), list(map(str, lost.lost))) is not None
+        return self._misspelt[asked]
 
     def has(self, path: Path) -> bool:
         """Whether there is anything at ``path``."""
@@ -96,10 +109,22 @@ class Report:
         self, value: object, path: Path, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
     ) -> CheckedExpr | None:
         """The checked condition at ``path``, or None after noting what is wrong with it."""
-        if self.full or not self.well_written(path):
+        if self.full or self._is_too_much or not self.well_written(path):
             return None
         try:
-            return check_expr(parse_condition(value), scope, expected=expected)
+            parsed = parse_condition(value)
+            self._parts += sum(1 for _ in walk(parsed))
+            if self._parts > MAX_POLICY_PARTS:
+                self.add(
+                    "too-many-parts",
+                    f"the conditions have more than {MAX_POLICY_PARTS:,} parts: names, literals, operators",
+                    path,
+                    "conditions from here on are not checked",
+                )
+                return None
+            checked = check_expr(parsed, scope, expected=expected)
+            self._count_patterns(checked, path)
+            return checked
         except ConditionError as error:
             found = [p for p in error.problems if not self._follows_from_lost_feature(p)]
             # What is left of a text that YAML cut in two has many faults, and one cause.
@@ -107,6 +132,28 @@ class Report:
             for problem in cut[:1] or found:
                 self._note(self._in_file(problem, path))
             return None
+
+    @property
+    def _is_too_much(self) -> bool:
+        """Whether a problem says that the conditions are too many: the rest of them is not read."""
+        return self._parts > MAX_POLICY_PARTS or self._program > MAX_POLICY_PROGRAM
+
+    def _count_patterns(self, checked: CheckedExpr, path: Path) -> None:
+        """Note it when the different patterns of all conditions are too large together."""
+        new = {
+            pattern: size
+            for pattern, size in patterns_of(checked.expr).items()
+            if pattern not in self._patterns
+        }
+        self._patterns.update(new)
+        self._program += sum(new.values())
+        if self._program > MAX_POLICY_PROGRAM:
+            self.add(
+                "too-many-patterns",
+                f"the patterns have more than {MAX_POLICY_PROGRAM:,} instructions together",
+                path,
+                "write shorter patterns; conditions from here on are not checked",
+            )
 
     def well_written(self, path: Path) -> bool:
         """Refuse what YAML may have changed: tags (already noted), anchors, aliases and comments."""
