@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import FeatureError, TaskError
 from ..policy.compiled import CompiledPolicy
+from ..policy.limits import MAX_SEARCH_WORK
 from .decide import decide
 from .decision import CandidateVerdict, Choice, Decision, Outcome
 from .domains import options_of
@@ -23,7 +24,7 @@ from .task import Task
 __all__ = ["MAX_TRIALS", "Change", "Search", "drawn_from", "search_changes"]
 
 MAX_TRIALS = 20_000
-"""Decisions tried before the search stops and says so."""
+"""Decisions tried before the search stops and says so; fewer where they take more than MAX_SEARCH_WORK."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,13 @@ def search_changes(decision: Decision) -> Search:
     options = options_of(decision)
     not_covered = [f"{name}: {why}" for name, why in options.uncovered.items()]
     found: dict[tuple[object, ...], Change] = {}
-    trials = 0
+    trials, most = 0, min(MAX_TRIALS, MAX_SEARCH_WORK // options.work)
     for size in (1, 2):
         for names in combinations(options.values, size):
             for values in product(*(options.values[name] for name in names)):
                 trials += 1
-                if trials > MAX_TRIALS:
-                    not_covered.append(f"the search stopped after {MAX_TRIALS} trials")
+                if trials > most:
+                    not_covered.append(f"the search stopped after {most} trials")
                     return Search(_sorted(found), tuple(not_covered))
                 change = _try(decision, dict(zip(names, values, strict=True)))
                 if change is not None:

@@ -8,15 +8,18 @@ that is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, cast
 
-from ..condition import BOOLEAN, CheckedExpr, atoms, check_expr, parse_condition, render_expr, specialise
+from ..condition import BOOLEAN, CheckedExpr, atoms, render_expr, specialise
 from ..condition.typed import Apply, Constant, Elements, Feature, Presence, Typed, walk_typed
 from ..condition.types import ListType
 from ..condition.values import UNKNOWN
+from ..condition.work import LARGEST, work_of
+from ..policy.budget import largest, most_gated, sizes_by_name
 from ..policy.compiled import CompiledFeature
+from ..policy.limits import MAX_SEARCH_WORK
 from .bind import time_facts
 from .decision import Decision
 from .gaps import other_arrays, other_numbers, other_texts
@@ -26,6 +29,13 @@ from .task import ModelState
 
 __all__ = ["Options", "options_of"]
 
+_RECORD: Final = 2_000
+"""Steps that deciding takes besides conditions: binding, the plan, the decision."""
+_GATES: Final = 200
+"""Steps that the gates take for one model."""
+_SPECIALISING: Final = 250
+"""Steps of folding a condition for one step of evaluating it."""
+
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in"}
 
 
@@ -33,11 +43,13 @@ _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_
 class Options:
     """``values`` holds the other values of each feature that bears on the decision, None for leaving it out.
 
-    ``uncovered`` says, for each feature whose values stand for no more than themselves, why.
+    ``uncovered`` says, for each feature whose values stand for no more than themselves, why. ``work`` is what
+    deciding with any of the values takes at most, in steps.
     """
 
     values: dict[str, list[object]]
     uncovered: dict[str, str]
+    work: int
 
 
 @dataclass(slots=True)
@@ -55,7 +67,7 @@ def options_of(decision: Decision) -> Options:
     """The values to try instead of those that were decided with, in the order of the policy's features."""
     policy = decision.policy
     uses = _Uses()
-    for condition in _conditions(decision):
+    for condition in _conditions(decision, uses):
         for atom in atoms(condition):
             _look(atom, decision, uses)
     _look_at_gates(decision, uses)
@@ -72,22 +84,42 @@ def options_of(decision: Decision) -> Options:
         for feature in policy.features
         if feature.name in uses.uncovered and not _is_finite(feature)
     }
-    return Options(values, uncovered)
+    return Options(values, uncovered, _work_of_one(decision, values))
 
 
-def _conditions(decision: Decision) -> Iterator[CheckedExpr]:
+def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> int:
+    """The steps that one decision takes at most with the values that were decided with, or any of ``values``."""
+    policy = decision.policy
+    known = dict(sizes_by_name(policy.features, policy.catalog))
+    for feature, value in zip(policy.features, decision.values, strict=True):
+        known[feature.name] = largest((value, *values.get(feature.name, ())))
+    gated = most_gated(policy.rules)
+    conditions = sum(work_of(condition.expr, LARGEST, known) for condition in policy.conditions)
+    open_ones = [c.require.expr for c in policy.constraints if c.by_model is None]
+    asked = gated * (sum(work_of(expr, LARGEST, known) for expr in open_ones) + _GATES)
+    return conditions + asked + _RECORD
+
+
+def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
     """Every condition that bears on deciding, as one over features alone: state and models are what they are."""
     policy, state = decision.policy, decision.state
     hour, weekday = time_facts(state.at_us)
     known: dict[str, object] = {"state.load": state.load, "state.hour": hour, "state.weekday": weekday}
-    conditions = [rule.when for rule in policy.rules] + [c.when for c in policy.constraints]
-    for control in policy.shape.controls:
-        if control.for_ is not None and not control.disabled:
-            conditions.append(check_expr(parse_condition(control.for_), policy.scope))
-    for condition in conditions:
+    for condition in policy.conditions:
         yield condition if known.keys().isdisjoint(condition.names) else specialise(condition, known)
+    sizes = sizes_by_name(policy.features, policy.catalog)
+    room = MAX_SEARCH_WORK
     for constraint in policy.constraints:
         if constraint.by_model is not None:
+            continue
+        room -= (
+            _SPECIALISING * len(policy.catalog.models) * work_of(constraint.require.expr, policy.sizes, sizes)
+        )
+        if room < 0:
+            for name in constraint.require.names & policy.slots.keys():
+                uses.note(name)
+                why = f"constraint {constraint.name} is too much work to look into for every model"
+                uses.uncovered.setdefault(name, why)
             continue
         # By id: what is found first must not depend on the order of the catalog.
         for model in sorted(policy.catalog.models, key=lambda model: model.id):
@@ -126,16 +158,15 @@ def _look_at_gates(decision: Decision, uses: _Uses) -> None:
     for feature in policy.features:
         if feature.needs:
             uses.note(feature.name)
+    request = decision.task.request
+    closing = closing_lengths(policy, request.max_output_tokens)
+    # What a feature states counts from the length on that the request has anyway.
+    closing += [] if request.prompt_tokens is None else [request.prompt_tokens - 1]
+    by_price = any(rule.choose == "cheapest" for rule in policy.rules)
     for slot, fact in fact_slots(policy):
         name = policy.features[slot].name
-        lengths = [0]
-        if fact == "prompt_tokens":
-            request = decision.task.request
-            lengths = closing_lengths(policy, request.max_output_tokens)
-            # What a feature states counts from the length on that the request has anyway.
-            lengths += [] if request.prompt_tokens is None else [request.prompt_tokens - 1]
-        uses.note(name, lengths)
-        if fact == "prompt_tokens" and any(rule.choose == "cheapest" for rule in policy.rules):
+        uses.note(name, closing if fact == "prompt_tokens" else [0])
+        if fact == "prompt_tokens" and by_price:
             uses.uncovered.setdefault(name, "`choose: cheapest` goes by the length of the prompt")
     for rule in policy.rules:
         if rule.split is not None and rule.split.key is not None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
 
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
+from ..condition.work import LARGEST, work_of
 from ..errors import FeatureError, RecordError, TaskError
+from ..policy.budget import largest
 from ..policy.compiled import CompiledPolicy, CompiledRule, CompiledStep
+from ..policy.limits import MAX_SEARCH_WORK
 from ..version import ENGINE_VERSION
 from .bind import time_facts
 from .counterfactual import Change, drawn_from, search_changes
@@ -34,6 +37,9 @@ __all__ = [
     "explain",
     "recompute",
 ]
+
+_TRACING: Final = 100
+"""Steps of tracing a condition for one step of evaluating it."""
 
 Place = Literal["before", "matched", "after"]
 
@@ -213,17 +219,20 @@ def values_by_name(decision: Decision) -> Mapping[str, object]:
 def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
     values = values_by_name(decision)
     matched = len(decision.verdicts) if decision.rule is None else decision.rule
+    sizes = {name: largest((value,)) for name, value in values.items()}
     explained = []
+    room = MAX_SEARCH_WORK
     for rule, verdict in zip(decision.policy.rules, decision.verdicts, strict=True):
         place: Place = "before" if rule.index < matched else "matched" if rule.index == matched else "after"
+        room -= _TRACING * work_of(rule.when.expr, LARGEST, sizes)
         explained.append(
             RuleExplanation(
                 name=rule.name,
                 place=place,
                 verdict=verdict,
                 condition=render_expr(rule.when.source),
-                parts=_parts(rule.when, verdict, values),
-                note=_note(rule, verdict, place),
+                parts=_parts(rule.when, verdict, values) if room >= 0 else (),
+                note=_note(rule, verdict, place) if room >= 0 else "its parts are not shown: too much work",
             )
         )
     return tuple(explained)

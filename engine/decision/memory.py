@@ -23,6 +23,8 @@ __all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
 MAX_REMEMBERED_PLANS = 4096
 """Plans kept for a policy; when there are more, all are forgotten."""
 
+_NOT_ASKED = object()
+
 
 class PlanMemory:
     """The plans of one policy."""
@@ -36,11 +38,8 @@ class PlanMemory:
         self._first_reserve = len(policy.rules) + len(policy.constraints)
         # A constraint that compares a model with features or with the state depends on their values.
         closed = all(constraint.by_model is not None for constraint in policy.constraints)
-        self._own = [
-            {policy.catalog.models[candidate.model].id for candidate in rule.candidates[: rule.chosen_from]}
-            for rule in policy.rules
-        ]
-        self._rules = tuple(_facts_of(rule, policy) if closed else None for rule in policy.rules)
+        # Worked out for a rule when it first matches: very many rules and quotas may never meet.
+        self._rules: list[Any] = [_NOT_ASKED if closed else None] * len(policy.rules)
 
     def get(self, key: object) -> Planned | None:
         """The plan that was kept under ``key``."""
@@ -69,6 +68,8 @@ class PlanMemory:
         if rule is None or task.pin is not None:
             return None
         facts = self._rules[rule.index]
+        if facts is _NOT_ASKED:
+            facts = self._rules[rule.index] = _facts_of(rule, self._policy)
         if facts is None:
             return None
         models, quotas = facts
@@ -111,7 +112,9 @@ class PlanMemory:
         """What a sticky rule goes by: no session, a new one, one of its own models, or any other model."""
         if task.session is None or state.session_model is None:
             return task.session is not None
-        return state.session_model if state.session_model in self._own[rule.index] else ""
+        models = self._policy.catalog.models
+        own = any(models[c.model].id == state.session_model for c in rule.candidates[: rule.chosen_from])
+        return state.session_model if own else ""
 
 
 def memory_of(policy: CompiledPolicy) -> PlanMemory:
