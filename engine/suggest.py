@@ -15,6 +15,9 @@ _MOST_COMPARED = 50_000
 """Pairs of characters that are compared for one name, about 0.15 µs each. Where the known names are more, those
 come first that begin and end alike: a single typing error leaves all but a letter or two of a name."""
 
+_MOST_KNOWN = 20_000
+"""Among more names nothing is looked for: putting them in order for every mistake would take too long."""
+
 _MOST_NEIGHBOURS = 500
 """Of very many names, how many before and after the one asked for are looked at, in alphabetical order and in that
 of the names read backwards."""
@@ -47,6 +50,8 @@ def closest(name: str, known: Collection[str]) -> str | None:
     'cheapest'
     """
     name = name[:100]
+    if len(known) > _MOST_KNOWN:
+        return None
     same = sorted(other for other in known if other.lower() == name.lower())
     if same:
         return same[0]

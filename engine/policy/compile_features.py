@@ -41,13 +41,16 @@ def compile_features(
 ) -> tuple[CompiledFeature, ...]:
     """Return the features in the order of the file, also those that have problems: what conditions say of
     them is still checked, against the type that was meant."""
+    offered: frozenset[str] | None = None
+    if catalog is not None:
+        offered = frozenset(capability for model in catalog.models for capability in model.capabilities)
     return tuple(
-        _compile(name, feature, catalog, report, ("features", name)) for name, feature in features.items()
+        _compile(name, feature, offered, report, ("features", name)) for name, feature in features.items()
     )
 
 
 def _compile(
-    name: str, feature: Feature, catalog: CompiledCatalog | None, report: Report, path: Path
+    name: str, feature: Feature, offered: frozenset[str] | None, report: Report, path: Path
 ) -> CompiledFeature:
     if not _can_be_read(name):
         message = f"`{name}` cannot be a feature: conditions read the word as something else"
@@ -67,7 +70,7 @@ def _compile(
         default=default,
         minimum=feature.minimum,
         maximum=feature.maximum,
-        needs=_needs(feature, catalog, report, path),
+        needs=_needs(feature, offered, report, path),
         derived=_derived(feature, type, report, path),
         sensitive=feature.sensitive,
     )
@@ -163,19 +166,18 @@ def _default(
     return value
 
 
-def _needs(feature: Feature, catalog: CompiledCatalog | None, report: Report, path: Path) -> tuple[str, ...]:
+def _needs(feature: Feature, offered: frozenset[str] | None, report: Report, path: Path) -> tuple[str, ...]:
     if feature.needs is None:
         return ()
     here = (*path, "needs")
     if feature.type != "boolean":
         report.add("unfit-key", "`needs` belongs to boolean features", here, at_key=True)
     needs = [feature.needs] if isinstance(feature.needs, str) else feature.needs
-    if catalog is not None:
-        known = {capability for model in catalog.models for capability in model.capabilities}
+    if offered is not None:
         for number, capability in enumerate(needs):
-            if capability not in known:
+            if capability not in offered and not report.full:
                 place = (*here, number) if isinstance(feature.needs, list) else here
-                hint = suggest(capability, known, label="in the catalog")
+                hint = suggest(capability, offered, label="in the catalog")
                 report.add("unknown-capability", f"no model has the capability `{capability}`", place, hint)
     return tuple(needs)
 

@@ -35,3 +35,9 @@ def test_few_names_are_compared_whole() -> None:
         closest("lenght_of_context", ["context_length", "complexity", "length_of_context"])
         == "length_of_context"
     )
+
+
+def test_nothing_is_put_in_order_among_more_names_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest, "_MOST_KNOWN", 3)
+    assert closest("fastset", ["cheapest", "fastest", "first"]) == "fastest"
+    assert closest("fastset", ["cheapest", "fastest", "first", "split"]) is None
