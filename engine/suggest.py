@@ -16,7 +16,7 @@ _MOST_COMPARED = 50_000
 come first that begin and end alike: a single typing error leaves all but a letter or two of a name."""
 
 _MOST_KNOWN = 20_000
-"""Among more names nothing is looked for: putting them in order for every mistake would take too long."""
+"""Of more names only those count that end otherwise: putting all in order for every mistake would take too long."""
 
 _MOST_NEIGHBOURS = 500
 """Of very many names, how many before and after the one asked for are looked at, in alphabetical order and in that
@@ -50,6 +50,8 @@ def closest(name: str, known: Collection[str]) -> str | None:
     'cheapest'
     """
     name = name[:100]
+    if len(known) > _MOST_KNOWN:
+        known = [other for other in known if other.startswith(name[:-3])]
     if len(known) > _MOST_KNOWN:
         return None
     same = sorted(other for other in known if other.lower() == name.lower())

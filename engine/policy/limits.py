@@ -31,7 +31,7 @@ MAX_SEARCH_WORK = 500_000_000
 LEAST_SIZES = Sizes(elements=100, characters=1_000)
 """Arrays and strings that every policy takes; one whose conditions are too much work even for these is refused."""
 
-MAX_POLICY_PARTS = 100_000
+MAX_POLICY_PARTS = 80_000
 """Names, literals and operators in all conditions of a policy."""
 
 MAX_POLICY_PROGRAM = 100_000

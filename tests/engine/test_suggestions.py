@@ -39,5 +39,6 @@ def test_few_names_are_compared_whole() -> None:
 
 def test_nothing_is_put_in_order_among_more_names_than_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suggest, "_MOST_KNOWN", 3)
-    assert closest("fastset", ["cheapest", "fastest", "first"]) == "fastest"
-    assert closest("fastset", ["cheapest", "fastest", "first", "split"]) is None
+    assert closest("afstest", ["cheapest", "fastest", "first"]) == "fastest"
+    assert closest("afstest", ["cheapest", "fastest", "first", "split"]) is None
+    assert closest("fastset", ["cheapest", "fastest", "first", "split"]) == "fastest"
