@@ -100,6 +100,11 @@ _BOOLEANS = {
 """CEL's own list (cel-spec, tests/simple/testdata/conversions.textproto, section ``bool``)."""
 
 
+def _boolean_of_string(value: str) -> bool | None:
+    # Looking a long string up would read all of it.
+    return _BOOLEANS.get(value) if len(value) <= len("false") else None
+
+
 def _number_of_string(value: str) -> float | None:
     return _finite(float(value)) if _DECIMAL_NUMBER.fullmatch(value) else None
 
@@ -154,7 +159,7 @@ _ALL = [
     Operation("upperAscii", lambda value: value.encode().upper().decode(), False, linear=True),
     Operation("integer_of_number", _integer_of_number, True),
     Operation("integer_of_string", _integer_of_string, True, linear=True),
-    Operation("boolean_of_string", _BOOLEANS.get, True),
+    Operation("boolean_of_string", _boolean_of_string, True),
     Operation("number_of_string", _number_of_string, True, linear=True),
     Operation("string_of_boolean", lambda value: "true" if value else "false", False),
     Operation("string_of_integer", str, False),

@@ -101,7 +101,7 @@ class _Measure:
             is_text = STRING in (node.type, _element(node))
             return 1, elements if isinstance(node.type, ListType) else 0, characters if is_text else 0
         if isinstance(node, Local):
-            return (1, *self.locals[node.slot])
+            return (1, 0, 0) if node.is_index else (1, *self.locals[node.slot])
         if isinstance(node, Presence):
             return 1, 0, 0
         if isinstance(node, Quantifier):
@@ -158,7 +158,7 @@ class _Measure:
                 return steps + 5 * elements, elements, characters
             case "index":
                 return steps, elements, characters
-            case "size":
+            case "size" | "boolean_of_string":
                 return steps, 0, 0
         if node.type == STRING:
             return steps, 0, _SHORT_TEXT

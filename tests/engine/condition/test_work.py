@@ -66,6 +66,7 @@ _BY_ELEMENTS = [
     "ns == ds",
     "xs.exists(x, x == 'y')",
     "xs.all(x, ys.exists(y, x == y))",
+    "xs.exists(i, x, ys.all(j, y, i == j && x == y))",
     "(xs + ys).exists(x, x == 'y')",
 ]
 _CONSTANT = [
@@ -77,6 +78,7 @@ _CONSTANT = [
     "s in ['x', 'y']",
     "size(s) == 1",
     "size(xs) == 1",
+    "bool(s)",
     "s.startsWith('x')",
     "s.endsWith('x')",
     "n + 1 - 2 * 3 / 4 % 5 == -n",
@@ -175,9 +177,9 @@ def test_conditions_compiled_in_parts_give_the_same_values(monkeypatch: pytest.M
     parts: list[int] = []
     compile_part = bytecode._compile_part
 
-    def counted(part: Sequence[CheckedExpr], names: Sequence[str]) -> Any:
+    def counted(part: Sequence[CheckedExpr], *names: Any) -> Any:
         parts.append(len(part))
-        return compile_part(part, names)
+        return compile_part(part, *names)
 
     monkeypatch.setattr(bytecode, "_NODES_AT_ONCE", 20)
     monkeypatch.setattr(bytecode, "_compile_part", counted)
