@@ -22,14 +22,15 @@ from .errors import BackendError, install_command
 from .http_failures import connection_failure, is_unsent
 from .lines import LineSplitter, LineTooLong
 from .phases import CallClock
+from .untrusted import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Gate, Sizes, Unreadable
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["MAX_BODY_BYTES", "HttpClient", "Reply"]
+__all__ = ["STEP_BYTES", "HttpClient", "Reply"]
 
-MAX_BODY_BYTES: Final = 256 * 1024 * 1024
-"""Large enough for thousands of long vectors; a body beyond it is refused before it fills memory."""
+STEP_BYTES: Final = 64 * 1024
+"""So much of a stream is read in one go: then other tasks get their turn, and the clock is looked at."""
 
 _KEEPALIVE_S: Final = 4.0
 """Shorter than the 5 s of llama.cpp, uvicorn and Node, so that we do not write into a connection being closed."""
@@ -38,13 +39,17 @@ _DRAIN_S: Final = 0.05
 
 _JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
-_QUOTED: Final = 2_000
-"""So much of a body is looked at for a message."""
+_REFUSAL_S: Final = 2.0
+"""How long the body of an error may take."""
 
 _MAX_CLOSED: Final = 4
 """So many kept connections may turn out closed before a call gives up."""
 
-_ACCEPT: Final = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
+# Without a coding of the content: 16 KB of it can be a gigabyte.
+_ACCEPT: Final = {
+    "Accept": "application/json, text/event-stream, application/x-ndjson",
+    "Accept-Encoding": "identity",
+}
 _JSON_TYPE: Final = {"Content-Type": "application/json"}
 
 
@@ -82,6 +87,7 @@ class HttpClient:
         self.root_url = f"{parts.scheme}://{parts.netloc}"
         self._extra = extra
         self._key = api_key.strip() if api_key is not None else None
+        self.gate = Gate(self._key)
         self._concurrency, self._this_machine = concurrency, this_machine
         self._rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, _Room] = WeakKeyDictionary()
 
@@ -116,10 +122,7 @@ class HttpClient:
 
     def redacted(self, text: str) -> str:
         """``text`` in one line, shortened, without the key: fit for a message."""
-        if self._key is not None:
-            text = text.replace(self._key, "[key]")
-        text = " ".join("".join(c if c.isprintable() else " " for c in text[:2_000]).split())
-        return text if len(text) <= 300 else text[:299] + "…"
+        return self.gate.message(text)
 
     async def close(self) -> None:
         """Close the connections of this event loop."""
@@ -194,7 +197,8 @@ class _Exchange:
         clock.enter("connect")
         _CONNECTING.set((clock, self._next_phase_ms))
         closed_before = 0
-        while True:
+        failure: BackendError | None = None
+        while failure is None:
             try:
                 return await clock.wait(
                     room.session.request(
@@ -207,9 +211,12 @@ class _Exchange:
                 )
             except room.failures as error:
                 if closed_before == _MAX_CLOSED or not is_unsent(error):
-                    raise connection_failure(error, clock, self._client.base_url) from error
-                closed_before += 1
-                clock.enter("connect")
+                    failure = connection_failure(error, clock, self._client.base_url)
+                else:
+                    closed_before += 1
+                    clock.enter("connect")
+        # Not from the library's error: that holds our headers, the key among them, and bytes of the server.
+        raise failure
 
     def _leave(self) -> None:
         response, turns = self._response, self._turns
@@ -252,56 +259,69 @@ class Reply:
         """In lower case, without parameters; empty when the server does not say."""
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-    async def read(self) -> bytes:
-        """The whole body."""
+    async def read(self, most: int = MAX_BODY_BYTES) -> bytes:
+        """The whole body, which has at most ``most`` bytes."""
+        self._refuse_encoded()
         size = self._response.content_length
-        if size is not None and size <= MAX_BODY_BYTES and "Content-Encoding" not in self.headers:
+        if size is not None and "Transfer-Encoding" not in self.headers:
+            if size > most:
+                raise self._too_large(most)
             if self._response.content.is_eof():
                 return await self._response.read()  # it has come already
             return await self._within(self._response.read())
-        pieces: list[bytes] = []
-        size = 0
+        body = bytearray()
         while piece := await self._piece():
-            pieces.append(piece)
-            size += len(piece)
-            if size > MAX_BODY_BYTES:
-                raise self._clock.error(
-                    f"the answer of `{self._clock.who}` has more than {MAX_BODY_BYTES} bytes", "bad_response"
-                )
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            body += piece
+            if len(body) > most:
+                raise self._too_large(most)
+        return bytes(body)
 
-    async def json(self) -> Any:
-        """The whole body as JSON; ``bad_response`` when it is none."""
-        body = await self.read()
-        return self.parse(body)
+    async def json(self, sizes: Sizes = SMALL_SIZES) -> Any:
+        """The whole body as JSON; ``bad_response`` when it is none, or too large."""
+        return self.parse(await self.read(sizes.body), sizes)
 
-    def parse(self, text: bytes) -> Any:
+    def parse(self, text: bytes, sizes: Sizes = SMALL_SIZES) -> Any:
         """A piece of the body as JSON; ``bad_response``, with its beginning, when it is none."""
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
-            if self._cut:
-                raise self._clock.error(
-                    f"the answer of `{self._clock.who}` ended in the middle of a line", "broken_stream"
-                ) from None
-            # Cut after that, as half a key would not be recognised.
-            shown = self._client.redacted(text[:_QUOTED].decode(errors="replace"))[:200]
+            return self._client.gate.parse(text, sizes)
+        except Unreadable as error:
+            why = str(error)
+        if self._cut:
             raise self._clock.error(
-                f"the answer of `{self._clock.who}` is not JSON: `{shown}`", "bad_response"
-            ) from None
+                f"the answer of `{self._clock.who}` ended in the middle of a line", "broken_stream"
+            )
+        raise self._clock.error(f"the answer of `{self._clock.who}` {why}", "bad_response")
 
-    async def lines(self) -> AsyncIterator[list[bytes]]:
-        """Whole lines as they arrive, several at a time, without line ends; the last need not have one."""
-        splitter = LineSplitter()
+    async def refusal(self) -> bytes:
+        """The body of an error, or as much of its beginning as is read: the status says enough without it."""
+        body = bytearray()
+        with suppress(BackendError, TimeoutError):
+            async with asyncio.timeout(_REFUSAL_S):
+                self._refuse_encoded()
+                while len(body) < MAX_ERROR_BYTES and (piece := await self._piece()):
+                    body += piece
+        return bytes(body[:MAX_ERROR_BYTES])
+
+    async def lines(self, sizes: Sizes = SMALL_SIZES) -> AsyncIterator[list[bytes]]:
+        """Whole lines as they arrive, several at a time, without line ends; the last need not have one.
+
+        However much comes at once, other tasks get their turn and limits hold after each ``STEP_BYTES``.
+        """
+        self._refuse_encoded()
+        splitter = LineSplitter(max_line_bytes=sizes.body)
+        left = sizes.stream
         while piece := await self._piece():
-            try:
-                lines = splitter.feed(piece)
-            except LineTooLong:
-                raise self._clock.error(
-                    f"a line of the answer of `{self._clock.who}` does not end", "bad_response"
-                ) from None
-            if lines:
-                yield lines
+            left -= len(piece)
+            if left < 0:
+                raise self._too_large(sizes.stream)
+            if len(piece) <= STEP_BYTES:
+                if lines := self._split(splitter, piece):
+                    yield lines
+                continue
+            for start in range(0, len(piece), STEP_BYTES):
+                if lines := self._split(splitter, piece[start : start + STEP_BYTES]):
+                    yield lines
+                await self._clock.turn()
         if rest := splitter.rest():
             self._cut = True
             yield [rest]
@@ -326,7 +346,32 @@ class Reply:
         try:
             return await self._clock.wait(reading)
         except self._failures as error:
-            raise connection_failure(error, self._clock, self._client.base_url) from error
+            failure = connection_failure(error, self._clock, self._client.base_url)
+        raise failure  # not from the library's error, see above
+
+    def _split(self, splitter: LineSplitter, piece: bytes) -> list[bytes]:
+        try:
+            return splitter.feed(piece)
+        except LineTooLong:
+            raise self._clock.error(
+                f"a line of the answer of `{self._clock.who}` does not end", "bad_response"
+            ) from None
+
+    def _refuse_encoded(self) -> None:
+        coding = self.headers.get("Content-Encoding")
+        if coding is not None and coding.strip().lower() not in ("", "identity"):
+            raise self._clock.error(
+                f"the answer of `{self._clock.who}` is compressed (`{self._client.redacted(coding)}`), which was not"
+                " asked for",
+                "bad_response",
+                help="switch compression off at the server, or at the proxy before it",
+            )
+
+    def _too_large(self, most: int) -> BackendError:
+        return self._clock.error(
+            f"the answer of `{self._clock.who}` has more than {most} bytes, too many for what was asked",
+            "bad_response",
+        )
 
 
 def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
@@ -357,6 +402,7 @@ class _Room:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=headers,
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
+            auto_decompress=False,
             read_bufsize=2**18,
             max_line_size=2**14,
             max_field_size=2**14,

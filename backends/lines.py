@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["MAX_LINE_BYTES", "LineSplitter", "LineTooLong", "event_data"]
+from .untrusted import MAX_BODY_BYTES
 
-MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-"""A longer line is no answer of a model; reading on would fill memory."""
+__all__ = ["LineSplitter", "LineTooLong", "event_data"]
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class LineTooLong(ValueError):
-    """A line went on for more than ``MAX_LINE_BYTES``."""
+    """A line went on for longer than it may."""
 
 
 class LineSplitter:
     """Cuts a stream of bytes into lines, wherever the pieces were cut."""
 
-    def __init__(self, *, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+    def __init__(self, *, max_line_bytes: int = MAX_BODY_BYTES) -> None:
         self._rest: list[bytes] = []
         self._held = 0
         self._max = max_line_bytes

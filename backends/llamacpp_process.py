@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from .errors import BackendError, install_command
+from .untrusted import MAX_ERROR_BYTES, Gate, words
 
 __all__ = ["GgufModel", "Loaded", "ModelProcess", "Operation", "embedded_model"]
 
@@ -119,11 +120,12 @@ class ModelProcess:
         try:
             stdin.write(json.dumps(settings).encode() + b"\n")
             stdin.flush()
-            said = json.loads(stdout.readline() or b"{}")
+            said = Gate().parse_or_none(stdout.readline(MAX_ERROR_BYTES) or b"{}")
         except (OSError, ValueError):
-            said = {}
+            said = None
         finally:
             stdout.close()
+        said = said if isinstance(said, dict) else {}
         if "url" in said:
             load_us = round((time.monotonic() - self._start) * 1_000_000)
             self.loaded.set_result(Loaded(said["url"], self._key, load_us))
@@ -131,7 +133,9 @@ class ModelProcess:
         # It is ending: nobody must find it alive who hears of this.
         self._process.kill()
         self._process.wait()
-        reason = str(said.get("error", "")).removeprefix("RuntimeError: ").replace(self._path, self._written)
+        # The library quotes what it finds in the file.
+        reason = Gate().message(words(said.get("error")).replace(self._path, self._written))
+        reason = reason.removeprefix("RuntimeError: ")
         self.loaded.set_exception(
             BackendError(
                 f"`{self._tag}` could not be loaded from `{self._written}`: {reason or 'its process ended'}",

@@ -7,8 +7,9 @@ and pulls models, where its typed answers help.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from functools import cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from routewright.engine.policy.locality import Server, judge
@@ -35,8 +36,10 @@ from .protocol import (
     StreamEnd,
     StreamEvent,
 )
+from .untrusted import MAX_BODY_BYTES, Unreadable, count_of, words
 
 if TYPE_CHECKING:
+    import httpx
     from ollama import AsyncClient
 
 __all__ = ["OllamaBackend"]
@@ -124,9 +127,9 @@ class OllamaBackend:
             loaded = {full_name(entry.model or "") for entry in running.models}
         return tuple(
             ModelListing(
-                entry.model,
+                self._link.gate.name(entry.model),
                 None if loaded is None else full_name(entry.model) in loaded,
-                None if entry.size is None else int(entry.size),
+                count_of(entry.size),
             )
             for entry in sorted(listed.models, key=lambda entry: entry.model or "")
             if entry.model
@@ -172,30 +175,39 @@ class OllamaBackend:
                 "the package `ollama` is not installed", "not_found", help=install_command("ollama")
             ) from error
         client = ollama.AsyncClient(
-            self._link.url, follow_redirects=False, trust_env=False, timeout=httpx.Timeout(None, connect=2.0)
+            self._link.url,
+            follow_redirects=False,
+            trust_env=False,
+            timeout=httpx.Timeout(None, connect=2.0),
+            headers={"Accept-Encoding": "identity"},
+            # Without TLS there is nothing to verify, and reading the certificates takes a tenth of a second.
+            transport=_bounded_transport()(verify=self._link.url.startswith("https:"), trust_env=False),
         )
         # The package takes OLLAMA_API_KEY from the environment for whatever host: out with it.
         client._client.headers.pop("authorization", None)
         if self._key is not None:
             client._client.headers["authorization"] = f"Bearer {self._key}"
+        # Raised below, and not from the package's own errors: those hold bytes of the server, and our headers.
+        failure: BackendError
         try:
             async with client:
                 return await clock.wait(use(client))
         except ollama.ResponseError as error:
-            raise self._refused(clock, str(error.error), error.status_code) from error
-        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise clock.error(
+            failure = self._refused(clock, words(error.error), error.status_code)
+        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout):
+            failure = clock.error(
                 f"no connection to the Ollama server at {self._link.url}", "timeout.connect"
-            ) from error
-        except httpx.HTTPError as error:
-            raise clock.error(
+            )
+        except httpx.HTTPError:
+            failure = clock.error(
                 f"the Ollama server at {self._link.url} broke the connection off", "broken_stream"
-            ) from error
-        except (ValueError, TypeError) as error:  # no JSON, or JSON of another shape
-            raise clock.error(
+            )
+        except (ValueError, TypeError, RecursionError):  # no JSON, JSON of another shape, or too much of it
+            failure = clock.error(
                 f"what answers at {self._link.url} is no Ollama server, or a very different one",
                 "bad_response",
-            ) from error
+            )
+        raise failure
 
     def _refused(self, clock: CallClock, said: str, status: int) -> BackendError:
         # In mid-stream the package knows no status. The one thing that pulling says there often is this.
@@ -208,3 +220,40 @@ class OllamaBackend:
             complaint=Complaint(said),
             direct=self._link.direct,
         )
+
+
+@cache
+def _bounded_transport() -> type[httpx.AsyncHTTPTransport]:
+    """The package's way to a server, which refuses what is compressed, and lines that are too long.
+
+    A list of models is one line. Pulling a model has a short one for each step, for hours.
+    """
+    import httpx
+
+    class Bounded(httpx.AsyncByteStream):
+        def __init__(self, inner: httpx.AsyncByteStream) -> None:
+            self._inner = inner
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            line = 0
+            async for piece in self._inner:
+                end = piece.rfind(b"\n")
+                line = line + len(piece) if end < 0 else len(piece) - end
+                if line > MAX_BODY_BYTES:
+                    raise Unreadable("a line that does not end")
+                yield piece
+
+        async def aclose(self) -> None:
+            await self._inner.aclose()
+
+    class Transport(httpx.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await super().handle_async_request(request)
+            assert isinstance(response.stream, httpx.AsyncByteStream)
+            response.stream = Bounded(response.stream)
+            if response.headers.get("content-encoding", "identity") != "identity":
+                await response.aclose()
+                raise Unreadable("a compressed answer, which was not asked for")
+            return response
+
+    return Transport

@@ -5,6 +5,7 @@ Pure, and strict where it matters: what cannot be read raises Unreadable, and ne
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,10 @@ from .protocol import (
     ToolCall,
     Usage,
 )
+from .untrusted import Unreadable, count_of, words
+from .untrusted_counts import CALL_BYTES, ChatIntake
 
-__all__ = ["ChatPieces", "Unreadable", "count_usage", "load_us", "read_vectors", "was_truncated"]
+__all__ = ["ChatPieces", "count_usage", "load_us", "read_vectors", "was_truncated"]
 
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "": "stop",  # `done` alone, as older servers end: the answer came to its end
@@ -39,24 +42,20 @@ _BYTES_PER_TOKEN_IN_WINDOW: Final = 5
 _RUN: Final = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
-class Unreadable(ValueError):
-    """An answer that is not what the protocol promises; the text says what is wrong with it."""
-
-
 class ChatPieces:
-    """A chat answer that grows line by line.
+    """A chat answer that grows line by line. ``intake`` takes in what the server says.
 
     ``finished`` is set by the line with ``done``, ``begun`` by the first text, thinking or call of a tool.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, intake: ChatIntake | None = None) -> None:
         self.finished: FinishReason | None = None
         self.begun = False
         self.usage: Usage | None = None
         self.load_us: int | None = None
         self.model_said: str | None = None
-        self._text: list[str] = []
-        self._thinking: list[str] = []
+        self._intake = intake or ChatIntake()
+        self._model: str | None = None
         self._calls: list[ToolCall] = []
 
     def feed(self, line: Any) -> list[StreamEvent]:
@@ -72,18 +71,31 @@ class ChatPieces:
             raise Unreadable("a line without a `message`")
         events: list[StreamEvent] = []
         if thinking := _text(message, "thinking"):
-            self._thinking.append(thinking)
-            events.append(ThinkingDelta(thinking))
+            self.begun = True
+            if thinking := self._intake.thinking.feed(thinking):
+                events.append(ThinkingDelta(thinking))
         if content := _text(message, "content"):
-            self._text.append(content)
-            events.append(TextDelta(content))
+            self.begun = True
+            if content := self._intake.text.feed(content):
+                events.append(TextDelta(content))
         calls = message.get("tool_calls") or ()
         if not isinstance(calls, list | tuple):
             raise Unreadable("`tool_calls` that are no list")
-        self._calls += [_tool_call(call, len(self._calls) + at) for at, call in enumerate(calls)]
-        self.begun = self.begun or bool(events or self._calls)
+        for call in calls:
+            self._calls.append(_tool_call(call, len(self._calls), self._intake))
+        self.begun = self.begun or bool(self._calls)
         if done:
             self._finish(line)
+            events += self._rest()
+        return events
+
+    def _rest(self) -> list[StreamEvent]:
+        """What was held back until the end of the text: half a character, or what could have become the key."""
+        events: list[StreamEvent] = []
+        if thinking := self._intake.thinking.rest():
+            events.append(ThinkingDelta(thinking))
+        if text := self._intake.text.rest():
+            events.append(TextDelta(text))
         return events
 
     def answer(self, timings: Timings, *, truncated: bool) -> ChatAnswer:
@@ -93,12 +105,12 @@ class ChatPieces:
         # Ollama ends a call of a tool with `stop`.
         reason = "tool_calls" if self._calls and self.finished == "stop" else self.finished
         return ChatAnswer(
-            "".join(self._text),
+            self._intake.text.whole(),
             reason,
-            self.usage,
+            self._intake.checked(self.usage, truncated=truncated),
             self.model_said,
             timings,
-            thinking="".join(self._thinking) or None,
+            thinking=self._intake.thinking.whole() or None,
             tool_calls=tuple(self._calls),
             truncated=truncated,
         )
@@ -106,8 +118,10 @@ class ChatPieces:
     def _note_model(self, line: Mapping[str, Any]) -> None:
         # A stub answers under its own name; `remote_model` is what really ran.
         for name in ("remote_model", "model"):
-            if isinstance(line.get(name), str) and line[name]:
-                self.model_said = line[name]
+            model = line.get(name)
+            if isinstance(model, str) and model:
+                if model != self._model:
+                    self._model, self.model_said = model, self._intake.gate.name(model)
                 break
 
     def _finish(self, line: Mapping[str, Any]) -> None:
@@ -115,7 +129,7 @@ class ChatPieces:
         if reason in ("load", "unload"):
             raise Unreadable(f"the server only had to {reason} the model, and did not answer")
         if not isinstance(reason, str) or reason not in _FINISH_REASONS:
-            raise Unreadable(f"the reason `{reason}` to be done")
+            raise Unreadable(f"the reason `{words(reason)}` to be done")
         self.usage = count_usage(line, said_something=self.begun)
         self.load_us = load_us(line)
         self.finished = _FINISH_REASONS[reason]
@@ -127,7 +141,7 @@ def count_usage(body: Mapping[str, Any], *, said_something: bool) -> Usage:
     The server leaves out what is 0. A prompt of no tokens does not exist, so its count is then unknown; an
     answer of no tokens does, but only where nothing was said.
     """
-    prompt, output = _count(body.get("prompt_eval_count")), _count(body.get("eval_count"))
+    prompt, output = count_of(body.get("prompt_eval_count")), count_of(body.get("eval_count"))
     if not output:
         output = None if said_something or not prompt else 0
     return Usage(prompt or None, None, output, None, "reported")
@@ -135,9 +149,9 @@ def count_usage(body: Mapping[str, Any], *, said_something: bool) -> Usage:
 
 def load_us(body: Mapping[str, Any]) -> int | None:
     """How long loading took: ``load_duration`` is in nanoseconds, and left out when 0. ``None``: not said."""
-    loading = _count(body.get("load_duration"))
+    loading = count_of(body.get("load_duration"))
     if loading is None:
-        return 0 if _count(body.get("total_duration")) else None
+        return 0 if count_of(body.get("total_duration")) else None
     return loading // 1_000
 
 
@@ -198,18 +212,18 @@ def _text(message: Mapping[str, Any], name: str) -> str:
     return text or ""
 
 
-def _tool_call(call: Any, index: int) -> ToolCall:
+def _tool_call(call: Any, index: int, intake: ChatIntake) -> ToolCall:
     function = call.get("function") if isinstance(call, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"]:
         raise Unreadable("a call of a tool without a name")
+    gate, name = intake.gate, intake.gate.name(function["name"])
     arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, Mapping):
-        raise Unreadable(f"arguments of the tool `{function['name']}` that are no object")
+        raise Unreadable(f"arguments of the tool `{name}` that are no object")
+    arguments = gate.arguments(arguments or {})
+    intake.take(CALL_BYTES)
+    intake.another().feed(json.dumps(arguments, ensure_ascii=False))
     given = call.get("id")
     return ToolCall(
-        given if isinstance(given, str) and given else f"call_{index}", function["name"], arguments or {}
+        gate.identifier(given) if isinstance(given, str) and given else f"call_{index}", name, arguments
     )
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

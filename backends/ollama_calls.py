@@ -8,12 +8,14 @@ from typing import Any
 
 from .errors import BackendError
 from .http import Reply
-from .ollama_answer import ChatPieces, Unreadable, count_usage, load_us, read_vectors, was_truncated
+from .ollama_answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
 from .ollama_link import Link
 from .ollama_ready import Readiness
 from .ollama_request import chat_body, embed_body
 from .phases import CallClock
 from .protocol import ChatRequest, EmbedAnswer, EmbedRequest, Limits, StreamEnd, StreamEvent, Usage
+from .untrusted import Unreadable, vector_sizes
+from .untrusted_counts import ChatIntake, checked_input
 
 __all__ = ["embed_texts", "stream_chat"]
 
@@ -28,20 +30,25 @@ async def stream_chat(
     clock = CallClock(limits, who=model)
     body = chat_body(model, request)
     await ready.prepare(clock, body)
-    pieces = ChatPieces()
+    intake = ChatIntake(link.gate, request, asked_tokens=body.get("options", {}).get("num_predict"))
+    pieces = ChatPieces(intake)
     async with link.calls.request("POST", "/api/chat", clock, body=body) as reply:
         if reply.status != 200:
             raise await link.refusal(clock, reply)
-        async for lines in reply.lines():
-            for line in lines:
-                if pieces.finished is None and line.strip():
-                    for event in _take(link, clock, reply, pieces, line):
-                        yield event
-            if pieces.finished is not None:
-                await reply.drain()
-                break
-        if pieces.usage is None:
-            raise clock.error(f"the answer of `{model}` ended without `done`", "broken_stream")
+        try:
+            async for lines in reply.lines(intake.sizes):
+                for line in lines:
+                    if pieces.finished is None and line.strip():
+                        for event in _take(link, clock, reply, pieces, intake, line):
+                            yield event
+                if pieces.finished is not None:
+                    await reply.drain()
+                    break
+            if pieces.usage is None:
+                raise clock.error(f"the answer of `{model}` ended without `done`", "broken_stream")
+        except BackendError as error:
+            error.usage = intake.spent(pieces.usage)
+            raise
         pieces.model_said = _said(pieces.model_said, model, body)
         answer = pieces.answer(clock.timings(), truncated=was_truncated(request, body, pieces.usage))
     yield StreamEnd(answer)
@@ -59,37 +66,36 @@ async def embed_texts(
     async with link.calls.request("POST", "/api/embed", clock, body=body) as reply:
         if reply.status != 200:
             raise await link.refusal(clock, reply)
-        said = await reply.json()
+        said = await reply.json(vector_sizes(len(request.texts), body.get("dimensions")))
         link.check(clock, reply, said)
     try:
         vectors = read_vectors(said, len(request.texts))
     except Unreadable as error:
-        raise _unreadable(clock, error) from error
+        raise _unreadable(link, clock, error) from error
     if clock.load_us is None:
-        clock.load_us = load_us(said)
-    usage = replace(count_usage(said, said_something=False), output_tokens=0)
+        clock.reported_load(load_us(said))
+    usage = checked_input(replace(count_usage(said, said_something=False), output_tokens=0), request)
     named = said.get("remote_model") or said.get("model")
-    named = _said(named if isinstance(named, str) else None, model, body)
-    return EmbedAnswer(vectors, usage, named, clock.timings())
+    model_said = _said(link.gate.name(named) if isinstance(named, str) else None, model, body)
+    return EmbedAnswer(vectors, usage, model_said, clock.timings())
 
 
-def _take(link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, line: bytes) -> list[StreamEvent]:
+def _take(
+    link: Link, clock: CallClock, reply: Reply, pieces: ChatPieces, intake: ChatIntake, line: bytes
+) -> list[StreamEvent]:
     """What a line of a chat adds."""
     if not line.lstrip().startswith(b"{"):
-        shown = link.redacted(line[:2_000].decode(errors="replace"))[:200]  # half a key is not recognised
-        raise _unreadable(clock, Unreadable(f"the line `{shown}`"))
-    said = reply.parse(line)
+        raise _unreadable(link, clock, Unreadable(f"the line `{intake.gate.shown(line)}`"))
+    said = reply.parse(line, intake.sizes)
     link.check(clock, reply, said)
     try:
         events = pieces.feed(said)
     except Unreadable as error:
-        raise _unreadable(clock, error) from error
-    if pieces.finished is not None:
-        clock.usage = pieces.usage
-        if clock.load_us is None:
-            clock.load_us = pieces.load_us
+        raise _unreadable(link, clock, error) from error
     if pieces.begun:
         clock.token()
+    if pieces.finished is not None and clock.load_us is None:
+        clock.reported_load(pieces.load_us)
     return events
 
 
@@ -100,5 +106,7 @@ def _said(named: str | None, model: str, body: Mapping[str, Any]) -> str | None:
     return named
 
 
-def _unreadable(clock: CallClock, error: Unreadable) -> BackendError:
-    return clock.error(f"the answer of `{clock.who}` cannot be read: {error}", "bad_response")
+def _unreadable(link: Link, clock: CallClock, error: Unreadable) -> BackendError:
+    return clock.error(
+        f"the answer of `{clock.who}` cannot be read: {link.redacted(str(error))}", "bad_response"
+    )

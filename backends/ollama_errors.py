@@ -16,6 +16,7 @@ from typing import Any, Final
 from .errors import BackendError, ErrorClass
 from .phases import CallClock
 from .statuses import retry_after_ms, status_class
+from .untrusted import words
 
 __all__ = ["Complaint", "complaint_in", "failure"]
 
@@ -55,9 +56,9 @@ def complaint_in(body: Any) -> Complaint | None:
     if isinstance(error, Mapping):
         status = status or _status(error.get("code"))
         kind = error.get("type")
-        error = f"{error.get('message') or ''}{f' ({kind})' if isinstance(kind, str) else ''}"
+        error = f"{words(error.get('message') or '')}{f' ({kind})' if isinstance(kind, str) else ''}"
     url = body.get("signin_url")
-    return Complaint(_unwrapped(str(error or "")), status, url if isinstance(url, str) else None)
+    return Complaint(words(_unwrapped(words(error or ""))), status, url if isinstance(url, str) else None)
 
 
 def failure(
@@ -76,15 +77,15 @@ def failure(
     ``redacted`` makes the server's words fit for a message.
     """
     known = status if status is not None else _telling(complaint)
-    words = complaint.message if complaint else "" if text.lstrip().startswith("<") else text
-    error_class = _class(known, words.lower())
-    said = redacted(words)
+    message = complaint.message if complaint else "" if text.lstrip().startswith("<") else text
+    error_class = _class(known, message.lower())
+    said = redacted(message)
     what = "broke off with an error" if status is None else f"answered {status}"
     return clock.error(
         f"the Ollama server {what} for `{clock.who}`{': ' if said else ''}{said}",
         error_class,
         retry_after_ms=retry_after_ms(headers),
-        help=_help(clock.who, known, error_class, words.lower(), complaint, direct=direct),
+        help=_help(clock.who, known, error_class, message.lower(), complaint, direct=direct),
     )
 
 

@@ -16,6 +16,7 @@ from .ollama_names import full_name, is_older
 from .ollama_places import remote_host
 from .phases import CallClock
 from .protocol import HealthReport, Limits
+from .untrusted import words
 
 __all__ = ["PROBE_LIMITS", "check_health"]
 
@@ -77,7 +78,7 @@ async def _check_cloud(link: Link, found: _Findings) -> None:
     if isinstance(cloud, Mapping):
         if cloud.get("disabled") is True:
             raise _Ill(
-                f"the server has its cloud switched off (source: {link.redacted(str(cloud.get('source')))})"
+                f"the server has its cloud switched off (source: {link.redacted(words(cloud.get('source')))})"
             )
         found.good.append("the cloud is allowed")
 

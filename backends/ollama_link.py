@@ -10,7 +10,7 @@ from routewright.engine.policy.locality import Server
 from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
-from .ollama_places import json_or_none, remote_host, running_elsewhere
+from .ollama_places import remote_host, running_elsewhere
 from .phases import CallClock
 
 __all__ = ["Link"]
@@ -41,7 +41,7 @@ class Link:
             self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays
         )
         self.aside = HttpClient(self.url, extra="ollama", api_key=api_key, this_machine=stays)
-        self.redacted = self.calls.redacted
+        self.gate, self.redacted = self.calls.gate, self.calls.redacted
 
     async def ask(
         self, clock: CallClock, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -53,19 +53,19 @@ class Link:
         async with self.aside.request(method, path, clock, body=body) as reply:
             if reply.status == 403:
                 raise await self.refusal(clock, reply)
-            said = json_or_none(await reply.read())
+            said = self.gate.parse_or_none(await reply.read())
             return reply.status, said if isinstance(said, Mapping) else {}
 
     async def refusal(self, clock: CallClock, reply: Reply) -> BackendError:
         """The error of a reply whose status is not 200."""
-        body = await reply.read()
+        body = await reply.refusal()
         return failure(
             clock,
             self.redacted,
             status=reply.status,
             headers=reply.headers,
             # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
-            complaint=complaint_in(json_or_none(body)),
+            complaint=complaint_in(self.gate.parse_or_none(body)),
             text=body[:2_000].decode(errors="replace"),
             direct=self.direct,
         )

@@ -6,7 +6,6 @@ only refuse a model: that one is local was judged from the catalog (``routewrigh
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -17,8 +16,9 @@ from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
 from .phases import CallClock
+from .untrusted import words
 
-__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "json_or_none", "remote_host", "running_elsewhere"]
+__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "remote_host", "running_elsewhere"]
 
 RECHECK_S: Final = 60.0
 """How long a good finding holds: a server may be replaced, and a tag pulled anew."""
@@ -71,7 +71,7 @@ class Places:
         path = f"{self._root}/api/show"
         async with self._client.request("POST", path, clock, body={"model": name}) as reply:
             body = await reply.read()
-            said = json_or_none(body)
+            said = self._client.gate.parse_or_none(body)
             if reply.status != 200:
                 return _refused(clock, self._client, reply, body)
         if not isinstance(said, Mapping):
@@ -118,7 +118,7 @@ class DeclaredPlaces:
             async with self._client.request("GET", f"{root}/api/version", clock) as reply:
                 body = await reply.read()
             if reply.status == 200:
-                said = json_or_none(body)
+                said = self._client.gate.parse_or_none(body)
                 # Some servers (LM Studio) answer 200 to everything, and say in the body what is wrong.
                 if isinstance(said, Mapping) and "version" in said:
                     return places
@@ -135,7 +135,7 @@ class DeclaredPlaces:
 def remote_host(said: Mapping[str, Any]) -> str | None:
     """Where the work is done instead, of an answer that names it; None for other answers."""
     host = said.get("remote_host") or said.get("remote_model")
-    return str(host) if host else None
+    return (words(host) or "a host that it does not name") if host else None
 
 
 def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> BackendError:
@@ -148,20 +148,12 @@ def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> Ba
     )
 
 
-def json_or_none(body: bytes) -> Any:
-    """The JSON value that a body is; None for what is no JSON."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _refused(clock: CallClock, client: HttpClient, reply: Reply, body: bytes) -> BackendError:
     return failure(
         clock,
         client.redacted,
         status=reply.status,
         headers=reply.headers,
-        complaint=complaint_in(json_or_none(body)),
+        complaint=complaint_in(client.gate.parse_or_none(body)),
         text=body[:2_000].decode(errors="replace"),
     )

@@ -17,6 +17,7 @@ from .ollama_names import full_name, is_older
 from .ollama_places import RECHECK_S, Places
 from .ollama_request import load_body
 from .phases import CallClock
+from .untrusted import words
 
 __all__ = ["Readiness"]
 
@@ -57,7 +58,7 @@ class Readiness:
         if not wanted or self._now() < self._new_enough_until.get(clock.who, float("-inf")):
             return
         _, said = await self._link.ask(clock, "GET", "/api/version")
-        version = str(said.get("version") or "")
+        version = words(said.get("version") or "")
         for needed in wanted:
             if is_older(version, needed):
                 raise clock.error(

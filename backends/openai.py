@@ -5,11 +5,9 @@ OpenAI's own package is not used: a call through it costs five times as much, an
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -19,7 +17,6 @@ from routewright.engine.policy.locality import Server, judge
 from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_places import DeclaredPlaces
-from .openai_answer import Unreadable
 from .openai_chat import ChatReader
 from .openai_errors import complaint_in, failure
 from .openai_lists import read_listings, read_scores, read_vectors
@@ -41,6 +38,8 @@ from .protocol import (
     StreamEvent,
     Usage,
 )
+from .untrusted import SMALL_SIZES, Sizes, Unreadable, vector_sizes
+from .untrusted_counts import ChatIntake, checked_input
 
 __all__ = ["OpenAIBackend", "without_tokens"]
 
@@ -49,8 +48,8 @@ AnswerT = TypeVar("AnswerT", ChatAnswer, EmbedAnswer, RerankAnswer)
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
 
-_REFUSAL_S: Final = 2.0
-"""How long the body of an error may take."""
+_ESCAPED_BYTES: Final = 12
+"""What a character of a text may take in JSON: an escape for each half of a pair."""
 
 PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
 """For health and listings, which no caller limits."""
@@ -129,7 +128,7 @@ class OpenAIBackend:
         body = chat_body(name, request, stream=False, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
             await self._accept(clock, reply)
-            answer = ChatReader(clock, self.http.redacted).whole(await reply.json())
+            answer = await self._reader(clock, request, body).whole(reply)
         self._answered(clock)
         return _as_asked(answer, name, model)
 
@@ -151,8 +150,10 @@ class OpenAIBackend:
         body = chat_body(name, request, stream=True, genuine=self._genuine)
         async with self._post(clock, "/chat/completions", body) as reply:
             await self._accept(clock, reply)
-            reader = ChatReader(clock, self.http.redacted)
+            reader = self._reader(clock, request, body)
             async for event in reader.events(reply):
+                yield event
+            for event in reader.rest():
                 yield event
             answer = reader.finished()
             self._answered(clock)
@@ -173,14 +174,15 @@ class OpenAIBackend:
                 (), replace(NOBODY_SAID, input_tokens=0, output_tokens=0), None, clock.timings()
             )
         _check_options(clock, request.options)
+        sizes = vector_sizes(len(request.texts), request.options.get("dimensions"))
         name = await self._name(clock, model)
-        said = await self._ask(clock, "/embeddings", embed_body(name, request))
-        clock.usage = usage = _usage(said)
+        said = await self._ask(clock, "/embeddings", embed_body(name, request), sizes)
+        clock.usage = usage = checked_input(_usage(said), request)
         try:
             vectors = read_vectors(said, len(request.texts))
         except Unreadable as error:
             raise self._unreadable(clock, error) from error
-        return _as_asked(EmbedAnswer(vectors, usage, _model(said), clock.timings()), name, model)
+        return _as_asked(EmbedAnswer(vectors, usage, self._model(said), clock.timings()), name, model)
 
     async def rerank(
         self,
@@ -197,14 +199,21 @@ class OpenAIBackend:
                 (), replace(NOBODY_SAID, input_tokens=0, output_tokens=0), None, clock.timings()
             )
         _check_options(clock, request.options)
+        # Some servers send the documents along, whatever they are asked.
+        documents = sum(map(len, request.documents))
+        sizes = SMALL_SIZES._replace(
+            body=SMALL_SIZES.body + _ESCAPED_BYTES * documents,
+            lists=SMALL_SIZES.lists + 4 * len(request.documents),
+            values=SMALL_SIZES.values + documents,
+        )
         name = await self._name(clock, model)
-        said = await self._ask(clock, "/rerank", rerank_body(name, request))
-        clock.usage = usage = _usage(said)
+        said = await self._ask(clock, "/rerank", rerank_body(name, request), sizes)
+        clock.usage = usage = checked_input(_usage(said), request)
         try:
             scores = read_scores(said, len(request.documents), logits=self._logits)
         except Unreadable as error:
             raise self._unreadable(clock, error) from error
-        return _as_asked(RerankAnswer(scores, usage, _model(said), clock.timings()), name, model)
+        return _as_asked(RerankAnswer(scores, usage, self._model(said), clock.timings()), name, model)
 
     async def count_prompt(
         self,
@@ -220,11 +229,16 @@ class OpenAIBackend:
         """
         clock = clock or CallClock(without_tokens(limits), who=model)
         asked = chat_body(await self._name(clock, model), request, stream=False, genuine=False)
-        prompt = await self._ask(clock, f"{self.http.root_url}/apply-template", asked)
+        # The whole prompt comes back, and then a number of up to seven digits for each of its tokens.
+        length = sum(len(message.content) for message in request.messages)
+        sizes = SMALL_SIZES._replace(
+            body=SMALL_SIZES.body + 4 * _ESCAPED_BYTES * length, values=SMALL_SIZES.values + 4 * length
+        )
+        prompt = await self._ask(clock, f"{self.http.root_url}/apply-template", asked, sizes)
         text = prompt.get("prompt") if isinstance(prompt, Mapping) else None
         # Turns of a template are special tokens, as they are when the server answers.
         body = {"content": text, "add_special": True, "parse_special": True}
-        said = await self._ask(clock, f"{self.http.root_url}/tokenize", body)
+        said = await self._ask(clock, f"{self.http.root_url}/tokenize", body, sizes)
         tokens = said.get("tokens") if isinstance(said, Mapping) else None
         if not isinstance(text, str) or not isinstance(tokens, list):
             raise self._unreadable(clock, Unreadable("no prompt and tokens in it"))
@@ -238,12 +252,13 @@ class OpenAIBackend:
             clock = CallClock(PROBE_LIMITS, who=self.http.base_url)
             try:
                 async with self.http.request("GET", url, clock) as reply:
-                    status, body = reply.status, await reply.read()
+                    status = reply.status
+                    body = await (reply.read() if status == 200 else reply.refusal())
             except BackendError as error:
                 return HealthReport(False, str(error))
             if status == 200:
                 return HealthReport(True, "the server answers")
-            said = complaint_in(_parsed(body))
+            said = complaint_in(self.http.gate.parse_or_none(body))
             if status in (401, 403, 429) or status >= 500:
                 break
         words = f": {self.http.redacted(said.message)}" if said and said.message else ""
@@ -257,7 +272,7 @@ class OpenAIBackend:
                 raise await self._refusal(clock, reply)
             said = await reply.json()
         try:
-            return read_listings(said)
+            return read_listings(said, self.http.gate)
         except Unreadable as error:
             raise self._unreadable(clock, error) from error
 
@@ -271,11 +286,21 @@ class OpenAIBackend:
         """What to ask for ``model`` under. Raises BackendError where it may not be asked."""
         return model if self._places is None else await self._places.name_for(clock, model)
 
-    async def _ask(self, clock: CallClock, path: str, body: Mapping[str, Any]) -> Any:
+    def _reader(self, clock: CallClock, request: ChatRequest, body: Mapping[str, Any]) -> ChatReader:
+        asked = body.get("max_completion_tokens", body.get("max_tokens"))
+        return ChatReader(clock, ChatIntake(self.http.gate, request, asked_tokens=asked))
+
+    def _model(self, said: Any) -> str | None:
+        model = said.get("model") if isinstance(said, Mapping) else None
+        return self.http.gate.name(model) if isinstance(model, str) and model else None
+
+    async def _ask(
+        self, clock: CallClock, path: str, body: Mapping[str, Any], sizes: Sizes = SMALL_SIZES
+    ) -> Any:
         """The JSON of an answer that comes at once."""
         async with self._post(clock, path, body) as reply:
             await self._accept(clock, reply)
-            said = await reply.json()
+            said = await reply.json(sizes)
         complaint = complaint_in(said)
         if complaint is not None:  # some proxies say 200 all the same
             raise failure(clock, self.http.redacted, status=None, headers=reply.headers, complaint=complaint)
@@ -293,17 +318,13 @@ class OpenAIBackend:
             raise await self._refusal(clock, reply)
 
     async def _refusal(self, clock: CallClock, reply: Reply) -> BackendError:
-        # The status alone says enough, should the body not come.
-        body = b""
-        with suppress(BackendError, TimeoutError):
-            async with asyncio.timeout(_REFUSAL_S):
-                body = await reply.read()
+        body = await reply.refusal()
         return failure(
             clock,
             self.http.redacted,
             status=reply.status,
             headers=reply.headers,
-            complaint=complaint_in(_parsed(body)),
+            complaint=complaint_in(self.http.gate.parse_or_none(body)),
             text=body[:2_000].decode(errors="replace"),
         )
 
@@ -340,17 +361,5 @@ def without_tokens(limits: Limits) -> Limits:
     return replace(limits, first_token_ms=None, idle_ms=None)
 
 
-def _parsed(text: bytes) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _usage(said: Any) -> Usage:
     return read_usage(said.get("usage")) if isinstance(said, Mapping) else NOBODY_SAID
-
-
-def _model(said: Any) -> str | None:
-    model = said.get("model") if isinstance(said, Mapping) else None
-    return model if isinstance(model, str) and model else None

@@ -21,6 +21,8 @@ from .protocol import (
     ToolCall,
     Usage,
 )
+from .untrusted import TextIntake, Unreadable, words
+from .untrusted_counts import CALL_BYTES, ChatIntake
 
 __all__ = ["ChatPieces", "Unreadable"]
 
@@ -41,12 +43,8 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
 }
 
 
-class Unreadable(ValueError):
-    """An answer that is not what the protocol promises; the text says what is wrong with it."""
-
-
 class ChatPieces:
-    """A chat answer that grows piece by piece; a whole body is one piece.
+    """A chat answer that grows piece by piece; a whole body is one piece. ``intake`` takes in what the server says.
 
     ``finished`` is the server's finish reason in our words as soon as it is known. ``begun`` says whether
     anything of the answer has come: text, thinking, or a call of a tool.
@@ -54,24 +52,29 @@ class ChatPieces:
 
     __slots__ = (
         "_calls",
-        "_text",
-        "_thinking",
+        "_intake",
+        "_model",
+        "_refusal",
         "begun",
         "finished",
         "model_said",
-        "refusal",
         "usage",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, intake: ChatIntake | None = None) -> None:
         self.finished: FinishReason | None = None
         self.begun = False
         self.usage: Usage | None = None
         self.model_said: str | None = None
-        self.refusal = ""
-        self._text: list[str] = []
-        self._thinking: list[str] = []
+        self._intake = intake or ChatIntake()
+        self._model: str | None = None
+        self._refusal: TextIntake | None = None
         self._calls: dict[int, _CallPieces] = {}
+
+    @property
+    def refusal(self) -> str:
+        """What the model says where it declines to answer; empty where it does not."""
+        return self._refusal.whole() if self._refusal is not None else ""
 
     def feed(self, piece: Any) -> list[StreamEvent]:
         """Take in a chunk of a stream, or a whole body; the events are what it adds. Raises Unreadable."""
@@ -79,8 +82,8 @@ class ChatPieces:
         if not isinstance(choices, list):
             raise Unreadable("no `choices` in it")
         model = piece.get("model")
-        if isinstance(model, str) and model:
-            self.model_said = model
+        if isinstance(model, str) and model and model != self._model:
+            self._model, self.model_said = model, self._intake.gate.name(model)
         if piece.get("usage") is not None:
             self.usage = read_usage(piece["usage"])
         if not choices:
@@ -92,9 +95,18 @@ class ChatPieces:
         events = self._take(said) if isinstance(said, dict) else []
         reason = choice.get("finish_reason")
         if reason is not None:
-            self.finished = _FINISH_REASONS.get(str(reason).lower())
+            self.finished = _FINISH_REASONS.get(words(reason).lower())
             if self.finished is None:
-                raise Unreadable(f"the finish reason `{reason}`")
+                raise Unreadable(f"the finish reason `{words(reason)}`")
+        return events
+
+    def rest(self) -> list[StreamEvent]:
+        """What was held back until the end of the text: half a character, or what could have become the key."""
+        events: list[StreamEvent] = []
+        if thinking := self._intake.thinking.rest():
+            events.append(ThinkingDelta(thinking))
+        if text := self._intake.text.rest():
+            events.append(TextDelta(text))
         return events
 
     def answer(self, timings: Timings) -> ChatAnswer:
@@ -105,12 +117,12 @@ class ChatPieces:
         # Some servers end a call of a tool with `stop`.
         finished = "tool_calls" if calls and self.finished == "stop" else self.finished
         return ChatAnswer(
-            "".join(self._text),
+            self._intake.text.whole(),
             finished,
-            self.usage or NOBODY_SAID,
+            self._intake.checked(self.usage or NOBODY_SAID),
             self.model_said,
             timings,
-            thinking="".join(self._thinking) or None,
+            thinking=self._intake.thinking.whole() or None,
             tool_calls=calls,
         )
 
@@ -119,54 +131,63 @@ class ChatPieces:
         # Two names are in use; a server that sends both says the same in both.
         thinking = said.get("reasoning_content") or said.get("reasoning")
         if isinstance(thinking, str) and thinking:
-            self._thinking.append(thinking)
-            events.append(ThinkingDelta(thinking))
+            self.begun = True
+            if thinking := self._intake.thinking.feed(thinking):
+                events.append(ThinkingDelta(thinking))
         content = said.get("content")
         if isinstance(content, list):
-            content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+            texts = [part.get("text") for part in content if isinstance(part, dict)]
+            content = "".join(text for text in texts if isinstance(text, str))
         if content is not None and not isinstance(content, str):
             raise Unreadable("content that is no text")
         if content:
-            self._text.append(content)
-            events.append(TextDelta(content))
-        if isinstance(refusal := said.get("refusal"), str):
-            self.refusal += refusal
+            self.begun = True
+            if content := self._intake.text.feed(content):
+                events.append(TextDelta(content))
+        if isinstance(refusal := said.get("refusal"), str) and refusal:
+            if self._refusal is None:
+                self._refusal = self._intake.another()
+            self._refusal.feed(refusal)
         calls = said.get("tool_calls")
         for position, call in enumerate(calls if isinstance(calls, list) else ()):
             if not isinstance(call, dict):
                 raise Unreadable("a call of a tool that is no object")
             index = call.get("index")
             key = index if isinstance(index, int) else position
-            self._calls.setdefault(key, _CallPieces(key)).take(call)
-        self.begun = self.begun or bool(events or self._calls)
+            if key not in self._calls:
+                self._calls[key] = _CallPieces(key, self._intake)
+            self._calls[key].take(call)
+        self.begun = self.begun or bool(self._calls)
         return events
 
 
 class _CallPieces:
-    def __init__(self, index: int) -> None:
-        self._id, self._name, self._arguments = f"call_{index}", "", ""
+    def __init__(self, index: int, intake: ChatIntake) -> None:
+        intake.take(CALL_BYTES)
+        self._intake, self._gate = intake, intake.gate
+        self._id, self._name = self._gate.identifier(f"call_{index}"), ""
+        self._pieces = intake.another()
 
     def take(self, call: Mapping[str, Any]) -> None:
         function = call.get("function")
         if isinstance(call.get("id"), str) and call["id"]:
-            self._id = call["id"]
+            self._id = self._gate.identifier(call["id"])
         if not isinstance(function, dict):
             return
         if isinstance(function.get("name"), str):
-            self._name = self._name or function["name"]
+            self._name = self._name or self._gate.name(function["name"])
         arguments = function.get("arguments")
-        if isinstance(arguments, dict):
-            self._arguments = json.dumps(arguments)
+        if isinstance(arguments, dict):  # whole, as some servers have it
+            self._pieces = self._intake.another()
+            self._pieces.feed(json.dumps(self._gate.arguments(arguments), ensure_ascii=False))
         elif isinstance(arguments, str):
-            self._arguments += arguments
+            self._pieces.feed(arguments)
 
     def whole(self) -> ToolCall:
         if not self._name:
             raise Unreadable("a call of a tool without a name")
-        try:
-            arguments = json.loads(self._arguments or "{}")
-        except (ValueError, RecursionError):
-            arguments = None
+        self._pieces.rest()
+        arguments = self._gate.parse_or_none(self._pieces.whole().encode() or b"{}")
         if not isinstance(arguments, dict):
             raise Unreadable(f"arguments of the tool `{self._name}` that are no JSON object")
-        return ToolCall(self._id, self._name, arguments)
+        return ToolCall(self._id, self._name, self._gate.arguments(arguments))

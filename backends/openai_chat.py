@@ -5,33 +5,34 @@ Whatever is wrong with it becomes a BackendError of the call's clock, with the u
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from .errors import BackendError
 from .http import Reply
 from .lines import event_data
-from .openai_answer import ChatPieces, Unreadable
+from .openai_answer import ChatPieces
 from .openai_errors import complaint_in, failure
 from .phases import CallClock
 from .protocol import ChatAnswer, StreamEvent
+from .untrusted import Unreadable
+from .untrusted_counts import ChatIntake
 
 __all__ = ["ChatReader"]
 
 
 class ChatReader:
-    """For one call. ``redacted`` makes the server's words fit for a message."""
+    """For one call. ``intake`` takes in what the server says."""
 
     __slots__ = (
         "_clock",
+        "_intake",
         "_pieces",
-        "_redacted",
     )
 
-    def __init__(self, clock: CallClock, redacted: Callable[[str], str]) -> None:
-        self._clock, self._redacted = clock, redacted
-        self._pieces = ChatPieces()
+    def __init__(self, clock: CallClock, intake: ChatIntake) -> None:
+        self._clock, self._intake = clock, intake
+        self._pieces = ChatPieces(intake)
 
     async def events(self, reply: Reply) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking as they come, to the end of the stream; the answer is ``finished`` then.
@@ -40,10 +41,10 @@ class ChatReader:
         """
         try:
             if reply.content_type == "application/json":  # a server that does not stream
-                for event in self._feed(await reply.json()):
+                for event in self._feed(await reply.json(self._intake.sizes)):
                     yield event
                 return
-            async for lines in reply.lines():
+            async for lines in reply.lines(self._intake.sizes):
                 for line in lines:
                     data = event_data(line)
                     if data is None:
@@ -52,45 +53,65 @@ class ChatReader:
                         await reply.drain()
                         return
                     else:
-                        for event in self._feed(reply.parse(data)):
+                        for event in self._feed(reply.parse(data, self._intake.sizes)):
                             yield event
-        except BackendError:
+        except BackendError as error:
             if self._pieces.finished is None:
+                self._note_spent(error)
                 raise
 
-    def whole(self, said: Any) -> ChatAnswer:
-        """The answer in a body that came at once."""
-        self._feed(said, streamed=False)
+    async def whole(self, reply: Reply) -> ChatAnswer:
+        """The answer in a body that comes at once."""
+        said = await reply.json(self._intake.sizes)
+        try:
+            self._feed(said, streamed=False)
+        except BackendError as error:
+            self._note_spent(error)
+            raise
+        self.rest()
         return self.finished()
+
+    def rest(self) -> list[StreamEvent]:
+        """What the end of the stream adds to its text."""
+        try:
+            return self._pieces.rest()
+        except Unreadable as error:
+            raise self._unreadable(error) from error
 
     def finished(self) -> ChatAnswer:
         """The answer put together; ``broken_stream`` without a finish reason, ``refused_content`` for a refusal."""
         clock, pieces = self._clock, self._pieces
-        if pieces.finished is None:
-            raise clock.error(f"the answer of `{clock.who}` ended without a finish reason", "broken_stream")
         try:
-            answer = pieces.answer(clock.timings())
-        except Unreadable as error:
-            raise self._unreadable(error) from error
-        if (
-            not answer.text
-            and not answer.tool_calls
-            and (pieces.refusal or pieces.finished == "content_filter")
-        ):
-            said = f": {self._redacted(pieces.refusal)}" if pieces.refusal else ""
-            raise clock.error(f"`{clock.who}` refused to answer{said}", "refused_content")
+            if pieces.finished is None:
+                raise clock.error(
+                    f"the answer of `{clock.who}` ended without a finish reason", "broken_stream"
+                )
+            try:
+                answer = pieces.answer(clock.timings())
+            except Unreadable as error:
+                raise self._unreadable(error) from error
+            nothing = not answer.text and not answer.tool_calls
+            if nothing and (pieces.refusal or pieces.finished == "content_filter"):
+                said = f": {self._intake.gate.message(pieces.refusal)}" if pieces.refusal else ""
+                raise clock.error(f"`{clock.who}` refused to answer{said}", "refused_content")
+        except BackendError as failure:
+            self._note_spent(failure)
+            raise
         return answer
+
+    def _note_spent(self, error: BackendError) -> None:
+        error.usage = self._intake.spent(self._pieces.usage)
 
     def _feed(self, piece: Any, *, streamed: bool = True) -> list[StreamEvent]:
         complaint = complaint_in(piece)
         if complaint is not None:  # in mid-stream, or under a status of 200
-            raise failure(self._clock, self._redacted, status=None, headers={}, complaint=complaint)
+            raise failure(
+                self._clock, self._intake.gate.message, status=None, headers={}, complaint=complaint
+            )
         try:
             events = self._pieces.feed(piece)
         except Unreadable as error:
             raise self._unreadable(error) from error
-        finally:
-            self._clock.usage = self._pieces.usage
         if streamed and self._pieces.begun:
             self._clock.token()
         return events
@@ -99,19 +120,17 @@ class ChatReader:
         """Lines without data: comments and blank lines pass, an error is raised, and so is what is no event."""
         if not line.strip() or line.startswith((b":", b"event:", b"id:", b"retry:")):
             return
+        gate = self._intake.gate
         if line.startswith(b"error:"):  # older llama.cpp
-            try:
-                said = json.loads(line[6:])
-            except (ValueError, RecursionError):
-                said = line[6:].decode(errors="replace")
+            said = gate.parse_or_none(line[6:]) or line[6:].decode(errors="replace")
             raise failure(
-                self._clock, self._redacted, status=None, headers={}, complaint=complaint_in({"error": said})
+                self._clock, gate.message, status=None, headers={}, complaint=complaint_in({"error": said})
             )
-        shown = self._redacted(line[:2_000].decode(errors="replace"))[:200]  # half a key is not recognised
-        raise self._unreadable(Unreadable(f"the line `{shown}` is no event"))
+        raise self._unreadable(Unreadable(f"the line `{gate.shown(line)}` is no event"))
 
     def _unreadable(self, error: Unreadable) -> BackendError:
         clock = self._clock
         return clock.error(
-            f"the answer of `{clock.who}` cannot be read: {self._redacted(str(error))}", "bad_response"
+            f"the answer of `{clock.who}` cannot be read: {self._intake.gate.message(str(error))}",
+            "bad_response",
         )

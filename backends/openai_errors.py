@@ -15,6 +15,7 @@ from typing import Any, Final
 from .errors import BackendError, ErrorClass
 from .phases import CallClock
 from .statuses import retry_after_ms, status_class
+from .untrusted import words
 
 __all__ = ["Complaint", "complaint_in", "failure"]
 
@@ -102,21 +103,21 @@ def complaint_in(body: Any) -> Complaint | None:
         return None
     error = body.get("error")
     if isinstance(error, str) and error:
-        return Complaint(error, frozenset(), _status(body.get("code")))
+        return Complaint(words(error), frozenset(), _status(body.get("code")))
     if isinstance(error, dict) and error:
         inner = error.get("innererror")
         more = inner.get("code") if isinstance(inner, dict) else None
         said = error.get("message") or error.get("error") or ""
         return Complaint(
-            str(said), _codes(error.get("code"), error.get("type"), more), _status(error.get("code"))
+            words(said), _codes(error.get("code"), error.get("type"), more), _status(error.get("code"))
         )
     if "choices" in body or "data" in body:
         return None
     said = body.get("message") or body.get("detail")
     if isinstance(said, str) and said:
-        return Complaint(said, _codes(body.get("code"), body.get("type")), _status(body.get("code")))
+        return Complaint(words(said), _codes(body.get("code"), body.get("type")), _status(body.get("code")))
     if isinstance(said, list) and said and isinstance(said[0], Mapping):  # FastAPI: one entry for each field
-        return Complaint(str(said[0].get("msg", "")), frozenset(), None)
+        return Complaint(words(said[0].get("msg")), frozenset(), None)
     return None
 
 
@@ -164,9 +165,9 @@ def _class(status: int | None, complaint: Complaint | None) -> ErrorClass:
         for code in sorted(complaint.codes):
             if code in _CODES:
                 return _CODES[code]
-        words = complaint.message.lower()
+        said = complaint.message.lower()
         for statuses, pattern, error_class in _WORDS:
-            if (status is None or status in statuses) and pattern.search(words):
+            if (status is None or status in statuses) and pattern.search(said):
                 return error_class
     return "broken_stream" if status is None else status_class(status)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from .openai_answer import Unreadable
-from .openai_usage import count_of
 from .protocol import ModelListing
+from .untrusted import Gate, Unreadable, count_of
 
 __all__ = ["read_listings", "read_scores", "read_vectors"]
+
+_LARGEST: Final = sys.float_info.max
+"""Whole numbers may be larger in JSON; infinities and what is no number are not smaller."""
 
 
 def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
@@ -40,7 +43,7 @@ def read_scores(body: Any, count: int, *, logits: bool = False) -> tuple[float, 
     scores = []
     for entry in _by_index(results, count, "scores"):
         score = entry.get("relevance_score", entry.get("score"))
-        if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        if isinstance(score, bool) or not isinstance(score, int | float) or not abs(score) <= _LARGEST:
             raise Unreadable("a score that is no number")
         scores.append(float(score))
     if logits or any(not 0 <= score <= 1 for score in scores):
@@ -48,13 +51,14 @@ def read_scores(body: Any, count: int, *, logits: bool = False) -> tuple[float, 
     return tuple(scores)
 
 
-def read_listings(body: Any) -> tuple[ModelListing, ...]:
-    """The models of a ``/models`` body, in its order. Raises Unreadable."""
+def read_listings(body: Any, gate: Gate | None = None) -> tuple[ModelListing, ...]:
+    """The models of a ``/models`` body, in its order, their names as they pass ``gate``. Raises Unreadable."""
+    name = (gate or Gate()).name
     entries = body.get("data") if isinstance(body, Mapping) else body
     if not isinstance(entries, list):
         raise Unreadable("no `data` in it")
     named = [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)]
-    return tuple(ModelListing(entry["id"], _loaded(entry), _size(entry)) for entry in named)
+    return tuple(ModelListing(name(entry["id"]), _loaded(entry), _size(entry)) for entry in named)
 
 
 def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str, Any]]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .protocol import Usage
+from .untrusted import count_of
 
-__all__ = ["NOBODY_SAID", "count_of", "read_usage"]
+__all__ = ["NOBODY_SAID", "read_usage"]
 
 NOBODY_SAID: Final = Usage(None, None, None, None, "reported")
 """The usage of an answer whose server counts nothing."""
@@ -41,8 +42,3 @@ def read_usage(usage: Any) -> Usage:
 def _detail(usage: Mapping[str, Any], group: str, name: str) -> object:
     details = usage.get(group)
     return details.get(name) if isinstance(details, dict) else None
-
-
-def count_of(value: object) -> int | None:
-    """A count as JSON has it; ``None`` for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -53,6 +53,7 @@ class CallClock:
         "_start",
         "_timer",
         "_timer_at",
+        "_token_came",
         "_waiting",
         "first_token_us",
         "limits",
@@ -75,6 +76,7 @@ class CallClock:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._expired = False
+        self._token_came = False
 
     def enter(self, phase: Phase, *, limit_ms: int | None = None) -> None:
         """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
@@ -88,12 +90,18 @@ class CallClock:
         self.load_us = self._phase_us() if load_us is None else load_us
         self.enter("first_token")
 
+    def reported_load(self, load_us: int | None) -> None:
+        """How long the server says that loading took: unknown where the first token came in less time."""
+        most_us = self.total_us() if self.first_token_us is None else self.first_token_us
+        self.load_us = load_us if load_us is not None and load_us <= most_us else None
+
     def token(self) -> None:
         """Something of the answer has come: note the time of the first, and await the next."""
         now = time.monotonic()
         if self.first_token_us is None:
             self.first_token_us = _microseconds(now - self._start)
         self.phase = "idle"
+        self._token_came = True
         self._phase_start = self._left = now
         self._phase_ms = self.limits.idle_ms
         self._arm()
@@ -126,6 +134,21 @@ class CallClock:
                 task.uncancel()
             self._waiting = None
             self._left = time.monotonic()
+
+    async def turn(self) -> None:
+        """Let the event loop do other work while there is still data to read; BackendError when a limit has run out.
+
+        For long stretches of data that has come already: nothing is waited for there, so no timer ends them. Time
+        counts for the phase unless a token came in it, as a reader of the stream may then have been at work.
+        """
+        now = time.monotonic()
+        if self._token_came:
+            self._phase_start += now - self._left
+            self._token_came = False
+        self._left = now
+        if now >= self._deadline():
+            raise self.timeout()
+        await asyncio.sleep(0)
 
     def stop(self) -> None:
         """The call is over: nothing is waited for any more."""

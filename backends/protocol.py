@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
-TokenSource = Literal["reported", "estimated"]
+TokenSource = Literal["reported", "estimated", "lower_bound"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class Usage:
     """Token counts of one call.
 
     ``input_tokens`` includes ``cached_input_tokens``, and ``output_tokens`` includes ``reasoning_tokens``, so
-    that nothing is counted twice. ``source`` says whether the server counted them or we did.
+    that nothing is counted twice. ``source`` says whether the server counted them (``reported``) or we did
+    (``estimated``); ``lower_bound`` is the least that they can have been, as the server said less than what came.
     """
 
     input_tokens: int | None

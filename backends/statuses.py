@@ -31,6 +31,10 @@ _CLASSES: Final[dict[int, ErrorClass]] = {
 }
 
 
+_LONGEST_WAIT_MS: Final = 366 * 24 * 3_600_000
+"""No server means to be asked again in more than a year."""
+
+
 def status_class(status: int) -> ErrorClass:
     """The class of a failure of which only the status is known; ``bad_response`` for other statuses below 500."""
     return _CLASSES.get(status, "overloaded" if status >= 500 else "bad_response")
@@ -48,12 +52,13 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
         except ValueError:
             continue
         if 0 <= wait_ms < float("inf"):
-            return round(wait_ms)
+            return min(round(wait_ms), _LONGEST_WAIT_MS)
     until = _timestamp(headers.get("retry-after", ""))
     if until is None:
         return None
     now = _timestamp(headers.get("date", ""))
-    return max(0, round(1_000 * (until - (time.time() if now is None else now))))
+    wait_ms = round(1_000 * (until - (time.time() if now is None else now)))
+    return max(0, min(wait_ms, _LONGEST_WAIT_MS))
 
 
 def _timestamp(date: str) -> float | None:

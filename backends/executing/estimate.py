@@ -10,12 +10,10 @@ import json
 from typing import Final
 
 from ..protocol import ChatRequest, EmbedRequest
+from ..untrusted_counts import UNKNOWN_OUTPUT_TOKENS
 from .work import Request, Target
 
 __all__ = ["UNKNOWN_OUTPUT_TOKENS", "input_bound", "output_bound", "window_for"]
-
-UNKNOWN_OUTPUT_TOKENS: Final = 4_096
-"""What an answer is taken to need where neither request nor catalog bounds it."""
 
 _IMAGE_TOKENS: Final = 1_600
 _MESSAGE_TOKENS: Final = 8

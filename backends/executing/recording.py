@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..cost import cost_nano
-from ..draws import estimated_tokens
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest, Timings, Usage
+from ..untrusted_counts import estimated_usage
 from .actions import ACTIONS
 from .attempts import Attempt, AttemptStatus
 from .work import Answer, AttemptRole, Request, Target
@@ -24,8 +24,7 @@ def usage_of(outcome: Answer | BackendError, request: Request, received: int) ->
     if outcome.usage is not None or not isinstance(outcome, BackendError):
         return outcome.usage
     if received and isinstance(request, ChatRequest):
-        prompt = sum(estimated_tokens(message.content) for message in request.messages)
-        return Usage(prompt, 0, -(-received // 4), None, "estimated")
+        return estimated_usage(request, received)
     return None if ACTIONS[outcome.error_class].billed else _NOTHING
 
 

@@ -10,11 +10,24 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Cut", "Hang", "Received", "ScriptedHttp", "Send", "Step", "Wait", "events", "reply"]
+__all__ = [
+    "Cut",
+    "End",
+    "Endless",
+    "Hang",
+    "Received",
+    "ScriptedHttp",
+    "Send",
+    "Step",
+    "Wait",
+    "events",
+    "reply",
+]
 
 
 @dataclass(frozen=True)
@@ -41,7 +54,19 @@ class Cut:
     """A reset instead of an end."""
 
 
-Step = Send | Wait | Hang | Cut
+@dataclass(frozen=True)
+class End:
+    """The connection is closed in good order."""
+
+
+@dataclass(frozen=True)
+class Endless:
+    """The same bytes again and again, until the client closes the connection."""
+
+    raw: bytes
+
+
+Step = Send | Wait | Hang | Cut | End | Endless
 
 
 @dataclass(frozen=True)
@@ -75,13 +100,17 @@ def events(*pieces: Any, ended: bool = True) -> list[Step]:
 
 
 class ScriptedHttp:
-    """Listens on a free loopback port while the block runs; ``hung_up`` is set when a client leaves a ``Hang``."""
+    """Listens on a free loopback port while the block runs; ``hung_up`` is set when a client leaves a ``Hang``.
+
+    ``endless_bytes`` is how much of an ``Endless`` was taken, what the sockets hold included.
+    """
 
     def __init__(self, *scripts: Sequence[Step]) -> None:
         self._scripts = [list(script) for script in scripts]
         self._writers: set[asyncio.StreamWriter] = set()
         self.requests: list[Received] = []
         self.connections = 0
+        self.endless_bytes = 0
         self.hung_up = asyncio.Event()
         self.url = ""
 
@@ -116,6 +145,13 @@ class ScriptedHttp:
                             await writer.drain()
                         case Wait(seconds):
                             await asyncio.sleep(seconds)
+                        case End():
+                            return
+                        case Endless(raw):
+                            while True:
+                                writer.write(raw)
+                                await writer.drain()
+                                self.endless_bytes += len(raw)
                         case Hang():
                             await reader.read()
                             self.hung_up.set()
@@ -129,6 +165,8 @@ class ScriptedHttp:
             pass
         finally:
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
             self._writers.discard(writer)
 
 

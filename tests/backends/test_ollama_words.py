@@ -12,7 +12,6 @@ from routewright.backends import ollama_names as names
 from routewright.backends.ollama import OllamaBackend
 from routewright.backends.ollama_answer import (
     ChatPieces,
-    Unreadable,
     count_usage,
     load_us,
     read_vectors,
@@ -20,6 +19,7 @@ from routewright.backends.ollama_answer import (
 )
 from routewright.backends.ollama_names import is_older
 from routewright.backends.ollama_request import chat_body, embed_body, load_body
+from routewright.backends.untrusted import Unreadable
 
 HELLO = ChatRequest((Message("user", "hello"),))
 
