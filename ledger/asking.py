@@ -15,11 +15,14 @@ from .sql_errors import translate_error
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MAX_ROWS", "MAX_SQL_CHARACTERS", "TIMEOUT_S", "ask", "newest"]
+__all__ = ["MAX_ROWS", "MAX_SQL_CHARACTERS", "MOST_COUNTED", "TIMEOUT_S", "ask", "count_rejected", "newest"]
 
 MAX_ROWS: Final = 10_000
 TIMEOUT_S: Final = 60.0
 MAX_SQL_CHARACTERS: Final = 1_000_000
+
+MOST_COUNTED: Final = 10_000
+"""Of rejected entries no more are counted: then it does not matter how many there are."""
 
 _INTERRUPT_EVERY_S = 0.05
 
@@ -35,6 +38,15 @@ FROM decisions_flat
 WHERE decision_id IN (SELECT decision_id FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?)
 ORDER BY decided_at, decision_id
 """
+
+
+def count_rejected(connection: DuckDBPyConnection) -> int:
+    """How many entries could not be rows; one more than ``MOST_COUNTED`` stands for any more.
+
+    Counted without a function, as a macro in the file could stand in for it.
+    """
+    statement = f"SELECT entry FROM main.rejected LIMIT {MOST_COUNTED + 1}"
+    return len(connection.execute(statement).fetchall())
 
 
 def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> QueryResult:

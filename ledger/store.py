@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from .asking import MAX_ROWS, TIMEOUT_S, ask, newest
+from .asking import MAX_ROWS, MOST_COUNTED, TIMEOUT_S, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
 from .creation import create_ledger
 from .errors import LedgerError, ShadowedError
@@ -42,6 +42,7 @@ class Ledger:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
         self._blocked: LedgerError | None = None
+        self._rejected = 0
 
     @classmethod
     def open(
@@ -158,6 +159,7 @@ class Ledger:
         stale = self._refresh()
         with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
             result = ask(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
+            self._rejected = count_rejected(connection)
         return replace(result, stale=stale)
 
     def tail(self, n: int) -> tuple[TailRow, ...]:
@@ -169,17 +171,18 @@ class Ledger:
         with open_for_reading(
             self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
         ) as connection:
+            self._rejected = count_rejected(connection)
             return newest(connection, n)
 
     def notices(self) -> tuple[str, ...]:
-        """What whoever uses the ledger should be told: why recorded rows still wait, and damage that was found.
+        """What whoever uses the ledger should be told: why recorded rows still wait, what could not be rows, damage.
 
-        Of damage it is said until somebody has deleted or moved away the files that are kept.
+        How much could not be rows is what the last ``query`` or ``tail`` has found. Of damage it is said until somebody
+        has deleted or moved away the files that are kept.
         """
         waiting = None if self._blocked is None else f"the newest decisions may be missing: {self._blocked}"
-        return tuple(
-            notice for notice in (waiting, damage_kept(spool_folder(self._path))) if notice is not None
-        )
+        found = (waiting, _rejected_text(self._rejected), damage_kept(spool_folder(self._path)))
+        return tuple(notice for notice in found if notice is not None)
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""
@@ -193,6 +196,18 @@ class Ledger:
 
     def _note_blocked(self, error: ShadowedError) -> None:
         self._blocked = error
+
+
+def _rejected_text(count: int) -> str | None:
+    """Whoever counts decisions must know that some are missing."""
+    if not count:
+        return None
+    number = f"more than {MOST_COUNTED:,}" if count > MOST_COUNTED else f"{count:,}"
+    entries = "1 entry" if count == 1 else f"{number} entries"
+    return (
+        f"{entries} could not be stored as rows, and no table but `rejected` has them: ask"
+        ' `routewright ledger sql "SELECT writer, entry, error FROM rejected"`'
+    )
 
 
 def _uuid(text: str) -> str:

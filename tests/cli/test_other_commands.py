@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from typer.main import get_command
 
 from routewright.cli import app
+from routewright.ledger import DecisionRow, Ledger
 from routewright.loading import shipped
 
 
@@ -271,3 +272,19 @@ def test_tail_shows_the_newest_decisions_oldest_first(used: CommandLine) -> None
     assert [line.split()[2] for line in table[2:]] == ["no_target"]
     assert "not executed" in table[2]
     assert " ok, simulated " in used("ledger", "tail").out
+
+
+@pytest.mark.parametrize("command", [("sql", "SELECT 1 AS one"), ("tail",)], ids=["sql", "tail"])
+def test_who_asks_the_ledger_hears_of_what_is_in_no_view(used: CommandLine, command: tuple[str, ...]) -> None:
+    assert "rejected" not in used("ledger", *command).err
+    before = used("ledger", *command).out
+    writer = Ledger.open(used.ledger).writer()
+    for _ in range(2):
+        writer.add(DecisionRow("no uuid", "{}", "exploit"))
+    writer.close()
+    ended = used("ledger", *command)
+    assert (ended.code, ended.out) == (0, before)
+    assert ended.err == (
+        "2 entries could not be stored as rows, and no table but `rejected` has them: ask"
+        ' `routewright ledger sql "SELECT writer, entry, error FROM rejected"`\n'
+    )
