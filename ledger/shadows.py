@@ -18,7 +18,7 @@ __all__ = ["FUNCTIONS", "TABLES", "TYPES", "refuse_shadows"]
 FUNCTIONS: Final = frozenset(
     """
     * + - / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
-    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json_strict histogram len list_concat
+    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json_strict histogram json_type len list_concat
     list_filter list_transform list_value make_timestamp map map_entries map_from_entries map_keys max
     min quantile_cont sha256 struct_extract struct_pack sum unnest variant_extract ||
     """.split()
