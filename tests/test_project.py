@@ -45,8 +45,15 @@ def module_names() -> list[str]:
 
 
 def lock_lines(name: str) -> list[str]:
-    lines = (ROOT / "requirements" / name).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not line.startswith("#")]
+    """The lines of a lock, each with its continuations, without comments."""
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", "")
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def locked(name: str) -> dict[str, str]:
+    """The version of each package in a lock, by name."""
+    lines = (line.split()[0].split("==") for line in lock_lines(name) if line != "-r run.txt")
+    return {package: version for package, version in lines}
 
 
 # --- the package tree --------------------------------------------------------------------------------------
@@ -110,17 +117,30 @@ def test_the_version_is_one_and_the_same_everywhere() -> None:
 # --- locks -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LOCKS)
-def test_locks_hold_exact_versions_and_nothing_else(name: str) -> None:
-    exact = re.compile(r"[a-z0-9-]+==[0-9][0-9A-Za-z.+!]*")
-    lines = lock_lines(name)
+@pytest.mark.parametrize("path", sorted((ROOT / "requirements").glob("*.txt")), ids=lambda path: path.stem)
+def test_locks_hold_exact_versions_with_hashes_and_nothing_else(path: Path) -> None:
+    exact = re.compile(r"[a-z0-9-]+==[0-9][0-9A-Za-z.+!]*( +--hash=sha256:[0-9a-f]{64})+")
+    lines = lock_lines(path.name)
     assert [line for line in lines if line != "-r run.txt" and not exact.fullmatch(line)] == []
+
+
+def test_every_installation_demands_hashes_and_wheels() -> None:
+    """In every recipe; the project itself is installed from here, without a look at any index."""
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(r"^INSTALL := .* install --require-hashes --only-binary :all:$", text, re.MULTILINE)
+    recipes = [
+        line
+        for line in text.splitlines()
+        if line.startswith("\t") and re.search(r"-m pip .*install|--requirement", line)
+    ]
+    assert recipes
+    fenced = ("$(INSTALL)", " --no-index --no-deps ")
+    assert [line for line in recipes if not any(part in line for part in fenced)] == []
 
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_locks_agree_with_pyproject(name: str) -> None:
-    lines = lock_lines(name) + (lock_lines("run.txt") if name != "run.txt" else [])
-    pins = dict(line.split("==") for line in lines if "==" in line)
+    pins = locked(name) | (locked("run.txt") if name != "run.txt" else {})
     for requirement in map(Requirement, LOCKS[name]):
         pin = pins[canonicalize_name(requirement.name)]
         assert requirement.specifier.contains(pin), f"{requirement} is locked at {pin}: run make lock"
@@ -129,7 +149,7 @@ def test_locks_agree_with_pyproject(name: str) -> None:
 def test_no_two_locks_name_different_versions_of_one_package() -> None:
     pins: dict[str, set[str]] = {}
     for name in LOCKS:
-        for package, version in (line.split("==") for line in lock_lines(name) if "==" in line):
+        for package, version in locked(name).items():
             pins.setdefault(package, set()).add(version)
     assert {package: versions for package, versions in pins.items() if len(versions) > 1} == {}
 
