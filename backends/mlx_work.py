@@ -52,8 +52,6 @@ class Work(Generic[T]):
                             break
                 hand_over(None)
             except BaseException as error:
-                if error.__traceback__ is not None:  # without this frame, which is still in use
-                    error.__traceback__ = error.__traceback__.tb_next
                 forget_locals(error)
                 hand_over(error)
 
@@ -75,11 +73,13 @@ class Work(Generic[T]):
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the frames that an error has left behind.
+    """Clear the frames that an error has left behind, and let go of them.
 
     They would keep a model in memory for as long as somebody keeps the error, and would let its generators be
-    closed in another thread, which MLX does not allow.
+    closed in another thread, which MLX does not allow. Clearing is not enough: from Python 3.13 on a frame leads to
+    its callers, also to those of the model's thread that were still running.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
         error = error.__cause__ or error.__context__

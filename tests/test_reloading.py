@@ -373,7 +373,7 @@ def test_reloading_beside_many_calls_loses_none(tmp_path: Path) -> None:
                 path, state=tmp_path / "state.sqlite", ledger=tmp_path / "l.duckdb"
             )
             async with gateway:
-                ended = asyncio.Event()
+                ended, answered = asyncio.Event(), asyncio.Event()
 
                 async def call() -> int:
                     calls = 0
@@ -381,6 +381,7 @@ def test_reloading_beside_many_calls_loses_none(tmp_path: Path) -> None:
                         answer = await gateway.generate_chat(messages=MESSAGES)
                         assert answer.text == "Hello."
                         calls += 1
+                        answered.set()
                     return calls
 
                 callers = [asyncio.create_task(call()) for _ in range(8)]
@@ -393,6 +394,8 @@ def test_reloading_beside_many_calls_loses_none(tmp_path: Path) -> None:
                         POLICY.replace("max_requests: 3", f"max_requests: {100000 + turn}"),
                     )
                     await gateway.reload()
+                    answered.clear()
+                    await answered.wait()
                 ended.set()
                 made = sum(await asyncio.gather(*callers))
             assert gateway.ledger is not None

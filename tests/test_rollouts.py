@@ -183,8 +183,8 @@ def test_a_dead_end_has_a_shadow_too(tmp_path: Path) -> None:
 
 
 def test_a_canary_executes_each_task_under_the_policy_of_its_arm(tmp_path: Path) -> None:
-    with gateway_with(tmp_path, "mode: canary, percent: 50%, key: team, salt: s") as gateway:
-        gateway.store = None
+    policy = policy_with(tmp_path, "mode: canary, percent: 50%, key: team, salt: s")
+    with ModelGateway(policy, random=Random(1), clock=lambda: AT_US) as gateway:
         arms = {}
         for team in ("a", "b", "c", "d", "e", "f"):
             decided = gateway.decide(Task({"hard": True, "team": team}))

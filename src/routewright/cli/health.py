@@ -75,11 +75,11 @@ def health(
         compiled, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
     )
     kinds, known = gateway.declared()
-    for model in close_breaker or []:
-        gateway.close_breaker(model)
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
-        async with gateway:
+        async with gateway:  # also what refuses a model closes the store
+            for model in close_breaker or []:
+                gateway.close_breaker(model)
             asked = await gateway.check_health(timeout_s=timeout)
             found = {
                 id: asked.get(id) or _not_usable(unusable[id]) for id in kinds if id in {*asked, *unusable}
