@@ -1,0 +1,15 @@
+"""How much the hunts do: a sample in `make test`, all of it in `make thorough`."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+__all__ = ["ANSWERS", "LEAK_POLICIES", "MUTATED_POLICIES", "SPOOL_FILES", "THOROUGH"]
+
+THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
+
+LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
+MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
+ANSWERS: Final = 10_000 if THOROUGH else 400
+SPOOL_FILES: Final = 2_500 if THOROUGH else 50
