@@ -21,7 +21,7 @@ export NO_COLOR := 1
 export PIP_PROGRESS_BAR := off
 endif
 
-.PHONY: help demo set-up test check bench generate format lock clean distclean
+.PHONY: help demo set-up test thorough check bench generate format lock clean distclean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name what; do printf '  make %-10s %s\n' "$$name" "$$what"; done
@@ -31,6 +31,14 @@ demo: $(VENV)/installed-run  ## decide, execute and record the sample tasks, the
 
 test: $(VENV)/installed-dev  ## all tests
 	@$(BIN)/python -m pytest --quiet $(TESTS)
+
+# Nothing but the hunts has a time limit lifted: some of them run for a quarter of an hour.
+thorough: $(VENV)/installed-dev  ## the hunts for leaks and faults at full size, then all tests with each Python here
+	@ROUTEWRIGHT_THOROUGH=1 $(BIN)/python -m pytest --quiet -s -o faulthandler_timeout=3600 tests/hunt
+	@failed=; for python in $$(.ci/pythons); do \
+	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv/$$("$$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')" \
+	        || failed=yes; \
+	done; test -z "$$failed"
 
 # Every check runs, also after one that failed.
 set-up: $(VENV)/installed-dev  ## install what the tests and checks need
