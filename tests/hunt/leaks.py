@@ -111,13 +111,14 @@ class _Hunt:
     canaries: int = 0
     private: set[str] = field(default_factory=set)
     maps: dict[str, str] | None = None
+    defaults: list[bool | None] = field(default_factory=list)
 
     async def run(self) -> None:
         self.found.counts["policies"] += 1
         self.world.asked.clear()
         self.world.random, self.world.moody = self.random, self.random.choice([0.0, 0.0, 0.3])
         policy = random_policy(self.random)
-        self._write(policy)
+        self.defaults = self._write(policy)
         self.maps = maps_for(self.random, policy) if self.random.random() < 0.2 else None
         state = self.folder / f"{self.seed}.sqlite" if self.random.random() < 0.1 else None
         try:
@@ -128,26 +129,30 @@ class _Hunt:
         async with gateway:
             await self._tasks(gateway, policy)
             if self.random.random() < 0.25:
-                policy = random_policy(self.random)
-                self._write(policy)
+                other = random_policy(self.random)
+                defaults = self._write(other)
                 try:
                     await gateway.reload()
                 except (PolicyError, TaskError, BackendError):
                     self.found.counts["reloads refused"] += 1
                 else:
                     self.found.counts["reloads"] += 1
+                    policy, self.defaults = other, defaults
                 await self._tasks(gateway, policy)
 
-    def _write(self, policy: Made) -> None:
-        values = policy.values
+    def _write(self, policy: Made) -> list[bool | None]:
+        """Write the policy's files; what a task that is silent about `private` is by it, and by its candidate."""
+        values, defaults = policy.values, [_default(policy)]
         if self.random.random() < 0.2:
             candidate = random_policy(self.random, "next")
             (self.folder / "next.yaml").write_text(json.dumps(candidate.values))
+            defaults.append(_default(candidate))
             mode = self.random.choice(
                 [{"mode": "shadow"}, {"mode": "full"}, {"mode": "canary", "percent": "50%"}]
             )
             values = {**values, "rollout": {"candidate": "next.yaml", **mode}}
         (self.folder / "policy.yaml").write_text(json.dumps(values))
+        return defaults
 
     async def _tasks(self, gateway: ModelGateway, policy: Made) -> None:
         for _ in range(self.random.randint(1, 3)):
@@ -156,12 +161,11 @@ class _Hunt:
     async def _task(self, gateway: ModelGateway, policy: Made) -> None:
         """One task; a private one must not have been anywhere else when it is done."""
         random = self.random
-        defaults = policy.values["features"]["private"].get("default")
         given = random.choice(["yes", "yes", "yes", "null", "no", "left out"])
         known: dict[str, object] = {"yes": True, "null": None, "no": False}
         features = {"private": known[given]} if given in known else {}
         # A feature that is left out is its default; without one nobody knows, and what may be private is.
-        stays = given in ("yes", "null") or (given == "left out" and defaults is not False)
+        stays = given in ("yes", "null") or (given == "left out" and False not in self.defaults)
         if random.random() < 0.5:
             features = {**features, "level": random.randint(0, 9)}
         metadata = {
@@ -192,7 +196,7 @@ class _Hunt:
             self.private.add(canary)
         for one in self.world.asked[before:]:
             self.found.counts["requests"] += 1
-            said = f"private: {given} (default {defaults}), {operation}, pin {pin}, maps {self.maps}"
+            said = f"private: {given} (default {self.defaults[0]}), {operation}, pin {pin}, maps {self.maps}"
             # Also those of tasks before: what is kept of them must not come up in another.
             if one.side == "elsewhere" and not self.private.isdisjoint(_CANARY.findall(one.body)):
                 self._leak("prompt", one, said, policy)
@@ -203,3 +207,8 @@ class _Hunt:
     def _leak(self, kind: str, one: Asked, said: str, policy: Made) -> None:
         text = json.dumps(policy.values, ensure_ascii=False)
         self.found.leaks.append(Leak(self.seed, kind, one.host, one.model, one.path, said, text))
+
+
+def _default(policy: Made) -> bool | None:
+    default: bool | None = policy.values["features"]["private"].get("default")
+    return default
