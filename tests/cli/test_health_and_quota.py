@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from command_line import POLICY, CommandLine
 
 from routewright.backends.control import Breakers, BreakerSettings, StateStore
@@ -75,6 +76,23 @@ def test_a_breaker_is_closed_by_whoever_mended_its_cause(tmp_path: Path) -> None
     assert ended.code == 2 and ended.err.startswith(
         "error: unknown model `lagre`\n  = help: did you mean `large`?"
     )
+
+
+def test_health_closes_the_state_store_also_when_it_refuses_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Path] = []
+    close = StateStore.close
+
+    def noting(self: StateStore) -> None:
+        closed.append(self.path)
+        close(self)
+
+    monkeypatch.setattr(StateStore, "close", noting)
+    command = CommandLine(tmp_path)
+    simulated(command)
+    assert command("health", "policy.yaml", "--close-breaker", "lagre").code == 2
+    assert len(closed) == 1
 
 
 def test_a_server_that_is_not_there_is_not_healthy(tmp_path: Path) -> None:
