@@ -52,7 +52,7 @@ _METHODS = {"startsWith": "startswith", "endsWith": "endswith"}
 _HASHED_LIST = 4
 """From how many constant elements on `in` looks into a set."""
 
-_NODES_AT_ONCE = 5_000
+_NODES_AT_ONCE = 20_000
 """Nodes that are compiled into one function: Python's syntax tree takes some 2 KB for each while it is compiled."""
 
 

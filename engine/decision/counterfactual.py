@@ -106,17 +106,17 @@ def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
             facts["metadata"] = {**facts.get("metadata", task.request.metadata), source.key: value}
         else:
             facts[source.fact] = math.ceil(value) if isinstance(value, float) else value
-    return replace(task, features=features, request=replace(task.request, **facts) if facts else task.request)
+    request = replace(task.request, **facts) if facts else task.request
+    # A rule that splits at random is a place to lead to as well; where to in it, no one has drawn.
+    return Task(features, task.operation, request, task.pin, 0.0 if task.draw is None else task.draw)
 
 
 def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
     task = decision.task
-    # A rule that splits at random is a place to lead to as well; where to in it, no one has drawn.
-    draw = 0.0 if task.draw is None else task.draw
     try:
         other = decide(
             decision.policy,
-            replace(_changed(decision, changed), draw=draw),
+            _changed(decision, changed),
             decision.state,
             decision_id=decision.id,
         )

@@ -16,7 +16,7 @@ from ..condition import BOOLEAN, CheckedExpr, atoms, render_expr, specialise
 from ..condition.typed import Apply, Constant, Elements, Feature, Presence, Typed, walk_typed
 from ..condition.types import ListType
 from ..condition.values import UNKNOWN
-from ..condition.work import LARGEST, work_of
+from ..condition.work import work_of
 from ..policy.budget import largest, most_gated, sizes_by_name
 from ..policy.compiled import CompiledFeature
 from ..policy.limits import MAX_SEARCH_WORK
@@ -25,6 +25,7 @@ from .decision import Decision
 from .gaps import other_arrays, other_numbers, other_texts
 from .lengths import closing_lengths
 from .request import fact_slots
+from .search_work import works_of
 from .task import ModelState
 
 __all__ = ["Options", "options_of"]
@@ -90,14 +91,14 @@ def options_of(decision: Decision) -> Options:
 def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> int:
     """The steps that one decision takes at most with the values that were decided with, or any of ``values``."""
     policy = decision.policy
-    known = dict(sizes_by_name(policy.features, policy.catalog))
-    for feature, value in zip(policy.features, decision.values, strict=True):
-        known[feature.name] = largest((value, *values.get(feature.name, ())))
-    gated = most_gated(policy.rules)
-    conditions = sum(work_of(condition.expr, LARGEST, known) for condition in policy.conditions)
-    open_ones = [c.require.expr for c in policy.constraints if c.by_model is None]
-    asked = gated * (sum(work_of(expr, LARGEST, known) for expr in open_ones) + _GATES)
-    return conditions + asked + _RECORD
+    works = works_of(
+        policy,
+        {
+            feature.name: largest((value, *values.get(feature.name, ())))
+            for feature, value in zip(policy.features, decision.values, strict=True)
+        },
+    )
+    return sum(works.conditions) + most_gated(policy.rules) * (works.gates + _GATES) + _RECORD
 
 
 def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:

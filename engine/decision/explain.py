@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
-from ..condition.work import LARGEST, work_of
 from ..errors import FeatureError, RecordError, TaskError
 from ..policy.budget import largest
 from ..policy.compiled import CompiledPolicy, CompiledRule, CompiledStep
@@ -24,6 +23,7 @@ from .decision import Decision, GateFailure, Mark, Outcome
 from .gates import Situation, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .record import DecisionRecord, arm_of, record_of, state_of, task_of
+from .search_work import works_of
 from .verdicts import verdicts_of
 
 __all__ = [
@@ -219,12 +219,13 @@ def values_by_name(decision: Decision) -> Mapping[str, object]:
 def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
     values = values_by_name(decision)
     matched = len(decision.verdicts) if decision.rule is None else decision.rule
-    sizes = {name: largest((value,)) for name, value in values.items()}
+    sizes = {feature.name: largest((values[feature.name],)) for feature in decision.policy.features}
+    works = works_of(decision.policy, sizes).conditions
     explained = []
     room = MAX_SEARCH_WORK
-    for rule, verdict in zip(decision.policy.rules, decision.verdicts, strict=True):
+    for rule, verdict, work in zip(decision.policy.rules, decision.verdicts, works, strict=False):
         place: Place = "before" if rule.index < matched else "matched" if rule.index == matched else "after"
-        room -= _TRACING * work_of(rule.when.expr, LARGEST, sizes)
+        room -= _TRACING * work
         explained.append(
             RuleExplanation(
                 name=rule.name,
