@@ -174,6 +174,10 @@ def test_no_command_sends_or_shows_what_a_policy_may_not_read(
         assert ended.out.startswith("[simulated] `small` would answer here")
     if name in ("check", "decide"):
         assert "policy.yaml:6:" in told and "policy.yaml:8:" in told and "policy.yaml:12:" in told
+        assert (
+            '\n  |     folder: { kind: mlx, path: "${STRIPE_KEY}" }\n  |                                ^^^^'
+            in told
+        )
 
 
 def test_what_the_user_s_file_allows_is_sent(tmp_path: Path, heard: tuple[int, list[str]]) -> None:

@@ -78,7 +78,7 @@ def check(
             for part in told.unenforced:
                 writer.text(f"  not carried out yet: {part}")
             for note in told.notes:
-                writer.text(render_problem(note, kind="note"))
+                writer.lines(render_problem(note, kind="note"))
     if format == "json":
         import json
 

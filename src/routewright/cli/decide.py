@@ -120,7 +120,7 @@ def decide(
     with closing(store) if store is not None else nullcontext():
         loaded = load_policy(policy, root=root)
         for told in permission_notes(loaded, user_permissions()):
-            writer.note(render_problem(told, kind="note"))
+            writer.notes(render_problem(told, kind="note"))
         gateway = ModelGateway(loaded, random=Random(seed), store=store)
         known = None if live else _state(state, gateway, at_us=parse_time(at) if at else now_us())
         if tasks is not None:
