@@ -282,6 +282,16 @@ def test_a_file_that_everybody_may_write_to_is_refused(config: Path) -> None:
     assert user_permissions().keys == {}
 
 
+def test_an_account_without_a_home_has_no_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert user_permissions({}) == Permissions()
+    with pytest.raises(ConfigurationError, match="^~nobody-here/x.toml: there is no such home folder$"):
+        user_permissions({"ROUTEWRIGHT_CONFIG": "~nobody-here/x.toml"})
+
+
 def test_a_file_that_is_named_and_not_there_is_told(config: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no such file"):
         user_permissions()

@@ -34,7 +34,8 @@ def configuration_path(environment: Mapping[str, str] | None = None, *, home: Pa
     """The configuration file to read; whether it exists is not looked at.
 
     ``ROUTEWRIGHT_CONFIG`` where it is set; else ``routewright/routewright.toml`` in ``$XDG_CONFIG_HOME`` or
-    ``~/.config``, on macOS too, where command-line programs such as Git keep theirs.
+    ``~/.config``, on macOS too, where command-line programs such as Git keep theirs. Raises RuntimeError where a home
+    folder is needed and there is none.
     """
     env = os.environ if environment is None else environment
     if named := env.get(CONFIG_VARIABLE):
@@ -53,7 +54,12 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
     than it can.
     """
     env = os.environ if environment is None else environment
-    path = configuration_path(env)
+    try:
+        path = configuration_path(env)
+    except RuntimeError:  # an account that has no home folder
+        if named := env.get(CONFIG_VARIABLE):
+            raise ConfigurationError(f"{named}: there is no such home folder") from None
+        return Permissions()
     try:
         with path.open("rb") as file:
             mode, content = os.fstat(file.fileno()).st_mode, file.read()
