@@ -60,7 +60,9 @@ _WORDS = re.compile(
     rf"(?:\(\?i\))?(?:\^|\\b)?(?:{_WORD}(?:\|{_WORD})*|\((?:\?:)?{_WORD}(?:\|{_WORD})*\))(?:\$|\\b)?"
 )
 _MOST_WORDS = 300
-"""Instructions of a program up to which a pattern of words alone is searched in one pass."""
+"""Instructions of a program up to which a pattern of words alone is searched in one pass, whatever the words."""
+_KEPT_STATES = 380_000
+"""Bytes of states that RE2 keeps of one pattern, measured: with 450,000 it begins to make them anew."""
 
 
 def work_of(expr: Typed, sizes: Sizes = LARGEST, known: Mapping[str, Sizes] | None = None) -> int:
@@ -199,9 +201,20 @@ def _match_steps(node: Apply, characters: int) -> int:
         assert isinstance(longest, Constant) and isinstance(longest.value, int)
         characters = min(characters, longest.value)
     size = program_size(pattern.value)
-    if size <= _MOST_WORDS and _WORDS.fullmatch(pattern.value):
+    if _WORDS.fullmatch(pattern.value) and (
+        size <= _MOST_WORDS or _states_of_words(pattern.value, size) <= _KEPT_STATES
+    ):
         return 3 * characters
     return 2 * characters * size
+
+
+def _states_of_words(pattern: str, size: int) -> int:
+    """Bytes of the states of a pattern of words alone, as many as it has instructions.
+
+    Each has a pointer for every letter, and the places in words that one may be at (RE2's `re2/dfa.cc`).
+    """
+    letters, longest = len(set(pattern)), max(map(len, pattern.split("|")))
+    return size * (8 * letters + 4 * longest + 56)
 
 
 def _find_steps(characters: int, wanted: int) -> int:

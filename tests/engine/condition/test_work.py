@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import pytest
@@ -161,6 +162,17 @@ def test_pattern_of_words_alone_counts_by_characters(pattern: str, is_words: boo
     expr = _checked(f"s.matches('{pattern}')").expr
     grown = work_of(expr, Sizes(1, 20_000)) - work_of(expr, Sizes(1, 10_000))
     assert grown == 30_000 if is_words else grown > 30_000
+
+
+def test_a_long_list_of_words_counts_by_characters_while_its_states_are_few() -> None:
+    words = [f"{first}{second}word" for first in "abcdefgh" for second in "abcdefgh"]
+    listed = _checked(rf"s.matches(r'(?i)\b({'|'.join(words)})\b')").expr
+    assert work_of(listed, Sizes(1, 20_000)) - work_of(listed, Sizes(1, 10_000)) == 30_000
+    letters = "".join(map(chr, [*range(48, 58), *range(65, 91), *range(97, 123)]))
+    random = Random(0)
+    strange = "|".join("".join(random.choices(letters, k=40)) for _ in range(23))
+    many_states = _checked(f"s.matches('{strange}')").expr
+    assert work_of(many_states, Sizes(1, 20_000)) - work_of(many_states, Sizes(1, 10_000)) > 10_000_000
 
 
 def test_strings_of_an_array_are_bounded_together() -> None:
