@@ -132,7 +132,7 @@ def root_for(named: str, given: str | os.PathLike[str] | Root | None = None) -> 
 def _chosen(folder: str, because: str) -> Root:
     if not os.path.isdir(folder):
         raise TaskError(
-            f"the root `{folder}` is not a folder", help="name the folder that holds the policies"
+            f"the root `{folder}` is not a folder", help=f"it is {because}; name the folder that holds the policies"
         )
     return Root(os.path.realpath(folder), because)
 
