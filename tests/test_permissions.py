@@ -51,7 +51,7 @@ def test_the_key_of_a_service_goes_to_its_own_host_over_tls_alone(variable: str,
 def test_a_key_without_a_server_to_go_to_is_refused(url: str | None) -> None:
     refused = NOTHING.key_refusal("OPENAI_API_KEY", url)
     assert refused is not None
-    assert refused.message == "the key `${OPENAI_API_KEY}` has no server that it could go to"
+    assert refused.message == "the key `${OPENAI_API_KEY}` has no server to go to"
 
 
 def test_more_pairs_are_as_exact() -> None:

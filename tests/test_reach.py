@@ -246,7 +246,7 @@ def test_nothing_is_shown_of_a_file_that_does_not_say_that_it_is_one_of_routewri
     place = {"catalog": (3, 10), "candidate": (6, 23), "policy": (2, 9)}[what]
     assert places([problem]) == [("file.yaml", f"not-a-{what}", *place)]
     assert problem.message == (
-        f"the {what} `secrets.yaml` has no key `routewright`, so it is not a file of Routewright"
+        f"the {what} `secrets.yaml` has no key `routewright`, so it is not a Routewright file"
     )
     assert "hunter2" not in repr(problem)
 

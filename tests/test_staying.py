@@ -70,7 +70,7 @@ def test_an_unknown_location_meets_no_constraint(tmp_path: Path, require: str) -
     (candidate,) = record_values(decision)["candidates"]
     assert (candidate["gate"], candidate["detail"]) == (
         "constraint",
-        "private_stays (what it requires is unknown); `own` would perhaps not run on this machine: "
+        "private_stays (what it requires is unknown); nothing says whether `own` runs on this machine: "
         "its server may forward it; say `stays: true` for its backend if the server does the work itself, "
         "`location: cloud` if it does not",
     )

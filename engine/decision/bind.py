@@ -174,7 +174,7 @@ def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
 
 def _check_sizes(name: str, value: object, sizes: Sizes) -> None:
     """Refuse what would take the conditions of the policy too much work, before any of it is done."""
-    help = "the conditions of this policy are too much work for more: send less, or simplify them"
+    help = "conditions of this policy would take too long on longer values: send less, or simplify them"
     elements, characters = 0, len(value) if isinstance(value, str) else 0
     if isinstance(value, tuple):
         elements, characters = len(value), sum(len(one) for one in value if isinstance(one, str))

@@ -207,7 +207,7 @@ def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFai
         if unknown:
             why += f" ({' and '.join(unknown)} is unknown)"
         if verdict is None and model.location is None and "model.location" in constraint.require.names:
-            why += f"; `{model.id}` would perhaps not run on this machine: {MAY_FORWARD}"
+            why += f"; nothing says whether `{model.id}` runs on this machine: {MAY_FORWARD}"
         yield GateFailure("constraint", why)
 
 

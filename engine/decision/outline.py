@@ -182,7 +182,7 @@ def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -
 def _add_feature_notes(root: Outline, record: DecisionRecord) -> None:
     nulls = sorted(name for name, feature in record.features.items() if _is_null(feature))
     if nulls:
-        help = "leave a feature out to have it derived or defaulted: many clients write fields that are not set as null"
+        help = "leave a feature out to have it derived or defaulted; many clients write unset fields as null"
         root.add(f"given as null, and so unknown: {', '.join(nulls)}", [f"help: {help}"])
     if record.ignored:
         listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())

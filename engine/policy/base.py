@@ -103,7 +103,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class NamesFile:
-    """Marks a text that names a file of Routewright's: where it may lie is said outside the policy."""
+    """Marks a text that names a Routewright file; the policy does not decide where that file may be."""
 
 
 FileName = Annotated[str, Field(min_length=1), NamesFile()]

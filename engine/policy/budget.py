@@ -56,7 +56,7 @@ def check_load(evaluated: Sequence[Evaluated], known: Mapping[str, Sizes], repor
         heaviest = evaluated[most]
         message = (
             f"loading the policy takes up to {sum(works):,} steps, at most {MAX_LOAD_WORK:,} are allowed: "
-            f"most of all {heaviest.owner}, {works[most]:,} for {heaviest.times:,} models"
+            f"the most work is {heaviest.owner}, with {works[most]:,} for {heaviest.times:,} models"
         )
         help = "nest `exists` and `all` less, or shorten the lists of the catalog that they look into"
         report.add("too-much-work", message, heaviest.path, help)
@@ -82,7 +82,7 @@ def sizes_allowed(
         most = max(range(len(at_least)), key=at_least.__getitem__)
         message = (
             f"a decision takes up to {sum(at_least):,} steps, at most {MAX_DECISION_WORK:,} are allowed: "
-            f"most of all {evaluated[most].owner}, {at_least[most]:,}"
+            f"the most work is {evaluated[most].owner}, with {at_least[most]:,}"
         )
         help = (
             "simplify patterns, nest `exists` and `all` less, or shorten defaults: this is for strings of "

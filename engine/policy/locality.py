@@ -159,7 +159,7 @@ def stays_problem(backend: Backend) -> tuple[str, str] | None:
         )
     if not server.here:
         return (
-            "`stays` is for a server on this machine, and the `host` is none of its addresses",
+            "`stays` is for a server on this machine, and `host` is not an address of it",
             "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
         )
     if server.declared is not None:

@@ -111,7 +111,7 @@ class ModelGateway(Calls):
         """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
         ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with
-        ``simulate`` no model is called and every answer says so. What the policy names must lie under ``root``, as for
+        ``simulate`` no model is called and every answer says so. What the policy names must be under ``root``, as for
         ``load_policy``; ``permissions`` say which variables it may read and where keys may go, instead of the user's
         configuration file. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file
         that cannot be opened, BackendError for a key that is missing or not permitted, ConfigurationError.

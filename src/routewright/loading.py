@@ -60,7 +60,7 @@ def load_policy(
     """Return the policy in the file at ``path``, compiled against its catalog.
 
     The catalog's path is relative to the policy's file, and so is that of a rollout's candidate, which is loaded
-    with the policy. Both must lie under ``root``: by default $ROUTEWRIGHT_ROOT, else the nearest folder above
+    with the policy. Both must be under ``root``: by default $ROUTEWRIGHT_ROOT, else the nearest folder above
     ``path`` that holds ``.git``, else its own folder. ``maps`` lets models stand in for others, such as
     ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see ``mapping``);
     of a policy and its candidate each takes what its catalog has. Raises PolicyError with all problems of all files,
@@ -155,7 +155,7 @@ def _sources_of_candidate(sources: _Sources, real: str, file: str) -> _Sources:
     return _sources(text, path, sources.root)
 
 
-_NAME_IT: Final = "its lines are not shown; `routewright check` of the file itself shows them"
+_NAME_IT: Final = "its lines are not shown; to see them, run `routewright check` on the file itself"
 
 
 def _reached(
@@ -169,7 +169,7 @@ def _reached(
     real = root.find(path, written, what)
     text = _text_of(root.read(real, written, what, limit=MAX_FILE_BYTES + 1), path)
     if not _is_ours(text, path):
-        message = f"the {what} `{written}` has no key `routewright`, so it is not a file of Routewright"
+        message = f"the {what} `{written}` has no key `routewright`, so it is not a Routewright file"
         raise UnreachableError(f"not-a-{what}", message, _NAME_IT)
     return real, text
 
@@ -211,7 +211,7 @@ def load_tests(
 ) -> tuple[TestFile, CompiledPolicy]:
     """Return the cases in the file at ``path``, and the policy that they are for, which it names.
 
-    The policy, and whatever it names in turn, must lie under ``root``, as for ``load_policy``. Raises PolicyError.
+    The policy, and whatever it names in turn, must be under ``root``, as for ``load_policy``. Raises PolicyError.
     """
     name = os.fspath(path)
     under = root_for(name, root)

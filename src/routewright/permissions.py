@@ -99,7 +99,7 @@ class Permissions:
         """Why the key in ``variable`` may not be sent to ``url``; None where it may."""
         server = _server(url)
         if server is None:
-            message = f"the key `${{{variable}}}` has no server that it could go to"
+            message = f"the key `${{{variable}}}` has no server to go to"
             return Problem(
                 "variable-not-permitted", message, "give the backend a `host`, or take `api_key` out"
             )
@@ -136,7 +136,7 @@ class Permissions:
 def refusals(
     id: str, backend: Backend, models: Mapping[str, Model], permissions: Permissions
 ) -> Iterator[Problem]:
-    """What a backend asks for with its ``models`` and may not have; each ``path`` is the place in the catalog."""
+    """What a backend and its ``models`` ask for and are not permitted; each ``path`` is the place in the catalog."""
     for variable in VARIABLE.findall(backend.api_key or ""):
         yield from _at(permissions.key_refusal(variable, server_of(backend).url), "backends", id, "api_key")
     paths = {("backends", id): backend.path} | {("models", one): model.path for one, model in models.items()}
@@ -146,7 +146,7 @@ def refusals(
 
 
 def permission_notes(loaded: CompiledPolicy | CompiledCatalog, permissions: Permissions) -> list[Problem]:
-    """What a policy's or a catalog's backends ask for and may not have, each at its place in the YAML.
+    """The keys and variables that a policy's or a catalog's backends are not permitted, each at its place in the YAML.
 
     Those of a rollout's candidate too. Whether a variable is set is not looked at.
     """

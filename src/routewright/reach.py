@@ -1,6 +1,6 @@
 """Decides which files a policy, catalog or test file may name, and opens no others.
 
-A file that the caller names may lie anywhere. Whatever such a file names in turn must lie under a root, symbolic
+A file that the caller names may be anywhere. Whatever such a file names in turn must be under a root, symbolic
 links followed on both sides: a policy from somebody else must not have files of this machine read and shown.
 """
 
@@ -132,7 +132,8 @@ def root_for(named: str, given: str | os.PathLike[str] | Root | None = None) -> 
 def _chosen(folder: str, because: str) -> Root:
     if not os.path.isdir(folder):
         raise TaskError(
-            f"the root `{folder}` is not a folder", help=f"it is {because}; name the folder that holds the policies"
+            f"the root `{folder}` is not a folder",
+            help=f"it is {because}; name the folder that holds the policies",
         )
     return Root(os.path.realpath(folder), because)
 

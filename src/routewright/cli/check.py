@@ -33,9 +33,9 @@ def check(
 ) -> None:
     """Show all problems of policies.
 
-    Those of their catalogs too, each with its place. What a policy or its catalog says but Routewright does
-    not carry out yet is listed for every file without problems, and so are the keys and variables that it asks
-    for and may not have on this machine. A catalog is checked by itself, a test file together with its policy.
+    Those of their catalogs too, each with its place. For a file without problems, what Routewright does not carry
+    out yet is listed, and so are the keys and variables that it is not permitted to use on this machine. A catalog
+    is checked by itself, a test file together with its policy.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def check(
 class _Told:
     """What is said of a file without problems; ``more`` is for JSON alone.
 
-    ``notes`` are what it asks for and may not have here.
+    ``notes`` are the keys and variables that it is not permitted to use here.
     """
 
     what: str

@@ -33,8 +33,8 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="Where the files must lie that a policy names.  [default: $ROUTEWRIGHT_ROOT, else the nearest folder "
-        "above the policy that holds .git, else its own]",
+        help="The folder that the files a policy names must be in.  [default: $ROUTEWRIGHT_ROOT, else the nearest "
+        "folder above the policy that holds .git, else its own]",
     ),
 ]
 

@@ -58,8 +58,8 @@ def test_nested_constraints_over_many_models_are_refused_before_one_is_evaluated
     assert (problem.code, problem.path) == ("too-much-work", ("constraints", 0, "require"))
     assert problem.line == text[: text.index(_NESTED)].count("\n") + 1
     counted = re.fullmatch(
-        r"loading the policy takes up to ([\d,]+) steps, at most 100,000,000 are allowed: most of all constraint "
-        r"`k0`, ([\d,]+) for 60 models",
+        r"loading the policy takes up to ([\d,]+) steps, at most 100,000,000 are allowed: the most work is constraint "
+        r"`k0`, with ([\d,]+) for 60 models",
         problem.message,
     )
     assert counted is not None
@@ -77,7 +77,7 @@ def test_heavy_patterns_over_a_long_default_are_refused_before_one_is_searched(
     text = _text([f"s.matches('a[ab]{{{200 + i}}}c')" for i in range(200)], features=features)
     (problem,) = problems_of(text)
     assert (problem.code, problem.path) == ("too-much-work", ("rules", 199, "when"))
-    assert "at most 50,000,000 are allowed: most of all rule `r199`" in problem.message
+    assert "at most 50,000,000 are allowed: the most work is rule `r199`" in problem.message
     assert problem.help is not None and problem.help.endswith(
         "this is for strings of 4,096 characters and arrays of 100 elements"
     )
