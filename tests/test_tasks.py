@@ -88,6 +88,11 @@ def test_flags_that_cannot_be_read_say_why(policy: CompiledPolicy, flags: list[s
     assert str(caught.value) == message
 
 
+def test_a_flag_that_is_nested_too_deep_is_refused_as_any_other(policy: CompiledPolicy) -> None:
+    with pytest.raises(FeatureError, match="^feature `sizes`: expected an array of integer"):
+        features_from_flags(["sizes=" + "[" * 90_000], policy)
+
+
 def test_without_a_policy_a_flag_is_json_or_text() -> None:
     flags = ["a=1", "b=true", "c=x", "d=null", 'e="1"', "f=[1, 2]"]
     assert features_from_flags(flags) == {"a": 1, "b": True, "c": "x", "d": None, "e": "1", "f": [1, 2]}

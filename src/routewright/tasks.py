@@ -184,14 +184,13 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
 def _read(name: str, text: str, type: Type | None) -> object:
     if type == STRING:
         return text
-    of_text = type == STRING or (isinstance(type, ListType) and type.element == STRING)
-    if text == "null" and not of_text:
-        return None
-    if isinstance(type, ListType) and not text.lstrip().startswith("["):
+    # Of all arrays, only one of text can have `null` as its one element.
+    is_json = text.lstrip().startswith("[") or (text == "null" and type != ListType(STRING))
+    if isinstance(type, ListType) and not is_json:
         return [_read(name, part.strip(), type.element) for part in text.split(",")] if text else []
     try:
         value: object = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         if type is None:
             return text
         expected = {BOOLEAN: "true or false", INTEGER: "a whole number", NUMBER: "a number"}
