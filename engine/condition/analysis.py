@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .operations import COMPARISONS
 from .reference import TracedPart, values_by_node
 from .render import render_expr
 from .typed import (
@@ -26,8 +27,6 @@ from .values import UNKNOWN
 
 __all__ = ["atoms", "failing_parts", "thresholds"]
 
-_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in"}
-
 
 def thresholds(checked: CheckedExpr) -> dict[str, set[object]]:
     """Return, for each name that is compared with literals, those literals.
@@ -36,7 +35,7 @@ def thresholds(checked: CheckedExpr) -> dict[str, set[object]]:
     """
     found: dict[str, set[object]] = {}
     for node in walk_typed(checked.expr):
-        if not isinstance(node, Apply) or node.operation not in _COMPARISONS:
+        if not isinstance(node, Apply) or node.operation not in COMPARISONS:
             continue
         left, right = (_unwidened(operand) for operand in node.operands)
         for one, other in ((left, right), (right, left)):

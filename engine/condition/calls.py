@@ -6,7 +6,6 @@ from typing import Protocol
 
 from ..errors import Span
 from ..suggest import suggest
-from .cost import NO_BOUNDS, Bounds
 from .functions import FUNCTIONS, MACROS, SPECIAL_FUNCTIONS, Function, Signature
 from .lexer import shorten
 from .limits import MAX_PATTERNS
@@ -15,6 +14,7 @@ from .patterns import PatternError, compile_pattern
 from .syntax import Call, Expr, Literal, Name
 from .typed import Constant, Feature, Presence, Typed, apply
 from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, ListType, Type, accepts, article
+from .work import LARGEST, Sizes
 
 __all__ = ["CallChecker"]
 
@@ -45,7 +45,7 @@ class PartChecker(Protocol):
 class CallChecker:
     """Checks calls for the checker that it is given."""
 
-    def __init__(self, checker: PartChecker, bounds: Bounds) -> None:
+    def __init__(self, checker: PartChecker, bounds: Sizes) -> None:
         self.checker = checker
         self.bounds = bounds
         self.patterns = 0
@@ -183,7 +183,7 @@ class CallChecker:
                     pattern,
                     "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
                 )
-        if signature.operation == "matches" and self.bounds.characters < NO_BOUNDS.characters:
+        if signature.operation == "matches" and self.bounds.characters < LARGEST.characters:
             longest = Constant(self.bounds.characters, INTEGER, False, call.args[1])
             return apply("matches_bounded", (*args, longest), BOOLEAN, call)
         if not signature.operation:

@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from ..errors import ConditionError, Problem, Span
 from .calls import CallChecker
-from .cost import NO_BOUNDS, Bounds, bounds_of
+from .cost import bounds_of
 from .limits import MAX_MACRO_NESTING, MAX_PROBLEMS
 from .mismatch import explain_mismatch, members, quote, truth_help
 from .names import explain_unknown_name
@@ -47,6 +47,7 @@ from .typed import (
 )
 from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article, unify
 from .values import UNKNOWN
+from .work import LARGEST, Sizes
 
 __all__ = ["check_expr"]
 
@@ -64,11 +65,11 @@ def check_expr(
     `expected` is the type that the whole must have; None takes any.  Raises ConditionError with all problems
     found, at most MAX_PROBLEMS, in reading order.
     """
-    checker = _Checker(scope, NO_BOUNDS)
+    checker = _Checker(scope, LARGEST)
     try:
         typed = checker.whole(expr, expected)
         # What is too much follows from the types, so nodes that are bounded are only right the second time.
-        if not checker.problems and (bounds := bounds_of(typed)) != NO_BOUNDS:
+        if not checker.problems and (bounds := bounds_of(typed)) != LARGEST:
             typed = _Checker(scope, bounds).whole(expr, expected)
     except RecursionError:
         problem = Problem(
@@ -101,7 +102,7 @@ class _Variable(NamedTuple):
 
 
 class _Checker:
-    def __init__(self, scope: Mapping[str, Declaration], bounds: Bounds) -> None:
+    def __init__(self, scope: Mapping[str, Declaration], bounds: Sizes) -> None:
         self.scope = scope
         self.bounds = bounds
         self.problems: list[Problem] = []

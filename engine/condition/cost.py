@@ -8,26 +8,14 @@ strings, and follow from the typed expression alone.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .limits import MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH, MAX_MACRO_WORK, MAX_MATCH_WORK
 from .operations import OPERATIONS
 from .patterns import program_size
 from .typed import Apply, Constant, Elements, Quantifier, Typed, parts_of
 from .types import ListType
+from .work import Sizes
 
-__all__ = ["NO_BOUNDS", "Bounds", "bounds_of"]
-
-
-class Bounds(NamedTuple):
-    """The longest list for `exists` and `all`, and the longest string for `matches`; beyond is unknown."""
-
-    elements: int
-    characters: int
-
-
-NO_BOUNDS = Bounds(MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH)
-"""What values cannot exceed anyway."""
+__all__ = ["bounds_of"]
 
 _LONG_STRING = 200
 _REWRITTEN_STRING = 1000
@@ -35,8 +23,10 @@ _LONG_LIST = 200
 _SUM = 10
 
 
-def bounds_of(expr: Typed) -> Bounds:
-    """Return the bounds that keep `expr` within MAX_MACRO_WORK and MAX_MATCH_WORK.
+def bounds_of(expr: Typed) -> Sizes:
+    """Return the longest list for `exists` and `all`, and the longest string for `matches`; beyond is unknown.
+
+    They keep `expr` within MAX_MACRO_WORK and MAX_MATCH_WORK.
 
     With `n` the weight of all parts inside macros and `d` the deepest nesting of macros, `elements` is the
     largest length with `length ** d * n <= MAX_MACRO_WORK`.  With `p` the size of all patterns' programs,
@@ -59,7 +49,7 @@ def bounds_of(expr: Typed) -> Bounds:
     elements = _longest(deepest, weight) if deepest else MAX_LIST_LENGTH
     programs = outside + inside * max(1, elements) ** deepest
     characters = min(MAX_FEATURE_STRING_LENGTH, MAX_MATCH_WORK // max(1, programs))
-    return Bounds(elements, characters)
+    return Sizes(elements, characters)
 
 
 def _longest(depth: int, weight: int) -> int:

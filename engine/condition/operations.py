@@ -17,7 +17,7 @@ from typing import Any
 from .limits import INT64_MAX, INT64_MIN, MAX_LIST_LENGTH, MAX_STRING_LENGTH
 from .patterns import compile_pattern
 
-__all__ = ["OPERATIONS", "Operation", "widen"]
+__all__ = ["COMPARISONS", "OPERATIONS", "Operation", "widen"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +174,6 @@ _ALL = [
 
 OPERATIONS = {operation.name: operation for operation in _ALL}
 """Every strict operation by the name that `typed.Apply` carries."""
+
+COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in"))
+"""The operations that compare two values."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from .limits import MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH, MAX_STRING_LENGTH
+from .operations import COMPARISONS
 from .patterns import program_size
 from .typed import (
     Apply,
@@ -49,9 +50,7 @@ _TURN = 4
 _SEARCH = 60
 """Handing a string to RE2."""
 
-_CALLED_INLINE = frozenset(
-    ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in", "startsWith", "endsWith")
-)
+_CALLED_INLINE = COMPARISONS | {"startsWith", "endsWith"}
 _SHORT_TEXT = 32
 """Characters of a number or a boolean as text."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, cast
 
 from ..condition import BOOLEAN, CheckedExpr, atoms, render_expr, specialise
+from ..condition.operations import COMPARISONS
 from ..condition.typed import Apply, Constant, Elements, Feature, Presence, Typed, walk_typed
 from ..condition.types import ListType
 from ..condition.values import UNKNOWN
@@ -36,8 +37,6 @@ _GATES: Final = 200
 """Steps that the gates take for one model."""
 _SPECIALISING: Final = 250
 """Steps of folding a condition for one step of evaluating it."""
-
-_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "in"}
 
 
 @dataclass(slots=True)
@@ -135,7 +134,7 @@ def _look(atom: CheckedExpr, decision: Decision, uses: _Uses) -> None:
     if isinstance(expr, Feature | Presence):
         uses.note(next(iter(atom.names)))
         return
-    if isinstance(expr, Apply) and expr.operation in _COMPARISONS:
+    if isinstance(expr, Apply) and expr.operation in COMPARISONS:
         left, right = map(_unwidened, expr.operands)
         for one, other in ((left, right), (right, left)):
             fixed = _fixed(other)
