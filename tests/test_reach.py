@@ -111,6 +111,12 @@ def test_a_root_that_is_not_a_folder_is_told(folder: Path) -> None:
         load_policy(path, root=folder / "nowhere")
 
 
+def test_a_path_without_links_is_named_once(folder: Path) -> None:
+    outside = str((folder / "shared" / "catalog.yaml").resolve())
+    (problem,) = problems_of(lambda: load_policy(policy_at(folder / "mine" / "policy.yaml", outside)))
+    assert problem.message == f"the catalog `{outside}` is not under the root `{(folder / 'mine').resolve()}`"
+
+
 def test_links_are_followed_on_both_sides(folder: Path) -> None:
     policy_at(folder / "shared" / "policy.yaml", "catalog.yaml")
     (folder / "alias").symlink_to("shared")

@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A condition, how often a decision or a load evaluates it, where it stands, and whose it is."""
+    """A condition, how often a decision or a load evaluates it, its place in the file, and whose it is."""
 
     condition: CheckedExpr
     times: int

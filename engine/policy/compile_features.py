@@ -225,7 +225,7 @@ assert set(get_args(Feature.model_fields["type"].annotation)) == {*_SCALARS, "ar
 def _source_hint(written: str) -> str:
     """What may have been meant by a source that there is not, and all that there are: the list is closed."""
     known = [*_SOURCES, "request.metadata.NAME"]
-    # Only what stands behind the first dot is compared: `request.` alone makes any two alike.
+    # Only the part after the first dot is compared: the `request.` that all share makes any two alike.
     by_word = {source.split(".")[1]: source for source in known}
     close = closest(written.split(".")[:2][-1], by_word)
     hint = f"did you mean `{by_word[close]}`? " if close else ""

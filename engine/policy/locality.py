@@ -1,11 +1,10 @@
-"""Says where a model's work is done: on this machine, in a cloud, or nobody knows.
+"""Says where a model's work is done: on this machine, in a cloud, or unknown.
 
 The one place that judges hosts and cloud tags. A catalog is judged when it is compiled; the gateway hands the
 judgement to the backends, which keep to it and make none of their own. Pure: no name is looked up here, so that
 the peer of a connection to ``localhost`` is for the backend to compare, with ``is_loopback``.
 
-Whatever is in doubt is not local. Unknown is only a server on this machine of which nobody said that it does
-the work itself.
+Whatever is in doubt is not local. Only a server on this machine that is not declared to do the work itself is unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ __all__ = [
 ]
 
 DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
-"""Where an Ollama server listens unless told otherwise."""
+"""Where an Ollama server listens by default."""
 
 MAY_FORWARD: Final = (
     "its server may forward it; say `stays: true` for its backend if the server does the work itself, "

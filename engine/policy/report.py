@@ -27,8 +27,8 @@ __all__ = ["Report"]
 _CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
 _CUT_STRING = re.compile(r",|[ \t]+#")
 
-# What YAML made of a text has been said, and so has why a file that it names is not read: what follows from it at
-# the same place is no news.
+# These are problems of the text itself, or of a file that it names: what follows from one at the same place is not
+# reported again.
 _SETTLED = frozenset(
     ("unknown-anchor", "bad-text", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
     + ("missing-catalog", "outside-root", "not-a-catalog")

@@ -106,7 +106,7 @@ def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
         return problem(opened.index, "a quoted text is not closed", f"close it with `{quote}`")
     last = text[:start].rstrip(" ")[-1:]
     if last and last in "\"'":
-        # A quote that closes what a line above opened: what stands between was taken for text.
+        # This quote closes one that a line above opened, and everything between was read as text.
         end = text.rindex(last, 0, start)
         begin = text.rfind(last, 0, end)
         if begin >= 0 and any(map(_KEY.match, text[begin:end].split("\n")[1:])):

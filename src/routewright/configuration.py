@@ -18,7 +18,7 @@ __all__ = ["CONFIG_VARIABLE", "ConfigurationError", "configuration_path", "user_
 CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
 """The environment variable that names another configuration file."""
 
-# Each table with its keys, and what a value of theirs is for; `[keys]` has the user's own keys.
+# The field of Permissions that each key of a table is for; the keys of `[keys]` are the names of variables.
 _LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
 
 

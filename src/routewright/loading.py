@@ -46,7 +46,7 @@ __all__ = ["file_kind", "load_catalog", "load_policy", "load_samples", "load_tes
 
 S = TypeVar("S", bound=BaseModel)
 
-# The key at the top of every file of Routewright's, as it is usually written: found also where the rest cannot be read.
+# The key at the top of every Routewright file, as it is usually written: found even where the rest cannot be parsed.
 _OURS: Final = re.compile(r"""^["']?routewright["']?[ \t]*:""", re.MULTILINE)
 
 

@@ -63,9 +63,10 @@ class Root:
         except ValueError:  # a NUL, or half a surrogate pair: no file has such a name
             raise _missing(what, written) from None
         if outside:
+            leads_to = "" if real == written else f" is `{real}`, which"
             raise UnreachableError(
                 "outside-root",
-                f"the {what} `{written}` is `{real}`, which is not under the root `{self.folder}`",
+                f"the {what} `{written}`{leads_to} is not under the root `{self.folder}`",
                 f"the root is {self.because}; {_HOW}",
             )
         return real

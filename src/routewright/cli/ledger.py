@@ -111,7 +111,7 @@ def ledger_at(path: Path | None, *, create: bool) -> Ledger:
 
 
 def print_notices(opened: Ledger) -> None:
-    """Say what whoever uses the ledger should know: rows that still wait, damage that nobody has looked at."""
+    """Print the ledger's notices: rows that still wait, damage that nobody has looked at."""
     for notice in opened.notices():
         writer.note(notice)
 

@@ -61,7 +61,7 @@ class Writer:
         _write(sys.stdout, _line(text) + "\n")
 
     def lines(self, text: str) -> None:
-        """Lines of a result that were made line by line: nobody's text has brought its own."""
+        """Several lines of a result, in which every text from outside has been put on one line already."""
         _write(sys.stdout, _lines(text))
 
     def piece(self, text: str) -> None:
@@ -117,7 +117,7 @@ class Writer:
         _write(sys.stderr, _line(text) + "\n")
 
     def notes(self, text: str) -> None:
-        """Lines that are not a result and were made line by line, on standard error."""
+        """Several lines that are not a result, as `lines` takes them, on standard error."""
         _write(sys.stderr, _lines(text))
 
     def remark(self, text: str) -> None:
