@@ -17,7 +17,7 @@ from ..condition.operations import COMPARISONS
 from ..condition.typed import Apply, Constant, Elements, Feature, Presence, Typed, walk_typed
 from ..condition.types import ListType
 from ..condition.values import UNKNOWN
-from ..condition.work import work_of
+from ..condition.work import Sizes, work_of
 from ..policy.budget import largest, most_gated, sizes_by_name
 from ..policy.compiled import CompiledFeature
 from ..policy.limits import MAX_SEARCH_WORK
@@ -112,9 +112,9 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
     for constraint in policy.constraints:
         if constraint.by_model is not None:
             continue
-        room -= (
-            _SPECIALISING * len(policy.catalog.models) * work_of(constraint.require.expr, policy.sizes, sizes)
-        )
+        # Features stay unknown while a condition is folded, so that a loop over one folds its body once.
+        steps = work_of(constraint.require.expr, Sizes(1, 1), sizes)
+        room -= _SPECIALISING * len(policy.catalog.models) * steps
         if room < 0:
             for name in constraint.require.names & policy.slots.keys():
                 uses.note(name)

@@ -34,15 +34,15 @@ features:
   one: { type: integer, from: request.prompt_tokens }
   two: { type: integer, from: request.prompt_tokens }
 constraints:
-  - { name: fits, require: model.context_length > n }
+  - { name: fits, require: "model.context_length > n" }
 rules:
 """
 
 
-def _decided(*conditions: str, **features: object) -> Decision:
+def _decided(*conditions: str, policy: str = _POLICY, **features: object) -> Decision:
     rules = "".join(f'  - {{ name: r{i}, when: "{when}", use: [b] }}\n' for i, when in enumerate(conditions))
-    policy = compile_policy(read_policy(_POLICY + rules, "p.yaml"))
-    return decide(policy, Task(features), State(0), decision_id="d")
+    compiled = compile_policy(read_policy(policy + rules, "p.yaml"))
+    return decide(compiled, Task(features), State(0), decision_id="d")
 
 
 def test_fewer_changes_are_tried_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,13 @@ def test_constraints_that_take_too_long_to_look_into_are_said_to_be(monkeypatch:
     assert options.uncovered == {"n": "constraint fits is too much work to look into for every model"}
     assert "n" in options.values
     assert specialised == []
+
+
+def test_a_constraint_over_an_array_of_the_task_is_looked_into_for_many_models() -> None:
+    models = "".join(f"    m{i}: {{ backend: o }}\n" for i in range(100))
+    policy = _POLICY.replace("features:\n", f"{models}features:\n")
+    decided = _decided("true", policy=policy.replace("> n", "> 1 || xs.exists(x, x == model.id)"), xs=["b"])
+    assert "too much work" not in options_of(decided).uncovered.get("xs", "")
 
 
 def test_lengths_at_which_a_gate_closes_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
