@@ -54,14 +54,14 @@ _CALLED_INLINE = COMPARISONS | {"startsWith", "endsWith"}
 _SHORT_TEXT = 32
 """Characters of a number or a boolean as text."""
 
-_WORD = r"(?:\\b)?(?:[A-Za-z0-9 _:/@-]|\\[.+*?()-])+(?:\\b)?"
+_WORD = r"(?:\\b)?(?:[\w :/@-]|\\[.+*?()-])+(?:\\b)?"
 _WORDS = re.compile(
     rf"(?:\(\?i\))?(?:\^|\\b)?(?:{_WORD}(?:\|{_WORD})*|\((?:\?:)?{_WORD}(?:\|{_WORD})*\))(?:\$|\\b)?"
 )
 _MOST_WORDS = 300
-"""Instructions of a program up to which a pattern of words alone is searched in one pass, whatever the words."""
+"""Instructions of a program up to which a pattern of ASCII words alone is searched in one pass, whatever the words."""
 _KEPT_STATES = 380_000
-"""Bytes of states that RE2 keeps of one pattern, measured: with 450,000 it begins to make them anew."""
+"""Bytes of states that RE2 keeps of one pattern, measured: from 400,000 on it may have to make them anew."""
 
 
 def work_of(expr: Typed, sizes: Sizes = LARGEST, known: Mapping[str, Sizes] | None = None) -> int:
@@ -201,7 +201,8 @@ def _match_steps(node: Apply, characters: int) -> int:
         characters = min(characters, longest.value)
     size = program_size(pattern.value)
     if _WORDS.fullmatch(pattern.value) and (
-        size <= _MOST_WORDS or _states_of_words(pattern.value, size) <= _KEPT_STATES
+        (size <= _MOST_WORDS and pattern.value.isascii())
+        or _states_of_words(pattern.value, size) <= _KEPT_STATES
     ):
         return 3 * characters
     return 2 * characters * size
@@ -210,10 +211,12 @@ def _match_steps(node: Apply, characters: int) -> int:
 def _states_of_words(pattern: str, size: int) -> int:
     """Bytes of the states of a pattern of words alone, as many as it has instructions.
 
-    Each has a pointer for every letter, and the places in words that one may be at (RE2's `re2/dfa.cc`).
+    Each has a pointer for every byte that is told apart, and the places in words that one may be at (RE2's
+    `re2/dfa.cc`). In other scripts capitals have bytes of their own.
     """
-    letters, longest = len(set(pattern)), max(map(len, pattern.split("|")))
-    return size * (8 * letters + 4 * longest + 56)
+    capitals = "".join(char.swapcase() for char in pattern if not char.isascii())
+    longest = max(len(word.encode()) for word in pattern.split("|"))
+    return size * (8 * len(set((pattern + capitals).encode())) + 4 * longest + 56)
 
 
 def _find_steps(characters: int, wanted: int) -> int:

@@ -156,6 +156,7 @@ def test_names_whose_sizes_are_known_count_with_them() -> None:
         ("a.c", False),
         (r"a\\.c", True),
         (r"a\\dc", False),
+        ("(?i)(перевод|übersetz|traduire|翻译)", True),
     ],
 )
 def test_pattern_of_words_alone_counts_by_characters(pattern: str, is_words: bool) -> None:
