@@ -119,6 +119,7 @@ def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
             _changed(decision, changed),
             decision.state,
             decision_id=decision.id,
+            strict=False,
         )
     except (FeatureError, TaskError):
         return None  # outside the limits of the feature or the request: not a change that one could make

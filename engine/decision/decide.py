@@ -29,7 +29,7 @@ def decide(
     state: State,
     *,
     decision_id: str,
-    strict: bool = False,
+    strict: bool = True,
     arm: Arm | None = None,
 ) -> Decision:
     """Return where ``task`` goes under ``policy``, and why.
@@ -38,12 +38,12 @@ def decide(
     its ``on_unknown`` says. The decision keeps the verdict of every rule. A task that fits no model is an
     answer, not an error: ``outcome`` is then ``no_match``, ``no_target`` or ``undecided``.
 
-    ``decision_id`` is the decision's id (a UUIDv7 in the ledger). With ``strict``, features that the policy
-    does not declare are refused; else they are recorded as ignored. ``arm`` is recorded and changes nothing: who
-    calls has picked it, with ``pick_arm``, and gives the policy of that arm.
+    ``decision_id`` is the decision's id (a UUIDv7 in the ledger). Unless ``strict`` is false, a feature that the
+    policy does not declare is refused, as it may be a misspelt one; else it is recorded as ignored. ``arm`` is
+    recorded and changes nothing: the caller has picked it, with ``pick_arm``, and gives the policy of that arm.
 
-    Raises FeatureError for a feature value that does not fit its declaration, and TaskError for a pin that
-    names no model or for a random split without a draw.
+    Raises FeatureError for a feature that is not declared or whose value does not fit its declaration, and TaskError
+    for a pin that names no model or for a random split without a draw.
     """
     values, sources, ignored, nulls = binder_of(policy).bind(task, state, strict=strict)
     parameters = (*values, *(_state_values(state) if policy.uses_state else _NO_STATE))

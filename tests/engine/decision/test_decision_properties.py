@@ -37,10 +37,12 @@ def test_deciding_twice_gives_the_same_bytes_and_changes_no_input(
     values: dict[str, object], task: Task, state: State
 ) -> None:
     before = copy.deepcopy((task.features, dict(task.request.metadata), state.models, state.quota_used))
-    first = record_bytes(decide(compiled(values), task, state, decision_id="d"))
+    first = record_bytes(decide(compiled(values), task, state, decision_id="d", strict=False))
     policy = compiled(values)
-    assert first == record_bytes(decide(policy, task, state, decision_id="d"))
-    assert first == record_bytes(decide(policy, task, state, decision_id="d")), "with the plan remembered"
+    assert first == record_bytes(decide(policy, task, state, decision_id="d", strict=False))
+    assert first == record_bytes(decide(policy, task, state, decision_id="d", strict=False)), (
+        "with the plan remembered"
+    )
     assert before == (task.features, task.request.metadata, state.models, state.quota_used)
 
 
@@ -52,8 +54,8 @@ def test_remembering_plans_changes_no_decision(
     remembering, forgetful = compiled(values), compiled(values)
     for task, state in asked:
         forgetful.cache.clear()
-        with_memory = record_bytes(decide(remembering, task, state, decision_id="d"))
-        assert with_memory == record_bytes(decide(forgetful, task, state, decision_id="d"))
+        with_memory = record_bytes(decide(remembering, task, state, decision_id="d", strict=False))
+        assert with_memory == record_bytes(decide(forgetful, task, state, decision_id="d", strict=False))
 
 
 @settings(max_examples=60, deadline=None)
@@ -62,7 +64,7 @@ def test_a_record_is_read_back_and_decided_again_as_it_was(
     values: dict[str, object], task: Task, state: State, arm: Arm | None
 ) -> None:
     policy = compiled(values)
-    decision = decide(policy, task, state, decision_id="d", arm=arm)
+    decision = decide(policy, task, state, decision_id="d", strict=False, arm=arm)
     written = record_bytes(decision)
     plain = record_values(decision)
     assert written == canonical_bytes(plain) == rfc8785.dumps(plain) == record_of(decision).canonical()
@@ -78,7 +80,7 @@ def test_a_record_and_its_policy_give_the_whole_explanation(
     values: dict[str, object], task: Task, state: State, arm: Arm | None
 ) -> None:
     policy = compiled(values)
-    decision = decide(policy, task, state, decision_id="d", arm=arm)
+    decision = decide(policy, task, state, decision_id="d", strict=False, arm=arm)
     explanation = explain(policy, decision)
     from_record = explain(compiled(values), read_record(record_bytes(decision)))
     assert canonical_bytes(explanation_values(explanation)) == canonical_bytes(
@@ -96,7 +98,7 @@ def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
 ) -> None:
     """Held against the reference interpreter and the catalog's own words, not against the gates."""
     policy = compiled(values)
-    record = record_values(decide(policy, task, state, decision_id="d"))
+    record = record_values(decide(policy, task, state, decision_id="d", strict=False))
     known = {name: feature["value"] for name, feature in record["features"].items()}
     hour = state.at_us // 3_600_000_000 % 24
     weekday = (state.at_us // 86_400_000_000 + 3) % 7 + 1
@@ -157,7 +159,7 @@ def _assert_is_the_last(record: dict[str, Any], name: str, state: State) -> None
 @given(policies(), tasks(), states())
 def test_an_outcome_and_what_belongs_to_it_agree(values: dict[str, object], task: Task, state: State) -> None:
     policy = compiled(values)
-    decision = decide(policy, task, state, decision_id="d")
+    decision = decide(policy, task, state, decision_id="d", strict=False)
     verdicts = [
         evaluate_reference(rule.when, _names(decision.values, policy.parameters, state))
         for rule in policy.rules

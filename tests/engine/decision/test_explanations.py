@@ -47,7 +47,9 @@ def _policy() -> CompiledPolicy:
 
 def _explained(name: str) -> Explanation:
     task, state = _TASKS[name]
-    decision = decide(_policy(), task, state, decision_id="019b7600-0000-7000-8000-000000000000")
+    decision = decide(
+        _policy(), task, state, decision_id="019b7600-0000-7000-8000-000000000000", strict=False
+    )
     return explain(_policy(), decision)
 
 
@@ -81,7 +83,7 @@ from routewright.loading import load_policy
 
 policy = load_policy("policies/hybrid.yaml")
 task = Task({"complex_reasoning": True, "b": 1, "a": 2})
-decision = decide(policy, task, State(1_767_225_600_000_000), decision_id="d")
+decision = decide(policy, task, State(1_767_225_600_000_000), decision_id="d", strict=False)
 print(canonical_bytes(explanation_values(explain(policy, decision))))
 """
 

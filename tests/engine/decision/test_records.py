@@ -37,14 +37,14 @@ def _policy(**changes: Any) -> Any:
 
 
 def _decided(task: Task | None = None, state: State | None = None, **changes: Any) -> Decision:
-    return decide(_policy(**changes), task or Task(), state or State(AT_US), decision_id="d")
+    return decide(_policy(**changes), task or Task(), state or State(AT_US), decision_id="d", strict=False)
 
 
 def test_whole_record_of_a_small_decision() -> None:
     policy = load_policy(_CASES / "steps" / "policy.yaml")
     task = Task({"private": True, "extra": [1, 2]}, request=RequestFacts(prompt_tokens=10))
     state = State(AT_US, load=0.25, models={"small": ModelState("healthy", "closed", 120)})
-    values = record_values(decide(policy, task, state, decision_id="0197"))
+    values = record_values(decide(policy, task, state, decision_id="0197", strict=False))
     nothing = dict.fromkeys(("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms"))
     models = {model.id: nothing for model in policy.catalog.models}
     assert values == {
@@ -388,3 +388,11 @@ def test_a_decision_and_its_policy_are_shown_in_one_line() -> None:
     assert (
         repr(catalog) == f"<CompiledCatalog 'catalog.yaml': {len(catalog.models)} models, {catalog.digest}>"
     )
+
+
+def test_a_feature_that_is_not_declared_is_refused_unless_the_caller_says_otherwise() -> None:
+    task = Task({"cuont": 3})
+    with pytest.raises(FeatureError, match="unknown feature `cuont`") as caught:
+        decide(_policy(), task, State(AT_US), decision_id="d")
+    assert "did you mean `count`?" in str(caught.value.help)
+    assert decide(_policy(), task, State(AT_US), decision_id="d", strict=False).ignored == {"cuont": 3}
