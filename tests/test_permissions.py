@@ -93,6 +93,7 @@ def test_without_tls_a_key_goes_to_this_machine_and_to_hosts_that_are_named() ->
         ({"LAB_KEY": "*.example.org"}, "`*.example.org` is not a host"),
         ({"LAB_KEY": ["lab.example.org/v1"]}, "`lab.example.org/v1` is not a host"),
         ({"LAB_KEY": ""}, "`` is not a host"),
+        ({"LAB_KEY": "lab.example.org:80"}, "`lab.example.org:80`: leave out the port 80"),
         ({"LAB-KEY": "lab.example.org"}, "`LAB-KEY` cannot be the name of a variable"),
     ],
 )

@@ -156,6 +156,8 @@ def stays_problem(backend: Backend) -> tuple[str, str] | None:
             f"`stays` is for backends of kind `openai`, and this one is `{server.kind}`",
             "leave it out: where models of this kind run follows by itself",
         )
+    if server.url is None:
+        return ("`stays` is for a server on this machine, and there is no `host`", "write `host:`")
     if not server.here:
         return (
             "`stays` is for a server on this machine, and `host` is not an address of it",

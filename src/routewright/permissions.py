@@ -80,7 +80,7 @@ class Permissions:
 
     def __post_init__(self) -> None:
         keys = {
-            _checked_name(variable): frozenset(_checked_host(host, 443) for host in _listed(hosts))
+            _checked_name(variable): frozenset(_checked_host(host, 443, 80) for host in _listed(hosts))
             for variable, hosts in self.keys.items()
         }
         without_tls = frozenset(_checked_host(host, 80) for host in _listed(self.without_tls))
@@ -205,7 +205,10 @@ def _checked_name(variable: str) -> str:
     return variable
 
 
-def _checked_host(host: str, own_port: int) -> str:
+def _checked_host(host: str, own_port: int, of_others: int | None = None) -> str:
+    if of_others is not None and host.endswith(f":{of_others}"):
+        # An address with plain HTTP's own port is compared without it: nothing would ever match.
+        raise ValueError(f"`{host}`: leave out the port {of_others}, which is plain HTTP's own")
     if _HOST.fullmatch(host.lower()) is None:
         raise ValueError(f"`{host}` is not a host: write it as in `lab.example.org` or `10.0.0.5:8000`")
     return host.lower().removesuffix(f":{own_port}")
