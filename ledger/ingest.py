@@ -21,7 +21,7 @@ from .frames import MAX_NUMBER, Damage, Frame
 from .migrate import apply_migrations
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
-from .spool import Spool, SpoolFile, open_spool_file, remove, set_aside, spool_files, writer_of
+from .spool import Spool, SpoolFile, keep_aside, open_spool_file, remove, set_aside, spool_files, writer_of
 from .writing import Entry, insert
 
 if TYPE_CHECKING:
@@ -160,6 +160,8 @@ def _ingest_file(
             batch.clear()
 
     for one in found:
+        if isinstance(one, Damage | Missing) and not (damaged_bytes or missing):
+            keep_aside(spool.path)
         if isinstance(one, Damage):
             damaged_bytes += one.size
         elif isinstance(one, Missing):
@@ -172,6 +174,7 @@ def _ingest_file(
     store()
     if spool.last is not None and spool.last > marks.get(spool.writer, 0):
         missing += spool.last - marks.get(spool.writer, 0)
+        keep_aside(spool.path)
         marks[spool.writer] = spool.last
     if spool.complete:
         if damaged_bytes or missing:

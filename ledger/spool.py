@@ -32,6 +32,7 @@ __all__ = [
     "MAX_SPOOL_BYTES",
     "Spool",
     "SpoolFile",
+    "keep_aside",
     "open_spool_file",
     "remove",
     "set_aside",
@@ -292,11 +293,23 @@ def set_aside(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{_SET_ASIDE}"))
 
 
+def keep_aside(path: Path) -> None:
+    """Give a damaged file the name under which it is kept, beside its own.
+
+    Once the entries behind a gap are in the tables, nobody can tell any more that there was one. Where a file system
+    has no second names, ``remove`` gives it.
+    """
+    with suppress(OSError):
+        os.link(path, path.with_suffix(_SET_ASIDE))
+
+
 def remove(path: Path, *, damaged: bool) -> None:
     """Remove a file whose entries are in the tables; what is ``damaged`` is kept aside."""
-    if damaged:
+    kept = path.with_suffix(_SET_ASIDE)
+    # Renaming a file to a second name of its own would do nothing.
+    if damaged and not kept.exists():
         with suppress(FileNotFoundError):
-            path.replace(path.with_suffix(_SET_ASIDE))
+            path.replace(kept)
     else:
         path.unlink(missing_ok=True)
 

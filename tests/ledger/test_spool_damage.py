@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import subprocess
@@ -15,6 +16,7 @@ from ledger_rows import attempt, decision, decision_id
 from spool_mutations import check, frames_of, write_case
 
 from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import ingest as ingest_module
 from routewright.ledger.frames import MAGIC, MAX_FRAME_BYTES
 from routewright.ledger.ingest import ingest, spool_folder
 from routewright.ledger.spool import Spool, set_aside, spool_files
@@ -156,6 +158,43 @@ def test_a_file_that_vanished_is_reported(ledger: Ledger) -> None:
     vanished.unlink()
     assert stored(ledger) == [decision_id(1), decision_id(3)]
     assert len(ledger.notices()) == 1
+
+
+@pytest.mark.parametrize("lives", [False, True], ids=["dead writer", "living writer"])
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_gap_is_told_of_though_ingestion_broke_off_behind_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, *, lives: bool, links: bool
+) -> None:
+    """The mark of the entries behind the gap is committed by then, and nothing is missing above it."""
+    spool = Spool(spool_folder(ledger.path))
+    for number in (1, 2, 3):
+        size = spool.path.stat().st_size if spool.path.exists() else 0
+        spool.add(entry(number))
+    os.truncate(spool.path, size)  # at the end of an entry
+    if not lives:
+        spool.turn()
+        spool.add(entry(4))
+        spool.abandon()
+    if not links:
+        monkeypatch.setattr(os, "link", _no_links)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(ingest_module, "checkpoint", _no_room)
+        with pytest.raises(LedgerError):
+            ingest(ledger.path, lock_timeout_s=5, own=spool if lives else None)
+    ingest(ledger.path, lock_timeout_s=5, own=spool if lives else None)
+    spool.abandon()
+    assert stored(ledger) == [decision_id(number) for number in ((1, 2) if lives else (1, 2, 4))]
+    assert spool_files(spool_folder(ledger.path)) == []
+    if links:
+        assert len(ledger.notices()) == 1
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "no space left on device")
+
+
+def _no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "operation not permitted")
 
 
 def test_entries_that_went_with_a_deleted_ledger_are_not_missed(ledger: Ledger) -> None:
