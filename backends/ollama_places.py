@@ -6,8 +6,9 @@ only refuse a model: that one is local was judged from the catalog (``routewrigh
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from routewright.engine.policy.locality import Server
@@ -18,7 +19,7 @@ from .ollama_errors import complaint_in, failure
 from .phases import CallClock
 from .untrusted import words
 
-__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "remote_host", "running_elsewhere"]
+__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "Together", "remote_host", "running_elsewhere"]
 
 RECHECK_S: Final = 60.0
 """How long a good finding holds: a server may be replaced, and a tag pulled anew."""
@@ -31,6 +32,39 @@ _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
 """Statuses of a server that did not look whether it knows the address."""
 
 
+class Together:
+    """Has one call ask what several want to know at the same time; the others wait for what it finds."""
+
+    def __init__(self) -> None:
+        self._asking: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}
+
+    async def find(
+        self, clock: CallClock, what: str, known: Callable[[], bool], ask: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Return once ``known`` holds, which ``ask`` sees to; ``what`` names the question.
+
+        Raises what ``ask`` raises. Who has waited for a call that found nothing asks without waiting again: a failure
+        may be that of the other call alone, such as a limit or a cancellation.
+        """
+        if known():
+            return
+        key = asyncio.get_running_loop(), what
+        other = self._asking.get(key)
+        if other is not None:
+            clock.enter("turn")
+            await clock.wait(other.wait())
+            if known():
+                return
+        done = asyncio.Event()
+        is_first = self._asking.setdefault(key, done) is done
+        try:
+            await ask()
+        finally:
+            if is_first:
+                del self._asking[key]
+                done.set()
+
+
 class Places:
     """Asks one Ollama server, whose address ``root`` is, about its models; ``server`` is what was judged of it."""
 
@@ -39,6 +73,7 @@ class Places:
     ) -> None:
         self._client, self._server, self._root, self._now = client, server, root, now
         self._known: dict[str, tuple[str, float]] = {}
+        self._together = Together()
 
     async def name_for(self, clock: CallClock, tag: str) -> str:
         """The name under which to ask for ``tag``.
@@ -50,9 +85,15 @@ class Places:
         place = self._server.place(tag)
         if place.location != "local":
             return place.name
-        name, good_until = self._known.get(tag, ("", float("-inf")))
-        if self._now() < good_until:
-            return name
+
+        def is_known() -> bool:
+            return tag in self._known and self._now() < self._known[tag][1]
+
+        await self._together.find(clock, tag, is_known, lambda: self._look_up(clock, tag))
+        return self._known[tag][0]
+
+    async def _look_up(self, clock: CallClock, tag: str) -> None:
+        place = self._server.place(tag)
         # A server that does not know the suffix has no such model. One that does may have a stub, and says of
         # which host only under the plain name.
         name, refusal = place.local_name, await self._refusal(clock, place.local_name)
@@ -61,7 +102,6 @@ class Places:
         if refusal is not None:
             raise refusal
         self._known[tag] = name, self._now() + RECHECK_S
-        return name
 
     async def _refusal(self, clock: CallClock, name: str) -> BackendError | None:
         """Why the server's answer about a model does not let it pass; None where it does.
@@ -103,15 +143,20 @@ class DeclaredPlaces:
         self._places = {root: Places(client, server, root, now=now) for root in (above, client.root_url)}
         self._found: Places | None = None
         self._good_until = float("-inf")
+        self._together = Together()
 
     async def name_for(self, clock: CallClock, tag: str) -> str:
         """The name under which to ask for ``tag``. Raises BackendError where that cannot be told."""
         if self._server.place(tag).location != "local":
             return tag
-        if self._now() >= self._good_until:
-            self._found = await self._ollama(clock)
-            self._good_until = self._now() + RECHECK_S
+        await self._together.find(
+            clock, "", lambda: self._now() < self._good_until, lambda: self._look_up(clock)
+        )
         return tag if self._found is None else await self._found.name_for(clock, tag)
+
+    async def _look_up(self, clock: CallClock) -> None:
+        self._found = await self._ollama(clock)
+        self._good_until = self._now() + RECHECK_S
 
     async def _ollama(self, clock: CallClock) -> Places | None:
         for root, places in self._places.items():

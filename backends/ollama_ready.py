@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from .ollama_link import Link
 from .ollama_names import full_name, is_older
-from .ollama_places import RECHECK_S, Places
+from .ollama_places import RECHECK_S, Places, Together
 from .ollama_request import load_body
 from .phases import CallClock
 from .untrusted import words
@@ -40,6 +40,7 @@ class Readiness:
         self._now = now
         self._new_enough_until: dict[str, float] = {}
         self._places = Places(link.aside, link.server, link.url, now=now)
+        self._together = Together()
         self._loading: Counter[tuple[str, object]] = Counter()
 
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
@@ -55,8 +56,15 @@ class Readiness:
 
     async def _check_version(self, clock: CallClock) -> None:
         wanted = [v for v in (self._min_version, self._min_versions.get(clock.who)) if v is not None]
-        if not wanted or self._now() < self._new_enough_until.get(clock.who, float("-inf")):
+        if not wanted:
             return
+
+        def is_known() -> bool:
+            return self._now() < self._new_enough_until.get(clock.who, float("-inf"))
+
+        await self._together.find(clock, clock.who, is_known, lambda: self._ask_version(clock, wanted))
+
+    async def _ask_version(self, clock: CallClock, wanted: Sequence[str]) -> None:
         _, said = await self._link.ask(clock, "GET", "/api/version")
         version = words(said.get("version") or "")
         for needed in wanted:

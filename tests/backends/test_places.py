@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import inspect
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import ollama_process
 import pytest
 from ollama_process import OllamaProcess, failing, using
-from scripted_http import Cut, Hang, Received, ScriptedHttp, Send, Step, events, reply
+from scripted_http import Cut, Hang, Received, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright.backends import (
     NO_LIMITS,
     BackendError,
+    ChatAnswer,
     ChatRequest,
     EmbedRequest,
     Limits,
@@ -445,3 +447,76 @@ def test_a_redirect_is_not_followed_with_a_prompt() -> None:
     error, requests = asyncio.run(run())
     assert "answered 307" in str(error)
     assert requests == []
+
+
+# --- many calls at once --------------------------------------------------------------------------------------
+
+
+async def _together(backend: OllamaBackend | OpenAIBackend, calls: int) -> None:
+    try:
+        answers = await asyncio.gather(*(backend.chat("m", PRIVATE) for _ in range(calls)))
+    finally:
+        await backend.close()
+    assert {answer.text for answer in answers} == {"hi"}
+
+
+def _paths(requests: list[Received]) -> Counter[str]:
+    return Counter(request.path for request in requests)
+
+
+def test_calls_that_come_together_are_looked_up_once() -> None:
+    async def ollama() -> list[Received]:
+        version = reply(200, {"version": "0.33.0"})
+        async with ScriptedHttp(version, [Wait(0.05), *SHOWN], CHATTED) as server:
+            await _together(OllamaBackend(server.url, min_version="0.12", concurrency=2), 20)
+            return server.requests
+
+    async def declared() -> list[Received]:
+        version = reply(200, {"version": "0.33.0"})
+        async with ScriptedHttp([Wait(0.05), *version], [Wait(0.05), *SHOWN], COMPLETED) as server:
+            await _together(staying(server.url), 20)
+            return server.requests
+
+    assert _paths(asyncio.run(ollama())) == {"/api/version": 1, "/api/show": 1, "/api/chat": 20}
+    assert _paths(asyncio.run(declared())) == {"/api/version": 1, "/api/show": 1, "/v1/chat/completions": 20}
+
+
+def test_who_waits_for_the_look_up_of_another_call_looks_up_itself_when_that_gives_up() -> None:
+    async def run() -> tuple[list[object], list[Received]]:
+        async with ScriptedHttp([Hang()], SHOWN, CHATTED) as server:
+            backend = OllamaBackend(server.url)
+            cancelled = asyncio.create_task(backend.chat("m", PRIVATE))
+            while not server.requests:
+                await asyncio.sleep(0)
+            hurried = asyncio.create_task(backend.chat("m", PRIVATE, limits=Limits(first_token_ms=50)))
+            patient = asyncio.create_task(backend.chat("m", PRIVATE))
+            await asyncio.wait([hurried])
+            assert _paths(server.requests) == {"/api/show": 1}
+            cancelled.cancel()
+            said = await asyncio.gather(cancelled, hurried, patient, return_exceptions=True)
+            await backend.close()
+            return list(said), server.requests
+
+    (cancelled, hurried, patient), requests = asyncio.run(run())
+    assert isinstance(cancelled, asyncio.CancelledError)
+    assert isinstance(hurried, BackendError) and hurried.error_class == "timeout.first_token"
+    assert isinstance(patient, ChatAnswer) and patient.text == "hi"
+    assert _paths(requests) == {"/api/show": 2, "/api/chat": 1}
+
+
+def test_what_one_event_loop_asks_holds_up_no_other() -> None:
+    async def ask(backend: OllamaBackend) -> None:
+        await using(backend, lambda b: b.chat("m", PRIVATE))
+
+    async def run() -> None:
+        async with ScriptedHttp([Hang()], SHOWN, CHATTED) as server:
+            backend = OllamaBackend(server.url)
+            waiting = asyncio.create_task(backend.chat("m", PRIVATE))
+            while not server.requests:
+                await asyncio.sleep(0)
+            await asyncio.wait_for(asyncio.to_thread(asyncio.run, ask(backend)), 10)
+            waiting.cancel()
+            await asyncio.wait([waiting])
+            await backend.close()
+
+    asyncio.run(run())
