@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from .errors import BackendError
 from .ollama_link import Link
 from .ollama_names import full_name, is_older
 from .ollama_places import RECHECK_S, Places, Together
 from .ollama_request import load_body
 from .phases import CallClock
+from .protocol import NOTHING_USED
 from .untrusted import words
 
 __all__ = ["Readiness"]
@@ -46,13 +48,17 @@ class Readiness:
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
         """Put into ``body`` the name to ask for its model under, and load the model if need be.
 
-        Raises BackendError where it cannot be asked here.
+        Raises BackendError where it cannot be asked here; its prompt is with nobody then.
         """
-        if not self._link.direct:
-            await self._check_version(clock)
-        body["model"] = await self._places.name_for(clock, clock.who)
-        if not self._link.direct and not self._link.server.place(clock.who).is_cloud_name:
-            await self._load(clock, body)
+        try:
+            if not self._link.direct:
+                await self._check_version(clock)
+            body["model"] = await self._places.name_for(clock, clock.who)
+            if not self._link.direct and not self._link.server.place(clock.who).is_cloud_name:
+                await self._load(clock, body)
+        except BackendError as error:
+            error.usage = NOTHING_USED
+            raise
 
     async def _check_version(self, clock: CallClock) -> None:
         wanted = [v for v in (self._min_version, self._min_versions.get(clock.who)) if v is not None]

@@ -25,6 +25,7 @@ from .openai_usage import NOBODY_SAID, read_usage
 from .phases import CallClock
 from .protocol import (
     NO_LIMITS,
+    NOTHING_USED,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
@@ -284,7 +285,13 @@ class OpenAIBackend:
 
     async def _name(self, clock: CallClock, model: str) -> str:
         """What to ask for ``model`` under. Raises BackendError where it may not be asked."""
-        return model if self._places is None else await self._places.name_for(clock, model)
+        if self._places is None:
+            return model
+        try:
+            return await self._places.name_for(clock, model)
+        except BackendError as error:
+            error.usage = NOTHING_USED
+            raise
 
     def _reader(self, clock: CallClock, request: ChatRequest, body: Mapping[str, Any]) -> ChatReader:
         asked = body.get("max_completion_tokens", body.get("max_tokens"))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 __all__ = [
+    "NOTHING_USED",
     "NO_LIMITS",
     "Backend",
     "ChatAnswer",
@@ -79,6 +80,10 @@ class Usage:
     output_tokens: int | None
     reasoning_tokens: int | None
     source: TokenSource
+
+
+NOTHING_USED: Final = Usage(0, 0, 0, 0, "estimated")
+"""The usage of a call that failed before any model had its prompt."""
 
 
 @dataclass(frozen=True, slots=True)

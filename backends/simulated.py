@@ -17,6 +17,7 @@ from .draws import Draw, estimated_tokens, unit_vector
 from .errors import BackendError, ErrorClass
 from .protocol import (
     NO_LIMITS,
+    NOTHING_USED,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
@@ -110,7 +111,7 @@ class SimulatedBackend:
                 f"the prompt has about {input_tokens} tokens, and the window of `{model}` is {window}",
                 error_class="context_overflow",
                 timings=Timings(timings.load_us, None, 0),
-                usage=Usage(0, 0, 0, 0, "estimated"),
+                usage=NOTHING_USED,
                 simulated=True,
             )
         if fault != "ok" and fault not in _FAILS_MID_STREAM:
@@ -254,9 +255,8 @@ def _timings(known: SimulatedModel, draw: Draw) -> Timings:
 
 
 def _not_found(message: str) -> BackendError:
-    nothing = Usage(0, 0, 0, 0, "estimated")
     timings = Timings(None, None, 0)
-    return BackendError(message, error_class="not_found", timings=timings, usage=nothing, simulated=True)
+    return BackendError(message, error_class="not_found", timings=timings, usage=NOTHING_USED, simulated=True)
 
 
 def _answer_words(tag: str, known: SimulatedModel, draw: Draw) -> list[str]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from ..cost import cost_nano
 from ..errors import BackendError
-from ..protocol import ChatAnswer, ChatRequest, Timings, Usage
+from ..protocol import NOTHING_USED, ChatAnswer, ChatRequest, Timings, Usage
 from ..untrusted_counts import estimated_usage
 from .actions import ACTIONS
 from .attempts import Attempt, AttemptStatus
 from .work import Answer, AttemptRole, Request, Target
 
 __all__ = ["attempt_of", "not_called", "usage_of"]
-
-_NOTHING = Usage(0, 0, 0, 0, "estimated")
 
 
 def usage_of(outcome: Answer | BackendError, request: Request, received: int) -> Usage | None:
@@ -25,7 +23,7 @@ def usage_of(outcome: Answer | BackendError, request: Request, received: int) ->
         return outcome.usage
     if received and isinstance(request, ChatRequest):
         return estimated_usage(request, received)
-    return None if ACTIONS[outcome.error_class].billed else _NOTHING
+    return None if ACTIONS[outcome.error_class].billed else NOTHING_USED
 
 
 def attempt_of(
