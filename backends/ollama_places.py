@@ -17,6 +17,7 @@ from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
 from .phases import CallClock
+from .statuses import retry_after_ms, status_class
 from .untrusted import words
 
 __all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "Together", "remote_host", "running_elsewhere"]
@@ -110,10 +111,9 @@ class Places:
         """
         path = f"{self._root}/api/show"
         async with self._client.request("POST", path, clock, body={"model": name}) as reply:
-            body = await reply.read()
-            said = self._client.gate.parse_or_none(body)
             if reply.status != 200:
-                return _refused(clock, self._client, reply, body)
+                return _refused(clock, self._client, reply, await reply.refusal())
+            said = self._client.gate.parse_or_none(await reply.read())
         if not isinstance(said, Mapping):
             return clock.error(
                 f"`{clock.who}` would perhaps not run on this machine: what the server says of it (/api/show) "
@@ -161,9 +161,8 @@ class DeclaredPlaces:
     async def _ollama(self, clock: CallClock) -> Places | None:
         for root, places in self._places.items():
             async with self._client.request("GET", f"{root}/api/version", clock) as reply:
-                body = await reply.read()
+                said = self._client.gate.parse_or_none(await reply.read()) if reply.status == 200 else None
             if reply.status == 200:
-                said = self._client.gate.parse_or_none(body)
                 # Some servers (LM Studio) answer 200 to everything, and say in the body what is wrong.
                 if isinstance(said, Mapping) and "version" in said:
                     return places
@@ -171,7 +170,8 @@ class DeclaredPlaces:
                 raise clock.error(
                     f"`{clock.who}` would perhaps not run on this machine: asked whether it is an Ollama "
                     f"(GET {root}/api/version), its server answered {reply.status}",
-                    "bad_response",
+                    status_class(reply.status),
+                    retry_after_ms=retry_after_ms(reply.headers),
                     help="`stays: true` stands where the server answers 404 to it",
                 )
         return None

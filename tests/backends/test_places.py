@@ -12,7 +12,7 @@ from typing import Any
 import ollama_process
 import pytest
 from ollama_process import OllamaProcess, failing, using
-from scripted_http import Cut, Hang, Received, ScriptedHttp, Send, Step, Wait, events, reply
+from scripted_http import Cut, Endless, Hang, Received, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright.backends import (
     NO_LIMITS,
@@ -29,6 +29,7 @@ from routewright.backends.http import HttpClient
 from routewright.backends.ollama import OllamaBackend
 from routewright.backends.openai import OpenAIBackend
 from routewright.backends.phases import CallClock
+from routewright.backends.protocol import NOTHING_USED
 from routewright.engine.policy.locality import judge
 
 ollama_server = ollama_process.ollama_server
@@ -308,6 +309,55 @@ def test_a_server_that_does_not_say_whether_it_is_an_ollama_gets_no_prompt(said:
         assert str(error).startswith("`m` would perhaps not run on this machine")
         assert error.help == "`stays: true` stands where the server answers 404 to it"
     assert {request.path for request in requests} == {"/api/version"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error_class"),
+    [(503, "overloaded"), (429, "rate_limited"), (401, "unauthorized"), (302, "bad_response")],
+)
+def test_a_server_that_cannot_tell_yet_is_asked_again_like_any_other(status: int, error_class: str) -> None:
+    """llama.cpp answers 503 to everything while it loads its model."""
+    error, _ = asyncio.run(refused("chat", reply(status, {"error": "no"}, {"Retry-After": "7"})))
+    assert (error.error_class, error.retry_after_ms) == (error_class, 7_000)
+
+
+def test_of_a_refused_look_up_the_status_says_enough() -> None:
+    """Whatever its body is: some proxies compress their error pages, or never end them."""
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
+    endless: list[Step] = [
+        Send(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"),
+        Endless(b"x" * 65_536),
+    ]
+
+    async def run(refusal: list[Step]) -> None:
+        async with ScriptedHttp(refusal, COMPLETED) as server:
+            backend = staying(server.url)
+            assert (await backend.chat("m", PRIVATE)).text == "hi"
+            await backend.close()
+        async with ScriptedHttp(refusal, SHOWN, CHATTED) as server:
+            await using(OllamaBackend(server.url), _chat_twice)
+
+    asyncio.run(run([Send(head)]))
+    asyncio.run(run(endless))
+
+
+@pytest.mark.parametrize("kind", ["null", "out of order", "broken off", "silent"])
+def test_a_look_up_that_fails_has_used_nothing(kind: str) -> None:
+    """Else a quota would count what the call reserved, for a prompt that nobody got."""
+
+    async def run() -> list[BackendError]:
+        said: list[Step] = [Hang()] if kind == "silent" else REFUSALS[kind][0]
+        limits = Limits(total_ms=200)
+        async with ScriptedHttp(said) as server:
+            first = await failing(OllamaBackend(server.url), lambda b: b.chat("m", PRIVATE, limits=limits))
+        async with ScriptedHttp(reply(200, {"version": "0.33.0"}), said) as server:
+            backend = staying(server.url)
+            with pytest.raises(BackendError) as caught:
+                await backend.chat("m", PRIVATE, limits=limits)
+            await backend.close()
+        return [first, caught.value]
+
+    assert {error.usage for error in asyncio.run(run())} == {NOTHING_USED}
 
 
 def test_an_ollama_is_asked_for_the_name_that_it_never_forwards() -> None:
