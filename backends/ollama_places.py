@@ -29,6 +29,12 @@ _HELP: Final = (
     "say `location: cloud` for this backend in the catalog, or give the model a tag that ends in `cloud`"
 )
 
+_LLAMA_SWAP: Final = frozenset({"version", "commit", "build_date"})
+"""What llama-swap says under the same address, which knows nothing else of an Ollama; an Ollama says its version alone.
+
+https://github.com/mostlygeek/llama-swap/blob/main/proxy/proxymanager_api.go
+"""
+
 _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
 """Statuses of a server that did not look whether it knows the address."""
 
@@ -164,7 +170,7 @@ class DeclaredPlaces:
                 said = self._client.gate.parse_or_none(await reply.read()) if reply.status == 200 else None
             if reply.status == 200:
                 # Some servers (LM Studio) answer 200 to everything, and say in the body what is wrong.
-                if isinstance(said, Mapping) and "version" in said:
+                if isinstance(said, Mapping) and "version" in said and not said.keys() >= _LLAMA_SWAP:
                     return places
             elif not (400 <= reply.status < 500 or reply.status == 501) or reply.status in _CANNOT_TELL:
                 raise clock.error(

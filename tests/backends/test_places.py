@@ -271,6 +271,7 @@ NO_OLLAMA: dict[str, list[Step]] = {
     "501": reply(501, ""),
     "200 with an error": reply(200, {"error": "Unexpected endpoint or method. (GET /api/version)"}),
     "200 with a page": reply(200, "<html></html>"),
+    "200 of llama-swap": reply(200, {"version": "177", "commit": "abc123", "build_date": "2025-11-25"}),
 }
 CANNOT_TELL: dict[str, tuple[list[Step], str]] = {
     **{
