@@ -95,6 +95,7 @@ _NO_SECRETS: Final = frozenset(
     {
         *("anything", "dummy-key", "fake-key", "lm-studio", "lmstudio", "no-key-required", "no-key-needed"),
         *("none-needed", "not-needed", "not-required", "placeholder", "sk-no-key-required", "unused-key"),
+        *("change-me", "changeme", "password", "token-abc123", "your-api-key"),
     }
 )
 """What people write where a program wants a key and the server does not. A text that has such a word keeps it."""

@@ -290,7 +290,7 @@ def test_no_way_to_write_json_hides_the_key(data: st.DataObject) -> None:
 
 
 def test_words_that_stand_for_no_key_are_no_secret() -> None:
-    for key in ("none", "EMPTY", "lm-studio", "not-needed"):
+    for key in ("none", "EMPTY", "lm-studio", "not-needed", "password"):
         said = asyncio.run(asked("openai", "stream", openai_stream([f"{key} of them"], model=key), key=key))
         assert (said[1], said[0].model_said) == (f"{key} of them", key)
 
