@@ -31,8 +31,8 @@ class Attempt(NamedTuple):
     ``number`` counts from 1. ``status`` is ``partial`` when a stream failed after its first text, ``skipped``
     when the call was not made (``reason`` says why), ``cached`` when an answer kept from before was used. Token
     counts and cost are ``None`` when unknown; ``cost_source`` says whether the counts behind the cost were
-    reported by the server or estimated. ``saved_nano`` is what the cached answer had cost. ``message`` is what a
-    failure said: for whoever watches, and never stored, as a server may repeat what it was asked.
+    reported by the server, estimated or a lower bound. ``saved_nano`` is what the cached answer had cost. ``message``
+    is what a failure said: for whoever watches, and never stored, as a server may repeat what it was asked.
     """
 
     number: int
