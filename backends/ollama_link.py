@@ -10,7 +10,7 @@ from routewright.engine.policy.locality import Server
 from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
-from .ollama_places import remote_host, running_elsewhere
+from .ollama_places import refusal_of, remote_host, running_elsewhere
 from .phases import CallClock
 
 __all__ = ["Link"]
@@ -58,17 +58,7 @@ class Link:
 
     async def refusal(self, clock: CallClock, reply: Reply) -> BackendError:
         """The error of a reply whose status is not 200."""
-        body = await reply.refusal()
-        return failure(
-            clock,
-            self.redacted,
-            status=reply.status,
-            headers=reply.headers,
-            # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
-            complaint=complaint_in(self.gate.parse_or_none(body)),
-            text=body[:2_000].decode(errors="replace"),
-            direct=self.direct,
-        )
+        return await refusal_of(clock, self.calls, reply, direct=self.direct)
 
     def check(self, clock: CallClock, reply: Reply, said: Any) -> None:
         """Raise BackendError for an answer, or a line of one, that is an error in spite of its status 200.

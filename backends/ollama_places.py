@@ -20,7 +20,15 @@ from .phases import CallClock
 from .statuses import retry_after_ms, status_class
 from .untrusted import words
 
-__all__ = ["RECHECK_S", "DeclaredPlaces", "Places", "Together", "remote_host", "running_elsewhere"]
+__all__ = [
+    "RECHECK_S",
+    "DeclaredPlaces",
+    "Places",
+    "Together",
+    "refusal_of",
+    "remote_host",
+    "running_elsewhere",
+]
 
 RECHECK_S: Final = 60.0
 """How long a good finding holds: a server may be replaced, and a tag pulled anew."""
@@ -118,7 +126,7 @@ class Places:
         path = f"{self._root}/api/show"
         async with self._client.request("POST", path, clock, body={"model": name}) as reply:
             if reply.status != 200:
-                return _refused(clock, self._client, reply, await reply.refusal())
+                return await refusal_of(clock, self._client, reply)
             said = self._client.gate.parse_or_none(await reply.read())
         if not isinstance(said, Mapping):
             return clock.error(
@@ -199,12 +207,18 @@ def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> Ba
     )
 
 
-def _refused(clock: CallClock, client: HttpClient, reply: Reply, body: bytes) -> BackendError:
+async def refusal_of(
+    clock: CallClock, client: HttpClient, reply: Reply, *, direct: bool = False
+) -> BackendError:
+    """The error of an Ollama's reply whose status is not 200; ``direct``: it is of ollama.com itself."""
+    body = await reply.refusal()
     return failure(
         clock,
         client.redacted,
         status=reply.status,
         headers=reply.headers,
+        # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
         complaint=complaint_in(client.gate.parse_or_none(body)),
         text=body[:2_000].decode(errors="replace"),
+        direct=direct,
     )
