@@ -91,6 +91,8 @@ _MAX_DEPTH: Final = 100
 _SHOWN_CHARACTERS: Final = 300
 
 _LEAST_SECRET: Final = 8
+_LEAST_HIDDEN: Final = 4
+"""A shorter key stays in messages: nobody can read one that lacks a letter."""
 _NO_SECRETS: Final = frozenset(
     {
         *("anything", "dummy-key", "fake-key", "lm-studio", "lmstudio", "no-key-required", "no-key-needed"),
@@ -205,7 +207,7 @@ class Gate:
 
     def message(self, text: str) -> str:
         """``text`` in one line, shortened, without the key: fit for a message."""
-        if self._key is not None:
+        if self._key is not None and len(self._key) >= _LEAST_HIDDEN:
             text = text.replace(self._key, _HIDDEN)
         text = " ".join("".join(c if c.isprintable() else " " for c in text[:2_000]).split())
         return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"

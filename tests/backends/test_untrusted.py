@@ -295,6 +295,11 @@ def test_words_that_stand_for_no_key_are_no_secret() -> None:
         assert (said[1], said[0].model_said) == (f"{key} of them", key)
 
 
+def test_a_key_of_a_letter_leaves_messages_readable() -> None:
+    assert Gate("x").message("the context exceeds x") == "the context exceeds x"
+    assert Gate("EMPTY").message("not EMPTY") == "not [key]"
+
+
 MALFORMED: list[bytes] = [
     b"HTTP/1.1 %s\r\n\r\n" % KEY.encode(),
     KEY.encode() * 3,
