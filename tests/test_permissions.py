@@ -62,8 +62,8 @@ def test_more_pairs_are_as_exact() -> None:
     assert more.key_refusal("OPENAI_API_KEY", "https://api.openai.com/v1") is None, "the built-in ones stay"
     refused = more.key_refusal("LAB_KEY", "https://10.0.0.5")
     assert refused is not None and refused.help == (
-        "it may go to 10.0.0.5:8000, lab.example.org; to allow this host, write "
-        '`LAB_KEY = ["10.0.0.5"]` under `[keys]` in routewright.toml'
+        "it may go to 10.0.0.5:8000, lab.example.org; to allow this host, "
+        'give `Permissions` `keys={"LAB_KEY": ["10.0.0.5", "10.0.0.5:8000", "lab.example.org"]}`'
     )
     refused = more.key_refusal("OTHER", "https://lab.example.org")
     assert refused is not None
@@ -79,8 +79,8 @@ def test_without_tls_a_key_goes_to_this_machine_and_to_hosts_that_are_named() ->
     refused = more.key_refusal("LAB_KEY", "http://lab.example.org")
     assert refused is not None
     assert refused.message == "the key `${LAB_KEY}` would be sent to `lab.example.org` without TLS"
-    assert str(refused.help).endswith(
-        '`without_tls = ["lab.example.org"]` under `[hosts]` in routewright.toml'
+    assert refused.help == (
+        'use https; to allow plain http, give `Permissions` `without_tls=["10.0.0.5:8000", "lab.example.org"]`'
     )
     # To do without TLS is not to be given the key.
     assert Permissions(without_tls=["lab.example.org"]).key_refusal("LAB_KEY", "http://lab.example.org")
@@ -94,6 +94,7 @@ def test_without_tls_a_key_goes_to_this_machine_and_to_hosts_that_are_named() ->
         ({"LAB_KEY": ["lab.example.org/v1"]}, "`lab.example.org/v1` is not a host"),
         ({"LAB_KEY": ""}, "`` is not a host"),
         ({"LAB_KEY": "lab.example.org:80"}, "`lab.example.org:80`: leave out the port 80"),
+        ({"LAB_KEY": "10.0.0.5:80000"}, "`10.0.0.5:80000` is not a host"),
         ({"LAB-KEY": "lab.example.org"}, "`LAB-KEY` cannot be the name of a variable"),
     ],
 )
@@ -253,12 +254,13 @@ def test_the_example_of_the_page_is_read(config: Path) -> None:
     ("text", "message"),
     [
         ("[kyes]\n", "unknown table `[kyes]`; known: hosts, keys, paths"),
-        ("without_tls = []\n", "unknown table `[without_tls]`; known: hosts, keys, paths"),
+        ("without_tls = []\n", "`without_tls` stands outside the tables: write it under `[hosts]`"),
+        ("LAB_KEY = 'x'\n", "`LAB_KEY` stands outside the tables: write it under `[keys]`"),
         ("keys = 3\n", "`keys` is a table: write `[keys]`"),
         ("[paths]\nvariable = []\n", "unknown key `variable` in `[paths]`; known: variables"),
         ("[hosts]\nwithout_tsl = []\n", "unknown key `without_tsl` in `[hosts]`; known: without_tls"),
-        ("[paths]\nvariables = 'X'\n", "`variables` in `[paths]` takes a list of texts"),
-        ("[keys]\nX = [1]\n", "`X` in `[keys]` takes a list of texts"),
+        ("[paths]\nvariables = 3\n", "`variables` in `[paths]` takes a text in quotes, or a list of them"),
+        ("[keys]\nX = [1]\n", "`X` in `[keys]` takes a text in quotes, or a list of them"),
         (
             "[keys]\nX = 'http://x'\n",
             "`http://x` is not a host: write it as in `lab.example.org` or `10.0.0.5:8000`",
@@ -271,6 +273,33 @@ def test_what_the_file_cannot_say_is_told_with_its_name(config: Path, text: str,
     with pytest.raises(ConfigurationError) as caught:
         user_permissions()
     assert str(caught.value) == f"{config}: {message}"
+
+
+def test_one_text_is_a_list_of_one(config: Path) -> None:
+    config.write_text('[hosts]\nwithout_tls = "10.0.0.5"\n[paths]\nvariables = "MODELS"\n')
+    assert user_permissions().without_tls == {"10.0.0.5"}
+    assert user_permissions().path_variables == {"MODELS"}
+
+
+def test_what_help_says_to_write_does_it_when_it_is_written(config: Path) -> None:
+    config.write_text('[keys]\nLAB_KEY = "lab.example.org"\n[hosts]\nwithout_tls = ["10.0.0.7"]\n')
+    refused = user_permissions().key_refusal("LAB_KEY", "http://10.0.0.5:8000/v1")
+    assert refused is not None and refused.help == (
+        "it may go to lab.example.org; to allow this host, write "
+        f'`LAB_KEY = ["10.0.0.5:8000", "lab.example.org"]` under `[keys]` in {config}; '
+        'over plain http it also needs `without_tls = ["10.0.0.5:8000", "10.0.0.7"]` under `[hosts]`'
+    )
+    config.write_text(
+        "".join(
+            f"[{table}]\n{line}\n" for line, table in re.findall(r"`([^`]+)` under `\[(\w+)\]`", refused.help)
+        )
+    )
+    permitted = user_permissions()
+    for url in ("http://10.0.0.5:8000/v1", "https://lab.example.org/v1"):
+        assert permitted.key_refusal("LAB_KEY", url) is None
+    refused = permitted.path_refusal("MODELS")
+    assert refused is not None and refused.help is not None
+    assert f'write `variables = ["MODELS"]` under `[paths]` in {config}' in refused.help
 
 
 def test_a_file_that_everybody_may_write_to_is_refused(config: Path) -> None:

@@ -89,6 +89,9 @@ def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
     known = {"keys", *(table for table, _ in _LISTS)}
     for name, table in tables.items():
         if name not in known:
+            if not isinstance(table, dict):
+                home = next((of for of, key in _LISTS if key == name), "keys")
+                raise ValueError(f"`{name}` stands outside the tables: write it under `[{home}]`")
             raise ValueError(f"unknown table `[{name}]`; known: {', '.join(sorted(known))}")
         if not isinstance(table, dict):
             raise ValueError(f"`{name}` is a table: write `[{name}]`")
@@ -96,8 +99,8 @@ def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
         for key, value in table.items():
             if name != "keys" and key not in allowed:
                 raise ValueError(f"unknown key `{key}` in `[{name}]`; known: {', '.join(allowed)}")
-            if not _is_list(value) and not (name == "keys" and isinstance(value, str)):
-                raise ValueError(f"`{key}` in `[{name}]` takes a list of texts")
+            if not isinstance(value, str) and not _is_list(value):
+                raise ValueError(f"`{key}` in `[{name}]` takes a text in quotes, or a list of them")
     lists = {field: tables.get(table, {}).get(key, ()) for (table, key), field in _LISTS.items()}
     return Permissions(keys=tables.get("keys", {}), file=file, **lists)
 

@@ -58,7 +58,7 @@ PATH_VARIABLES: Final = frozenset({"HF_HOME", "MLX_CACHE_DIR"})
 PATH_PREFIX: Final = "ROUTEWRIGHT_"
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::[0-9]{1,5})?")
+_HOST: Final = re.compile(r"(?:\[[0-9a-f:.]+\]|[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?)(?::([0-9]{1,5}))?")
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -75,8 +75,8 @@ class Permissions:
     keys: Mapping[str, str | Collection[str]] = field(default_factory=dict)
     path_variables: str | Collection[str] = ()
     without_tls: str | Collection[str] = ()
-    file: str = "routewright.toml"
-    """Where help says that more can be allowed."""
+    file: str | None = None
+    """The configuration file that these come from, for help to name; without one help names the arguments here."""
 
     def __post_init__(self) -> None:
         keys = {
@@ -105,18 +105,21 @@ class Permissions:
             )
         scheme, host = server
         hosts = self.hosts_of(variable)
+        bare = scheme != "https" and host not in self.without_tls and not is_this_machine(host)
         if host not in hosts:
             known = f"it may go to {', '.join(sorted(hosts))}" if hosts else "nothing says where it may go"
+            allow = f"to allow this host, {self._allow_key(variable, host)}"
+            over_http = f"; over plain http it also needs {self._without_tls(host)}" if bare else ""
             return Problem(
                 "variable-not-permitted",
                 f"the key `${{{variable}}}` may not be sent to `{host}`",
-                f'{known}; to allow this host, write `{variable} = ["{host}"]` under `[keys]` in {self.file}',
+                f"{known}; {allow}{over_http}",
             )
-        if scheme != "https" and host not in self.without_tls and not is_this_machine(host):
+        if bare:
             return Problem(
                 "key-without-tls",
                 f"the key `${{{variable}}}` would be sent to `{host}` without TLS",
-                f'use https; to allow it, write `without_tls = ["{host}"]` under `[hosts]` in {self.file}',
+                f"use https; to allow plain http, {self._write(self._without_tls(host))}",
             )
         return None
 
@@ -125,12 +128,30 @@ class Permissions:
         if variable.startswith(PATH_PREFIX) or variable in PATH_VARIABLES | set(self.path_variables):
             return None
         known = ", ".join([*sorted(PATH_VARIABLES | set(self.path_variables)), f"{PATH_PREFIX}…"])
-        wanted = f'`variables = ["{variable}"]`'
+        wanted = self._entry("paths", "variables", "path_variables", self.path_variables, variable)
         return Problem(
             "variable-not-permitted",
             f"`path` may not read the variable `{variable}`",
-            f"it may read {known}; to allow this one, write {wanted} under `[paths]` in {self.file}",
+            f"it may read {known}; to allow this one, {self._write(wanted)}",
         )
+
+    def _allow_key(self, variable: str, host: str) -> str:
+        """What to write so that the key in ``variable`` may go to ``host`` too."""
+        listed = _quoted([*self.keys.get(variable, ()), host])
+        if self.file is None:
+            return self._write(f'`keys={{"{variable}": {listed}}}`')
+        return self._write(f"`{variable} = {listed}` under `[keys]`")
+
+    def _without_tls(self, host: str) -> str:
+        return self._entry("hosts", "without_tls", "without_tls", self.without_tls, host)
+
+    def _entry(self, table: str, key: str, argument: str, before: Collection[str], more: str) -> str:
+        """A list of the configuration with one more entry: the whole list, to be pasted over the one before."""
+        listed = _quoted([*before, more])
+        return f"`{argument}={listed}`" if self.file is None else f"`{key} = {listed}` under `[{table}]`"
+
+    def _write(self, wanted: str) -> str:
+        return f"give `Permissions` {wanted}" if self.file is None else f"write {wanted} in {self.file}"
 
 
 def refusals(
@@ -194,6 +215,11 @@ def _server(url: str | None) -> tuple[str, str] | None:
     return parts.scheme, name if own else f"{name}:{port}"
 
 
+def _quoted(words: Collection[str]) -> str:
+    """A list of texts, as TOML and Python both write it."""
+    return "[" + ", ".join(f'"{word}"' for word in sorted(words)) + "]"
+
+
 def _listed(words: str | Collection[str]) -> Collection[str]:
     """One word alone is a list of one, and not of its letters."""
     return [words] if isinstance(words, str) else words
@@ -209,6 +235,7 @@ def _checked_host(host: str, own_port: int, of_others: int | None = None) -> str
     if of_others is not None and host.endswith(f":{of_others}"):
         # An address with plain HTTP's own port is compared without it: nothing would ever match.
         raise ValueError(f"`{host}`: leave out the port {of_others}, which is plain HTTP's own")
-    if _HOST.fullmatch(host.lower()) is None:
+    found = _HOST.fullmatch(host.lower())
+    if found is None or int(found[1] or 0) > 65_535:
         raise ValueError(f"`{host}` is not a host: write it as in `lab.example.org` or `10.0.0.5:8000`")
     return host.lower().removesuffix(f":{own_port}")
