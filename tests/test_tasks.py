@@ -73,8 +73,8 @@ def test_flags_are_read_as_their_declaration_says(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["on"], "`on` is not a feature"),
-        (["=true"], "`=true` is not a feature"),
+        (["on"], "`on` gives no feature a value"),
+        (["=true"], "`=true` gives no feature a value"),
         (["on=true", "on=true"], "feature `on` is given twice"),
         (["on=yes"], "feature `on`: expected true or false, got `yes`"),
         (["tokens=many"], "feature `tokens`: expected a whole number, got `many`"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -159,6 +159,17 @@ def parse_time(text: str) -> int:
     return at_us
 
 
+_BOOLEANS: Final = {
+    "true": "true",
+    "yes": "true",
+    "on": "true",
+    "false": "false",
+    "no": "false",
+    "off": "false",
+}
+"""What people write for true and false, in any case."""
+
+
 def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = None) -> dict[str, object]:
     """The features in flags such as ``complexity=0.9``, each read as its declaration says.
 
@@ -172,7 +183,11 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
         name, equals, text = flag.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise FeatureError(f"`{flag}` is not a feature", feature=flag, help="write name=value")
+            raise FeatureError(
+                f"`{flag}` gives no feature a value",
+                feature=flag,
+                help=f"write {name or 'name'}={text or 'value'}",
+            )
         if name in features:
             raise FeatureError(f"feature `{name}` is given twice", feature=name)
         known = [one for one in (policy, candidate) if one is not None and name in one.slots]
@@ -195,7 +210,11 @@ def _read(name: str, text: str, type: Type | None) -> object:
             return text
         expected = {BOOLEAN: "true or false", INTEGER: "a whole number", NUMBER: "a number"}
         what = expected.get(type, f"an {type}")  # type: ignore[arg-type]  # arrays are not among the keys
-        raise FeatureError(f"feature `{name}`: expected {what}, got `{text}`", feature=name) from None
+        meant = _BOOLEANS.get(text.lower()) if type == BOOLEAN else None
+        help = None if meant is None else f"write {name}={meant}"
+        raise FeatureError(
+            f"feature `{name}`: expected {what}, got `{text}`", feature=name, help=help
+        ) from None
     return value
 
 
