@@ -23,6 +23,7 @@ __all__ = [
     "MAY_FORWARD",
     "Place",
     "Server",
+    "callable_instead",
     "client_address",
     "is_loopback",
     "is_this_machine",
@@ -159,10 +160,10 @@ def stays_problem(backend: Backend) -> tuple[str, str] | None:
     if server.url is None:
         return ("`stays` is for a server on this machine, and there is no `host`", "write `host:`")
     if not server.here:
-        return (
-            "`stays` is for a server on this machine, and `host` is not an address of it",
-            "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
-        )
+        message = "`stays` is for a server on this machine, and `host` is not an address of it"
+        if (call := callable_instead(backend.host)) is not None:
+            return message, f"it is an address to listen at: write `{call}`"
+        return message, "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out"
     if server.declared is not None:
         return ("`stays: true` and `location: cloud` contradict each other", "leave one of them out")
     return None
@@ -201,6 +202,19 @@ def is_loopback(address: str) -> bool:
     # Pythons differ in whether an IPv4 loopback address inside an IPv6 one counts.
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return (mapped or parsed).is_loopback
+
+
+def callable_instead(host: str | None) -> str | None:
+    """What to write for a ``host`` that is an address to listen at; None for any other.
+
+    >>> [callable_instead(host) for host in ("http://0.0.0.0:8000/v1", "[::]:80", "localhost", None)]
+    ['http://127.0.0.1:8000/v1', 'http://[::1]:80', None, None]
+    """
+    try:
+        scheme, name, port, path = _parts(host or "")
+    except ValueError:
+        return None
+    return f"{scheme}://{_bracketed(_LISTENING[name])}{port}{path}" if name in _LISTENING else None
 
 
 def client_address(listening: str | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -40,6 +41,14 @@ _CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every
 _CONDITION_HELP = "an expression, or `any:`, `all:` or `none:` with a list of conditions"
 
 _VERSION_HELP = "it is the version of the file's format; this program reads version 1"
+
+_LOCAL_HELP = (
+    "leave it out: `local` follows from the host; a server of kind `openai` on this machine that does all work "
+    "itself says `stays: true`"
+)
+
+_VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
+"""What is surely the name of a variable that lacks its braces, and no key."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -136,6 +145,8 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
     name = value_name(path)
     if value is None:
         return empty_value(path, document)
+    if path[-1] == "api_key" and isinstance(value, str):
+        return _wrong_key(path, value, document)
     detail = next((d for d in details if d["type"] not in _KINDS), details[0])
     if detail["type"] in _KINDS:
         kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
@@ -151,6 +162,18 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
     problem = Problem("wrong-value", message, help, path=path)
     # A key that does not fit its form is reported where it stands, not at what it leads to.
     return place_problem(problem, document, at_key=_is_about_key(detail))
+
+
+def _wrong_key(path: Path, value: str, document: Document) -> Problem:
+    """A text for a key that names no variable as it should. It may be the key itself, and is not repeated then."""
+    wanted = "`api_key` takes an environment variable such as `${OLLAMA_API_KEY}`"
+    if (meant := _VARIABLE.fullmatch(value)) is not None:
+        message, help = f"{wanted}, not {said(value)}", f"write `${{{meant[1]}}}`"
+        return place_problem(Problem("wrong-value", message, help, path=path), document)
+    message = f"{wanted}, and never the key itself"
+    help = "put the key into an environment variable, and name that here"
+    placed = place_problem(Problem("wrong-value", message, help, path=path), document)
+    return replace(placed, source_line=None)
 
 
 def _is_about_key(detail: Mapping[str, Any]) -> bool:
@@ -205,6 +228,7 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         meant = closest(str(value), allowed) if isinstance(value, str) else None
         listed = joined([f"`{one}`" for one in allowed])
         help = f"did you mean `{meant}`?" if meant else None
+        help = _LOCAL_HELP if name == "`location`" and value == "local" else help
         return f"{name} takes {listed}, not {said(value)}", _VERSION_HELP if name == "`routewright`" else help
     if kind == "value_error":
         about = said(detail["input"]) if _is_about_key(detail) else said(value)
@@ -215,7 +239,8 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
             return f"{about} cannot be a key: {reason}", None
         help = _CONDITION_HELP if reason == "expected a condition" else None
         help = _VERSION_HELP if name == "`routewright`" else help
-        return f"{name} takes {reason.removeprefix('expected ')}, not {about}", help
+        wanted, colon, why = reason.removeprefix("expected ").partition(": ")
+        return f"{name} takes {wanted}, not {about}{colon}{why}", help
     limit = next((context[key] for key in _LIMITS if key in context), 0)
     match kind:
         case "greater_than_equal":

@@ -11,6 +11,8 @@ import pytest
 from policy_texts import WHOLE, problems_of
 from ruamel.yaml import YAML
 
+from routewright.engine.problems import render_problem
+
 Path = tuple[str | int, ...]
 
 WRONG: dict[str, Any] = {
@@ -88,8 +90,10 @@ def test_a_wrong_value_is_one_problem_in_an_authors_words(section: str) -> None:
             for problem in problems:
                 assert not FOREIGN.search(problem.message + (problem.help or "")), where
                 assert problem.line is not None and problem.column is not None, where
-                assert problem.source_line == lines[problem.line - 1], where
-                assert 1 <= problem.column <= len(problem.source_line) + 1, where
+                line = lines[problem.line - 1]
+                secret = path[-1] == "api_key" and isinstance(value, str)
+                assert problem.source_line == (None if secret else line), where
+                assert 1 <= problem.column <= len(line) + 1, where
                 assert problem.message[0] == "`" or problem.message[0].islower(), where
                 assert not problem.message.endswith("."), where
 
@@ -99,6 +103,14 @@ def _means_more(path: Path, label: str) -> bool:
     return path[-1] in ("use", "members", "enum", "minimum", "maximum", "needs", "capabilities", "ch") or (
         isinstance(path[-1], int) and path[-2] in ("use", "members", "enum", "capabilities", "ch")
     )
+
+
+def test_a_key_that_stands_in_the_file_is_not_repeated() -> None:
+    for key in ("sk-proj-hunter2", "HUNTER2HUNTER2", "${HUNTER2", "hunter2_x"):
+        text = changed(("catalog", "backends", "ollama", "api_key"), key)
+        (problem,) = problems_of(text)
+        assert "hunter2" not in f"{problem}{render_problem(problem)}".lower()
+        assert problem.message.endswith(", and never the key itself")
 
 
 def test_an_empty_key_is_one_problem() -> None:
