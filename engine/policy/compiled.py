@@ -19,6 +19,7 @@ from .base import Operation
 from .catalog import Backend, Catalog, Kind, Model
 from .shape import Policy
 from .tokenizers import Encoding
+from .wording import counted
 
 __all__ = [
     "Candidate",
@@ -95,7 +96,7 @@ class CompiledCatalog:
     shape: Catalog
 
     def __repr__(self) -> str:
-        return f"<CompiledCatalog {self.name or self.source!r}: {len(self.models)} models, {self.digest}>"
+        return f"<CompiledCatalog {self.name or self.source!r}: {counted(len(self.models), 'models')}, {self.digest}>"
 
     def hint(self, name: str) -> str:
         """What may have been meant by a name that stands for no model."""
@@ -333,4 +334,4 @@ class CompiledPolicy:
     """What deciding has worked out from the policy alone; never part of its meaning."""
 
     def __repr__(self) -> str:
-        return f"<CompiledPolicy {self.name!r}: {len(self.rules)} rules, {self.digest}>"
+        return f"<CompiledPolicy {self.name!r}: {counted(len(self.rules), 'rules')}, {self.digest}>"

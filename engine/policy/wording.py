@@ -69,7 +69,7 @@ def joined(words: Sequence[str]) -> str:
 
 def counted(number: int, what: str) -> str:
     """``1 entry``, ``20 entries``."""
-    one = {"entries": "entry", "characters": "character"}[what]
+    one = "entry" if what == "entries" else what.removesuffix("s")
     return f"1 {one}" if number == 1 else f"{number:,} {what}"
 
 

@@ -383,7 +383,7 @@ def test_a_decision_and_its_policy_are_shown_in_one_line() -> None:
     decision = _decided()
     target = decision.target
     assert repr(decision) == f"<Decision d: routed, target {target!r}, rule 'only', policy 'p'>"
-    assert repr(decision.policy) == f"<CompiledPolicy 'p': 1 rules, {decision.policy.digest}>"
+    assert repr(decision.policy) == f"<CompiledPolicy 'p': 1 rule, {decision.policy.digest}>"
     catalog = decision.policy.catalog
     assert (
         repr(catalog) == f"<CompiledCatalog 'catalog.yaml': {len(catalog.models)} models, {catalog.digest}>"
