@@ -32,6 +32,6 @@ class ShadowedError(LedgerError):
     def __init__(self, statements: Sequence[str]) -> None:
         super().__init__(
             "the ledger has objects that stand in for names that Routewright uses; nothing is put into it until they "
-            f"are dropped: `{'; '.join(statements)}`"
+            f"are dropped: `{'; '.join(statements)}` in a DuckDB client, as `ledger sql` only reads"
         )
         self.statements = tuple(statements)
