@@ -157,8 +157,8 @@ def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str)
         if here != there:
             raise RecordError(
                 f"the record was made under the {kind} {there}, this one is {here}",
-                help="digests have had several forms: of texts that a ledger keeps under the record's own digests, "
-                "take the policy `as_recorded`",
+                help="where this policy is the text that the ledger keeps under the record's digest, an older version "
+                "made that digest: use `as_recorded(policy, record)`",
             )
 
 
@@ -201,7 +201,8 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
             != canonical_bytes(record.model_dump(mode="json", include={name}))
         ]
         raise RecordError(
-            f"engine {record.engine} decided otherwise than {ENGINE_VERSION} does: {', '.join(differing)} differ"
+            f"engine {record.engine} decided otherwise than {ENGINE_VERSION} does: {', '.join(differing)} differ",
+            help="a policy taken `as_recorded` must be the text that the ledger keeps under the record's digest",
         )
     return decision
 

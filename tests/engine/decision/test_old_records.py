@@ -54,7 +54,7 @@ def test_another_digest_is_refused_with_the_way_to_explain_a_recorded_text() -> 
         RecordError, match=r"made under the policy sha256:\w+, this one is sha256:\w+"
     ) as raised:
         explain(policy(), RECORDS[0])
-    assert raised.value.help is not None and "`as_recorded`" in raised.value.help
+    assert raised.value.help is not None and "`as_recorded(policy, record)`" in raised.value.help
 
 
 def test_another_policy_is_refused_also_as_recorded() -> None:
