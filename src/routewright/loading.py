@@ -260,7 +260,10 @@ def read_text(path: str) -> str:
             return _text_of(file.read(MAX_FILE_BYTES + 1), path)
     except OSError as error:
         message = f"cannot read the file: {(error.strerror or str(error)).lower()}"
-        raise PolicyError([Problem("unreadable-file", message, source=path)]) from None
+        help = (
+            f"name the files in it, such as {os.path.join(path, '*.yaml')}" if os.path.isdir(path) else None
+        )
+        raise PolicyError([Problem("unreadable-file", message, help, source=path)]) from None
 
 
 def _text_of(content: bytes, path: str) -> str:
