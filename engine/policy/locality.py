@@ -92,6 +92,11 @@ class Server:
         return self.here and self.declared is None and (self.kind != "openai" or self.stays)
 
     @property
+    def may_forward(self) -> bool:
+        """Whether it is on this machine, and nobody said that it does the work itself, or that it does not."""
+        return self.here and self.declared is None and not self.is_local
+
+    @property
     def is_ollama_com(self) -> bool:
         """Whether this is Ollama's own service, over TLS: the only place for its API key."""
         if self.kind != "ollama" or self.url is None:
@@ -163,7 +168,10 @@ def stays_problem(backend: Backend) -> tuple[str, str] | None:
         message = "`stays` is for a server on this machine, and `host` is not an address of it"
         if (call := callable_instead(backend.host)) is not None:
             return message, f"it is an address to listen at: write `{call}`"
-        return message, "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out"
+        return (
+            message,
+            "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
+        )
     if server.declared is not None:
         return ("`stays: true` and `location: cloud` contradict each other", "leave one of them out")
     return None

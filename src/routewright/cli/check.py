@@ -34,7 +34,8 @@ def check(
     """Show all problems of policies.
 
     Those of their catalogs too, each with its place. For a file without problems, what Routewright does not carry
-    out yet is listed, and so are the keys and variables that it is not permitted to use on this machine. A catalog
+    out yet is listed, and so are the keys and variables that it is not permitted to use on this machine, and servers
+    on this machine whose models do not count as local. A catalog
     is checked by itself, a test file together with its policy.
 
     \b
@@ -91,7 +92,7 @@ def check(
 class _Told:
     """What is said of a file without problems; ``more`` is for JSON alone.
 
-    ``notes`` are the keys and variables that it is not permitted to use here.
+    ``notes`` are keys and variables that it is not permitted to use here, and servers here that do not count as local.
     """
 
     what: str
@@ -138,9 +139,11 @@ def _check_tests(path: Path, root: Path | None) -> _Told:
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
     from routewright.configuration import user_permissions
+    from routewright.engine.policy.place_notes import place_notes
+    from routewright.engine.problems import sort_problems
     from routewright.permissions import permission_notes
 
-    return permission_notes(loaded, user_permissions())
+    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded)])
 
 
 def _counted(things: Sized, one: str) -> str:
