@@ -77,8 +77,8 @@ def test_the_root_is_the_folder_of_the_file_where_nothing_else_is_said(folder: P
         f"`{folder}/mine`"
     )
     assert problem.help == (
-        "the root is the folder of the file that was named; choose another root with --root, ROUTEWRIGHT_ROOT, or "
-        "`root=` in Python"
+        "the root is the folder of the file that was named; choose a folder that holds both files with --root, "
+        "ROUTEWRIGHT_ROOT, or `root=` in Python"
     )
 
 

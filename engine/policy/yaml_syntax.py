@@ -52,6 +52,11 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     ("did not find expected whitespace or line break", "a `!` or `&` begins something else in YAML", _QUOTE),
     ("expected alphabetic or numeric character", "a `*` or `&` begins something else in YAML", _QUOTE),
     ("expected the node content", "a value was expected here", "put text that begins with a sign in quotes"),
+    (
+        "expected '<document start>'",
+        "a file holds one document, and this begins another",
+        "tasks, one a line, are for `routewright decide --tasks`",
+    ),
     ("while scanning a tag", "a `!` begins a YAML tag", _QUOTE),
     ("while parsing a tag", "a `!` begins a YAML tag", _QUOTE),
     ("while scanning a directive", "a line cannot begin with `%`", _QUOTE),

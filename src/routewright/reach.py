@@ -23,7 +23,7 @@ ROOT_VARIABLE: Final = "ROUTEWRIGHT_ROOT"
 SHIPPED_FOLDER: Final = Path(__file__).parent / "policies"
 """Where the policies and catalogs are that come with Routewright."""
 
-_HOW: Final = f"choose another root with --root, {ROOT_VARIABLE}, or `root=` in Python"
+_HOW: Final = f"choose a folder that holds both files with --root, {ROOT_VARIABLE}, or `root=` in Python"
 
 _RELATIVE: Final = "its path is relative to this file"
 

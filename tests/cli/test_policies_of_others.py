@@ -94,7 +94,8 @@ def test_the_root_is_an_option_and_a_variable(command: CommandLine) -> None:
     command.write("policy.yaml", POLICY.replace("CATALOG", "../catalog.yaml"))
     refused = command("check", "policy.yaml")
     assert (
-        refused.code == 3 and "choose another root with --root, ROUTEWRIGHT_ROOT, or `root=`" in refused.out
+        refused.code == 3
+        and "choose a folder that holds both files with --root, ROUTEWRIGHT_ROOT, or `root=`" in refused.out
     )
     for name, arguments in COMMANDS.items():
         ended = command(*arguments, "--root", "..")

@@ -75,6 +75,12 @@ rules:
             "this list goes on without a dash",
             "begin each entry with `- `",
         ),
+        (
+            '{"features": {}}\n{"features": {"private": true}}\n',
+            '{"features": {"private": true}}',
+            "a file holds one document, and this begins another",
+            "tasks, one a line, are for `routewright decide --tasks`",
+        ),
         (f'name: "first\n{LIST}', '"first', "a quoted text is not closed", 'close it with `"`'),
         (f"name: 'first\n{LIST}", "'first", "a quoted text is not closed", "close it with `'`"),
         (LIST.replace("[small]", "[small, large"), "[small, large", "`[` is not closed", "a `]` is missing"),
