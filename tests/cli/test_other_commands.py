@@ -92,6 +92,34 @@ def test_check_lists_what_is_not_carried_out(tmp_path: Path) -> None:
     )
 
 
+def test_check_notes_a_server_here_whose_models_do_not_count_as_local(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write(
+        "lab.yaml",
+        """\
+routewright: 1
+name: lab
+catalog:
+  routewright: 1
+  backends: { lab: { kind: openai, host: "http://localhost:8000" } }
+  models: { small: { backend: lab } }
+constraints: [{ name: stays_here, require: model.location == 'local' }]
+rules: [{ name: all, use: [small] }]
+""",
+    )
+    ended = command("check", "lab.yaml")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.partition("\n")[2].splitlines() == [
+        "lab.yaml:5:42: note[location-unknown]: nobody knows whether models of `lab` stay on this machine, so "
+        "`stays_here` may exclude them",
+        '  |   backends: { lab: { kind: openai, host: "http://localhost:8000" } }',
+        "  |                                          ^^^^^^^^^^^^^^^^^^^^^^^",
+        "  = help: say `stays: true` if the server does the work itself, `location: cloud` if it does not",
+    ]
+    (told,) = json.loads(command("check", "lab.yaml", "--format", "json").out)
+    assert [note["code"] for note in told["notes"]] == ["location-unknown"]
+
+
 def test_check_takes_catalogs_and_test_files_for_what_they_are(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     catalog = POLICY.partition("catalog:\n")[2].partition("features:")[0]
