@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,8 @@ from .testfile_problems import problems_of_tests
 __all__ = ["FileKind", "Source", "kind_of", "read_catalog", "read_policy", "read_tests", "unreadable_catalog"]
 
 FileKind = Literal["policy", "catalog", "tests"]
+
+_BEGIN: Final = "each of these begins with `routewright: 1`"
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -94,6 +96,11 @@ def _read(text: str, source: str, model: type[S]) -> Source[S]:
     if not isinstance(document.root.value, dict):
         problem = Problem("not-a-mapping", "the file must be a mapping of keys to values")
         raise PolicyError([document.place(problem, document.root.start, document.root.end)])
+    keys = document.root.children.keys()
+    if keys and not document.problems and not keys & model.model_fields.keys():
+        # One problem, not one for each key that a file of another kind has and for each that it lacks.
+        problem = Problem("foreign-file", "the file has no key of a policy, a catalog or a test file", _BEGIN)
+        raise PolicyError([document.place(problem, document.root.start, document.root.start + 1)])
     problems: list[Problem] = list(document.problems)
     known = {(problem.line, problem.column) for problem in problems}
     reported = False

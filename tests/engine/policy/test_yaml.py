@@ -112,6 +112,7 @@ def test_a_mistake_is_reported_where_it_begins(text: str, marked: str, message: 
         ("# nothing\n", "empty-file", (1, 1)),
         ("just text\n", "not-a-mapping", (1, 1)),
         ("- a\n", "not-a-mapping", (1, 1)),
+        ("# of another program\nservices:\n  web: { image: x }\nvolumes: {}\n", "foreign-file", (2, 1)),
         ("a: 1\n---\nb: 2\n", "second-document", (2, 1)),
         ("a: *b\n", "unknown-anchor", (1, 4)),
         ("a: " + "[" * (MAX_YAML_DEPTH + 1), "too-deep", (1, MAX_YAML_DEPTH + 3)),
