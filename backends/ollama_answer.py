@@ -221,9 +221,8 @@ def _tool_call(call: Any, index: int, intake: ChatIntake) -> ToolCall:
     if arguments is not None and not isinstance(arguments, Mapping):
         raise Unreadable(f"arguments of the tool `{name}` that are no object")
     arguments = gate.arguments(arguments or {})
-    intake.take(CALL_BYTES)
-    intake.another().feed(json.dumps(arguments, ensure_ascii=False))
     given = call.get("id")
-    return ToolCall(
-        gate.identifier(given) if isinstance(given, str) and given else f"call_{index}", name, arguments
-    )
+    id = gate.identifier(given) if isinstance(given, str) and given else f"call_{index}"
+    intake.take(CALL_BYTES + len(name.encode()) + len(id.encode()))
+    intake.another().feed(json.dumps(arguments, ensure_ascii=False))
+    return ToolCall(id, name, arguments)

@@ -171,17 +171,23 @@ class _CallPieces:
     def take(self, call: Mapping[str, Any]) -> None:
         function = call.get("function")
         if isinstance(call.get("id"), str) and call["id"]:
-            self._id = self._gate.identifier(call["id"])
+            self._id = self._kept(self._gate.identifier(call["id"]), self._id)
         if not isinstance(function, dict):
             return
         if isinstance(function.get("name"), str):
-            self._name = self._name or self._gate.name(function["name"])
+            self._name = self._name or self._kept(self._gate.name(function["name"]), "")
         arguments = function.get("arguments")
         if isinstance(arguments, dict):  # whole, as some servers have it
             self._pieces = self._intake.another()
             self._pieces.feed(json.dumps(self._gate.arguments(arguments), ensure_ascii=False))
         elif isinstance(arguments, str):
             self._pieces.feed(arguments)
+
+    def _kept(self, text: str, before: str) -> str:
+        """A name or an id, which takes room of the answer as its text does; one that is repeated takes none."""
+        if text != before:
+            self._intake.take(len(text.encode()))
+        return text
 
     def whole(self) -> ToolCall:
         if not self._name:

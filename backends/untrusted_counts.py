@@ -30,7 +30,10 @@ __all__ = [
 ]
 
 CALL_BYTES: Final = 256
-"""What a call of a tool takes of an answer's room, beside its arguments: a stream must not begin a million of them."""
+"""What a call of a tool takes of an answer's room, beside its name, id and arguments.
+
+A stream must not begin a million of them.
+"""
 
 INPUT_ROOM_TOKENS: Final = 16_384
 """What a server may add to a prompt: its template, a system prompt of its own, what it searched for."""

@@ -35,6 +35,8 @@ from routewright.backends import (
     ThinkingDelta,
     ToolCall,
     Usage,
+    ollama_answer,
+    openai_answer,
     untrusted,
 )
 from routewright.backends.http import STEP_BYTES, Reply
@@ -51,6 +53,7 @@ from routewright.backends.untrusted import (
     TEXT_BYTES_PER_TOKEN,
     Gate,
     Room,
+    Unreadable,
     chat_sizes,
     joined,
 )
@@ -658,6 +661,33 @@ def test_an_id_that_is_sent_back_is_as_it_came() -> None:
     body = {"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}
     answer, _, _ = asyncio.run(asked("openai", "chat", reply(200, body)))
     assert answer.tool_calls == (ToolCall(given, "weather", {"city": "Zürich 😀"}),)
+
+
+def calls_said(kind: str, ids: Sequence[str], name: str) -> Iterator[Any]:
+    """A piece of a stream for each call of a tool."""
+    for at, id in enumerate(ids):
+        function = {"name": name, "arguments": {} if kind == "ollama" else "{}"}
+        call = {"index": at, "id": id, "function": function}
+        message = {"role": "assistant", "content": "", "tool_calls": [call]}
+        yield {"message": message} if kind == "ollama" else {"choices": [{"delta": message}]}
+
+
+@pytest.mark.parametrize("kind", ["ollama", "openai"])
+def test_names_and_ids_of_calls_take_room_of_the_answer(kind: str) -> None:
+    for id, name in (("\U0001f600" + "a" * 16_000, "weather"), ("c", "n" * MAX_NAME_CHARACTERS)):
+        intake = ChatIntake(asked_tokens=16)
+        pieces = ollama_answer.ChatPieces(intake) if kind == "ollama" else openai_answer.ChatPieces(intake)
+        fit = TEXT_BYTES // len(id + name)
+        with pytest.raises(Unreadable, match="bytes of text, too many for what was asked"):
+            for piece in calls_said(kind, [id] * (fit + 1), name):
+                pieces.feed(piece)
+
+
+def test_an_id_that_every_piece_repeats_takes_its_room_once() -> None:
+    pieces = openai_answer.ChatPieces(ChatIntake(asked_tokens=16))
+    [call] = calls_said("openai", ["c2ln" * 3_000], "weather")
+    for _ in range(1_000):
+        pieces.feed(call)
 
 
 # --- counts -------------------------------------------------------------------------------------------------
