@@ -17,6 +17,7 @@ from ..protocol import ChatAnswer
 
 __all__ = [
     "MAX_NOTES",
+    "MAX_VERDICT",
     "Choice",
     "Verdict",
     "read_choice",
@@ -27,6 +28,9 @@ __all__ = [
 
 MAX_NOTES: Final = 2_000
 """Notes are cut here."""
+
+MAX_VERDICT: Final = 2**16
+"""What is longer is no verdict: a judge says a few hundred words, and a megabyte of clauses takes a second to read."""
 
 _ACCEPTS = frozenset({"accept", "accepted", "approve", "approved", "pass", "passed"})
 _REJECTS = frozenset({"reject", "rejected", "fail", "failed"})
@@ -126,12 +130,15 @@ def _verdict(answer: ChatAnswer, yes: frozenset[str], no: frozenset[str]) -> Ver
 def _plain(answer: ChatAnswer) -> str | None:
     """What was said, without thoughts and fences; None where it cannot be trusted.
 
-    Cut short, the verdict may be half of one; with part of the prompt left out, it is about something else.
+    Cut short, the verdict may be half of one; with part of the prompt left out, it is about something else. Only
+    thoughts may be long.
     """
     if answer.finish_reason != "stop" or answer.truncated:
         return None
     text = without_thoughts(answer.text)
-    if text is None or not text.startswith("```"):
+    if text is None or len(text) > MAX_VERDICT:
+        return None
+    if not text.startswith("```"):
         return text
     fenced = _FENCE.match(text)
     return None if fenced is None or "```" in fenced[1] else fenced[1].strip()

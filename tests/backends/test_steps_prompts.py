@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from random import Random
 from typing import Literal, get_args
@@ -26,6 +27,7 @@ from routewright.backends.executing.prompts import (
 )
 from routewright.backends.executing.verdicts import (
     MAX_NOTES,
+    MAX_VERDICT,
     Choice,
     Verdict,
     read_choice,
@@ -343,6 +345,19 @@ def test_what_the_notes_of_an_object_hold_is_no_verdict(planted: str) -> None:
     yes = None if "</think" in planted.lower() else False
     assert read_verification(said(rejected)).yes is yes
     assert read_verification(said(f"```json\n{rejected}\n```")).yes is (None if "```" in planted else yes)
+
+
+@pytest.mark.parametrize("unit", [".", ", ", "\na", " -", "\nbest: 1"])
+def test_what_is_long_is_no_verdict_and_holds_nobody_up(unit: str) -> None:
+    long = "accept: " + unit * (2**20 // len(unit))
+    begun = time.process_time()
+    assert read_verification(said(long)).yes is None
+    assert read_choice(said(long.replace("accept", "1")), 3).number is None
+    assert time.process_time() - begun < 0.1
+    # Thoughts and reasons are as long as a model wants them.
+    thought = f"<think>{'is it right? ' * 10_000}</think>accept: "
+    reasons = ("the sum is right, " * MAX_VERDICT)[: MAX_VERDICT - 100]
+    assert read_verification(said(thought + reasons)).yes is True
 
 
 @given(st.text())
