@@ -42,6 +42,8 @@ _LLAMA_SWAP: Final = frozenset({"version", "commit", "build_date"})
 
 https://github.com/mostlygeek/llama-swap/blob/main/proxy/proxymanager_api.go
 """
+_MOST_ROOTS: Final = 9
+"""Each is one more request before the first prompt."""
 
 _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
 """Statuses of a server that did not look whether it knows the address."""
@@ -152,9 +154,7 @@ class DeclaredPlaces:
         self, client: HttpClient, server: Server, *, now: Callable[[], float] = time.monotonic
     ) -> None:
         self._client, self._server, self._now = client, server, now
-        # An Ollama may be behind a path of a proxy, as in http://localhost/ollama/v1.
-        above = client.base_url.removesuffix("/v1").rstrip("/")
-        self._places = {root: Places(client, server, root, now=now) for root in (above, client.root_url)}
+        self._places = {root: Places(client, server, root, now=now) for root in _roots(client)}
         self._found: Places | None = None
         self._good_until = float("-inf")
         self._together = Together()
@@ -189,6 +189,24 @@ class DeclaredPlaces:
                     help="`stays: true` stands where the server answers 404 to it",
                 )
         return None
+
+
+def _roots(client: HttpClient) -> list[str]:
+    """Where an Ollama may be that answers at the client's address, which may be behind a path of a proxy.
+
+    It is above ``/v1``, as in ``http://localhost/ollama/v1``. That is looked for in every folder, since an address
+    can be written in ways that only those who read it put right: ``/ollama/v1/.``, ``/ollama/%76%31``.
+
+    Raises ValueError where that would be too many.
+    """
+    folder = client.base_url.removesuffix("/v1").rstrip("/")
+    roots = [folder]
+    while len(folder) > len(client.root_url):
+        folder = folder.rpartition("/")[0].rstrip("/")
+        roots.append(folder)
+    if len(roots) > _MOST_ROOTS:
+        raise ValueError(f"with `stays: true` an address has at most {_MOST_ROOTS - 1} folders")
+    return roots
 
 
 def remote_host(said: Mapping[str, Any]) -> str | None:

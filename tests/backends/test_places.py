@@ -394,6 +394,35 @@ async def _behind_a_path() -> tuple[BackendError, list[Received]]:
         return caught.value, server.requests
 
 
+@pytest.mark.parametrize(
+    ("path", "in_vain"), [("/v1/.", 2), ("/v1/x/..", 3), ("/%76%31", 1), ("//v1//", 0), ("/x/../v1", 0)]
+)
+def test_an_ollama_behind_a_path_is_found_however_the_path_is_written(path: str, in_vain: int) -> None:
+    """Whoever reads the address puts it right, and a prompt would go to the Ollama."""
+
+    async def run() -> tuple[BackendError, list[Received]]:
+        found = reply(200, {"version": "0.33.0"})
+        async with ScriptedHttp(*[MISSING] * in_vain, found, MISSING, FORWARDED) as server:
+            backend = staying(f"{server.url}/ollama{path}")
+            with pytest.raises(BackendError) as caught:
+                await backend.chat("m", PRIVATE)
+            await backend.close()
+            return caught.value, server.requests
+
+    error, requests = asyncio.run(run())
+    assert "would not run on this machine" in str(error)
+    assert [request.path for request in requests[in_vain:]] == [
+        "/ollama/api/version",
+        "/ollama/api/show",
+        "/ollama/api/show",
+    ]
+
+
+def test_an_address_with_many_folders_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(ValueError, match="at most 8 folders"):
+        staying("http://127.0.0.1:1" + "/a" * 9 + "/v1")
+
+
 @pytest.mark.parametrize(("url", "tag"), [("http://127.0.0.1:PORT", "m"), ("stays", "m:cloud")])
 def test_a_model_that_was_not_judged_local_is_not_looked_up(url: str, tag: str) -> None:
     async def run() -> list[Received]:
