@@ -42,6 +42,7 @@ _NOT_IN_ANSWERS = re.compile(
 # GitHub's runner obeys a line that begins with `::`, and `##[` anywhere in it, as Azure's agent does `##vso[` and
 # TeamCity `##teamcity[` (actions/runner, src/Runner.Common/ActionCommand.cs).
 _COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
+_TAG = re.compile(r"#(?=#\w*\[)")
 
 # https://owasp.org/www-community/attacks/CSV_Injection, with the wide forms that spreadsheets read alike.
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -88,10 +89,12 @@ def escape_commands(text: str) -> str:
 
 
 def escape_json(text: str) -> str:
-    """JSON with escapes of JSON for what is not shown: the same values, and safe on a terminal.
+    """JSON with escapes of JSON for what is not shown: the same values, and safe on a terminal and in a build's log.
 
     ``text`` is JSON in any layout whose lines end with a newline.
     """
+    if "##" in text:  # no other command can begin in JSON, whose lines never begin with a text
+        text = _TAG.sub("\\\\u0023", text)
     if text.isascii() and "\x7f" not in text:
         return text  # below the blank JSON has its own escapes
     return _UNUSUAL.sub(_in_json, text)

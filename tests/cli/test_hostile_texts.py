@@ -345,6 +345,20 @@ def test_an_answer_in_a_build_gives_it_no_commands(
         assert capsys.readouterr().out == shown + "\n"
 
 
+@pytest.mark.parametrize("build", [False, True])
+def test_rows_of_csv_are_no_commands_of_a_build(
+    build: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    if build:
+        monkeypatch.setenv("TF_BUILD", "True")
+    rows = 'model_said,b\r\n::error::x,"a\n::set-env::y ##vso[z]"\r\n'
+    Writer().csv(rows)
+    shown = 'model_said,b\r\n\\x3a:error::x,"a\n\\x3a:set-env::y \\x23#vso[z]"\r\n' if build else rows
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.parametrize("columns", [50, 300])
 @pytest.mark.parametrize(
     "arguments",

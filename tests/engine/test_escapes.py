@@ -78,6 +78,15 @@ def test_json_keeps_its_values(value: object) -> None:
         assert all(char == "\n" or is_shown(char) for char in text)
 
 
+@pytest.mark.parametrize("text", ["##vso[task.setvariable]x", "a ##[error]b", "\\##teamcity[c", "###[d"])
+def test_json_holds_no_command_of_a_build(text: str) -> None:
+    written = json.dumps({text: text}, ensure_ascii=False)
+    shown = escape_json(written)
+    assert json.loads(shown) == {text: text}
+    assert escape_commands(shown) == shown
+    assert escape_json("# ## [a]") == "# ## [a]"
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [

@@ -66,7 +66,7 @@ class Writer:
 
     def piece(self, text: str) -> None:
         """A part of a model's answer as it comes, with its own lines and tabs."""
-        if any(map(os.environ.get, _READERS)):
+        if _in_build():
             # Whether a line is a command is known when it is whole; nobody watches a build's log letter by letter.
             whole, end, self._held = (self._held + text).rpartition("\n")
             text = escape_commands(whole) + end
@@ -82,8 +82,8 @@ class Writer:
         _write(sys.stdout, escape_json(text))
 
     def csv(self, text: str) -> None:
-        """A result as CSV whose cells are escaped already."""
-        _write(sys.stdout, text)
+        """A result as CSV whose cells are escaped already; in a build's log its lines are no commands either."""
+        _write(sys.stdout, escape_commands(text) if _in_build() else text)
 
     def heading(self, text: str) -> None:
         """A heading between results."""
@@ -154,6 +154,10 @@ class Writer:
         with console.capture() as lines:
             console.print(table)
         _write(sys.stdout, lines.get())
+
+
+def _in_build() -> bool:
+    return any(map(os.environ.get, _READERS))
 
 
 def _line(text: str) -> str:
