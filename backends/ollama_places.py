@@ -42,6 +42,7 @@ _LLAMA_SWAP: Final = frozenset({"version", "commit", "build_date"})
 
 https://github.com/mostlygeek/llama-swap/blob/main/proxy/proxymanager_api.go
 """
+
 _MOST_ROOTS: Final = 9
 """Each is one more request before the first prompt."""
 
