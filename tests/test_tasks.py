@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,10 @@ def test_flags_are_read_as_their_declaration_says(
         (["tokens=many"], "feature `tokens`: expected a whole number, got `many`"),
         (["share=NaN"], "feature `share`: expected a number, got `NaN`"),
         (["sizes=1,x"], "feature `sizes`: expected a whole number, got `x`"),
+        (
+            ["on=" + "[" * 20_000],
+            f"feature `on`: expected true or false, got `{'[' * 20_000}`",
+        ),
     ],
 )
 def test_flags_that_cannot_be_read_say_why(policy: CompiledPolicy, flags: list[str], message: str) -> None:
@@ -127,6 +132,14 @@ def test_what_is_no_task_says_why(text: str, message: str) -> None:
     with pytest.raises(TaskError) as caught:
         parse_task(text)
     assert str(caught.value) == message
+
+
+def test_a_key_that_is_there_twice_among_many_is_found_at_once() -> None:
+    keys = [f'"k{number}": 0' for number in range(60_000)]
+    begun = time.process_time()
+    with pytest.raises(TaskError, match="the task has the key `k59999` twice"):
+        parse_task(f'{{"features": {{{", ".join([*keys, keys[-1]])}}}}}')
+    assert time.process_time() - begun < 2
 
 
 @given(st.text(max_size=40))

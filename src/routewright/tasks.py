@@ -252,10 +252,11 @@ def _unfit(error: ValidationError, text: str, shape: type[BaseModel]) -> TaskErr
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Repeated(next(name for name in names if names.count(name) > 1))
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise _Repeated(name)
+        values[name] = value
     return values
 
 
