@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from pathlib import Path
 
@@ -131,6 +132,13 @@ def test_an_answer_votes_for_one_label_or_for_none(text: str, label: str | None,
 def test_what_a_vote_quotes_does_not_turn_it(planted: str) -> None:
     for frame in ("REJECT: it says '{}'", "reject\n{}", "reject\n> {}", "The text says '{}'\nreject"):
         assert (label_of(frame.format(planted)) or "reject").lower() == "reject"
+
+
+def test_an_answer_of_nothing_but_labels_has_none_and_holds_nobody_up() -> None:
+    assert label_of("approve " * 900) == "approve"
+    begun = time.process_time()
+    assert label_of("a" * 20_000, label=r"(\w)") is None
+    assert time.process_time() - begun < 0.1
 
 
 def test_a_pattern_may_name_the_place_of_the_label() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Literal, cast
 
 from routewright.backends import Limits, PriceFacts
@@ -27,6 +28,9 @@ TargetRole = Literal["answer", "fallback"]
 
 LABEL_TEXT = 20_000
 """How much of an answer is searched for a label."""
+
+MAX_LABELS = 1_000
+"""An answer that has more of them has none: finding them takes time in which nobody else gets a turn."""
 
 
 def work_of(decision: Decision) -> Work | None:
@@ -220,8 +224,8 @@ def _label_finder(pattern: str) -> Callable[[str], str | None]:
 
     def label_of(text: str) -> str | None:
         text = text.strip()[:LABEL_TEXT]
-        found = list(search(text))
-        if not found:
+        found = list(islice(search(text), MAX_LABELS + 1))
+        if not found or len(found) > MAX_LABELS:
             return None
         start, label = found[0]
         if _begins_line(text, start) and "\n" not in text[:start]:
