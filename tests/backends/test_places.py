@@ -27,6 +27,7 @@ from routewright.backends import (
 from routewright.backends import http as http_module
 from routewright.backends.http import HttpClient
 from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama_places import RECHECK_S, DeclaredPlaces, Places
 from routewright.backends.openai import OpenAIBackend
 from routewright.backends.phases import CallClock
 from routewright.backends.protocol import NOTHING_USED
@@ -148,6 +149,43 @@ def test_a_server_that_does_not_know_that_name_is_asked_for_the_plain_one(refusa
         ("/api/chat", "m"),
         ("/api/chat", "m"),
     ]
+
+
+VERSION = reply(200, {"version": "0.33.0"})
+# What is asked first, and what is asked anew once the finding is old: the tag may be a stub by then, or the server,
+# which was none before, an Ollama.
+FINDINGS: dict[str, tuple[list[list[Step]], str, list[list[Step]]]] = {
+    "an Ollama": ([SHOWN], "m:latest:local", [FORWARDED]),
+    "an Ollama that stays": ([VERSION, SHOWN], "m:latest:local", [VERSION, FORWARDED]),
+    "no Ollama that stays": ([MISSING], "m", [VERSION, FORWARDED]),
+}
+
+
+@pytest.mark.parametrize("server_is", FINDINGS)
+def test_a_finding_holds_for_a_minute_and_no_longer(server_is: str) -> None:
+    first, name, anew = FINDINGS[server_is]
+    at = 1_000.0
+
+    async def run() -> None:
+        nonlocal at
+        async with ScriptedHttp(*first, *anew) as server:
+            client = HttpClient(server.url, extra="ollama", this_machine=True)
+            places: Places | DeclaredPlaces
+            if server_is == "an Ollama":
+                places = Places(client, judge("ollama", server.url), server.url, now=lambda: at)
+            else:
+                places = DeclaredPlaces(client, judge("openai", server.url, stays=True), now=lambda: at)
+            assert await places.name_for(CallClock(NO_LIMITS, who="m"), "m") == name
+            at += RECHECK_S - 0.5
+            assert await places.name_for(CallClock(NO_LIMITS, who="m"), "m") == name
+            assert len(server.requests) == len(first)
+            at += 0.5
+            with pytest.raises(BackendError, match="would not run on this machine"):
+                await places.name_for(CallClock(NO_LIMITS, who="m"), "m")
+            assert len(server.requests) == len(first) + len(anew)
+            await client.close()
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("knows", [True, False], ids=["new server", "old server"])
@@ -488,6 +526,34 @@ def test_the_peer_is_compared_on_every_call_of_a_kept_connection(
             return server.requests
 
     assert [request.path for request in asyncio.run(run())] == ["/first"]
+
+
+@pytest.mark.parametrize("backend", ["ollama", "openai"])
+def test_the_connection_that_carries_the_prompt_is_compared_by_itself(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    """The look-up has one of its own, and the name may lead elsewhere by the time of the call."""
+    peers: list[str] = []
+
+    def first_alone(address: str) -> bool:
+        peers.append(address)
+        return len(peers) == 1
+
+    monkeypatch.setattr(http_module, "is_loopback", first_alone)
+
+    async def run() -> tuple[BackendError, list[Received]]:
+        looked_up, called = (SHOWN, CHATTED) if backend == "ollama" else (MISSING, COMPLETED)
+        async with ScriptedHttp(looked_up, called) as server:
+            asked: Any = OllamaBackend(server.url) if backend == "ollama" else staying(server.url)
+            with pytest.raises(BackendError) as caught:
+                await asked.chat("m", PRIVATE)
+            await asked.close()
+            return caught.value, server.requests
+
+    error, requests = asyncio.run(run())
+    assert str(error) == "`m` would not run on this machine: the name of its server leads to 127.0.0.1"
+    assert [request.path for request in requests] == ["/api/show" if backend == "ollama" else "/api/version"]
+    assert len(peers) == 2
 
 
 def test_a_server_that_may_be_anywhere_is_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
