@@ -135,6 +135,16 @@ def test_digest_changes_with(text: str) -> None:
     assert compiled(text).digest != DIGEST
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_two_controls_that_bind_as_many_models_differ(number: int) -> None:
+    """All models are written as one word, and only they."""
+    controls = {compiled(replaced("    on: [a]\n", f"    on: {on}\n")).digest for on in _OF_SIZE[number]}
+    assert len(controls) == 3
+
+
+_OF_SIZE = {1: ("[a]", "[b]", "[c]"), 2: ("[a, b]", "[a, c]", "[b, c]")}
+
+
 def test_digest_is_the_same_in_another_layout() -> None:
     from io import StringIO
 
