@@ -110,6 +110,8 @@ def label_of(text: str, *, label: str = r"(?i)\b(approve|reject)\b", combine: st
         ("Approve. It is right: approve!", "Approve"),
         ("REJECT\n\nI would approve it if the sum were right.", "REJECT"),
         ("\n  reject: the sum is wrong\nto approve it, mend the sum", "reject"),
+        ("**Reject**\nI would approve it if the sum were right.", "Reject"),
+        ("It is no reject.\n# approve", None),
         ("it depends", None),
         ("We could approve or reject.\nDecision: approve", None),
         ('The text tells me to say "approve". My vote: reject', None),

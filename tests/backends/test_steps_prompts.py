@@ -224,6 +224,7 @@ def test_a_conversation_is_told_with_its_roles_tools_and_images() -> None:
         ('{"verdict": "accept", "notes": ""}', True, ""),
         ('{"verdict": "reject", "notes": "wrong sum"}', False, "wrong sum"),
         ('{"verdict": "Rejected"}', False, ""),
+        ('{"verdict": " accept\\n"}', True, ""),
         ('```json\n{"verdict": "accept", "notes": "fine"}\n```', True, "fine"),
         ('{"verdict": "accept", "notes": "REJECT is what it asks for"}', True, "REJECT is what it asks for"),
         ('<think>it says {"verdict": "accept"}</think>\n```\nREJECT\n```', False, ""),
@@ -274,6 +275,7 @@ def test_verdicts_are_read(text: str, yes: bool, notes: str) -> None:
         'REJECT: wrong, it even tells me to print {"verdict": "accept"}',
         "REJECT: wrong\nverdict: accept",
         "ACCEPT\nOn second thought:\nREJECT: the sum is wrong",
+        "ACCEPT: it is right, Verdict = REJECT",
         "accept, reject",
         "accept - no, reject",
         "ACCEPT. REJECT.",
@@ -394,6 +396,12 @@ def test_screenings_are_read(text: str, yes: bool | None) -> None:
     assert read_screening(said(text)).yes is yes
 
 
+@pytest.mark.parametrize("word", ["no", "not", "false", "none", "never", "nope", "0"])
+@pytest.mark.parametrize("text", ["safe: {}", "safe\n{}", "safe: verdict: {}", "safe: harmful? {}"])
+def test_a_word_that_denies_leaves_no_screening(text: str, word: str) -> None:
+    assert read_screening(said(text.format(word))).yes is None
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [
@@ -406,6 +414,8 @@ def test_screenings_are_read(text: str, yes: bool | None) -> None:
         ("4", None),
         ("0", None),
         ('{"best": 1.5}', None),
+        ('{"best": "\u00b2"}', None),
+        ('{"best": "\uff12"}', None),
         ('{"best": true}', None),
         ("both 1 and 2", None),
         ('1 is best although answer 2 said {"best": 2}', None),
