@@ -10,6 +10,8 @@ import pytest
 
 from routewright import BackendError, ConfigurationError, ModelGateway, Permissions, Task, load_policy
 from routewright.configuration import configuration_path, user_permissions
+from routewright.engine.policy.compile_catalog import compile_catalog_file
+from routewright.engine.policy.read import read_catalog
 from routewright.loading import shipped
 from routewright.opening import open_backends, open_each
 from routewright.permissions import PATH_VARIABLES, SERVICES, permission_notes
@@ -183,6 +185,19 @@ def test_notes_are_told_at_their_places_whatever_is_set(policy: Path) -> None:
         (("catalog", "models", "file", "path"), 14, '"${STRIPE_KEY}"'),
     ]
     assert permission_notes(load_policy(shipped("hybrid.yaml")), NOTHING) == []
+
+
+def test_what_one_model_asks_for_is_told_once_however_many_backends_there_are() -> None:
+    text = """\
+routewright: 1
+backends: { one: { kind: mlx }, two: { kind: mlx }, three: { kind: ollama } }
+models:
+  m: { backend: two, path: "${HOME}/m" }
+  n: { backend: one, path: "${HF_HOME}/n" }
+"""
+    (note,) = permission_notes(compile_catalog_file(read_catalog(text, "catalog.yaml")), NOTHING)
+    assert (note.code, note.line, note.path) == ("variable-not-permitted", 4, ("models", "m", "path"))
+    assert note.message == "`path` may not read the variable `HOME`"
 
 
 def test_a_gateway_goes_by_what_it_is_given_and_else_by_the_user_s_file(

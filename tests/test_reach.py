@@ -314,6 +314,46 @@ def test_what_became_a_link_after_it_was_found_is_not_followed(folder: Path, swa
         root.read(real, "c", "catalog", limit=9)
 
 
+def test_a_folder_in_a_file_s_place_is_told_as_missing(folder: Path) -> None:
+    root = Root(str(folder.resolve()), "a test")
+    (folder / "inner").mkdir()
+    with pytest.raises(UnreachableError) as caught:
+        root.read(root.find(str(folder / "inner"), "inner", "catalog"), "inner", "catalog", limit=10)
+    assert caught.value.problem.message == "the catalog `inner` could not be read"
+
+
+@pytest.mark.parametrize(
+    "place", ["/proc/version", "/sys/kernel/profiling", "/sys/devices/system/cpu/online"]
+)
+def test_what_the_kernel_makes_up_is_refused_also_under_the_root(place: str) -> None:
+    if not os.path.isfile(place):
+        pytest.skip("this system has no such file")
+    root = Root("/", "a test")
+    with pytest.raises(UnreachableError, match=r"it is not an ordinary file$"):
+        root.read(root.find(place, place, "catalog"), place, "catalog", limit=10)
+
+
+def test_nothing_stays_open_whatever_is_read(folder: Path) -> None:
+    root = Root(str(folder.resolve()), "a test")
+    deep = folder / "a" / "b" / "c"
+    deep.mkdir(parents=True)
+    (deep / "file.yaml").write_text("x")
+    os.mkfifo(deep / "fifo.yaml")
+
+    def read(name: str) -> None:
+        path = str(deep / name)
+        try:
+            root.read(root.find(path, name, "catalog"), name, "catalog", limit=10)
+        except UnreachableError:
+            assert name != "file.yaml"
+
+    read("file.yaml")
+    before = len(os.listdir("/dev/fd"))
+    for name in ("file.yaml", "fifo.yaml", "none.yaml", "file.yaml/x"):
+        read(name)
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_a_name_that_no_file_can_have_is_told_where_it_stands(tmp_path: Path) -> None:
     path = policy_at(tmp_path / "policy.yaml", '"a\\0b"')
     assert places(problems_of(lambda: load_policy(path))) == [("policy.yaml", "missing-catalog", 3, 10)]
