@@ -759,10 +759,39 @@ def test_counts_of_vectors_and_scores_are_checked_too() -> None:
     assert checked_input(Usage(100_000, None, 0, None, "reported"), long).input_tokens == 100_000
 
 
+def test_a_prompt_counts_at_least_what_was_sent_unless_the_server_cut_it() -> None:
+    prompt = LONG * 100
+    least = -(-len(prompt) // CHARACTERS_PER_TOKEN)
+    intake = ChatIntake(request=ChatRequest((Message("user", prompt),)))
+    for said, believed, source in (
+        (1, least, "lower_bound"),
+        (least + 7, least + 7, "reported"),
+    ):
+        got = intake.checked(Usage(said, 0, 0, None, "reported"))
+        assert (got.input_tokens, got.source) == (believed, source)
+    assert intake.checked(Usage(1, 0, 0, None, "reported"), truncated=True).input_tokens == 1
+    ruler = ChatIntake(request=ChatRequest((Message("user", " " * 5_000 + "Hello?"),)))
+    honest = Usage(3, 0, 0, None, "reported")
+    assert ruler.checked(honest) == honest
+
+
+def test_arguments_of_tools_count_as_what_came() -> None:
+    intake = ChatIntake(request=ASK)
+    intake.text.feed(LONG * 100)
+    intake.another().feed(LONG * 300)
+    assert intake.characters == len(LONG) * 400
+    got = intake.checked(Usage(3, 0, 1, None, "reported"))
+    assert (got.output_tokens, got.source) == (-(-len(LONG) * 400 // CHARACTERS_PER_TOKEN), "lower_bound")
+
+
 def test_parts_that_are_more_than_the_whole_are_unknown() -> None:
     intake = ChatIntake(request=ASK)
     checked = intake.checked(Usage(3, 10**30, 2, 10**30, "reported"))
     assert checked == Usage(3, None, 2, None, "reported")
+    assert intake.checked(Usage(3, 4, 2, 3, "reported")) == Usage(3, None, 2, None, "reported")
+    assert intake.checked(Usage(None, 4, None, 3, "reported")) == Usage(None, None, None, None, "reported")
+    whole = Usage(3, 3, 2, 2, "reported")
+    assert intake.checked(whole) == whole
 
 
 @pytest.mark.parametrize("kind", ["openai", "ollama"])
