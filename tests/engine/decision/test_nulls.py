@@ -21,7 +21,10 @@ from routewright.engine.decision.record import record_of, task_of
 from routewright.engine.decision.record_shape import read_record
 from routewright.engine.decision.record_text import record_text
 from routewright.engine.decision.task import RequestFacts, State, Task
+from routewright.engine.decision.verdicts import verdicts_of, verdicts_with_nulls
 from routewright.engine.errors import FeatureError
+from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.read import read_policy
 from routewright.loading import load_policy
 from routewright.tasks import features_from_flags, parse_task, task_from
 
@@ -33,6 +36,34 @@ REQUEST = RequestFacts(prompt_tokens=20)
 def decided(features: dict[str, Any], request: RequestFacts = REQUEST) -> Decision:
     task = Task(features, request=request)
     return decide(POLICY, task, State(1_767_225_600_000_000), decision_id="d", strict=True)
+
+
+CONDITIONS = """\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends: { local: { kind: mlx } }
+  models: { a: { backend: local } }
+features:
+  d: { type: boolean, default: false }
+  f: { type: boolean }
+rules:
+  - { name: no_default, when: "!f", use: [a] }
+  - { name: default, when: "!d", use: [a] }
+"""
+
+
+@pytest.mark.parametrize("d", [None, False, True])
+@pytest.mark.parametrize("f", [None, False, True])
+def test_a_condition_is_unknown_without_the_value_that_a_default_would_have_had(
+    d: bool | None, f: bool | None
+) -> None:
+    """In any order: the function that takes no null for a default must not be asked even once."""
+    policy = compile_policy(read_policy(CONDITIONS, "policy.yaml"))
+    expected = tuple(None if value is None else not value for value in (f, d))
+    assert verdicts_of(policy, (d, f, None, None, None)) == expected
+    assert verdicts_with_nulls(policy, (d, f, None, None, None)) == expected
 
 
 @pytest.mark.parametrize("nobody_knows", [None, UNKNOWN])
