@@ -128,6 +128,15 @@ def functions_in(statements: str) -> Iterator[str]:
                 yield from names(described)
 
 
+def test_a_name_is_ours_in_whatever_letters(ledger: Ledger) -> None:
+    execute(ledger.path, "CREATE MACRO Sha256(x) AS 'stand-in'")
+    with (
+        open_for_writing(ledger.path, lock_timeout_s=1) as connection,
+        pytest.raises(ShadowedError, match='DROP MACRO main."Sha256"'),
+    ):
+        refuse_shadows(connection)
+
+
 def test_macros_with_any_other_name_of_a_built_in_function_change_nothing(
     ledger: Ledger, expected: Found
 ) -> None:
