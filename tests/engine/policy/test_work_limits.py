@@ -140,6 +140,26 @@ def test_values_may_be_as_long_as_the_conditions_can_take() -> None:
         assert raised.value.help is not None
 
 
+def test_arrays_of_every_kind_are_bounded_and_what_an_enum_lists_is_not() -> None:
+    long = "y" * 30_000
+    features = (
+        f"{_FEATURES}  es: {{ type: array, items: string, enum: [a, b] }}\n"
+        f"  ns: {{ type: array, items: integer }}\n  e: {{ type: string, enum: [a, {long}] }}\n"
+    )
+    policy = compiled(_text([f"s.matches('a[ab]{{{20 + i}}}c')" for i in range(50)], features=features))
+    elements = policy.sizes.elements
+    assert policy.sizes.characters < len(long)
+
+    def outcome(**features: object) -> str:
+        return decide(policy, Task(features), State(0), decision_id="d").outcome
+
+    assert outcome(e=long, s="x") == "no_match"
+    for name, value in (("es", "a"), ("ns", 1)):
+        assert outcome(**{name: [value] * elements}, s="x") == "no_match"
+        with pytest.raises(FeatureError, match=f"^feature `{name}`: {elements + 1:,} elements are more than"):
+            outcome(**{name: [value] * (elements + 1)})
+
+
 def test_keywords_in_a_hundred_rules_take_long_prompts() -> None:
     policy = compiled(_text([rf"s.matches(r'(?i)\\b(sql{i}|postgres)\\b')" for i in range(100)]))
     assert policy.sizes.characters == 125_000
