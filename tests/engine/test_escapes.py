@@ -57,6 +57,11 @@ def test_honest_text_stays_as_it_is(text: str) -> None:
     assert [form(text) for form in forms] == [text] * len(forms)
 
 
+def test_ends_of_lines_and_tabs_have_their_usual_escapes() -> None:
+    assert escape_line("a\tb\r\nc") == "a\\tb\\r\\nc"
+    assert escape_flat("a\tb\r\nc\rd") == "a b c\\rd"
+
+
 def test_an_answer_keeps_lines_tabs_and_joiners() -> None:
     text = "می\u200cخواهم\n\t👨\u200d👩\u200d👧\n"
     assert escape_answer(text) == text
