@@ -28,7 +28,8 @@ from routewright.engine.policy.read import read_policy
 from routewright.loading import load_policy
 from routewright.tasks import features_from_flags, parse_task, task_from
 
-POLICY = load_policy(Path(__file__).parents[2] / "cases" / "nulls" / "policy.yaml")
+CASES = Path(__file__).parents[2] / "cases"
+POLICY = load_policy(CASES / "nulls" / "policy.yaml", root=CASES)
 
 REQUEST = RequestFacts(prompt_tokens=20)
 

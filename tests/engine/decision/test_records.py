@@ -41,7 +41,7 @@ def _decided(task: Task | None = None, state: State | None = None, **changes: An
 
 
 def test_whole_record_of_a_small_decision() -> None:
-    policy = load_policy(_CASES / "steps" / "policy.yaml")
+    policy = load_policy(_CASES / "steps" / "policy.yaml", root=_CASES)
     task = Task({"private": True, "extra": [1, 2]}, request=RequestFacts(prompt_tokens=10))
     state = State(AT_US, load=0.25, models={"small": ModelState("healthy", "closed", 120)})
     values = record_values(decide(policy, task, state, decision_id="0197", strict=False))
