@@ -266,6 +266,7 @@ def test_shadows_stop_ingestion_only(ledger: Ledger, caplog: pytest.LogCaptureFi
         "COPY (SELECT 1) TO '{file}'",
         "ATTACH '{file}' AS other",
         "SET enable_external_access = true",
+        "SET memory_limit = '1GB'",
         "INSTALL httpfs",
         "LOAD httpfs",
     ],

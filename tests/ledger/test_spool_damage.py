@@ -10,6 +10,7 @@ import sys
 import zlib
 from pathlib import Path
 from random import Random
+from threading import Thread
 
 import pytest
 from ledger_rows import attempt, decision, decision_id
@@ -19,7 +20,7 @@ from routewright.ledger import Ledger, LedgerError
 from routewright.ledger import ingest as ingest_module
 from routewright.ledger.frames import MAGIC, MAX_FRAME_BYTES
 from routewright.ledger.ingest import ingest, spool_folder
-from routewright.ledger.spool import Spool, set_aside, spool_files
+from routewright.ledger.spool import Spool, open_spool_file, set_aside, spool_files
 from routewright.ledger.writing import Entry, entry_of
 
 HERE = Path(__file__).parent
@@ -257,6 +258,30 @@ def test_what_is_no_spool_holds_up_nothing_else(ledger: Ledger, kind: str) -> No
     assert stored(ledger) == [decision_id(1)]
     assert not path.exists()
     assert (bad.exists() or bad.is_symlink()) and spool_files(folder) in ([bad], [])
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_regular_file_is_told_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"{'0' * 32}.{0:08d}.spool"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    told: list[tuple[str, str | None]] = []
+
+    def open_it() -> None:
+        try:
+            with open_spool_file(path):
+                pass
+        except LedgerError as error:
+            told.append((str(error), error.help))
+
+    opening = Thread(target=open_it, daemon=True)
+    opening.start()
+    opening.join(10)
+    assert not opening.is_alive(), "it waits for somebody who writes"
+    assert told == [(f"`{path}` is no spool of a ledger; left it as it is", "move it away")]
+    assert path.exists()
 
 
 def test_two_values_in_one_text_do_not_give_entries_the_records_of_others(ledger: Ledger) -> None:
