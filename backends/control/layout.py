@@ -1,7 +1,12 @@
-"""A connection to a state store's file in, its tables made or known to be there out."""
+"""A connection to a state store's file in, its tables made or known to be there out.
+
+What stands in a file is not ours: a trigger, or a table of the same name with other rules, could let quotas count
+nothing. So a file holds what is made here, and nothing else.
+"""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -52,12 +57,22 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_answer ON sessions (answered_us);
 """
 
+# What each version holds. Version 0 is a file in which nothing has been made yet.
+_STATEMENTS = {0: "", 1: _LAYOUT, LAYOUT_VERSION: _LAYOUT + _SESSIONS}
+
+_MADE = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)")
+
+_STATISTICS = re.compile(r"sqlite_stat[1-4]")
+"""What ``ANALYZE`` makes: it changes how rows are found, and not which."""
+
+_SHOWN_CHARACTERS = 60
+
 
 def set_up(connection: sqlite3.Connection, path: Path) -> None:
     """Put a new file into WAL mode and make the tables; look whether another file is ours.
 
-    Raises StateError when it is not, when it is of a newer layout, or where it cannot be shared. Locks, damage
-    and the like are sqlite3.Error.
+    Raises StateError when it is not, when it is of a newer layout, where it holds what is not made here, or where it
+    cannot be shared. Locks, damage and the like are sqlite3.Error.
     """
     # One transaction, so that what is read is of one moment: another process may be making the tables just now.
     if _in_transaction(connection, "DEFERRED", lambda: _is_ours(connection, path)):
@@ -106,8 +121,49 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
         if version > LAYOUT_VERSION:
             message = f"the state store `{path}` is of a newer layout ({version}, known is {LAYOUT_VERSION})"
             raise StateError(message, help="use a newer Routewright, or another file")
+        _check_objects(connection, path, version)
         return version == LAYOUT_VERSION
     if application or version or connection.execute("SELECT 1 FROM sqlite_master").fetchone():
         message = f"`{path}` is a database of another program, not a state store"
         raise StateError(message, help="name another file")
     return False
+
+
+def _check_objects(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Raise StateError unless the file holds the tables and indexes of its version as they are made here."""
+    expected = _objects(_STATEMENTS.get(version, ""))
+    # As texts: whoever writes the schema by hand may put anything there.
+    found = connection.execute(
+        "SELECT CAST(type AS TEXT), CAST(name AS TEXT), CAST(sql AS TEXT) FROM sqlite_master ORDER BY rowid"
+    )
+    for kind, name, sql in found:
+        # Without a text: an index that SQLite makes for a primary key, which the text of its table has.
+        if (kind == "index" and sql is None) or (kind == "table" and _STATISTICS.fullmatch(str(name))):
+            continue
+        wanted = expected.pop((kind, name), None)
+        if wanted is None or " ".join(str(sql).split()) != wanted:
+            shown = str(name)
+            if len(shown) > _SHOWN_CHARACTERS:
+                shown = shown[: _SHOWN_CHARACTERS - 1] + "…"
+            how = "which Routewright did not make" if wanted is None else "made otherwise than by Routewright"
+            raise _changed(path, f"holds the {kind} `{shown}`, {how}")
+    for kind, name in expected:
+        raise _changed(path, f"lacks the {kind} `{name}`")
+
+
+def _objects(statements: str) -> dict[tuple[str, str], str]:
+    """The kind and the name of what is made, and the statement that makes it with each run of blanks as one."""
+    made = {}
+    for statement in filter(str.strip, statements.split(";")):
+        text = " ".join(statement.split())
+        found = _MADE.match(text)
+        assert found is not None
+        made[found[1].lower(), found[2]] = text
+    return made
+
+
+def _changed(path: Path, what: str) -> StateError:
+    return StateError(
+        f"the state store `{path}` {what}; its counts cannot be trusted",
+        help="find out who changed it; then name another file, or stop what uses it and delete it",
+    )

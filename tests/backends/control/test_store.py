@@ -64,6 +64,81 @@ def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Pa
     assert path.read_bytes() == before
 
 
+LONG = "x" * 5_000
+COLUMNS = (
+    "control TEXT NOT NULL, unit TEXT NOT NULL, key TEXT NOT NULL, end_us INTEGER NOT NULL, "
+    "start_us INTEGER NOT NULL, amount INTEGER NOT NULL, last_us INTEGER NOT NULL, forget_us INTEGER NOT NULL"
+)
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        (
+            "CREATE TRIGGER ours BEFORE INSERT ON leases BEGIN SELECT RAISE(IGNORE); END",
+            "holds the trigger `ours`, which Routewright did not make",
+        ),
+        (
+            f"CREATE TRIGGER {LONG} AFTER INSERT ON quota_used BEGIN DELETE FROM quota_used; END",
+            f"holds the trigger `{'x' * 59}…`, which Routewright did not make",
+        ),
+        (
+            "DROP TABLE quota_used; CREATE VIEW quota_used AS SELECT * FROM leases WHERE false",
+            "holds the view `quota_used`, which Routewright did not make",
+        ),
+        ("CREATE VIEW mine AS SELECT 1", "holds the view `mine`, which Routewright did not make"),
+        ("CREATE TABLE mine (a)", "holds the table `mine`, which Routewright did not make"),
+        (
+            "CREATE UNIQUE INDEX one ON leases (lease)",
+            "holds the index `one`, which Routewright did not make",
+        ),
+        (
+            f"DROP TABLE quota_used; CREATE TABLE quota_used ({COLUMNS}, PRIMARY KEY (control, unit, key, end_us)"
+            " ON CONFLICT IGNORE) WITHOUT ROWID",
+            "holds the table `quota_used`, made otherwise than by Routewright",
+        ),
+        ("DROP INDEX leases_by_id", "lacks the index `leases_by_id`"),
+        ("DROP TABLE latencies", "lacks the table `latencies`"),
+    ],
+)
+@pytest.mark.parametrize("layout", [1, 2])
+def test_a_file_in_which_quotas_might_not_count_is_refused(
+    tmp_path: Path, script: str, what: str, layout: int
+) -> None:
+    path = tmp_path / "state.db"
+    store = StateStore(path)
+    for number in range(DAILY.limit):
+        assert isinstance(reserve(store, str(number)), Lease)
+    assert not isinstance(reserve(store, "one more"), Lease)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        if layout == 1:
+            connection.executescript("DROP TABLE sessions; PRAGMA user_version = 1")
+        connection.executescript(script)
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StateError) as error:
+        StateStore(path)
+    help = "find out who changed it; then name another file, or stop what uses it and delete it"
+    assert said(error) == (f"the state store `{path}` {what}; its counts cannot be trusted", help)
+    assert path.read_bytes() == before
+
+
+def test_statistics_and_a_smaller_file_change_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    store = StateStore(path)
+    reserve(store)
+    used = Quotas(store).use(DAILY, at_us=NOW)
+    store.close()
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("ANALYZE")
+    connection.execute("VACUUM")
+    connection.close()
+    again = StateStore(path)
+    assert Quotas(again).use(DAILY, at_us=NOW) == used
+    again.close()
+
+
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "State.db"
     path.write_text("This is no database, but a text that is long enough to be read as a header. " * 20)
