@@ -276,7 +276,10 @@ def test_a_key_in_an_answer_is_taken_out_however_it_is_written(
 @given(st.data())
 def test_no_way_to_write_json_hides_the_key(data: st.DataObject) -> None:
     letters = st.sampled_from("u006bA") | st.characters(min_codepoint=33, max_codepoint=126)
-    key = data.draw(st.text(letters, min_size=8, max_size=12))
+    # Among much else Hypothesis draws the words that stand for no key, in whatever letters.
+    key = data.draw(
+        st.text(letters, min_size=8, max_size=12).filter(lambda key: key.lower() not in untrusted._NO_SECRETS)
+    )
     short = {'"': '\\"', "\\": "\\\\", "/": "\\/"}
 
     def written(character: str) -> str:
@@ -810,12 +813,13 @@ name: capped
 catalog:
   routewright: 1
   backends:
-    there: { kind: KIND, host: "URL", location: cloud, timeouts: { connect: 20s, total: 60s } }
+    there: { kind: KIND, host: "URL", location: cloud, timeouts: { connect: 4m, total: 4m } }
   models:
     model: { backend: there, tag: m, price: { input: 1, output: 10 }, max_output_tokens: 200 }
 rules:
   - { name: otherwise, use: [model] }
 """
+"""With limits far above what a call takes on a busy machine: one that they end may never have reached the server."""
 CAPS = {
     "tokens": "controls: [{ name: cap, on: model, max_tokens: 5000, per: day }]\n",
     "cost": "controls: [{ name: cap, on: model, max_cost: 0.1 USD, per: day }]\n",
@@ -1035,6 +1039,8 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
                             said = gateway.stream_chat(messages=[{"role": "user", "content": "Hello?"}])
                             "".join([piece async for piece in said]).encode()
                     except BackendError as error:
+                        # It tells of the machine: such a call may not have reached the server.
+                        assert not error.error_class.startswith("timeout"), (path, str(error))
                         assert len(str(error)) < 2_000, path
                         f"{error} {error.help}".encode()
             assert len(server.requests) == len(scripts)
