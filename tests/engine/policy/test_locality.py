@@ -202,6 +202,15 @@ def test_ollama_com_is_asked_for_the_base_name(name: str, base: str) -> None:
     assert (place.location, place.name) == ("cloud", base)
 
 
+@pytest.mark.parametrize("name", CLOUD_NAMES)
+def test_another_kind_of_backend_asks_ollama_com_for_the_name_as_it_is(name: str) -> None:
+    """The key of Ollama and its names without a suffix belong to backends that are declared as Ollama."""
+    server = judge("openai", "https://ollama.com/v1")
+    assert not server.is_ollama_com
+    place = server.place(f" {name} ")
+    assert (place.location, place.is_cloud_name, place.name) == ("cloud", True, name)
+
+
 @pytest.mark.parametrize("name", OTHER_NAMES)
 def test_other_names_stay(name: str) -> None:
     place = judge("ollama", None).place(f"{name} ")
