@@ -18,6 +18,7 @@ advice goes into ``help``. No foreign exception crosses a folder border.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,10 @@ __all__ = [
     "Span",
     "TaskError",
 ]
+
+_QUOTED = re.compile(r"`([^`]*)`")
+_SHOWN_CHARACTERS = 60
+_MOST_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,15 @@ class PolicyError(ProblemsError):
 
 
 class FeatureError(RoutewrightError):
-    """A feature value that does not fit its declaration; ``feature`` is its name."""
+    """A feature value that does not fit its declaration; ``feature`` is its name.
+
+    Names and values come from whoever asks, and may be as long as a command line: what is quoted of them is cut.
+    """
 
     def __init__(self, message: str, *, feature: str, help: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(_shortened(message))
         self.feature = feature
-        self.help = help
+        self.help = None if help is None else _shortened(help)
 
 
 class TaskError(RoutewrightError):
@@ -136,3 +144,15 @@ class NotBuiltError(RoutewrightError):
 
     def __str__(self) -> str:
         return "\n".join(map(escape_line, Exception.__str__(self).split("\n")))
+
+
+def _shortened(text: str) -> str:
+    """A message with each of its quotations at most 60 characters long, and 500 in all."""
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    text = _QUOTED.sub(lambda found: f"`{_cut(found[1], _SHOWN_CHARACTERS)}`", text)
+    return _cut(text, _MOST_CHARACTERS)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

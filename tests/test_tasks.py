@@ -83,14 +83,18 @@ def test_flags_are_read_as_their_declaration_says(
         (["sizes=1,x"], "feature `sizes`: expected a whole number, got `x`"),
         (
             ["on=" + "[" * 20_000],
-            f"feature `on`: expected true or false, got `{'[' * 20_000}`",
+            f"feature `on`: expected true or false, got `{'[' * 59}…`",
         ),
+        (["x" * 90_000], f"`{'x' * 59}…` gives no feature a value"),
+        (["x" * 90_000 + "=1"] * 2, f"feature `{'x' * 59}…` is given twice"),
+        (["on=" + "`x" * 45_000], "feature `on`: expected true or false, got `" + ("`x" * 250)[:456] + "…"),
     ],
 )
 def test_flags_that_cannot_be_read_say_why(policy: CompiledPolicy, flags: list[str], message: str) -> None:
     with pytest.raises(FeatureError) as caught:
         features_from_flags(flags, policy)
     assert str(caught.value) == message
+    assert len(caught.value.help or "") <= 500
 
 
 def test_a_flag_that_is_nested_too_deep_is_refused_as_any_other(policy: CompiledPolicy) -> None:
