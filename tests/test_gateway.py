@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -311,3 +312,24 @@ held[0]._runner.run(in_a_thread())
         [sys.executable, "-W", "error", "-c", code], timeout=60, capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("task", "request_", "message"),
+    [
+        (Task(), "hi", "a request is a ChatRequest, an EmbedRequest or a RerankRequest, not str"),
+        (Task(), None, "a request is a ChatRequest, an EmbedRequest or a RerankRequest, not NoneType"),
+        ("x", "hi", "a task is a Task, not str"),
+        ({"urgent": True}, "hi", "a task is a Task, not dict"),
+    ],
+)
+def test_what_is_no_task_or_request_is_our_error(
+    policy: CompiledPolicy, task: Any, request_: Any, message: str
+) -> None:
+    with ModelGateway(policy) as gateway:
+        with pytest.raises(TaskError) as caught:
+            gateway.run_sync(task, request_)
+        assert str(caught.value) == message and caught.value.help
+        if not isinstance(task, Task):
+            with pytest.raises(TaskError, match="a task is a Task"):
+                gateway.decide(task)

@@ -62,7 +62,7 @@ class Situation:
     needs: tuple[tuple[str, str], ...]
     perhaps_needs: frozenset[str]
     embedding_space: tuple[str | None, str] | None
-    """For embeddings, the space of the first candidate and that candidate's id: fallbacks stay inside it."""
+    """For embeddings, the space and the id of the first candidate that offers them: fallbacks stay inside it."""
     reserves: Sequence[bool | None]
 
 
@@ -80,9 +80,10 @@ def situation_of(
     first_reserve = len(policy.rules) + len(policy.constraints)
     needs, perhaps_needs = _needs(policy, request, values)
     space = None
-    if task.operation == "embed" and candidates:
-        first = policy.catalog.models[candidates[0].model]
-        space = (first.embedding_space, first.id)
+    if task.operation == "embed":
+        models = (policy.catalog.models[candidate.model] for candidate in candidates)
+        first = next((model for model in models if "embed" in model.operations), None)
+        space = None if first is None else (first.embedding_space, first.id)
     return Situation(
         policy=policy,
         task=task,

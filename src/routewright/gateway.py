@@ -37,7 +37,7 @@ from .planning import work_of
 from .reach import root_for
 from .recording import Pending, Recorder
 from .reloading import Opening, Succession, is_as_before
-from .requests import described, operation_of
+from .requests import check_task, described, operation_of
 from .results import Decided, NoTargetError, NotStoredError, Ran, model_that_answered
 from .standing import HEALTH_TIMEOUT_S, QuotaStanding
 from .targets import models_with, simulated_backends
@@ -310,6 +310,7 @@ class ModelGateway(Calls):
         is not executed then. Raises FeatureError for a feature that does not fit its declaration or, with
         ``strict``, is declared by neither arm; TaskError for a pin that names no model.
         """
+        check_task(task)
         return self._decider.decide(task, state, strict=strict, arm=arm)
 
     async def execute(

@@ -20,6 +20,7 @@ __all__ = [
     "COUNTED_AT_ONCE",
     "ChatOptions",
     "chat_request",
+    "check_task",
     "described",
     "embed_request",
     "encoding_of",
@@ -169,13 +170,26 @@ async def task_of(
     return Task(dict(features or {}), operation, facts, model)
 
 
+def check_task(task: object) -> None:
+    """Raise TaskError for what is no task."""
+    if not isinstance(task, Task):
+        help = 'write `Task({"name": value})`, with the features by name'
+        raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
+
+
 async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
     """The task with what its request says of itself, so that rules and gates see it.
 
     Where task and request differ, the larger counts. A length that the task does not state is counted with the
     policy's tokenizer, or else estimated, four bytes a token: of the whole conversation, or of the longest text that
-    is embedded or ranked. Raises TaskError for text that no server can be sent.
+    is embedded or ranked. Raises TaskError for what is no task or no request, and for text that no server can be sent.
     """
+    check_task(task)
+    if not isinstance(request, ChatRequest | EmbedRequest | RerankRequest):
+        raise TaskError(
+            f"a request is a ChatRequest, an EmbedRequest or a RerankRequest, not {type(request).__name__}",
+            help="make one of a text with `request_for(task, text)`",
+        )
     _check_texts(request)
     stated = task.request
     count = None
