@@ -117,7 +117,7 @@ class ChatReader:
         return events
 
     def _check_silent(self, line: bytes) -> None:
-        """Lines without data: comments and blank lines pass, an error is raised, and so is what is no event."""
+        """Pass over blank lines, comments and the other fields of an event. Raises BackendError for any other line."""
         if not line.strip() or line.startswith((b":", b"event:", b"id:", b"retry:")):
             return
         gate = self._intake.gate
@@ -126,7 +126,7 @@ class ChatReader:
             raise failure(
                 self._clock, gate.message, status=None, headers={}, complaint=complaint_in({"error": said})
             )
-        raise self._unreadable(Unreadable(f"the line `{gate.shown(line)}` is no event"))
+        raise self._unreadable(Unreadable(f"the line `{gate.shown(line)}` is not a server-sent event"))
 
     def _unreadable(self, error: Unreadable) -> BackendError:
         clock = self._clock

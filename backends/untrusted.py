@@ -381,7 +381,7 @@ def words(value: object) -> str:
 
 
 def count_of(value: object) -> int | None:
-    """A count as JSON has it; ``None`` for what is none, or more than can be recorded."""
+    """``value`` if it is a whole number from 0 to ``MAX_COUNT``, the most that can be recorded; else ``None``."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
     return None

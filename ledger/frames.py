@@ -68,7 +68,10 @@ class Damage(NamedTuple):
 
 
 def encode(entry: Entry) -> tuple[bytes, bytes | None]:
-    """The texts of an entry in UTF-8. Raises LedgerError for what is no text, or longer than a frame may be."""
+    """The texts of an entry in UTF-8.
+
+    Raises LedgerError where one of them holds half of a surrogate pair, or both are longer than a frame may be.
+    """
     try:
         beside, record = entry.beside.encode(), None if entry.record is None else entry.record.encode()
     except UnicodeEncodeError as error:

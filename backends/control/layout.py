@@ -1,4 +1,4 @@
-"""A connection to a state store's file in, its tables made or known to be there out.
+"""Makes the tables of a state store, and refuses a file that holds anything else.
 
 What stands in a file is not ours: a trigger, or a table of the same name with other rules, could let quotas count
 nothing. So a file holds what is made here, and nothing else.

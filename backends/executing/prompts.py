@@ -1,8 +1,8 @@
 """The templates of the steps, and requests made from them.
 
 ``{{name}}`` is the whole syntax. It is looked for in the template alone and filled in one pass, so nothing that a
-user or a model wrote is ever taken for template syntax. What is filled in stands between two lines with a word that
-is new for each call, so no text can end its block and go on as if it were the template:
+user or a model wrote is ever taken for template syntax. What is filled in as material stands between two lines with a
+word that is new for each call, so no text can end its block and go on as if it were the template:
 
     <<<answer 3f9c41d0a7b2e865
     the text, as it is
@@ -60,6 +60,10 @@ _ALSO: Final[Mapping[str, frozenset[str]]] = {"screen": frozenset({"conversation
 _WORD = "word"
 """The name by which every template, its system part too, may tell what the markers are known by."""
 
+_AS_IT_IS: Final = frozenset({"prompt"})
+"""What the model itself is asked to do. It stands without markers: small models repeat those around a request, and its
+author gains nothing by writing more of it."""
+
 _WORD_DIGITS = 16
 _KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
 _WHOLE_NUMBERS = ("max_output_tokens", "thinking_tokens")
@@ -97,7 +101,7 @@ class Prompt:
     thinking_tokens: int | None = None
 
     def fill(self, random: Random, **given: Material | int) -> str:
-        """The user's part with its names replaced: a number as it is, everything else as a block of that name."""
+        """The user's part with its names replaced: a number and the request as they are, all else as a block."""
         return self._filled(_word(random, given), given)[-1]
 
     def request(
@@ -117,7 +121,9 @@ class Prompt:
     def _filled(self, word: str, given: Mapping[str, Material | int]) -> list[str]:
         """The parts of the template that there are, the user's last."""
         texts = {
-            name: str(material) if isinstance(material, int) else _block(Block(name, material), word)
+            name: str(material)
+            if isinstance(material, int) or name in _AS_IT_IS
+            else _block(Block(name, material), word)
             for name, material in given.items()
         }
         texts[_WORD] = word

@@ -69,7 +69,7 @@ class Permissions:
     ``keys`` are hosts by variable: the key in ``LAB_KEY`` may go to each of ``{"LAB_KEY": ["lab.example.org"]}``.
     ``path_variables`` are variables that ``path`` may read, ``without_tls`` hosts other than this machine that may
     be sent a key over plain HTTP. A host is a name or an address, with its port where that is not the scheme's own:
-    ``lab.example.org``, ``10.0.0.5:8000``, ``[fd00::5]:8000``. Raises ValueError for what is none.
+    ``lab.example.org``, ``10.0.0.5:8000``, ``[fd00::5]:8000``. Raises ValueError for anything else.
     """
 
     keys: Mapping[str, str | Collection[str]] = field(default_factory=dict)

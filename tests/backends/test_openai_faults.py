@@ -293,7 +293,7 @@ STREAMS = [
     Fault(
         "not_json", events(chunk("Hi"), "data: {oops\n\n"), "bad_response", "not JSON: `{oops`", shown="Hi"
     ),
-    Fault("no_event", events("<html>\n"), "bad_response", "the line `<html>` is no event"),
+    Fault("no_event", events("<html>\n"), "bad_response", "the line `<html>` is not a server-sent event"),
     Fault("silence", events(), "broken_stream", "the answer of `m` ended without a finish reason"),
     Fault(
         "error_event",

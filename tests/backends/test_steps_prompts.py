@@ -84,10 +84,8 @@ def blocks_of(text: str, word: str) -> tuple[Block, ...]:
 
 
 def word_of(text: str) -> str:
-    """The word of the first marker: in every template the first block is one of ours."""
-    marker = MARKER.search(text)
-    assert marker is not None
-    return marker["word"]
+    """The word of the last marker: nothing that somebody wrote stands behind the end of a template's last block."""
+    return str(re.findall(rf"^[a-z]+(?: [0-9]+)? ({WORD})>>>$", text, re.MULTILINE)[-1])
 
 
 def as_blocks(name: str, material: Material | int) -> tuple[Block, ...]:
@@ -129,9 +127,16 @@ def test_every_text_stays_wholly_in_its_block(name: PromptName, data: st.DataObj
     places = re.findall(r"\{\{(\w+)\}\}", prompt.user)
     given = {place: data.draw(materials(place)) for place in dict.fromkeys(places) if place != "word"}
     filled = prompt.fill(Random(seed), **given)
+    material = [place for place in places if place in given and place != "prompt"]
+    if not material:
+        assert filled == prompt.user.replace("{{prompt}}", str(given["prompt"])), (
+            "the request stands as it is"
+        )
+        return
     word = word_of(filled)
-    wanted = [block for place in places if place in given for block in as_blocks(place, given[place])]
+    wanted = [block for place in material for block in as_blocks(place, given[place])]
     assert blocks_of(filled, word) == tuple(wanted)
+    assert word not in str(given.get("prompt")), "nor can a request end a block"
     # Whoever saw the markers of this call cannot close those of the next.
     again = prompt.fill(Random(seed), **{n: filled if isinstance(m, str) else m for n, m in given.items()})
     assert word_of(again) != word or not any(isinstance(m, str) for m in given.values())
@@ -140,7 +145,8 @@ def test_every_text_stays_wholly_in_its_block(name: PromptName, data: st.DataObj
 @pytest.mark.parametrize("name", get_args(PromptName))
 def test_every_template_tells_the_word_of_the_markers(name: PromptName) -> None:
     prompt = shipped_prompts()[name]
-    assert "{{word}}" in (prompt.user if prompt.system is None else prompt.system)
+    blocks = set(re.findall(r"\{\{(\w+)\}\}", prompt.user)) - {"word", "prompt", "count"}
+    assert ("{{word}}" in (prompt.user if prompt.system is None else prompt.system)) is bool(blocks)
 
 
 def test_the_system_part_holds_the_word_of_its_own_call() -> None:
