@@ -37,6 +37,7 @@ __all__ = [
     "said_by",
     "shipped_prompts",
     "spoken",
+    "without_markers",
 ]
 
 PromptName = Literal["screen", "draft", "answer_with_draft", "verify", "retry", "refine", "judge"]
@@ -67,6 +68,7 @@ author gains nothing by writing more of it."""
 _WORD_DIGITS = 16
 _KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
 _WHOLE_NUMBERS = ("max_output_tokens", "thinking_tokens")
+_CLOSING = re.compile(rf"^[a-z]+(?: [0-9]+)? ([0-9a-f]{{{_WORD_DIGITS}}})>>>$", re.MULTILINE)
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
@@ -189,6 +191,17 @@ def spoken(answer: ChatAnswer) -> str:
         f"[calls {call.name} {json.dumps(dict(call.arguments), default=str)}]" for call in answer.tool_calls
     ]
     return "\n".join(filter(None, [answer.text, *calls]))
+
+
+def without_markers(text: str, asked: ChatRequest) -> str:
+    """What a model wrote to ``asked``, without the markers of that call where it repeats them.
+
+    Their word stands in no text that was filled in, so whoever writes it has it from the markers.
+    """
+    *_, word = _CLOSING.findall(asked.messages[-1].content)
+    return re.sub(rf"^(?:<<<[a-z0-9 ]+ {word}|[a-z0-9 ]+ {word}>>>)$\n?", "", text, flags=re.MULTILINE).strip(
+        "\n"
+    )
 
 
 def _turn(message: Message) -> Material:

@@ -12,7 +12,7 @@ from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest, Message
 from .attempts import NotCalledError, StepOutcome, StepReport
 from .estimate import input_bound
-from .prompts import Material, Prompts, conversation_of, said_by, spoken
+from .prompts import Material, Prompts, conversation_of, said_by, spoken, without_markers
 from .session import Exhausted, Session
 from .verdicts import Verdict, read_screening, read_verification
 from .work import Step
@@ -144,7 +144,11 @@ class Steps:
             most = asked.max_output_tokens or self._request.max_output_tokens
             asked = replace(asked, json_schema=self._request.json_schema, max_output_tokens=most)
             said = await self._ask(step, _grown(asked, self._request))
-            if said is None or not self._usable(step, said):
+            if said is None:
+                break
+            whole = replace(said.answer, text=without_markers(said.answer.text, asked))
+            said = _Said(whole, said.attempt)
+            if not self._usable(step, said):
                 break
             self._report(step, "done", None)
             answer, better = said.answer, (said.answer, said.attempt)

@@ -204,6 +204,15 @@ def test_refining_replaces_the_answer_round_by_round() -> None:
     )
 
 
+def test_a_refinement_that_repeats_its_markers_is_what_stands_between_them() -> None:
+    work = Work(targets("a"), (step("refine", "r"),))
+    asked = carry_out(work, {"a": [Says("one")]}).backend.asked(1).messages[-1].content
+    word = re.findall(r"^answer (\w{16})>>>$", asked, re.MULTILINE)[-1]
+    ran = carry_out(work, {"a": [Says("one")], "r": [Says(f"<<<answer {word}\ntwo\nanswer {word}>>>")]})
+    assert f"answer {word}>>>" in ran.backend.asked(1).messages[-1].content, "the same word is drawn again"
+    assert ran.text == "two"
+
+
 @pytest.mark.parametrize("bad", [Fails("overloaded"), Ends("half"), Says("half", finish="length"), Says(" ")])
 def test_a_refinement_that_is_not_whole_leaves_the_answer_as_it_was(bad: Any) -> None:
     ran = carry_out(Work(targets("a"), (step("refine", "r", rounds=3),)), {"r": [Says("better"), bad]})

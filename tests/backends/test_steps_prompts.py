@@ -24,6 +24,7 @@ from routewright.backends.executing.prompts import (
     conversation_of,
     said_by,
     spoken,
+    without_markers,
 )
 from routewright.backends.executing.verdicts import (
     MAX_NOTES,
@@ -461,3 +462,11 @@ def test_a_choice_keeps_its_reasons() -> None:
 )
 def test_thoughts_that_cannot_be_told_from_the_text_leave_none(text: str, left: str | None) -> None:
     assert without_thoughts(text) == left
+
+
+def test_markers_that_a_model_repeats_are_no_part_of_what_it_wrote() -> None:
+    asked = shipped_prompts()["refine"].request(Random(1), conversation="why?", answer="so")
+    word = word_of(asked.messages[-1].content)
+    said = f"<<<answer {word}\nbetter\n\n<<<answer 0123456789abcdef\nanswer {word}>>>"
+    assert without_markers(said, asked) == "better\n\n<<<answer 0123456789abcdef"
+    assert without_markers("better", asked) == "better"
