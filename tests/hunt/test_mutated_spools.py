@@ -14,9 +14,6 @@ from routewright.ledger import Ledger
 LEDGER_TESTS = Path(__file__).resolve().parents[1] / "ledger"
 
 
-@pytest.mark.skipif(
-    not (LEDGER_TESTS / "spool_mutations.py").exists(), reason="no tests/ledger/spool_mutations.py"
-)
 def test_mutated_spool_files_lose_no_other_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(LEDGER_TESTS))
     mutations = import_module("spool_mutations")
