@@ -33,7 +33,7 @@ def pick_arm(policy: CompiledPolicy, task: Task, state: State, *, draw: float | 
         return arm_named(policy, "candidate" if rollout.mode == "full" else "control")
     key = None
     if rollout.key is not None:
-        values, _, _, _ = binder_of(policy).bind(task, state, strict=False)
+        values = binder_of(policy).bind(task, state, strict=False).values
         key = values[rollout.key]
     if key is not None:
         point = bucket_of(rollout.salt, key_text(key))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..condition.bind import infer_declarations
 from ..condition.types import BOOLEAN, INTEGER, NUMBER, STRING
@@ -22,11 +22,22 @@ from ..suggest import suggest
 from .decision import Source
 from .task import NO_REQUEST, RequestFacts, State, Task
 
-__all__ = ["Binder", "binder_of", "time_facts"]
+__all__ = ["Binder", "Bound", "binder_of", "time_facts"]
 
 Check = Callable[[object], object]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Bound(NamedTuple):
+    """The values, their sources, the features given that the policy does not declare, sorted by name, and
+    whether a declared one was given as null.
+    """
+
+    values: list[Any]
+    sources: list[Source]
+    ignored: Mapping[str, object]
+    nulls: bool
 
 
 class Binder:
@@ -45,14 +56,8 @@ class Binder:
         self._timed = [one for one in derived if one[1].zone is not None]
         self._requested = [one for one in derived if one[1].zone is None]
 
-    def bind(
-        self, task: Task, state: State, *, strict: bool
-    ) -> tuple[list[Any], list[Source], Mapping[str, object], bool]:
-        """The values, their sources, the features given that the policy does not declare, sorted by name, and
-        whether a declared one was given as null.
-
-        Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature.
-        """
+    def bind(self, task: Task, state: State, *, strict: bool) -> Bound:
+        """Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature."""
         values = self._defaults.copy()
         sources = self._sources.copy()
         ignored: dict[str, object] = {}
@@ -83,7 +88,7 @@ class Binder:
                 values[slot] = self._checks[feature.name][1](_timed(derived, state.at_us))
                 sources[slot] = "derived"
         # Sorted, as a record read back is: what is explained from it must not depend on the order given.
-        return values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored, nulls
+        return Bound(values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored, nulls)
 
     def _undeclared(self, name: str, value: object, *, strict: bool) -> object:
         try:

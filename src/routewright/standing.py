@@ -143,7 +143,7 @@ class Standing:
         quotas = self._quotas
         if quotas is None or not policy.quotas:
             return {}
-        values, _, _, _ = binder_of(policy).bind(task, State(at_us), strict=False)
+        values = binder_of(policy).bind(task, State(at_us), strict=False).values
         return {
             quota.name: quotas.use(
                 replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us

@@ -99,7 +99,7 @@ def _declared(
 
     policy = load_policy(path, root=root)
     task = Task(features=features_from_flags(flags, policy))
-    values, _, _, _ = binder_of(policy).bind(task, State(0), strict=True)
+    values = binder_of(policy).bind(task, State(0), strict=True).values
     names = [feature.name for feature in policy.features]
     features = {n: UNKNOWN if v is None else v for n, v in zip(names, values, strict=True)}
     return features, {name: policy.scope[name] for name in names}
