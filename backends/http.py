@@ -18,11 +18,13 @@ from weakref import WeakKeyDictionary
 
 from routewright.engine.policy.locality import is_loopback
 
+from .answer_sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes
 from .errors import BackendError, install_command
 from .http_failures import connection_failure, is_unsent
 from .lines import LineSplitter, LineTooLong
 from .phases import CallClock
-from .untrusted import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Gate, Sizes, Unreadable
+from .untrusted import Gate
+from .untrusted_values import Unreadable
 
 if TYPE_CHECKING:
     import aiohttp

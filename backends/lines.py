@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .untrusted import MAX_BODY_BYTES
+from .answer_sizes import MAX_BODY_BYTES
 
 __all__ = ["LineSplitter", "LineTooLong", "event_data"]
 

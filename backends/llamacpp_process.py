@@ -21,8 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from .answer_sizes import MAX_ERROR_BYTES
 from .errors import BackendError, install_command
-from .untrusted import MAX_ERROR_BYTES, Gate, words
+from .untrusted import Gate
+from .untrusted_values import words
 
 __all__ = ["GgufModel", "Loaded", "ModelProcess", "Operation", "embedded_model"]
 

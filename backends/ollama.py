@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from routewright.engine.policy.locality import Server, judge
 
+from .answer_sizes import MAX_BODY_BYTES
 from .errors import BackendError, install_command
 from .ollama_calls import embed_texts, stream_chat
 from .ollama_errors import Complaint, failure
@@ -36,7 +37,7 @@ from .protocol import (
     StreamEnd,
     StreamEvent,
 )
-from .untrusted import MAX_BODY_BYTES, Unreadable, count_of, words
+from .untrusted_values import Unreadable, count_of, words
 
 if TYPE_CHECKING:
     import httpx

@@ -22,8 +22,8 @@ from .protocol import (
     ToolCall,
     Usage,
 )
-from .untrusted import Unreadable, count_of, words
 from .untrusted_counts import CALL_BYTES, ChatIntake
+from .untrusted_values import Unreadable, count_of, words
 
 __all__ = ["ChatPieces", "count_usage", "load_us", "read_vectors", "was_truncated"]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from .answer_sizes import vector_sizes
 from .errors import BackendError
 from .http import Reply
 from .ollama_answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
@@ -14,8 +15,8 @@ from .ollama_ready import Readiness
 from .ollama_request import chat_body, embed_body
 from .phases import CallClock
 from .protocol import ChatRequest, EmbedAnswer, EmbedRequest, Limits, StreamEnd, StreamEvent, Usage
-from .untrusted import Unreadable, vector_sizes
 from .untrusted_counts import ChatIntake, checked_input
+from .untrusted_values import Unreadable
 
 __all__ = ["embed_texts", "stream_chat"]
 

@@ -16,7 +16,7 @@ from .ollama_names import full_name, is_older
 from .ollama_places import remote_host
 from .phases import CallClock
 from .protocol import HealthReport, Limits
-from .untrusted import words
+from .untrusted_values import words
 
 __all__ = ["PROBE_LIMITS", "check_health"]
 

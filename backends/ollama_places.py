@@ -18,7 +18,7 @@ from .http import HttpClient, Reply
 from .ollama_errors import complaint_in, failure
 from .phases import CallClock
 from .statuses import retry_after_ms, status_class
-from .untrusted import words
+from .untrusted_values import words
 
 __all__ = [
     "RECHECK_S",

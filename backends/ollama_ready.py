@@ -19,7 +19,7 @@ from .ollama_places import RECHECK_S, Places, Together
 from .ollama_request import load_body
 from .phases import CallClock
 from .protocol import NOTHING_USED
-from .untrusted import words
+from .untrusted_values import words
 
 __all__ = ["Readiness"]
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from routewright.engine.policy.locality import Server, judge
 
+from .answer_sizes import SMALL_SIZES, Sizes, vector_sizes
 from .errors import BackendError
 from .http import HttpClient, Reply
 from .ollama_places import DeclaredPlaces
@@ -39,8 +40,8 @@ from .protocol import (
     StreamEvent,
     Usage,
 )
-from .untrusted import SMALL_SIZES, Sizes, Unreadable, vector_sizes
 from .untrusted_counts import ChatIntake, checked_input
+from .untrusted_values import Unreadable
 
 __all__ = ["OpenAIBackend", "without_tokens"]
 

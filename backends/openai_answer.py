@@ -21,8 +21,8 @@ from .protocol import (
     ToolCall,
     Usage,
 )
-from .untrusted import TextIntake, Unreadable, words
 from .untrusted_counts import CALL_BYTES, ChatIntake
+from .untrusted_values import TextIntake, Unreadable, words
 
 __all__ = ["ChatPieces", "Unreadable"]
 

@@ -15,8 +15,8 @@ from .openai_answer import ChatPieces
 from .openai_errors import complaint_in, failure
 from .phases import CallClock
 from .protocol import ChatAnswer, StreamEvent
-from .untrusted import Unreadable
 from .untrusted_counts import ChatIntake
+from .untrusted_values import Unreadable
 
 __all__ = ["ChatReader"]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from .errors import BackendError, ErrorClass
 from .phases import CallClock
 from .statuses import retry_after_ms, status_class
-from .untrusted import words
+from .untrusted_values import words
 
 __all__ = ["Complaint", "complaint_in", "failure"]
 

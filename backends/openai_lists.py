@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from .protocol import ModelListing
-from .untrusted import Gate, Unreadable, count_of
+from .untrusted import Gate
+from .untrusted_values import Unreadable, count_of
 
 __all__ = ["read_listings", "read_scores", "read_vectors"]
 

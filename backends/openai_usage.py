@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from .protocol import Usage
-from .untrusted import count_of
+from .untrusted_values import count_of
 
 __all__ = ["NOBODY_SAID", "read_usage"]
 

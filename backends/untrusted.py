@@ -9,69 +9,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-__all__ = [
-    "MAX_BODY_BYTES",
-    "MAX_COUNT",
-    "MAX_ERROR_BYTES",
-    "MAX_ID_CHARACTERS",
-    "MAX_LISTS",
-    "MAX_NAME_CHARACTERS",
-    "MAX_VALUES",
-    "MAX_WORDS_CHARACTERS",
-    "SMALL_SIZES",
-    "STREAM_BYTES",
-    "STREAM_BYTES_PER_TOKEN",
-    "TEXT_BYTES",
-    "TEXT_BYTES_PER_TOKEN",
-    "UNASKED_TOKENS",
-    "UNKNOWN_DIMENSIONS",
-    "VECTOR_BYTES_PER_NUMBER",
-    "Gate",
-    "Room",
-    "Sizes",
-    "TextIntake",
-    "Unreadable",
-    "chat_sizes",
-    "count_of",
-    "joined",
-    "vector_sizes",
-    "words",
-]
+from .answer_sizes import MAX_VALUES, SMALL_SIZES, Sizes
+from .untrusted_values import HIDDEN, Room, TextIntake, Unreadable, joined
 
-MAX_BODY_BYTES: Final = 4 * 1024 * 1024
-"""Of an answer that comes as one piece of JSON, and of one line of a stream, beside what was asked for."""
-
-MAX_ERROR_BYTES: Final = 64 * 1024
-"""Of the body of an error: what comes after it is not read."""
-
-MAX_LISTS: Final = 2**17
-"""Lists and objects in one piece of JSON: each takes a hundred bytes of memory, and only two on the wire."""
-
-MAX_VALUES: Final = 2**18
-"""Values in one piece of JSON, which its commas tell apart."""
-
-STREAM_BYTES: Final = 16 * 1024 * 1024
-STREAM_BYTES_PER_TOKEN: Final = 4 * 1024
-"""Of a whole stream, with all that stands around its text: the second for each token asked for."""
-
-TEXT_BYTES: Final = 1024 * 1024
-TEXT_BYTES_PER_TOKEN: Final = 256
-"""Of text, thoughts and arguments of tools together, in UTF-8: the second for each token asked for.
-
-The best vocabularies reach five bytes a token on prose; a single token may be a run of a hundred blanks.
-"""
-
-UNASKED_TOKENS: Final = 16_384
-"""What a call is taken to ask for that does not bound its answer: there is room for a million tokens of prose."""
-
-VECTOR_BYTES_PER_NUMBER: Final = 32
-"""A double has 17 digits, a sign, a point and an exponent: 25 bytes with the comma, and blanks."""
-
-UNKNOWN_DIMENSIONS: Final = 16_384
-"""How long a vector may be where nobody said: four times the longest in use."""
+__all__ = ["MAX_ID_CHARACTERS", "MAX_NAME_CHARACTERS", "Gate"]
 
 MAX_NAME_CHARACTERS: Final = 1_024
 """Of the name of a model or a tool. Servers name models by file paths, too."""
@@ -79,19 +22,13 @@ MAX_NAME_CHARACTERS: Final = 1_024
 MAX_ID_CHARACTERS: Final = 16_384
 """Of the id of a tool call, which is sent back as it came: some servers keep signatures of kilobytes in it."""
 
-MAX_WORDS_CHARACTERS: Final = 4_096
-"""Of what a server says about a failure: so much is searched for what it means."""
-
-MAX_COUNT: Final = 2**53 - 1
-"""The greatest whole number that JSON, Python and the ledger agree on."""
-
 _MAX_DEPTH: Final = 100
 """How deep the arguments of a tool may be nested."""
 
 _SHOWN_CHARACTERS: Final = 300
 
 _LEAST_SECRET: Final = 8
-_LEAST_HIDDEN: Final = 4
+_LEASTHIDDEN: Final = 4
 """A shorter key stays in messages: nobody can read one that lacks a letter."""
 _NO_SECRETS: Final = frozenset(
     {
@@ -110,51 +47,8 @@ _ESCAPED_LETTER: Final = re.compile(
 )
 """Either a stretch of JSON without escaped printable ASCII, or one such character."""
 
-_PIECES: Final = 1_024
-_HIDDEN: Final = "[key]"
 _NOT_JSON: Final = object()
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-
-
-class Unreadable(ValueError):
-    """An answer that is not what the protocol promises, or too large; the text says what is wrong with it."""
-
-
-class Sizes(NamedTuple):
-    """How large an answer may be: the bytes of a piece of JSON, its lists and objects, its values; the bytes of a
-    whole stream, and those of its text.
-    """
-
-    body: int = MAX_BODY_BYTES
-    lists: int = MAX_LISTS
-    values: int = MAX_VALUES
-    stream: int = STREAM_BYTES
-    text: int = TEXT_BYTES
-
-
-SMALL_SIZES: Final = Sizes()
-"""Of answers whose size does not depend on what was asked."""
-
-
-@lru_cache
-def chat_sizes(asked_tokens: int | None) -> Sizes:
-    """For a chat of at most ``asked_tokens`` of output; ``None``: the request does not bound it."""
-    tokens = UNASKED_TOKENS if asked_tokens is None else asked_tokens
-    text = TEXT_BYTES_PER_TOKEN * tokens
-    return Sizes(
-        body=MAX_BODY_BYTES + text,
-        stream=STREAM_BYTES + STREAM_BYTES_PER_TOKEN * tokens,
-        text=TEXT_BYTES + text,
-    )
-
-
-def vector_sizes(texts: int, dimensions: object) -> Sizes:
-    """For the vectors of so many texts; what is no positive number of dimensions is unknown."""
-    known = isinstance(dimensions, int) and not isinstance(dimensions, bool) and dimensions > 0
-    numbers = texts * (dimensions if known and isinstance(dimensions, int) else UNKNOWN_DIMENSIONS)
-    return Sizes(
-        MAX_BODY_BYTES + VECTOR_BYTES_PER_NUMBER * numbers, MAX_LISTS + 4 * texts, MAX_VALUES + numbers
-    )
 
 
 class Gate:
@@ -207,8 +101,8 @@ class Gate:
 
     def message(self, text: str) -> str:
         """``text`` in one line, shortened, without the key: fit for a message."""
-        if self._key is not None and len(self._key) >= _LEAST_HIDDEN:
-            text = text.replace(self._key, _HIDDEN)
+        if self._key is not None and len(self._key) >= _LEASTHIDDEN:
+            text = text.replace(self._key, HIDDEN)
         text = " ".join("".join(c if c.isprintable() else " " for c in text[:2_000]).split())
         return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
 
@@ -230,7 +124,7 @@ class Gate:
 
     def _name(self, text: str, most: int) -> str:
         if self._secret is not None:
-            text = text.replace(self._secret, _HIDDEN)
+            text = text.replace(self._secret, HIDDEN)
         if len(text) > most:
             text = text[: most - 1] + "…"
         if text.isprintable():
@@ -257,7 +151,7 @@ class Gate:
     def _without_key(self, value: Any) -> Any:
         match value:
             case str():
-                return value.replace(self._secret, _HIDDEN) if self._secret is not None else value
+                return value.replace(self._secret, HIDDEN) if self._secret is not None else value
             case list():
                 return [self._without_key(part) for part in value]
             case dict():
@@ -271,7 +165,7 @@ class Gate:
         match value:
             case str():
                 value = joined(value)
-                return value if self._secret is None else value.replace(self._secret, _HIDDEN)
+                return value if self._secret is None else value.replace(self._secret, HIDDEN)
             case list():
                 return [self._clean(part, depth - 1) for part in value]
             case dict():
@@ -282,106 +176,3 @@ class Gate:
                 raise Unreadable("arguments of a tool with a number that JSON cannot hold")
             case _:
                 return value
-
-
-class Room:
-    """How many bytes of text one answer may still have, in all its parts together."""
-
-    __slots__ = ("left", "most")
-
-    def __init__(self, most: int) -> None:
-        self.left = self.most = most
-
-    def take(self, size: int) -> None:
-        """Raises Unreadable when there is no room for it."""
-        self.left -= size
-        if self.left < 0:
-            raise Unreadable(f"more than {self.most} bytes of text, too many for what was asked")
-
-
-class TextIntake:
-    """A text of an answer that comes piece by piece: halves of a character are joined, and the key is taken out.
-
-    What may be the beginning of either is held back until the next piece, or the end.
-    """
-
-    __slots__ = ("_chunks", "_held", "_pieces", "_room", "_secret", "characters")
-
-    def __init__(self, room: Room, secret: str | None) -> None:
-        self._room, self._secret = room, secret
-        self._held = ""
-        self._chunks: list[str] = []
-        self._pieces: list[str] = []
-        self.characters = 0
-
-    def feed(self, piece: str) -> str:
-        """What of the text is certain now; may be empty. Raises Unreadable when the text has no more room."""
-        secret = self._secret
-        if self._held or not piece.isascii() or (secret is not None and secret[0] in piece):
-            piece = self._certain(self._held + piece)
-        return self._take(piece)
-
-    def rest(self) -> str:
-        """What was held back: there is no other half."""
-        if not self._held:
-            return ""
-        held, self._held = self._held, ""
-        return self._take(joined(held))
-
-    def whole(self) -> str:
-        """All of the text so far, but for what is held back."""
-        return "".join([*self._chunks, *self._pieces])
-
-    def _take(self, piece: str) -> str:
-        self._room.take(len(piece) if piece.isascii() else len(piece.encode()))
-        self.characters += len(piece)
-        self._pieces.append(piece)
-        if len(self._pieces) == _PIECES:
-            # A million texts of two characters take fifty times the memory of one.
-            self._chunks.append("".join(self._pieces))
-            self._pieces.clear()
-        return piece
-
-    def _certain(self, text: str) -> str:
-        held = len(text)
-        secret = self._secret
-        if secret is not None:
-            text = text.replace(secret, _HIDDEN)
-            held = start = len(text)
-            start = max(0, start - len(secret) + 1)
-            while (start := text.find(secret[0], start)) >= 0:
-                if secret.startswith(text[start:]):
-                    held = start
-                    break
-                start += 1
-        if text[held - 1 : held] and "\ud800" <= text[held - 1] <= "\udbff":
-            held -= 1
-        self._held = text[held:]
-        return joined(text[:held])
-
-
-def joined(text: str) -> str:
-    """``text`` with surrogate pairs as the characters that they mean, and U+FFFD for each surrogate that is alone.
-
-    >>> joined("a\\ud83d\\ude00b\\ude00") == "a\\U0001f600b\\ufffd"
-    True
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
-def words(value: object) -> str:
-    """What a server says in a field that holds words, to search or to quote: cut, and empty for lists and objects."""
-    if isinstance(value, str):
-        return value[:MAX_WORDS_CHARACTERS]
-    return str(value)[:MAX_WORDS_CHARACTERS] if isinstance(value, bool | int | float) else ""
-
-
-def count_of(value: object) -> int | None:
-    """``value`` if it is a whole number from 0 to ``MAX_COUNT``, the most that can be recorded; else ``None``."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
-        return value
-    return None

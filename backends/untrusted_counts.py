@@ -12,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from .answer_sizes import Sizes, chat_sizes
 from .draws import estimated_tokens
 from .protocol import ChatRequest, EmbedRequest, RerankRequest, Usage
-from .untrusted import Gate, Room, Sizes, TextIntake, chat_sizes
+from .untrusted import Gate
+from .untrusted_values import Room, TextIntake
 
 __all__ = [
     "CALL_BYTES",

@@ -19,7 +19,7 @@ from routewright.backends.ollama_answer import (
 )
 from routewright.backends.ollama_names import is_older
 from routewright.backends.ollama_request import chat_body, embed_body, load_body
-from routewright.backends.untrusted import Unreadable
+from routewright.backends.untrusted_values import Unreadable
 
 HELLO = ChatRequest((Message("user", "hello"),))
 

@@ -35,34 +35,30 @@ from routewright.backends import (
     ThinkingDelta,
     ToolCall,
     Usage,
+    answer_sizes,
     ollama_answer,
     openai_answer,
     untrusted,
 )
-from routewright.backends.http import STEP_BYTES, Reply
-from routewright.backends.phases import CallClock
-from routewright.backends.untrusted import (
+from routewright.backends.answer_sizes import (
     MAX_BODY_BYTES,
-    MAX_COUNT,
     MAX_ERROR_BYTES,
-    MAX_ID_CHARACTERS,
     MAX_LISTS,
-    MAX_NAME_CHARACTERS,
     MAX_VALUES,
     TEXT_BYTES,
     TEXT_BYTES_PER_TOKEN,
-    Gate,
-    Room,
-    Unreadable,
     chat_sizes,
-    joined,
 )
+from routewright.backends.http import STEP_BYTES, Reply
+from routewright.backends.phases import CallClock
+from routewright.backends.untrusted import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Gate
 from routewright.backends.untrusted_counts import (
     CHARACTERS_PER_TOKEN,
     INPUT_ROOM_TOKENS,
     ChatIntake,
     checked_input,
 )
+from routewright.backends.untrusted_values import MAX_COUNT, Room, Unreadable, joined
 from routewright.ledger import Ledger
 
 KEY = "sk-Zq0123456789abcdef"
@@ -463,8 +459,8 @@ def test_an_endless_stream_ends_where_its_answer_would(
     kind: str, name: str, raw: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = b"HTTP/1.1 200 x\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
-    monkeypatch.setattr(untrusted, "STREAM_BYTES", 5 * MIB)  # the real bound is a matter of seconds
-    untrusted.chat_sizes.cache_clear()
+    monkeypatch.setattr(answer_sizes, "STREAM_BYTES", 5 * MIB)  # the real bound is a matter of seconds
+    answer_sizes.chat_sizes.cache_clear()
     asked_tokens = 16
     sizes = chat_sizes(asked_tokens)
     assert sizes.text == TEXT_BYTES + 16 * TEXT_BYTES_PER_TOKEN
@@ -482,7 +478,7 @@ def test_an_endless_stream_ends_where_its_answer_would(
         assert server.endless_bytes < sizes.stream + IN_SOCKETS
 
     asyncio.run(run())
-    untrusted.chat_sizes.cache_clear()
+    answer_sizes.chat_sizes.cache_clear()
 
 
 def test_limits_hold_and_others_get_their_turn_however_much_comes_at_once(
