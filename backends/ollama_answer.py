@@ -86,16 +86,7 @@ class ChatPieces:
         self.begun = self.begun or bool(self._calls)
         if done:
             self._finish(line)
-            events += self._rest()
-        return events
-
-    def _rest(self) -> list[StreamEvent]:
-        """What was held back until the end of the text: half a character, or what could have become the key."""
-        events: list[StreamEvent] = []
-        if thinking := self._intake.thinking.rest():
-            events.append(ThinkingDelta(thinking))
-        if text := self._intake.text.rest():
-            events.append(TextDelta(text))
+            events += self._intake.rest()
         return events
 
     def answer(self, timings: Timings, *, truncated: bool) -> ChatAnswer:

@@ -24,7 +24,7 @@ from .protocol import (
 from .untrusted_counts import CALL_BYTES, ChatIntake
 from .untrusted_values import TextIntake, Unreadable, words
 
-__all__ = ["ChatPieces", "Unreadable"]
+__all__ = ["ChatPieces"]
 
 # What servers say beside OpenAI's own four reasons. Reasons that mean a failure are not here on purpose.
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
@@ -98,15 +98,6 @@ class ChatPieces:
             self.finished = _FINISH_REASONS.get(words(reason).lower())
             if self.finished is None:
                 raise Unreadable(f"the finish reason `{words(reason)}`")
-        return events
-
-    def rest(self) -> list[StreamEvent]:
-        """What was held back until the end of the text: half a character, or what could have become the key."""
-        events: list[StreamEvent] = []
-        if thinking := self._intake.thinking.rest():
-            events.append(ThinkingDelta(thinking))
-        if text := self._intake.text.rest():
-            events.append(TextDelta(text))
         return events
 
     def answer(self, timings: Timings) -> ChatAnswer:

@@ -74,7 +74,7 @@ class ChatReader:
     def rest(self) -> list[StreamEvent]:
         """What the end of the stream adds to its text."""
         try:
-            return self._pieces.rest()
+            return self._intake.rest()
         except Unreadable as error:
             raise self._unreadable(error) from error
 

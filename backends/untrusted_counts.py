@@ -14,7 +14,7 @@ from typing import Final
 
 from .answer_sizes import Sizes, chat_sizes
 from .draws import estimated_tokens
-from .protocol import ChatRequest, EmbedRequest, RerankRequest, Usage
+from .protocol import ChatRequest, EmbedRequest, RerankRequest, StreamEvent, TextDelta, ThinkingDelta, Usage
 from .untrusted import Gate
 from .untrusted_values import Room, TextIntake
 
@@ -93,6 +93,15 @@ class ChatIntake:
         text = self.gate.text(self._room)
         self._others.append(text)
         return text
+
+    def rest(self) -> list[StreamEvent]:
+        """What was held back until the end of the text: half a character, or what could have become the key."""
+        events: list[StreamEvent] = []
+        if thinking := self.thinking.rest():
+            events.append(ThinkingDelta(thinking))
+        if text := self.text.rest():
+            events.append(TextDelta(text))
+        return events
 
     def take(self, size: int) -> None:
         """Room for something of the answer that is kept elsewhere. Raises Unreadable when there is none."""
