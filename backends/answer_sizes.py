@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from .untrusted_values import count_of
+
 __all__ = [
     "MAX_BODY_BYTES",
     "MAX_ERROR_BYTES",
@@ -86,8 +88,7 @@ def chat_sizes(asked_tokens: int | None) -> Sizes:
 
 def vector_sizes(texts: int, dimensions: object) -> Sizes:
     """For the vectors of so many texts; what is no positive number of dimensions is unknown."""
-    known = isinstance(dimensions, int) and not isinstance(dimensions, bool) and dimensions > 0
-    numbers = texts * (dimensions if known and isinstance(dimensions, int) else UNKNOWN_DIMENSIONS)
+    numbers = texts * (count_of(dimensions) or UNKNOWN_DIMENSIONS)
     return Sizes(
         MAX_BODY_BYTES + VECTOR_BYTES_PER_NUMBER * numbers, MAX_LISTS + 4 * texts, MAX_VALUES + numbers
     )

@@ -16,7 +16,7 @@ from .answer_sizes import Sizes, chat_sizes
 from .draws import estimated_tokens
 from .protocol import ChatRequest, EmbedRequest, RerankRequest, StreamEvent, TextDelta, ThinkingDelta, Usage
 from .untrusted import Gate
-from .untrusted_values import Room, TextIntake
+from .untrusted_values import Room, TextIntake, count_of
 
 __all__ = [
     "CALL_BYTES",
@@ -80,8 +80,7 @@ class ChatIntake:
         self, gate: Gate | None = None, request: ChatRequest | None = None, *, asked_tokens: object = None
     ) -> None:
         self.gate = gate or Gate()
-        known = isinstance(asked_tokens, int) and not isinstance(asked_tokens, bool) and asked_tokens > 0
-        self._asked = asked_tokens if known and isinstance(asked_tokens, int) else None
+        self._asked = count_of(asked_tokens) or None
         self._request = request or ChatRequest(())
         self.sizes: Sizes = chat_sizes(self._asked)
         self._room = Room(self.sizes.text)

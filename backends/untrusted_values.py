@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from routewright.engine.policy.quantities import MAX_EXACT
+
 __all__ = [
     "HIDDEN",
     "MAX_COUNT",
@@ -22,7 +24,7 @@ HIDDEN: Final = "[key]"
 MAX_WORDS_CHARACTERS: Final = 4_096
 """Of what a server says about a failure: so much is searched for what it means."""
 
-MAX_COUNT: Final = 2**53 - 1
+MAX_COUNT: Final = MAX_EXACT
 """The greatest whole number that JSON, Python and the ledger agree on."""
 
 _PIECES: Final = 1_024

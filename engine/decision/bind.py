@@ -158,8 +158,8 @@ def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
 
         return check_member
     if declaration.type == INTEGER and declaration.enum is None:
-        low = max(-(2**53) + 1, minimum if minimum is not None else -(2**53) + 1)
-        high = min(2**53 - 1, maximum if maximum is not None else 2**53 - 1)
+        low = -MAX_EXACT if minimum is None else max(-MAX_EXACT, minimum)
+        high = MAX_EXACT if maximum is None else min(MAX_EXACT, maximum)
 
         def check_integer(value: object) -> object:
             return value if type(value) is int and low <= value <= high else check(value)

@@ -11,6 +11,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
+from ..condition.limits import MAX_EXACT_INTEGER
+
 __all__ = [
     "MAX_EXACT",
     "NANO",
@@ -29,7 +31,7 @@ __all__ = [
 NANO = 1_000_000_000
 """Nano-units in one unit of a currency: money is kept as integers."""
 
-MAX_EXACT = 2**53 - 1
+MAX_EXACT = MAX_EXACT_INTEGER
 """The largest whole number that JSON, Python and SQL read alike."""
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)", re.ASCII)
