@@ -122,10 +122,6 @@ class HttpClient:
         """Whether a whole address is one of this server."""
         return (url + "/").startswith(self.root_url + "/")
 
-    def redacted(self, text: str) -> str:
-        """``text`` in one line, shortened, without the key: fit for a message."""
-        return self.gate.message(text)
-
     async def close(self) -> None:
         """Close the connections of this event loop."""
         room = self._rooms.pop(asyncio.get_running_loop(), None)
@@ -294,15 +290,19 @@ class Reply:
             )
         raise self._clock.error(f"the answer of `{self._clock.who}` {why}", "bad_response")
 
-    async def refusal(self) -> bytes:
-        """The body of an error, or as much of its beginning as is read: the status says enough without it."""
+    async def refusal(self) -> tuple[Any, str]:
+        """The body of an error as JSON, None where it is none, and its beginning as text.
+
+        What does not come, or is too large, is left out: the status says enough without it.
+        """
         body = bytearray()
         with suppress(BackendError, TimeoutError):
             async with asyncio.timeout(_REFUSAL_S):
                 self._refuse_encoded()
                 while len(body) < MAX_ERROR_BYTES and (piece := await self._piece()):
                     body += piece
-        return bytes(body[:MAX_ERROR_BYTES])
+        del body[MAX_ERROR_BYTES:]
+        return self._client.gate.parse_or_none(bytes(body)), body[:2_000].decode(errors="replace")
 
     async def lines(self, sizes: Sizes = SMALL_SIZES) -> AsyncIterator[list[bytes]]:
         """Whole lines as they arrive, several at a time, without line ends; the last need not have one.
@@ -363,8 +363,8 @@ class Reply:
         coding = self.headers.get("Content-Encoding")
         if coding is not None and coding.strip().lower() not in ("", "identity"):
             raise self._clock.error(
-                f"the answer of `{self._clock.who}` is compressed (`{self._client.redacted(coding)}`), which was not"
-                " asked for",
+                f"the answer of `{self._clock.who}` is compressed (`{self._client.gate.message(coding)}`), "
+                "which was not asked for",
                 "bad_response",
                 help="switch compression off at the server, or at the proxy before it",
             )

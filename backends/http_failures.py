@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from .errors import BackendError
 from .phases import CallClock
+from .untrusted import Gate
+from .untrusted_values import Unreadable
 
-__all__ = ["connection_failure", "is_unsent"]
+__all__ = ["connection_failure", "is_unsent", "unreadable"]
 
 
 def connection_failure(error: Exception, clock: CallClock, base_url: str) -> BackendError:
@@ -43,6 +45,13 @@ def connection_failure(error: Exception, clock: CallClock, base_url: str) -> Bac
                 "bad_response",
                 help="check the address: http or https?",
             )
+
+
+def unreadable(error: Unreadable, clock: CallClock, gate: Gate) -> BackendError:
+    """The failure of a call whose answer came, and is not what it should be."""
+    return clock.error(
+        f"the answer of `{clock.who}` cannot be read: {gate.message(str(error))}", "bad_response"
+    )
 
 
 def is_unsent(error: Exception) -> bool:

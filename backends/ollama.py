@@ -159,7 +159,7 @@ class OllamaBackend:
         clock = CallClock(Limits(total_ms=limit_ms), who=model)
         last = await self._through_package(clock, fetch)
         if last != "success":
-            said = self._link.redacted(last or "nothing")
+            said = self._link.gate.message(last or "nothing")
             raise clock.error(f"pulling `{model}` ended early, with: {said}", "broken_stream")
 
     async def close(self) -> None:
@@ -215,7 +215,7 @@ class OllamaBackend:
         known = 404 if status < 0 and "does not exist" in said else status if status > 0 else None
         return failure(
             clock,
-            self._link.redacted,
+            self._link.gate.message,
             status=known,
             headers={},
             complaint=Complaint(said),

@@ -9,6 +9,7 @@ from typing import Any
 from .answer_sizes import vector_sizes
 from .errors import BackendError
 from .http import Reply
+from .http_failures import unreadable
 from .ollama_answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
 from .ollama_link import Link
 from .ollama_ready import Readiness
@@ -72,7 +73,7 @@ async def embed_texts(
     try:
         vectors = read_vectors(said, len(request.texts))
     except Unreadable as error:
-        raise _unreadable(link, clock, error) from error
+        raise unreadable(error, clock, link.gate) from error
     if clock.load_us is None:
         clock.reported_load(load_us(said))
     usage = checked_input(replace(count_usage(said, said_something=False), output_tokens=0), request)
@@ -86,13 +87,13 @@ def _take(
 ) -> list[StreamEvent]:
     """What a line of a chat adds."""
     if not line.lstrip().startswith(b"{"):
-        raise _unreadable(link, clock, Unreadable(f"the line `{intake.gate.shown(line)}`"))
+        raise unreadable(Unreadable(f"the line `{intake.gate.shown(line)}`"), clock, link.gate)
     said = reply.parse(line, intake.sizes)
     link.check(clock, reply, said)
     try:
         events = pieces.feed(said)
     except Unreadable as error:
-        raise _unreadable(link, clock, error) from error
+        raise unreadable(error, clock, link.gate) from error
     if pieces.begun:
         clock.token()
     if pieces.finished is not None and clock.load_us is None:
@@ -105,9 +106,3 @@ def _said(named: str | None, model: str, body: Mapping[str, Any]) -> str | None:
     if named is not None and named == body["model"] and named.endswith(":local"):
         return model
     return named
-
-
-def _unreadable(link: Link, clock: CallClock, error: Unreadable) -> BackendError:
-    return clock.error(
-        f"the answer of `{clock.who}` cannot be read: {link.redacted(str(error))}", "bad_response"
-    )

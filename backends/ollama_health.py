@@ -65,7 +65,7 @@ async def _check_version(link: Link, found: _Findings, min_version: str | None) 
     status, said = await _ask(link, "GET", "/api/version")
     if not isinstance(said.get("version"), str):
         raise _Ill(f"what answers at {link.url} is no Ollama server: status {status} for its version")
-    found.version = link.redacted(said["version"])
+    found.version = link.gate.message(said["version"])
     if min_version is not None and is_older(found.version, min_version):
         raise _Ill(f"the server is version {found.version}, and {min_version} is wanted")
     found.good.append("the server answers")
@@ -78,7 +78,7 @@ async def _check_cloud(link: Link, found: _Findings) -> None:
     if isinstance(cloud, Mapping):
         if cloud.get("disabled") is True:
             raise _Ill(
-                f"the server has its cloud switched off (source: {link.redacted(words(cloud.get('source')))})"
+                f"the server has its cloud switched off (source: {link.gate.message(words(cloud.get('source')))})"
             )
         found.good.append("the cloud is allowed")
 
@@ -114,7 +114,7 @@ async def _check_listed(link: Link, found: _Findings, tag: str | None) -> None:
             host = remote_host(entry)
             if host is not None and place.location == "local":
                 raise _Ill(
-                    f"`{tag}` would not run on this machine: its server forwards it to {link.redacted(host)}"
+                    f"`{tag}` would not run on this machine: its server forwards it to {link.gate.message(host)}"
                 )
             found.good.append(f"`{tag}` is there")
             return

@@ -41,7 +41,7 @@ class Link:
             self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays
         )
         self.aside = HttpClient(self.url, extra="ollama", api_key=api_key, this_machine=stays)
-        self.gate, self.redacted = self.calls.gate, self.calls.redacted
+        self.gate = self.calls.gate
 
     async def ask(
         self, clock: CallClock, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -70,7 +70,7 @@ class Link:
         if complaint is not None:
             raise failure(
                 clock,
-                self.redacted,
+                self.gate.message,
                 status=None,
                 headers=reply.headers,
                 complaint=complaint,
@@ -78,7 +78,7 @@ class Link:
             )
         host = remote_host(said) if isinstance(said, Mapping) else None
         if host is not None and self.server.place(clock.who).location == "local":
-            raise running_elsewhere(clock, self.redacted(host), asked=True)
+            raise running_elsewhere(clock, self.gate.message(host), asked=True)
 
     async def close(self) -> None:
         """Close the connections."""

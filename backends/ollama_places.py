@@ -140,7 +140,7 @@ class Places:
             )
         host = remote_host(said)
         if host is not None:
-            raise running_elsewhere(clock, self._client.redacted(host))
+            raise running_elsewhere(clock, self._client.gate.message(host))
         return None
 
 
@@ -230,14 +230,14 @@ async def refusal_of(
     clock: CallClock, client: HttpClient, reply: Reply, *, direct: bool = False
 ) -> BackendError:
     """The error of an Ollama's reply whose status is not 200; ``direct``: it is of ollama.com itself."""
-    body = await reply.refusal()
+    said, text = await reply.refusal()
     return failure(
         clock,
-        client.redacted,
+        client.gate.message,
         status=reply.status,
         headers=reply.headers,
         # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
-        complaint=complaint_in(client.gate.parse_or_none(body)),
-        text=body[:2_000].decode(errors="replace"),
+        complaint=complaint_in(said),
+        text=text,
         direct=direct,
     )

@@ -76,7 +76,8 @@ class Readiness:
         for needed in wanted:
             if is_older(version, needed):
                 raise clock.error(
-                    f"the Ollama server is version {self._link.redacted(version)}, and `{clock.who}` needs {needed}",
+                    f"the Ollama server is version {self._link.gate.message(version)}, "
+                    f"and `{clock.who}` needs {needed}",
                     "not_found",
                     help="update Ollama: https://ollama.com/download",
                 )

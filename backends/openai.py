@@ -17,6 +17,7 @@ from routewright.engine.policy.locality import Server, judge
 from .answer_sizes import SMALL_SIZES, Sizes, vector_sizes
 from .errors import BackendError
 from .http import HttpClient, Reply
+from .http_failures import unreadable
 from .ollama_places import DeclaredPlaces
 from .openai_chat import ChatReader
 from .openai_errors import complaint_in, failure
@@ -183,7 +184,7 @@ class OpenAIBackend:
         try:
             vectors = read_vectors(said, len(request.texts))
         except Unreadable as error:
-            raise self._unreadable(clock, error) from error
+            raise unreadable(error, clock, self.http.gate) from error
         return _as_asked(EmbedAnswer(vectors, usage, self._model(said), clock.timings()), name, model)
 
     async def rerank(
@@ -214,7 +215,7 @@ class OpenAIBackend:
         try:
             scores = read_scores(said, len(request.documents), logits=self._logits)
         except Unreadable as error:
-            raise self._unreadable(clock, error) from error
+            raise unreadable(error, clock, self.http.gate) from error
         return _as_asked(RerankAnswer(scores, usage, self._model(said), clock.timings()), name, model)
 
     async def count_prompt(
@@ -243,7 +244,7 @@ class OpenAIBackend:
         said = await self._ask(clock, f"{self.http.root_url}/tokenize", body, sizes)
         tokens = said.get("tokens") if isinstance(said, Mapping) else None
         if not isinstance(text, str) or not isinstance(tokens, list):
-            raise self._unreadable(clock, Unreadable("no prompt and tokens in it"))
+            raise unreadable(Unreadable("no prompt and tokens in it"), clock, self.http.gate)
         return len(tokens)
 
     async def health(self) -> HealthReport:
@@ -255,15 +256,15 @@ class OpenAIBackend:
             try:
                 async with self.http.request("GET", url, clock) as reply:
                     status = reply.status
-                    body = await (reply.read() if status == 200 else reply.refusal())
+                    if status == 200:
+                        await reply.read()
+                        return HealthReport(True, "the server answers")
+                    said = complaint_in((await reply.refusal())[0])
             except BackendError as error:
                 return HealthReport(False, str(error))
-            if status == 200:
-                return HealthReport(True, "the server answers")
-            said = complaint_in(self.http.gate.parse_or_none(body))
             if status in (401, 403, 429) or status >= 500:
                 break
-        words = f": {self.http.redacted(said.message)}" if said and said.message else ""
+        words = f": {self.http.gate.message(said.message)}" if said and said.message else ""
         return HealthReport(False, f"the server answers {status}{words}")
 
     async def models(self) -> Sequence[ModelListing]:
@@ -276,7 +277,7 @@ class OpenAIBackend:
         try:
             return read_listings(said, self.http.gate)
         except Unreadable as error:
-            raise self._unreadable(clock, error) from error
+            raise unreadable(error, clock, self.http.gate) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -311,7 +312,9 @@ class OpenAIBackend:
             said = await reply.json(sizes)
         complaint = complaint_in(said)
         if complaint is not None:  # some proxies say 200 all the same
-            raise failure(clock, self.http.redacted, status=None, headers=reply.headers, complaint=complaint)
+            raise failure(
+                clock, self.http.gate.message, status=None, headers=reply.headers, complaint=complaint
+            )
         self._answered(clock)
         return said
 
@@ -326,19 +329,14 @@ class OpenAIBackend:
             raise await self._refusal(clock, reply)
 
     async def _refusal(self, clock: CallClock, reply: Reply) -> BackendError:
-        body = await reply.refusal()
+        said, text = await reply.refusal()
         return failure(
             clock,
-            self.http.redacted,
+            self.http.gate.message,
             status=reply.status,
             headers=reply.headers,
-            complaint=complaint_in(self.http.gate.parse_or_none(body)),
-            text=body[:2_000].decode(errors="replace"),
-        )
-
-    def _unreadable(self, clock: CallClock, error: Unreadable) -> BackendError:
-        return clock.error(
-            f"the answer of `{clock.who}` cannot be read: {self.http.redacted(str(error))}", "bad_response"
+            complaint=complaint_in(said),
+            text=text,
         )
 
     def _cold_limit(self, clock: CallClock) -> int | None:

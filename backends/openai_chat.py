@@ -10,6 +10,7 @@ from typing import Any
 
 from .errors import BackendError
 from .http import Reply
+from .http_failures import unreadable
 from .lines import event_data
 from .openai_answer import ChatPieces
 from .openai_errors import complaint_in, failure
@@ -129,8 +130,4 @@ class ChatReader:
         raise self._unreadable(Unreadable(f"the line `{gate.shown(line)}` is not a server-sent event"))
 
     def _unreadable(self, error: Unreadable) -> BackendError:
-        clock = self._clock
-        return clock.error(
-            f"the answer of `{clock.who}` cannot be read: {self._intake.gate.message(str(error))}",
-            "bad_response",
-        )
+        return unreadable(error, self._clock, self._intake.gate)

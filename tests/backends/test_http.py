@@ -189,7 +189,7 @@ def test_a_key_is_sent_and_never_shown() -> None:
             await client.close()
         assert server.requests[0].headers["authorization"] == "Bearer sk-secret"
         assert "secret" not in repr(client)
-        assert client.redacted("bad key sk-secret!") == "bad key [key]!"
+        assert client.gate.message("bad key sk-secret!") == "bad key [key]!"
 
     asyncio.run(run())
 
