@@ -26,6 +26,7 @@ __all__ = [
     "explanation_outline",
     "iso_time",
     "outcome_text",
+    "plan_outline",
     "record_outline",
     "render_markdown",
     "render_tree",
@@ -81,6 +82,13 @@ def record_outline(record: DecisionRecord) -> Outline:
         root.add("not eligible", (f"{c.model} ({c.origin}): {c.gate}: {c.detail}" for c in excluded))
     _add_unenforced(root, record)
     return root
+
+
+def plan_outline(record: DecisionRecord) -> Outline | None:
+    """What is called for the task, in which role; None without a plan."""
+    root = Outline("")
+    _add_plan(root, record)
+    return next((child for child in root.children if child.label == "plan"), None)
 
 
 def explanation_outline(explanation: Explanation) -> Outline:

@@ -99,7 +99,15 @@ def test_a_shadow_that_would_check_the_answer_is_not_the_same(tmp_path: Path) ->
     text = (tmp_path / "next.yaml").read_text()
     command.write("next.yaml", text.replace("fallback: [large] }", "steps: [{ verify: { with: large } }] }"))
     said = command("decide", "policy.yaml").out.splitlines()
-    assert said[2] == "│   └── the same model by another plan: routed to small by rule otherwise"
+    assert said[2:6] == [
+        "│   └── the same model by another plan: routed to small by rule otherwise",
+        "│       ├── target: small (use)",
+        "│       ├── verify with large, on_reject: annotate",
+        "│       └── not known, and passed: whether the prompt fits, health",
+    ]
+    command.write("tasks.jsonl", "{}\n")
+    table = command("decide", "policy.yaml", "--tasks", "tasks.jsonl").out.splitlines()
+    assert table[2].endswith("small, by another plan")
     ended = command("run", "policy.yaml", "hello", "--simulate")
     assert " | shadow: the same model, another plan | " in ended.err.splitlines()[-1]
 

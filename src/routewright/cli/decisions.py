@@ -13,6 +13,7 @@ from routewright.engine.decision.explanation_values import explanation_values
 from routewright.engine.decision.outline import (
     explanation_outline,
     outcome_text,
+    plan_outline,
     record_outline,
     render_markdown,
 )
@@ -110,24 +111,31 @@ class DecisionPrinter:
 
 
 def _arm_cells(decided: Decided) -> list[str]:
-    """The arm that decides, and where the candidate would go."""
+    """The arm that decides, and where the candidate would go; also that it would call others besides."""
     arm, shadow = decided.decision.arm, decided.shadow
     if arm is None:
         return ["", ""]
     if decided.shadow_error is not None:
         return [arm.name, "cannot decide it"]
-    return [arm.name, "" if shadow is None else shadow.decision.target or shadow.decision.outcome]
+    if shadow is None:
+        return [arm.name, ""]
+    other = shadow.decision
+    far = difference(record_of(decided.decision), record_of(other))
+    return [arm.name, f"{other.target or other.outcome}{', by another plan' if far == 'plan' else ''}"]
 
 
 def _add_shadow(outline: Outline, decided: Decided) -> None:
-    """Where the candidate would have gone, below the line that says who it is."""
+    """Where the candidate would have gone, and what it would have called where that differs, below the line that says
+    who it is."""
     if decided.shadow_error is not None:
         outline.children[0].add(f"it cannot decide this task: {decided.shadow_error}")
     elif decided.shadow is not None:
         other = record_of(decided.shadow.decision)
         far = difference(record_of(decided.decision), other)
         words = {"none": "the same", "plan": "the same model by another plan", "target": "it differs"}[far]
-        outline.children[0].add(f"{words}: {outcome_text(other)}")
+        node = outline.children[0].add(f"{words}: {outcome_text(other)}")
+        plan = None if far == "none" else plan_outline(other)
+        node.children += [] if plan is None else plan.children
 
 
 def _cells(decision: Decision) -> list[str]:
