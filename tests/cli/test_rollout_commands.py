@@ -57,7 +57,32 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "key": "team",
         "not_carried_out": [],
         "constraints_left_out": ["private_stays_here"],
+        "constraints_changed": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "changed"),
+    [
+        ("when: private,", "when: not not private,", ["private_stays_here"]),
+        ("== 'local'", "== 'local' || context_length > 8000", ["private_stays_here"]),
+        ("private: { type: boolean, default: false }", "private: { type: boolean }", ["private_stays_here"]),
+        ("default: false }", "default: false, description: for people }", []),
+        ("when: complex_reasoning ||", "when: private ||", []),
+        ("require:", "disabled: false, reason: it must, require:", []),
+    ],
+)
+def test_check_names_constraints_that_hold_otherwise_in_the_candidate(
+    tmp_path: Path, part: str, other: str, changed: list[str]
+) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    text = (tmp_path / "policy.yaml").read_text().partition("rollout:")[0]
+    assert part in text
+    command.write("next.yaml", text.replace(part, other))
+    [said] = json.loads(command("check", "policy.yaml", "--format", "json").out)
+    assert (said["rollout"]["constraints_left_out"], said["rollout"]["constraints_changed"]) == ([], changed)
+    line = "  candidate next.yaml: changes constraint private_stays_here"
+    assert (line in command("check", "policy.yaml").out.splitlines()) == bool(changed)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routewright.engine.policy.compiled import CompiledPolicy
+    from routewright.engine.policy.compiled import CompiledConstraint, CompiledPolicy
 
 __all__ = ["rollout_lines", "rollout_values"]
 
@@ -24,6 +24,7 @@ def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
         "key": rollout.key_name,
         "not_carried_out": list(candidate.unenforced),
         "constraints_left_out": _left_out(policy, candidate),
+        "constraints_changed": _changed(policy, candidate),
     }
 
 
@@ -44,6 +45,9 @@ def rollout_lines(policy: CompiledPolicy) -> list[str]:
     left_out = _left_out(policy, candidate)
     if left_out:
         lines.append(f"candidate {rollout.file}: has no constraint {', '.join(left_out)}")
+    changed = _changed(policy, candidate)
+    if changed:
+        lines.append(f"candidate {rollout.file}: changes constraint {', '.join(changed)}")
     return lines
 
 
@@ -51,6 +55,25 @@ def _left_out(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
     """Constraints that the candidate lacks by name: each arm keeps its own, so a reviewer has to know."""
     there = {constraint.name for constraint in candidate.constraints}
     return [constraint.name for constraint in policy.constraints if constraint.name not in there]
+
+
+def _changed(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
+    """Constraints of both that do not ask the same: by another condition, or of a feature with another value."""
+    there = {constraint.name: _meaning(constraint, candidate) for constraint in candidate.constraints}
+    return [
+        constraint.name
+        for constraint in policy.constraints
+        if constraint.name in there and there[constraint.name] != _meaning(constraint, policy)
+    ]
+
+
+def _meaning(constraint: CompiledConstraint, policy: CompiledPolicy) -> tuple[object, ...]:
+    from routewright.engine.condition import render_expr
+
+    names = constraint.when.names | constraint.require.names
+    features = [(one.name, one.default, one.derived) for one in policy.features if one.name in names]
+    features.sort(key=lambda one: one[0])
+    return render_expr(constraint.when.source), render_expr(constraint.require.source), features
 
 
 def _counted(number: int, one: str) -> str:
