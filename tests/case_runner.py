@@ -1,12 +1,14 @@
-"""Runs files of policy cases (``NAME.test.yaml``): the shipped ones, and those under ``tests/cases``."""
+"""Runs files of policy cases (``NAME.test.yaml``): the shipped ones, those under ``tests/cases``, as a program any."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from routewright.engine.condition import check_expr, evaluate_reference, parse_condition
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.record import DecisionRecord, record_of
+from routewright.engine.errors import PolicyError
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.testfile import Case
 from routewright.loading import load_tests
@@ -81,3 +83,26 @@ def planned_models(record: DecisionRecord) -> list[str]:
     if plan.ensemble is not None:
         models += [*plan.ensemble.members, *filter(None, (plan.ensemble.judge, plan.ensemble.override))]
     return models
+
+
+def main(paths: list[str]) -> int:
+    """Run the cases of files, and say what does not hold; 1 where something does not."""
+    failed = 0
+    for path in paths:
+        try:
+            policy, cases = load_cases(Path(path))
+        except PolicyError as error:
+            print(error)
+            failed += 1
+            continue
+        found = [(case.name, said) for case in cases if (said := differences(policy, case))]
+        for name, said in found:
+            print(f"{path}: {name}")
+            print("".join(f"  {line}\n" for line in said), end="")
+        print(f"{path}: {len(cases) - len(found)} of {len(cases)} cases hold")
+        failed += len(found)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

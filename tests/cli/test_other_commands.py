@@ -132,7 +132,7 @@ def test_check_takes_catalogs_and_test_files_for_what_they_are(tmp_path: Path) -
     assert (ended.code, ended.err) == (0, "")
     first, second = ended.out.splitlines()
     assert first.startswith("catalog.yaml: ok, a catalog, 1 backend, 2 models, sha256:")
-    assert second == "policy.test.yaml: ok, a test file, 1 case for policy.yaml"
+    assert second == "policy.test.yaml: ok, a test file, 1 case for policy.yaml, not run"
     broken = command("check", "broken.test.yaml")
     assert broken.code == 3
     assert "broken.yaml:14:39: error[unknown-name]" in broken.out

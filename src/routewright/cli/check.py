@@ -133,7 +133,7 @@ def _check_tests(path: Path, root: Path | None) -> _Told:
     from routewright.loading import load_tests
 
     tests, policy = load_tests(path, root=root)
-    what = f"a test file, {_counted(tests.cases, 'case')} for {policy.source}"
+    what = f"a test file, {_counted(tests.cases, 'case')} for {policy.source}, not run"
     return _Told(what, more={"policy": policy.source}, notes=_notes(policy))
 
 
