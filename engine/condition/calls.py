@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from ..errors import Span
@@ -13,7 +14,7 @@ from .mismatch import quote
 from .patterns import PatternError, compile_pattern
 from .syntax import Call, Expr, Literal, Name
 from .typed import Constant, Feature, Presence, Typed, apply
-from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, ListType, Type, accepts, article
+from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, Declaration, ListType, Type, accepts, article
 from .work import LARGEST, Sizes
 
 __all__ = ["CallChecker"]
@@ -30,6 +31,8 @@ _OTHER_NAMES = {
 
 class PartChecker(Protocol):
     """What checking a call needs of the checker around it."""
+
+    scope: Mapping[str, Declaration]
 
     def check(self, expr: Expr) -> Typed: ...
 
@@ -112,7 +115,10 @@ class CallChecker:
             return Presence(typed, call)
         if isinstance(typed, Constant):  # an unknown name, already reported
             return Constant(typed.value, BOOLEAN, True, call)
-        return self.checker.wrong("bad-argument", f"`has` takes the name of a feature, not {quote(arg)}", arg)
+        text = arg.value if isinstance(arg, Literal) and isinstance(arg.value, str) else ""
+        help = f"write `has({text})`" if text in self.checker.scope else None
+        message = f"`has` takes the name of a feature, not {quote(arg)}"
+        return self.checker.wrong("bad-argument", message, arg, help)
 
     def extreme(self, call: Call, args: tuple[Typed, ...]) -> Typed:
         """`min` and `max`."""

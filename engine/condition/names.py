@@ -39,8 +39,14 @@ def explain_unknown_name(
     if not dot and name.lower() in {"yes", "no", "on", "off"}:
         return "unknown-name", f"unknown name `{name}`", expr, "write `true` or `false`"
     what = "feature" if not dot else "name"
-    help = _declare(name, scope) or suggest(name, [*scope, *variables])
+    help = _declare(name, scope) or _text_of(name, scope) or suggest(name, [*scope, *variables])
     return "unknown-name", f"unknown {what} `{shorten(name)}`", expr, help
+
+
+def _text_of(name: str, scope: Mapping[str, Declaration]) -> str | None:
+    """What to do with a text that stands without quotes, as it does in YAML: a value of a declared feature or fact."""
+    of = next((known for known, declaration in scope.items() if name in (declaration.enum or ())), None)
+    return None if of is None else f"text stands in quotes: `'{name}'` is a value of `{of}`"
 
 
 def _declare(name: str, scope: Mapping[str, Declaration]) -> str | None:

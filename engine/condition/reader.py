@@ -61,10 +61,24 @@ class TokenReader:
         elif token.text == "?":
             help = "put parentheses around the inner `… ? … : …`"
         elif token.text == "," and expected is None:
-            help = "lists stand in `[…]`"
+            help = self._without_separator() or "lists stand in `[…]`"
         elif token.text == "&&" or token.text == "||":
             help = f"`{token.text}` stands between two conditions"
+        if self.at > 1 and self.tokens[self.at - 1].text == "%" and token.kind != "name":
+            share = self.tokens[self.at - 2].value
+            if isinstance(share, int | float):
+                help = f"`%` is a remainder in conditions; as a share, `{share}%` is `{share / 100:g}`"
         self.fail("unexpected", f"unexpected {what}", token.start, max(token.end, token.start + 1), help)
+
+    def _without_separator(self) -> str | None:
+        """What to write for a number such as `30,000`, at whose comma the reader is."""
+        if not 0 < self.at < len(self.tokens) - 1:
+            return None
+        before, comma, after = self.tokens[self.at - 1 : self.at + 2]
+        together = before.end == comma.start and comma.end == after.start and len(after.text) == 3
+        if not together or (before.kind, after.kind) != ("int", "int"):
+            return None
+        return f"write `{before.text}{after.text}`, without a comma; lists stand in `[…]`"
 
     def expect(self, text: str, opened: Token | None = None) -> Token:
         if self.sees(text):

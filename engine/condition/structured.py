@@ -103,9 +103,9 @@ class _Reader:
         ((key, items),) = value.items()
         if not isinstance(key, str) or key not in _OPERATORS:
             name = key if isinstance(key, str) else repr(key)
-            self.problem(
-                "bad-group", f"unknown group `{name[:60]}`", part, suggest(name, _OPERATORS, label="groups")
-            )
+            meant = {"or": "any", "and": "all", "not": "none", "nor": "none"}.get(name.lower())
+            help = f"did you mean `{meant}`?" if meant else suggest(name, _OPERATORS, label="groups")
+            self.problem("bad-group", f"unknown group `{name[:60]}`", part, help)
             return None
         part = (*part, key)
         if not isinstance(items, list | tuple) or not items:

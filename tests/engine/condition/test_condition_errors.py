@@ -112,3 +112,9 @@ def test_every_code_of_the_checker_and_parser_has_a_case() -> None:
         codes |= set(re.findall(r'"([a-z]+(?:-[a-z]+)+)",? f?r?["\n]', source.read_text(encoding="utf-8")))
     elsewhere = {"too-long", "too-deep", "bad-group", "not-a-condition"}
     assert [code for code in sorted(codes - elsewhere) if f" {code}: " not in cases] == []
+
+
+@pytest.mark.parametrize(("group", "meant"), [("or", "any"), ("AND", "all"), ("not", "none")])
+def test_a_group_by_the_name_of_an_operator_is_told_its_own(group: str, meant: str) -> None:
+    (problem,) = problems_of({group: ["urgent"]})
+    assert problem.help == f"did you mean `{meant}`?"
