@@ -19,6 +19,9 @@ _CONDITION = re.compile(
 _KEY = re.compile(r"\s*(?:- +)?[A-Za-z_][\w.-]*\s*:(?:\s|$)")
 """The beginning of a line of a block: a key, perhaps after a dash."""
 
+_DASH = re.compile(r"-([A-Za-z_][\w.-]{0,50}:?)")
+"""The beginning of an entry of a list, without the blank after its dash."""
+
 _QUOTE = "put the whole text in quotes"
 
 # The first fragment that occurs in what the parser said decides; fragments are the parser's own words.
@@ -46,7 +49,11 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     ("expected a comment or a line break", "after `|` or `>` the text begins on the next line", _QUOTE),
     ("expected chomping or indentation indicators", "plain text cannot begin with `|` or `>`", _QUOTE),
     ("expected ',' or ']'", "the list in `[…]` goes on without a comma, or is not closed", _QUOTE),
-    ("expected ',' or '}'", "the mapping in `{…}` goes on without a comma, or is not closed", _QUOTE),
+    (
+        "expected ',' or '}'",
+        "the mapping in `{…}` goes on without a comma, or is not closed",
+        "put a comma before the next key, or the whole text in quotes",
+    ),
     ("expected <block end>", "this does not fit what stands above it", "check its indentation and quotes"),
     ("could not find expected ':'", "a key needs a `:` and a blank after it", "check indentation and quotes"),
     ("did not find expected whitespace or line break", "a `!` or `&` begins something else in YAML", _QUOTE),
@@ -92,6 +99,18 @@ def syntax_problem(error: Exception, written: SourceText) -> Problem:
         return written.place(Problem("yaml-syntax", message, help), start, start + 1)
     problem = written.place(Problem("yaml-syntax", message, help), start, start + 1)
     before = _CONDITION.match(problem.source_line or "")
+    line = (problem.source_line or "").rstrip()
+    if message.startswith("a `: `") and problem.column == len(line):
+        return replace(problem, help="leave out this `:`, or put the whole text in quotes")
+    if (
+        before
+        and (problem.column or 0) > before.end()
+        and line[before.end()] in "\"'"
+        and line[before.end()] == line[-1]
+    ):
+        return replace(
+            problem, help="put the whole condition in quotes of one kind, and strings in it in the other"
+        )
     if before and (problem.column or 0) > before.end() and "tab" not in message:
         return replace(problem, help="put the whole condition in quotes")
     return problem
@@ -121,6 +140,8 @@ def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
         if _KEY.match(text, line_start) or text[line_start:start].lstrip().startswith("- "):
             closing = "]" if bracket == "[" else "}"
             return problem(opened.index, f"`{bracket}` is not closed", f"a `{closing}` is missing")
+    if said.startswith("expected <block end>") and (glued := _DASH.match(text, start)):
+        return problem(start, "a blank is missing after `-`", f"write `- {glued[1]}`")
     key = _KEY.match(text, line_start)
     if key is None:
         return None

@@ -14,6 +14,7 @@ from routewright.engine.problems import MAX_PROBLEMS
 
 RULE = HEAD + "rules:\n  - name: r\n    use: [small]\n"
 
+OTHER_QUOTES = "put the whole condition in quotes of one kind, and strings in it in the other"
 CUT = "put the whole condition in quotes"
 
 
@@ -24,6 +25,19 @@ CUT = "put the whole condition in quotes"
         ("when: urgent ? urgent : urgent", ":", "a `: ` is not allowed here", CUT),
         ("when: !(urgent || urgent)", "|", "plain text cannot begin with `|` or `>`", CUT),
         ("when: 'kind' == kind", "=", "this does not fit what stands above it", CUT),
+        ('when: "kind == "chat""', "c", "this does not fit what stands above it", OTHER_QUOTES),
+        (
+            "when: urgent:",
+            ":",
+            "a `: ` is not allowed here",
+            "leave out this `:`, or put the whole text in quotes",
+        ),
+        (
+            "steps: [{ verify: { with: small required: true } }]",
+            ":",
+            "the mapping in `{…}` goes on without a comma, or is not closed",
+            "put a comma before the next key, or the whole text in quotes",
+        ),
         ("when: @urgent", "@", "plain text cannot begin with `@`", CUT),
         ("when: `urgent`", "`", "plain text cannot begin with a backtick", CUT),
         ("when: %urgent", "%", "plain text cannot begin with `%`", CUT),
@@ -48,6 +62,15 @@ def test_a_syntax_error_is_reported_alone(line: str, marked: str, message: str, 
     assert problem.line is not None and problem.column is not None and problem.source_line is not None
     assert problem.line <= RULE.count("\n") + 2
     assert problem.source_line[problem.column - 1 :].startswith(marked)
+
+
+def test_a_dash_without_a_blank_is_named() -> None:
+    (problem,) = problems_of(f"{RULE}    use: [small]\n  -name: other\n    use: [small]\n")
+    assert (problem.code, problem.message, problem.help) == (
+        "yaml-syntax",
+        "a blank is missing after `-`",
+        "write `- name:`",
+    )
 
 
 def test_a_comment_inside_a_condition_is_named_as_what_cut_it() -> None:
