@@ -50,6 +50,14 @@ _LOCAL_HELP = (
 _VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
 """What is surely the name of a variable that lacks its braces, and no key."""
 
+_GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
+"""A key and its value without the blank between them, which YAML reads as a key."""
+
+_SPEAK_OPENAI = frozenset(
+    ("deepseek", "groq", "litellm", "lmstudio", "mistral", "openrouter", "sglang", "together", "vllm", "xai")
+)
+"""What authors give as the kind of a backend that speaks OpenAI's API."""
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -62,7 +70,8 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
         if details[0]["type"] == "extra_forbidden":
             known = keys_at(model, path[:-1])
             problems.append(_unknown_key(path, known, document))
-            meant = closest(str(path[-1]), known)
+            glued = _GLUED.match(str(path[-1]))
+            meant = glued[1] if glued else closest(str(path[-1]), known)
             if meant is not None:
                 hinted.setdefault(path[:-1], set()).add(meant)
         elif details[0]["type"] == "missing":
@@ -127,7 +136,13 @@ def empty_value(path: Path, document: Document) -> Problem:
 def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
     name = str(path[-1])
     help: str | None = suggest(name, known, label="known")
-    if not _WORD.fullmatch(name) and document.node_at(path).value is None:
+    empty = document.node_at(path).value is None
+    above = _empty_above(path, known, document)
+    if empty and (glued := _GLUED.match(name)):
+        help = f"a blank is missing after the `:`: write `{glued[1]}: {glued[2]}`"
+    elif above is not None and closest(name, known) is None:
+        help = f"to stand below {said(above)}, it has to be indented further"
+    elif not _WORD.fullmatch(name) and empty:
         help = "inside `{…}` a comma ends plain text: put the whole text in quotes"
     elif not _WORD.fullmatch(name):
         help = "a `: ` makes a key of the text before it: put the whole text in quotes"
@@ -135,9 +150,21 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
     return place_problem(problem, document, at_key=True)
 
 
+def _empty_above(path: Path, known: Sequence[str], document: Document) -> str | None:
+    """The last key without a value before this one, under which it was perhaps meant to stand."""
+    found = None
+    for step, node in document.node_at(path[:-1]).children.items():
+        if step == path[-1]:
+            break
+        if step in known and node.value is None and not node.children:
+            found = str(step)
+    return found
+
+
 def _missing_key(path: Path, document: Document) -> Problem:
     message = f"{owner(path[:-1], document)} needs the key `{path[-1]}`"
-    return place_problem(Problem("missing-key", message, path=path), document, at_key=True)
+    help = "begin the file with `routewright: 1`" if path == ("routewright",) else None
+    return place_problem(Problem("missing-key", message, help, path=path), document, at_key=True)
 
 
 def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Document) -> Problem:
@@ -151,7 +178,7 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
     if detail["type"] in _KINDS:
         kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
         message = f"{name} takes {_kinds(kinds)}, not {said(value)}"
-        help = _kind_help(kinds, value)
+        help = _kind_help(kinds, value) or _form_help(path, kinds, value)
         chains = document.root.children.get("chains")
         if path[-1] == "use" and chains and value in chains.children:
             help = chain_help(str(value))
@@ -203,6 +230,19 @@ def _kind_help(kinds: Sequence[str], value: object) -> str | None:
     return None
 
 
+def _form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
+    """How a value is written that came in a simpler form: a mapping for a list, one word for a mapping."""
+    if set(kinds) == {"a list"} and isinstance(value, dict) and value:
+        named = path[-1] in ("constraints", "controls", "rules")
+        return f"begin each entry with `- {'name: ' if named else ''}`"
+    if "a mapping" in kinds and isinstance(value, str):
+        if len(path) > 2 and path[-3] == "steps":
+            return f"write `{{ with: {value} }}`"
+        if path[:-1] == ("features",) and value in ("boolean", "integer", "number", "string", "array"):
+            return f"write `{{ type: {value} }}`"
+    return None
+
+
 def _count(text: str) -> int | None:
     """What a text such as ``200k`` means as a whole number."""
     try:
@@ -229,6 +269,8 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         listed = joined([f"`{one}`" for one in allowed])
         help = f"did you mean `{meant}`?" if meant else None
         help = _LOCAL_HELP if name == "`location`" and value == "local" else help
+        if name == "`kind`" and re.sub(r"[\W_]", "", str(value)).lower() in _SPEAK_OPENAI:
+            help = "a server that speaks OpenAI's API is of kind `openai`; `host` says where it is"
         return f"{name} takes {listed}, not {said(value)}", _VERSION_HELP if name == "`routewright`" else help
     if kind == "value_error":
         about = said(detail["input"]) if _is_about_key(detail) else said(value)
@@ -239,6 +281,12 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
             return f"{about} cannot be a key: {reason}", None
         help = _CONDITION_HELP if reason == "expected a condition" else None
         help = _VERSION_HELP if name == "`routewright`" else help
+        if (
+            reason.startswith("expected a percentage")
+            and isinstance(value, int | float)
+            and 0 <= value <= 100
+        ):
+            help = f"write `{value * 100 if 0 < value < 1 else value:.10g}%`"
         wanted, colon, why = reason.removeprefix("expected ").partition(": ")
         return f"{name} takes {wanted}, not {about}{colon}{why}", help
     limit = next((context[key] for key in _LIMITS if key in context), 0)
