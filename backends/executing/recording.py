@@ -45,6 +45,7 @@ def attempt_of(
     price = target.price
     # No tokens cost nothing at any price; of an answer, a server may say 0 that counts none.
     unused = failure is not None and usage is not None and usage.input_tokens == usage.output_tokens == 0
+    uncounted = usage is None or (usage.input_tokens is None and usage.output_tokens is None)
     cost = 0 if unused else cost_nano(usage, price)
     status: AttemptStatus = "ok" if failure is None else "partial" if shown else "failed"
     return Attempt(
@@ -65,7 +66,7 @@ def attempt_of(
         cached_input_tokens=usage.cached_input_tokens if usage else None,
         output_tokens=usage.output_tokens if usage else None,
         reasoning_tokens=usage.reasoning_tokens if usage else None,
-        tokens_source=usage.source if usage else None,
+        tokens_source=None if usage is None or uncounted else usage.source,
         cost_nano=cost,
         currency=price.currency if price else None,
         cost_source=usage.source if usage and cost is not None else None,

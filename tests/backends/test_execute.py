@@ -33,9 +33,12 @@ from routewright.backends import (
     StreamEvent,
     Target,
     TextDelta,
+    Timings,
+    Usage,
     execute,
     execute_sync,
 )
+from routewright.backends.executing.recording import attempt_of
 
 HELLO = ChatRequest((Message("user", "which model?"),))
 PRICE = PriceFacts(600_000_000, 2_500_000_000, None, "USD", "2026-01-01")
@@ -306,3 +309,30 @@ def test_a_call_that_was_refused_before_it_did_anything_costs_nothing_priced_or_
         ("overloaded", 0),
         ("timeout.idle", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("counted", "source"),
+    [((None, None), None), ((3, None), "reported"), ((None, 3), "reported"), ((0, 0), "reported")],
+)
+def test_counts_that_nobody_gave_have_no_source(
+    counted: tuple[int | None, int | None], source: str | None
+) -> None:
+    given, written = counted
+    answer = ChatAnswer(
+        "text", "stop", Usage(given, None, written, None, "reported"), None, Timings(None, None, 5)
+    )
+    made = attempt_of(
+        TARGETS[0],
+        "answer",
+        1,
+        answer,
+        usage=answer.usage,
+        timings=answer.timings,
+        started_us=1,
+        shown=False,
+        streamed=False,
+        reason=None,
+    )
+    assert (made.input_tokens, made.output_tokens) == counted
+    assert made.tokens_source == source
