@@ -260,7 +260,8 @@ def _busy(path: Path, holder: re.Match[str] | None, lock_timeout_s: float) -> Le
 
 def _cannot_open(path: Path, error: Exception) -> LedgerError:
     text = str(error)
-    if "not a valid DuckDB database file" in text:
+    # DuckDB knows files of SQLite and others by their first bytes, and would load an extension for them.
+    if "not a valid DuckDB database file" in text or "Loading external extensions" in text:
         return LedgerError(
             f"`{path}` is not a ledger: it is no DuckDB file; left it as it is",
             help="name another file; a new ledger is made where there is none",

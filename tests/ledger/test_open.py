@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -100,6 +101,15 @@ def test_files_that_are_not_ledgers_are_refused_and_left_as_they_are(tmp_path: P
     text.write_text("not a database\n" * 1_000)
     assert str(refused(text)) == f"`{text}` is not a ledger: it is no DuckDB file; left it as it is"
     assert text.read_text().startswith("not a database")
+
+    # DuckDB knows these by their first bytes, and asks for an extension: a state store that was named by mistake.
+    state = tmp_path / "state.sqlite"
+    with sqlite3.connect(state) as store:
+        store.execute("CREATE TABLE mine (a INTEGER)")
+    store.close()
+    before = state.read_bytes()
+    assert str(refused(state)) == f"`{state}` is not a ledger: it is no DuckDB file; left it as it is"
+    assert state.read_bytes() == before
 
     other = tmp_path / "other.duckdb"
     with duckdb.connect(str(other)) as client:
