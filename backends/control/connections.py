@@ -29,6 +29,9 @@ _READ_TIMEOUT_S = 2.0
 """Readers wait only while the file is mended after a crash, or is closed by the last other process."""
 
 _LOST = "stop what uses it and delete it: the counts of the present windows are lost with it"
+_NOT_WRITABLE = (
+    "this user may not write {}, which reading a state store takes too: do it as the user whose store it is"
+)
 _NO_STORE = f"name another file; or, if it was the state store, {_LOST}"
 
 
@@ -109,7 +112,15 @@ def unusable(path: Path, error: sqlite3.Error) -> StateError:
     if is_locked(error):
         return locked(path, _READ_TIMEOUT_S)
     helps = {sqlite3.SQLITE_CORRUPT: _LOST, sqlite3.SQLITE_NOTADB: _NO_STORE}
-    return StateError(f"the state store `{path}` cannot be used: {error}", help=helps.get(_code(error) or 0))
+    message = f"the state store `{path}` cannot be used: {error}"
+    return StateError(message, help=helps.get(_code(error) or 0) or _not_permitted(path))
+
+
+def _not_permitted(path: Path) -> str | None:
+    """What SQLite does not say: which permission is missing; None where none is."""
+    wanted = {path: os.R_OK | os.W_OK, path.parent: os.W_OK | os.X_OK}
+    refused = [f"`{one}`" for one, mode in wanted.items() if one.exists() and not os.access(one, mode)]
+    return _NOT_WRITABLE.format(" and ".join(refused)) if refused else None
 
 
 def _code(error: sqlite3.Error) -> int | None:

@@ -165,6 +165,31 @@ def test_a_file_that_is_damaged_while_it_is_used_is_told_as_ours(store: StateSto
     damaged.close()
 
 
+@pytest.mark.parametrize(
+    "refused", [("state.db",), (".",), ("state.db", ".")], ids=["file", "folder", "both"]
+)
+def test_who_may_not_write_a_store_hears_which_permission_is_missing(
+    tmp_path: Path, refused: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.db"
+    StateStore(path).close()
+    paths = [tmp_path / name for name in refused]
+    monkeypatch.setattr(os, "access", lambda path, mode: path not in paths)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("unable to open database file")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(StateError) as error:
+        StateStore(path)
+    named = " and ".join(f"`{one}`" for one in paths)
+    assert said(error) == (
+        f"the state store `{path}` cannot be used: unable to open database file",
+        f"this user may not write {named}, which reading a state store takes too: "
+        "do it as the user whose store it is",
+    )
+
+
 @pytest.mark.parametrize("name", ["folder", "file/state.db"])
 def test_a_path_that_can_hold_no_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
