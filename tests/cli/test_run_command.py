@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -181,3 +185,44 @@ def test_a_missing_key_stops_only_whose_task_needs_it(
     assert (ended.code, ended.out.startswith("[simulated]")) == (code, answered)
     reason = "not usable: backend `far` needs the environment variable `NO_SUCH_KEY`, which is not set"
     assert (reason in ended.err) is (kind != "easy")
+
+
+@pytest.fixture
+def counts_nothing() -> Iterator[int]:
+    """The port of a server that answers, and says that it took no tokens."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            message = {"role": "assistant", "content": "an answer of many words " * 100}
+            choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            body = json.dumps({"choices": choices, "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_is_only_a_lower_bound_is_said_to_be_one(tmp_path: Path, counts_nothing: int) -> None:
+    command = CommandLine(tmp_path)
+    host = f"http://127.0.0.1:{counts_nothing}/v1"
+    policy = KEYS.replace('"http://127.0.0.1:9/v1", api_key: "${NO_SUCH_KEY}"', f'"{host}"')
+    command.write(
+        "policy.yaml", policy.replace("backend: far", "backend: far, price: { input: 1, output: 2 }")
+    )
+    ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
+    assert ended.code == 0
+    [tokens, cost] = ended.err.split(" | ")[3:5]
+    assert (tokens, cost) == ("at least 1 tokens in, 300 out", "at least 0.000601 USD")

@@ -51,7 +51,8 @@ def summary_line(ran: Ran) -> str:
         f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}",
         *_arm(ran),
         f"{took_ms(execution):.0f} ms",
-        f"{_tokens(attempts, 'input_tokens')} tokens in, {_tokens(attempts, 'output_tokens')} out",
+        f"{_least(attempts)}{_tokens(attempts, 'input_tokens')} tokens in, "
+        f"{_tokens(attempts, 'output_tokens')} out",
         cost_text(ran),
         *([f"failed: {', '.join(failed)}"] if failed else []),
         *([f"skipped: {', '.join(skipped)}"] if skipped else []),
@@ -128,14 +129,15 @@ def output_tokens(execution: Execution) -> str:
 
 
 def cost_text(ran: Ran) -> str:
-    """What all attempts cost together: unknown as soon as one of them is."""
+    """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound."""
     attempts = ran.execution.attempts if ran.execution is not None else ()
     costs = [attempt.cost_nano for attempt in attempts]
     known = [cost for cost in costs if cost is not None]
     currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
     if len(known) < len(costs) or len(currencies) > 1:
         return "cost unknown"
-    return f"{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
+    least = "at least " if any(attempt.cost_source == "lower_bound" for attempt in attempts) else ""
+    return f"{least}{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
 
 
 def _named(decision: Decision, attempt: Attempt) -> str:
@@ -173,6 +175,11 @@ def _arm(ran: Ran) -> list[str]:
             return ["shadow: the same model, another plan"]
         case "target":
             return [f"shadow: {shadow.target or shadow.outcome}"]
+
+
+def _least(attempts: tuple[Attempt, ...]) -> str:
+    """A server that says less than what came leaves no more than a lower bound."""
+    return "at least " if any(attempt.tokens_source == "lower_bound" for attempt in attempts) else ""
 
 
 def _tokens(attempts: tuple[Attempt, ...], column: str) -> str:
