@@ -8,8 +8,8 @@ from typing import Any
 
 from .answer_sizes import vector_sizes
 from .errors import BackendError
-from .http import Reply
 from .http_failures import unreadable
+from .http_reply import Reply
 from .ollama_answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
 from .ollama_link import Link
 from .ollama_ready import Readiness

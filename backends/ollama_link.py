@@ -8,7 +8,8 @@ from typing import Any
 from routewright.engine.policy.locality import Server
 
 from .errors import BackendError
-from .http import HttpClient, Reply
+from .http import HttpClient
+from .http_reply import Reply
 from .ollama_errors import complaint_in, failure
 from .ollama_places import refusal_of, remote_host, running_elsewhere
 from .phases import CallClock

@@ -14,7 +14,8 @@ from typing import Any, Final
 from routewright.engine.policy.locality import Server
 
 from .errors import BackendError
-from .http import HttpClient, Reply
+from .http import HttpClient
+from .http_reply import Reply
 from .ollama_errors import complaint_in, failure
 from .phases import CallClock
 from .statuses import retry_after_ms, status_class

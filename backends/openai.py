@@ -16,8 +16,9 @@ from routewright.engine.policy.locality import Server, judge
 
 from .answer_sizes import SMALL_SIZES, Sizes, vector_sizes
 from .errors import BackendError
-from .http import HttpClient, Reply
+from .http import HttpClient
 from .http_failures import unreadable
+from .http_reply import Reply
 from .ollama_places import DeclaredPlaces
 from .openai_chat import ChatReader
 from .openai_errors import complaint_in, failure

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from .errors import BackendError
-from .http import Reply
 from .http_failures import unreadable
+from .http_reply import Reply
 from .lines import event_data
 from .openai_answer import ChatPieces
 from .openai_errors import complaint_in, failure

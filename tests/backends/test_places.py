@@ -23,8 +23,8 @@ from routewright.backends import (
     Limits,
     Message,
     RerankRequest,
+    http_connections,
 )
-from routewright.backends import http as http_module
 from routewright.backends.http import HttpClient
 from routewright.backends.ollama import OllamaBackend
 from routewright.backends.ollama_places import RECHECK_S, DeclaredPlaces, Places
@@ -484,7 +484,7 @@ def _leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
         return really("127.0.0.1" if host in ("localhost", b"localhost") else host, *rest, **more)
 
     monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    monkeypatch.setattr(http_module, "is_loopback", lambda address: address == "::1")
+    monkeypatch.setattr(http_connections, "is_loopback", lambda address: address == "::1")
 
 
 @pytest.mark.parametrize("backend", ["ollama", "openai"])
@@ -518,7 +518,7 @@ def test_the_peer_is_compared_on_every_call_of_a_kept_connection(
             client = HttpClient(server.url.replace("127.0.0.1", name), extra="ollama", this_machine=True)
             async with client.request("GET", "/first", CallClock(NO_LIMITS, who="m")) as got:
                 await got.read()
-            monkeypatch.setattr(http_module, "is_loopback", lambda address: False)
+            monkeypatch.setattr(http_connections, "is_loopback", lambda address: False)
             with pytest.raises(BackendError, match="would not run on this machine"):
                 async with client.request("GET", "/second", CallClock(NO_LIMITS, who="m")):
                     pass
@@ -539,7 +539,7 @@ def test_the_connection_that_carries_the_prompt_is_compared_by_itself(
         peers.append(address)
         return len(peers) == 1
 
-    monkeypatch.setattr(http_module, "is_loopback", first_alone)
+    monkeypatch.setattr(http_connections, "is_loopback", first_alone)
 
     async def run() -> tuple[BackendError, list[Received]]:
         looked_up, called = (SHOWN, CHATTED) if backend == "ollama" else (MISSING, COMPLETED)

@@ -49,7 +49,7 @@ from routewright.backends.answer_sizes import (
     TEXT_BYTES_PER_TOKEN,
     chat_sizes,
 )
-from routewright.backends.http import STEP_BYTES, Reply
+from routewright.backends.http_reply import STEP_BYTES, Reply
 from routewright.backends.phases import CallClock
 from routewright.backends.untrusted import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Gate
 from routewright.backends.untrusted_counts import (
