@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from fault_parts import write_policy
 
 from routewright import (
     ChatRequest,
@@ -107,6 +108,17 @@ def test_undeclared_features_are_refused_unless_told(policy: CompiledPolicy) -> 
 def test_an_unknown_pin_is_refused(policy: CompiledPolicy) -> None:
     with pytest.raises(TaskError, match="the pin `medium` names no model"):
         gateway_with(policy).decide(Task(pin="medium"))
+
+
+def test_a_pin_that_names_two_models_tells_their_ids(tmp_path: Path) -> None:
+    models = {id: {"backend": "one", "tag": "shared"} for id in ("twin", "twain")}
+    catalog = {"routewright": 1, "backends": {"one": {"kind": "simulated"}}, "models": models}
+    rules = [{"name": "all", "use": ["twin"]}]
+    policy = write_policy({"routewright": 1, "name": "twins", "catalog": catalog, "rules": rules}, tmp_path)
+    for pin in ("shared", "one:shared"):
+        with pytest.raises(TaskError, match=f"the pin `{pin}` names 2 models") as caught:
+            gateway_with(policy).decide(Task(pin=pin))
+        assert caught.value.help == "one of: twin, twain"
 
 
 def test_a_random_split_draws_for_each_task_and_keeps_a_draw_that_is_given(tmp_path: Path) -> None:

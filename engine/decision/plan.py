@@ -45,7 +45,8 @@ def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task)
     model = catalog.find(task.pin)
     if model is not None:
         return (Candidate(model.index, "pin"),)
-    meant = [f"{catalog.models[i].backend}:{catalog.models[i].tag}" for i in catalog.names.get(task.pin, ())]
+    # Their ids: what they share may be the tag as well as the backend.
+    meant = [catalog.models[i].id for i in catalog.names.get(task.pin, ())]
     if meant:
         raise TaskError(f"the pin `{task.pin}` names {len(meant)} models", help=f"one of: {', '.join(meant)}")
     raise TaskError(f"the pin `{task.pin}` names no model", help=catalog.hint(task.pin))

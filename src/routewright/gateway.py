@@ -275,14 +275,18 @@ class ModelGateway(Calls):
         return self._arms.breakers(at_us=self._clock())
 
     def close_breaker(self, model: str) -> None:
-        """Let a model be called again at once, whatever it failed at: it is mended. ``model`` is its id.
+        """Let a model be called again at once, whatever it failed at: it is mended. It goes by any of its names.
 
         Raises TaskError for what is no model of either arm, and StateError.
         """
         _, models = self.declared()
-        if model not in models:
+        candidate = None if self.policy.rollout is None else self.policy.rollout.candidate
+        found = models.get(model) or self.policy.catalog.find(model)
+        if found is None and candidate is not None:
+            found = candidate.catalog.find(model)
+        if found is None:
             raise TaskError(f"unknown model `{model}`", help=suggest(model, models, label="models"))
-        self._arms.control.standing.close_breaker(models[model])
+        self._arms.control.standing.close_breaker(found)
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""

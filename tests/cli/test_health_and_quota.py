@@ -78,6 +78,15 @@ def test_a_breaker_is_closed_by_whoever_mended_its_cause(tmp_path: Path) -> None
     )
 
 
+def test_a_breaker_is_closed_by_any_name_of_its_model(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    simulated(command)
+    for name in ("large", "kimi-k2:1t-cloud", "ollama:large", "ollama:kimi-k2:1t-cloud"):
+        open_breaker(command, "large")
+        assert command("health", "policy.yaml").code == 1
+        assert command("health", "policy.yaml", "--close-breaker", name).code == 0, name
+
+
 def test_health_closes_the_state_store_also_when_it_refuses_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
