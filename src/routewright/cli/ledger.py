@@ -36,7 +36,7 @@ def sql(
 
     A statement can read the ledger and nothing else. Start from the views: decisions_flat, attempts_flat,
     routing_daily, model_latency, success_rate, fallback_frequency, cost_daily, unknown_features,
-    rule_hits.
+    rule_hits, rollout_differences, rollout_arms.
 
     \b
     Example:
