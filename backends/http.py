@@ -40,8 +40,8 @@ class HttpClient:
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
     ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); waiting for
     a turn may take as long as a first token may. With ``this_machine`` nothing is sent to a peer that is not this
-    machine, whatever its name stood for. Connections belong to the event loop they were made in: close
-    the client in that loop.
+    machine, whatever its name resolved to. Connections belong to the event loop they were made in: close the client in
+    that loop.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class HttpClient:
         try:
             parts = urlsplit(base_url)
             known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        except ValueError:  # no port, or brackets that do not fit
+        except ValueError:  # an invalid port, or unbalanced brackets
             known = False
         if not known:
             raise ValueError("the server's address must be like http://localhost:8080/v1")
@@ -192,7 +192,7 @@ class _Exchange:
                 else:
                     closed_before += 1
                     clock.enter("connect")
-        # Not from the library's error: that holds our headers, the key among them, and bytes of the server.
+        # Not chained: the library's error holds our headers, with the key, and bytes of the server.
         raise failure
 
     def _leave(self) -> None:

@@ -20,7 +20,7 @@ __all__ = ["CONNECTING", "Connections"]
 _KEEPALIVE_S: Final = 4.0
 """Shorter than the 5 s of llama.cpp, uvicorn and Node, so that we do not write into a connection being closed."""
 
-# Without a coding of the content: 16 KB of it can be a gigabyte.
+# Ask for no content coding: 16 KB of compressed data can unpack to a gigabyte.
 _ACCEPT: Final = {
     "Accept": "application/json, text/event-stream, application/x-ndjson",
     "Accept-Encoding": "identity",
@@ -59,7 +59,7 @@ CONNECTING: ContextVar[tuple[CallClock, int | None]] = ContextVar("connecting")
 
 @cache
 def _connector_class(this_machine: bool) -> type[aiohttp.TCPConnector]:
-    """Connections that tell the clock of a call when it has one, and compare their peer with ``this_machine``.
+    """Connections that report to the clock of a call when they are made, and check their peer for ``this_machine``.
 
     Tracing could tell it too, and makes every call a sixth dearer.
     """
@@ -86,15 +86,15 @@ def _connector_class(this_machine: bool) -> type[aiohttp.TCPConnector]:
 
 
 def _check_peer(transport: asyncio.Transport | None, clock: CallClock) -> None:
-    """Raise BackendError unless the other end is this machine: resolvers and hosts files map names as they like."""
+    """Raise BackendError unless the peer is this machine: a resolver or hosts file may map any name anywhere."""
     import aiohttp
 
     peer = None if transport is None else transport.get_extra_info("peername")
-    if peer is None:  # it was gone before it could be looked at
+    if peer is None:  # closed before it could be checked
         raise aiohttp.ServerDisconnectedError
     if not is_loopback(str(peer[0])):
         raise clock.error(
-            f"`{clock.who}` would not run on this machine: the name of its server leads to {peer[0]}",
+            f"`{clock.who}` would not run on this machine: the name of its server resolves to {peer[0]}",
             "not_found",
-            help="write 127.0.0.1 or `[::1]` for `host`, or `location: cloud` where its work may leave",
+            help="write 127.0.0.1 or `[::1]` for `host`, or `location: cloud` if its work may leave",
         )

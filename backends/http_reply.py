@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 __all__ = ["STEP_BYTES", "Reply"]
 
 STEP_BYTES: Final = 64 * 1024
-"""So much of a stream is read in one go: then other tasks get their turn, and the clock is looked at."""
+"""Bytes of a stream read before other tasks get a turn and the limits are checked."""
 
 _DRAIN_S: Final = 0.05
 
 _REFUSAL_S: Final = 2.0
-"""How long the body of an error may take."""
+"""Seconds to wait for the body of an error response."""
 
 
 class Reply:
@@ -63,7 +63,7 @@ class Reply:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     async def read(self, most: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body, which has at most ``most`` bytes."""
+        """The whole body, at most ``most`` bytes."""
         self._refuse_encoded()
         size = self._response.content_length
         if size is not None and "Transfer-Encoding" not in self.headers:
@@ -80,7 +80,7 @@ class Reply:
         return bytes(body)
 
     async def json(self, sizes: Sizes = SMALL_SIZES) -> Any:
-        """The whole body as JSON; ``bad_response`` when it is none, or too large."""
+        """The whole body as JSON. Raises ``bad_response`` if it is not JSON or is too large."""
         return self.parse(await self.read(sizes.body), sizes)
 
     def parse(self, text: bytes, sizes: Sizes = SMALL_SIZES) -> Any:
@@ -110,9 +110,9 @@ class Reply:
         return self._gate.parse_or_none(bytes(body)), body[:2_000].decode(errors="replace")
 
     async def lines(self, sizes: Sizes = SMALL_SIZES) -> AsyncIterator[list[bytes]]:
-        """Whole lines as they arrive, several at a time, without line ends; the last need not have one.
+        """Yields whole lines as they arrive, several at a time, without line ends; the last line need not have one.
 
-        However much comes at once, other tasks get their turn and limits hold after each ``STEP_BYTES``.
+        Other tasks get a turn and limits are checked after each ``STEP_BYTES``, however much arrives at once.
         """
         self._refuse_encoded()
         splitter = LineSplitter(max_line_bytes=sizes.body)

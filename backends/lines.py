@@ -16,7 +16,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class LineTooLong(ValueError):
-    """A line went on for longer than it may."""
+    """A line is longer than allowed."""
 
 
 class LineSplitter:

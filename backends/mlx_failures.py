@@ -8,9 +8,9 @@ __all__ = ["first_line", "is_out_of_memory"]
 
 
 def first_line(error: BaseException, *, folder: Path | None = None) -> str:
-    """The first line of what the error says, shortened; its type where it says nothing.
+    """The first line of the error's message, shortened; its type if the message is empty.
 
-    The model's ``folder`` is not told: it may stand for the value of a variable.
+    The model's ``folder`` is left out: it may be the value of a variable.
     """
     said = str(error).strip() or type(error).__name__
     if folder is not None:

@@ -132,7 +132,7 @@ def _load_failure(tag: str, folder: Path, error: Exception) -> BackendError:
     return BackendError(
         f"`{tag}` cannot be loaded: {said}",
         error_class="bad_response",
-        help="are the files in its folder whole? models are never downloaded",
+        help="check that the files in its folder are complete; models are never downloaded",
     )
 
 

@@ -91,7 +91,7 @@ def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, s
 
 
 def _find(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder, and where it is as the catalog has it: messages name the variable of a path, never its value."""
+    """The folder, and its path as the catalog spells it: messages name the variable of a path, never its value."""
     looked: list[str] = []
     for written, place in _places(tag, model, root, env):
         folder = _snapshot(place)
@@ -114,7 +114,7 @@ def _read_config(folder: Path, tag: str, written: str) -> Mapping[str, Any]:
         raise BackendError(
             f"the configuration of `{tag}` cannot be read",
             error_class="bad_response",
-            help=f"look at its `config.json` in {written}, or fetch the model anew",
+            help=f"check its `config.json` in {written}, or download the model again",
         ) from error
     return config if isinstance(config, dict) else {}
 
@@ -135,7 +135,7 @@ def _weights_bytes(folder: Path) -> int:
 def _places(
     tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]
 ) -> Iterator[tuple[str, Path]]:
-    """Where the model may be: as the catalog has it, with its variable, and the folder meant."""
+    """Where the model may be: the path as the catalog spells it, with its variable, and the folder it stands for."""
     if model.path is not None:
         yield model.path, _expanded(model.path, env)
         return

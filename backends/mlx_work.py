@@ -73,11 +73,11 @@ class Work(Generic[T]):
 
 
 def forget_locals(error: BaseException | None) -> None:
-    """Clear the frames that an error has left behind, and let go of them.
+    """Clear the frames that an error holds, and drop the references to them.
 
-    They would keep a model in memory for as long as somebody keeps the error, and would let its generators be
-    closed in another thread, which MLX does not allow. Clearing is not enough: from Python 3.13 on a frame leads to
-    its callers, also to those of the model's thread that were still running.
+    They would keep a model in memory for as long as the error is referenced, and its generators could be closed in
+    another thread, which MLX does not allow. Clearing is not enough: from Python 3.13 on a frame refers to its
+    callers, including those of the model's thread that were still running.
     """
     while error is not None:
         traceback.clear_frames(error.__traceback__)

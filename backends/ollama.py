@@ -49,9 +49,9 @@ T = TypeVar("T")
 
 
 class OllamaBackend:
-    """The server at ``host``; by default the one of this machine.
+    """The server at ``host``; by default the one on this machine.
 
-    ``host`` is an address such as ``localhost:11434``, or what was judged of one already, ``location`` included.
+    ``host`` is an address such as ``localhost:11434``, or the judgement on one, which then includes ``location``.
 
     ``api_key`` is for ``https://ollama.com``, and refused with any other host. There, models go by their names
     without the cloud suffix. ``location="cloud"`` allows a server of this machine to have models without a cloud
@@ -181,14 +181,14 @@ class OllamaBackend:
             trust_env=False,
             timeout=httpx.Timeout(None, connect=2.0),
             headers={"Accept-Encoding": "identity"},
-            # Without TLS there is nothing to verify, and reading the certificates takes a tenth of a second.
+            # Reading the certificates takes a tenth of a second and is only needed for TLS.
             transport=_bounded_transport()(verify=self._link.url.startswith("https:"), trust_env=False),
         )
         # The package takes OLLAMA_API_KEY from the environment for whatever host: out with it.
         client._client.headers.pop("authorization", None)
         if self._key is not None:
             client._client.headers["authorization"] = f"Bearer {self._key}"
-        # Raised below, and not from the package's own errors: those hold bytes of the server, and our headers.
+        # Raised below and not chained: the package's errors hold bytes of the server and our headers.
         failure: BackendError
         try:
             async with client:
@@ -203,7 +203,7 @@ class OllamaBackend:
             failure = clock.error(
                 f"the Ollama server at {self._link.url} broke the connection off", "broken_stream"
             )
-        except (ValueError, TypeError, RecursionError):  # no JSON, JSON of another shape, or too much of it
+        except (ValueError, TypeError, RecursionError):  # not JSON, JSON of another shape, or nested too deep
             failure = clock.error(
                 f"what answers at {self._link.url} is no Ollama server, or a very different one",
                 "bad_response",
@@ -225,9 +225,9 @@ class OllamaBackend:
 
 @cache
 def _bounded_transport() -> type[httpx.AsyncHTTPTransport]:
-    """The package's way to a server, which refuses what is compressed, and lines that are too long.
+    """The package's transport, which refuses compressed responses and lines that are too long.
 
-    A list of models is one line. Pulling a model has a short one for each step, for hours.
+    A list of models is one line. Pulling a model sends a short line for each step, for hours.
     """
     import httpx
 

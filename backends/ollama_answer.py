@@ -43,7 +43,7 @@ _RUN: Final = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
 class ChatPieces:
-    """A chat answer that grows line by line. ``intake`` takes in what the server says.
+    """A chat answer that grows line by line. ``intake`` checks what the server sends.
 
     ``finished`` is set by the line with ``done``, ``begun`` by the first text, thinking or call of a tool.
     """
@@ -120,7 +120,7 @@ class ChatPieces:
         if reason in ("load", "unload"):
             raise Unreadable(f"the server only had to {reason} the model, and did not answer")
         if not isinstance(reason, str) or reason not in _FINISH_REASONS:
-            raise Unreadable(f"the reason `{words(reason)}` to be done")
+            raise Unreadable(f"the `done_reason` `{words(reason)}`")
         self.usage = count_usage(line, said_something=self.begun)
         self.load_us = load_us(line)
         self.finished = _FINISH_REASONS[reason]
@@ -210,7 +210,7 @@ def _tool_call(call: Any, index: int, intake: ChatIntake) -> ToolCall:
     gate, name = intake.gate, intake.gate.name(function["name"])
     arguments = function.get("arguments")
     if arguments is not None and not isinstance(arguments, Mapping):
-        raise Unreadable(f"arguments of the tool `{name}` that are no object")
+        raise Unreadable(f"arguments of the tool `{name}` that are not an object")
     arguments = gate.arguments(arguments or {})
     given = call.get("id")
     id = gate.identifier(given) if isinstance(given, str) and given else f"call_{index}"

@@ -102,7 +102,7 @@ def _take(
 
 
 def _said(named: str | None, model: str, body: Mapping[str, Any]) -> str | None:
-    """The model that an answer names: as the caller names it, where it repeats the name that only runs here."""
+    """The model that an answer names; if that is the local-only name, the caller's name for the model."""
     if named is not None and named == body["model"] and named.endswith(":local"):
         return model
     return named

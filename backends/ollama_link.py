@@ -18,10 +18,10 @@ __all__ = ["Link"]
 
 
 class Link:
-    """The server that ``server`` was judged to be. Raises ValueError for an address or key that is none.
+    """A connection to ``server``. Raises ValueError for an invalid address or key.
 
-    ``calls`` is for work and keeps to ``concurrency``; ``aside`` is for small questions, which must not wait
-    behind it. ``direct`` says that the server is ollama.com itself.
+    ``calls`` is for work and limited by ``concurrency``; ``aside`` is for short queries, which must not wait behind
+    it. ``direct`` says that the server is ollama.com itself.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Link:
         return await refusal_of(clock, self.calls, reply, direct=self.direct)
 
     def check(self, clock: CallClock, reply: Reply, said: Any) -> None:
-        """Raise BackendError for an answer, or a line of one, that is an error in spite of its status 200.
+        """Raise BackendError for an answer, or a line of one, that is an error despite its status 200.
 
-        One of them is the answer of another machine for a model that is to stay here: it was pulled anew since
-        it was looked up. That is too late for the prompt, and not for the answer.
+        One of them is an answer from another machine for a model that must stay here: the model was replaced after the
+        look-up. The prompt has left by then, but the answer is still refused.
         """
         complaint = complaint_in(said)
         if complaint is not None:

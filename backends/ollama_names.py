@@ -1,4 +1,4 @@
-"""Names and versions as Ollama servers write them. Pure."""
+"""Parses names and versions as Ollama servers write them. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Finds out whether a model that is to stay on this machine runs elsewhere, before it is given a prompt.
+"""Checks that a model that must stay on this machine does not run elsewhere, before it gets a prompt.
 
-An Ollama server forwards what it has only a stub of, without the model's name saying so. What it answers here can
-only refuse a model: that one is local was judged from the catalog (``routewright.engine.policy.locality``).
+An Ollama server forwards calls for a model of which it has only a stub, and the name does not show it. The answers
+here can only refuse a model; whether it counts as local follows from the catalog
+(``routewright.engine.policy.locality``).
 """
 
 from __future__ import annotations
@@ -32,27 +33,27 @@ __all__ = [
 ]
 
 RECHECK_S: Final = 60.0
-"""How long a good finding holds: a server may be replaced, and a tag pulled anew."""
+"""How long a positive result holds: a server may be replaced, and a tag pulled again."""
 
 _HELP: Final = (
     "say `location: cloud` for this backend in the catalog, or give the model a tag that ends in `cloud`"
 )
 
 _LLAMA_SWAP: Final = frozenset({"version", "commit", "build_date"})
-"""What llama-swap says under the same address, which knows nothing else of an Ollama; an Ollama says its version alone.
+"""What llama-swap answers at the same path without being an Ollama; an Ollama answers with its version only.
 
 https://github.com/mostlygeek/llama-swap/blob/main/proxy/proxymanager_api.go
 """
 
 _MOST_ROOTS: Final = 9
-"""Each is one more request before the first prompt."""
+"""Each root costs one more request before the first prompt."""
 
 _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
-"""Statuses of a server that did not look whether it knows the address."""
+"""Statuses that do not tell whether the server knows the path."""
 
 
 class Together:
-    """Has one call ask what several want to know at the same time; the others wait for what it finds."""
+    """Lets one of several concurrent calls ask a question; the others wait for its result."""
 
     def __init__(self) -> None:
         self._asking: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}
@@ -60,10 +61,10 @@ class Together:
     async def find(
         self, clock: CallClock, what: str, known: Callable[[], bool], ask: Callable[[], Awaitable[None]]
     ) -> None:
-        """Return once ``known`` holds, which ``ask`` sees to; ``what`` names the question.
+        """Return once ``known()`` is true; ``ask`` makes it so, and ``what`` names the question.
 
-        Raises what ``ask`` raises. Who has waited for a call that found nothing asks without waiting again: a failure
-        may be that of the other call alone, such as a limit or a cancellation.
+        Raises what ``ask`` raises. A call that waited for another that failed asks for itself, without waiting again:
+        the failure, such as a limit or a cancellation, may concern the other call only.
         """
         if known():
             return
@@ -85,7 +86,7 @@ class Together:
 
 
 class Places:
-    """Asks one Ollama server, whose address ``root`` is, about its models; ``server`` is what was judged of it."""
+    """Asks the Ollama server at ``root`` about its models; ``server`` is the judgement on it."""
 
     def __init__(
         self, client: HttpClient, server: Server, root: str, *, now: Callable[[], float] = time.monotonic
@@ -97,9 +98,9 @@ class Places:
     async def name_for(self, clock: CallClock, tag: str) -> str:
         """The name under which to ask for ``tag``.
 
-        Of a model that is to stay it is the one that the server never forwards, where it knows such names: a
-        stub that is pulled meanwhile is then not found. Raises BackendError unless the server says of such a
-        model, with status 200 and in JSON, what it is, and names no other host.
+        For a model that must stay on this machine it is the name that the server never forwards, if the server knows
+        such names: a stub pulled in the meantime is then not found. Raises BackendError unless the server describes
+        such a model with status 200 and a JSON object that names no other host.
         """
         place = self._server.place(tag)
         if place.location != "local":
@@ -113,8 +114,8 @@ class Places:
 
     async def _look_up(self, clock: CallClock, tag: str) -> None:
         place = self._server.place(tag)
-        # A server that does not know the suffix has no such model. One that does may have a stub, and says of
-        # which host only under the plain name.
+        # A server that does not know the suffix has no such model. One that does may have a stub, and names the stub's
+        # host only under the plain name.
         name, refusal = place.local_name, await self._refusal(clock, place.local_name)
         if refusal is not None and name != place.name:
             name, refusal = place.name, await self._refusal(clock, place.name)
@@ -123,9 +124,9 @@ class Places:
         self._known[tag] = name, self._now() + RECHECK_S
 
     async def _refusal(self, clock: CallClock, name: str) -> BackendError | None:
-        """Why the server's answer about a model does not let it pass; None where it does.
+        """Why the server's answer about a model refuses it; None if the model may be used.
 
-        Raises BackendError for one that names another host: no other answer makes up for it.
+        Raises BackendError for an answer that names another host, which no other answer can outweigh.
         """
         path = f"{self._root}/api/show"
         async with self._client.request("POST", path, clock, body={"model": name}) as reply:
@@ -134,10 +135,10 @@ class Places:
             said = self._client.gate.parse_or_none(await reply.read())
         if not isinstance(said, Mapping):
             return clock.error(
-                f"`{clock.who}` would perhaps not run on this machine: what the server says of it (/api/show) "
-                "is no JSON object",
+                f"`{clock.who}` might not run on this machine: the server's answer about it (/api/show) "
+                "is not a JSON object",
                 "bad_response",
-                help="is there an Ollama server at this address? say `location: cloud` where its work may leave",
+                help="check that an Ollama server is at this address; say `location: cloud` if its work may leave",
             )
         host = remote_host(said)
         if host is not None:
@@ -146,10 +147,10 @@ class Places:
 
 
 class DeclaredPlaces:
-    """The same for a server that speaks OpenAI's protocol and of which ``stays: true`` is said.
+    """The same check for a server that speaks OpenAI's protocol and is declared ``stays: true``.
 
-    It is asked whether it is an Ollama, whose rule then holds for each model. If it is none, what was declared
-    of it stands.
+    The server is asked whether it is an Ollama. If so, the rule for Ollama applies to each model; otherwise the
+    declaration stands.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class DeclaredPlaces:
         self._together = Together()
 
     async def name_for(self, clock: CallClock, tag: str) -> str:
-        """The name under which to ask for ``tag``. Raises BackendError where that cannot be told."""
+        """The name under which to ask for ``tag``. Raises BackendError if that cannot be determined."""
         if self._server.place(tag).location != "local":
             return tag
         await self._together.find(
@@ -179,27 +180,27 @@ class DeclaredPlaces:
             async with self._client.request("GET", f"{root}/api/version", clock) as reply:
                 said = self._client.gate.parse_or_none(await reply.read()) if reply.status == 200 else None
             if reply.status == 200:
-                # Some servers (LM Studio) answer 200 to everything, and say in the body what is wrong.
+                # Some servers (LM Studio) answer 200 to everything and put the error into the body.
                 if isinstance(said, Mapping) and "version" in said and not said.keys() >= _LLAMA_SWAP:
                     return places
             elif not (400 <= reply.status < 500 or reply.status == 501) or reply.status in _CANNOT_TELL:
                 raise clock.error(
-                    f"`{clock.who}` would perhaps not run on this machine: asked whether it is an Ollama "
+                    f"`{clock.who}` might not run on this machine: asked whether it is an Ollama "
                     f"(GET {root}/api/version), its server answered {reply.status}",
                     status_class(reply.status),
                     retry_after_ms=retry_after_ms(reply.headers),
-                    help="`stays: true` stands where the server answers 404 to it",
+                    help="`stays: true` is accepted once the server answers 404 to it",
                 )
         return None
 
 
 def _roots(client: HttpClient) -> list[str]:
-    """Where an Ollama may be that answers at the client's address, which may be behind a path of a proxy.
+    """The possible roots of an Ollama at the client's address, which may include a proxy's path.
 
-    It is above ``/v1``, as in ``http://localhost/ollama/v1``. That is looked for in every folder, since an address
-    can be written in ways that only those who read it put right: ``/ollama/v1/.``, ``/ollama/%76%31``.
+    The root is above ``/v1``, as in ``http://localhost/ollama/v1``. Every folder of the path is tried, since an
+    address can be written in ways that only the server normalizes: ``/ollama/v1/.``, ``/ollama/%76%31``.
 
-    Raises ValueError where that would be too many.
+    Raises ValueError if the path has too many folders.
     """
     folder = client.base_url.removesuffix("/v1").rstrip("/")
     roots = [folder]
@@ -207,18 +208,18 @@ def _roots(client: HttpClient) -> list[str]:
         folder = folder.rpartition("/")[0].rstrip("/")
         roots.append(folder)
     if len(roots) > _MOST_ROOTS:
-        raise ValueError(f"with `stays: true` an address has at most {_MOST_ROOTS - 1} folders")
+        raise ValueError(f"with `stays: true` the path of an address has at most {_MOST_ROOTS - 1} folders")
     return roots
 
 
 def remote_host(said: Mapping[str, Any]) -> str | None:
-    """Where the work is done instead, of an answer that names it; None for other answers."""
+    """The other host that an answer names as the place of the work; None if it names none."""
     host = said.get("remote_host") or said.get("remote_model")
     return (words(host) or "a host that it does not name") if host else None
 
 
 def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> BackendError:
-    """The error of a model that was taken for one of this machine, and is none; ``asked``: it has the prompt."""
+    """The error for a model that was judged local and is not; ``asked`` says that it already has the prompt."""
     would = "did not" if asked else "would not"
     return clock.error(
         f"`{clock.who}` {would} run on this machine: its server forwards it to {host}",
@@ -230,14 +231,14 @@ def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> Ba
 async def refusal_of(
     clock: CallClock, client: HttpClient, reply: Reply, *, direct: bool = False
 ) -> BackendError:
-    """The error of an Ollama's reply whose status is not 200; ``direct``: it is of ollama.com itself."""
+    """The error for an Ollama reply whose status is not 200; ``direct`` says that it came from ollama.com itself."""
     said, text = await reply.refusal()
     return failure(
         clock,
         client.gate.message,
         status=reply.status,
         headers=reply.headers,
-        # Whatever the content type: a remote model's errors come as `application/x-ndjson`.
+        # Parsed whatever the content type: a remote model's errors come as `application/x-ndjson`.
         complaint=complaint_in(said),
         text=text,
         direct=direct,

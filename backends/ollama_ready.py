@@ -46,9 +46,9 @@ class Readiness:
         self._loading: Counter[tuple[str, object]] = Counter()
 
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
-        """Put into ``body`` the name to ask for its model under, and load the model if need be.
+        """Set the model's name in ``body`` to the one to ask for, and load the model if needed.
 
-        Raises BackendError where it cannot be asked here; its prompt is with nobody then.
+        Raises BackendError if the model must not be asked; its prompt has not been sent then.
         """
         try:
             if not self._link.direct:

@@ -53,7 +53,7 @@ WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
 
 _ESCAPED_BYTES: Final = 12
-"""What a character of a text may take in JSON: an escape for each half of a pair."""
+"""The most bytes that a character takes in JSON: an escape for each half of a surrogate pair."""
 
 PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
 """For health and listings, which no caller limits."""
@@ -62,8 +62,8 @@ PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
 class OpenAIBackend:
     """The server at ``base_url``, such as ``https://api.openai.com/v1``; without a path, ``/v1`` is added.
 
-    ``base_url`` may also be what was judged of an address. Of models that are then local it is asked, before it
-    gets a prompt, whether it is an Ollama, which would forward some of them.
+    ``base_url`` may also be the judgement on an address. If that makes models local, the server is asked before it
+    gets a prompt whether it is an Ollama, which would forward some of them.
 
     ``api_key`` goes to that server alone. ``concurrency`` is how many calls it gets at once, ``health_url`` an
     address of the same server that answers 200 while it is well (default: tried out). ``logits`` says that its
@@ -203,7 +203,7 @@ class OpenAIBackend:
                 (), replace(NOBODY_SAID, input_tokens=0, output_tokens=0), None, clock.timings()
             )
         _check_options(clock, request.options)
-        # Some servers send the documents along, whatever they are asked.
+        # Some servers return the documents even if not asked to.
         documents = sum(map(len, request.documents))
         sizes = SMALL_SIZES._replace(
             body=SMALL_SIZES.body + _ESCAPED_BYTES * documents,
@@ -233,7 +233,7 @@ class OpenAIBackend:
         """
         clock = clock or CallClock(without_tokens(limits), who=model)
         asked = chat_body(await self._name(clock, model), request, stream=False, genuine=False)
-        # The whole prompt comes back, and then a number of up to seven digits for each of its tokens.
+        # The answer repeats the prompt, followed by a number of up to seven digits for each of its tokens.
         length = sum(len(message.content) for message in request.messages)
         sizes = SMALL_SIZES._replace(
             body=SMALL_SIZES.body + 4 * _ESCAPED_BYTES * length, values=SMALL_SIZES.values + 4 * length
@@ -287,7 +287,7 @@ class OpenAIBackend:
             await self._aside.close()
 
     async def _name(self, clock: CallClock, model: str) -> str:
-        """What to ask for ``model`` under. Raises BackendError where it may not be asked."""
+        """The name under which to ask for ``model``. Raises BackendError if it must not be asked."""
         if self._places is None:
             return model
         try:
@@ -352,7 +352,7 @@ class OpenAIBackend:
 
 
 def _as_asked(answer: AnswerT, name: str, model: str) -> AnswerT:
-    """The answer under the name that the caller has for the model, where the server repeats the one it was asked."""
+    """The answer with the caller's name for the model, if the server repeats the name that it was asked for."""
     return replace(answer, model_said=model) if name != model and answer.model_said == name else answer
 
 

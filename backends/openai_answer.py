@@ -44,7 +44,7 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
 
 
 class ChatPieces:
-    """A chat answer that grows piece by piece; a whole body is one piece. ``intake`` takes in what the server says.
+    """A chat answer that grows piece by piece; a whole body is one piece. ``intake`` checks what the server sends.
 
     ``finished`` is the server's finish reason in our words as soon as it is known. ``begun`` says whether
     anything of the answer has come: text, thinking, or a call of a tool.
@@ -73,7 +73,7 @@ class ChatPieces:
 
     @property
     def refusal(self) -> str:
-        """What the model says where it declines to answer; empty where it does not."""
+        """What the model says if it refuses to answer; otherwise empty."""
         return self._refusal.whole() if self._refusal is not None else ""
 
     def feed(self, piece: Any) -> list[StreamEvent]:
@@ -168,14 +168,14 @@ class _CallPieces:
         if isinstance(function.get("name"), str):
             self._name = self._name or self._kept(self._gate.name(function["name"]), "")
         arguments = function.get("arguments")
-        if isinstance(arguments, dict):  # whole, as some servers have it
+        if isinstance(arguments, dict):  # already an object, as some servers send it
             self._pieces = self._intake.another()
             self._pieces.feed(json.dumps(self._gate.arguments(arguments), ensure_ascii=False))
         elif isinstance(arguments, str):
             self._pieces.feed(arguments)
 
     def _kept(self, text: str, before: str) -> str:
-        """A name or an id, which takes room of the answer as its text does; one that is repeated takes none."""
+        """A name or id. It counts towards the size of the answer as text does, unless it is repeated."""
         if text != before:
             self._intake.take(len(text.encode()))
         return text
@@ -186,5 +186,5 @@ class _CallPieces:
         self._pieces.rest()
         arguments = self._gate.parse_or_none(self._pieces.whole().encode() or b"{}")
         if not isinstance(arguments, dict):
-            raise Unreadable(f"arguments of the tool `{self._name}` that are no JSON object")
+            raise Unreadable(f"arguments of the tool `{self._name}` that are not a JSON object")
         return ToolCall(self._id, self._name, self._gate.arguments(arguments))

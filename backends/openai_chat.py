@@ -23,7 +23,7 @@ __all__ = ["ChatReader"]
 
 
 class ChatReader:
-    """For one call. ``intake`` takes in what the server says."""
+    """Serves one call. ``intake`` checks what the server sends."""
 
     __slots__ = (
         "_clock",
@@ -73,7 +73,7 @@ class ChatReader:
         return self.finished()
 
     def rest(self) -> list[StreamEvent]:
-        """What the end of the stream adds to its text."""
+        """The rest of the text at the end of the stream."""
         try:
             return self._intake.rest()
         except Unreadable as error:
@@ -118,7 +118,7 @@ class ChatReader:
         return events
 
     def _check_silent(self, line: bytes) -> None:
-        """Pass over blank lines, comments and the other fields of an event. Raises BackendError for any other line."""
+        """Skip blank lines, comments and the other fields of an event. Raises BackendError for any other line."""
         if not line.strip() or line.startswith((b":", b"event:", b"id:", b"retry:")):
             return
         gate = self._intake.gate

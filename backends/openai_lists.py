@@ -14,7 +14,7 @@ from .untrusted_values import Unreadable, count_of
 __all__ = ["read_listings", "read_scores", "read_vectors"]
 
 _LARGEST: Final = sys.float_info.max
-"""Whole numbers may be larger in JSON; infinities and what is no number are not smaller."""
+"""JSON integers may be larger; infinities and NaN are never below it."""
 
 
 def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
@@ -66,7 +66,7 @@ def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str
     placed: dict[int, Mapping[str, Any]] = {}
     for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
-            raise Unreadable(f"{what} that are no objects")
+            raise Unreadable(f"{what} that are not objects")
         index = entry.get("index", position)
         if isinstance(index, int):
             placed[index] = entry

@@ -91,7 +91,7 @@ class CallClock:
         self.enter("first_token")
 
     def reported_load(self, load_us: int | None) -> None:
-        """How long the server says that loading took: unknown where the first token came in less time."""
+        """The load time that the server reports; unknown if the first token came sooner."""
         most_us = self.total_us() if self.first_token_us is None else self.first_token_us
         self.load_us = load_us if load_us is not None and load_us <= most_us else None
 
@@ -138,8 +138,8 @@ class CallClock:
     async def turn(self) -> None:
         """Let the event loop do other work while there is still data to read; BackendError when a limit has run out.
 
-        For long stretches of data that has come already: nothing is waited for there, so no timer ends them. Time
-        counts for the phase unless a token came in it, as a reader of the stream may then have been at work.
+        For long runs of data that has already arrived: no wait happens there, so no timer ends them. The time counts
+        for the phase unless a token came in it, since the reader of the stream may then have been working.
         """
         now = time.monotonic()
         if self._token_came:

@@ -72,7 +72,8 @@ class Usage:
 
     ``input_tokens`` includes ``cached_input_tokens``, and ``output_tokens`` includes ``reasoning_tokens``, so
     that nothing is counted twice. ``source`` says whether the server counted them (``reported``) or we did
-    (``estimated``); ``lower_bound`` is the least that they can have been, as the server said less than what came.
+    (``estimated``); ``lower_bound`` is the least that the call can have used, because the server reported less than
+    that.
     """
 
     input_tokens: int | None

@@ -32,7 +32,7 @@ _CLASSES: Final[dict[int, ErrorClass]] = {
 
 
 _LONGEST_WAIT_MS: Final = 366 * 24 * 3_600_000
-"""No server means to be asked again in more than a year."""
+"""A year: no server asks for a longer pause in earnest."""
 
 
 def status_class(status: int) -> ErrorClass:

@@ -1,7 +1,7 @@
-"""The gate for what a server says: JSON is read within bounds, texts are cleaned and cut, the key is taken out.
+"""Checks everything a server sends: JSON is parsed within bounds, texts are cleaned and cut, the key is removed.
 
-Knows no network. A server may be wrong, or hostile: whatever it sends is data of a bounded size when it leaves here.
-Token counts are checked in ``untrusted_counts``.
+Never touches the network. A server may be broken or hostile; whatever it sends leaves here as data of bounded size.
+``untrusted_counts`` checks token counts.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .untrusted_values import HIDDEN, Room, TextIntake, Unreadable, joined
 __all__ = ["MAX_ID_CHARACTERS", "MAX_NAME_CHARACTERS", "Gate"]
 
 MAX_NAME_CHARACTERS: Final = 1_024
-"""Of the name of a model or a tool. Servers name models by file paths, too."""
+"""Characters of the name of a model or tool. Some servers name models by file paths."""
 
 MAX_ID_CHARACTERS: Final = 16_384
-"""Of the id of a tool call, which is sent back as it came: some servers keep signatures of kilobytes in it."""
+"""Characters of a tool call's id, which is sent back unchanged: some servers keep kilobytes of signatures in it."""
 
 _MAX_DEPTH: Final = 100
 """How deep the arguments of a tool may be nested."""
@@ -29,7 +29,7 @@ _SHOWN_CHARACTERS: Final = 300
 
 _LEAST_SECRET: Final = 8
 _LEASTHIDDEN: Final = 4
-"""A shorter key stays in messages: nobody can read one that lacks a letter."""
+"""A shorter key is not removed from messages: removing such short strings would make them unreadable."""
 _NO_SECRETS: Final = frozenset(
     {
         *("anything", "dummy-key", "fake-key", "lm-studio", "lmstudio", "no-key-required", "no-key-needed"),
@@ -37,10 +37,10 @@ _NO_SECRETS: Final = frozenset(
         *("change-me", "changeme", "password", "token-abc123", "your-api-key"),
     }
 )
-"""What people write where a program wants a key and the server does not. A text that has such a word keeps it."""
+"""Placeholders that people use where a program wants a key and the server does not. They are not removed from texts."""
 
 _MOST_CLEANED: Final = 2**14
-"""Looking through more values for the key would hold up everybody else."""
+"""Values that are searched for the key; more would block other calls."""
 
 _ESCAPED_LETTER: Final = re.compile(
     r"((?:[^\\]++|\\(?!u00[2-7])(?:u.{4}|.))++)|\\u00([2-7][0-9A-Fa-f])", re.DOTALL
@@ -52,7 +52,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Gate:
-    """What one server says, which was given ``key``: no value that leaves here holds it."""
+    """Checks the answers of one server that was given ``key``; no value that leaves here contains the key."""
 
     __slots__ = ("_key", "_secret")
 
@@ -62,10 +62,10 @@ class Gate:
         self._secret = key if secret else None
 
     def parse(self, raw: bytes, sizes: Sizes = SMALL_SIZES) -> Any:
-        """JSON in UTF-8, the key taken out of all its texts.
+        """The parsed JSON of ``raw`` (UTF-8), with the key removed from all its texts.
 
-        Lone surrogates stay: the other half may be at the beginning of the next piece. Raises Unreadable, whose text
-        goes on after "the answer".
+        Lone surrogates stay: the other half may begin the next piece. Raises Unreadable, whose message completes a
+        sentence that begins with "the answer".
         """
         if len(raw) > sizes.lists:
             if raw.count(b"[") + raw.count(b"{") > sizes.lists:
@@ -84,23 +84,23 @@ class Gate:
             raise
         except (ValueError, RecursionError):
             value = _NOT_JSON
-        if value is _NOT_JSON:  # raised here, as the decoder's own error holds the whole text
+        if value is _NOT_JSON:  # raised here because the decoder's own error holds the whole text
             raise Unreadable(f"is not JSON: `{self.shown(raw)}`")
         return value
 
     def parse_or_none(self, raw: bytes) -> Any:
-        """The same, ``None`` for what cannot be read."""
+        """The same; ``None`` if it cannot be read."""
         try:
             return self.parse(raw)
         except Unreadable:
             return None
 
     def shown(self, raw: bytes) -> str:
-        """The beginning of what came, fit for a message. Cut after the key was looked for: half of it is not found."""
+        """The beginning of ``raw`` for a message. It is cut after the key is removed: half a key would not be found."""
         return self.message(raw[:2_000].decode(errors="replace"))[:200]
 
     def message(self, text: str) -> str:
-        """``text`` in one line, shortened, without the key: fit for a message."""
+        """``text`` on one line for a message, shortened and without the key."""
         if self._key is not None and len(self._key) >= _LEASTHIDDEN:
             text = text.replace(self._key, HIDDEN)
         text = " ".join("".join(c if c.isprintable() else " " for c in text[:2_000]).split())
@@ -119,7 +119,7 @@ class Gate:
         return self._clean(value, _MAX_DEPTH)
 
     def text(self, room: Room) -> TextIntake:
-        """A text that comes piece by piece."""
+        """A text that arrives in pieces."""
         return TextIntake(room, self._secret)
 
     def _name(self, text: str, most: int) -> str:
@@ -132,7 +132,7 @@ class Gate:
         return "".join(c if c.isprintable() else "\ufffd" for c in joined(text))
 
     def _holds_key(self, text: str) -> bool:
-        """Whether JSON holds the key, however it is written; raises Unreadable for what hides too much of its text."""
+        """Whether the JSON contains the key, however it is escaped. Raises Unreadable for too many escapes."""
         secret = self._secret
         assert secret is not None
         if secret in text:

@@ -1,7 +1,7 @@
-"""Checks the token counts of a server against what its call can have used, and against what came of it. Pure.
+"""Checks a server's token counts against what its call can have used and what it produced. Pure.
 
-A count that is impossible becomes unknown. One that is less than what came is raised to a lower bound, and the usage
-is then marked ``lower_bound``: a limit in tokens or money must hold for a server that counts nothing.
+An impossible count becomes unknown. One that is less than the answer shows is raised to a lower bound, and the usage
+is then marked ``lower_bound``: a limit in tokens or money must hold even if a server counts nothing.
 """
 
 from __future__ import annotations
@@ -32,46 +32,46 @@ __all__ = [
 ]
 
 CALL_BYTES: Final = 256
-"""What a call of a tool takes of an answer's room, beside its name, id and arguments.
+"""Bytes that a tool call takes of an answer's room, in addition to its name, id and arguments.
 
-A stream must not begin a million of them.
+Otherwise a stream could start a million of them.
 """
 
 INPUT_ROOM_TOKENS: Final = 16_384
-"""What a server may add to a prompt: its template, a system prompt of its own, what it searched for."""
+"""Tokens that a server may add to a prompt: its template, a system prompt of its own, search results."""
 
 IMAGE_TOKENS: Final = 32_768
-"""More than any model in use makes of one picture."""
+"""Tokens of one image: more than any model in use takes."""
 
 UNASKED_OUTPUT_TOKENS: Final = 262_144
-"""What an answer can have whose length nobody bounded: twice the longest that a model in use writes."""
+"""Tokens of an answer of unbounded length: twice the longest that a model in use writes."""
 
 OUTPUT_ROOM_TOKENS: Final = 1_024
-"""By how much an answer may be longer than was asked, or than its text shows."""
+"""Tokens by which an answer may be longer than asked for, or than its text shows."""
 
 CHARACTERS_PER_TOKEN: Final = 8
-"""At most so many characters make a token, in the mean of a text whose runs are shortened.
+"""The most characters that a token has on average, in a text whose runs are shortened.
 
-Measured, English prose has 4.5 with the best vocabularies, and all else less. A list of long words may reach 8.
+Measured with the best vocabularies: 4.5 for English prose, less for everything else, up to 8 for a list of long words.
 """
 
 _ROOM_CHARACTERS: Final = 256
-"""Short answers may be above the mean: a few long words."""
+"""Characters of slack: a short answer of a few long words may be above the average."""
 
 UNKNOWN_OUTPUT_TOKENS: Final = 4_096
-"""What an answer is taken to need where neither request nor catalog bounds it."""
+"""Tokens assumed for an answer that neither request nor catalog bounds."""
 
 _LOOKED_AT_CHARACTERS: Final = 2**20
-"""So much text is looked at closely: it makes more tokens than any model writes."""
+"""Characters that are examined; they make more tokens than any model writes."""
 
 _RUN: Final = re.compile(r"\s{5,}|(.)\1{4,}", re.DOTALL)
-"""A run of blanks or a ruler may be one token, however long it is."""
+"""A run of blanks or a line of dashes may be one token, however long it is."""
 
 
 class ChatIntake:
-    """One chat as it comes in: its texts within the room that ``request`` gives, and its counts.
+    """One chat answer as it arrives: its texts, limited to what ``request`` allows, and its counts.
 
-    ``asked_tokens`` is how long an answer the server was asked for; ``None``: nothing was said.
+    ``asked_tokens`` is the output limit that was sent to the server; ``None`` if none was sent.
     """
 
     __slots__ = ("_asked", "_request", "_others", "_room", "gate", "sizes", "text", "thinking")
@@ -88,13 +88,13 @@ class ChatIntake:
         self._others: list[TextIntake] = []
 
     def another(self) -> TextIntake:
-        """One more text of the same answer: arguments of a tool, a refusal."""
+        """Another text of the same answer, such as tool arguments or a refusal."""
         text = self.gate.text(self._room)
         self._others.append(text)
         return text
 
     def rest(self) -> list[StreamEvent]:
-        """What was held back until the end of the text: half a character, or what could have become the key."""
+        """The text held back until the end: half a character, or a possible beginning of the key."""
         events: list[StreamEvent] = []
         if thinking := self.thinking.rest():
             events.append(ThinkingDelta(thinking))
@@ -103,17 +103,17 @@ class ChatIntake:
         return events
 
     def take(self, size: int) -> None:
-        """Room for something of the answer that is kept elsewhere. Raises Unreadable when there is none."""
+        """Reserve room for a part of the answer that is kept elsewhere. Raises Unreadable if there is none."""
         self._room.take(size)
 
     @property
     def characters(self) -> int:
-        """How much text came."""
+        """The characters received."""
         came = self.text.characters + self.thinking.characters
         return came + sum(text.characters for text in self._others) if self._others else came
 
     def checked(self, usage: Usage, *, truncated: bool = False) -> Usage:
-        """The server's counts as far as they can be; ``truncated``: it has not read the whole prompt."""
+        """The server's counts, where they are possible; ``truncated`` says that it did not read the whole prompt."""
         given, written, source = usage.input_tokens, usage.output_tokens, usage.source
         if given is not None and given > INPUT_ROOM_TOKENS and given > _most_input(self._request):
             given = None
@@ -123,7 +123,7 @@ class ChatIntake:
             asked = UNASKED_OUTPUT_TOKENS if self._asked is None else self._asked
             if written > max(asked, 4 * came) + OUTPUT_ROOM_TOKENS:
                 written = None
-        # Where nothing is said, a quota counts what it reserved: enough, unless more came than was asked for.
+        # Without counts a quota uses what it reserved: enough, unless more came than was asked for.
         least = written if written is not None else (self._asked or UNKNOWN_OUTPUT_TOKENS)
         if _too_few(least, came):
             shortened = _shortened(text.whole() for text in (self.text, self.thinking, *self._others))
@@ -142,7 +142,7 @@ class ChatIntake:
         return _within(usage)
 
     def spent(self, usage: Usage | None) -> Usage | None:
-        """What a call has used that failed: as the server says, else as estimated from what came, if anything did."""
+        """The usage of a failed call: as reported, else estimated from what arrived, if anything did."""
         came = self.characters
         if usage is not None:
             return self.checked(usage) if came else _within(usage)
@@ -150,9 +150,9 @@ class ChatIntake:
 
 
 def checked_input(usage: Usage, request: EmbedRequest | RerankRequest) -> Usage:
-    """The counts of vectors or scores, of which the prompt's alone can be checked; unknown where they cannot be.
+    """The counts of an embed or rerank call, of which only the prompt's can be checked; impossible ones are unknown.
 
-    A server may cut texts that are too long, so there is no lower bound but that something was read.
+    A server may cut texts that are too long, so the only lower bound is that it read something.
     """
     given, written = usage.input_tokens, usage.output_tokens
     if given is not None and (given == 0 or given > INPUT_ROOM_TOKENS and given > _most_input(request)):
@@ -163,13 +163,13 @@ def checked_input(usage: Usage, request: EmbedRequest | RerankRequest) -> Usage:
 
 
 def estimated_usage(request: ChatRequest, characters: int) -> Usage:
-    """The tokens of a chat whose server counted nothing, and of which so many characters came."""
+    """The estimated tokens of a chat whose server counted nothing, from the characters received."""
     prompt = sum(estimated_tokens(message.content) for message in request.messages)
     return Usage(prompt, 0, -(-characters // 4), None, "estimated")
 
 
 def _within(usage: Usage) -> Usage:
-    """Parts that are more than the whole are unknown."""
+    """``usage`` without parts that are more than their whole: those become unknown."""
     cached, reasoning = usage.cached_input_tokens, usage.reasoning_tokens
     if cached and (usage.input_tokens is None or cached > usage.input_tokens):
         usage = replace(usage, cached_input_tokens=None)
@@ -179,7 +179,7 @@ def _within(usage: Usage) -> Usage:
 
 
 def _most_input(request: ChatRequest | EmbedRequest | RerankRequest) -> int:
-    """The most tokens that a request can have: each byte may be one, and templates write tools at length."""
+    """The most tokens that a request can have: each byte may be one, and templates spell tools out at length."""
     images = 0
     match request:
         case ChatRequest():
@@ -191,7 +191,7 @@ def _most_input(request: ChatRequest | EmbedRequest | RerankRequest) -> int:
         case EmbedRequest():
             texts = list(request.texts)
         case RerankRequest():
-            # The query is read again with every document.
+            # The server reads the query again with every document.
             texts = [*request.documents, *[request.query] * len(request.documents)]
     size = sum(len(text.encode(errors="replace")) for text in texts)
     return INPUT_ROOM_TOKENS + 2 * size + IMAGE_TOKENS * images
@@ -202,7 +202,7 @@ def _json(value: object) -> str:
 
 
 def _too_few(tokens: int, characters: int) -> bool:
-    """Whether so many tokens cannot be so many characters."""
+    """Whether that many characters cannot fit into that few tokens."""
     return characters > 0 if tokens == 0 else tokens * CHARACTERS_PER_TOKEN + _ROOM_CHARACTERS < characters
 
 
@@ -211,6 +211,6 @@ def _tokens(characters: int) -> int:
 
 
 def _shortened(texts: Iterable[str]) -> int:
-    """The characters of ``texts``, runs shortened."""
+    """The characters of ``texts``, with runs shortened."""
     looked_at = "".join(texts)[:_LOOKED_AT_CHARACTERS]
     return len(_RUN.sub("....", looked_at))

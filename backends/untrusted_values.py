@@ -22,7 +22,7 @@ HIDDEN: Final = "[key]"
 """What stands in place of the key."""
 
 MAX_WORDS_CHARACTERS: Final = 4_096
-"""Of what a server says about a failure: so much is searched for what it means."""
+"""Characters of a server's error message that are searched for its meaning."""
 
 MAX_COUNT: Final = MAX_EXACT
 """The greatest whole number that JSON, Python and the ledger agree on."""
@@ -31,11 +31,11 @@ _PIECES: Final = 1_024
 
 
 class Unreadable(ValueError):
-    """An answer that is not what the protocol promises, or too large; the text says what is wrong with it."""
+    """An answer that breaks the protocol or is too large; the message says what is wrong with it."""
 
 
 class Room:
-    """How many bytes of text one answer may still have, in all its parts together."""
+    """The bytes of text that all parts of one answer together may still have."""
 
     __slots__ = ("left", "most")
 
@@ -43,16 +43,16 @@ class Room:
         self.left = self.most = most
 
     def take(self, size: int) -> None:
-        """Raises Unreadable when there is no room for it."""
+        """Raises Unreadable if there is no room for it."""
         self.left -= size
         if self.left < 0:
             raise Unreadable(f"more than {self.most} bytes of text, too many for what was asked")
 
 
 class TextIntake:
-    """A text of an answer that comes piece by piece: halves of a character are joined, and the key is taken out.
+    """A text of an answer that arrives in pieces: halves of a character are joined, and the key is removed.
 
-    What may be the beginning of either is held back until the next piece, or the end.
+    A possible beginning of either is held back until the next piece or the end.
     """
 
     __slots__ = ("_chunks", "_held", "_pieces", "_room", "_secret", "characters")
@@ -65,21 +65,21 @@ class TextIntake:
         self.characters = 0
 
     def feed(self, piece: str) -> str:
-        """What of the text is certain now; may be empty. Raises Unreadable when the text has no more room."""
+        """The text that is certain now, perhaps empty. Raises Unreadable when the text has no more room."""
         secret = self._secret
         if self._held or not piece.isascii() or (secret is not None and secret[0] in piece):
             piece = self._certain(self._held + piece)
         return self._take(piece)
 
     def rest(self) -> str:
-        """What was held back: there is no other half."""
+        """The text held back, once no other piece can follow."""
         if not self._held:
             return ""
         held, self._held = self._held, ""
         return self._take(joined(held))
 
     def whole(self) -> str:
-        """All of the text so far, but for what is held back."""
+        """All of the text so far, except what is held back."""
         return "".join([*self._chunks, *self._pieces])
 
     def _take(self, piece: str) -> str:
@@ -111,7 +111,7 @@ class TextIntake:
 
 
 def joined(text: str) -> str:
-    """``text`` with surrogate pairs as the characters that they mean, and U+FFFD for each surrogate that is alone.
+    """``text`` with surrogate pairs joined into characters, and U+FFFD for each lone surrogate.
 
     >>> joined("a\\ud83d\\ude00b\\ude00") == "a\\U0001f600b\\ufffd"
     True
@@ -124,14 +124,15 @@ def joined(text: str) -> str:
 
 
 def words(value: object) -> str:
-    """What a server says in a field that holds words, to search or to quote: cut, and empty for lists and objects."""
+    """A field of a server's answer as text, to search or to quote: shortened, and empty for lists and objects."""
     if isinstance(value, str):
         return value[:MAX_WORDS_CHARACTERS]
     return str(value)[:MAX_WORDS_CHARACTERS] if isinstance(value, bool | int | float) else ""
 
 
 def count_of(value: object) -> int | None:
-    """``value`` if it is a whole number from 0 to ``MAX_COUNT``, the most that can be recorded; else ``None``."""
+    """``value`` if it is a whole number from 0 to ``MAX_COUNT``, the largest that can be recorded; otherwise
+    ``None``."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
     return None

@@ -107,7 +107,7 @@ class PolicyError(ProblemsError):
 class FeatureError(RoutewrightError):
     """A feature value that does not fit its declaration; ``feature`` is its name.
 
-    Names and values come from whoever asks, and may be as long as a command line: what is quoted of them is cut.
+    Names and values come from the caller and may be as long as a command line, so quotations are shortened.
     """
 
     def __init__(self, message: str, *, feature: str, help: str | None = None) -> None:
@@ -135,7 +135,7 @@ class RecordError(RoutewrightError):
 class NotBuiltError(RoutewrightError):
     """Asked for something that a policy may say but that Routewright does not enforce yet.
 
-    Its message may be a list, a line for each.
+    Its message may be a list with one line for each.
     """
 
     def __init__(self, message: str, *, help: str | None = None) -> None:
@@ -147,7 +147,7 @@ class NotBuiltError(RoutewrightError):
 
 
 def _shortened(text: str) -> str:
-    """A message with each of its quotations at most 60 characters long, and 500 in all."""
+    """A message in which each quotation has at most 60 characters, and all together 500."""
     if len(text) <= _SHOWN_CHARACTERS:
         return text
     text = _QUOTED.sub(lambda found: f"`{_cut(found[1], _SHOWN_CHARACTERS)}`", text)

@@ -1,8 +1,8 @@
-"""Escapes text from outside for what it is written to: a line, an answer, CSV, Markdown, JSON, a log.
+"""Escapes text from outside for its destination: a line, an answer, CSV, Markdown, JSON, a log.
 
-Names, reasons, values, answers and what servers say come from anyone. Written to a terminal, a control character moves
-its cursor or changes its state, a bidirectional one reorders what a reviewer reads, and one without width hides; all
-are shown as escapes (``\\n``, ``\\x1b``, ``\\u{202e}``), never dropped: two names that differ must not look the same.
+Names, reasons, values, answers and server messages come from anyone. On a terminal, a control character moves the
+cursor or changes its state, a bidirectional one reorders what a reviewer reads, and a zero-width one is invisible. All
+are shown as escapes (``\\n``, ``\\x1b``, ``\\u{202e}``) and never dropped: two different names must not look the same.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ __all__ = [
 
 _KNOWN = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
-# Nothing to see, though their categories are those of letters and marks: Unicode's Default_Ignorable_Code_Point
-# (DerivedCoreProperties.txt) without U+FE00 to U+FE0F, which choose between the text and the emoji of a sign.
+# Invisible, although their categories are letters and marks: Unicode's Default_Ignorable_Code_Point
+# (DerivedCoreProperties.txt) without U+FE00 to U+FE0F, which select the text or emoji form of a character.
 _IGNORABLE = "\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0\ufff0-\ufff8\U000e0000-\U000e0fff"
 
-# All but ASCII that is shown: few texts have any, so that looking closer costs nothing.
+# Everything but printable ASCII: few texts have any, so the closer check is rare.
 _UNUSUAL = re.compile(r"[^ -~]")
 _IGNORED = re.compile(f"[{_IGNORABLE}]")
 _BREAK = re.compile(r"\r?\n|\t")
 
-# What moves, reorders or hides. Blanks of other widths and signs newer than Python's tables stay, and so do the two
-# joiners, without which Persian and Hindi are misspelt and emoji fall apart.
+# Characters that move, reorder or hide text. Other spaces and characters newer than Python's tables stay, and so do
+# the two joiners, without which Persian and Hindi are misspelt and emoji fall apart.
 _NOT_IN_ANSWERS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u200b\u200e\u200f\u2028-\u202e"
     f"\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a{_IGNORABLE}]"
 )
 
-# GitHub's runner obeys a line that begins with `::`, and `##[` anywhere in it, as Azure's agent does `##vso[` and
-# TeamCity `##teamcity[` (actions/runner, src/Runner.Common/ActionCommand.cs).
+# GitHub's runner executes a line that begins with `::` or has `##[` anywhere (actions/runner,
+# src/Runner.Common/ActionCommand.cs), Azure's agent `##vso[`, and TeamCity `##teamcity[`.
 _COMMAND = re.compile(r"^([^\S\n]*):(?=:)|#(?=#\w*\[)", re.MULTILINE)
 _TAG = re.compile(r"#(?=#\w*\[)")
 
-# https://owasp.org/www-community/attacks/CSV_Injection, with the wide forms that spreadsheets read alike.
+# https://owasp.org/www-community/attacks/CSV_Injection, and the full-width forms that spreadsheets treat the same.
 _FORMULA = re.compile("[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>|~$&]")
 _BLOCK_MARK = re.compile(r"^([-+=#])|^(\d{1,9})([.)])")
-# A backslash does not stop GitHub, which looks for mentions, issues and addresses in the text that comes out.
+# A backslash does not stop GitHub, which searches the rendered text for mentions, issues and addresses.
 _REFERENCE = re.compile(r"([@#])(?=\w)|(?<=\w)(:)(?=//)|\b(www)(?=\.)|\b(GH)(?=-\d)", re.IGNORECASE)
 
 
 def is_shown(char: str) -> bool:
-    """Whether a character shows what it is: a letter, mark, number or sign, or the blank."""
+    """Whether a character is visible: a letter, mark, number, symbol or punctuation, or the space."""
     return char.isprintable() and not _IGNORED.match(char)
 
 
@@ -65,7 +65,7 @@ def escape_char(char: str) -> str:
 
 
 def escape_line(text: str) -> str:
-    """``text`` on one line, for a message: whatever is not shown is an escape, ends of lines too.
+    """``text`` on one line, for a message: invisible characters and line ends are escapes.
 
     >>> print(escape_line("red\\x1b[31m\\n"))
     red\\x1b[31m\\n
@@ -74,36 +74,36 @@ def escape_line(text: str) -> str:
 
 
 def escape_flat(text: str) -> str:
-    """``text`` on one line, for a table or a tree: as ``escape_line``, but ends of lines and tabs are blanks."""
+    """``text`` on one line, for a table or a tree: as ``escape_line``, but line ends and tabs become spaces."""
     return text if _is_plain(text) else escape_line(_BREAK.sub(" ", text))
 
 
 def escape_answer(text: str) -> str:
-    """``text`` with its own lines and tabs, for what a model wrote: nothing else moves a cursor, reorders or hides."""
+    """``text`` from a model, with its own lines and tabs; anything else that moves, reorders or hides is an escape."""
     return _NOT_IN_ANSWERS.sub(lambda found: escape_char(found[0]), text)
 
 
 def escape_commands(text: str) -> str:
-    """``text`` without lines that a build's log takes for commands, such as ``::error::``."""
+    """``text`` with an escape in lines that a CI log would run as commands, such as ``::error::``."""
     return _COMMAND.sub(lambda found: (found[1] or "") + f"\\x{ord(found[0][-1]):02x}", text)
 
 
 def escape_json(text: str) -> str:
-    """JSON with escapes of JSON for what is not shown: the same values, and safe on a terminal and in a build's log.
+    """JSON with JSON escapes for invisible characters: the same values, safe on a terminal and in a CI log.
 
     ``text`` is JSON in any layout whose lines end with a newline.
     """
-    if "##" in text:  # no other command can begin in JSON, whose lines never begin with a text
+    if "##" in text:  # JSON can hold no other command: its lines never begin with a text
         text = _TAG.sub("\\\\u0023", text)
     if text.isascii() and "\x7f" not in text:
-        return text  # below the blank JSON has its own escapes
+        return text  # JSON already escapes control characters below the space
     return _UNUSUAL.sub(_in_json, text)
 
 
 def escape_csv(text: str) -> str:
-    """A cell of text: what a spreadsheet would run as a formula begins with ``'``; its lines and tabs stay.
+    """A text cell: if a spreadsheet would run it as a formula, it gets a leading ``'``; its lines and tabs stay.
 
-    A text that is a number is none.
+    A text that is a number is not a formula.
     """
     shown = "".join(
         part if part in ("\n", "\t") else escape_line(part) for part in re.split(r"([\n\t])", text)
@@ -112,7 +112,7 @@ def escape_csv(text: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """``text`` on one line as Markdown shows it: no markup, no HTML, and on GitHub no mention and no link either."""
+    """``text`` on one line for Markdown: it renders without markup or HTML, and on GitHub without mentions or links."""
     text = _MARKUP.sub(r"\\\g<0>", escape_flat(text).strip())
     text = _BLOCK_MARK.sub(lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", text)
     return _REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", text)

@@ -1,6 +1,6 @@
-"""Text for people of problems: ``file:line:column``, the source line, a caret, a help.
+"""Formats problems for people: ``file:line:column``, the source line, a caret, a help.
 
-Knows nothing of where problems come from; reads no files.
+Knows nothing about where problems come from; reads no files.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def limit_problems(problems: Iterable[Problem]) -> list[Problem]:
 
 
 def render_problem(problem: Problem, *, kind: Literal["error", "note"] = "error") -> str:
-    """One problem as a few lines, without a trailing newline; a ``note`` keeps nothing from being used."""
+    """One problem as a few lines, without a trailing newline; a ``note`` does not prevent use of the file."""
     place = problem.source or ""
     if problem.line is not None:
         place += f":{problem.line}:{problem.column}"

@@ -12,15 +12,15 @@ __all__ = ["closest", "suggest"]
 _SHOWN = 5
 
 _MOST_COMPARED = 50_000
-"""Pairs of characters that are compared for one name, about 0.15 µs each. Where the known names are more, those
-come first that begin and end alike: a single typing error leaves all but a letter or two of a name."""
+"""Pairs of characters compared for one name, about 0.15 µs each. With more known names, those that begin and end alike
+come first: a single typing error leaves most of a name unchanged."""
 
 _MOST_KNOWN = 20_000
-"""Of more names only those count that end otherwise: putting all in order for every mistake would take too long."""
+"""Of more names, only those with the same beginning count: sorting all for every mistake would take too long."""
 
 _MOST_NEIGHBOURS = 500
-"""Of very many names, how many before and after the one asked for are looked at, in alphabetical order and in that
-of the names read backwards."""
+"""Of very many names, how many are compared before and after the unknown one, in alphabetical order and in that of the
+reversed names."""
 
 
 def suggest(
@@ -65,7 +65,7 @@ def closest(name: str, known: Collection[str]) -> str | None:
 
 
 def _most_alike(name: str, known: Iterable[str]) -> list[str]:
-    """The known names with the most letters in common at both ends, as many as can be compared."""
+    """The known names with the most letters in common at both ends, as many as may be compared."""
     ends = [other[::-1] for other in known]
     near_begin, near_end = _neighbours(name, known), _neighbours(name[::-1], ends)
     neighbours = {*near_begin, *(other[::-1] for other in near_end)}
@@ -87,7 +87,7 @@ def _neighbours(name: str, known: Iterable[str]) -> list[str]:
 
 
 def _common_ends(name: str, other: str) -> int:
-    """How many letters two names have in common at their beginnings and their ends."""
+    """The number of letters that two names share at their beginnings and ends."""
     start, end = _common_start(name, other), _common_start(name[::-1], other[::-1])
     return min(start + end, len(name), len(other))
 

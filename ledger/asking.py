@@ -1,4 +1,4 @@
-"""Runs one statement that reads, limited in time and rows."""
+"""Runs one read-only statement, limited in time and rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TIMEOUT_S: Final = 60.0
 MAX_SQL_CHARACTERS: Final = 1_000_000
 
 MOST_COUNTED: Final = 10_000
-"""Of rejected entries no more are counted: then it does not matter how many there are."""
+"""Rejected entries are counted up to this number."""
 
 _INTERRUPT_EVERY_S = 0.05
 
 # PIVOT is taken apart into several statements that belong together, and is then of type MULTI.
 _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 
-# The view in the file is any user's to replace, and a macro there can stand in for a function in it.
+# Any user may replace the view in the file, or shadow one of its functions with a macro.
 _TAIL = """
 WITH decisions_flat AS ({view})
 SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
@@ -41,9 +41,9 @@ ORDER BY decided_at, decision_id
 
 
 def count_rejected(connection: DuckDBPyConnection) -> int:
-    """How many entries could not be rows; one more than ``MOST_COUNTED`` stands for any more.
+    """How many entries could not be stored as rows; ``MOST_COUNTED + 1`` stands for any larger number.
 
-    Counted without a function, as a macro in the file could stand in for it.
+    Counted without a SQL function, since a macro in the file could shadow it.
     """
     statement = f"SELECT entry FROM main.rejected LIMIT {MOST_COUNTED + 1}"
     return len(connection.execute(statement).fetchall())

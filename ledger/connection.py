@@ -4,9 +4,8 @@ A file is open for a moment only: while one process has it open for writing, eve
 file is tried again until a limit, then refused with the name of whoever holds it. Every DuckDB error leaves
 as LedgerError.
 
-What stands in a file is not ours: anybody may have put macros, types and views into it. No connection reaches
-another file, the network or its own settings, and where a statement of ours runs, names mean what DuckDB has before
-what the file has.
+A ledger file is not trusted: anybody may have put macros, types and views into it. No connection can reach another
+file, the network or its own settings, and statements of ours resolve names to DuckDB's own objects before the file's.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ _CLOSED = {
     "autoload_known_extensions": "false",
     "lock_configuration": "true",
 }
-"""No statement, and nothing that stands in the file, reads or writes anything else."""
+"""Settings that keep statements, and whatever the file contains, from reading or writing anything else."""
 
 
 @contextmanager
@@ -83,9 +82,9 @@ def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyC
 def open_for_reading(
     path: Path, *, lock_timeout_s: float, own_statement: bool = False
 ) -> Iterator[DuckDBPyConnection]:
-    """The ledger at ``path``, where a statement of a user can read the ledger and touch nothing else.
+    """A connection to the ledger at ``path`` on which a user's statement can read the ledger and touch nothing else.
 
-    For an ``own_statement`` of Routewright, names mean what DuckDB has before what the file has.
+    For an ``own_statement`` of Routewright, names resolve to DuckDB's own objects before the file's.
     """
     config = _CLOSED | {"errors_as_json": "true"}
     with _opened(path, read_only=True, config=config, lock_timeout_s=lock_timeout_s) as connection:
@@ -104,16 +103,16 @@ def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
 
 @contextmanager
 def file_first(connection: DuckDBPyConnection) -> Iterator[None]:
-    """Names mean what the file has first, as they must where tables are made; nothing in it may stand in for ours."""
+    """Resolve names to the file's objects first, as creating tables needs; refuse a file in which one shadows ours."""
     _set_search_path(connection, _database(connection))
     yield
     _built_in_first(connection)
 
 
 def commit(connection: DuckDBPyConnection) -> None:
-    """Commit the transaction. DuckDB makes its write-ahead log by the umask, so it is made here before.
+    """Commit the transaction. DuckDB creates its write-ahead log with the umask's mode, so it is created here first.
 
-    Raises OSError where that cannot be.
+    Raises OSError if that fails.
     """
     row = connection.execute("SELECT path FROM system.main.duckdb_databases() WHERE NOT internal").fetchone()
     if row is not None and row[0] is not None:
@@ -122,7 +121,7 @@ def commit(connection: DuckDBPyConnection) -> None:
 
 
 def checkpoint(connection: DuckDBPyConnection) -> None:
-    """Write what was committed into the file itself."""
+    """Write committed changes into the file itself."""
     connection.execute(f"CHECKPOINT {_database(connection)}")
 
 
@@ -139,7 +138,7 @@ def in_memory() -> Iterator[DuckDBPyConnection]:
 
 
 def _built_in_first(connection: DuckDBPyConnection) -> None:
-    # Qualified names would not do: operators, `a.b`, `[a]` and `count(*)` are functions too, and cannot be qualified.
+    # Qualified names are not enough: operators, `a.b`, `[a]` and `count(*)` are functions too and cannot be qualified.
     _set_search_path(connection, "system.main", _database(connection))
 
 
@@ -163,7 +162,7 @@ def _log_of(path: Path) -> Path:
 
 
 def _drop_empty_log(path: Path) -> None:
-    # Before the file is closed: then another process may have begun a log of its own.
+    # Before the file is closed: after that another process may have started a log of its own.
     log = _log_of(path)
     with suppress(OSError):
         if log.stat().st_size == 0:
@@ -181,12 +180,12 @@ def _opened(
     deadline = time.monotonic() + lock_timeout_s
     if not turn.acquire(timeout=max(lock_timeout_s, 0)):
         raise _busy(path, None, lock_timeout_s)
-    # What does not fit into memory goes there; DuckDB would make it by the umask.
+    # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
     spill = path.with_name(f"{path.name}.tmp")
     try:
         connection = _connect(path, read_only, config, deadline, lock_timeout_s)
         try:
-            with suppress(OSError):  # where nothing can be made, nothing can be spilled either
+            with suppress(OSError):  # if it cannot be created, DuckDB cannot spill there either
                 make_private_folder(spill)
             yield connection
         except duckdb.Error as error:
@@ -197,7 +196,7 @@ def _opened(
             except duckdb.Error as error:
                 raise translate_error(error) from error
             finally:
-                with suppress(OSError):  # another process may use it
+                with suppress(OSError):  # another process may be using it
                     spill.rmdir()
     finally:
         turn.release()

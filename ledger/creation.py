@@ -1,4 +1,4 @@
-"""Makes a new and empty ledger: whole, or not at all."""
+"""Creates a new, empty ledger, completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["create_ledger"]
 
 
 def create_ledger(path: Path) -> None:
-    """Make the file whole in a folder of its own, then link it into place: nobody ever sees half a ledger.
+    """Create the file in a folder of its own, then link it into place, so that nobody ever sees half a ledger.
 
-    Raises LedgerError where it cannot be made.
+    Raises LedgerError if it cannot be created.
     """
-    # DuckDB makes its files by the umask, and takes none that was made before.
+    # DuckDB creates its files with the umask's mode, and refuses an empty file that exists already.
     drafts = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
     draft = drafts / "ledger.duckdb"
     try:
@@ -35,7 +35,7 @@ def create_ledger(path: Path) -> None:
             shutil.rmtree(drafts)
     except FileExistsError as error:
         if not path.is_file():
-            raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
+            raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error
         # Another process made it first: theirs is as good as ours.
     except OSError as error:
-        raise LedgerError(f"the ledger `{path}` cannot be made: {error.strerror}") from error
+        raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error

@@ -27,11 +27,11 @@ class OtherLayoutError(LedgerError):
 
 
 class ShadowedError(LedgerError):
-    """Objects in the ledger's file stand in for what its SQL means; ``statements`` drop them."""
+    """Objects in the ledger's file shadow names that its SQL uses; ``statements`` drop them."""
 
     def __init__(self, statements: Sequence[str]) -> None:
         super().__init__(
-            "the ledger has objects that stand in for names that Routewright uses; nothing is put into it until they "
+            "the ledger has objects that shadow names that Routewright uses; nothing is written into it until they "
             f"are dropped: `{'; '.join(statements)}` in a DuckDB client, as `ledger sql` only reads"
         )
         self.statements = tuple(statements)

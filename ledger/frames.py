@@ -1,9 +1,8 @@
-"""The form of a spool file: encodes entries as frames, and finds the whole frames in any bytes.
+"""The format of a spool file: encodes entries as frames, and finds the whole frames in any bytes.
 
-A frame is its length, a checksum of what follows, its number, and the texts of one entry. A file begins with a line
-that names its kind. Where bytes are no frame, the next one is looked for by how every entry begins, so that damage
-costs only the frames that it is in. A valid entry cannot hide a frame: a frame's number has a zero byte, and JSON has
-none.
+A frame is a length, a checksum of what follows, a number, and the texts of one entry. A file begins with a line that
+names its kind. After damage, the next frame is found by the bytes that every entry begins with, so only the damaged
+frames are lost. A valid entry cannot contain a frame: a frame's number has a zero byte, and JSON has none.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ __all__ = [
 MAGIC: Final = b"routewright spool 1\n"
 
 MAX_FRAME_BYTES: Final = 64 * 1024**2
-"""A longer entry is refused when it is added; a length above it is damage, and is not read."""
+"""A longer entry is refused when it is added; a greater length in a file is damage and is not read."""
 
 _HEAD: Final = struct.Struct("<IIQIB")
-"""Length of what follows the checksum, checksum, number, length of what stands beside the record, has a record."""
+"""Length of what follows the checksum, checksum, number, length of the text besides the record, has a record."""
 _CHECKED: Final = 8
 """Where the checksummed bytes begin."""
 _BODY: Final = struct.Struct("<QI?")
@@ -53,7 +52,7 @@ _PIECE: Final = 1024**2
 
 
 class Frame(NamedTuple):
-    """One entry and its number; ``at`` is where the frame begins, and ``size`` how many bytes it has."""
+    """One entry and its number; ``at`` is the offset of the frame, and ``size`` its length in bytes."""
 
     number: int
     entry: Entry
@@ -62,7 +61,7 @@ class Frame(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """So many bytes in a row that are no frame."""
+    """A run of bytes that are not part of a whole frame."""
 
     size: int
 
@@ -70,7 +69,7 @@ class Damage(NamedTuple):
 def encode(entry: Entry) -> tuple[bytes, bytes | None]:
     """The texts of an entry in UTF-8.
 
-    Raises LedgerError where one of them holds half of a surrogate pair, or both are longer than a frame may be.
+    Raises LedgerError if one of them holds half of a surrogate pair, or if together they are too long for a frame.
     """
     try:
         beside, record = entry.beside.encode(), None if entry.record is None else entry.record.encode()
@@ -84,7 +83,7 @@ def encode(entry: Entry) -> tuple[bytes, bytes | None]:
 
 
 def encode_frame(number: int, beside: bytes, record: bytes | None) -> tuple[bytes, bytes, bytes, bytes]:
-    """The parts of a frame, which are written one after the other."""
+    """The parts of a frame, to be written one after the other."""
     record_bytes = record or b""
     head = _BODY.pack(number, len(beside), record is not None)
     checksum = zlib.crc32(record_bytes, zlib.crc32(beside, zlib.crc32(head)))
@@ -99,10 +98,10 @@ def encode_frame(number: int, beside: bytes, record: bytes | None) -> tuple[byte
 def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Frame | Damage]:
     """The whole frames among the first ``size`` bytes of an open file, in order, and the damage between them.
 
-    ``start`` is where a frame begins; without it the whole file is looked through.
+    ``start`` is the offset of a frame; without it the whole file is searched.
 
-    A part frame at the end is damage, and so is what the disk cannot read. One frame and one piece are in memory at a
-    time, and holes of a sparse file are not read.
+    A partial frame at the end is damage, and so is what the disk cannot read. Only one frame and one piece are in
+    memory at a time, and holes of a sparse file are skipped.
     """
     if start is None:
         start = len(MAGIC) if begins_as_spool(file, size) else 0
@@ -131,7 +130,7 @@ def first_frame(file: int, size: int) -> Frame | None:
 
 
 def _frame_at(file: int, at: int, size: int) -> Frame | None:
-    """The frame that begins at ``at``; None if the bytes there are no whole frame."""
+    """The frame that begins at ``at``; None if the bytes there are not a whole frame."""
     head = _read(file, _HEAD.size, at)
     if len(head) < _HEAD.size:
         return None
@@ -157,7 +156,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
 
 
 def _next_beginning(file: int, at: int, size: int) -> int:
-    """Where the next frame may begin whose entry begins at ``at`` or later; ``size`` if there is none."""
+    """The next offset at which a frame may begin whose entry begins at ``at`` or later; ``size`` if there is none."""
     while (at := _skip_hole(file, at, size)) < size:
         wanted = min(_PIECE, size - at)
         position = _read(file, wanted, at).find(_BEGINNING)
@@ -170,7 +169,7 @@ def _next_beginning(file: int, at: int, size: int) -> int:
 
 
 def _read(file: int, size: int, at: int) -> bytes:
-    """Bytes of the file; fewer where it is shorter by now, and none where the disk cannot read them."""
+    """Bytes of the file; fewer if the file has become shorter, none if the disk cannot read them."""
     try:
         return os.pread(file, size, at)
     except OSError:
@@ -183,5 +182,5 @@ def _skip_hole(file: int, at: int, size: int) -> int:
     try:
         return os.lseek(file, at, os.SEEK_DATA)
     except OSError as error:
-        # ENXIO: from here on there are only holes. A file system that does not know them has no others to skip.
+        # ENXIO: only a hole is left. Any other error: the file system does not report holes, so there are none to skip.
         return size if error.errno == errno.ENXIO else at

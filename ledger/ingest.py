@@ -1,7 +1,7 @@
-"""Puts what waits in spool files into the ledger's tables: each entry once, whatever dies in between.
+"""Loads spool files into the ledger's tables: each entry exactly once, even if a process dies in between.
 
-How far a writer's entries have been ingested is committed together with their rows. A file is emptied or removed
-only after the tables are on disk, so whatever is interrupted is done again, and what was done is skipped.
+The number up to which a writer's entries have been ingested is committed together with their rows. A file is emptied
+or removed only after the tables are on disk, so an interrupted run is repeated and skips what was done.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _BATCH: Final = 2_000
 """Entries for one transaction."""
 
 _BATCH_BYTES: Final = 16 * 1024**2
-"""Bytes of entries for one transaction: it takes several times that in memory."""
+"""Bytes of entries in one transaction, which takes several times that in memory."""
 
 _ORPHANS: Final = 64
-"""So many files of writers that are gone are ingested at once: each is held open, and a process may open few."""
+"""Files of dead writers that are ingested at once: each is held open, and a process may open only a few hundred."""
 
 
 def spool_folder(path: Path) -> Path:
@@ -47,9 +47,9 @@ def spool_folder(path: Path) -> Path:
 
 
 def damage_kept(folder: Path) -> str | None:
-    """What to tell whoever uses the ledger of the damaged files in its spool folder; None where there are none.
+    """The notice about damaged files in a ledger's spool folder; None if there are none.
 
-    Deleting them, or moving them away, says that somebody has looked.
+    Deleting or moving the files acknowledges the damage.
     """
     files = set_aside(folder)
     if not files:
@@ -57,18 +57,18 @@ def damage_kept(folder: Path) -> str | None:
     more = f" and {len(files) - 1} more" if len(files) > 1 else ""
     return (
         f"entries of the spool were damaged or are missing; the rest is in the ledger, and the damaged files are kept: "
-        f"`{files[0]}`{more}; delete them or move them away when you have looked at them"
+        f"`{files[0]}`{more}; delete or move them after you have looked at them"
     )
 
 
 def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> int:
-    """Put what waits in the spools of the ledger at ``path`` into its tables; how many entries that were.
+    """Load the spools of the ledger at ``path`` into its tables; return the number of entries.
 
-    Files of ``own``, the caller's spool, and of writers that are gone are removed then. An entry that
-    cannot be a row is kept in the table ``rejected``, and a file that is damaged is kept aside once the rest of it is
-    in the tables. A ledger that has been deleted is made anew. Raises LedgerError when the ledger stays busy or
-    cannot be written, ShadowedError when something in it stands in for names of ours: then everything still waits;
-    and LedgerError without ``own`` when a file cannot be read, which keeps no other writer's from being ingested.
+    Files of ``own``, the caller's spool, and of dead writers are then removed. An entry that cannot be stored as a row
+    goes into the table ``rejected``, and a damaged file is kept as ``.damaged`` once the rest of it is in the tables.
+    A ledger that was deleted is created again. Raises LedgerError when the ledger stays busy or cannot be written, and
+    ShadowedError when something in it shadows names of ours: then everything stays in the spool. Without ``own``, also
+    raises LedgerError for a file that cannot be read, after the other files are ingested.
     """
     ingested, more = 0, True
     try:
@@ -96,7 +96,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
             if own is not None:
-                # Not before the ledger is open: each file holds a descriptor until it is ingested.
+                # Only now that the ledger is open: each file holds a descriptor until it is ingested.
                 own.turn()
                 for file in own.full():
                     with own.open(file) as spool:
@@ -107,7 +107,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
                 if orphans == _ORPHANS:
                     break
                 if writer_of(file) in refused:
-                    # Its later entries wait for those before: the mark can only say that all are in up to a number.
+                    # Its later entries wait for the earlier ones: the mark only says that all up to a number are in.
                     continue
                 try:
                     with ExitStack() as lock:
@@ -138,7 +138,7 @@ def _ingest_file(
     following: Path | None,
     done: list[tuple[Path, bool]],
 ) -> int:
-    """Commit what a file holds beyond its writer's mark; how many entries. Of a complete one, note that it is done.
+    """Commit the entries of a file beyond its writer's mark; return their number. A complete file goes into ``done``.
 
     ``following`` is the next file, perhaps of the same writer. Raises LedgerError for a file of another kind.
     """
@@ -186,7 +186,7 @@ def _ingest_file(
 
 
 def _highest_number(spool: SpoolFile, following: Path | None) -> int:
-    """The highest number that a complete file can hold."""
+    """The highest entry number that a complete file can hold."""
     if spool.last is not None:
         return spool.last
     if following is not None and writer_of(following) == spool.writer:

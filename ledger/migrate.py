@@ -71,7 +71,7 @@ def latest_version() -> int:
 
 
 def view_text(name: str) -> str:
-    """The statement of one of our views, which the view in a file need not have any more."""
+    """The SELECT statement of one of our views; a user may have replaced the view in the file."""
     pattern = rf"^CREATE VIEW {name} AS\n(.+?);$"
     found = [text for one in migrations() for text in re.findall(pattern, one.sql, re.MULTILINE | re.DOTALL)]
     return str(found[-1])

@@ -23,9 +23,9 @@ __all__ = ["json_value", "to_csv", "to_json", "to_table"]
 
 
 def to_json(result: QueryResult) -> str:
-    """A JSON array with an object for each row, one row a line; equal column names get a number.
+    """A JSON array with an object for each row, one row per line; duplicate column names get a number.
 
-    What is not shown is written with escapes of JSON: the values are exact.
+    Invisible characters are written as JSON escapes, so the values are exact.
     """
     names = _unique(result.columns)
     rows = [
@@ -40,9 +40,9 @@ def to_json(result: QueryResult) -> str:
 
 
 def to_csv(result: QueryResult) -> str:
-    """RFC 4180 with a header line, lines ended by ``\\n``; for people and spreadsheets, where JSON is exact.
+    """CSV (RFC 4180) with a header line and ``\\n`` line ends, for people and spreadsheets; JSON is the exact format.
 
-    Text that a spreadsheet would run as a formula begins with ``'``, and characters that are not shown are escapes.
+    Text that a spreadsheet would run as a formula gets a leading ``'``, and invisible characters become escapes.
     """
     rows = [["" if value is None else _csv_cell(value) for value in row] for row in result.rows]
     return "".join(_csv_line(row) for row in [list(map(escape_csv, result.columns)), *rows])

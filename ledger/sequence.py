@@ -1,7 +1,7 @@
-"""Puts a writer's frames in the order of their numbers, which count from 1 without gaps, and finds what is missing.
+"""Orders a writer's frames by their numbers, which count from 1 without gaps, and finds missing ones.
 
-A frame with a valid checksum may still be out of place: repeated, moved, or with a wild number. Believing a wild
-number would skip every entry up to it.
+A frame with a valid checksum may still be out of place: repeated, moved, or with a wrong number. Trusting a number
+that is far too high would skip every entry up to it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from .frames import Damage, Frame
 __all__ = ["Missing", "continuing", "in_order"]
 
 Scan = Callable[[int | None], Iterator[Frame | Damage]]
-"""Finds the frames of a file from an offset on, or from its beginning."""
+"""Finds the frames of a file from an offset, or from its beginning."""
 
 
 class Missing(NamedTuple):
-    """So many entries in a row that are not there."""
+    """A number of consecutive entries that are missing."""
 
     entries: int
 
@@ -28,8 +28,8 @@ class Missing(NamedTuple):
 def in_order(scan: Scan, *, after: int | None, most: int) -> Iterator[Frame | Damage | Missing]:
     """The frames of a complete file with numbers above ``after``, ascending, with all damage.
 
-    ``after`` is the number up to which the writer's entries have been ingested, None where nobody knows; ``most`` is
-    the highest number that the file can hold. Copies of a frame, and frames with wild numbers, are damage.
+    ``after`` is the number up to which the writer's entries have been ingested, None if unknown; ``most`` is the
+    highest number that the file can hold. Copies of a frame, and frames with impossible numbers, are damage.
     """
     last = after
     for one in scan(None):
@@ -45,9 +45,9 @@ def in_order(scan: Scan, *, after: int | None, most: int) -> Iterator[Frame | Da
 
 
 def continuing(scan: Scan, *, after: int | None) -> Iterator[Frame]:
-    """The frames of a file that is still being written which continue from ``after`` without a gap.
+    """The frames of a file still being written that continue from ``after`` without a gap.
 
-    What comes behind anything else waits until the file is complete: half a frame may be whole in a moment.
+    Frames after damage or a gap wait until the file is complete: half a frame may be whole in a moment.
     """
     last = after
     for one in scan(None):
@@ -64,7 +64,7 @@ def continuing(scan: Scan, *, after: int | None) -> Iterator[Frame]:
 def _sorted(
     scan: Scan, at: int, *, after: int | None, last: int | None, most: int
 ) -> Iterator[Frame | Damage | Missing]:
-    """The frames from ``at`` on by their numbers, near those that do ascend; the others, and copies, as damage."""
+    """The frames from ``at`` on, sorted by number; copies, and numbers far from the ascending ones, as damage."""
     numbers, places, sizes = array("Q"), array("Q"), array("Q")
     for one in scan(at):
         if isinstance(one, Damage):
@@ -79,7 +79,7 @@ def _sorted(
     if not believed:
         yield from map(Damage, sizes)
         return
-    # Those that do not ascend may have been moved: so many numbers may lie before and behind the others.
+    # Frames that do not ascend may have been moved, so numbers may reach that far below and above the others.
     lowest, highest = believed[0] - len(numbers), min(most, believed[-1] + len(numbers))
     previous: Frame | None = None
     for position in sorted(range(len(numbers)), key=numbers.__getitem__):
@@ -88,7 +88,7 @@ def _sorted(
         if not isinstance(frame, Frame) or (previous is not None and frame.entry == previous.entry):
             yield Damage(sizes[position])
             continue
-        # Two entries with one number are both stored: one has the wrong number, and nobody knows which.
+        # Two different entries with the same number are both stored: one number is wrong, and nothing tells which.
         before = above if previous is None else previous.number
         if number > before + 1 and not (previous is None and last is None):
             yield Missing(number - before - 1)
@@ -97,12 +97,12 @@ def _sorted(
 
 
 def _longest_ascent(numbers: array[int], *, above: int, most: int) -> bytearray:
-    """For each number 1 if it belongs to the longest ascending subsequence of those in the range, else 0.
+    """For each number, 1 if it belongs to the longest ascending subsequence of those in range, otherwise 0.
 
-    By patience sorting: https://en.wikipedia.org/wiki/Longest_increasing_subsequence. Of several as long it is the one
-    with the lowest numbers, as a number that goes wild grows.
+    By patience sorting: https://en.wikipedia.org/wiki/Longest_increasing_subsequence. Among several of that length it
+    is the one with the lowest numbers, since a wrong number is mostly too high.
     """
-    lowest_end, its_position = array("Q"), array("Q")  # for each length of an ascent
+    lowest_end, its_position = array("Q"), array("Q")  # for each length of a subsequence
     before = array("q", bytes(8 * len(numbers)))
     for position, number in enumerate(numbers):
         if above < number <= most:

@@ -1,7 +1,7 @@
-"""Refuses a ledger in which something stands in for what the SQL of the ledger means.
+"""Refuses a ledger with objects that shadow names in the ledger's own SQL.
 
-Macros and types of a user may have any name, those of DuckDB's own functions too; they are left alone unless the
-ledger's statements or views use that name.
+A user's macros and types may have any name, even that of a DuckDB function; they are left alone unless the ledger's
+statements or views use that name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FUNCTIONS: Final = frozenset(
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
 
 TYPES: Final = frozenset({"json"})
-"""Types that a file can define anew; DuckDB refuses that of all others."""
+"""Types that a file can redefine; DuckDB does not allow it for any other."""
 
 TABLES: Final = frozenset({"attempts", "decisions", "migrations", "policies", "rejected", "writers"})
 """The ledger's tables."""
@@ -46,9 +46,9 @@ _OURS: Final = {"MACRO": FUNCTIONS, "MACRO TABLE": FUNCTIONS, "TYPE": TYPES, "VI
 
 
 def refuse_shadows(connection: DuckDBPyConnection) -> None:
-    """Raise ShadowedError, with the statement that drops it, if anything stands in for a name of ours.
+    """Raise ShadowedError, with the statements that drop them, if objects in the file shadow names of ours.
 
-    The connection must be one on which names mean what DuckDB has first.
+    The connection must resolve names to DuckDB's own objects first.
     """
     statements = [
         f'DROP {kind} main."{name.replace(chr(34), chr(34) * 2)}"'

@@ -1,10 +1,10 @@
-"""The files in which rows wait until they are in the ledger's tables.
+"""Spool files, which hold rows until they are in the ledger's tables.
 
-Each writer has files of its own beside the ledger. A frame in it is written by one call and has a number, its
-length and a checksum, so that damage anywhere costs only the frames that it is in. What has been written survives
-the death of the process, not a loss of power.
+Each writer has its own files in a folder next to the ledger. A frame is written by one call and has a number, a length
+and a checksum, so damage costs only the frames that it is in. What has been written survives the death of the process,
+but not a loss of power.
 
-A writer holds a lock on its files for as long as it lives: whoever gets that lock knows that nothing more will come.
+A writer locks its files for as long as it lives: a process that gets the lock knows that the file is complete.
 """
 
 from __future__ import annotations
@@ -54,8 +54,7 @@ _SET_ASIDE: Final = ".damaged"
 class SpoolFile:
     """A spool file that is open for reading.
 
-    ``complete`` says that nothing more will be written to it. ``last`` is the number of the last entry that its
-    writer put there, where that is known.
+    ``complete`` says that nothing more will be written to it. ``last`` is the number of its last entry, if known.
     """
 
     path: Path
@@ -66,18 +65,18 @@ class SpoolFile:
 
     @property
     def writer(self) -> str:
-        """Who wrote it."""
+        """The id of its writer."""
         return writer_of(self.path)
 
     @property
     def is_first(self) -> bool:
-        """Whether it is its writer's first, which begins with the number 1."""
+        """Whether it is its writer's first file, whose entries begin with number 1."""
         return self.path.name == f"{self.writer}.{0:08d}{_SUFFIX}"
 
     def frames(self, start: int | None = None) -> Iterator[Frame | Damage]:
-        """Its whole frames in the order in which they stand there, and the damage between them.
+        """Its whole frames in file order, and the damage between them.
 
-        From ``start`` on, where a frame begins, or from the beginning. Raises LedgerError for a file of another kind.
+        Begins at ``start``, the offset of a frame, or at the beginning. Raises LedgerError for a file of another kind.
         """
         if (
             _NAME.fullmatch(self.path.name) is None
@@ -175,16 +174,16 @@ class Spool:
 
     @contextmanager
     def open(self, path: Path) -> Iterator[SpoolFile | None]:
-        """A complete file, also where somebody has deleted it meanwhile; None for one that was removed here."""
+        """A complete file, even if somebody has deleted it in the meantime; None for one that was removed here."""
         with self._lock:
             found = self._full.get(path)
-            # Another thread may remove the file, and close its descriptor, while it is read here.
+            # Another thread may remove the file and close its descriptor while it is read here.
             descriptor = None if found is None else os.dup(found[0])
         if found is None or descriptor is None:
             yield None
             return
         try:
-            # Behind its size there may be half a frame that could not be taken back.
+            # After its size there may be half a frame that could not be truncated.
             size = max(found[1], os.fstat(descriptor).st_size)
             yield SpoolFile(path, descriptor, size, True, found[2])
         finally:
@@ -284,20 +283,20 @@ def spool_files(folder: Path) -> list[Path]:
 
 
 def writer_of(path: Path) -> str:
-    """The writer that a file is named for."""
+    """The id of the writer in a file's name."""
     return path.name.partition(".")[0]
 
 
 def set_aside(folder: Path) -> list[Path]:
-    """The damaged files that are kept for somebody to look at."""
+    """The damaged files that are kept for inspection."""
     return sorted(folder.glob(f"*{_SET_ASIDE}"))
 
 
 def keep_aside(path: Path) -> None:
-    """Give a damaged file the name under which it is kept, beside its own.
+    """Give a damaged file a second name, under which it is kept.
 
-    Once the entries behind a gap are in the tables, nobody can tell any more that there was one. Where a file system
-    has no second names, ``remove`` gives it.
+    Done before its entries are committed: a gap can no longer be seen once the entries after it are in the tables. On
+    a file system without hard links, ``remove`` renames the file instead.
     """
     with suppress(OSError):
         os.link(path, path.with_suffix(_SET_ASIDE))
@@ -306,7 +305,7 @@ def keep_aside(path: Path) -> None:
 def remove(path: Path, *, damaged: bool) -> None:
     """Remove a file whose entries are in the tables; what is ``damaged`` is kept aside."""
     kept = path.with_suffix(_SET_ASIDE)
-    # Renaming a file to a second name of its own would do nothing.
+    # Renaming a file to another hard link of itself would do nothing.
     if damaged and not kept.exists():
         with suppress(FileNotFoundError):
             path.replace(kept)
@@ -316,12 +315,12 @@ def remove(path: Path, *, damaged: bool) -> None:
 
 @contextmanager
 def open_spool_file(path: Path) -> Iterator[SpoolFile | None]:
-    """Another writer's file, complete if the writer is gone; None where it has been removed meanwhile.
+    """Another writer's file, complete if that writer is dead; None if the file has been removed in the meantime.
 
-    While a complete file is open nobody else finds it complete. Raises LedgerError where it cannot be opened.
+    While a complete file is open here, no other process sees it as complete. Raises LedgerError if it cannot be opened.
     """
     try:
-        # What is no regular file could make the opening wait for ever.
+        # Without O_NONBLOCK, opening a FIFO could block forever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         yield None
@@ -339,14 +338,14 @@ def open_spool_file(path: Path) -> Iterator[SpoolFile | None]:
             complete = False
         except OSError as error:
             raise _unreadable(path, error) from error
-        # The size after the lock: its writer may have written once more before it ended.
+        # Read the size after locking: the writer may have written once more before it ended.
         yield SpoolFile(path, descriptor, os.fstat(descriptor).st_size, complete)
     finally:
         os.close(descriptor)
 
 
 def _no_spool(path: Path) -> LedgerError:
-    return LedgerError(f"`{path}` is no spool of a ledger; left it as it is", help="move it away")
+    return LedgerError(f"`{path}` is not a spool file of a ledger; left unchanged", help="move it away")
 
 
 def _unreadable(path: Path, error: OSError) -> LedgerError:

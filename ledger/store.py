@@ -1,7 +1,7 @@
-"""The ledger: keeps rows and answers SQL, in one DuckDB file that any DuckDB client can open.
+"""The ledger: stores rows and answers SQL, in one DuckDB file that any DuckDB client can open.
 
-The file is open only while a method runs, or a writer of ours puts what it holds into the tables. Appending is all
-or nothing, and appending the same rows again changes nothing. What was recorded is never updated or deleted.
+The file is open only while a method runs or one of our writers loads its spool into the tables. Appending is all or
+nothing, and appending the same rows again changes nothing. Recorded rows are never updated or deleted.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class Ledger:
     def open(
         cls, path: str | os.PathLike[str], *, create: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S
     ) -> Ledger:
-        """The ledger at ``path``, its layout brought up to date.
+        """The ledger at ``path``, with its layout brought up to date.
 
-        Where there is no file, one is made with its folders, or with ``create=False`` LedgerError raised. A
-        file that is not a ledger, a ledger of a newer version and a file that stays busy are LedgerErrors. Damage in
-        its spool that nobody has looked at is logged as a warning.
+        A missing file is created with its folders; with ``create=False`` it is a LedgerError. So are a file that is not
+        a ledger, a ledger of a newer version and a file that stays busy. Unacknowledged damage in its spool is logged
+        as a warning.
         """
         ledger = cls(Path(os.path.abspath(path)), lock_timeout_s)
         if not ledger.path.exists():
@@ -69,7 +69,7 @@ class Ledger:
                     refuse_shadows(connection)
                     apply_migrations(connection, ledger.path)
             except ShadowedError as error:
-                # As everything that is to be written to the file it waits; calls go on.
+                # Like everything to be written to the file, the migration waits; calls continue.
                 _log.warning("%s", error)
                 ledger._blocked = error
         damage = damage_kept(spool_folder(ledger.path))
@@ -98,10 +98,10 @@ class Ledger:
     ) -> Appended:
         """Write all rows in one transaction; when this returns they are on disk.
 
-        Decisions that the ledger has (by id), attempts that it has (by decision id and number) and policies
-        that it has (by digest) are counted and not written again. Raises LedgerError, with nothing written,
-        when a decision is there with another record, when an attempt has no decision, when something in the file
-        stands in for names of ours, and when the file stays busy.
+        Decisions that the ledger has (by id), attempts that it has (by decision id and number) and policies that it
+        has (by digest) are counted and not written again. Raises LedgerError, with nothing written, when a decision is
+        there with another record, when an attempt has no decision, when something in the file shadows names of ours,
+        and when the file stays busy.
         """
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.number): row for row in attempts}
@@ -175,10 +175,10 @@ class Ledger:
             return newest(connection, n)
 
     def notices(self) -> tuple[str, ...]:
-        """What whoever uses the ledger should be told: why recorded rows still wait, what could not be rows, damage.
+        """Notices for the ledger's user: why recorded rows still wait, rejected entries, damage.
 
-        How much could not be rows is what the last ``query`` or ``tail`` has found. Of damage it is said until somebody
-        has deleted or moved away the files that are kept.
+        The number of rejected entries is the one that the last ``query`` or ``tail`` found. Damage is reported until
+        somebody has deleted or moved the files that are kept.
         """
         waiting = None if self._blocked is None else f"the newest decisions may be missing: {self._blocked}"
         found = (waiting, _rejected_text(self._rejected), damage_kept(spool_folder(self._path)))
@@ -199,7 +199,7 @@ class Ledger:
 
 
 def _rejected_text(count: int) -> str | None:
-    """Whoever counts decisions must know that some are missing."""
+    """The notice about rejected entries: anyone who counts decisions must know that some are missing."""
     if not count:
         return None
     number = f"more than {MOST_COUNTED:,}" if count > MOST_COUNTED else f"{count:,}"

@@ -1,7 +1,7 @@
-"""Takes rows from many threads without a wait: they are appended to a spool file, and ingested in the background.
+"""Accepts rows from many threads without waiting: they are appended to a spool file and ingested in the background.
 
-The file of the ledger is opened by a thread of the writer's own, for many rows at a time. Who reads the ledger
-takes in what waits there, so that nobody has to wait for that thread.
+A thread of the writer's own opens the ledger's file, for many rows at a time. Readers of the ledger ingest what is in
+the spool themselves, so nobody has to wait for that thread.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LedgerWriter:
     def __init__(
         self, path: Path, lock_timeout_s: float, *, blocked: Callable[[ShadowedError], object] | None = None
     ) -> None:
-        """``blocked`` is told on closing if something in the ledger keeps what was recorded out of its tables."""
+        """``blocked`` is called by ``close`` if something in the ledger keeps recorded rows out of its tables."""
         self._path, self._lock_timeout_s, self._blocked = path, lock_timeout_s, blocked
         self._begin()
 
@@ -102,10 +102,10 @@ class LedgerWriter:
         self._spool.prepare()
 
     def close(self) -> None:
-        """Put everything into the tables. Raises LedgerError when that cannot be: then it waits in the spool.
+        """Put everything into the tables. Raises LedgerError if that fails: the rows then stay in the spool.
 
-        Where something in the file stands in for names of ours it waits too, which is logged and no error: whoever
-        may write to the file must not be able to make calls fail.
+        If something in the file shadows names of ours, the rows stay there too, but that is only logged: anyone who
+        can write to the file must not be able to make calls fail.
         """
         self._separate()
         self._finish()

@@ -1,7 +1,7 @@
-"""Makes entries of rows, and rows of the ledger's tables of entries: parsed by DuckDB, many at a time.
+"""Encodes rows as entries, and has DuckDB parse entries into the ledger's tables, many at a time.
 
-Measured, ``executemany`` is fifty times slower, and filling the columns of decisions in Python five times. Nothing
-here opens a file or ends a transaction.
+Measured: ``executemany`` is fifty times slower, and filling the columns of decisions in Python five times slower.
+Nothing here opens a file or ends a transaction.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ _RECORD_TYPES: Final[Mapping[str, Any]] = {
     },
 }
 
-# Strict, as a number that fits no column would else be NULL in silence. Each by itself: joined to one array, a text
-# that is more than one value would give the entries behind it the records of others.
+# Strict, since a number that does not fit its column would otherwise silently become NULL. Each entry is parsed alone:
+# in one joined array, a text with more than one value would give later entries the records of others.
 _TAKE_APART: Final = f"""
 CREATE OR REPLACE TEMP TABLE entries AS
 SELECT from_json_strict(beside, '{json.dumps(_ENTRY_TYPES)}') AS e, record
@@ -246,10 +246,10 @@ def entry_of(
 
 
 def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[int, int, int]:
-    """Insert ``entries`` in order; how many policies, decisions and attempts that were.
+    """Insert ``entries`` in order; return how many policies, decisions and attempts were inserted.
 
-    Policies that are there already are left out. Raises LedgerError for a decision that is there, and for
-    an entry without a row; whether attempts are new is the caller's affair.
+    Policies that the ledger has are skipped. Raises LedgerError for a decision that it has, and for an entry without a
+    row. The caller checks that attempts are new.
     """
     written = [0, 0, 0]
     for batch in _batches(entries):

@@ -269,8 +269,8 @@ def test_the_example_of_the_page_is_read(config: Path) -> None:
     ("text", "message"),
     [
         ("[kyes]\n", "unknown table `[kyes]`; known: hosts, keys, paths"),
-        ("without_tls = []\n", "`without_tls` stands outside the tables: write it under `[hosts]`"),
-        ("LAB_KEY = 'x'\n", "`LAB_KEY` stands outside the tables: write it under `[keys]`"),
+        ("without_tls = []\n", "`without_tls` is outside the tables: write it under `[hosts]`"),
+        ("LAB_KEY = 'x'\n", "`LAB_KEY` is outside the tables: write it under `[keys]`"),
         ("keys = 3\n", "`keys` is a table: write `[keys]`"),
         ("[paths]\nvariable = []\n", "unknown key `variable` in `[paths]`; known: variables"),
         ("[hosts]\nwithout_tsl = []\n", "unknown key `without_tsl` in `[hosts]`; known: without_tls"),

@@ -74,8 +74,8 @@ def test_flags_are_read_as_their_declaration_says(
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["on"], "`on` gives no feature a value"),
-        (["=true"], "`=true` gives no feature a value"),
+        (["on"], "`on` does not give a feature a value"),
+        (["=true"], "`=true` does not give a feature a value"),
         (["on=true", "on=true"], "feature `on` is given twice"),
         (["on=yes"], "feature `on`: expected true or false, got `yes`"),
         (["tokens=many"], "feature `tokens`: expected a whole number, got `many`"),
@@ -85,7 +85,7 @@ def test_flags_are_read_as_their_declaration_says(
             ["on=" + "[" * 20_000],
             f"feature `on`: expected true or false, got `{'[' * 59}…`",
         ),
-        (["x" * 90_000], f"`{'x' * 59}…` gives no feature a value"),
+        (["x" * 90_000], f"`{'x' * 59}…` does not give a feature a value"),
         (["x" * 90_000 + "=1"] * 2, f"feature `{'x' * 59}…` is given twice"),
         (["on=" + "`x" * 45_000], "feature `on`: expected true or false, got `" + ("`x" * 250)[:456] + "…"),
     ],

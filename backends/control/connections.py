@@ -1,4 +1,4 @@
-"""Opens the connections to a state store's file, and puts SQLite's errors into our words."""
+"""Opens connections to a state store's file and turns SQLite's errors into StateError."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Connections:
 
 
 def connect(path: Path) -> Connections:
-    """Open the file, and make it where there is none. The writer does not wait for locks.
+    """Open the file and create it if it does not exist. The writer does not wait for locks.
 
-    Raises StateError for a file that is not a state store or cannot be made, and sqlite3.Error.
+    Raises StateError if the file is not a state store or cannot be created; other failures are sqlite3.Error.
     """
-    # SQLite makes a file by the umask, and gives its log and index the mode that the file has.
+    # SQLite creates the file with the umask's mode, and gives its log and index the same mode as the file.
     try:
         ensure_private(path)
     except OSError as error:
@@ -78,7 +78,7 @@ def connect(path: Path) -> Connections:
 
 
 def cannot_be_made(path: Path, error: OSError) -> StateError:
-    return StateError(f"the state store `{path}` cannot be made: {error.strerror}")
+    return StateError(f"the state store `{path}` cannot be created: {error.strerror}")
 
 
 def file_number(path: Path) -> tuple[int, int] | None:

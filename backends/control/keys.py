@@ -1,7 +1,7 @@
-"""Whose use of a quota counts, as a tuple, and as the text that the state store keeps of it.
+"""Quota keys: who a use is counted for, as a tuple and as the text in the state store.
 
-``()`` is everyone, ``("team", "research")`` one value of a feature, ``("team",)`` those of whom it is not known. The
-text is one to one: whatever a team is called, it is nobody else's.
+``()`` is everyone, ``("team", "research")`` one value of a feature, and ``("team",)`` everyone whose value is unknown.
+No two keys have the same text, whatever a team is called.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @lru_cache(maxsize=4096)
 def stored_key(key: QuotaKey) -> str:
-    """The text of a key: ``team=research``, ``team=?`` for those that are not known; of other keys, JSON.
+    """The text of a key: ``team=research``, ``team=?`` for an unknown value, and JSON for every other key.
 
-    The plain forms are those that stores of earlier versions hold, so that their counts and leases go on.
+    Stores of earlier versions hold the plain forms, so their counts and leases stay valid.
 
     >>> [stored_key(key) for key in ((), ("team", "research"), ("team",), ("team", "?"))]
     ['', 'team=research', 'team=?', '["team","?"]']
@@ -37,7 +37,7 @@ def stored_key(key: QuotaKey) -> str:
             return f"{name}={_NOT_KNOWN}"
         case (name, value) if value != _NOT_KNOWN and _PLAIN_NAME.fullmatch(name):
             return f"{name}={value}"
-    # Begins with a bracket, which no plain form does.
+    # JSON begins with a bracket, which no plain form does.
     return canonical_text(list(key))
 
 

@@ -1,7 +1,7 @@
-"""Makes the tables of a state store, and refuses a file that holds anything else.
+"""Creates the tables of a state store, and refuses a file that holds anything else.
 
-What stands in a file is not ours: a trigger, or a table of the same name with other rules, could let quotas count
-nothing. So a file holds what is made here, and nothing else.
+Anyone may have changed the file: a trigger, or a table of the same name with other constraints, could stop quotas from
+counting. So a file may hold only what is created here.
 """
 
 from __future__ import annotations
@@ -57,22 +57,22 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_answer ON sessions (answered_us);
 """
 
-# What each version holds. Version 0 is a file in which nothing has been made yet.
+# What each version holds. Version 0 is a file without any tables.
 _STATEMENTS = {0: "", 1: _LAYOUT, LAYOUT_VERSION: _LAYOUT + _SESSIONS}
 
 _MADE = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)")
 
 _STATISTICS = re.compile(r"sqlite_stat[1-4]")
-"""What ``ANALYZE`` makes: it changes how rows are found, and not which."""
+"""Tables that ``ANALYZE`` creates: they change how rows are found, not which rows."""
 
 _SHOWN_CHARACTERS = 60
 
 
 def set_up(connection: sqlite3.Connection, path: Path) -> None:
-    """Put a new file into WAL mode and make the tables; look whether another file is ours.
+    """Put a new file into WAL mode and create its tables; check that any other file is a state store.
 
-    Raises StateError when it is not, when it is of a newer layout, where it holds what is not made here, or where it
-    cannot be shared. Locks, damage and the like are sqlite3.Error.
+    Raises StateError if it is not, has a newer layout, holds objects that are not created here, or cannot be shared.
+    Locks, damage and the like are sqlite3.Error.
     """
     # One transaction, so that what is read is of one moment: another process may be making the tables just now.
     if _in_transaction(connection, "DEFERRED", lambda: _is_ours(connection, path)):
@@ -130,14 +130,14 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def _check_objects(connection: sqlite3.Connection, path: Path, version: int) -> None:
-    """Raise StateError unless the file holds the tables and indexes of its version as they are made here."""
+    """Raise StateError unless the file holds exactly the tables and indexes of its version."""
     expected = _objects(_STATEMENTS.get(version, ""))
-    # As texts: whoever writes the schema by hand may put anything there.
+    # Cast to text: a schema that was edited by hand may hold any type.
     found = connection.execute(
         "SELECT CAST(type AS TEXT), CAST(name AS TEXT), CAST(sql AS TEXT) FROM sqlite_master ORDER BY rowid"
     )
     for kind, name, sql in found:
-        # Without a text: an index that SQLite makes for a primary key, which the text of its table has.
+        # No SQL: an index that SQLite creates for a primary key, which the table's own SQL already covers.
         if (kind == "index" and sql is None) or (kind == "table" and _STATISTICS.fullmatch(str(name))):
             continue
         wanted = expected.pop((kind, name), None)
@@ -145,14 +145,14 @@ def _check_objects(connection: sqlite3.Connection, path: Path, version: int) -> 
             shown = str(name)
             if len(shown) > _SHOWN_CHARACTERS:
                 shown = shown[: _SHOWN_CHARACTERS - 1] + "…"
-            how = "which Routewright did not make" if wanted is None else "made otherwise than by Routewright"
+            how = "which Routewright did not make" if wanted is None else "whose definition differs"
             raise _changed(path, f"holds the {kind} `{shown}`, {how}")
     for kind, name in expected:
         raise _changed(path, f"lacks the {kind} `{name}`")
 
 
 def _objects(statements: str) -> dict[tuple[str, str], str]:
-    """The kind and the name of what is made, and the statement that makes it with each run of blanks as one."""
+    """The kind and name of the object, and the statement that creates it with runs of blanks shortened to one."""
     made = {}
     for statement in filter(str.strip, statements.split(";")):
         text = " ".join(statement.split())

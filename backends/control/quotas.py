@@ -69,8 +69,8 @@ class QuotaLimit:
     """A limit that an attempt must keep: ``limit`` in the control's unit, less what is held in reserve.
 
     ``amount`` is what the attempt reserves: 1 for requests and calls at once, an estimate for tokens and money
-    (nano-units of ``currency``). ``key`` tells teams or users apart where the control is for each, such as
-    ``("team", "research")``; else it is empty.
+    (nano-units of ``currency``). ``key`` is whose use counts, such as ``("team", "research")``, if the control has
+    ``for_each``; otherwise it is empty.
     """
 
     control: str

@@ -32,7 +32,7 @@ class Attempt(NamedTuple):
     when the call was not made (``reason`` says why), ``cached`` when an answer kept from before was used. Token
     counts and cost are ``None`` when unknown; ``cost_source`` says whether the counts behind the cost were
     reported by the server, estimated or a lower bound. ``saved_nano`` is what the cached answer had cost. ``message``
-    is what a failure said: for whoever watches, and never stored, as a server may repeat what it was asked.
+    is the text of a failure. It is for people and never stored, since a server may repeat the prompt in it.
     """
 
     number: int

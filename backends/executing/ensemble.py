@@ -203,9 +203,9 @@ def _consensus(
 
 
 def _labels(ensemble: Ensemble, given: Sequence[_Given]) -> _Labels:
-    """Each answer's label; without regard to case and blanks, as models vary both.
+    """The label of each answer. Case and blanks are ignored, since models vary both.
 
-    There is none in thoughts, and none in an answer to a prompt that was cut: it is about something else.
+    Thoughts are not searched, and an answer to a truncated prompt has no label: it answers something else.
     """
     label_of = ensemble.label_of
     texts = [None if one.answer.truncated else without_thoughts(one.answer.text) for one in given]

@@ -1,8 +1,8 @@
-"""The templates of the steps, and requests made from them.
+"""Reads the prompt templates of the steps, and builds requests from them.
 
-``{{name}}`` is the whole syntax. It is looked for in the template alone and filled in one pass, so nothing that a
-user or a model wrote is ever taken for template syntax. What is filled in as material stands between two lines with a
-word that is new for each call, so no text can end its block and go on as if it were the template:
+``{{name}}`` is the whole syntax. Only the template is searched for it, and all names are filled in one pass, so text
+from a user or a model is never read as template syntax. Such text is put between two marker lines that hold a random
+word, new for each call, so no text can close its block and continue as if it were the template:
 
     <<<answer 3f9c41d0a7b2e865
     the text, as it is
@@ -51,7 +51,7 @@ _NAMES: Final[Mapping[PromptName, frozenset[str]]] = {
     "refine": frozenset({"conversation", "answer"}),
     "judge": frozenset({"conversation", "answers", "count"}),
 }
-"""What each template must name. ``screen`` may name the conversation too, and all may name the word."""
+"""The names that each template must use. ``screen`` may also use the conversation, and all may use ``word``."""
 
 _CALLS_OF_OTHERS: Final = frozenset({"answer_with_draft", "retry"})
 """Messages of the answer's own call: how that is made is the request's to say."""
@@ -59,11 +59,10 @@ _CALLS_OF_OTHERS: Final = frozenset({"answer_with_draft", "retry"})
 _ALSO: Final[Mapping[str, frozenset[str]]] = {"screen": frozenset({"conversation"})}
 
 _WORD = "word"
-"""The name by which every template, its system part too, may tell what the markers are known by."""
+"""The name of the random word in the markers, which every template may use, also in its system part."""
 
 _AS_IT_IS: Final = frozenset({"prompt"})
-"""What the model itself is asked to do. It stands without markers: small models repeat those around a request, and its
-author gains nothing by writing more of it."""
+"""The request itself. It has no markers: small models repeat those, and its author gains nothing by imitating them."""
 
 _WORD_DIGITS = 16
 _KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
@@ -78,14 +77,14 @@ class PromptError(RoutewrightError):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A part of what is filled in, between markers of its own. ``name`` is one of ours, never somebody's text."""
+    """A part of the filled-in text, between markers of its own. ``name`` is ours, never text from outside."""
 
     name: str
     content: Material
 
 
 Material = str | tuple[Block, ...]
-"""What somebody wrote: a text, or parts of which each is told from the others."""
+"""Text from a user or a model: one text, or several separate parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +102,7 @@ class Prompt:
     thinking_tokens: int | None = None
 
     def fill(self, random: Random, **given: Material | int) -> str:
-        """The user's part with its names replaced: a number and the request as they are, all else as a block."""
+        """The user part with its names replaced: a number and the request as they are, everything else as a block."""
         return self._filled(_word(random, given), given)[-1]
 
     def request(
@@ -121,7 +120,7 @@ class Prompt:
         return ChatRequest(messages, max_output_tokens=most, temperature=self.temperature)
 
     def _filled(self, word: str, given: Mapping[str, Material | int]) -> list[str]:
-        """The parts of the template that there are, the user's last."""
+        """The parts that the template has, the user part last."""
         texts = {
             name: str(material)
             if isinstance(material, int) or name in _AS_IT_IS
@@ -176,12 +175,12 @@ def read_prompts(text: str) -> Prompts:
 
 
 def conversation_of(messages: tuple[Message, ...]) -> tuple[Block, ...]:
-    """The turns of a conversation, each under its role, with its images counted and its calls of tools."""
+    """The messages of a conversation, each under its role, with the number of its images and its tool calls."""
     return tuple(Block(message.role, _turn(message)) for message in messages)
 
 
 def said_by(answer: ChatAnswer) -> Material:
-    """What an answer says: its text, or its text and the tools that it calls."""
+    """The content of an answer: its text, or its text and its tool calls."""
     return _parts(answer.text, answer.tool_calls)
 
 
@@ -194,9 +193,9 @@ def spoken(answer: ChatAnswer) -> str:
 
 
 def without_markers(text: str, asked: ChatRequest) -> str:
-    """What a model wrote to ``asked``, without the markers of that call where it repeats them.
+    """The model's answer to ``asked``, without the markers of that call if it repeats them.
 
-    Their word stands in no text that was filled in, so whoever writes it has it from the markers.
+    No filled-in text contains their word, so a model that writes it has copied the markers.
     """
     *_, word = _CLOSING.findall(asked.messages[-1].content)
     return re.sub(rf"^(?:<<<[a-z0-9 ]+ {word}|[a-z0-9 ]+ {word}>>>)$\n?", "", text, flags=re.MULTILINE).strip(
@@ -232,10 +231,10 @@ def _texts(material: Material | int) -> Iterator[str]:
 
 
 def _word(random: Random, given: Mapping[str, Material | int]) -> str:
-    """A word that none of the texts holds.
+    """A random word that none of the texts contains.
 
-    It is drawn, and depends on the texts: also under a seed that is known, as for a dry run that can be repeated,
-    nobody can write a text that holds the word which that very text leads to.
+    It also depends on the texts: even under a known seed, as in a repeatable dry run, nobody can write a text that
+    contains the word derived from that same text.
     """
     texts = [text for material in given.values() for text in _texts(material)]
     while True:

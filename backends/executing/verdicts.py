@@ -1,8 +1,8 @@
 """Reads the verdicts of models: a word on the first line, or one JSON object that is the whole text.
 
-Small models add fences, labels and reasons, and that is understood. A verdict is often about text that somebody wrote
-to be read as one, so JSON inside other words is no verdict, and a verdict that something else in the text contradicts
-is none either: it is unreadable, neither yes nor no.
+Small models add fences, labels and reasons; those are accepted. The judged text may be written to look like a verdict,
+so JSON among other words does not count, and a verdict that other parts of the text contradict is unreadable: neither
+yes nor no.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ MAX_NOTES: Final = 2_000
 """Notes are cut here."""
 
 MAX_VERDICT: Final = 2**16
-"""What is longer is no verdict: a judge says a few hundred words, and a megabyte of clauses takes a second to read."""
+"""The longest text that is read as a verdict. A judge writes a few hundred words; parsing a megabyte takes a second."""
 
 _ACCEPTS = frozenset({"accept", "accepted", "approve", "approved", "pass", "passed"})
 _REJECTS = frozenset({"reject", "rejected", "fail", "failed"})
 _SAFE = frozenset({"safe", "clean", "ok", "allow", "allowed"})
 _FLAGGED = frozenset({"flagged", "unsafe", "harmful", "block", "blocked", "refuse", "refused"})
 _DENIALS = frozenset({"no", "not", "false", "none", "never", "nope", "0"})
-"""What makes a label of the word before it: ``safe: no``."""
+"""Words that turn the word before them into a label: ``safe: no``."""
 
-# ASCII alone: without it `ſ` and the Kelvin sign match letters, and other scripts' digits are numbers.
+# ASCII only: otherwise `ſ` and the Kelvin sign match letters, and digits of other scripts count as numbers.
 _FLAGS: Final = re.IGNORECASE | re.ASCII
 _MARKS = r"[\s*_#]*"
 _LABEL = r"(?:verdict|safety|answer|result|best)[\s*_`\"']*[:=][\s*_`\"']*"
 
-# A word alone, perhaps after a label and perhaps before its reasons; "accept or reject", "not safe" and "safe-ish"
-# are neither. A quoted word is a verdict only where nothing is said about it.
+# A single word, optionally after a label and before reasons; "accept or reject", "not safe" and "safe-ish" do not
+# match. A quoted word is a verdict only if nothing follows it.
 _LINE = re.compile(
     rf"{_MARKS}(?P<quote>[`\"']*)(?P<label>{_LABEL})?(?:answer\s+)?(?P<word>[a-z]+|\d{{1,3}})(?P<end>[*_`\"']*)"
     r"\s*(?:$|(?::|[.;,!]+(?=\s|$)|(?<=\s)-+|-+(?=\s)|[\u2013\u2014])(?P<notes>.*))",
@@ -107,9 +107,9 @@ def read_choice(answer: ChatAnswer, count: int) -> Choice:
 
 
 def without_thoughts(text: str) -> str | None:
-    """``text`` without the thoughts that it begins with; None where thoughts and text cannot be told apart.
+    """``text`` without its leading thoughts; None if thoughts and text cannot be told apart.
 
-    Thoughts may quote a closing tag that somebody wrote, so one that is left over ends nothing.
+    Thoughts may quote a closing tag from the judged text, so an unmatched one does not end them.
     """
     text = _THOUGHT.sub("", text)
     return None if _THOUGHT_END.search(text) else text.strip()
@@ -128,9 +128,9 @@ def _verdict(answer: ChatAnswer, yes: frozenset[str], no: frozenset[str]) -> Ver
 
 
 def _plain(answer: ChatAnswer) -> str | None:
-    """What was said, without thoughts and fences; None where it cannot be trusted.
+    """The answer's text without thoughts and fences; None if it cannot be trusted.
 
-    Cut short, the verdict may be half of one; with part of the prompt left out, it is about something else. Only
+    A truncated answer may hold half a verdict, and a truncated prompt makes it a verdict on something else. Only
     thoughts may be long.
     """
     if answer.finish_reason != "stop" or answer.truncated:
@@ -145,7 +145,7 @@ def _plain(answer: ChatAnswer) -> str | None:
 
 
 def _said(text: str, key: str) -> tuple[str, str, list[str]] | None:
-    """The word of the verdict, in lower case, the notes, and what else in the text is put as a verdict would be."""
+    """The verdict word in lower case, the notes, and the other words in the text that are phrased like a verdict."""
     if text.startswith("{"):
         word, notes = (stated := _object(text)).get(key), stated.get("notes")
         if isinstance(word, bool) or not isinstance(word, str | int):
@@ -162,7 +162,7 @@ def _said(text: str, key: str) -> tuple[str, str, list[str]] | None:
 
 
 def _others(notes: str, rest: str) -> Iterator[str]:
-    """The words in what follows a verdict that are put as one: labelled, on a line of their own, or a clause alone."""
+    """The words after a verdict that are phrased like one: labelled, on a line of their own, or a whole clause."""
     for stated in _STATED.finditer(f"{notes}\n{rest}"):
         yield stated["word"].lower()
     for line in rest.split("\n"):
@@ -175,12 +175,12 @@ def _others(notes: str, rest: str) -> Iterator[str]:
 
 
 def _number(word: str) -> int:
-    """The number that a word is; 0 for any other word."""
+    """The number that ``word`` spells; 0 for any other word."""
     return int(word) if len(word) <= 3 and word.isascii() and word.isdigit() else 0
 
 
 def _object(text: str) -> dict[str, Any]:
-    """The JSON object that the whole text is; an empty one where it is none, or names a key twice."""
+    """The whole text as a JSON object; empty if the text is not one or repeats a key."""
     try:
         value = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError):
@@ -190,7 +190,7 @@ def _object(text: str) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError("a key is named twice")
+        raise ValueError("duplicate key")
     return dict(pairs)
 
 

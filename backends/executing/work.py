@@ -162,9 +162,9 @@ NO_WORK_LIMITS = WorkLimits()
 
 @dataclass(frozen=True, slots=True)
 class CacheUse:
-    """That answers may be kept for ``ttl_ms``, and what they must never be shared across.
+    """Answers may be cached for ``ttl_ms``, and are never shared between calls that differ in the other fields.
 
-    ``tenant`` is whose answers they are, as names and values; ``constraints`` are the names of the constraints in
+    ``tenant`` says whose answers they are, as names and values; ``constraints`` are the names of the constraints in
     force, and ``policy`` is a digest.
     """
 

@@ -1,8 +1,8 @@
-"""Checked conditions in, one Python function out: the hot path of deciding.
+"""Compiles checked conditions into one Python function: the hot path of deciding.
 
 The function is built as a Python syntax tree and compiled once; no text of a condition becomes source.
-Unknown is None inside it.  What can be unknown is known before, so `a || b` over names that have a value is
-Python's `a or b`; other forms test operands for None in place, without a call.
+Inside it None stands for unknown. The compiler knows which operands can be unknown, so `a || b` over names that have a
+value becomes Python's `a or b`; other forms test operands for None in place, without a call.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _HASHED_LIST = 4
 """From how many constant elements on `in` looks into a set."""
 
 _NODES_AT_ONCE = 20_000
-"""Nodes that are compiled into one function: Python's syntax tree takes some 2 KB for each while it is compiled."""
+"""Nodes compiled into one function: Python's syntax tree takes about 2 KB for each while it is compiled."""
 
 
 def compile_function(
@@ -61,10 +61,9 @@ def compile_function(
 ) -> Callable[[Sequence[object]], tuple[object, ...]]:
     """Return a function from the values of `parameters` to the values of `conditions`.
 
-    It takes one value for each parameter, in their order and already checked, and returns one value for each
-    condition, in their order; None stands for unknown on both sides.  A parameter in `known`, and one whose
-    declaration says that it cannot be unknown, must not be None.  Raises ValueError if a condition needs a
-    name that is no parameter.
+    It takes one checked value for each parameter, in order, and returns one value for each condition, in order; None
+    stands for unknown on both sides. A parameter in `known`, and one whose declaration says that it cannot be unknown,
+    must not be None. Raises ValueError if a condition needs a name that is not a parameter.
     """
     functions = [_compile_part(part, parameters, known) for part in _in_parts(conditions)]
     if len(functions) == 1:
@@ -77,7 +76,7 @@ def compile_function(
 
 
 def _in_parts(conditions: Sequence[CheckedExpr]) -> Iterator[Sequence[CheckedExpr]]:
-    """The conditions in parts of about _NODES_AT_ONCE nodes, in their order; at least one part."""
+    """The conditions in order, in parts of about _NODES_AT_ONCE nodes; at least one part."""
     start, nodes = 0, 0
     for end, checked in enumerate(conditions, 1):
         nodes += sum(1 for _ in walk_typed(checked.expr))
@@ -149,7 +148,7 @@ class _Builder:
         return self.emit(expr)
 
     def may_be_unknown(self, expr: Typed) -> bool:
-        """Whether `expr` may have no value although the names in `known` have one."""
+        """Whether `expr` may be unknown even if the names in `known` have values."""
         if not self.known or not expr.may_be_unknown:
             return expr.may_be_unknown
         judged = self.judged.get(id(expr))

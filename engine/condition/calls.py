@@ -98,7 +98,7 @@ class CallChecker:
             known = methods if call.method else [*FUNCTIONS, *SPECIAL_FUNCTIONS]
             help = suggest(name, [*known, *MACROS], label="methods" if call.method else "functions")
         what = "method" if call.method else "function"
-        # A macro's variable would only be reported as an unknown name.
+        # A macro's variable could only be reported as an unknown name.
         args = [] if name in _CEL_MACROS or name in MACROS else [self.checker.check(arg) for arg in call.args]
         if _OTHER_NAMES.get(name) == "contains" and len(args) == 2 and isinstance(args[0].type, ListType):
             help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"

@@ -324,7 +324,7 @@ class _Checker:
                 expr.base,
             )
         if not isinstance(base.type, ListType):
-            return Constant(UNKNOWN, NOTHING, True, expr)  # the base is reported already
+            return Constant(UNKNOWN, NOTHING, True, expr)  # the base has been reported already
         return apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
 
     def macro(self, expr: Macro) -> Typed:

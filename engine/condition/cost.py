@@ -24,7 +24,7 @@ _SUM = 10
 
 
 def bounds_of(expr: Typed) -> Sizes:
-    """Return the longest list for `exists` and `all`, and the longest string for `matches`; beyond is unknown.
+    """Return the longest list for `exists` and `all`, and the longest string for `matches`; longer ones are unknown.
 
     They keep `expr` within MAX_MACRO_WORK and MAX_MATCH_WORK.
 

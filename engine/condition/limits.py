@@ -47,7 +47,7 @@ MAX_STRING_LENGTH = 32_768
 """Characters of a string made by `+`; a longer one is unknown."""
 
 MAX_FEATURE_STRING_LENGTH = 500_000
-"""Characters of a string given as a feature, or of all strings of an array; a longer one is refused."""
+"""Characters of a string feature, or of all strings of an array; longer values are refused."""
 
 MAX_PATTERN_LENGTH = 1_000
 """Characters of a pattern of `matches`."""

@@ -50,18 +50,18 @@ def _text_of(name: str, scope: Mapping[str, Declaration]) -> str | None:
 
 
 def _declare(name: str, scope: Mapping[str, Declaration]) -> str | None:
-    """How to say what the author reached for: conditions see nothing of a task but its declared features."""
+    """Help for a name that conditions do not see: of a task they see only its declared features."""
     first, dot, rest = name.partition(".")
     if first in ("request", "time") and dot:
         return f"conditions see declared features: declare one with `from: {shorten(name)}`"
     if first in ("headers", "metadata"):
         return f"conditions see declared features: declare one with `from: request.metadata.{shorten(rest) or 'NAME'}`"
     if first in ("features", "task") and rest:
-        return f"features go by their own names: `{shorten(rest.rpartition('.')[2])}`"
+        return f"features are written by name: `{shorten(rest.rpartition('.')[2])}`"
     if name == "operation":
-        return "models that do not offer it are passed over by themselves; to tell tasks apart, declare a feature"
+        return "models that do not offer the operation are skipped anyway; to tell tasks apart, declare a feature"
     if first == "model" and not any(known.startswith("model.") for known in scope):
-        return "`model.…` is known in constraints and assertions; rules see the features and `state.…`"
+        return "only constraints and assertions see `model.…`; rules see the features and `state.…`"
     if name == "model":
         return "write `model.id`, `model.location` or another fact of the candidate"
     return None

@@ -101,7 +101,7 @@ _BOOLEANS = {
 
 
 def _boolean_of_string(value: str) -> bool | None:
-    # Looking a long string up would read all of it.
+    # Looking up a long string would hash all of it.
     return _BOOLEANS.get(value) if len(value) <= len("false") else None
 
 

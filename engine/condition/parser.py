@@ -246,10 +246,10 @@ class _Parser(TokenReader):
         variables: list[Name] = []
         for variable in given:
             if not isinstance(variable, Name) or "." in variable.name:
-                message = f"before its condition `{name.text}` takes names of variables"
+                message = f"`{name.text}` takes variable names before its condition"
                 self.fail("bad-variable", message, variable.span.start, variable.span.end, help)
             if any(variable == other for other in variables):
-                message = f"the two variables of `{name.text}` have one name"
+                message = f"the two variables of `{name.text}` have the same name"
                 self.fail("bad-variable", message, variable.span.start, variable.span.end, help)
             variables.append(variable)
         return Macro(name.text, receiver, tuple(variables), body, self.span(start))

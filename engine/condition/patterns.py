@@ -34,9 +34,9 @@ def program_size(pattern: str) -> int:
 
 
 def compile_search(pattern: str) -> Callable[[str], Iterator[tuple[int, str]]]:
-    """Return the function that finds `pattern` in a string: each place, with its first group, else the whole match.
+    """Return a function that finds the matches of `pattern` in a string: the first group of each, else the whole match.
 
-    In order, without overlap; places whose group took no part are left out. Raises PatternError.
+    Matches come in order, without overlap; those whose group did not match are left out. Raises PatternError.
     """
     finditer = _compiled(pattern, captures=True).finditer
 

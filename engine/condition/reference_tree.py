@@ -101,5 +101,5 @@ class Emitter:
 
 
 def _local(slot: int, is_index: bool) -> str:
-    # No feature is called so: these are not identifiers.
+    # No feature can have such a name: these are not identifiers.
     return f"{'index' if is_index else 'element'} {slot} of macro"

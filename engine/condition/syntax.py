@@ -114,7 +114,7 @@ class Index:
 class Macro:
     """`items.exists(v, body)` or `items.exists(i, v, body)`, and the same with `all`; `kind` is the macro's name.
 
-    Of two variables the first is the element's index, counted from 0, the second the element.
+    With two variables, the first is the element's index, counted from 0, and the second the element.
     """
 
     kind: str
@@ -128,7 +128,7 @@ Expr = Literal | Name | ListDisplay | Unary | Binary | Logical | Conditional | C
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
-    """The direct parts of `expr` in reading order; a macro's variables are not among them."""
+    """The direct parts of `expr` in reading order, without a macro's variables."""
     match expr:
         case Literal() | Name():
             return ()

@@ -68,7 +68,7 @@ class Feature:
 class Local:
     """A macro's variable; `slot` counts macros from the outside in.  Never unknown.
 
-    `is_index` tells the element's index, counted from 0, from the element itself.
+    `is_index` says that it is the element's index, counted from 0, and not the element.
     """
 
     slot: int
@@ -150,8 +150,7 @@ class Elements:
 class Quantifier:
     """`exists` (`any_of`) or `all`: a junction of `body` over the elements of `items`.
 
-    Unknown when `items` is, or has more than `limit` elements. `indexed` says that the body may ask for the
-    index of the element.
+    Unknown if `items` is unknown or has more than `limit` elements. `indexed` says that the body may use the index.
     """
 
     any_of: bool
@@ -240,7 +239,7 @@ def apply(operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr
 
 
 def fails(operation: str, type_: Type) -> bool:
-    """Whether an operation that gives a `type_` may have no value although its operands have one."""
+    """Whether an operation with a result of `type_` may be unknown even if its operands have values."""
     return OPERATIONS[operation].may_fail or type_ == NOTHING
 
 

@@ -60,7 +60,7 @@ def check_value(value: object, declaration: Declaration | Type) -> object:
     if isinstance(declaration, Declaration):
         checked = check_value(value, declaration.type)
         if declaration.enum is not None:
-            # A set for an array: both may be long.
+            # Arrays are checked against a set, since both may be long.
             members = checked if isinstance(checked, tuple) else (checked,)
             allowed = declaration.enum if len(members) == 1 else frozenset(declaration.enum)
             for member in members:
@@ -73,7 +73,7 @@ def check_value(value: object, declaration: Declaration | Type) -> object:
 
 
 def _check(value: object, type_: Type, room: list[int]) -> object:
-    """`room` holds how many more list elements may come, and how many more characters in them."""
+    """`room` holds how many more list elements, and how many more characters in them, are allowed."""
     # bool before int: Python's True is an int, a condition's is not.
     if isinstance(value, bool):
         if type_ == BOOLEAN:

@@ -1,8 +1,8 @@
-"""How much work one evaluation of a condition may take, bounded from its typed expression and the sizes of values.
+"""Bounds the work of one evaluation of a condition, from its typed expression and the sizes of values.
 
-Work is counted in steps: one step is what comparing two small numbers takes the compiled function, about 5 ns.
-The weights below are measured against that and rounded up, so that the sum over many conditions is a bound for
-all of them together; `cost` bounds each one by itself.
+Work is counted in steps: one step is the time in which the compiled function compares two small numbers, about 5 ns.
+The weights below are measured against that and rounded up, so that the sum over many conditions bounds all of them
+together; `cost` bounds each one alone.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ __all__ = ["LARGEST", "Sizes", "patterns_of", "work_of"]
 
 
 class Sizes(NamedTuple):
-    """The most `elements` of a list value, and the most `characters` of a string or of all strings of a list."""
+    """The largest number of `elements` of a list, and of `characters` of a string or of all strings of a list."""
 
     elements: int
     characters: int
 
 
 LARGEST: Final = Sizes(MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH)
-"""What values cannot exceed anyway."""
+"""The sizes that no value can exceed."""
 
 _CALL = 15
 """A call of a Python function."""
@@ -48,7 +48,7 @@ _LOOP = 60
 """Setting up `exists` or `all`, once, and `_TURN` for each element."""
 _TURN = 4
 _SEARCH = 60
-"""Handing a string to RE2."""
+"""Passing a string to RE2."""
 
 _CALLED_INLINE = COMPARISONS | {"startsWith", "endsWith"}
 _SHORT_TEXT = 32
@@ -59,13 +59,13 @@ _WORDS = re.compile(
     rf"(?:\(\?i\))?(?:\^|\\b)?(?:{_WORD}(?:\|{_WORD})*|\((?:\?:)?{_WORD}(?:\|{_WORD})*\))(?:\$|\\b)?"
 )
 _MOST_WORDS = 300
-"""Instructions of a program up to which a pattern of ASCII words alone is searched in one pass, whatever the words."""
+"""Instructions up to which a pattern of ASCII words only is searched in one pass, whatever the words."""
 _KEPT_STATES = 380_000
-"""Bytes of states that RE2 keeps of one pattern, measured: from 400,000 on it may have to make them anew."""
+"""Bytes of states that RE2 keeps for one pattern. Measured: from 400,000 on it may have to rebuild them."""
 
 
 def work_of(expr: Typed, sizes: Sizes = LARGEST, known: Mapping[str, Sizes] | None = None) -> int:
-    """Return how many steps evaluating `expr` takes at most.
+    """Return the most steps that evaluating `expr` takes.
 
     `sizes` bounds every name, `known` some names more closely. A macro's body counts once for each element;
     the strings of all elements together have the characters of their list.
@@ -74,7 +74,7 @@ def work_of(expr: Typed, sizes: Sizes = LARGEST, known: Mapping[str, Sizes] | No
 
 
 def patterns_of(expr: Typed) -> dict[str, int]:
-    """Return the patterns of `matches` in `expr`, each with the instructions that it compiles to."""
+    """Return the patterns of `matches` in `expr`, each with the number of instructions that it compiles to."""
     found = {}
     for node in walk_typed(expr):
         if isinstance(node, Apply) and node.operation.startswith("matches"):
@@ -85,7 +85,7 @@ def patterns_of(expr: Typed) -> dict[str, int]:
 
 
 _Measured = tuple[int, int, int]
-"""Steps to compute a value, and its elements and characters."""
+"""The steps to compute a value, and the number of its elements and characters."""
 
 
 class _Measure:
@@ -125,7 +125,7 @@ class _Measure:
     def quantifier(self, node: Quantifier) -> _Measured:
         steps, elements, characters = self.measure(node.items)
         turns = max(1, min(elements, node.limit))
-        # What is nested in the elements, and their characters, are spread over them: their sum is bounded.
+        # Nested elements and characters are spread over the elements: only their sum is bounded.
         nested = -(-elements // turns) if isinstance(_element(node.items), ListType) else 0
         self.locals[node.slot] = Sizes(nested, -(-characters // turns))
         body, _, _ = self.measure(node.body)
@@ -163,7 +163,7 @@ class _Measure:
                 return steps, 0, 0
         if node.type == STRING:
             return steps, 0, _SHORT_TEXT
-        # A comparison goes as far as the shorter side reaches.
+        # A comparison ends with the shorter side.
         elements = min(one[1] for one in measured)
         return steps + 2 * elements + min(one[2] for one in measured) // 64, 0, 0
 
@@ -188,10 +188,10 @@ def _sizes_of(value: object) -> Sizes:
 
 
 def _match_steps(node: Apply, characters: int) -> int:
-    """Two steps for each character and instruction: what RE2 takes when a pattern has too many states to keep.
+    """Two steps for each character and instruction: the cost in RE2 of a pattern with too many states to keep.
 
-    A pattern of words alone has about as many states as letters, so that one pass over the string is enough:
-    three steps for each character, whatever the number of words (Aho and Corasick, 1975).
+    A pattern of words only has about as many states as letters, so one pass over the string is enough: three steps for
+    each character, whatever the number of words (Aho and Corasick, 1975).
     """
     pattern = node.operands[1]
     assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
@@ -209,10 +209,10 @@ def _match_steps(node: Apply, characters: int) -> int:
 
 
 def _states_of_words(pattern: str, size: int) -> int:
-    """Bytes of the states of a pattern of words alone, as many as it has instructions.
+    """The bytes of the states of a pattern of words only, with one state for each instruction.
 
-    Each has a pointer for every byte that is told apart, and the places in words that one may be at (RE2's
-    `re2/dfa.cc`). In other scripts capitals have bytes of their own.
+    Each has a pointer for every distinct byte, and the possible positions in words (RE2's `re2/dfa.cc`). In
+    other scripts capitals have bytes of their own.
     """
     capitals = "".join(char.swapcase() for char in pattern if not char.isascii())
     longest = max(len(word.encode()) for word in pattern.split("|"))
@@ -220,9 +220,9 @@ def _states_of_words(pattern: str, size: int) -> int:
 
 
 def _find_steps(characters: int, wanted: int) -> int:
-    """What `contains` takes in CPython (`Objects/stringlib/fastsearch.h`), which goes by both lengths.
+    """The steps of `contains` in CPython (`Objects/stringlib/fastsearch.h`), which depend on both lengths.
 
-    Looking for a long text in a short string, or for a short one in a string of medium length, is quadratic.
+    Searching for a long text in a short string, or for a short one in a string of medium length, is quadratic.
     """
     steps = 3 * characters
     if wanted > 5:

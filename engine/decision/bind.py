@@ -1,7 +1,7 @@
-"""A task's features in, the values of a policy's features out, each with its source.
+"""Binds a task's features: gives each feature of a policy its value and the source of that value.
 
-Given values are checked against their declarations; missing ones are derived from the request or the time,
-else defaulted; the rest is unknown (None). None that is given says that nobody knows the value: it stays unknown.
+Given values are checked against their declarations; missing ones are derived from the request or the time, else
+defaulted; the rest are unknown (None). A value given as None stays unknown.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Binder:
             slot, check = found
             sources[slot] = "given"
             if value is None or value is UNKNOWN:
-                # Who says that a value is not known is given no default: it might be the one that opens a gate.
+                # A value that the caller says is unknown gets no default: the default might open a gate.
                 values[slot] = None
                 nulls = True
                 continue
@@ -118,9 +118,9 @@ def time_facts(at_us: int) -> tuple[int, int]:
 
 
 def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
-    """The check of one feature's values; what is commonest is let through without a call into ``check_value``.
+    """The check of one feature's values; the commonest ones pass without a call to ``check_value``.
 
-    ``sizes`` is what the conditions of the policy can take; what has an ``enum`` is short anyway.
+    ``sizes`` limits values to what the policy's conditions can handle; those with an ``enum`` are short anyway.
     """
     declaration, name = feature.declaration, feature.name
     minimum, maximum = feature.minimum, feature.maximum
@@ -178,8 +178,8 @@ def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
 
 
 def _check_sizes(name: str, value: object, sizes: Sizes) -> None:
-    """Refuse what would take the conditions of the policy too much work, before any of it is done."""
-    help = "conditions of this policy would take too long on longer values: send less, or simplify them"
+    """Refuse a value that would make the policy's conditions too much work, before any of it is done."""
+    help = "the policy's conditions would take too long on longer values: send less, or simplify them"
     elements, characters = 0, len(value) if isinstance(value, str) else 0
     if isinstance(value, tuple):
         elements, characters = len(value), sum(len(one) for one in value if isinstance(one, str))

@@ -1,8 +1,8 @@
-"""A decision in, the smallest changes of its features that would have led elsewhere out.
+"""Finds the smallest changes of a decision's features that would have led elsewhere.
 
-All changes of one feature are tried, then, if none leads elsewhere, all of two; state and everything else stay as
-they were. A feature that was derived from the request changes with the request, so that what candidates are judged by
-changes too. ``domains`` says which values stand for all, and where they cannot.
+All changes of one feature are tried, then, if none leads elsewhere, all of two; state and everything else stay as they
+were. A derived feature changes together with the request, so the facts that candidates are judged by change too.
+``domains`` says which values represent all others, and for which features none can.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .task import Task
 __all__ = ["MAX_TRIALS", "Change", "Search", "drawn_from", "search_changes"]
 
 MAX_TRIALS = 20_000
-"""Decisions tried before the search stops and says so; fewer where they take more than MAX_SEARCH_WORK."""
+"""Decisions tried before the search stops and says so; fewer if they take more than MAX_SEARCH_WORK."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values (None: left out) for one or two features, with the old ones (None: unknown), and where they lead.
+    """New values (None: left out) for one or two features, their old ones (None: unknown), and where they lead.
 
     ``drawn_from`` lists the models that a random draw would choose from, where the decision has no draw; then
     ``target`` is None.
@@ -46,9 +46,9 @@ class Change:
 class Search:
     """The changes found: to a model first, then in the features' order.
 
-    Of one feature, the nearest value for each place it leads to; of two, one pair for each place. ``not_covered`` is
-    empty where the search was exact: then every place that a change of one feature leads to is here; or, where there
-    is none, every place for two. Else it says what could not be covered.
+    For one feature, the nearest value for each place it leads to; for two, one pair for each place. ``not_covered`` is
+    empty if the search was exact: then every place that a change of one feature leads to is here or, if there is none,
+    every place for two. Otherwise it says what could not be covered.
     """
 
     changes: tuple[Change, ...]
@@ -91,7 +91,7 @@ def _sorted(found: Mapping[tuple[object, ...], Change]) -> tuple[Change, ...]:
 
 
 def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
-    """The task with other values: of its features, or of the facts of its request that they were derived from."""
+    """The task with changed values, in its features or in the request facts that they were derived from."""
     policy, task = decision.policy, decision.task
     features = {name: value for name, value in task.features.items() if name not in changed}
     facts: dict[str, Any] = {}
@@ -107,7 +107,7 @@ def _changed(decision: Decision, changed: Mapping[str, object]) -> Task:
         else:
             facts[source.fact] = math.ceil(value) if isinstance(value, float) else value
     request = replace(task.request, **facts) if facts else task.request
-    # A rule that splits at random is a place to lead to as well; where to in it, no one has drawn.
+    # A rule that splits at random is a place too; which of its models, is not drawn.
     return Task(features, task.operation, request, task.pin, 0.0 if task.draw is None else task.draw)
 
 
@@ -122,7 +122,7 @@ def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
             strict=False,
         )
     except (FeatureError, TaskError):
-        return None  # outside the limits of the feature or the request: not a change that one could make
+        return None  # outside the limits of the feature or the request, so not a possible change
     models = drawn_from(other.choice, other.candidates, other.policy) if task.draw is None else ()
     target = None if models else other.target
     if (other.outcome, target) == (decision.outcome, decision.target):

@@ -39,8 +39,8 @@ def decide(
     answer, not an error: ``outcome`` is then ``no_match``, ``no_target`` or ``undecided``.
 
     ``decision_id`` is the decision's id (a UUIDv7 in the ledger). Unless ``strict`` is false, a feature that the
-    policy does not declare is refused, as it may be a misspelt one; else it is recorded as ignored. ``arm`` is
-    recorded and changes nothing: the caller has picked it, with ``pick_arm``, and gives the policy of that arm.
+    policy does not declare is refused, since it may be misspelt; otherwise it is recorded as ignored. ``arm`` is only
+    recorded: the caller has picked it with ``pick_arm`` and passes the policy of that arm.
 
     Raises FeatureError for a feature that is not declared or whose value does not fit its declaration, and TaskError
     for a pin that names no model or for a random split without a draw.

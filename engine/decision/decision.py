@@ -166,7 +166,7 @@ class Decision:
     arm: Arm | None = None
 
     def __repr__(self) -> str:
-        """One line: whole, a decision of the shipped policy is a quarter of a million characters."""
+        """One line: the full text of a decision of the shipped policy has a quarter of a million characters."""
         return (
             f"<Decision {self.id}: {self.outcome}, target {self.target!r}, rule {self.matched!r}, "
             f"policy {self.policy.name!r}>"

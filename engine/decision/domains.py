@@ -32,9 +32,9 @@ from .task import ModelState
 __all__ = ["Options", "options_of"]
 
 _RECORD: Final = 2_000
-"""Steps that deciding takes besides conditions: binding, the plan, the decision."""
+"""Steps of deciding apart from conditions: binding, the plan, the decision."""
 _GATES: Final = 200
-"""Steps that the gates take for one model."""
+"""Steps of the gates for one model."""
 _SPECIALISING: Final = 250
 """Steps of folding a condition for one step of evaluating it."""
 
@@ -43,8 +43,8 @@ _SPECIALISING: Final = 250
 class Options:
     """``values`` holds the other values of each feature that bears on the decision, None for leaving it out.
 
-    ``uncovered`` says, for each feature whose values stand for no more than themselves, why. ``work`` is what
-    deciding with any of the values takes at most, in steps.
+    ``uncovered`` gives the reason for each feature whose values represent only themselves. ``work`` is the most steps
+    that deciding with any of the values takes.
     """
 
     values: dict[str, list[object]]
@@ -88,7 +88,7 @@ def options_of(decision: Decision) -> Options:
 
 
 def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> int:
-    """The steps that one decision takes at most with the values that were decided with, or any of ``values``."""
+    """The most steps that one decision takes with its own values or any of ``values``."""
     policy = decision.policy
     works = works_of(
         policy,
@@ -118,7 +118,7 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
         if room < 0:
             for name in constraint.require.names & policy.slots.keys():
                 uses.note(name)
-                why = f"constraint {constraint.name} is too much work to look into for every model"
+                why = f"constraint {constraint.name} is too much work to examine for every model"
                 uses.uncovered.setdefault(name, why)
             continue
         # By id: what is found first must not depend on the order of the catalog.
@@ -160,7 +160,7 @@ def _look_at_gates(decision: Decision, uses: _Uses) -> None:
             uses.note(feature.name)
     request = decision.task.request
     closing = closing_lengths(policy, request.max_output_tokens)
-    # What a feature states counts from the length on that the request has anyway.
+    # A stated length only counts from the request's own length on.
     closing += [] if request.prompt_tokens is None else [request.prompt_tokens - 1]
     by_price = any(rule.choose == "cheapest" for rule in policy.rules)
     for slot, fact in fact_slots(policy):
@@ -183,7 +183,7 @@ def _is_finite(feature: CompiledFeature) -> bool:
 
 
 def _others(feature: CompiledFeature, current: object, compared: set[object]) -> list[object]:
-    """The values of a feature that are worth trying, without the current one; the nearest first."""
+    """The values of a feature that are worth trying, without the current one, nearest first."""
     declaration = feature.declaration
     found: Iterable[object]
     if isinstance(declaration.type, ListType):
@@ -199,7 +199,7 @@ def _others(feature: CompiledFeature, current: object, compared: set[object]) ->
         found = other_numbers(cast("float | None", current), numbers, feature)
     others = [value for value in found if value != current]
     if isinstance(current, int | float) and not isinstance(current, bool):
-        # The nearest first, as it is the smallest change.
+        # The nearest first, since that is the smallest change.
         others.sort(key=lambda value: abs(cast(float, value) - current))
     return others
 

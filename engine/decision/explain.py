@@ -124,8 +124,8 @@ class Explanation:
 def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:
     """Return why ``decided`` came out as it did.
 
-    Raises RecordError for a record that was made under another policy or catalog; ``as_recorded`` is for texts that
-    a ledger keeps under the record's digests.
+    Raises RecordError for a record that was made under another policy or catalog. For texts that a ledger keeps under
+    the record's digests, use ``as_recorded`` first.
     """
     if isinstance(decided, Decision):
         _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
@@ -157,17 +157,17 @@ def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str)
         if here != there:
             raise RecordError(
                 f"the record was made under the {kind} {there}, this one is {here}",
-                help="where this policy is the text that the ledger keeps under the record's digest, an older version "
-                "made that digest: use `as_recorded(policy, record)`",
+                help="if the ledger keeps this policy's text under the record's digest, an older version made that "
+                "digest: use `as_recorded(policy, record)`",
             )
 
 
 def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolicy:
     """Return ``policy`` with the digests that ``record`` names, its own and its catalog's.
 
-    For texts that were found under those digests: a ledger keeps what it has recorded, and an engine that makes
-    digests in another form comes to others for the same texts. What is explained or recomputed under the result is
-    compared with the record byte by byte all the same.
+    For texts that were found under those digests: a ledger keeps the digests that it recorded, and a later engine may
+    compute different ones for the same texts. Decisions explained or recomputed under the result are still compared
+    with the record byte by byte.
     """
     catalog = replace(policy.catalog, digest=record.catalog.digest)
     return replace(policy, digest=record.policy.digest, catalog=catalog, cache={})
@@ -201,8 +201,8 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
             != canonical_bytes(record.model_dump(mode="json", include={name}))
         ]
         raise RecordError(
-            f"engine {record.engine} decided otherwise than {ENGINE_VERSION} does: {', '.join(differing)} differ",
-            help="a policy taken `as_recorded` must be the text that the ledger keeps under the record's digest",
+            f"engines {record.engine} and {ENGINE_VERSION} decide differently: {', '.join(differing)} differ",
+            help="the policy given to `as_recorded` must be the text that the ledger keeps under the record's digest",
         )
     return decision
 

@@ -62,7 +62,7 @@ class Situation:
     needs: tuple[tuple[str, str], ...]
     perhaps_needs: frozenset[str]
     embedding_space: tuple[str | None, str] | None
-    """For embeddings, the space and the id of the first candidate that offers them: fallbacks stay inside it."""
+    """For embeddings, the space and the id of the first candidate that offers them; fallbacks stay in that space."""
     reserves: Sequence[bool | None]
 
 

@@ -38,7 +38,7 @@ class PlanMemory:
         self._first_reserve = len(policy.rules) + len(policy.constraints)
         # A constraint that compares a model with features or with the state depends on their values.
         closed = all(constraint.by_model is not None for constraint in policy.constraints)
-        # Worked out for a rule when it first matches: very many rules and quotas may never meet.
+        # Computed for a rule when it first matches: most of very many rules may never meet a quota.
         self._rules: list[Any] = [_NOT_ASKED if closed else None] * len(policy.rules)
 
     def get(self, key: object) -> Planned | None:

@@ -64,7 +64,7 @@ def request_facts(
     said: dict[str, Any] = {}
     for slot, fact in fact_slots(policy):
         value = values[slot]
-        # Null that is given says nothing of the request, which may know it all the same.
+        # A feature given as null says nothing about the request, which may still have the value.
         if sources[slot] == "given" and value is not None:
             if fact == "json_schema":
                 said[fact] = value or bool(said.get(fact, stated.json_schema))

@@ -1,4 +1,4 @@
-"""How many steps the conditions of a policy take for values of given sizes: what bounds an explanation."""
+"""Bounds an explanation: counts the steps of a policy's conditions for values of given sizes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ __all__ = ["Works", "works_of"]
 
 _SMALL: Final = Sizes(64, 512)
 _LITTLE: Final = 20_000
-"""Steps of all conditions together up to which it does not matter that values are smaller than ``_SMALL``."""
+"""Steps of all conditions together up to which values smaller than ``_SMALL`` are not measured exactly."""
 
 
 class Works(NamedTuple):
-    """``conditions`` are those of ``policy.conditions``, in their order; ``gates`` is what one candidate adds."""
+    """``conditions`` has the steps of each of ``policy.conditions``, in order; ``gates`` is what one candidate adds."""
 
     conditions: tuple[int, ...]
     gates: int
 
 
 def works_of(policy: CompiledPolicy, sizes: Mapping[str, Sizes]) -> Works:
-    """The most steps that each condition takes where no feature's value exceeds its ``sizes``.
+    """The most steps that each condition takes if no feature's value exceeds its ``sizes``.
 
-    Measuring takes longer than the rest of an explanation, so what holds for all small values is worked out once.
+    Measuring takes longer than the rest of an explanation, so the bound for all small values is computed once.
     """
     if all(one.elements <= _SMALL.elements and one.characters <= _SMALL.characters for one in sizes.values()):
         works = policy.cache.get(works_of)

@@ -34,7 +34,7 @@ Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]
 
 Source = Literal["given", "derived", "default", "unknown"]
-"""Where the value of a feature came from. One that was given as null has no value, and is ``given`` all the same."""
+"""Where the value of a feature came from. A feature given as null has no value but counts as ``given``."""
 PromptTokensSource = Literal["stated", "counted", "estimated"]
 
 SESSION = "session"
@@ -90,9 +90,9 @@ NO_REQUEST = RequestFacts()
 class Task:
     """One piece of work to route.
 
-    A feature that is None was given as null: nobody knows its value, and neither the request nor a default stands in
-    for it. ``pin`` is a model that the caller insists on. ``draw`` is the random number, at least 0 and below 1, that
-    ``choose: split`` without a key needs: who calls draws it, so that the decision stays a pure function.
+    A feature that is None was given as null: its value is unknown, and neither the request nor a default replaces it.
+    ``pin`` is the only model to use. ``draw`` is the random number, at least 0 and below 1, that ``choose: split``
+    without a key needs: the caller draws it, so that deciding stays a pure function.
     """
 
     features: Mapping[str, object] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""The verdicts of a policy's conditions, also where a feature with a default was given as null.
+"""Evaluates a policy's conditions, including for tasks that give a feature with a default as null.
 
-The function that a policy is compiled to takes it that features with defaults have values, which is what makes it
-fast. Where one has none, a second function is made once, and kept.
+A policy's compiled function assumes that features with defaults have values, which makes it fast. For a task where one
+has none, a second function is compiled once and kept.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["verdicts_of", "verdicts_with_nulls"]
 
 
 def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
-    """What ``policy.evaluate`` gives, for any values of the features: each of them may be None."""
+    """The result of ``policy.evaluate``, for any feature values: each may be None."""
     slots = policy.cache.get("defaulted")
     if slots is None:
         slots = policy.cache["defaulted"] = [
@@ -29,7 +29,7 @@ def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool
 
 
 def verdicts_with_nulls(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
-    """The same, with None for features that have a default as well."""
+    """The same, but features that have a default may be None too."""
     function = policy.cache.get(verdicts_with_nulls)
     if function is None:
         function = policy.cache[verdicts_with_nulls] = compile_function(policy.conditions, policy.parameters)

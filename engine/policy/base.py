@@ -66,11 +66,11 @@ class Form:
 
 
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0")
-"""Characters that count as letters, marks or symbols, and show as nothing."""
+"""Invisible characters whose category is a letter, mark or symbol."""
 
 
 def check_unbroken(name: str) -> str:
-    """``name`` as it is. Raises ValueError where it holds blanks, control or invisible characters."""
+    """``name`` unchanged. Raises ValueError if it holds blanks, control characters or invisible ones."""
     for character in name:
         if character.isspace() or not character.isprintable() or character in _BLANK_LETTERS:
             raise ValueError(
@@ -103,14 +103,14 @@ Text = Annotated[str, Field(min_length=1)]
 
 @dataclass(frozen=True, slots=True)
 class NamesFile:
-    """Marks a text that names a Routewright file; the policy does not decide where that file may be."""
+    """Marks a text that names a Routewright file; where such a file may be is not the policy's decision."""
 
 
 FileName = Annotated[str, Field(min_length=1), NamesFile()]
 """A YAML file, relative to the file that names it."""
 
-Salt = Annotated[str, Form(r"[^\0]*", "a text without a zero byte, which stands between salt and key")]
-"""What makes one division of keys independent of another."""
+Salt = Annotated[str, Form(r"[^\0]*", "a text without a zero byte, which separates salt and key")]
+"""Makes one division of keys independent of another."""
 
 ModelRef = Annotated[
     str,
@@ -122,7 +122,7 @@ MAX_LISTED_MODELS = 100
 
 
 def _version(value: object) -> object:
-    """Refuse `true` and `1.0`, which Python takes for 1."""
+    """Refuse `true` and `1.0`, which equal 1 in Python."""
     if type(value) is not int:
         raise ValueError("expected the number `1`")
     return value

@@ -1,7 +1,7 @@
-"""Bounds the work of a policy as a whole, before any of it is done.
+"""Bounds the work of a whole policy before any of it is done.
 
-The work of loading is that of the constraints over all models; that of a decision is the sum over all rules,
-constraints and reserves, and over the models that a rule may ask the gates about.
+Loading evaluates the constraints for every model; a decision evaluates all rules, constraints and reserves, and the
+gates for the models that a rule may consider.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A condition, how often a decision or a load evaluates it, its place in the file, and whose it is."""
+    """A condition, how often a decision or a load evaluates it, its place in the file, and its owner."""
 
     condition: CheckedExpr
     times: int
@@ -39,7 +39,7 @@ class Evaluated:
 
 
 def sizes_by_name(features: Iterable[CompiledFeature], catalog: CompiledCatalog) -> Mapping[str, Sizes]:
-    """The sizes of values that are known: of features with an ``enum``, and of what the catalog says of models."""
+    """The known sizes of values: of features with an ``enum``, and of facts of models in the catalog."""
     known = {name: largest([m.facts.get(name) for m in catalog.models]) for name in catalog.scope}
     for feature in features:
         members = feature.declaration.enum
@@ -49,7 +49,7 @@ def sizes_by_name(features: Iterable[CompiledFeature], catalog: CompiledCatalog)
 
 
 def check_load(evaluated: Sequence[Evaluated], known: Mapping[str, Sizes], report: Report) -> None:
-    """Note it when evaluating the constraints for every model of the catalog is too much work."""
+    """Report it if evaluating the constraints for every model of the catalog is too much work."""
     works = [_work_at(one, LARGEST, known) for one in evaluated]
     if sum(works) > MAX_LOAD_WORK:
         most = max(range(len(works)), key=works.__getitem__)
@@ -58,7 +58,7 @@ def check_load(evaluated: Sequence[Evaluated], known: Mapping[str, Sizes], repor
             f"loading the policy takes up to {sum(works):,} steps, at most {MAX_LOAD_WORK:,} are allowed: "
             f"the most work is {heaviest.owner}, with {works[most]:,} for {heaviest.times:,} models"
         )
-        help = "nest `exists` and `all` less, or shorten the lists of the catalog that they look into"
+        help = "nest `exists` and `all` less, or shorten the lists in the catalog that they search"
         report.add("too-much-work", message, heaviest.path, help)
 
 
@@ -68,9 +68,10 @@ def sizes_allowed(
     known: Mapping[str, Sizes],
     report: Report,
 ) -> Sizes:
-    """The sizes of features up to which a decision stays within MAX_DECISION_WORK: the engine's own, or halves.
+    """The largest sizes of features for which a decision stays within MAX_DECISION_WORK.
 
-    A policy that is too much work for LEAST_SIZES, or for its own defaults, is noted in the report.
+    They are the engine's own sizes, halved as often as needed. A policy that is too much work even for LEAST_SIZES or
+    its own defaults is reported.
     """
     least = _longest_default(features)
     ladder = list(_halves(least))
@@ -92,7 +93,7 @@ def sizes_allowed(
         return least
     fixed = sum(small for small, large in zip(at_least, works, strict=True) if small == large)
     growing = [one for one, small, large in zip(evaluated, at_least, works, strict=True) if small != large]
-    low, high = 0, len(ladder) - 1  # too much at `low`, within the limit at `high`
+    low, high = 0, len(ladder) - 1  # above the limit at `low`, within it at `high`
     while high - low > 1:
         middle = (low + high) // 2
         if fixed + sum(_work_at(one, ladder[middle], known) for one in growing) <= MAX_DECISION_WORK:
@@ -103,7 +104,7 @@ def sizes_allowed(
 
 
 def check_candidates(rules: Sequence[CompiledRule], paths: Sequence[Path], report: Report) -> None:
-    """Note it at the first rule with which there are too many candidates."""
+    """Report the first rule with which there are too many candidates."""
     count = 0
     for rule, path in zip(rules, paths, strict=True):
         count += len(rule.candidates)
@@ -116,12 +117,12 @@ def check_candidates(rules: Sequence[CompiledRule], paths: Sequence[Path], repor
 
 
 def _work_at(one: Evaluated, sizes: Sizes, known: Mapping[str, Sizes]) -> int:
-    """The steps that a condition takes, for all the times that it is evaluated."""
+    """The steps of a condition, over all its evaluations."""
     return one.times * work_of(one.condition.expr, sizes, known)
 
 
 def _halves(least: Sizes) -> Iterator[Sizes]:
-    """The engine's own sizes, then ever halves of them, down to ``least``."""
+    """The engine's own sizes, then repeatedly half of them, down to ``least``."""
     elements, characters = LARGEST
     while elements > least.elements or characters > least.characters:
         yield Sizes(max(elements, least.elements), max(characters, least.characters))
@@ -135,12 +136,12 @@ def _longest_default(features: Iterable[CompiledFeature]) -> Sizes:
 
 
 def most_gated(rules: Iterable[CompiledRule]) -> int:
-    """How many models the gates are asked about for one decision at most: candidates, steps, a judge."""
+    """The most models that the gates check for one decision: candidates, steps, a judge."""
     return max((len(rule.candidates) + len(rule.steps) + 1 for rule in rules), default=0)
 
 
 def largest(values: Iterable[object]) -> Sizes:
-    """The sizes that no one of ``values`` exceeds."""
+    """The smallest sizes that none of ``values`` exceeds."""
     elements, characters = 0, 0
     for value in values:
         if isinstance(value, tuple):

@@ -37,7 +37,7 @@ Tag = Annotated[
     Field(min_length=1, max_length=200, json_schema_extra={"pattern": r"^\S+$"}),
     AfterValidator(check_unbroken),
 ]
-"""A name by which a backend or a policy knows a model. Servers trim names, and then may read another one."""
+"""A name of a model for a backend or a policy. Blanks are refused: servers trim names and may then read another one."""
 
 CurrencyCode = Annotated[str, Form(r"[A-Z]{3}", "a currency's three letters such as `USD`")]
 

@@ -192,7 +192,7 @@ def _check_work(
     catalog: CompiledCatalog,
     report: Report,
 ) -> Sizes:
-    """Note it when loading the policy or deciding under it is too much work; else the sizes it takes."""
+    """The sizes of values that the policy accepts. Reports too much work in loading or deciding."""
     paths: list[Path] = [("rules", number) for number, rule in enumerate(shape.rules) if not rule.disabled]
     check_candidates(rules, paths, report)
     gated = most_gated(rules)
@@ -221,7 +221,7 @@ def _check_work(
 def _compile_constraints(
     checked: Sequence[Checked], parameters: Sequence[str], catalog: CompiledCatalog
 ) -> tuple[CompiledConstraint, ...]:
-    """Those that only the catalog decides are evaluated here, all of them together for each model."""
+    """Constraints that depend only on the catalog are evaluated here, all together for each model."""
     facts = tuple(catalog.scope)
     closed = [require for _, _, require in checked if require.names <= catalog.scope.keys()]
     evaluate = compile_function(closed, facts)

@@ -148,7 +148,7 @@ def _check_stays(catalog: Catalog, report: Report, path: Path) -> None:
     for id, backend in catalog.backends.items():
         where = (*path, "backends", id)
         problem = stays_problem(backend)
-        # What could not be read of the backend is one problem, and perhaps the cause of this one.
+        # The backend could not be read completely; that is reported, and may be the cause of this problem.
         if problem is not None and not any(
             report.lost((*where, key)) for key in ("kind", "host", "location")
         ):

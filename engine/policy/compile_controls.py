@@ -73,7 +73,7 @@ class CompiledControls:
     limits: TaskLimits
     conditions: tuple[CheckedExpr, ...]
     reserved: tuple[int, ...]
-    """The position in the file of each control that ``conditions`` has one of."""
+    """The position in the file of each control that has a condition in ``conditions``."""
     disabled: tuple[str, ...]
 
 

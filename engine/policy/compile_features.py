@@ -223,9 +223,9 @@ assert set(get_args(Feature.model_fields["type"].annotation)) == {*_SCALARS, "ar
 
 
 def _source_hint(written: str) -> str:
-    """What may have been meant by a source that there is not, and all that there are: the list is closed."""
+    """Help for an unknown source: the closest one, and all known ones, since the list is closed."""
     known = [*_SOURCES, "request.metadata.NAME"]
-    # Only the part after the first dot is compared: the `request.` that all share makes any two alike.
+    # Only the part after the first dot is compared: the shared `request.` makes any two similar.
     by_word = {source.split(".")[1]: source for source in known}
     close = closest(written.split(".")[:2][-1], by_word)
     hint = f"did you mean `{by_word[close]}`? " if close else ""

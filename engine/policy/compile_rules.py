@@ -43,7 +43,7 @@ def find_model(
     if len(found) == 1:
         return catalog.models[found[0]]
     if report.full:
-        return None  # looking for what was meant is wasted
+        return None  # searching for a suggestion would be wasted
     if found:
         meant = ", ".join(catalog.models[i].id for i in found)
         report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")

@@ -49,7 +49,7 @@ Location = Literal["local", "cloud"]
 Role = Literal["screen", "draft", "verify", "refine"]
 ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
 ModelIndex = NewType("ModelIndex", int)
-"""The position of a model in its catalog. Digests write it as the model's id, since the order means nothing."""
+"""The position of a model in its catalog. Digests use the model's id instead, since the order means nothing."""
 Verdict = bool | None
 """True, False, or None for unknown: how bytecode gives the value of a condition."""
 
@@ -63,7 +63,7 @@ class CompiledModel:
     backend: str
     kind: Kind
     location: Location | None
-    """None where it is unknown: a server on this machine that may forward. Unknown never counts as local."""
+    """None if unknown: a server on this machine that may forward. Unknown never counts as local."""
     tag: str
     operations: frozenset[Operation]
     """What the model and its backend both offer."""
@@ -151,7 +151,7 @@ class CompiledConstraint:
 
 @dataclass(frozen=True, slots=True)
 class CompiledAssertion:
-    """What must be true of no task and candidate (``never``), or of all."""
+    """A condition that must hold for no task and candidate (``never``), or for all."""
 
     kind: Literal["never", "always"]
     name: str | None
@@ -295,9 +295,9 @@ class CompiledRollout:
 class CompiledPolicy:
     """A policy that can be decided under: names, types and order are checked.
 
-    ``evaluate`` takes the values of ``parameters`` (features in their order, then ``state.*``), unknown as
-    None, and returns the verdict of each rule, then of each constraint's ``when``, then of each reserve. It is for
-    the tasks that give no null to a feature with a default: such a feature must not be None.
+    ``evaluate`` takes the values of ``parameters`` (features in their order, then ``state.*``), unknown as None, and
+    returns the verdict of each rule, then of each constraint's ``when``, then of each reserve. A feature with a
+    default must not be None; ``verdicts`` handles tasks that give it as null.
     """
 
     name: str
@@ -307,7 +307,7 @@ class CompiledPolicy:
     catalog: CompiledCatalog
     features: tuple[CompiledFeature, ...]
     sizes: Sizes
-    """How long the strings and arrays of a task may be, so that deciding it stays within MAX_DECISION_WORK."""
+    """The largest strings and arrays of a task for which deciding stays within MAX_DECISION_WORK."""
     slots: Mapping[str, int]
     rules: tuple[CompiledRule, ...]
     constraints: tuple[CompiledConstraint, ...]
@@ -316,11 +316,11 @@ class CompiledPolicy:
     limits: TaskLimits
     parameters: tuple[str, ...]
     conditions: tuple[CheckedExpr, ...]
-    """What ``evaluate`` evaluates, in its order."""
+    """The conditions that ``evaluate`` evaluates, in its order."""
     evaluate: Callable[[Sequence[Any]], tuple[Any, ...]]
     disabled: tuple[str, ...]
-    """Rules, constraints, controls, chain entries, models and backends that are taken out, each with its kind; sorted,
-    as they come from several lists and the order in the catalog means nothing."""
+    """Rules, constraints, controls, chain entries, models and backends that are disabled, each with its kind; sorted,
+    since they come from several lists and the order in the catalog means nothing."""
     unenforced: tuple[str, ...]
     """What the policy says that is checked but not carried out yet, in words."""
     unenforced_everywhere: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""Digests of what policies and catalogs mean.
+"""Makes the digests of policies and catalogs from their meaning.
 
-A digest is made from the compiled values, field by field: what two texts compile to alike has one digest, and every
-field counts unless a table here says why it does not. A field that is added later counts by itself.
+A digest is made from the compiled values, field by field: texts that compile to the same values have the same digest,
+and every field counts unless a table here says why it does not. New fields count automatically.
 
-A field without a value, or with the default that its class declares, is left out of what is hashed: a key that is
-added later leaves the digests of policies that do not use it as they are, if its field has a default.
+A field without a value, or with the default that its class declares, is not hashed: a key that is added later does not
+change the digests of policies that do not use it, if its field has a default.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from .compiled import (
 __all__ = ["FORM", "LEFT_OUT", "RESOLVED", "UNORDERED", "digest_of_catalog", "digest_of_policy"]
 
 FORM: Final = 2
-"""Counts changes of how digests are made. A ledger keeps those that it has recorded, of whatever form.
+"""The version of how digests are made. A ledger keeps the digests that it has recorded, whatever their version.
 
-1 was a list written by hand, with positions of models in it.
+Version 1 was a hand-written list that contained positions of models.
 """
 
 _HOW_WRITTEN: Final = "how it is written, not what it says"
 _FOLLOWS: Final = "follows from the other fields"
-_POSITION: Final = "a position; the name beside it counts"
+_POSITION: Final = "a position; the name next to it counts"
 
 LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
     CompiledPolicy: {
@@ -58,7 +58,7 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
         "scope": _FOLLOWS,
         "shape": "what it compiles to counts",
         "cache": "worked out while deciding",
-        "conditions": "those of rules, constraints and reserves, which count",
+        "conditions": "the conditions of rules, constraints and reserves, which count there",
         "sizes": _FOLLOWS,
     },
     CompiledCatalog: {
@@ -80,7 +80,7 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
     CompiledRollout: {
         "key": _POSITION,
         "file": "where the candidate's file is",
-        "candidate": "has a digest of its own, which every record of the rollout holds beside this one",
+        "candidate": "has a digest of its own, which every record of the rollout holds as well",
     },
     Reserve: {"condition": "a position; `when` counts"},
     Backend: {
@@ -90,7 +90,7 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
     },
     Model: {"description": "for people", "path": "where files are on this machine"},
 }
-"""The fields that are in no digest, and why."""
+"""The fields that are not in a digest, and why."""
 
 RESOLVED: Final[Mapping[type, Mapping[str, str]]] = {
     Backend: {"operations": "the operations of each of its models count"},
@@ -99,7 +99,7 @@ RESOLVED: Final[Mapping[type, Mapping[str, str]]] = {
         "the field of the same name of CompiledModel counts",
     ),
 }
-"""The fields that can be written in several ways for one meaning, and where that meaning counts instead."""
+"""The fields that can be written in several ways with one meaning, and where that meaning counts instead."""
 
 UNORDERED: Final[Mapping[type, frozenset[str]]] = {
     CompiledCatalog: frozenset(("models",)),
@@ -111,7 +111,7 @@ _PLAIN: Final = frozenset((str, int, float, bool, type(None)))
 
 
 def digest_of_catalog(catalog: CompiledCatalog) -> str:
-    """``sha256:`` and the SHA-256 of what ``catalog`` means, as canonical JSON (RFC 8785)."""
+    """``sha256:`` and the SHA-256 of the meaning of ``catalog`` in canonical JSON (RFC 8785)."""
     return digest_of({"form": FORM, "catalog": _Meaning(catalog).of(catalog)})
 
 
@@ -131,7 +131,7 @@ _tables: dict[type, tuple[_Field, ...] | None] = {}
 
 
 class _Meaning:
-    """Writes compiled values of one catalog as JSON has them, models by their ids."""
+    """Converts compiled values of one catalog to JSON values, with models as their ids."""
 
     def __init__(self, catalog: CompiledCatalog) -> None:
         self._ids = [model.id for model in catalog.models]
@@ -162,7 +162,7 @@ class _Meaning:
         raise TypeError(f"{kind.__name__} has no place in a digest")
 
     def models(self, value: Any) -> Any:
-        """Positions of models as their ids; all models as one word, since a quota for all binds thousands."""
+        """Positions of models as their ids; all models as one word, since a quota for all may cover thousands."""
         if isinstance(value, int):
             return self._ids[value]
         if isinstance(value, frozenset):
@@ -180,7 +180,7 @@ class _Meaning:
 
 
 def _fields_of(kind: type) -> tuple[_Field, ...] | None:
-    """The fields of a class that count; None for a class that has no fields, or is written otherwise."""
+    """The fields of a class that count; None for a class without fields, or with another encoding."""
     without = {*LEFT_OUT.get(kind, ()), *RESOLVED.get(kind, ())}
     table = None
     if issubclass(kind, BaseModel):

@@ -1,8 +1,8 @@
-"""The limits of a policy as a whole: named numbers, no code.
+"""The limits of a whole policy: named numbers, no code.
 
-Each condition is bounded by itself (`condition.limits`); these bound their sum, so that loading a policy takes
-a few seconds and 200 MB at most, and one decision a quarter of a second, whoever wrote it. All are checked
-before the work is done. `docs/policies.md` lists them for authors.
+`condition.limits` bounds each condition; these bound the sum, so that loading a policy takes at most a few seconds and
+200 MB, and one decision a quarter of a second, whoever wrote it. All are checked before the work is done.
+`docs/policies.md` lists them for authors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_SEARCH_WORK = 500_000_000
 """Steps that the search of an explanation for what would have led elsewhere may take."""
 
 LEAST_SIZES = Sizes(elements=100, characters=1_000)
-"""Arrays and strings that every policy takes; one whose conditions are too much work even for these is refused."""
+"""Sizes of arrays and strings that every policy accepts; one that is too much work even for these is refused."""
 
 MAX_POLICY_PARTS = 80_000
 """Names, literals and operators in all conditions of a policy."""

@@ -1,10 +1,10 @@
-"""Says where a model's work is done: on this machine, in a cloud, or unknown.
+"""Decides where a model's work is done: on this machine, in a cloud, or unknown.
 
-The one place that judges hosts and cloud tags. A catalog is judged when it is compiled; the gateway hands the
-judgement to the backends, which keep to it and make none of their own. Pure: no name is looked up here, so that
-the peer of a connection to ``localhost`` is for the backend to compare, with ``is_loopback``.
+Nothing else judges hosts and cloud tags. A catalog is judged when it is compiled; the gateway passes the judgement to
+the backends, which follow it. Pure: names are not resolved here, so the backend checks the peer of a connection to
+``localhost``, with ``is_loopback``.
 
-Whatever is in doubt is not local. Only a server on this machine that is not declared to do the work itself is unknown.
+In doubt a model is not local. Unknown are only the models of a server on this machine that may forward.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
-"""Where an Ollama server listens by default."""
+"""The default address of an Ollama server."""
 
 MAY_FORWARD: Final = (
     "its server may forward it; say `stays: true` for its backend if the server does the work itself, "
     "`location: cloud` if it does not"
 )
-"""Why it is unknown where a model runs, and what to do about it."""
+"""Why a model's location is unknown, and what to do about it."""
 
 _PORT: Final = re.compile(r"(:[0-9]{0,5})?")
 _LISTENING: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -47,21 +47,20 @@ _LISTENING: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one model of a server runs; ``location`` is None where that is unknown."""
+    """Where one model of a server runs; ``location`` is None if unknown."""
 
     location: Location | None
     name: str
-    """What the server is asked for: the tag as it reads it, and at ollama.com without the cloud suffix."""
+    """The name that the server is asked for: the tag as it reads it, at ollama.com without the cloud suffix."""
     is_cloud_name: bool
-    """Whether an Ollama server forwards the model for its name alone."""
+    """Whether an Ollama server forwards the model because of its name."""
 
     @property
     def local_name(self) -> str:
         """The name under which an Ollama server runs the model itself or refuses it.
 
-        The suffix ``:local`` came with ``internal/modelref/modelref.go``. An older server takes what stands
-        behind the last colon for the tag; since a tag is always written out before it, no model has that name
-        there.
+        The suffix ``:local`` came with ``internal/modelref/modelref.go``. An older server takes the part after the
+        last colon as the tag; since the name already has a tag before it, no model has that name there.
 
         >>> [Place("local", name, False).local_name for name in ("qwen3", "qwen3:8b", "qwen3:8b:local")]
         ['qwen3:latest:local', 'qwen3:8b:local', 'qwen3:8b:local']
@@ -74,10 +73,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of a backend's place before anything is asked.
+    """What is known about a backend's location before any request.
 
-    ``url`` is where it is spoken to, and None where the work is done in this process or nobody said. ``here``
-    says that this is this machine, ``declared`` and ``stays`` are what the catalog says.
+    ``url`` is its address; None if the work is done in this process or no address is given. ``here`` says that the
+    address is this machine; ``declared`` and ``stays`` are the catalog's declarations.
     """
 
     kind: Kind
@@ -93,12 +92,12 @@ class Server:
 
     @property
     def may_forward(self) -> bool:
-        """Whether it is on this machine, and nobody said that it does the work itself, or that it does not."""
+        """Whether it is on this machine without a declaration of where it does the work."""
         return self.here and self.declared is None and not self.is_local
 
     @property
     def is_ollama_com(self) -> bool:
-        """Whether this is Ollama's own service, over TLS: the only place for its API key."""
+        """Whether this is Ollama's own service over TLS, the only one that may get its API key."""
         if self.kind != "ollama" or self.url is None:
             return False
         try:
@@ -140,9 +139,9 @@ def judge(
 ) -> Server:
     """The judgement on a server of ``kind`` at ``host``, with what is declared of it.
 
-    MLX, llama.cpp and simulated models run in this process, and an Ollama client without a host talks to this
-    machine; other servers have no such default. What is no address is not this machine, and kept as it is
-    written, for the backend to refuse.
+    MLX, llama.cpp and simulated models run in this process, and an Ollama client without a host talks to this machine;
+    other servers have no default. An invalid address is not this machine; it is kept as written, for the backend to
+    refuse.
     """
     written = (host or "").strip() or None
     if kind == "ollama":
@@ -153,21 +152,21 @@ def judge(
 
 
 def stays_problem(backend: Backend) -> tuple[str, str] | None:
-    """What is wrong with the ``stays: true`` of a backend, and what to do about it; None where it may say so."""
+    """What is wrong with the ``stays: true`` of a backend, and what to do about it; None if it is allowed."""
     server = server_of(backend)
     if not server.stays:
         return None
     if server.kind != "openai":
         return (
             f"`stays` is for backends of kind `openai`, and this one is `{server.kind}`",
-            "leave it out: where models of this kind run follows by itself",
+            "leave it out: where models of this kind run is known without it",
         )
     if server.url is None:
         return ("`stays` is for a server on this machine, and there is no `host`", "write `host:`")
     if not server.here:
         message = "`stays` is for a server on this machine, and `host` is not an address of it"
         if (call := callable_instead(backend.host)) is not None:
-            return message, f"it is an address to listen at: write `{call}`"
+            return message, f"it is a listen address: write `{call}`"
         return (
             message,
             "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
@@ -178,10 +177,10 @@ def stays_problem(backend: Backend) -> tuple[str, str] | None:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether an address, as a catalog spells it, is one of this machine: ``localhost`` or a loopback address.
+    """Whether an address, as a catalog spells it, is this machine: ``localhost`` or a loopback address.
 
-    An address to listen at (``0.0.0.0``, ``::``) names no machine. Spellings that only some resolvers read as
-    addresses (``127.1``, ``0x7f.1``, ``2130706433``) are names.
+    A listen address (``0.0.0.0``, ``::``) is not. Spellings that only some resolvers read as
+    addresses (``127.1``, ``0x7f.1``, ``2130706433``) count as names.
 
     >>> [is_this_machine(h) for h in ("http://localhost:11434", "127.0.0.1", "::1", "[::FFFF:7f00:1]:80")]
     [True, True, True, True]
@@ -196,24 +195,24 @@ def is_this_machine(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether a numeric address is 127.0.0.0/8, ``::1``, or one of the former inside IPv6.
+    """Whether a numeric address is in 127.0.0.0/8, also in its IPv6 form, or is ``::1``.
 
     >>> [is_loopback(a) for a in ("127.8.8.8", "::ffff:127.0.0.1", "0:0:0:0:0:0:0:1", "::1%eth0", "localhost")]
     [True, True, True, False, False]
     """
-    if "%" in address:  # of one interface, and so of whatever stands behind it
+    if "%" in address:  # scoped to an interface, and so to whatever is behind it
         return False
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
-    # Pythons differ in whether an IPv4 loopback address inside an IPv6 one counts.
+    # Python versions disagree on whether an IPv4-mapped loopback address is a loopback address.
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
     return (mapped or parsed).is_loopback
 
 
 def callable_instead(host: str | None) -> str | None:
-    """What to write for a ``host`` that is an address to listen at; None for any other.
+    """What to write instead of a ``host`` that is a listen address; None for any other.
 
     >>> [callable_instead(host) for host in ("http://0.0.0.0:8000/v1", "[::]:80", "localhost", None)]
     ['http://127.0.0.1:8000/v1', 'http://[::1]:80', None, None]
@@ -226,10 +225,10 @@ def callable_instead(host: str | None) -> str | None:
 
 
 def client_address(listening: str | None) -> str:
-    """Where to call the Ollama server of this machine whose ``OLLAMA_HOST`` is ``listening``.
+    """The address at which to call this machine's Ollama server if its ``OLLAMA_HOST`` is ``listening``.
 
-    A server may listen at all addresses; Ollama's own client calls it at a loopback one then (ollama/ollama,
-    ``envconfig/config.go``). Raises ValueError for what is no address.
+    A server may listen on all addresses; Ollama's own client then calls it on a loopback one (ollama/ollama,
+    ``envconfig/config.go``). Raises ValueError for an invalid address.
 
     >>> [client_address(host) for host in (None, ":5000", "0.0.0.0", "[::]:80")]
     ['http://127.0.0.1:11434', 'http://127.0.0.1:5000', 'http://127.0.0.1:11434', 'http://[::1]:80']
@@ -239,7 +238,7 @@ def client_address(listening: str | None) -> str:
 
 
 def _ollama_url(host: str | None) -> str:
-    """The address of an Ollama server as people write it; without a scheme the port is 11434 unless given."""
+    """Parses the address of an Ollama server; without a scheme the default port is 11434."""
     if host is None:
         return DEFAULT_OLLAMA
     if host.startswith(":") and host[1:].isdecimal():
@@ -251,14 +250,14 @@ def _ollama_url(host: str | None) -> str:
     if "://" not in host and port in ("", ":"):
         port = ":11434"
     if _is_localhost(name):
-        name = "localhost"  # few resolvers know it with its dot
+        name = "localhost"  # few resolvers know it with the trailing dot
     return f"{scheme}://{_bracketed(name)}{port}{path.rstrip('/')}"
 
 
 def _parts(address: str) -> tuple[str, str, str, str]:
-    """Scheme, host name in lower case, port with its colon, and path. Raises ValueError for what is no address."""
+    """Scheme, host name in lower case, port with its colon, and path. Raises ValueError for an invalid address."""
     if not address.isprintable() or any(map(str.isspace, address)):
-        raise ValueError("an address holds no blanks")
+        raise ValueError("an address must not contain blanks")
     text = address
     if "://" not in text:
         # A bare IPv6 address, which a URL would have in brackets.
@@ -267,7 +266,7 @@ def _parts(address: str) -> tuple[str, str, str, str]:
     parts = urlsplit(text)
     name = parts.hostname or ""
     rest = parts.netloc.lower().removeprefix(_bracketed(name))
-    # What Python passes over in an address, another reader of it may not.
+    # Python ignores some characters in an address that other programs may not ignore.
     if (
         parts.scheme not in ("http", "https")
         or not name
@@ -275,8 +274,8 @@ def _parts(address: str) -> tuple[str, str, str, str]:
         or parts.fragment
         or _PORT.fullmatch(rest) is None
     ):
-        raise ValueError("an address is such as http://localhost:11434")
-    _ = parts.port  # raises for a number that no port has
+        raise ValueError("an address looks like http://localhost:11434")
+    _ = parts.port  # raises for an invalid port number
     return parts.scheme, name, rest, parts.path
 
 
@@ -295,7 +294,7 @@ def _trimmed(tag: str) -> str:
 
 
 def _suffix(name: str) -> str | None:
-    """``cloud`` or ``local`` where a name that was trimmed ends so (``parseSourceSuffix``, the same file)."""
+    """``cloud`` or ``local`` if a trimmed name ends that way (``parseSourceSuffix``, the same file)."""
     _, colon, last = name.rpartition(":")
     folded = last.lower()
     if not colon:
@@ -306,7 +305,7 @@ def _suffix(name: str) -> str | None:
 
 
 def _cloud_base(name: str) -> str | None:
-    """The name at ollama.com of a model whose name says that it runs there; None for other names.
+    """The name at ollama.com of a model whose name has a cloud suffix; None for other names.
 
     A name with two suffixes, which the server refuses, is not local either.
     """

@@ -72,7 +72,7 @@ def parse_yaml(text: str, source: str) -> Document:
 
 @cache
 def _scanner() -> type[Any]:
-    """ruamel.yaml's scanner, which stops at a very long tag: putting one together takes the square of its length."""
+    """ruamel.yaml's scanner, which stops at a very long tag: building one takes time quadratic in its length."""
     from ruamel.yaml.scanner import Scanner, ScannerError
 
     class BoundedScanner(Scanner):
@@ -146,11 +146,11 @@ class _TreeBuilder:
     def _scalar(self, event: Any, start: int, end: int) -> Node:
         node = Node(event.value, start, end, style=event.style, tag=_tag(event), anchor=event.anchor)
         if event.style == '"' and _HALF_CHARACTER.search(event.value):
-            # JSON writes a character past U+FFFF as two halves (RFC 8259, section 7), which YAML reads one by one.
+            # JSON writes a character above U+FFFF as two halves (RFC 8259, section 7), which YAML reads one by one.
             node.value = _PAIR.sub(_joined, event.value)
             if _HALF_CHARACTER.search(node.value):
                 help = "write the character itself, or as `\\U0001F600`"
-                self._problem("bad-text", "half of a surrogate pair is no character", start, end, help)
+                self._problem("bad-text", "half of a surrogate pair is not a character", start, end, help)
                 node.value = _HALF_CHARACTER.sub("\ufffd", node.value)
         if event.style is None and node.tag is None:
             node.value = resolve(event.value)

@@ -1,7 +1,7 @@
-"""Notes on backends of a catalog that may be this machine and are not taken for it.
+"""Notes on backends of a catalog that may be on this machine but do not count as local.
 
-Each is a policy's right to say, and none is a mistake: what the author perhaps did not mean is that constraints on
-``model.location`` then exclude their models.
+They are valid and not mistakes, but constraints on ``model.location`` exclude their models, which the author may not
+have meant.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _FACT = "model.location"
 
 
 def place_notes(loaded: CompiledPolicy | CompiledCatalog) -> list[Problem]:
-    """What may be local and is not, each at its place in the YAML; those of a rollout's candidate too.
+    """Notes on backends that may be local but do not count as local, each at its place in the YAML.
 
-    That a location is unknown matters to policies alone that ask for it. Backends that are disabled are passed over.
+    Includes those of a rollout's candidate. An unknown location is only noted if the policy asks for it. Disabled
+    backends are skipped.
     """
     if isinstance(loaded, CompiledCatalog):
         return _noted(loaded, (), asking=None)
@@ -55,15 +56,13 @@ def _problems(catalog: CompiledCatalog, asking: str | None) -> Iterator[Problem]
             continue
         path = ("backends", id, "host")
         if (call := callable_instead(backend.host)) is not None:
-            message = (
-                f"`{backend.host}` is an address to listen at and not this machine: its models count as cloud"
-            )
+            message = f"`{backend.host}` is a listen address, not this machine: its models count as cloud"
             yield Problem(
                 "address-to-listen-at", message, f"to call a server here, write `{call}`", path=path
             )
         elif asking is not None and server_of(backend).may_forward:
             message = (
-                f"nobody knows whether models of `{id}` stay on this machine, so `{asking}` may exclude them"
+                f"it is unknown whether models of `{id}` run on this machine, so `{asking}` may exclude them"
             )
             help = "say `stays: true` if the server does the work itself, `location: cloud` if it does not"
             yield Problem("location-unknown", message, help, path=path)

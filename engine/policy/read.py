@@ -27,7 +27,7 @@ __all__ = ["FileKind", "Source", "kind_of", "read_catalog", "read_policy", "read
 
 FileKind = Literal["policy", "catalog", "tests"]
 
-_BEGIN: Final = "each of these begins with `routewright: 1`"
+_BEGIN: Final = "such a file begins with `routewright: 1`"
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -98,7 +98,7 @@ def _read(text: str, source: str, model: type[S]) -> Source[S]:
         raise PolicyError([document.place(problem, document.root.start, document.root.end)])
     keys = document.root.children.keys()
     if keys and not document.problems and not keys & model.model_fields.keys():
-        # One problem, not one for each key that a file of another kind has and for each that it lacks.
+        # One problem, instead of one for each unknown and each missing key of a foreign file.
         problem = Problem("foreign-file", "the file has no key of a policy, a catalog or a test file", _BEGIN)
         raise PolicyError([document.place(problem, document.root.start, document.root.start + 1)])
     problems: list[Problem] = list(document.problems)

@@ -27,8 +27,7 @@ __all__ = ["Report"]
 _CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
 _CUT_STRING = re.compile(r",|[ \t]+#")
 
-# These are problems of the text itself, or of a file that it names: what follows from one at the same place is not
-# reported again.
+# Problems of the text itself, or of a file that it names: their consequences at the same place are not reported again.
 _SETTLED = frozenset(
     ("unknown-anchor", "bad-text", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
     + ("missing-catalog", "outside-root", "not-a-catalog")
@@ -90,7 +89,7 @@ class Report:
             return False
         if key in lost.lost or not misspelt:
             return key in lost.lost
-        # Every rule may ask for the same key of one mapping.
+        # Many rules may ask for the same key of one mapping.
         asked = (key, lost.lost)
         if asked not in self._misspelt:
             self._misspelt[asked] = closest(str(key), list(map(str, lost.lost))) is not None
@@ -135,11 +134,11 @@ class Report:
 
     @property
     def _is_too_much(self) -> bool:
-        """Whether a problem says that the conditions are too many: the rest of them is not read."""
+        """Whether the conditions were reported as too many; the rest of them are then not read."""
         return self._parts > MAX_POLICY_PARTS or self._program > MAX_POLICY_PROGRAM
 
     def _count_patterns(self, checked: CheckedExpr, path: Path) -> None:
-        """Note it when the different patterns of all conditions are too large together."""
+        """Report it if the different patterns of all conditions are too large together."""
         new = {
             pattern: size
             for pattern, size in patterns_of(checked.expr).items()

@@ -48,7 +48,7 @@ _LOCAL_HELP = (
 )
 
 _VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
-"""What is surely the name of a variable that lacks its braces, and no key."""
+"""A text that is surely a variable name without its braces, not a key."""
 
 _GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
 """A key and its value without the blank between them, which YAML reads as a key."""
@@ -110,14 +110,14 @@ def place_problem(problem: Problem, document: Document, *, at_key: bool = False)
 
 
 def _node_path(detail: Mapping[str, Any], root: Node) -> Path:
-    """The part of pydantic's location that exists in the file, plus a key that is missing or read otherwise there."""
+    """The part of pydantic's location that exists in the file, plus a key that is missing or spelt otherwise."""
     node, path = root, []
     for step in detail["loc"]:
         child = node.children.get(step)
         if child is not None:
             node = child
             path.append(step)
-    # JSON writes a character beyond U+FFFF as two escapes, which YAML reads as two halves: the key is another there.
+    # JSON writes a character above U+FFFF as two escapes, which YAML reads as two halves, so the key differs there.
     strange = detail["type"] == "extra_forbidden" and path[-1:] != [detail["loc"][-1]]
     if detail["type"] == "missing" or strange:
         path.append(detail["loc"][-1])
@@ -192,13 +192,13 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
 
 
 def _wrong_key(path: Path, value: str, document: Document) -> Problem:
-    """A text for a key that names no variable as it should. It may be the key itself, and is not repeated then."""
+    """Message and help for an `api_key` that is not a variable. It may be the key itself, so it is not repeated."""
     wanted = "`api_key` takes an environment variable such as `${OLLAMA_API_KEY}`"
     if (meant := _VARIABLE.fullmatch(value)) is not None:
         message, help = f"{wanted}, not {said(value)}", f"write `${{{meant[1]}}}`"
         return place_problem(Problem("wrong-value", message, help, path=path), document)
     message = f"{wanted}, and never the key itself"
-    help = "put the key into an environment variable, and name that here"
+    help = "put the key into an environment variable and name the variable here"
     placed = place_problem(Problem("wrong-value", message, help, path=path), document)
     return replace(placed, source_line=None)
 
@@ -244,7 +244,7 @@ def _form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
 
 
 def _count(text: str) -> int | None:
-    """What a text such as ``200k`` means as a whole number."""
+    """The whole number that a text such as ``200k`` means."""
     try:
         return parse_count(text.upper())
     except ValueError:

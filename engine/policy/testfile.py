@@ -22,7 +22,7 @@ class CaseTask(Shape):
     operation: Operation = Field("chat", description="what kind of work it is")
     features: dict[str, FeatureValue | None] = Field(
         default_factory=dict,
-        description="values by name; `null`: nobody knows the value, so that it is neither derived nor defaulted",
+        description="values by name; `null` means unknown: the value is neither derived nor defaulted",
     )
     pin: ModelRef | None = Field(None, description="the model that the caller names")
     prompt_tokens: NotNegative | None = Field(None, description="facts of the request: tokens of the prompt")

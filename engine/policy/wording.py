@@ -74,5 +74,5 @@ def counted(number: int, what: str) -> str:
 
 
 def chain_help(name: str) -> str:
-    """What to do where the name of a chain is used as a model."""
+    """Help for a chain's name in the place of a model."""
     return f"`{name}` is a chain: write `fallback: {name}`, and the models to try first in `use`"

@@ -14,10 +14,10 @@ __all__ = ["syntax_problem"]
 _CONDITION = re.compile(
     r"\s*(?:- +)*(?:\{ *)?(?:(?:when|require|never|always|for|every|any|all|none)\s*:|-)\s+(?=\S)"
 )
-"""The beginning of a line up to a condition."""
+"""The start of a line, up to a condition."""
 
 _KEY = re.compile(r"\s*(?:- +)?[A-Za-z_][\w.-]*\s*:(?:\s|$)")
-"""The beginning of a line of a block: a key, perhaps after a dash."""
+"""The start of a line in a block: a key, perhaps after a dash."""
 
 _DASH = re.compile(r"-([A-Za-z_][\w.-]{0,50}:?)")
 """The beginning of an entry of a list, without the blank after its dash."""
@@ -62,7 +62,7 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     (
         "expected '<document start>'",
         "a file holds one document, and this begins another",
-        "tasks, one a line, are for `routewright decide --tasks`",
+        "for tasks, one per line, use `routewright decide --tasks`",
     ),
     ("while scanning a tag", "a `!` begins a YAML tag", _QUOTE),
     ("while parsing a tag", "a `!` begins a YAML tag", _QUOTE),
@@ -117,7 +117,7 @@ def syntax_problem(error: Exception, written: SourceText) -> Problem:
 
 
 def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
-    """What began above the place where the parser gave up, and is the mistake; None where that is the place."""
+    """The mistake, if it is above the place where the parser gave up; None if it is at that place."""
 
     def problem(at: int, message: str, help: str) -> Problem:
         return written.place(Problem("yaml-syntax", message, help), at, at + 1)
@@ -130,7 +130,7 @@ def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
         return problem(opened.index, "a quoted text is not closed", f"close it with `{quote}`")
     last = text[:start].rstrip(" ")[-1:]
     if last and last in "\"'":
-        # This quote closes one that a line above opened, and everything between was read as text.
+        # This quote closes one from a line above, and everything between them was read as text.
         end = text.rindex(last, 0, start)
         begin = text.rfind(last, 0, end)
         if begin >= 0 and any(map(_KEY.match, text[begin:end].split("\n")[1:])):
@@ -146,11 +146,11 @@ def _cause(error: Any, start: int, written: SourceText) -> Problem | None:
     if key is None:
         return None
     if error.context == "while parsing a block collection" and opened.column == start - line_start:
-        return problem(start, "this list goes on without a dash", "begin each entry with `- `")
+        return problem(start, "this entry of a list has no dash", "begin each entry with `- `")
     if "mapping values are not allowed" in said and text[start] == ":" and start < key.end():
         at = line_start + len(key[0]) - len(key[0].lstrip())
         return problem(
-            at, "this line is indented further than the one above", "begin it where its neighbours begin"
+            at, "this line is indented further than the one above", "align it with the lines around it"
         )
     return None
 

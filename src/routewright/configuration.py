@@ -1,4 +1,4 @@
-"""Reads the user's own configuration: what policies may do on this machine beyond the built-in rules."""
+"""Reads the user's configuration: what policies may do on this machine beyond the built-in rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["CONFIG_VARIABLE", "ConfigurationError", "configuration_path", "user_
 CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
 """The environment variable that names another configuration file."""
 
-# The field of Permissions that each key of a table is for; the keys of `[keys]` are the names of variables.
+# The field of Permissions for each key of a table; the keys of `[keys]` are names of variables.
 _LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
 
 
@@ -31,16 +31,16 @@ class ConfigurationError(RoutewrightError):
 
 
 def configuration_path(environment: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
-    """The configuration file to read; whether it exists is not looked at.
+    """The path of the configuration file, which need not exist.
 
-    ``ROUTEWRIGHT_CONFIG`` where it is set; else ``routewright/routewright.toml`` in ``$XDG_CONFIG_HOME`` or
-    ``~/.config``, on macOS too, where command-line programs such as Git keep theirs. Raises RuntimeError where a home
-    folder is needed and there is none.
+    ``ROUTEWRIGHT_CONFIG`` if it is set; otherwise ``routewright/routewright.toml`` in ``$XDG_CONFIG_HOME`` or
+    ``~/.config``, also on macOS, as for Git and other command-line programs. Raises RuntimeError if a home folder is
+    needed and there is none.
     """
     env = os.environ if environment is None else environment
     if named := env.get(CONFIG_VARIABLE):
         return Path(named).expanduser()
-    # The XDG specification says that a relative path is to be ignored.
+    # The XDG specification says to ignore a relative path.
     # https://specifications.freedesktop.org/basedir-spec/latest/
     xdg = Path(env.get("XDG_CONFIG_HOME", ""))
     folder = xdg if xdg.is_absolute() else (Path.home() if home is None else home) / ".config"
@@ -48,15 +48,15 @@ def configuration_path(environment: Mapping[str, str] | None = None, *, home: Pa
 
 
 def user_permissions(environment: Mapping[str, str] | None = None) -> Permissions:
-    """What the user's configuration permits; the built-in rules alone where there is no such file.
+    """The permissions in the user's configuration; only the built-in rules if there is no such file.
 
-    Raises ConfigurationError for a file that cannot be read, that anybody may write to, or that says something else
-    than it can.
+    Raises ConfigurationError for a file that cannot be read, that everybody may write to, or that has an unknown key
+    or an invalid value.
     """
     env = os.environ if environment is None else environment
     try:
         path = configuration_path(env)
-    except RuntimeError:  # an account that has no home folder
+    except RuntimeError:  # an account without a home folder
         if named := env.get(CONFIG_VARIABLE):
             raise ConfigurationError(f"{named}: there is no such home folder") from None
         return Permissions()
@@ -66,13 +66,13 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
     except FileNotFoundError:
         if env.get(CONFIG_VARIABLE):
             raise ConfigurationError(
-                f"{path}: there is no such file", help=f"unset {CONFIG_VARIABLE}, or write it"
+                f"{path}: there is no such file", help=f"create it, or unset {CONFIG_VARIABLE}"
             ) from None
         return Permissions(file=str(path))
     except OSError as error:
         raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if mode & stat.S_IWOTH:
-        # It decides to whom keys are sent: who can write to it can have them.
+        # The file decides where keys are sent, so anyone who can write to it can get them.
         raise ConfigurationError(f"{path}: everybody may write to it", help=f"chmod o-w {path}")
     try:
         return _permissions(tomllib.loads(content.decode("utf-8")), str(path))
@@ -85,13 +85,13 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
 
 
 def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
-    """Raises ValueError for a table, a key or a value that there is not."""
+    """Raises ValueError for an unknown table or key, or an invalid value."""
     known = {"keys", *(table for table, _ in _LISTS)}
     for name, table in tables.items():
         if name not in known:
             if not isinstance(table, dict):
                 home = next((of for of, key in _LISTS if key == name), "keys")
-                raise ValueError(f"`{name}` stands outside the tables: write it under `[{home}]`")
+                raise ValueError(f"`{name}` is outside the tables: write it under `[{home}]`")
             raise ValueError(f"unknown table `[{name}]`; known: {', '.join(sorted(known))}")
         if not isinstance(table, dict):
             raise ValueError(f"`{name}` is a table: write `[{name}]`")

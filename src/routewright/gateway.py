@@ -110,11 +110,12 @@ class ModelGateway(Calls):
     ) -> ModelGateway:
         """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
-        ``maps`` lets models stand in for others, such as ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with
-        ``simulate`` no model is called and every answer says so. What the policy names must be under ``root``, as for
-        ``load_policy``; ``permissions`` say which variables it may read and where keys may go, instead of the user's
-        configuration file. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file
-        that cannot be opened, BackendError for a key that is missing or not permitted, ConfigurationError.
+        ``maps`` replaces models, as in ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with ``simulate`` no model is called
+        and every answer says so. Files that the policy names must be under ``root``, as for ``load_policy``.
+        ``permissions``, instead of the user's configuration file, say which variables the policy may read and where
+        keys may go. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
+        cannot be opened, BackendError for a key that is missing or not permitted, and ConfigurationError for a
+        configuration file that cannot be used.
         """
         name = os.fspath(path)
         opening = Opening(

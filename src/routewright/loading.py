@@ -1,7 +1,7 @@
-"""Reads policies, catalogs and test files from disk, and compiles them: the one place that does.
+"""Reads policies, catalogs and test files from disk and compiles them. Nothing else reads them.
 
-A file that the caller names is read wherever it lies. What a file names in turn is read under the root alone (see
-``reach``), and none of its lines or values is shown unless it says that it is one of Routewright's.
+A file that the caller names may be anywhere. A file that such a file names must be under the root (see ``reach``), and
+none of its lines or values is shown unless it has the key ``routewright``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = ["file_kind", "load_catalog", "load_policy", "load_samples", "load_tes
 
 S = TypeVar("S", bound=BaseModel)
 
-# The key at the top of every Routewright file, as it is usually written: found even where the rest cannot be parsed.
+# The key at the top of every Routewright file, as usually written: found even if the rest cannot be parsed.
 _OURS: Final = re.compile(r"""^["']?routewright["']?[ \t]*:""", re.MULTILINE)
 
 
@@ -61,11 +61,11 @@ def load_policy(
 
     The catalog's path is relative to the policy's file, and so is that of a rollout's candidate, which is loaded
     with the policy. Both must be under ``root``: by default $ROUTEWRIGHT_ROOT, else the nearest folder above
-    ``path`` that holds ``.git``, else its own folder. ``maps`` lets models stand in for others, such as
-    ``{"kimi-k2-cloud": "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see ``mapping``);
-    of a policy and its candidate each takes what its catalog has. Raises PolicyError with all problems of all files,
-    also for a file that cannot be read or is a catalog or a test file, and TaskError for a mapping of what there is
-    not, or a root that is not a folder.
+    ``path`` that holds ``.git``, else its own folder. ``maps`` replaces models, as in ``{"kimi-k2-cloud":
+    "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see ``mapping``); policy and candidate
+    each use the entries that their catalog knows. Raises PolicyError with all problems of all files, also for a file
+    that cannot be read or is a catalog or a test file, and TaskError for an unknown model or backend in a mapping, or
+    a root that is not a folder.
     """
     name = os.fspath(path)
     under = root_for(name, root)
@@ -96,7 +96,7 @@ def _load(sources: _Sources, real: str, maps: Mapping[str, str], hosts: Mapping[
 
 @dataclass(frozen=True, slots=True)
 class _Sources:
-    """A policy's file and its catalog's, as they were read, and the root of all that they name."""
+    """A policy's file and its catalog's, as read, and the root of all files that they name."""
 
     policy: Source[Policy]
     catalog: Source[Catalog] | None
@@ -123,7 +123,7 @@ class _Sources:
 
 
 def _sources(text: str, name: str, root: Root) -> _Sources:
-    """The sources of the policy in ``text``. Raises PolicyError where the policy cannot be read at all."""
+    """The sources of the policy in ``text``. Raises PolicyError if the policy cannot be parsed at all."""
     policy = _read_policy(text, name)
     file = policy.shape.catalog
     if not isinstance(file, str) or not file or "catalog" in policy.document.root.lost:
@@ -175,17 +175,17 @@ def _reached(
 
 
 def _is_ours(text: str, name: str) -> bool:
-    """Whether a text says that it is a policy, a catalog or a test file: nothing is shown of any other."""
+    """Whether a text claims to be a policy, a catalog or a test file; nothing of any other text is shown."""
     if _OURS.search(text) is not None:
         return True
     try:
-        return "routewright" in parse_yaml(text, name).root.children  # as JSON, for one
+        return "routewright" in parse_yaml(text, name).root.children  # written as JSON, for example
     except PolicyError:
         return False
 
 
 def _noted(source: Source[S], error: UnreachableError, *path: str) -> Source[S]:
-    """The source with the problem of what it names at ``path``."""
+    """The naming source, with the problem of the named file reported at ``path``."""
     problem = place_problem(replace(error.problem, path=path), source.document)
     return replace(source, problems=(*source.problems, problem))
 
@@ -209,9 +209,9 @@ def file_kind(path: str | os.PathLike[str]) -> FileKind:
 def load_tests(
     path: str | os.PathLike[str], *, root: str | os.PathLike[str] | Root | None = None
 ) -> tuple[TestFile, CompiledPolicy]:
-    """Return the cases in the file at ``path``, and the policy that they are for, which it names.
+    """Return the cases in the file at ``path``, and the policy that the file names.
 
-    The policy, and whatever it names in turn, must be under ``root``, as for ``load_policy``. Raises PolicyError.
+    The policy, and the files that it names, must be under ``root``, as for ``load_policy``. Raises PolicyError.
     """
     name = os.fspath(path)
     under = root_for(name, root)
@@ -267,7 +267,7 @@ def read_text(path: str) -> str:
 
 
 def _text_of(content: bytes, path: str) -> str:
-    """What was read of a file as text. Raises PolicyError when it is too large or is not UTF-8."""
+    """The bytes of a file as text. Raises PolicyError if they are too many or not UTF-8."""
     if len(content) > MAX_FILE_BYTES:
         message = f"the file is larger than {MAX_FILE_BYTES // 1024} KiB"
         raise PolicyError([Problem("file-too-large", message, source=path)])

@@ -1,8 +1,8 @@
 """Opens the backends of a policy's catalog, so that they are ready to be called.
 
-Nothing is connected to and no model is loaded here: that happens at the first call. ``${NAME}`` of keys and paths
-is resolved now, from the environment that is given, where the policy may read it (see ``permissions``); a variable
-that is missing or not permitted is reported, never passed over.
+No connection is made and no model is loaded until the first call. ``${NAME}`` in keys and paths is resolved now, from
+the given environment, if the policy may read the variable (see ``permissions``); a missing or forbidden variable is an
+error, never ignored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def open_backends(
     environment: Mapping[str, str] = os.environ,
     permissions: Permissions | None = None,
 ) -> Mapping[str, Backend]:
-    """The backends that the policy's models run on, by id; with ``only``, those of them.
+    """The backends that the policy's models run on, by id; ``only`` limits them to these ids.
 
     Raises BackendError for the first that does not open, and what ``open_each`` raises.
     """
@@ -49,10 +49,10 @@ def open_each(
     environment: Mapping[str, str] = os.environ,
     permissions: Permissions | None = None,
 ) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
-    """The backends that the policy's models run on, by id, and why the others do not open; ``only`` those, if given.
+    """The backends that open, by id, and the errors of those that do not; ``only`` limits them to these ids.
 
-    Without ``permissions`` the user's configuration says which variables they may read, and where keys may go.
-    Raises ConfigurationError where that cannot be used.
+    Without ``permissions`` the user's configuration says which variables they may read and where keys may go. Raises
+    ConfigurationError if that cannot be used.
     """
     permitted = user_permissions() if permissions is None else permissions
     backends: dict[str, Backend] = {}
@@ -76,9 +76,9 @@ def open_each(
 def _check_permitted(
     id: str, shape: BackendShape, models: list[CompiledModel], permissions: Permissions
 ) -> None:
-    """Raise BackendError for the first variable that the backend or a model of it must not read or send."""
+    """Raise BackendError for the first variable that the backend or one of its models may not read or send."""
     for refused in refusals(id, shape, {model.id: model.shape for model in models}, permissions):
-        # As for a missing key: tasks that go elsewhere go on.
+        # As for a missing key: tasks for other backends still run.
         raise BackendError(
             f"backend `{id}` is not opened: {refused.message}",
             error_class="unauthorized",

@@ -1,7 +1,7 @@
 """Decides which environment variables a policy may read, and to which host a key may go.
 
-A policy names variables; what it may name is said outside of it: here for well-known services, and beyond that in the
-user's own configuration or by the caller. Nothing here looks at the environment.
+A policy names variables but cannot permit them: well-known services are permitted here, everything else in the user's
+configuration or by the caller. Nothing here reads the environment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A variable, as ``path`` and ``api_key`` of a catalog name it."""
+"""A variable, as ``path`` and ``api_key`` in a catalog name it."""
 
 SERVICES: Final[Mapping[str, str]] = {
     "ANTHROPIC_API_KEY": "api.anthropic.com",  # https://platform.claude.com/docs/en/api/openai-sdk
@@ -50,10 +50,10 @@ SERVICES: Final[Mapping[str, str]] = {
     "TOGETHER_API_KEY": "api.together.ai",  # https://docs.together.ai/docs/inference/openai-compatibility
     "XAI_API_KEY": "api.x.ai",  # https://docs.x.ai/developers/quickstart
 }
-"""The key of each well-known service, by the variable that its own documentation uses, and the only host it is for."""
+"""The host of each well-known service, by the variable that its documentation uses for the key."""
 
 PATH_VARIABLES: Final = frozenset({"HF_HOME", "MLX_CACHE_DIR"})
-"""The variables that ``path`` may read, beside those that begin with ``PATH_PREFIX``."""
+"""The variables that ``path`` may read, besides those that begin with ``PATH_PREFIX``."""
 
 PATH_PREFIX: Final = "ROUTEWRIGHT_"
 
@@ -67,8 +67,8 @@ class Permissions:
     """What policies may do beyond the built-in rules.
 
     ``keys`` are hosts by variable: the key in ``LAB_KEY`` may go to each of ``{"LAB_KEY": ["lab.example.org"]}``.
-    ``path_variables`` are variables that ``path`` may read, ``without_tls`` hosts other than this machine that may
-    be sent a key over plain HTTP. A host is a name or an address, with its port where that is not the scheme's own:
+    ``path_variables`` are more variables that ``path`` may read, and ``without_tls`` are other machines that may be
+    sent a key over plain HTTP. A host is a name or an address, with its port unless that is the scheme's default:
     ``lab.example.org``, ``10.0.0.5:8000``, ``[fd00::5]:8000``. Raises ValueError for anything else.
     """
 
@@ -76,7 +76,7 @@ class Permissions:
     path_variables: str | Collection[str] = ()
     without_tls: str | Collection[str] = ()
     file: str | None = None
-    """The configuration file that these come from, for help to name; without one help names the arguments here."""
+    """The configuration file that these come from, which ``help`` names; without one it names the arguments here."""
 
     def __post_init__(self) -> None:
         keys = {
@@ -91,17 +91,17 @@ class Permissions:
         object.__setattr__(self, "without_tls", without_tls)
 
     def hosts_of(self, variable: str) -> frozenset[str]:
-        """The hosts that the key in ``variable`` may go to; none for a variable that holds no key as far as known."""
+        """The hosts that the key in ``variable`` may go to; empty for an unknown variable."""
         more = self.keys.get(variable, ())
         return frozenset(more) | ({SERVICES[variable]} if variable in SERVICES else set())
 
     def key_refusal(self, variable: str, url: str | None) -> Problem | None:
-        """Why the key in ``variable`` may not be sent to ``url``; None where it may."""
+        """Why the key in ``variable`` may not be sent to ``url``; None if it may."""
         server = _server(url)
         if server is None:
             message = f"the key `${{{variable}}}` has no server to go to"
             return Problem(
-                "variable-not-permitted", message, "give the backend a `host`, or take `api_key` out"
+                "variable-not-permitted", message, "give the backend a `host`, or remove `api_key`"
             )
         scheme, host = server
         hosts = self.hosts_of(variable)
@@ -124,7 +124,7 @@ class Permissions:
         return None
 
     def path_refusal(self, variable: str) -> Problem | None:
-        """Why ``path`` may not read ``variable``; None where it may."""
+        """Why ``path`` may not read ``variable``; None if it may."""
         if variable.startswith(PATH_PREFIX) or variable in PATH_VARIABLES | set(self.path_variables):
             return None
         known = ", ".join([*sorted(PATH_VARIABLES | set(self.path_variables)), f"{PATH_PREFIX}…"])
@@ -136,7 +136,7 @@ class Permissions:
         )
 
     def _allow_key(self, variable: str, host: str) -> str:
-        """What to write so that the key in ``variable`` may go to ``host`` too."""
+        """What to write so that the key in ``variable`` may also go to ``host``."""
         listed = _quoted([*self.keys.get(variable, ()), host])
         if self.file is None:
             return self._write(f'`keys={{"{variable}": {listed}}}`')
@@ -146,7 +146,7 @@ class Permissions:
         return self._entry("hosts", "without_tls", "without_tls", self.without_tls, host)
 
     def _entry(self, table: str, key: str, argument: str, before: Collection[str], more: str) -> str:
-        """A list of the configuration with one more entry: the whole list, to be pasted over the one before."""
+        """A list of the configuration with one more entry: the whole list, to replace the old one."""
         listed = _quoted([*before, more])
         return f"`{argument}={listed}`" if self.file is None else f"`{key} = {listed}` under `[{table}]`"
 
@@ -157,7 +157,7 @@ class Permissions:
 def refusals(
     id: str, backend: Backend, models: Mapping[str, Model], permissions: Permissions
 ) -> Iterator[Problem]:
-    """What a backend and its ``models`` ask for and are not permitted; each ``path`` is the place in the catalog."""
+    """What a backend and its ``models`` ask for without permission; each ``path`` is the place in the catalog."""
     for variable in VARIABLE.findall(backend.api_key or ""):
         yield from _at(permissions.key_refusal(variable, server_of(backend).url), "backends", id, "api_key")
     paths = {("backends", id): backend.path} | {("models", one): model.path for one, model in models.items()}
@@ -167,9 +167,9 @@ def refusals(
 
 
 def permission_notes(loaded: CompiledPolicy | CompiledCatalog, permissions: Permissions) -> list[Problem]:
-    """The keys and variables that a policy's or a catalog's backends are not permitted, each at its place in the YAML.
+    """The keys and variables that the backends of a policy or catalog may not use, each at its place in the YAML.
 
-    Those of a rollout's candidate too. Whether a variable is set is not looked at.
+    Includes those of a rollout's candidate. It does not matter whether a variable is set.
     """
     if isinstance(loaded, CompiledCatalog):
         return _notes(loaded, (), permissions)
@@ -202,7 +202,7 @@ def _at(refused: Problem | None, *path: str) -> Iterator[Problem]:
 
 
 def _server(url: str | None) -> tuple[str, str] | None:
-    """The scheme and the host of an address, with the port where it is not the scheme's own."""
+    """The scheme and host of an address, with the port unless it is the scheme's default."""
     try:
         parts = urlsplit(url or "")
         port = parts.port
@@ -216,12 +216,12 @@ def _server(url: str | None) -> tuple[str, str] | None:
 
 
 def _quoted(words: Collection[str]) -> str:
-    """A list of texts, as TOML and Python both write it."""
+    """A list of strings, in the syntax that TOML and Python share."""
     return "[" + ", ".join(f'"{word}"' for word in sorted(words)) + "]"
 
 
 def _listed(words: str | Collection[str]) -> Collection[str]:
-    """One word alone is a list of one, and not of its letters."""
+    """A single string counts as a list of one, not of its letters."""
     return [words] if isinstance(words, str) else words
 
 
@@ -233,8 +233,8 @@ def _checked_name(variable: str) -> str:
 
 def _checked_host(host: str, own_port: int, of_others: int | None = None) -> str:
     if of_others is not None and host.endswith(f":{of_others}"):
-        # An address with plain HTTP's own port is compared without it: nothing would ever match.
-        raise ValueError(f"`{host}`: leave out the port {of_others}, which is plain HTTP's own")
+        # An address with the default port of plain HTTP is compared without it, so this would never match.
+        raise ValueError(f"`{host}`: leave out the port {of_others}, the default of plain HTTP")
     found = _HOST.fullmatch(host.lower())
     if found is None or int(found[1] or 0) > 65_535:
         raise ValueError(f"`{host}` is not a host: write it as in `lab.example.org` or `10.0.0.5:8000`")

@@ -30,7 +30,7 @@ LABEL_TEXT = 20_000
 """How much of an answer is searched for a label."""
 
 MAX_LABELS = 1_000
-"""An answer that has more of them has none: finding them takes time in which nobody else gets a turn."""
+"""Matches in one answer; an answer with more has no label, since finding them would block other calls."""
 
 
 def work_of(decision: Decision) -> Work | None:
@@ -107,7 +107,7 @@ def state_key(model: CompiledModel) -> str:
 
 
 def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> QuotaKey:
-    """Whose use of a quota counts, such as ``("team", "research")``; those of whom nothing is known count together."""
+    """The quota key of a task, such as ``("team", "research")``; tasks without a value are counted together."""
     if for_each is None:
         return ()
     value = values[policy.slots[for_each]]
@@ -174,7 +174,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
             total_ms=timeouts.total,
         ),
         max_output_tokens=model.shape.max_output_tokens,
-        # Whatever server of this machine is asked may have to load the model first.
+        # Any server on this machine may have to load the model first.
         may_load=model.location != "cloud",
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
@@ -213,10 +213,11 @@ def _ensemble(
 
 @lru_cache(maxsize=64)
 def _label_finder(pattern: str) -> Callable[[str], str | None]:
-    """The label of an answer: what the pattern's group, or else the whole of it, gives.
+    """The label of an answer: the text of the pattern's group, or of the whole pattern if it has none.
 
-    A label that begins the text counts, unless its line holds another or another begins a line below; else all that
-    the pattern finds must be the same, or there is none. An answer that quotes another label must not vote for it.
+    A label that begins the text counts, unless its line holds a different one or a later line begins with one.
+    Otherwise all matches must be the same label, or there is none: an answer that quotes another label must not vote
+    for it.
     """
     from routewright.engine.condition.patterns import compile_search
 
@@ -238,7 +239,7 @@ def _label_finder(pattern: str) -> Callable[[str], str | None]:
 
 
 def _begins_line(text: str, start: int) -> bool:
-    """Whether nothing but marks of emphasis stands before a place in its line: a quotation mark makes a quotation."""
+    """Whether only emphasis marks precede a position in its line; after a quotation mark it would be a quotation."""
     return not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t*_#")
 
 

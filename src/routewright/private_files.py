@@ -1,4 +1,4 @@
-"""Makes files and folders that only their owner can read, whatever the umask of the process."""
+"""Creates files and folders that only their owner can read, whatever the umask of the process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _FILE, _FOLDER = 0o600, 0o700
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder, and the folders above it that are missing, with mode 0700; one that is there keeps its mode.
+    """Create a folder and its missing parents with mode 0700; an existing folder keeps its mode.
 
-    Raises OSError where that cannot be.
+    Raises OSError if that fails.
     """
     if path.is_dir():
         return
@@ -30,14 +30,14 @@ def make_private_folder(path: Path) -> None:
 
 
 def create_private(path: Path, flags: int = os.O_WRONLY) -> int:
-    """A descriptor of a new file with mode 0600. Raises FileExistsError where there is one, and other OSErrors."""
+    """The descriptor of a new file with mode 0600. Raises FileExistsError if the file exists, or another OSError."""
     return os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
 
 
 def ensure_private(path: Path) -> None:
-    """Make an empty file with mode 0600, for a library that would make it by the umask; one that is there stays.
+    """Create an empty file with mode 0600 for a library that would use the umask; an existing file is left unchanged.
 
-    Raises OSError where that cannot be.
+    Raises OSError if that fails.
     """
     with suppress(FileExistsError):
         os.close(create_private(path))

@@ -1,7 +1,7 @@
-"""Decides which files a policy, catalog or test file may name, and opens no others.
+"""Decides which files a policy, catalog or test file may name, and opens only those.
 
-A file that the caller names may be anywhere. Whatever such a file names in turn must be under a root, symbolic
-links followed on both sides: a policy from somebody else must not have files of this machine read and shown.
+A file that the caller names may be anywhere. The files that it names must be under a root, with symbolic links
+resolved on both sides: a policy from somebody else must not make Routewright read and show files of this machine.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from routewright.engine.errors import Problem, TaskError
 __all__ = ["ROOT_VARIABLE", "SHIPPED_FOLDER", "Root", "UnreachableError", "root_for"]
 
 ROOT_VARIABLE: Final = "ROUTEWRIGHT_ROOT"
-"""The environment variable that names the root where the caller names none."""
+"""The environment variable that names the root if the caller does not."""
 
 SHIPPED_FOLDER: Final = Path(__file__).parent / "policies"
-"""Where the policies and catalogs are that come with Routewright."""
+"""The folder of the policies and catalogs that come with Routewright."""
 
 _HOW: Final = f"choose a folder that holds both files with --root, {ROOT_VARIABLE}, or `root=` in Python"
 
 _RELATIVE: Final = "its path is relative to this file"
 
-# O_PATH: a folder that may be passed through need not be readable. Only Linux has it.
+# O_PATH: a folder that may be traversed need not be readable. Linux only.
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW
-# O_NONBLOCK: a FIFO that takes the file's place would wait for a writer.
+# O_NONBLOCK: opening a FIFO that replaced the file would wait for a writer.
 _FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
-# Their files look ordinary, and are made up by the kernel when they are read.
+# Their files look ordinary, but the kernel generates them when they are read.
 _OF_THE_KERNEL: Final = ("/proc", "/sys")
 
 
 class UnreachableError(Exception):
-    """A named file that cannot be used; ``problem`` has no place yet: it belongs where the file is named."""
+    """A named file cannot be used; ``problem`` has no place yet, since it belongs where the file is named."""
 
     def __init__(self, code: str, message: str, help: str) -> None:
         super().__init__(message)
@@ -46,21 +46,21 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder, its symbolic links followed, and why it is the root."""
+    """A folder with symbolic links resolved, and why it is the root."""
 
     folder: str
     because: str
 
     def find(self, path: str, written: str, what: str) -> str:
-        """The file at ``path`` with its symbolic links followed. Looks at no file outside the root.
+        """The file at ``path`` with symbolic links resolved. Accesses no file outside the root.
 
-        ``written`` is how the naming file has it, and ``what`` says what it should be, such as ``catalog``. Raises
-        UnreachableError for one outside.
+        ``written`` is the path as the naming file spells it, and ``what`` says what it should be, such as ``catalog``.
+        Raises UnreachableError for a file outside the root.
         """
         try:
             real = os.path.realpath(path)
             outside = os.path.commonpath([real, self.folder]) != self.folder
-        except ValueError:  # a NUL, or half a surrogate pair: no file has such a name
+        except ValueError:  # a NUL or a lone surrogate, which no file name has
             raise _missing(what, written) from None
         if outside:
             leads_to = "" if real == written else f" is `{real}`, which"
@@ -72,9 +72,9 @@ class Root:
         return real
 
     def read(self, real: str, written: str, what: str, *, limit: int) -> bytes:
-        """At most ``limit`` bytes of a file that was found. Never waits.
+        """At most ``limit`` bytes of the file at ``real``. Never blocks.
 
-        Raises UnreachableError where there is none, where it is no ordinary file, and where it may not be read.
+        Raises UnreachableError if it does not exist, is not an ordinary file, or may not be read.
         """
         try:
             with os.fdopen(self._opened(real), "rb") as file:
@@ -88,7 +88,7 @@ class Root:
             ) from None
 
     def _opened(self, real: str) -> int:
-        """A descriptor of the file itself: what has become a symbolic link since it was found is not followed."""
+        """A descriptor of the file itself. A symbolic link that replaced a part of the path is not followed."""
         *folders, name = os.path.relpath(real, self.folder).split(os.sep)
         at = os.open(self.folder, _FOLDER)
         try:
@@ -96,7 +96,7 @@ class Root:
                 inner = os.open(folder, _FOLDER, dir_fd=at)
                 os.close(at)
                 at = inner
-            # Looked at first, as opening a device may already do something, and again once nothing can be exchanged.
+            # Checked before opening, since opening a device may have effects, and again on the open descriptor.
             _check_ordinary(os.stat(name, dir_fd=at, follow_symlinks=False))
             file = os.open(name, _FILE, dir_fd=at)
         finally:
@@ -110,10 +110,10 @@ class Root:
 
 
 def root_for(named: str, given: str | os.PathLike[str] | Root | None = None) -> Root:
-    """The root for a file that the caller names: ``given``, else $ROUTEWRIGHT_ROOT, else what follows from its place.
+    """The root for a file that the caller names: ``given``, else $ROUTEWRIGHT_ROOT, else one derived from its location.
 
-    That is the nearest folder above it that holds ``.git``, else its own folder. What comes with Routewright names
-    its own files alone, whatever is given. Raises TaskError for a root that is not a folder.
+    That is the nearest folder above it that holds ``.git``, else its own folder. Files that come with Routewright may
+    name only each other, whatever is given. Raises TaskError for a root that is not a folder.
     """
     if isinstance(given, Root):
         return given

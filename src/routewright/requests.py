@@ -171,18 +171,19 @@ async def task_of(
 
 
 def check_task(task: object) -> None:
-    """Raise TaskError for what is no task."""
+    """Raise TaskError for anything that is not a Task."""
     if not isinstance(task, Task):
         help = 'write `Task({"name": value})`, with the features by name'
         raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
 
 
 async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
-    """The task with what its request says of itself, so that rules and gates see it.
+    """The task with the facts of its request, so that rules and gates see them.
 
-    Where task and request differ, the larger counts. A length that the task does not state is counted with the
-    policy's tokenizer, or else estimated, four bytes a token: of the whole conversation, or of the longest text that
-    is embedded or ranked. Raises TaskError for what is no task or no request, and for text that no server can be sent.
+    Where task and request differ, the larger value counts. A length that the task does not state is counted with the
+    policy's tokenizer, or estimated at four bytes a token: of the whole conversation, or of the longest text to embed
+    or rank. Raises TaskError for anything that is not a task or a request, and for text that cannot be sent to a
+    server.
     """
     check_task(task)
     if not isinstance(request, ChatRequest | EmbedRequest | RerankRequest):
@@ -199,10 +200,10 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
 
 
 def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
-    """What the prompt of a task is counted with, before anyone knows where it goes.
+    """The tokenizer to count the prompt of a task with before its target is known.
 
-    The tokenizer of the model that it pins, else the one that most models have which do the task's operation and
-    are not disabled: of several, the first by name. None where no such model has one that is known.
+    The tokenizer of the pinned model, else the commonest among the enabled models that offer the task's operation; if
+    several are as common, the first by name. None if no such model has a known tokenizer.
     """
     pinned = None if pin is None else policy.catalog.find(pin)
     if pinned is not None:
@@ -214,7 +215,7 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
             for model in policy.catalog.models
             if model.tokenizer is not None and model.disabled is None and operation in model.operations
         )
-        # The order of the catalog means nothing, so that it decides nothing here either.
+        # By name, since the order of the catalog means nothing.
         policy.cache[key] = min(found, key=lambda name: (-found[name], name), default=None)
     return cast("Encoding | None", policy.cache[key])
 

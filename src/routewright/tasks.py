@@ -173,9 +173,9 @@ _BOOLEANS: Final = {
 def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = None) -> dict[str, object]:
     """The features in flags such as ``complexity=0.9``, each read as its declaration says.
 
-    Without a policy, and where it declares nothing, a value is read as JSON if it is some, else as text. ``null``
-    is None, but for features of text, where it is that word.
-    Raises FeatureError for a flag without ``=``, one given twice, or a value that cannot be read.
+    Without a policy or a declaration, a value is read as JSON if it is valid JSON, otherwise as text. ``null`` is
+    None, except for features of text, where it is that word. Raises FeatureError for a flag without ``=``, one given
+    twice, or a value that cannot be read.
     """
     candidate = None if policy is None or policy.rollout is None else policy.rollout.candidate
     features: dict[str, object] = {}
@@ -184,7 +184,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
         name = name.strip()
         if not equals or not name:
             raise FeatureError(
-                f"`{flag}` gives no feature a value",
+                f"`{flag}` does not give a feature a value",
                 feature=flag,
                 help=f"write {name or 'name'}={text or 'value'}",
             )
@@ -199,7 +199,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
 def _read(name: str, text: str, type: Type | None) -> object:
     if type == STRING:
         return text
-    # Of all arrays, only one of text can have `null` as its one element.
+    # Only an array of text can have `null` as its single element.
     is_json = text.lstrip().startswith("[") or (text == "null" and type != ListType(STRING))
     if isinstance(type, ListType) and not is_json:
         return [_read(name, part.strip(), type.element) for part in text.split(",")] if text else []

@@ -264,7 +264,7 @@ def test_models_that_cannot_be_had(tmp_path: Path) -> None:
         assert [failure.error_class for failure in failures] == ["not_found"] * 3
         assert [str(failure).split(":")[0] for failure in failures] == [
             f"`broken` could not be loaded from `{broken}`",
-            "the file of `gone` is not there",
+            "the file of `gone` does not exist",
             "there is no model `other` here",
         ]
         assert failures[2].help == "there are: `broken`, `gone`"

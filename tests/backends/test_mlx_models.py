@@ -45,7 +45,7 @@ def test_messages_name_the_variable_of_a_path_and_not_its_value(tmp_path: Path) 
     (make(tmp_path / "hunter2" / "m") / "config.json").write_text("no JSON")
     with pytest.raises(BackendError) as caught:
         Folders({"m": MlxModel()}, "${MLX_CACHE_DIR}", env).find("m")
-    assert caught.value.help == "look at its `config.json` in ${MLX_CACHE_DIR}/m, or fetch the model anew"
+    assert caught.value.help == "check its `config.json` in ${MLX_CACHE_DIR}/m, or download the model again"
 
 
 @pytest.mark.parametrize("env", [NO_ENV, {"MLX_CACHE_DIR": ""}])

@@ -123,7 +123,7 @@ STREAMS: list[tuple[str, ErrorClass, str, bool]] = [
     ("error-line-status", "rate_limited", "rate limit exceeded", True),
     ("load-reason", "bad_response", "the server only had to load the model, and did not answer", True),
     ("unload-reason", "bad_response", "the server only had to unload the model", True),
-    ("odd-reason", "bad_response", "the reason `tired` to be done", True),
+    ("odd-reason", "bad_response", "the `done_reason` `tired`", True),
 ]  # fmt: skip
 
 

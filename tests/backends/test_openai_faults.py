@@ -256,7 +256,7 @@ BODIES = [
             },
         ),
         "bad_response",
-        "arguments of the tool `f` that are no JSON object",
+        "arguments of the tool `f` that are not a JSON object",
     ),
     Fault(
         "cut_body",

@@ -297,7 +297,7 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
         ([{"embedding": [1]}, {"embedding": [1]}], "2 vectors for 1 texts"),
         ([{"index": 5, "embedding": [1]}], "not one for each"),
         ([{"index": [], "embedding": [1]}], "not one for each"),
-        (["x"], "no objects"),
+        (["x"], "not objects"),
         ([{"embedding": []}], "no list of numbers"),
         ([{"embedding": "AAAA"}], "no list of numbers"),
         ([{"embedding": [1, None]}], "no list of numbers"),

@@ -64,12 +64,12 @@ REFUSALS: dict[str, tuple[list[Step], str]] = {
     "foreign name": (reply(403, ""), "answered 403"),
     "sent away": (reply(302, "", {"Location": "http://example.org/"}), "answered 302"),
     "made": (reply(201, {"details": {}}), "answered 201"),
-    "a page": (reply(200, "<html>fine</html>"), "is no JSON object"),
-    "a list": (reply(200, [{"details": {}}]), "is no JSON object"),
-    "null": (reply(200, b"null"), "is no JSON object"),
-    "text": (reply(200, b'"fine"'), "is no JSON object"),
-    "nothing": (reply(200, b""), "is no JSON object"),
-    "half": (reply(200, b'{"details": '), "is no JSON object"),
+    "a page": (reply(200, "<html>fine</html>"), "is not a JSON object"),
+    "a list": (reply(200, [{"details": {}}]), "is not a JSON object"),
+    "null": (reply(200, b"null"), "is not a JSON object"),
+    "text": (reply(200, b'"fine"'), "is not a JSON object"),
+    "nothing": (reply(200, b""), "is not a JSON object"),
+    "half": (reply(200, b'{"details": '), "is not a JSON object"),
     "forwarded": (FORWARDED, "would not run on this machine: its server forwards it to https://ollama.com:443"),
     "forwarded, host only": (reply(200, {"remote_host": "https://x"}), "forwards it to https://x"),
     "forwarded, model only": (reply(200, {"remote_model": "big"}), "forwards it to big"),
@@ -345,8 +345,8 @@ def test_a_server_that_does_not_say_whether_it_is_an_ollama_gets_no_prompt(said:
     error, requests = asyncio.run(refused("chat", steps))
     assert why in str(error)
     if said != "broken off":
-        assert str(error).startswith("`m` would perhaps not run on this machine")
-        assert error.help == "`stays: true` stands where the server answers 404 to it"
+        assert str(error).startswith("`m` might not run on this machine")
+        assert error.help == "`stays: true` is accepted once the server answers 404 to it"
     assert {request.path for request in requests} == {"/api/version"}
 
 
@@ -503,7 +503,7 @@ def test_a_name_that_leads_to_another_machine_gets_no_request(
             return caught.value, server
 
     error, server = asyncio.run(run())
-    assert str(error) == "`m` would not run on this machine: the name of its server leads to 127.0.0.1"
+    assert str(error) == "`m` would not run on this machine: the name of its server resolves to 127.0.0.1"
     assert error.help and "`location: cloud`" in error.help
     assert error.error_class == "not_found"
     assert server.connections == 1 and server.requests == []
@@ -551,7 +551,7 @@ def test_the_connection_that_carries_the_prompt_is_compared_by_itself(
             return caught.value, server.requests
 
     error, requests = asyncio.run(run())
-    assert str(error) == "`m` would not run on this machine: the name of its server leads to 127.0.0.1"
+    assert str(error) == "`m` would not run on this machine: the name of its server resolves to 127.0.0.1"
     assert [request.path for request in requests] == ["/api/show" if backend == "ollama" else "/api/version"]
     assert len(peers) == 2
 

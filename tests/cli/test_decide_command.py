@@ -135,7 +135,7 @@ def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:
         (["--tasks", "."], "cannot read `.`: is a directory"),
         (["--state", "none.json"], "none.json: cannot read the file: no such file or directory"),
         (["--state", "state.json"], "state.json: the state names an unknown model `medium`"),
-        (["-f", "private"], "`private` gives no feature a value\n  = help: write private=value"),
+        (["-f", "private"], "`private` does not give a feature a value\n  = help: write private=value"),
         (
             ["-f", "private=yes"],
             "feature `private`: expected true or false, got `yes`\n  = help: write private=true",

@@ -110,7 +110,7 @@ rules: [{ name: all, use: [small] }]
     ended = command("check", "lab.yaml")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.partition("\n")[2].splitlines() == [
-        "lab.yaml:5:42: note[location-unknown]: nobody knows whether models of `lab` stay on this machine, so "
+        "lab.yaml:5:42: note[location-unknown]: it is unknown whether models of `lab` run on this machine, so "
         "`stays_here` may exclude them",
         '  |   backends: { lab: { kind: openai, host: "http://localhost:8000" } }',
         "  |                                          ^^^^^^^^^^^^^^^^^^^^^^^",

@@ -191,7 +191,7 @@ def test_what_the_user_s_file_allows_is_sent(tmp_path: Path, heard: tuple[int, l
     assert requests and all(f"Bearer {SECRET}" in one for one in requests)
     assert SECRET not in ended.out + ended.err, "messages name the variable, never its value"
     ended = command.process("run", "policy.yaml", "hello", "--pin", "file", environment=VALUES)
-    assert ended.code == 5 and "is not there: `${STRIPE_KEY}/model.gguf`" in ended.err
+    assert ended.code == 5 and "does not exist: `${STRIPE_KEY}/model.gguf`" in ended.err
     assert SECRET not in ended.err
     assert "note[" not in command("check", "policy.yaml").out
 

@@ -121,7 +121,7 @@ def test_files_that_are_not_ledgers_are_refused_and_left_as_they_are(tmp_path: P
     assert str(refused(empty)).startswith(f"`{empty}` is not a ledger")
     assert str(refused(tmp_path)).startswith(f"ledger `{tmp_path}` cannot be opened: ")
     assert str(refused(text / "ledger.duckdb")).startswith(
-        f"the ledger `{text}/ledger.duckdb` cannot be made"
+        f"the ledger `{text}/ledger.duckdb` cannot be created"
     )
 
 

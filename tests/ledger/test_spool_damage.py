@@ -280,7 +280,7 @@ def test_what_is_no_regular_file_is_told_and_not_waited_for(tmp_path: Path, kind
     opening.start()
     opening.join(10)
     assert not opening.is_alive(), "it waits for somebody who writes"
-    assert told == [(f"`{path}` is no spool of a ledger; left it as it is", "move it away")]
+    assert told == [(f"`{path}` is not a spool file of a ledger; left unchanged", "move it away")]
     assert path.exists()
 
 

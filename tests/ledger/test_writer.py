@@ -322,7 +322,7 @@ def test_a_file_of_another_kind_is_left_alone_and_said(ledger: Ledger) -> None:
     Spool(folder).add(entry(2))
     result = ledger.query("SELECT count(*) FROM decisions")
     assert result.rows == ((2,),), "nobody else waits for it"
-    assert result.stale is not None and "is no spool of a ledger; left it as it is" in result.stale
+    assert result.stale is not None and "is not a spool file of a ledger; left unchanged" in result.stale
     assert (folder / "0notes.spool").exists()
 
 

@@ -133,7 +133,7 @@ def _report(error: Exception) -> None:
         count = len(error.problems)
         writer.notes(f"{error}\n\n{count} problem{'' if count == 1 else 's'}")
         return
-    # Only this message has several lines; in all others a newline comes from somebody's text and is escaped.
+    # Only this message has several lines; in any other, a newline comes from outside and is escaped.
     (writer.notes if isinstance(error, NotBuiltError) else writer.note)(f"error: {error}")
     problem = getattr(error, "problem", None)
     if problem is not None and problem.source_line is not None:

@@ -33,10 +33,10 @@ def check(
 ) -> None:
     """Show all problems of policies.
 
-    Those of their catalogs too, each with its place. For a file without problems, what Routewright does not carry
-    out yet is listed, and so are the keys and variables that it is not permitted to use on this machine, and servers
-    on this machine whose models do not count as local. A catalog
-    is checked by itself, a test file together with its policy.
+    Problems of their catalogs are included, each with its place. For a file without problems, check lists what
+    Routewright does not support yet, the keys and variables that the file may not use on this machine, and the servers
+    on this machine whose models do not count as local. A catalog is checked alone, a test file together with its
+    policy.
 
     \b
     Example:
@@ -90,9 +90,9 @@ def check(
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What is said of a file without problems; ``more`` is for JSON alone.
+    """The report on a file without problems; ``more`` is for JSON only.
 
-    ``notes`` are keys and variables that it is not permitted to use here, and servers here that do not count as local.
+    ``notes`` are keys and variables that the file may not use here, and servers here that do not count as local.
     """
 
     what: str

@@ -45,11 +45,11 @@ def health(
         Literal["table", "json"], typer.Option("--format", help="How it is written.")
     ] = "table",
 ) -> None:
-    """Ask every backend how it is, and show the breakers of models.
+    """Check every backend, and show the breakers of models.
 
-    All are asked at the same time, and no model is loaded. A model whose breaker is open is left alone until
-    the time that is shown. A backend that cannot be opened, for want of a key or of permission to use it, is
-    shown as not usable. Ends with status 1 when a backend is not usable or not healthy, or a breaker is not closed.
+    All are checked at the same time, and no model is loaded. A model whose breaker is open is not called until the
+    time that is shown. A backend that cannot be opened, because a key is missing or may not be used, is shown as not
+    usable. Exits with status 1 if a backend is not usable or not healthy, or a breaker is not closed.
 
     \b
     Example:
@@ -77,7 +77,7 @@ def health(
     kinds, known = gateway.declared()
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
-        async with gateway:  # also what refuses a model closes the store
+        async with gateway:  # closes the store even if a model is refused
             for model in close_breaker or []:
                 gateway.close_breaker(model)
             asked = await gateway.check_health(timeout_s=timeout)

@@ -100,18 +100,18 @@ def _status(row: TailRow) -> str:
 
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:
-    """The ledger at ``path``, or the default one; the caller prints its notices when it is done."""
+    """The ledger at ``path``, or the default one; the caller prints its notices at the end."""
     import logging
 
     from routewright.ledger import Ledger, default_ledger_path
 
-    # What the ledger logs is among its notices, and would else be printed twice.
+    # What the ledger logs is also in its notices, and would otherwise be printed twice.
     logging.getLogger("routewright.ledger").addHandler(logging.NullHandler())
     return Ledger.open(path or default_ledger_path(), create=create)
 
 
 def print_notices(opened: Ledger) -> None:
-    """Print the ledger's notices: rows that still wait, damage that nobody has looked at."""
+    """Print the ledger's notices: rows that still wait, rejected entries, unacknowledged damage."""
     for notice in opened.notices():
         writer.note(notice)
 

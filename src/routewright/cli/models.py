@@ -74,7 +74,7 @@ def _row(model: CompiledModel) -> list[str]:
 
 def _values(model: CompiledModel) -> dict[str, object]:
     facts = {name.removeprefix("model."): value for name, value in model.facts.items()}
-    # Null says that it is unknown: a fact that the catalog leaves out is not there at all.
+    # Null means unknown; a fact that the catalog leaves out is omitted.
     return {
         **facts,
         "location": model.location,

@@ -1,8 +1,8 @@
 """What commands print: results to standard output, everything else to standard error.
 
-Pretty (bold, colours, fitted to the window) on a terminal only; ``NO_COLOR``, ``TERM=dumb`` and ``--plain`` are
-honoured. What is printed may come from anyone, and must neither drive the terminal nor a build that reads the log:
-characters that are not shown are written as escapes, and JSON uses its own.
+Pretty output (bold, colours, fitted to the window) is for terminals only; ``NO_COLOR``, ``TERM=dumb`` and ``--plain``
+are honoured. Printed text may come from anyone and must control neither the terminal nor a CI system that reads the
+log: invisible characters are written as escapes, in JSON as JSON's own.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["ReaderGone", "Writer", "writer"]
 
 _READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
-"""Variables of builds that take some lines of their log for commands."""
+"""Variables of CI systems that run some lines of their log as commands."""
 
 _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
@@ -57,32 +57,32 @@ class Writer:
         return _is_terminal(sys.stderr)
 
     def text(self, text: str = "") -> None:
-        """A line of a result."""
+        """Print one line of a result."""
         _write(sys.stdout, _line(text) + "\n")
 
     def lines(self, text: str) -> None:
-        """Several lines of a result, in which every text from outside has been put on one line already."""
+        """Print several lines of a result; text from outside in them must already be on one line."""
         _write(sys.stdout, _lines(text))
 
     def piece(self, text: str) -> None:
-        """A part of a model's answer as it comes, with its own lines and tabs."""
+        """Print a part of a model's answer as it arrives, keeping its lines and tabs."""
         if _in_build():
-            # Whether a line is a command is known when it is whole; nobody watches a build's log letter by letter.
+            # Only a whole line shows whether it is a command, and nobody watches a CI log letter by letter.
             whole, end, self._held = (self._held + text).rpartition("\n")
             text = escape_commands(whole) + end
         _write(sys.stdout, escape_answer(text))
 
     def end_answer(self) -> None:
-        """The end of an answer's last line."""
+        """End the last line of an answer."""
         held, self._held = self._held, ""
         _write(sys.stdout, escape_commands(escape_answer(held)) + "\n")
 
     def json(self, text: str) -> None:
-        """A result as JSON, its line end included."""
+        """Print a result as JSON, including its line end."""
         _write(sys.stdout, escape_json(text))
 
     def csv(self, text: str) -> None:
-        """A result as CSV whose cells are escaped already; in a build's log its lines are no commands either."""
+        """Print a result as CSV with escaped cells; in a CI log its lines are not commands either."""
         _write(sys.stdout, escape_commands(text) if _in_build() else text)
 
     def heading(self, text: str) -> None:
@@ -113,11 +113,11 @@ class Writer:
                 self._styled([("" if line.startswith(" ") else "1", line)])
 
     def note(self, text: str) -> None:
-        """A line that is not a result, on standard error."""
+        """Print one line that is not a result to standard error."""
         _write(sys.stderr, _line(text) + "\n")
 
     def notes(self, text: str) -> None:
-        """Several lines that are not a result, as `lines` takes them, on standard error."""
+        """Print several lines that are not a result to standard error, as `lines` does."""
         _write(sys.stderr, _lines(text))
 
     def remark(self, text: str) -> None:

@@ -95,7 +95,7 @@ COLUMNS = (
         (
             f"DROP TABLE quota_used; CREATE TABLE quota_used ({COLUMNS}, PRIMARY KEY (control, unit, key, end_us)"
             " ON CONFLICT IGNORE) WITHOUT ROWID",
-            "holds the table `quota_used`, made otherwise than by Routewright",
+            "holds the table `quota_used`, whose definition differs",
         ),
         ("DROP INDEX leases_by_id", "lacks the index `leases_by_id`"),
         ("DROP TABLE latencies", "lacks the table `latencies`"),

@@ -59,5 +59,5 @@ def test_another_digest_is_refused_with_the_way_to_explain_a_recorded_text() -> 
 
 def test_another_policy_is_refused_also_as_recorded() -> None:
     other = policy(_text().replace("hard >= 0.5", "hard >= 0.9"))
-    with pytest.raises(RecordError, match="decided otherwise"):
+    with pytest.raises(RecordError, match="decide differently"):
         recompute(as_recorded(other, RECORDS[0]), RECORDS[0])

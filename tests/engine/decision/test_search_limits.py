@@ -79,7 +79,7 @@ def test_constraints_that_take_too_long_to_look_into_are_said_to_be(monkeypatch:
     monkeypatch.setattr(domains, "MAX_SEARCH_WORK", 1_000)
     monkeypatch.setattr(domains, "specialise", lambda *args: specialised.append(args))
     options = options_of(decision)
-    assert options.uncovered == {"n": "constraint fits is too much work to look into for every model"}
+    assert options.uncovered == {"n": "constraint fits is too much work to examine for every model"}
     assert "n" in options.values
     assert specialised == []
 

@@ -92,9 +92,9 @@ rules: [{ name: r, use: [a], choose: split, split: { weights: { WEIGHT: 1 }, sal
     [
         ('"", a', "s", "a key of `weights` is empty", '""'),
         (f"{'x' * 201}", "s", "a key of `weights` takes at most 200 characters, not 201", "x"),
-        ("a", '"a\\0b"', "`salt` takes a text without a zero byte, which stands between salt and key", '"a'),
-        ("a", '"\\ud800"', "half of a surrogate pair is no character", '"'),
-        ('"\\udc00"', "s", "half of a surrogate pair is no character", '"'),
+        ("a", '"a\\0b"', "`salt` takes a text without a zero byte, which separates salt and key", '"a'),
+        ("a", '"\\ud800"', "half of a surrogate pair is not a character", '"'),
+        ('"\\udc00"', "s", "half of a surrogate pair is not a character", '"'),
     ],
 )
 def test_an_odd_text_is_an_error_at_its_place(weight: str, salt: str, message: str, at: str) -> None:

@@ -43,7 +43,7 @@ def test_a_server_here_of_which_nothing_is_said_is_told_with_the_constraint_that
         (
             "location-unknown",
             3,
-            "nobody knows whether models of `lab` stay on this machine, so `stays_here` may exclude them",
+            "it is unknown whether models of `lab` run on this machine, so `stays_here` may exclude them",
             "say `stays: true` if the server does the work itself, `location: cloud` if it does not",
         )
     ]
@@ -75,7 +75,7 @@ def test_an_address_to_listen_at_is_told_with_what_to_write(kind: str) -> None:
     expected = (
         "address-to-listen-at",
         3,
-        "`http://0.0.0.0:8000/v1` is an address to listen at and not this machine: its models count as cloud",
+        "`http://0.0.0.0:8000/v1` is a listen address, not this machine: its models count as cloud",
         "to call a server here, write `http://127.0.0.1:8000/v1`",
     )
     assert notes(lab) == [expected] == notes(lab, "model.id == 'small'")

@@ -95,14 +95,14 @@ rules:
         (
             LIST.replace("- name: other", "name: other"),
             "name: other",
-            "this list goes on without a dash",
+            "this entry of a list has no dash",
             "begin each entry with `- `",
         ),
         (
             '{"features": {}}\n{"features": {"private": true}}\n',
             '{"features": {"private": true}}',
             "a file holds one document, and this begins another",
-            "tasks, one a line, are for `routewright decide --tasks`",
+            "for tasks, one per line, use `routewright decide --tasks`",
         ),
         (f'name: "first\n{LIST}', '"first', "a quoted text is not closed", 'close it with `"`'),
         (f"name: 'first\n{LIST}", "'first", "a quoted text is not closed", "close it with `'`"),
@@ -117,7 +117,7 @@ rules:
             LIST.replace("    use", "     use"),
             "use",
             "this line is indented further than the one above",
-            "begin it where its neighbours begin",
+            "align it with the lines around it",
         ),
     ],
 )
