@@ -9,13 +9,18 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from .errors import BackendError
-from .mlx_scoring import ANSWERS, END_OF_TEXT
 from .mlx_text import Machine, Transitions
 
-__all__ = ["LoadedModel", "Piece", "Sampling"]
+__all__ = ["ANSWERS", "END_OF_TEXT", "LoadedModel", "Piece", "Sampling"]
+
+END_OF_TEXT: Final = "<|endoftext|>"
+"""The token that ends a text to embed; its place is where the vector is read."""
+
+ANSWERS: Final = ("yes", "no")
+"""The tokens whose probabilities, taken against each other, are a document's score."""
 
 _CPU_PREFILL, _GPU_PREFILL = 128, 512
 

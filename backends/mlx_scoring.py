@@ -11,24 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from .errors import BackendError
 from .mlx_models import MlxModel
+from .mlx_runtime import LoadedModel
 from .protocol import EmbedRequest, RerankRequest
 
-if TYPE_CHECKING:
-    from .mlx_runtime import LoadedModel
-
-__all__ = ["ANSWERS", "END_OF_TEXT", "Operation", "check_family", "score_steps", "vector_steps"]
+__all__ = ["Operation", "check_family", "score_steps", "vector_steps"]
 
 Operation = Literal["chat", "embed", "rerank"]
-
-END_OF_TEXT: Final = "<|endoftext|>"
-"""The token that ends a text to embed; its place is where the vector is read."""
-
-ANSWERS: Final = ("yes", "no")
-"""The tokens whose probabilities, taken against each other, are a document's score."""
 
 _DEFAULT_INSTRUCTION: Final = "Given a web search query, retrieve relevant passages that answer the query"
 _RERANK_HEAD: Final = (

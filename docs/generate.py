@@ -49,10 +49,11 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
+    from key_tables import with_tables
+    from ledger_layout import with_layout
+
     from routewright.cli import app
     from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
-    from routewright.engine.policy.key_tables import with_tables
-    from routewright.ledger.describe import with_layout
 
     texts = {
         ROOT / "policies" / f"{name}.schema.json": _json(schema)

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from .escapes import escape_line
+from .problems import Problem, Span, render_problems
 
 __all__ = [
     "ConditionError",
@@ -42,40 +42,6 @@ _SHOWN_CHARACTERS = 60
 _MOST_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A range of characters: ``text[start:end]``.
-
-    ``part`` says which text: ``()`` is the condition's own text; in a structured condition it is the path to
-    the leaf, such as ``("any", 0)``.
-    """
-
-    start: int
-    end: int
-    part: tuple[str | int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One mistake: what is wrong, what may help, and where.
-
-    ``span`` counts characters inside the condition's text. ``path`` is the place inside a file's tree, such
-    as ``("rules", 2, "when")``. ``source``, ``line`` and ``column`` (both 1-based), ``source_line`` and
-    ``width`` are filled in once the file is known.
-    """
-
-    code: str
-    message: str
-    help: str | None = None
-    span: Span | None = None
-    path: tuple[str | int, ...] = ()
-    source: str | None = None
-    line: int | None = None
-    column: int | None = None
-    source_line: str | None = None
-    width: int = 1
-
-
 class RoutewrightError(Exception):
     """Base of every error that Routewright raises on purpose; ``str()`` is one line, fit for a log."""
 
@@ -91,8 +57,6 @@ class ProblemsError(RoutewrightError):
         super().__init__(self.problems)
 
     def __str__(self) -> str:
-        from .problems import render_problems
-
         return render_problems(self.problems)
 
 

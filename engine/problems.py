@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from .errors import Problem
 from .escapes import escape_char, escape_line, is_shown
 
 __all__ = [
     "MAX_PROBLEMS",
     "MAX_SHOWN_PROBLEMS",
+    "Problem",
+    "Span",
     "limit_problems",
     "render_problem",
     "render_problems",
@@ -28,6 +30,40 @@ MAX_SHOWN_PROBLEMS = 100
 """How many problems are printed before the rest is only counted."""
 
 _MAX_SOURCE_LINE = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of characters: ``text[start:end]``.
+
+    ``part`` says which text: ``()`` is the condition's own text; in a structured condition it is the path to
+    the leaf, such as ``("any", 0)``.
+    """
+
+    start: int
+    end: int
+    part: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: what is wrong, what may help, and where.
+
+    ``span`` counts characters inside the condition's text. ``path`` is the place inside a file's tree, such
+    as ``("rules", 2, "when")``. ``source``, ``line`` and ``column`` (both 1-based), ``source_line`` and
+    ``width`` are filled in once the file is known.
+    """
+
+    code: str
+    message: str
+    help: str | None = None
+    span: Span | None = None
+    path: tuple[str | int, ...] = ()
+    source: str | None = None
+    line: int | None = None
+    column: int | None = None
+    source_line: str | None = None
+    width: int = 1
 
 
 def sort_problems(problems: Iterable[Problem]) -> list[Problem]:

@@ -20,10 +20,8 @@ from .nodes import parse_yaml
 from .recover import set_aside
 from .shape import Policy
 from .shape_problems import empty_value, shape_problems
-from .testfile import TestFile
-from .testfile_problems import problems_of_tests
 
-__all__ = ["FileKind", "Source", "kind_of", "read_catalog", "read_policy", "read_tests", "unreadable_catalog"]
+__all__ = ["FileKind", "Source", "kind_of", "read_catalog", "read_policy", "read_shape", "unreadable_catalog"]
 
 FileKind = Literal["policy", "catalog", "tests"]
 
@@ -47,7 +45,7 @@ class Source(Generic[S]):
 
 def read_policy(text: str, source: str) -> Source[Policy]:
     """Return the policy in ``text``, reported as ``source``. Raises PolicyError if nothing can be read."""
-    return _read(text, source, Policy)
+    return read_shape(text, source, Policy)
 
 
 def read_catalog(text: str, source: str) -> Source[Catalog]:
@@ -57,7 +55,7 @@ def read_catalog(text: str, source: str) -> Source[Catalog]:
     can be reported together with those of the policy.
     """
     try:
-        return _read(text, source, Catalog)
+        return read_shape(text, source, Catalog)
     except PolicyError as error:
         return unreadable_catalog(source, error.problems, text=text)
 
@@ -82,16 +80,8 @@ def kind_of(text: str) -> FileKind:
     return "catalog" if "models" in keys or "backends" in keys else "policy"
 
 
-def read_tests(text: str, source: str) -> Source[TestFile]:
-    """Return the test file in ``text``, reported as ``source``. Raises PolicyError with all its problems."""
-    read = _read(text, source, TestFile)
-    problems = limit_problems([*read.problems, *problems_of_tests(read.shape, read.document)])
-    if problems:
-        raise PolicyError(problems)
-    return read
-
-
-def _read(text: str, source: str, model: type[S]) -> Source[S]:
+def read_shape(text: str, source: str, model: type[S]) -> Source[S]:
+    """The file as ``model``, as far as it fits, with its problems. Raises PolicyError when nothing of it does."""
     document = parse_yaml(text, source)
     if not isinstance(document.root.value, dict):
         problem = Problem("not-a-mapping", "the file must be a mapping of keys to values")

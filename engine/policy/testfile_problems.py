@@ -1,19 +1,32 @@
-"""A test file's shape in, what is wrong with it beyond its shape out. Whether the policy knows the names that
-the cases use is for the runner to say."""
+"""Reads test files, and finds what is wrong in one beyond its shape.
+
+Whether the policy knows the names that the cases use is for the runner to say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import Problem
+from ..errors import PolicyError, Problem
+from ..problems import limit_problems
 from .document import Document
+from .read import Source, read_shape
 from .report import Report
 from .testfile import TestFile
 
-__all__ = ["problems_of_tests"]
+__all__ = ["read_tests"]
 
 
-def problems_of_tests(tests: TestFile, document: Document) -> Iterator[Problem]:
+def read_tests(text: str, source: str) -> Source[TestFile]:
+    """Return the test file in ``text``, reported as ``source``. Raises PolicyError with all its problems."""
+    read = read_shape(text, source, TestFile)
+    problems = limit_problems([*read.problems, *_problems(read.shape, read.document)])
+    if problems:
+        raise PolicyError(problems)
+    return read
+
+
+def _problems(tests: TestFile, document: Document) -> Iterator[Problem]:
     """Names used twice, cases that expect nothing, and conditions that YAML may have changed."""
     report = Report(document, ())
     names: set[str] = set()

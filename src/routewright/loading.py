@@ -30,12 +30,12 @@ from routewright.engine.policy.read import (
     kind_of,
     read_catalog,
     read_policy,
-    read_tests,
     unreadable_catalog,
 )
 from routewright.engine.policy.shape import Policy
 from routewright.engine.policy.shape_problems import place_problem, shape_problems
 from routewright.engine.policy.testfile import TestFile
+from routewright.engine.policy.testfile_problems import read_tests
 from routewright.mapping import map_models
 from routewright.tasks import Samples
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ledger_layout import describe_layout, with_layout
 from ledger_rows import (
     DAY_US,
     NEXT,
@@ -22,7 +23,6 @@ from ledger_rows import (
 )
 
 from routewright.ledger import Ledger
-from routewright.ledger.describe import describe_layout, with_layout
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
 EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -333,7 +333,7 @@ def test_every_view_has_an_example(ledger: Ledger) -> None:
 
 def test_the_page_describes_the_layout_as_it_is() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert with_layout(page) == page, "run `python -m routewright.ledger.describe docs/ledger.md`"
+    assert with_layout(page) == page, "run `make generate`"
 
 
 def test_every_table_column_and_view_is_described() -> None:

@@ -9,8 +9,8 @@ from shipped import POLICIES, ROOT, hybrid
 
 from routewright.engine.decision.decide import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.policy.read import read_tests
 from routewright.engine.policy.testfile import Case
+from routewright.engine.policy.testfile_problems import read_tests
 from routewright.loading import load_samples
 from routewright.tasks import task_from
 

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from key_tables import with_tables
 from policy_texts import HEAD, problems_of
 
 from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.key_tables import with_tables
-from routewright.engine.policy.read import read_catalog, read_policy, read_tests
+from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.engine.policy.testfile_problems import read_tests
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICIES = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")

@@ -9,7 +9,8 @@ from policy_texts import HEAD, WHOLE
 from routewright.engine.errors import PolicyError
 from routewright.engine.policy.compile import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_catalog, read_policy, read_tests
+from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.engine.policy.testfile_problems import read_tests
 from routewright.engine.problems import MAX_PROBLEMS, render_problems
 
 _LINES = WHOLE.splitlines(keepends=True)

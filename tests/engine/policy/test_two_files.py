@@ -7,7 +7,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from routewright.engine.errors import PolicyError
 from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_catalog, read_policy, read_tests
+from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.engine.policy.testfile_problems import read_tests
 
 CATALOG = """\
 routewright: 1

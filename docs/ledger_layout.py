@@ -1,20 +1,16 @@
 """The ledger's layout as Markdown, read from the comments in a ledger made in memory.
 
-``python -m routewright.ledger.describe docs/ledger.md`` writes it between the page's two marks; a test
-compares them.
+``docs/generate.py`` writes it between the page's two marks; a test compares them.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from .connection import in_memory
-from .migrate import apply_migrations, latest_version
+from routewright.ledger.connection import in_memory
+from routewright.ledger.migrate import apply_migrations, latest_version
 
-__all__ = ["MARKS", "describe_layout", "with_layout"]
-
-MARKS = ("<!-- layout: made by `python -m routewright.ledger.describe` -->", "<!-- end of layout -->")
+MARKS = ("<!-- layout: made by `docs/generate.py` -->", "<!-- end of layout -->")
 """The lines before and after the generated part of a page."""
 
 _TABLES = """
@@ -62,8 +58,3 @@ def _short(kind: str) -> str:
     inner, _, brackets = kind.removeprefix("STRUCT(").rpartition(")")
     names = ", ".join(field.split(" ")[0] for field in inner.split(", "))
     return f"STRUCT({names}){brackets}"
-
-
-if __name__ == "__main__":
-    page = Path(sys.argv[1])
-    page.write_text(with_layout(page.read_text(encoding="utf-8")), encoding="utf-8")

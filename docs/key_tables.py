@@ -1,4 +1,4 @@
-"""The shapes of policies, catalogs and test files in, tables of their keys for the documentation out.
+"""Writes the tables of keys in docs/policies.md from the shapes of policies, catalogs and test files.
 
 Each table tells of every key what it takes, what it is when left out, and what it means. Reads no files.
 """
@@ -12,11 +12,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from . import base, catalog, quantities, shape, testfile
-from .compile_catalog import OFFERED
-from .model_facts import model_scope
-
-__all__ = ["with_tables"]
+from routewright.engine.policy import base, catalog, quantities, shape, testfile
+from routewright.engine.policy.compile_catalog import OFFERED
+from routewright.engine.policy.model_facts import model_scope
 
 # Each shape with the heading that stands above its keys.
 _HEADINGS: Mapping[type[BaseModel], str] = {
