@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .cost import PriceFacts, Spend, cost_nano, spend_of
-from .errors import ERROR_CLASSES, BackendError, ErrorClass
+from .errors import ERROR_CLASSES, BackendError, ErrorClass, install_command
 from .executing import (
     Answer,
     AnswerCache,
@@ -48,16 +48,17 @@ from .protocol import (
     Usage,
 )
 from .simulated import Fault, SimulatedBackend, SimulatedModel
+from .tokens import TokenCount, is_loaded, prompt_tokens, text_tokens
 
 if TYPE_CHECKING:
-    from .llamacpp import LlamaCppBackend
-    from .llamacpp_process import GgufModel
-    from .mlx import MlxBackend
-    from .mlx_models import MlxModel
+    from .llamacpp import EMBEDDED_MODEL, EMBEDDED_NAMES, GgufModel, LlamaCppBackend, embedded_model
+    from .mlx import MlxBackend, MlxModel
     from .ollama import OllamaBackend
     from .openai import OpenAIBackend
 
 __all__ = [
+    "EMBEDDED_MODEL",
+    "EMBEDDED_NAMES",
     "ERROR_CLASSES",
     "NO_LIMITS",
     "Answer",
@@ -102,23 +103,32 @@ __all__ = [
     "TextDelta",
     "ThinkingDelta",
     "Timings",
+    "TokenCount",
     "ToolCall",
     "Usage",
     "Work",
     "WorkLimits",
     "cost_nano",
+    "embedded_model",
     "execute",
     "execute_sync",
+    "install_command",
+    "is_loaded",
+    "prompt_tokens",
     "spend_of",
+    "text_tokens",
 ]
 
 _HOMES = {
-    "GgufModel": ".llamacpp_process",
+    "EMBEDDED_MODEL": ".llamacpp",
+    "EMBEDDED_NAMES": ".llamacpp",
+    "GgufModel": ".llamacpp",
     "LlamaCppBackend": ".llamacpp",
     "MlxBackend": ".mlx",
-    "MlxModel": ".mlx_models",
+    "MlxModel": ".mlx",
     "OllamaBackend": ".ollama",
     "OpenAIBackend": ".openai",
+    "embedded_model": ".llamacpp",
 }
 """Where what is loaded only when it is asked for is to be found: nobody pays for backends that are not used."""
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from .protocol import Usage
 
-__all__ = ["PriceFacts", "Spend", "cost_nano", "spend_of"]
-
 _MILLION = 1_000_000
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from routewright.engine.errors import RoutewrightError
+from routewright.engine.report import RoutewrightError
 
 if TYPE_CHECKING:
     from .protocol import Timings, Usage
 
-__all__ = ["ERROR_CLASSES", "BackendError", "ErrorClass", "install_command"]
 
 ErrorClass = Literal[
     "rate_limited",  # too many requests just now; `retry_after_ms` may say when

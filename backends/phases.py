@@ -16,8 +16,6 @@ from typing import Final, Literal, TypeVar
 from .errors import BackendError, ErrorClass
 from .protocol import Limits, Timings, Usage
 
-__all__ = ["CallClock", "Phase"]
-
 T = TypeVar("T")
 
 Phase = Literal["turn", "connect", "load", "first_token", "idle"]

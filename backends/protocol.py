@@ -11,31 +11,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
-__all__ = [
-    "NOTHING_USED",
-    "NO_LIMITS",
-    "Backend",
-    "ChatAnswer",
-    "ChatRequest",
-    "EmbedAnswer",
-    "EmbedRequest",
-    "FinishReason",
-    "HealthReport",
-    "Limits",
-    "Message",
-    "ModelListing",
-    "RerankAnswer",
-    "RerankRequest",
-    "StreamEnd",
-    "StreamEvent",
-    "TextDelta",
-    "ThinkingDelta",
-    "Timings",
-    "TokenSource",
-    "ToolCall",
-    "Usage",
-]
-
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 TokenSource = Literal["reported", "estimated", "lower_bound"]
 

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
 
-from .draws import Draw, estimated_tokens, unit_vector
 from .errors import BackendError, ErrorClass
 from .protocol import (
     NO_LIMITS,
@@ -33,8 +32,7 @@ from .protocol import (
     Timings,
     Usage,
 )
-
-__all__ = ["CALLS_KEPT", "DEFAULT_LATENCY_MS", "Fault", "SimulatedBackend", "SimulatedModel"]
+from .seeded import Draw, estimated_tokens, unit_vector
 
 DEFAULT_LATENCY_MS: Final = 1_000
 """Expected latency of a model whose catalog entry gives none. A guess, and answers say when it was used."""

@@ -14,19 +14,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Literal, NamedTuple
 
-from routewright.engine.policy.tokenizers import Encoding, encoding_for
+from routewright.engine.policy import Encoding
 
 from .protocol import ChatRequest, Message
-
-__all__ = [
-    "ESTIMATE_MARGIN",
-    "Encoding",
-    "TokenCount",
-    "encoding_for",
-    "is_loaded",
-    "prompt_tokens",
-    "text_tokens",
-]
 
 ESTIMATE_MARGIN: Final = 2.5
 """How far an estimate may be too low: measured, four bytes a token is right for English and code within a

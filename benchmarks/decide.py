@@ -28,11 +28,11 @@ from timing import Timed, measure, ratio_of
 from workload import SHIPPED_POLICY, Workload, generated, shipped
 
 from routewright.engine.canonical import canonical_bytes
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.record import record_values
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State
-from routewright.loading import load_policy
+from routewright.engine.explain.explanation import explain
+from routewright.engine.record.record import record_values
+from routewright.loading.loading import load_policy
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 

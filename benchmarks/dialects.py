@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from routewright.engine.condition.syntax import Binary, Expr, ListDisplay, Literal, Logical, Name, Unary
+from routewright.engine.condition.syntax.expr import Binary, Expr, ListDisplay, Literal, Logical, Name, Unary
 
 __all__ = ["CEL", "PYTHON", "ZEN", "Dialect", "cedar_text", "text_in"]
 
@@ -40,7 +40,7 @@ _CEDAR_METHODS = {
 def text_in(dialect: Dialect, expr: Expr) -> str:
     """``expr`` in ``dialect``, with parentheses around every part.
 
-    >>> from routewright.engine.condition.parser import parse_expr
+    >>> from routewright.engine.condition import parse_expr
     >>> text_in(PYTHON, parse_expr("!a || b == 'x'"))
     '((not a) or (b == "x"))'
     """
@@ -67,7 +67,7 @@ def text_in(dialect: Dialect, expr: Expr) -> str:
 def cedar_text(expr: Expr, numbers: Collection[str]) -> str:
     """``expr`` as a Cedar condition. ``numbers`` are the features that are not whole: decimals in Cedar.
 
-    >>> from routewright.engine.condition.parser import parse_expr
+    >>> from routewright.engine.condition import parse_expr
     >>> cedar_text(parse_expr("share >= 0.7 && kind in ['a', 'b']"), {"share"})
     '(context.share.greaterThanOrEqual(decimal("0.7000")) && ["a", "b"].contains(context.kind))'
     """

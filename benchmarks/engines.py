@@ -15,9 +15,9 @@ from typing import Any
 from dialects import CEL, PYTHON, ZEN, cedar_text, text_in
 from workload import Workload
 
-from routewright.engine.condition.syntax import Expr
+from routewright.engine.condition.syntax.expr import Expr
 from routewright.engine.condition.types import NUMBER
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import ModelState, State, Task
 
 __all__ = [

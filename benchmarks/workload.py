@@ -13,10 +13,10 @@ from random import Random
 from typing import Any
 
 from routewright.engine.decision.task import Task
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_policy
-from routewright.loading import load_policy
+from routewright.engine.policy.reading.read import read_policy
+from routewright.loading.loading import load_policy
 
 __all__ = ["SHIPPED_POLICY", "Workload", "generated", "policy_text", "shipped"]
 

@@ -53,7 +53,7 @@ def generated() -> dict[Path, str]:
     from ledger_layout import with_layout
 
     from routewright.cli import app
-    from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+    from routewright.engine.policy.shapes.json_schema import catalog_schema, policy_schema, test_schema
 
     texts = {
         ROOT / "policies" / f"{name}.schema.json": _json(schema)
@@ -75,7 +75,7 @@ def generated() -> dict[Path, str]:
 
 def _with_services(page: str) -> str:
     """``page`` with the table of services between its marks made anew. Raises ValueError where there are none."""
-    from routewright.permissions import SERVICES
+    from routewright.loading.permissions import SERVICES
 
     before, opened, rest = page.partition("<!-- services -->")
     _, ended, after = rest.partition("<!-- end of services -->")

@@ -12,9 +12,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from routewright.engine.policy import base, catalog, quantities, shape, testfile
-from routewright.engine.policy.compile_catalog import OFFERED
-from routewright.engine.policy.model_facts import model_scope
+from routewright.engine.policy import quantities
+from routewright.engine.policy.compile.catalog import OFFERED
+from routewright.engine.policy.compile.model_facts import model_scope
+from routewright.engine.policy.shapes import base, catalog, testfile
+from routewright.engine.policy.shapes import policy as shape
 
 # Each shape with the heading that stands above its keys.
 _HEADINGS: Mapping[type[BaseModel], str] = {

@@ -11,8 +11,6 @@ import json
 from json.encoder import encode_basestring
 from typing import Any
 
-__all__ = ["canonical_bytes", "canonical_text", "digest_of"]
-
 _ENCODE = json.JSONEncoder(
     ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode

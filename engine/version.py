@@ -2,7 +2,5 @@
 
 from __future__ import annotations
 
-__all__ = ["ENGINE_VERSION"]
-
 ENGINE_VERSION = "0.1.0"
 """Counts with the package's version: a record tells which code decided."""

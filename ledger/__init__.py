@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .errors import LedgerError, OtherLayoutError
+from .ingest import spool_folder
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
@@ -23,6 +24,7 @@ __all__ = [
     "TailRow",
     "Together",
     "default_ledger_path",
+    "spool_folder",
     "to_csv",
     "to_json",
     "to_table",

@@ -15,7 +15,6 @@ from .sql_errors import translate_error
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["MAX_ROWS", "MAX_SQL_CHARACTERS", "MOST_COUNTED", "TIMEOUT_S", "ask", "count_rejected", "newest"]
 
 MAX_ROWS: Final = 10_000
 TIMEOUT_S: Final = 60.0

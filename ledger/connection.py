@@ -28,16 +28,6 @@ from .sql_errors import translate_error
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = [
-    "STORAGE_VERSION",
-    "checkpoint",
-    "commit",
-    "file_first",
-    "in_memory",
-    "open_for_creation",
-    "open_for_reading",
-    "open_for_writing",
-]
 
 STORAGE_VERSION = "v1.5.0"
 """The oldest storage format that knows VARIANT."""

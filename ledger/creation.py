@@ -13,8 +13,6 @@ from .connection import open_for_creation
 from .errors import LedgerError
 from .migrate import apply_migrations
 
-__all__ = ["create_ledger"]
-
 
 def create_ledger(path: Path) -> None:
     """Create the file in a folder of its own, then link it into place, so that nobody ever sees half a ledger.

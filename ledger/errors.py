@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routewright.engine.errors import Problem, RoutewrightError
-
-__all__ = ["LedgerError", "OtherLayoutError", "ShadowedError"]
+from routewright.engine.report import Problem, RoutewrightError
 
 
 class LedgerError(RoutewrightError):

@@ -17,19 +17,6 @@ from typing import Final, NamedTuple
 from .errors import LedgerError
 from .writing import Entry
 
-__all__ = [
-    "MAGIC",
-    "MAX_FRAME_BYTES",
-    "MAX_NUMBER",
-    "Damage",
-    "Frame",
-    "begins_as_spool",
-    "encode",
-    "encode_frame",
-    "find_frames",
-    "first_frame",
-]
-
 MAGIC: Final = b"routewright spool 1\n"
 
 MAX_FRAME_BYTES: Final = 64 * 1024**2

@@ -27,7 +27,6 @@ from .writing import Entry, insert
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["damage_kept", "ingest", "spool_folder"]
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from .errors import LedgerError, OtherLayoutError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Migration", "apply_migrations", "latest_version", "layout_version", "migrations", "view_text"]
 
 _NAME = re.compile(r"(\d{4})_([a-z_]+)\.sql")
 

@@ -15,11 +15,9 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from routewright.engine.escapes import escape_csv, escape_json, escape_line
+from routewright.engine.report import escape_csv, escape_json, escape_line
 
 from .results import QueryResult
-
-__all__ = ["json_value", "to_csv", "to_json", "to_table"]
 
 
 def to_json(result: QueryResult) -> str:

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["LEDGER_VARIABLE", "default_ledger_path"]
-
 LEDGER_VARIABLE = "ROUTEWRIGHT_LEDGER"
 """The environment variable that names another ledger file."""
 

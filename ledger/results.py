@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-__all__ = ["Appended", "QueryResult", "TailRow"]
-
 
 @dataclass(frozen=True, slots=True)
 class Appended:

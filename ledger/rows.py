@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-__all__ = ["AttemptRow", "DecisionRow", "PolicyRow", "Together"]
-
-
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from .frames import Damage, Frame
 
-__all__ = ["Missing", "continuing", "in_order"]
-
 Scan = Callable[[int | None], Iterator[Frame | Damage]]
 """Finds the frames of a file from an offset, or from its beginning."""
 

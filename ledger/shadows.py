@@ -13,7 +13,6 @@ from .errors import ShadowedError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["FUNCTIONS", "TABLES", "TYPES", "refuse_shadows"]
 
 FUNCTIONS: Final = frozenset(
     """

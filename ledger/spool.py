@@ -28,18 +28,6 @@ from .errors import LedgerError
 from .frames import MAGIC, Damage, Frame, begins_as_spool, encode, encode_frame, find_frames, first_frame
 from .writing import Entry
 
-__all__ = [
-    "MAX_SPOOL_BYTES",
-    "Spool",
-    "SpoolFile",
-    "keep_aside",
-    "open_spool_file",
-    "remove",
-    "set_aside",
-    "spool_files",
-    "writer_of",
-]
-
 MAX_SPOOL_BYTES: Final = 256 * 1024**2
 """What one writer lets wait. Beyond it, entries are refused: a disk is finite, and nothing is dropped in silence."""
 

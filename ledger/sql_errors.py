@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from routewright.engine.errors import Problem
+from routewright.engine.report import Problem
 
 from .errors import LedgerError
-
-__all__ = ["describe_error", "translate_error"]
 
 _SOURCE = "sql"
 

@@ -27,8 +27,6 @@ from .shadows import refuse_shadows
 from .writer import LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
 
-__all__ = ["LOCK_TIMEOUT_S", "Ledger"]
-
 _log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT_S: Final = 10.0

@@ -20,8 +20,6 @@ from .rows import AttemptRow, DecisionRow, PolicyRow, Together
 from .spool import Spool
 from .writing import Entry, entry_of
 
-__all__ = ["LedgerWriter"]
-
 _log = logging.getLogger(__name__)
 
 _INGEST_AFTER_S: Final = 30.0

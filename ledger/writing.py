@@ -19,7 +19,6 @@ from .rows import AttemptRow, DecisionRow, PolicyRow
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Entry", "entry_of", "insert", "record_digest", "select_ids"]
 
 _BATCH_CHARACTERS: Final = 16 * 1024 * 1024
 """About so much text is handed to DuckDB at once; it takes several times that in memory."""

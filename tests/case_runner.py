@@ -6,13 +6,14 @@ import sys
 from pathlib import Path
 
 from routewright.engine.condition import check_expr, evaluate_reference, parse_condition
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.record import DecisionRecord, record_of
-from routewright.engine.errors import PolicyError
+from routewright.engine.decision.deciding import decide
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.testfile import Case
-from routewright.loading import load_tests
-from routewright.tasks import state_from, task_from
+from routewright.engine.policy.shapes.testfile import Case
+from routewright.engine.record.record import record_of
+from routewright.engine.record.shape import DecisionRecord
+from routewright.engine.report.errors import PolicyError
+from routewright.loading.loading import load_tests
+from routewright.tasks.tasks import state_from, task_from
 
 AT_US = 1_767_225_600_000_000
 """1 January 2026, midnight UTC: the time of cases that give none."""

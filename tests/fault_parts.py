@@ -22,10 +22,10 @@ from typing import Any, Literal
 from routewright import ChatRequest, Ledger, ModelGateway, Ran, Task, load_policy
 from routewright.backends import Backend, ChatAnswer, ErrorClass, Fault, Message
 from routewright.backends.control import StateStore
-from routewright.backends.llamacpp import LlamaCppBackend
+from routewright.backends.llamacpp.backend import LlamaCppBackend
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.opening import open_backends
-from routewright.targets import simulated_backends
+from routewright.gateway.opening import open_backends
+from routewright.gateway.targets import simulated_backends
 
 sys.path.insert(0, str(Path(__file__).parent / "backends"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from routewright import ChatRequest, ModelGateway, Ran, Task, load_policy
 from routewright.backends import Message, NotCalledError
 from routewright.backends.control import StateStore
-from routewright.opening import open_backends
+from routewright.gateway.opening import open_backends
 
 REQUEST = ChatRequest((Message("user", "Hello?"),), max_output_tokens=100)
 

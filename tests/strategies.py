@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from routewright.engine.condition import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type
-from routewright.engine.condition.syntax import (
+from routewright.engine.condition.syntax.expr import (
     Binary,
     Call,
     Conditional,
@@ -22,7 +22,7 @@ from routewright.engine.condition.syntax import (
     Name,
     Unary,
 )
-from routewright.engine.errors import Span
+from routewright.engine.report.problems import Span
 
 __all__ = ["SCOPE", "bindings", "condition_texts", "conditions", "expressions", "logic", "macros", "values"]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from routewright.engine.condition.parser import parse_expr
+from routewright.engine.condition.syntax.parser import parse_expr
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 MODULES = ("decide", "dialects", "engines", "startup", "tables", "timing", "workload")

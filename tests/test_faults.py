@@ -34,7 +34,7 @@ from scripted_http import Cut, Hang, Send, Wait, events, reply
 
 from routewright import Ledger
 from routewright.backends import ERROR_CLASSES, ChatAnswer, ChatRequest, Message
-from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama.backend import OllamaBackend
 
 # --- an OpenAI-compatible server ---------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from scripted_http import Hang, ScriptedHttp, Step, events
 from routewright import ChatRequest, Ledger, ModelGateway, Ran, Task
 from routewright.backends import BackendError
 from routewright.backends.control import StateStore
-from routewright.opening import open_backends
-from routewright.targets import simulated_backend
+from routewright.gateway.opening import open_backends
+from routewright.gateway.targets import simulated_backend
 
 HELLO = ChatRequest(MESSAGES)
 ALLOWED_S = 3.0

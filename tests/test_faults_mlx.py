@@ -14,7 +14,7 @@ from mlx_parts import need_mlx, tiny_models
 from routewright import ChatRequest, EmbedRequest, Ledger, ModelGateway, Ran, Task
 from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.control import StateStore
-from routewright.opening import open_backends
+from routewright.gateway.opening import open_backends
 
 STORY = ChatRequest((Message("user", "Tell me a story."),), temperature=0)
 """Without a limit it fills the window: about two seconds."""

@@ -31,10 +31,10 @@ from routewright import (
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.gateway.planning import work_of
+from routewright.gateway.targets import simulated_backends
 from routewright.ledger.spool import Spool
-from routewright.loading import shipped
-from routewright.planning import work_of
-from routewright.targets import simulated_backends
+from routewright.loading.loading import shipped
 
 POLICY = """\
 routewright: 1

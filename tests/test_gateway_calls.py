@@ -35,12 +35,12 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
-from routewright.engine.decision.outline import record_outline, render_tree
-from routewright.engine.decision.record import record_of
-from routewright.engine.decision.times import iso_time
+from routewright.engine.explain.outline import record_outline, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.loading import shipped
-from routewright.targets import simulated_backends
+from routewright.engine.record.record import record_of
+from routewright.engine.report.times import iso_time
+from routewright.gateway.targets import simulated_backends
+from routewright.loading.loading import shipped
 
 POLICY = """\
 routewright: 1

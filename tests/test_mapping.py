@@ -17,16 +17,17 @@ from routewright import (
     TaskError,
     load_policy,
 )
-from routewright.backends.llamacpp import GgufModel, LlamaCppBackend
-from routewright.backends.mlx import MlxBackend
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.record_text import record_bytes
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.loading import shipped
-from routewright.mapping import parse_maps
-from routewright.opening import open_backends
-from routewright.targets import simulated_backends
+from routewright.backends.llamacpp.backend import LlamaCppBackend
+from routewright.backends.llamacpp.process import GgufModel
+from routewright.backends.mlx.backend import MlxBackend
+from routewright.engine.decision.deciding import decide
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.engine.record.text import record_bytes
+from routewright.gateway.opening import open_backends
+from routewright.gateway.targets import simulated_backends
+from routewright.loading.loading import shipped
+from routewright.loading.mapping import parse_maps
 
 HYBRID = shipped("hybrid.yaml")
 EVERYTHING = {"*": "llamacpp:smollm2"}

@@ -24,11 +24,11 @@ from routewright.backends import ERROR_CLASSES, BackendError, Fault, Message, Si
 from routewright.backends.control import StateStore
 from routewright.engine.condition import evaluate_reference
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.record import record_values
 from routewright.engine.decision.task import ModelState
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.results import NoTargetError
-from routewright.targets import simulated_backends
+from routewright.engine.record.record import record_values
+from routewright.gateway.results import NoTargetError
+from routewright.gateway.targets import simulated_backends
 
 sys.path.insert(0, str(Path(__file__).parent / "engine" / "decision"))
 

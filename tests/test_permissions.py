@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from routewright import BackendError, ConfigurationError, ModelGateway, Permissions, Task, load_policy
-from routewright.configuration import configuration_path, user_permissions
-from routewright.engine.policy.compile_catalog import compile_catalog_file
-from routewright.engine.policy.read import read_catalog
-from routewright.loading import shipped
-from routewright.opening import open_backends, open_each
-from routewright.permissions import PATH_VARIABLES, SERVICES, permission_notes
+from routewright.engine.policy.compile.catalog import compile_catalog_file
+from routewright.engine.policy.reading.read import read_catalog
+from routewright.gateway.opening import open_backends, open_each
+from routewright.loading.configuration import configuration_path, user_permissions
+from routewright.loading.loading import shipped
+from routewright.loading.permissions import PATH_VARIABLES, SERVICES, permission_notes
 
 NOTHING = Permissions()
 

@@ -14,12 +14,12 @@ from routewright import ModelGateway, RequestFacts, Task, load_policy
 from routewright.backends import ChatRequest, Message
 from routewright.backends.control.keys import stored_key
 from routewright.backends.executing.cache import cache_key
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_policy
-from routewright.loading import load_samples, shipped
-from routewright.planning import work_of
-from routewright.tasks import task_from
+from routewright.engine.policy.reading.read import read_policy
+from routewright.gateway.planning import work_of
+from routewright.loading.loading import load_samples, shipped
+from routewright.tasks.tasks import task_from
 
 HYBRID = load_policy(shipped("hybrid.yaml"))
 SAMPLES = [task_from(sample) for sample in load_samples(shipped("samples.yaml")).tasks]

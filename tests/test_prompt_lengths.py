@@ -23,7 +23,8 @@ from routewright import (
 )
 from routewright.backends import Request, tokens
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.requests import COUNTED_AT_ONCE, described, encoding_of
+from routewright.engine.policy.shapes.tokenizers import Encoding
+from routewright.tasks.requests import COUNTED_AT_ONCE, described, encoding_of
 
 HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 
@@ -155,7 +156,7 @@ def test_a_long_prompt_does_not_keep_the_event_loop_from_other_work(
     counted_by: list[threading.Thread] = []
     real = tokens._tokenizer
 
-    def noting(encoding: tokens.Encoding) -> object:
+    def noting(encoding: Encoding) -> object:
         counted_by.append(threading.current_thread())
         return real(encoding)
 

@@ -56,7 +56,7 @@ def test_backends_are_named_without_being_loaded() -> None:
     """Importing them needs none of the libraries that they call, and naming one loads no other."""
     code = (
         "import sys, routewright.backends as b; "
-        "assert not [m for m in sys.modules if m.startswith('routewright.backends.openai')]; "
+        "assert not [m for m in sys.modules if m.startswith('routewright.backends.openai.backend')]; "
         "[getattr(b, name) for name in b.__all__]; "
         "print(sorted({'aiohttp', 'mlx', 'mlx_lm', 'ollama', 'quicktok', 'xllamacpp'} & sys.modules.keys()))"
     )

@@ -18,7 +18,7 @@ from fault_parts import write_policy
 
 from routewright.backends.control import Quotas, QuotaUse, StateStore
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.planning import quota_limits
+from routewright.gateway.planning import quota_limits
 
 _WORKER = Path(__file__).with_name("fault_worker.py")
 _SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"

@@ -13,10 +13,10 @@ import pytest
 
 from routewright import ModelGateway, PolicyError, Task, TaskError, load_policy, loading
 from routewright.cli import app
-from routewright.engine.errors import Problem
-from routewright.engine.policy.nodes import parse_yaml
-from routewright.loading import load_tests, shipped
-from routewright.reach import Root, UnreachableError, root_for
+from routewright.engine.policy.source.nodes import parse_yaml
+from routewright.engine.report.problems import Problem
+from routewright.loading.loading import load_tests, shipped
+from routewright.loading.reach import Root, UnreachableError, root_for
 
 CATALOG = """\
 routewright: 1

@@ -26,12 +26,12 @@ from routewright import (
     TaskError,
 )
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.gateway.recorder import Recorder
+from routewright.gateway.rows import decision_row
 from routewright.ledger import DecisionRow
 from routewright.ledger.ingest import spool_folder
 from routewright.ledger.spool import Spool, spool_files
 from routewright.ledger.writing import Entry
-from routewright.recording import Recorder
-from routewright.rows import decision_row
 
 HELLO = ChatRequest((Message("user", "hello"),))
 
@@ -94,7 +94,7 @@ def test_one_that_cannot_be_recorded_takes_none_with_it(
         row = decision_row(*args, **options)
         return row._replace(deciding_ns=cast(int, float("nan"))) if row.tags.get("team") == "odd" else row
 
-    monkeypatch.setattr("routewright.recording.decision_row", odd)
+    monkeypatch.setattr("routewright.gateway.recorder.decision_row", odd)
     tags = [{"team": "a"}, {"team": "odd"}, {"team": "b"}, None]
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), tags))
     kept = {one.decision.id for one in ran if isinstance(one, Ran)}
@@ -145,7 +145,7 @@ def test_a_mistake_in_writing_one_is_raised_where_it_belongs(
             raise ZeroDivisionError("a mistake")
         return decision_row(*args, **options)
 
-    monkeypatch.setattr("routewright.recording.decision_row", mistaken)
+    monkeypatch.setattr("routewright.gateway.recorder.decision_row", mistaken)
     ran = asyncio.run(asyncio.wait_for(run_all(ModelGateway(policy, ledger=ledger), [None] * 3), 30))
     assert [type(one).__name__ for one in ran].count("ZeroDivisionError") == 1
     assert len(ids(ledger)) == 2

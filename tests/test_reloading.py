@@ -27,7 +27,7 @@ from routewright import (
 )
 from routewright.backends import Backend, HealthReport
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.reloading import Opening
+from routewright.gateway.generations import Opening
 
 HELLO = ChatRequest((Message("user", "hello"),))
 MESSAGES = [{"role": "user", "content": "hello"}]

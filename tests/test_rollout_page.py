@@ -11,7 +11,7 @@ import pytest
 
 from routewright import ChatRequest, Ledger, ModelGateway, Task, load_policy, record_of
 from routewright.backends import Message
-from routewright.engine.decision.arm_text import arm_line
+from routewright.engine.explain.arm_text import arm_line
 
 TEXT = (Path(__file__).parents[1] / "docs" / "rollout.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", TEXT, re.DOTALL))

@@ -22,14 +22,14 @@ from routewright import (
     TaskError,
     load_policy,
 )
-from routewright.arms import open_candidate
 from routewright.backends import Backend, EmbedRequest, Fault, Message, SimulatedBackend
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.record_shape import read_record
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.explain.explanation import explain
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.targets import simulated_backends
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.engine.record.shape import read_record
+from routewright.gateway.arms import open_candidate
+from routewright.gateway.targets import simulated_backends
 
 CATALOG = """\
 routewright: 1

@@ -10,13 +10,13 @@ import pytest
 
 from routewright import ChatRequest, ModelGateway, PolicyError, State, Task, load_policy
 from routewright.backends import Message
-from routewright.backends.http import HttpClient
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.record import record_of, record_values
+from routewright.backends.wire.http import HttpClient
+from routewright.engine.decision.deciding import decide
+from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.opening import open_backends
-from routewright.results import NoTargetError
+from routewright.engine.record.record import record_of, record_values
+from routewright.gateway.opening import open_backends
+from routewright.gateway.results import NoTargetError
 
 sys.path.insert(0, str(Path(__file__).parent / "backends"))
 sys.path.insert(0, str(Path(__file__).parent / "cli"))

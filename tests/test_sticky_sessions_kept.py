@@ -13,7 +13,7 @@ from routewright import ChatRequest, Ledger, ModelGateway, Ran, RequestFacts, St
 from routewright.backends import Fault, Message
 from routewright.backends.control.sessions import FORGET_AFTER_US
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.targets import simulated_backends
+from routewright.gateway.targets import simulated_backends
 
 CATALOG = """\
 routewright: 1

@@ -11,9 +11,16 @@ from hypothesis import strategies as st
 
 from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.loading import load_samples, shipped
-from routewright.requests import request_for
-from routewright.tasks import features_from_flags, parse_state, parse_task, parse_time, state_from, task_from
+from routewright.loading.loading import load_samples, shipped
+from routewright.tasks.requests import request_for
+from routewright.tasks.tasks import (
+    features_from_flags,
+    parse_state,
+    parse_task,
+    parse_time,
+    state_from,
+    task_from,
+)
 
 POLICY = """\
 routewright: 1

@@ -18,8 +18,6 @@ from typing import Literal, NamedTuple
 
 from .store import StateStore
 
-__all__ = ["Breaker", "BreakerSettings", "BreakerState", "Breakers", "Pass"]
-
 BreakerState = Literal["closed", "open", "half_open"]
 
 Pass = Literal["free", "probe"]

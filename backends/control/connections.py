@@ -13,18 +13,6 @@ from routewright.private_files import ensure_private
 from .errors import StateError
 from .layout import set_up
 
-__all__ = [
-    "Connections",
-    "LockedError",
-    "cannot_be_made",
-    "connect",
-    "file_number",
-    "is_locked",
-    "locked",
-    "roll_back",
-    "unusable",
-]
-
 _READ_TIMEOUT_S = 2.0
 """Readers wait only while the file is mended after a crash, or is closed by the last other process."""
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from routewright.engine.errors import RoutewrightError
-
-__all__ = ["StateError"]
+from routewright.engine.report import RoutewrightError
 
 
 class StateError(RoutewrightError):

@@ -9,8 +9,6 @@ import os
 import weakref
 from typing import Protocol
 
-__all__ = ["Forkable", "close_before_forks"]
-
 
 class Forkable(Protocol):
     """Something that lets a fork happen between ``hold`` and ``let_go``."""

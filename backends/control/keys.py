@@ -13,8 +13,6 @@ from typing import Final
 
 from routewright.engine.canonical import canonical_text
 
-__all__ = ["QuotaKey", "key_of", "key_words", "stored_key"]
-
 QuotaKey = tuple[str, ...]
 
 _NOT_KNOWN: Final = "?"

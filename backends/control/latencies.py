@@ -10,8 +10,6 @@ from collections.abc import Mapping
 
 from .store import StateStore
 
-__all__ = ["FORGET_AFTER_US", "MIN_SAMPLES", "WEIGHT", "Latencies"]
-
 MIN_SAMPLES = 5
 """Below this many a mean is not told."""
 

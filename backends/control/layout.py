@@ -13,8 +13,6 @@ from pathlib import Path
 
 from .errors import StateError
 
-__all__ = ["APPLICATION_ID", "LAYOUT_VERSION", "set_up"]
-
 APPLICATION_ID = 0x52575354
 """``RWST`` in the file's header: tells a state store from other programs' databases."""
 

@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from itertools import repeat
 from typing import Literal
 
-from routewright.engine.policy.quantities import MAX_EXACT
+from routewright.engine.policy import MAX_EXACT
 
 from .errors import StateError
 from .keys import QuotaKey, key_of, stored_key
 from .store import StateStore
 from .windows import Period, Window, window_of
-
-__all__ = ["KEEP_US", "Admission", "Lease", "QuotaLimit", "QuotaUse", "Quotas", "Refusal", "Unit"]
 
 Unit = Literal["requests", "tokens", "concurrent", "cost"]
 

@@ -10,8 +10,6 @@ import hashlib
 
 from .store import StateStore
 
-__all__ = ["FORGET_AFTER_US", "MAX_SESSIONS", "REFRESH_AFTER_US", "Sessions"]
-
 FORGET_AFTER_US = 86_400_000_000
 """A day after its last answer a session is forgotten."""
 

@@ -37,8 +37,6 @@ from .connections import (
 from .errors import StateError
 from .forks import close_before_forks
 
-__all__ = ["BUSY_TIMEOUT_S", "CHECKPOINT_EVERY", "StateStore"]
-
 T = TypeVar("T")
 
 Parameters = tuple[object, ...] | Mapping[str, object]

@@ -11,8 +11,6 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-__all__ = ["Period", "Window", "window_of"]
-
 Period = Literal["minute", "hour", "day", "week", "month"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -12,8 +12,6 @@ from typing import Final, Literal
 
 from ..errors import ErrorClass
 
-__all__ = ["ACTIONS", "Action"]
-
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
 

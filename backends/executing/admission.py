@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
-from routewright.engine.decision.gates import HOLDING
-from routewright.engine.errors import RoutewrightError
+from routewright.engine.decision import HOLDING
+from routewright.engine.report import RoutewrightError
 
 from ..control import (
     Breaker,
@@ -36,8 +36,6 @@ from ..protocol import Timings, Usage
 from .actions import ACTIONS
 from .budget import amount_text
 from .work import Target
-
-__all__ = ["Admission", "Came", "Denied", "Resting", "Ticket"]
 
 COLD_LOAD_US: Final = 500_000
 """A call that loaded its model for longer is a cold start: it says nothing of the model's latency."""

@@ -12,8 +12,6 @@ from .attempts import NotCalledError
 from .session import Exhausted, Session
 from .work import Answer, Request, Target
 
-__all__ = ["Answered", "Failed", "Lookup", "first_answer"]
-
 
 class Answered(NamedTuple):
     """An answer and where it comes from.

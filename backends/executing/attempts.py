@@ -10,17 +10,6 @@ from ..errors import BackendError, ErrorClass
 from ..protocol import TokenSource
 from .work import Answer, AttemptRole, Combine, StepRole
 
-__all__ = [
-    "Attempt",
-    "AttemptStatus",
-    "EnsembleReport",
-    "Execution",
-    "NotCalledError",
-    "QuorumError",
-    "StepOutcome",
-    "StepReport",
-]
-
 AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
 StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
 

@@ -11,8 +11,6 @@ from ..cost import PriceFacts, cost_nano
 from ..protocol import Usage
 from .work import WorkLimits
 
-__all__ = ["Budget", "Timeline", "amount_text"]
-
 
 class Timeline:
     """The request's own clock, in microseconds since 1970: it never goes back, whatever the wall clock does.

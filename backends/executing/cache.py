@@ -19,8 +19,6 @@ from routewright.engine.canonical import digest_of
 from ..protocol import Backend, ChatAnswer, EmbedAnswer, RerankAnswer, Timings, Usage
 from .work import Answer, Ensemble, Request, Target, Work
 
-__all__ = ["DEFAULT_MAX_BYTES", "AnswerCache", "CachedAnswer", "cache_key", "is_keepable"]
-
 DEFAULT_MAX_BYTES: Final = 64 * 1024 * 1024
 """How much the answers of a cache take together, about."""
 

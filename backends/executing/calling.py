@@ -28,8 +28,6 @@ from ..protocol import (
 from .timing import Timeouts
 from .work import Answer, Request, Target
 
-__all__ = ["STOP_GRACE_S", "Relay", "call"]
-
 STOP_GRACE_S: Final = 0.25
 """How long a call that was told to stop is waited for; then it is left to itself."""
 

@@ -21,8 +21,6 @@ from .session import Exhausted, Result, Session
 from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
 
-__all__ = ["ask_together"]
-
 
 @dataclass(frozen=True, slots=True)
 class _Given:

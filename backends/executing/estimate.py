@@ -10,10 +10,8 @@ import json
 from typing import Final
 
 from ..protocol import ChatRequest, EmbedRequest
-from ..untrusted_counts import UNKNOWN_OUTPUT_TOKENS
+from ..wire import UNKNOWN_OUTPUT_TOKENS
 from .work import Request, Target
-
-__all__ = ["UNKNOWN_OUTPUT_TOKENS", "input_bound", "output_bound", "window_for"]
 
 _IMAGE_TOKENS: Final = 1_600
 _MESSAGE_TOKENS: Final = 8

@@ -16,8 +16,6 @@ from .prompts import Prompts, shipped_prompts
 from .session import Means, Session
 from .work import Request, Target, Work
 
-__all__ = ["Executor", "execute", "execute_sync"]
-
 
 class Executor:
     """Carries out work with ``backends``, which are by backend id.

@@ -23,8 +23,6 @@ from .session import Exhausted, Means, Session
 from .steps import StepFailed, Steps
 from .work import Answer, Ensemble, Request, Step, Target, Work
 
-__all__ = ["Flow"]
-
 
 class Flow:
     """The way of one request; ``run`` is called once."""

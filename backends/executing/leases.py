@@ -11,8 +11,6 @@ from collections.abc import Callable
 
 from .admission import Admission, Ticket
 
-__all__ = ["KeptLease"]
-
 
 class KeptLease:
     """Renews the lease of ``ticket``, if it has one, three times in ``lease_ms`` until ``end`` is called.

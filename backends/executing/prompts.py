@@ -21,24 +21,9 @@ from importlib.resources import files
 from random import Random
 from typing import Any, Final, Literal, get_args
 
-from routewright.engine.errors import RoutewrightError
+from routewright.engine.report import RoutewrightError
 
 from ..protocol import ChatAnswer, ChatRequest, Message, ToolCall
-
-__all__ = [
-    "Block",
-    "Material",
-    "Prompt",
-    "PromptError",
-    "PromptName",
-    "Prompts",
-    "conversation_of",
-    "read_prompts",
-    "said_by",
-    "shipped_prompts",
-    "spoken",
-    "without_markers",
-]
 
 PromptName = Literal["screen", "draft", "answer_with_draft", "verify", "retry", "refine", "judge"]
 

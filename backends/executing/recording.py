@@ -5,12 +5,10 @@ from __future__ import annotations
 from ..cost import cost_nano
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, ChatAnswer, ChatRequest, Timings, Usage
-from ..untrusted_counts import estimated_usage
+from ..wire import estimated_usage
 from .actions import ACTIONS
 from .attempts import Attempt, AttemptStatus
 from .work import Answer, AttemptRole, Request, Target
-
-__all__ = ["attempt_of", "not_called", "usage_of"]
 
 
 def usage_of(outcome: Answer | BackendError, request: Request, received: int) -> Usage | None:

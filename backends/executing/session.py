@@ -22,8 +22,6 @@ from .recording import attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
 
-__all__ = ["Exhausted", "Means", "Result", "Session"]
-
 
 @dataclass(frozen=True, slots=True)
 class Means:

@@ -17,8 +17,6 @@ from .session import Exhausted, Session
 from .verdicts import Verdict, read_screening, read_verification
 from .work import Step
 
-__all__ = ["StepFailed", "Steps"]
-
 
 class StepFailed(Exception):
     """The work may not go on: a required step failed, or content was flagged."""

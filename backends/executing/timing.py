@@ -13,16 +13,6 @@ from ..protocol import Limits
 from .actions import ACTIONS
 from .work import Target, WorkLimits
 
-__all__ = [
-    "GUARD_GRACE_MS",
-    "MOST_BACKOFF_MS",
-    "MOST_PAUSE_MS",
-    "PATIENCE_MS",
-    "Timeouts",
-    "pause_ms",
-    "timeouts_of",
-]
-
 GUARD_GRACE_MS: Final = 100
 """How much later than a backend's own limit the guard ends a call: the backend knows better what happened."""
 

@@ -15,17 +15,6 @@ from typing import Any, Final
 
 from ..protocol import ChatAnswer
 
-__all__ = [
-    "MAX_NOTES",
-    "MAX_VERDICT",
-    "Choice",
-    "Verdict",
-    "read_choice",
-    "read_screening",
-    "read_verification",
-    "without_thoughts",
-]
-
 MAX_NOTES: Final = 2_000
 """Notes are cut here."""
 

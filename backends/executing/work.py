@@ -22,25 +22,8 @@ from ..protocol import (
 )
 
 if TYPE_CHECKING:
-    from ..control.quotas import QuotaLimit
+    from ..control import QuotaLimit
 
-__all__ = [
-    "DEFAULT_LEASE_MS",
-    "NO_WORK_LIMITS",
-    "Answer",
-    "AttemptRole",
-    "CacheUse",
-    "Combine",
-    "Ensemble",
-    "OnReject",
-    "Request",
-    "ScreenOn",
-    "Step",
-    "StepRole",
-    "Target",
-    "Work",
-    "WorkLimits",
-]
 
 DEFAULT_LEASE_MS: Final = 60_000
 """How long a lease holds by itself where no policy says."""

@@ -5,37 +5,70 @@
 Reads no files and no clock; values are booleans, integers, numbers, strings and lists, or UNKNOWN.
 """
 
-from .analysis import atoms, failing_parts, thresholds
+from __future__ import annotations
+
+from .analysis import NOT_CONSTANT, NotConstant, atoms, constant_value, failing_parts, specialise, thresholds
 from .bind import bind, infer_declarations
-from .bytecode import compile_function
-from .checker import check_expr
-from .evaluate import evaluate
-from .fold import NOT_CONSTANT, NotConstant, constant_value, specialise
-from .parser import parse_expr
-from .places import with_source_lines
-from .reference import Trace, TracedPart, evaluate_reference, trace
-from .render import render_expr, render_value
-from .structured import parse_condition
-from .syntax import Expr
-from .typed import CheckedExpr
-from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type
+from .check import (
+    LARGEST,
+    Apply,
+    CheckedExpr,
+    Constant,
+    Elements,
+    Feature,
+    Presence,
+    Sizes,
+    Typed,
+    check_expr,
+    patterns_of,
+    walk_typed,
+    work_of,
+)
+from .evaluation import evaluate
+from .library import COMPARISONS
+from .limits import MAX_EXACT_INTEGER
+from .patterns import PatternError, compile_pattern, compile_search
+from .syntax import (
+    Expr,
+    Name,
+    parse_condition,
+    parse_expr,
+    render_expr,
+    render_value,
+    walk,
+    with_source_lines,
+)
+from .targets import Trace, TracedPart, compile_function, evaluate_reference, trace
+from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify
 from .values import UNKNOWN, Unknown, ValueRefused, check_value
 
 __all__ = [
     "BOOLEAN",
+    "COMPARISONS",
     "INTEGER",
+    "LARGEST",
+    "MAX_EXACT_INTEGER",
     "NOT_CONSTANT",
     "NUMBER",
     "STRING",
     "UNKNOWN",
+    "Apply",
     "CheckedExpr",
+    "Constant",
     "Declaration",
+    "Elements",
     "Expr",
+    "Feature",
     "ListType",
+    "Name",
     "NotConstant",
+    "PatternError",
+    "Presence",
+    "Sizes",
     "Trace",
     "TracedPart",
     "Type",
+    "Typed",
     "Unknown",
     "ValueRefused",
     "atoms",
@@ -43,6 +76,8 @@ __all__ = [
     "check_expr",
     "check_value",
     "compile_function",
+    "compile_pattern",
+    "compile_search",
     "constant_value",
     "evaluate",
     "evaluate_reference",
@@ -50,10 +85,15 @@ __all__ = [
     "infer_declarations",
     "parse_condition",
     "parse_expr",
+    "patterns_of",
     "render_expr",
     "render_value",
     "specialise",
     "thresholds",
     "trace",
+    "unify",
+    "walk",
+    "walk_typed",
     "with_source_lines",
+    "work_of",
 ]

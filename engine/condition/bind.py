@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import FeatureError
+from ..report import FeatureError
 from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, unify
 from .values import UNKNOWN, ValueRefused, check_value
-
-__all__ = ["bind", "infer_declarations"]
 
 
 def bind(features: Mapping[str, object], declarations: Mapping[str, Declaration]) -> dict[str, object]:

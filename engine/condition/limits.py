@@ -7,26 +7,6 @@ wrote it.  A text past a limit is an error; a value past a limit is unknown; a f
 
 from __future__ import annotations
 
-__all__ = [
-    "INT64_MAX",
-    "INT64_MIN",
-    "MAX_CONDITION_PARTS",
-    "MAX_EXACT_INTEGER",
-    "MAX_EXPRESSION_LENGTH",
-    "MAX_FEATURE_STRING_LENGTH",
-    "MAX_LIST_LENGTH",
-    "MAX_LIST_LITERAL",
-    "MAX_MACRO_NESTING",
-    "MAX_MACRO_WORK",
-    "MAX_MATCH_WORK",
-    "MAX_NESTING",
-    "MAX_PATTERNS",
-    "MAX_PATTERN_LENGTH",
-    "MAX_PATTERN_MEMORY",
-    "MAX_PROBLEMS",
-    "MAX_STRING_LENGTH",
-]
-
 MAX_EXPRESSION_LENGTH = 10_000
 """Characters of one expression, and of all the expressions of a structured condition together."""
 

@@ -13,9 +13,6 @@ from typing import Any
 
 from .limits import MAX_PATTERN_LENGTH, MAX_PATTERN_MEMORY
 
-__all__ = ["PatternError", "compile_pattern", "compile_search", "program_size"]
-
-
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 
 

@@ -4,21 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "BOOLEAN",
-    "INTEGER",
-    "NOTHING",
-    "NUMBER",
-    "STRING",
-    "Declaration",
-    "ListType",
-    "Scalar",
-    "Type",
-    "accepts",
-    "article",
-    "unify",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Scalar:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from ..suggest import suggest
+from ..report import suggest
 from .limits import MAX_EXACT_INTEGER, MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH
-from .render import render_value
+from .syntax import render_value
 from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article
-
-__all__ = ["UNKNOWN", "Unknown", "ValueRefused", "check_value"]
 
 
 class Unknown:

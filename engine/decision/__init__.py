@@ -1,0 +1,93 @@
+"""Decides: a policy, a task and a state give a decision. Pure: no clock, no randomness."""
+
+from __future__ import annotations
+
+from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
+from .bind import binder_of, time_facts
+from .choose import bucket_of, estimate, key_text
+from .deciding import decide
+from .decision import (
+    Arm,
+    ArmName,
+    CandidateVerdict,
+    Choice,
+    Decision,
+    Gate,
+    GateFailure,
+    Mark,
+    Outcome,
+    Plan,
+    RolloutMode,
+    SessionUse,
+)
+from .gates import HOLDING, Situation, allowance, failures, situation_of
+from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
+from .request import StatedFacts, fact_slots
+from .task import (
+    NO_REQUEST,
+    SESSION,
+    Breaker,
+    Health,
+    ModelState,
+    PromptTokensSource,
+    RequestFacts,
+    Source,
+    State,
+    Task,
+    check_labels,
+)
+from .token_limits import closing_lengths, is_exact
+from .verdicts import verdicts_of
+
+__all__ = [
+    "HOLDING",
+    "NO_REQUEST",
+    "SESSION",
+    "Arm",
+    "ArmName",
+    "Breaker",
+    "CandidateVerdict",
+    "Choice",
+    "Decision",
+    "Gate",
+    "GateFailure",
+    "Health",
+    "Mark",
+    "ModelState",
+    "Outcome",
+    "Plan",
+    "PromptTokensSource",
+    "RequestFacts",
+    "RolloutMode",
+    "SessionUse",
+    "Situation",
+    "Source",
+    "State",
+    "StatedFacts",
+    "Task",
+    "allowance",
+    "arm_named",
+    "binder_of",
+    "bucket_of",
+    "candidate_of",
+    "candidates_of",
+    "check_declared",
+    "check_labels",
+    "closing_lengths",
+    "decide",
+    "estimate",
+    "fact_slots",
+    "failures",
+    "gate_steps",
+    "is_exact",
+    "key_text",
+    "make_plan",
+    "pick_arm",
+    "required_failures",
+    "shadow_arm",
+    "situation_of",
+    "step_failures",
+    "steps_of",
+    "time_facts",
+    "verdicts_of",
+]

@@ -5,14 +5,12 @@ The arm is picked before deciding; ``decide`` is then given the policy of that a
 
 from __future__ import annotations
 
-from ..errors import TaskError
-from ..policy.compiled import CompiledPolicy, CompiledRollout
+from ..policy import CompiledPolicy, CompiledRollout
+from ..report import TaskError
 from .bind import binder_of
 from .choose import bucket_of, key_text
 from .decision import Arm, ArmName
 from .task import State, Task
-
-__all__ = ["arm_named", "candidate_of", "check_declared", "pick_arm", "shadow_arm"]
 
 
 def pick_arm(policy: CompiledPolicy, task: Task, state: State, *, draw: float | None) -> Arm | None:

@@ -11,18 +11,21 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
-from ..condition.bind import infer_declarations
-from ..condition.types import BOOLEAN, INTEGER, NUMBER, STRING
-from ..condition.values import UNKNOWN, ValueRefused, check_value
-from ..condition.work import LARGEST, Sizes
-from ..errors import FeatureError
-from ..policy.compiled import CompiledFeature, CompiledPolicy, FeatureSource
-from ..policy.quantities import MAX_EXACT
-from ..suggest import suggest
-from .decision import Source
-from .task import NO_REQUEST, RequestFacts, State, Task
-
-__all__ = ["Binder", "Bound", "binder_of", "time_facts"]
+from ..condition import (
+    BOOLEAN,
+    INTEGER,
+    LARGEST,
+    NUMBER,
+    STRING,
+    UNKNOWN,
+    Sizes,
+    ValueRefused,
+    check_value,
+    infer_declarations,
+)
+from ..policy import MAX_EXACT, CompiledFeature, CompiledPolicy, FeatureSource
+from ..report import FeatureError, suggest
+from .task import NO_REQUEST, RequestFacts, Source, State, Task
 
 Check = Callable[[object], object]
 

@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from ..errors import TaskError
-from ..policy.base import Operation
-from ..policy.compiled import CompiledModel, CompiledRule, CompiledSplit
-from ..policy.quantities import MAX_EXACT, nano_units
+from ..policy import MAX_EXACT, CompiledModel, CompiledRule, CompiledSplit, Operation, nano_units
+from ..report import TaskError
 from .decision import Choice
 from .gates import Situation
 from .request import StatedFacts
 from .task import State, Task
-
-__all__ = ["NOMINAL_TOKENS", "Estimate", "Ordering", "bucket_of", "estimate", "key_text", "order"]
 
 NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""

@@ -6,26 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..policy.compiled import CompiledEnsemble, CompiledPolicy, CompiledStep
+from ..policy import CompiledEnsemble, CompiledPolicy, CompiledStep
 from .request import StatedFacts
 from .task import Source, State, Task
-
-__all__ = [
-    "Arm",
-    "ArmName",
-    "CandidateVerdict",
-    "Choice",
-    "Decision",
-    "DroppedStep",
-    "Gate",
-    "GateFailure",
-    "Mark",
-    "Outcome",
-    "Plan",
-    "RolloutMode",
-    "SessionUse",
-    "Source",
-]
 
 Outcome = Literal["routed", "no_match", "no_target", "undecided"]
 ArmName = Literal["control", "candidate"]

@@ -10,31 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..policy.compiled import (
-    Candidate,
-    CompiledConstraint,
-    CompiledModel,
-    CompiledPolicy,
-    Quota,
-)
-from ..policy.locality import MAY_FORWARD
-from ..policy.quantities import NANO
+from ..policy import MAY_FORWARD, NANO, Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, Quota
+from ..report import iso_time
 from .decision import GateFailure, Mark
-from .lengths import TOO_HIGH, affordable_tokens, fit_of, is_exact
 from .request import StatedFacts
 from .task import ModelState, State, Task
-from .times import iso_time
-
-__all__ = [
-    "HOLDING",
-    "Situation",
-    "affordable_tokens",
-    "allowance",
-    "closes_first",
-    "failures",
-    "marks",
-    "situation_of",
-]
+from .token_limits import TOO_HIGH, affordable_tokens, fit_of, is_exact
 
 HOLDING: Final = frozenset(("quota_exhausted",))
 """Failures that time alone mends, and whose end is known: the breaker that they open holds even for the last

@@ -11,14 +11,12 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, cast
 
-from ..policy.compiled import CompiledPolicy, CompiledRule, Quota
+from ..policy import CompiledPolicy, CompiledRule, Quota
 from .gates import allowance
-from .lengths import closing_lengths
 from .plan import Planned
 from .request import StatedFacts
 from .task import ModelState, State, Task
-
-__all__ = ["MAX_REMEMBERED_PLANS", "PlanMemory", "memory_of"]
+from .token_limits import closing_lengths
 
 MAX_REMEMBERED_PLANS = 4096
 """Plans kept for a policy; when there are more, all are forgotten."""

@@ -9,22 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..errors import TaskError
-from ..policy.compiled import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
+from ..policy import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
+from ..report import TaskError
 from .choose import order
 from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Mark, Outcome, Plan, SessionUse
 from .gates import Situation, closes_first, failures, marks
 from .task import Task
-
-__all__ = [
-    "Planned",
-    "candidates_of",
-    "gate_steps",
-    "make_plan",
-    "required_failures",
-    "step_failures",
-    "steps_of",
-]
 
 Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Choice | None, Plan | None]
 

@@ -11,11 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from ..policy.compiled import CompiledPolicy
-from ..policy.quantities import MAX_EXACT
+from ..policy import MAX_EXACT, CompiledPolicy
 from .task import NO_REQUEST, PromptTokensSource, Source, Task
-
-__all__ = ["StatedFacts", "fact_slots", "request_facts"]
 
 _GATING = ("prompt_tokens", "images", "tools", "json_schema")
 

@@ -12,23 +12,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from ..errors import TaskError
-from ..policy.base import Operation
-from ..policy.quantities import MAX_EXACT
-
-__all__ = [
-    "NO_REQUEST",
-    "SESSION",
-    "Breaker",
-    "Health",
-    "ModelState",
-    "PromptTokensSource",
-    "RequestFacts",
-    "Source",
-    "State",
-    "Task",
-    "check_labels",
-]
+from ..policy import MAX_EXACT, Operation
+from ..report import TaskError
 
 Health = Literal["healthy", "unhealthy"]
 Breaker = Literal["closed", "open", "half_open"]

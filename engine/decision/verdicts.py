@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from ..condition.bytecode import compile_function
-from ..policy.compiled import CompiledPolicy
-
-__all__ = ["verdicts_of", "verdicts_with_nulls"]
+from ..condition import compile_function
+from ..policy import CompiledPolicy
 
 
 def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:

@@ -11,39 +11,10 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any, Literal, NewType
 
-from ..condition.typed import CheckedExpr
-from ..condition.types import Declaration
-from ..condition.work import Sizes
-from ..suggest import suggest
-from .base import Operation
-from .catalog import Backend, Catalog, Kind, Model
-from .shape import Policy
-from .tokenizers import Encoding
-from .wording import counted
-
-__all__ = [
-    "Candidate",
-    "CompiledAssertion",
-    "CompiledCatalog",
-    "CompiledConstraint",
-    "CompiledEnsemble",
-    "CompiledFeature",
-    "CompiledModel",
-    "CompiledPolicy",
-    "CompiledRollout",
-    "CompiledRule",
-    "CompiledSplit",
-    "CompiledStep",
-    "ControlKind",
-    "FeatureSource",
-    "Location",
-    "ModelIndex",
-    "Quota",
-    "Reserve",
-    "Role",
-    "TaskCost",
-    "TaskLimits",
-]
+from ..condition import CheckedExpr, Declaration, Sizes
+from ..report import suggest
+from .labels import counted
+from .shapes import Backend, Catalog, Encoding, Kind, Model, Operation, Policy
 
 Location = Literal["local", "cloud"]
 Role = Literal["screen", "draft", "verify", "refine"]

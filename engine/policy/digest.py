@@ -17,9 +17,7 @@ from typing import Any, Final, NamedTuple, get_args, get_type_hints
 from pydantic import BaseModel
 
 from ..canonical import digest_of
-from ..condition.render import render_expr
-from ..condition.typed import CheckedExpr
-from .catalog import Backend, Model
+from ..condition import CheckedExpr, render_expr
 from .compiled import (
     CompiledCatalog,
     CompiledConstraint,
@@ -31,8 +29,7 @@ from .compiled import (
     ModelIndex,
     Reserve,
 )
-
-__all__ = ["FORM", "LEFT_OUT", "RESOLVED", "UNORDERED", "digest_of_catalog", "digest_of_policy"]
+from .shapes import Backend, Model
 
 FORM: Final = 2
 """The version of how digests are made. A ledger keeps the digests that it has recorded, whatever their version.

@@ -7,17 +7,7 @@
 
 from __future__ import annotations
 
-from ..condition.work import Sizes
-
-__all__ = [
-    "LEAST_SIZES",
-    "MAX_DECISION_WORK",
-    "MAX_LISTED_CANDIDATES",
-    "MAX_LOAD_WORK",
-    "MAX_POLICY_PARTS",
-    "MAX_POLICY_PROGRAM",
-    "MAX_SEARCH_WORK",
-]
+from ..condition import Sizes
 
 MAX_DECISION_WORK = 50_000_000
 """Steps that the conditions of a policy may take for one decision. A step is 5 ns or less."""

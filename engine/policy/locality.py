@@ -15,22 +15,8 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from .catalog import Backend, Kind
 from .compiled import Location
-
-__all__ = [
-    "DEFAULT_OLLAMA",
-    "MAY_FORWARD",
-    "Place",
-    "Server",
-    "callable_instead",
-    "client_address",
-    "is_loopback",
-    "is_this_machine",
-    "judge",
-    "server_of",
-    "stays_problem",
-]
+from .shapes import Backend, Kind
 
 DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
 """The default address of an Ollama server."""

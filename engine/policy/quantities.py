@@ -11,22 +11,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-from ..condition.limits import MAX_EXACT_INTEGER
-
-__all__ = [
-    "MAX_EXACT",
-    "NANO",
-    "Count",
-    "DurationMs",
-    "Money",
-    "MoneyAmount",
-    "Percent",
-    "nano_units",
-    "parse_count",
-    "parse_duration_ms",
-    "parse_money",
-    "parse_percent",
-]
+from ..condition import MAX_EXACT_INTEGER
 
 NANO = 1_000_000_000
 """Nano-units in one unit of a currency: money is kept as integers."""

@@ -6,8 +6,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["create_private", "ensure_private", "make_private_folder"]
-
 _FILE, _FOLDER = 0o600, 0o700
 
 

@@ -18,7 +18,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 import pytest
 
 from routewright.backends import BackendError
-from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama.backend import OllamaBackend
 
 __all__ = ["OllamaProcess", "failing", "ollama_server", "start_ollama", "using"]
 

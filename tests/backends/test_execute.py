@@ -255,7 +255,7 @@ def test_nothing_is_called_that_the_targets_do_not_hold(
 
 
 def test_backend_errors_are_ours() -> None:
-    from routewright.engine.errors import RoutewrightError
+    from routewright.engine.report.errors import RoutewrightError
 
     with pytest.raises(RoutewrightError):
         raise BackendError("x", error_class="overloaded")

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from scripted_http import Cut, Hang, ScriptedHttp, Send, events, reply
 
 from routewright.backends import NO_LIMITS, BackendError, Limits, Timings
-from routewright.backends.http import HttpClient
-from routewright.backends.lines import LineSplitter, LineTooLong, event_data
 from routewright.backends.phases import CallClock
-from routewright.backends.statuses import retry_after_ms, status_class
+from routewright.backends.wire.http import HttpClient
+from routewright.backends.wire.lines import LineSplitter, LineTooLong, event_data
+from routewright.backends.wire.statuses import retry_after_ms, status_class
 
 OK = reply(200, {"ok": True})
 

@@ -24,9 +24,9 @@ from routewright.backends import (
     RerankRequest,
     StreamEnd,
 )
-from routewright.backends.llamacpp import EMBEDDED_MODEL, GgufModel, LlamaCppBackend
-from routewright.backends.llamacpp_process import ModelProcess
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.llamacpp.backend import EMBEDDED_MODEL, LlamaCppBackend
+from routewright.backends.llamacpp.process import GgufModel, ModelProcess
+from routewright.backends.openai.backend import OpenAIBackend
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def children() -> set[int]:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # ended meanwhile
-        if b"llamacpp_worker" in command and parent == os.getpid():
+        if b"llamacpp/worker.py" in command and parent == os.getpid():
             found.add(int(folder.name))
     return found
 

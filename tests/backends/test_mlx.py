@@ -33,10 +33,10 @@ from routewright.backends import (
     ToolCall,
     Usage,
 )
-from routewright.backends.mlx import MlxBackend
-from routewright.backends.mlx_load import import_library
-from routewright.backends.mlx_models import MlxModel
-from routewright.backends.mlx_runtime import LoadedModel
+from routewright.backends.mlx.backend import MlxBackend
+from routewright.backends.mlx.load import import_library
+from routewright.backends.mlx.models import MlxModel
+from routewright.backends.mlx.runtime import LoadedModel
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from routewright.backends import BackendError
-from routewright.backends.mlx_models import Folders, MlxModel, find_folder
+from routewright.backends.mlx.models import Folders, MlxModel, find_folder
 
 NO_ENV: Mapping[str, str] = {}
 

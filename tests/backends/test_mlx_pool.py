@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from routewright.backends import BackendError
-from routewright.backends.mlx_pool import Claim, ModelPool
+from routewright.backends.mlx.pool import Claim, ModelPool
 
 GB = 1_000_000_000
 

@@ -13,7 +13,7 @@ CHAT = """
 import asyncio, resource, sys
 from routewright.backends import ChatRequest, Message
 from routewright.backends.mlx import MlxBackend
-from routewright.backends.mlx_models import MlxModel
+from routewright.backends import MlxModel
 REQUEST = ChatRequest((Message("user", "hello"),), max_output_tokens=4)
 backend = MlxBackend({"tiny-a": MlxModel(), "tiny-b": MlxModel()}, path=sys.argv[1])
 """

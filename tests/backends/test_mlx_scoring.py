@@ -15,9 +15,9 @@ import pytest
 from mlx_parts import tiny_models
 
 from routewright.backends import BackendError, EmbedRequest, Limits, RerankRequest, Usage
-from routewright.backends.mlx import MlxBackend
-from routewright.backends.mlx_models import MlxModel
-from routewright.backends.mlx_runtime import LoadedModel
+from routewright.backends.mlx.backend import MlxBackend
+from routewright.backends.mlx.models import MlxModel
+from routewright.backends.mlx.runtime import LoadedModel
 
 EMBEDS, RERANKS = frozenset({"embed"}), frozenset({"rerank"})
 EMBEDDER, RERANKER = "Qwen3-Embedding-tiny", "Qwen3-Reranker-tiny"

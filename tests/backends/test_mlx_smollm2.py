@@ -18,9 +18,9 @@ from routewright.backends import (
     StreamEnd,
     TextDelta,
 )
-from routewright.backends.mlx import MlxBackend
-from routewright.backends.mlx_models import MlxModel
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.mlx.backend import MlxBackend
+from routewright.backends.mlx.models import MlxModel
+from routewright.backends.openai.backend import OpenAIBackend
 
 QUESTION = ChatRequest(
     (Message("user", "What is the capital of France? Answer in one sentence."),),

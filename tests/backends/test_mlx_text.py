@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from mlx_parts import need_mlx
 
 from routewright.backends import BackendError, ChatRequest, Message, TextDelta, ThinkingDelta
-from routewright.backends.mlx_load import import_library
-from routewright.backends.mlx_text import AnswerText, Machine, Transitions, transitions_of
+from routewright.backends.mlx.load import import_library
+from routewright.backends.mlx.text import AnswerText, Machine, Transitions, transitions_of
 
 TOOL: Mapping[str, Any] = {"type": "function", "function": {"name": "weather", "parameters": {}}}
 PLAIN = ChatRequest((Message("user", "hello"),))

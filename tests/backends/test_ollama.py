@@ -22,7 +22,7 @@ from routewright.backends import (
     ThinkingDelta,
     ToolCall,
 )
-from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama.backend import OllamaBackend
 
 ollama_server = ollama_process.ollama_server
 

@@ -9,7 +9,7 @@ import pytest
 from ollama_process import OllamaProcess, using
 
 from routewright.backends import HealthReport
-from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama.backend import OllamaBackend
 
 ollama_server = ollama_process.ollama_server
 

@@ -15,7 +15,7 @@ import pytest
 from ollama_process import OllamaProcess, failing, start_ollama, using
 
 from routewright.backends import BackendError, ChatRequest, EmbedRequest, Message
-from routewright.backends.ollama import OllamaBackend
+from routewright.backends.ollama.backend import OllamaBackend
 
 ollama_server = ollama_process.ollama_server
 

@@ -8,18 +8,12 @@ from typing import Any
 import pytest
 
 from routewright.backends import ChatRequest, EmbedRequest, Message, Timings, ToolCall, Usage
-from routewright.backends import ollama_names as names
-from routewright.backends.ollama import OllamaBackend
-from routewright.backends.ollama_answer import (
-    ChatPieces,
-    count_usage,
-    load_us,
-    read_vectors,
-    was_truncated,
-)
-from routewright.backends.ollama_names import is_older
-from routewright.backends.ollama_request import chat_body, embed_body, load_body
-from routewright.backends.untrusted_values import Unreadable
+from routewright.backends.ollama import names as names
+from routewright.backends.ollama.answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
+from routewright.backends.ollama.backend import OllamaBackend
+from routewright.backends.ollama.names import is_older
+from routewright.backends.ollama.request import chat_body, embed_body, load_body
+from routewright.backends.wire.values import Unreadable
 
 HELLO = ChatRequest((Message("user", "hello"),))
 

@@ -27,7 +27,7 @@ from routewright.backends import (
     StreamEvent,
     TextDelta,
 )
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.openai.backend import OpenAIBackend
 
 KEY = "sk-test-0123456789"
 REQUEST = ChatRequest((Message("user", "Hello?"),))

@@ -17,7 +17,7 @@ from routewright.backends import (
     StreamEnd,
     TextDelta,
 )
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.openai.backend import OpenAIBackend
 from routewright.engine.policy.locality import judge
 
 MODEL = "default_model"

@@ -29,7 +29,7 @@ from routewright.backends import (
     StreamEnd,
     TextDelta,
 )
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.openai.backend import OpenAIBackend
 from routewright.engine.policy.locality import judge
 
 __all__ = ["llamacpp", "llamacpp_scores", "llamacpp_vectors"]  # fixtures

@@ -21,11 +21,11 @@ from routewright.backends import (
     ToolCall,
     Usage,
 )
-from routewright.backends.openai_answer import ChatPieces
-from routewright.backends.openai_lists import read_listings, read_scores, read_vectors
-from routewright.backends.openai_request import chat_body, embed_body, rerank_body
-from routewright.backends.openai_usage import read_usage
-from routewright.backends.untrusted_values import Unreadable
+from routewright.backends.openai.answer import ChatPieces
+from routewright.backends.openai.lists import read_listings, read_scores, read_vectors
+from routewright.backends.openai.request import chat_body, embed_body, rerank_body
+from routewright.backends.openai.usage import read_usage
+from routewright.backends.wire.values import Unreadable
 
 NOW = Timings(None, None, 1)
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"

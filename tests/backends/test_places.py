@@ -23,14 +23,14 @@ from routewright.backends import (
     Limits,
     Message,
     RerankRequest,
-    http_connections,
 )
-from routewright.backends.http import HttpClient
-from routewright.backends.ollama import OllamaBackend
-from routewright.backends.ollama_places import RECHECK_S, DeclaredPlaces, Places
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.ollama.backend import OllamaBackend
+from routewright.backends.ollama.places import RECHECK_S, DeclaredPlaces, Places
+from routewright.backends.openai.backend import OpenAIBackend
 from routewright.backends.phases import CallClock
 from routewright.backends.protocol import NOTHING_USED
+from routewright.backends.wire import connections as http_connections
+from routewright.backends.wire.http import HttpClient
 from routewright.engine.policy.locality import judge
 
 ollama_server = ollama_process.ollama_server

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routewright.backends import ChatRequest, Message, ToolCall, tokens
-from routewright.backends.tokens import Encoding, TokenCount, encoding_for, prompt_tokens, text_tokens
+from routewright.backends.tokens import TokenCount, prompt_tokens, text_tokens
+from routewright.engine.policy.shapes.tokenizers import Encoding, encoding_for
 
 HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 

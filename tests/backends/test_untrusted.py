@@ -35,12 +35,20 @@ from routewright.backends import (
     ThinkingDelta,
     ToolCall,
     Usage,
-    answer_sizes,
-    ollama_answer,
-    openai_answer,
-    untrusted,
 )
-from routewright.backends.answer_sizes import (
+from routewright.backends.ollama import answer as ollama_answer
+from routewright.backends.openai import answer as openai_answer
+from routewright.backends.phases import CallClock
+from routewright.backends.wire import sizes as answer_sizes
+from routewright.backends.wire import untrusted
+from routewright.backends.wire.counts import (
+    CHARACTERS_PER_TOKEN,
+    INPUT_ROOM_TOKENS,
+    ChatIntake,
+    checked_input,
+)
+from routewright.backends.wire.reply import STEP_BYTES, Reply
+from routewright.backends.wire.sizes import (
     MAX_BODY_BYTES,
     MAX_ERROR_BYTES,
     MAX_LISTS,
@@ -49,16 +57,8 @@ from routewright.backends.answer_sizes import (
     TEXT_BYTES_PER_TOKEN,
     chat_sizes,
 )
-from routewright.backends.http_reply import STEP_BYTES, Reply
-from routewright.backends.phases import CallClock
-from routewright.backends.untrusted import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Gate
-from routewright.backends.untrusted_counts import (
-    CHARACTERS_PER_TOKEN,
-    INPUT_ROOM_TOKENS,
-    ChatIntake,
-    checked_input,
-)
-from routewright.backends.untrusted_values import MAX_COUNT, Room, Unreadable, joined
+from routewright.backends.wire.untrusted import MAX_ID_CHARACTERS, MAX_NAME_CHARACTERS, Gate
+from routewright.backends.wire.values import MAX_COUNT, Room, Unreadable, joined
 from routewright.ledger import Ledger
 
 KEY = "sk-Zq0123456789abcdef"
@@ -1013,7 +1013,7 @@ def check(answer: ChatAnswer) -> None:
 def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
     kind: str, how: str, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.backends.http.Gate", lambda _: Gate(KEY))
+    monkeypatch.setattr("routewright.backends.wire.http.Gate", lambda _: Gate(KEY))
     scripts = list(replies(kind, how, bad))
 
     async def run() -> None:

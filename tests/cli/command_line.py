@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from routewright.cli.app import run_app
-from routewright.loading import shipped
+from routewright.loading.loading import shipped
 
 HYBRID = str(shipped("hybrid.yaml"))
 

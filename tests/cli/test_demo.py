@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 from command_line import CommandLine
 
-from routewright.loading import load_samples, shipped
+from routewright.loading.loading import load_samples, shipped
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
 

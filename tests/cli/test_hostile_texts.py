@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from routewright.cli import app
 from routewright.cli.writer import Writer
-from routewright.engine.escapes import is_shown
+from routewright.engine.report.escapes import is_shown
 
 HOSTILE = (
     "=cmd\x1b]0;title\x07\x1b[2J\x9b31m\x7f \u202egnp\u2066\u200e \u200bzero\u2060\ufeff\u3164 "

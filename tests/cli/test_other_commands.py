@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from routewright.cli import app
 from routewright.ledger import DecisionRow, Ledger
-from routewright.loading import shipped
+from routewright.loading.loading import shipped
 
 
 def command_paths() -> list[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from routewright.cli.standins import EMBEDDED, OllamaHere, find_ollama, short_prompts, stand_ins
-from routewright.loading import load_policy, shipped
+from routewright.loading.loading import load_policy, shipped
 
 HYBRID = load_policy(shipped("hybrid.yaml"))
 NOBODY = "http://127.0.0.1:9"

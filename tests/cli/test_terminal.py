@@ -17,7 +17,7 @@ from command_line import HYBRID, CommandLine
 
 from routewright.cli.table import column_lines, fits, stacked_lines
 from routewright.cli.tree import wrapped_tree
-from routewright.engine.decision.outline import Outline, render_tree
+from routewright.engine.explain.outline import Outline, render_tree
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

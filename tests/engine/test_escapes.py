@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import routewright.gateway  # noqa: F401 - every error there is
-from routewright.engine.errors import NotBuiltError, Problem, ProblemsError, RoutewrightError
-from routewright.engine.escapes import (
+from routewright.engine.report.errors import NotBuiltError, ProblemsError, RoutewrightError
+from routewright.engine.report.escapes import (
     escape_answer,
     escape_commands,
     escape_csv,
@@ -23,6 +23,7 @@ from routewright.engine.escapes import (
     escape_markdown,
     is_shown,
 )
+from routewright.engine.report.problems import Problem
 
 ALL = list(map(chr, range(0x110000)))
 CONTROLS = [char for char in ALL if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from routewright.engine import suggest
-from routewright.engine.suggest import closest
+from routewright.engine.report import suggestions as suggest
+from routewright.engine.report.suggestions import closest
 
 
 @pytest.mark.parametrize("length", [10, 40, 100])

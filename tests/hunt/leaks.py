@@ -22,8 +22,8 @@ from routewright import ModelGateway, Task, request_for
 from routewright.backends import BackendError
 from routewright.backends.control import StateError
 from routewright.engine.decision.task import RequestFacts
-from routewright.engine.errors import PolicyError, TaskError
-from routewright.results import NoTargetError
+from routewright.engine.report.errors import PolicyError, TaskError
+from routewright.gateway.results import NoTargetError
 
 from .policies import Made, maps_for, random_policy
 from .world import Asked, World, world

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from routewright.engine.policy.catalog import Backend
+from routewright.engine.policy.shapes.catalog import Backend
 
 from .world import FORWARDER, OLLAMA, PLAIN, REDIRECTING, STUBS
 

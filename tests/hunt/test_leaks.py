@@ -13,7 +13,7 @@ from sizes import LEAK_POLICIES, THOROUGH
 
 from routewright import ModelGateway, Task
 from routewright.backends import ChatRequest, Message
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.openai.backend import OpenAIBackend
 
 from . import world
 from .leaks import Found, Leak, hunt, hunt_in_processes

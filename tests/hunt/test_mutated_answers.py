@@ -15,8 +15,8 @@ from typing import Any
 from sizes import ANSWERS, THOROUGH
 
 from routewright.backends import BackendError, ChatRequest, EmbedRequest, Limits, Message
-from routewright.backends.ollama import OllamaBackend
-from routewright.backends.openai import OpenAIBackend
+from routewright.backends.ollama.backend import OllamaBackend
+from routewright.backends.openai.backend import OpenAIBackend
 
 from .mutations import encoded, mutate_bytes, mutate_value
 

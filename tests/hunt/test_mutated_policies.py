@@ -22,9 +22,9 @@ from ruamel.yaml import YAML
 from sizes import MUTATED_POLICIES, THOROUGH
 
 from routewright import State, Task, decide
-from routewright.engine.errors import PolicyError, RoutewrightError
-from routewright.engine.policy.read import kind_of
-from routewright.loading import file_kind, load_catalog, load_policy, load_tests
+from routewright.engine.policy.reading.read import kind_of
+from routewright.engine.report.errors import PolicyError, RoutewrightError
+from routewright.loading.loading import file_kind, load_catalog, load_policy, load_tests
 
 from .mutations import encoded, mutate_bytes, mutate_value
 

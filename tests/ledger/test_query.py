@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ledger_rows import attempt, decision, failed
 
-from routewright.engine.problems import render_problem
+from routewright.engine.report.problems import render_problem
 from routewright.ledger import Ledger, LedgerError, QueryResult
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from routewright.engine.escapes import escape_csv
+from routewright.engine.report.escapes import escape_csv
 from routewright.ledger import Ledger, QueryResult, to_csv, to_json, to_table
 
 EVERYTHING = """

@@ -9,9 +9,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.engine.policy.reading.read import read_catalog, read_policy
 
 __all__ = ["POLICIES", "ROOT", "hybrid", "plain_yaml"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from case_runner import differences, load_cases, main
 
-from routewright.engine.policy.testfile import Case
+from routewright.engine.policy.shapes.testfile import Case
 
 _FILE = Path(__file__).parents[2] / "policies" / "hybrid.test.yaml"
 _POLICY, _CASES = load_cases(_FILE)

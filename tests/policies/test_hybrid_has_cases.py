@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sized
 import pytest
 from shipped import POLICIES, ROOT, hybrid
 
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.policy.testfile import Case
-from routewright.engine.policy.testfile_problems import read_tests
-from routewright.loading import load_samples
-from routewright.tasks import task_from
+from routewright.engine.policy.compile.testfile import read_tests
+from routewright.engine.policy.shapes.testfile import Case
+from routewright.loading.loading import load_samples
+from routewright.tasks.tasks import task_from
 
 CASES: tuple[Case, ...] = tuple(
     read_tests((POLICIES / "hybrid.test.yaml").read_text(encoding="utf-8"), "hybrid.test.yaml").shape.cases

@@ -5,20 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routewright.backends import Answer, Attempt, Execution, StepReport
-    from routewright.engine.decision.decision import Decision
-    from routewright.results import Ran
+    from routewright.backends.executing import Answer, Attempt, Execution, StepReport
+    from routewright.engine.decision import Decision
+    from routewright.gateway import Ran
 
-__all__ = [
-    "answer_text",
-    "answered_by",
-    "attempt_line",
-    "cost_text",
-    "output_tokens",
-    "step_line",
-    "summary_line",
-    "took_ms",
-]
 
 _LONGEST_NOTE = 200
 """A verdict that cannot be read may be as long as a model cares to write."""
@@ -151,8 +141,8 @@ def _named(decision: Decision, attempt: Attempt) -> str:
 
 def _arm(ran: Ran) -> list[str]:
     """The arm of the rollout, and where its shadow would have gone."""
-    from routewright.engine.decision.arm_text import difference, share_text
-    from routewright.engine.decision.record import record_of
+    from routewright.engine.explain import difference, share_text
+    from routewright.engine.record import record_of
 
     arm = ran.decision.arm
     if arm is None:

@@ -24,8 +24,6 @@ from .run import run
 from .schema import schema
 from .writer import ReaderGone, writer
 
-__all__ = ["app", "main", "run_app"]
-
 app = typer.Typer(
     name="routewright",
     help="Decide which model does which piece of LLM work, and prove why.",
@@ -80,7 +78,7 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
 
     ``arguments`` are those of the process where none are given.
     """
-    from routewright.engine.errors import RoutewrightError
+    from routewright.engine.report import RoutewrightError
 
     writer.plain = False
     try:
@@ -126,8 +124,7 @@ def _report_usage(error: TyperException) -> None:
 
 
 def _report(error: Exception) -> None:
-    from routewright.engine.errors import NotBuiltError, ProblemsError
-    from routewright.engine.problems import render_problem
+    from routewright.engine.report import NotBuiltError, ProblemsError, render_problem
 
     if isinstance(error, ProblemsError):
         count = len(error.problems)
@@ -145,7 +142,7 @@ def _report(error: Exception) -> None:
 def _code_of(error: Exception) -> ExitCode:
     from routewright.backends import BackendError
     from routewright.backends.control import StateError
-    from routewright.engine.errors import ProblemsError
+    from routewright.engine.report import ProblemsError
     from routewright.ledger import LedgerError
 
     if isinstance(error, ProblemsError):

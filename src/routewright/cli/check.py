@@ -14,11 +14,8 @@ from .options import Root
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.errors import Problem
-    from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
-    from routewright.engine.policy.read import FileKind
-
-__all__ = ["check"]
+    from routewright.engine.policy import CompiledCatalog, CompiledPolicy, FileKind
+    from routewright.engine.report import Problem
 
 
 def check(
@@ -42,8 +39,7 @@ def check(
     Example:
       routewright check policies/hybrid.yaml
     """
-    from routewright.engine.errors import PolicyError
-    from routewright.engine.problems import render_problem, render_problems
+    from routewright.engine.report import PolicyError, render_problem, render_problems
     from routewright.loading import file_kind
 
     results: list[dict[str, object]] = []
@@ -118,7 +114,7 @@ def _check_policy(path: Path, root: Path | None) -> _Told:
 
 
 def _check_catalog(path: Path, root: Path | None) -> _Told:
-    from routewright.engine.policy.unenforced import unenforced_of_catalog
+    from routewright.engine.policy import unenforced_of_catalog
     from routewright.loading import load_catalog
 
     catalog = load_catalog(path)
@@ -138,10 +134,9 @@ def _check_tests(path: Path, root: Path | None) -> _Told:
 
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
-    from routewright.configuration import user_permissions
-    from routewright.engine.policy.place_notes import place_notes
-    from routewright.engine.problems import sort_problems
-    from routewright.permissions import permission_notes
+    from routewright.engine.policy import place_notes
+    from routewright.engine.report import sort_problems
+    from routewright.loading import permission_notes, user_permissions
 
     return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded)])
 

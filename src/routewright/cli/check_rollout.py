@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from routewright.engine.policy.compiled import CompiledConstraint, CompiledPolicy
-
-__all__ = ["rollout_lines", "rollout_values"]
+    from routewright.engine.policy import CompiledConstraint, CompiledPolicy
 
 
 def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
@@ -30,7 +28,7 @@ def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
 
 def rollout_lines(policy: CompiledPolicy) -> list[str]:
     """The same in words."""
-    from routewright.engine.decision.arm_text import share_text
+    from routewright.engine.explain import share_text
 
     rollout = policy.rollout
     if rollout is None or rollout.candidate is None:

@@ -13,12 +13,10 @@ from .writer import writer
 
 if TYPE_CHECKING:
     from routewright.backends.control import StateStore
-    from routewright.engine.decision.task import State, Task
+    from routewright.engine.decision import State, Task
     from routewright.gateway import ModelGateway
 
     from .decisions import DecisionPrinter
-
-__all__ = ["decide"]
 
 
 def decide(
@@ -84,12 +82,9 @@ def decide(
     from contextlib import closing, nullcontext
     from random import Random
 
-    from routewright.configuration import user_permissions
-    from routewright.engine.errors import TaskError
-    from routewright.engine.problems import render_problem
+    from routewright.engine.report import TaskError, render_problem
     from routewright.gateway import ModelGateway, now_us
-    from routewright.loading import load_policy
-    from routewright.permissions import permission_notes
+    from routewright.loading import load_policy, permission_notes, user_permissions
     from routewright.tasks import parse_time
 
     from .decisions import DecisionPrinter
@@ -148,8 +143,8 @@ def _store() -> StateStore:
 
 
 def _state(path: Path | None, gateway: ModelGateway, *, at_us: int) -> State:
-    from routewright.engine.decision.task import State
-    from routewright.engine.errors import PolicyError, TaskError
+    from routewright.engine.decision import State
+    from routewright.engine.report import PolicyError, TaskError
     from routewright.loading import read_text
     from routewright.tasks import parse_state, state_from
 
@@ -174,7 +169,7 @@ def _one_task(
     prompt_tokens: int | None,
 ) -> tuple[str, Task]:
     """The one task that the flags describe, and its name."""
-    from routewright.engine.decision.task import RequestFacts, Task
+    from routewright.engine.decision import RequestFacts, Task
     from routewright.tasks import features_from_flags, parse_task, task_from
 
     if text is not None:
@@ -195,7 +190,7 @@ def _decide_file(
     arm: Literal["control", "candidate"] | None,
 ) -> None:
     """Decide every line. A bad line is reported and passed over; the run then ends with status 2."""
-    from routewright.engine.errors import FeatureError, TaskError
+    from routewright.engine.report import FeatureError, TaskError
     from routewright.tasks import parse_task, task_from
 
     from .task_lines import task_lines

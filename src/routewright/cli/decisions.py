@@ -7,26 +7,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from routewright.engine.canonical import canonical_bytes
-from routewright.engine.decision.arm_text import difference
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.explanation_values import explanation_values
-from routewright.engine.decision.outline import (
+from routewright.engine.explain import (
+    difference,
+    explain,
     explanation_outline,
+    explanation_values,
     outcome_text,
     plan_outline,
     record_outline,
     render_markdown,
 )
-from routewright.engine.decision.record import record_of, record_values
+from routewright.engine.record import record_of, record_values
 
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.decision.decision import Decision
-    from routewright.engine.decision.outline import Outline
-    from routewright.results import Decided
+    from routewright.engine.decision import Decision
+    from routewright.engine.explain import Outline
+    from routewright.gateway import Decided
 
-__all__ = ["DecisionPrinter", "Format"]
 
 Format = Literal["tree", "table", "json", "jsonl", "markdown"]
 

@@ -13,15 +13,12 @@ from .options import LedgerPath
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.decision.decision import Decision
-    from routewright.engine.decision.task import Task
-    from routewright.engine.policy.compiled import CompiledModel
-    from routewright.gateway import ModelGateway
+    from routewright.engine.decision import Decision, Task
+    from routewright.engine.policy import CompiledModel
+    from routewright.gateway import Decided, ModelGateway, Ran
     from routewright.ledger import Ledger
-    from routewright.results import Decided, Ran
     from routewright.tasks import Sample
 
-__all__ = ["demo"]
 
 _QUESTION = """\
 SELECT model_id, backend_id, count(*) AS calls, round(avg(total_ms))::INT AS mean_ms,
@@ -57,11 +54,10 @@ def demo(
     import asyncio
 
     from routewright.backends.control import StateStore
-    from routewright.engine.decision.explain import explain
-    from routewright.engine.decision.outline import explanation_outline, iso_time
-    from routewright.gateway import ModelGateway, now_us
+    from routewright.engine.explain import explain, explanation_outline
+    from routewright.engine.report import iso_time
+    from routewright.gateway import ModelGateway, now_us, open_backends
     from routewright.loading import load_policy, load_samples, shipped
-    from routewright.opening import open_backends
 
     from .ledger import ledger_at, print_result
     from .standins import StandIns, short_prompts, stand_ins
@@ -144,8 +140,7 @@ def _task(sample: Sample) -> Task:
 
 def _demo_ledger() -> Ledger:
     """The demo's own ledger; one of another layout is put aside, as nobody should have to see to that for a demo."""
-    from routewright.ledger import OtherLayoutError, default_ledger_path
-    from routewright.ledger.ingest import spool_folder
+    from routewright.ledger import OtherLayoutError, default_ledger_path, spool_folder
 
     from .ledger import ledger_at
 
@@ -164,7 +159,7 @@ def _demo_ledger() -> Ledger:
 async def _run_all(
     gateway: ModelGateway, decided: list[tuple[Sample, Decided]], run: str
 ) -> list[tuple[Sample, Ran]]:
-    from routewright.requests import request_for
+    from routewright.tasks import request_for
 
     ran = []
     for sample, one in decided:

@@ -14,8 +14,6 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.engine.condition import Declaration
 
-__all__ = ["eval_"]
-
 
 def eval_(
     expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The expression, in quotes.")],
@@ -49,7 +47,7 @@ def eval_(
         trace,
         with_source_lines,
     )
-    from routewright.engine.errors import ConditionError
+    from routewright.engine.report import ConditionError
     from routewright.tasks import features_from_flags
 
     scope: Mapping[str, Declaration]
@@ -92,8 +90,7 @@ def _declared(
     path: str, flags: list[str], root: Path | None
 ) -> tuple[dict[str, object], dict[str, Declaration]]:
     from routewright.engine.condition import UNKNOWN
-    from routewright.engine.decision.bind import binder_of
-    from routewright.engine.decision.task import State, Task
+    from routewright.engine.decision import State, Task, binder_of
     from routewright.loading import load_policy
     from routewright.tasks import features_from_flags
 

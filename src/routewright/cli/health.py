@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
     from routewright.backends import BackendError, HealthReport
     from routewright.backends.control import Breaker
-    from routewright.engine.policy.catalog import Backend
-    from routewright.engine.policy.compiled import CompiledModel
-
-__all__ = ["health"]
+    from routewright.engine.policy import Backend, CompiledModel
 
 
 def health(
@@ -58,12 +55,9 @@ def health(
     """
     import asyncio
 
-    from routewright.arms import open_each_of_candidate
     from routewright.backends.control import StateStore
-    from routewright.gateway import ModelGateway
-    from routewright.loading import load_policy, shipped
-    from routewright.mapping import parse_maps
-    from routewright.opening import open_each
+    from routewright.gateway import ModelGateway, open_each, open_each_of_candidate
+    from routewright.loading import load_policy, parse_maps, shipped
 
     from .options import state_to_look_at
 
@@ -161,6 +155,6 @@ def _values(
 
 
 def _time(at_us: int | None) -> str | None:
-    from routewright.engine.decision.outline import iso_time
+    from routewright.engine.report import iso_time
 
     return None if at_us is None else iso_time(at_us)

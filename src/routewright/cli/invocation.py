@@ -8,8 +8,6 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["command_line", "started_as"]
-
 
 def command_line(*arguments: str) -> str:
     """A command that works as it is typed, in the working directory."""

@@ -13,7 +13,6 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.ledger import Ledger, TailRow
 
-__all__ = ["ledger", "ledger_at", "print_notices", "print_result"]
 
 ledger = typer.Typer(help="Ask the ledger.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -12,9 +12,7 @@ from .options import Root
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.policy.compiled import CompiledModel
-
-__all__ = ["models"]
+    from routewright.engine.policy import CompiledModel
 
 
 def models(
@@ -40,7 +38,7 @@ def models(
     Example:
       routewright models policies/hybrid.yaml --capability mixture_of_experts
     """
-    from routewright.engine.suggest import suggest
+    from routewright.engine.report import suggest
     from routewright.loading import file_kind, load_catalog, load_policy, shipped
 
     path = policy or shipped("hybrid.yaml")

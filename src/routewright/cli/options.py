@@ -7,24 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-__all__ = [
-    "At",
-    "Feature",
-    "LedgerPath",
-    "Lenient",
-    "Map",
-    "Operation",
-    "Pin",
-    "PolicyPath",
-    "PromptTokens",
-    "Root",
-    "Seed",
-    "StateFile",
-    "StatePath",
-    "state_path",
-    "state_to_look_at",
-]
-
 # Whether a file can be read is told by whoever reads it, with the exit code that it has there.
 PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", readable=False, help="The policy file.")]
 

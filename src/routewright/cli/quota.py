@@ -12,9 +12,7 @@ from .options import Root, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.standing import QuotaStanding
-
-__all__ = ["quota"]
+    from routewright.gateway import QuotaStanding
 
 
 def quota(
@@ -109,6 +107,6 @@ def _amount(one: QuotaStanding, amount: int) -> str:
 
 
 def _until(one: QuotaStanding) -> str | None:
-    from routewright.engine.decision.outline import iso_time
+    from routewright.engine.report import iso_time
 
     return None if one.use.until_us is None else iso_time(one.use.until_us)

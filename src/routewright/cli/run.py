@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from routewright.backends import BackendError, Fault
-    from routewright.engine.policy.compiled import CompiledPolicy
-    from routewright.gateway import ModelGateway
-    from routewright.results import Ran
-
-__all__ = ["run"]
+    from routewright.engine.policy import CompiledPolicy
+    from routewright.gateway import ModelGateway, Ran
 
 
 def run(
@@ -96,16 +93,14 @@ def run(
     import signal
     from contextlib import ExitStack
 
-    from routewright.engine.decision.outline import record_outline
-    from routewright.engine.decision.record import record_of
-    from routewright.engine.decision.task import SESSION, RequestFacts, Task
-    from routewright.engine.errors import TaskError
+    from routewright.engine.decision import SESSION, RequestFacts, Task
+    from routewright.engine.explain import record_outline
+    from routewright.engine.record import record_of
+    from routewright.engine.report import TaskError
+    from routewright.gateway import NotStoredError
     from routewright.ledger import LedgerError
-    from routewright.loading import load_policy
-    from routewright.mapping import parse_maps
-    from routewright.requests import request_for
-    from routewright.results import NotStoredError
-    from routewright.tasks import features_from_flags
+    from routewright.loading import load_policy, parse_maps
+    from routewright.tasks import features_from_flags, request_for
 
     from .ledger import print_notices
 
@@ -219,11 +214,14 @@ def _gateway(
     from random import Random
     from tempfile import TemporaryDirectory
 
-    from routewright.arms import open_candidate, simulated_candidate
     from routewright.backends.control import StateStore
-    from routewright.gateway import ModelGateway
-    from routewright.opening import open_each
-    from routewright.targets import simulated_backends
+    from routewright.gateway import (
+        ModelGateway,
+        open_candidate,
+        open_each,
+        simulated_backends,
+        simulated_candidate,
+    )
 
     from .ledger import ledger_at
     from .options import state_path
@@ -272,7 +270,7 @@ class _Pieces:
 
 def _prompt(text: str) -> str:
     """The prompt itself, or standard input. Raises TaskError for one that is empty or no text."""
-    from routewright.engine.errors import TaskError
+    from routewright.engine.report import TaskError
 
     try:
         if text == "-":
@@ -292,8 +290,7 @@ def _prompt(text: str) -> str:
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     """Scripted failures by model id. Raises TaskError for an unknown model or class."""
     from routewright.backends import ERROR_CLASSES
-    from routewright.engine.errors import TaskError
-    from routewright.engine.suggest import suggest
+    from routewright.engine.report import TaskError, suggest
 
     candidate = None if policy.rollout is None else policy.rollout.candidate
     policies = [policy] if candidate is None else [policy, candidate]

@@ -8,8 +8,6 @@ import typer
 
 from .writer import writer
 
-__all__ = ["schema"]
-
 
 def schema(
     kind: Annotated[
@@ -29,7 +27,7 @@ def schema(
     """
     import json
 
-    from routewright.engine.policy.json_schema import catalog_schema, policy_schema, test_schema
+    from routewright.engine.policy import catalog_schema, policy_schema, test_schema
 
     make = {"policy": policy_schema, "catalog": catalog_schema, "test": test_schema}[kind]
     writer.json(json.dumps(make(), indent=2, ensure_ascii=False) + "\n")

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from routewright.backends.executing import Prompts
-    from routewright.engine.policy.compiled import CompiledModel, CompiledPolicy
+    from routewright.engine.policy import CompiledModel, CompiledPolicy
 
-__all__ = [
-    "EMBEDDED",
-    "OllamaHere",
-    "StandIns",
-    "embedded_is_installed",
-    "find_ollama",
-    "short_prompts",
-    "stand_ins",
-]
 
 EMBEDDED = "llamacpp:smollm2"
 """The model that needs no server: SmolLM2-135M, which the set-up installs."""
@@ -126,8 +117,7 @@ def embedded_is_installed() -> bool:
     """Whether the embedded model and what runs it are there."""
     from importlib.util import find_spec
 
-    from routewright.backends import BackendError
-    from routewright.backends.llamacpp_process import embedded_model
+    from routewright.backends import BackendError, embedded_model
 
     if find_spec("xllamacpp") is None or find_spec("aiohttp") is None:
         return False
@@ -142,8 +132,8 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     """The Ollama server at ``host``, by default this machine's, and its tags; or why it is not used."""
     from importlib.util import find_spec
 
-    from routewright.backends.errors import install_command
-    from routewright.engine.policy.locality import client_address
+    from routewright.backends import install_command
+    from routewright.engine.policy import client_address
 
     try:
         url = client_address(host)
@@ -151,8 +141,7 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
         return OllamaHere(None, why=f"OLLAMA_HOST is no address of one: `{host}`")
     if find_spec("aiohttp") is None or find_spec("ollama") is None:
         return OllamaHere(None, why=f"its client library is not installed ({install_command('ollama')})")
-    from routewright.backends import BackendError
-    from routewright.backends.ollama import OllamaBackend
+    from routewright.backends import BackendError, OllamaBackend
 
     async def ask() -> Sequence[str]:
         backend = OllamaBackend(url)

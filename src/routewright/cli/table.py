@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-__all__ = ["column_lines", "fits", "numeric_columns", "stacked_lines"]
-
 GAP = 2
 """Blanks between two columns."""
 

@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from routewright.engine.errors import TaskError
+from routewright.engine.report import TaskError
 
 from .writer import writer
-
-__all__ = ["MAX_LINE_BYTES", "task_lines"]
 
 MAX_LINE_BYTES = 1024 * 1024
 """A longer line is refused without being read into memory."""

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from routewright.engine.escapes import escape_flat
+from routewright.engine.report import escape_flat
 
 if TYPE_CHECKING:
-    from routewright.engine.decision.outline import Outline
+    from routewright.engine.explain import Outline
 
-__all__ = ["wrapped_tree"]
 
 _NARROWEST = 24
 """Text is never squeezed below this many characters, however deep it stands."""

@@ -13,21 +13,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from routewright.engine.escapes import (
-    escape_answer,
-    escape_commands,
-    escape_flat,
-    escape_json,
-    escape_line,
-)
+from routewright.engine.report import escape_answer, escape_commands, escape_flat, escape_json, escape_line
 
 from .table import column_lines, fits, numeric_columns, stacked_lines
 from .tree import wrapped_tree
 
 if TYPE_CHECKING:
-    from routewright.engine.decision.outline import Outline
+    from routewright.engine.explain import Outline
 
-__all__ = ["ReaderGone", "Writer", "writer"]
 
 _READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
 """Variables of CI systems that run some lines of their log as commands."""

@@ -18,7 +18,8 @@ from routewright.engine.condition import (
     parse_condition,
     parse_expr,
 )
-from routewright.engine.errors import ConditionError, Problem
+from routewright.engine.report.errors import ConditionError
+from routewright.engine.report.problems import Problem
 
 SCOPE = {
     "requires_moe": Declaration(BOOLEAN),
@@ -106,7 +107,7 @@ def test_problems_are_limited_and_each_name_is_reported_once() -> None:
 
 def test_every_code_of_the_checker_and_parser_has_a_case() -> None:
     cases = GOLDEN.read_text(encoding="utf-8")
-    sources = Path(parse_expr.__code__.co_filename).parent.glob("*.py")
+    sources = Path(parse_expr.__code__.co_filename).parents[1].rglob("*.py")
     codes = set()
     for source in sources:
         codes |= set(re.findall(r'"([a-z]+(?:-[a-z]+)+)",? f?r?["\n]', source.read_text(encoding="utf-8")))

@@ -27,8 +27,8 @@ from routewright.engine.condition import (
     specialise,
     trace,
 )
-from routewright.engine.condition.syntax import Expr
-from routewright.engine.errors import RoutewrightError
+from routewright.engine.condition.syntax.expr import Expr
+from routewright.engine.report.errors import RoutewrightError
 
 NAMES = tuple(SCOPE)
 thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

@@ -21,7 +21,7 @@ from routewright.engine.condition import (
     evaluate,
     infer_declarations,
 )
-from routewright.engine.errors import ConditionError, FeatureError
+from routewright.engine.report.errors import ConditionError, FeatureError
 
 
 def test_unknown_is_one_object_without_a_truth() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from routewright.engine.condition import BOOLEAN, UNKNOWN, Declaration, evaluate, limits, render_value
-from routewright.engine.condition.functions import FUNCTIONS, MACROS, SPECIAL_FUNCTIONS
+from routewright.engine.condition.library.functions import FUNCTIONS, MACROS, SPECIAL_FUNCTIONS
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "conditions.md").read_text(encoding="utf-8")
 FEATURES = json.loads(re.findall(r"```json\n(.*?)```", PAGE, re.S)[0])

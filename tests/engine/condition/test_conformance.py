@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from routewright.engine.condition import UNKNOWN, evaluate
-from routewright.engine.condition.lexer import tokenize
-from routewright.engine.errors import ConditionError, FeatureError
+from routewright.engine.condition.syntax.lexer import tokenize
+from routewright.engine.report.errors import ConditionError, FeatureError
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = ROOT.parent / "shared" / "conformance" / "cel"

@@ -25,7 +25,8 @@ from routewright.engine.condition import (
     thresholds,
     trace,
 )
-from routewright.engine.errors import ConditionError, FeatureError, Span
+from routewright.engine.report.errors import ConditionError, FeatureError
+from routewright.engine.report.problems import Span
 
 SCOPE = {
     "moe": Declaration(BOOLEAN, may_be_unknown=False),

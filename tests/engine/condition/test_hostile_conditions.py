@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from routewright.engine.condition import evaluate
-from routewright.engine.errors import ConditionError, RoutewrightError
+from routewright.engine.report.errors import ConditionError, RoutewrightError
 
 MEBIBYTE = 1 << 20
 

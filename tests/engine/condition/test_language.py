@@ -20,7 +20,7 @@ from routewright.engine.condition import (
     render_expr,
     specialise,
 )
-from routewright.engine.condition.evaluate import declarations_for
+from routewright.engine.condition.evaluation import declarations_for
 
 TABLE = r"""
 # booleans

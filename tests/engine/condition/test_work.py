@@ -17,16 +17,16 @@ from routewright.engine.condition import (
     CheckedExpr,
     Declaration,
     ListType,
-    bytecode,
     check_expr,
     parse_condition,
 )
-from routewright.engine.condition.bytecode import compile_function
+from routewright.engine.condition.check.typed import Apply, walk_typed
+from routewright.engine.condition.check.work import LARGEST, Sizes, work_of
+from routewright.engine.condition.library.operations import OPERATIONS
 from routewright.engine.condition.limits import MAX_FEATURE_STRING_LENGTH
-from routewright.engine.condition.operations import OPERATIONS
-from routewright.engine.condition.typed import Apply, walk_typed
+from routewright.engine.condition.targets import python as bytecode
+from routewright.engine.condition.targets.python import compile_function
 from routewright.engine.condition.values import ValueRefused, check_value
-from routewright.engine.condition.work import LARGEST, Sizes, work_of
 
 _SCOPE = {
     "b": Declaration(BOOLEAN),

@@ -14,11 +14,11 @@ from hypothesis.strategies import SearchStrategy
 from routewright.engine.decision.arms import arm_named, pick_arm
 from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.policy.catalog import Catalog
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import Source, read_catalog, read_policy
-from routewright.engine.policy.shape import Policy
+from routewright.engine.policy.reading.read import Source, read_catalog, read_policy
+from routewright.engine.policy.shapes.catalog import Catalog
+from routewright.engine.policy.shapes.policy import Policy
 
 __all__ = ["AT_US", "CATALOG", "FEATURES", "arms", "compiled", "plans_of", "policies", "states", "tasks"]
 

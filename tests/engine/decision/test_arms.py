@@ -8,18 +8,18 @@ from typing import Any
 import pytest
 from decision_strategies import AT_US, FEATURES, compiled
 
-from routewright.engine.decision.arm_text import arm_line
 from routewright.engine.decision.arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from routewright.engine.decision.choose import bucket_of
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.record import record_of
-from routewright.engine.decision.record_shape import read_record
-from routewright.engine.decision.record_text import record_bytes
 from routewright.engine.decision.task import State, Task
-from routewright.engine.errors import FeatureError, RecordError, TaskError
+from routewright.engine.explain.arm_text import arm_line
+from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record.record import record_of
+from routewright.engine.record.shape import read_record
+from routewright.engine.record.text import record_bytes
+from routewright.engine.report.errors import FeatureError, RecordError, TaskError
 
 STATE = State(AT_US)
 

@@ -8,7 +8,7 @@ import pytest
 from case_runner import differences, load_cases
 
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.testfile import Case
+from routewright.engine.policy.shapes.testfile import Case
 
 _CASES = [
     pytest.param(policy, case, id=f"{file.parent.name}: {case.name}")

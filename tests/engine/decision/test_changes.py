@@ -11,13 +11,13 @@ import pytest
 from decision_strategies import AT_US, FEATURES, compiled, policies, states, tasks
 from hypothesis import given, settings
 
-from routewright.engine.decision.counterfactual import MAX_TRIALS, search_changes
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Outcome
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.outline import MAX_SHOWN, explanation_outline, render_tree
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.errors import TaskError
+from routewright.engine.explain.counterfactual import MAX_TRIALS, search_changes
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.outline import MAX_SHOWN, explanation_outline, render_tree
+from routewright.engine.report.errors import TaskError
 
 _DOMAINS: Mapping[str, list[object]] = {
     "urgent": [True, False],

@@ -14,21 +14,21 @@ from hypothesis import strategies as st
 
 from routewright.engine.canonical import canonical_bytes
 from routewright.engine.condition import UNKNOWN, evaluate_reference
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
-from routewright.engine.decision.explain import explain, recompute
-from routewright.engine.decision.explanation_values import explanation_values
-from routewright.engine.decision.outline import (
+from routewright.engine.decision.task import State, Task
+from routewright.engine.explain.explanation import explain, recompute
+from routewright.engine.explain.outline import (
     explanation_outline,
     record_outline,
     render_markdown,
     render_tree,
 )
-from routewright.engine.decision.record import record_of, record_values
-from routewright.engine.decision.record_shape import read_record
-from routewright.engine.decision.record_text import record_bytes
-from routewright.engine.decision.task import State, Task
+from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledModel
+from routewright.engine.record.record import record_of, record_values
+from routewright.engine.record.shape import read_record
+from routewright.engine.record.text import record_bytes
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,13 +9,16 @@ from typing import get_args
 
 import pytest
 
-from routewright.engine.decision.counterfactual import MAX_TRIALS
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome, Source
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.outline import explanation_outline, render_tree
-from routewright.engine.decision.record import record_values
-from routewright.engine.decision.record_shape import (
+from routewright.engine.decision.deciding import decide
+from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome
+from routewright.engine.decision.task import Source, State, Task
+from routewright.engine.explain.counterfactual import MAX_TRIALS
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.outline import explanation_outline, render_tree
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.record import record_values
+from routewright.engine.record.shape import (
     ArmRecord,
     CandidateRecord,
     ChoiceRecord,
@@ -31,9 +34,6 @@ from routewright.engine.decision.record_shape import (
     StateRecord,
     StepRecord,
 )
-from routewright.engine.decision.task import State, Task
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_policy
 
 _PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"
 _TEXT = _PAGE.read_text(encoding="utf-8")

@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.explain import Explanation, explain
-from routewright.engine.decision.explanation_values import explanation_values
-from routewright.engine.decision.outline import (
+from routewright.engine.decision.deciding import decide
+from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
+from routewright.engine.explain.explanation import Explanation, explain
+from routewright.engine.explain.outline import (
     explanation_outline,
     record_outline,
     render_markdown,
     render_tree,
 )
-from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
+from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.loading import load_policy
+from routewright.loading.loading import load_policy
 
 _ROOT = Path(__file__).parents[3]
 _STATE = State(1_767_225_600_000_000)
@@ -75,9 +75,9 @@ def test_explanation_as_json_without_its_record(snapshot: SnapshotAssertion) -> 
 
 _EXPLAIN = """
 from routewright.engine.canonical import canonical_bytes
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.explanation_values import explanation_values
+from routewright.engine.decision import decide
+from routewright.engine.explain import explain
+from routewright.engine.explain import explanation_values
 from routewright.engine.decision.task import State, Task
 from routewright.loading import load_policy
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from decision_strategies import AT_US, compiled
 
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.outline import explanation_outline, record_outline, render_tree
-from routewright.engine.decision.record import record_of
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.errors import TaskError
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.outline import explanation_outline, record_outline, render_tree
+from routewright.engine.record.record import record_of
+from routewright.engine.report.errors import TaskError
 
 # The coder's window is 32 tokens, its tokenizer is qwen3, and it writes at most 20.
 _VALUES = {

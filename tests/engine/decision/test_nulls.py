@@ -13,20 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.engine.condition import UNKNOWN, evaluate_reference
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.explain import explain, recompute, values_by_name
-from routewright.engine.decision.outline import explanation_outline, record_outline, render_tree
-from routewright.engine.decision.record import record_of, task_of
-from routewright.engine.decision.record_shape import read_record
-from routewright.engine.decision.record_text import record_text
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.decision.verdicts import verdicts_of, verdicts_with_nulls
-from routewright.engine.errors import FeatureError
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_policy
-from routewright.loading import load_policy
-from routewright.tasks import features_from_flags, parse_task, task_from
+from routewright.engine.explain.explanation import explain, recompute, values_by_name
+from routewright.engine.explain.outline import explanation_outline, record_outline, render_tree
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.record import record_of, task_of
+from routewright.engine.record.shape import read_record
+from routewright.engine.record.text import record_text
+from routewright.engine.report.errors import FeatureError
+from routewright.loading.loading import load_policy
+from routewright.tasks.tasks import features_from_flags, parse_task, task_from
 
 CASES = Path(__file__).parents[2] / "cases"
 POLICY = load_policy(CASES / "nulls" / "policy.yaml", root=CASES)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from routewright.engine.decision.explain import as_recorded, explain, recompute
-from routewright.engine.decision.record_shape import DecisionRecord, read_record
-from routewright.engine.errors import RecordError
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.explain.explanation import as_recorded, explain, recompute
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_catalog, read_policy
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.engine.record.shape import DecisionRecord, read_record
+from routewright.engine.report.errors import RecordError
 
 _KEPT = Path(__file__).parent / "recorded"
 

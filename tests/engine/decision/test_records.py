@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 from decision_strategies import AT_US, FEATURES, compiled
 
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.explain import explain, recompute
-from routewright.engine.decision.outline import explanation_outline, render_markdown, render_tree
-from routewright.engine.decision.record import record_of, record_values
-from routewright.engine.decision.record_shape import read_record
-from routewright.engine.decision.record_text import record_bytes
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.errors import FeatureError, RecordError, TaskError
-from routewright.loading import load_policy
+from routewright.engine.explain.explanation import explain, recompute
+from routewright.engine.explain.outline import explanation_outline, render_markdown, render_tree
+from routewright.engine.record.record import record_of, record_values
+from routewright.engine.record.shape import read_record
+from routewright.engine.record.text import record_bytes
+from routewright.engine.report.errors import FeatureError, RecordError, TaskError
+from routewright.loading.loading import load_policy
 
 _CASES = Path(__file__).parents[2] / "cases"
 

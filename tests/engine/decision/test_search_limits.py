@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 
-from routewright.engine.decision import counterfactual, domains, memory
-from routewright.engine.decision import explain as explaining
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision import memory
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.domains import options_of
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.lengths import closing_lengths
 from routewright.engine.decision.task import State, Task
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.decision.token_limits import closing_lengths
+from routewright.engine.explain import candidates as domains
+from routewright.engine.explain import counterfactual
+from routewright.engine.explain import explanation as explaining
+from routewright.engine.explain.candidates import options_of
+from routewright.engine.explain.explanation import explain
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy, CompiledRule
 from routewright.engine.policy.limits import MAX_SEARCH_WORK
-from routewright.engine.policy.read import read_policy
+from routewright.engine.policy.reading.read import read_policy
 
 _POLICY = """\
 routewright: 1

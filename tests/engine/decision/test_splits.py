@@ -11,7 +11,7 @@ import pytest
 from decision_strategies import AT_US, FEATURES, compiled
 
 from routewright.engine.decision.choose import bucket_of
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, State, Task
 

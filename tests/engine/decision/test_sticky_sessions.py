@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from decision_strategies import AT_US, FEATURES, compiled
 
-from routewright.engine.decision.decide import decide
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.outline import record_outline, render_tree
-from routewright.engine.decision.record import record_of
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.errors import TaskError
+from routewright.engine.explain.outline import record_outline, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record.record import record_of
+from routewright.engine.report.errors import TaskError
 
 USE = ["large", "general", "huge"]
 CHOICES: list[dict[str, Any]] = [

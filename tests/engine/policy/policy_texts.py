@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from routewright.engine.errors import PolicyError, Problem
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_policy
+from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.report.errors import PolicyError
+from routewright.engine.report.problems import Problem
 
 __all__ = ["HEAD", "WHOLE", "compiled", "problems_of"]
 

@@ -45,7 +45,7 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
     told = "".join(path.read_text(encoding="utf-8") for path in BAD)
     folder = Path(problems_of.__code__.co_filename).parents[3] / "engine" / "policy"
     codes: set[str] = set()
-    for module in folder.glob("*.py"):
+    for module in folder.rglob("*.py"):
         text = module.read_text(encoding="utf-8")
         codes |= set(re.findall(r'(?:\.add|Problem|_problem)\(\s*"([a-z-]+)"', text))
     assert len(codes) > 25

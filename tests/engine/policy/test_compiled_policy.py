@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from policy_texts import WHOLE, compiled, problems_of
 
-from routewright.engine.errors import Problem
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.problems import render_problem
-from routewright.engine.suggest import suggest
+from routewright.engine.report.problems import Problem, render_problem
+from routewright.engine.report.suggestions import suggest
 
 MODELS = """\
 routewright: 1

@@ -6,12 +6,12 @@ import pytest
 from policy_texts import WHOLE, compiled
 from ruamel.yaml import YAML
 
-from routewright.engine.decision.decide import decide
-from routewright.engine.decision.explain import explain
-from routewright.engine.decision.outline import explanation_outline, render_tree
-from routewright.engine.decision.record_text import record_bytes
+from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State, Task
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.outline import explanation_outline, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record.text import record_bytes
 
 DIGEST = compiled(WHOLE).digest
 

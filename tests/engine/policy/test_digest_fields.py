@@ -15,16 +15,16 @@ from policy_texts import WHOLE
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from routewright.engine.condition.typed import CheckedExpr
-from routewright.engine.errors import PolicyError
-from routewright.engine.policy.base import Shape
-from routewright.engine.policy.catalog import Backend, Catalog, Model
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.condition.check.typed import CheckedExpr
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
 from routewright.engine.policy.digest import LEFT_OUT, RESOLVED, digest_of_catalog, digest_of_policy
-from routewright.engine.policy.nodes import parse_yaml
-from routewright.engine.policy.read import Source
-from routewright.engine.policy.shape import Ensemble, Feature, Policy, Rollout
+from routewright.engine.policy.reading.read import Source
+from routewright.engine.policy.shapes.base import Shape
+from routewright.engine.policy.shapes.catalog import Backend, Catalog, Model
+from routewright.engine.policy.shapes.policy import Ensemble, Feature, Policy, Rollout
+from routewright.engine.policy.source.nodes import parse_yaml
+from routewright.engine.report.errors import PolicyError
 
 Place = tuple[str | int, ...]
 

@@ -16,14 +16,14 @@ from policy_texts import WHOLE
 from pydantic import BaseModel
 
 from routewright import PolicyError, load_policy
-from routewright.engine.policy import catalog
-from routewright.engine.policy.base import NamesFile
-from routewright.engine.policy.nodes import parse_yaml
-from routewright.engine.policy.shape import Policy
-from routewright.engine.policy.testfile import TestFile
-from routewright.loading import load_tests
-from routewright.opening import open_each
-from routewright.permissions import Permissions, permission_notes
+from routewright.engine.policy.shapes import catalog
+from routewright.engine.policy.shapes.base import NamesFile
+from routewright.engine.policy.shapes.policy import Policy
+from routewright.engine.policy.shapes.testfile import TestFile
+from routewright.engine.policy.source.nodes import parse_yaml
+from routewright.gateway.opening import open_each
+from routewright.loading.loading import load_tests
+from routewright.loading.permissions import Permissions, permission_notes
 
 Place = tuple[str | int, ...]
 

@@ -12,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from routewright.engine.policy import json_schema
+from routewright.engine.policy.shapes import json_schema
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -14,9 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routewright.engine.policy import locality
-from routewright.engine.policy.catalog import Backend, Kind
 from routewright.engine.policy.compiled import Location
 from routewright.engine.policy.locality import is_loopback, is_this_machine, judge, server_of
+from routewright.engine.policy.shapes.catalog import Backend, Kind
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,7 +10,7 @@ import pytest
 from policy_texts import WHOLE, compiled, problems_of
 from ruamel.yaml import YAML
 
-from routewright.engine.errors import PolicyError
+from routewright.engine.report.errors import PolicyError
 
 Place = tuple[str | int, ...]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.compile_catalog import compile_catalog_file
-from routewright.engine.policy.place_notes import place_notes
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.loading import load_policy, shipped
+from routewright.engine.policy.compile.catalog import compile_catalog_file
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.notes import place_notes
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.loading.loading import load_policy, shipped
 
 CATALOG = """\
 routewright: 1

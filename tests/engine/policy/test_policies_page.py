@@ -9,9 +9,9 @@ import pytest
 from key_tables import with_tables
 from policy_texts import HEAD, problems_of
 
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.engine.policy.testfile_problems import read_tests
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.compile.testfile import read_tests
+from routewright.engine.policy.reading.read import read_catalog, read_policy
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICIES = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_texts import HEAD, WHOLE
 
-from routewright.engine.errors import PolicyError
-from routewright.engine.policy.compile import compile_policy
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.compile.testfile import read_tests
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.engine.policy.testfile_problems import read_tests
-from routewright.engine.problems import MAX_PROBLEMS, render_problems
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.engine.report.errors import PolicyError
+from routewright.engine.report.problems import MAX_PROBLEMS, render_problems
 
 _LINES = WHOLE.splitlines(keepends=True)
 _PIECES = [

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy_texts import problems_of
 
-from routewright.engine.errors import TaskError
-from routewright.engine.escapes import escape_line
-from routewright.engine.policy.base import check_unbroken
-from routewright.engine.policy.read import read_catalog
-from routewright.mapping import map_models, parse_maps
+from routewright.engine.policy.reading.read import read_catalog
+from routewright.engine.policy.shapes.base import check_unbroken
+from routewright.engine.report.errors import TaskError
+from routewright.engine.report.escapes import escape_line
+from routewright.loading.mapping import map_models, parse_maps
 
 UNSEEN = {
     "blank": " ",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from routewright.engine.errors import PolicyError
-from routewright.engine.policy.compile import compile_policy
-from routewright.engine.policy.read import read_catalog, read_policy
-from routewright.engine.policy.testfile_problems import read_tests
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.compile.testfile import read_tests
+from routewright.engine.policy.reading.read import read_catalog, read_policy
+from routewright.engine.report.errors import PolicyError
 
 CATALOG = """\
 routewright: 1

@@ -11,7 +11,7 @@ import pytest
 from policy_texts import WHOLE, problems_of
 from ruamel.yaml import YAML
 
-from routewright.engine.problems import render_problem
+from routewright.engine.report.problems import render_problem
 
 Path = tuple[str | int, ...]
 

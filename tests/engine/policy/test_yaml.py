@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from policy_texts import HEAD, compiled, problems_of
 
-from routewright.engine.errors import PolicyError
-from routewright.engine.policy import nodes
-from routewright.engine.policy.nodes import MAX_FILE_BYTES, MAX_NODES, MAX_YAML_DEPTH, parse_yaml
-from routewright.engine.problems import MAX_PROBLEMS
+from routewright.engine.policy.source import nodes
+from routewright.engine.policy.source.nodes import MAX_FILE_BYTES, MAX_NODES, MAX_YAML_DEPTH, parse_yaml
+from routewright.engine.report.errors import PolicyError
+from routewright.engine.report.problems import MAX_PROBLEMS
 
 RULE = HEAD + "rules:\n  - name: r\n    use: [small]\n"
 

@@ -1,0 +1,8 @@
+"""Models that run in this process, through mlx-lm."""
+
+from __future__ import annotations
+
+from .backend import MlxBackend
+from .models import MlxModel
+
+__all__ = ["MlxBackend", "MlxModel"]

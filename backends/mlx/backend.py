@@ -1,0 +1,319 @@
+"""MLX models in this process, through mlx-lm: requests in, answers out, each model in a thread of its own.
+
+Loads models when they are called for and unloads others to stay within its memory (``pool``). A call that
+times out, is cancelled or is no longer listened to stops its work within a token, or within a part of the
+prompt; the caller does not wait for that. A load cannot be stopped: it goes on, and the next call profits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from routewright.engine.report import suggest
+
+from ..errors import BackendError, install_command
+from ..phases import CallClock
+from ..protocol import (
+    NO_LIMITS,
+    ChatAnswer,
+    ChatRequest,
+    EmbedAnswer,
+    EmbedRequest,
+    HealthReport,
+    Limits,
+    ModelListing,
+    RerankAnswer,
+    RerankRequest,
+    StreamEnd,
+    StreamEvent,
+    Timings,
+    Usage,
+)
+from .chat import ChatStep, Finished, Generated, Prompted, chat_steps
+from .failures import first_line, is_out_of_memory
+from .load import end_thread, free_memory, library_version, load_folder
+from .models import Folders, Found, MlxModel
+from .pool import Claim, ModelPool
+from .runtime import LoadedModel
+from .scoring import Operation, check_family, score_steps, vector_steps
+from .threads import ModelThread
+from .work import Work, forget_locals
+
+T = TypeVar("T")
+_Stopped = Callable[[], bool]
+
+_BYTES_PER_GB: Final = 1_000_000_000
+_NOTHING: Final = Usage(0, 0, 0, 0, "reported")
+
+
+class MlxBackend:
+    """Runs the models of ``models``, whose keys are the backend's tags.
+
+    ``path`` is the folder that holds their folders and may start with ``${NAME}``, as a model's own may; names
+    are looked up in ``env`` (default: the process's environment) at each model's first call. ``memory_gb``
+    bounds what all loaded models take together (``None``: no bound). Making one reads nothing and loads nothing.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, MlxModel],
+        *,
+        path: str | None = None,
+        memory_gb: float | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self._models = dict(models)
+        self._folders = Folders(self._models, path, os.environ if env is None else env)
+        limit = None if memory_gb is None else round(memory_gb * _BYTES_PER_GB)
+        self._pool: ModelPool[LoadedModel] = ModelPool(
+            partial(_load, self._folders), memory_bytes=limit, thread_ended=end_thread
+        )
+        self._running: set[Work[Any]] = set()
+        self._closed = False
+
+    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+        """The whole answer at once; see ``stream``."""
+        answer: ChatAnswer | None = None
+        async with aclosing(self._stream(model, request, limits)) as events:
+            async for event in events:
+                if isinstance(event, StreamEnd):
+                    answer = event.answer
+        # INVARIANT: a stream that does not raise ends with a StreamEnd.
+        assert answer is not None
+        return answer
+
+    async def stream(
+        self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
+    ) -> AsyncIterator[StreamEvent]:
+        """Text and thinking token by token, then the answer.
+
+        Waiting for the model's turn counts as waiting for the first token. ``context_tokens`` and ``keep_alive``
+        change nothing: memory grows with the conversation, and models stay until others need theirs.
+        """
+        async with aclosing(self._stream(model, request, limits)) as events:
+            async for event in events:
+                yield event
+
+    async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
+        """Unit vectors of a Qwen3-Embedding model. The option ``instruction`` makes the texts queries."""
+        clock = CallClock(limits, who=model)
+
+        def make(
+            loaded: LoadedModel, window: int | None, stopped: _Stopped
+        ) -> Generator[tuple[int, tuple[float, ...]], None, None]:
+            return vector_steps(
+                loaded,
+                request,
+                tag=model,
+                window=window,
+                dimensions=self._models[model].dimensions,
+                stopped=stopped,
+            )
+
+        vectors = await self._all(model, "embed", clock, make)
+        return EmbedAnswer(vectors, clock.usage or _NOTHING, model, _whole(clock))
+
+    async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
+        """Scores of a Qwen3-Reranker model. The option ``instruction`` says what makes a document relevant."""
+        clock = CallClock(limits, who=model)
+
+        def make(
+            loaded: LoadedModel, window: int | None, stopped: _Stopped
+        ) -> Generator[tuple[int, float], None, None]:
+            return score_steps(loaded, request, tag=model, window=window, stopped=stopped)
+
+        scores = await self._all(model, "rerank", clock, make)
+        return RerankAnswer(scores, clock.usage or _NOTHING, model, _whole(clock))
+
+    async def health(self) -> HealthReport:
+        """Whether mlx-lm is installed and a model's folder is there. Imports and loads nothing."""
+        version = library_version()
+        if version is None:
+            return HealthReport(False, f"mlx-lm is not installed: {install_command('mlx')}")
+        missing = {tag: problem for tag in sorted(self._models) if (problem := self._folders.problem(tag))}
+        there = len(self._models) - len(missing)
+        detail = f"{there} of {len(self._models)} models are on this disk"
+        if missing:
+            tag, problem = next(iter(missing.items()))
+            detail += f"; {problem}" + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
+        return HealthReport(there > 0, detail, version)
+
+    async def models(self) -> Sequence[ModelListing]:
+        """The configured models whose folders are on this disk, by tag, with the size of their weights."""
+        loaded = self._pool.loaded()
+        return tuple(
+            ModelListing(tag, loaded=tag in loaded, size_bytes=self._folders.find(tag).size_bytes)
+            for tag in sorted(self._models)
+            if self._folders.problem(tag) is None
+        )
+
+    async def close(self) -> None:
+        """Stop all work, wait until it has stopped, unload all models."""
+        self._closed = True
+        for work in list(self._running):
+            work.stop()
+        await asyncio.to_thread(self._pool.close)
+        await asyncio.to_thread(free_memory)
+
+    async def _stream(
+        self, model: str, request: ChatRequest, limits: Limits
+    ) -> AsyncGenerator[StreamEvent, None]:
+        clock = CallClock(limits, who=model)
+
+        def make(
+            loaded: LoadedModel, window: int | None, stopped: _Stopped
+        ) -> Generator[ChatStep, None, None]:
+            return chat_steps(loaded, request, tag=model, window=window, stopped=stopped)
+
+        prompt = 0
+        async with aclosing(self._run(model, "chat", clock, make)) as steps:
+            async for step in steps:
+                match step:
+                    case Prompted():
+                        prompt = step.input_tokens
+                        clock.usage = Usage(prompt, 0, 0, 0, "reported")
+                    case Generated():
+                        clock.token()
+                        clock.usage = Usage(prompt, 0, step.output_tokens, step.reasoning_tokens, "reported")
+                        for delta in step.deltas:
+                            yield delta
+                    case Finished():
+                        yield StreamEnd(
+                            ChatAnswer(
+                                step.text,
+                                step.reason,
+                                clock.usage or _NOTHING,
+                                model,
+                                clock.timings(),
+                                thinking=step.thinking,
+                                tool_calls=step.tool_calls,
+                            )
+                        )
+                        return
+        raise clock.error(f"the answer of `{model}` ended without a finish reason", "broken_stream")
+
+    async def _all(
+        self,
+        tag: str,
+        operation: Operation,
+        clock: CallClock,
+        make: Callable[[LoadedModel, int | None, _Stopped], Generator[tuple[int, T], None, None]],
+    ) -> tuple[T, ...]:
+        """What ``make`` yields beside the tokens that each took, which are counted as they are spent."""
+        tokens, values = 0, []
+        async with aclosing(self._run(tag, operation, clock, make)) as steps:
+            async for spent, value in steps:
+                tokens += spent
+                clock.usage = Usage(tokens, 0, 0, 0, "reported")
+                clock.token()
+                values.append(value)
+        return tuple(values)
+
+    async def _run(
+        self,
+        tag: str,
+        operation: Operation,
+        clock: CallClock,
+        make: Callable[[LoadedModel, int | None, _Stopped], Generator[T, None, None]],
+    ) -> AsyncGenerator[T, None]:
+        """What ``make`` yields in the model's thread, once the model is loaded and its turn has come.
+
+        INVARIANT: nothing but BackendError leaves, with the times and the usage so far, besides what cancels.
+        """
+        clock.usage = _NOTHING
+        clock.enter("load")
+        try:
+            async with aclosing(self._items(tag, operation, clock, make)) as items:
+                async for item in items:
+                    yield item
+            if self._closed:
+                raise BackendError("the MLX backend was closed", error_class="cancelled")
+        except BackendError as error:
+            forget_locals(error)
+            # A load that failed is one error for all who waited for it, so each call gets its own.
+            raise clock.error(str(error), error.error_class, help=error.help) from error
+        except Exception as error:
+            forget_locals(error)
+            raise self._failure(error, clock) from error
+
+    async def _items(
+        self,
+        tag: str,
+        operation: Operation,
+        clock: CallClock,
+        make: Callable[[LoadedModel, int | None, _Stopped], Generator[T, None, None]],
+    ) -> AsyncGenerator[T, None]:
+        found = self._offered(tag, operation)
+        claim = self._pool.claim(tag, self._memory_bytes(tag, found))
+        work: Work[T] | None = None
+        try:
+            thread, loaded = await self._loaded(claim, clock)
+            work = Work(partial(make, loaded, found.window))
+            self._running.add(work)
+            async with aclosing(work.items(thread, clock, claim.leave)) as items:
+                async for item in items:
+                    yield item
+        finally:
+            if work is None:
+                claim.leave()
+            else:
+                self._running.discard(work)
+
+    async def _loaded(self, claim: Claim[LoadedModel], clock: CallClock) -> tuple[ModelThread, LoadedModel]:
+        """The claimed model once it is loaded, and its thread."""
+        resident = await clock.wait(asyncio.wrap_future(claim.granted))
+        warm = resident.loading.done()
+        # Shielded: others wait for the same load.
+        loaded = await clock.wait(asyncio.shield(asyncio.wrap_future(resident.loading)))
+        clock.loaded(0 if warm else None)
+        return resident.thread, loaded
+
+    def _offered(self, tag: str, operation: Operation) -> Found:
+        model = self._models.get(tag)
+        if model is None:
+            raise BackendError(
+                f"the mlx backend has no model `{tag}`",
+                error_class="not_found",
+                help=suggest(tag, self._models, label="configured"),
+            )
+        if operation not in model.operations:
+            raise BackendError(f"`{tag}` does not offer `{operation}`", error_class="not_found")
+        found = self._folders.find(tag)
+        if operation != "chat":
+            check_family(operation, tag, model, found.config, found.folder)
+        return found
+
+    def _memory_bytes(self, tag: str, found: Found) -> int:
+        said = self._models[tag].memory_gb
+        return found.size_bytes if said is None else round(said * _BYTES_PER_GB)
+
+    def _failure(self, error: Exception, clock: CallClock) -> BackendError:
+        if self._closed:
+            return clock.error("the MLX backend was closed", "cancelled")
+        if is_out_of_memory(error):
+            return clock.error(
+                f"there was not enough memory to run `{clock.who}`",
+                "overloaded",
+                help="a shorter conversation needs less",
+            )
+        begun = clock.first_token_us is not None
+        return clock.error(
+            f"`{clock.who}` failed while it ran: {first_line(error)}",
+            "broken_stream" if begun else "bad_response",
+        )
+
+
+def _whole(clock: CallClock) -> Timings:
+    """The times of a call whose answer comes in one piece."""
+    return Timings(clock.load_us, None, clock.total_us())
+
+
+def _load(folders: Folders, tag: str) -> LoadedModel:
+    """In the model's thread. The folder is looked up anew: it may have come, gone or moved."""
+    found = folders.find(tag, anew=True)
+    return load_folder(found.folder, tag, str(found.config.get("model_type")))

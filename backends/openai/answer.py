@@ -1,0 +1,187 @@
+"""Chat answers in the words of OpenAI's API, as ours: whole bodies, and the pieces of a stream put together.
+
+Pure, and strict where it matters: what cannot be read raises Unreadable with a reason, and never becomes an empty
+answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..protocol import (
+    ChatAnswer,
+    FinishReason,
+    StreamEvent,
+    TextDelta,
+    ThinkingDelta,
+    Timings,
+    ToolCall,
+    Usage,
+)
+from ..wire import CALL_BYTES, ChatIntake, TextIntake, Unreadable, words
+from .usage import NOBODY_SAID, read_usage
+
+# What servers say beside OpenAI's own four reasons. Reasons that mean a failure are not here on purpose.
+_FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class ChatPieces:
+    """A chat answer that grows piece by piece; a whole body is one piece. ``intake`` checks what the server sends.
+
+    ``finished`` is the server's finish reason in our words as soon as it is known. ``begun`` says whether
+    anything of the answer has come: text, thinking, or a call of a tool.
+    """
+
+    __slots__ = (
+        "_calls",
+        "_intake",
+        "_model",
+        "_refusal",
+        "begun",
+        "finished",
+        "model_said",
+        "usage",
+    )
+
+    def __init__(self, intake: ChatIntake | None = None) -> None:
+        self.finished: FinishReason | None = None
+        self.begun = False
+        self.usage: Usage | None = None
+        self.model_said: str | None = None
+        self._intake = intake or ChatIntake()
+        self._model: str | None = None
+        self._refusal: TextIntake | None = None
+        self._calls: dict[int, _CallPieces] = {}
+
+    @property
+    def refusal(self) -> str:
+        """What the model says if it refuses to answer; otherwise empty."""
+        return self._refusal.whole() if self._refusal is not None else ""
+
+    def feed(self, piece: Any) -> list[StreamEvent]:
+        """Take in a chunk of a stream, or a whole body; the events are what it adds. Raises Unreadable."""
+        choices = piece.get("choices") if isinstance(piece, dict) else None
+        if not isinstance(choices, list):
+            raise Unreadable("no `choices` in it")
+        model = piece.get("model")
+        if isinstance(model, str) and model and model != self._model:
+            self._model, self.model_said = model, self._intake.gate.name(model)
+        if piece.get("usage") is not None:
+            self.usage = read_usage(piece["usage"])
+        if not choices:
+            return []  # the last chunk of a stream holds the usage alone
+        choice = choices[0]
+        if not isinstance(choice, dict):
+            raise Unreadable("a choice that is no object")
+        said = choice.get("message") if "message" in choice else choice.get("delta")
+        events = self._take(said) if isinstance(said, dict) else []
+        reason = choice.get("finish_reason")
+        if reason is not None:
+            self.finished = _FINISH_REASONS.get(words(reason).lower())
+            if self.finished is None:
+                raise Unreadable(f"the finish reason `{words(reason)}`")
+        return events
+
+    def answer(self, timings: Timings) -> ChatAnswer:
+        """The answer so far, which must be finished. Raises Unreadable."""
+        if self.finished is None:
+            raise Unreadable("no finish reason")
+        calls = tuple(self._calls[index].whole() for index in sorted(self._calls))
+        # Some servers end a call of a tool with `stop`.
+        finished = "tool_calls" if calls and self.finished == "stop" else self.finished
+        return ChatAnswer(
+            self._intake.text.whole(),
+            finished,
+            self._intake.checked(self.usage or NOBODY_SAID),
+            self.model_said,
+            timings,
+            thinking=self._intake.thinking.whole() or None,
+            tool_calls=calls,
+        )
+
+    def _take(self, said: Mapping[str, Any]) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        # Two names are in use; a server that sends both says the same in both.
+        thinking = said.get("reasoning_content") or said.get("reasoning")
+        if isinstance(thinking, str) and thinking:
+            self.begun = True
+            if thinking := self._intake.thinking.feed(thinking):
+                events.append(ThinkingDelta(thinking))
+        content = said.get("content")
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if isinstance(part, dict)]
+            content = "".join(text for text in texts if isinstance(text, str))
+        if content is not None and not isinstance(content, str):
+            raise Unreadable("content that is no text")
+        if content:
+            self.begun = True
+            if content := self._intake.text.feed(content):
+                events.append(TextDelta(content))
+        if isinstance(refusal := said.get("refusal"), str) and refusal:
+            if self._refusal is None:
+                self._refusal = self._intake.another()
+            self._refusal.feed(refusal)
+        calls = said.get("tool_calls")
+        for position, call in enumerate(calls if isinstance(calls, list) else ()):
+            if not isinstance(call, dict):
+                raise Unreadable("a call of a tool that is no object")
+            index = call.get("index")
+            key = index if isinstance(index, int) else position
+            if key not in self._calls:
+                self._calls[key] = _CallPieces(key, self._intake)
+            self._calls[key].take(call)
+        self.begun = self.begun or bool(self._calls)
+        return events
+
+
+class _CallPieces:
+    def __init__(self, index: int, intake: ChatIntake) -> None:
+        intake.take(CALL_BYTES)
+        self._intake, self._gate = intake, intake.gate
+        self._id, self._name = self._gate.identifier(f"call_{index}"), ""
+        self._pieces = intake.another()
+
+    def take(self, call: Mapping[str, Any]) -> None:
+        function = call.get("function")
+        if isinstance(call.get("id"), str) and call["id"]:
+            self._id = self._kept(self._gate.identifier(call["id"]), self._id)
+        if not isinstance(function, dict):
+            return
+        if isinstance(function.get("name"), str):
+            self._name = self._name or self._kept(self._gate.name(function["name"]), "")
+        arguments = function.get("arguments")
+        if isinstance(arguments, dict):  # already an object, as some servers send it
+            self._pieces = self._intake.another()
+            self._pieces.feed(json.dumps(self._gate.arguments(arguments), ensure_ascii=False))
+        elif isinstance(arguments, str):
+            self._pieces.feed(arguments)
+
+    def _kept(self, text: str, before: str) -> str:
+        """A name or id. It counts towards the size of the answer as text does, unless it is repeated."""
+        if text != before:
+            self._intake.take(len(text.encode()))
+        return text
+
+    def whole(self) -> ToolCall:
+        if not self._name:
+            raise Unreadable("a call of a tool without a name")
+        self._pieces.rest()
+        arguments = self._gate.parse_or_none(self._pieces.whole().encode() or b"{}")
+        if not isinstance(arguments, dict):
+            raise Unreadable(f"arguments of the tool `{self._name}` that are not a JSON object")
+        return ToolCall(self._id, self._name, self._gate.arguments(arguments))

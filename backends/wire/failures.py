@@ -1,0 +1,72 @@
+"""What errors of ``aiohttp`` and of the system mean for a call."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+from ..errors import BackendError
+from ..phases import CallClock
+from .untrusted import Gate
+from .values import Unreadable
+
+
+def connection_failure(error: Exception, clock: CallClock, base_url: str) -> BackendError:
+    """What an error of ``aiohttp`` or of the system means for a call."""
+    import aiohttp
+
+    where = urlsplit(base_url).netloc
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return clock.error(f"the name of the server `{where}` is not known", "timeout.connect")
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
+            return clock.error(
+                f"no secure connection to `{where}`: {_tls_reason(error.__cause__)}",
+                "bad_response",
+                help="check the address (http or https?) and the server's certificate",
+            )
+        case aiohttp.ClientConnectorError():
+            number = error.os_error.errno
+            reason = os.strerror(number) if number else type(error.os_error).__name__
+            return clock.error(
+                f"no connection to `{where}`: {reason.lower()}",
+                "timeout.connect",
+                help=f"is the server running? nothing was sent to {base_url}",
+            )
+        case aiohttp.ClientPayloadError() | aiohttp.ClientConnectionError() | OSError():
+            return clock.error(
+                f"`{where}` closed the connection before its answer was whole", "broken_stream"
+            )
+        case _:
+            return clock.error(
+                f"`{where}` did not answer in HTTP",
+                "bad_response",
+                help="check the address: http or https?",
+            )
+
+
+def unreadable(error: Unreadable, clock: CallClock, gate: Gate) -> BackendError:
+    """The failure of a call whose answer came, and is not what it should be."""
+    return clock.error(
+        f"the answer of `{clock.who}` cannot be read: {gate.message(str(error))}", "bad_response"
+    )
+
+
+def is_unsent(error: Exception) -> bool:
+    """Whether a kept connection turned out closed before a byte was written to it.
+
+    The call has not happened then, and takes another connection; each time, one leaves the pool. Whatever fails
+    later is a failure of the call.
+    """
+    import aiohttp
+
+    return any(
+        isinstance(link, aiohttp.ClientConnectionResetError) and "closing transport" in str(link)
+        for link in (error, error.__cause__)
+    )
+
+
+def _tls_reason(cause: BaseException | None) -> str:
+    """In the words of the TLS library: what is wrong with the certificate, else with the handshake."""
+    said = getattr(cause, "verify_message", None) or getattr(cause, "reason", None) or "the handshake failed"
+    return str(said).replace("_", " ").lower()

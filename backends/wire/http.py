@@ -1,0 +1,214 @@
+"""Talks to one HTTP server: requests with a clock in, replies and their lines out, failures as BackendError.
+
+Follows no redirect (a key would travel with it), keeps no cookies, retries nothing, reads no environment.
+What a server says is quoted in messages, shortened and without the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from ..errors import BackendError
+from ..phases import CallClock
+from .connections import CONNECTING, Connections
+from .failures import connection_failure, is_unsent
+from .reply import Reply
+from .untrusted import Gate
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+_JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+_MAX_CLOSED: Final = 4
+"""So many kept connections may turn out closed before a call gives up."""
+
+_JSON_TYPE: Final = {"Content-Type": "application/json"}
+
+
+class HttpClient:
+    """A server at ``base_url``, such as ``http://localhost:8080/v1``; paths are appended to it.
+
+    ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
+    ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); waiting for
+    a turn may take as long as a first token may. With ``this_machine`` nothing is sent to a peer that is not this
+    machine, whatever its name resolved to. Connections belong to the event loop they were made in: close the client in
+    that loop.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        extra: str,
+        api_key: str | None = None,
+        concurrency: int | None = None,
+        this_machine: bool = False,
+    ) -> None:
+        try:
+            parts = urlsplit(base_url)
+            known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # an invalid port, or unbalanced brackets
+            known = False
+        if not known:
+            raise ValueError("the server's address must be like http://localhost:8080/v1")
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ValueError("the server's address must be without user, query and fragment")
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
+            raise ValueError("the key for the server is empty, or holds characters that no header may hold")
+        self.base_url = base_url.rstrip("/")
+        self.root_url = f"{parts.scheme}://{parts.netloc}"
+        self._extra = extra
+        self._key = api_key.strip() if api_key is not None else None
+        self.gate = Gate(self._key)
+        self._concurrency, self._this_machine = concurrency, this_machine
+        self._rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"HttpClient({self.base_url!r})"
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        clock: CallClock,
+        *,
+        body: Mapping[str, Any] | None = None,
+        next_phase_ms: int | None = None,
+    ) -> AbstractAsyncContextManager[Reply]:
+        """The reply as soon as its status and headers are there, whatever the status.
+
+        ``path`` is relative to ``base_url``, or a whole address of the same server. Once connected, the clock
+        enters ``first_token`` (with a limit of ``next_phase_ms`` if given: ``load``), unless it is further
+        already. Leaving the block before the whole body was read closes the connection, which is how a server
+        learns that nobody waits any more. Entering it raises BackendError.
+        """
+        url = path if "://" in path else self.base_url + path
+        if not self.owns(url):
+            raise ValueError(f"`{url}` is another server than `{self.root_url}`")
+        sent = None if body is None else _encoded(body, clock)
+        return _Exchange(self, self._room(), method, url, sent, clock, next_phase_ms)
+
+    def owns(self, url: str) -> bool:
+        """Whether a whole address is one of this server."""
+        return (url + "/").startswith(self.root_url + "/")
+
+    async def close(self) -> None:
+        """Close the connections of this event loop."""
+        room = self._rooms.pop(asyncio.get_running_loop(), None)
+        if room is not None:
+            await room.session.close()
+
+    def _room(self) -> Connections:
+        loop = asyncio.get_running_loop()
+        room = self._rooms.get(loop)
+        if room is None:
+            room = self._rooms[loop] = Connections(
+                self._key, self._extra, self._concurrency, this_machine=self._this_machine
+            )
+        return room
+
+
+class _Exchange:
+    """One request and its reply, on a connection that is held meanwhile; a generator would cost several times this."""
+
+    __slots__ = (
+        "_client",
+        "_clock",
+        "_method",
+        "_next_phase_ms",
+        "_response",
+        "_room",
+        "_sent",
+        "_turns",
+        "_url",
+    )
+
+    def __init__(
+        self,
+        client: HttpClient,
+        room: Connections,
+        method: str,
+        url: str,
+        sent: bytes | None,
+        clock: CallClock,
+        next_phase_ms: int | None,
+    ) -> None:
+        self._client, self._room, self._clock = client, room, clock
+        self._method, self._url, self._sent = method, url, sent
+        self._next_phase_ms = next_phase_ms
+        self._turns: asyncio.Semaphore | None = None
+        self._response: aiohttp.ClientResponse | None = None
+
+    async def __aenter__(self) -> Reply:
+        try:
+            await self._take_turn()
+            self._response = await self._answered()
+        except BaseException:
+            self._leave()
+            raise
+        client = self._client
+        return Reply(self._response, self._clock, self._room.failures, client.gate, client.base_url)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def _take_turn(self) -> None:
+        turns = self._room.turns
+        if turns is not None:
+            if turns.locked():
+                self._clock.enter("turn")
+            await self._clock.wait(turns.acquire())
+            self._turns = turns
+
+    async def _answered(self) -> aiohttp.ClientResponse:
+        clock, room = self._clock, self._room
+        clock.enter("connect")
+        CONNECTING.set((clock, self._next_phase_ms))
+        closed_before = 0
+        failure: BackendError | None = None
+        while failure is None:
+            try:
+                return await clock.wait(
+                    room.session.request(
+                        self._method,
+                        self._url,
+                        data=self._sent,
+                        headers=None if self._sent is None else _JSON_TYPE,
+                        allow_redirects=False,
+                    )
+                )
+            except room.failures as error:
+                if closed_before == _MAX_CLOSED or not is_unsent(error):
+                    failure = connection_failure(error, clock, self._client.base_url)
+                else:
+                    closed_before += 1
+                    clock.enter("connect")
+        # Not chained: the library's error holds our headers, with the key, and bytes of the server.
+        raise failure
+
+    def _leave(self) -> None:
+        response, turns = self._response, self._turns
+        # After the last byte the connection is back in the pool already.
+        if response is not None and not response.closed:
+            response.close()
+        if turns is not None:
+            self._turns = None
+            turns.release()
+        self._clock.stop()
+
+
+def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
+    try:
+        return _JSON.encode(body).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise clock.error(
+            f"the request to `{clock.who}` cannot be written as JSON: {error}", "bad_response"
+        ) from error

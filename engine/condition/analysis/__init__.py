@@ -1,0 +1,16 @@
+"""What a condition depends on, why it came out as it did, and what is left of it once some values are known."""
+
+from __future__ import annotations
+
+from .fold import NOT_CONSTANT, NotConstant, constant_value, specialise
+from .parts import atoms, failing_parts, thresholds
+
+__all__ = [
+    "NOT_CONSTANT",
+    "NotConstant",
+    "atoms",
+    "constant_value",
+    "failing_parts",
+    "specialise",
+    "thresholds",
+]

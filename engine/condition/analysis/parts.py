@@ -1,0 +1,112 @@
+"""What a condition depends on, and why it came out as it did; for explanations and for searching changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..check import (
+    Apply,
+    CheckedExpr,
+    Choice,
+    Constant,
+    Elements,
+    Feature,
+    Junction,
+    Negation,
+    Typed,
+    feature_names,
+    finish,
+    parts_of,
+    walk_typed,
+)
+from ..library import COMPARISONS
+from ..syntax import render_expr
+from ..targets import TracedPart, values_by_node
+from ..types import ListType
+from ..values import UNKNOWN
+
+
+def thresholds(checked: CheckedExpr) -> dict[str, set[object]]:
+    """Return, for each name that is compared with literals, those literals.
+
+    Only names of scalar types, compared directly: `n > 5`, `5 <= n`, `t in ['a', 'b']`.
+    """
+    found: dict[str, set[object]] = {}
+    for node in walk_typed(checked.expr):
+        if not isinstance(node, Apply) or node.operation not in COMPARISONS:
+            continue
+        left, right = (_unwidened(operand) for operand in node.operands)
+        for one, other in ((left, right), (right, left)):
+            if isinstance(one, Feature) and not isinstance(one.type, ListType):
+                values = _literals(other)
+                if values:
+                    found.setdefault(one.name, set()).update(values)
+    return found
+
+
+def _unwidened(node: Typed) -> Typed:
+    return node.operands[0] if isinstance(node, Apply) and node.operation == "widen" else node
+
+
+def _literals(node: Typed) -> list[object]:
+    match node:
+        case Constant(value):
+            if value is UNKNOWN:
+                return []
+            return list(value) if isinstance(value, tuple) else [value]
+        case Elements(items):
+            return [value for item in items for value in _literals(item)]
+    return []
+
+
+def atoms(checked: CheckedExpr) -> tuple[CheckedExpr, ...]:
+    """Return the parts that are not made of `&& || ! ?:` themselves, in reading order.
+
+    Each is a checked expression of its own: a comparison, a boolean feature, a call; constants are left out.
+    """
+    found: list[CheckedExpr] = []
+    stack = [checked.expr]
+    while stack:
+        node = stack.pop()
+        match node:
+            case Junction() | Negation() | Choice():
+                stack.extend(reversed(parts_of(node)))
+            case Constant():
+                pass
+            case _:
+                if feature_names(node):
+                    found.append(finish(node, node.source))
+    return tuple(found)
+
+
+def failing_parts(checked: CheckedExpr, features: Mapping[str, object]) -> tuple[TracedPart, ...]:
+    """Return the smallest parts that keep `checked` from being true, with their values; none if it is true.
+
+    Of `a && b` it is the first part that is not true, looked into in turn; of `a || b` it is all parts; of
+    `!x` it is what makes `x` true or unknown.  A name that `features` lacks, or has as None, is unknown.
+    """
+    values = values_by_node(checked.expr, features)
+    parts: list[TracedPart] = []
+
+    def blame(node: Typed, wanted: bool) -> None:
+        """Note the parts of `node` that keep it from being `wanted`."""
+        match node:
+            case Junction(any_of, inner):
+                wrong = [part for part in inner if values[id(part)] is not wanted]
+                # Every part stands in the way of `||`; of `&&` the first is enough to know.
+                for part in wrong if any_of is wanted else wrong[:1]:
+                    blame(part, wanted)
+            case Negation(operand):
+                blame(operand, not wanted)
+            case Choice(condition, then, otherwise):
+                verdict = values[id(condition)]
+                if verdict is UNKNOWN:
+                    blame(condition, True)
+                else:
+                    blame(then if verdict else otherwise, wanted)
+            case _:
+                parts.append(TracedPart(render_expr(node.source), node.source.span, values[id(node)], 0))
+
+    if values[id(checked.expr)] is not True:
+        blame(checked.expr, True)
+    return tuple(parts)

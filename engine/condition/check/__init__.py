@@ -1,0 +1,62 @@
+"""Checks conditions: types, signatures, and how much work they may do."""
+
+from __future__ import annotations
+
+from .checker import check_expr
+from .typed import (
+    Apply,
+    CheckedExpr,
+    Choice,
+    Constant,
+    Elements,
+    Feature,
+    Junction,
+    Local,
+    Negation,
+    Presence,
+    Quantifier,
+    Typed,
+    apply,
+    choice,
+    elements,
+    fails,
+    feature_names,
+    finish,
+    junction,
+    negation,
+    parts_of,
+    quantifier,
+    walk_typed,
+)
+from .work import LARGEST, Sizes, patterns_of, work_of
+
+__all__ = [
+    "LARGEST",
+    "Apply",
+    "CheckedExpr",
+    "Choice",
+    "Constant",
+    "Elements",
+    "Feature",
+    "Junction",
+    "Local",
+    "Negation",
+    "Presence",
+    "Quantifier",
+    "Sizes",
+    "Typed",
+    "apply",
+    "check_expr",
+    "choice",
+    "elements",
+    "fails",
+    "feature_names",
+    "finish",
+    "junction",
+    "negation",
+    "parts_of",
+    "patterns_of",
+    "quantifier",
+    "walk_typed",
+    "work_of",
+]

@@ -1,0 +1,390 @@
+"""A parsed expression and the declared names in, a checked expression out; computes nothing.
+
+All problems of an expression are found in one go: a part that is wrong counts as a value that fits
+everywhere, so that one mistake is reported once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, NoReturn
+
+from ...report import ConditionError, Problem, Span
+from ..limits import MAX_MACRO_NESTING, MAX_PROBLEMS
+from ..syntax import Binary, Call, Conditional, Expr, Index, ListDisplay, Literal, Logical, Macro, Name, Unary
+from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article, unify
+from ..values import UNKNOWN
+from .calls import CallChecker
+from .cost import bounds_of
+from .mismatch import explain_mismatch, members, quote, truth_help
+from .names import explain_unknown_name
+from .typed import (
+    Apply,
+    CheckedExpr,
+    Choice,
+    Constant,
+    Elements,
+    Feature,
+    Local,
+    Typed,
+    apply,
+    choice,
+    elements,
+    finish,
+    junction,
+    negation,
+    quantifier,
+)
+from .work import LARGEST, Sizes
+
+_ORDER = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
+_ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
+_SUFFIXES: dict[Type, str] = {INTEGER: "integer", NUMBER: "number", STRING: "string"}
+_OPERANDS = {"+": "numbers, two strings or two lists", "%": "integers"}
+
+
+def check_expr(
+    expr: Expr, scope: Mapping[str, Declaration], *, expected: Type | None = BOOLEAN
+) -> CheckedExpr:
+    """Return `expr` with its types; `scope` declares features and dotted names such as `model.id`.
+
+    `expected` is the type that the whole must have; None takes any.  Raises ConditionError with all problems
+    found, at most MAX_PROBLEMS, in reading order.
+    """
+    checker = _Checker(scope, LARGEST)
+    try:
+        typed = checker.whole(expr, expected)
+        # What is too much follows from the types, so nodes that are bounded are only right the second time.
+        if not checker.problems and (bounds := bounds_of(typed)) != LARGEST:
+            typed = _Checker(scope, bounds).whole(expr, expected)
+    except RecursionError:
+        problem = Problem(
+            "too-deep", "the condition is nested too deeply to be checked here", None, expr.span
+        )
+        raise ConditionError([problem]) from None
+    except _Enough:
+        pass
+    if checker.problems:
+        raise ConditionError(sorted(checker.problems, key=_place))
+    return finish(typed, expr)
+
+
+def _place(problem: Problem) -> tuple[tuple[str, ...], int]:
+    span = problem.span
+    assert span is not None
+    # Indexes of a structured condition sort as numbers do.
+    return tuple(f"{step:08}" if isinstance(step, int) else step for step in span.part), span.start
+
+
+class _Enough(Exception):
+    """There are as many problems as are reported."""
+
+
+class _Variable(NamedTuple):
+    slot: int
+    is_index: bool
+    type: Type
+    enum: tuple[object, ...] | None
+
+
+class _Checker:
+    def __init__(self, scope: Mapping[str, Declaration], bounds: Sizes) -> None:
+        self.scope = scope
+        self.bounds = bounds
+        self.problems: list[Problem] = []
+        self.unknown_names: set[str] = set()
+        self.variables: dict[str, _Variable] = {}
+        self.depth = 0
+        self.calls = CallChecker(self, bounds)
+
+    def whole(self, expr: Expr, expected: Type | None) -> Typed:
+        typed = self.check(expr)
+        return typed if expected is None else self.expect(typed, expected)
+
+    # -- problems ----------------------------------------------------------------------------------------
+
+    def wrong(
+        self, code: str, message: str, expr: Expr, help: str | None = None, span: Span | None = None
+    ) -> Typed:
+        """Note a problem; the result stands for the part that is wrong."""
+        self.problems.append(Problem(code, message, help, span or expr.span))
+        if len(self.problems) >= MAX_PROBLEMS:
+            self.stop()
+        return Constant(UNKNOWN, NOTHING, True, expr)
+
+    def stop(self) -> NoReturn:
+        raise _Enough
+
+    def expect(self, typed: Typed, wanted: Type) -> Typed:
+        """`typed` as a value of type `wanted`, or a problem."""
+        if unify(wanted, typed.type) == wanted:
+            return self.widened(typed, wanted)
+        source = typed.source
+        if wanted == BOOLEAN:
+            return self.wrong(
+                "not-boolean",
+                f"{quote(source)} is {article(typed.type)}, not a boolean",
+                source,
+                truth_help(source, typed.type),
+            )
+        return self.wrong(
+            "type-mismatch", f"{quote(source)} is {article(typed.type)}, not {article(wanted)}", source
+        )
+
+    def widened(self, typed: Typed, wanted: Type) -> Typed:
+        """`typed` with its integers made doubles where `wanted` has numbers."""
+        if typed.type == wanted or not _has_integers_to_widen(typed.type, wanted):
+            return typed
+        match typed:
+            case Constant(value, _, _, source) if isinstance(value, int):
+                return Constant(float(value), NUMBER, False, source)
+            case Elements(items, _, _, source) if isinstance(wanted, ListType):
+                return elements(tuple(self.widened(item, wanted.element) for item in items), wanted, source)
+        return apply("widen", (typed,), wanted, typed.source)
+
+    def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None:
+        """The parts as values of one type, and that type; None if there is none."""
+        common: Type = NOTHING
+        for part in parts:
+            unified = unify(common, part.type)
+            if unified is None:
+                return None
+            common = unified
+        return tuple([self.widened(part, common) for part in parts]), common
+
+    # -- nodes -------------------------------------------------------------------------------------------
+
+    def check(self, expr: Expr) -> Typed:
+        match expr:
+            case Literal(value):
+                return Constant(value, _LITERAL_TYPES[type(value)], False, expr)
+            case Name():
+                return self.name(expr)
+            case ListDisplay():
+                return self.display(expr)
+            case Unary("!", operand):
+                return negation(self.expect(self.check(operand), BOOLEAN), expr)
+            case Unary():
+                return self.minus(expr)
+            case Logical(op, parts):
+                return junction(op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr)
+            case Binary():
+                return self.binary(expr)
+            case Conditional():
+                return self.conditional(expr)
+            case Index():
+                return self.index(expr)
+            case Macro():
+                return self.macro(expr)
+            case Call():
+                return self.calls.check(expr)
+
+    def name(self, expr: Name) -> Typed:
+        variable = self.variables.get(expr.name)
+        if variable is not None:
+            return Local(variable.slot, variable.is_index, variable.type, expr)
+        declaration = self.scope.get(expr.name)
+        if declaration is not None:
+            return Feature(expr.name, declaration.type, declaration.may_be_unknown, expr)
+        if expr.name in self.unknown_names:  # one mistake, one report
+            return Constant(UNKNOWN, NOTHING, True, expr)
+        self.unknown_names.add(expr.name)
+        return self.wrong(*explain_unknown_name(expr, self.scope, self.variables))
+
+    def display(self, expr: ListDisplay) -> Typed:
+        items = [self.check(item) for item in expr.items]
+        element: Type = NOTHING
+        for item in items:
+            common = unify(element, item.type)
+            if common is None:
+                return self.wrong(
+                    "type-mismatch",
+                    f"the elements of a list are of one type; {quote(item.source)} is {article(item.type)}, "
+                    f"those before it are of type {element}",
+                    item.source,
+                )
+            element = common
+        widened = tuple([self.widened(item, element) for item in items])
+        return elements(widened, ListType(element), expr)
+
+    def minus(self, expr: Unary) -> Typed:
+        operand = self.check(expr.operand)
+        if operand.type == NOTHING or operand.type in {INTEGER, NUMBER}:
+            suffix = "integer" if operand.type == INTEGER else "number"
+            return apply(f"negate_{suffix}", (operand,), operand.type, expr)
+        return self.wrong(
+            "type-mismatch",
+            f"{quote(expr.operand)} is {article(operand.type)}; `-` needs a number",
+            expr.operand,
+            "write `!` for the opposite of a boolean" if operand.type == BOOLEAN else None,
+        )
+
+    def binary(self, expr: Binary) -> Typed:
+        left, right = self.check(expr.left), self.check(expr.right)
+        if expr.op == "in":
+            return self.contained(expr, left, right)
+        both = self.together((left, right))
+        if both is None:
+            return self.wrong(*explain_mismatch(expr, left.type, right.type))
+        operands, common = both
+        if expr.op in {"==", "!="}:
+            self.check_enum(left, right)
+            self.check_enum(right, left)
+            return apply("equal" if expr.op == "==" else "not_equal", operands, BOOLEAN, expr)
+        if expr.op in _ORDER:
+            if isinstance(common, ListType):
+                return self.wrong(
+                    "type-mismatch",
+                    f"lists have no order; `{expr.op}` compares numbers, strings or booleans",
+                    expr,
+                    "compare their sizes: `size(a) < size(b)`",
+                )
+            return apply(_ORDER[expr.op], operands, BOOLEAN, expr)
+        return self.arithmetic(expr, operands, common)
+
+    def arithmetic(self, expr: Binary, operands: tuple[Typed, ...], common: Type) -> Typed:
+        name = _ARITHMETIC[expr.op]
+        if expr.op == "%":
+            fits, suffix = common in {INTEGER, NOTHING}, "integer"
+        elif isinstance(common, ListType):
+            fits, suffix = expr.op == "+", "list"
+        else:
+            fits = common in {INTEGER, NUMBER, NOTHING} or (common == STRING and expr.op == "+")
+            suffix = _SUFFIXES.get(common, "number")
+        if fits:
+            return apply(f"{name}_{suffix}", operands, common, expr)
+        if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
+            return Constant(UNKNOWN, NOTHING, True, expr)  # a part of it is reported already
+        help = None
+        if common == NUMBER:
+            help = "convert with `int(…)` first"
+        elif common == BOOLEAN:
+            help = "write `&&` or `||` between booleans"
+        wanted = _OPERANDS.get(expr.op, "numbers")
+        message = f"`{expr.op}` needs two {wanted}; {quote(expr)} has operands of type {common}"
+        return self.wrong("type-mismatch", message, expr, help)
+
+    def contained(self, expr: Binary, left: Typed, right: Typed) -> Typed:
+        listed = ListType(NOTHING) if right.type == NOTHING else right.type
+        if not isinstance(listed, ListType):
+            help = f"write `{quote(expr.right)[1:-1]}.contains({quote(expr.left)[1:-1]})`"
+            return self.wrong(
+                "type-mismatch",
+                f"{quote(expr.right)} is {article(listed)}; `in` looks into lists",
+                expr.right,
+                help if listed == STRING else None,
+            )
+        element = unify(left.type, listed.element)
+        if element is None:
+            return self.wrong(
+                "type-mismatch",
+                f"{quote(expr.left)} is {article(left.type)}, but the elements of {quote(expr.right)} "
+                f"are of type {listed.element}",
+                expr,
+            )
+        self.check_enum(left, right)
+        self.check_enum(right, left)
+        operands = (self.widened(left, element), self.widened(right, ListType(element)))
+        return apply("in", operands, BOOLEAN, expr)
+
+    def conditional(self, expr: Conditional) -> Typed:
+        condition = self.expect(self.check(expr.condition), BOOLEAN)
+        sides = (self.check(expr.then), self.check(expr.otherwise))
+        both = self.together(sides)
+        if both is None:
+            then, otherwise = (article(side.type) for side in sides)
+            return self.wrong(
+                "type-mismatch",
+                f"the two results of `?:` are of one type; these are {then} and {otherwise}",
+                expr,
+            )
+        (then_side, other_side), common = both
+        return choice(condition, then_side, other_side, common, expr)
+
+    def index(self, expr: Index) -> Typed:
+        base, index = self.check(expr.base), self.check(expr.index)
+        if not isinstance(base.type, ListType) and base.type != NOTHING:
+            return self.wrong(
+                "type-mismatch",
+                f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list",
+                expr.base,
+            )
+        if not isinstance(base.type, ListType):
+            return Constant(UNKNOWN, NOTHING, True, expr)  # the base has been reported already
+        return apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
+
+    def macro(self, expr: Macro) -> Typed:
+        items = self.check(expr.items)
+        listed = ListType(NOTHING) if items.type == NOTHING else items.type
+        if not isinstance(listed, ListType):
+            return self.wrong(
+                "type-mismatch",
+                f"{quote(expr.items)} is {article(listed)}; `{expr.kind}` looks into lists",
+                expr.items,
+            )
+        if self.depth >= MAX_MACRO_NESTING:
+            return self.wrong(
+                "too-deep", f"`exists` and `all` are nested more than {MAX_MACRO_NESTING} deep", expr
+            )
+        outer, slot = self.variables, self.depth
+        *index, element = (variable.name for variable in expr.variables)
+        self.variables = {
+            **outer,
+            **{name: _Variable(slot, True, INTEGER, None) for name in index},
+            element: _Variable(slot, False, listed.element, self.enum_of(items)),
+        }
+        self.depth += 1
+        body = self.expect(self.check(expr.body), BOOLEAN)
+        self.depth -= 1
+        self.variables = outer
+        any_of, limit = expr.kind == "exists", self.bounds.elements
+        return quantifier(any_of, items, slot, bool(index), body, limit, expr)
+
+    # -- enums -------------------------------------------------------------------------------------------
+
+    def enum_of(self, typed: Typed) -> tuple[object, ...] | None:
+        """The only values that `typed`, or its elements, can have, where that is declared."""
+        match typed:
+            case Feature(name):
+                return self.scope[name].enum
+            case Local(slot, is_index):
+                variables = self.variables.values()
+                return next((v.enum for v in variables if (v.slot, v.is_index) == (slot, is_index)), None)
+            case Apply("index", (base, _)):
+                return self.enum_of(base)
+        return None
+
+    def check_enum(self, typed: Typed, other: Typed) -> None:
+        """Report the literals of `other` that `typed` can never have."""
+        enum = self.enum_of(typed)
+        if enum is None:
+            return
+        for literal in _literals(other):
+            if literal.value not in enum:
+                self.wrong(
+                    "not-in-enum",
+                    f"{quote(literal.source)} is not a value of {quote(typed.source)}",
+                    literal.source,
+                    members(literal.value, enum),
+                )
+
+
+_LITERAL_TYPES: dict[type, Type] = {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: STRING}
+
+
+def _has_integers_to_widen(given: Type, wanted: Type) -> bool:
+    while isinstance(given, ListType) and isinstance(wanted, ListType):
+        given, wanted = given.element, wanted.element
+    return given == INTEGER and wanted == NUMBER
+
+
+def _literals(typed: Typed) -> list[Constant]:
+    """The literals that `typed` may come to: itself, list elements, both sides of `?:`."""
+    match typed:
+        case Constant(value):
+            return [] if value is UNKNOWN else [typed]
+        case Elements(items):
+            return [literal for item in items for literal in _literals(item)]
+        case Choice(_, then, otherwise):
+            return _literals(then) + _literals(otherwise)
+    return []

@@ -1,0 +1,103 @@
+"""Policy, task and state in, a decision out. Pure and total: the same inputs give the same decision.
+
+Time, ids and random draws are arguments; nothing is read, nothing is kept. (What is remembered in
+``policy.cache`` follows from the policy alone and changes no result.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..policy import CompiledPolicy, CompiledRule
+from .bind import binder_of, time_facts
+from .decision import Arm, Decision
+from .gates import situation_of
+from .memory import memory_of
+from .plan import Planned, candidates_of, make_plan
+from .request import request_facts
+from .task import State, Task
+from .verdicts import verdicts_with_nulls
+
+_NO_STATE = (None, None, None)
+
+
+def decide(
+    policy: CompiledPolicy,
+    task: Task,
+    state: State,
+    *,
+    decision_id: str,
+    strict: bool = True,
+    arm: Arm | None = None,
+) -> Decision:
+    """Return where ``task`` goes under ``policy``, and why.
+
+    Rules are tried in file order and the first that holds wins; a rule whose condition is unknown does what
+    its ``on_unknown`` says. The decision keeps the verdict of every rule. A task that fits no model is an
+    answer, not an error: ``outcome`` is then ``no_match``, ``no_target`` or ``undecided``.
+
+    ``decision_id`` is the decision's id (a UUIDv7 in the ledger). Unless ``strict`` is false, a feature that the
+    policy does not declare is refused, since it may be misspelt; otherwise it is recorded as ignored. ``arm`` is only
+    recorded: the caller has picked it with ``pick_arm`` and passes the policy of that arm.
+
+    Raises FeatureError for a feature that is not declared or whose value does not fit its declaration, and TaskError
+    for a pin that names no model or for a random split without a draw.
+    """
+    values, sources, ignored, nulls = binder_of(policy).bind(task, state, strict=strict)
+    parameters = (*values, *(_state_values(state) if policy.uses_state else _NO_STATE))
+    verdicts = verdicts_with_nulls(policy, parameters) if nulls else policy.evaluate(parameters)
+    rule_verdicts = verdicts[: len(policy.rules)]
+    winner, undecided = _winner(policy.rules, rule_verdicts)
+    request = request_facts(policy, task, values, sources)
+    planned: Planned
+    if task.pin is None and (winner is None or undecided):
+        planned = ("undecided" if undecided else "no_match", (), None, None)
+    else:
+        rule = None if winner is None else policy.rules[winner]
+        memory = memory_of(policy)
+        key = memory.key(rule, task, request, state, values, verdicts)
+        remembered = None if key is None else memory.get(key)
+        if remembered is not None:
+            planned = remembered
+        else:
+            candidates = candidates_of(policy, rule, task)
+            situation = situation_of(policy, task, request, state, values, parameters, verdicts, candidates)
+            planned = make_plan(rule, candidates, situation, values)
+            if key is not None:
+                memory.keep(key, planned)
+    outcome, verdicts_on_candidates, choice, plan = planned
+    return Decision(
+        decision_id,
+        policy,
+        task,
+        state,
+        tuple(values),
+        tuple(sources),
+        request,
+        ignored,
+        rule_verdicts,
+        winner,
+        outcome,
+        verdicts_on_candidates,
+        choice,
+        plan,
+        arm,
+    )
+
+
+def _state_values(state: State) -> tuple[object, object, object]:
+    """The values of ``state.*`` in the order of the policy's parameters."""
+    return (state.load, *time_facts(state.at_us))
+
+
+def _winner(rules: Sequence[CompiledRule], verdicts: Sequence[bool | None]) -> tuple[int | None, bool]:
+    """The position of the rule that matched, and whether it stopped the search by being unknown."""
+    try:
+        first = verdicts.index(True)
+    except ValueError:
+        first = len(verdicts)
+    if None in verdicts[:first]:
+        for index in range(first):
+            if verdicts[index] is None and rules[index].on_unknown != "skip":
+                return index, rules[index].on_unknown == "fail"
+    return (first if first < len(verdicts) else None), False

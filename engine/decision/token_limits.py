@@ -1,0 +1,75 @@
+"""What a request says of its length, and a model, in; whether the one fits into the other out.
+
+A length is *exact* where somebody stated it or where it was counted with the model's own tokenizer. Any other is
+an estimate, which may be too low by ``TOO_LOW`` and, for text of long words or of blanks, too high by ``TOO_HIGH``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final, Literal
+
+from ..policy import CompiledModel, CompiledPolicy, Operation, TaskCost, nano_units
+from .request import StatedFacts
+
+TOO_LOW: Final = Fraction(5, 2)
+"""A quarter of a token for each byte is too low by up to this for JSON full of numbers and for Chinese."""
+
+TOO_HIGH: Final = 2
+"""What an estimate has to be halved by before it refuses a model."""
+
+Fit = Literal["fits", "unverified", "prompt_too_long", "answer_too_long"]
+
+
+def is_exact(model: CompiledModel, request: StatedFacts) -> bool:
+    """Whether the prompt's length is known exactly, for this model."""
+    if request.prompt_tokens_source == "counted":
+        return request.tokenizer is not None and request.tokenizer == model.tokenizer
+    return request.prompt_tokens_source == "stated"
+
+
+def fit_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> Fit:
+    """Whether the prompt fits into the model's window, and beside it the answer that a chat asks for.
+
+    An estimate refuses only where half of it would be too much, and fits only where 2.5 times of it would.
+    """
+    window, tokens = model.context_length, request.prompt_tokens
+    if window is None:
+        return "unverified"
+    room = window - (_wanted(model, request.max_output_tokens) if operation == "chat" else 0)
+    if tokens is None:
+        return "unverified" if room >= 0 else "answer_too_long"
+    least = tokens if is_exact(model, request) else Fraction(tokens, TOO_HIGH)
+    if least > room:
+        return "prompt_too_long" if least > window else "answer_too_long"
+    most = tokens if is_exact(model, request) else tokens * TOO_LOW
+    return "fits" if most <= room else "unverified"
+
+
+def affordable_tokens(model: CompiledModel, cost: TaskCost) -> int | None:
+    """How long a prompt one task may pay for; None where length costs nothing, or nobody knows."""
+    price = model.shape.price
+    nano = None if price is None else nano_units(price.input)
+    return None if not nano else cost.limit * 1_000_000 // nano
+
+
+def closing_lengths(policy: CompiledPolicy, max_output_tokens: int | None) -> list[int]:
+    """Every length of a prompt beyond which a gate says something else of some model, ascending."""
+    exact: set[int] = set()
+    for model in policy.catalog.models:
+        if model.context_length is not None:
+            exact.add(model.context_length)
+            exact.add(model.context_length - _wanted(model, max_output_tokens))
+        if policy.limits.cost is not None:
+            affordable = affordable_tokens(model, policy.limits.cost)
+            exact.update(() if affordable is None else (affordable,))
+    estimated = {length * TOO_HIGH for length in exact} | {int(length // TOO_LOW) for length in exact}
+    return sorted(length for length in exact | estimated if length >= 0)
+
+
+def _wanted(model: CompiledModel, max_output_tokens: int | None) -> int:
+    """How long an answer is asked of the model: no longer than it writes at most; 0 where nobody says."""
+    if max_output_tokens is None:
+        return 0
+    most = model.shape.max_output_tokens
+    return max_output_tokens if most is None else min(max_output_tokens, most)

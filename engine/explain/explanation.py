@@ -1,0 +1,334 @@
+"""A policy and a decision in, why it came out so: values, failing parts, gates, runner-up, smallest changes.
+
+An explanation is recomputed: a record and the policy of its digest are enough. Nothing of it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from ..canonical import canonical_bytes
+from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
+from ..decision import (
+    Decision,
+    GateFailure,
+    Mark,
+    Outcome,
+    Situation,
+    candidates_of,
+    decide,
+    failures,
+    gate_steps,
+    make_plan,
+    required_failures,
+    situation_of,
+    step_failures,
+    steps_of,
+    time_facts,
+    verdicts_of,
+)
+from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, CompiledStep, largest
+from ..record import DecisionRecord, arm_of, record_of, state_of, task_of
+from ..report import FeatureError, RecordError, TaskError
+from ..version import ENGINE_VERSION
+from .counterfactual import Change, drawn_from, search_changes
+from .search_work import works_of
+
+_TRACING: Final = 100
+"""Steps of tracing a condition for one step of evaluating it."""
+
+Place = Literal["before", "matched", "after"]
+
+
+@dataclass(frozen=True, slots=True)
+class PartValue:
+    """A part of a condition and its value; UNKNOWN while it has none."""
+
+    text: str
+    value: object
+
+
+@dataclass(frozen=True, slots=True)
+class RuleExplanation:
+    """A rule, where it stands to the one that matched, and the parts that made its condition what it is.
+
+    ``parts`` are, for a rule that holds, the names in its condition with their values; for one that does not,
+    the first part that failed (all parts of an ``||``, since all of them did).
+    """
+
+    name: str
+    place: Place
+    verdict: bool | None
+    condition: str
+    parts: tuple[PartValue, ...]
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateExplanation:
+    """A candidate and every gate that it does not pass, in their order."""
+
+    model: str
+    origin: str
+    role: Literal["target", "fallback", "excluded"]
+    failures: tuple[GateFailure, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepExplanation:
+    """A step, and every gate that its model does not pass."""
+
+    role: str
+    model: str
+    failures: tuple[GateFailure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerUp:
+    """The rule that would have matched next, and where it leads to.
+
+    ``target`` is None where ``outcome`` is not ``routed``, and where a draw would choose among ``drawn_from``.
+    """
+
+    rule: str
+    outcome: Outcome
+    target: str | None
+    drawn_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a decision came out as it did.
+
+    ``changes`` are the smallest changes of features that would have led elsewhere. Where ``searched`` is false
+    there may be others; ``not_covered`` then says why.
+    """
+
+    record: DecisionRecord
+    rules: tuple[RuleExplanation, ...]
+    candidates: tuple[CandidateExplanation, ...]
+    steps: tuple[StepExplanation, ...]
+    runner_up: RunnerUp | None
+    changes: tuple[Change, ...]
+    searched: bool
+    not_covered: tuple[str, ...]
+    taken_out: tuple[tuple[str, str], ...]
+    disabled: tuple[str, ...]
+
+
+def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:
+    """Return why ``decided`` came out as it did.
+
+    Raises RecordError for a record that was made under another policy or catalog. For texts that a ledger keeps under
+    the record's digests, use ``as_recorded`` first.
+    """
+    if isinstance(decided, Decision):
+        _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
+        decision, policy = decided, decided.policy
+    else:
+        decision = recompute(policy, decided)
+    search = search_changes(decision)
+    rule = None if decision.rule is None else policy.rules[decision.rule]
+    return Explanation(
+        record=record_of(decision),
+        rules=_rules(decision),
+        candidates=_candidates(decision),
+        steps=_steps(decision),
+        runner_up=_runner_up(decision),
+        changes=search.changes,
+        searched=not search.not_covered,
+        not_covered=search.not_covered,
+        taken_out=() if rule is None else rule.taken_out,
+        disabled=policy.disabled,
+    )
+
+
+def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str) -> None:
+    """Raise RecordError unless ``policy`` is the one that decided: another would explain what was not so."""
+    for kind, here, there in (
+        ("policy", policy.digest, policy_digest),
+        ("catalog", policy.catalog.digest, catalog_digest),
+    ):
+        if here != there:
+            raise RecordError(
+                f"the record was made under the {kind} {there}, this one is {here}",
+                help="if the ledger keeps this policy's text under the record's digest, an older version made that "
+                "digest: use `as_recorded(policy, record)`",
+            )
+
+
+def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolicy:
+    """Return ``policy`` with the digests that ``record`` names, its own and its catalog's.
+
+    For texts that were found under those digests: a ledger keeps the digests that it recorded, and a later engine may
+    compute different ones for the same texts. Decisions explained or recomputed under the result are still compared
+    with the record byte by byte.
+    """
+    catalog = replace(policy.catalog, digest=record.catalog.digest)
+    return replace(policy, digest=record.policy.digest, catalog=catalog, cache={})
+
+
+def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
+    """Return the decision behind ``record``, made again.
+
+    Raises RecordError when the policy or its catalog is not the one that decided, or when this engine comes to
+    another result.
+    """
+    _check_same(policy, record.policy.digest, record.catalog.digest)
+    try:
+        decision = decide(
+            policy,
+            task_of(record),
+            state_of(record),
+            decision_id=record.id,
+            strict=False,
+            arm=arm_of(record),
+        )
+    except (FeatureError, TaskError) as error:
+        raise RecordError(f"the record's task cannot be decided: {error}") from None
+    again = record_of(decision).model_copy(update={"engine": record.engine})
+    # Bytes, not values: in Python 1 equals true.
+    if again.canonical() != record.canonical():
+        differing = [
+            name
+            for name in DecisionRecord.model_fields
+            if canonical_bytes(again.model_dump(mode="json", include={name}))
+            != canonical_bytes(record.model_dump(mode="json", include={name}))
+        ]
+        raise RecordError(
+            f"engines {record.engine} and {ENGINE_VERSION} decide differently: {', '.join(differing)} differ",
+            help="the policy given to `as_recorded` must be the text that the ledger keeps under the record's digest",
+        )
+    return decision
+
+
+def values_by_name(decision: Decision) -> Mapping[str, object]:
+    """The value of every name that the policy's conditions may use; UNKNOWN where there is none."""
+    values = {
+        feature.name: UNKNOWN if value is None else value
+        for feature, value in zip(decision.policy.features, decision.values, strict=True)
+    }
+    hour, weekday = time_facts(decision.state.at_us)
+    load = decision.state.load
+    return values | {
+        "state.load": UNKNOWN if load is None else load,
+        "state.hour": hour,
+        "state.weekday": weekday,
+    }
+
+
+def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
+    values = values_by_name(decision)
+    matched = len(decision.verdicts) if decision.rule is None else decision.rule
+    sizes = {feature.name: largest((values[feature.name],)) for feature in decision.policy.features}
+    works = works_of(decision.policy, sizes).conditions
+    explained = []
+    room = MAX_SEARCH_WORK
+    for rule, verdict, work in zip(decision.policy.rules, decision.verdicts, works, strict=False):
+        place: Place = "before" if rule.index < matched else "matched" if rule.index == matched else "after"
+        room -= _TRACING * work
+        explained.append(
+            RuleExplanation(
+                name=rule.name,
+                place=place,
+                verdict=verdict,
+                condition=render_expr(rule.when.source),
+                parts=_parts(rule.when, verdict, values) if room >= 0 else (),
+                note=_note(rule, verdict, place) if room >= 0 else "its parts are not shown: too much work",
+            )
+        )
+    return tuple(explained)
+
+
+def _parts(
+    condition: CheckedExpr, verdict: bool | None, values: Mapping[str, object]
+) -> tuple[PartValue, ...]:
+    if verdict is True:
+        traced = {p.text: p.value for p in trace(condition, values).parts if p.text in condition.names}
+        # Inside `exists` and `all` a name has no single trace; its own value is told all the same.
+        traced.update({name: values[name] for name in sorted(condition.names - traced.keys())})
+        return tuple(PartValue(name, value) for name, value in traced.items())
+    return tuple(PartValue(part.text, part.value) for part in failing_parts(condition, values))
+
+
+def _note(rule: CompiledRule, verdict: bool | None, place: Place) -> str | None:
+    if verdict is not None:
+        return None
+    if place == "matched":
+        return f"unknown; on_unknown: {rule.on_unknown}"
+    return "unknown; skipped" if place == "before" else "unknown"
+
+
+def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
+    policy, plan = decision.policy, decision.plan
+    if not decision.candidates:
+        return ()
+    situation = _situation(decision, decision.rule)
+    blocked = required_failures(gate_steps(_own_steps(decision), situation)[1], policy)
+    explained = []
+    for candidate in decision.candidates:
+        model = policy.catalog.models[candidate.model]
+        role: Literal["target", "fallback", "excluded"] = "fallback"
+        if candidate.failure is not None:
+            role = "excluded"
+        elif plan is not None and plan.target == candidate.model:
+            role = "target"
+        # A model may be eligible although its breaker is open: its mark says so, and no gate kept it out.
+        found = () if candidate.failure is None else (*failures(model, situation), *blocked)
+        explained.append(CandidateExplanation(model.id, candidate.origin, role, found, candidate.marks))
+    return tuple(explained)
+
+
+def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
+    if decision.rule is None or not decision.candidates:
+        return ()
+    models = decision.policy.catalog.models
+    situation = _situation(decision, decision.rule)
+    return tuple(
+        StepExplanation(step.role, models[step.model].id, tuple(step_failures(step, situation)))
+        for step in _own_steps(decision)
+    )
+
+
+def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
+    return steps_of(None if decision.rule is None else decision.policy.rules[decision.rule], decision.task)
+
+
+def _situation(decision: Decision, rule: int | None) -> Situation:
+    """What the gates knew, or would have known of the candidates of another rule."""
+    policy, task = decision.policy, decision.task
+    by_name = values_by_name(decision)
+    parameters = [None if by_name[name] is UNKNOWN else by_name[name] for name in policy.parameters]
+    return situation_of(
+        policy,
+        task,
+        decision.request,
+        decision.state,
+        decision.values,
+        parameters,
+        verdicts_of(policy, parameters),
+        candidates_of(policy, None if rule is None else policy.rules[rule], task),
+    )
+
+
+def _runner_up(decision: Decision) -> RunnerUp | None:
+    """What would be decided if the rule that matched did not exist."""
+    policy = decision.policy
+    if decision.rule is None or decision.task.pin is not None:
+        return None
+    for rule in policy.rules[decision.rule + 1 :]:
+        verdict = decision.verdicts[rule.index]
+        if verdict is None and rule.on_unknown == "fail":
+            return RunnerUp(rule.name, "undecided", None)
+        if verdict is True or (verdict is None and rule.on_unknown == "match"):
+            drawn = decision.task.draw is None
+            task = replace(decision.task, draw=0.0) if drawn else decision.task
+            situation = _situation(replace(decision, task=task), rule.index)
+            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, situation, decision.values)
+            models = drawn_from(choice, verdicts, policy) if drawn else ()
+            target = None if plan is None or models else policy.catalog.models[plan.target].id
+            return RunnerUp(rule.name, outcome, target, models)
+    return None

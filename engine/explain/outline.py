@@ -1,0 +1,332 @@
+"""An explanation in, an outline out: labels in levels, from which every form for people is made.
+
+``render_tree`` draws it for a terminal, ``render_markdown`` writes it for a review comment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from ..condition import UNKNOWN, render_value
+from ..decision import Mark, Outcome
+from ..policy import NANO
+from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
+from ..report import escape_flat, escape_markdown
+from .arm_text import arm_line, session_line
+from .counterfactual import Change
+from .explanation import Explanation, PartValue, RuleExplanation, RunnerUp
+
+MAX_SHOWN = 12
+"""Places that an outline lists of those that changes lead to; the explanation holds all."""
+
+_OUTCOMES: Mapping[Outcome, str] = {
+    "no_match": "no rule",
+    "no_target": "no eligible target",
+    "undecided": "no decision",
+}
+
+# ``breaker_open_last`` has a line of its own.
+_MARKS: Mapping[Mark, str] = {
+    "context_unverified": "whether the prompt fits",
+    "capability_unverified": "a capability that an unknown feature may need",
+    "health_unknown": "health",
+    "breaker_half_open": "breaker half open",
+    "quota_unverified": "what is used of a quota",
+}
+
+
+@dataclass(slots=True)
+class Outline:
+    """A line and the lines below it."""
+
+    label: str
+    children: list[Outline] = field(default_factory=list)
+
+    def add(self, label: str, children: Iterable[str] = ()) -> Outline:
+        """A line below this one, with plain lines below it."""
+        child = Outline(label, [Outline(text) for text in children])
+        self.children.append(child)
+        return child
+
+
+def record_outline(record: DecisionRecord) -> Outline:
+    """What was decided: outcome, rule, plan, and who was excluded."""
+    root = _root(record)
+    if record.reason is not None and record.pin is None:
+        root.add(f"reason: {record.reason}")
+    if record.pin is not None:
+        root.add(_pinned(record))
+    features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
+    if features:
+        root.add("features: " + ", ".join(_feature(record, name) for name in features))
+    _add_feature_notes(root, record)
+    _add_plan(root, record)
+    excluded = [candidate for candidate in record.candidates if not candidate.eligible]
+    if excluded:
+        root.add("not eligible", (f"{c.model} ({c.origin}): {c.gate}: {c.detail}" for c in excluded))
+    _add_unenforced(root, record)
+    return root
+
+
+def plan_outline(record: DecisionRecord) -> Outline | None:
+    """What is called for the task, in which role; None without a plan."""
+    root = Outline("")
+    _add_plan(root, record)
+    return next((child for child in root.children if child.label == "plan"), None)
+
+
+def explanation_outline(explanation: Explanation) -> Outline:
+    """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
+    record = explanation.record
+    root = _root(record)
+    if record.pin is not None:
+        root.add(_pinned(record))
+    matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
+    if matched is not None:
+        _add_matched(root, matched, record)
+    _add_feature_notes(root, record)
+    _add_plan(root, record)
+    _add_gates(root, explanation)
+    earlier = [rule for rule in explanation.rules if rule.place == "before"]
+    if earlier:
+        root.add("earlier rules that did not match", map(_failed, earlier))
+    if explanation.taken_out:
+        root.add("taken out of the chain", (f"{model}: {why}" for model, why in explanation.taken_out))
+    if explanation.disabled:
+        root.add("disabled in this policy: " + ", ".join(explanation.disabled))
+    if explanation.runner_up is not None:
+        root.add(f"runner-up: rule {explanation.runner_up.rule}, to {_where(explanation.runner_up)}")
+    _add_changes(root, explanation)
+    _add_unenforced(root, record)
+    return root
+
+
+def render_tree(outline: Outline) -> str:
+    """The outline drawn with lines, without a trailing newline."""
+    return "\n".join([escape_flat(outline.label), *_branches(outline, "")])
+
+
+def render_markdown(outline: Outline) -> str:
+    """The outline as a heading and a nested list, for a review comment."""
+    return "\n".join([f"### {escape_markdown(outline.label)}", "", *_bullets(outline, "")])
+
+
+def _branches(outline: Outline, indent: str) -> Iterator[str]:
+    for number, child in enumerate(outline.children):
+        last = number == len(outline.children) - 1
+        yield f"{indent}{'└── ' if last else '├── '}{escape_flat(child.label)}"
+        yield from _branches(child, indent + ("    " if last else "│   "))
+
+
+def _bullets(outline: Outline, indent: str) -> Iterator[str]:
+    for child in outline.children:
+        yield f"{indent}- {escape_markdown(child.label)}"
+        yield from _bullets(child, indent + "  ")
+
+
+def _head(record: DecisionRecord) -> str:
+    return f"{record.operation}: {outcome_text(record)}"
+
+
+def outcome_text(record: DecisionRecord) -> str:
+    """What became of the task, such as ``routed to kimi by rule hard``."""
+    match record.outcome:
+        case "routed" if record.pin is not None:
+            what = f"routed to {record.target} (pinned)"
+        case "routed":
+            what = f"routed to {record.target} by rule {record.rule}"
+        case "no_match":
+            what = "no rule matched"
+        case "no_target" if record.pin is not None:
+            what = "no eligible target: the pinned model is excluded"
+        case "no_target":
+            what = f"no eligible target: rule {record.rule} matched, every candidate is excluded"
+        case _:
+            what = f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
+    return what
+
+
+def _root(record: DecisionRecord) -> Outline:
+    root = Outline(_head(record))
+    arm = arm_line(record)
+    if arm is not None:
+        root.add(arm)
+    return root
+
+
+def _pinned(record: DecisionRecord) -> str:
+    matched = next((rule for rule in record.rules if rule.name == record.rule), None)
+    if matched is None:
+        return f"pinned: {record.pin}; no rule would have matched"
+    unknown = " (its condition is unknown)" if matched.verdict is None else ""
+    return f"pinned: {record.pin}; the rules would have come to {matched.name}{unknown}"
+
+
+def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -> None:
+    label = f"rule {rule.name}: {rule.condition}"
+    node = root.add(label, (_part(part, record) for part in rule.parts))
+    if rule.note:
+        node.add(rule.note)
+    if record.reason is not None:
+        node.add(f"reason: {record.reason}")
+
+
+def _add_feature_notes(root: Outline, record: DecisionRecord) -> None:
+    nulls = sorted(name for name, feature in record.features.items() if _is_null(feature))
+    if nulls:
+        help = "leave a feature out to have it derived or defaulted; many clients write unset fields as null"
+        root.add(f"given as null, and so unknown: {', '.join(nulls)}", [f"help: {help}"])
+    if record.ignored:
+        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
+        root.add(f"ignored, not declared: {listed}")
+
+
+def _is_null(feature: FeatureRecord) -> bool:
+    return feature.source == "given" and feature.value is None
+
+
+def _add_plan(root: Outline, record: DecisionRecord) -> None:
+    request, plan = record.request, record.plan
+    if request.prompt_tokens_source in ("counted", "estimated"):
+        how = "estimated" if request.tokenizer is None else f"counted with {request.tokenizer}"
+        root.add(f"prompt: {request.prompt_tokens} tokens, {how}")
+    if plan is None:
+        return
+    by_model = {candidate.model: candidate for candidate in record.candidates}
+    node = root.add("plan")
+    node.add(f"target: {_planned(by_model[plan.target])}")
+    if plan.ensemble is not None:
+        members = ", ".join(plan.ensemble.members)
+        node.add(f"ensemble ({plan.ensemble.combine}, quorum {plan.ensemble.quorum}): {members}")
+    if plan.ensemble_dropped is not None:
+        node.add(f"ensemble not used: {plan.ensemble_dropped}")
+    if plan.fallbacks:
+        node.add("then, if it fails", (_planned(by_model[model]) for model in plan.fallbacks))
+    for step in plan.steps:
+        options = "".join(f", {name}: {value}" for name, value in step.options.items())
+        node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
+    for dropped in plan.dropped:
+        node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
+    if plan.max_cost_nano is not None:
+        amount = f"{plan.max_cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
+        node.add(f"may cost {amount} {plan.max_cost_currency} at most, all calls together")
+    if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
+        node.add(f"chosen: {_chosen(record.choice, by_model)}")
+    session = session_line(record)
+    if session is not None:
+        node.add(session)
+    for candidate in record.candidates:
+        if "breaker_open_last" in candidate.marks:
+            node.add(f"{candidate.model} is called although its breaker is open: no other model is left")
+    unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks} & _MARKS.keys())
+    if unverified:
+        node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> str:
+    if choice.how == "split":
+        by = "at random" if choice.inputs["key"] is None else f"by {choice.inputs['key']}"
+        return f"split {by}, at {choice.inputs['point']:.6g}"
+    shown = []
+    for name, value in choice.inputs.items():
+        if value is None:
+            text = "unknown"
+        elif choice.how == "cheapest":
+            text = f"{float(value) / NANO:.6f} {candidates[name].currency}"
+        else:
+            text = f"{float(value):g} ms"
+        shown.append(f"{name}: {text}")
+    return f"{choice.how} ({', '.join(shown)})"
+
+
+def _planned(candidate: CandidateRecord) -> str:
+    text = f"{candidate.model} ({candidate.origin})"
+    if candidate.estimated_latency_ms is not None:
+        text += f", about {candidate.estimated_latency_ms:g} ms ({candidate.latency_source})"
+    if 0 < candidate.probability < 1:
+        text += f", with a share of {candidate.probability:.3g}"
+    return text
+
+
+def _add_gates(root: Outline, explanation: Explanation) -> None:
+    excluded = [candidate for candidate in explanation.candidates if candidate.failures]
+    if excluded:
+        node = root.add("not eligible")
+        for candidate in excluded:
+            node.add(
+                f"{candidate.model} ({candidate.origin})",
+                (f"{f.gate}: {f.detail}" for f in candidate.failures),
+            )
+    steps = [step for step in explanation.steps if step.failures]
+    if steps:
+        node = root.add("steps left out")
+        for step in steps:
+            node.add(f"{step.role} with {step.model}", (f"{f.gate}: {f.detail}" for f in step.failures))
+
+
+def _add_changes(root: Outline, explanation: Explanation) -> None:
+    node = root.add("what would have led elsewhere")
+    places: dict[str, list[str]] = {}
+    for change in explanation.changes:
+        where = _where(change) + (f" (rule {change.rule})" if change.rule else "")
+        what = " and ".join(_changed(name, *values) for name, values in change.features.items())
+        places.setdefault(where, []).append(what)
+    for where, ways in islice(places.items(), MAX_SHOWN):
+        node.add(f"{', or '.join(ways)}: {where}")
+    more = len(places) - MAX_SHOWN
+    if more > 0:
+        node.add(f"and {more} more place{'' if more == 1 else 's'}")
+    if not explanation.changes:
+        node.add("no change of one or two features" + ("" if explanation.searched else " that was tried"))
+    if not explanation.searched:
+        node.add("not every value could be tried", explanation.not_covered)
+
+
+def _changed(name: str, old: object, new: object) -> str:
+    if new is None:
+        return f"{name} left out instead of {_value(old)}"
+    return f"{name} = {_value(new)} instead of {_value(old)}"
+
+
+def _where(place: Change | RunnerUp) -> str:
+    if place.drawn_from:
+        return f"one of {', '.join(place.drawn_from)}, at random"
+    return place.target or _OUTCOMES[place.outcome]
+
+
+def _add_unenforced(root: Outline, record: DecisionRecord) -> None:
+    if record.plan is not None and record.plan.unenforced:
+        root.add("in the policy, not carried out yet", record.plan.unenforced)
+
+
+def _failed(rule: RuleExplanation) -> str:
+    parts = ", ".join(f"{part.text} is {_value(part.value)}" for part in rule.parts) or rule.condition
+    return f"{rule.name}: {parts}" + (f" ({rule.note})" if rule.note else "")
+
+
+def _part(part: PartValue, record: DecisionRecord) -> str:
+    feature = record.features.get(part.text)
+    source = ""
+    if feature is not None:
+        source = " (given as null)" if _is_null(feature) else f" ({feature.source})"
+    return f"{part.text} = {_value(part.value)}{source}"
+
+
+def _feature(record: DecisionRecord, name: str) -> str:
+    feature = record.features[name]
+    how = " (derived)" if feature.source == "derived" else " (given as null)" if _is_null(feature) else ""
+    return f"{name} = {_value(feature.value)}{how}"
+
+
+def _value(value: object) -> str:
+    """A value as conditions write it."""
+    if value is None or value is UNKNOWN:
+        return "unknown"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(_value, value)) + "]"
+    if isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return render_value(value)

@@ -1,0 +1,238 @@
+"""The features of a policy in, compiled features and the scope of its conditions out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, tzinfo
+from typing import get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ...condition import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    Declaration,
+    ListType,
+    Name,
+    Type,
+    ValueRefused,
+    check_value,
+    parse_expr,
+)
+from ...report import ConditionError, closest, suggest
+from ..compiled import CompiledCatalog, CompiledFeature, FeatureSource
+from ..labels import said
+from ..shapes import Feature
+from ..source import Path
+from .report import Report
+
+_SCALARS: Mapping[str, Type] = {"boolean": BOOLEAN, "integer": INTEGER, "number": NUMBER, "string": STRING}
+
+_SOURCES: Mapping[str, Type] = {
+    "request.prompt_tokens": INTEGER,
+    "request.messages": INTEGER,
+    "request.images": INTEGER,
+    "request.tools": INTEGER,
+    "request.json_schema": BOOLEAN,
+    "time.hour": INTEGER,
+    "time.weekday": INTEGER,
+}
+_METADATA = re.compile(r"request\.metadata\.([A-Za-z_][A-Za-z0-9_.-]*)")
+
+
+def compile_features(
+    features: Mapping[str, Feature], catalog: CompiledCatalog | None, report: Report
+) -> tuple[CompiledFeature, ...]:
+    """Return the features in the order of the file, also those that have problems: what conditions say of
+    them is still checked, against the type that was meant."""
+    offered: frozenset[str] | None = None
+    if catalog is not None:
+        offered = frozenset(capability for model in catalog.models for capability in model.capabilities)
+    return tuple(
+        _compile(name, feature, offered, report, ("features", name)) for name, feature in features.items()
+    )
+
+
+def _compile(
+    name: str, feature: Feature, offered: frozenset[str] | None, report: Report, path: Path
+) -> CompiledFeature:
+    if not _can_be_read(name):
+        message = f"`{name}` cannot be a feature: conditions read the word as something else"
+        report.add("reserved-name", message, path, at_key=True)
+    type = _type_of(feature, report, path)
+    enum = _values(feature.enum, _element(type), report, (*path, "enum"))
+    if not _check_limits(feature, type, report, path):
+        feature = feature.model_copy(update={"minimum": None, "maximum": None})
+    for number, member in enumerate(enum or ()):
+        if _is_outside(member, feature):
+            message = f"`enum` lists {said(member)}, which is outside the feature's limits"
+            report.add("out-of-range", message, (*path, "enum", number))
+    default = _default(feature, type, enum, report, path)
+    return CompiledFeature(
+        name=name,
+        declaration=Declaration(type, enum),
+        default=default,
+        minimum=feature.minimum,
+        maximum=feature.maximum,
+        needs=_needs(feature, offered, report, path),
+        derived=_derived(feature, type, report, path),
+        sensitive=feature.sensitive,
+    )
+
+
+def _can_be_read(name: str) -> bool:
+    """Whether a condition that is just this word reads the feature: not so for `true`, `in`, `model`…"""
+    try:
+        expr = parse_expr(name)
+    except ConditionError:
+        return False
+    return isinstance(expr, Name) and name not in ("model", "state")
+
+
+def _type_of(feature: Feature, report: Report, path: Path) -> Type:
+    if feature.type == "array":
+        if feature.items is None and not report.lost((*path, "items")):
+            report.add("missing-key", "an array needs `items`: the type of its elements", path, at_key=True)
+        return ListType(_SCALARS[feature.items or "string"])
+    if feature.items is not None:
+        report.add("unfit-key", "`items` belongs to `type: array`", (*path, "items"), at_key=True)
+    return _SCALARS[feature.type]
+
+
+def _element(type: Type) -> Type:
+    return type.element if isinstance(type, ListType) else type
+
+
+def _values(
+    values: list[bool | int | float | str] | None, type: Type, report: Report, path: Path
+) -> tuple[object, ...] | None:
+    if values is None:
+        return None
+    checked: dict[object, None] = {}
+    whole = not report.incomplete(path)
+    for number, value in enumerate(values):
+        try:
+            member = check_value(value, type)
+        except ValueRefused as error:
+            report.add("wrong-value", f"`enum`: {error}", (*path, number), error.help)
+            whole = False
+            continue
+        if member in checked:
+            report.add("duplicate-value", f"`enum` lists {said(value)} twice", (*path, number))
+        checked[member] = None
+    # A value may be missing from a list that could not be read whole: then any value may be meant.
+    return tuple(checked) if whole else None
+
+
+def _check_limits(feature: Feature, type: Type, report: Report, path: Path) -> bool:
+    """Whether the limits leave any value."""
+    for key, limit in (("minimum", feature.minimum), ("maximum", feature.maximum)):
+        if limit is not None and _element(type) not in (INTEGER, NUMBER):
+            report.add("unfit-key", f"`{key}` belongs to numbers", (*path, key), at_key=True)
+    if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
+        report.add("wrong-value", "`minimum` is larger than `maximum`", (*path, "minimum"))
+        return False
+    return True
+
+
+def _is_outside(value: object, feature: Feature) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    below = feature.minimum is not None and value < feature.minimum
+    return below or (feature.maximum is not None and value > feature.maximum)
+
+
+def _default(
+    feature: Feature,
+    type: Type,
+    enum: tuple[object, ...] | None,
+    report: Report,
+    path: Path,
+) -> object:
+    if feature.default is None:
+        return None
+    here = (*path, "default")
+    try:
+        value = check_value(feature.default, type)
+    except ValueRefused as error:
+        report.add("wrong-value", f"`default`: {error}", here, error.help)
+        return None
+    allowed = frozenset(enum or ())
+    for element in value if isinstance(value, tuple) else (value,):
+        if enum is not None and element not in allowed:
+            hint = suggest(str(element), map(str, enum), label="allowed")
+            report.add(
+                "not-in-enum", f"`default` is {said(element)}, which `enum` does not allow", here, hint
+            )
+        elif _is_outside(element, feature):
+            message = f"`default` is {said(element)}, which is outside the feature's limits"
+            report.add("out-of-range", message, here)
+    return value
+
+
+def _needs(feature: Feature, offered: frozenset[str] | None, report: Report, path: Path) -> tuple[str, ...]:
+    if feature.needs is None:
+        return ()
+    here = (*path, "needs")
+    if feature.type != "boolean":
+        report.add("unfit-key", "`needs` belongs to boolean features", here, at_key=True)
+    needs = [feature.needs] if isinstance(feature.needs, str) else feature.needs
+    if offered is not None:
+        for number, capability in enumerate(needs):
+            if capability not in offered and not report.full:
+                place = (*here, number) if isinstance(feature.needs, list) else here
+                hint = suggest(capability, offered, label="in the catalog")
+                report.add("unknown-capability", f"no model has the capability `{capability}`", place, hint)
+    return tuple(needs)
+
+
+def _derived(feature: Feature, type: Type, report: Report, path: Path) -> FeatureSource | None:
+    if feature.from_ is None:
+        if feature.timezone is not None and not report.lost((*path, "from")):
+            report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
+        return None
+    here = (*path, "from")
+    metadata = _METADATA.fullmatch(feature.from_)
+    given = STRING if metadata else _SOURCES.get(feature.from_)
+    if given is None:
+        hint = _source_hint(feature.from_)
+        report.add("unknown-source", f"nothing can be derived from {said(feature.from_)}", here, hint)
+        return None
+    if given != type and not (given == INTEGER and type == NUMBER):
+        report.add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}", here)
+    group, fact = feature.from_.split(".")[:2]
+    if metadata:
+        return FeatureSource("metadata", metadata[1])
+    zone = None
+    if group == "time":
+        zone = zone_named(feature.timezone or "UTC", report, (*path, "timezone"))
+    elif feature.timezone is not None:
+        report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
+    return FeatureSource(fact, zone=zone)
+
+
+def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:
+    """The time zone, or None after noting that there is none of this name."""
+    if name == "UTC":
+        # Must not depend on the machine's time zone database.
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        report.add("unknown-timezone", f"unknown time zone `{name}`", path, "such as UTC or Europe/Berlin")
+        return None
+
+
+assert set(get_args(Feature.model_fields["type"].annotation)) == {*_SCALARS, "array"}
+
+
+def _source_hint(written: str) -> str:
+    """Help for an unknown source: the closest one, and all known ones, since the list is closed."""
+    known = [*_SOURCES, "request.metadata.NAME"]
+    # Only the part after the first dot is compared: the shared `request.` makes any two similar.
+    by_word = {source.split(".")[1]: source for source in known}
+    close = closest(written.split(".")[:2][-1], by_word)
+    hint = f"did you mean `{by_word[close]}`? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known))}"

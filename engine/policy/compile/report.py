@@ -1,0 +1,232 @@
+"""Collects the problems of one file while it is compiled, and places each where the author wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from ...condition import (
+    BOOLEAN,
+    CheckedExpr,
+    Declaration,
+    Type,
+    check_expr,
+    parse_condition,
+    patterns_of,
+    walk,
+)
+from ...report import MAX_PROBLEMS, ConditionError, Problem, closest, suggest
+from ..labels import said
+from ..limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
+from ..reading import place_problem
+from ..source import Document, Node, Path, properties_start, text_offsets
+
+# A comment of this form reads as the rest of the condition before it.
+_CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
+_CUT_STRING = re.compile(r",|[ \t]+#")
+
+# Problems of the text itself, or of a file that it names: their consequences at the same place are not reported again.
+_SETTLED = frozenset(
+    ("unknown-anchor", "bad-text", "yaml-tag", "not-finite", "empty-value", "duplicate-key")
+    + ("missing-catalog", "outside-root", "not-a-catalog")
+)
+
+_NEVER_A_GROUP = re.compile(r"[^A-Za-z_]")
+
+
+class Report:
+    """The problems of ``document``, those found so far included; not more than are kept of one file."""
+
+    def __init__(self, document: Document, problems: Iterable[Problem]) -> None:
+        self.document = document
+        self.problems: list[Problem] = list(problems)
+        self._misspelt: dict[tuple[str | int, frozenset[str | int]], bool] = {}
+        self._parts = 0
+        self._patterns: set[str] = set()
+        self._program = 0
+        self._settled = {(p.line, p.column) for p in self.problems if p.code in _SETTLED}
+
+    @property
+    def full(self) -> bool:
+        """Whether more problems would not be kept: looking for them is wasted."""
+        return len(self.problems) >= MAX_PROBLEMS
+
+    def add(
+        self, code: str, message: str, path: Path, help: str | None = None, *, at_key: bool = False
+    ) -> None:
+        """Note a problem at the value that ``path`` leads to, or at its key."""
+        if not self.full:
+            problem = Problem(code, message, help, path=path)
+            self._note(place_problem(problem, self.document, at_key=at_key))
+
+    def _note(self, problem: Problem) -> None:
+        if (problem.line, problem.column) not in self._settled:
+            self.problems.append(problem)
+
+    def unknown(self, kind: str, name: str, known: Collection[str], path: Path, help: str = "") -> None:
+        """Note that there is no ``kind`` of this ``name``; ``kind`` is one word, such as ``chain``."""
+        if not self.full:
+            hint = suggest(name, known)
+            self.add(
+                f"unknown-{kind}", f"unknown {kind} {said(name)}", path, f"{hint}; {help}" if help else hint
+            )
+
+    def feature(self, name: str | None, known: Collection[str], path: Path) -> None:
+        """Note it when ``name`` is no feature, unless its declaration could not be read."""
+        lost = self.lost(("features",)) or (
+            name is not None and self.lost(("features", name), misspelt=False)
+        )
+        if name is not None and name not in known and not lost:
+            self.unknown("feature", name, known, path)
+
+    def lost(self, path: Path, *, misspelt: bool = True) -> bool:
+        """Whether the part at ``path`` was there but could not be read: also under a ``misspelt`` key."""
+        *above, key = path
+        lost = self._node(tuple(above))
+        if lost is None or not lost.lost:
+            return False
+        if key in lost.lost or not misspelt:
+            return key in lost.lost
+        # Many rules may ask for the same key of one mapping.
+        asked = (key, lost.lost)
+        if asked not in self._misspelt:
+            self._misspelt[asked] = closest(str(key), list(map(str, lost.lost))) is not None
+        return self._misspelt[asked]
+
+    def has(self, path: Path) -> bool:
+        """Whether there is anything at ``path``."""
+        return self._node(path) is not None
+
+    def incomplete(self, path: Path) -> bool:
+        """Whether the list or mapping at ``path`` is not all there: it, or a part of it, could not be read."""
+        node = self._node(path)
+        return self.lost(path) if node is None else bool(node.lost) or self.lost(path)
+
+    def condition(
+        self, value: object, path: Path, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
+    ) -> CheckedExpr | None:
+        """The checked condition at ``path``, or None after noting what is wrong with it."""
+        if self.full or self._is_too_much or not self.well_written(path):
+            return None
+        try:
+            parsed = parse_condition(value)
+            self._parts += sum(1 for _ in walk(parsed))
+            if self._parts > MAX_POLICY_PARTS:
+                self.add(
+                    "too-many-parts",
+                    f"the conditions have more than {MAX_POLICY_PARTS:,} parts: names, literals, operators",
+                    path,
+                    "conditions from here on are not checked",
+                )
+                return None
+            checked = check_expr(parsed, scope, expected=expected)
+            self._count_patterns(checked, path)
+            return checked
+        except ConditionError as error:
+            found = [p for p in error.problems if not self._follows_from_lost_feature(p)]
+            # What is left of a text that YAML cut in two has many faults, and one cause.
+            cut = [problem for problem in found if self._cut_by(problem, path)]
+            for problem in cut[:1] or found:
+                self._note(self._in_file(problem, path))
+            return None
+
+    @property
+    def _is_too_much(self) -> bool:
+        """Whether the conditions were reported as too many; the rest of them are then not read."""
+        return self._parts > MAX_POLICY_PARTS or self._program > MAX_POLICY_PROGRAM
+
+    def _count_patterns(self, checked: CheckedExpr, path: Path) -> None:
+        """Report it if the different patterns of all conditions are too large together."""
+        new = {
+            pattern: size
+            for pattern, size in patterns_of(checked.expr).items()
+            if pattern not in self._patterns
+        }
+        self._patterns.update(new)
+        self._program += sum(new.values())
+        if self._program > MAX_POLICY_PROGRAM:
+            self.add(
+                "too-many-patterns",
+                f"the patterns have more than {MAX_POLICY_PROGRAM:,} instructions together",
+                path,
+                "write shorter patterns; conditions from here on are not checked",
+            )
+
+    def well_written(self, path: Path) -> bool:
+        """Refuse what YAML may have changed: tags (already noted), anchors, aliases and comments."""
+        node = self._node(path)
+        return node is None or self._well_written(node, path)
+
+    def _well_written(self, node: Node, path: Path) -> bool:
+        if node.tag is not None or node.lost:
+            return False
+        if node.alias or node.anchor is not None:
+            mark = "an alias" if node.alias else "an anchor"
+            help = "write the condition out, in quotes where it holds `&` or `*`"
+            problem = Problem("yaml-anchor", f"{mark} stands where a condition should", help, path=path)
+            start = properties_start(self.document.text, node.start)
+            self._note(self.document.place(problem, start, node.end))
+            return False
+        if node.style is None and isinstance(node.value, str):
+            cut = _CUT_OFF.match(self.document.text, node.end)
+            if cut is not None:
+                problem = Problem(
+                    "yaml-comment",
+                    "` #` begins a comment: the rest of the condition is lost",
+                    "put the condition in quotes, or the comment on a line of its own",
+                    path=path,
+                )
+                start = self.document.text.index("#", node.end)
+                self._note(self.document.place(problem, start, start + 1))
+                return False
+        well = True
+        for step, child in node.children.items():
+            well = self._well_written(child, (*path, step)) and well
+        return well
+
+    def _node(self, path: Path) -> Node | None:
+        node: Node | None = self.document.root
+        for step in path:
+            node = None if node is None else node.children.get(step)
+        return node
+
+    def _follows_from_lost_feature(self, problem: Problem) -> bool:
+        if problem.code != "unknown-name":
+            return False
+        features = self._node(("features",))
+        if features is None:
+            return self.lost(("features",))
+        return any(f"`{name}`" in problem.message for name in features.lost)
+
+    def _in_file(self, problem: Problem, path: Path) -> Problem:
+        span = problem.span
+        here = (*path, *span.part) if span else path
+        node = self.document.node_at(here)
+        problem = replace(problem, path=here, help=self._help(problem, node, here))
+        if span is None or not isinstance(node.value, str):
+            return place_problem(problem, self.document)
+        places = text_offsets(self.document, node)
+        start = places[min(span.start, len(places) - 1)]
+        end = places[min(max(span.end - 1, span.start), len(places) - 1)] + 1
+        return self.document.place(problem, start, end)
+
+    def _cut_by(self, problem: Problem, path: Path) -> str | None:
+        """The sign at which YAML ended the plain text that the problem is in, where a string was open."""
+        node = self.document.node_at((*path, *problem.span.part) if problem.span else path)
+        cut = _CUT_STRING.match(self.document.text, node.end)
+        return cut[0] if problem.code == "bad-string" and node.style is None and cut is not None else None
+
+    def _help(self, problem: Problem, node: Node, path: Path) -> str | None:
+        """What helps where YAML or the place of the condition is behind the mistake."""
+        cut = self._cut_by(problem, path[: len(path) - len(problem.span.part)] if problem.span else path)
+        if cut == ",":
+            return "inside `[…]` and `{…}` a comma ends plain text: put the whole condition in quotes"
+        if cut is not None:
+            return "` #` begins a comment in YAML: put the whole condition in quotes"
+        if problem.code == "bad-group" and any(_NEVER_A_GROUP.search(str(key)) for key in node.children):
+            return "a `: ` makes a key of the text before it: put the whole condition in quotes"
+        if problem.code == "unknown-name" and path[-1] in ("when", "for"):
+            if "`model." in problem.message or "`state.latency_ms`" in problem.message:
+                return "what is known of a candidate can be asked in `require`, `never` and `always`"
+        return problem.help

@@ -1,0 +1,313 @@
+"""Pydantic's complaints about a file's shape in, problems with places and hints out.
+
+One mistake gives one problem: where a key takes several kinds of value, pydantic reports each kind that did
+not fit; here they become one message, in an author's words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from ...report import MAX_PROBLEMS, Problem, closest, suggest
+from ..labels import chain_help, counted, joined, owner, said, value_name
+from ..quantities import parse_count
+from ..shapes import keys_at
+from ..source import Document, Node, Path
+
+_KINDS: Mapping[str, str] = {
+    "string_type": "text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "none_required": "nothing",
+}
+
+_CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every"))
+
+_CONDITION_HELP = "an expression, or `any:`, `all:` or `none:` with a list of conditions"
+
+_VERSION_HELP = "it is the version of the file's format; this program reads version 1"
+
+_LOCAL_HELP = (
+    "leave it out: `local` follows from the host; a server of kind `openai` on this machine that does all work "
+    "itself says `stays: true`"
+)
+
+_VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
+"""A text that is surely a variable name without its braces, not a key."""
+
+_GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
+"""A key and its value without the blank between them, which YAML reads as a key."""
+
+_SPEAK_OPENAI = frozenset(
+    ("deepseek", "groq", "litellm", "lmstudio", "mistral", "openrouter", "sglang", "together", "vllm", "xai")
+)
+"""What authors give as the kind of a backend that speaks OpenAI's API."""
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+
+
+def shape_problems(error: ValidationError, document: Document, model: type[BaseModel]) -> list[Problem]:
+    """The problems of ``document`` that stand behind ``error``, each with its place; not more than
+    ``MAX_PROBLEMS``."""
+    hinted: dict[Path, set[str]] = {}
+    problems = []
+    for path, details in islice(by_place(error, document.root).items(), MAX_PROBLEMS):
+        if details[0]["type"] == "extra_forbidden":
+            known = keys_at(model, path[:-1])
+            problems.append(_unknown_key(path, known, document))
+            glued = _GLUED.match(str(path[-1]))
+            meant = glued[1] if glued else closest(str(path[-1]), known)
+            if meant is not None:
+                hinted.setdefault(path[:-1], set()).add(meant)
+        elif details[0]["type"] == "missing":
+            problems.append(_missing_key(path, document))
+        else:
+            problems.append(_wrong_value(path, details, document))
+    # "needs the key `name`" says nothing new where `nme` beside it was reported with the hint to write `name`.
+    return [
+        problem
+        for problem in problems
+        if problem.code != "missing-key" or str(problem.path[-1]) not in hinted.get(problem.path[:-1], ())
+    ]
+
+
+def by_place(error: ValidationError, root: Node) -> dict[Path, list[Mapping[str, Any]]]:
+    """Pydantic's complaints by the place that they are about; those of one place are one mistake."""
+    found: dict[Path, list[Mapping[str, Any]]] = {}
+    for detail in error.errors(include_url=False):
+        found.setdefault(_node_path(detail, root), []).append(detail)
+    # Another kind of the same union fits better: its own problem, deeper down, is the one that counts.
+    above = {path[:length] for path in found for length in range(len(path))}
+    return {
+        path: details
+        for path, details in found.items()
+        if path not in above or not all(detail["type"] in _KINDS for detail in details)
+    }
+
+
+def place_problem(problem: Problem, document: Document, *, at_key: bool = False) -> Problem:
+    """The problem at the node its ``path`` leads to: at the value, or at the key where there is none."""
+    node = document.node_at(problem.path)
+    if at_key and node.key_start is not None and node.key_end is not None:
+        return document.place(problem, node.key_start, node.key_end)
+    end = node.end if not node.children and node.style not in ("|", ">") else node.start + 1
+    return document.place(problem, node.start, end)
+
+
+def _node_path(detail: Mapping[str, Any], root: Node) -> Path:
+    """The part of pydantic's location that exists in the file, plus a key that is missing or spelt otherwise."""
+    node, path = root, []
+    for step in detail["loc"]:
+        child = node.children.get(step)
+        if child is not None:
+            node = child
+            path.append(step)
+    # JSON writes a character above U+FFFF as two escapes, which YAML reads as two halves, so the key differs there.
+    strange = detail["type"] == "extra_forbidden" and path[-1:] != [detail["loc"][-1]]
+    if detail["type"] == "missing" or strange:
+        path.append(detail["loc"][-1])
+    return tuple(path)
+
+
+def empty_value(path: Path, document: Document) -> Problem:
+    """The problem of a key, or an entry of a list, without a value."""
+    help = "give it a value, or leave it out"
+    if _CONDITION_KEYS.intersection(map(str, path)):
+        help = "write a condition; in quotes where it begins with a sign such as `#`, `!` or `*`"
+    problem = Problem("empty-value", f"{value_name(path)} is empty", help, path=path)
+    return place_problem(problem, document, at_key=True)
+
+
+def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
+    name = str(path[-1])
+    help: str | None = suggest(name, known, label="known")
+    empty = document.node_at(path).value is None
+    above = _empty_above(path, known, document)
+    if empty and (glued := _GLUED.match(name)):
+        help = f"a blank is missing after the `:`: write `{glued[1]}: {glued[2]}`"
+    elif above is not None and closest(name, known) is None:
+        help = f"to stand below {said(above)}, it has to be indented further"
+    elif not _WORD.fullmatch(name) and empty:
+        help = "inside `{…}` a comma ends plain text: put the whole text in quotes"
+    elif not _WORD.fullmatch(name):
+        help = "a `: ` makes a key of the text before it: put the whole text in quotes"
+    problem = Problem("unknown-key", f"unknown key {said(name)}", help, path=path)
+    return place_problem(problem, document, at_key=True)
+
+
+def _empty_above(path: Path, known: Sequence[str], document: Document) -> str | None:
+    """The last key without a value before this one, under which it was perhaps meant to stand."""
+    found = None
+    for step, node in document.node_at(path[:-1]).children.items():
+        if step == path[-1]:
+            break
+        if step in known and node.value is None and not node.children:
+            found = str(step)
+    return found
+
+
+def _missing_key(path: Path, document: Document) -> Problem:
+    message = f"{owner(path[:-1], document)} needs the key `{path[-1]}`"
+    help = "begin the file with `routewright: 1`" if path == ("routewright",) else None
+    return place_problem(Problem("missing-key", message, help, path=path), document, at_key=True)
+
+
+def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Document) -> Problem:
+    value = document.node_at(path).plain()
+    name = value_name(path)
+    if value is None:
+        return empty_value(path, document)
+    if path[-1] == "api_key" and isinstance(value, str):
+        return _wrong_key(path, value, document)
+    detail = next((d for d in details if d["type"] not in _KINDS), details[0])
+    if detail["type"] in _KINDS:
+        kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
+        message = f"{name} takes {_kinds(kinds)}, not {said(value)}"
+        help = _kind_help(kinds, value) or _form_help(path, kinds, value)
+        chains = document.root.children.get("chains")
+        if path[-1] == "use" and chains and value in chains.children:
+            help = chain_help(str(value))
+    else:
+        if _is_about_key(detail):
+            name, value = f"a key of {value_name(path[:-1])}", detail["input"]
+        message, help = _unfit(detail, name, value)
+    problem = Problem("wrong-value", message, help, path=path)
+    # A key that does not fit its form is reported where it stands, not at what it leads to.
+    return place_problem(problem, document, at_key=_is_about_key(detail))
+
+
+def _wrong_key(path: Path, value: str, document: Document) -> Problem:
+    """Message and help for an `api_key` that is not a variable. It may be the key itself, so it is not repeated."""
+    wanted = "`api_key` takes an environment variable such as `${OLLAMA_API_KEY}`"
+    if (meant := _VARIABLE.fullmatch(value)) is not None:
+        message, help = f"{wanted}, not {said(value)}", f"write `${{{meant[1]}}}`"
+        return place_problem(Problem("wrong-value", message, help, path=path), document)
+    message = f"{wanted}, and never the key itself"
+    help = "put the key into an environment variable and name the variable here"
+    placed = place_problem(Problem("wrong-value", message, help, path=path), document)
+    return replace(placed, source_line=None)
+
+
+def _is_about_key(detail: Mapping[str, Any]) -> bool:
+    return bool(detail["loc"]) and detail["loc"][-1] == "[key]"
+
+
+def _kinds(kinds: Iterable[str]) -> str:
+    """``text, true or false, or a number``: a whole number is a number too."""
+    words = list(dict.fromkeys(kinds))
+    if "a number" in words and "a whole number" in words:
+        words.remove("a whole number")
+    return joined(words)
+
+
+def _kind_help(kinds: Sequence[str], value: object) -> str | None:
+    if "true or false" in kinds and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
+        return f"write `{'true' if value.lower() in ('yes', 'on') else 'false'}`"
+    if "text" in kinds and isinstance(value, (bool, int, float)):
+        return "put it in quotes"
+    if "a list" in kinds and isinstance(value, (str, bool, int, float)) and len(str(value)) <= 60:
+        return f"a list of one is written `[{str(value).lower() if isinstance(value, bool) else value}]`"
+    if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds):
+        if _is_number(value):
+            return "leave out the quotes"
+        if "a whole number" in kinds and (count := _count(value)) is not None:
+            return f"write `{count}`"
+    return None
+
+
+def _form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
+    """How a value is written that came in a simpler form: a mapping for a list, one word for a mapping."""
+    if set(kinds) == {"a list"} and isinstance(value, dict) and value:
+        named = path[-1] in ("constraints", "controls", "rules")
+        return f"begin each entry with `- {'name: ' if named else ''}`"
+    if "a mapping" in kinds and isinstance(value, str):
+        if len(path) > 2 and path[-3] == "steps":
+            return f"write `{{ with: {value} }}`"
+        if path[:-1] == ("features",) and value in ("boolean", "integer", "number", "string", "array"):
+            return f"write `{{ type: {value} }}`"
+    return None
+
+
+def _count(text: str) -> int | None:
+    """The whole number that a text such as ``200k`` means."""
+    try:
+        return parse_count(text.upper())
+    except ValueError:
+        return None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
+    """What is wrong with a value of the right kind, and what may help."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "literal_error":
+        # The only list of the allowed values that pydantic gives is a text: `'a', 'b' or 'c'`.
+        allowed = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
+        meant = closest(str(value), allowed) if isinstance(value, str) else None
+        listed = joined([f"`{one}`" for one in allowed])
+        help = f"did you mean `{meant}`?" if meant else None
+        help = _LOCAL_HELP if name == "`location`" and value == "local" else help
+        if name == "`kind`" and re.sub(r"[\W_]", "", str(value)).lower() in _SPEAK_OPENAI:
+            help = "a server that speaks OpenAI's API is of kind `openai`; `host` says where it is"
+        return f"{name} takes {listed}, not {said(value)}", _VERSION_HELP if name == "`routewright`" else help
+    if kind == "value_error":
+        about = said(detail["input"]) if _is_about_key(detail) else said(value)
+        reason = str(context["error"])
+        if not reason.startswith("expected "):
+            return f"{name}: {reason}", None
+        if _is_about_key(detail):
+            return f"{about} cannot be a key: {reason}", None
+        help = _CONDITION_HELP if reason == "expected a condition" else None
+        help = _VERSION_HELP if name == "`routewright`" else help
+        if (
+            reason.startswith("expected a percentage")
+            and isinstance(value, int | float)
+            and 0 <= value <= 100
+        ):
+            help = f"write `{value * 100 if 0 < value < 1 else value:.10g}%`"
+        wanted, colon, why = reason.removeprefix("expected ").partition(": ")
+        return f"{name} takes {wanted}, not {about}{colon}{why}", help
+    limit = next((context[key] for key in _LIMITS if key in context), 0)
+    match kind:
+        case "greater_than_equal":
+            return f"{name} is at least {_number(limit)}, not {said(value)}", None
+        case "less_than_equal":
+            return f"{name} is at most {_number(limit)}, not {said(value)}", None
+        case "less_than":
+            return f"{name} is less than {_number(limit)}, not {said(value)}", None
+        case "too_short" | "string_too_short":
+            what = "characters" if kind == "string_too_short" else "entries"
+            if not value:
+                return f"{name} is empty", None
+            return f"{name} needs at least {counted(limit, what)}, not {len(value)}", None
+        case "too_long" | "string_too_long":
+            what = "characters" if kind == "string_too_long" else "entries"
+            given = detail["ctx"].get("actual_length") or len(detail["input"])
+            return f"{name} takes at most {counted(limit, what)}, not {given:,}", None
+    # Every kind that the shapes can give is named above, and a test goes through them.
+    return f"{name} cannot be {said(value)}", None
+
+
+def _number(limit: float) -> str:
+    return f"{int(limit):,}" if limit == int(limit) else str(limit)
+
+
+_LIMITS = ("ge", "le", "lt", "min_length", "max_length")

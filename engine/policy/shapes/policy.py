@@ -1,0 +1,283 @@
+"""The shape of a policy file: which keys exist and what kind of value each takes.
+
+Plain values in, pydantic models out. Nothing here knows whether a name refers to something: that is
+``compile``. Every model refuses unknown keys and converts nothing in silence (``"1"`` is not 1).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..quantities import MAX_EXACT, DurationMs, Money, Percent
+from .base import (
+    MAX_LISTED_MODELS,
+    Condition,
+    FeatureName,
+    FileName,
+    FormatVersion,
+    ModelRef,
+    Name,
+    NotNegative,
+    Positive,
+    Salt,
+    Scalar,
+    Shape,
+    Text,
+)
+from .catalog import Catalog
+
+Limit = (
+    Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT)] | Annotated[float, Field(ge=-MAX_EXACT, le=MAX_EXACT)]
+)
+
+
+class Feature(Shape):
+    """A typed input of the policy."""
+
+    type: Literal["boolean", "integer", "number", "string", "array"] = Field(
+        description="what its values are"
+    )
+    items: Literal["boolean", "integer", "number", "string"] | None = Field(
+        None, description="the type of an array's elements"
+    )
+    enum: list[Scalar] | None = Field(
+        None, min_length=1, max_length=1_000, description="the only values allowed"
+    )
+    default: Scalar | list[Scalar] | None = Field(None, description="the value of a task that gives none")
+    minimum: Limit | None = Field(None, description="the least value")
+    maximum: Limit | None = Field(None, description="the largest value")
+    unit: str | None = Field(None, description="for people")
+    description: str | None = Field(None, description="for people")
+    needs: Name | Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="capabilities that a model must have when this boolean feature is true"
+    )
+    from_: str | None = Field(
+        None,
+        alias="from",
+        description="where the value is derived from when a task does not give it: request.prompt_tokens, "
+        "request.messages, request.images, request.tools, request.json_schema, request.metadata.NAME, "
+        "time.hour or time.weekday",
+    )
+    timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
+    sensitive: bool | None = Field(
+        None, description="to be stored so that it can be erased; not carried out yet"
+    )
+
+
+class Constraint(Shape):
+    """What every candidate must meet, whatever rule matched; whatever is not true excludes the candidate."""
+
+    name: Name = Field(description="what explanations call it")
+    description: str | None = Field(None, description="for people")
+    when: Condition = Field(True, description="the tasks that it binds")
+    require: Condition = Field(description="what must be true of a candidate")
+    reason: str | None = Field(None, description="what explanations say of it")
+    disabled: bool = Field(False, description="takes the constraint out")
+
+
+class Split(Shape):
+    """How `choose: split` divides tasks: weights by model, a sticky key, a salt."""
+
+    weights: dict[ModelRef, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
+        min_length=1, description="a model of `use` that is left out has weight 0 and stands by"
+    )
+    key: str | None = Field(None, description="a feature: equal values always go the same way")
+    salt: Salt = Field("", description="makes one split independent of another")
+
+
+class StepBody(Shape):
+    """What every step says: the model that does it, and whether work may go on without it."""
+
+    with_: ModelRef = Field(alias="with")
+    required: bool = Field(
+        False, description="whether a candidate is out when the step's model is not eligible"
+    )
+
+
+class Draft(StepBody):
+    """A model prepares; its output is context for the answer."""
+
+
+class Verify(StepBody):
+    """Another model reviews the answer."""
+
+    on_reject: Literal["annotate", "retry", "escalate"] = Field(
+        "annotate",
+        description="what becomes of an answer that is rejected; `escalate` goes on to the next fallback",
+    )
+
+
+class Refine(StepBody):
+    """Another model improves the answer."""
+
+    rounds: int = Field(1, ge=1, le=10, description="how often")
+
+
+class Screen(StepBody):
+    """A safety model looks at the prompt or the answer; flagged work is refused."""
+
+    on: Literal["prompt", "answer", "both"] = Field("prompt", description="what is looked at")
+    # Unscreened work must not go on in silence when the safety model is away.
+    required: bool = Field(
+        True, description="whether a candidate is out when the step's model is not eligible"
+    )
+
+
+class Step(Shape):
+    """Exactly one step around the answer."""
+
+    screen: Screen | None = Field(None, description="a safety model looks; flagged work is refused")
+    draft: Draft | None = Field(None, description="a model prepares")
+    verify: Verify | None = Field(None, description="a model reviews the answer")
+    refine: Refine | None = Field(None, description="a model improves the answer")
+
+
+class Ensemble(Shape):
+    """Several models answer the same task; their answers are combined."""
+
+    members: list[ModelRef] = Field(min_length=2, max_length=20, description="they answer side by side")
+    combine: Literal["first", "vote", "judge", "consensus_or_override"] = Field(
+        description="how the answers become one"
+    )
+    quorum: Positive | None = Field(
+        None, description="members that must answer; default: all of them, one for `first`"
+    )
+    judge: ModelRef | None = Field(None, description="the model that chooses, for `combine: judge`")
+    override: ModelRef | None = Field(None, description="the member that decides when there is no consensus")
+    label: Text | None = Field(
+        None, description="a regular expression whose first group is an answer's label"
+    )
+
+
+class Rule(Shape):
+    """A condition and the candidates to use when it holds. First match wins."""
+
+    name: Name = Field(description="what explanations call it")
+    description: str | None = Field(None, description="for people")
+    when: Condition = Field(True, description="the tasks that it is for")
+    use: list[ModelRef] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_LISTED_MODELS,
+        description="models to choose from; this or `ensemble`",
+    )
+    ensemble: Ensemble | None = Field(None, description="several models answer; this or `use`")
+    choose: Literal["first", "cheapest", "fastest", "split"] = Field(
+        "first", description="the order in which the models of `use` are tried"
+    )
+    split: Split | None = Field(None, description="the weights of `choose: split`")
+    sticky: Literal["session"] | None = Field(
+        None, description="keeps a conversation on the model that answered it while that is eligible"
+    )
+    fallback: Text | Annotated[list[ModelRef], Field(max_length=MAX_LISTED_MODELS)] = Field(
+        "none", description="`none`, the name of a chain, or a list of models"
+    )
+    steps: list[Step] = Field(
+        default_factory=list, max_length=20, description="work around the answer, in this order"
+    )
+    reason: str | None = Field(None, description="what explanations say of it")
+    on_unknown: Literal["skip", "match", "fail"] = Field(
+        "skip", description="what to do when the condition is unknown"
+    )
+    disabled: bool = Field(False, description="takes the rule out")
+
+
+class ChainEntry(Shape):
+    """One model of a chain, written out so that it can be taken out."""
+
+    model: ModelRef
+    disabled: bool = Field(False, description="takes the model out of the chain")
+    reason: str | None = Field(None, description="what explanations say of it")
+
+
+Chain = Annotated[list[ModelRef | ChainEntry], Field(min_length=1, max_length=MAX_LISTED_MODELS)]
+
+
+class Control(Shape):
+    """A limit in money, requests or time."""
+
+    name: Name = Field(description="what use is counted under, also after changes")
+    description: str | None = Field(None, description="for people")
+    disabled: bool = Field(False, description="takes the control out")
+    on: ModelRef | Annotated[list[ModelRef], Field(min_length=1, max_length=MAX_LISTED_MODELS)] | None = (
+        Field(None, description="the models it binds; default: all")
+    )
+    for_each: str | None = Field(None, description="a feature; each of its values has a limit of its own")
+    max_requests: NotNegative | None = Field(None, description="a quota: attempts")
+    max_tokens: NotNegative | None = Field(None, description="a quota: tokens in and out")
+    max_cost: Money | None = Field(None, description="a quota: money")
+    max_concurrent: Positive | None = Field(None, description="a quota: calls at the same time")
+    per: Literal["request", "minute", "hour", "day", "week", "month"] | None = Field(
+        None,
+        description="the period of a quota; all quotas but `max_concurrent` need it. `request` makes of `max_cost` "
+        "a limit on one task",
+    )
+    timezone: str = Field("UTC", description="the zone in which a period begins")
+    unknown_cost: Literal["refuse", "allow"] = Field(
+        "refuse", description="whether `max_cost` refuses models without a price"
+    )
+    of: Name | None = Field(None, description="the control that a reserve is kept from")
+    reserve: Percent | None = Field(None, description="the share of the quota that is kept")
+    for_: Condition = Field(None, alias="for", description="the tasks that may use the reserve")
+    first_token_within: DurationMs | None = Field(None, description="a limit on the time to the first token")
+    cache_ttl: DurationMs | None = Field(None, description="how long an answer may be used again")
+    max_attempts: int | None = Field(None, ge=1, le=20, description="calls for one task, in all")
+    backoff: DurationMs | None = Field(None, description="the first wait before a retry")
+    deadline: DurationMs | None = Field(None, description="the time for one task, in all")
+    lease: DurationMs | None = Field(
+        None, description="how long a killed process keeps what it had reserved of quotas; default: 1 minute"
+    )
+
+
+class Assertion(Shape):
+    """What must hold for every task that the policy can route."""
+
+    name: Name | None = Field(None, description="what reports call it")
+    description: str | None = Field(None, description="for people")
+    never: Condition = Field(None, description="what may be true of no task and candidate")
+    always: Condition = Field(None, description="what must be true of every task and candidate")
+    reason: str | None = Field(None, description="what reports say of it")
+
+
+class Rollout(Shape):
+    """A candidate policy beside this one."""
+
+    candidate: FileName = Field(
+        description="the candidate policy's file, relative to this one; it has a catalog of its own"
+    )
+    mode: Literal["shadow", "canary", "full"] = Field(
+        description="decided beside and not executed, for a share of the tasks, or for all"
+    )
+    percent: Percent | None = Field(None, description="the candidate's share, for `mode: canary`")
+    key: str | None = Field(None, description="a feature: equal values always go the same way")
+    salt: Salt = Field("", description="makes one rollout independent of another")
+
+
+class Policy(Shape):
+    """A policy file."""
+
+    routewright: FormatVersion = Field(description="the version of the format")
+    name: Name = Field(description="the policy's name, part of every record")
+    description: str | None = Field(None, description="for people")
+    catalog: FileName | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
+    features: dict[FeatureName, Feature] = Field(
+        default_factory=dict, max_length=1_000, description="the inputs, by name"
+    )
+    constraints: list[Constraint] = Field(
+        default_factory=list, max_length=500, description="what every candidate must meet"
+    )
+    rules: list[Rule] = Field(
+        min_length=1, max_length=10_000, description="in order: the first that holds wins"
+    )
+    chains: dict[Name, Chain] = Field(
+        default_factory=dict, max_length=2_000, description="lists of models, by name"
+    )
+    controls: list[Control] = Field(
+        default_factory=list, max_length=500, description="limits in money, requests and time"
+    )
+    assertions: list[Assertion] = Field(
+        default_factory=list, max_length=500, description="what must hold for every task"
+    )
+    rollout: Rollout | None = Field(None, description="a candidate policy beside this one")

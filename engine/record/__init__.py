@@ -1,0 +1,21 @@
+"""The decision record: its shape, its canonical text, and reading it back."""
+
+from __future__ import annotations
+
+from .record import arm_of, record_of, record_values, state_of, task_of
+from .shape import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
+from .text import record_text
+
+__all__ = [
+    "ArmRecord",
+    "CandidateRecord",
+    "ChoiceRecord",
+    "DecisionRecord",
+    "FeatureRecord",
+    "arm_of",
+    "record_of",
+    "record_text",
+    "record_values",
+    "state_of",
+    "task_of",
+]

@@ -1,0 +1,62 @@
+"""How anything is told to a person: errors and problems, escapes, suggestions, times."""
+
+from __future__ import annotations
+
+from .errors import (
+    ConditionError,
+    FeatureError,
+    NotBuiltError,
+    PolicyError,
+    ProblemsError,
+    RecordError,
+    RoutewrightError,
+    TaskError,
+)
+from .escapes import (
+    escape_answer,
+    escape_commands,
+    escape_csv,
+    escape_flat,
+    escape_json,
+    escape_line,
+    escape_markdown,
+)
+from .problems import (
+    MAX_PROBLEMS,
+    Problem,
+    Span,
+    limit_problems,
+    render_problem,
+    render_problems,
+    sort_problems,
+)
+from .suggestions import closest, suggest
+from .times import iso_time
+
+__all__ = [
+    "MAX_PROBLEMS",
+    "ConditionError",
+    "FeatureError",
+    "NotBuiltError",
+    "PolicyError",
+    "Problem",
+    "ProblemsError",
+    "RecordError",
+    "RoutewrightError",
+    "Span",
+    "TaskError",
+    "closest",
+    "escape_answer",
+    "escape_commands",
+    "escape_csv",
+    "escape_flat",
+    "escape_json",
+    "escape_line",
+    "escape_markdown",
+    "iso_time",
+    "limit_problems",
+    "render_problem",
+    "render_problems",
+    "sort_problems",
+    "suggest",
+]

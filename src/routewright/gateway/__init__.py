@@ -1,0 +1,26 @@
+"""Puts a policy, backends, state and a ledger together; decides and executes with them."""
+
+from __future__ import annotations
+
+from .arms import open_candidate, open_each_of_candidate, simulated_candidate
+from .gateway import ModelGateway, now_us
+from .opening import open_backends, open_each
+from .results import Decided, NoTargetError, NotStoredError, Ran
+from .status import QuotaStanding
+from .targets import simulated_backends
+
+__all__ = [
+    "Decided",
+    "ModelGateway",
+    "NoTargetError",
+    "NotStoredError",
+    "QuotaStanding",
+    "Ran",
+    "now_us",
+    "open_backends",
+    "open_candidate",
+    "open_each",
+    "open_each_of_candidate",
+    "simulated_backends",
+    "simulated_candidate",
+]

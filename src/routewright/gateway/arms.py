@@ -1,0 +1,263 @@
+"""The arms of a rollout, ready to work: each policy with its backends, its executor and what is known of its models.
+
+Without a rollout there is one. What belongs to a name is shared by both arms, whatever each policy says of it: the
+breaker and the latency of a model id, the use of a control, the model of a session. A backend is shared where both
+catalogs declare it and its models alike; else the candidate has one of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from routewright.backends import Backend, BackendError, HealthReport
+from routewright.backends.control import Breaker, StateStore
+from routewright.backends.executing import Executor
+from routewright.engine.decision import (
+    Arm,
+    ArmName,
+    Decision,
+    State,
+    Task,
+    arm_named,
+    candidate_of,
+    check_declared,
+    pick_arm,
+    shadow_arm,
+)
+from routewright.engine.policy import Backend as BackendShape
+from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
+from routewright.engine.report import TaskError
+
+from .opening import open_backends, open_each
+from .status import QuotaStanding, Standing
+from .targets import simulated_backends
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A policy with what executes it; ``backends`` are by its own backend ids."""
+
+    policy: CompiledPolicy
+    backends: Mapping[str, Backend]
+    executor: Executor
+    standing: Standing
+
+
+class Arms:
+    """The control and, under a rollout, the candidate.
+
+    ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it: none for a
+    shadow, or a canary of 0%. ``running`` counts what runs on them now. Raises TaskError where the candidate was not
+    loaded with the control.
+    """
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        backends: Mapping[str, Backend],
+        candidate_backends: Mapping[str, Backend],
+        store: StateStore | None,
+        executor: Callable[[Mapping[str, Backend]], Executor],
+    ) -> None:
+        self.control = Side(policy, backends, executor(backends), Standing(store))
+        self.candidate: Side | None = None
+        self.running = 0
+        self._own = dict(candidate_backends)
+        self._needed = own_backends(policy)
+        rollout = policy.rollout
+        if rollout is None:
+            return
+        candidate = candidate_of(policy)
+        both = {
+            id: backends[id]
+            for id in candidate.catalog.backends
+            if id in backends and alike(policy.catalog, candidate.catalog, id)
+        }
+        both |= self._own
+        self.candidate = Side(candidate, both, executor(both), Standing(store))
+
+    @property
+    def in_force(self) -> Side:
+        """The side that most tasks go to: the candidate under ``full``, else the control."""
+        full = self.control.policy.rollout is not None and self.control.policy.rollout.mode == "full"
+        return self.candidate if full and self.candidate is not None else self.control
+
+    def __iter__(self) -> Iterator[Side]:
+        yield self.control
+        if self.candidate is not None:
+            yield self.candidate
+
+    def side_of(self, decision: Decision) -> Side:
+        """The side that made a decision, which executes it.
+
+        Raises TaskError for a decision that is not to be executed: one of another policy, such as the one that was in
+        force before, a shadow, or one whose arm was asked for and not picked, as its probability would be wrong; and,
+        in either arm, while a backend of the candidate's is missing.
+        """
+        side = next((side for side in self if decision.policy is side.policy), None) or next(
+            (side for side in self if meaning_of(decision.policy) == meaning_of(side.policy)), None
+        )
+        if side is None:
+            raise TaskError(
+                f"the decision was made under another policy than `{self.control.policy.name}` as it is now",
+                help="decide again",
+            )
+        missing = [id for id in self._needed if id not in self._own]
+        if missing:
+            message = f"backend `{missing[0]}` of the rollout's candidate is not given"
+            help = "its declaration is not the control's: give it in `candidate_backends`"
+            raise TaskError(message, help=help)
+        arm = decision.arm
+        if arm is not None and (arm.point is None if arm.mode == "canary" else arm.probability == 0):
+            raise TaskError(
+                f"a decision of the {arm.name} under `{arm.mode}` that was not picked is not executed"
+            )
+        return side
+
+    def pick(self, task: Task, state: State, draw: Callable[[], float]) -> Arm | None:
+        """The arm that executes a task; ``draw`` is only asked under a canary. Raises as ``pick_arm`` does."""
+        rollout = self.control.policy.rollout
+        canary = rollout is not None and rollout.mode == "canary"
+        return pick_arm(self.control.policy, task, state, draw=draw() if canary else None)
+
+    def named(self, name: ArmName) -> Arm:
+        """An arm that is asked for. Raises TaskError without a rollout."""
+        arm = arm_named(self.control.policy, name)
+        if arm is None:
+            raise TaskError(f"policy `{self.control.policy.name}` has no rollout, so there is no `{name}`")
+        return arm
+
+    def shadow(self) -> Arm | None:
+        """The arm that is decided beside, and not executed."""
+        return shadow_arm(self.control.policy)
+
+    def side(self, arm: Arm | None) -> Side:
+        """The side of an arm."""
+        if arm is None or arm.name == "control" or self.candidate is None:
+            return self.control
+        return self.candidate
+
+    def check_declared(self, task: Task, at_us: int) -> None:
+        """Raise FeatureError for a feature that neither arm declares."""
+        check_declared(self.control.policy, task, State(at_us))
+
+    def declared(self) -> tuple[Mapping[str, BackendShape], Mapping[str, CompiledModel]]:
+        """The declarations of backends under the names of ``check_health``, and both arms' models by their ids."""
+        models: dict[str, CompiledModel] = {}
+        for side in self:
+            for model in side.policy.catalog.models:
+                models.setdefault(model.id, model)
+        backends = dict(self.control.policy.catalog.backends)
+        if self.candidate is not None:
+            theirs = self.candidate.policy.catalog.backends
+            backends |= {f"{id} (candidate)": theirs[id] for id in self._needed}
+        return backends, models
+
+    async def check_health(self, *, timeout_s: float) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is; the candidate's own ones are called ``ID (candidate)``."""
+        if self.candidate is None:
+            return await self.control.standing.check_health(self.control.backends, timeout_s=timeout_s)
+        found, own = await asyncio.gather(
+            self.control.standing.check_health(self.control.backends, timeout_s=timeout_s),
+            self.candidate.standing.check_health(self._own, timeout_s=timeout_s),
+        )
+        shared = {id: report for id, report in found.items() if id in self.candidate.backends}
+        self.candidate.standing.know_health({**shared, **own})
+        return {**found, **{f"{id} (candidate)": report for id, report in own.items()}}
+
+    def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
+        """What is known of failures of every model that either policy has, by id."""
+        sides = reversed(list(self))
+        return {
+            id: one for side in sides for id, one in side.standing.breakers(side.policy, at_us=at_us).items()
+        }
+
+    def latencies(self, *, at_us: int) -> Mapping[str, float]:
+        """The latencies of every model that either policy has, by id, in milliseconds."""
+        sides = reversed(list(self))
+        return {
+            id: ms for side in sides for id, ms in side.standing.latencies(side.policy, at_us=at_us).items()
+        }
+
+    def quotas(self, *, at_us: int) -> Sequence[QuotaStanding]:
+        """The quotas of the policies that execute; one that both have is told as the policy in force has it."""
+        rollout = self.control.policy.rollout
+        sides = [self.in_force]
+        if rollout is not None and rollout.mode == "canary" and self.candidate is not None:
+            sides.append(self.candidate)
+        told: dict[str, list[QuotaStanding]] = {}
+        for side in sides:
+            found: dict[str, list[QuotaStanding]] = {}
+            for one in side.standing.quotas(side.policy, at_us=at_us):
+                found.setdefault(one.limit.control, []).append(one)
+            told = {**found, **told}
+        return [one for standings in told.values() for one in standings]
+
+    def every_backend(self) -> list[Backend]:
+        """The backends of both sides, each once."""
+        return list({id(one): one for side in self for one in side.backends.values()}.values())
+
+    def tell_health(self, following: Arms) -> None:
+        """Let the arms that replace these know what the backends that both have said of their health."""
+        known = {id(one): side.standing for side in self for one in side.backends.values()}
+        for side in following:
+            for name, backend in side.backends.items():
+                if id(backend) in known:
+                    side.standing.take_health(name, known[id(backend)])
+
+
+def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
+    """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
+    known: tuple[str, ...] | None = policy.cache.get(meaning_of)
+    if known is None:
+        candidate = None if policy.rollout is None else policy.rollout.candidate
+        beside = () if candidate is None else meaning_of(candidate)
+        known = policy.cache[meaning_of] = (policy.digest, policy.catalog.digest, *beside)
+    return known
+
+
+def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:
+    """The backends that the candidate of a rollout needs for itself. Raises BackendError as ``open_backends`` does."""
+    own = own_backends(policy)
+    return open_backends(candidate_of(policy), only=own) if own else {}
+
+
+def open_each_of_candidate(
+    policy: CompiledPolicy,
+) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
+    """The same as far as they open, and why the others do not."""
+    own = own_backends(policy)
+    return open_each(candidate_of(policy), only=own) if own else ({}, {})
+
+
+def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[str, Backend]:
+    """Simulated backends in their place; options are those of ``simulated_backends``."""
+    own = own_backends(policy)
+    if not own:
+        return {}
+    candidate = candidate_of(policy)
+    backends = simulated_backends(candidate, **options)  # type: ignore[arg-type]  # they are passed on
+    return {id: backends[id] for id in own}
+
+
+def own_backends(policy: CompiledPolicy) -> list[str]:
+    """The backends that the candidate may call and does not share; a shadow and a canary of 0% call none."""
+    rollout = policy.rollout
+    if rollout is None or rollout.mode == "shadow" or (rollout.mode == "canary" and not rollout.share):
+        return []
+    candidate = candidate_of(policy)
+    ids = dict.fromkeys(model.backend for model in candidate.catalog.models if model.disabled is None)
+    return [id for id in ids if not alike(policy.catalog, candidate.catalog, id)]
+
+
+def alike(one: CompiledCatalog, other: CompiledCatalog, id: str) -> bool:
+    """Whether two catalogs declare a backend and its models alike."""
+    return one.backends.get(id) == other.backends.get(id) and _models(one.models, id) == _models(
+        other.models, id
+    )
+
+
+def _models(models: Sequence[CompiledModel], backend: str) -> Mapping[str, object]:
+    return {model.id: model.shape for model in models if model.backend == backend}

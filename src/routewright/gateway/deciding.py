@@ -1,0 +1,71 @@
+"""A task in, a decision out, and that of a shadow beside it: where ids, draws, times and states are handed in.
+
+Deciding itself is the engine's and stays pure. Nothing is executed or stored here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from routewright.engine.decision import Arm, ArmName, State, Task, decide
+from routewright.engine.report import RoutewrightError
+
+from .arms import Arms, Side
+from .ids import uuid7
+from .results import Decided
+
+
+class Decider:
+    """Decides under the policies of ``arms``. ``random`` makes ids and draws, ``clock`` microseconds since 1970."""
+
+    def __init__(self, arms: Arms, *, random: Random, clock: Callable[[], int]) -> None:
+        self._arms = arms
+        self._random = random
+        self._clock = clock
+        self._draws = any(rule.choose == "split" for side in arms for rule in side.policy.rules)
+
+    def decide(self, task: Task, state: State | None, *, strict: bool, arm: ArmName | None) -> Decided:
+        """The decision of the arm that is picked, or asked for, and of the shadow beside it.
+
+        Raises FeatureError for a feature that does not fit its declaration or, with ``strict``, is declared by
+        neither arm; TaskError for a pin that names no model, or an arm without a rollout.
+        """
+        arms = self._arms
+        at_us = self._clock() if state is None else state.at_us
+        if arms.candidate is None:
+            return self._decided(
+                arms.side(None if arm is None else arms.named(arm)), task, state, at_us, strict
+            )
+        if strict:
+            arms.check_declared(task, at_us)
+        if task.draw is None and self._draws:
+            # Both sides of a shadow decide the same task.
+            task = replace(task, draw=self._random.random())
+        known = State(at_us) if state is None else state
+        picked = arms.pick(task, known, self._random.random) if arm is None else arms.named(arm)
+        decided = self._decided(arms.side(picked), task, state, at_us, False, picked)
+        shadow = arms.shadow() if arm is None else None
+        if shadow is None:
+            return decided
+        try:
+            return replace(
+                decided, shadow=self._decided(arms.side(shadow), task, state, at_us, False, shadow)
+            )
+        except RoutewrightError as error:
+            # What is only looked at takes nothing from the answer.
+            return replace(decided, shadow_error=error)
+
+    def _decided(
+        self, side: Side, task: Task, state: State | None, at_us: int, strict: bool, arm: Arm | None = None
+    ) -> Decided:
+        if state is None:
+            state = side.standing.state(side.policy, task, at_us=at_us)
+        decision_id = uuid7(state.at_us, self._random)
+        if task.draw is None and self._draws:
+            task = replace(task, draw=self._random.random())
+        started = time.perf_counter_ns()
+        decision = decide(side.policy, task, state, decision_id=decision_id, strict=strict, arm=arm)
+        return Decided(decision, time.perf_counter_ns() - started)

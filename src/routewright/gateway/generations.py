@@ -1,0 +1,142 @@
+"""A policy's files read again, and the backends for it: those that are declared as before are kept, others opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from routewright.backends import Backend
+from routewright.engine.policy import CompiledPolicy
+from routewright.loading import Permissions, Root, load_policy
+
+from .arms import Arms, alike, meaning_of, own_backends, simulated_candidate
+from .opening import open_backends
+from .targets import simulated_backends
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a gateway was made from a file, so that it can be done again, in another directory too."""
+
+    path: str
+    maps: Mapping[str, str] | None = None
+    simulate: bool = False
+    root: Root | None = None
+    permissions: Permissions | None = None
+    directory: str = field(default_factory=os.getcwd)
+
+    def policy(self) -> CompiledPolicy:
+        """The policy as its files are now. Raises as ``load_policy`` does."""
+        # As it was given, where that still leads there: so it is named in messages.
+        path = os.path.join(self.directory, self.path)
+        return load_policy(
+            self.path if os.path.abspath(self.path) == os.path.normpath(path) else path,
+            maps=self.maps,
+            root=self.root,
+        )
+
+    def backends(
+        self, policy: CompiledPolicy, before: Arms | None = None
+    ) -> tuple[Mapping[str, Backend], Mapping[str, Backend]]:
+        """The backends of a policy, and those that its rollout's candidate has for itself.
+
+        Those of ``before`` are kept where they are declared alike. Raises BackendError for the first that does not
+        open.
+        """
+        if self.simulate:
+            return simulated_backends(policy), simulated_candidate(policy)
+        mine = self._opened(policy, policy.catalog.backends, before)
+        rollout = policy.rollout
+        if rollout is None or rollout.candidate is None:
+            return mine, {}
+        return mine, self._opened(rollout.candidate, own_backends(policy), before)
+
+    def _opened(
+        self, policy: CompiledPolicy, ids: Collection[str], before: Arms | None
+    ) -> Mapping[str, Backend]:
+        kept: dict[str, Backend] = {}
+        for side in before or ():
+            for id in ids:
+                if id in side.backends and alike(side.policy.catalog, policy.catalog, id):
+                    kept.setdefault(id, side.backends[id])
+        only = [id for id in ids if id not in kept]
+        opened = open_backends(policy, only=only, permissions=self.permissions)
+        return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
+
+
+class Succession:
+    """The arms in force, and those before them on which something still runs.
+
+    A backend is closed when none of them has it any more.
+    """
+
+    def __init__(self) -> None:
+        self._live: list[Arms] = []  # the last ones are in force
+        self._left: list[Backend] = []  # to be closed
+        self._closing: set[asyncio.Task[None]] = set()
+        self._ended = False
+        self._lock = threading.Lock()  # threads with event loops of their own count too
+
+    def follow(self, arms: Arms) -> None:
+        """Have ``arms`` in force from now on, and know of their backends' health what was known."""
+        with self._lock:
+            before = self._live[-1] if self._live else None
+            self._live.append(arms)
+            if before is not None:
+                before.tell_health(arms)
+                if not before.running:
+                    self._leave(before)
+
+    def begin(self, arms: Arms) -> None:
+        """Something runs on ``arms``."""
+        with self._lock:
+            arms.running += 1
+
+    def end(self, arms: Arms) -> None:
+        """Something that ran on ``arms`` has ended; the last one lets go of what was replaced meanwhile."""
+        with self._lock:
+            arms.running -= 1
+            if arms.running or self._ended or arms is self._live[-1] or arms not in self._live:
+                return
+            self._leave(arms)
+        closing = asyncio.ensure_future(self.close_left())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close_left(self) -> None:
+        """Close the backends that nobody needs any more; one that cannot be is told to the event loop's handler."""
+        while self._left:
+            backend = self._left.pop()
+            try:
+                await backend.close()
+            except asyncio.CancelledError:
+                self._left.append(backend)  # its event loop ends first: whoever ends it all closes it
+                raise
+            except Exception as error:
+                told = {"message": "a backend that was replaced could not be closed", "exception": error}
+                asyncio.get_running_loop().call_exception_handler(told)
+
+    def end_all(self) -> list[Backend]:
+        """Every backend that is not closed, each once: whoever asks closes them, also those on which something runs."""
+        with self._lock:
+            self._ended = True
+            live = {id(one): one for arms in self._live for one in arms.every_backend()}
+            return [*live.values(), *self._left]
+
+    def _leave(self, arms: Arms) -> None:
+        self._live.remove(arms)
+        needed = {id(one) for other in self._live for one in other.every_backend()}
+        self._left += [one for one in arms.every_backend() if id(one) not in needed]
+
+
+def is_as_before(before: CompiledPolicy, policy: CompiledPolicy) -> bool:
+    """Whether two policies mean the same and their backends open the same way: which key they use is no meaning."""
+    if meaning_of(before) != meaning_of(policy) or before.catalog.shape != policy.catalog.shape:
+        return False
+    if before.rollout is None or policy.rollout is None:
+        return True
+    one, other = before.rollout.candidate, policy.rollout.candidate
+    return one is None or other is None or one.catalog.shape == other.catalog.shape

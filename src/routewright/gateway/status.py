@@ -1,0 +1,185 @@
+"""How models and quotas stand now: health, breakers, latencies, and what is used. Reads, and reserves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from routewright.backends import Backend, HealthReport
+from routewright.backends.control import (
+    Breaker,
+    Breakers,
+    Latencies,
+    QuotaLimit,
+    Quotas,
+    QuotaUse,
+    Sessions,
+    StateStore,
+)
+from routewright.engine.decision import Health, ModelState, State, Task, binder_of
+from routewright.engine.policy import CompiledModel, CompiledPolicy
+
+from .planning import quota_key, quota_limits, state_key
+
+HEALTH_TIMEOUT_S = 5.0
+"""How long a backend may take to say how it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaStanding:
+    """A quota, and what is used and reserved of it by one key in the present window.
+
+    Money is in nano-units (10⁻⁹) of the limit's currency. ``for_each`` is the feature whose values have a count
+    each; ``use.key`` then says whose this one is, and is empty where nobody used anything yet.
+    """
+
+    limit: QuotaLimit
+    for_each: str | None
+    use: QuotaUse
+
+
+class Standing:
+    """What is known now of models and quotas, in ``store``; without one, only what health checks said.
+
+    All times are microseconds since 1970, UTC. What reads the store raises StateError where it cannot be read.
+    """
+
+    def __init__(self, store: StateStore | None) -> None:
+        self._store = store
+        self._health: dict[str, Health] = {}
+        self._breakers = None if store is None else Breakers(store)
+        self._latencies = None if store is None else Latencies(store)
+        self._quotas = None if store is None else Quotas(store)
+        self._sessions = None if store is None else Sessions(store)
+
+    async def check_health(
+        self, backends: Mapping[str, Backend], *, timeout_s: float
+    ) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is, at the same time, and remember what they said."""
+        ids = list(backends)
+        reports = await asyncio.gather(*(_health(backends[id], timeout_s) for id in ids))
+        found = dict(zip(ids, reports, strict=True))
+        self.know_health(found)
+        return found
+
+    def know_health(self, reports: Mapping[str, HealthReport]) -> None:
+        """Remember what backends said, in place of what they said before."""
+        self._health = {
+            id: "healthy" if report.healthy else "unhealthy"
+            for id, report in reports.items()
+            if report.healthy is not None
+        }
+
+    def take_health(self, backend: str, other: Standing) -> None:
+        """Know of a backend what another knows of it."""
+        if backend in other._health:
+            self._health[backend] = other._health[backend]
+
+    def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
+        """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
+        found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
+        if not found:
+            return {}
+        return {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
+
+    def close_breaker(self, model: CompiledModel) -> None:
+        """Forget the failures of a model."""
+        if self._breakers is not None:
+            self._breakers.close(state_key(model))
+
+    def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
+        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
+        found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
+        return dict(_by_id(policy, found)) if found else {}
+
+    def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
+        """One for each key of each quota, in the policy's order, keys in theirs."""
+        quotas = self._quotas
+        if quotas is None:
+            return ()
+        return [
+            QuotaStanding(limit, quota.for_each, use)
+            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+            for use in quotas.use_by_key(limit, at_us=at_us) or (quotas.use(limit, at_us=at_us),)
+        ]
+
+    def state(self, policy: CompiledPolicy, task: Task, *, at_us: int) -> State:
+        """The state for deciding ``task``: quotas are read for the task's own team or user."""
+        models: dict[str, ModelState] = {}
+        breakers = self.breakers(policy, at_us=at_us)
+        latencies = self.latencies(policy, at_us=at_us)
+        if breakers or latencies or self._health:
+            for model in policy.catalog.models:
+                breaker = breakers.get(model.id)
+                resting = breaker if breaker is not None and breaker.state == "open" else None
+                known = ModelState(
+                    health=self._health.get(model.backend),
+                    breaker=None if breaker is None else breaker.state,
+                    latency_ms=latencies.get(model.id),
+                    breaker_until_us=None if resting is None else resting.until_us,
+                    breaker_after=None if resting is None else resting.error_class,
+                )
+                if known != _NOTHING:
+                    models[model.id] = known
+        return State(
+            at_us,
+            models=models,
+            quota_used=self._quota_used(policy, task, at_us),
+            session_model=self._session_model(policy, task, at_us),
+        )
+
+    async def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
+        """Remember which model answered the task's session, where a rule of the policy asks for it."""
+        sessions, session, operation = self._sessions, task.session, task.operation
+        if self._store is None or sessions is None or session is None or not _is_sticky(policy):
+            return
+        # Most turns have nothing new to keep, and then need not wait for the store.
+        if sessions.is_news(session, operation, model, at_us=at_us):
+            await self._store.soon(lambda: sessions.answered(session, operation, model, at_us=at_us))
+
+    def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
+        if self._sessions is None or task.session is None or not _is_sticky(policy):
+            return None
+        return self._sessions.model_of(task.session, task.operation, at_us=at_us)
+
+    def _quota_used(self, policy: CompiledPolicy, task: Task, at_us: int) -> dict[str, int]:
+        quotas = self._quotas
+        if quotas is None or not policy.quotas:
+            return {}
+        values = binder_of(policy).bind(task, State(at_us), strict=False).values
+        return {
+            quota.name: quotas.use(
+                replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us
+            ).taken
+            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+        }
+
+
+_NOTHING = ModelState()
+
+T = TypeVar("T")
+
+
+def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+    """What the store knows of the catalog's models, in the catalog's order."""
+    for model in policy.catalog.models:
+        known = found.get(state_key(model))
+        if known is not None:
+            yield model.id, known
+
+
+def _is_sticky(policy: CompiledPolicy) -> bool:
+    sticky = policy.cache.get(_is_sticky)
+    if sticky is None:
+        sticky = policy.cache[_is_sticky] = any(rule.sticky for rule in policy.rules)
+    return bool(sticky)
+
+
+async def _health(backend: Backend, timeout_s: float) -> HealthReport:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await backend.health()
+    except TimeoutError:
+        return HealthReport(False, f"said nothing within {timeout_s:g} s")

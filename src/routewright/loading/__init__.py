@@ -1,0 +1,28 @@
+"""Reads policies, catalogs, test files and the user's configuration from disk, within what they may reach."""
+
+from __future__ import annotations
+
+from .configuration import ConfigurationError, user_permissions
+from .loading import file_kind, load_catalog, load_policy, load_samples, load_tests, read_text, shipped
+from .mapping import parse_maps
+from .permissions import VARIABLE, Permissions, permission_notes, refusals
+from .reach import Root, root_for
+
+__all__ = [
+    "VARIABLE",
+    "ConfigurationError",
+    "Permissions",
+    "Root",
+    "file_kind",
+    "load_catalog",
+    "load_policy",
+    "load_samples",
+    "load_tests",
+    "parse_maps",
+    "permission_notes",
+    "read_text",
+    "refusals",
+    "root_for",
+    "shipped",
+    "user_permissions",
+]

@@ -1,0 +1,107 @@
+"""Reads the user's configuration: what policies may do on this machine beyond the built-in rules."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from routewright.engine.report import RoutewrightError
+
+from .permissions import Permissions
+
+CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
+"""The environment variable that names another configuration file."""
+
+# The field of Permissions for each key of a table; the keys of `[keys]` are names of variables.
+_LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
+
+
+class ConfigurationError(RoutewrightError):
+    """The user's configuration cannot be used; the message names the file."""
+
+    def __init__(self, message: str, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+def configuration_path(environment: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
+    """The path of the configuration file, which need not exist.
+
+    ``ROUTEWRIGHT_CONFIG`` if it is set; otherwise ``routewright/routewright.toml`` in ``$XDG_CONFIG_HOME`` or
+    ``~/.config``, also on macOS, as for Git and other command-line programs. Raises RuntimeError if a home folder is
+    needed and there is none.
+    """
+    env = os.environ if environment is None else environment
+    if named := env.get(CONFIG_VARIABLE):
+        return Path(named).expanduser()
+    # The XDG specification says to ignore a relative path.
+    # https://specifications.freedesktop.org/basedir-spec/latest/
+    xdg = Path(env.get("XDG_CONFIG_HOME", ""))
+    folder = xdg if xdg.is_absolute() else (Path.home() if home is None else home) / ".config"
+    return folder / "routewright" / "routewright.toml"
+
+
+def user_permissions(environment: Mapping[str, str] | None = None) -> Permissions:
+    """The permissions in the user's configuration; only the built-in rules if there is no such file.
+
+    Raises ConfigurationError for a file that cannot be read, that everybody may write to, or that has an unknown key
+    or an invalid value.
+    """
+    env = os.environ if environment is None else environment
+    try:
+        path = configuration_path(env)
+    except RuntimeError:  # an account without a home folder
+        if named := env.get(CONFIG_VARIABLE):
+            raise ConfigurationError(f"{named}: there is no such home folder") from None
+        return Permissions()
+    try:
+        with path.open("rb") as file:
+            mode, content = os.fstat(file.fileno()).st_mode, file.read()
+    except FileNotFoundError:
+        if env.get(CONFIG_VARIABLE):
+            raise ConfigurationError(
+                f"{path}: there is no such file", help=f"create it, or unset {CONFIG_VARIABLE}"
+            ) from None
+        return Permissions(file=str(path))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    if mode & stat.S_IWOTH:
+        # The file decides where keys are sent, so anyone who can write to it can get them.
+        raise ConfigurationError(f"{path}: everybody may write to it", help=f"chmod o-w {path}")
+    try:
+        return _permissions(tomllib.loads(content.decode("utf-8")), str(path))
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: the file is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not TOML: {str(error)[:1].lower()}{str(error)[1:]}") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: {error}") from None
+
+
+def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
+    """Raises ValueError for an unknown table or key, or an invalid value."""
+    known = {"keys", *(table for table, _ in _LISTS)}
+    for name, table in tables.items():
+        if name not in known:
+            if not isinstance(table, dict):
+                home = next((of for of, key in _LISTS if key == name), "keys")
+                raise ValueError(f"`{name}` is outside the tables: write it under `[{home}]`")
+            raise ValueError(f"unknown table `[{name}]`; known: {', '.join(sorted(known))}")
+        if not isinstance(table, dict):
+            raise ValueError(f"`{name}` is a table: write `[{name}]`")
+        allowed = [key for of, key in _LISTS if of == name]
+        for key, value in table.items():
+            if name != "keys" and key not in allowed:
+                raise ValueError(f"unknown key `{key}` in `[{name}]`; known: {', '.join(allowed)}")
+            if not isinstance(value, str) and not _is_list(value):
+                raise ValueError(f"`{key}` in `[{name}]` takes a text in quotes, or a list of them")
+    lists = {field: tables.get(table, {}).get(key, ()) for (table, key), field in _LISTS.items()}
+    return Permissions(keys=tables.get("keys", {}), file=file, **lists)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
