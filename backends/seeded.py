@@ -7,7 +7,7 @@ import json
 import math
 
 
-class Draw:
+class SeededRandom:
     """A source of numbers fixed by ``seed``, ``model``, ``operation`` and ``request``.
 
     Each number is drawn by name, so that adding one later leaves the others as they were.
@@ -43,7 +43,7 @@ def estimated_tokens(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def unit_vector(draw: Draw, size: int) -> tuple[float, ...]:
+def unit_vector(draw: SeededRandom, size: int) -> tuple[float, ...]:
     """A vector of length 1 with ``size`` components, each rounded to 9 decimals."""
     raw = [2 * draw.fraction(str(at)) - 1 for at in range(size)]
     length = math.sqrt(math.fsum(x * x for x in raw)) or 1.0

@@ -32,7 +32,7 @@ from .protocol import (
     Timings,
     Usage,
 )
-from .seeded import Draw, estimated_tokens, unit_vector
+from .seeded import SeededRandom, estimated_tokens, unit_vector
 
 DEFAULT_LATENCY_MS: Final = 1_000
 """Expected latency of a model whose catalog entry gives none. A guess, and answers say when it was used."""
@@ -100,7 +100,7 @@ class SimulatedBackend:
         """The answer word by word. A scripted ``broken_stream`` breaks after half of the words."""
         known = self._find(model, "chat")
         fault = self._next_fault(model)
-        draw = Draw(self._seed, model, "chat", _said(request))
+        draw = SeededRandom(self._seed, model, "chat", _said(request))
         input_tokens = sum(estimated_tokens(message.content) for message in request.messages)
         timings = _timings(known, draw)
         window = known.context_length
@@ -139,21 +139,23 @@ class SimulatedBackend:
     async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
         """Unit vectors of the model's dimensions; equal texts get equal vectors."""
         known = self._find(model, "embed")
-        draw = Draw(self._seed, model, "embed", _said(request))
+        draw = SeededRandom(self._seed, model, "embed", _said(request))
         timings, usage = await self._call(model, known, draw, request.texts, limits)
         size = known.dimensions or DEFAULT_DIMENSIONS
         # The text alone decides its vector: the same text in another batch must stay where it is.
-        vectors = tuple(unit_vector(Draw(self._seed, model, "vector", text), size) for text in request.texts)
+        vectors = tuple(
+            unit_vector(SeededRandom(self._seed, model, "vector", text), size) for text in request.texts
+        )
         return EmbedAnswer(vectors, usage, f"{model} (simulated)", timings, simulated=True)
 
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """Scores that depend on query and document alone, not on the other documents."""
         known = self._find(model, "rerank")
-        draw = Draw(self._seed, model, "rerank", _said(request))
+        draw = SeededRandom(self._seed, model, "rerank", _said(request))
         texts = (request.query, *request.documents)
         timings, usage = await self._call(model, known, draw, texts, limits)
         scores = tuple(
-            Draw(self._seed, model, "score", [request.query, document]).fraction("score")
+            SeededRandom(self._seed, model, "score", [request.query, document]).fraction("score")
             for document in request.documents
         )
         return RerankAnswer(scores, usage, f"{model} (simulated)", timings, simulated=True)
@@ -183,7 +185,7 @@ class SimulatedBackend:
         return next(script, "ok") if script is not None else "ok"
 
     async def _call(
-        self, tag: str, known: SimulatedModel, draw: Draw, texts: Sequence[str], limits: Limits
+        self, tag: str, known: SimulatedModel, draw: SeededRandom, texts: Sequence[str], limits: Limits
     ) -> tuple[Timings, Usage]:
         """Time and counts of a call that answers at once, or its scripted failure."""
         timings = _timings(known, draw)
@@ -245,7 +247,7 @@ def _said(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else value
 
 
-def _timings(known: SimulatedModel, draw: Draw) -> Timings:
+def _timings(known: SimulatedModel, draw: SeededRandom) -> Timings:
     """70 % to 150 % of the expected latency, of which the first token takes a tenth to a third."""
     expected_us = 1_000 * (known.expected_latency_ms or DEFAULT_LATENCY_MS)
     total_us = expected_us * draw.integer("total", 70, 150) // 100
@@ -257,7 +259,7 @@ def _not_found(message: str) -> BackendError:
     return BackendError(message, error_class="not_found", timings=timings, usage=NOTHING_USED, simulated=True)
 
 
-def _answer_words(tag: str, known: SimulatedModel, draw: Draw) -> list[str]:
+def _answer_words(tag: str, known: SimulatedModel, draw: SeededRandom) -> list[str]:
     if known.expected_latency_ms is None:
         basis = f"a default of {DEFAULT_LATENCY_MS} ms, as the catalog gives no latency"
     else:

@@ -7,7 +7,7 @@ from .ingest import spool_folder
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
-from .rows import AttemptRow, DecisionRow, PolicyRow, Together
+from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
 from .store import Ledger
 from .writer import LedgerWriter
 
@@ -16,13 +16,13 @@ __all__ = [
     "AttemptRow",
     "DecisionRow",
     "Ledger",
+    "LedgerEntry",
     "LedgerError",
     "LedgerWriter",
     "OtherLayoutError",
     "PolicyRow",
     "QueryResult",
     "TailRow",
-    "Together",
     "default_ledger_path",
     "spool_folder",
     "to_csv",

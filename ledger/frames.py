@@ -59,25 +59,25 @@ def encode(entry: Entry) -> tuple[bytes, bytes | None]:
     Raises LedgerError if one of them holds half of a surrogate pair, or if together they are too long for a frame.
     """
     try:
-        beside, record = entry.beside.encode(), None if entry.record is None else entry.record.encode()
+        metadata, record = entry.metadata.encode(), None if entry.record is None else entry.record.encode()
     except UnicodeEncodeError as error:
         raise LedgerError(
             f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
         ) from error
-    if _BODY.size + len(beside) + len(record or b"") > MAX_FRAME_BYTES:
+    if _BODY.size + len(metadata) + len(record or b"") > MAX_FRAME_BYTES:
         raise LedgerError(f"a row has more than {MAX_FRAME_BYTES // 1024**2} MiB; nothing was written")
-    return beside, record
+    return metadata, record
 
 
-def encode_frame(number: int, beside: bytes, record: bytes | None) -> tuple[bytes, bytes, bytes, bytes]:
+def encode_frame(number: int, metadata: bytes, record: bytes | None) -> tuple[bytes, bytes, bytes, bytes]:
     """The parts of a frame, to be written one after the other."""
     record_bytes = record or b""
-    head = _BODY.pack(number, len(beside), record is not None)
-    checksum = zlib.crc32(record_bytes, zlib.crc32(beside, zlib.crc32(head)))
+    head = _BODY.pack(number, len(metadata), record is not None)
+    checksum = zlib.crc32(record_bytes, zlib.crc32(metadata, zlib.crc32(head)))
     return (
-        _LENGTHS.pack(len(head) + len(beside) + len(record_bytes), checksum),
+        _LENGTHS.pack(len(head) + len(metadata) + len(record_bytes), checksum),
         head,
-        beside,
+        metadata,
         record_bytes,
     )
 
@@ -121,14 +121,14 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
     head = _read(file, _HEAD.size, at)
     if len(head) < _HEAD.size:
         return None
-    length, checksum, number, beside, has_record = _HEAD.unpack(head)
+    length, checksum, number, metadata, has_record = _HEAD.unpack(head)
     texts = length - _BODY.size
     end = at + _CHECKED + length
     if (
         not 0 <= texts <= MAX_FRAME_BYTES
         or end > size
         or has_record > 1
-        or (beside > texts if has_record else beside != texts)
+        or (metadata > texts if has_record else metadata != texts)
         or not 1 <= number <= MAX_NUMBER
     ):
         return None
@@ -136,7 +136,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
     if len(data) < texts or zlib.crc32(data, zlib.crc32(head[_CHECKED:])) != checksum:
         return None
     try:
-        entry = Entry(data[:beside].decode(), data[beside:].decode() if has_record else None)
+        entry = Entry(data[:metadata].decode(), data[metadata:].decode() if has_record else None)
     except UnicodeDecodeError:
         return None
     return Frame(number, entry, at, end - at)

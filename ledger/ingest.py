@@ -211,7 +211,7 @@ def _store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[in
     connection.execute("BEGIN")
     connection.execute(
         "INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)",
-        [writer, number, time.time_ns() // 1_000, refusal, entry.beside, entry.record],
+        [writer, number, time.time_ns() // 1_000, refusal, entry.metadata, entry.record],
     )
     _mark(connection, writer, number)
     commit(connection)

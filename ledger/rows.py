@@ -81,7 +81,7 @@ class AttemptRow(NamedTuple):
     cache_write_tokens: int | None = None
 
 
-class Together(NamedTuple):
+class LedgerEntry(NamedTuple):
     """What is recorded together or not at all: a decision, its attempts, and policies that the ledger may lack."""
 
     decision: DecisionRow

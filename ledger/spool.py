@@ -122,9 +122,9 @@ class Spool:
             self._check_size()
             number = self._number
             pieces: list[bytes] = []
-            for beside, record in encoded:
+            for metadata, record in encoded:
                 number += 1
-                pieces += encode_frame(number, beside, record)
+                pieces += encode_frame(number, metadata, record)
             self._write(b"".join(pieces))
             self._number = number
         return number

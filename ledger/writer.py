@@ -16,7 +16,7 @@ from typing import Final
 
 from .errors import LedgerError, ShadowedError
 from .ingest import ingest, spool_folder
-from .rows import AttemptRow, DecisionRow, PolicyRow, Together
+from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
 from .spool import Spool
 from .writing import Entry, entry_of
 
@@ -58,7 +58,7 @@ class LedgerWriter:
         """
         self._write(entry_of(decision, attempts, policies))
 
-    def add_all(self, groups: Sequence[Sequence[Together]]) -> list[LedgerError | None]:
+    def add_all(self, groups: Sequence[Sequence[LedgerEntry]]) -> list[LedgerError | None]:
         """``add`` for what several callers record at the same time, in one go: why each group was not kept, else None.
 
         What is in one group is kept together or not at all.

@@ -221,7 +221,7 @@ class Entry(NamedTuple):
     entry adds to a decision that is in the ledger.
     """
 
-    beside: str
+    metadata: str
     record: str | None
 
 
@@ -230,12 +230,12 @@ def entry_of(
 ) -> Entry:
     """The rows as one entry. Raises LedgerError for what JSON cannot hold."""
     try:
-        beside = {
+        metadata = {
             "decision": None if decision is None else _beside(decision),
             "attempts": [row._asdict() for row in attempts],
             "policies": [row._asdict() for row in policies],
         }
-        encoded = to_json(beside).decode()  # in half the time of Python's own encoder
+        encoded = to_json(metadata).decode()  # in half the time of Python's own encoder
         if "NaN" in encoded or "Infinity" in encoded:
             json.loads(encoded, parse_constant=_refuse)  # it lets numbers through that are none in JSON
         return Entry(encoded, None if decision is None else decision.record)
@@ -253,7 +253,7 @@ def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[in
     written = [0, 0, 0]
     for batch in _batches(entries):
         connection.execute(
-            _TAKE_APART, [[entry.beside for entry in batch], [entry.record for entry in batch]]
+            _TAKE_APART, [[entry.metadata for entry in batch], [entry.record for entry in batch]]
         )
         if connection.execute(_EMPTY).fetchone() != (0,):
             raise LedgerError("an entry holds no row, or a decision without its record")
@@ -304,7 +304,7 @@ def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     size = 0
     for entry in entries:
         batch.append(entry)
-        size += len(entry.beside) + len(entry.record or "")
+        size += len(entry.metadata) + len(entry.record or "")
         if size > _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0

@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from routewright import ChatRequest, Ledger, ModelGateway, Ran, Task, load_policy
+from routewright import ChatRequest, Ledger, ModelGateway, RunResult, Task, load_policy
 from routewright.backends import Backend, ChatAnswer, ErrorClass, Fault, Message
 from routewright.backends.control import StateStore
 from routewright.backends.llamacpp.backend import LlamaCppBackend
@@ -148,7 +148,7 @@ class Brick:
 class Seen:
     """What came of a task: what the caller got and was shown, and what the ledger holds."""
 
-    ran: Ran
+    ran: RunResult
     shown: str
     rows: tuple[Row, ...]
 
@@ -284,7 +284,7 @@ async def _strike(
 
 async def _run(
     gateway: ModelGateway, request: ChatRequest, stream: bool, act: Callable[[], object] | None
-) -> tuple[Ran, str]:
+) -> tuple[RunResult, str]:
     pieces: list[str] = []
 
     def show(text: str) -> None:
@@ -296,7 +296,7 @@ async def _run(
     return ran, "".join(pieces)
 
 
-def rows_of(ledger: Ledger, *many: Ran) -> list[tuple[Row, ...]]:
+def rows_of(ledger: Ledger, *many: RunResult) -> list[tuple[Row, ...]]:
     """The attempts of each decision, as the ledger holds them, in their order."""
     ids = ", ".join(f"'{ran.decision.id}'" for ran in many)
     found = ledger.query(

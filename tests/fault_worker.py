@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from routewright import ChatRequest, ModelGateway, Ran, Task, load_policy
+from routewright import ChatRequest, ModelGateway, RunResult, Task, load_policy
 from routewright.backends import Message, NotCalledError
 from routewright.backends.control import StateStore
 from routewright.gateway.opening import open_backends
@@ -35,7 +35,7 @@ async def send(gateway: ModelGateway, requests: int) -> dict[str, int]:
     return counts
 
 
-def was_answered(ran: Ran) -> bool:
+def was_answered(ran: RunResult) -> bool:
     """Whether a model was called, and answered. Refused means that none was."""
     if ran.execution is None:
         assert ran.decision.outcome == "no_target"

@@ -17,7 +17,7 @@ import pytest
 from fault_parts import MESSAGES, policy_values, rows_of, write_policy
 from scripted_http import Hang, ScriptedHttp, Step, events
 
-from routewright import ChatRequest, Ledger, ModelGateway, Ran, Task
+from routewright import ChatRequest, Ledger, ModelGateway, RunResult, Task
 from routewright.backends import BackendError
 from routewright.backends.control import StateStore
 from routewright.gateway.opening import open_backends
@@ -69,7 +69,7 @@ async def hanging(
             yield gateway
 
 
-async def timed(gateway: ModelGateway, shown: list[str] | None) -> tuple[Ran, float]:
+async def timed(gateway: ModelGateway, shown: list[str] | None) -> tuple[RunResult, float]:
     began_s = time.monotonic()
     decided = gateway.decide(Task())
     ran = await gateway.execute(decided, HELLO, on_text=None if shown is None else shown.append)

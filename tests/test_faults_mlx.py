@@ -11,7 +11,7 @@ import pytest
 from fault_parts import Row, rows_of, write_policy
 from mlx_parts import need_mlx, tiny_models
 
-from routewright import ChatRequest, EmbedRequest, Ledger, ModelGateway, Ran, Task
+from routewright import ChatRequest, EmbedRequest, Ledger, ModelGateway, RunResult, Task
 from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.control import StateStore
 from routewright.gateway.opening import open_backends
@@ -56,7 +56,7 @@ def gateway_with(
     )
 
 
-def rows(gateway: ModelGateway, ran: Ran) -> tuple[Row, ...]:
+def rows(gateway: ModelGateway, ran: RunResult) -> tuple[Row, ...]:
     assert gateway.ledger is not None
     return rows_of(gateway.ledger, ran)[0]
 
@@ -89,7 +89,7 @@ def test_vectors_of_a_chat_model_are_refused_and_the_fallback_of_its_space_gives
     space = {"operations": ["embed"], "embedding_space": "tiny"}
     models = {"tiny-a": space, "vectors": {"tag": "Qwen3-Embedding-tiny", **space}}
 
-    async def main() -> tuple[Ran, tuple[Row, ...]]:
+    async def main() -> tuple[RunResult, tuple[Row, ...]]:
         async with gateway_with(tmp_path, models, ["tiny-a", "vectors"]) as gateway:
             ran = await gateway.run(Task(operation="embed"), EmbedRequest(("a text",)))
             return ran, rows(gateway, ran)
@@ -101,7 +101,7 @@ def test_vectors_of_a_chat_model_are_refused_and_the_fallback_of_its_space_gives
 
 
 def test_vectors_of_a_chat_model_alone_are_a_clear_failure(tmp_path: Path) -> None:
-    async def main() -> tuple[Ran, tuple[Row, ...]]:
+    async def main() -> tuple[RunResult, tuple[Row, ...]]:
         async with gateway_with(tmp_path, {"tiny-a": {"operations": ["embed"]}}, ["tiny-a"]) as gateway:
             ran = await gateway.run(Task(operation="embed"), EmbedRequest(("a text",)))
             return ran, rows(gateway, ran)
@@ -121,7 +121,7 @@ def test_a_model_that_waits_too_long_for_the_memory_of_a_busy_one_leaves_the_wor
     models = {"tiny-a": {"memory_gb": 4}, "tiny-b": {"memory_gb": 4}}
     timeouts = {"load": "50ms"}
 
-    async def main() -> tuple[Ran, tuple[Row, ...], Ran]:
+    async def main() -> tuple[RunResult, tuple[Row, ...], RunResult]:
         async with gateway_with(
             tmp_path, models, ["tiny-b", "tiny-a"], memory_gb=6, timeouts=timeouts
         ) as gateway:

@@ -35,7 +35,7 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
-from routewright.engine.explain.outline import record_outline, render_tree
+from routewright.engine.explain.report_tree import record_tree, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.times import iso_time
@@ -383,9 +383,9 @@ def test_a_quota_that_is_used_up_sends_the_next_call_on(tmp_path: Path) -> None:
         for _ in range(3):
             ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
             targets.append(ran.decision.target)
-        (standing,) = gateway.quotas()
+        (usage,) = gateway.quotas()
     assert targets == ["small", "small", "large"]
-    assert (standing.use.used, standing.use.reserved, standing.limit.limit) == (2, 0, 2)
+    assert (usage.use.used, usage.use.reserved, usage.limit.limit) == (2, 0, 2)
 
 
 def test_one_task_costs_no_more_than_the_policy_allows_whatever_is_called_for_it(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ controls:
     reason = check.reason or ""
     assert reason.startswith("it may cost ") and " and of the 0.003 USD for the request 0.00" in reason
     assert "may cost 0.003 USD at most, all calls together" in render_tree(
-        record_outline(record_of(ran.decision))
+        record_tree(record_of(ran.decision))
     )
 
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from routewright import ChatRequest, ModelGateway, Ran, RequestFacts, State, Task, request_for
+from routewright import ChatRequest, ModelGateway, RequestFacts, RunResult, State, Task, request_for
 from routewright.backends import ERROR_CLASSES, BackendError, Fault, Message, SimulatedBackend
 from routewright.backends.control import StateStore
 from routewright.engine.condition import evaluate_reference
@@ -135,7 +135,7 @@ def test_no_attempt_in_any_role_uses_a_model_that_a_constraint_excludes(
     asyncio.run(run())
 
 
-def assert_allowed(policy: CompiledPolicy, ran: Ran, state: State, really: Counter[str]) -> None:
+def assert_allowed(policy: CompiledPolicy, ran: RunResult, state: State, really: Counter[str]) -> None:
     record = record_values(ran.decision)
     attempts = () if ran.execution is None else ran.execution.attempts
     for attempt in attempts:

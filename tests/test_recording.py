@@ -21,7 +21,7 @@ from routewright import (
     Message,
     ModelGateway,
     NotStoredError,
-    Ran,
+    RunResult,
     Task,
     TaskError,
 )
@@ -62,7 +62,7 @@ def ids(ledger: Ledger) -> set[str]:
     return {str(row[0]) for row in ledger.query("SELECT decision_id FROM decisions").rows}
 
 
-async def run_all(gateway: ModelGateway, tags: Sequence[Any]) -> list[Ran | BaseException]:
+async def run_all(gateway: ModelGateway, tags: Sequence[Any]) -> list[RunResult | BaseException]:
     async with gateway:
         return await asyncio.gather(
             *(gateway.run(Task(), HELLO, tags=one) for one in tags), return_exceptions=True
@@ -82,7 +82,7 @@ def test_calls_that_end_together_are_written_in_one_go(
     monkeypatch.setattr(Spool, "add", counting)
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 20))
     assert sum(sizes) == 20 and max(sizes) > 1
-    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, Ran)}
+    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, RunResult)}
     assert ledger.query("SELECT count(*) FROM attempts").rows == ((20,),)
     assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
 
@@ -97,7 +97,7 @@ def test_one_that_cannot_be_recorded_takes_none_with_it(
     monkeypatch.setattr("routewright.gateway.recorder.decision_row", odd)
     tags = [{"team": "a"}, {"team": "odd"}, {"team": "b"}, None]
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), tags))
-    kept = {one.decision.id for one in ran if isinstance(one, Ran)}
+    kept = {one.decision.id for one in ran if isinstance(one, RunResult)}
     [refused] = [one for one in ran if isinstance(one, NotStoredError)]
     assert (
         str(refused)
@@ -129,7 +129,7 @@ def test_what_is_too_much_together_is_written_one_by_one(
 
     monkeypatch.setattr(Spool, "add", small)
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 5))
-    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, Ran)}
+    assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, RunResult)}
     assert len(ran) == 5
 
 

@@ -19,15 +19,15 @@ from routewright import (
     Message,
     ModelGateway,
     PolicyError,
-    Ran,
     RoutewrightError,
+    RunResult,
     Task,
     TaskError,
     load_policy,
 )
 from routewright.backends import Backend, HealthReport
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.generations import Opening
+from routewright.gateway.generations import GatewaySource
 
 HELLO = ChatRequest((Message("user", "hello"),))
 MESSAGES = [{"role": "user", "content": "hello"}]
@@ -127,7 +127,7 @@ def noting_close(backend: Backend) -> list[Backend]:
     return closed
 
 
-async def under_way(gateway: ModelGateway, server: Server) -> asyncio.Task[Ran]:
+async def under_way(gateway: ModelGateway, server: Server) -> asyncio.Task[RunResult]:
     """A call that waits at the server until it is opened again."""
     server.open.clear()
     running = asyncio.create_task(gateway.run(Task(), HELLO))
@@ -453,17 +453,17 @@ def test_of_two_readings_the_later_one_holds(tmp_path: Path, monkeypatch: pytest
         path = write(tmp_path, NOWHERE, NOWHERE)
         async with ModelGateway.from_policy(path) as gateway:
             slow = threading.Event()
-            real = Opening.policy
+            real = GatewaySource.policy
             readings: list[CompiledPolicy] = []
 
-            def reading(opening: Opening) -> CompiledPolicy:
+            def reading(opening: GatewaySource) -> CompiledPolicy:
                 policy = real(opening)
                 readings.append(policy)
                 if len(readings) == 1:
                     slow.wait(10)
                 return policy
 
-            monkeypatch.setattr(Opening, "policy", reading)
+            monkeypatch.setattr(GatewaySource, "policy", reading)
             write(tmp_path, NOWHERE, NOWHERE, POLICY.replace("name: routes", "name: first"))
             first = asyncio.create_task(gateway.reload())
             while not readings:

@@ -9,7 +9,16 @@ from random import Random
 
 import pytest
 
-from routewright import ChatRequest, Ledger, ModelGateway, Ran, RequestFacts, StateStore, Task, load_policy
+from routewright import (
+    ChatRequest,
+    Ledger,
+    ModelGateway,
+    RequestFacts,
+    RunResult,
+    StateStore,
+    Task,
+    load_policy,
+)
 from routewright.backends import Fault, Message
 from routewright.backends.control.sessions import FORGET_AFTER_US
 from routewright.engine.policy.compiled import CompiledPolicy
@@ -73,7 +82,7 @@ def in_session(name: str) -> Task:
     return Task(request=RequestFacts(metadata={"session": name}))
 
 
-def said(ran: Ran) -> tuple[str | None, str | None]:
+def said(ran: RunResult) -> tuple[str | None, str | None]:
     assert ran.decision.choice is not None and ran.execution is not None
     return ran.execution.attempts[-1].model_id, ran.decision.choice.session
 

@@ -6,13 +6,12 @@ from .breakers import Breaker, Breakers, BreakerSettings, BreakerState, Pass
 from .errors import StateError
 from .keys import QuotaKey, key_words
 from .latencies import Latencies
-from .quotas import Admission, Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
+from .quotas import Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Reservation, Unit
 from .sessions import Sessions
 from .store import StateStore
 from .windows import Period, Window, window_of
 
 __all__ = [
-    "Admission",
     "Breaker",
     "BreakerSettings",
     "BreakerState",
@@ -26,6 +25,7 @@ __all__ = [
     "QuotaUse",
     "Quotas",
     "Refusal",
+    "Reservation",
     "Sessions",
     "StateError",
     "StateStore",

@@ -104,7 +104,7 @@ class Refusal:
     until_us: int | None
 
 
-Admission = Lease | Refusal
+Reservation = Lease | Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Quotas:
 
     def reserve(
         self, lease_id: str, limits: Sequence[QuotaLimit], *, at_us: int, expires_us: int
-    ) -> Admission:
+    ) -> Reservation:
         """Reserve under all of ``limits`` at once, or under none: then the first that has no room.
 
         ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody renews or settles it.

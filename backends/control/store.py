@@ -157,12 +157,12 @@ class StateStore:
             self._asked = (changes, asked, known)
             return known
 
-    async def soon(self, call: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
+    async def run_in_thread(self, call: Callable[[], T], *, undo: Callable[[T], object] | None = None) -> T:
         """The result of ``call``, without blocking the event loop.
 
-        All changes that ``call`` makes are one transaction. It is tried at once; where the store is locked it is
-        made by a thread that waits. Who is cancelled meanwhile does not hear of the result: ``call`` is made all
-        the same, unless ``undo`` is given, which then takes back what it gave. Raises what ``call`` raises.
+        All changes that ``call`` makes are one transaction. It is tried at once; if the store is locked, a thread
+        waits and makes it. If the caller is cancelled, ``call`` still commits, but its result is dropped; ``undo``,
+        if given, then gets the result and takes it back. Raises what ``call`` raises.
         """
         try:
             return self._call_until(0.0, call)
@@ -172,7 +172,7 @@ class StateStore:
             if self._commits >= CHECKPOINT_EVERY:
                 self._commits = 0
                 self._worker().submit(self._checkpoint_apart)
-        made = await self._call_by_and_by(call, undo is None)
+        made = await self._retry_in_loop(call, undo is None)
         if made is not None:
             return made[0]
         deadline = time.monotonic() + BUSY_TIMEOUT_S
@@ -187,7 +187,7 @@ class StateStore:
                 future.add_done_callback(lambda made: self._take_back(made, undo))
             raise
 
-    async def _call_by_and_by(self, call: Callable[[], T], always: bool) -> tuple[T] | None:
+    async def _retry_in_loop(self, call: Callable[[], T], always: bool) -> tuple[T] | None:
         """What ``call`` gives where the lock is free within a moment, else None.
 
         Most locks are held for less than a millisecond. A thread that waits for them competes with the event loop

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
-from routewright.engine.decision import HOLDING
+from routewright.engine.decision import HARD_FAILURES
 from routewright.engine.report import RoutewrightError
 
 from ..control import (
@@ -46,7 +46,7 @@ LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
+class Rejection:
     """Why a call may not be made, in words; ``until_us`` is when it may be, where that is known.
 
     ``holds`` says of an open breaker that it is not passed even where no other model is left.
@@ -59,7 +59,7 @@ class Denied:
 
 
 @dataclass(frozen=True, slots=True)
-class Resting:
+class OpenBreaker:
     """A model whose breaker is open. ``holds`` is whether it is left alone even where it is the last one."""
 
     until_us: int
@@ -74,8 +74,8 @@ class _State:
     latencies: Latencies
 
 
-class Ticket(NamedTuple):
-    """Leave for one call, which is then made; ``Admission.used`` ends it.
+class Admission(NamedTuple):
+    """Leave for one call, which is then made; ``AdmissionControl.used`` ends it.
 
     ``forced`` is why an open breaker was passed, in words.
     """
@@ -87,7 +87,7 @@ class Ticket(NamedTuple):
     forced: str | None = None
 
 
-class Came(NamedTuple):
+class CallOutcome(NamedTuple):
     """What came of a call, as far as the state cares. ``error`` is None for an answer, ``usage`` None for unknown."""
 
     error: BackendError | None
@@ -97,7 +97,7 @@ class Came(NamedTuple):
     simulated: bool
 
 
-class Admission:
+class AdmissionControl:
     """Breakers, quotas and latencies of one state store; without one, whatever no quota binds is admitted.
 
     The store may be locked by another process: then a thread waits for it, and the event loop goes on.
@@ -118,7 +118,7 @@ class Admission:
         at_us: int,
         expires_us: int,
         forced: str | None = None,
-    ) -> Ticket | Denied:
+    ) -> Admission | Rejection:
         """Leave to call ``target`` now. ``forced`` is why an open breaker does not matter; quotas always do.
 
         Who is cancelled while waiting has no lease.
@@ -127,16 +127,16 @@ class Admission:
         if state is None:
             if target.quotas:
                 control = target.quotas[0].control
-                return Denied("quota", f"`{control}` cannot be counted: there is no state store")
-            return Ticket(model, at_us, forced=forced)
+                return Rejection("quota", f"`{control}` cannot be counted: there is no state store")
+            return Admission(model, at_us, forced=forced)
         known = None if forced is not None else self._breaker(state, model, at_us)
         if known is not None and known.state == "open":
             return _resting(known, at_us)
         if known is None and not target.quotas:
-            return Ticket(model, at_us, forced=forced)
+            return Admission(model, at_us, forced=forced)
         limits = tuple(_sized(limit, target.price, input_tokens, output_tokens) for limit in target.quotas)
 
-        def take() -> Ticket | Denied:
+        def take() -> Admission | Rejection:
             # One change, so that a probe is not taken for a call that a quota refuses.
             with state.store.change():
                 passed = "free" if known is None else state.breakers.admit(model, at_us=at_us)
@@ -149,16 +149,16 @@ class Admission:
                     if passed == "probe":
                         state.breakers.released(model)
                     return _refused(lease)
-                return Ticket(model, at_us, lease, passed == "probe", forced)
+                return Admission(model, at_us, lease, passed == "probe", forced)
 
         try:
-            return await state.store.soon(take, undo=self._take_back)
+            return await state.store.run_in_thread(take, undo=self._take_back)
         except RoutewrightError as error:
             if target.quotas:
-                return Denied("quota", f"its quotas cannot be counted: {error}")
-            return Ticket(model, at_us, forced=forced)
+                return Rejection("quota", f"its quotas cannot be counted: {error}")
+            return Admission(model, at_us, forced=forced)
 
-    async def used(self, ticket: Ticket, came: Came, *, at_us: int) -> str | None:
+    async def used(self, ticket: Admission, came: CallOutcome, *, at_us: int) -> str | None:
         """The call was made: count it. What could not be counted, in words.
 
         Is done also when the caller is cancelled meanwhile.
@@ -187,13 +187,13 @@ class Admission:
                     state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
 
         try:
-            await state.store.soon(settle)
+            await state.store.run_in_thread(settle)
         except RoutewrightError as error:
             # What came of the call stands; an unsettled lease holds its reservation until it lapses.
             return f"its use could not be counted: {error}"
         return None
 
-    async def renew(self, ticket: Ticket, *, expires_us: int) -> None:
+    async def renew(self, ticket: Admission, *, expires_us: int) -> None:
         """Its call is still under way: its lease holds until ``expires_us``.
 
         Where the state cannot be written now, it may be the next time.
@@ -202,16 +202,16 @@ class Admission:
         if state is None or lease is None:
             return
         with suppress(RoutewrightError):
-            await state.store.soon(lambda: state.quotas.renew(lease, expires_us=expires_us))
+            await state.store.run_in_thread(lambda: state.quotas.renew(lease, expires_us=expires_us))
 
-    def resting(self, model: str, at_us: int) -> Resting | None:
+    def resting(self, model: str, at_us: int) -> OpenBreaker | None:
         """Until when a model is left alone; None while it may be called."""
         if self._state is None:
             return None
         known = self._breaker(self._state, model, at_us)
         if known is None or known.state != "open":
             return None
-        return Resting(known.until_us or 0, known.error_class in HOLDING)
+        return OpenBreaker(known.until_us or 0, known.error_class in HARD_FAILURES)
 
     def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
         """What is known of a model that has failed; None also where the state cannot be read."""
@@ -221,7 +221,7 @@ class Admission:
             return None
         return None if known is None or known.state == "closed" and known.failures == 0 else known
 
-    def _judge(self, state: _State, ticket: Ticket, error: BackendError | None, at_us: int) -> None:
+    def _judge(self, state: _State, ticket: Admission, error: BackendError | None, at_us: int) -> None:
         """Tell the breaker how it went."""
         if error is None:
             state.breakers.succeeded(ticket.model, at_us=at_us, began_us=ticket.at_us)
@@ -243,9 +243,9 @@ class Admission:
             began_us=ticket.at_us,
         )
 
-    def _take_back(self, ticket: Ticket | Denied) -> None:
+    def _take_back(self, ticket: Admission | Rejection) -> None:
         state = self._state
-        if state is None or isinstance(ticket, Denied):
+        if state is None or isinstance(ticket, Rejection):
             return
         with state.store.change():
             if ticket.lease is not None:
@@ -254,17 +254,17 @@ class Admission:
                 state.breakers.released(ticket.model)
 
 
-def _resting(known: Breaker | None, at_us: int) -> Denied:
+def _resting(known: Breaker | None, at_us: int) -> Rejection:
     """Why a model whose breaker is not closed is left alone."""
     if known is None or known.state != "open":
-        return Denied("breaker", "its breaker is half open, and another call is trying it", at_us)
+        return Rejection("breaker", "its breaker is half open, and another call is trying it", at_us)
     why = "" if known.error_class is None else f" after {known.error_class}"
     until = "" if known.until_us is None else f" until {_time_text(known.until_us)}"
-    holds = known.error_class in HOLDING
-    return Denied("breaker", f"its breaker is open{until}{why}", known.until_us, holds)
+    holds = known.error_class in HARD_FAILURES
+    return Rejection("breaker", f"its breaker is open{until}{why}", known.until_us, holds)
 
 
-def _latency_ms(came: Came) -> float | None:
+def _latency_ms(came: CallOutcome) -> float | None:
     """A sample of the time to the first token: of an answer that was not a cold start, and not simulated."""
     timings = came.timings
     load_us = timings.load_us or 0
@@ -292,7 +292,7 @@ def _total(usage: Usage | None) -> int | None:
     return usage.input_tokens + usage.output_tokens
 
 
-def _refused(refusal: Refusal) -> Denied:
+def _refused(refusal: Refusal) -> Rejection:
     limit = refusal.limit
     if limit.unit == "cost":
         taken = f"{amount_text(refusal.taken)} of {amount_text(limit.limit)}, and {amount_text(limit.amount)} more"
@@ -301,7 +301,7 @@ def _refused(refusal: Refusal) -> Denied:
         taken = f"{refusal.taken} of {limit.limit} {unit}, and {limit.amount} more"
     who = f" for `{key_words(limit.key)}`" if limit.key else ""
     until = "" if refusal.until_us is None else f" until {_time_text(refusal.until_us)}"
-    return Denied("quota", f"`{limit.control}`{who} has no room{until}: {taken} wanted", refusal.until_us)
+    return Rejection("quota", f"`{limit.control}`{who} has no room{until}: {taken} wanted", refusal.until_us)
 
 
 def _time_text(at_us: int) -> str:

@@ -35,7 +35,7 @@ _LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
 """Calls that did not stop in time: kept so that they are not collected while they run."""
 
 
-class Relay:
+class StreamSink:
     """Passes text on to the caller while the call is open, and notes what came.
 
     ``begun_s`` is when the first token came, thinking included, on the event loop's clock. ``shown`` says whether
@@ -77,7 +77,7 @@ async def call(
     request: Request,
     *,
     timeouts: Timeouts,
-    relay: Relay,
+    relay: StreamSink,
     stream: bool,
 ) -> Answer | BackendError:
     """What ``target`` answers, or why it does not.
@@ -124,7 +124,7 @@ class _Guard:
 
     __slots__ = ("_expired", "_first_ms", "_loop", "_relay", "_task", "_timers", "_total_ms", "_waiter")
 
-    def __init__(self, relay: Relay, total_ms: float | None, first_ms: float | None) -> None:
+    def __init__(self, relay: StreamSink, total_ms: float | None, first_ms: float | None) -> None:
         self._relay, self._total_ms, self._first_ms = relay, total_ms, first_ms
         self._expired: _Expired | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -203,7 +203,7 @@ def _forget(task: asyncio.Task[Any]) -> None:
 
 
 def _ask(
-    backend: Backend, target: Target, request: Request, limits: Limits, relay: Relay, stream: bool
+    backend: Backend, target: Target, request: Request, limits: Limits, relay: StreamSink, stream: bool
 ) -> Awaitable[Answer]:
     # No coroutine of its own: each one between the event loop and the socket costs at every step of an answer.
     match request:
@@ -217,7 +217,7 @@ def _ask(
             return backend.rerank(target.tag, request, limits=limits)
 
 
-async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: Relay) -> ChatAnswer:
+async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: StreamSink) -> ChatAnswer:
     answer: ChatAnswer | None = None
     try:
         # Read to the end, also past the answer: a connection is only used again when it was read out.

@@ -8,12 +8,12 @@ from random import Random
 
 from ..control import StateStore
 from ..protocol import Backend
-from .admission import Admission
+from .admission import AdmissionControl
 from .attempts import Attempt, Execution
 from .cache import AnswerCache
 from .flow import Flow
 from .prompts import Prompts, shipped_prompts
-from .session import Means, Session
+from .session import Services, Session
 from .work import Request, Target, Work
 
 
@@ -37,7 +37,9 @@ class Executor:
         random: Random | None = None,
         prompts: Prompts | None = None,
     ) -> None:
-        self._means = Means(backends, Admission(store), clock, sleep, Random() if random is None else random)
+        self._services = Services(
+            backends, AdmissionControl(store), clock, sleep, Random() if random is None else random
+        )
         self._cache = cache
         self._own_prompts = prompts
 
@@ -57,12 +59,12 @@ class Executor:
         backends are returned, never raised; what ``on_text`` and ``on_attempt`` raise is.
         """
         loop_time = asyncio.get_running_loop().time
-        session = Session(self._means, work, request, on_attempt, loop_time)
+        session = Session(self._services, work, request, on_attempt, loop_time)
         flow = Flow(
             session,
             work,
             request,
-            means=self._means,
+            services=self._services,
             cache=self._cache,
             prompts=self._prompts,
             on_text=on_text,

@@ -19,7 +19,7 @@ from .attempts import EnsembleReport, Execution, NotCalledError
 from .cache import AnswerCache, CachedAnswer, cache_key, is_keepable
 from .ensemble import ask_together
 from .prompts import Prompts, conversation_of, said_by
-from .session import Exhausted, Means, Session
+from .session import Exhausted, Services, Session
 from .steps import StepFailed, Steps
 from .work import Answer, Ensemble, Request, Step, Target, Work
 
@@ -48,13 +48,13 @@ class Flow:
         work: Work,
         request: Request,
         *,
-        means: Means,
+        services: Services,
         cache: AnswerCache | None,
         prompts: Callable[[], Prompts],
         on_text: Callable[[str], None] | None,
     ) -> None:
         self._session, self._work, self._request = session, work, request
-        self._backends, self._cache = means.backends, cache if work.cache is not None else None
+        self._backends, self._cache = services.backends, cache if work.cache is not None else None
         self._prompts = prompts
         chat = isinstance(request, ChatRequest)
         self._on_text = on_text if chat else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .admission import Admission, Ticket
+from .admission import Admission, AdmissionControl
 
 
 class KeptLease:
@@ -21,7 +21,7 @@ class KeptLease:
     __slots__ = ("_admission", "_lease_ms", "_now_us", "_ticket", "_timer", "_work")
 
     def __init__(
-        self, admission: Admission, ticket: Ticket, lease_ms: int, now_us: Callable[[], int]
+        self, admission: AdmissionControl, ticket: Admission, lease_ms: int, now_us: Callable[[], int]
     ) -> None:
         self._admission, self._ticket = admission, ticket
         self._lease_ms, self._now_us = lease_ms, now_us

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
-from .admission import Admission, Came, Denied, Resting, Ticket
+from .admission import Admission, AdmissionControl, CallOutcome, OpenBreaker, Rejection
 from .attempts import Attempt, NotCalledError
 from .budget import Budget, Timeline
-from .calling import Relay, call
+from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
 from .recording import attempt_of, not_called, usage_of
@@ -24,11 +24,11 @@ from .work import Answer, AttemptRole, Request, Target, Work
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Services:
     """What calls are made with: ``backends`` by id, ``clock`` in microseconds since 1970, ``sleep`` in seconds."""
 
     backends: Mapping[str, Backend]
-    admission: Admission
+    admission: AdmissionControl
     clock: Callable[[], int]
     sleep: Callable[[float], Awaitable[None]]
     random: Random
@@ -40,7 +40,7 @@ class Result(NamedTuple):
     attempt: Attempt
     answer: Answer | None = None
     error: BackendError | None = None
-    denied: Denied | None = None
+    denied: Rejection | None = None
 
 
 class Exhausted(Exception):
@@ -57,7 +57,7 @@ class Session:
     __slots__ = (
         "_attempts",
         "_loop_time",
-        "_means",
+        "_services",
         "_numbers",
         "_on_attempt",
         "_request",
@@ -69,17 +69,17 @@ class Session:
 
     def __init__(
         self,
-        means: Means,
+        services: Services,
         work: Work,
         request: Request,
         on_attempt: Callable[[Attempt], None] | None,
         loop_time: Callable[[], float],
     ) -> None:
-        self._means, self._work, self._request = means, work, request
+        self._services, self._work, self._request = services, work, request
         self._on_attempt = on_attempt
         self._loop_time = loop_time
-        self.random = means.random
-        self.time = Timeline(means.clock)
+        self.random = services.random
+        self.time = Timeline(services.clock)
         self.budget = Budget(work.limits, self.time, loop_time)
         self._attempts: list[Attempt] = []
         self._numbers = 0
@@ -113,7 +113,7 @@ class Session:
             if wait_ms is None or self.budget.exhausted() is not None:
                 break
             resume_us = self.time.now_us() + round(wait_ms * 1_000)
-            await self._means.sleep(wait_ms / 1_000)
+            await self._services.sleep(wait_ms / 1_000)
             self.time.advance_to(resume_us)
             if self.budget.exhausted() is not None:
                 break
@@ -135,9 +135,9 @@ class Session:
         self._record(attempt)
         return attempt
 
-    def resting(self, target: Target) -> Resting | None:
+    def resting(self, target: Target) -> OpenBreaker | None:
         """Until when the target's breaker is open; None where it is not."""
-        return self._means.admission.resting(target.kept_under, self.time.now_us())
+        return self._services.admission.resting(target.kept_under, self.time.now_us())
 
     def may_pass(self, target: Target) -> bool:
         """Whether the target's breaker is open, and may be passed where nothing else is left."""
@@ -157,12 +157,12 @@ class Session:
             late = self.budget.overdue
             raise Exhausted(NotCalledError(why, error_class="timeout.total" if late else "quota_exhausted"))
         number, started_us = self._number(), self.time.now_us()
-        backend = self._means.backends.get(target.backend_id)
+        backend = self._services.backends.get(target.backend_id)
         if backend is None:
             return self._no_backend(target, role, number, started_us)
         request = _fitted(request, target)
         admitted = await self._admit(target, request, started_us, forced)
-        if isinstance(admitted, Denied):
+        if isinstance(admitted, Rejection):
             attempt = not_called(target, role, number, at_us=started_us, reason=admitted.reason)
             self._record(attempt)
             error = NotCalledError(
@@ -174,9 +174,9 @@ class Session:
         chat = isinstance(request, ChatRequest)
         timeouts = timeouts_of(target, self._work.limits, self.budget.left_us(), chat=chat)
         shows = on_text if chat else None
-        relay = Relay(shows, self._loop_time)
+        relay = StreamSink(shows, self._loop_time)
         begun_s = self._loop_time()
-        kept = KeptLease(self._means.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
+        kept = KeptLease(self._services.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
@@ -219,11 +219,11 @@ class Session:
             # Members overlap; whoever waits for all of them moves the time on.
             self.time.advance_to(ended_us)
         self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
-        came = Came(failed, usage, attempt.cost_nano, timings, attempt.simulated)
+        came = CallOutcome(failed, usage, attempt.cost_nano, timings, attempt.simulated)
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())
-            uncounted = await self._means.admission.used(ticket, came, at_us=at_us)
+            uncounted = await self._services.admission.used(ticket, came, at_us=at_us)
         finally:
             if uncounted is not None:
                 attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))
@@ -234,7 +234,7 @@ class Session:
 
     async def _admit(
         self, target: Target, request: Request, at_us: int, forced: str | None
-    ) -> tuple[Ticket, int] | Denied:
+    ) -> tuple[Admission, int] | Rejection:
         """Leave of the budget and of the state, with what is held of the budget."""
         input_tokens = output_tokens = 0
         if target.quotas or self._work.limits.max_cost_nano is not None:
@@ -243,10 +243,10 @@ class Session:
         # The budget first: nothing else of the request comes between its check and this.
         held = self.budget.hold(target.price, input_tokens, output_tokens)
         if isinstance(held, str):
-            return Denied("cost", held)
-        ticket: Ticket | Denied | None = None
+            return Rejection("cost", held)
+        ticket: Admission | Rejection | None = None
         try:
-            ticket = await self._means.admission.admit(
+            ticket = await self._services.admission.admit(
                 target,
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
@@ -255,9 +255,9 @@ class Session:
                 forced=forced,
             )
         finally:
-            if not isinstance(ticket, Ticket):
+            if not isinstance(ticket, Admission):
                 self.budget.give_back(held)
-        return ticket if isinstance(ticket, Denied) else (ticket, held)
+        return ticket if isinstance(ticket, Rejection) else (ticket, held)
 
     def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""

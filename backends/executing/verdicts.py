@@ -57,7 +57,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class JudgeVerdict:
     """The number that was chosen, from 1; None where none could be read."""
 
     number: int | None
@@ -80,19 +80,19 @@ def read_screening(answer: ChatAnswer) -> Verdict:
     return _verdict(answer, _SAFE, _FLAGGED)
 
 
-def read_choice(answer: ChatAnswer, count: int) -> Choice:
+def read_choice(answer: ChatAnswer, count: int) -> JudgeVerdict:
     """Which of ``count`` answers a judge takes."""
     text = _plain(answer)
     said = None if text is None else _said(text, "best")
     if said is None:
-        return Choice(None, _cut(answer.text))
+        return JudgeVerdict(None, _cut(answer.text))
     word, notes, others = said
     number = _number(word)
     if not 1 <= number <= count:
-        return Choice(None, notes)
+        return JudgeVerdict(None, notes)
     if any(other in _DENIALS or _number(other) not in (0, number) for other in others):
-        return Choice(None, _cut(answer.text))
-    return Choice(number, notes)
+        return JudgeVerdict(None, _cut(answer.text))
+    return JudgeVerdict(number, notes)
 
 
 def without_thoughts(text: str) -> str | None:

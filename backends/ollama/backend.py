@@ -32,11 +32,11 @@ from ..protocol import (
 )
 from ..wire import MAX_BODY_BYTES, Unreadable, count_of, words
 from .calls import embed_texts, stream_chat
+from .connection import Connection
 from .errors import Complaint, failure
 from .health import PROBE_LIMITS, check_health
-from .link import Link
 from .names import full_name
-from .ready import Readiness
+from .preflight import Preflight
 
 if TYPE_CHECKING:
     import httpx
@@ -72,10 +72,10 @@ class OllamaBackend:
         concurrency: int | None = None,
     ) -> None:
         server = host if isinstance(host, Server) else judge("ollama", host, location=location)
-        self._link = Link(server, api_key=api_key, concurrency=concurrency)
+        self._link = Connection(server, api_key=api_key, concurrency=concurrency)
         self._key = api_key
         self._min_version, self._needs_signin = min_version, requires_signin
-        self._ready = Readiness(self._link, min_version=min_version, min_versions=min_versions or {})
+        self._ready = Preflight(self._link, min_version=min_version, min_versions=min_versions or {})
 
     def __repr__(self) -> str:
         return f"OllamaBackend({self._link.url!r})"

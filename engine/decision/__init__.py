@@ -10,7 +10,6 @@ from .decision import (
     Arm,
     ArmName,
     CandidateVerdict,
-    Choice,
     Decision,
     Gate,
     GateFailure,
@@ -18,9 +17,10 @@ from .decision import (
     Outcome,
     Plan,
     RolloutMode,
+    Selection,
     SessionUse,
 )
-from .gates import HOLDING, Situation, allowance, failures, situation_of
+from .gates import HARD_FAILURES, GateContext, allowance, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .request import StatedFacts, fact_slots
 from .task import (
@@ -40,16 +40,16 @@ from .token_limits import closing_lengths, is_exact
 from .verdicts import verdicts_of
 
 __all__ = [
-    "HOLDING",
+    "HARD_FAILURES",
     "NO_REQUEST",
     "SESSION",
     "Arm",
     "ArmName",
     "Breaker",
     "CandidateVerdict",
-    "Choice",
     "Decision",
     "Gate",
+    "GateContext",
     "GateFailure",
     "Health",
     "Mark",
@@ -59,8 +59,8 @@ __all__ = [
     "PromptTokensSource",
     "RequestFacts",
     "RolloutMode",
+    "Selection",
     "SessionUse",
-    "Situation",
     "Source",
     "State",
     "StatedFacts",

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from ..policy import MAX_EXACT, CompiledModel, CompiledRule, CompiledSplit, Operation, nano_units
 from ..report import TaskError
-from .decision import Choice
-from .gates import Situation
+from .decision import Selection
+from .gates import GateContext
 from .request import StatedFacts
 from .task import State, Task
 
@@ -42,7 +42,7 @@ class Ordering:
 
     models: tuple[int, ...]
     probabilities: tuple[float, ...]
-    choice: Choice
+    choice: Selection
 
 
 def estimate(model: CompiledModel, operation: Operation, request: StatedFacts, state: State) -> Estimate:
@@ -75,7 +75,7 @@ _nano = lru_cache(maxsize=4096)(nano_units)
 
 
 def order(
-    rule: CompiledRule, eligible: Sequence[int], situation: Situation, values: Sequence[Any]
+    rule: CompiledRule, eligible: Sequence[int], situation: GateContext, values: Sequence[Any]
 ) -> Ordering:
     """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
 
@@ -96,7 +96,7 @@ def order(
     models = sorted(eligible, key=lambda index: (found[index] is None, found[index] or 0))
     inputs = {catalog[index].id: found[index] for index in eligible}
     probabilities = (1.0,) + (0.0,) * (len(models) - 1)
-    return Ordering(tuple(models), probabilities, Choice(rule.choose, inputs))
+    return Ordering(tuple(models), probabilities, Selection(rule.choose, inputs))
 
 
 def bucket_of(salt: str, key: str) -> float:
@@ -135,7 +135,7 @@ def _split(
     return Ordering(
         tuple(eligible[i] for i in sequence),
         tuple(probabilities[i] for i in sequence),
-        Choice("split", inputs),
+        Selection("split", inputs),
     )
 
 

@@ -89,7 +89,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """How the target was chosen among the rule's own candidates, with what it was chosen by.
 
     ``session`` is None where the rule is not sticky.
@@ -144,7 +144,7 @@ class Decision:
     rule: int | None
     outcome: Outcome
     candidates: tuple[CandidateVerdict, ...]
-    choice: Choice | None
+    choice: Selection | None
     plan: Plan | None
     arm: Arm | None = None
 

@@ -17,7 +17,7 @@ from .request import StatedFacts
 from .task import ModelState, State, Task
 from .token_limits import TOO_HIGH, affordable_tokens, fit_of, is_exact
 
-HOLDING: Final = frozenset(("quota_exhausted",))
+HARD_FAILURES: Final = frozenset(("quota_exhausted",))
 """Failures that time alone mends, and whose end is known: the breaker that they open holds even for the last
 model that is left. (Where somebody has to pay or sign in, that may have happened a moment ago.)"""
 
@@ -25,7 +25,7 @@ _NOTHING_KNOWN = ModelState()
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class GateContext:
     """What the gates know of one task: worked out once, asked for each model.
 
     ``request`` is what is known of it, features that speak for it included. ``parameters`` are the values of
@@ -56,7 +56,7 @@ def situation_of(
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],
     candidates: Sequence[Candidate],
-) -> Situation:
+) -> GateContext:
     """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave."""
     first_reserve = len(policy.rules) + len(policy.constraints)
     needs, perhaps_needs = _needs(policy, request, values)
@@ -65,7 +65,7 @@ def situation_of(
         models = (policy.catalog.models[candidate.model] for candidate in candidates)
         first = next((model for model in models if "embed" in model.operations), None)
         space = None if first is None else (first.embedding_space, first.id)
-    return Situation(
+    return GateContext(
         policy=policy,
         task=task,
         request=request,
@@ -79,7 +79,7 @@ def situation_of(
     )
 
 
-def marks(model: CompiledModel, situation: Situation) -> tuple[Mark, ...]:
+def marks(model: CompiledModel, situation: GateContext) -> tuple[Mark, ...]:
     """What could not be checked of a model, and passed for that."""
     known = situation.state.models.get(model.id, _NOTHING_KNOWN)
     found: list[Mark] = []
@@ -129,7 +129,7 @@ def _needs(
     return tuple(needs.items()), frozenset(perhaps)
 
 
-def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+def failures(model: CompiledModel, situation: GateContext) -> Iterator[GateFailure]:
     """The gates that ``model`` does not pass, in order; the first is the one that a record keeps."""
     yield from _constraints(model, situation)
     operation = situation.task.operation
@@ -156,7 +156,7 @@ def failures(model: CompiledModel, situation: Situation) -> Iterator[GateFailure
     yield from _task_cost(model, situation)
 
 
-def closes_first(models: Sequence[int], situation: Situation) -> int | None:
+def closes_first(models: Sequence[int], situation: GateContext) -> int | None:
     """Of models that nothing but an open breaker keeps from being used, the one to use all the same.
 
     The one whose breaker closes first; of several, and where nobody knows when, the first. None where each has
@@ -167,7 +167,7 @@ def closes_first(models: Sequence[int], situation: Situation) -> int | None:
     for index in models:
         known = situation.state.models[catalog[index].id]
         until_us = float("inf") if known.breaker_until_us is None else known.breaker_until_us
-        if known.breaker_after not in HOLDING and (best is None or until_us < best[0]):
+        if known.breaker_after not in HARD_FAILURES and (best is None or until_us < best[0]):
             best = (until_us, index)
     return None if best is None else best[1]
 
@@ -178,7 +178,7 @@ def _open_words(known: ModelState) -> str:
     return f"its breaker is open{until}{after}"
 
 
-def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+def _constraints(model: CompiledModel, situation: GateContext) -> Iterator[GateFailure]:
     """``!(when) || require``, three-valued: whatever is not true excludes."""
     for constraint, known in situation.constraints:
         verdict = _require(constraint, model, situation)
@@ -193,7 +193,7 @@ def _constraints(model: CompiledModel, situation: Situation) -> Iterator[GateFai
         yield GateFailure("constraint", why)
 
 
-def _require(constraint: CompiledConstraint, model: CompiledModel, situation: Situation) -> bool | None:
+def _require(constraint: CompiledConstraint, model: CompiledModel, situation: GateContext) -> bool | None:
     if constraint.by_model is not None:
         return constraint.by_model[model.index]
     assert constraint.function is not None
@@ -206,7 +206,7 @@ def _require(constraint: CompiledConstraint, model: CompiledModel, situation: Si
     return verdict
 
 
-def _capabilities(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+def _capabilities(model: CompiledModel, situation: GateContext) -> Iterator[GateFailure]:
     for capability, asked_by in situation.needs:
         if capability not in model.capabilities:
             yield GateFailure("capability", f"{asked_by} needs {capability}")
@@ -217,7 +217,7 @@ def _capabilities(model: CompiledModel, situation: Situation) -> Iterator[GateFa
             yield GateFailure("embedding_space", f"its vectors are of {mine}, those of {first} are not")
 
 
-def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator[GateFailure]:
+def _quota(model: CompiledModel, quota: Quota, situation: GateContext) -> Iterator[GateFailure]:
     if quota.refuses_unknown_cost and model.shape.price is None:
         yield GateFailure("quota", f"{quota.name}: its price is unknown, and unknown costs are refused")
     used = situation.state.quota_used.get(quota.name)
@@ -233,7 +233,7 @@ def _quota(model: CompiledModel, quota: Quota, situation: Situation) -> Iterator
         )
 
 
-def _task_cost(model: CompiledModel, situation: Situation) -> Iterator[GateFailure]:
+def _task_cost(model: CompiledModel, situation: GateContext) -> Iterator[GateFailure]:
     """What one task may cost: only what is certain refuses here, the rest is reserved when it is executed."""
     cost = situation.policy.limits.cost
     if cost is None:

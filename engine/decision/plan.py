@@ -12,11 +12,11 @@ from typing import Any
 from ..policy import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from ..report import TaskError
 from .choose import order
-from .decision import CandidateVerdict, Choice, DroppedStep, GateFailure, Mark, Outcome, Plan, SessionUse
-from .gates import Situation, closes_first, failures, marks
+from .decision import CandidateVerdict, DroppedStep, GateFailure, Mark, Outcome, Plan, Selection, SessionUse
+from .gates import GateContext, closes_first, failures, marks
 from .task import Task
 
-Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Choice | None, Plan | None]
+Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Selection | None, Plan | None]
 
 _Failures = Mapping[int, GateFailure | None]
 """By model: the first gate that it does not pass, or None."""
@@ -43,7 +43,7 @@ def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task)
 
 
 def make_plan(
-    rule: CompiledRule | None, candidates: Sequence[Candidate], situation: Situation, values: Sequence[Any]
+    rule: CompiledRule | None, candidates: Sequence[Candidate], situation: GateContext, values: Sequence[Any]
 ) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
@@ -82,7 +82,7 @@ def make_plan(
     )
 
 
-def _last_left(first_failures: _Failures, situation: Situation) -> int | None:
+def _last_left(first_failures: _Failures, situation: GateContext) -> int | None:
     """The model to be called although its breaker is open, where open breakers alone keep all from being called.
 
     # INVARIANT: it passes every other gate; an unhealthy model and a used up quota are never passed over.
@@ -107,7 +107,7 @@ def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
     return tuple(step for step in rule.steps if step.role == "screen")
 
 
-def step_failures(step: CompiledStep, situation: Situation) -> Iterator[GateFailure]:
+def step_failures(step: CompiledStep, situation: GateContext) -> Iterator[GateFailure]:
     """The gates that a step's model does not pass, in order; only chats have steps."""
     operation = situation.task.operation
     if operation != "chat":
@@ -117,7 +117,7 @@ def step_failures(step: CompiledStep, situation: Situation) -> Iterator[GateFail
 
 
 def gate_steps(
-    steps: Sequence[CompiledStep], situation: Situation
+    steps: Sequence[CompiledStep], situation: GateContext
 ) -> tuple[tuple[CompiledStep, ...], tuple[DroppedStep, ...]]:
     """Steps whose model passes every gate, and the others with the first gate that failed."""
     kept, dropped = [], []
@@ -146,7 +146,7 @@ def _verdicts(
     ordered: Sequence[Candidate],
     first_failures: _Failures,
     probability: Mapping[int, float],
-    situation: Situation,
+    situation: GateContext,
     *,
     last: int | None = None,
 ) -> tuple[CandidateVerdict, ...]:
@@ -167,19 +167,19 @@ def _ordered(
     rule: CompiledRule | None,
     candidates: Sequence[Candidate],
     eligible: Sequence[int],
-    situation: Situation,
+    situation: GateContext,
     values: Sequence[Any],
-) -> tuple[Sequence[Candidate], Mapping[int, float], Choice]:
+) -> tuple[Sequence[Candidate], Mapping[int, float], Selection]:
     """All candidates in the order to try them, and the probability of each one that could be the target."""
     certain = {eligible[0]: 1.0}
     if rule is None:
-        return candidates, certain, Choice("pin", {"pin": situation.task.pin})
+        return candidates, certain, Selection("pin", {"pin": situation.task.pin})
     own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]
     own_eligible: list[int] = [c.model for c in own if c.model in eligible]
     session, kept = _session(rule, own_eligible, situation)
     if rule.choose == "first" or not own_eligible:
         # With none of the rule's own left there is nothing to choose: its fallbacks follow in their order.
-        models, probability, choice = own_eligible, certain, Choice("first", {}, session)
+        models, probability, choice = own_eligible, certain, Selection("first", {}, session)
         if kept is None:
             return candidates, probability, choice
     else:
@@ -190,14 +190,14 @@ def _ordered(
     if kept is not None:
         models = [kept, *(index for index in models if index != kept)]
         probability = {kept: 1.0}
-        choice = Choice("session", {"model": situation.policy.catalog.models[kept].id}, session)
+        choice = Selection("session", {"model": situation.policy.catalog.models[kept].id}, session)
     by_model: dict[int, Candidate] = {candidate.model: candidate for candidate in own}
     chosen = [by_model.pop(index) for index in models]
     return (*chosen, *by_model.values(), *after), probability, choice
 
 
 def _session(
-    rule: CompiledRule, own_eligible: Sequence[int], situation: Situation
+    rule: CompiledRule, own_eligible: Sequence[int], situation: GateContext
 ) -> tuple[SessionUse | None, int | None]:
     """What a sticky rule makes of the task's session, and its model where that goes first."""
     if not rule.sticky:
@@ -213,7 +213,7 @@ def _session(
 
 
 def _ensemble(
-    ensemble: CompiledEnsemble | None, first_failures: _Failures, situation: Situation
+    ensemble: CompiledEnsemble | None, first_failures: _Failures, situation: GateContext
 ) -> tuple[CompiledEnsemble | None, str | None]:
     """The ensemble with its eligible members, or why it is not used."""
     if ensemble is None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from .arm_text import difference, share_text
-from .explanation import explain
-from .outline import Outline, explanation_outline, outcome_text, plan_outline, record_outline, render_markdown
+from .explanation import as_recorded, explain, recompute
+from .report_tree import ReportTree, explanation_tree, outcome_text, plan_tree, record_tree, render_markdown
 from .values import explanation_values
 
 __all__ = [
-    "Outline",
+    "ReportTree",
+    "as_recorded",
     "difference",
     "explain",
-    "explanation_outline",
+    "explanation_tree",
     "explanation_values",
     "outcome_text",
-    "plan_outline",
-    "record_outline",
+    "plan_tree",
+    "recompute",
+    "record_tree",
     "render_markdown",
     "share_text",
 ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from typing import Any
 
-from ..decision import CandidateVerdict, Choice, Decision, Outcome, Task, decide
+from ..decision import CandidateVerdict, Decision, Outcome, Selection, Task, decide
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy
 from ..report import FeatureError, TaskError
 from .candidates import options_of
@@ -73,7 +73,7 @@ def search_changes(decision: Decision) -> Search:
 
 
 def drawn_from(
-    choice: Choice | None, candidates: Sequence[CandidateVerdict], policy: CompiledPolicy
+    choice: Selection | None, candidates: Sequence[CandidateVerdict], policy: CompiledPolicy
 ) -> tuple[str, ...]:
     """The models that a random draw chose the target from; none where the choice was no draw."""
     if choice is None or choice.how != "split" or choice.inputs["key"] is not None:

@@ -13,10 +13,10 @@ from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
 from ..decision import (
     Decision,
+    GateContext,
     GateFailure,
     Mark,
     Outcome,
-    Situation,
     candidates_of,
     decide,
     failures,
@@ -115,7 +115,7 @@ class Explanation:
     changes: tuple[Change, ...]
     searched: bool
     not_covered: tuple[str, ...]
-    taken_out: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...]
     disabled: tuple[str, ...]
 
 
@@ -141,7 +141,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
         changes=search.changes,
         searched=not search.not_covered,
         not_covered=search.not_covered,
-        taken_out=() if rule is None else rule.taken_out,
+        excluded=() if rule is None else rule.excluded,
         disabled=policy.disabled,
     )
 
@@ -297,7 +297,7 @@ def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
     return steps_of(None if decision.rule is None else decision.policy.rules[decision.rule], decision.task)
 
 
-def _situation(decision: Decision, rule: int | None) -> Situation:
+def _situation(decision: Decision, rule: int | None) -> GateContext:
     """What the gates knew, or would have known of the candidates of another rule."""
     policy, task = decision.policy, decision.task
     by_name = values_by_name(decision)

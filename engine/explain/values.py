@@ -62,7 +62,7 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
         ],
         "searched": explanation.searched,
         "not_covered": list(explanation.not_covered),
-        "taken_out": [{"model": model, "reason": why} for model, why in explanation.taken_out],
+        "excluded": [{"model": model, "reason": why} for model, why in explanation.excluded],
         "disabled": list(explanation.disabled),
     }
 

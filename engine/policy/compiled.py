@@ -186,7 +186,7 @@ class CompiledRule:
     steps: tuple[CompiledStep, ...]
     reason: str | None
     sticky: bool
-    taken_out: tuple[tuple[str, str], ...]
+    excluded: tuple[tuple[str, str], ...]
     """Chain entries that are disabled, with the reason given."""
 
 

@@ -29,11 +29,11 @@ def owner(path: Path, document: Document) -> str:
     section = path[-2] if len(path) > 1 else None
     kind = _ONE_OF.get(str(section))
     if isinstance(step, str):
-        return f"{kind} {said(step)}" if kind else said(step)
+        return f"{kind} {quoted(step)}" if kind else quoted(step)
     name = document.node_at((*path, "name"))
     if kind and "name" not in document.node_at(path).lost and isinstance(name.value, str):
-        return f"{kind} {said(name.value)}"
-    return f"{kind} {step + 1}" if kind else f"entry {step + 1} of {said(section)}"
+        return f"{kind} {quoted(name.value)}"
+    return f"{kind} {step + 1}" if kind else f"entry {step + 1} of {quoted(section)}"
 
 
 def value_name(path: Path) -> str:
@@ -42,11 +42,11 @@ def value_name(path: Path) -> str:
         return "the file"
     step = path[-1]
     if isinstance(step, str):
-        return said(step)
-    return f"entry {step + 1} of {said(path[-2])}" if len(path) > 1 else f"entry {step + 1}"
+        return quoted(step)
+    return f"entry {step + 1} of {quoted(path[-2])}" if len(path) > 1 else f"entry {step + 1}"
 
 
-def said(value: object) -> str:
+def quoted(value: object) -> str:
     """A value as the author wrote it, in backticks; a long one is cut."""
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"

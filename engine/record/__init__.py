@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .record import arm_of, record_of, record_values, state_of, task_of
-from .shape import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
+from .shape import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, read_record
 from .text import record_text
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "DecisionRecord",
     "FeatureRecord",
     "arm_of",
+    "read_record",
     "record_of",
     "record_text",
     "record_values",

@@ -11,11 +11,11 @@ from typing import Any, cast
 from ..decision import (
     Arm,
     CandidateVerdict,
-    Choice,
     Decision,
     ModelState,
     Plan,
     RequestFacts,
+    Selection,
     State,
     StatedFacts,
     Task,
@@ -135,7 +135,7 @@ def arm_values(arm: Arm) -> dict[str, Any]:
     }
 
 
-def choice_values(choice: Choice) -> dict[str, Any]:
+def choice_values(choice: Selection) -> dict[str, Any]:
     """What a record holds of a choice."""
     return {"how": choice.how, "inputs": dict(choice.inputs), "session": choice.session}
 

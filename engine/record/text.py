@@ -16,11 +16,11 @@ from ..canonical import canonical_text
 from ..decision import (
     NO_REQUEST,
     CandidateVerdict,
-    Choice,
     Decision,
     ModelState,
     Plan,
     RequestFacts,
+    Selection,
     Source,
     State,
     estimate,
@@ -227,7 +227,7 @@ def _texts(texts: Mapping[str, str]) -> str:
     return "{" + ",".join([f"{text(name)}:{text(texts[name])}" for name in sorted(texts)]) + "}"
 
 
-def _choice(choice: Choice | None) -> str:
+def _choice(choice: Selection | None) -> str:
     if choice is None:
         return "null"
     inputs = canonical_text(dict(choice.inputs)) if choice.inputs else "{}"

@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from routewright.engine.report import RecordError as RecordError
     from routewright.engine.report import RoutewrightError as RoutewrightError
     from routewright.engine.report import TaskError as TaskError
-    from routewright.gateway import Decided as Decided
+    from routewright.gateway import DecisionResult as DecisionResult
     from routewright.gateway import ModelGateway as ModelGateway
     from routewright.gateway import NoTargetError as NoTargetError
     from routewright.gateway import NotStoredError as NotStoredError
-    from routewright.gateway import Ran as Ran
+    from routewright.gateway import RunResult as RunResult
     from routewright.ledger import Ledger as Ledger
     from routewright.ledger import LedgerError as LedgerError
     from routewright.loading import ConfigurationError as ConfigurationError
@@ -63,7 +63,7 @@ _HOMES = {
     "CompiledPolicy": "engine.policy",
     "ConditionError": "engine.report",
     "ConfigurationError": "loading",
-    "Decided": "gateway",
+    "DecisionResult": "gateway",
     "Decision": "engine.decision",
     "DecisionRecord": "engine.record",
     "EmbedRequest": "backends",
@@ -80,7 +80,7 @@ _HOMES = {
     "PolicyError": "engine.report",
     "Problem": "engine.report",
     "ProblemsError": "engine.report",
-    "Ran": "gateway",
+    "RunResult": "gateway",
     "RecordError": "engine.report",
     "RequestFacts": "engine.decision",
     "RerankRequest": "backends",

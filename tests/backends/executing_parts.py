@@ -270,7 +270,7 @@ def targets(*names: str) -> tuple[Target, ...]:
 
 
 @dataclass(frozen=True)
-class Ran:
+class RunResult:
     """An execution with how long it took in virtual seconds, what was shown, and what the sink got."""
 
     execution: Execution
@@ -303,7 +303,7 @@ def carry_out(
     cache: AnswerCache | None = None,
     random: Random | None = None,
     backend: Scripted | None = None,
-) -> Ran:
+) -> RunResult:
     """What comes of ``work`` in virtual time, with a scripted backend."""
     scripted = Scripted(script or {}) if backend is None else backend
     shown: list[str] = []
@@ -321,4 +321,4 @@ def carry_out(
         return execution, loop.time() - began
 
     execution, took_s = run_virtual(main)
-    return Ran(execution, scripted, took_s, "".join(shown), tuple(heard))
+    return RunResult(execution, scripted, took_s, "".join(shown), tuple(heard))

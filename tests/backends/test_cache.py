@@ -15,7 +15,7 @@ from executing_parts import (
     USED_NANO,
     Act,
     Fails,
-    Ran,
+    RunResult,
     Says,
     Scripted,
     carry_out,
@@ -61,7 +61,7 @@ def run(
     work: Work | None = None,
     script: Mapping[str, Sequence[Act]] | None = None,
     **more: Any,
-) -> Ran:
+) -> RunResult:
     return carry_out(work or Work(targets("a", "b"), cache=HOUR), script, cache=cache, **more)
 
 

@@ -17,7 +17,7 @@ from executing_parts import (
     Act,
     Fails,
     Hangs,
-    Ran,
+    RunResult,
     Says,
     Scripted,
     carry_out,
@@ -52,7 +52,7 @@ def together(combine: Combine, *names: str, quorum: int | None = None, **more: A
     return Ensemble(members, combine, len(names) if quorum is None else quorum, **more)
 
 
-def ask(ensemble: Ensemble, script: dict[str, list[Act]], **more: Any) -> Ran:
+def ask(ensemble: Ensemble, script: dict[str, list[Act]], **more: Any) -> RunResult:
     fallbacks = more.pop("fallbacks", ())
     limits = more.pop("limits", WorkLimits())
     work = Work(tuple(target(name, role="fallback") for name in fallbacks), ensemble=ensemble, limits=limits)
@@ -96,7 +96,7 @@ def test_first_waits_out_failures() -> None:
 # --- vote --------------------------------------------------------------------------------------------------
 
 
-def vote(*texts: Act, quorum: int = 2, fallbacks: tuple[str, ...] = ()) -> Ran:
+def vote(*texts: Act, quorum: int = 2, fallbacks: tuple[str, ...] = ()) -> RunResult:
     names = "abcd"[: len(texts)]
     ensemble = together("vote", *names, quorum=quorum, label=r"(?i)\b(approve|reject)\b", label_of=label_of)
     return ask(ensemble, {name: [act] for name, act in zip(names, texts, strict=True)}, fallbacks=fallbacks)
@@ -165,7 +165,7 @@ def test_refused_content_is_not_taken_elsewhere() -> None:
 # --- judge -------------------------------------------------------------------------------------------------
 
 
-def judged(script: dict[str, list[Act]], seed: int = 1, **more: Any) -> Ran:
+def judged(script: dict[str, list[Act]], seed: int = 1, **more: Any) -> RunResult:
     ensemble = together("judge", "kimi", "qwen", "glm", quorum=1, judge=target("j"))
     return ask(ensemble, script, random=Random(seed), **more)
 

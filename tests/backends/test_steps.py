@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
-from executing_parts import HELLO, USED_NANO, Ends, Fails, Hangs, Ran, Says, carry_out, target, targets
+from executing_parts import HELLO, USED_NANO, Ends, Fails, Hangs, RunResult, Says, carry_out, target, targets
 
 from routewright.backends import (
     ChatRequest,
@@ -28,7 +28,7 @@ def step(role: StepRole, name: str, **options: Any) -> Step:
     return Step(role, target(name), **options)
 
 
-def reports(ran: Ran) -> list[tuple[str, str, str, str | None]]:
+def reports(ran: RunResult) -> list[tuple[str, str, str, str | None]]:
     return [(r.role, r.model_id, r.outcome, r.notes) for r in ran.execution.steps]
 
 
@@ -87,7 +87,7 @@ def test_a_required_draft_that_fails_is_the_failure_of_the_work() -> None:
 # --- verify ------------------------------------------------------------------------------------------------
 
 
-def verified(on_reject: str, script: dict[str, Any], *names: str, **more: Any) -> Ran:
+def verified(on_reject: str, script: dict[str, Any], *names: str, **more: Any) -> RunResult:
     steps = (step("verify", "v", on_reject=on_reject, **more),)
     return carry_out(Work(targets(*(names or ("a", "b"))), steps), script, stream=True)
 

@@ -29,7 +29,7 @@ from routewright.backends.executing.prompts import (
 from routewright.backends.executing.verdicts import (
     MAX_NOTES,
     MAX_VERDICT,
-    Choice,
+    JudgeVerdict,
     Verdict,
     read_choice,
     read_screening,
@@ -447,7 +447,7 @@ def test_choices_are_read(text: str, number: int | None) -> None:
 
 
 def test_a_choice_keeps_its_reasons() -> None:
-    assert read_choice(said('{"best": 2, "notes": " short "}'), 2) == Choice(2, "short")
+    assert read_choice(said('{"best": 2, "notes": " short "}'), 2) == JudgeVerdict(2, "short")
 
 
 @pytest.mark.parametrize(

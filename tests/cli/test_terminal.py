@@ -17,7 +17,7 @@ from command_line import HYBRID, CommandLine
 
 from routewright.cli.table import column_lines, fits, stacked_lines
 from routewright.cli.tree import wrapped_tree
-from routewright.engine.explain.outline import Outline, render_tree
+from routewright.engine.explain.report_tree import ReportTree, render_tree
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -115,8 +115,8 @@ def test_a_long_file_shows_progress_to_who_watches_and_to_nobody_else(tmp_path: 
 # --- the parts ---------------------------------------------------------------------------------------------
 
 
-def outline() -> Outline:
-    root = Outline("root")
+def outline() -> ReportTree:
+    root = ReportTree("root")
     root.add("first", ["one two three four five six seven"])
     root.add("last")
     return root

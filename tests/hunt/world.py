@@ -41,7 +41,7 @@ PLAIN: Final = 8080
 FORWARDER: Final = 8081
 """The ports on which the servers of this machine are found, as policies write them."""
 
-Side = Literal["here", "elsewhere"]
+ArmRuntime = Literal["here", "elsewhere"]
 
 STUBS: Final = {
     "stub-told": (200, b'{"remote_host": "https://ollama.com:443", "remote_model": "big"}'),
@@ -63,7 +63,7 @@ FORWARDERS: Final = frozenset({"forwarder"})
 class Asked:
     """One request as it arrived: where, under which name, for which model, with what."""
 
-    side: Side
+    side: ArmRuntime
     host: str
     path: str
     model: str
@@ -134,7 +134,7 @@ class World:
         asked: Any = json.loads(raw) if raw else {}
         model = str(asked.get("model", ""))
         forwarded = kind in FORWARDERS or (kind == "ollama" and path != "/api/show" and is_forwarded(model))
-        side: Side = "elsewhere" if kind == "elsewhere" or forwarded else "here"
+        side: ArmRuntime = "elsewhere" if kind == "elsewhere" or forwarded else "here"
         host = headers.get("host", "")
         self.asked.append(Asked(side, host, path, model, headers.get("authorization", ""), raw.decode()))
         if path == "/api/version":

@@ -230,17 +230,21 @@ def lie_about_the_length(pieces: list[Piece], random: Random) -> set[int]:
 
 
 def number_wrongly(pieces: list[Piece], random: Random) -> set[int]:
-    def changed(number: int, beside: bytes, record: bytes) -> tuple[int, bytes, bytes]:
+    def changed(number: int, metadata: bytes, record: bytes) -> tuple[int, bytes, bytes]:
         wild = (0, 1, number - 1, number + 1, number + 5, number + 1_000_000, 2**63 - 1, 2**63, 2**64 - 1)
-        return max(0, random.choice(wild)), beside, record
+        return max(0, random.choice(wild)), metadata, record
 
     return with_right_checksum(pieces, random, changed)
 
 
 def write_no_text(pieces: list[Piece], random: Random) -> set[int]:
-    def changed(number: int, beside: bytes, record: bytes) -> tuple[int, bytes, bytes]:
+    def changed(number: int, metadata: bytes, record: bytes) -> tuple[int, bytes, bytes]:
         wrong = random.choice((b"\xff", b"\xc3", b"\xed\xa0\x80", b"\0"))
-        return (number, beside + wrong, record) if random.random() < 0.5 else (number, beside, record + wrong)
+        return (
+            (number, metadata + wrong, record)
+            if random.random() < 0.5
+            else (number, metadata, record + wrong)
+        )
 
     return with_right_checksum(pieces, random, changed)
 
@@ -249,9 +253,9 @@ def write_other_json(pieces: list[Piece], random: Random) -> set[int]:
     nothing = b'{"decision":null,"attempts":[],"policies":[]}'
     texts = (b"", b"null", b"1", b"[]", b"{}", b"{", b'"a"', nothing, nothing + b"," + nothing, b"[" * 5_000)
 
-    def changed(number: int, beside: bytes, record: bytes) -> tuple[int, bytes, bytes]:
+    def changed(number: int, metadata: bytes, record: bytes) -> tuple[int, bytes, bytes]:
         other = random.choice(texts)
-        return (number, other, record) if random.random() < 0.5 else (number, beside, other)
+        return (number, other, record) if random.random() < 0.5 else (number, metadata, other)
 
     return with_right_checksum(pieces, random, changed)
 
@@ -263,9 +267,9 @@ def write_other_rows(pieces: list[Piece], random: Random) -> set[int]:
         (b'"status":"ok"', b'"status":null'),
     )
 
-    def changed(number: int, beside: bytes, record: bytes) -> tuple[int, bytes, bytes]:
+    def changed(number: int, metadata: bytes, record: bytes) -> tuple[int, bytes, bytes]:
         old, new = random.choice(swaps)
-        return number, beside.replace(old, new), record
+        return number, metadata.replace(old, new), record
 
     return with_right_checksum(pieces, random, changed)
 
@@ -278,9 +282,9 @@ def with_right_checksum(
     if position is None or len(pieces[position].data) < HEAD_BYTES:
         return set()
     data = pieces[position].data
-    number, beside = struct.unpack_from("<QI", data, 8)
+    number, metadata = struct.unpack_from("<QI", data, 8)
     texts = data[HEAD_BYTES:]
-    number, before, record = change(number, texts[:beside], texts[beside:])
+    number, before, record = change(number, texts[:metadata], texts[metadata:])
     body = struct.pack("<QIB", number, len(before), 1) + before + record
     pieces[position].data = struct.pack("<II", len(body), zlib.crc32(body)) + body
     return of(pieces[position])

@@ -51,8 +51,8 @@ def stored(ledger: Ledger) -> list[str]:
 
 def framed(number: int, entry: Entry) -> bytes:
     """A frame as the format says, which files that were written before follow too."""
-    beside, record = entry.beside.encode(), (entry.record or "").encode()
-    body = struct.pack("<QIB", number, len(beside), entry.record is not None) + beside + record
+    metadata, record = entry.metadata.encode(), (entry.record or "").encode()
+    body = struct.pack("<QIB", number, len(metadata), entry.record is not None) + metadata + record
     return struct.pack("<II", len(body), zlib.crc32(body)) + body
 
 

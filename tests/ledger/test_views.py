@@ -237,10 +237,10 @@ def test_a_plan_differs_by_its_steps_ensemble_and_fallbacks_too(tmp_path: Path) 
     rows = []
     for number, (changes, _) in enumerate(others):
         rows.append(decision(2 * number, arm=control, plan=plan))
-        beside = decision(
+        metadata = decision(
             2 * number + 1, arm=shadow, mode="shadow", shadow_of=2 * number, plan=plan | changes, **NEXT
         )
-        rows.append(beside)
+        rows.append(metadata)
     lost: dict[str, Any] = {"outcome": "no_target", "target": None, "plan": None}
     rows += [decision(20, arm=control, **lost), decision(21, arm=shadow, mode="shadow", shadow_of=20, **lost)]
     rows.append(decision(22, arm=control, plan=plan))

@@ -23,7 +23,7 @@ from ...condition import (
 )
 from ...report import ConditionError, closest, suggest
 from ..compiled import CompiledCatalog, CompiledFeature, FeatureSource
-from ..labels import said
+from ..labels import quoted
 from ..shapes import Feature
 from ..source import Path
 from .report import Report
@@ -67,7 +67,7 @@ def _compile(
         feature = feature.model_copy(update={"minimum": None, "maximum": None})
     for number, member in enumerate(enum or ()):
         if _is_outside(member, feature):
-            message = f"`enum` lists {said(member)}, which is outside the feature's limits"
+            message = f"`enum` lists {quoted(member)}, which is outside the feature's limits"
             report.add("out-of-range", message, (*path, "enum", number))
     default = _default(feature, type, enum, report, path)
     return CompiledFeature(
@@ -120,7 +120,7 @@ def _values(
             whole = False
             continue
         if member in checked:
-            report.add("duplicate-value", f"`enum` lists {said(value)} twice", (*path, number))
+            report.add("duplicate-value", f"`enum` lists {quoted(value)} twice", (*path, number))
         checked[member] = None
     # A value may be missing from a list that could not be read whole: then any value may be meant.
     return tuple(checked) if whole else None
@@ -164,10 +164,10 @@ def _default(
         if enum is not None and element not in allowed:
             hint = suggest(str(element), map(str, enum), label="allowed")
             report.add(
-                "not-in-enum", f"`default` is {said(element)}, which `enum` does not allow", here, hint
+                "not-in-enum", f"`default` is {quoted(element)}, which `enum` does not allow", here, hint
             )
         elif _is_outside(element, feature):
-            message = f"`default` is {said(element)}, which is outside the feature's limits"
+            message = f"`default` is {quoted(element)}, which is outside the feature's limits"
             report.add("out-of-range", message, here)
     return value
 
@@ -198,7 +198,7 @@ def _derived(feature: Feature, type: Type, report: Report, path: Path) -> Featur
     given = STRING if metadata else _SOURCES.get(feature.from_)
     if given is None:
         hint = _source_hint(feature.from_)
-        report.add("unknown-source", f"nothing can be derived from {said(feature.from_)}", here, hint)
+        report.add("unknown-source", f"nothing can be derived from {quoted(feature.from_)}", here, hint)
         return None
     if given != type and not (given == INTEGER and type == NUMBER):
         report.add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}", here)

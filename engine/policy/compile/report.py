@@ -17,7 +17,7 @@ from ...condition import (
     walk,
 )
 from ...report import MAX_PROBLEMS, ConditionError, Problem, closest, suggest
-from ..labels import said
+from ..labels import quoted
 from ..limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
 from ..reading import place_problem
 from ..source import Document, Node, Path, properties_start, text_offsets
@@ -69,7 +69,7 @@ class Report:
         if not self.full:
             hint = suggest(name, known)
             self.add(
-                f"unknown-{kind}", f"unknown {kind} {said(name)}", path, f"{hint}; {help}" if help else hint
+                f"unknown-{kind}", f"unknown {kind} {quoted(name)}", path, f"{hint}; {help}" if help else hint
             )
 
     def feature(self, name: str | None, known: Collection[str], path: Path) -> None:

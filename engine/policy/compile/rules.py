@@ -92,7 +92,7 @@ class RuleCompiler:
         first = [Candidate(model.index, "use") for model in used]
         if ensemble is not None:
             first = [Candidate(member, "ensemble") for member in ensemble.members]
-        after, taken_out = self._fallback(rule, path)
+        after, excluded = self._fallback(rule, path)
         split = self._split(rule, used, path)
         steps = self._steps(rule.steps, (*path, "steps"))
         if when is None:
@@ -113,7 +113,7 @@ class RuleCompiler:
             steps=steps,
             reason=rule.reason,
             sticky=rule.sticky is not None,
-            taken_out=taken_out,
+            excluded=excluded,
         )
 
     def _check_parts(self, rule: Rule, path: Path) -> None:
@@ -162,7 +162,7 @@ class RuleCompiler:
         self, name: str, chain: Sequence[str | ChainEntry]
     ) -> tuple[list[Candidate], list[tuple[str, str]]]:
         entries: dict[int, Candidate] = {}
-        taken_out: list[tuple[str, str]] = []
+        excluded: list[tuple[str, str]] = []
         for number, entry in enumerate(chain):
             path: Path = ("chains", name, number)
             reference = entry.model if isinstance(entry, ChainEntry) else entry
@@ -171,11 +171,11 @@ class RuleCompiler:
             if model is None:
                 continue
             if isinstance(entry, ChainEntry) and entry.disabled:
-                taken_out.append((model.id, entry.reason or f"chain {name} disables it"))
+                excluded.append((model.id, entry.reason or f"chain {name} disables it"))
                 self.disabled.append(f"chain {name}: {model.id}")
             elif not self._is_repeat(reference, model, entries, here):
                 entries[model.index] = Candidate(model.index, f"chain {name}")
-        return list(entries.values()), taken_out
+        return list(entries.values()), excluded
 
     def _fallback(self, rule: Rule, path: Path) -> tuple[list[Candidate], tuple[tuple[str, str], ...]]:
         if isinstance(rule.fallback, list):
@@ -194,8 +194,8 @@ class RuleCompiler:
                 known = [*self._chains, "none"]
                 self._report.unknown("chain", rule.fallback, known, (*path, "fallback"), help)
             return [], ()
-        entries, taken_out = self._chains[rule.fallback]
-        return entries, tuple(taken_out)
+        entries, excluded = self._chains[rule.fallback]
+        return entries, tuple(excluded)
 
     def _split(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> CompiledSplit | None:
         if rule.split is None:

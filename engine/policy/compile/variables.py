@@ -6,7 +6,7 @@ would be taken literally, in silence.
 
 from __future__ import annotations
 
-from ..labels import said, value_name
+from ..labels import quoted, value_name
 from ..source import Node, Path
 from .report import Report
 
@@ -25,6 +25,6 @@ def check_variables(report: Report) -> None:
         path, node = todo.pop()
         if isinstance(node.value, str) and "${" in node.value and path[-1] not in _RESOLVED:
             help = "environment variables are resolved in `path` and `api_key` of a catalog only"
-            message = f"{value_name(path)} would be taken literally: {said(node.value)}"
+            message = f"{value_name(path)} would be taken literally: {quoted(node.value)}"
             report.add("unfit-variable", message, path, help)
         todo.extend(((*path, step), child) for step, child in node.children.items() if step not in _FREE)

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
-from ..labels import chain_help, counted, joined, owner, said, value_name
+from ..labels import chain_help, counted, joined, owner, quoted, value_name
 from ..quantities import parse_count
 from ..shapes import keys_at
 from ..source import Document, Node, Path
@@ -137,12 +137,12 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
     if empty and (glued := _GLUED.match(name)):
         help = f"a blank is missing after the `:`: write `{glued[1]}: {glued[2]}`"
     elif above is not None and closest(name, known) is None:
-        help = f"to stand below {said(above)}, it has to be indented further"
+        help = f"to stand below {quoted(above)}, it has to be indented further"
     elif not _WORD.fullmatch(name) and empty:
         help = "inside `{…}` a comma ends plain text: put the whole text in quotes"
     elif not _WORD.fullmatch(name):
         help = "a `: ` makes a key of the text before it: put the whole text in quotes"
-    problem = Problem("unknown-key", f"unknown key {said(name)}", help, path=path)
+    problem = Problem("unknown-key", f"unknown key {quoted(name)}", help, path=path)
     return place_problem(problem, document, at_key=True)
 
 
@@ -173,7 +173,7 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
     detail = next((d for d in details if d["type"] not in _KINDS), details[0])
     if detail["type"] in _KINDS:
         kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
-        message = f"{name} takes {_kinds(kinds)}, not {said(value)}"
+        message = f"{name} takes {_kinds(kinds)}, not {quoted(value)}"
         help = _kind_help(kinds, value) or _form_help(path, kinds, value)
         chains = document.root.children.get("chains")
         if path[-1] == "use" and chains and value in chains.children:
@@ -191,7 +191,7 @@ def _wrong_key(path: Path, value: str, document: Document) -> Problem:
     """Message and help for an `api_key` that is not a variable. It may be the key itself, so it is not repeated."""
     wanted = "`api_key` takes an environment variable such as `${OLLAMA_API_KEY}`"
     if (meant := _VARIABLE.fullmatch(value)) is not None:
-        message, help = f"{wanted}, not {said(value)}", f"write `${{{meant[1]}}}`"
+        message, help = f"{wanted}, not {quoted(value)}", f"write `${{{meant[1]}}}`"
         return place_problem(Problem("wrong-value", message, help, path=path), document)
     message = f"{wanted}, and never the key itself"
     help = "put the key into an environment variable and name the variable here"
@@ -267,9 +267,12 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
         help = _LOCAL_HELP if name == "`location`" and value == "local" else help
         if name == "`kind`" and re.sub(r"[\W_]", "", str(value)).lower() in _SPEAK_OPENAI:
             help = "a server that speaks OpenAI's API is of kind `openai`; `host` says where it is"
-        return f"{name} takes {listed}, not {said(value)}", _VERSION_HELP if name == "`routewright`" else help
+        return (
+            f"{name} takes {listed}, not {quoted(value)}",
+            _VERSION_HELP if name == "`routewright`" else help,
+        )
     if kind == "value_error":
-        about = said(detail["input"]) if _is_about_key(detail) else said(value)
+        about = quoted(detail["input"]) if _is_about_key(detail) else quoted(value)
         reason = str(context["error"])
         if not reason.startswith("expected "):
             return f"{name}: {reason}", None
@@ -288,11 +291,11 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
     limit = next((context[key] for key in _LIMITS if key in context), 0)
     match kind:
         case "greater_than_equal":
-            return f"{name} is at least {_number(limit)}, not {said(value)}", None
+            return f"{name} is at least {_number(limit)}, not {quoted(value)}", None
         case "less_than_equal":
-            return f"{name} is at most {_number(limit)}, not {said(value)}", None
+            return f"{name} is at most {_number(limit)}, not {quoted(value)}", None
         case "less_than":
-            return f"{name} is less than {_number(limit)}, not {said(value)}", None
+            return f"{name} is less than {_number(limit)}, not {quoted(value)}", None
         case "too_short" | "string_too_short":
             what = "characters" if kind == "string_too_short" else "entries"
             if not value:
@@ -303,7 +306,7 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
             given = detail["ctx"].get("actual_length") or len(detail["input"])
             return f"{name} takes at most {counted(limit, what)}, not {given:,}", None
     # Every kind that the shapes can give is named above, and a test goes through them.
-    return f"{name} cannot be {said(value)}", None
+    return f"{name} cannot be {quoted(value)}", None
 
 
 def _number(limit: float) -> str:

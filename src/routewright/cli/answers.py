@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from routewright.backends.executing import Answer, Attempt, Execution, StepReport
     from routewright.engine.decision import Decision
-    from routewright.gateway import Ran
+    from routewright.gateway import RunResult
 
 
 _LONGEST_NOTE = 200
@@ -27,7 +27,7 @@ def answer_text(answer: Answer) -> str:
     return mark + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
 
 
-def summary_line(ran: Ran) -> str:
+def summary_line(ran: RunResult) -> str:
     """One line: model, why, time, tokens, cost, fallbacks, and steps if there were any."""
     decision, execution = ran.decision, ran.execution
     assert execution is not None
@@ -118,7 +118,7 @@ def output_tokens(execution: Execution) -> str:
     return _tokens(execution.attempts, "output_tokens")
 
 
-def cost_text(ran: Ran) -> str:
+def cost_text(ran: RunResult) -> str:
     """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound."""
     attempts = ran.execution.attempts if ran.execution is not None else ()
     costs = [attempt.cost_nano for attempt in attempts]
@@ -139,7 +139,7 @@ def _named(decision: Decision, attempt: Attempt) -> str:
     return f"{attempt.model_id} (stand-in {model.backend}:{model.tag}{kept})"
 
 
-def _arm(ran: Ran) -> list[str]:
+def _arm(ran: RunResult) -> list[str]:
     """The arm of the rollout, and where its shadow would have gone."""
     from routewright.engine.explain import difference, share_text
     from routewright.engine.record import record_of

@@ -10,11 +10,11 @@ from routewright.engine.canonical import canonical_bytes
 from routewright.engine.explain import (
     difference,
     explain,
-    explanation_outline,
+    explanation_tree,
     explanation_values,
     outcome_text,
-    plan_outline,
-    record_outline,
+    plan_tree,
+    record_tree,
     render_markdown,
 )
 from routewright.engine.record import record_of, record_values
@@ -23,8 +23,8 @@ from .writer import writer
 
 if TYPE_CHECKING:
     from routewright.engine.decision import Decision
-    from routewright.engine.explain import Outline
-    from routewright.gateway import Decided
+    from routewright.engine.explain import ReportTree
+    from routewright.gateway import DecisionResult
 
 
 Format = Literal["tree", "table", "json", "jsonl", "markdown"]
@@ -44,7 +44,7 @@ class DecisionPrinter:
         self._count = 0
         self._unenforced: dict[str, None] = {}
 
-    def write(self, name: str, decided: Decided) -> None:
+    def write(self, name: str, decided: DecisionResult) -> None:
         """Write one decision, or keep it for the table. ``name`` says which task it is of.
 
         A shadow is a record of its own in JSON, after that of the decision it is beside; else a line of it.
@@ -71,14 +71,14 @@ class DecisionPrinter:
             case "markdown" | "tree":
                 if self._count > 1:
                     writer.text()
-                outline = self._outline(decision)
+                tree = self._tree(decision)
                 if name:
-                    outline.label = f"{name}: {outline.label}"
-                _add_shadow(outline, decided)
+                    tree.label = f"{name}: {tree.label}"
+                _add_shadow(tree, decided)
                 if self._format == "tree":
-                    writer.tree(outline)
+                    writer.tree(tree)
                 else:
-                    writer.lines(render_markdown(outline))
+                    writer.lines(render_markdown(tree))
 
     def finish(self) -> None:
         """Write what was held back."""
@@ -103,13 +103,13 @@ class DecisionPrinter:
             return explanation_values(explain(decision.policy, decision))
         return record_values(decision)
 
-    def _outline(self, decision: Decision) -> Outline:
+    def _tree(self, decision: Decision) -> ReportTree:
         if self._explained:
-            return explanation_outline(explain(decision.policy, decision))
-        return record_outline(record_of(decision))
+            return explanation_tree(explain(decision.policy, decision))
+        return record_tree(record_of(decision))
 
 
-def _arm_cells(decided: Decided) -> list[str]:
+def _arm_cells(decided: DecisionResult) -> list[str]:
     """The arm that decides, and where the candidate would go; also that it would call others besides."""
     arm, shadow = decided.decision.arm, decided.shadow
     if arm is None:
@@ -123,17 +123,17 @@ def _arm_cells(decided: Decided) -> list[str]:
     return [arm.name, f"{other.target or other.outcome}{', by another plan' if far == 'plan' else ''}"]
 
 
-def _add_shadow(outline: Outline, decided: Decided) -> None:
+def _add_shadow(tree: ReportTree, decided: DecisionResult) -> None:
     """Where the candidate would have gone, and what it would have called where that differs, below the line that says
     who it is."""
     if decided.shadow_error is not None:
-        outline.children[0].add(f"it cannot decide this task: {decided.shadow_error}")
+        tree.children[0].add(f"it cannot decide this task: {decided.shadow_error}")
     elif decided.shadow is not None:
         other = record_of(decided.shadow.decision)
         far = difference(record_of(decided.decision), other)
         words = {"none": "the same", "plan": "the same model by another plan", "target": "it differs"}[far]
-        node = outline.children[0].add(f"{words}: {outcome_text(other)}")
-        plan = None if far == "none" else plan_outline(other)
+        node = tree.children[0].add(f"{words}: {outcome_text(other)}")
+        plan = None if far == "none" else plan_tree(other)
         node.children += [] if plan is None else plan.children
 
 

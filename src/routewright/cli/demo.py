@@ -15,7 +15,7 @@ from .writer import writer
 if TYPE_CHECKING:
     from routewright.engine.decision import Decision, Task
     from routewright.engine.policy import CompiledModel
-    from routewright.gateway import Decided, ModelGateway, Ran
+    from routewright.gateway import DecisionResult, ModelGateway, RunResult
     from routewright.ledger import Ledger
     from routewright.tasks import Sample
 
@@ -54,7 +54,7 @@ def demo(
     import asyncio
 
     from routewright.backends.control import StateStore
-    from routewright.engine.explain import explain, explanation_outline
+    from routewright.engine.explain import explain, explanation_tree
     from routewright.engine.report import iso_time
     from routewright.gateway import ModelGateway, now_us, open_backends
     from routewright.loading import load_policy, load_samples, shipped
@@ -79,7 +79,7 @@ def demo(
         prompts=short_prompts(_STEP_TOKENS) if here.short else None,
     )
     run = iso_time(now_us())
-    ran: list[tuple[Sample, Ran]] = []
+    ran: list[tuple[Sample, RunResult]] = []
 
     async def carry_out() -> None:
         async with gateway:
@@ -96,7 +96,7 @@ def demo(
     sample, shown = max(decided, key=lambda one: _steps_and_fallbacks(one[1]))
     writer.text()
     writer.heading(f"2. Why: {sample.name}")
-    writer.tree(explanation_outline(explain(policy, shown.decision)))
+    writer.tree(explanation_tree(explain(policy, shown.decision)))
 
     writer.text()
     real = "simulated: no model was asked" if here.maps is None else "real answers"
@@ -157,8 +157,8 @@ def _demo_ledger() -> Ledger:
 
 
 async def _run_all(
-    gateway: ModelGateway, decided: list[tuple[Sample, Decided]], run: str
-) -> list[tuple[Sample, Ran]]:
+    gateway: ModelGateway, decided: list[tuple[Sample, DecisionResult]], run: str
+) -> list[tuple[Sample, RunResult]]:
     from routewright.tasks import request_for
 
     ran = []
@@ -168,7 +168,7 @@ async def _run_all(
     return ran
 
 
-def _tell_what_is_special(ran: list[tuple[Sample, Ran]]) -> None:
+def _tell_what_is_special(ran: list[tuple[Sample, RunResult]]) -> None:
     """Who stood in for whom, and what could not be done here, with the reason."""
     stood_in = {}
     for _, one in ran:
@@ -188,13 +188,13 @@ def _tell_what_is_special(ran: list[tuple[Sample, Ran]]) -> None:
             writer.text(f"{sample.name}: {one.execution.error}")
 
 
-def _answering(ran: Ran) -> CompiledModel | None:
+def _answering(ran: RunResult) -> CompiledModel | None:
     """The model whose answer it is."""
     by = None if ran.execution is None else answered_by(ran.execution)
     return None if by is None else ran.decision.policy.catalog.find(by.model_id)
 
 
-def _answerer(ran: Ran) -> str:
+def _answerer(ran: RunResult) -> str:
     """Who answered; a stand-in by its own name, and for whom."""
     model = _answering(ran)
     if model is None:
@@ -213,20 +213,20 @@ def _why_none(decision: Decision) -> str:
     return "; ".join(f"{', '.join(ids)}: {detail}" for detail, ids in kept.items())
 
 
-def _steps_and_fallbacks(decided: Decided) -> tuple[int, int]:
+def _steps_and_fallbacks(decided: DecisionResult) -> tuple[int, int]:
     """How much there is to explain; of equals the first is taken."""
     plan = decided.decision.plan
     return (0, 0) if plan is None else (len(plan.steps), len(plan.fallbacks))
 
 
-def _decided_row(sample: Sample, decided: Decided) -> list[str]:
+def _decided_row(sample: Sample, decided: DecisionResult) -> list[str]:
     decision = decided.decision
     rule = None if decision.rule is None else decision.policy.rules[decision.rule]
     where = decision.target or "no eligible target"
     return [sample.name or "", where, rule.name if rule else "", (rule.reason or "") if rule else ""]
 
 
-def _ran_row(sample: Sample, ran: Ran) -> list[str]:
+def _ran_row(sample: Sample, ran: RunResult) -> list[str]:
     name = sample.name or ""
     execution = ran.execution
     if execution is None:

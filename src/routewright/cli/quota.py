@@ -12,7 +12,7 @@ from .options import Root, StatePath
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.gateway import QuotaStanding
+    from routewright.gateway import QuotaUsage
 
 
 def quota(
@@ -43,38 +43,38 @@ def quota(
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
-        standings = gateway.quotas()
+        usages = gateway.quotas()
     if format == "json":
         import json
 
-        writer.json(json.dumps([_values(one) for one in standings], indent=2) + "\n")
-    elif standings:
+        writer.json(json.dumps([_values(one) for one in usages], indent=2) + "\n")
+    elif usages:
         header = ["quota", "for", "used", "reserved", "limit", "unit", "window", "until (UTC)"]
-        writer.table(header, [_row(one) for one in standings])
+        writer.table(header, [_row(one) for one in usages])
     else:
         writer.remark("the policy has no quotas")
-    gone = [one for one in standings if _left(one) <= 0]
+    gone = [one for one in usages if _left(one) <= 0]
     if gone:
         named = ", ".join(_named(one) for one in gone)
         writer.note(f"nothing is left of {named}")
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _left(one: QuotaStanding) -> int:
+def _left(one: QuotaUsage) -> int:
     return one.limit.limit - one.use.used - one.use.reserved
 
 
-def _named(one: QuotaStanding) -> str:
+def _named(one: QuotaUsage) -> str:
     return f"{one.limit.control} for {_key(one)}" if one.use.key else one.limit.control
 
 
-def _key(one: QuotaStanding) -> str:
+def _key(one: QuotaUsage) -> str:
     from routewright.backends.control import key_words
 
     return key_words(one.use.key)
 
 
-def _row(one: QuotaStanding) -> list[str]:
+def _row(one: QuotaUsage) -> list[str]:
     limit, use = one.limit, one.use
     key = _key(one) or (f"each {one.for_each}" if one.for_each else "all")
     amounts = [_amount(one, amount) for amount in (use.used, use.reserved, limit.limit)]
@@ -82,7 +82,7 @@ def _row(one: QuotaStanding) -> list[str]:
     return [limit.control, key, *amounts, limit.currency or limit.unit, window, _until(one) or ""]
 
 
-def _values(one: QuotaStanding) -> dict[str, object]:
+def _values(one: QuotaUsage) -> dict[str, object]:
     """Amounts of money are in nano-units, as in the ledger."""
     limit, use = one.limit, one.use
     return {
@@ -102,11 +102,11 @@ def _values(one: QuotaStanding) -> dict[str, object]:
     }
 
 
-def _amount(one: QuotaStanding, amount: int) -> str:
+def _amount(one: QuotaUsage, amount: int) -> str:
     return f"{amount / 1e9:.6f}" if one.limit.unit == "cost" else str(amount)
 
 
-def _until(one: QuotaStanding) -> str | None:
+def _until(one: QuotaUsage) -> str | None:
     from routewright.engine.report import iso_time
 
     return None if one.use.until_us is None else iso_time(one.use.until_us)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from routewright.backends import BackendError, Fault
     from routewright.engine.policy import CompiledPolicy
-    from routewright.gateway import ModelGateway, Ran
+    from routewright.gateway import ModelGateway, RunResult
 
 
 def run(
@@ -94,7 +94,7 @@ def run(
     from contextlib import ExitStack
 
     from routewright.engine.decision import SESSION, RequestFacts, Task
-    from routewright.engine.explain import record_outline
+    from routewright.engine.explain import record_tree
     from routewright.engine.record import record_of
     from routewright.engine.report import TaskError
     from routewright.gateway import NotStoredError
@@ -126,7 +126,7 @@ def run(
     pieces = _Pieces()
 
     missing: dict[str, BackendError] = {}
-    done: list[Ran] = []
+    done: list[RunResult] = []
 
     told: list[int] = []
 
@@ -167,7 +167,7 @@ def run(
     [ran] = done
     execution = ran.execution
     if execution is None:
-        writer.tree(record_outline(record_of(ran.decision)), note=True)
+        writer.tree(record_tree(record_of(ran.decision)), note=True)
     else:
         if execution.answer is not None and not pieces.written:
             pieces.write(answer_text(execution.answer))

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 from routewright.engine.report import escape_flat
 
 if TYPE_CHECKING:
-    from routewright.engine.explain import Outline
+    from routewright.engine.explain import ReportTree
 
 
 _NARROWEST = 24
 """Text is never squeezed below this many characters, however deep it stands."""
 
 
-def wrapped_tree(outline: Outline, window: int | None = None) -> Iterator[tuple[str, str]]:
+def wrapped_tree(tree: ReportTree, window: int | None = None) -> Iterator[tuple[str, str]]:
     """The tree's lines, each as its guides (the drawn part on the left) and its text.
 
     Without a window no line is wrapped: the lines are then those of ``render_tree``.
     """
-    for text in _wrapped(outline.label, window):
+    for text in _wrapped(tree.label, window):
         yield "", text
-    yield from _branches(outline, "", window)
+    yield from _branches(tree, "", window)
 
 
-def _branches(outline: Outline, indent: str, window: int | None) -> Iterator[tuple[str, str]]:
-    for child in outline.children:
-        last = child is outline.children[-1]
+def _branches(tree: ReportTree, indent: str, window: int | None) -> Iterator[tuple[str, str]]:
+    for child in tree.children:
+        last = child is tree.children[-1]
         below = indent + ("    " if last else "│   ")
         first, *others = _wrapped(child.label, None if window is None else window - len(below))
         yield indent + ("└── " if last else "├── "), first

@@ -19,7 +19,7 @@ from .table import column_lines, fits, numeric_columns, stacked_lines
 from .tree import wrapped_tree
 
 if TYPE_CHECKING:
-    from routewright.engine.explain import Outline
+    from routewright.engine.explain import ReportTree
 
 
 _READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
@@ -82,14 +82,14 @@ class Writer:
         """A heading between results."""
         self._styled([("1", text)])
 
-    def tree(self, outline: Outline, *, note: bool = False) -> None:
+    def tree(self, tree: ReportTree, *, note: bool = False) -> None:
         """An outline as a tree; on a terminal its first line is bold, and lines are fitted to the window.
 
         As a ``note`` it is no result.
         """
         stream = sys.stderr if note else sys.stdout
         window = _window() if self._for_terminal(stream) else None
-        for guides, text in wrapped_tree(outline, window):
+        for guides, text in wrapped_tree(tree, window):
             self._styled([("2", _drawable(guides, stream)), ("" if guides else "1", text)], stream)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

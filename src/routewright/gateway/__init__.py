@@ -5,17 +5,17 @@ from __future__ import annotations
 from .arms import open_candidate, open_each_of_candidate, simulated_candidate
 from .gateway import ModelGateway, now_us
 from .opening import open_backends, open_each
-from .results import Decided, NoTargetError, NotStoredError, Ran
-from .status import QuotaStanding
+from .results import DecisionResult, NoTargetError, NotStoredError, RunResult
+from .status import QuotaUsage
 from .targets import simulated_backends
 
 __all__ = [
-    "Decided",
+    "DecisionResult",
     "ModelGateway",
     "NoTargetError",
     "NotStoredError",
-    "QuotaStanding",
-    "Ran",
+    "QuotaUsage",
+    "RunResult",
     "now_us",
     "open_backends",
     "open_candidate",

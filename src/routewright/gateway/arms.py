@@ -31,21 +31,21 @@ from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPo
 from routewright.engine.report import TaskError
 
 from .opening import open_backends, open_each
-from .status import QuotaStanding, Standing
+from .status import ModelStatus, QuotaUsage
 from .targets import simulated_backends
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class ArmRuntime:
     """A policy with what executes it; ``backends`` are by its own backend ids."""
 
     policy: CompiledPolicy
     backends: Mapping[str, Backend]
     executor: Executor
-    standing: Standing
+    status: ModelStatus
 
 
-class Arms:
+class RolloutRuntime:
     """The control and, under a rollout, the candidate.
 
     ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it: none for a
@@ -61,8 +61,8 @@ class Arms:
         store: StateStore | None,
         executor: Callable[[Mapping[str, Backend]], Executor],
     ) -> None:
-        self.control = Side(policy, backends, executor(backends), Standing(store))
-        self.candidate: Side | None = None
+        self.control = ArmRuntime(policy, backends, executor(backends), ModelStatus(store))
+        self.candidate: ArmRuntime | None = None
         self.running = 0
         self._own = dict(candidate_backends)
         self._needed = own_backends(policy)
@@ -76,20 +76,20 @@ class Arms:
             if id in backends and alike(policy.catalog, candidate.catalog, id)
         }
         both |= self._own
-        self.candidate = Side(candidate, both, executor(both), Standing(store))
+        self.candidate = ArmRuntime(candidate, both, executor(both), ModelStatus(store))
 
     @property
-    def in_force(self) -> Side:
+    def in_force(self) -> ArmRuntime:
         """The side that most tasks go to: the candidate under ``full``, else the control."""
         full = self.control.policy.rollout is not None and self.control.policy.rollout.mode == "full"
         return self.candidate if full and self.candidate is not None else self.control
 
-    def __iter__(self) -> Iterator[Side]:
+    def __iter__(self) -> Iterator[ArmRuntime]:
         yield self.control
         if self.candidate is not None:
             yield self.candidate
 
-    def side_of(self, decision: Decision) -> Side:
+    def side_of(self, decision: Decision) -> ArmRuntime:
         """The side that made a decision, which executes it.
 
         Raises TaskError for a decision that is not to be executed: one of another policy, such as the one that was in
@@ -133,7 +133,7 @@ class Arms:
         """The arm that is decided beside, and not executed."""
         return shadow_arm(self.control.policy)
 
-    def side(self, arm: Arm | None) -> Side:
+    def side(self, arm: Arm | None) -> ArmRuntime:
         """The side of an arm."""
         if arm is None or arm.name == "control" or self.candidate is None:
             return self.control
@@ -158,54 +158,54 @@ class Arms:
     async def check_health(self, *, timeout_s: float) -> Mapping[str, HealthReport]:
         """Ask every backend how it is; the candidate's own ones are called ``ID (candidate)``."""
         if self.candidate is None:
-            return await self.control.standing.check_health(self.control.backends, timeout_s=timeout_s)
+            return await self.control.status.check_health(self.control.backends, timeout_s=timeout_s)
         found, own = await asyncio.gather(
-            self.control.standing.check_health(self.control.backends, timeout_s=timeout_s),
-            self.candidate.standing.check_health(self._own, timeout_s=timeout_s),
+            self.control.status.check_health(self.control.backends, timeout_s=timeout_s),
+            self.candidate.status.check_health(self._own, timeout_s=timeout_s),
         )
         shared = {id: report for id, report in found.items() if id in self.candidate.backends}
-        self.candidate.standing.know_health({**shared, **own})
+        self.candidate.status.know_health({**shared, **own})
         return {**found, **{f"{id} (candidate)": report for id, report in own.items()}}
 
     def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
         """What is known of failures of every model that either policy has, by id."""
         sides = reversed(list(self))
         return {
-            id: one for side in sides for id, one in side.standing.breakers(side.policy, at_us=at_us).items()
+            id: one for side in sides for id, one in side.status.breakers(side.policy, at_us=at_us).items()
         }
 
     def latencies(self, *, at_us: int) -> Mapping[str, float]:
         """The latencies of every model that either policy has, by id, in milliseconds."""
         sides = reversed(list(self))
         return {
-            id: ms for side in sides for id, ms in side.standing.latencies(side.policy, at_us=at_us).items()
+            id: ms for side in sides for id, ms in side.status.latencies(side.policy, at_us=at_us).items()
         }
 
-    def quotas(self, *, at_us: int) -> Sequence[QuotaStanding]:
+    def quotas(self, *, at_us: int) -> Sequence[QuotaUsage]:
         """The quotas of the policies that execute; one that both have is told as the policy in force has it."""
         rollout = self.control.policy.rollout
         sides = [self.in_force]
         if rollout is not None and rollout.mode == "canary" and self.candidate is not None:
             sides.append(self.candidate)
-        told: dict[str, list[QuotaStanding]] = {}
+        told: dict[str, list[QuotaUsage]] = {}
         for side in sides:
-            found: dict[str, list[QuotaStanding]] = {}
-            for one in side.standing.quotas(side.policy, at_us=at_us):
+            found: dict[str, list[QuotaUsage]] = {}
+            for one in side.status.quotas(side.policy, at_us=at_us):
                 found.setdefault(one.limit.control, []).append(one)
             told = {**found, **told}
-        return [one for standings in told.values() for one in standings]
+        return [one for usages in told.values() for one in usages]
 
     def every_backend(self) -> list[Backend]:
         """The backends of both sides, each once."""
         return list({id(one): one for side in self for one in side.backends.values()}.values())
 
-    def tell_health(self, following: Arms) -> None:
+    def tell_health(self, following: RolloutRuntime) -> None:
         """Let the arms that replace these know what the backends that both have said of their health."""
-        known = {id(one): side.standing for side in self for one in side.backends.values()}
+        known = {id(one): side.status for side in self for one in side.backends.values()}
         for side in following:
             for name, backend in side.backends.items():
                 if id(backend) in known:
-                    side.standing.take_health(name, known[id(backend)])
+                    side.status.take_health(name, known[id(backend)])
 
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:

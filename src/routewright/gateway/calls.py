@@ -13,7 +13,7 @@ from routewright.engine.decision import Task
 from routewright.engine.policy import CompiledPolicy
 from routewright.tasks import ChatOptions, chat_request, embed_request, task_of
 
-from .results import Ran, answer_of
+from .results import RunResult, answer_of
 
 
 class Calls(ABC):
@@ -37,7 +37,7 @@ class Calls(ABC):
         unenforced: bool,
         on_text: Callable[[str], None] | None,
         tags: Mapping[str, str] | None,
-    ) -> Awaitable[Ran]:
+    ) -> Awaitable[RunResult]:
         """Decide and execute a task that says what its request does."""
 
     async def generate_chat(

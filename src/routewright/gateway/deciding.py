@@ -13,21 +13,21 @@ from random import Random
 from routewright.engine.decision import Arm, ArmName, State, Task, decide
 from routewright.engine.report import RoutewrightError
 
-from .arms import Arms, Side
+from .arms import ArmRuntime, RolloutRuntime
 from .ids import uuid7
-from .results import Decided
+from .results import DecisionResult
 
 
 class Decider:
     """Decides under the policies of ``arms``. ``random`` makes ids and draws, ``clock`` microseconds since 1970."""
 
-    def __init__(self, arms: Arms, *, random: Random, clock: Callable[[], int]) -> None:
+    def __init__(self, arms: RolloutRuntime, *, random: Random, clock: Callable[[], int]) -> None:
         self._arms = arms
         self._random = random
         self._clock = clock
         self._draws = any(rule.choose == "split" for side in arms for rule in side.policy.rules)
 
-    def decide(self, task: Task, state: State | None, *, strict: bool, arm: ArmName | None) -> Decided:
+    def decide(self, task: Task, state: State | None, *, strict: bool, arm: ArmName | None) -> DecisionResult:
         """The decision of the arm that is picked, or asked for, and of the shadow beside it.
 
         Raises FeatureError for a feature that does not fit its declaration or, with ``strict``, is declared by
@@ -59,13 +59,19 @@ class Decider:
             return replace(decided, shadow_error=error)
 
     def _decided(
-        self, side: Side, task: Task, state: State | None, at_us: int, strict: bool, arm: Arm | None = None
-    ) -> Decided:
+        self,
+        side: ArmRuntime,
+        task: Task,
+        state: State | None,
+        at_us: int,
+        strict: bool,
+        arm: Arm | None = None,
+    ) -> DecisionResult:
         if state is None:
-            state = side.standing.state(side.policy, task, at_us=at_us)
+            state = side.status.state(side.policy, task, at_us=at_us)
         decision_id = uuid7(state.at_us, self._random)
         if task.draw is None and self._draws:
             task = replace(task, draw=self._random.random())
         started = time.perf_counter_ns()
         decision = decide(side.policy, task, state, decision_id=decision_id, strict=strict, arm=arm)
-        return Decided(decision, time.perf_counter_ns() - started)
+        return DecisionResult(decision, time.perf_counter_ns() - started)

@@ -25,14 +25,14 @@ from routewright.ledger import Ledger, LedgerError
 from routewright.loading import Permissions, root_for
 from routewright.tasks import check_task, described, operation_of
 
-from .arms import Arms, Side, simulated_candidate
+from .arms import ArmRuntime, RolloutRuntime, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
-from .generations import Opening, Succession, is_as_before
+from .generations import GatewaySource, PolicyGenerations, is_as_before
 from .planning import work_of
 from .recorder import Pending, Recorder
-from .results import Decided, NotStoredError, Ran, model_that_answered
-from .status import HEALTH_TIMEOUT_S, QuotaStanding
+from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
+from .status import HEALTH_TIMEOUT_S, QuotaUsage
 from .targets import models_with, simulated_backends
 
 
@@ -70,9 +70,9 @@ class ModelGateway(Calls):
         self._prompts = prompts
         self._cache: AnswerCache | None = None
         self._recorder = Recorder(ledger)
-        self._opening: Opening | None = None
+        self._opening: GatewaySource | None = None
         self._readings = self._newest = 0  # how often the files were read, and which reading is in force
-        self._succession = Succession()
+        self._succession = PolicyGenerations()
         self._closed = False
         self._runner: asyncio.Runner | None = None
         self._forgotten: weakref.finalize[..., ModelGateway] | None = None
@@ -102,7 +102,7 @@ class ModelGateway(Calls):
         configuration file that cannot be used.
         """
         name = os.fspath(path)
-        opening = Opening(
+        opening = GatewaySource(
             name,
             None if maps is None else dict(maps),
             simulate,
@@ -165,7 +165,7 @@ class ModelGateway(Calls):
         limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
         if self._cache is None and any(one.cache_ttl_ms is not None for one in limits):
             self._cache = AnswerCache(clock=self._clock)
-        arms = Arms(policy, backends, candidate_backends, self.store, self._executor)
+        arms = RolloutRuntime(policy, backends, candidate_backends, self.store, self._executor)
         self.policy, self.backends, self._arms = policy, backends, arms
         self._succession.follow(arms)
         self._decider = Decider(arms, random=self._random, clock=self._clock)
@@ -271,13 +271,13 @@ class ModelGateway(Calls):
             found = candidate.catalog.find(model)
         if found is None:
             raise TaskError(f"unknown model `{model}`", help=suggest(model, models, label="models"))
-        self._arms.control.standing.close_breaker(found)
+        self._arms.control.status.close_breaker(found)
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         return self._arms.latencies(at_us=self._clock())
 
-    def quotas(self) -> Sequence[QuotaStanding]:
+    def quotas(self) -> Sequence[QuotaUsage]:
         """Each quota of the policy with what is used and reserved now, for each key that took something."""
         return self._arms.quotas(at_us=self._clock())
 
@@ -287,11 +287,11 @@ class ModelGateway(Calls):
         As the policy in force has it: the candidate under ``full``, else the control.
         """
         side = self._arms.in_force
-        return side.standing.state(side.policy, task, at_us=self._clock())
+        return side.status.state(side.policy, task, at_us=self._clock())
 
     def decide(
         self, task: Task, *, state: State | None = None, strict: bool = True, arm: ArmName | None = None
-    ) -> Decided:
+    ) -> DecisionResult:
         """Decide where ``task`` goes now. Nothing is executed or stored.
 
         A task that fits no model is an answer: ``decision.target`` is then None. Under a rollout the arm is picked
@@ -304,13 +304,13 @@ class ModelGateway(Calls):
 
     async def execute(
         self,
-        decided: Decided,
+        decided: DecisionResult,
         request: Request,
         *,
         unenforced: bool = False,
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Ran:
+    ) -> RunResult:
         """Execute a decision along its plan, and store it with its attempts; one without a plan is stored alone.
 
         With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
@@ -368,14 +368,14 @@ class ModelGateway(Calls):
         finally:
             await self._keep_session(side, decision, execution)
 
-    async def _keep_session(self, side: Side, decision: Decision, execution: Execution) -> None:
+    async def _keep_session(self, side: ArmRuntime, decision: Decision, execution: Execution) -> None:
         """Remember which model answered the session; without that the answer stands all the same."""
         model = None if decision.task.session is None else model_that_answered(execution)
         if model is None:
             return
         # The next turn chooses anew where this one could not be kept.
         with suppress(StateError):
-            await side.standing.answered(side.policy, decision.task, model, at_us=self._clock())
+            await side.status.answered(side.policy, decision.task, model, at_us=self._clock())
 
     async def run(
         self,
@@ -387,7 +387,7 @@ class ModelGateway(Calls):
         unenforced: bool = False,
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Ran:
+    ) -> RunResult:
         """Decide and execute: ``decide``, then ``execute``, with what they raise.
 
         What the request says of itself (its length, images, tools, a schema) is known to the decision.
@@ -403,7 +403,7 @@ class ModelGateway(Calls):
         unenforced: bool,
         on_text: Callable[[str], None] | None,
         tags: Mapping[str, str] | None,
-    ) -> Awaitable[Ran]:
+    ) -> Awaitable[RunResult]:
         return self.execute(self.decide(task), request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def _policy_in_force(self) -> CompiledPolicy:
@@ -419,7 +419,7 @@ class ModelGateway(Calls):
         unenforced: bool = False,
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
-    ) -> Ran:
+    ) -> RunResult:
         """``run`` for callers without an event loop; raises RuntimeError inside a running one.
 
         Close the gateway afterwards: ``with ModelGateway(…) as gateway``, or ``close_sync``.
@@ -453,13 +453,13 @@ class ModelGateway(Calls):
     async def _stored(
         self,
         policy: CompiledPolicy,
-        decided: Decided,
+        decided: DecisionResult,
         execution: Execution | None,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
-    ) -> Ran:
+    ) -> RunResult:
         shadow = None if decided.shadow is None else decided.shadow.decision
-        ran = Ran(decided.decision, execution, shadow, decided.shadow_error)
+        ran = RunResult(decided.decision, execution, shadow, decided.shadow_error)
         try:
             answered = None if execution is None else execution.answered_by
             await self._recorder.record_with_others(Pending(policy, decided, attempts, tags, answered))

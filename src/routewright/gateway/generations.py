@@ -12,13 +12,13 @@ from routewright.backends import Backend
 from routewright.engine.policy import CompiledPolicy
 from routewright.loading import Permissions, Root, load_policy
 
-from .arms import Arms, alike, meaning_of, own_backends, simulated_candidate
+from .arms import RolloutRuntime, alike, meaning_of, own_backends, simulated_candidate
 from .opening import open_backends
 from .targets import simulated_backends
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class GatewaySource:
     """How a gateway was made from a file, so that it can be done again, in another directory too."""
 
     path: str
@@ -39,7 +39,7 @@ class Opening:
         )
 
     def backends(
-        self, policy: CompiledPolicy, before: Arms | None = None
+        self, policy: CompiledPolicy, before: RolloutRuntime | None = None
     ) -> tuple[Mapping[str, Backend], Mapping[str, Backend]]:
         """The backends of a policy, and those that its rollout's candidate has for itself.
 
@@ -55,7 +55,7 @@ class Opening:
         return mine, self._opened(rollout.candidate, own_backends(policy), before)
 
     def _opened(
-        self, policy: CompiledPolicy, ids: Collection[str], before: Arms | None
+        self, policy: CompiledPolicy, ids: Collection[str], before: RolloutRuntime | None
     ) -> Mapping[str, Backend]:
         kept: dict[str, Backend] = {}
         for side in before or ():
@@ -67,20 +67,20 @@ class Opening:
         return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
 
 
-class Succession:
+class PolicyGenerations:
     """The arms in force, and those before them on which something still runs.
 
     A backend is closed when none of them has it any more.
     """
 
     def __init__(self) -> None:
-        self._live: list[Arms] = []  # the last ones are in force
+        self._live: list[RolloutRuntime] = []  # the last ones are in force
         self._left: list[Backend] = []  # to be closed
         self._closing: set[asyncio.Task[None]] = set()
         self._ended = False
         self._lock = threading.Lock()  # threads with event loops of their own count too
 
-    def follow(self, arms: Arms) -> None:
+    def follow(self, arms: RolloutRuntime) -> None:
         """Have ``arms`` in force from now on, and know of their backends' health what was known."""
         with self._lock:
             before = self._live[-1] if self._live else None
@@ -90,12 +90,12 @@ class Succession:
                 if not before.running:
                     self._leave(before)
 
-    def begin(self, arms: Arms) -> None:
+    def begin(self, arms: RolloutRuntime) -> None:
         """Something runs on ``arms``."""
         with self._lock:
             arms.running += 1
 
-    def end(self, arms: Arms) -> None:
+    def end(self, arms: RolloutRuntime) -> None:
         """Something that ran on ``arms`` has ended; the last one lets go of what was replaced meanwhile."""
         with self._lock:
             arms.running -= 1
@@ -126,7 +126,7 @@ class Succession:
             live = {id(one): one for arms in self._live for one in arms.every_backend()}
             return [*live.values(), *self._left]
 
-    def _leave(self, arms: Arms) -> None:
+    def _leave(self, arms: RolloutRuntime) -> None:
         self._live.remove(arms)
         needed = {id(one) for other in self._live for one in other.every_backend()}
         self._left += [one for one in arms.every_backend() if id(one) not in needed]

@@ -8,10 +8,10 @@ from weakref import WeakKeyDictionary
 
 from routewright.backends.executing import Attempt
 from routewright.engine.policy import CompiledPolicy
-from routewright.ledger import Ledger, LedgerWriter, Together
+from routewright.ledger import Ledger, LedgerEntry, LedgerWriter
 
 from .arms import meaning_of
-from .results import Decided
+from .results import DecisionResult
 from .rows import attempt_row, decision_row, policy_rows
 
 
@@ -27,7 +27,7 @@ class Pending:
     def __init__(
         self,
         policy: CompiledPolicy,
-        decided: Decided,
+        decided: DecisionResult,
         attempts: Sequence[Attempt],
         tags: Mapping[str, str] | None,
         answered_attempt: int | None = None,
@@ -111,7 +111,7 @@ class Recorder:
             return
         known = self._known_to(writer)
         given: set[tuple[str, ...]] = set()
-        groups: list[Sequence[Together]] = []
+        groups: list[Sequence[LedgerEntry]] = []
         grouped: list[Pending] = []
         for one in many:
             meaning = meaning_of(one.policy)
@@ -138,7 +138,7 @@ class Recorder:
         return self._known
 
 
-def _rows(one: Pending, *, with_policies: bool) -> list[Together]:
+def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
     """A decision with its attempts, and its shadow."""
     decided = one.decided
     decision = decided.decision
@@ -149,11 +149,11 @@ def _rows(one: Pending, *, with_policies: bool) -> list[Together]:
         tags=one.tags,
         answered_attempt=one.answered_attempt,
     )
-    rows = [Together(row, [attempt_row(decision.id, attempt) for attempt in one.attempts], policies)]
-    beside = decided.shadow
-    if beside is not None:
+    rows = [LedgerEntry(row, [attempt_row(decision.id, attempt) for attempt in one.attempts], policies)]
+    metadata = decided.shadow
+    if metadata is not None:
         shadow = decision_row(
-            beside.decision, deciding_ns=beside.deciding_ns, tags=one.tags, shadow_of=decision.id
+            metadata.decision, deciding_ns=metadata.deciding_ns, tags=one.tags, shadow_of=decision.id
         )
-        rows.append(Together(shadow))
+        rows.append(LedgerEntry(shadow))
     return rows

@@ -12,7 +12,7 @@ from routewright.ledger import LedgerError
 
 
 @dataclass(slots=True, eq=False)
-class Decided:
+class DecisionResult:
     """A decision, and how long deciding took in nanoseconds: that is no part of the record.
 
     ``executed`` says that it has been executed, or is being: once, as its attempts in the ledger are of one
@@ -23,12 +23,12 @@ class Decided:
     decision: Decision
     deciding_ns: int
     executed: bool = False
-    shadow: Decided | None = None
+    shadow: DecisionResult | None = None
     shadow_error: RoutewrightError | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class RunResult:
     """A decision and what came of executing it.
 
     ``execution`` is None where the decision has no target; else it holds the answer or the error of the last
@@ -57,12 +57,12 @@ class NoTargetError(TaskError):
 class NotStoredError(LedgerError):
     """The ledger refused what was executed; ``ran`` is the result, so that no answer is lost with it."""
 
-    def __init__(self, cause: LedgerError, ran: Ran) -> None:
+    def __init__(self, cause: LedgerError, ran: RunResult) -> None:
         super().__init__(str(cause), help=cause.help, problem=cause.problem)
         self.ran = ran
 
 
-def answer_of(ran: Ran) -> Answer:
+def answer_of(ran: RunResult) -> Answer:
     """The answer of an execution, or its failure raised."""
     if ran.execution is None:
         raise NoTargetError(ran.decision)

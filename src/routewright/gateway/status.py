@@ -28,7 +28,7 @@ HEALTH_TIMEOUT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaStanding:
+class QuotaUsage:
     """A quota, and what is used and reserved of it by one key in the present window.
 
     Money is in nano-units (10⁻⁹) of the limit's currency. ``for_each`` is the feature whose values have a count
@@ -40,7 +40,7 @@ class QuotaStanding:
     use: QuotaUse
 
 
-class Standing:
+class ModelStatus:
     """What is known now of models and quotas, in ``store``; without one, only what health checks said.
 
     All times are microseconds since 1970, UTC. What reads the store raises StateError where it cannot be read.
@@ -72,7 +72,7 @@ class Standing:
             if report.healthy is not None
         }
 
-    def take_health(self, backend: str, other: Standing) -> None:
+    def take_health(self, backend: str, other: ModelStatus) -> None:
         """Know of a backend what another knows of it."""
         if backend in other._health:
             self._health[backend] = other._health[backend]
@@ -94,13 +94,13 @@ class Standing:
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
         return dict(_by_id(policy, found)) if found else {}
 
-    def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaStanding]:
+    def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaUsage]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
         quotas = self._quotas
         if quotas is None:
             return ()
         return [
-            QuotaStanding(limit, quota.for_each, use)
+            QuotaUsage(limit, quota.for_each, use)
             for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
             for use in quotas.use_by_key(limit, at_us=at_us) or (quotas.use(limit, at_us=at_us),)
         ]
@@ -137,7 +137,7 @@ class Standing:
             return
         # Most turns have nothing new to keep, and then need not wait for the store.
         if sessions.is_news(session, operation, model, at_us=at_us):
-            await self._store.soon(lambda: sessions.answered(session, operation, model, at_us=at_us))
+            await self._store.run_in_thread(lambda: sessions.answered(session, operation, model, at_us=at_us))
 
     def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
         if self._sessions is None or task.session is None or not _is_sticky(policy):

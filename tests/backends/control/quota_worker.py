@@ -37,7 +37,7 @@ def admitted(path: str, limit: int, amount: int, unit: Unit, requests: int) -> i
         return True
 
     async def tasks(number: int) -> int:
-        return sum(await asyncio.gather(*(store.soon(reserve) for _ in range(number))))
+        return sum(await asyncio.gather(*(store.run_in_thread(reserve) for _ in range(number))))
 
     def thread(number: int) -> None:
         nonlocal count

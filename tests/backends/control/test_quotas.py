@@ -281,7 +281,7 @@ def test_threads_and_tasks_together_are_admitted_up_to_the_limit(quotas: Quotas,
             one(f"thread-{thread}-{number}")
 
     async def by_tasks() -> None:
-        await asyncio.gather(*(store.soon(partial(one, f"task-{number}")) for number in range(120)))
+        await asyncio.gather(*(store.run_in_thread(partial(one, f"task-{number}")) for number in range(120)))
 
     threads = [threading.Thread(target=by_thread, args=(thread,)) for thread in range(4)]
     for thread in threads:

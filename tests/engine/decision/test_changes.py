@@ -16,7 +16,7 @@ from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS, search_changes
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.outline import MAX_SHOWN, explanation_outline, render_tree
+from routewright.engine.explain.report_tree import MAX_SHOWN, explanation_tree, render_tree
 from routewright.engine.report.errors import TaskError
 
 _DOMAINS: Mapping[str, list[object]] = {
@@ -169,7 +169,7 @@ def test_what_cannot_be_searched_exactly_is_said(condition: str, names: list[str
     assert not explanation.searched
     assert [why.split(":")[0] for why in explanation.not_covered] == names
     assert f"`{condition}`" in explanation.not_covered[0]
-    assert "not every value could be tried" in render_tree(explanation_outline(explanation))
+    assert "not every value could be tried" in render_tree(explanation_tree(explanation))
 
 
 def test_values_worth_trying_are_tried_where_the_search_is_not_exact() -> None:
@@ -203,7 +203,7 @@ def test_rule_that_draws_is_a_place_to_lead_to_without_a_draw() -> None:
     (change,) = explanation.changes
     assert (change.outcome, change.rule, change.target) == ("routed", "drawn", None)
     assert sorted(change.drawn_from) == ["coder", "general"]
-    assert "at random (rule drawn)" in render_tree(explanation_outline(explanation))
+    assert "at random (rule drawn)" in render_tree(explanation_tree(explanation))
 
 
 def test_condition_of_a_reserve_and_the_windows_of_models_count() -> None:
@@ -261,4 +261,4 @@ def test_outline_lists_some_places_and_counts_the_rest() -> None:
     rules = [{"name": f"is_{value}", "when": f"wide == '{value}'", "use": ["coder"]} for value in enum[1:]]
     explanation = _explained(rules, Task(), wide={"type": "string", "enum": enum, "default": enum[0]})
     assert len(explanation.changes) == len(rules)
-    assert f"and {len(rules) - MAX_SHOWN} more places" in render_tree(explanation_outline(explanation))
+    assert f"and {len(rules) - MAX_SHOWN} more places" in render_tree(explanation_tree(explanation))

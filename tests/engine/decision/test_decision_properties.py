@@ -18,9 +18,9 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import State, Task
 from routewright.engine.explain.explanation import explain, recompute
-from routewright.engine.explain.outline import (
-    explanation_outline,
-    record_outline,
+from routewright.engine.explain.report_tree import (
+    explanation_tree,
+    record_tree,
     render_markdown,
     render_tree,
 )
@@ -86,7 +86,7 @@ def test_a_record_and_its_policy_give_the_whole_explanation(
     assert canonical_bytes(explanation_values(explanation)) == canonical_bytes(
         explanation_values(from_record)
     )
-    for outline in (explanation_outline, lambda e: record_outline(e.record)):
+    for outline in (explanation_tree, lambda e: record_tree(e.record)):
         assert render_tree(outline(explanation)) == render_tree(outline(from_record))
         assert render_markdown(outline(explanation)) == render_markdown(outline(from_record))
 

@@ -14,7 +14,7 @@ from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome
 from routewright.engine.decision.task import Source, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.outline import explanation_outline, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, render_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.record import record_values
@@ -103,5 +103,5 @@ def test_example_is_decided_as_the_page_says() -> None:
 def test_example_is_explained_as_the_page_says() -> None:
     decision = _decision()
     assert _example("explanation").rstrip("\n") == render_tree(
-        explanation_outline(explain(decision.policy, decision))
+        explanation_tree(explain(decision.policy, decision))
     )

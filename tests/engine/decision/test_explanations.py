@@ -15,9 +15,9 @@ from syrupy.assertion import SnapshotAssertion
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import Explanation, explain
-from routewright.engine.explain.outline import (
-    explanation_outline,
-    record_outline,
+from routewright.engine.explain.report_tree import (
+    explanation_tree,
+    record_tree,
     render_markdown,
     render_tree,
 )
@@ -55,15 +55,15 @@ def _explained(name: str) -> Explanation:
 
 @pytest.mark.parametrize("name", [name for name in _TASKS if name != "a split that is drawn"])
 def test_explanation_as_a_tree(name: str, snapshot: SnapshotAssertion) -> None:
-    assert render_tree(explanation_outline(_explained(name))) == snapshot
+    assert render_tree(explanation_tree(_explained(name))) == snapshot
 
 
 def test_record_as_a_tree(snapshot: SnapshotAssertion) -> None:
-    assert render_tree(record_outline(_explained("a split that is drawn").record)) == snapshot
+    assert render_tree(record_tree(_explained("a split that is drawn").record)) == snapshot
 
 
 def test_explanation_as_markdown(snapshot: SnapshotAssertion) -> None:
-    assert render_markdown(explanation_outline(_explained("private and pinned to the cloud"))) == snapshot
+    assert render_markdown(explanation_tree(_explained("private and pinned to the cloud"))) == snapshot
 
 
 def test_explanation_as_json_without_its_record(snapshot: SnapshotAssertion) -> None:

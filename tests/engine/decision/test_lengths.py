@@ -11,7 +11,7 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.outline import explanation_outline, record_outline, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, record_tree, render_tree
 from routewright.engine.record.record import record_of
 from routewright.engine.report.errors import TaskError
 
@@ -98,8 +98,8 @@ def test_the_changes_that_an_explanation_finds_reckon_with_the_answer() -> None:
 def test_where_a_length_comes_from_is_told(facts: dict[str, Any], line: str | None) -> None:
     decision = decided(30, **facts)
     trees = [
-        render_tree(explanation_outline(explain(decision.policy, decision))),
-        render_tree(record_outline(record_of(decision))),
+        render_tree(explanation_tree(explain(decision.policy, decision))),
+        render_tree(record_tree(record_of(decision))),
     ]
     assert all(("tokens, " in tree) is (line is not None) for tree in trees)
     assert line is None or all(line in tree for tree in trees)

@@ -18,7 +18,7 @@ from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.decision.verdicts import verdicts_of, verdicts_with_nulls
 from routewright.engine.explain.explanation import explain, recompute, values_by_name
-from routewright.engine.explain.outline import explanation_outline, record_outline, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, record_tree, render_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.record import record_of, task_of
@@ -101,15 +101,15 @@ def test_null_says_nothing_of_the_request() -> None:
 def test_explanations_say_given_as_null_and_what_to_do() -> None:
     decision = decided({"private": None, "kind": None, "tokens": None})
     told = [
-        render_tree(explanation_outline(explain(POLICY, decision))),
-        render_tree(record_outline(record_of(decision))),
+        render_tree(explanation_tree(explain(POLICY, decision))),
+        render_tree(record_tree(record_of(decision))),
     ]
     assert "kind == 'code' = unknown" in told[0]
     for text in told:
         assert "given as null, and so unknown: kind, private, tokens" in text
         assert "leave a feature out to have it derived or defaulted" in text
     assert "private = unknown (given as null)" in told[1]
-    assert "null" not in render_tree(explanation_outline(explain(POLICY, decided({}))))
+    assert "null" not in render_tree(explanation_tree(explain(POLICY, decided({}))))
 
 
 def test_a_constraint_excludes_what_a_default_would_have_let_through() -> None:

@@ -15,7 +15,7 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain, recompute
-from routewright.engine.explain.outline import explanation_outline, render_markdown, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, render_markdown, render_tree
 from routewright.engine.record.record import record_of, record_values
 from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_bytes
@@ -353,7 +353,7 @@ def test_hostile_task_or_state_is_our_error(make: Callable[[], object]) -> None:
 def test_every_time_that_a_state_can_hold_can_be_decided_at(at_us: int) -> None:
     decision = _decided(state=State(at_us))
     assert read_record(record_bytes(decision)).at_us == at_us
-    assert render_tree(explanation_outline(explain(decision.policy, decision)))
+    assert render_tree(explanation_tree(explain(decision.policy, decision)))
 
 
 def test_pin_that_names_no_model_or_several_is_our_error() -> None:
@@ -372,7 +372,7 @@ def test_split_without_key_and_draw_is_our_error() -> None:
 def test_what_is_written_for_people_cannot_move_a_cursor_or_make_markup() -> None:
     text = "a\x1b[31m\r\n`*_[x](http://example)<b>|#"
     decision = _decided(Task({"team": text, f"name{text}": 1}))
-    outline = explanation_outline(explain(decision.policy, decision))
+    outline = explanation_tree(explain(decision.policy, decision))
     assert all(line.isprintable() for line in render_tree(outline).split("\n"))
     bullets = render_markdown(outline)
     assert "[31m" not in bullets.replace("\\[31m", "")

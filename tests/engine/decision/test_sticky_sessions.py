@@ -10,7 +10,7 @@ from decision_strategies import AT_US, FEATURES, compiled
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.explain.outline import record_outline, render_tree
+from routewright.engine.explain.report_tree import record_tree, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.errors import TaskError
@@ -151,7 +151,7 @@ def test_plans_that_are_remembered_are_told_apart_by_session() -> None:
 )
 def test_one_line_says_what_became_of_the_session(task: Task, model: str | None, line: str) -> None:
     decision = decide(policy_with(), task, State(AT_US, session_model=model), decision_id="d")
-    assert f"─ {line}\n" in render_tree(record_outline(record_of(decision)))
+    assert f"─ {line}\n" in render_tree(record_tree(record_of(decision)))
 
 
 def test_the_model_of_a_session_is_text() -> None:

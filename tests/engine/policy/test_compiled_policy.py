@@ -73,7 +73,7 @@ def test_what_is_disabled_is_taken_out_and_named() -> None:
     )
     policy = compiled(text)
     assert candidates(policy) == [("coder", "use"), ("shared", "chain all")]
-    assert policy.rules[0].taken_out == (("kimi", "too dear"),)
+    assert policy.rules[0].excluded == (("kimi", "too dear"),)
     assert set(policy.disabled) == {
         "rule off",
         "chain all: kimi",

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State, Task
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.outline import explanation_outline, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, render_tree
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.text import record_bytes
 
@@ -187,5 +187,5 @@ def test_the_order_of_models_and_backends_changes_no_decision() -> None:
         task, state = Task(features, draw=0.3), State(1_767_225_600_000_000)
         made = [decide(policy, task, state, decision_id="d") for policy in (one, other)]
         assert record_bytes(made[0]) == record_bytes(made[1])
-        trees = [render_tree(explanation_outline(explain(decision.policy, decision))) for decision in made]
+        trees = [render_tree(explanation_tree(explain(decision.policy, decision))) for decision in made]
         assert trees[0] == trees[1]

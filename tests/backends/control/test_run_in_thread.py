@@ -60,14 +60,14 @@ def test_what_needs_no_waiting_is_done_at_once_on_the_callers_thread(store: Stat
         threads.append(threading.get_ident())
         return reserving(store, "one")()
 
-    assert isinstance(asyncio.run(store.soon(call)), Lease)
+    assert isinstance(asyncio.run(store.run_in_thread(call)), Lease)
     assert threads == [threading.get_ident()]
 
 
 def test_the_event_loop_goes_on_while_the_file_is_locked(store: StateStore) -> None:
     async def main() -> tuple[object, float]:
         with locked(store) as other:
-            waiting = asyncio.create_task(store.soon(reserving(store, "one")))
+            waiting = asyncio.create_task(store.run_in_thread(reserving(store, "one")))
             longest = 0.0
             for _ in range(50):
                 before = time.perf_counter()
@@ -88,7 +88,7 @@ def test_a_file_that_stays_locked_is_told_to_all_who_wait_at_the_same_time(
     monkeypatch.setattr(store_module, "BUSY_TIMEOUT_S", 0.1)
 
     async def main() -> list[object]:
-        calls = (store.soon(reserving(store, f"{number}")) for number in range(20))
+        calls = (store.run_in_thread(reserving(store, f"{number}")) for number in range(20))
         return list(await asyncio.gather(*calls, return_exceptions=True))
 
     with locked(store):
@@ -111,7 +111,7 @@ def test_all_changes_of_a_call_are_one_transaction_and_made_once(store: StateSto
 
     async def main() -> bool:
         with locked(store) as other:
-            waiting = asyncio.create_task(store.soon(call))
+            waiting = asyncio.create_task(store.run_in_thread(call))
             await asyncio.sleep(0)
             other.begin()
             return await waiting
@@ -125,7 +125,7 @@ def test_errors_of_the_call_are_raised(store: StateStore) -> None:
         raise StateError("no")
 
     with pytest.raises(StateError, match="no"):
-        asyncio.run(store.soon(call))
+        asyncio.run(store.run_in_thread(call))
 
 
 @pytest.mark.parametrize("already_begun", [True, False])
@@ -133,9 +133,11 @@ def test_a_cancelled_reservation_is_taken_back(store: StateStore, already_begun:
     async def main() -> None:
         with locked(store) as other:
             # The thread that waits does one thing after another.
-            first = None if already_begun else asyncio.create_task(store.soon(reserving(store, "first")))
+            first = (
+                None if already_begun else asyncio.create_task(store.run_in_thread(reserving(store, "first")))
+            )
             await asyncio.sleep(0)
-            task = asyncio.create_task(store.soon(reserving(store, "one"), undo=give_back(store)))
+            task = asyncio.create_task(store.run_in_thread(reserving(store, "one"), undo=give_back(store)))
             await asyncio.sleep(0.02 if already_begun else 0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -159,7 +161,7 @@ def test_a_cancelled_settlement_is_made_all_the_same(store: StateStore) -> None:
 
     async def main() -> None:
         with locked(store) as other:
-            task = asyncio.create_task(store.soon(lambda: quotas.settle(lease, {})))
+            task = asyncio.create_task(store.run_in_thread(lambda: quotas.settle(lease, {})))
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -186,9 +188,9 @@ def test_the_log_is_copied_by_the_thread_and_not_by_the_event_loop(
 
     async def main() -> None:
         for number in range(50):
-            made = await store.soon(reserving(store, f"{number}"))
+            made = await store.run_in_thread(reserving(store, f"{number}"))
             assert isinstance(made, Lease)
-            await store.soon(partial(Quotas(store).release, made))
+            await store.run_in_thread(partial(Quotas(store).release, made))
 
     asyncio.run(main())
     store.close()  # waits for the thread

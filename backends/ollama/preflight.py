@@ -16,7 +16,7 @@ from ..errors import BackendError
 from ..phases import CallClock
 from ..protocol import NOTHING_USED
 from ..wire import words
-from .link import Link
+from .connection import Connection
 from .names import full_name, is_older
 from .places import RECHECK_S, Places, Together
 from .request import load_body
@@ -24,22 +24,22 @@ from .request import load_body
 _NO_LIMIT_MS: Final = 10**12
 
 
-class Readiness:
+class Preflight:
     """Prepares calls of one server. ``min_versions`` are the oldest servers that run a model, by tag."""
 
     def __init__(
         self,
-        link: Link,
+        connection: Connection,
         *,
         min_version: str | None,
         min_versions: Mapping[str, str],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._link = link
+        self._link = connection
         self._min_version, self._min_versions = min_version, dict(min_versions)
         self._now = now
         self._new_enough_until: dict[str, float] = {}
-        self._places = Places(link.aside, link.server, link.url, now=now)
+        self._places = Places(connection.aside, connection.server, connection.url, now=now)
         self._together = Together()
         self._loading: Counter[tuple[str, object]] = Counter()
 

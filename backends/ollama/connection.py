@@ -14,7 +14,7 @@ from .errors import complaint_in, failure
 from .places import refusal_of, remote_host, running_elsewhere
 
 
-class Link:
+class Connection:
     """A connection to ``server``. Raises ValueError for an invalid address or key.
 
     ``calls`` is for work and limited by ``concurrency``; ``aside`` is for short queries, which must not wait behind

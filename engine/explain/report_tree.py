@@ -1,4 +1,4 @@
-"""An explanation in, an outline out: labels in levels, from which every form for people is made.
+"""Draws trees of explanations and records: labels in levels, from which every form for people is made.
 
 ``render_tree`` draws it for a terminal, ``render_markdown`` writes it for a review comment.
 """
@@ -20,7 +20,7 @@ from .counterfactual import Change
 from .explanation import Explanation, PartValue, RuleExplanation, RunnerUp
 
 MAX_SHOWN = 12
-"""Places that an outline lists of those that changes lead to; the explanation holds all."""
+"""Places that a tree lists of those that changes lead to; the explanation holds all."""
 
 _OUTCOMES: Mapping[Outcome, str] = {
     "no_match": "no rule",
@@ -39,20 +39,20 @@ _MARKS: Mapping[Mark, str] = {
 
 
 @dataclass(slots=True)
-class Outline:
+class ReportTree:
     """A line and the lines below it."""
 
     label: str
-    children: list[Outline] = field(default_factory=list)
+    children: list[ReportTree] = field(default_factory=list)
 
-    def add(self, label: str, children: Iterable[str] = ()) -> Outline:
+    def add(self, label: str, children: Iterable[str] = ()) -> ReportTree:
         """A line below this one, with plain lines below it."""
-        child = Outline(label, [Outline(text) for text in children])
+        child = ReportTree(label, [ReportTree(text) for text in children])
         self.children.append(child)
         return child
 
 
-def record_outline(record: DecisionRecord) -> Outline:
+def record_tree(record: DecisionRecord) -> ReportTree:
     """What was decided: outcome, rule, plan, and who was excluded."""
     root = _root(record)
     if record.reason is not None and record.pin is None:
@@ -71,14 +71,14 @@ def record_outline(record: DecisionRecord) -> Outline:
     return root
 
 
-def plan_outline(record: DecisionRecord) -> Outline | None:
+def plan_tree(record: DecisionRecord) -> ReportTree | None:
     """What is called for the task, in which role; None without a plan."""
-    root = Outline("")
+    root = ReportTree("")
     _add_plan(root, record)
     return next((child for child in root.children if child.label == "plan"), None)
 
 
-def explanation_outline(explanation: Explanation) -> Outline:
+def explanation_tree(explanation: Explanation) -> ReportTree:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
     record = explanation.record
     root = _root(record)
@@ -93,8 +93,8 @@ def explanation_outline(explanation: Explanation) -> Outline:
     earlier = [rule for rule in explanation.rules if rule.place == "before"]
     if earlier:
         root.add("earlier rules that did not match", map(_failed, earlier))
-    if explanation.taken_out:
-        root.add("taken out of the chain", (f"{model}: {why}" for model, why in explanation.taken_out))
+    if explanation.excluded:
+        root.add("excluded from the chain", (f"{model}: {why}" for model, why in explanation.excluded))
     if explanation.disabled:
         root.add("disabled in this policy: " + ", ".join(explanation.disabled))
     if explanation.runner_up is not None:
@@ -104,25 +104,25 @@ def explanation_outline(explanation: Explanation) -> Outline:
     return root
 
 
-def render_tree(outline: Outline) -> str:
-    """The outline drawn with lines, without a trailing newline."""
-    return "\n".join([escape_flat(outline.label), *_branches(outline, "")])
+def render_tree(tree: ReportTree) -> str:
+    """The tree drawn with lines, without a trailing newline."""
+    return "\n".join([escape_flat(tree.label), *_branches(tree, "")])
 
 
-def render_markdown(outline: Outline) -> str:
-    """The outline as a heading and a nested list, for a review comment."""
-    return "\n".join([f"### {escape_markdown(outline.label)}", "", *_bullets(outline, "")])
+def render_markdown(tree: ReportTree) -> str:
+    """The tree as a heading and a nested list, for a review comment."""
+    return "\n".join([f"### {escape_markdown(tree.label)}", "", *_bullets(tree, "")])
 
 
-def _branches(outline: Outline, indent: str) -> Iterator[str]:
-    for number, child in enumerate(outline.children):
-        last = number == len(outline.children) - 1
+def _branches(tree: ReportTree, indent: str) -> Iterator[str]:
+    for number, child in enumerate(tree.children):
+        last = number == len(tree.children) - 1
         yield f"{indent}{'└── ' if last else '├── '}{escape_flat(child.label)}"
         yield from _branches(child, indent + ("    " if last else "│   "))
 
 
-def _bullets(outline: Outline, indent: str) -> Iterator[str]:
-    for child in outline.children:
+def _bullets(tree: ReportTree, indent: str) -> Iterator[str]:
+    for child in tree.children:
         yield f"{indent}- {escape_markdown(child.label)}"
         yield from _bullets(child, indent + "  ")
 
@@ -149,8 +149,8 @@ def outcome_text(record: DecisionRecord) -> str:
     return what
 
 
-def _root(record: DecisionRecord) -> Outline:
-    root = Outline(_head(record))
+def _root(record: DecisionRecord) -> ReportTree:
+    root = ReportTree(_head(record))
     arm = arm_line(record)
     if arm is not None:
         root.add(arm)
@@ -165,7 +165,7 @@ def _pinned(record: DecisionRecord) -> str:
     return f"pinned: {record.pin}; the rules would have come to {matched.name}{unknown}"
 
 
-def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -> None:
+def _add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord) -> None:
     label = f"rule {rule.name}: {rule.condition}"
     node = root.add(label, (_part(part, record) for part in rule.parts))
     if rule.note:
@@ -174,7 +174,7 @@ def _add_matched(root: Outline, rule: RuleExplanation, record: DecisionRecord) -
         node.add(f"reason: {record.reason}")
 
 
-def _add_feature_notes(root: Outline, record: DecisionRecord) -> None:
+def _add_feature_notes(root: ReportTree, record: DecisionRecord) -> None:
     nulls = sorted(name for name, feature in record.features.items() if _is_null(feature))
     if nulls:
         help = "leave a feature out to have it derived or defaulted; many clients write unset fields as null"
@@ -188,7 +188,7 @@ def _is_null(feature: FeatureRecord) -> bool:
     return feature.source == "given" and feature.value is None
 
 
-def _add_plan(root: Outline, record: DecisionRecord) -> None:
+def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     request, plan = record.request, record.plan
     if request.prompt_tokens_source in ("counted", "estimated"):
         how = "estimated" if request.tokenizer is None else f"counted with {request.tokenizer}"
@@ -251,7 +251,7 @@ def _planned(candidate: CandidateRecord) -> str:
     return text
 
 
-def _add_gates(root: Outline, explanation: Explanation) -> None:
+def _add_gates(root: ReportTree, explanation: Explanation) -> None:
     excluded = [candidate for candidate in explanation.candidates if candidate.failures]
     if excluded:
         node = root.add("not eligible")
@@ -267,7 +267,7 @@ def _add_gates(root: Outline, explanation: Explanation) -> None:
             node.add(f"{step.role} with {step.model}", (f"{f.gate}: {f.detail}" for f in step.failures))
 
 
-def _add_changes(root: Outline, explanation: Explanation) -> None:
+def _add_changes(root: ReportTree, explanation: Explanation) -> None:
     node = root.add("what would have led elsewhere")
     places: dict[str, list[str]] = {}
     for change in explanation.changes:
@@ -297,7 +297,7 @@ def _where(place: Change | RunnerUp) -> str:
     return place.target or _OUTCOMES[place.outcome]
 
 
-def _add_unenforced(root: Outline, record: DecisionRecord) -> None:
+def _add_unenforced(root: ReportTree, record: DecisionRecord) -> None:
     if record.plan is not None and record.plan.unenforced:
         root.add("in the policy, not carried out yet", record.plan.unenforced)
 
