@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pages import PAGES, ROOT
 
 import routewright
 from routewright.engine.version import ENGINE_VERSION
 
-ROOT = Path(__file__).resolve().parents[1]
 LINKED = ("backends", "engine", "ledger", "policies")
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
@@ -195,13 +195,18 @@ def test_the_engine_asks_no_clock_and_opens_no_file(path: Path) -> None:
 # --- documents ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "page", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=lambda page: page.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", text)
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_and_folders_that_a_page_names_are_there(page: Path) -> None:
+    folders = "engine|backends|ledger|src|tests|docs|policies|benchmarks|requirements"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize(

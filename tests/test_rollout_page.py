@@ -8,15 +8,18 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from pages import ROOT, blocks
 
 from routewright import ChatRequest, Ledger, ModelGateway, Task, load_policy, record_of
 from routewright.backends import Message
 from routewright.engine.explain.arm_text import arm_line
 
-TEXT = (Path(__file__).parents[1] / "docs" / "rollout.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"```yaml\n# (\S+\.yaml)\n(.*?)```", TEXT, re.DOTALL))
-PHASES = re.findall(r"```yaml\n# in hybrid\.yaml\n(rollout: .*?)\n```", TEXT)
-SQL = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+PAGE = ROOT / "docs" / "rollout.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+BLOCKS = blocks(PAGE)
+FILES = {block.file: block.text for block in BLOCKS if block.file is not None}
+PHASES = [block.text for block in BLOCKS if block.text.startswith("# in hybrid.yaml\n")]
+SQL = [block.text for block in BLOCKS if block.language == "sql"]
 HELLO = ChatRequest((Message("user", "Design a payment platform"),))
 TASKS = [
     Task({"team": f"team {n % 61}", "requires_moe": n % 3 == 0, "privacy_required": n % 5 == 0})
@@ -33,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def gateway_in(folder: Path, phase: str) -> ModelGateway:
-    (folder / "hybrid.yaml").write_text(FILES["hybrid.yaml"] + phase + "\n")
+    (folder / "hybrid.yaml").write_text(FILES["hybrid.yaml"] + phase)
     policy = load_policy(folder / "hybrid.yaml")
     return ModelGateway(policy, ledger=Ledger.open(folder / "ledger.duckdb"), random=Random(4))
 

@@ -1,4 +1,4 @@
-"""The page says what the table of actions says, row by row, and shows code that is real."""
+"""The page says what the table of actions says, row by row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import routewright.backends
 from routewright.backends import ERROR_CLASSES, ErrorClass
 from routewright.backends.executing import ACTIONS
 
@@ -26,9 +25,3 @@ def test_each_row_of_the_page_is_what_is_done(error_class: ErrorClass) -> None:
     cooling = "" if row.cool_ms is None else f", {row.cool_ms // 60_000} min"
     assert (then, breaker, billed) == (row.then, row.breaker + cooling, "yes" if row.billed else "no")
     assert why
-
-
-def test_the_names_in_the_pages_code_exist() -> None:
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    names = re.findall(r"from routewright.backends import (.*)", code)[0].split(", ")
-    assert [name for name in names if not hasattr(routewright.backends, name)] == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pages import blocks
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome
@@ -40,9 +41,8 @@ _TEXT = _PAGE.read_text(encoding="utf-8")
 
 
 def _example(name: str) -> str:
-    found = re.search(rf"<!-- example: {name} -->\n```\w+\n(.*?)```", _TEXT, re.DOTALL)
-    assert found is not None
-    return found[1]
+    [text] = [block.text for block in blocks(_PAGE) if block.mark == f"example: {name}"]
+    return text
 
 
 def _rows(heading: str) -> list[str]:
