@@ -177,7 +177,7 @@ def test_a_turn_without_news_does_not_wait_for_a_store_that_is_locked(
     with gateway_with(tmp_path, policy, 1) as gateway:
         gateway.run_sync(in_session("x"), HELLO)
         asked: list[object] = []
-        monkeypatch.setattr(StateStore, "soon", lambda *_, **__: asked.append(0))
+        monkeypatch.setattr(StateStore, "run_in_thread", lambda *_, **__: asked.append(0))
         ran = gateway.run_sync(in_session("x"), HELLO)
         assert ran.execution is not None and ran.execution.answer is not None
         assert asked == []

@@ -22,7 +22,7 @@ from .decision import (
 )
 from .gates import HARD_FAILURES, GateContext, allowance, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
-from .request import StatedFacts, fact_slots
+from .request import StatedFacts
 from .task import (
     NO_REQUEST,
     SESSION,
@@ -76,7 +76,6 @@ __all__ = [
     "closing_lengths",
     "decide",
     "estimate",
-    "fact_slots",
     "failures",
     "gate_steps",
     "is_exact",

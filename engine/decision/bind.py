@@ -23,7 +23,7 @@ from ..condition import (
     check_value,
     infer_declarations,
 )
-from ..policy import MAX_EXACT, CompiledFeature, CompiledPolicy, FeatureSource
+from ..policy import MAX_EXACT, CompiledFeature, CompiledPolicy, FeatureSource, per_policy
 from ..report import FeatureError, suggest
 from .task import NO_REQUEST, RequestFacts, Source, State, Task
 
@@ -105,12 +105,8 @@ class Binder:
         return _storable(name, value)
 
 
-def binder_of(policy: CompiledPolicy) -> Binder:
-    """The policy's binder."""
-    binder = policy.cache.get(Binder)
-    if binder is None:
-        binder = policy.cache[Binder] = Binder(policy)
-    return cast(Binder, binder)
+binder_of = per_policy(Binder)
+"""The policy's binder."""
 
 
 def time_facts(at_us: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""Policy, task and state in, a decision out. Pure and total: the same inputs give the same decision.
+"""Decides where a task goes. Pure and total: the same inputs give the same decision.
 
-Time, ids and random draws are arguments; nothing is read, nothing is kept. (What is remembered in
-``policy.cache`` follows from the policy alone and changes no result.)
+Time, ids and random draws are arguments; nothing is read. What is kept beside a policy (``PlanMemory``) follows from it
+alone and changes no result.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def decide(
     else:
         rule = None if winner is None else policy.rules[winner]
         memory = memory_of(policy)
-        key = memory.key(rule, task, request, state, values, verdicts)
+        key = memory.key(policy, rule, task, request, state, values, verdicts)
         remembered = None if key is None else memory.get(key)
         if remembered is not None:
             planned = remembered

@@ -1,4 +1,4 @@
-"""The plans that a policy has led to before, by all that they follow from.
+"""Remembers the plans that a policy has led to, by all that they follow from.
 
 INVARIANT: remembering changes no result. The key holds every fact that the plan or a detail of its verdicts
 depends on; where that would be an open set of values (a price, a latency, a feature inside a constraint), there
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from ..policy import CompiledPolicy, CompiledRule, Quota
+from ..policy import CompiledPolicy, CompiledRule, Quota, per_policy
 from .gates import allowance
 from .plan import Planned
 from .request import StatedFacts
@@ -29,7 +29,6 @@ class PlanMemory:
 
     def __init__(self, policy: CompiledPolicy) -> None:
         self._plans: dict[object, Planned] = {}
-        self._policy = policy
         self._lengths: dict[int | None, list[int]] = {}
         self._needs = [slot for slot, feature in enumerate(policy.features) if feature.needs]
         self._first_verdict = len(policy.rules)
@@ -51,6 +50,7 @@ class PlanMemory:
 
     def key(
         self,
+        policy: CompiledPolicy,
         rule: CompiledRule | None,
         task: Task,
         request: StatedFacts,
@@ -67,7 +67,7 @@ class PlanMemory:
             return None
         facts = self._rules[rule.index]
         if facts is _NOT_ASKED:
-            facts = self._rules[rule.index] = _facts_of(rule, self._policy)
+            facts = self._rules[rule.index] = _facts_of(rule, policy)
         if facts is None:
             return None
         models, quotas = facts
@@ -85,7 +85,7 @@ class PlanMemory:
             task.operation,
             verdicts[self._first_verdict :],
             tuple([values[slot] for slot in self._needs]),
-            None if tokens is None else bisect_left(self._closing_lengths(request), tokens),
+            None if tokens is None else bisect_left(self._closing_lengths(policy, request), tokens),
             request.prompt_tokens_source,
             request.tokenizer,
             request.max_output_tokens,
@@ -94,33 +94,21 @@ class PlanMemory:
             bool(request.json_schema),
             known,
             used,
-            self._session(rule, task, state) if rule.sticky else None,
+            _session(policy, rule, task, state) if rule.sticky else None,
         )
 
-    def _closing_lengths(self, request: StatedFacts) -> list[int]:
+    def _closing_lengths(self, policy: CompiledPolicy, request: StatedFacts) -> list[int]:
         wanted = request.max_output_tokens
         found = self._lengths.get(wanted)
         if found is None:
             if len(self._lengths) >= MAX_REMEMBERED_PLANS // 16:
                 self._lengths.clear()
-            found = self._lengths[wanted] = closing_lengths(self._policy, wanted)
+            found = self._lengths[wanted] = closing_lengths(policy, wanted)
         return found
 
-    def _session(self, rule: CompiledRule, task: Task, state: State) -> object:
-        """What a sticky rule goes by: no session, a new one, one of its own models, or any other model."""
-        if task.session is None or state.session_model is None:
-            return task.session is not None
-        models = self._policy.catalog.models
-        own = any(models[c.model].id == state.session_model for c in rule.candidates[: rule.chosen_from])
-        return state.session_model if own else ""
 
-
-def memory_of(policy: CompiledPolicy) -> PlanMemory:
-    """The policy's memory."""
-    memory = policy.cache.get(PlanMemory)
-    if memory is None:
-        memory = policy.cache[PlanMemory] = PlanMemory(policy)
-    return cast(PlanMemory, memory)
+memory_of = per_policy(PlanMemory)
+"""The policy's memory."""
 
 
 def _facts_of(rule: CompiledRule, policy: CompiledPolicy) -> tuple[tuple[str, ...], tuple[Quota, ...]] | None:
@@ -133,6 +121,15 @@ def _facts_of(rule: CompiledRule, policy: CompiledPolicy) -> tuple[tuple[str, ..
         models.add(rule.ensemble.judge)
     quotas = tuple(quota for quota in policy.quotas if not quota.models.isdisjoint(models))
     return tuple(policy.catalog.models[index].id for index in sorted(models)), quotas
+
+
+def _session(policy: CompiledPolicy, rule: CompiledRule, task: Task, state: State) -> object:
+    """What a sticky rule goes by: no session, a new one, one of its own models, or any other model."""
+    if task.session is None or state.session_model is None:
+        return task.session is not None
+    models = policy.catalog.models
+    own = any(models[c.model].id == state.session_model for c in rule.candidates[: rule.chosen_from])
+    return state.session_model if own else ""
 
 
 def _known(model: ModelState) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""A task and its bound features in, what is known of its request out.
+"""Works out what is known of a task's request.
 
 A feature with ``from: request.…`` speaks for the request: a task that gives it has said how long its prompt is,
 or that it holds images. Where request and feature differ, the larger counts: a gate must not be opened by
@@ -9,24 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from ..policy import MAX_EXACT, CompiledPolicy
 from .task import NO_REQUEST, PromptTokensSource, Source, Task
-
-_GATING = ("prompt_tokens", "images", "tools", "json_schema")
-
-
-def fact_slots(policy: CompiledPolicy) -> tuple[tuple[int, str], ...]:
-    """The features that speak for a fact of the request that candidates are judged by, with the fact."""
-    slots = policy.cache.get("fact_slots")
-    if slots is None:
-        slots = policy.cache["fact_slots"] = tuple(
-            (slot, feature.derived.fact)
-            for slot, feature in enumerate(policy.features)
-            if feature.derived is not None and feature.derived.fact in _GATING
-        )
-    return cast(tuple[tuple[int, str], ...], slots)
 
 
 class StatedFacts(NamedTuple):
@@ -59,7 +45,7 @@ def request_facts(
             request.json_schema,
         )
     said: dict[str, Any] = {}
-    for slot, fact in fact_slots(policy):
+    for slot, fact in policy.stated:
         value = values[slot]
         # A feature given as null says nothing about the request, which may still have the value.
         if sources[slot] == "given" and value is not None:

@@ -10,17 +10,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from ..condition import compile_function
-from ..policy import CompiledPolicy
+from ..policy import CompiledPolicy, per_policy
 
 
 def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
     """The result of ``policy.evaluate``, for any feature values: each may be None."""
-    slots = policy.cache.get("defaulted")
-    if slots is None:
-        slots = policy.cache["defaulted"] = [
-            slot for slot, feature in enumerate(policy.features) if feature.default is not None
-        ]
-    for slot in slots:
+    for slot in policy.defaulted:
         if parameters[slot] is None:
             return verdicts_with_nulls(policy, parameters)
     return policy.evaluate(parameters)
@@ -28,7 +23,7 @@ def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool
 
 def verdicts_with_nulls(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
     """The same, but features that have a default may be None too."""
-    function = policy.cache.get(verdicts_with_nulls)
-    if function is None:
-        function = policy.cache[verdicts_with_nulls] = compile_function(policy.conditions, policy.parameters)
-    return cast(tuple[bool | None, ...], function(parameters))
+    return cast(tuple[bool | None, ...], _with_nulls(policy)(parameters))
+
+
+_with_nulls = per_policy(lambda policy: compile_function(policy.conditions, policy.parameters))

@@ -31,7 +31,7 @@ from ..condition import (
     walk_typed,
     work_of,
 )
-from ..decision import Decision, ModelState, closing_lengths, fact_slots, time_facts
+from ..decision import Decision, ModelState, closing_lengths, time_facts
 from ..policy import MAX_SEARCH_WORK, CompiledFeature, largest, most_gated, sizes_by_name
 from .gap_values import other_arrays, other_numbers, other_texts
 from .search_work import works_of
@@ -168,7 +168,7 @@ def _look_at_gates(decision: Decision, uses: _Uses) -> None:
     # A stated length only counts from the request's own length on.
     closing += [] if request.prompt_tokens is None else [request.prompt_tokens - 1]
     by_price = any(rule.choose == "cheapest" for rule in policy.rules)
-    for slot, fact in fact_slots(policy):
+    for slot, fact in policy.stated:
         name = policy.features[slot].name
         uses.note(name, closing if fact == "prompt_tokens" else [0])
         if fact == "prompt_tokens" and by_price:

@@ -168,7 +168,7 @@ def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolic
     with the record byte by byte.
     """
     catalog = replace(policy.catalog, digest=record.catalog.digest)
-    return replace(policy, digest=record.policy.digest, catalog=catalog, cache={})
+    return replace(policy, digest=record.policy.digest, catalog=catalog)
 
 
 def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from ..condition import LARGEST, Sizes, work_of
-from ..policy import CompiledPolicy, sizes_by_name
+from ..policy import CompiledPolicy, per_policy, sizes_by_name
 
 _SMALL: Final = Sizes(64, 512)
 _LITTLE: Final = 20_000
@@ -26,11 +26,9 @@ def works_of(policy: CompiledPolicy, sizes: Mapping[str, Sizes]) -> Works:
     Measuring takes longer than the rest of an explanation, so the bound for all small values is computed once.
     """
     if all(one.elements <= _SMALL.elements and one.characters <= _SMALL.characters for one in sizes.values()):
-        works = policy.cache.get(works_of)
-        if works is None:
-            works = policy.cache[works_of] = _measured(policy, {f.name: _SMALL for f in policy.features})
+        works = _of_small_values(policy)
         if sum(works.conditions) + works.gates <= _LITTLE:
-            return cast(Works, works)
+            return works
     return _measured(policy, sizes)
 
 
@@ -41,3 +39,6 @@ def _measured(policy: CompiledPolicy, sizes: Mapping[str, Sizes]) -> Works:
         tuple(work_of(condition.expr, LARGEST, known) for condition in policy.conditions),
         sum(work_of(require.expr, LARGEST, known) for require in open_ones),
     )
+
+
+_of_small_values = per_policy(lambda policy: _measured(policy, {f.name: _SMALL for f in policy.features}))

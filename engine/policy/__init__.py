@@ -34,6 +34,7 @@ from .compiled import (
     Quota,
     TaskCost,
 )
+from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge, server_of
 from .notes import place_notes
@@ -118,6 +119,7 @@ __all__ = [
     "names_of_models",
     "nano_units",
     "parse_yaml",
+    "per_policy",
     "place_notes",
     "place_problem",
     "policy_schema",

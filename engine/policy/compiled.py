@@ -7,7 +7,7 @@ works on positions instead of names. Everything is immutable.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Literal, NewType
 
@@ -62,6 +62,8 @@ class CompiledCatalog:
     backends: Mapping[str, Backend]
     names: Mapping[str, tuple[int, ...]]
     """Every name that may stand for a model, with the models it may mean: more than one is ambiguous."""
+    tokenizers: Mapping[Operation, Encoding | None]
+    """The commonest among the enabled models that offer an operation; the first by name of several."""
     scope: Mapping[str, Declaration]
     """The ``model.*`` names that conditions may use."""
     shape: Catalog
@@ -262,7 +264,7 @@ class CompiledRollout:
     candidate: CompiledPolicy | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class CompiledPolicy:
     """A policy that can be decided under: names, types and order are checked.
 
@@ -280,6 +282,10 @@ class CompiledPolicy:
     sizes: Sizes
     """The largest strings and arrays of a task for which deciding stays within MAX_DECISION_WORK."""
     slots: Mapping[str, int]
+    defaulted: tuple[int, ...]
+    """The slots of features with a default."""
+    stated: tuple[tuple[int, str], ...]
+    """The slots of features that speak for a fact of the request which gates ask for, with the fact."""
     rules: tuple[CompiledRule, ...]
     constraints: tuple[CompiledConstraint, ...]
     assertions: tuple[CompiledAssertion, ...]
@@ -298,11 +304,11 @@ class CompiledPolicy:
     """What of it concerns every plan."""
     uses_state: bool
     """Whether any condition asks for ``state.*``."""
+    is_sticky: bool
+    """Whether any rule keeps conversations on their models."""
     scope: Mapping[str, Declaration]
     rollout: CompiledRollout | None
     shape: Policy
-    cache: dict[object, Any] = field(default_factory=dict, repr=False)
-    """What deciding has worked out from the policy alone; never part of its meaning."""
 
     def __repr__(self) -> str:
         return f"<CompiledPolicy {self.name!r}: {counted(len(self.rules), 'rules')}, {self.digest}>"

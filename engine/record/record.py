@@ -6,7 +6,7 @@ and the policy text behind its digest are enough to make the same decision again
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from ..decision import (
     Arm,
@@ -21,7 +21,7 @@ from ..decision import (
     Task,
     estimate,
 )
-from ..policy import CompiledModel, CompiledPolicy
+from ..policy import Backend, CompiledModel, CompiledPolicy
 from ..version import ENGINE_VERSION
 from .shape import RECORD_VERSION, DecisionRecord
 
@@ -201,7 +201,7 @@ def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
         ],
         "ensemble": _ensemble(plan, models),
         "ensemble_dropped": plan.ensemble_dropped,
-        "timeouts": dict(_timeouts(policy)[models[plan.target].backend]),
+        "timeouts": _timeouts(policy.catalog.backends[models[plan.target].backend]),
         "first_token_within_ms": limits.first_token_within_ms,
         "cache_ttl_ms": limits.cache_ttl_ms,
         "max_attempts": limits.max_attempts,
@@ -215,15 +215,9 @@ def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
     }
 
 
-def _timeouts(policy: CompiledPolicy) -> dict[str, dict[str, int]]:
-    """The timeouts of each backend, in milliseconds; none where nothing limits a phase."""
-    timeouts = policy.cache.get("timeouts")
-    if timeouts is None:
-        timeouts = policy.cache["timeouts"] = {
-            id: {f"{phase}_ms": ms for phase, ms in backend.timeouts.model_dump().items() if ms is not None}
-            for id, backend in policy.catalog.backends.items()
-        }
-    return cast(dict[str, dict[str, int]], timeouts)
+def _timeouts(backend: Backend) -> dict[str, int]:
+    """The limits of a backend's phases, in milliseconds."""
+    return {f"{phase}_ms": ms for phase, ms in backend.timeouts if ms is not None}
 
 
 def _ensemble(plan: Plan, models: tuple[CompiledModel, ...]) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ from ..decision import (
     State,
     estimate,
 )
-from ..policy import CompiledPolicy
+from ..policy import CompiledPolicy, per_policy
 from ..version import ENGINE_VERSION
 from .record import arm_values, model_state_values, plan_values, request_values
 from .shape import RECORD_VERSION
@@ -51,9 +51,7 @@ def record_bytes(decision: Decision) -> bytes:
 def record_text(decision: Decision) -> str:
     """The same as text, which is stored; half of a surrogate pair may be let through."""
     policy, task, state = decision.policy, decision.task, decision.state
-    writer = policy.cache.get(_RecordWriter)
-    if writer is None:
-        writer = policy.cache[_RecordWriter] = _RecordWriter(policy)
+    writer = _writer_of(policy)
     rule = None if decision.rule is None else policy.rules[decision.rule]
     target = decision.target
     request = task.request
@@ -176,6 +174,9 @@ class _RecordWriter:
                 f',"latency_source":{_word(latency_source)}{end}}}'
             )
         return ",".join(written), kept[3]
+
+
+_writer_of = per_policy(_RecordWriter)
 
 
 def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:

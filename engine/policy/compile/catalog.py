@@ -1,11 +1,14 @@
-"""A catalog's shape in, a compiled catalog out: names resolved, locations worked out, facts typed.
+"""Compiles a catalog: resolves names, works out locations, gives facts their types.
 
 All problems are noted in the report; the result is for checking policies against even where there are some.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import get_args
 
 from ...report import PolicyError, closest, limit_problems, sort_problems
 from ..compiled import CompiledCatalog, CompiledModel, ModelIndex
@@ -44,10 +47,21 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
         models=tuple(models),
         backends=catalog.backends,
         names=names_of_models(catalog),
+        tokenizers={operation: _commonest(models, operation) for operation in get_args(Operation)},
         scope=model_scope(models),
         shape=catalog,
     )
     return replace(compiled, digest=digest_of_catalog(compiled))
+
+
+def _commonest(models: Sequence[CompiledModel], operation: Operation) -> Encoding | None:
+    """The tokenizer of most enabled models that offer ``operation``; of several, the first by name."""
+    found = Counter(
+        model.tokenizer
+        for model in models
+        if model.tokenizer is not None and model.disabled is None and operation in model.operations
+    )
+    return min(found, key=lambda name: (-found[name], name), default=None)
 
 
 def compile_catalog_file(catalog: Source[Catalog]) -> CompiledCatalog:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from typing import get_args
+from typing import Final, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ...condition import (
@@ -29,6 +29,9 @@ from ..source import Path
 from .report import Report
 
 _SCALARS: Mapping[str, Type] = {"boolean": BOOLEAN, "integer": INTEGER, "number": NUMBER, "string": STRING}
+
+GATING_FACTS: Final = ("prompt_tokens", "images", "tools", "json_schema")
+"""The facts of a request that gates ask for."""
 
 _SOURCES: Mapping[str, Type] = {
     "request.prompt_tokens": INTEGER,

@@ -27,7 +27,7 @@ from ..source import Path
 from .budget import Evaluated, check_candidates, check_load, most_gated, sizes_allowed, sizes_by_name
 from .catalog import are_models_known, compile_catalog
 from .controls import CompiledControls, compile_controls
-from .features import compile_features
+from .features import GATING_FACTS, compile_features
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .report import Report
 from .rollout import UnfitCandidate, compile_rollout
@@ -93,6 +93,12 @@ def compile_policy(
         features=features,
         sizes=sizes,
         slots={feature.name: slot for slot, feature in enumerate(features)},
+        defaulted=tuple(slot for slot, feature in enumerate(features) if feature.default is not None),
+        stated=tuple(
+            (slot, feature.derived.fact)
+            for slot, feature in enumerate(features)
+            if feature.derived is not None and feature.derived.fact in GATING_FACTS
+        ),
         rules=compiled_rules,
         constraints=constraints,
         assertions=tuple(assertions),
@@ -111,6 +117,7 @@ def compile_policy(
             for expr in (*evaluated, *(constraint.require for constraint in constraints))
             for name in expr.names
         ),
+        is_sticky=any(rule.sticky for rule in compiled_rules),
         scope=scope,
         rollout=rollout,
         shape=shape,

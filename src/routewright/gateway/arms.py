@@ -210,12 +210,8 @@ class RolloutRuntime:
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
     """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
-    known: tuple[str, ...] | None = policy.cache.get(meaning_of)
-    if known is None:
-        candidate = None if policy.rollout is None else policy.rollout.candidate
-        beside = () if candidate is None else meaning_of(candidate)
-        known = policy.cache[meaning_of] = (policy.digest, policy.catalog.digest, *beside)
-    return known
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    return (policy.digest, policy.catalog.digest, *(() if candidate is None else meaning_of(candidate)))
 
 
 def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from routewright.backends import Limits, PriceFacts
 from routewright.backends.control import QuotaKey, QuotaLimit
@@ -21,6 +21,7 @@ from routewright.engine.policy import (
     CompiledPolicy,
     CompiledStep,
     nano_units,
+    per_policy,
 )
 
 TargetRole = Literal["answer", "fallback"]
@@ -37,14 +38,14 @@ def work_of(decision: Decision) -> Work | None:
     plan, policy = decision.plan, decision.policy
     if plan is None:
         return None
-    quotas = _quotas_by_model(decision)
+    parts, quotas = _parts_of(policy), _quotas_by_model(decision)
     request = decision.request
     # The length of an embedding or a ranking is that of its longest text: what it may cost is that of them all.
     known_length = decision.task.operation == "chat"
 
     def target(index: int, role: TargetRole = "answer") -> Target:
         model = policy.catalog.models[index]
-        known = _known_target(model, policy, role)
+        known = parts.target(policy, index, role)
         counted = request.prompt_tokens if known_length and is_exact(model, request) else None
         if counted is None and index not in quotas:
             return known
@@ -56,7 +57,7 @@ def work_of(decision: Decision) -> Work | None:
         targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
         steps=tuple(_step(step, target(step.model)) for step in plan.steps),
         ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-        limits=_known_limits(policy),
+        limits=parts.limits,
         cache=_cache(decision),
     )
 
@@ -135,19 +136,22 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     return verdicts_of(policy, (*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
 
 
-def _known_target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole) -> Target:
-    """What follows from the policy alone is worked out once."""
-    known = policy.cache.get((Target, model.index, role))
-    if known is None:
-        known = policy.cache[Target, model.index, role] = replace(_target(model, policy), role=role)
-    return cast(Target, known)
+class _Parts:
+    """The parts of works that follow from the policy alone. Targets are made when they are first asked for."""
+
+    def __init__(self, policy: CompiledPolicy) -> None:
+        self.limits = _limits(policy)
+        self._targets: dict[tuple[int, TargetRole], Target] = {}
+
+    def target(self, policy: CompiledPolicy, index: int, role: TargetRole) -> Target:
+        known = self._targets.get((index, role))
+        if known is None:
+            target = _target(policy.catalog.models[index], policy)
+            known = self._targets[index, role] = replace(target, role=role)
+        return known
 
 
-def _known_limits(policy: CompiledPolicy) -> WorkLimits:
-    known = policy.cache.get(WorkLimits)
-    if known is None:
-        known = policy.cache[WorkLimits] = _limits(policy)
-    return cast(WorkLimits, known)
+_parts_of = per_policy(_Parts)
 
 
 def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:

@@ -133,14 +133,14 @@ class ModelStatus:
     async def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
         """Remember which model answered the task's session, where a rule of the policy asks for it."""
         sessions, session, operation = self._sessions, task.session, task.operation
-        if self._store is None or sessions is None or session is None or not _is_sticky(policy):
+        if self._store is None or sessions is None or session is None or not policy.is_sticky:
             return
         # Most turns have nothing new to keep, and then need not wait for the store.
         if sessions.is_news(session, operation, model, at_us=at_us):
             await self._store.run_in_thread(lambda: sessions.answered(session, operation, model, at_us=at_us))
 
     def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
-        if self._sessions is None or task.session is None or not _is_sticky(policy):
+        if self._sessions is None or task.session is None or not policy.is_sticky:
             return None
         return self._sessions.model_of(task.session, task.operation, at_us=at_us)
 
@@ -168,13 +168,6 @@ def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str
         known = found.get(state_key(model))
         if known is not None:
             yield model.id, known
-
-
-def _is_sticky(policy: CompiledPolicy) -> bool:
-    sticky = policy.cache.get(_is_sticky)
-    if sticky is None:
-        sticky = policy.cache[_is_sticky] = any(rule.sticky for rule in policy.rules)
-    return bool(sticky)
 
 
 async def _health(backend: Backend, timeout_s: float) -> HealthReport:

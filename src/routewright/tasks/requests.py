@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict, cast
+from typing import Any, TypedDict
 
 from routewright.backends import (
     ChatRequest,
@@ -204,16 +203,7 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
     pinned = None if pin is None else policy.catalog.find(pin)
     if pinned is not None:
         return pinned.tokenizer
-    key = ("encoding", operation)
-    if key not in policy.cache:
-        found = Counter(
-            model.tokenizer
-            for model in policy.catalog.models
-            if model.tokenizer is not None and model.disabled is None and operation in model.operations
-        )
-        # By name, since the order of the catalog means nothing.
-        policy.cache[key] = min(found, key=lambda name: (-found[name], name), default=None)
-    return cast("Encoding | None", policy.cache[key])
+    return policy.catalog.tokenizers[operation]
 
 
 async def _counted(request: Request, encoding: Encoding | None) -> TokenCount:

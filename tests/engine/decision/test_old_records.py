@@ -46,7 +46,6 @@ def test_taking_a_policy_as_recorded_leaves_it_as_it_was() -> None:
     digests = found.digest, found.catalog.digest
     recompute(as_recorded(found, RECORDS[0]), RECORDS[0])
     assert (found.digest, found.catalog.digest) == digests
-    assert not found.cache
 
 
 def test_another_digest_is_refused_with_the_way_to_explain_a_recorded_text() -> None:
