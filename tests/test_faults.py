@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_parts import (
+from support.fault_parts import (
     Brick,
     Embedded,
     Follows,
@@ -28,9 +28,9 @@ from fault_parts import (
     expected_attempts,
     strike,
 )
-from mlx_parts import need_mlx
-from ollama_process import OllamaProcess, start_ollama, using
-from scripted_http import Cut, Hang, Send, Wait, events, reply
+from support.mlx_parts import need_mlx
+from support.ollama_process import OllamaProcess, start_ollama, using
+from support.scripted_http import Cut, Hang, Send, Wait, events, reply
 
 from routewright import Ledger
 from routewright.backends import ERROR_CLASSES, ChatAnswer, ChatRequest, Message

@@ -14,8 +14,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from fault_parts import MESSAGES, policy_values, rows_of, write_policy
-from scripted_http import Hang, ScriptedHttp, Step, events
+from support.fault_parts import MESSAGES, policy_values, rows_of, write_policy
+from support.scripted_http import Hang, ScriptedHttp, Step, events
 
 from routewright import ChatRequest, Ledger, ModelGateway, RunResult, Task
 from routewright.backends import BackendError

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_parts import Row, rows_of, write_policy
-from mlx_parts import need_mlx, tiny_models
+from support.fault_parts import Row, rows_of, write_policy
+from support.mlx_parts import need_mlx, tiny_models
 
 from routewright import ChatRequest, EmbedRequest, Ledger, ModelGateway, RunResult, Task
 from routewright.backends import ChatAnswer, EmbedAnswer, Message

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from fault_parts import write_policy
+from support.fault_parts import write_policy
 
 from routewright import (
     ChatRequest,

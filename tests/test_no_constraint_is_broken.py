@@ -7,17 +7,16 @@ gates, the plan and the executor have no say in it.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.decision_strategies import AT_US, CATALOG, compiled, plans_of, policies, states, tasks
 
 from routewright import ChatRequest, ModelGateway, RequestFacts, RunResult, State, Task, request_for
 from routewright.backends import ERROR_CLASSES, BackendError, Fault, Message, SimulatedBackend
@@ -29,10 +28,6 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_values
 from routewright.gateway.results import NoTargetError
 from routewright.gateway.targets import simulated_backends
-
-sys.path.insert(0, str(Path(__file__).parent / "engine" / "decision"))
-
-from decision_strategies import AT_US, CATALOG, compiled, plans_of, policies, states, tasks
 
 MODELS = tuple(CATALOG["models"])
 QUICK_FAULTS: tuple[Fault, ...] = ("ok", *(fault for fault in ERROR_CLASSES if fault != "rate_limited"))

@@ -35,7 +35,7 @@ WHILE_OPEN = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from ledger_rows import attempt, decision
+from support.ledger_rows import attempt, decision
 from routewright.backends.control import StateStore
 from routewright.ledger import Ledger
 from routewright.ledger.connection import open_for_reading

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_parts import write_policy
+from support.fault_parts import write_policy
 
 from routewright import (
     ChatRequest,

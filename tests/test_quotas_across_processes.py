@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_parts import write_policy
+from support.fault_parts import write_policy
 
 from routewright.backends.control import Quotas, QuotaUse, StateStore
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.gateway.planning import quota_limits
 
-_WORKER = Path(__file__).with_name("fault_worker.py")
+_WORKER = Path(__file__).parent / "support" / "fault_worker.py"
 _SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"
 _DAY_US = 86_400_000_000
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from fault_parts import write_policy
+from support.fault_parts import write_policy
 
 from routewright import (
     ChatRequest,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import pytest
+from support.command_line import CommandLine
+from support.scripted_http import ScriptedHttp, reply
 
 from routewright import ChatRequest, ModelGateway, PolicyError, State, Task, load_policy
 from routewright.backends import Message
@@ -17,12 +18,6 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of, record_values
 from routewright.gateway.opening import open_backends
 from routewright.gateway.results import NoTargetError
-
-sys.path.insert(0, str(Path(__file__).parent / "backends"))
-sys.path.insert(0, str(Path(__file__).parent / "cli"))
-
-from command_line import CommandLine
-from scripted_http import ScriptedHttp, reply
 
 POLICY = """\
 routewright: 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from executing_parts import (
+from support.executing_parts import (
     HELLO,
     START_US,
     USED,

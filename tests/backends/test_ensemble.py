@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from executing_parts import (
+from support.executing_parts import (
     HELLO,
     START_US,
     USED_NANO,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from executing_parts import (
+from support.executing_parts import (
     Act,
     Crashes,
     Ends,

@@ -7,7 +7,7 @@ import gc
 import tracemalloc
 from pathlib import Path
 
-from executing_parts import START_US, target
+from support.executing_parts import START_US, target
 
 from routewright.backends import (
     AnswerCache,

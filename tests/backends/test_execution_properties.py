@@ -9,7 +9,9 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from executing_parts import (
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from support.executing_parts import (
     HELLO,
     START_US,
     Act,
@@ -23,8 +25,6 @@ from executing_parts import (
     run_virtual,
     target,
 )
-from hypothesis import HealthCheck, event, given, settings
-from hypothesis import strategies as st
 
 from routewright.backends import (
     ERROR_CLASSES,

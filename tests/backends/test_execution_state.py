@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from executing_parts import (
+from support.executing_parts import (
     HELLO,
     START_US,
     USED_NANO,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from random import Random
 
 import pytest
-from executing_parts import (
+from support.executing_parts import (
     HELLO,
     START_US,
     USED,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted_http import Cut, Hang, ScriptedHttp, Send, events, reply
+from support.scripted_http import Cut, Hang, ScriptedHttp, Send, events, reply
 
 from routewright.backends import NO_LIMITS, BackendError, Limits, Timings
 from routewright.backends.phases import CallClock

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from llamacpp_servers import needs_llamacpp
+from support.llamacpp_servers import needs_llamacpp
 
 from routewright.backends import (
     BackendError,

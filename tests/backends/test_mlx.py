@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import pytest
-from mlx_parts import tiny_models
+from support.mlx_parts import tiny_models
 
 from routewright.backends import (
     Backend,

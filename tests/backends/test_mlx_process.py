@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mlx_parts import tiny_models
+from support.mlx_parts import tiny_models
 
 CHAT = """
 import asyncio, resource, sys

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from mlx_parts import tiny_models
+from support.mlx_parts import tiny_models
 
 from routewright.backends import BackendError, EmbedRequest, Limits, RerankRequest, Usage
 from routewright.backends.mlx.backend import MlxBackend

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from mlx_parts import mlx_server, smollm2
+from support.mlx_parts import mlx_server, smollm2
 
 from routewright.backends import (
     Backend,

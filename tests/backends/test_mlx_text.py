@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mlx_parts import need_mlx
+from support.mlx_parts import need_mlx
 
 from routewright.backends import BackendError, ChatRequest, Message, TextDelta, ThinkingDelta
 from routewright.backends.mlx.load import import_library

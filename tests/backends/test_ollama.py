@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess, failing, using
+from support import ollama_process
+from support.ollama_process import OllamaProcess, failing, using
 
 from routewright.backends import (
     Backend,

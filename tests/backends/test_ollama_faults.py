@@ -8,9 +8,9 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess, failing, start_ollama, using
+from support import ollama_process
+from support.ollama_process import OllamaProcess, failing, start_ollama, using
 
 from routewright.backends import (
     BackendError,

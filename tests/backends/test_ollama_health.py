@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess, using
+from support import ollama_process
+from support.ollama_process import OllamaProcess, using
 
 from routewright.backends import HealthReport
 from routewright.backends.ollama.backend import OllamaBackend

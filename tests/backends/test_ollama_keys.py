@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp.connector
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess, failing, start_ollama, using
+from support import ollama_process
+from support.ollama_process import OllamaProcess, failing, start_ollama, using
 
 from routewright.backends import BackendError, ChatRequest, EmbedRequest, Message
 from routewright.backends.ollama.backend import OllamaBackend

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess
+from support import ollama_process
+from support.ollama_process import OllamaProcess
 
 if TYPE_CHECKING:
     import ollama

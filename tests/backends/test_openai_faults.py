@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_http import Cut, Hang, ScriptedHttp, Send, Step, Wait, events, reply
+from support.scripted_http import Cut, Hang, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright.backends import (
     NO_LIMITS,

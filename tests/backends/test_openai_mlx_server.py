@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from mlx_parts import mlx_server, need_mlx, tiny_models
+from support.mlx_parts import mlx_server, need_mlx, tiny_models
 
 from routewright.backends import (
     BackendError,

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import pytest
-from llamacpp_servers import (
+from support.llamacpp_servers import (
     API_KEY,
     Server,
     llamacpp,

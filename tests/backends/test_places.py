@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import ollama_process
 import pytest
-from ollama_process import OllamaProcess, failing, using
-from scripted_http import Cut, Endless, Hang, Received, ScriptedHttp, Send, Step, Wait, events, reply
+from support import ollama_process
+from support.ollama_process import OllamaProcess, failing, using
+from support.scripted_http import Cut, Endless, Hang, Received, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright.backends import (
     NO_LIMITS,

@@ -7,7 +7,18 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
-from executing_parts import HELLO, USED_NANO, Ends, Fails, Hangs, RunResult, Says, carry_out, target, targets
+from support.executing_parts import (
+    HELLO,
+    USED_NANO,
+    Ends,
+    Fails,
+    Hangs,
+    RunResult,
+    Says,
+    carry_out,
+    target,
+    targets,
+)
 
 from routewright.backends import (
     ChatRequest,

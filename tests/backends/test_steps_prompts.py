@@ -10,9 +10,9 @@ from random import Random
 from typing import Literal, get_args
 
 import pytest
-from executing_parts import USED
 from hypothesis import given
 from hypothesis import strategies as st
+from support.executing_parts import USED
 
 from routewright.backends import ChatAnswer, ChatRequest, Message, Timings, ToolCall
 from routewright.backends.executing import PromptError, read_prompts, shipped_prompts

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scripted_http import End, Endless, Hang, ScriptedHttp, Send, Step, Wait, events, reply
+from support.scripted_http import End, Endless, Hang, ScriptedHttp, Send, Step, Wait, events, reply
 
 from routewright import ModelGateway
 from routewright.backends import (

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import HYBRID, CommandLine
+from support.command_line import HYBRID, CommandLine
 from syrupy.assertion import SnapshotAssertion
 
 from routewright.cli.task_lines import MAX_LINE_BYTES

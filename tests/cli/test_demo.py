@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
-from command_line import CommandLine
+from support.command_line import CommandLine
+from support.ollama_process import start_ollama
 
 from routewright.loading.loading import load_samples, shipped
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "backends"))
-
-from ollama_process import start_ollama
 
 NO_CHATS = {"qwen3-embed", "qwen3-reranker"}
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import POLICY, CommandLine, hear_ctrl_c
+from support.command_line import POLICY, CommandLine, hear_ctrl_c
 
 from routewright.cli.exit_codes import ExitCode
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command_line import POLICY, CommandLine
+from support.command_line import POLICY, CommandLine
 
 from routewright.backends.control import Breakers, BreakerSettings, StateStore
 

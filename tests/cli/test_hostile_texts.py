@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from command_line import CommandLine, Ended
+from support.command_line import CommandLine, Ended
 from test_other_commands import command_paths
 from test_terminal import on_terminal
 from typer.main import get_command

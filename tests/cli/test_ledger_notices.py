@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from command_line import CommandLine, Ended
+from support.command_line import CommandLine, Ended
 
 from routewright.ledger import Ledger
 from routewright.ledger.ingest import spool_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from command_line import HYBRID, POLICY, CommandLine
+from support.command_line import HYBRID, POLICY, CommandLine
 from syrupy.assertion import SnapshotAssertion
 from typer.main import get_command
 

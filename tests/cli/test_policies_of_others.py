@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from command_line import CommandLine, Ended
+from support.command_line import CommandLine, Ended
 
 COMMANDS = {
     "check": ("check", "policy.yaml"),

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from command_line import POLICY, CommandLine
+from support.command_line import POLICY, CommandLine
 
 NEXT = """\
 routewright: 1

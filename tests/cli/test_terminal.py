@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from command_line import HYBRID, CommandLine
+from support.command_line import HYBRID, CommandLine
 
 from routewright.cli.table import column_lines, fits, stacked_lines
 from routewright.cli.tree import wrapped_tree

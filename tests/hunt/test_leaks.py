@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from sizes import LEAK_POLICIES, THOROUGH
+from support.sizes import LEAK_POLICIES, THOROUGH
 
 from routewright import ModelGateway, Task
 from routewright.backends import ChatRequest, Message

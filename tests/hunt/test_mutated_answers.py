@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from sizes import ANSWERS, THOROUGH
+from support.sizes import ANSWERS, THOROUGH
 
 from routewright.backends import BackendError, ChatRequest, EmbedRequest, Limits, Message
 from routewright.backends.ollama.backend import OllamaBackend

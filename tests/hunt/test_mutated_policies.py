@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from ruamel.yaml import YAML
-from sizes import MUTATED_POLICIES, THOROUGH
+from support.sizes import MUTATED_POLICIES, THOROUGH
 
 from routewright import State, Task, decide
 from routewright.engine.policy.reading.read import kind_of

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import given as example_of
 from hypothesis import strategies as st
-from ledger_rows import START_US, arm, attempt, decision, decision_id, failed, given, policy, record
+from support.ledger_rows import START_US, arm, attempt, decision, decision_id, failed, given, policy, record
 
 from routewright.ledger import Appended, Ledger, LedgerError
 

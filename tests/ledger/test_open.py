@@ -13,13 +13,13 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from ledger_rows import attempt, decision, policy
+from support.ledger_rows import attempt, decision, policy
 
 from routewright.ledger import Ledger, LedgerError, OtherLayoutError, default_ledger_path
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation
 from routewright.ledger.migrate import latest_version, migrations
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 def refused(path: Path, *, create: bool = True) -> LedgerError:
@@ -183,7 +183,7 @@ def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from ledger_rows import attempt, decision
+from support.ledger_rows import attempt, decision
 from routewright.ledger import Ledger
 ledger = Ledger.open(sys.argv[1], lock_timeout_s=60)
 first, last, step = (int(part) for part in sys.argv[2].split(":"))
@@ -195,7 +195,7 @@ for number in range(first, last, step):
 
 
 def appender(path: Path, numbers: str) -> subprocess.Popen[str]:
-    arguments = [sys.executable, "-W", "error", "-c", APPENDER, str(path), numbers, str(HERE)]
+    arguments = [sys.executable, "-W", "error", "-c", APPENDER, str(path), numbers, str(TESTS)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

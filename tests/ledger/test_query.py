@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ledger_rows import attempt, decision, failed
+from support.ledger_rows import attempt, decision, failed
 
 from routewright.engine.report.problems import render_problem
 from routewright.ledger import Ledger, LedgerError, QueryResult

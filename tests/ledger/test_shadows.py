@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from ledger_rows import NEXT, arm, attempt, decision, policy
+from support.ledger_rows import NEXT, arm, attempt, decision, policy
 
 from routewright.ledger import Ledger, LedgerError, connection
 from routewright.ledger.connection import open_for_creation, open_for_reading, open_for_writing

@@ -13,8 +13,8 @@ from random import Random
 from threading import Thread
 
 import pytest
-from ledger_rows import attempt, decision, decision_id
-from spool_mutations import check, frames_of, write_case
+from support.ledger_rows import attempt, decision, decision_id
+from support.spool_mutations import check, frames_of, write_case
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger import ingest as ingest_module
@@ -23,7 +23,7 @@ from routewright.ledger.ingest import ingest, spool_folder
 from routewright.ledger.spool import Spool, open_spool_file, set_aside, spool_files
 from routewright.ledger.writing import Entry, entry_of
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture

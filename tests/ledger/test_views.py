@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ledger_layout import describe_layout, with_layout
-from ledger_rows import (
+from support.ledger_rows import (
     DAY_US,
     NEXT,
     START_US,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger_rows import attempt, decision, decision_id, policy
+from support.ledger_rows import attempt, decision, decision_id, policy
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
@@ -27,7 +27,7 @@ from routewright.ledger.writing import Entry, entry_of, insert
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def holding(path: Path) -> Iterator[None]:
 ADDER = """
 import sys
 sys.path.insert(0, {here!r})
-from ledger_rows import attempt, decision
+from support.ledger_rows import attempt, decision
 from routewright.ledger import Ledger
 writer = Ledger.open({path!r}).writer()
 for number in range({start}, {end}):
@@ -103,7 +103,7 @@ for number in range({start}, {end}):
 
 
 def adder(path: Path, start: int, end: int, then: str = "writer.close()") -> subprocess.Popen[str]:
-    code = ADDER.format(here=str(HERE), path=str(path), start=start, end=end, then=then)
+    code = ADDER.format(here=str(TESTS), path=str(path), start=start, end=end, then=then)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
@@ -251,8 +251,8 @@ def test_frames_are_taken_in_once_whatever_is_left_over(ledger: Ledger) -> None:
 def test_a_full_disk_refuses_and_keeps_what_was_there(ledger: Ledger) -> None:
     code = f"""
 import resource, signal, sys
-sys.path.insert(0, {str(HERE)!r})
-from ledger_rows import decision
+sys.path.insert(0, {str(TESTS)!r})
+from support.ledger_rows import decision
 from routewright.ledger import Ledger, LedgerError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = Ledger.open({str(ledger.path)!r}).writer()
@@ -276,8 +276,8 @@ except LedgerError as error:
 def test_a_disk_that_is_full_is_known_before_the_next_call(ledger: Ledger) -> None:
     code = f"""
 import resource, signal, sys
-sys.path.insert(0, {str(HERE)!r})
-from ledger_rows import decision
+sys.path.insert(0, {str(TESTS)!r})
+from support.ledger_rows import decision
 from routewright.ledger import Ledger, LedgerError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 writer = Ledger.open({str(ledger.path)!r}).writer()
@@ -352,8 +352,8 @@ def test_a_child_that_closes_leaves_the_parents_spool_alone(ledger: Ledger) -> N
 def test_a_fork_waits_until_no_thread_has_the_file_open(ledger: Ledger) -> None:
     code = f"""
 import os, sys, threading
-sys.path.insert(0, {str(HERE)!r})
-from ledger_rows import decision
+sys.path.insert(0, {str(TESTS)!r})
+from support.ledger_rows import decision
 from routewright.ledger import Ledger
 ledger = Ledger.open({str(ledger.path)!r}, lock_timeout_s=60)
 writer = ledger.writer()
@@ -400,7 +400,7 @@ def test_one_that_cannot_be_a_row_is_found_by_halving(
 LIMITED = """
 import resource, signal, sys
 sys.path.insert(0, {here!r})
-from ledger_rows import decision
+from support.ledger_rows import decision
 from routewright.ledger import Ledger, LedgerError
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
@@ -412,7 +412,7 @@ writer = ledger.writer()
 
 def limited(ledger: Ledger, code: str) -> str:
     """What a process prints that can limit the size of the files it writes."""
-    code = LIMITED.format(here=str(HERE), path=str(ledger.path)) + code
+    code = LIMITED.format(here=str(TESTS), path=str(ledger.path)) + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout

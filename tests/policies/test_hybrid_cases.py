@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from case_runner import differences, load_cases, main
+from support.case_runner import differences, load_cases, main
 
 from routewright.engine.policy.shapes.testfile import Case
 

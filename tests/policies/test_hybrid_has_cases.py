@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 
 import pytest
-from shipped import POLICIES, ROOT, hybrid
+from support.shipped import POLICIES, ROOT, hybrid
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import RequestFacts, State, Task

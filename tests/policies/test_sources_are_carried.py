@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from shipped import POLICIES, ROOT, hybrid, plain_yaml
-from source_leaves import Leaf, leaves_of_json, leaves_of_markdown
-from source_mapping import Elements, check_mapping
+from support.shipped import POLICIES, ROOT, hybrid, plain_yaml
+from support.source_leaves import Leaf, leaves_of_json, leaves_of_markdown
+from support.source_mapping import Elements, check_mapping
 
 SHARED = ROOT.parent / "shared"
 MAPPINGS: Mapping[str, Mapping[str, str | Mapping[str, object]]] = plain_yaml(

@@ -7,8 +7,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from quota_worker import AT_US, EXPIRES_US
-from state_processes import Worker, workers
+from support.quota_worker import AT_US, EXPIRES_US
+from support.state_processes import Worker, workers
 
 from routewright.backends.control import Breakers, Lease, QuotaLimit, Quotas, Refusal, StateStore
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from state_processes import Worker, workers
+from support.state_processes import Worker, workers
 
 from routewright.backends.control import Lease, QuotaLimit, Quotas, StateError, StateStore
 from routewright.backends.control import store as store_module

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from state_processes import workers
+from support.state_processes import workers
 
 from routewright.backends.control import (
     Breakers,

@@ -9,7 +9,7 @@ from math import trunc
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic, macros
+from support.strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic, macros
 
 from routewright.engine.condition import (
     NOT_CONSTANT,

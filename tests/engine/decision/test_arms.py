@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from decision_strategies import AT_US, FEATURES, compiled
+from support.decision_strategies import AT_US, FEATURES, compiled
 
 from routewright.engine.decision.arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from routewright.engine.decision.choose import bucket_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from case_runner import differences, load_cases
+from support.case_runner import differences, load_cases
 
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.shapes.testfile import Case

@@ -8,8 +8,8 @@ from itertools import combinations, product
 from typing import Any, cast
 
 import pytest
-from decision_strategies import AT_US, FEATURES, compiled, policies, states, tasks
 from hypothesis import given, settings
+from support.decision_strategies import AT_US, FEATURES, compiled, policies, states, tasks
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Outcome

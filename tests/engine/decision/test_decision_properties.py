@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import rfc8785
-from decision_strategies import arms, compiled, plans_of, policies, states, tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.decision_strategies import arms, compiled, plans_of, policies, states, tasks
 
 from routewright.engine.canonical import canonical_bytes
 from routewright.engine.condition import UNKNOWN, evaluate_reference

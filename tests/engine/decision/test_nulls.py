@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from decision_strategies import FEATURES, compiled, policies, states, tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.decision_strategies import FEATURES, compiled, policies, states, tasks
 
 from routewright.engine.condition import UNKNOWN, evaluate_reference
 from routewright.engine.decision.deciding import decide

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from decision_strategies import AT_US, FEATURES, compiled
+from support.decision_strategies import AT_US, FEATURES, compiled
 
 from routewright.engine.decision.choose import bucket_of
 from routewright.engine.decision.deciding import decide

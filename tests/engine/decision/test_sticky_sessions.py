@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from decision_strategies import AT_US, FEATURES, compiled
+from support.decision_strategies import AT_US, FEATURES, compiled
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import pytest
-from policy_texts import problems_of
+from support.policy_texts import problems_of
 
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import WHOLE, compiled, problems_of
+from support.policy_texts import WHOLE, compiled, problems_of
 
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.report.problems import Problem, render_problem

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from policy_texts import WHOLE, compiled
 from ruamel.yaml import YAML
+from support.policy_texts import WHOLE, compiled
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State, Task

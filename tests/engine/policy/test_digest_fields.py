@@ -11,9 +11,9 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
-from policy_texts import WHOLE
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
+from support.policy_texts import WHOLE
 
 from routewright.engine.condition.check.typed import CheckedExpr
 from routewright.engine.policy.compile.policy import compile_policy

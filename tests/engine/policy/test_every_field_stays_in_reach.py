@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
-from policy_texts import WHOLE
 from pydantic import BaseModel
+from support.policy_texts import WHOLE
 
 from routewright import PolicyError, load_policy
 from routewright.engine.policy.shapes import catalog

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from policy_texts import WHOLE, compiled, problems_of
 from ruamel.yaml import YAML
+from support.policy_texts import WHOLE, compiled, problems_of
 
 from routewright.engine.report.errors import PolicyError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_texts import HEAD, problems_of
+from support.policy_texts import HEAD, problems_of
 
 NAME = "planted_name"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from key_tables import with_tables
-from policy_texts import HEAD, problems_of
+from support.policy_texts import HEAD, problems_of
 
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compile.testfile import read_tests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_texts import HEAD, WHOLE
+from support.policy_texts import HEAD, WHOLE
 
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compile.testfile import read_tests

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy_texts import problems_of
+from support.policy_texts import problems_of
 
 from routewright.engine.policy.reading.read import read_catalog
 from routewright.engine.policy.shapes.base import check_unbroken

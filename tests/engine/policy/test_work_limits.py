@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_texts import compiled, problems_of
+from support.policy_texts import compiled, problems_of
 
 from routewright.engine.condition import check_expr
 from routewright.engine.condition.check.work import LARGEST, work_of

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from policy_texts import WHOLE, problems_of
 from ruamel.yaml import YAML
+from support.policy_texts import WHOLE, problems_of
 
 from routewright.engine.report.problems import render_problem
 

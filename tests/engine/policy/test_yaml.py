@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from policy_texts import HEAD, compiled, problems_of
+from support.policy_texts import HEAD, compiled, problems_of
 
 from routewright.engine.policy.source import nodes
 from routewright.engine.policy.source.nodes import MAX_FILE_BYTES, MAX_NODES, MAX_YAML_DEPTH, parse_yaml

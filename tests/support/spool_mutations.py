@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ledger_rows import attempt, decision, decision_id
-
 from routewright.ledger import Ledger
 from routewright.ledger.ingest import spool_folder
 from routewright.ledger.spool import Spool, set_aside, spool_files
 from routewright.ledger.writing import entry_of
+
+from .ledger_rows import attempt, decision, decision_id
 
 __all__ = ["MUTATIONS", "Case", "check", "frames_of", "mutate", "write_case"]
 

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -27,11 +26,9 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.gateway.opening import open_backends
 from routewright.gateway.targets import simulated_backends
 
-sys.path.insert(0, str(Path(__file__).parent / "backends"))
-
-from mlx_parts import tiny_models
-from ollama_process import OllamaProcess, start_ollama
-from scripted_http import ScriptedHttp, Step
+from .mlx_parts import tiny_models
+from .ollama_process import OllamaProcess, start_ollama
+from .scripted_http import ScriptedHttp, Step
 
 __all__ = [
     "MESSAGES",

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from source_leaves import Leaf
-
 from routewright.engine.policy.compiled import CompiledCatalog
 from routewright.engine.policy.quantities import parse_duration_ms
+
+from .source_leaves import Leaf
 
 __all__ = ["Elements", "check_mapping"]
 

@@ -1,0 +1,1 @@
+"""What tests share: values, strategies, processes and servers to test with. Imported as `support`."""
