@@ -26,10 +26,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from command_line import CommandLine, Ended
 from pages import BLOCK, ROOT, Block, block_of, blocks
 
 from routewright.ledger import Ledger
+
+from .command_line import CommandLine, Ended
 
 _SHELL_SIGNS = frozenset("|<>&;()")
 
