@@ -40,3 +40,10 @@ def block_of(found: re.Match[str]) -> Block:
 def blocks(page: Path) -> list[Block]:
     """The blocks of a page, in order."""
     return [block_of(found) for found in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link to a heading of the page may say after ``#``, as GitHub makes it."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pages import PAGES, ROOT
+from pages import PAGES, ROOT, anchors
 
 import routewright
 from routewright.engine.version import ENGINE_VERSION
@@ -196,10 +196,12 @@ def test_the_engine_asks_no_clock_and_opens_no_file(path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_lead_to_a_file_or_a_heading(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    targets = re.findall(r"\]\((?![a-z]+:)([^)#\s]+)", text)
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    for file, anchor in re.findall(r"\]\((?![a-z]+:)([^)#\s]*)#?([^)\s]*)\)", text):
+        target = page.parent / file if file else page
+        assert target.exists(), file
+        assert not anchor or anchor in anchors(target), f"{file}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -73,7 +73,9 @@ class PageRun:
         return found[0] if _matches(found[2], said) else f"$ {found[1]}\n{said}"
 
     def _sh(self, text: str) -> None:
-        for line in text.replace("\\\n", " ").splitlines():
+        # A here-document has lines of its own, so its block is one script.
+        lines = [f"set -e\n{text}"] if "<<" in text else text.replace("\\\n", " ").splitlines()
+        for line in lines:
             ended = self._execute(line)
             assert ended.code == 0, f"{line}\n{ended.out}{ended.err}"
 

@@ -28,12 +28,6 @@ def test_tables_are_up_to_date_and_every_key_is_explained(page: str) -> None:
     assert [line for line in page.splitlines() if re.fullmatch(r"\| `.*\|  \|", line)] == []
 
 
-@pytest.mark.parametrize("page", [POLICIES, TESTING], ids=["policies", "testing-policies"])
-def test_links_inside_a_page_lead_to_a_heading(page: str) -> None:
-    headings = {line.lstrip("# ").lower().replace(" ", "-") for line in page.splitlines() if line[:1] == "#"}
-    assert {target for target in re.findall(r"\]\(#([^)]+)\)", page)} <= headings
-
-
 def test_a_mark_without_a_table_is_refused() -> None:
     for page in ("<!-- keys: nothing --><!-- end of keys -->", "<!-- keys: rule -->"):
         with pytest.raises(ValueError, match="unknown or not closed"):
