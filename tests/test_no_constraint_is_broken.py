@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import AT_US, CATALOG, compiled, plans_of, policies, states, tasks
 
@@ -99,7 +99,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StateStore]:
     store.close()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(busy_policies(), st.lists(st.tuples(tasks(), states()), min_size=1, max_size=4), _faults, st.randoms())
 def test_no_attempt_in_any_role_uses_a_model_that_a_constraint_excludes(
     shared: StateStore,
@@ -146,7 +145,6 @@ def assert_allowed(policy: CompiledPolicy, ran: RunResult, state: State, really:
         assert by.status in ("ok", "cached") and ran.execution.error is None
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(busy_policies(), tasks(), states(), _faults, st.booleans())
 def test_private_work_whose_local_models_are_down_never_leaves(
     shared: StateStore,
@@ -201,7 +199,6 @@ MODES: tuple[dict[str, Any], ...] = (
 )
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     busy_policies(),
     busy_policies(),

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from routewright.backends import (
@@ -238,7 +238,6 @@ def test_cancelling_the_caller_cancels_the_call() -> None:
     assert asyncio.run(cancelled())
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     order=st.permutations(TARGETS).flatmap(lambda p: st.integers(0, 3).map(lambda n: p[:n])),
     faults=st.fixed_dictionaries(

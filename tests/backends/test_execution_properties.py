@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from support.executing_parts import (
     HELLO,
@@ -152,7 +152,6 @@ def a_store() -> Iterator[StateStore]:
         store.close()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(work=works(), script=scripts, stream=st.booleans(), seed=st.integers(0, 9))
 def test_limits_hold_and_nothing_is_called_that_the_work_does_not_hold(
     work: Work, script: dict[str, list[Act]], stream: bool, seed: int
@@ -187,7 +186,6 @@ def test_limits_hold_and_nothing_is_called_that_the_work_does_not_hold(
     event(f"answer: {ran.execution.answer is not None}, calls: {min(len(calls), 5)}")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(work=works(), script=scripts)
 def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list[Act]]) -> None:
     """What is reserved for a call, with what others have reserved or spent before it, fits the cap."""
@@ -227,7 +225,6 @@ def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list
     run_virtual(main)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     work=works(quotas=True),
     script=scripts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted_http import Cut, Hang, ScriptedHttp, Send, Step, Wait, events, reply
 
@@ -499,7 +499,6 @@ def test_a_warm_model_has_no_time_to_load() -> None:
     asyncio.run(run())
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.scripted_http import End, Endless, Hang, ScriptedHttp, Send, Step, Wait, events, reply
 
@@ -208,7 +208,6 @@ def test_halves_of_a_character_are_joined_and_lone_ones_replaced(
     assert answer.text == shown == "a \U0001f600 b \ufffd c \ufffd"
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(st.characters() | st.sampled_from("\ud83d\ude00\ud800")), max_size=6))
 def test_where_a_text_was_cut_changes_nothing(pieces: list[str]) -> None:
     text = Gate(KEY).text(Room(MIB))
@@ -217,7 +216,6 @@ def test_where_a_text_was_cut_changes_nothing(pieces: list[str]) -> None:
     passed.encode()
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_the_key_is_found_wherever_it_was_cut(data: st.DataObject) -> None:
     said = data.draw(st.lists(st.sampled_from([KEY, "s", "sk-", KEY[:9], "words "]), min_size=1))
@@ -268,7 +266,6 @@ def test_a_key_in_an_answer_is_taken_out_however_it_is_written(
     asyncio.run(run())
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_no_way_to_write_json_hides_the_key(data: st.DataObject) -> None:
     letters = st.sampled_from("u006bA") | st.characters(min_codepoint=33, max_codepoint=126)

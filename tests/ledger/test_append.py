@@ -232,7 +232,7 @@ SCALARS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example_of(
     features=st.dictionaries(
         st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3)

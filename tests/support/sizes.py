@@ -1,13 +1,16 @@
-"""How much the hunts do: a sample in `make test`, all of it in `make thorough`."""
+"""How much properties and hunts try: a sample in `make test`, all of it in `make thorough`."""
 
 from __future__ import annotations
 
 import os
 from typing import Final
 
-__all__ = ["ANSWERS", "LEAK_POLICIES", "MUTATED_POLICIES", "SPOOL_FILES", "THOROUGH"]
+__all__ = ["ANSWERS", "EXAMPLES", "LEAK_POLICIES", "MUTATED_POLICIES", "SPOOL_FILES", "THOROUGH"]
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
+
+EXAMPLES: Final = 1_000 if THOROUGH else 60
+"""Of each property, by hypothesis."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120

@@ -165,4 +165,4 @@ class QuotaMachine(RuleBasedStateMachine):
 
 
 TestQuotaMachine = QuotaMachine.TestCase
-TestQuotaMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestQuotaMachine.settings = settings(stateful_step_count=40)

@@ -7,7 +7,7 @@ import json
 from fractions import Fraction
 from math import trunc
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.strategies import SCOPE, bindings, condition_texts, conditions, expressions, logic, macros
 
@@ -31,7 +31,6 @@ from routewright.engine.condition.syntax.expr import Expr
 from routewright.engine.report.errors import RoutewrightError
 
 NAMES = tuple(SCOPE)
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def run_bytecode(checked: CheckedExpr, features: dict[str, object]) -> object:
@@ -44,7 +43,6 @@ def exactly(value: object) -> str:
     return repr(value)
 
 
-@thorough
 @given(expressions() | conditions() | macros(), st.lists(bindings(), min_size=1, max_size=6))
 def test_reference_and_bytecode_agree(expr: Expr, tasks: list[dict[str, object]]) -> None:
     checked = check_expr(expr, SCOPE, expected=None)
@@ -54,7 +52,6 @@ def test_reference_and_bytecode_agree(expr: Expr, tasks: list[dict[str, object]]
         assert checked.may_be_unknown or value is not UNKNOWN
 
 
-@thorough
 @given(logic(), st.lists(bindings(), min_size=4, max_size=8))
 def test_targets_agree_on_three_valued_logic(expr: Expr, tasks: list[dict[str, object]]) -> None:
     checked = check_expr(expr, SCOPE)
@@ -77,7 +74,6 @@ def in_integers(op: str, a: int, b: int) -> int | None:
     return {"+": a + b, "-": a - b, "*": a * b, "/": quotient, "%": a - b * quotient}[op]
 
 
-@thorough
 @given(st.sampled_from("+-*/%"), INT64, INT64)
 def test_integer_arithmetic_is_that_of_64_bits(op: str, a: int, b: int) -> None:
     exact = in_integers(op, a, b)
@@ -91,7 +87,6 @@ def test_integer_arithmetic_is_that_of_64_bits(op: str, a: int, b: int) -> None:
         assert exactly(value) == exactly(wanted)
 
 
-@thorough
 @given(st.lists(conditions(2), min_size=2, max_size=6), bindings())
 def test_conditions_in_one_function_do_not_disturb_one_another(
     exprs: list[Expr], features: dict[str, object]
@@ -102,7 +97,6 @@ def test_conditions_in_one_function_do_not_disturb_one_another(
     assert ["UNKNOWN" if value is None else repr(value) for value in together] == list(map(exactly, alone))
 
 
-@thorough
 @given(expressions() | macros(), bindings(), st.sets(st.sampled_from(NAMES)))
 def test_specialising_changes_no_value(expr: Expr, features: dict[str, object], chosen: set[str]) -> None:
     checked = check_expr(expr, SCOPE, expected=None)
@@ -116,7 +110,6 @@ def test_specialising_changes_no_value(expr: Expr, features: dict[str, object], 
         assert exactly(constant) == value
 
 
-@thorough
 @given(expressions())
 def test_rendered_expressions_parse_to_the_same_expression(expr: Expr) -> None:
     text = render_expr(expr)
@@ -124,7 +117,6 @@ def test_rendered_expressions_parse_to_the_same_expression(expr: Expr) -> None:
     assert render_expr(parse_expr(text)) == text
 
 
-@thorough
 @given(conditions(), bindings())
 def test_failing_parts_and_trace_tell_the_value(expr: Expr, features: dict[str, object]) -> None:
     checked = check_expr(expr, SCOPE)
@@ -135,7 +127,6 @@ def test_failing_parts_and_trace_tell_the_value(expr: Expr, features: dict[str, 
         evaluate_reference(atom, features)
 
 
-@settings(max_examples=500, deadline=None)
 @given(condition_texts(), bindings())
 def test_any_text_gives_a_value_or_our_error(text: str, features: dict[str, object]) -> None:
     for schema in (None, SCOPE):
@@ -155,7 +146,6 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
 @given(_JSON, st.dictionaries(st.sampled_from(["x", "y"]), _JSON, max_size=2))
 def test_any_structure_gives_a_value_or_our_error(condition: object, features: dict[str, object]) -> None:
     for text in (condition, "has(x) && x == y"):
@@ -165,7 +155,6 @@ def test_any_structure_gives_a_value_or_our_error(condition: object, features: d
             assert str(error)
 
 
-@thorough
 @given(expressions(), bindings())
 def test_features_are_never_changed(expr: Expr, features: dict[str, object]) -> None:
     given_features: dict[str, object] = json.loads(json.dumps(features))  # tuples become lists

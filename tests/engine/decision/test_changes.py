@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from support.decision_strategies import AT_US, FEATURES, compiled, policies, states, tasks
 
 from routewright.engine.decision.deciding import decide
@@ -72,7 +72,6 @@ def _others(decision: Decision, name: str) -> Iterator[object]:
         yield None
 
 
-@settings(max_examples=60, deadline=None)
 @given(policies(), tasks(), states())
 def test_search_finds_every_place_that_brute_force_finds(
     values: dict[str, Any], task: Task, state: State

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import arms, compiled, plans_of, policies, states, tasks
 
@@ -32,7 +32,6 @@ from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_bytes
 
 
-@settings(max_examples=60, deadline=None)
 @given(policies(), tasks(), states())
 def test_deciding_twice_gives_the_same_bytes_and_changes_no_input(
     values: dict[str, object], task: Task, state: State
@@ -47,7 +46,6 @@ def test_deciding_twice_gives_the_same_bytes_and_changes_no_input(
     assert before == (task.features, task.request.metadata, state.models, state.quota_used)
 
 
-@settings(max_examples=50, deadline=None)
 @given(policies(), st.lists(st.tuples(tasks(), states()), min_size=2, max_size=12))
 def test_remembering_plans_changes_no_decision(
     values: dict[str, object], asked: list[tuple[Task, State]]
@@ -59,7 +57,6 @@ def test_remembering_plans_changes_no_decision(
         assert with_memory == record_bytes(decide(forgetful, task, state, decision_id="d", strict=False))
 
 
-@settings(max_examples=60, deadline=None)
 @given(policies(), tasks(), states(), arms())
 def test_a_record_is_read_back_and_decided_again_as_it_was(
     values: dict[str, object], task: Task, state: State, arm: Arm | None
@@ -75,7 +72,6 @@ def test_a_record_is_read_back_and_decided_again_as_it_was(
     assert record_bytes(again) == written
 
 
-@settings(max_examples=60, deadline=None)
 @given(policies(), tasks(), states(), arms())
 def test_a_record_and_its_policy_give_the_whole_explanation(
     values: dict[str, object], task: Task, state: State, arm: Arm | None
@@ -92,7 +88,6 @@ def test_a_record_and_its_policy_give_the_whole_explanation(
         assert render_markdown(outline(explanation)) == render_markdown(outline(from_record))
 
 
-@settings(max_examples=120, deadline=None)
 @given(policies(), tasks(), states())
 def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
     values: dict[str, object], task: Task, state: State
@@ -156,7 +151,6 @@ def _assert_is_the_last(record: dict[str, Any], name: str, state: State) -> None
     assert by_others or until[name] == min(until.values())
 
 
-@settings(max_examples=80, deadline=None)
 @given(policies(), tasks(), states())
 def test_an_outcome_and_what_belongs_to_it_agree(values: dict[str, object], task: Task, state: State) -> None:
     policy = compiled(values)

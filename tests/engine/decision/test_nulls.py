@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import FEATURES, compiled, policies, states, tasks
 
@@ -149,7 +149,6 @@ def test_changes_that_are_searched_keep_other_nulls() -> None:
         assert decided(features).target == change.target
 
 
-@settings(max_examples=150, deadline=None)
 @given(policies(), tasks(), states(), st.lists(st.sampled_from(sorted(FEATURES)), min_size=1, unique=True))
 def test_any_feature_may_be_null_and_every_verdict_is_that_of_the_reference(
     values: dict[str, Any], task: Task, state: State, names: list[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.policy_texts import HEAD, problems_of
 
@@ -55,7 +55,6 @@ def _joined(words: list[str], breaks: list[bool], line_break: str) -> str:
 
 
 @pytest.mark.parametrize("style", [_plain, _single, _double, _literal, _folded])
-@settings(deadline=None)
 @given(data=st.data())
 def test_an_unknown_name_is_underlined_exactly(style: object, data: st.DataObject) -> None:
     words = data.draw(st.lists(_words, max_size=5))

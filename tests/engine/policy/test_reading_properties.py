@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.policy_texts import HEAD, WHOLE
 
@@ -62,7 +62,6 @@ def outcome(text: str) -> CompiledPolicy | PolicyError:
         return error
 
 
-@settings(deadline=None, max_examples=200)
 @given(texts)
 def test_any_text_is_a_policy_or_problems_with_places(text: str) -> None:
     result = outcome(text)
@@ -82,7 +81,6 @@ def test_any_text_is_a_policy_or_problems_with_places(text: str) -> None:
     assert all(char.isprintable() or char == "\n" for char in shown)
 
 
-@settings(deadline=None, max_examples=50)
 @given(texts)
 def test_any_text_is_a_catalog_or_problems(text: str) -> None:
     source = read_catalog(text, "c.yaml")
@@ -93,7 +91,6 @@ def test_any_text_is_a_catalog_or_problems(text: str) -> None:
         assert error.problems
 
 
-@settings(deadline=None, max_examples=50)
 @given(mutated())
 def test_reading_twice_gives_the_same(text: str) -> None:
     first, second = outcome(text), outcome(text)
