@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,15 @@ from routewright.gateway.planning import quota_limits
 _WORKER = Path(__file__).parent / "support" / "fault_worker.py"
 _SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"
 _DAY_US = 86_400_000_000
+_AHEAD_US = _DAY_US // 2 - time.time_ns() // 1_000 % _DAY_US
+"""Clocks stand at noon when the tests begin, as counts begin anew at midnight, UTC."""
 
 
 class Worker:
     """A process with a gateway of its own; it waits until it is told to begin."""
 
-    def __init__(self, folder: Path, kind: str, requests: int) -> None:
-        command = [sys.executable, str(_WORKER), str(folder), kind, str(requests)]
+    def __init__(self, folder: Path, kind: str, requests: int, ahead_us: int) -> None:
+        command = [sys.executable, str(_WORKER), str(folder), kind, str(requests), str(ahead_us)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def wait_for(self, word: str) -> None:
@@ -54,12 +57,14 @@ class Worker:
 
 
 @contextmanager
-def workers(number: int, folder: Path, kind: str, requests: int) -> Iterator[list[Worker]]:
-    """So many processes, all ready; killed in the end where they still run."""
+def workers(
+    number: int, folder: Path, kind: str, requests: int, *, later_s: int = 0
+) -> Iterator[list[Worker]]:
+    """So many processes, all ready, their clocks ``later_s`` ahead; killed in the end where they still run."""
     with ExitStack() as stack:
         made = []
         for _ in range(number):
-            made.append(Worker(folder, kind, requests))
+            made.append(Worker(folder, kind, requests, _AHEAD_US + later_s * 1_000_000))
             stack.callback(made[-1].kill)
         for worker in made:
             worker.wait_for("ready")
@@ -123,16 +128,8 @@ def use_of(folder: Path, policy: CompiledPolicy, *, at_us: int) -> QuotaUse:
         store.close()
 
 
-@pytest.fixture(autouse=True)
-def within_one_day() -> None:
-    """Counting begins anew at midnight, UTC: nobody counts across it here."""
-    left_s = (_DAY_US - time.time_ns() // 1_000 % _DAY_US) / 1e6
-    if left_s < 60:
-        time.sleep(left_s + 1)
-
-
-def now_us() -> int:
-    return time.time_ns() // 1_000
+def now_us(*, later_s: int = 0) -> int:
+    return time.time_ns() // 1_000 + _AHEAD_US + later_s * 1_000_000
 
 
 def sent(folder: Path, processes: int, requests: int) -> tuple[int, int]:
@@ -144,8 +141,8 @@ def sent(folder: Path, processes: int, requests: int) -> tuple[int, int]:
     return total(results, "answered"), total(results, "refused")
 
 
-def kill_in_calls(victim: Worker, server: Server, calls: int) -> float:
-    """Kill a process in the middle of so many calls; when its leases will have lapsed, on the monotonic clock."""
+def kill_in_calls(victim: Worker, server: Server, calls: int) -> None:
+    """Kill a process in the middle of so many calls."""
     victim.begin()
     victim.wait_for("holding")
     until_s = time.monotonic() + 60
@@ -153,15 +150,11 @@ def kill_in_calls(victim: Worker, server: Server, calls: int) -> float:
         assert time.monotonic() < until_s, "the victim did not make its calls"
         time.sleep(0.05)
     victim.kill()
-    return time.monotonic() + LEASE_S + 0.5
 
 
-def wait_until(at_s: float) -> None:
-    time.sleep(max(0.0, at_s - time.monotonic()))
-
-
-LEASE_S = 15
+LEASE_S = 300
 """Long beside what the others take to use up the rest while the killed process holds its part."""
+LAPSED_S = LEASE_S + 1
 LEASE = {"name": "crashes", "lease": f"{LEASE_S}s"}
 DAILY = {"name": "daily", "max_requests": 100, "per": "day"}
 MONEY = {"name": "money", "max_cost": "20 USD", "per": "day"}
@@ -187,7 +180,7 @@ def test_leases_of_a_killed_process_hold_until_they_lapse_and_then_the_count_is_
     with workers(1, tmp_path, "hold", 60) as [victim]:
         policy_with(tmp_path, server, DAILY, LEASE)
         with workers(4, tmp_path, "send", 50) as others:
-            lapsed_s = kill_in_calls(victim, server, 60)
+            kill_in_calls(victim, server, 60)
             use = use_of(tmp_path, policy, at_us=now_us())
             assert (use.used, use.reserved) == (0, 60)
             # While the leases hold, what is reserved is nobody else's.
@@ -195,14 +188,13 @@ def test_leases_of_a_killed_process_hold_until_they_lapse_and_then_the_count_is_
                 other.begin()
             results = [other.result() for other in others]
         assert (total(results, "answered"), total(results, "refused")) == (40, 160)
-        wait_until(lapsed_s)
-        assert use_of(tmp_path, policy, at_us=now_us()).taken == 40
-        with workers(4, tmp_path, "send", 50) as others:
+        assert use_of(tmp_path, policy, at_us=now_us(later_s=LAPSED_S)).taken == 40
+        with workers(4, tmp_path, "send", 50, later_s=LAPSED_S) as others:
             for other in others:
                 other.begin()
             results = [other.result() for other in others]
     assert (total(results, "answered"), total(results, "refused")) == (60, 140)
-    use = use_of(tmp_path, policy, at_us=now_us())
+    use = use_of(tmp_path, policy, at_us=now_us(later_s=LAPSED_S))
     assert (use.used, use.reserved) == (100, 0)
     assert server.calls() == 160, "those of the killed process were made, and nobody knows"
 
@@ -214,13 +206,13 @@ def test_money_is_never_promised_twice_also_when_a_process_is_killed(tmp_path: P
     store = StateStore(tmp_path / "state.db")
     (limit,) = quota_limits(policy)
 
-    def watch() -> None:
-        taken.append(Quotas(store).use(limit, at_us=now_us()).taken)
+    def watch(later_s: int = 0) -> None:
+        taken.append(Quotas(store).use(limit, at_us=now_us(later_s=later_s)).taken)
 
     with workers(1, tmp_path, "hold", 10) as [victim]:
         policy_with(tmp_path, server, MONEY, LEASE)
         with workers(4, tmp_path, "send", 30) as others:
-            lapsed_s = kill_in_calls(victim, server, 10)
+            kill_in_calls(victim, server, 10)
             held_nano = use_of(tmp_path, policy, at_us=now_us()).reserved
             answered = watched(others, watch)
         assert 10 * 10**9 < held_nano <= 10 * MOST_NANO, "100 tokens of each answer, and its prompt"
@@ -229,13 +221,12 @@ def test_money_is_never_promised_twice_also_when_a_process_is_killed(tmp_path: P
         # So many fit beside what the killed process holds, at the least: one that has ended makes room.
         assert (CAP_NANO - held_nano) // MOST_NANO <= answered < 120
         before = answered
-        wait_until(lapsed_s)
-        assert use_of(tmp_path, policy, at_us=now_us()).reserved == 0
-        with workers(4, tmp_path, "send", 30) as others:
-            answered += watched(others, watch)
+        assert use_of(tmp_path, policy, at_us=now_us(later_s=LAPSED_S)).reserved == 0
+        with workers(4, tmp_path, "send", 30, later_s=LAPSED_S) as others:
+            answered += watched(others, partial(watch, LAPSED_S))
     store.close()
     assert max(taken) <= CAP_NANO
-    use = use_of(tmp_path, policy, at_us=now_us())
+    use = use_of(tmp_path, policy, at_us=now_us(later_s=LAPSED_S))
     assert (use.used, use.reserved) == (answered * 210_000_000, 0)
     assert (CAP_NANO - before * 210_000_000) // MOST_NANO <= answered - before
 

@@ -13,14 +13,20 @@ from pathlib import Path
 from routewright import ChatRequest, ModelGateway, RunResult, Task, load_policy
 from routewright.backends import Message, NotCalledError
 from routewright.backends.control import StateStore
-from routewright.gateway.opening import open_backends
+from routewright.gateway import now_us, open_backends
 
 REQUEST = ChatRequest((Message("user", "Hello?"),), max_output_tokens=100)
 
 
-def open_gateway(folder: Path) -> ModelGateway:
+def open_gateway(folder: Path, ahead_us: int) -> ModelGateway:
+    """A gateway whose clock is ``ahead_us`` microseconds ahead of the machine's."""
     policy = load_policy(folder / "policy.yaml")
-    return ModelGateway(policy, backends=open_backends(policy), store=StateStore(folder / "state.db"))
+    return ModelGateway(
+        policy,
+        backends=open_backends(policy),
+        store=StateStore(folder / "state.db"),
+        clock=lambda: now_us() + ahead_us,
+    )
 
 
 async def send(gateway: ModelGateway, requests: int) -> dict[str, int]:
@@ -55,8 +61,8 @@ async def hold(gateway: ModelGateway, requests: int) -> None:
     await asyncio.gather(*running)
 
 
-def main(folder: str, kind: str, requests: str) -> dict[str, int] | None:
-    gateway = open_gateway(Path(folder))
+def main(folder: str, kind: str, requests: str, ahead_us: str) -> dict[str, int] | None:
+    gateway = open_gateway(Path(folder), int(ahead_us))
     print("ready", flush=True)
     sys.stdin.readline()
     if kind == "send":
