@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from pages import ROOT
+from support.pages import ROOT
 
 _CODE = re.compile(r"[a-z]+(-[a-z]+)+")
 

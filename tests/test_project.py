@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pages import PAGES, ROOT, anchors
+from support.pages import PAGES, ROOT, anchors
 
 import routewright
 from routewright.engine.version import ENGINE_VERSION

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from pages import ROOT, blocks
+from support.pages import ROOT, blocks
 
 from routewright import ChatRequest, Ledger, ModelGateway, Task, load_policy, record_of
 from routewright.backends import Message

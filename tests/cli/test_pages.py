@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from pages import PAGES, blocks
 from support.command_line import CommandLine
 from support.page_run import PageRun
+from support.pages import PAGES, blocks
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -26,9 +26,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pages import BLOCK, ROOT, Block, block_of, blocks
-
 from routewright.ledger import Ledger
+from support.pages import BLOCK, ROOT, Block, block_of, blocks
 
 from .command_line import CommandLine, Ended
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from pages import blocks
+from support.pages import blocks
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome

@@ -1,4 +1,4 @@
-"""Reads the blocks of code on a page of the documentation; ``cli/page_run.py`` runs them."""
+"""Reads the blocks of code on a page of the documentation; ``page_run`` beside this runs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 BLOCK = re.compile(
