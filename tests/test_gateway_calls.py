@@ -209,7 +209,7 @@ def test_text_that_cannot_be_sent_is_nobodys_failure(policy: CompiledPolicy, tmp
             task = Task(operation="embed" if isinstance(request, EmbedRequest) else "chat")
             with pytest.raises(TaskError, match="is half of a character"):
                 gateway.run_sync(task, request)
-        assert gateway.breakers() == {}
+        assert gateway.admin.breakers() == {}
 
 
 def test_a_closed_gateway_calls_nobody(policy: CompiledPolicy) -> None:
@@ -383,7 +383,7 @@ def test_a_quota_that_is_used_up_sends_the_next_call_on(tmp_path: Path) -> None:
         for _ in range(3):
             ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
             targets.append(ran.decision.target)
-        (usage,) = gateway.quotas()
+        (usage,) = gateway.admin.quotas()
     assert targets == ["small", "small", "large"]
     assert (usage.use.used, usage.use.reserved, usage.limit.limit) == (2, 0, 2)
 
@@ -423,7 +423,7 @@ def test_a_breaker_that_opened_is_known_to_the_next_decision(policy: CompiledPol
     with ModelGateway(policy, backends=backends, store=StateStore(tmp_path / "s.sqlite")) as gateway:
         for _ in range(3):
             gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
-        assert gateway.breakers()["small"].state == "open"
+        assert gateway.admin.breakers()["small"].state == "open"
         assert gateway.decide(Task()).decision.target == "large"
 
 
@@ -451,14 +451,14 @@ def test_what_stands_in_for_a_model_has_a_breaker_of_its_own(tmp_path: Path) -> 
     with ModelGateway(mapped, backends=backends, store=StateStore(tmp_path / "s.sqlite")) as gateway:
         for _ in range(2):
             gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
-        assert [(id, b.model, b.state) for id, b in gateway.breakers().items()] == [
+        assert [(id, b.model, b.state) for id, b in gateway.admin.breakers().items()] == [
             ("small", "small", "open"),
             ("large", "large", "open"),
         ]
     with ModelGateway(
         load_policy(tmp_path / "policy.yaml"), store=StateStore(tmp_path / "s.sqlite")
     ) as gateway:
-        assert gateway.breakers() == {} and gateway.latencies() == {}
+        assert gateway.admin.breakers() == {} and gateway.admin.latencies() == {}
         assert gateway.decide(Task()).decision.target == "small"
 
 
@@ -487,7 +487,7 @@ def test_a_used_up_limit_is_not_asked_again_and_the_answer_says_until_when(tmp_p
         for _ in range(3):
             ran = gateway.run_sync(Task(), ChatRequest((Message("user", "hello"),)))
             assert ran.execution is None and ran.decision.outcome == "no_target"
-        until_us = gateway.breakers()["small"].until_us
+        until_us = gateway.admin.breakers()["small"].until_us
         assert until_us is not None
         with pytest.raises(NoTargetError) as caught:
             asyncio.run(gateway.generate_chat(messages=HELLO))
@@ -503,7 +503,7 @@ def test_health_has_a_timeout_and_is_known_to_decisions(policy: CompiledPolicy) 
 
     async def ask() -> tuple[bool | None, str]:
         async with ModelGateway(policy, backends={"ollama": Silent({}, seed=0)}) as gateway:
-            report = (await gateway.check_health(timeout_s=0.01))["ollama"]
+            report = (await gateway.admin.check_health(timeout_s=0.01))["ollama"]
             assert report.detail == "said nothing within 0.01 s"
             return report.healthy, gateway.decide(Task()).decision.outcome
 

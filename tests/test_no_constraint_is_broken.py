@@ -298,7 +298,7 @@ def test_a_private_task_whose_local_model_is_down_says_so() -> None:
         failed = await gateway.run(Task(request=short), ChatRequest(hello))
         assert failed.execution is not None and isinstance(failed.execution.error, BackendError)
         assert (failed.execution.answer, failed.execution.error.error_class) == (None, "overloaded")
-        await gateway.check_health()
+        await gateway.admin.check_health()
         down = {
             model.id: ModelState(health="unhealthy")
             for model in policy.catalog.models

@@ -283,7 +283,7 @@ def test_backends_that_are_declared_as_before_keep_their_connections_and_health(
             path = write(tmp_path, near, NOWHERE)
             async with ModelGateway.from_policy(path, state=tmp_path / "state.sqlite") as gateway:
                 await gateway.generate_chat(messages=MESSAGES)
-                reports = await gateway.check_health(timeout_s=2)
+                reports = await gateway.admin.check_health(timeout_s=2)
                 assert reports["far"].healthy is False
                 kept, left = gateway.backends["near"], gateway.backends["far"]
                 write(tmp_path, near, NOWHERE, POLICY.replace("name: otherwise", "name: all_else"))
@@ -311,7 +311,7 @@ def test_what_is_used_of_a_quota_survives(tmp_path: Path) -> None:
                 write(tmp_path, near, far, POLICY.replace("max_requests: 3", "max_requests: 2"))
                 assert await gateway.reload()
                 assert gateway.decide(Task()).decision.outcome == "no_target"
-                assert [one.use.taken for one in gateway.quotas()] == [2]
+                assert [one.use.taken for one in gateway.admin.quotas()] == [2]
 
     asyncio.run(ask())
 
@@ -491,7 +491,7 @@ def test_what_a_backend_says_of_its_health_while_the_policy_is_read_again_is_kno
                     return await real()
 
                 far_backend.health = slow  # type: ignore[method-assign]
-                checking = asyncio.create_task(gateway.check_health())
+                checking = asyncio.create_task(gateway.admin.check_health())
                 await asyncio.sleep(0)
                 write(tmp_path, near, NOWHERE, POLICY.replace("name: otherwise", "name: all_else"))
                 assert await gateway.reload()

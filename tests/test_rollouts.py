@@ -298,7 +298,7 @@ def test_a_quota_is_one_for_both_arms(tmp_path: Path) -> None:
         answered = [one.execution is not None and one.execution.answer is not None for one in ran]
         assert answered == [True] * 3 + [False] * 9
         assert len(calls(gateway.backends)) == 3
-        assert [(one.limit.control, one.use.taken) for one in gateway.quotas()] == [("calls", 3)]
+        assert [(one.limit.control, one.use.taken) for one in gateway.admin.quotas()] == [("calls", 3)]
 
 
 def test_a_breaker_is_one_for_both_arms(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_a_breaker_is_one_for_both_arms(tmp_path: Path) -> None:
     with gateway_with(tmp_path, "mode: full", backends=simulated_backends(policy, faults=faults)) as gateway:
         gateway.run_sync(HARD, HELLO)
     with gateway_with(tmp_path, "mode: canary, percent: 0%") as gateway:
-        assert set(gateway.breakers()) == {"large"}
+        assert set(gateway.admin.breakers()) == {"large"}
         decision = gateway.decide(Task(pin="large")).decision
         assert decision.policy.name == "now"
         assert "breaker_open_last" in decision.candidates[0].marks, "called only as nothing else is left"
@@ -317,8 +317,8 @@ def test_a_backend_is_shared_where_both_catalogs_declare_it_alike(tmp_path: Path
     with gateway_with(tmp_path, "mode: full") as gateway:
         gateway.run_sync(HARD, HELLO)
         assert calls(gateway.backends) == ["large"]
-        assert sorted(gateway.declared()[0]) == ["away", "here"]
-        assert sorted(asyncio.run(gateway.check_health())) == ["away", "here"]
+        assert sorted(gateway.admin.declared()[0]) == ["away", "here"]
+        assert sorted(asyncio.run(gateway.admin.check_health())) == ["away", "here"]
 
 
 def test_a_backend_that_is_declared_otherwise_is_the_candidates_own(tmp_path: Path) -> None:
@@ -332,9 +332,9 @@ def test_a_backend_that_is_declared_otherwise_is_the_candidates_own(tmp_path: Pa
         gateway.run_sync(Task(draw=0.1), HELLO)
         assert (calls(own), calls(gateway.backends)) == (["large"], ["small"])
         assert ran.execution is not None
-        reports = asyncio.run(gateway.check_health())
+        reports = asyncio.run(gateway.admin.check_health())
         assert sorted(reports) == ["away", "away (candidate)", "here"]
-        kinds, models = gateway.declared()
+        kinds, models = gateway.admin.declared()
         assert sorted(kinds) == sorted(reports)
         assert sorted(models) == ["large", "small"]
 

@@ -304,6 +304,8 @@ class CompiledPolicy:
     """What of it concerns every plan."""
     uses_state: bool
     """Whether any condition asks for ``state.*``."""
+    splits: bool
+    """Whether any rule divides its tasks."""
     is_sticky: bool
     """Whether any rule keeps conversations on their models."""
     scope: Mapping[str, Declaration]

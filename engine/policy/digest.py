@@ -54,6 +54,7 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
         "unenforced": "what this engine does not do yet, not what the policy means",
         "unenforced_everywhere": "what this engine does not do yet, not what the policy means",
         "uses_state": _FOLLOWS,
+        "splits": _FOLLOWS,
         "is_sticky": _FOLLOWS,
         "scope": _FOLLOWS,
         "shape": "what it compiles to counts",

@@ -117,6 +117,7 @@ def compile_policy(
             for expr in (*evaluated, *(constraint.require for constraint in constraints))
             for name in expr.names
         ),
+        splits=any(rule.choose == "split" for rule in compiled_rules),
         is_sticky=any(rule.sticky for rule in compiled_rules),
         scope=scope,
         rollout=rollout,

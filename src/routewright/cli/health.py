@@ -68,17 +68,17 @@ def health(
     gateway = ModelGateway(
         compiled, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
     )
-    kinds, known = gateway.declared()
+    kinds, known = gateway.admin.declared()
 
     async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
         async with gateway:  # closes the store even if a model is refused
             for model in close_breaker or []:
-                gateway.close_breaker(model)
-            asked = await gateway.check_health(timeout_s=timeout)
+                gateway.admin.close_breaker(model)
+            asked = await gateway.admin.check_health(timeout_s=timeout)
             found = {
                 id: asked.get(id) or _not_usable(unusable[id]) for id in kinds if id in {*asked, *unusable}
             }
-            return found, gateway.breakers(), gateway.latencies()
+            return found, gateway.admin.breakers(), gateway.admin.latencies()
 
     reports, breakers, latencies = asyncio.run(ask())
     if format == "json":

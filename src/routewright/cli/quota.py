@@ -43,7 +43,7 @@ def quota(
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
-        usages = gateway.quotas()
+        usages = gateway.admin.quotas()
     if format == "json":
         import json
 

@@ -7,12 +7,11 @@ catalogs declare it and its models alike; else the candidate has one of its own.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from routewright.backends import Backend, BackendError, HealthReport
-from routewright.backends.control import Breaker, StateStore
+from routewright.backends import Backend, BackendError
+from routewright.backends.control import StateStore
 from routewright.backends.executing import Executor
 from routewright.engine.decision import (
     Arm,
@@ -26,12 +25,11 @@ from routewright.engine.decision import (
     pick_arm,
     shadow_arm,
 )
-from routewright.engine.policy import Backend as BackendShape
 from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
 from routewright.engine.report import TaskError
 
 from .opening import open_backends, open_each
-from .status import ModelStatus, QuotaUsage
+from .status import ModelStatus
 from .targets import simulated_backends
 
 
@@ -48,9 +46,9 @@ class ArmRuntime:
 class RolloutRuntime:
     """The control and, under a rollout, the candidate.
 
-    ``backends`` are the control's; ``candidate_backends`` those that the candidate does not share with it: none for a
-    shadow, or a canary of 0%. ``running`` counts what runs on them now. Raises TaskError where the candidate was not
-    loaded with the control.
+    ``backends`` are the control's; ``candidate_backends`` (kept as ``own_backends``) those that the candidate does not
+    share with it: none for a shadow, or a canary of 0%. ``needed`` are the ids that it needs. ``running`` counts what
+    runs on them now. Raises TaskError where the candidate was not loaded with the control.
     """
 
     def __init__(
@@ -64,8 +62,8 @@ class RolloutRuntime:
         self.control = ArmRuntime(policy, backends, executor(backends), ModelStatus(store))
         self.candidate: ArmRuntime | None = None
         self.running = 0
-        self._own = dict(candidate_backends)
-        self._needed = own_backends(policy)
+        self.own_backends = dict(candidate_backends)
+        self.needed = own_backends(policy)
         rollout = policy.rollout
         if rollout is None:
             return
@@ -75,8 +73,13 @@ class RolloutRuntime:
             for id in candidate.catalog.backends
             if id in backends and alike(policy.catalog, candidate.catalog, id)
         }
-        both |= self._own
+        both |= self.own_backends
         self.candidate = ArmRuntime(candidate, both, executor(both), ModelStatus(store))
+
+    @property
+    def draws(self) -> bool:
+        """Whether a rule of either arm may need a random draw."""
+        return any(side.policy.splits for side in self)
 
     @property
     def in_force(self) -> ArmRuntime:
@@ -104,7 +107,7 @@ class RolloutRuntime:
                 f"the decision was made under another policy than `{self.control.policy.name}` as it is now",
                 help="decide again",
             )
-        missing = [id for id in self._needed if id not in self._own]
+        missing = [id for id in self.needed if id not in self.own_backends]
         if missing:
             message = f"backend `{missing[0]}` of the rollout's candidate is not given"
             help = "its declaration is not the control's: give it in `candidate_backends`"
@@ -142,58 +145,6 @@ class RolloutRuntime:
     def check_declared(self, task: Task, at_us: int) -> None:
         """Raise FeatureError for a feature that neither arm declares."""
         check_declared(self.control.policy, task, State(at_us))
-
-    def declared(self) -> tuple[Mapping[str, BackendShape], Mapping[str, CompiledModel]]:
-        """The declarations of backends under the names of ``check_health``, and both arms' models by their ids."""
-        models: dict[str, CompiledModel] = {}
-        for side in self:
-            for model in side.policy.catalog.models:
-                models.setdefault(model.id, model)
-        backends = dict(self.control.policy.catalog.backends)
-        if self.candidate is not None:
-            theirs = self.candidate.policy.catalog.backends
-            backends |= {f"{id} (candidate)": theirs[id] for id in self._needed}
-        return backends, models
-
-    async def check_health(self, *, timeout_s: float) -> Mapping[str, HealthReport]:
-        """Ask every backend how it is; the candidate's own ones are called ``ID (candidate)``."""
-        if self.candidate is None:
-            return await self.control.status.check_health(self.control.backends, timeout_s=timeout_s)
-        found, own = await asyncio.gather(
-            self.control.status.check_health(self.control.backends, timeout_s=timeout_s),
-            self.candidate.status.check_health(self._own, timeout_s=timeout_s),
-        )
-        shared = {id: report for id, report in found.items() if id in self.candidate.backends}
-        self.candidate.status.know_health({**shared, **own})
-        return {**found, **{f"{id} (candidate)": report for id, report in own.items()}}
-
-    def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
-        """What is known of failures of every model that either policy has, by id."""
-        sides = reversed(list(self))
-        return {
-            id: one for side in sides for id, one in side.status.breakers(side.policy, at_us=at_us).items()
-        }
-
-    def latencies(self, *, at_us: int) -> Mapping[str, float]:
-        """The latencies of every model that either policy has, by id, in milliseconds."""
-        sides = reversed(list(self))
-        return {
-            id: ms for side in sides for id, ms in side.status.latencies(side.policy, at_us=at_us).items()
-        }
-
-    def quotas(self, *, at_us: int) -> Sequence[QuotaUsage]:
-        """The quotas of the policies that execute; one that both have is told as the policy in force has it."""
-        rollout = self.control.policy.rollout
-        sides = [self.in_force]
-        if rollout is not None and rollout.mode == "canary" and self.candidate is not None:
-            sides.append(self.candidate)
-        told: dict[str, list[QuotaUsage]] = {}
-        for side in sides:
-            found: dict[str, list[QuotaUsage]] = {}
-            for one in side.status.quotas(side.policy, at_us=at_us):
-                found.setdefault(one.limit.control, []).append(one)
-            told = {**found, **told}
-        return [one for usages in told.values() for one in usages]
 
     def every_backend(self) -> list[Backend]:
         """The backends of both sides, each once."""

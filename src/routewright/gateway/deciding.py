@@ -1,6 +1,6 @@
-"""A task in, a decision out, and that of a shadow beside it: where ids, draws, times and states are handed in.
+"""Decides a task now: hands the engine its id, draw, time and state, and picks the arm of a rollout.
 
-Deciding itself is the engine's and stays pure. Nothing is executed or stored here.
+Nothing is executed or stored here.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from .results import DecisionResult
 
 
 class Decider:
-    """Decides under the policies of ``arms``. ``random`` makes ids and draws, ``clock`` microseconds since 1970."""
+    """Decides under the policies of arms. ``random`` makes ids and draws, ``clock`` microseconds since 1970."""
 
-    def __init__(self, arms: RolloutRuntime, *, random: Random, clock: Callable[[], int]) -> None:
-        self._arms = arms
+    def __init__(self, *, random: Random, clock: Callable[[], int]) -> None:
         self._random = random
         self._clock = clock
-        self._draws = any(rule.choose == "split" for side in arms for rule in side.policy.rules)
 
-    def decide(self, task: Task, state: State | None, *, strict: bool, arm: ArmName | None) -> DecisionResult:
+    def decide(
+        self, arms: RolloutRuntime, task: Task, state: State | None, *, strict: bool, arm: ArmName | None
+    ) -> DecisionResult:
         """The decision of the arm that is picked, or asked for, and of the shadow beside it.
 
         Raises FeatureError for a feature that does not fit its declaration or, with ``strict``, is declared by
         neither arm; TaskError for a pin that names no model, or an arm without a rollout.
         """
-        arms = self._arms
         at_us = self._clock() if state is None else state.at_us
         if arms.candidate is None:
             return self._decided(
@@ -41,9 +40,9 @@ class Decider:
             )
         if strict:
             arms.check_declared(task, at_us)
-        if task.draw is None and self._draws:
+        if arms.draws:
             # Both sides of a shadow decide the same task.
-            task = replace(task, draw=self._random.random())
+            task = self._drawn(task)
         known = State(at_us) if state is None else state
         picked = arms.pick(task, known, self._random.random) if arm is None else arms.named(arm)
         decided = self._decided(arms.side(picked), task, state, at_us, False, picked)
@@ -70,8 +69,11 @@ class Decider:
         if state is None:
             state = side.status.state(side.policy, task, at_us=at_us)
         decision_id = uuid7(state.at_us, self._random)
-        if task.draw is None and self._draws:
-            task = replace(task, draw=self._random.random())
+        if side.policy.splits:
+            task = self._drawn(task)
         started = time.perf_counter_ns()
         decision = decide(side.policy, task, state, decision_id=decision_id, strict=strict, arm=arm)
         return DecisionResult(decision, time.perf_counter_ns() - started)
+
+    def _drawn(self, task: Task) -> Task:
+        return replace(task, draw=self._random.random()) if task.draw is None else task

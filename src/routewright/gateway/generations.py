@@ -1,15 +1,20 @@
-"""A policy's files read again, and the backends for it: those that are declared as before are kept, others opened."""
+"""Reads a policy's files again and replaces the arms in force; what runs on the old ones ends on them.
+
+Backends that are declared as before are kept, others are opened.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from routewright.backends import Backend
 from routewright.engine.policy import CompiledPolicy
+from routewright.engine.report import TaskError
 from routewright.loading import Permissions, Root, load_policy
 
 from .arms import RolloutRuntime, alike, meaning_of, own_backends, simulated_candidate
@@ -67,44 +72,95 @@ class GatewaySource:
         return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
 
 
+Backends = Mapping[str, Backend]
+
+
 class PolicyGenerations:
     """The arms in force, and those before them on which something still runs.
 
-    A backend is closed when none of them has it any more.
+    ``make`` makes arms of a policy, its backends, and those of a rollout's candidate; ``source`` says where the policy
+    is read from again. A backend is closed when no arms have it any more.
     """
 
-    def __init__(self) -> None:
-        self._live: list[RolloutRuntime] = []  # the last ones are in force
+    def __init__(
+        self,
+        make: Callable[[CompiledPolicy, Backends, Backends], RolloutRuntime],
+        first: RolloutRuntime,
+        source: GatewaySource | None,
+    ) -> None:
+        self._make = make
+        self._source = source
+        self._live = [first]  # the last ones are in force
         self._left: list[Backend] = []  # to be closed
         self._closing: set[asyncio.Task[None]] = set()
-        self._ended = False
+        self._readings = self._newest = 0  # how often the files were read, and which reading is in force
+        self.ended = False
         self._lock = threading.Lock()  # threads with event loops of their own count too
 
-    def follow(self, arms: RolloutRuntime) -> None:
+    @property
+    def current(self) -> RolloutRuntime:
+        """The arms in force."""
+        return self._live[-1]
+
+    async def reload(self) -> bool:
+        """What ``ModelGateway.reload`` does."""
+        source = self._source
+        if source is None:
+            raise TaskError(
+                "this gateway was not made from a file, so there is nothing to read again",
+                help="make it by ModelGateway.from_policy",
+            )
+        self.check_open()
+        self._readings += 1
+        reading = self._readings
+        # In a thread: compiling takes longer than an event loop should stand.
+        policy = await asyncio.to_thread(source.policy)
+        self.check_open()
+        if reading < self._newest:
+            return False  # what was read later is in force already
+        self._newest = reading
+        if is_as_before(self.current.control.policy, policy):
+            return False
+        self._follow(self._make(policy, *source.backends(policy, self.current)))
+        await self.close_left()
+        return True
+
+    def check_open(self) -> None:
+        """Raise TaskError once all has ended."""
+        if self.ended:
+            raise TaskError("the gateway is closed")
+
+    @contextmanager
+    def running(self) -> Iterator[RolloutRuntime]:
+        """The arms in force, on which something runs meanwhile: they keep their backends, whatever is reloaded."""
+        with self._lock:
+            arms = self._live[-1]
+            arms.running += 1
+        try:
+            yield arms
+        finally:
+            if self._end(arms):
+                closing = asyncio.ensure_future(self.close_left())
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
+
+    def _follow(self, arms: RolloutRuntime) -> None:
         """Have ``arms`` in force from now on, and know of their backends' health what was known."""
         with self._lock:
-            before = self._live[-1] if self._live else None
+            before = self._live[-1]
             self._live.append(arms)
-            if before is not None:
-                before.tell_health(arms)
-                if not before.running:
-                    self._leave(before)
+            before.tell_health(arms)
+            if not before.running:
+                self._leave(before)
 
-    def begin(self, arms: RolloutRuntime) -> None:
-        """Something runs on ``arms``."""
-        with self._lock:
-            arms.running += 1
-
-    def end(self, arms: RolloutRuntime) -> None:
-        """Something that ran on ``arms`` has ended; the last one lets go of what was replaced meanwhile."""
+    def _end(self, arms: RolloutRuntime) -> bool:
+        """Something that ran on ``arms`` has ended; whether it was the last on arms that were replaced meanwhile."""
         with self._lock:
             arms.running -= 1
-            if arms.running or self._ended or arms is self._live[-1] or arms not in self._live:
-                return
+            if arms.running or self.ended or arms is self._live[-1] or arms not in self._live:
+                return False
             self._leave(arms)
-        closing = asyncio.ensure_future(self.close_left())
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+            return True
 
     async def close_left(self) -> None:
         """Close the backends that nobody needs any more; one that cannot be is told to the event loop's handler."""
@@ -122,7 +178,7 @@ class PolicyGenerations:
     def end_all(self) -> list[Backend]:
         """Every backend that is not closed, each once: whoever asks closes them, also those on which something runs."""
         with self._lock:
-            self._ended = True
+            self.ended = True
             live = {id(one): one for arms in self._live for one in arms.every_backend()}
             return [*live.values(), *self._left]
 

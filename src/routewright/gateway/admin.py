@@ -1,0 +1,117 @@
+"""What an operator asks of a gateway, and does to it: health, breakers, latencies, quotas.
+
+Models are named by their ids in either arm of a rollout; where both have one, the policy's own counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from routewright.backends import HealthReport
+from routewright.backends.control import Breaker
+from routewright.engine.policy import Backend, CompiledModel
+from routewright.engine.report import TaskError, suggest
+
+from .arms import RolloutRuntime
+from .generations import PolicyGenerations
+from .status import HEALTH_TIMEOUT_S, QuotaUsage
+
+
+class GatewayAdmin:
+    """A gateway as its operator sees it. What reads the state store raises StateError where it cannot be read."""
+
+    def __init__(self, generations: PolicyGenerations, clock: Callable[[], int]) -> None:
+        self._generations = generations
+        self._clock = clock
+
+    def declared(self) -> tuple[Mapping[str, Backend], Mapping[str, CompiledModel]]:
+        """The backends as ``check_health`` names them, and every model of either arm by its id, the policy's first."""
+        arms = self._generations.current
+        models: dict[str, CompiledModel] = {}
+        for side in arms:
+            for model in side.policy.catalog.models:
+                models.setdefault(model.id, model)
+        backends = dict(arms.control.policy.catalog.backends)
+        if arms.candidate is not None:
+            theirs = arms.candidate.policy.catalog.backends
+            backends |= {_own_name(id): theirs[id] for id in arms.needed}
+        return backends, models
+
+    async def check_health(self, *, timeout_s: float = HEALTH_TIMEOUT_S) -> Mapping[str, HealthReport]:
+        """Ask every backend how it is, at the same time; decisions from now on know what they said.
+
+        One that says nothing within ``timeout_s`` is not healthy. What a rollout's candidate has for itself is
+        called ``ID (candidate)``.
+        """
+        with self._generations.running() as arms:
+            try:
+                return await _health_of(arms, timeout_s)
+            finally:
+                if arms is not self._generations.current:
+                    arms.tell_health(self._generations.current)
+
+    def breakers(self) -> Mapping[str, Breaker]:
+        """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
+        sides = reversed(list(self._generations.current))
+        at_us = self._clock()
+        return {
+            id: one for side in sides for id, one in side.status.breakers(side.policy, at_us=at_us).items()
+        }
+
+    def close_breaker(self, model: str) -> None:
+        """Let a model be called again at once, whatever it failed at: it is mended. It goes by any of its names.
+
+        Raises TaskError for what is no model of either arm, and StateError.
+        """
+        arms = self._generations.current
+        _, models = self.declared()
+        found = [models.get(model), *(side.policy.catalog.find(model) for side in arms)]
+        meant = next((one for one in found if one is not None), None)
+        if meant is None:
+            raise TaskError(f"unknown model `{model}`", help=suggest(model, models, label="models"))
+        arms.control.status.close_breaker(meant)
+
+    def latencies(self) -> Mapping[str, float]:
+        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
+        sides = reversed(list(self._generations.current))
+        at_us = self._clock()
+        return {
+            id: ms for side in sides for id, ms in side.status.latencies(side.policy, at_us=at_us).items()
+        }
+
+    def quotas(self) -> Sequence[QuotaUsage]:
+        """What is used and reserved now of each quota of the policies that execute, for each key that took something.
+
+        One that both arms have is told as the policy in force has it.
+        """
+        arms = self._generations.current
+        rollout = arms.control.policy.rollout
+        sides = [arms.in_force]
+        if rollout is not None and rollout.mode == "canary" and arms.candidate is not None:
+            sides.append(arms.candidate)
+        told: dict[str, list[QuotaUsage]] = {}
+        for side in sides:
+            found: dict[str, list[QuotaUsage]] = {}
+            for one in side.status.quotas(side.policy, at_us=self._clock()):
+                found.setdefault(one.limit.control, []).append(one)
+            told = {**found, **told}
+        return [one for usages in told.values() for one in usages]
+
+
+async def _health_of(arms: RolloutRuntime, timeout_s: float) -> Mapping[str, HealthReport]:
+    control, candidate = arms.control, arms.candidate
+    if candidate is None:
+        return await control.status.check_health(control.backends, timeout_s=timeout_s)
+    found, own = await asyncio.gather(
+        control.status.check_health(control.backends, timeout_s=timeout_s),
+        candidate.status.check_health(arms.own_backends, timeout_s=timeout_s),
+    )
+    candidate.status.know_health(
+        {**{id: one for id, one in found.items() if id in candidate.backends}, **own}
+    )
+    return {**found, **{_own_name(id): report for id, report in own.items()}}
+
+
+def _own_name(backend: str) -> str:
+    return f"{backend} (candidate)"
