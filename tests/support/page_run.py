@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from routewright.ledger import Ledger
-from support.pages import BLOCK, ROOT, Block, block_of, blocks
 
 from .command_line import CommandLine, Ended
+from .pages import BLOCK, ROOT, Block, block_of, blocks
 
 _SHELL_SIGNS = frozenset("|<>&;()")
 
