@@ -51,6 +51,7 @@ def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
     from key_tables import with_tables
     from ledger_layout import with_layout
+    from record_tables import with_record_tables
 
     from routewright.cli import app
     from routewright.engine.policy.shapes.json_schema import catalog_schema, policy_schema, test_schema
@@ -68,6 +69,8 @@ def generated() -> dict[Path, str]:
         texts[page] = with_tables(page.read_text(encoding="utf-8"))
     backends_page = ROOT / "docs" / "backends.md"
     texts[backends_page] = _with_services(backends_page.read_text(encoding="utf-8"))
+    decisions_page = ROOT / "docs" / "decisions.md"
+    texts[decisions_page] = with_record_tables(decisions_page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"
     texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
     return texts | {ROOT / "docs" / "cli.md": cli_page(app)}

@@ -11,16 +11,13 @@ from .decision import (
     ArmName,
     CandidateVerdict,
     Decision,
-    Gate,
-    GateFailure,
-    Mark,
     Outcome,
     Plan,
     RolloutMode,
     Selection,
     SessionUse,
 )
-from .gates import HARD_FAILURES, GateContext, allowance, failures, situation_of
+from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowance, failures, situation_of
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .request import StatedFacts
 from .task import (
@@ -40,7 +37,9 @@ from .token_limits import closing_lengths, is_exact
 from .verdicts import verdicts_of
 
 __all__ = [
+    "GATES",
     "HARD_FAILURES",
+    "MARKS",
     "NO_REQUEST",
     "SESSION",
     "Arm",
@@ -48,11 +47,9 @@ __all__ = [
     "Breaker",
     "CandidateVerdict",
     "Decision",
-    "Gate",
     "GateContext",
     "GateFailure",
     "Health",
-    "Mark",
     "ModelState",
     "Outcome",
     "Plan",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..policy import CompiledEnsemble, CompiledPolicy, CompiledStep
+from .gates import Call, GateFailure
 from .request import StatedFacts
 from .task import Source, State, Task
 
@@ -16,37 +17,6 @@ RolloutMode = Literal["shadow", "canary", "full"]
 SessionUse = Literal["kept", "moved", "new", "none"]
 """What a rule with ``sticky: session`` made of the session: its model goes first, its model cannot, it has no
 model yet, or the task names no session."""
-Gate = Literal[
-    "constraint",
-    "operation",
-    "capability",
-    "embedding_space",
-    "context_window",
-    "disabled",
-    "health",
-    "breaker",
-    "quota",
-    "required_step",
-]
-"""In the order in which candidates meet them."""
-Mark = Literal[
-    "capability_unverified",
-    "context_unverified",
-    "health_unknown",
-    "breaker_half_open",
-    "quota_unverified",
-    "breaker_open_last",
-]
-"""What could not be checked of a model, and passed for that; ``breaker_open_last`` is on a model whose breaker
-is open, and which passed because no other is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class GateFailure:
-    """A gate that a candidate did not pass, and why, in words."""
-
-    gate: Gate
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +29,7 @@ class CandidateVerdict:
     model: int
     origin: str
     failure: GateFailure | None
-    marks: tuple[Mark, ...]
+    marks: tuple[str, ...]
     probability: float
 
 
@@ -72,11 +42,29 @@ class DroppedStep:
 
 
 @dataclass(frozen=True, slots=True)
+class DroppedEnsemble:
+    """Why an ensemble is not used: too few members are eligible, or a model in ``role`` did not pass a gate."""
+
+    eligible: int
+    members: int
+    quorum: int
+    role: Literal["judge", "override"] | None = None
+    model: str | None = None
+    failure: GateFailure | None = None
+
+    def recorded(self, call: Call) -> str:
+        """Why, as a record keeps it."""
+        if self.failure is None:
+            return f"{self.eligible} of {self.members} members are eligible, {self.quorum} are needed"
+        return f"{self.role} {self.model}: {self.failure.recorded(call)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be executed. Every model in it has passed the same gates.
 
-    ``ensemble`` is None where the rule has none, or where too few members are eligible (then
-    ``ensemble_dropped`` says why). ``unenforced`` names what is planned but not carried out yet.
+    ``ensemble`` is None if the rule has none, or if it is not used (``ensemble_dropped`` says why). ``unenforced``
+    names what is planned but not supported yet.
     """
 
     target: int
@@ -84,7 +72,7 @@ class Plan:
     steps: tuple[CompiledStep, ...]
     dropped: tuple[DroppedStep, ...]
     ensemble: CompiledEnsemble | None
-    ensemble_dropped: str | None
+    ensemble_dropped: DroppedEnsemble | None
     unenforced: tuple[str, ...]
 
 

@@ -1,8 +1,8 @@
-"""Remembers the plans that a policy has led to, by all that they follow from.
+"""Remembers the plans that a policy has led to, by everything that they follow from.
 
-INVARIANT: remembering changes no result. The key holds every fact that the plan or a detail of its verdicts
-depends on; where that would be an open set of values (a price, a latency, a feature inside a constraint), there
-is no key and the plan is worked out anew.
+INVARIANT: remembering changes no result. The key holds every fact that the plan or a verdict in it depends on. Where
+that would be an open set of values (a price, a latency, a feature inside a constraint), there is no key and the plan is
+made anew. How a failed gate is worded is no matter: the words are made from the call.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..policy import CompiledPolicy, CompiledRule, Quota, per_policy
-from .gates import allowance
+from .gates import GATES, allowance
 from .plan import Planned
 from .request import StatedFacts
-from .task import ModelState, State, Task
+from .task import State, Task
 from .token_limits import closing_lengths
 
 MAX_REMEMBERED_PLANS = 4096
@@ -35,6 +35,7 @@ class PlanMemory:
         self._first_reserve = len(policy.rules) + len(policy.constraints)
         # A constraint that compares a model with features or with the state depends on their values.
         closed = all(constraint.by_model is not None for constraint in policy.constraints)
+        closed = closed and all(gate.remembered for gate in GATES)
         # Computed for a rule when it first matches: most of very many rules may never meet a quota.
         self._rules: list[Any] = [_NOT_ASKED if closed else None] * len(policy.rules)
 
@@ -74,12 +75,16 @@ class PlanMemory:
         tokens = request.prompt_tokens
         known: object = None
         if state.models:
-            found = map(state.models.get, models)
-            known = tuple([None if m is None else _known(m) for m in found])
+            known = tuple(
+                [
+                    None if m is None else (m.health, m.breaker, m.breaker_until_us, m.breaker_after)
+                    for m in map(state.models.get, models)
+                ]
+            )
         used: object = None
         if state.quota_used:
             reserves = verdicts[self._first_reserve :]
-            used = tuple([_used(quota, state, reserves) for quota in quotas])
+            used = tuple([_exhausted(quota, state, reserves) for quota in quotas])
         return (
             rule.index,
             task.operation,
@@ -132,17 +137,7 @@ def _session(policy: CompiledPolicy, rule: CompiledRule, task: Task, state: Stat
     return state.session_model if own else ""
 
 
-def _known(model: ModelState) -> tuple[object, ...]:
-    """What gates ask of a model's state; until when and after what its breaker is open stands in the detail."""
-    if model.breaker != "open":
-        return model.health, model.breaker
-    return model.health, model.breaker, model.breaker_until_us, model.breaker_after
-
-
-def _used(quota: Quota, state: State, reserves: Sequence[bool | None]) -> int | None:
-    """None where nothing is known, -1 where something is left, else what is used: it stands in the detail."""
+def _exhausted(quota: Quota, state: State, reserves: Sequence[bool | None]) -> bool | None:
+    """Whether nothing is left of a quota for the task; None where nobody knows."""
     used = state.quota_used.get(quota.name)
-    if used is None:
-        return None
-    limit, _ = allowance(quota, reserves)
-    return used if used >= limit else -1
+    return None if used is None else used >= allowance(quota, reserves)[0]

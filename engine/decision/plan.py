@@ -1,4 +1,4 @@
-"""A rule, its candidates and the situation in; outcome, verdicts on the candidates, and the plan out.
+"""Makes a plan from a rule's candidates: outcome, verdicts on the candidates, target, fallbacks, steps.
 
 Every model of a plan has passed the same gates, whatever its role.
 """
@@ -12,16 +12,31 @@ from typing import Any
 from ..policy import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from ..report import TaskError
 from .choose import order
-from .decision import CandidateVerdict, DroppedStep, GateFailure, Mark, Outcome, Plan, Selection, SessionUse
-from .gates import GateContext, closes_first, failures, marks
+from .decision import (
+    CandidateVerdict,
+    DroppedEnsemble,
+    DroppedStep,
+    Outcome,
+    Plan,
+    Selection,
+    SessionUse,
+)
+from .gates import (
+    BREAKER_OPEN_LAST,
+    GateContext,
+    GateFailure,
+    Offered,
+    RequiredStep,
+    closes_first,
+    failures,
+    marks,
+)
 from .task import Task
 
 Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Selection | None, Plan | None]
 
 _Failures = Mapping[int, GateFailure | None]
 """By model: the first gate that it does not pass, or None."""
-
-_OPEN_LAST: tuple[Mark, ...] = ("breaker_open_last",)
 
 
 def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task) -> tuple[Candidate, ...]:
@@ -111,7 +126,7 @@ def step_failures(step: CompiledStep, situation: GateContext) -> Iterator[GateFa
     """The gates that a step's model does not pass, in order; only chats have steps."""
     operation = situation.task.operation
     if operation != "chat":
-        yield GateFailure("operation", f"{operation} has no steps")
+        yield Offered(operation, None)
     else:
         yield from failures(situation.policy.catalog.models[step.model], situation)
 
@@ -133,10 +148,7 @@ def gate_steps(
 def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[GateFailure]:
     """Why no candidate may be used: the steps that are required, and left out all the same."""
     return [
-        GateFailure(
-            "required_step",
-            f"required {one.step.role} with {policy.catalog.models[one.step.model].id}: {one.failure.detail}",
-        )
+        RequiredStep(one.step.role, policy.catalog.models[one.step.model].id, one.failure)
         for one in dropped
         if one.step.required
     ]
@@ -156,7 +168,7 @@ def _verdicts(
             c.model,
             c.origin,
             first_failures[c.model],
-            (*marks(models[c.model], situation), *_OPEN_LAST[: c.model == last]),
+            marks(models[c.model], situation) + (BREAKER_OPEN_LAST.name,) * (c.model == last),
             probability.get(c.model, 0.0),
         )
         for c in ordered
@@ -214,21 +226,22 @@ def _session(
 
 def _ensemble(
     ensemble: CompiledEnsemble | None, first_failures: _Failures, situation: GateContext
-) -> tuple[CompiledEnsemble | None, str | None]:
+) -> tuple[CompiledEnsemble | None, DroppedEnsemble | None]:
     """The ensemble with its eligible members, or why it is not used."""
     if ensemble is None:
         return None, None
     models = situation.policy.catalog.models
     members = tuple(index for index in ensemble.members if first_failures[index] is None)
+    counts = len(members), len(ensemble.members), ensemble.quorum
     if len(members) < ensemble.quorum:
-        eligible = f"{len(members)} of {len(ensemble.members)} members are eligible"
-        return None, f"{eligible}, {ensemble.quorum} are needed"
+        return None, DroppedEnsemble(*counts)
     if ensemble.judge is not None:
-        failure = next(failures(models[ensemble.judge], situation), None)
+        judge = models[ensemble.judge]
+        failure = next(failures(judge, situation), None)
         if failure is not None:
-            return None, f"judge {models[ensemble.judge].id}: {failure.detail}"
+            return None, DroppedEnsemble(*counts, "judge", judge.id, failure)
     if ensemble.override is not None:
         failure = first_failures[ensemble.override]
         if failure is not None:
-            return None, f"override {models[ensemble.override].id}: {failure.detail}"
+            return None, DroppedEnsemble(*counts, "override", models[ensemble.override].id, failure)
     return replace(ensemble, members=members), None

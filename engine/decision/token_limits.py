@@ -1,4 +1,4 @@
-"""What a request says of its length, and a model, in; whether the one fits into the other out.
+"""Compares the length of a request with what a model can take.
 
 A length is *exact* where somebody stated it or where it was counted with the model's own tokenizer. Any other is
 an estimate, which may be too low by ``TOO_LOW`` and, for text of long words or of blanks, too high by ``TOO_HIGH``.
@@ -6,8 +6,9 @@ an estimate, which may be too low by ``TOO_LOW`` and, for text of long words or 
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..policy import CompiledModel, CompiledPolicy, Operation, TaskCost, nano_units
 from .request import StatedFacts
@@ -28,6 +29,28 @@ def is_exact(model: CompiledModel, request: StatedFacts) -> bool:
     return request.prompt_tokens_source == "stated"
 
 
+def least_tokens(model: CompiledModel, request: StatedFacts) -> int | Fraction | None:
+    """How long the prompt is for certain: half of an estimate. None where nobody knows."""
+    tokens = request.prompt_tokens
+    return tokens if tokens is None or is_exact(model, request) else Fraction(tokens, TOO_HIGH)
+
+
+class Lengths(NamedTuple):
+    """What has to fit into a window, in tokens: ``prompt`` is at least that long, half of an estimate (rounded up)
+    unless it is ``exact``."""
+
+    prompt: int | None
+    answer: int
+    exact: bool
+
+
+def lengths_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> Lengths:
+    """The lengths that ``fit_of`` compares with the model's window."""
+    least = least_tokens(model, request)
+    answer = _wanted(model, request.max_output_tokens) if operation == "chat" else 0
+    return Lengths(None if least is None else math.ceil(least), answer, is_exact(model, request))
+
+
 def fit_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> Fit:
     """Whether the prompt fits into the model's window, and beside it the answer that a chat asks for.
 
@@ -39,10 +62,11 @@ def fit_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> 
     room = window - (_wanted(model, request.max_output_tokens) if operation == "chat" else 0)
     if tokens is None:
         return "unverified" if room >= 0 else "answer_too_long"
-    least = tokens if is_exact(model, request) else Fraction(tokens, TOO_HIGH)
+    exact = is_exact(model, request)
+    least = tokens if exact else Fraction(tokens, TOO_HIGH)
     if least > room:
         return "prompt_too_long" if least > window else "answer_too_long"
-    most = tokens if is_exact(model, request) else tokens * TOO_LOW
+    most = tokens if exact else tokens * TOO_LOW
     return "fits" if most <= room else "unverified"
 
 

@@ -5,7 +5,7 @@ An explanation is recomputed: a record and the policy of its digest are enough. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -15,7 +15,6 @@ from ..decision import (
     Decision,
     GateContext,
     GateFailure,
-    Mark,
     Outcome,
     candidates_of,
     decide,
@@ -67,14 +66,23 @@ class RuleExplanation:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedGate:
+    """A gate that a model does not pass: why in words, with the call's numbers, and the same as ``facts``."""
+
+    gate: str
+    detail: str
+    facts: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class CandidateExplanation:
     """A candidate and every gate that it does not pass, in their order."""
 
     model: str
     origin: str
     role: Literal["target", "fallback", "excluded"]
-    failures: tuple[GateFailure, ...]
-    marks: tuple[Mark, ...]
+    failures: tuple[FailedGate, ...]
+    marks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +91,7 @@ class StepExplanation:
 
     role: str
     model: str
-    failures: tuple[GateFailure, ...]
+    failures: tuple[FailedGate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +285,10 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
         elif plan is not None and plan.target == candidate.model:
             role = "target"
         # A model may be eligible although its breaker is open: its mark says so, and no gate kept it out.
-        found = () if candidate.failure is None else (*failures(model, situation), *blocked)
-        explained.append(CandidateExplanation(model.id, candidate.origin, role, found, candidate.marks))
+        found = [] if candidate.failure is None else [*failures(model, situation), *blocked]
+        explained.append(
+            CandidateExplanation(model.id, candidate.origin, role, _failed(found, decision), candidate.marks)
+        )
     return tuple(explained)
 
 
@@ -288,9 +298,13 @@ def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
     models = decision.policy.catalog.models
     situation = _situation(decision, decision.rule)
     return tuple(
-        StepExplanation(step.role, models[step.model].id, tuple(step_failures(step, situation)))
+        StepExplanation(step.role, models[step.model].id, _failed(step_failures(step, situation), decision))
         for step in _own_steps(decision)
     )
+
+
+def _failed(found: Iterable[GateFailure], decision: Decision) -> tuple[FailedGate, ...]:
+    return tuple(FailedGate(one.gate, one.explained(decision), one.facts(decision)) for one in found)
 
 
 def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
-from ..decision import Mark, Outcome
-from ..policy import NANO
+from ..decision import MARKS, Outcome
 from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
-from ..report import escape_flat, escape_markdown
+from ..report import escape_flat, escape_markdown, money_text
 from .arm_text import arm_line, session_line
 from .counterfactual import Change
 from .explanation import Explanation, PartValue, RuleExplanation, RunnerUp
@@ -28,14 +27,8 @@ _OUTCOMES: Mapping[Outcome, str] = {
     "undecided": "no decision",
 }
 
-# ``breaker_open_last`` has a line of its own.
-_MARKS: Mapping[Mark, str] = {
-    "context_unverified": "whether the prompt fits",
-    "capability_unverified": "a capability that an unknown feature may need",
-    "health_unknown": "health",
-    "breaker_half_open": "breaker half open",
-    "quota_unverified": "what is used of a quota",
-}
+_MARKS = {mark.name: mark.label for mark in MARKS if mark.name != "breaker_open_last"}
+"""In a list together; ``breaker_open_last`` has a line of its own."""
 
 
 @dataclass(slots=True)
@@ -211,8 +204,9 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     for dropped in plan.dropped:
         node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
     if plan.max_cost_nano is not None:
-        amount = f"{plan.max_cost_nano / NANO:.9f}".rstrip("0").rstrip(".")
-        node.add(f"may cost {amount} {plan.max_cost_currency} at most, all calls together")
+        node.add(
+            f"may cost {money_text(plan.max_cost_nano)} {plan.max_cost_currency} at most, all calls together"
+        )
     if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
         node.add(f"chosen: {_chosen(record.choice, by_model)}")
     session = session_line(record)
@@ -235,7 +229,7 @@ def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> 
         if value is None:
             text = "unknown"
         elif choice.how == "cheapest":
-            text = f"{float(value) / NANO:.6f} {candidates[name].currency}"
+            text = f"{money_text(float(value), 6)} {candidates[name].currency}"
         else:
             text = f"{float(value):g} ms"
         shown.append(f"{name}: {text}")

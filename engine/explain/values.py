@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..condition import UNKNOWN
-from ..decision import GateFailure
-from .explanation import Explanation
+from .explanation import Explanation, FailedGate
 
 
 def explanation_values(explanation: Explanation) -> dict[str, Any]:
@@ -67,8 +66,8 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _failure(failure: GateFailure) -> dict[str, str]:
-    return {"gate": failure.gate, "detail": failure.detail}
+def _failure(failure: FailedGate) -> dict[str, Any]:
+    return {"gate": failure.gate, "detail": failure.detail, "facts": dict(failure.facts)}
 
 
 def _json(value: object) -> Any:

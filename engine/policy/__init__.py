@@ -38,7 +38,7 @@ from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge, server_of
 from .notes import place_notes
-from .quantities import MAX_EXACT, NANO, MoneyAmount, nano_units
+from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading import (
     FileKind,
     Source,
@@ -73,7 +73,6 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
     "MAY_FORWARD",
-    "NANO",
     "Backend",
     "Candidate",
     "CaseState",

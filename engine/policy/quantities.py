@@ -12,9 +12,7 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator, WithJsonSchema
 
 from ..condition import MAX_EXACT_INTEGER
-
-NANO = 1_000_000_000
-"""Nano-units in one unit of a currency: money is kept as integers."""
+from ..report import NANO
 
 MAX_EXACT = MAX_EXACT_INTEGER
 """The largest whole number that JSON, Python and SQL read alike."""

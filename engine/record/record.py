@@ -66,7 +66,7 @@ def record_values(decision: Decision) -> dict[str, Any]:
         "target": decision.target,
         "candidates": [_candidate(candidate, request, decision) for candidate in decision.candidates],
         "choice": None if choice is None else choice_values(choice),
-        "plan": None if decision.plan is None else plan_values(decision.plan, policy),
+        "plan": None if decision.plan is None else plan_values(decision.plan, decision),
         "state": _state(state, policy),
     }
 
@@ -164,7 +164,7 @@ def _candidate(candidate: CandidateVerdict, request: StatedFacts, decision: Deci
         "origin": candidate.origin,
         "eligible": failure is None,
         "gate": None if failure is None else failure.gate,
-        "detail": None if failure is None else failure.detail,
+        "detail": None if failure is None else failure.recorded(decision),
         "marks": list(candidate.marks),
         "probability": candidate.probability,
         "estimated_cost_nano": expected.cost_nano,
@@ -175,8 +175,9 @@ def _candidate(candidate: CandidateVerdict, request: StatedFacts, decision: Deci
     }
 
 
-def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
+def plan_values(plan: Plan, decision: Decision) -> dict[str, Any]:
     """What a record holds of a plan."""
+    policy = decision.policy
     models, limits = policy.catalog.models, policy.limits
     return {
         "target": models[plan.target].id,
@@ -195,12 +196,12 @@ def plan_values(plan: Plan, policy: CompiledPolicy) -> dict[str, Any]:
                 "role": dropped.step.role,
                 "model": models[dropped.step.model].id,
                 "gate": dropped.failure.gate,
-                "detail": dropped.failure.detail,
+                "detail": dropped.failure.recorded(decision),
             }
             for dropped in plan.dropped
         ],
         "ensemble": _ensemble(plan, models),
-        "ensemble_dropped": plan.ensemble_dropped,
+        "ensemble_dropped": plan.ensemble_dropped and plan.ensemble_dropped.recorded(decision),
         "timeouts": _timeouts(policy.catalog.backends[models[plan.target].backend]),
         "first_token_within_ms": limits.first_token_within_ms,
         "cache_ttl_ms": limits.cache_ttl_ms,

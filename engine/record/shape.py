@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from ..canonical import canonical_bytes, digest_of
 from ..decision import (
+    GATES,
+    MARKS,
     ArmName,
     Breaker,
-    Gate,
     Health,
-    Mark,
     Outcome,
     PromptTokensSource,
     RolloutMode,
@@ -42,6 +43,21 @@ def _value(value: object) -> object:
 
 Value = Annotated[Any, BeforeValidator(_value)]
 """A boolean, a number, text, or an array of values."""
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = list(dict.fromkeys(names))
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+GateName = Annotated[str, _one_of(gate.gate for gate in GATES)]
+MarkName = Annotated[str, _one_of(mark.name for mark in MARKS)]
 
 
 class _Shape(BaseModel):
@@ -104,9 +120,9 @@ class CandidateRecord(_Shape):
     model: str
     origin: str
     eligible: bool
-    gate: Gate | None
+    gate: GateName | None
     detail: str | None
-    marks: list[Mark]
+    marks: list[MarkName]
     probability: float
     estimated_cost_nano: int | None
     currency: str | None
@@ -137,7 +153,7 @@ class DroppedRecord(_Shape):
 
     role: Literal["screen", "draft", "verify", "refine"]
     model: str
-    gate: Gate
+    gate: GateName
     detail: str
 
 

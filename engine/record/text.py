@@ -8,7 +8,7 @@ INVARIANT: ``record_bytes(d)`` equals ``canonical_bytes(record_values(d))``, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from ..decision import (
     NO_REQUEST,
     CandidateVerdict,
     Decision,
+    GateFailure,
     ModelState,
     Plan,
     RequestFacts,
@@ -107,7 +108,15 @@ class _RecordWriter:
         self._quotas = sorted(quota.name for quota in policy.quotas)
         self._nothing = self._state(State(0))
         self._texts: dict[
-            int, tuple[Sequence[CandidateVerdict], Plan | None, list[tuple[str, str, str]], str]
+            int,
+            tuple[
+                Sequence[CandidateVerdict],
+                Plan | None,
+                list[GateFailure],
+                list[str],
+                list[tuple[str, str, str]],
+                str,
+            ],
         ] = {}
 
     def features(self, values: Sequence[Any], sources: Sequence[Source]) -> str:
@@ -154,15 +163,22 @@ class _RecordWriter:
     def planned(self, decision: Decision) -> tuple[str, str]:
         """The candidates and the plan; their texts are kept, as decisions alike share both."""
         kept = self._texts.get(id(decision.candidates))
-        if kept is None or kept[0] is not decision.candidates or kept[1] is not decision.plan:
-            kept = (decision.candidates, decision.plan, *_planned(decision))
+        if (
+            kept is None
+            or kept[0] is not decision.candidates
+            or kept[1] is not decision.plan
+            or [failure.recorded(decision) for failure in kept[2]] != kept[3]
+        ):
+            varying = [failure for failure in _failures(decision) if failure.varies]
+            words = [failure.recorded(decision) for failure in varying]
+            kept = (decision.candidates, decision.plan, varying, words, *_planned(decision))
             if len(self._texts) >= _MAX_REMEMBERED:
                 self._texts.clear()
             self._texts[id(decision.candidates)] = kept
         policy, task = decision.policy, decision.task
         request = decision.request
         written = []
-        for candidate, (start, middle, end) in zip(decision.candidates, kept[2], strict=True):
+        for candidate, (start, middle, end) in zip(decision.candidates, kept[4], strict=True):
             model = policy.catalog.models[candidate.model]
             cost, currency, cost_source, latency, latency_source = estimate(
                 model, task.operation, request, decision.state
@@ -173,7 +189,17 @@ class _RecordWriter:
                 f',"estimated_latency_ms":{"null" if latency is None else canonical_text(latency)}{middle}'
                 f',"latency_source":{_word(latency_source)}{end}}}'
             )
-        return ",".join(written), kept[3]
+        return ",".join(written), kept[5]
+
+
+def _failures(decision: Decision) -> Iterator[GateFailure]:
+    """Every failed gate that the record words."""
+    yield from (candidate.failure for candidate in decision.candidates if candidate.failure is not None)
+    plan = decision.plan
+    if plan is not None:
+        yield from (dropped.failure for dropped in plan.dropped)
+        if plan.ensemble_dropped is not None and plan.ensemble_dropped.failure is not None:
+            yield plan.ensemble_dropped.failure
 
 
 _writer_of = per_policy(_RecordWriter)
@@ -187,7 +213,7 @@ def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
         failure = candidate.failure
         around.append(
             (
-                _inside({"detail": failure and failure.detail, "eligible": failure is None}),
+                _inside({"detail": failure and failure.recorded(decision), "eligible": failure is None}),
                 _inside({"gate": failure and failure.gate}),
                 _inside(
                     {
@@ -200,7 +226,7 @@ def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
             )
         )
     plan = decision.plan
-    return around, "null" if plan is None else canonical_text(plan_values(plan, decision.policy))
+    return around, "null" if plan is None else canonical_text(plan_values(plan, decision))
 
 
 def _request(request: RequestFacts) -> str:

@@ -21,6 +21,7 @@ from .escapes import (
     escape_line,
     escape_markdown,
 )
+from .money import NANO, money_text
 from .problems import (
     MAX_PROBLEMS,
     Problem,
@@ -35,6 +36,7 @@ from .times import iso_time
 
 __all__ = [
     "MAX_PROBLEMS",
+    "NANO",
     "ConditionError",
     "FeatureError",
     "NotBuiltError",
@@ -55,6 +57,7 @@ __all__ = [
     "escape_markdown",
     "iso_time",
     "limit_problems",
+    "money_text",
     "render_problem",
     "render_problems",
     "sort_problems",

@@ -66,7 +66,7 @@ def _way(decision: Decision, by: Attempt | None, tried: bool) -> list[str]:
         if candidate.model == plan.target:
             break
         if candidate.failure is not None:
-            passed.append(f"{models[candidate.model].id}: {candidate.failure.detail}")
+            passed.append(f"{models[candidate.model].id}: {candidate.failure.explained(decision)}")
     if passed and plan.ensemble is None:
         found.append(f"passed over: {', '.join(passed)}")
     if by is not None and by.role == "fallback" and not tried:

@@ -209,7 +209,7 @@ def _why_none(decision: Decision) -> str:
     kept: dict[str | None, list[str]] = {}
     for candidate in decision.candidates:
         if candidate.failure:
-            kept.setdefault(candidate.failure.detail, []).append(models[candidate.model].id)
+            kept.setdefault(candidate.failure.explained(decision), []).append(models[candidate.model].id)
     return "; ".join(f"{', '.join(ids)}: {detail}" for detail, ids in kept.items())
 
 

@@ -47,7 +47,9 @@ class NoTargetError(TaskError):
 
     def __init__(self, decision: Decision) -> None:
         why = [
-            f"{_model_id(decision, c.model)}: {c.failure.detail}" for c in decision.candidates if c.failure
+            f"{_model_id(decision, c.model)}: {c.failure.explained(decision)}"
+            for c in decision.candidates
+            if c.failure
         ]
         said = f"no eligible target ({decision.outcome})"
         super().__init__(f"{said}: {'; '.join(why)}" if why else said)

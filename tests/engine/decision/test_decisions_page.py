@@ -11,7 +11,8 @@ import pytest
 from support.pages import blocks
 
 from routewright.engine.decision.deciding import decide
-from routewright.engine.decision.decision import Decision, Gate, Mark, Outcome
+from routewright.engine.decision.decision import Decision, Outcome
+from routewright.engine.decision.gates.listed import GATES, MARKS
 from routewright.engine.decision.task import Source, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS
 from routewright.engine.explain.explanation import explain
@@ -54,7 +55,8 @@ def _rows(heading: str) -> list[str]:
 
 def test_outcomes_gates_and_marks_are_all_there_in_their_order() -> None:
     assert _rows("Outcomes") == list(get_args(Outcome))
-    assert _rows("Gates") == [*get_args(Gate), *get_args(Mark)]
+    gates = dict.fromkeys(gate.gate for gate in GATES)
+    assert _rows("Gates") == [*gates, *(mark.name for mark in MARKS)]
 
 
 def test_fields_of_record_candidate_and_plan_are_all_there_in_their_order() -> None:

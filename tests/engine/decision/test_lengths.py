@@ -37,7 +37,7 @@ def decided(tokens: int | None, features: dict[str, object] | None = None, **fac
 def verdict(decision: Decision) -> str:
     (candidate,) = decision.candidates
     if candidate.failure is not None:
-        return candidate.failure.detail
+        return candidate.failure.recorded(decision)
     return "unverified" if "context_unverified" in candidate.marks else "fits"
 
 
@@ -72,6 +72,31 @@ ANSWER = "the prompt and the answer asked for do not fit into 32 tokens"
 )
 def test_what_fits_into_a_window(tokens: int | None, facts: dict[str, Any], expected: str) -> None:
     assert verdict(decided(tokens, **facts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("tokens", "facts", "told", "numbers"),
+    [
+        (33, {}, "33 tokens do not fit into 32", (32, 33, 0)),
+        (23, {"max_output_tokens": 10}, "23 + 10 tokens do not fit into 32", (32, 23, 10)),
+        # A model asked for more than it writes is asked for what it writes: 20 tokens.
+        (13, {"max_output_tokens": 50}, "13 + 20 tokens do not fit into 32", (32, 13, 20)),
+        (65, ESTIMATED, "33 tokens do not fit into 32 (33 is half of the estimate)", (32, 33, 0)),
+        (33, COUNTED, "33 tokens do not fit into 32", (32, 33, 0)),
+    ],
+)
+def test_an_explanation_names_the_numbers_also_when_the_plan_is_remembered(
+    tokens: int, facts: dict[str, Any], told: str, numbers: tuple[int, int, int]
+) -> None:
+    policy = compiled(_VALUES)
+    for longer in (tokens + 1, tokens):  # the first decision's plan is that of the second
+        request = RequestFacts(prompt_tokens=longer, **facts)
+        decision = decide(policy, Task(request=request), State(AT_US), decision_id="d")
+    (candidate,) = explain(policy, decision).candidates
+    (failed,) = candidate.failures
+    assert (failed.gate, failed.detail) == ("context_window", told)
+    assert failed.facts == dict(zip(("limit", "prompt", "answer"), numbers, strict=True))
+    assert f"context_window: {told}" in render_tree(explanation_tree(explain(policy, decision)))
 
 
 def test_a_feature_that_states_at_least_as_much_makes_a_length_exact() -> None:

@@ -118,7 +118,7 @@ def test_a_constraint_excludes_what_a_default_would_have_let_through() -> None:
     assert decision.target == "small"
     (excluded,) = [c for c in decision.candidates if c.failure is not None]
     assert excluded.failure is not None
-    assert excluded.failure.detail == "stays: it must stay here (whether it applies is unknown)"
+    assert excluded.failure.recorded(decision) == "stays: it must stay here (whether it applies is unknown)"
 
 
 def test_every_reader_of_tasks_passes_null_on() -> None:

@@ -1,0 +1,100 @@
+"""What the gates know of one task, worked out once and asked for each model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...policy import Candidate, CompiledConstraint, CompiledPolicy
+from ..request import StatedFacts
+from ..task import ModelState, State, Task
+
+NOTHING_KNOWN: Final = ModelState()
+
+
+@dataclass(frozen=True, slots=True)
+class GateContext:
+    """What the gates know of one task.
+
+    ``request`` is what is known of it, features that speak for it included. ``parameters`` are the values of
+    features, then of ``state.*``. ``constraints`` are those that are not known to be off, each with whether
+    that is known. ``needs`` are capabilities with what asks for each; ``perhaps_needs`` those that features
+    without a value may ask for. ``reserves`` holds the verdict of each reserve's condition.
+    """
+
+    policy: CompiledPolicy
+    task: Task
+    request: StatedFacts
+    state: State
+    parameters: Sequence[Any]
+    constraints: tuple[tuple[CompiledConstraint, bool], ...]
+    needs: tuple[tuple[str, str], ...]
+    perhaps_needs: frozenset[str]
+    embedding_space: tuple[str | None, str] | None
+    """For embeddings, the space and the id of the first candidate that offers them; fallbacks stay in that space."""
+    reserves: Sequence[bool | None]
+
+
+def situation_of(
+    policy: CompiledPolicy,
+    task: Task,
+    request: StatedFacts,
+    state: State,
+    values: Sequence[Any],
+    parameters: Sequence[Any],
+    verdicts: Sequence[bool | None],
+    candidates: Sequence[Candidate],
+) -> GateContext:
+    """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave."""
+    first_reserve = len(policy.rules) + len(policy.constraints)
+    needs, perhaps_needs = _needs(policy, request, values)
+    space = None
+    if task.operation == "embed":
+        models = (policy.catalog.models[candidate.model] for candidate in candidates)
+        first = next((model for model in models if "embed" in model.operations), None)
+        space = None if first is None else (first.embedding_space, first.id)
+    return GateContext(
+        policy=policy,
+        task=task,
+        request=request,
+        state=state,
+        parameters=parameters,
+        constraints=_active_constraints(policy, verdicts[len(policy.rules) : first_reserve]),
+        needs=needs,
+        perhaps_needs=perhaps_needs,
+        embedding_space=space,
+        reserves=verdicts[first_reserve:],
+    )
+
+
+def _active_constraints(
+    policy: CompiledPolicy, verdicts: Sequence[bool | None]
+) -> tuple[tuple[CompiledConstraint, bool], ...]:
+    """The constraints whose ``when`` is not false, with whether it is known to be true."""
+    return tuple(
+        (constraint, verdict is True)
+        for constraint, verdict in zip(policy.constraints, verdicts, strict=True)
+        if verdict is not False
+    )
+
+
+def _needs(
+    policy: CompiledPolicy, request: StatedFacts, values: Sequence[Any]
+) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:
+    """The capabilities that the task needs, with what asks for each; and those that it may need besides."""
+    needs: dict[str, str] = {}
+    perhaps: set[str] = set()
+    for feature, value in zip(policy.features, values, strict=True):
+        if value is True:
+            for capability in feature.needs:
+                needs.setdefault(capability, f"feature {feature.name}")
+        elif value is None:
+            perhaps.update(feature.needs)
+    if request.images:
+        needs.setdefault("vision", "images in the request")
+    if request.tools:
+        needs.setdefault("tools", "tools in the request")
+    if request.json_schema:
+        needs.setdefault("json_schema", "a JSON schema in the request")
+    return tuple(needs.items()), frozenset(perhaps)
