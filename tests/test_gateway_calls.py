@@ -544,3 +544,18 @@ def test_rules_and_gates_see_what_the_request_holds(tmp_path: Path) -> None:
         picture = gateway.run_sync(Task(), ChatRequest((Message("user", "what is it?", images=(b"png",)),)))
     assert (long.decision.matched, long.decision.target) == ("massive_context", "qwen3-coder-cloud")
     assert (picture.decision.matched, picture.decision.target) == ("vision_tasks", "qwen2.5-vl")
+
+
+def test_an_overloaded_model_of_the_shipped_policy_leaves_calls_to_its_fallbacks(tmp_path: Path) -> None:
+    policy = load_policy(shipped("hybrid.yaml"))
+    backends = simulated_backends(policy, faults={"kimi-k2-cloud": ["overloaded"] * 9})
+    with ModelGateway(policy, backends=backends, store=StateStore(tmp_path / "state.sqlite")) as gateway:
+        ran = gateway.run_sync(Task({"requires_moe": True}), ChatRequest((Message("user", "hello"),)))
+    assert ran.execution is not None
+    assert [(a.role, a.model_id, a.status) for a in ran.execution.attempts] == [
+        ("draft", "qwen3-coder-30b", "ok"),
+        ("answer", "kimi-k2-cloud", "failed"),
+        ("retry", "kimi-k2-cloud", "failed"),
+        ("fallback", "qwen3-coder-cloud", "ok"),
+        ("verify", "glm-4.5", "ok"),
+    ]

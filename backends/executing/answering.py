@@ -1,4 +1,4 @@
-"""Targets in order and a request in, the first answer out. Nothing else is called, and each only in its turn."""
+"""Asks targets in order for an answer. Nothing else is called, and each only in its turn."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ..errors import BackendError
 from .actions import ACTIONS
 from .attempts import NotCalledError
-from .session import Exhausted, Session
+from .session import Exhausted, Result, Session
 from .work import Answer, Request, Target
 
 
@@ -51,51 +51,105 @@ async def first_answer(
 ) -> Answered | Failed:
     """The answer of the first of ``targets`` from ``start`` on that gives one.
 
-    A model whose breaker is open is passed over, unless no model could be called at all: then the one whose
-    breaker closes first is called once all the same, unless its provider's limit is used up. A failure whose
-    class stops the work, and any failure of a stream that has shown text, ends the search.
+    A retry leaves enough of the cap on calls for each target that follows; what is left after all of them goes to the
+    retries that were put off. A model whose breaker is open is passed over, unless no model could be called at all:
+    then the one whose breaker closes first is called once all the same, unless its provider's limit is used up. A
+    failure whose class stops the work, and any failure of a stream that has shown text, ends the search.
     """
-    error: BackendError | None = None
-    denied: BackendError | None = None
-    passed_over: list[tuple[int, int]] = []
-    called = False
-    try:
-        for position in range(start, len(targets)):
-            target = targets[position]
-            kept = None if lookup is None else lookup(target)
-            if kept is not None:
-                answer, cost_nano = kept
-                attempt = session.add_cached(target, target.role, answer, cost_nano)
-                return Answered(answer, target, attempt.number, position + 1, cached=True)
-            more = position + 1 < len(targets)
+    return await _Search(session, targets, request, lookup, on_text).run(start)
+
+
+class _Search:
+    """The state of one search. ``_put_off`` are targets whose retries wait until the others have been asked."""
+
+    def __init__(
+        self,
+        session: Session,
+        targets: Sequence[Target],
+        request: Request,
+        lookup: Lookup | None,
+        on_text: Callable[[str], None] | None,
+    ) -> None:
+        self._session, self._targets, self._request = session, targets, request
+        self._lookup, self._on_text = lookup, on_text
+        self._error: BackendError | None = None
+        self._denied: BackendError | None = None
+        self._passed_over: list[tuple[int, int]] = []
+        self._put_off: list[tuple[Target, Result]] = []
+
+    async def run(self, start: int) -> Answered | Failed:
+        stopped: BackendError | None = None
+        try:
+            for position in range(start, len(self._targets)):
+                if (found := await self._ask(position)) is not None:
+                    return found
+            for target, result in self._put_off:
+                if (found := await self._ask_again(target, result)) is not None:
+                    return found
+            if self._error is None and self._passed_over:
+                _, position = min(self._passed_over)
+                if (found := await self._ask(position, forced=_LAST)) is not None:
+                    return found
+        except Exhausted as exhausted:
+            stopped = exhausted.error
+        if self._error is not None:
+            return Failed(self._error if stopped is None else _explained(self._error, str(stopped)))
+        nothing = NotCalledError("there is no model left to call", error_class="quota_exhausted")
+        return Failed(stopped or self._denied or nothing)
+
+    async def _ask(self, position: int, forced: str | None = None) -> Answered | Failed | None:
+        target, left = self._targets[position], len(self._targets) - position - 1
+        kept = None if self._lookup is None else self._lookup(target)
+        if kept is not None:
+            answer, cost_nano = kept
+            attempt = self._session.add_cached(target, target.role, answer, cost_nano)
+            return Answered(answer, target, attempt.number, position + 1, cached=True)
+        if not (forced or left or self._error or self._passed_over) and self._session.may_pass(target):
             # Where there is nothing else, there is no use in passing it over first.
-            alone = not (more or called or passed_over) and session.may_pass(target)
-            forced = _LAST if alone else None
-            result = await session.obtain(
-                target, request, target.role, on_text=on_text, more=more, forced=forced
-            )
-            if result.answer is not None:
-                return Answered(result.answer, target, result.attempt.number, position + 1)
-            if result.denied is not None:
-                denied = denied or result.error
-                if result.denied.by == "breaker" and not result.denied.holds:
-                    passed_over.append((result.denied.until_us or 0, position))
-                continue
-            called, error = True, result.error
-            if error is not None and _ends(error, result.attempt.status == "partial"):
-                return Failed(error)
-        if not called and passed_over:
-            _, position = min(passed_over)
-            target = targets[position]
-            result = await session.obtain(target, request, target.role, on_text=on_text, forced=_LAST)
-            if result.answer is not None:
-                return Answered(result.answer, target, result.attempt.number, len(targets))
-            error = result.error
-    except Exhausted as exhausted:
-        error = error or exhausted.error
-    nothing = NotCalledError("there is no model left to call", error_class="quota_exhausted")
-    return Failed(error or denied or nothing)
+            forced = _LAST
+        result = await self._session.obtain(
+            target,
+            self._request,
+            target.role,
+            on_text=self._on_text,
+            more=left > 0,
+            forced=forced,
+            spare=left,
+        )
+        if result.denied is not None:
+            self._denied = self._denied or result.error
+            if result.denied.by == "breaker" and not result.denied.holds:
+                self._passed_over.append((result.denied.until_us or 0, position))
+            return None
+        return self._came(target, result, position + 1)
+
+    async def _ask_again(self, target: Target, before: Result) -> Answered | Failed | None:
+        result = await self._session.retry(before, target, self._request, target.role, on_text=self._on_text)
+        return None if result.attempt is before.attempt else self._came(target, result, len(self._targets))
+
+    def _came(self, target: Target, result: Result, following: int) -> Answered | Failed | None:
+        if result.answer is not None:
+            return Answered(result.answer, target, result.attempt.number, following)
+        # INVARIANT: a call without an answer has an error.
+        assert result.error is not None
+        self._error = result.error
+        if result.attempt.status == "partial" or ACTIONS[result.error.error_class].then == "stop":
+            return Failed(result.error)
+        if result.held is not None:
+            self._put_off.append((target, result))
+        return None
 
 
-def _ends(error: BackendError, partial: bool) -> bool:
-    return partial or ACTIONS[error.error_class].then == "stop"
+def _explained(error: BackendError, why: str) -> BackendError:
+    """The failure of the last call, with why none followed it."""
+    explained = BackendError(
+        str(error),
+        error_class=error.error_class,
+        retry_after_ms=error.retry_after_ms,
+        timings=error.timings,
+        usage=error.usage,
+        simulated=error.simulated,
+        help="; ".join(filter(None, [error.help, why])),
+    )
+    explained.__cause__ = error
+    return explained

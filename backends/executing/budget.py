@@ -1,4 +1,4 @@
-"""One deadline, one cap on calls and one cap on money for a whole request; and the time that has passed in it.
+"""Keeps a request within one deadline, one cap on the calls for its answer and one cap on money.
 
 Every call asks here first, whatever its role, so that retries, fallbacks, steps and members share one budget.
 """
@@ -71,22 +71,23 @@ class Budget:
         left_us = min(self._deadline_us - self._time.now_us(), by_loop_us)
         return left_us if left_us >= 1_000 else 0
 
-    def exhausted(self) -> str | None:
-        """Why no further call may be made, in words; None while one may."""
-        most = self._limits.max_attempts
-        if most is not None and self.calls >= most:
-            return f"the request's cap on calls is reached: {most}"
+    def exhausted(self, *, counted: bool) -> str | None:
+        """Why no further call may be made, in words; None while one may. ``counted`` says that it is for the answer."""
+        if counted and not self.leaves(0):
+            return f"`max_attempts: {self._limits.max_attempts}` is reached"
         if self.left_us() == 0:
             return f"the deadline of {self._limits.deadline_ms} ms has passed"
         return None
 
-    @property
-    def overdue(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.left_us() == 0
+    def leaves(self, spare: int) -> bool:
+        """Whether one more call for the answer leaves ``spare`` others."""
+        most = self._limits.max_attempts
+        return most is None or most - self.calls > spare
 
-    def hold(self, price: PriceFacts | None, input_tokens: int, output_tokens: int) -> int | str:
-        """Reserve what a call may cost and count it; or why its cost does not fit, in words.
+    def hold(
+        self, price: PriceFacts | None, input_tokens: int, output_tokens: int, *, counted: bool
+    ) -> int | str:
+        """Reserve what a call may cost, and count it where it is ``counted``; or why its cost does not fit, in words.
 
         Without a cost cap nothing is reserved. A call of unknown cost reserves nothing where that is allowed.
         """
@@ -105,13 +106,13 @@ class Budget:
                     f" request {amount_text(max(0, cap - taken))} {currency} are left"
                 )
         self._held_nano += cost
-        self.calls += 1
+        self.calls += counted
         return cost
 
-    def give_back(self, held_nano: int) -> None:
+    def give_back(self, held_nano: int, *, counted: bool) -> None:
         """The call was not made."""
         self._held_nano -= held_nano
-        self.calls -= 1
+        self.calls -= counted
 
     def settle(self, held_nano: int, cost_nano: int | None, currency: str | None) -> None:
         """Replace a reservation by what the call cost; where nobody knows, by what was reserved."""

@@ -86,7 +86,9 @@ async def _ask_members(
 
     async def ask(member: Target) -> Result | Exhausted:
         try:
-            return await session.obtain(member, request, "member", forced=forced.get(member.model_id))
+            return await session.obtain(
+                member, request, "member", forced=forced.get(member.model_id), spare=session.fallbacks
+            )
         except Exhausted as exhausted:
             return exhausted
 

@@ -189,9 +189,11 @@ class Flow:
         )
         if isinstance(found, Answered) and found.cached and on_text is not None and not self._steps:
             self._show(found.answer)
-        return (
-            refused if refused is not None and isinstance(found, Failed) and _is_ours(found.error) else found
-        )
+        if refused is not None and isinstance(found, Failed) and isinstance(found.error, NotCalledError):
+            # What the members said counts for more than why nobody was asked after them.
+            refused.error.help = str(found.error)
+            return refused
+        return found
 
     def _first_kept(self) -> Answered | None:
         """The answer kept for the work as it begins, before anything is called for it."""
@@ -276,7 +278,3 @@ class Flow:
             error = found.error
         reports = () if steps is None else tuple(steps.reports)
         return Execution(answer, self._session.attempts(), error, answered_by, reports, self._report)
-
-
-def _is_ours(error: BackendError) -> bool:
-    return isinstance(error, NotCalledError)

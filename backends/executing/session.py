@@ -1,4 +1,4 @@
-"""The calls of one request: each within the budget, admitted, guarded, recorded; repeated where that may help.
+"""Makes the calls of one request: within the budget, admitted, guarded, recorded; and repeats them where that may help.
 
 The one loop that retries. Every way out of a call settles its lease and leaves an attempt, cancellation too.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
@@ -34,13 +34,21 @@ class Services:
     random: Random
 
 
+COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "member"))
+"""The calls that ``max_attempts`` counts: those for the answer, not those of steps around it."""
+
+
 class Result(NamedTuple):
-    """An attempt with its answer or its error; with ``denied`` where no call was made."""
+    """An attempt with its answer or its error; with ``denied`` where no call was made.
+
+    ``held`` is the number of the retry that would follow, where it was left to other models' calls.
+    """
 
     attempt: Attempt
     answer: Answer | None = None
     error: BackendError | None = None
     denied: Rejection | None = None
+    held: int | None = None
 
 
 class Exhausted(Exception):
@@ -84,6 +92,11 @@ class Session:
         self._attempts: list[Attempt] = []
         self._numbers = 0
 
+    @property
+    def fallbacks(self) -> int:
+        """How many models may be asked after an ensemble."""
+        return len(self._work.targets)
+
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts so far, in the order they began."""
         return tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
@@ -97,33 +110,60 @@ class Session:
         on_text: Callable[[str], None] | None = None,
         more: bool = False,
         forced: str | None = None,
+        spare: int = 0,
     ) -> Result:
         """One target's result, after retries where its failure and the work's backoff allow them.
 
-        ``more`` says that another model could be asked instead of waiting long. ``forced`` is why an open breaker
-        is passed: by a single call, as the model has just failed. Raises Exhausted when not even the first call
-        may be made.
+        ``forced`` is why an open breaker is passed: by a single call, as the model has just failed. ``more`` and
+        ``spare`` are those of ``retry``. Raises Exhausted when not even the first call may be made.
         """
         result = await self._call(target, request, role, on_text, forced)
-        for retry in range(self._work.limits.retries if forced is None else 0):
+        if forced is not None:
+            return result
+        return await self.retry(result, target, request, role, on_text=on_text, more=more, spare=spare)
+
+    async def retry(
+        self,
+        result: Result,
+        target: Target,
+        request: Request,
+        role: AttemptRole,
+        *,
+        on_text: Callable[[str], None] | None = None,
+        more: bool = False,
+        spare: int = 0,
+    ) -> Result:
+        """``result``, or what came of asking its model again; from the retry on that ``result`` holds.
+
+        ``more`` says that another model could be asked instead of waiting long. ``spare`` is how many calls of the cap
+        are left to others. Raises Exhausted where nothing is left for others either.
+        """
+        counted = role in COUNTED_ROLES
+        again: AttemptRole = "retry" if role in ("answer", "fallback") else role
+        for retry in range(result.held or 0, self._work.limits.retries):
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
             wait_ms = pause_ms(error, retry, self._work.limits, self.budget.left_us(), self.random, more=more)
-            if wait_ms is None or self.budget.exhausted() is not None:
+            if wait_ms is None or self.budget.left_us() == 0:
                 break
+            if counted and not self.budget.leaves(spare):
+                if result.held is not None:
+                    raise self._exhausted(target, again)
+                return result._replace(held=retry)
             resume_us = self.time.now_us() + round(wait_ms * 1_000)
             await self._services.sleep(wait_ms / 1_000)
             self.time.advance_to(resume_us)
-            if self.budget.exhausted() is not None:
+            if self.budget.left_us() == 0:
                 break
-            again: AttemptRole = "retry" if role in ("answer", "fallback") else role
+            if counted and not self.budget.leaves(spare):
+                return result._replace(held=retry)  # other members were faster
             repeated = await self._call(target, request, again, on_text, None)
             if repeated.denied is not None:
                 # The breaker opened meanwhile: the failure that opened it is what came of the target.
                 break
             result = repeated
-        return result
+        return result._replace(held=None)
 
     def add_cached(
         self, target: Target, role: AttemptRole, answer: Answer, saved_nano: int | None
@@ -152,16 +192,14 @@ class Session:
         on_text: Callable[[str], None] | None,
         forced: str | None,
     ) -> Result:
-        why = self.budget.exhausted()
-        if why is not None:
-            late = self.budget.overdue
-            raise Exhausted(NotCalledError(why, error_class="timeout.total" if late else "quota_exhausted"))
+        if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
+            raise self._exhausted(target, role)
         number, started_us = self._number(), self.time.now_us()
         backend = self._services.backends.get(target.backend_id)
         if backend is None:
             return self._no_backend(target, role, number, started_us)
         request = _fitted(request, target)
-        admitted = await self._admit(target, request, started_us, forced)
+        admitted = await self._admit(target, request, role, started_us, forced)
         if isinstance(admitted, Rejection):
             attempt = not_called(target, role, number, at_us=started_us, reason=admitted.reason)
             self._record(attempt)
@@ -233,7 +271,7 @@ class Session:
         return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
 
     async def _admit(
-        self, target: Target, request: Request, at_us: int, forced: str | None
+        self, target: Target, request: Request, role: AttemptRole, at_us: int, forced: str | None
     ) -> tuple[Admission, int] | Rejection:
         """Leave of the budget and of the state, with what is held of the budget."""
         input_tokens = output_tokens = 0
@@ -241,7 +279,8 @@ class Session:
             input_tokens = self._input_bound(request, target)
             output_tokens = output_bound(target, request)
         # The budget first: nothing else of the request comes between its check and this.
-        held = self.budget.hold(target.price, input_tokens, output_tokens)
+        counted = role in COUNTED_ROLES
+        held = self.budget.hold(target.price, input_tokens, output_tokens, counted=counted)
         if isinstance(held, str):
             return Rejection("cost", held)
         ticket: Admission | Rejection | None = None
@@ -256,7 +295,7 @@ class Session:
             )
         finally:
             if not isinstance(ticket, Admission):
-                self.budget.give_back(held)
+                self.budget.give_back(held, counted=counted)
         return ticket if isinstance(ticket, Rejection) else (ticket, held)
 
     def _input_bound(self, request: Request, target: Target) -> int:
@@ -286,6 +325,19 @@ class Session:
         )
         self._record(attempt)
         return Result(attempt, None, error)
+
+    def _exhausted(self, target: Target, role: AttemptRole) -> Exhausted:
+        """What to raise instead of a call; the call that is not made is on record."""
+        why = self.budget.exhausted(counted=role in COUNTED_ROLES)
+        assert why is not None
+        self._record(not_called(target, role, self._number(), at_us=self.time.now_us(), reason=why))
+        late = self.budget.left_us() == 0
+        return Exhausted(
+            NotCalledError(
+                f"`{target.model_id}` was not called: {why}",
+                error_class="timeout.total" if late else "quota_exhausted",
+            )
+        )
 
     def _number(self) -> int:
         self._numbers += 1

@@ -123,10 +123,10 @@ class Ensemble:
 class WorkLimits:
     """Limits of a whole request, whatever is called for it; ``None`` is no limit.
 
-    ``max_attempts`` counts calls. Without ``backoff_ms`` no model is asked twice after a failure; with it, up to
-    ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not
-    counted. ``lease_ms`` is how long a reservation holds by itself; while its call is under way it is renewed, so
-    that this is how long a killed process keeps what it had reserved.
+    ``max_attempts`` counts the calls for an answer, not those of steps. Without ``backoff_ms`` no model is asked twice
+    after a failure; with it, up to ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next
+    one waiting, loading not counted. ``lease_ms`` is how long a reservation holds by itself; while its call is under
+    way it is renewed, so that this is how long a killed process keeps what it had reserved.
     """
 
     deadline_ms: int | None = None

@@ -285,7 +285,19 @@ def test_members_share_the_caps_and_the_deadline() -> None:
         fallbacks=("z",),
     )
     assert late.took_s == pytest.approx(1.0) and "z" not in late.backend.tags
-    assert [a.error_class for a in late.execution.attempts] == ["timeout.total"] * 3
+    assert [a.error_class for a in late.execution.attempts] == ["timeout.total"] * 3 + [None]
+    assert late.execution.attempts[-1].reason == "the deadline of 1000 ms has passed"
+    assert late.execution.error is not None
+    assert late.execution.error.help == "`z` was not called: the deadline of 1000 ms has passed"
+
+
+def test_under_a_cap_members_are_not_asked_again_as_long_as_a_fallback_needs_the_call() -> None:
+    ensemble = together("vote", "a", "b", label="x", label_of=label_of)
+    busy: dict[str, list[Act]] = {name: [Fails("overloaded")] * 9 for name in "ab"}
+    for cap, called in ((3, ["a", "b", "z"]), (4, ["a", "a", "b", "z"])):
+        limits = WorkLimits(max_attempts=cap, backoff_ms=1)
+        ran = ask(ensemble, {**busy, "z": [Says("hello")]}, limits=limits, fallbacks=("z",))
+        assert (ran.text, sorted(ran.backend.tags)) == ("hello", called)
 
 
 def test_resting_members_are_asked_only_where_the_quorum_needs_them(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +14,7 @@ from support.executing_parts import (
     START_US,
     USED,
     USED_NANO,
+    Act,
     Crashes,
     Ends,
     Fails,
@@ -44,6 +47,7 @@ from routewright.backends import (
     Work,
     WorkLimits,
 )
+from routewright.backends.control import StateStore
 
 
 def test_a_plain_answer_is_one_attempt_with_its_cost() -> None:
@@ -123,11 +127,51 @@ def test_a_retry_after_that_cannot_be_waited_for_is_not(limits: WorkLimits, retr
 # --- caps --------------------------------------------------------------------------------------------------
 
 
-def test_the_cap_on_calls_counts_every_call() -> None:
-    work = Work(targets("a", "b", "c"), limits=WorkLimits(max_attempts=2, backoff_ms=1))
-    ran = carry_out(work, {"a": [Fails("overloaded")] * 9})
-    assert ran.backend.tags == ["a", "a"]
+BUSY: list[Act] = [Fails("overloaded")] * 9
+
+
+@pytest.mark.parametrize(
+    ("cap", "called", "skipped"),
+    [
+        (1, ["a"], ("fallback", "b", "`max_attempts: 1` is reached")),
+        (2, ["a", "b"], ("fallback", "c", "`max_attempts: 2` is reached")),
+        (3, ["a", "b", "c"], ("retry", "a", "`max_attempts: 3` is reached")),
+        (4, ["a", "a", "b", "c"], ("retry", "a", "`max_attempts: 4` is reached")),
+        (8, ["a", "a", "a", "b", "b", "b", "c", "c"], ("retry", "c", "`max_attempts: 8` is reached")),
+        (9, ["a", "a", "a", "b", "b", "b", "c", "c", "c"], None),
+    ],
+)
+def test_under_a_cap_each_fallback_is_tried_before_a_model_is_asked_again(
+    cap: int, called: list[str], skipped: tuple[str, str, str] | None
+) -> None:
+    work = Work(targets("a", "b", "c"), limits=WorkLimits(max_attempts=cap, backoff_ms=1))
+    ran = carry_out(work, dict.fromkeys("abc", BUSY))
+    assert ran.backend.tags == called
     assert ran.error_class == "overloaded", "the last failure is what came of it"
+    assert ran.execution.error is not None
+    last = ran.execution.attempts[-1]
+    if skipped is None:
+        assert (last.status, ran.execution.error.help) == ("failed", None)
+    else:
+        assert (last.role, last.model_id, last.reason) == skipped
+        assert ran.execution.error.help == f"`{skipped[1]}` was not called: {skipped[2]}"
+
+
+def test_what_fallbacks_leave_of_the_cap_goes_to_retries(tmp_path: Path) -> None:
+    with closing(StateStore(tmp_path / "state.sqlite")) as store:
+        for name in "bc":
+            carry_out(Work(targets(name)), {name: [Fails("unauthorized")]}, store=store)
+        work = Work(targets("a", "b", "c"), limits=WorkLimits(max_attempts=3, backoff_ms=1))
+        ran = carry_out(work, {"a": [Fails("overloaded"), Fails("overloaded"), Says("hello")]}, store=store)
+        again = carry_out(work, {"a": BUSY}, store=store)
+    assert [(role, model, status) for role, model, status, _ in ran.outline()] == [
+        ("answer", "a", "failed"),
+        ("fallback", "b", "skipped"),
+        ("fallback", "c", "skipped"),
+        ("retry", "a", "failed"),
+        ("retry", "a", "ok"),
+    ]
+    assert (ran.text, again.backend.tags) == ("hello", ["a", "a", "a"])
 
 
 def test_a_call_that_would_pass_the_cost_cap_is_not_made_and_a_cheaper_model_is() -> None:
@@ -177,7 +221,10 @@ def test_what_was_spent_is_gone() -> None:
 def test_with_everything_hanging_the_deadline_holds() -> None:
     work = Work(targets("a", "b"), limits=WorkLimits(deadline_ms=1_000))
     ran = carry_out(work, {"a": [Hangs()], "b": [Hangs()]})
-    assert ran.outline() == [("answer", "a", "failed", "timeout.total")]
+    assert ran.outline() == [
+        ("answer", "a", "failed", "timeout.total"),
+        ("fallback", "b", "skipped", "the deadline of 1000 ms has passed"),
+    ]
     assert ran.took_s == pytest.approx(1.0)
     assert ran.backend.stopped == ["a"]
 

@@ -10,6 +10,7 @@ import pytest
 from support.executing_parts import (
     HELLO,
     USED_NANO,
+    Act,
     Ends,
     Fails,
     Hangs,
@@ -349,15 +350,33 @@ def test_text_is_shown_as_it_comes_only_where_nothing_later_may_change_it(
     assert answer.streamed is live
 
 
-def test_steps_share_the_deadline_and_the_cap_on_calls() -> None:
+def test_steps_share_the_deadline_and_take_nothing_of_the_cap_on_calls() -> None:
     late = Work(targets("a"), (step("verify", "v"),), limits=WorkLimits(deadline_ms=1_000))
     ran = carry_out(late, {"a": [Says(first_s=0.5)], "v": [Hangs()]})
     assert ran.text == "hello there" and ran.took_s == pytest.approx(1.0)
-    assert reports(ran)[0][2] == "dropped"
-    capped = Work(targets("a"), (step("refine", "r"), step("verify", "v")), limits=WorkLimits(max_attempts=2))
-    ran = carry_out(capped, {"r": [Says("better")]})
-    assert (ran.text, ran.backend.tags) == ("better", ["a", "r"])
-    assert reports(ran)[1] == ("verify", "v", "dropped", "the request's cap on calls is reached: 2")
+    assert reports(ran)[0] == (
+        "verify",
+        "v",
+        "dropped",
+        "`v` took longer than 500 ms and was stopped",
+    )
+    steps = (step("draft", "d"), step("refine", "r"), step("verify", "v"))
+    capped = Work(targets("a", "b"), steps, limits=WorkLimits(max_attempts=2, backoff_ms=1))
+    script: dict[str, list[Act]] = {"a": [Fails("overloaded")], "b": [Says("well")], "r": [Says("better")]}
+    ran = carry_out(capped, {**script, "v": [ACCEPT]})
+    assert (ran.text, ran.backend.tags) == ("better", ["d", "a", "b", "r", "v"])
+
+
+def test_a_rejected_answer_is_not_tried_again_past_the_cap_and_the_attempt_says_so() -> None:
+    work = Work(
+        targets("a"),
+        (step("verify", "v", on_reject="retry"),),
+        limits=WorkLimits(max_attempts=1, backoff_ms=1),
+    )
+    ran = carry_out(work, {"v": [REJECT]})
+    assert (ran.text, ran.backend.tags) == ("hello there", ["a", "v"])
+    last = ran.execution.attempts[-1]
+    assert (last.role, last.status, last.reason) == ("retry", "skipped", "`max_attempts: 1` is reached")
 
 
 def test_a_window_that_was_set_grows_with_what_steps_add() -> None:

@@ -223,7 +223,12 @@ class Control(Shape):
     for_: Condition = Field(None, alias="for", description="the tasks that may use the reserve")
     first_token_within: DurationMs | None = Field(None, description="a limit on the time to the first token")
     cache_ttl: DurationMs | None = Field(None, description="how long an answer may be used again")
-    max_attempts: int | None = Field(None, ge=1, le=20, description="calls for one task, in all")
+    max_attempts: int | None = Field(
+        None,
+        ge=1,
+        le=20,
+        description="calls for the answer to one task: retries, fallbacks and members, but not steps",
+    )
     backoff: DurationMs | None = Field(None, description="the first wait before a retry")
     deadline: DurationMs | None = Field(None, description="the time for one task, in all")
     lease: DurationMs | None = Field(
