@@ -1,4 +1,4 @@
-"""Executes: targets and a request in, an answer and its attempts out. Decides nothing, stores nothing."""
+"""Calls models: opens backends, and executes what a plan holds. Decides nothing, stores nothing."""
 
 from __future__ import annotations
 
@@ -47,18 +47,17 @@ from .protocol import (
     ToolCall,
     Usage,
 )
-from .simulated import Fault, SimulatedBackend, SimulatedModel
+from .registry import open_backend
+from .simulated import Fault, SimulatedBackend, SimulatedModel, simulated_backend
 from .tokens import TokenCount, is_loaded, prompt_tokens, text_tokens
 
 if TYPE_CHECKING:
-    from .llamacpp import EMBEDDED_MODEL, EMBEDDED_NAMES, GgufModel, LlamaCppBackend, embedded_model
+    from .llamacpp import GgufModel, LlamaCppBackend, embedded_model
     from .mlx import MlxBackend, MlxModel
     from .ollama import OllamaBackend
     from .openai import OpenAIBackend
 
 __all__ = [
-    "EMBEDDED_MODEL",
-    "EMBEDDED_NAMES",
     "ERROR_CLASSES",
     "NO_LIMITS",
     "Answer",
@@ -114,14 +113,14 @@ __all__ = [
     "execute_sync",
     "install_command",
     "is_loaded",
+    "open_backend",
     "prompt_tokens",
+    "simulated_backend",
     "spend_of",
     "text_tokens",
 ]
 
 _HOMES = {
-    "EMBEDDED_MODEL": ".llamacpp",
-    "EMBEDDED_NAMES": ".llamacpp",
     "GgufModel": ".llamacpp",
     "LlamaCppBackend": ".llamacpp",
     "MlxBackend": ".mlx",

@@ -1,4 +1,4 @@
-"""Draws that depend on their inputs alone: a seed and a request in, the same numbers out on every machine."""
+"""Numbers that are fixed by a seed and a request: the same on every machine."""
 
 from __future__ import annotations
 

@@ -13,9 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from routewright.engine.policy import quantities
-from routewright.engine.policy.compile.catalog import OFFERED
 from routewright.engine.policy.compile.model_facts import model_scope
-from routewright.engine.policy.shapes import base, catalog, testfile
+from routewright.engine.policy.shapes import base, catalog, kinds, testfile
 from routewright.engine.policy.shapes import policy as shape
 
 # Each shape with the heading that stands above its keys.
@@ -36,8 +35,9 @@ _HEADINGS: Mapping[type[BaseModel], str] = {
     shape.Assertion: "assertion",
     shape.Rollout: "rollout",
     catalog.Catalog: "catalog",
-    catalog.Backend: "backend",
-    catalog.Timeouts: "timeouts",
+    kinds.Backend: "backend",
+    **{of: f"{kind} backend" for kind, of in kinds.KINDS.items()},
+    kinds.Timeouts: "timeouts",
     catalog.Model: "model",
     catalog.Price: "price",
     testfile.TestFile: "test file",
@@ -61,10 +61,13 @@ _WORDS: tuple[tuple[Any, str], ...] = (
     (quantities.Money, "amount"),
     (quantities.Percent, "percentage"),
     (quantities.Count, "count"),
-    (catalog.Address, "address"),
-    (catalog.FilePath, "path"),
-    (catalog.EnvRef, "`${NAME}`"),
-    (catalog.Version, "version"),
+    (kinds.Kind, ", ".join(f"`{kind}`" for kind in kinds.KINDS)),
+    (kinds.AnyBackend, "[backend](#backend)"),
+    (kinds.Address, "address"),
+    (kinds.Url, "address"),
+    (base.FilePath, "path"),
+    (base.EnvRef, "`${NAME}`"),
+    (base.Version, "version"),
     (catalog.CurrencyCode, "currency"),
     (catalog.Day, "day"),
     (catalog.Tag, "text"),
@@ -110,8 +113,8 @@ def _facts() -> Iterator[str]:
 def _operations() -> Iterator[str]:
     yield "| kind | operations |"
     yield "| --- | --- |"
-    for kind, offered in OFFERED.items():
-        yield f"| `{kind}` | {', '.join(f'`{operation}`' for operation in sorted(offered))} |"
+    for kind, of in kinds.KINDS.items():
+        yield f"| `{kind}` | {', '.join(f'`{operation}`' for operation in sorted(of.offers))} |"
 
 
 def _table(of: type[BaseModel]) -> Iterator[str]:
@@ -119,7 +122,10 @@ def _table(of: type[BaseModel]) -> Iterator[str]:
     hints = get_type_hints(of, include_extras=True)
     yield "| key | takes | left out | meaning |"
     yield "| --- | --- | --- | --- |"
+    common = kinds.Backend.model_fields.keys() if of in kinds.KINDS.values() else ()
     for name, field in of.model_fields.items():
+        if name in common:
+            continue
         takes = _words(hints[name]).replace("|", "\\|")
         yield f"| `{field.alias or name}` | {takes} | {_left_out(field)} | {field.description or ''} |"
 

@@ -18,10 +18,9 @@ from support.fault_parts import MESSAGES, policy_values, rows_of, write_policy
 from support.scripted_http import Hang, ScriptedHttp, Step, events
 
 from routewright import ChatRequest, Ledger, ModelGateway, RunResult, Task
-from routewright.backends import BackendError
+from routewright.backends import BackendError, simulated_backend
 from routewright.backends.control import StateStore
 from routewright.gateway.opening import open_backends
-from routewright.gateway.targets import simulated_backend
 
 HELLO = ChatRequest(MESSAGES)
 ALLOWED_S = 3.0

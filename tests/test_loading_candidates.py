@@ -147,7 +147,7 @@ def test_maps_and_hosts_take_what_each_catalog_has(folder: Path) -> None:
     candidate = policy.rollout.candidate
     kinds = [[model.kind for model in one.catalog.models] for one in (policy, candidate)]
     assert kinds == [["llamacpp"], ["llamacpp", "llamacpp"]]
-    assert candidate.catalog.backends["cloud"].host == "http://localhost:1"
+    assert candidate.catalog.backends["cloud"].server.url == "http://localhost:1"
 
 
 def test_a_map_of_what_neither_catalog_has_is_refused(folder: Path) -> None:

@@ -13,6 +13,7 @@ from routewright import (
     Message,
     ModelGateway,
     Permissions,
+    PolicyError,
     Task,
     TaskError,
     load_policy,
@@ -196,10 +197,11 @@ def test_the_embedded_model_opens_without_anything_set() -> None:
 def test_only_the_embedded_model_needs_no_file(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(OF_ITS_OWN.replace("path: /own.gguf", "tag: llama-3.3-70b"))
-    with pytest.raises(BackendError) as caught:
-        open_backends(load_policy(path), only=["here"])
-    assert str(caught.value) == "the model `llama-3.3-70b` of backend `here` has no file"
-    assert (caught.value.error_class, bool(caught.value.help)) == ("not_found", True)
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+    (problem,) = caught.value.problems
+    assert problem.message == "the model `llama-3.3-70b` has no file"
+    assert problem.help == "give it a `path`; only `smollm2-135m` (or `smollm2`) needs none"
     for tag in ("smollm2", "smollm2-135m"):
         path.write_text(OF_ITS_OWN.replace("path: /own.gguf", f"tag: {tag}"))
         assert isinstance(open_backends(load_policy(path), only=["here"])["here"], LlamaCppBackend)

@@ -131,7 +131,7 @@ catalog:
   routewright: 1
   backends:
     far: { kind: openai, host: "https://lab.example.org/v1", api_key: "${LAB_KEY}" }
-    direct: { kind: ollama, host: "ollama.com", api_key: "${OLLAMA_API_KEY}" }
+    direct: { kind: ollama, host: "https://ollama.com:8443", api_key: "${OLLAMA_API_KEY}" }
     weights: { kind: llamacpp }
     folder: { kind: mlx, path: "${HOME}/models" }
     near: { kind: simulated }
@@ -160,8 +160,7 @@ def test_a_backend_that_asks_for_more_does_not_open_and_the_others_do(policy: Pa
     assert list(opened) == ["near"]
     assert {id: str(error) for id, error in failed.items()} == {
         "far": "backend `far` is not opened: the key `${LAB_KEY}` may not be sent to `lab.example.org`",
-        # Without a scheme an Ollama server is asked over plain HTTP, at its own port.
-        "direct": "backend `direct` is not opened: the key `${OLLAMA_API_KEY}` may not be sent to `ollama.com:11434`",
+        "direct": "backend `direct` is not opened: the key `${OLLAMA_API_KEY}` may not be sent to `ollama.com:8443`",
         "weights": "backend `weights` is not opened: `path` may not read the variable `STRIPE_KEY`",
         "folder": "backend `folder` is not opened: `path` may not read the variable `HOME`",
     }
@@ -204,7 +203,7 @@ def test_a_gateway_goes_by_what_it_is_given_and_else_by_the_user_s_file(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy.write_text(
-        POLICY.replace("big, cloud, file, mlx, small", "big").replace("ollama.com", "https://ollama.com")
+        POLICY.replace("big, cloud, file, mlx, small", "big").replace("ollama.com:8443", "ollama.com")
     )
     for name in ("LAB_KEY", "OLLAMA_API_KEY"):
         monkeypatch.setenv(name, "hunter2")

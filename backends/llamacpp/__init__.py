@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .backend import EMBEDDED_MODEL, EMBEDDED_NAMES, LlamaCppBackend
+from .backend import LlamaCppBackend
+from .opening import open_backend
 from .process import GgufModel, embedded_model
 
-__all__ = ["EMBEDDED_MODEL", "EMBEDDED_NAMES", "GgufModel", "LlamaCppBackend", "embedded_model"]
+__all__ = ["GgufModel", "LlamaCppBackend", "embedded_model", "open_backend"]

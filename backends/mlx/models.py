@@ -1,4 +1,4 @@
-"""Models for MLX and their folders: a catalog's words in, a folder on this disk out. Downloads nothing, ever.
+"""Finds the folders of MLX models on this disk. Downloads nothing, ever.
 
 A folder is what ``mlx_lm`` reads: ``config.json``, ``tokenizer.json`` and ``model*.safetensors``. Folders of the
 Hugging Face cache (``models--org--name``) are followed to the snapshot that their ``refs/main`` names.
@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
+
+from routewright.engine.policy import with_variables
 
 from ..errors import BackendError
-
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +147,18 @@ def _places(
 
 
 def _expanded(path: str, env: Mapping[str, str]) -> Path:
-    """A ``${NAME}`` at the beginning replaced by its value."""
-    start = _VARIABLE.match(path)
-    if start is None:
-        return Path(path).expanduser()
-    value = env.get(start[1], "")
-    if not value:
+    """A path with its variable replaced."""
+
+    def value_of(name: str) -> str:
+        if value := env.get(name):
+            return value
         raise BackendError(
-            f"the environment variable `{start[1]}` of the path `{path}` is not set",
+            f"the environment variable `{name}` of the path `{path}` is not set",
             error_class="not_found",
-            help=f"set `{start[1]}` to the folder that holds the MLX models",
+            help=f"set `{name}` to the folder that holds the MLX models",
         )
-    return Path(value + path[start.end() :]).expanduser()
+
+    return Path(with_variables(path, value_of)).expanduser()
 
 
 def _snapshot(folder: Path) -> Path:

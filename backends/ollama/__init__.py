@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .backend import OllamaBackend
+from .opening import open_backend
 from .places import DeclaredPlaces
 
-__all__ = ["DeclaredPlaces", "OllamaBackend"]
+__all__ = ["DeclaredPlaces", "OllamaBackend", "open_backend"]

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .backend import OpenAIBackend, without_tokens
+from .opening import open_backend
 
-__all__ = ["OpenAIBackend", "without_tokens"]
+__all__ = ["OpenAIBackend", "open_backend", "without_tokens"]

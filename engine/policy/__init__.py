@@ -16,7 +16,6 @@ from .compile import (
     names_of_models,
     read_tests,
     sizes_by_name,
-    unenforced_of_catalog,
 )
 from .compiled import (
     Candidate,
@@ -36,7 +35,7 @@ from .compiled import (
 )
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
-from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge, server_of
+from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import place_notes
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading import (
@@ -50,16 +49,25 @@ from .reading import (
     unreadable_catalog,
 )
 from .shapes import (
+    EMBEDDED_NAMES,
+    KINDS,
     Backend,
     CaseState,
     CaseTask,
     Catalog,
     Encoding,
+    LlamaCppShape,
+    MlxShape,
     Model,
+    OllamaShape,
+    OpenAIShape,
     Operation,
     Policy,
+    ServerBackend,
     Shape,
+    SimulatedShape,
     TestFile,
+    backend_of,
     catalog_schema,
     check_unbroken,
     encoding_for,
@@ -67,8 +75,11 @@ from .shapes import (
     test_schema,
 )
 from .source import MAX_FILE_BYTES, Path, parse_yaml
+from .variables import variables_in, with_variables
 
 __all__ = [
+    "EMBEDDED_NAMES",
+    "KINDS",
     "MAX_EXACT",
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
@@ -91,18 +102,25 @@ __all__ = [
     "Encoding",
     "FeatureSource",
     "FileKind",
+    "LlamaCppShape",
+    "MlxShape",
     "Model",
     "MoneyAmount",
+    "OllamaShape",
+    "OpenAIShape",
     "Operation",
     "Path",
     "Policy",
     "Quota",
     "Server",
+    "ServerBackend",
     "Shape",
+    "SimulatedShape",
     "Source",
     "TaskCost",
     "TestFile",
     "UnfitCandidate",
+    "backend_of",
     "catalog_schema",
     "check_unbroken",
     "client_address",
@@ -125,10 +143,10 @@ __all__ = [
     "read_catalog",
     "read_policy",
     "read_tests",
-    "server_of",
     "shape_problems",
     "sizes_by_name",
     "test_schema",
-    "unenforced_of_catalog",
     "unreadable_catalog",
+    "variables_in",
+    "with_variables",
 ]

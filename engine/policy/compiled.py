@@ -14,9 +14,9 @@ from typing import Any, Literal, NewType
 from ..condition import CheckedExpr, Declaration, Sizes
 from ..report import suggest
 from .labels import counted
-from .shapes import Backend, Catalog, Encoding, Kind, Model, Operation, Policy
+from .locality import Location
+from .shapes import Backend, Catalog, Encoding, Model, Operation, Policy
 
-Location = Literal["local", "cloud"]
 Role = Literal["screen", "draft", "verify", "refine"]
 ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
 ModelIndex = NewType("ModelIndex", int)
@@ -32,7 +32,7 @@ class CompiledModel:
     index: ModelIndex
     id: str
     backend: str
-    kind: Kind
+    kind: str
     location: Location | None
     """None if unknown: a server on this machine that may forward. Unknown never counts as local."""
     tag: str

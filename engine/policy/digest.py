@@ -29,7 +29,7 @@ from .compiled import (
     ModelIndex,
     Reserve,
 )
-from .shapes import Backend, Model
+from .shapes import Backend, MlxShape, Model, ServerBackend
 
 FORM: Final = 2
 """The version of how digests are made. A ledger keeps the digests that it has recorded, whatever their version.
@@ -84,14 +84,12 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
         "candidate": "has a digest of its own, which every record of the rollout holds as well",
     },
     Reserve: {"condition": "a position; `when` counts"},
-    Backend: {
-        "description": "for people",
-        "path": "where files are on this machine",
-        "api_key": "the name of a secret",
-    },
+    Backend: {"description": "for people"},
+    ServerBackend: {"api_key": "the name of a secret"},
+    MlxShape: {"path": "where files are on this machine"},
     Model: {"description": "for people", "path": "where files are on this machine"},
 }
-"""The fields that are not in a digest, and why."""
+"""The fields that are not in a digest, and why; also those of subclasses."""
 
 RESOLVED: Final[Mapping[type, Mapping[str, str]]] = {
     Backend: {"operations": "the operations of each of its models count"},
@@ -180,9 +178,14 @@ class _Meaning:
         return value.digest
 
 
+def not_hashed(kind: type) -> set[str]:
+    """The fields of a class that do not count by themselves."""
+    return {name for of in kind.__mro__ for table in (LEFT_OUT, RESOLVED) for name in table.get(of, ())}
+
+
 def _fields_of(kind: type) -> tuple[_Field, ...] | None:
     """The fields of a class that count; None for a class without fields, or with another encoding."""
-    without = {*LEFT_OUT.get(kind, ()), *RESOLVED.get(kind, ())}
+    without = not_hashed(kind)
     table = None
     if issubclass(kind, BaseModel):
         table = tuple(

@@ -15,8 +15,9 @@ from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from .compiled import Location
-from .shapes import Backend, Kind
+Location = Literal["local", "cloud"]
+Rule = Literal["in_process", "ollama", "openai"]
+"""How locality is judged: of work in this process, of an Ollama server, of a server that has to declare it."""
 
 DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
 """The default address of an Ollama server."""
@@ -65,7 +66,7 @@ class Server:
     address is this machine; ``declared`` and ``stays`` are the catalog's declarations.
     """
 
-    kind: Kind
+    rule: Rule
     url: str | None
     here: bool
     declared: Literal["cloud"] | None
@@ -74,7 +75,7 @@ class Server:
     @property
     def is_local(self) -> bool:
         """Whether its models are local unless their names say otherwise."""
-        return self.here and self.declared is None and (self.kind != "openai" or self.stays)
+        return self.here and self.declared is None and (self.rule != "openai" or self.stays)
 
     @property
     def may_forward(self) -> bool:
@@ -84,7 +85,7 @@ class Server:
     @property
     def is_ollama_com(self) -> bool:
         """Whether this is Ollama's own service over TLS, the only one that may get its API key."""
-        if self.kind != "ollama" or self.url is None:
+        if self.rule != "ollama" or self.url is None:
             return False
         try:
             parts = urlsplit(self.url)
@@ -101,7 +102,7 @@ class Server:
 
         An Ollama server speaks OpenAI's protocol too, and forwards the same names whichever way it is asked.
         """
-        if self.kind not in ("ollama", "openai"):
+        if self.rule == "in_process":
             return Place("local" if self.is_local else "cloud", tag, False)
         name = _trimmed(tag)
         base = _cloud_base(name)
@@ -115,51 +116,19 @@ class Server:
         return Place(location, name, base is not None)
 
 
-def server_of(backend: Backend) -> Server:
-    """The judgement on a backend of a catalog."""
-    return judge(backend.kind, backend.host, location=backend.location, stays=backend.stays)
-
-
 def judge(
-    kind: Kind, host: str | None, *, location: Literal["cloud"] | None = None, stays: bool = False
+    rule: Rule, host: str | None = None, *, location: Literal["cloud"] | None = None, stays: bool = False
 ) -> Server:
-    """The judgement on a server of ``kind`` at ``host``, with what is declared of it.
+    """The judgement on a server at ``host``, with what is declared of it.
 
-    MLX, llama.cpp and simulated models run in this process, and an Ollama client without a host talks to this machine;
-    other servers have no default. An invalid address is not this machine; it is kept as written, for the backend to
-    refuse.
+    An Ollama client without a host talks to this machine; other servers have no default. An invalid address is not this
+    machine; it is kept as written, for the backend to refuse.
     """
     written = (host or "").strip() or None
-    if kind == "ollama":
-        url = _ollama_url(written)
-        return Server(kind, url, is_this_machine(url), location, stays)
-    here = kind != "openai" if written is None else is_this_machine(written)
-    return Server(kind, written, here, location, stays)
-
-
-def stays_problem(backend: Backend) -> tuple[str, str] | None:
-    """What is wrong with the ``stays: true`` of a backend, and what to do about it; None if it is allowed."""
-    server = server_of(backend)
-    if not server.stays:
-        return None
-    if server.kind != "openai":
-        return (
-            f"`stays` is for backends of kind `openai`, and this one is `{server.kind}`",
-            "leave it out: where models of this kind run is known without it",
-        )
-    if server.url is None:
-        return ("`stays` is for a server on this machine, and there is no `host`", "write `host:`")
-    if not server.here:
-        message = "`stays` is for a server on this machine, and `host` is not an address of it"
-        if (call := callable_instead(backend.host)) is not None:
-            return message, f"it is a listen address: write `{call}`"
-        return (
-            message,
-            "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out",
-        )
-    if server.declared is not None:
-        return ("`stays: true` and `location: cloud` contradict each other", "leave one of them out")
-    return None
+    if rule == "ollama":
+        written = _ollama_url(written)
+    here = rule == "in_process" if written is None else is_this_machine(written)
+    return Server(rule, written, here, location, stays)
 
 
 def is_this_machine(host: str) -> bool:
@@ -174,7 +143,7 @@ def is_this_machine(host: str) -> bool:
     [False, False, False, False]
     """
     try:
-        _, name, _, _ = _parts(host)
+        _, name, _, _ = address_parts(host)
     except ValueError:
         return False
     return _is_localhost(name) or is_loopback(name)
@@ -204,7 +173,7 @@ def callable_instead(host: str | None) -> str | None:
     ['http://127.0.0.1:8000/v1', 'http://[::1]:80', None, None]
     """
     try:
-        scheme, name, port, path = _parts(host or "")
+        scheme, name, port, path = address_parts(host or "")
     except ValueError:
         return None
     return f"{scheme}://{_bracketed(_LISTENING[name])}{port}{path}" if name in _LISTENING else None
@@ -219,7 +188,7 @@ def client_address(listening: str | None) -> str:
     >>> [client_address(host) for host in (None, ":5000", "0.0.0.0", "[::]:80")]
     ['http://127.0.0.1:11434', 'http://127.0.0.1:5000', 'http://127.0.0.1:11434', 'http://[::1]:80']
     """
-    scheme, name, port, path = _parts(_ollama_url((listening or "").strip() or None))
+    scheme, name, port, path = address_parts(_ollama_url((listening or "").strip() or None))
     return f"{scheme}://{_bracketed(_LISTENING.get(name, name))}{port}{path}"
 
 
@@ -230,7 +199,7 @@ def _ollama_url(host: str | None) -> str:
     if host.startswith(":") and host[1:].isdecimal():
         host = f"127.0.0.1{host}"
     try:
-        scheme, name, port, path = _parts(host)
+        scheme, name, port, path = address_parts(host)
     except ValueError:
         return host
     if "://" not in host and port in ("", ":"):
@@ -240,7 +209,7 @@ def _ollama_url(host: str | None) -> str:
     return f"{scheme}://{_bracketed(name)}{port}{path.rstrip('/')}"
 
 
-def _parts(address: str) -> tuple[str, str, str, str]:
+def address_parts(address: str) -> tuple[str, str, str, str]:
     """Scheme, host name in lower case, port with its colon, and path. Raises ValueError for an invalid address."""
     if not address.isprintable() or any(map(str.isspace, address)):
         raise ValueError("an address must not contain blanks")
@@ -261,7 +230,8 @@ def _parts(address: str) -> tuple[str, str, str, str]:
         or _PORT.fullmatch(rest) is None
     ):
         raise ValueError("an address looks like http://localhost:11434")
-    _ = parts.port  # raises for an invalid port number
+    if parts.port == 0:  # reading an invalid one raises
+        raise ValueError("no server has port 0")
     return parts.scheme, name, rest, parts.path
 
 
@@ -303,3 +273,7 @@ def _cloud_base(name: str) -> str | None:
     if _suffix(base) is not None:
         return name
     return base if suffix == "cloud" else None
+
+
+IN_PROCESS: Final = judge("in_process")
+"""Work that is done in this process."""

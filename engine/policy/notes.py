@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from ..report import Problem, sort_problems
 from .compiled import CompiledCatalog, CompiledPolicy
-from .locality import callable_instead, server_of
+from .locality import callable_instead
 from .reading import place_problem
-from .shapes import Catalog
+from .shapes import Catalog, ServerBackend
 from .source import Path, parse_yaml
 
 _FACT = "model.location"
@@ -48,7 +48,7 @@ def _noted(catalog: CompiledCatalog, inside: Path, *, asking: str | None) -> lis
 
 def _problems(catalog: CompiledCatalog, asking: str | None) -> Iterator[Problem]:
     for id, backend in catalog.backends.items():
-        if backend.disabled or backend.host is None or backend.kind not in ("ollama", "openai"):
+        if backend.disabled or not isinstance(backend, ServerBackend) or backend.host is None:
             continue
         path = ("backends", id, "host")
         if (call := callable_instead(backend.host)) is not None:
@@ -56,7 +56,7 @@ def _problems(catalog: CompiledCatalog, asking: str | None) -> Iterator[Problem]
             yield Problem(
                 "address-to-listen-at", message, f"to call a server here, write `{call}`", path=path
             )
-        elif asking is not None and server_of(backend).may_forward:
+        elif asking is not None and backend.server.may_forward:
             message = (
                 f"it is unknown whether models of `{id}` run on this machine, so `{asking}` may exclude them"
             )

@@ -318,7 +318,9 @@ def test_a_text_at_any_place_of_a_policy_is_harmless(tmp_path: Path, place: tupl
 def test_an_answer_has_lines_and_tabs_and_drives_nothing(
     hostile: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.backends.simulated._answer_words", lambda *_: ["one\n\ttwo ", HOSTILE])
+    monkeypatch.setattr(
+        "routewright.backends.simulated.backend._answer_words", lambda *_: ["one\n\ttwo ", HOSTILE]
+    )
     ended = hostile("run", "policy.yaml", "hello", "--simulate", "--unenforced")
     assert ended.code == 0 and ended.out.startswith("one\n\ttwo =cmd\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\x7f ")
     assert {char for char in ended.out if not is_shown(char)} == {"\n", "\t"}

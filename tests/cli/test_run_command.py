@@ -117,8 +117,8 @@ def test_a_stand_in_is_named_and_fail_needs_simulate(tmp_path: Path) -> None:
     assert ended.out.startswith("[simulated] `other` would answer here")
     assert ended.err.startswith("small (stand-in simulated:other) | rule otherwise | ")
     unknown = command("run", "policy.yaml", "hello", "--map", "small=llamacpp:other")
-    assert (unknown.code, unknown.out) == (5, "")
-    assert unknown.err.startswith("error: the model `other` of backend `llamacpp` has no file\n")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert unknown.err.startswith("error: `llamacpp:other`: the model `other` has no file\n")
     refused = command("run", "policy.yaml", "hello", "--fail", "small=overloaded")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "error: --fail needs --simulate\n  = help: real models fail by themselves\n"

@@ -139,7 +139,7 @@ def test_a_server_s_own_models_are_used_and_a_small_one_stands_in_for_the_rest(
         "Its `smollm2:135m` stands in for the other chat models that this machine lacks.",
     ]
     assert not found.short, "what a larger model writes in a step is not cut"
-    assert catalog.backends["ollama"].host == url
+    assert catalog.backends["ollama"].server.url == url
 
 
 def test_steps_of_a_small_model_are_kept_short() -> None:

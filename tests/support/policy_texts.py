@@ -38,29 +38,27 @@ catalog:
       kind: mlx
       description: d
       path: ${MODELS}/mlx
-      concurrency: 2
-      pull: true
-      health: http://localhost:8081/health
-      health_interval: 5s
-      requires_signin: false
-      unload_after: 5m
-      memory_pressure: 0.5
       memory_gb: 48
-      threads: 4
       disabled: false
       disabled_reason: r
       operations: [chat, embed]
-      min_version: 0.1.2
-      timeouts: { connect: 1s, load: 1s, first_token: 1s, idle: 1s, total: 1s, pull: 1s }
+      timeouts: { connect: 1s, load: 1s, first_token: 1s, idle: 1s, total: 1s }
     ollama:
       kind: ollama
-      host: http://localhost:11434
+      host: https://ollama.com
       api_key: ${KEY}
       location: cloud
+      requires_signin: false
+      min_version: 0.1.2
     staying:
       kind: openai
       host: http://localhost:8080/v1
+      api_key: ${KEY}
       stays: true
+      health: http://localhost:8080/health
+      concurrency: 2
+    file: { kind: llamacpp, concurrency: 2, threads: 4 }
+    planned: { kind: simulated }
   models:
     a:
       backend: mlx
@@ -78,21 +76,19 @@ catalog:
       quantization: q
       context_length: 100
       max_output_tokens: 10
-      max_pairs: 5
-      pooling: mean
       embedding_space: e
       dimensions: 5
       memory_gb: 1.5
       size_bytes: 5
-      min_version: '1.2'
-      requires_signin: false
       price: { input: 1, cached_input: 0.5, output: 2, currency: USD, since: '2026-01-01' }
       expected_latency: 5s
-      residency: preload
       disabled: false
       disabled_reason: r
     b: { backend: ollama }
     c: { backend: mlx }
+    served: { backend: ollama, min_version: '1.2', keep_alive: 5m }
+    stayed: { backend: staying }
+    filed: { backend: file, path: /models/filed.gguf, pooling: mean }
 features:
   x: { type: boolean, default: false, needs: vision, description: d, sensitive: false, unit: u }
   n: { type: integer, minimum: 0, maximum: 10, default: 5, from: request.prompt_tokens }

@@ -8,7 +8,6 @@ from .names import names_of_models
 from .policy import compile_policy
 from .rollout import UnfitCandidate
 from .testfile import read_tests
-from .unenforced import unenforced_of_catalog
 
 __all__ = [
     "UnfitCandidate",
@@ -19,5 +18,4 @@ __all__ = [
     "names_of_models",
     "read_tests",
     "sizes_by_name",
-    "unenforced_of_catalog",
 ]

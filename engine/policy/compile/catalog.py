@@ -13,23 +13,22 @@ from typing import get_args
 from ...report import PolicyError, closest, limit_problems, sort_problems
 from ..compiled import CompiledCatalog, CompiledModel, ModelIndex
 from ..digest import digest_of_catalog
-from ..locality import server_of, stays_problem
+from ..labels import joined
 from ..reading import Source
-from ..shapes import Backend, Catalog, Encoding, Kind, Model, Operation, encoding_for
+from ..shapes import (
+    KEYS_OF_SOME_MODELS,
+    Backend,
+    Catalog,
+    Encoding,
+    Model,
+    encoding_for,
+    kinds_with,
+)
 from ..source import Path
 from .model_facts import facts_of, model_scope
 from .names import names_of_models
 from .report import Report
 from .variables import check_variables
-
-OFFERED: dict[Kind, frozenset[Operation]] = {
-    "ollama": frozenset(("chat", "embed")),
-    "mlx": frozenset(("chat",)),
-    "openai": frozenset(("chat", "embed")),
-    "llamacpp": frozenset(("chat", "embed")),
-    "simulated": frozenset(("chat", "embed", "rerank")),
-}
-"""What each kind of backend offers where the catalog does not say: mlx-lm, for one, only chats."""
 
 
 def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> CompiledCatalog:
@@ -38,7 +37,7 @@ def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> Compil
     for id, model in catalog.models.items():
         models.append(_compile_model(len(models), id, model, catalog, report, (*path, "models", id)))
     _check_names(catalog, report, path)
-    _check_stays(catalog, report, path)
+    _check_backends(catalog, report, path)
     compiled = CompiledCatalog(
         name=catalog.name,
         digest="",
@@ -101,11 +100,13 @@ def _compile_model(
         if not lost and not report.lost((*above, "backends")):
             report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
         backend = next(iter(catalog.backends.values()))
+    else:
+        _check_keys(model, tag, backend, report, path)
     if (model.active_parameters or 0) > (model.total_parameters or model.active_parameters or 0):
         message = "a model cannot have more active parameters than it has in total"
         report.add("wrong-value", message, (*path, "active_parameters"))
-    operations = frozenset(model.operations) & _offered(backend)
-    location = server_of(backend).place(tag).location
+    operations = frozenset(model.operations) & frozenset(backend.operations or backend.offers)
+    location = backend.server.place(tag).location
     disabled = None
     if model.disabled:
         disabled = model.disabled_reason or "the catalog disables it"
@@ -135,10 +136,6 @@ def _tokenizer_of(id: str, model: Model) -> Encoding | None:
     return encoding_for(*(name for name in names if name is not None))
 
 
-def _offered(backend: Backend) -> frozenset[Operation]:
-    return OFFERED[backend.kind] if backend.operations is None else frozenset(backend.operations)
-
-
 def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
     """An alias that is another model's id, alias or ``backend:tag`` would be read as one of them in silence."""
     owners: dict[str, str] = {id: id for id in catalog.models}
@@ -152,12 +149,27 @@ def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
                 report.add("duplicate-name", message, (*path, "models", id, "aliases", number))
 
 
-def _check_stays(catalog: Catalog, report: Report, path: Path) -> None:
+def _check_keys(model: Model, tag: str, backend: Backend, report: Report, path: Path) -> None:
+    """Report keys that models of this kind of backend do not take, and what keeps the model from being run."""
+    for key in sorted(KEYS_OF_SOME_MODELS & model.model_fields_set - backend.model_keys):
+        kinds = joined([f"`{kind}`" for kind in kinds_with(key, of_models=True)])
+        help = (
+            f"models on backends of kind {kinds} take it, and `{model.backend}` is of kind `{backend.kind}`"
+        )
+        report.add("unknown-key", f"unknown key `{key}`", (*path, key), help, at_key=True)
+    problem = backend.model_problem(tag, model.path)
+    if (
+        problem is not None
+        and not report.document.node_at(path).lost
+        and not (model.disabled or backend.disabled)
+    ):
+        where = (*path, problem.key)
+        report.add("wrong-value", problem.message, where if report.has(where) else path, problem.help)
+
+
+def _check_backends(catalog: Catalog, report: Report, path: Path) -> None:
     for id, backend in catalog.backends.items():
         where = (*path, "backends", id)
-        problem = stays_problem(backend)
-        # The backend could not be read completely; that is reported, and may be the cause of this problem.
-        if problem is not None and not any(
-            report.lost((*where, key)) for key in ("kind", "host", "location")
-        ):
-            report.add("wrong-value", problem[0], (*where, "stays"), problem[1])
+        # What could not be read is reported, and may be the cause.
+        for problem in () if report.document.node_at(where).lost else backend.problems():
+            report.add("wrong-value", problem.message, (*where, problem.key), problem.help)

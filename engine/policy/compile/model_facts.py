@@ -1,12 +1,13 @@
-"""A model of the catalog in, its ``model.*`` facts out, as conditions see them; and their types."""
+"""The ``model.*`` facts that conditions may use: their values for each model, and their types."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...condition import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type
-from ..compiled import CompiledModel, Location
-from ..shapes import Kind, Model
+from ...condition import INTEGER, NUMBER, STRING, Declaration, ListType, Type
+from ..compiled import CompiledModel
+from ..locality import Location
+from ..shapes import Model
 
 _TYPES: Mapping[str, Type] = {
     "id": STRING,
@@ -30,11 +31,9 @@ _TYPES: Mapping[str, Type] = {
     "price_input": NUMBER,
     "price_output": NUMBER,
     "expected_latency_ms": INTEGER,
-    "residency": STRING,
-    "requires_signin": BOOLEAN,
 }
 
-_NARROWED = ("id", "backend", "kind", "location", "architecture", "embedding_space", "residency")
+_NARROWED = ("id", "backend", "kind", "location", "architecture", "embedding_space")
 """Facts whose values in the catalog are all that conditions may compare them with."""
 
 STATE_SCOPE: Mapping[str, Declaration] = {
@@ -49,7 +48,7 @@ CANDIDATE_STATE: Mapping[str, Declaration] = {"state.latency_ms": Declaration(NU
 
 
 def facts_of(
-    id: str, model: Model, kind: Kind, location: Location | None, operations: Iterable[str]
+    id: str, model: Model, kind: str, location: Location | None, operations: Iterable[str]
 ) -> Mapping[str, object]:
     """The facts that the catalog gives of a model; what it does not give is left out, and so unknown."""
     facts: dict[str, object] = {
@@ -74,8 +73,6 @@ def facts_of(
         "price_input": float(model.price.input) if model.price else None,
         "price_output": float(model.price.output) if model.price else None,
         "expected_latency_ms": model.expected_latency,
-        "residency": model.residency,
-        "requires_signin": model.requires_signin,
     }
     return {f"model.{name}": value for name, value in facts.items() if value is not None}
 

@@ -32,7 +32,7 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .report import Report
 from .rollout import UnfitCandidate, compile_rollout
 from .rules import RuleCompiler
-from .unenforced import unenforced_everywhere, unenforced_of_catalog, unenforced_parts
+from .unenforced import unenforced_everywhere, unenforced_parts
 from .variables import check_variables
 
 
@@ -110,7 +110,7 @@ def compile_policy(
             evaluated, parameters, known={f.name for f in features if f.default is not None}
         ),
         disabled=tuple(sorted(disabled)),
-        unenforced=(*unenforced_parts(shape), *unenforced_of_catalog(compiled_catalog.shape)),
+        unenforced=unenforced_parts(shape),
         unenforced_everywhere=unenforced_everywhere(shape),
         uses_state=any(
             name.startswith("state.")

@@ -1,4 +1,4 @@
-"""A file's texts in, those that hold ``${NAME}`` where nothing resolves it out.
+"""Finds texts that hold ``${NAME}`` where nothing resolves it.
 
 Environment variables mean something in ``path`` and ``api_key`` of a catalog alone; anywhere else the text
 would be taken literally, in silence.

@@ -1,4 +1,4 @@
-"""File texts in, shapes out: ``Policy``, ``Catalog``, ``TestFile``, each with the document it came from.
+"""Reads the texts of files as shapes: ``Policy``, ``Catalog``, ``TestFile``, each with its document.
 
 A mistake in a file's shape does not hide the others: it is noted, the part is set aside, and the rest is read
 on, so that one run reports everything. Reads no files: who calls brings the text and the name to report.

@@ -1,4 +1,4 @@
-"""A tree that does not fit its shape in, a smaller one out that may: the unfit parts are set aside.
+"""Sets aside the parts of a tree that do not fit its shape.
 
 What is set aside has been reported; the rest can then be checked in the same run, and each mapping remembers
 in ``lost`` what it is without, so that nobody is told that it is missing.

@@ -1,4 +1,4 @@
-"""Pydantic's complaints about a file's shape in, problems with places and hints out.
+"""Makes problems, with places and hints, of pydantic's complaints about a file's shape.
 
 One mistake gives one problem: where a key takes several kinds of value, pydantic reports each kind that did
 not fit; here they become one message, in an author's words.
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
 from ..labels import chain_help, counted, joined, owner, quoted, value_name
 from ..quantities import parse_count
-from ..shapes import keys_at
+from ..shapes import keys_at, kinds_with
 from ..source import Document, Node, Path
 
 _KINDS: Mapping[str, str] = {
@@ -64,7 +64,7 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
     problems = []
     for path, details in islice(by_place(error, document.root).items(), MAX_PROBLEMS):
         if details[0]["type"] == "extra_forbidden":
-            known = keys_at(model, path[:-1])
+            known = keys_at(model, details[0]["loc"][:-1])
             problems.append(_unknown_key(path, known, document))
             glued = _GLUED.match(str(path[-1]))
             meant = glued[1] if glued else closest(str(path[-1]), known)
@@ -85,7 +85,7 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
 def by_place(error: ValidationError, root: Node) -> dict[Path, list[Mapping[str, Any]]]:
     """Pydantic's complaints by the place that they are about; those of one place are one mistake."""
     found: dict[Path, list[Mapping[str, Any]]] = {}
-    for detail in error.errors(include_url=False):
+    for detail in map(_about_kind, error.errors(include_url=False)):
         found.setdefault(_node_path(detail, root), []).append(detail)
     # Another kind of the same union fits better: its own problem, deeper down, is the one that counts.
     above = {path[:length] for path in found for length in range(len(path))}
@@ -94,6 +94,17 @@ def by_place(error: ValidationError, root: Node) -> dict[Path, list[Mapping[str,
         for path, details in found.items()
         if path not in above or not all(detail["type"] in _KINDS for detail in details)
     }
+
+
+def _about_kind(detail: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A complaint about the `kind` of a backend, as pydantic words it for a key that is not told from others by it."""
+    if detail["type"] == "union_tag_not_found":
+        there = isinstance(detail["input"], Mapping) and "kind" in detail["input"]
+        return {**detail, "type": "string_type" if there else "missing", "loc": (*detail["loc"], "kind")}
+    if detail["type"] == "union_tag_invalid":
+        expected = {"expected": detail["ctx"]["expected_tags"]}
+        return {**detail, "type": "literal_error", "loc": (*detail["loc"], "kind"), "ctx": expected}
+    return {**detail, "type": "model_type"} if detail["type"] == "model_attributes_type" else detail
 
 
 def place_problem(problem: Problem, document: Document, *, at_key: bool = False) -> Problem:
@@ -136,6 +147,9 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
     above = _empty_above(path, known, document)
     if empty and (glued := _GLUED.match(name)):
         help = f"a blank is missing after the `:`: write `{glued[1]}: {glued[2]}`"
+    elif path[-3:-2] == ("backends",) and (kinds := kinds_with(name)):
+        kind = document.node_at((*path[:-1], "kind")).value
+        help = f"backends of kind {joined([f'`{one}`' for one in kinds])} take it, and this one is {quoted(kind)}"
     elif above is not None and closest(name, known) is None:
         help = f"to stand below {quoted(above)}, it has to be indented further"
     elif not _WORD.fullmatch(name) and empty:
@@ -286,6 +300,8 @@ def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str |
             and 0 <= value <= 100
         ):
             help = f"write `{value * 100 if 0 < value < 1 else value:.10g}%`"
+        if reason.startswith("expected an address with") and "://" not in str(value):
+            help = f"write `http://{value}`"
         wanted, colon, why = reason.removeprefix("expected ").partition(": ")
         return f"{name} takes {wanted}, not {about}{colon}{why}", help
     limit = next((context[key] for key in _LIMITS if key in context), 0)

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from .base import Operation, Shape, check_unbroken
-from .catalog import Backend, Catalog, Kind, Model
+from .catalog import Catalog, Model
 from .json_schema import catalog_schema, policy_schema, test_schema
 from .keys import keys_at
+from .kinds import (
+    EMBEDDED_NAMES,
+    KEYS_OF_SOME_MODELS,
+    KINDS,
+    Backend,
+    LlamaCppShape,
+    MlxShape,
+    OllamaShape,
+    OpenAIShape,
+    ServerBackend,
+    SimulatedShape,
+    backend_of,
+    kinds_with,
+)
 from .policy import Assertion, ChainEntry, Constraint, Control, Ensemble, Feature, Policy, Rollout, Rule, Step
 from .testfile import CaseState, CaseTask, TestFile
 from .tokenizers import Encoding, encoding_for
 
 __all__ = [
+    "EMBEDDED_NAMES",
+    "KEYS_OF_SOME_MODELS",
+    "KINDS",
     "Assertion",
     "Backend",
     "CaseState",
@@ -22,19 +39,26 @@ __all__ = [
     "Encoding",
     "Ensemble",
     "Feature",
-    "Kind",
+    "LlamaCppShape",
+    "MlxShape",
     "Model",
+    "OllamaShape",
+    "OpenAIShape",
     "Operation",
     "Policy",
     "Rollout",
     "Rule",
+    "ServerBackend",
     "Shape",
+    "SimulatedShape",
     "Step",
     "TestFile",
+    "backend_of",
     "catalog_schema",
     "check_unbroken",
     "encoding_for",
     "keys_at",
+    "kinds_with",
     "policy_schema",
     "test_schema",
 ]

@@ -1,4 +1,4 @@
-"""What every shape read from YAML is built from: the base model, names, references, numbers, conditions."""
+"""The building blocks of all shapes: the base model, names, references, numbers, conditions."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from ..quantities import MAX_EXACT
+from ..variables import VARIABLE
 
 Operation = Literal["chat", "embed", "rerank"]
 
@@ -95,6 +96,17 @@ ModelRef = Annotated[
     str,
     Field(min_length=1, max_length=200, description="a model's id, alias or tag, or `backend:tag`"),
 ]
+
+EnvRef = Annotated[str, Form(VARIABLE, "an environment variable such as `${OLLAMA_API_KEY}`")]
+"""``${NAME}``: an environment variable, never the secret itself."""
+
+FilePath = Annotated[str, Field(min_length=1), Form(f"({VARIABLE})?[^$]*", "a path, perhaps after `${NAME}`")]
+"""A path; it may start with an environment variable."""
+
+Version = Annotated[str, Form(r"[0-9]+(\.[0-9]+){0,3}", "a version such as `0.12.3`")]
+
+Amount = Annotated[int, Field(ge=0, le=1_000_000)] | Annotated[float, Field(ge=0, le=1_000_000)]
+"""Money for a million tokens, or gigabytes."""
 
 MAX_LISTED_MODELS = 100
 """Models in one list of a policy: a rule's ``use`` or ``fallback``, a chain."""

@@ -1,4 +1,4 @@
-"""A shape and a path in it in, the keys that are allowed there out, by following the annotations."""
+"""The keys that are allowed at a place of a file, told from the annotations of its shape."""
 
 from __future__ import annotations
 
@@ -12,27 +12,38 @@ from ..source import Path
 
 
 def keys_at(model: type[BaseModel], path: Path) -> list[str]:
-    """The keys that are allowed at ``path`` below ``model``, in their order."""
-    kinds: list[Any] = [model]
+    """The keys that are allowed at ``path`` below ``model``, in their order.
+
+    ``path`` is a location as pydantic gives it: it may also name members of unions, such as the kind of a backend.
+    """
+    shapes: list[Any] = [model]
     for step in path:
-        kinds = [inner for kind in kinds for inner in _below(kind, step)]
-    return [
+        # A step that leads nowhere names a member in pydantic's words.
+        shapes = [inner for shape in shapes for inner in _below(shape, step)] or shapes
+    found = [
         field.alias or name
-        for kind in kinds
-        if isinstance(kind, type) and issubclass(kind, BaseModel)
-        for name, field in kind.model_fields.items()
+        for shape in shapes
+        if _is_model(shape)
+        for name, field in shape.model_fields.items()
     ]
+    return list(dict.fromkeys(found))
 
 
-def _below(kind: Any, step: str | int) -> Iterable[Any]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        for name, field in kind.model_fields.items():
+def _below(shape: Any, step: str | int) -> Iterable[Any]:
+    if _is_model(shape):
+        for name, field in shape.model_fields.items():
             if (field.alias or name) == step:
                 yield from _unwrapped(field.annotation)
-    elif get_origin(kind) is list and isinstance(step, int):
-        yield from _unwrapped(get_args(kind)[0])
-    elif get_origin(kind) is dict and isinstance(step, str):
-        yield from _unwrapped(get_args(kind)[1])
+            elif name == "kind" and get_args(field.annotation) == (step,):
+                yield shape
+    elif get_origin(shape) is list and isinstance(step, int):
+        yield from _unwrapped(get_args(shape)[0])
+    elif get_origin(shape) is dict and isinstance(step, str):
+        yield from _unwrapped(get_args(shape)[1])
+
+
+def _is_model(shape: Any) -> bool:
+    return isinstance(shape, type) and issubclass(shape, BaseModel)
 
 
 def _unwrapped(annotation: Any) -> Iterable[Any]:

@@ -114,15 +114,13 @@ def _check_policy(path: Path, root: Path | None) -> _Told:
 
 
 def _check_catalog(path: Path, root: Path | None) -> _Told:
-    from routewright.engine.policy import unenforced_of_catalog
     from routewright.loading import load_catalog
 
     catalog = load_catalog(path)
     what = [_counted(catalog.backends, "backend"), _counted(catalog.models, "model"), catalog.digest]
     disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
     disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
-    unenforced = unenforced_of_catalog(catalog.shape)
-    return _Told(", ".join(["a catalog", *what]), disabled, unenforced, notes=_notes(catalog))
+    return _Told(", ".join(["a catalog", *what]), disabled, notes=_notes(catalog))
 
 
 def _check_tests(path: Path, root: Path | None) -> _Told:

@@ -1,10 +1,10 @@
-"""Catalogs in, their models and simulated backends out."""
+"""The models of a catalog by capability, and simulated backends in place of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from routewright.backends import Backend, Fault, SimulatedBackend, SimulatedModel
+from routewright.backends import Backend, Fault, simulated_backend
 from routewright.engine.policy import CompiledModel, CompiledPolicy
 
 
@@ -31,27 +31,3 @@ def simulated_backends(
         )
         for backend_id in policy.catalog.backends
     }
-
-
-def simulated_backend(
-    models: Sequence[CompiledModel],
-    *,
-    seed: int = 0,
-    faults: Mapping[str, Sequence[Fault]] | None = None,
-    sleep: bool = False,
-) -> Backend:
-    """One simulated backend for ``models``, as the catalog describes them."""
-    return SimulatedBackend(
-        {
-            model.tag: SimulatedModel(
-                operations=frozenset(model.operations),
-                expected_latency_ms=model.shape.expected_latency,
-                dimensions=model.shape.dimensions,
-                context_length=model.context_length,
-            )
-            for model in models
-        },
-        seed=seed,
-        faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
-        sleep=sleep,
-    )

@@ -5,11 +5,10 @@ from __future__ import annotations
 from .configuration import ConfigurationError, user_permissions
 from .loading import file_kind, load_catalog, load_policy, load_samples, load_tests, read_text, shipped
 from .mapping import parse_maps
-from .permissions import VARIABLE, Permissions, permission_notes, refusals
+from .permissions import Permissions, permission_notes, refusals
 from .reach import Root, root_for
 
 __all__ = [
-    "VARIABLE",
     "ConfigurationError",
     "Permissions",
     "Root",

@@ -1,4 +1,4 @@
-"""A catalog's text in, the text of the same catalog with models mapped onto what this machine has out.
+"""Maps models of a catalog onto what this machine has.
 
 ``kimi-k2-cloud=llamacpp:smollm2`` lets a small local model stand in for a large one. Everything that depends on
 where a model runs (constraints, location, price, window) then goes by the stand-in; the model keeps its id, and
@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from routewright.engine.policy import Backend, Catalog, check_unbroken, names_of_models, server_of
+from routewright.engine.policy import KINDS, Catalog, backend_of, check_unbroken, names_of_models
 from routewright.engine.report import TaskError, suggest
 
 SMALL_CONTEXT = 8192
@@ -21,7 +21,12 @@ SMALL_CONTEXT = 8192
 SMALL_OUTPUT = 1024
 """Its longest answer as a stand-in, in tokens: it seldom stops by itself."""
 
-_KINDS = ("llamacpp", "ollama", "mlx", "openai", "simulated")
+_KINDS = [
+    kind
+    for kind, shape in KINDS.items()
+    if not any(field.is_required() for name, field in shape.model_fields.items() if name != "kind")
+]
+"""The kinds whose backends need no other key, so that a mapping may bring one."""
 _KEPT = (
     "operations",
     "capabilities",
@@ -36,7 +41,6 @@ _OF_WHAT_ANSWERS = (
     "source",
     "memory_gb",
     "min_version",
-    "requires_signin",
     "context_length",
     "max_output_tokens",
     "tokenizer",
@@ -106,6 +110,9 @@ def map_models(
             backends[backend] = {"kind": backend}
         known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
         declared = _declared(plain["models"], backend, tag)
+        problem = backend_of(backends[backend]).model_problem(tag, declared.get("path"))
+        if problem is not None:
+            raise TaskError(f"`{target}`: {problem.message}", help=problem.help)
         models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
     return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
 
@@ -134,7 +141,7 @@ def _stand_in(
         "tag": tag,
         "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
     }
-    place = server_of(Backend.model_validate(runs_on)).place(tag)
+    place = backend_of(runs_on).server.place(tag)
     if runs_on["kind"] != "simulated" and place.location == "local":
         stand_in["price"] = {"input": 0, "output": 0}
     if declared:

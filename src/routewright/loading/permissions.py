@@ -17,17 +17,16 @@ from routewright.engine.policy import (
     Catalog,
     CompiledCatalog,
     CompiledPolicy,
+    MlxShape,
     Model,
     Path,
+    ServerBackend,
     is_this_machine,
     parse_yaml,
     place_problem,
-    server_of,
+    variables_in,
 )
 from routewright.engine.report import Problem, sort_problems
-
-VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-"""A variable, as ``path`` and ``api_key`` in a catalog name it."""
 
 SERVICES: Final[Mapping[str, str]] = {
     "ANTHROPIC_API_KEY": "api.anthropic.com",  # https://platform.claude.com/docs/en/api/openai-sdk
@@ -153,11 +152,14 @@ def refusals(
     id: str, backend: Backend, models: Mapping[str, Model], permissions: Permissions
 ) -> Iterator[Problem]:
     """What a backend and its ``models`` ask for without permission; each ``path`` is the place in the catalog."""
-    for variable in VARIABLE.findall(backend.api_key or ""):
-        yield from _at(permissions.key_refusal(variable, server_of(backend).url), "backends", id, "api_key")
-    paths = {("backends", id): backend.path} | {("models", one): model.path for one, model in models.items()}
+    if isinstance(backend, ServerBackend):
+        for variable in variables_in(backend.api_key or ""):
+            yield from _at(permissions.key_refusal(variable, backend.server.url), "backends", id, "api_key")
+    paths = {("models", one): model.path for one, model in models.items()}
+    if isinstance(backend, MlxShape):
+        paths = {("backends", id): backend.path, **paths}
     for place, path in paths.items():
-        for variable in VARIABLE.findall(path or ""):
+        for variable in variables_in(path or ""):
             yield from _at(permissions.path_refusal(variable), *place, "path")
 
 

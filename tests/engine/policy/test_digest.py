@@ -26,9 +26,11 @@ _HOUR = "  h: { type: integer, from: time.hour, timezone: UTC }\n"
 _OLLAMA = """\
     ollama:
       kind: ollama
-      host: http://localhost:11434
+      host: https://ollama.com
       api_key: ${KEY}
       location: cloud
+      requires_signin: false
+      min_version: 0.1.2
 """
 _C_BEFORE_B = "    c: { backend: mlx }\n    b: { backend: ollama }\n"
 
@@ -122,7 +124,7 @@ def test_digest_does_not_change_with(text: str) -> None:
             "      operations: [embed, chat]\n",
         ),
         ("    on: [a]\n", "    on: [a, b]\n", "    on: [b, a]\n"),
-        ("    on: [a]\n", "    on: [a, b, c]\n", ""),
+        ("    on: [a]\n", "    on: [a, b, c, served, stayed, filed]\n", ""),
     ],
 )
 def test_digest_does_not_change_with_the_order_of(old: str, one: str, other: str) -> None:

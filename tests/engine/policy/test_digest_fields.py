@@ -18,10 +18,17 @@ from support.policy_texts import WHOLE
 from routewright.engine.condition.check.typed import CheckedExpr
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledCatalog, CompiledPolicy
-from routewright.engine.policy.digest import LEFT_OUT, RESOLVED, digest_of_catalog, digest_of_policy
+from routewright.engine.policy.digest import (
+    LEFT_OUT,
+    RESOLVED,
+    digest_of_catalog,
+    digest_of_policy,
+    not_hashed,
+)
 from routewright.engine.policy.reading.read import Source
 from routewright.engine.policy.shapes.base import Shape
-from routewright.engine.policy.shapes.catalog import Backend, Catalog, Model
+from routewright.engine.policy.shapes.catalog import Catalog, Model
+from routewright.engine.policy.shapes.kinds import MlxShape, OllamaShape, OpenAIShape
 from routewright.engine.policy.shapes.policy import Ensemble, Feature, Policy, Rollout
 from routewright.engine.policy.source.nodes import parse_yaml
 from routewright.engine.report.errors import PolicyError
@@ -57,8 +64,9 @@ BASES: list[dict[str, Any]] = [_READ.load(WHOLE), _READ.load(OTHER)]
 MEANS_NOTHING: set[tuple[type[Shape], str]] = {
     (Feature, "unit"),
     (Rollout, "candidate"),
-    (Backend, "path"),
-    (Backend, "api_key"),
+    (MlxShape, "path"),
+    (OllamaShape, "api_key"),
+    (OpenAIShape, "api_key"),
     (Model, "path"),
 }
 """The keys that change no digest, beside every ``description``. By name: a key more that the tables leave out is wrong
@@ -95,6 +103,7 @@ _TEXTS = (
     ),
     *(
         "http://localhost:9999",
+        "http://localhost:8080/well",
         "2026-02-02",
         "1.9",
         "EUR",
@@ -264,7 +273,7 @@ def objects_in(value: Any) -> Iterator[Any]:
     if is_dataclass(value) and not isinstance(value, type):
         yield value
         for field in fields(value):
-            if field.name not in LEFT_OUT.get(type(value), ()):
+            if field.name not in not_hashed(type(value)):
                 yield from objects_in(getattr(value, field.name))
     elif isinstance(value, BaseModel):
         yield value
@@ -285,7 +294,7 @@ def put_in(value: Any, old: Any, new: Any) -> Any:
     if isinstance(value, CheckedExpr):
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        counted = [field.name for field in fields(value) if field.name not in LEFT_OUT.get(type(value), ())]
+        counted = [field.name for field in fields(value) if field.name not in not_hashed(type(value))]
         return replace(value, **{name: put_in(getattr(value, name), old, new) for name in counted})
     if isinstance(value, BaseModel):
         parts = {name: put_in(getattr(value, name), old, new) for name in type(value).model_fields}
@@ -330,7 +339,7 @@ def test_every_field_is_asked_for_unless_it_is_left_out(kind: type, name: str) -
     if (kind, name) == (CompiledCatalog, "digest"):
         # By it a policy's digest covers the catalog.
         assert digest_of_catalog(policy.catalog) == WHOLE_POLICY.catalog.digest
-    elif name in LEFT_OUT.get(kind, ()) or name in RESOLVED.get(kind, ()):
+    elif name in not_hashed(kind):
         assert digests() == (WHOLE_POLICY.digest, WHOLE_POLICY.catalog.digest)
     else:
         with pytest.raises((TypeError, AttributeError)):

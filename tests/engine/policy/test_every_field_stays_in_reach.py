@@ -16,8 +16,7 @@ from pydantic import BaseModel
 from support.policy_texts import WHOLE
 
 from routewright import PolicyError, load_policy
-from routewright.engine.policy.shapes import catalog
-from routewright.engine.policy.shapes.base import NamesFile
+from routewright.engine.policy.shapes.base import EnvRef, FilePath, NamesFile
 from routewright.engine.policy.shapes.policy import Policy
 from routewright.engine.policy.shapes.testfile import TestFile
 from routewright.engine.policy.source.nodes import parse_yaml
@@ -200,7 +199,7 @@ def test_no_text_has_a_file_outside_opened(tmp_path: Path, place: Place, hint: A
 ALONE = {key: value for key, value in POLICY.items() if key != "rollout"}
 OF_ALONE = [one for one in OF_POLICY if one[0][0] != "rollout"]
 
-ALLOWED = Permissions(keys={"KEY": "localhost:11434"}, path_variables=["MODELS"])
+ALLOWED = Permissions(keys={"KEY": ["localhost:8080", "ollama.com"]}, path_variables=["MODELS"])
 
 
 class Environment(dict[str, str]):
@@ -220,7 +219,7 @@ class Environment(dict[str, str]):
 
 
 def takes_variable(hint: Any) -> bool:
-    kinds: tuple[Any, ...] = (catalog.EnvRef, catalog.FilePath)
+    kinds: tuple[Any, ...] = (EnvRef, FilePath)
     return hint in kinds or any(part in kinds for part in parts(hint))
 
 
@@ -256,11 +255,7 @@ def test_what_is_permitted_is_read(tmp_path: Path) -> None:
     environment = Environment({"MODELS": "/models", "KEY": "k"})
     _, failed = open_each(load_policy(file), environment=environment, permissions=ALLOWED)
     assert "KEY" in environment.read
-    # The package's own rule: the key of Ollama's service goes nowhere else, whatever is allowed.
-    assert [str(error) for error in failed.values()] == [
-        "backend `ollama` cannot be opened: the API key is for https://ollama.com, and `http://localhost:11434` "
-        "is another host: leave the key out"
-    ]
+    assert not failed
 
 
 def test_annotated_texts_are_seen_through() -> None:

@@ -14,9 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routewright.engine.policy import locality
-from routewright.engine.policy.compiled import Location
-from routewright.engine.policy.locality import is_loopback, is_this_machine, judge, server_of
-from routewright.engine.policy.shapes.catalog import Backend, Kind
+from routewright.engine.policy.locality import Location, Rule, is_loopback, is_this_machine, judge
+from routewright.engine.policy.shapes.kinds import KINDS
 
 ROOT = Path(__file__).parents[3]
 
@@ -135,8 +134,8 @@ def test_what_is_no_address_is_never_this_machine_and_never_a_crash(text: str) -
     if is_this_machine(text):
         name = text.lower()
         assert "localhost" in name or "127." in name or ":" in name
-    for kind in get_args(Kind):
-        judge(kind, text).place(text)
+    for rule in get_args(Rule):
+        judge(rule, text).place(text)
 
 
 # Names of models, and what an Ollama server makes of them: the suffix, and the name at ollama.com.
@@ -189,7 +188,7 @@ BLANKS = [
 @pytest.mark.parametrize("blank", BLANKS)
 @pytest.mark.parametrize("name", [name for name in CLOUD_NAMES if name != ":cloud"])
 @pytest.mark.parametrize("kind", ["ollama", "openai"])
-def test_a_cloud_name_is_one_whatever_stands_around_it(kind: Kind, name: str, blank: str) -> None:
+def test_a_cloud_name_is_one_whatever_stands_around_it(kind: Rule, name: str, blank: str) -> None:
     before, _, last = name.rpartition(":")
     for spelt in (f"{name}{blank}", f"{blank}{name}", f"{before}:{blank}{last}{blank}"):
         place = judge(kind, "localhost:1", stays=kind == "openai").place(spelt)
@@ -227,17 +226,15 @@ def test_the_local_name_is_read_as_local_and_means_the_same_model(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "host", "tag", "location"),
+    ("rule", "host", "tag", "location"),
     [
         ("ollama", None, "qwen3:30b", "local"),
         ("ollama", "https://ollama.com", "gpt-oss:120b", "cloud"),
         ("ollama", None, "kimi-k2:1t-cloud", "cloud"),
         # in this process, unless the catalog says that another machine is asked
-        ("mlx", None, "qwen3-coder-30b", "local"),
-        ("mlx", None, "thinks-it-is:cloud", "local"),
-        ("llamacpp", None, "smollm2", "local"),
-        ("simulated", None, "anything", "local"),
-        ("mlx", "http://10.0.0.5:8080", "qwen3-coder-30b", "cloud"),
+        ("in_process", None, "qwen3-coder-30b", "local"),
+        ("in_process", None, "thinks-it-is:cloud", "local"),
+        ("in_process", "http://10.0.0.5:8080", "qwen3-coder-30b", "cloud"),
         # a server of this machine that may forward, of which nobody said that it does not
         ("openai", "http://localhost:8080", "any", None),
         ("openai", "http://[::ffff:127.0.0.1]:8080/v1", "any", None),
@@ -247,27 +244,43 @@ def test_the_local_name_is_read_as_local_and_means_the_same_model(name: str) -> 
         ("openai", None, "any", "cloud"),
     ],
 )
-def test_location_follows_from_kind_host_and_tag(
-    kind: Kind, host: str | None, tag: str, location: Location | None
+def test_location_follows_from_rule_host_and_tag(
+    rule: Rule, host: str | None, tag: str, location: Location | None
 ) -> None:
-    assert server_of(Backend(kind=kind, host=host)).place(tag).location == location
+    assert judge(rule, host).place(tag).location == location
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
+def test_each_kind_has_its_rule() -> None:
+    rules = {
+        kind: shape.model_validate(
+            {"kind": kind, **({"host": "http://x"} if kind == "openai" else {})}
+        ).server.rule
+        for kind, shape in KINDS.items()
+    }
+    assert rules == {
+        "ollama": "ollama",
+        "mlx": "in_process",
+        "openai": "openai",
+        "llamacpp": "in_process",
+        "simulated": "in_process",
+    }
+
+
+@pytest.mark.parametrize("rule", get_args(Rule))
 @pytest.mark.parametrize("host", [None, "localhost", "10.0.0.5"])
-def test_a_catalog_may_say_cloud_of_anything(kind: Kind, host: str | None) -> None:
-    server = server_of(Backend(kind=kind, host=host, location="cloud"))
+def test_a_catalog_may_say_cloud_of_any_server(rule: Rule, host: str | None) -> None:
+    server = judge(rule, host, location="cloud")
     assert (server.place("qwen3:30b").location, server.is_local) == ("cloud", False)
 
 
-@pytest.mark.parametrize("kind", get_args(Kind))
+@pytest.mark.parametrize("rule", get_args(Rule))
 @pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("host", [None, "http://localhost:1", "http://10.0.0.5:1", "http://0.0.0.0:1"])
 def test_unknown_is_only_a_server_on_this_machine_that_may_forward(
-    kind: Kind, host: str | None, stays: bool
+    rule: Rule, host: str | None, stays: bool
 ) -> None:
-    server = server_of(Backend(kind=kind, host=host, stays=stays))
-    unknown = kind == "openai" and host == "http://localhost:1" and not stays
+    server = judge(rule, host, stays=stays)
+    unknown = rule == "openai" and host == "http://localhost:1" and not stays
     assert (server.place("m").location is None) is unknown
     assert server.is_local is (server.place("m").location == "local")
 

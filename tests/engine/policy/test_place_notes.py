@@ -58,7 +58,7 @@ def test_a_server_here_of_which_nothing_is_said_is_told_with_the_constraint_that
         "kind: openai, host: 'https://lab.example.org'",
         "kind: ollama, host: 'http://localhost:11434'",
         "kind: ollama",
-        "kind: llamacpp",
+        "kind: mlx",
     ],
 )
 def test_nothing_is_told_of_what_is_said_or_follows(lab: str) -> None:

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
 
-from .errors import BackendError, ErrorClass
-from .protocol import (
+from ..errors import BackendError, ErrorClass
+from ..protocol import (
     NO_LIMITS,
     NOTHING_USED,
     ChatAnswer,
@@ -32,7 +32,7 @@ from .protocol import (
     Timings,
     Usage,
 )
-from .seeded import SeededRandom, estimated_tokens, unit_vector
+from ..seeded import SeededRandom, estimated_tokens, unit_vector
 
 DEFAULT_LATENCY_MS: Final = 1_000
 """Expected latency of a model whose catalog entry gives none. A guess, and answers say when it was used."""

