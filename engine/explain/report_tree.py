@@ -293,7 +293,7 @@ def _where(place: Change | RunnerUp) -> str:
 
 def _add_unenforced(root: ReportTree, record: DecisionRecord) -> None:
     if record.plan is not None and record.plan.unenforced:
-        root.add("in the policy, not carried out yet", record.plan.unenforced)
+        root.add("in the policy, not supported yet", record.plan.unenforced)
 
 
 def _failed(rule: RuleExplanation) -> str:

@@ -299,7 +299,7 @@ class CompiledPolicy:
     """Rules, constraints, controls, chain entries, models and backends that are disabled, each with its kind; sorted,
     since they come from several lists and the order in the catalog means nothing."""
     unenforced: tuple[str, ...]
-    """What the policy says that is checked but not carried out yet, in words."""
+    """What the policy says that is checked but not supported yet, in words."""
     unenforced_everywhere: tuple[str, ...]
     """What of it concerns every plan."""
     uses_state: bool

@@ -110,12 +110,12 @@ def test_a_table_says_once_below_what_its_plans_ask_for_in_vain(tmp_path: Path) 
     command.write("policy.yaml", sensitive)
     ended = command("decide", "policy.yaml", "--tasks", "-", stdin='{}\n{"name": "b"}\n')
     assert ended.out.endswith(
-        "\n\nin the policy, not carried out yet\n"
+        "\n\nin the policy, not supported yet\n"
         "  feature private: sensitive values are stored like any other, and cannot be erased\n"
     )
     assert ended.out.count("sensitive") == 1
     nowhere = command("decide", "policy.yaml", "--tasks", "-", stdin='{"operation": "embed"}\n')
-    assert "not carried out" not in nowhere.out, "only what concerns plans"
+    assert "not supported" not in nowhere.out, "only what concerns plans"
 
 
 def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:

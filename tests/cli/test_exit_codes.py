@@ -15,7 +15,7 @@ from support.command_line import POLICY, CommandLine, hear_ctrl_c
 from routewright.cli.exit_codes import ExitCode
 
 REFUSED = """\
-error: the plan asks for what is not carried out yet:
+error: the plan asks for what is not supported yet:
   feature private: sensitive values are stored like any other, and cannot be erased
   = help: allow it with `unenforced` (`--unenforced`): what is listed is then left out
 """

@@ -88,7 +88,7 @@ def test_check_lists_what_is_not_carried_out(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path)("check", HYBRID)
     assert (ended.code, ended.err) == (0, "")
     assert (
-        "  not carried out yet: assertion private_work_never_leaves: not proven over all tasks\n" in ended.out
+        "  not supported yet: assertion private_work_never_leaves: not proven over all tasks\n" in ended.out
     )
 
 

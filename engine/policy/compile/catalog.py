@@ -21,6 +21,7 @@ from ..shapes import (
     Catalog,
     Encoding,
     Model,
+    Operation,
     encoding_for,
     kinds_with,
 )

@@ -62,7 +62,7 @@ class Feature(Shape):
     )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
     sensitive: bool | None = Field(
-        None, description="to be stored so that it can be erased; not carried out yet"
+        None, description="to be stored so that it can be erased; not supported yet"
     )
 
 

@@ -73,7 +73,7 @@ def check(
             for disabled in told.disabled:
                 writer.text(f"  disabled: {disabled}")
             for part in told.unenforced:
-                writer.text(f"  not carried out yet: {part}")
+                writer.text(f"  not supported yet: {part}")
             for note in told.notes:
                 writer.lines(render_problem(note, kind="note"))
     if format == "json":

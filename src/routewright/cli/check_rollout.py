@@ -39,7 +39,7 @@ def rollout_lines(policy: CompiledPolicy) -> list[str]:
     lines = [f"rollout: {rollout.mode} of {rollout.file}{share}{by}"]
     counts = f"{_counted(len(candidate.rules), 'rule')}, {_counted(len(candidate.catalog.models), 'model')}"
     lines.append(f"candidate {rollout.file}: ok, {counts}, {candidate.digest}")
-    lines += [f"candidate {rollout.file}: not carried out yet: {part}" for part in candidate.unenforced]
+    lines += [f"candidate {rollout.file}: not supported yet: {part}" for part in candidate.unenforced]
     left_out = _left_out(policy, candidate)
     if left_out:
         lines.append(f"candidate {rollout.file}: has no constraint {', '.join(left_out)}")

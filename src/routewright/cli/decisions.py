@@ -92,7 +92,7 @@ class DecisionPrinter:
             writer.table(header, self._rows)
             if self._unenforced:
                 writer.text()
-                writer.text("in the policy, not carried out yet")
+                writer.text("in the policy, not supported yet")
                 for part in self._unenforced:
                     writer.text(f"  {part}")
         elif self._format == "json" and self._many:

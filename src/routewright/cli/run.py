@@ -49,7 +49,7 @@ def run(
     ] = None,
     unenforced: Annotated[
         bool,
-        typer.Option("--unenforced", help="Go on although the plan asks for what is not carried out yet."),
+        typer.Option("--unenforced", help="Go on although the plan asks for what is not supported yet."),
     ] = False,
     max_output_tokens: Annotated[
         int | None,

@@ -21,7 +21,7 @@ class Calls(ABC):
 
     They have in common: ``model`` pins one, ``features`` and ``metadata`` are the task's, ``session`` names the
     conversation for rules with ``sticky: session`` (it is ``metadata["session"]``), ``tags`` are stored with the
-    decision, ``unenforced`` allows a plan that asks for what is not carried out yet. NoTargetError is raised when no
+    decision, ``unenforced`` allows a plan that asks for what is not supported yet. NoTargetError is raised when no
     model may do it, BackendError when every model of the plan failed, and what ``ModelGateway.run`` raises.
     """
 

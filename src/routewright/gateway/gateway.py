@@ -250,7 +250,7 @@ class ModelGateway(Calls):
         With ``on_text`` a chat is streamed to it. ``tags`` are stored with the decision. What a backend could
         not do is returned in ``execution.error``, never raised. A cancelled call is stored with the attempts
         made so far. A shadow is stored with the decision that it is beside, and nothing is called for it. Raises
-        NotBuiltError, with nothing executed or stored, when the plan asks for what is not carried out yet and
+        NotBuiltError, with nothing executed or stored, when the plan asks for what is not supported yet and
         ``unenforced`` does not allow that; TaskError for tags that are not texts by name, for a request of another
         operation than was decided about, and for a decision that has been executed or is not to be (a shadow, a
         canary's whose arm was asked for, one of a policy that was replaced); and NotStoredError, which holds the
@@ -399,7 +399,7 @@ def _checked(
     if decision.plan is not None and decision.plan.unenforced and not unenforced:
         listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
         raise NotBuiltError(
-            f"the plan asks for what is not carried out yet:\n{listed}",
+            f"the plan asks for what is not supported yet:\n{listed}",
             help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
         )
     return side, arms.control.policy, work
