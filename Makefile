@@ -21,6 +21,9 @@ export NO_COLOR := 1
 export PIP_PROGRESS_BAR := off
 endif
 
+# Some tests wait: one process more than there are processors keeps these busy.
+JOBS ?= 3
+
 .PHONY: help demo set-up test thorough check bench generate format lock clean distclean
 
 help:  ## this list
@@ -29,8 +32,8 @@ help:  ## this list
 demo: $(VENV)/installed-run  ## decide, execute and record the sample tasks, then ask the ledger
 	@$(BIN)/routewright demo
 
-test: $(VENV)/installed-dev  ## all tests
-	@$(BIN)/python -m pytest --quiet $(TESTS)
+test: $(VENV)/installed-dev  ## all tests, in as many processes as JOBS says
+	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 # Nothing but the hunts has a time limit lifted: some of them run for a quarter of an hour.
 thorough: $(VENV)/installed-dev  ## the hunts for leaks and faults at full size, then all tests with each Python here
