@@ -117,7 +117,7 @@ def test_what_commands_make_is_private(tmp_path: Path, umask: int) -> None:
 
 @pytest.mark.parametrize("moment", ["reading", "writing"])
 def test_what_is_there_only_while_something_is_open_is_private_too(tmp_path: Path, moment: str) -> None:
-    assert run(tmp_path, 0o000, WHILE_OPEN, str(Path(__file__).parent / "ledger"), moment) == -9
+    assert run(tmp_path, 0o000, WHILE_OPEN, str(Path(__file__).parent), moment) == -9
     found = set(modes(tmp_path / "data" / "routewright"))
     assert {"open.duckdb", "open.duckdb.spool", "open.duckdb.tmp", "state-open.sqlite-wal"} <= found
     assert ("open.duckdb.wal" in found) == (moment == "writing")
