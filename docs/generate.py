@@ -51,7 +51,9 @@ def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
     from key_tables import with_tables
     from ledger_layout import with_layout
+    from marks import filled
     from record_tables import with_record_tables
+    from rooms import rooms
 
     from routewright.cli import app
     from routewright.engine.policy.shapes.json_schema import catalog_schema, policy_schema, test_schema
@@ -67,8 +69,12 @@ def generated() -> dict[Path, str]:
     for name in ("policies.md", "testing-policies.md"):
         page = ROOT / "docs" / name
         texts[page] = with_tables(page.read_text(encoding="utf-8"))
-    backends_page = ROOT / "docs" / "backends.md"
-    texts[backends_page] = _with_services(backends_page.read_text(encoding="utf-8"))
+    for name, mark, lines in (
+        ("backends.md", "services", _services()),
+        ("architecture.md", "rooms", rooms()),
+    ):
+        page = ROOT / "docs" / name
+        texts[page] = filled(page.read_text(encoding="utf-8"), mark, lines)
     decisions_page = ROOT / "docs" / "decisions.md"
     texts[decisions_page] = with_record_tables(decisions_page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"
@@ -76,17 +82,12 @@ def generated() -> dict[Path, str]:
     return texts | {ROOT / "docs" / "cli.md": cli_page(app)}
 
 
-def _with_services(page: str) -> str:
-    """``page`` with the table of services between its marks made anew. Raises ValueError where there are none."""
+def _services() -> Iterator[str]:
     from routewright.loading.permissions import SERVICES
 
-    before, opened, rest = page.partition("<!-- services -->")
-    _, ended, after = rest.partition("<!-- end of services -->")
-    if not (opened and ended):
-        raise ValueError("the table of services has no place, or its mark is not closed")
-    rows = ["| variable | host |", "| --- | --- |"]
-    rows += [f"| `{variable}` | `{host}` |" for variable, host in SERVICES.items()]
-    return f"{before}{opened}\n\n" + "\n".join(rows) + f"\n\n{ended}{after}"
+    yield "| variable | host |"
+    yield "| --- | --- |"
+    yield from (f"| `{variable}` | `{host}` |" for variable, host in SERVICES.items())
 
 
 def _json(value: Any) -> str:

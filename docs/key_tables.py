@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from marks import filled
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -96,10 +97,8 @@ def with_tables(page: str) -> str:
         made.append(f"{name} -->\n\n{table}\n\n<!-- end of keys -->{after}")
     page = "<!-- keys: ".join(made)
     for mark, rows in (("facts", _facts()), ("operations", _operations())):
-        before, opened, rest = page.partition(f"<!-- {mark} -->")
-        _, ended, after = rest.partition(f"<!-- end of {mark} -->")
-        if opened and ended:
-            page = f"{before}{opened}\n\n" + "\n".join(rows) + f"\n\n{ended}{after}"
+        if f"<!-- {mark} -->" in page:
+            page = filled(page, mark, rows)
     return page
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from marks import filled
+
 from routewright.engine.decision import GATES, MARKS
 
 
 def with_record_tables(page: str) -> str:
     """``page`` with the tables between its marks made anew. Raises ValueError where a table has no place."""
     for name, rows in _TABLES.items():
-        before, opened, rest = page.partition(f"<!-- {name} -->")
-        _, ended, after = rest.partition(f"<!-- end of {name} -->")
-        if not (opened and ended):
-            raise ValueError(f"the table of {name} has no place, or its mark is not closed")
-        page = f"{before}{opened}\n\n" + "\n".join(rows()) + f"\n\n{ended}{after}"
+        page = filled(page, name, rows())
     return page
 
 

@@ -1,4 +1,4 @@
-"""Remembers: decisions and attempts in, answers to SQL out. Importing it does not load ``duckdb``."""
+"""Keeps decisions and attempts in DuckDB, and answers questions in SQL. Importing it does not load ``duckdb``."""
 
 from __future__ import annotations
 

@@ -240,3 +240,9 @@ def test_nobody_is_told_to_install_a_name_that_is_not_registered() -> None:
     told += [path for folder in (*LINKED, "src", "tests") for path in (ROOT / folder).rglob("*.py")]
     command = re.compile(r"pip install \S*" + "routewright")
     assert [path for path in told if command.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_every_page_is_named_by_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = [page.relative_to(ROOT).as_posix() for page in ROOT.glob("docs/*.md")]
+    assert [page for page in pages if f"]({page})" not in readme] == []

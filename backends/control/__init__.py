@@ -1,4 +1,4 @@
-"""What executing keeps between calls: quotas, breakers, latencies, sessions; shared by the processes of one machine."""
+"""Keeps quotas, breakers, latencies and sessions between calls, for all processes of a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions: text in, checked expressions and their values out.
+"""Conditions: parsed, checked, and evaluated or compiled.
 
     text → Expr (parser) → CheckedExpr (checker) → a value (reference) or a function (bytecode)
 

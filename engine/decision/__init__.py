@@ -1,4 +1,4 @@
-"""Decides: a policy, a task and a state give a decision. Pure: no clock, no randomness."""
+"""Makes a decision from a policy, a task and a state. Pure: no clock, no randomness."""
 
 from __future__ import annotations
 
