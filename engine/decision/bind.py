@@ -33,8 +33,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Bound(NamedTuple):
-    """The values, their sources, the features given that the policy does not declare, sorted by name, and
-    whether a declared one was given as null.
+    """The values, their sources, the features given that the policy does not declare, sorted by name, and whether a
+    declared one has no value though a task or its request gave one: null, or one that is not in its enum.
     """
 
     values: list[Any]
@@ -57,7 +57,11 @@ class Binder:
         ]
         derived = [(slot, f.derived, f) for slot, f in enumerate(policy.features) if f.derived is not None]
         self._timed = [one for one in derived if one[1].zone is not None]
-        self._requested = [one for one in derived if one[1].zone is None]
+        self._requested = [
+            (slot, source, self._checks[f.name][1], _known_values(f))
+            for slot, source, f in derived
+            if source.zone is None
+        ]
 
     def bind(self, task: Task, state: State, *, strict: bool) -> Bound:
         """Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature."""
@@ -80,12 +84,16 @@ class Binder:
                 continue
             values[slot] = check(value)
         if task.request is not NO_REQUEST:
-            for slot, derived, feature in self._requested:
+            for slot, derived, check, known in self._requested:
                 if sources[slot] != "given":
                     value = _requested(derived, task.request)
                     if value is not None:
-                        values[slot] = self._checks[feature.name][1](value)
                         sources[slot] = "derived"
+                        if known is None or value in known:
+                            values[slot] = check(value)
+                        else:
+                            values[slot] = None
+                            nulls = True
         for slot, derived, feature in self._timed:
             if sources[slot] != "given":
                 values[slot] = self._checks[feature.name][1](_timed(derived, state.at_us))
@@ -103,6 +111,12 @@ class Binder:
             message = f"unknown feature `{name}`"
             raise FeatureError(message, feature=name, help=suggest(name, self._checks))
         return _storable(name, value)
+
+
+def _known_values(feature: CompiledFeature) -> frozenset[object] | None:
+    """The values outside of which a derived one is unknown; None if any other is refused, or allowed."""
+    enum = feature.declaration.enum
+    return None if enum is None or feature.refuses_other else frozenset(enum)
 
 
 binder_of = per_policy(Binder)

@@ -35,7 +35,8 @@ class RequestFacts:
 
     ``messages``, ``images`` and ``tools`` are counts; ``prompt_tokens`` and ``max_output_tokens`` are tokens.
     ``prompt_tokens_source`` says how the first of them came about: ``stated`` by the caller, which it is where
-    nobody says otherwise, ``counted`` with ``tokenizer``, or ``estimated`` from the size of the text.
+    nobody says otherwise, ``counted`` with ``tokenizer``, or ``estimated`` from the size of the text. The names in
+    ``metadata`` are kept in lower case, as those of HTTP headers are compared without case.
     """
 
     prompt_tokens: int | None = None
@@ -66,6 +67,17 @@ class RequestFacts:
             raise TaskError("the request's `json_schema` is true, false or not known")
         if self.metadata is not _NOTHING:
             check_labels(self.metadata, "the request's `metadata`")
+            if any(name != name.lower() for name in self.metadata):
+                object.__setattr__(self, "metadata", _in_lower_case(self.metadata))
+
+
+def _in_lower_case(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    lowered: dict[str, str] = {}
+    for name, text in metadata.items():
+        if name.lower() in lowered:
+            raise TaskError(f"the request's `metadata` has `{name.lower()}` twice, in two spellings")
+        lowered[name.lower()] = text
+    return lowered
 
 
 NO_REQUEST = RequestFacts()

@@ -177,6 +177,12 @@ def _add_feature_notes(root: ReportTree, record: DecisionRecord) -> None:
         root.add(f"ignored, not declared: {listed}")
 
 
+def _how(feature: FeatureRecord) -> str:
+    if feature.value is None and feature.source == "derived":
+        return "derived, and not in its enum"
+    return "given as null" if _is_null(feature) else feature.source
+
+
 def _is_null(feature: FeatureRecord) -> bool:
     return feature.source == "given" and feature.value is None
 
@@ -303,15 +309,13 @@ def _failed(rule: RuleExplanation) -> str:
 
 def _part(part: PartValue, record: DecisionRecord) -> str:
     feature = record.features.get(part.text)
-    source = ""
-    if feature is not None:
-        source = " (given as null)" if _is_null(feature) else f" ({feature.source})"
+    source = "" if feature is None else f" ({_how(feature)})"
     return f"{part.text} = {_value(part.value)}{source}"
 
 
 def _feature(record: DecisionRecord, name: str) -> str:
     feature = record.features[name]
-    how = " (derived)" if feature.source == "derived" else " (given as null)" if _is_null(feature) else ""
+    how = "" if feature.source == "given" and feature.value is not None else f" ({_how(feature)})"
     return f"{name} = {_value(feature.value)}{how}"
 
 

@@ -103,6 +103,8 @@ class CompiledFeature:
     needs: tuple[str, ...]
     derived: FeatureSource | None
     sensitive: bool | None
+    refuses_other: bool = False
+    """Whether a derived value that is not in the enum is an error; otherwise it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

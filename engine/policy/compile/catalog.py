@@ -94,6 +94,7 @@ def _compile_model(
     index: int, id: str, model: Model, catalog: Catalog, report: Report, path: Path
 ) -> CompiledModel:
     tag = model.tag or id
+    operations = frozenset(model.operations)
     backend = catalog.backends.get(model.backend)
     if backend is None:
         above = path[:-2]
@@ -102,11 +103,11 @@ def _compile_model(
             report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
         backend = next(iter(catalog.backends.values()))
     else:
+        operations &= frozenset(backend.operations or backend.offers)
         _check_keys(model, tag, backend, report, path)
     if (model.active_parameters or 0) > (model.total_parameters or model.active_parameters or 0):
         message = "a model cannot have more active parameters than it has in total"
         report.add("wrong-value", message, (*path, "active_parameters"))
-    operations = frozenset(model.operations) & frozenset(backend.operations or backend.offers)
     location = backend.server.place(tag).location
     disabled = None
     if model.disabled:

@@ -82,6 +82,7 @@ def _compile(
         needs=_needs(feature, offered, report, path),
         derived=_derived(feature, type, report, path),
         sensitive=feature.sensitive,
+        refuses_other=_refuses_other(feature, report, path),
     )
 
 
@@ -207,13 +208,21 @@ def _derived(feature: Feature, type: Type, report: Report, path: Path) -> Featur
         report.add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}", here)
     group, fact = feature.from_.split(".")[:2]
     if metadata:
-        return FeatureSource("metadata", metadata[1])
+        return FeatureSource("metadata", metadata[1].lower())
     zone = None
     if group == "time":
         zone = zone_named(feature.timezone or "UTC", report, (*path, "timezone"))
     elif feature.timezone is not None:
         report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
     return FeatureSource(fact, zone=zone)
+
+
+def _refuses_other(feature: Feature, report: Report, path: Path) -> bool:
+    lost = any(report.lost((*path, key)) for key in ("enum", "from"))
+    if feature.on_other is not None and (feature.enum is None or feature.from_ is None) and not lost:
+        message = "`on_other` belongs to a feature with `enum` and `from`"
+        report.add("unfit-key", message, (*path, "on_other"), at_key=True)
+    return feature.on_other == "error"
 
 
 def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:

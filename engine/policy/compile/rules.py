@@ -1,4 +1,4 @@
-"""Rules, chains, steps and ensembles in, compiled rules out: every model reference resolved."""
+"""Compiles rules, chains, steps and ensembles: every model reference resolved."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..compiled import (
     CompiledStep,
     Role,
 )
-from ..labels import chain_help, owner
+from ..labels import chain_help, joined, owner
 from ..shapes import ChainEntry, Ensemble, Policy, Rule, Step
 from ..source import Path
 from .report import Report
@@ -239,11 +239,19 @@ class RuleCompiler:
                     self._report.add("wrong-value", message, (*path, number))
                 continue
             role, body = bodies[0]
-            model = find_model(body.with_, self._catalog, self._report, (*path, number, role, "with"))
+            model = self._chatting(body.with_, (*path, number, role, "with"))
             if model is not None:
                 options = body.model_dump(by_alias=True, exclude={"with_", "required"})
                 compiled.append(CompiledStep(role, model.index, body.required, options))
         return tuple(compiled)
+
+    def _chatting(self, name: str, path: Path) -> CompiledModel | None:
+        """The model of a step, a judge or an override; notes one that does not chat, as all of them are asked to."""
+        model = find_model(name, self._catalog, self._report, path)
+        if model is not None and "chat" not in model.operations:
+            offers = joined([f"`{operation}`" for operation in sorted(model.operations)]) or "nothing"
+            self._report.add("unfit-value", f"`{name}` does not chat: it offers {offers}", path)
+        return model
 
     def _check_label(self, ensemble: Ensemble, path: Path) -> None:
         label, combine = ensemble.label, ensemble.combine
@@ -284,9 +292,7 @@ class RuleCompiler:
                     "unfit-key", f"`{role}` belongs to `combine: {combine}`", (*path, role), at_key=True
                 )
             elif name is not None:
-                roles["judge" if role == "judge" else "override"] = find_model(
-                    name, self._catalog, self._report, (*path, role)
-                )
+                roles["judge" if role == "judge" else "override"] = self._chatting(name, (*path, role))
         self._check_label(ensemble, path)
         judge, override = roles.get("judge"), roles.get("override")
         whole = len(members) == len(ensemble.members) and not self._report.incomplete((*path, "members"))

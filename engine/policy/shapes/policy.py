@@ -60,6 +60,9 @@ class Feature(Shape):
         "request.messages, request.images, request.tools, request.json_schema, request.metadata.NAME, "
         "time.hour or time.weekday",
     )
+    on_other: Literal["unknown", "error"] | None = Field(
+        None, description="what a derived value is that `enum` does not list; default: unknown"
+    )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
     sensitive: bool | None = Field(
         None, description="to be stored so that it can be erased; not supported yet"

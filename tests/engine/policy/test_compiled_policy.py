@@ -151,3 +151,34 @@ def test_suggestions_are_for_what_looks_alike() -> None:
     assert suggest("a", []) == "nothing is declared"
     many = [f"model_{number:05}" for number in range(50_000)]
     assert suggest("model_00017x", many).startswith("did you mean `model_00017`? declared: model_00000,")
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "use: [chats], steps: [{ STEP: { with: vectors } }]".replace("STEP", step)
+        for step in ("screen", "draft", "verify", "refine")
+    ]
+    + [
+        "ensemble: { members: [chats, more], combine: judge, judge: vectors }",
+        "ensemble: { members: [chats, vectors], combine: consensus_or_override, override: vectors }",
+    ],
+)
+def test_a_model_that_only_embeds_is_no_part_around_an_answer(part: str) -> None:
+    text = f"""\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends: {{ here: {{ kind: ollama }} }}
+  models:
+    chats: {{ backend: here }}
+    more: {{ backend: here }}
+    vectors: {{ backend: here, operations: [embed] }}
+rules:
+  - {{ name: r, {part} }}
+"""
+    assert [problem.message for problem in problems_of(text)] == [
+        "`vectors` does not chat: it offers `embed`"
+    ]
+    assert not problems_of(text.replace("operations: [embed]", "operations: [embed, chat]"))
