@@ -94,6 +94,7 @@ features:
   n: { type: integer, minimum: 0, maximum: 10, default: 5, from: request.prompt_tokens }
   h: { type: integer, from: time.hour, timezone: UTC }
   l: { type: array, items: string, enum: [a, b], default: [a] }
+  o: { type: string, enum: [a, b], from: request.metadata.o, on_other: unknown }
 constraints:
   - { name: c1, description: d, when: x, require: model.backend == 'mlx', reason: r, disabled: false }
 rules:
