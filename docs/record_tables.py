@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from marks import filled
 
 from routewright.engine.decision import GATES, MARKS
+from routewright.engine.record.field import Shape, fields_of, plain_type
+from routewright.engine.record.fields import (
+    RECORD_VERSION,
+    ArmRecord,
+    CandidateRecord,
+    ChoiceRecord,
+    DecisionRecord,
+    DroppedRecord,
+    EnsembleRecord,
+    FeatureRecord,
+    ModelStateRecord,
+    NamedDigest,
+    PlanRecord,
+    RequestRecord,
+    RuleRecord,
+    StateRecord,
+    StepRecord,
+    Value,
+)
 
 
 def with_record_tables(page: str) -> str:
@@ -28,4 +50,54 @@ def _marks() -> Iterator[str]:
     yield from (f"| `{mark.name}` | {mark.unknown} |" for mark in MARKS)
 
 
-_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {"gates": _gates, "marks": _marks}
+def _fields(shape: type[Shape]) -> Iterator[str]:
+    yield "| field | type | meaning |"
+    yield "| --- | --- | --- |"
+    for field in fields_of(shape):
+        null = " or null" if field.nullable else ""
+        yield f"| `{field.name}` | {_words(field.kind)}{null} | {field.meaning} |"
+
+
+def _words(kind: Any) -> str:
+    origin, inside = get_origin(kind), get_args(kind)
+    if kind is Value:
+        return "value"
+    if origin is Annotated:
+        return _words(inside[0])
+    if origin is Literal and inside != (RECORD_VERSION,):
+        return ", ".join(f"`{word}`" for word in inside)
+    if origin is list:
+        return f"list of {_words(inside[0])}"
+    if origin is dict:
+        return f"{_words(inside[1])} by name"
+    if origin in (Union, types.UnionType):
+        members = [_words(member) for member in inside if member is not type(None)]
+        members = [word for word in members if not (word == "whole number" and "number" in members)]
+        return " or ".join([*dict.fromkeys(members), *(["null"] if type(None) in inside else [])])
+    return _TYPES.get(plain_type(kind)) or f"*{_SHAPES[kind]}*"
+
+
+_TYPES: Mapping[Any, str] = {str: "text", bool: "boolean", int: "whole number", float: "number"}
+
+_SHAPES: Mapping[type[Shape], str] = {
+    DecisionRecord: "record",
+    NamedDigest: "name and digest",
+    ArmRecord: "arm",
+    RequestRecord: "request",
+    FeatureRecord: "feature",
+    RuleRecord: "rule",
+    CandidateRecord: "candidate",
+    ChoiceRecord: "choice",
+    PlanRecord: "plan",
+    StepRecord: "step",
+    DroppedRecord: "dropped step",
+    EnsembleRecord: "ensemble",
+    StateRecord: "state",
+    ModelStateRecord: "state of a model",
+}
+
+_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "gates": _gates,
+    "marks": _marks,
+    **{f"fields of: {name}": partial(_fields, shape) for shape, name in _SHAPES.items()},
+}

@@ -27,7 +27,7 @@ from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
-from routewright.engine.record.shape import read_record
+from routewright.engine.record.reading import read_record
 from routewright.gateway.arms import open_candidate
 from routewright.gateway.targets import simulated_backends
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from .bind import binder_of, time_facts
-from .choose import bucket_of, estimate, key_text
+from .choose import Estimate, bucket_of, estimate, key_text
 from .deciding import decide
 from .decision import (
     Arm,
     ArmName,
     CandidateVerdict,
     Decision,
+    NamedPolicy,
     Outcome,
     Plan,
     RolloutMode,
@@ -47,10 +48,12 @@ __all__ = [
     "Breaker",
     "CandidateVerdict",
     "Decision",
+    "Estimate",
     "GateContext",
     "GateFailure",
     "Health",
     "ModelState",
+    "NamedPolicy",
     "Outcome",
     "Plan",
     "PromptTokensSource",

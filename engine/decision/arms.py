@@ -9,7 +9,7 @@ from ..policy import CompiledPolicy, CompiledRollout
 from ..report import TaskError
 from .bind import binder_of
 from .choose import bucket_of, key_text
-from .decision import Arm, ArmName
+from .decision import Arm, ArmName, NamedPolicy
 from .task import State, Task
 
 
@@ -89,7 +89,7 @@ def _arm(
         key=key,
         salt=None if point is None else rollout.salt,
         point=point,
-        control=(policy.name, policy.digest),
-        candidate=(candidate.name, candidate.digest),
+        control=NamedPolicy(policy.name, policy.digest),
+        candidate=NamedPolicy(candidate.name, candidate.digest),
         file=rollout.file,
     )

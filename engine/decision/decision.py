@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from ..policy import CompiledEnsemble, CompiledPolicy, CompiledStep
 from .gates import Call, GateFailure
@@ -88,14 +88,21 @@ class Selection:
     session: SessionUse | None = None
 
 
+class NamedPolicy(NamedTuple):
+    """A policy's name and the digest of what it means."""
+
+    name: str
+    digest: str
+
+
 @dataclass(frozen=True, slots=True)
 class Arm:
     """The arm of a rollout that a decision belongs to, and how it came to it.
 
     ``probability`` is that of this arm being the one executed: 0 of a shadow. ``share`` is the candidate's under
     a canary. ``point`` is where the task fell, at least 0 and below 1: a bucket of ``key`` under ``salt``, or a
-    random draw where ``key`` is None; it is None where nothing was drawn. ``control`` and ``candidate`` are each
-    policy's name and digest; ``file`` is the candidate's, as the control names it.
+    random draw where ``key`` is None; it is None where nothing was drawn. ``file`` is
+    the candidate's, as the control names it.
     """
 
     name: ArmName
@@ -105,8 +112,8 @@ class Arm:
     key: str | None
     salt: str | None
     point: float | None
-    control: tuple[str, str]
-    candidate: tuple[str, str]
+    control: NamedPolicy
+    candidate: NamedPolicy
     file: str
 
 
@@ -152,3 +159,8 @@ class Decision:
     def matched(self) -> str | None:
         """The name of the rule that matched."""
         return None if self.rule is None else self.policy.rules[self.rule].name
+
+    @property
+    def reason(self) -> str | None:
+        """The reason that the rule gives."""
+        return None if self.rule is None else self.policy.rules[self.rule].reason

@@ -2,7 +2,7 @@
 
 All changes of one feature are tried, then, if none leads elsewhere, all of two; state and everything else stay as they
 were. A derived feature changes together with the request, so the facts that candidates are judged by change too.
-``domains`` says which values represent all others, and for which features none can.
+``candidates`` says which values represent all others, and for which features none can.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..decision import CandidateVerdict, Decision, Outcome, Selection, Task, decide
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy
@@ -22,15 +22,22 @@ MAX_TRIALS = 20_000
 """Decisions tried before the search stops and says so; fewer if they take more than MAX_SEARCH_WORK."""
 
 
+class Changed(NamedTuple):
+    """The old value of a feature (None: unknown) and its new one (None: left out)."""
+
+    old: object
+    new: object
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
-    """New values (None: left out) for one or two features, their old ones (None: unknown), and where they lead.
+    """Changes of one or two features, and where they lead.
 
     ``drawn_from`` lists the models that a random draw would choose from, where the decision has no draw; then
     ``target`` is None.
     """
 
-    features: Mapping[str, tuple[object, object]]
+    features: Mapping[str, Changed]
     outcome: Outcome
     rule: str | None
     target: str | None
@@ -123,7 +130,7 @@ def _try(decision: Decision, changed: Mapping[str, object]) -> Change | None:
     if (other.outcome, target) == (decision.outcome, decision.target):
         return None
     slots = decision.policy.slots
-    before = {name: (decision.values[slots[name]], value) for name, value in changed.items()}
+    before = {name: Changed(decision.values[slots[name]], value) for name, value in changed.items()}
     # Under a pin no rule leads anywhere.
     rule = None if task.pin is not None else other.matched
     return Change(before, other.outcome, rule, target, models)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
@@ -94,6 +94,13 @@ class StepExplanation:
     failures: tuple[FailedGate, ...]
 
 
+class ExcludedEntry(NamedTuple):
+    """An entry of a chain that is disabled, and the reason that the policy gives."""
+
+    model: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class RunnerUp:
     """The rule that would have matched next, and where it leads to.
@@ -123,7 +130,7 @@ class Explanation:
     changes: tuple[Change, ...]
     searched: bool
     not_covered: tuple[str, ...]
-    excluded: tuple[tuple[str, str], ...]
+    excluded: tuple[ExcludedEntry, ...]
     disabled: tuple[str, ...]
 
 
@@ -149,7 +156,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
         changes=search.changes,
         searched=not search.not_covered,
         not_covered=search.not_covered,
-        excluded=() if rule is None else rule.excluded,
+        excluded=tuple(ExcludedEntry(*one) for one in (() if rule is None else rule.excluded)),
         disabled=policy.disabled,
     )
 

@@ -31,6 +31,7 @@ from .compiled import (
     CompiledStep,
     FeatureSource,
     Quota,
+    Role,
     TaskCost,
 )
 from .kept import per_policy
@@ -112,6 +113,7 @@ __all__ = [
     "Path",
     "Policy",
     "Quota",
+    "Role",
     "Server",
     "ServerBackend",
     "Shape",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
+from .reading import read_record
 from .record import arm_of, record_of, record_values, state_of, task_of
-from .shape import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, read_record
 from .text import record_text
 
 __all__ = [

@@ -1,44 +1,45 @@
-"""A decision in, the canonical JSON of its record out, several times faster than through its values.
+"""Writes the canonical JSON of a decision's record, several times faster than through its values.
 
-Most of a record follows from the policy (features left to their defaults, names of rules, models of which
-nothing is known) or from a plan that many decisions share: those parts are written once and joined.
+A writer is generated from the fields of each shape. What follows from the policy, or from a plan that many decisions
+share, is written once and joined.
 
 INVARIANT: ``record_bytes(d)`` equals ``canonical_bytes(record_values(d))``, so keys stand in sorted order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from itertools import groupby
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, cast, get_origin
 
 from ..canonical import canonical_text
-from ..decision import (
-    NO_REQUEST,
-    CandidateVerdict,
-    Decision,
-    GateFailure,
-    ModelState,
-    Plan,
-    RequestFacts,
-    Selection,
-    Source,
-    State,
-    estimate,
-)
+from ..decision import NO_REQUEST, Decision, Estimate, GateFailure, State, estimate
 from ..policy import CompiledPolicy, per_policy
 from ..version import ENGINE_VERSION
-from .record import arm_values, model_state_values, plan_values, request_values
-from .shape import RECORD_VERSION
+from .field import Field, Shape, fields_of, generated, plain_type, taken
+from .fields import (
+    NOTHING_KNOWN,
+    RECORD_VERSION,
+    ArmRecord,
+    CandidateRecord,
+    ChoiceRecord,
+    DecisionRecord,
+    ModelStateRecord,
+    PlanRecord,
+    RequestRecord,
+    StateRecord,
+    Uuid,
+    Weighed,
+)
+from .record import values_of
 
 _MAX_REMEMBERED = 4096
 """Plans whose text is kept for a policy; when there are more, all are forgotten."""
 
 _MAX_VERDICTS = 256
 """The same for verdicts: the text of a thousand rules is 60 kB long, and tasks that are alike come together."""
-
-_NO_REQUEST = canonical_text(request_values(NO_REQUEST))
-_ENGINE = canonical_text(ENGINE_VERSION)
 
 _word: Final[Callable[[str | None], str]] = lru_cache(maxsize=1024)(canonical_text)
 """Of words that come again and again: names of the policy, and those of this program."""
@@ -51,47 +52,154 @@ def record_bytes(decision: Decision) -> bytes:
 
 def record_text(decision: Decision) -> str:
     """The same as text, which is stored; half of a surrogate pair may be let through."""
-    policy, task, state = decision.policy, decision.task, decision.state
-    writer = _writer_of(policy)
-    rule = None if decision.rule is None else policy.rules[decision.rule]
-    target = decision.target
-    request = task.request
-    choice = decision.choice
-    candidates, plan = writer.planned(decision)
-    text = canonical_text
-    return "".join(
-        (
-            '{"arm":',
-            "null" if decision.arm is None else text(arm_values(decision.arm)),
-            f',"at_us":{state.at_us},"candidates":[{candidates}],"catalog":{writer.catalog}',
-            ',"choice":',
-            _choice(choice),
-            f',"draw":{"null" if task.draw is None else text(task.draw)},"engine":{_ENGINE},"features":{{',
-            writer.features(decision.values, decision.sources),
-            f'}},"id":{text(decision.id)},"ignored":',
-            text(decision.ignored) if decision.ignored else "{}",
-            f',"operation":"{task.operation}","outcome":"{decision.outcome}"',
-            f',"pin":{"null" if task.pin is None else text(task.pin)},"plan":{plan},"policy":{writer.policy}',
-            f',"reason":{_word(None if rule is None else rule.reason)},"record":{RECORD_VERSION},"request":',
-            _NO_REQUEST if request is NO_REQUEST else _request(request),
-            f',"rule":{_word(None if rule is None else rule.name)},"rules":[',
-            writer.rules(decision.verdicts),
-            f'],"state":{writer.state(state)},"target":{_word(target)}}}',
-        )
+    return _write_decision(decision, decision, _writer_of(decision.policy))
+
+
+# --- generated from the fields -----------------------------------------------------------------------------
+
+
+def _texts(texts: Mapping[str, str]) -> str:
+    """An object of texts."""
+    # Past ASCII, keys are sorted otherwise than Python sorts them.
+    if not all(map(str.isascii, texts)):
+        return canonical_text(dict(texts))
+    return (
+        "{"
+        + ",".join([f"{canonical_text(name)}:{canonical_text(texts[name])}" for name in sorted(texts)])
+        + "}"
     )
 
 
-class _RecordWriter:
+def _mapping(values: Mapping[str, Any]) -> str:
+    return canonical_text(dict(values))
+
+
+def _values_writer(shape: type[Shape]) -> Callable[[object, Decision], str]:
+    """A writer that goes through plain values, for what is seldom written."""
+    return lambda recorded, decision: canonical_text(values_of(shape, recorded, decision))
+
+
+_NAMES: Final = {
+    "text": canonical_text,
+    "word": _word,
+    "texts": _texts,
+    "mapping": _mapping,
+    "truth": {True: "true", False: "false", None: "null"},
+}
+
+
+def _written(field: Field, value: str, names: dict[str, Any]) -> str:
+    """The Python expression for the JSON of a field whose value has the expression ``value``."""
+    kind, v = plain_type(field.kind), f"v_{field.name}"
+    first = v if field.nullable else f"({v} := {value})"
+    if field.shape is not None and get_origin(kind) is None:
+        names[f"write_{field.name}"] = _NESTED[field.shape]
+        written = f"write_{field.name}({first}, decision)"
+    elif kind is int:
+        written = first
+    elif kind is bool:
+        return f"truth[{value}]"
+    elif kind is str:
+        # A text that no other record has would only push others out of the memory of words.
+        return f"{'text' if field.kind == Uuid else 'word'}({value})"
+    elif get_origin(kind) is dict:
+        written = f'{"texts" if kind == dict[str, str] else "mapping"}({v}) if {first} else "{{}}"'
+    else:
+        written = f"text({first})"
+    return f'"null" if ({v} := {value}) is None else {written}' if field.nullable else written
+
+
+def _members(
+    shape: type[Shape], names: dict[str, Any], special: Mapping[str, str]
+) -> Iterator[tuple[Field, str]]:
+    """The fields of a shape in the order of their keys, each with what stands for it in an f-string."""
+    for number, field in enumerate(sorted(fields_of(shape), key=lambda field: field.name)):
+        value, key = taken(field, names), f'{"{{" if number == 0 else ","}"{field.name}":'
+        if get_origin(field.kind) is Literal and plain_type(field.kind) is str and not field.nullable:
+            yield field, f'{key}"{{{value}}}"'  # a word of ours, which needs no escapes
+        else:
+            yield field, f"{key}{{{special.get(field.name) or _written(field, value, names)}}}"
+
+
+def _writer(
+    shape: type[Shape], special: Mapping[str, str] = MappingProxyType({}), arguments: str = "x, decision"
+) -> Callable[..., str]:
+    """A function that writes the JSON of a shape; ``special`` has the expressions of fields written otherwise."""
+    names: dict[str, Any] = dict(_NAMES)
+    members = "".join(member for _, member in _members(shape, names, special))
+    return cast("Callable[..., str]", generated(arguments, f"f'''{members}}}}}'''", names))
+
+
+def _candidate_writers() -> tuple[Callable[..., tuple[str, ...]], Callable[..., str]]:
+    """Two functions: what a candidate has for every call with its plan, in pieces; and the whole of one call."""
+    names: dict[str, Any] = dict(_NAMES)
+    kept: list[str] = []
+    whole = ""
+    for varies, run in groupby(_members(CandidateRecord, names, {}), key=lambda one: one[0].place == "row"):
+        members = "".join(member for _, member in run)
+        if varies:
+            whole += members.replace("x.expected.", "expected.")
+        else:
+            whole += f"{{kept[{len(kept)}]}}"
+            kept.append(f"f'''{members}''',")
+    return (
+        generated("x, decision", f"({' '.join(kept)})", names),
+        generated("expected, kept", f"f'''{whole}}}}}'''", names),
+    )
+
+
+_NESTED: Mapping[type[Shape], Callable[..., str]] = {
+    ArmRecord: _values_writer(ArmRecord),
+    ChoiceRecord: _writer(ChoiceRecord),
+}
+_write_request = _writer(RequestRecord)
+_write_model_state = _writer(ModelStateRecord)
+_write_state = _writer(
+    StateRecord, {"models": "parts.models(x)", "quota_used": "parts.quotas(x)"}, "x, decision, parts"
+)
+_write_decision = _writer(
+    DecisionRecord,
+    {
+        "candidates": "parts.candidates(x)",
+        "catalog": "parts.catalog",
+        "engine": "parts.engine",
+        "features": "parts.features(x)",
+        "plan": "parts.plan(x)",
+        "policy": "parts.policy",
+        "record": "parts.record",
+        "request": "parts.request(x)",
+        "rules": "parts.rules(x)",
+        "state": "parts.state(x)",
+    },
+    "x, decision, parts",
+)
+_keep_candidate, _write_candidate = _candidate_writers()
+
+
+# --- parts that decisions share ----------------------------------------------------------------------------
+
+
+class _Kept(NamedTuple):
+    """What is written of ``owner``, as long as the failed gates whose words depend on the call have these words."""
+
+    owner: object
+    varying: list[GateFailure]
+    words: list[str]
+    written: Any
+
+
+class _Parts:
     """The parts of records that one policy's decisions share."""
 
+    engine: Final = canonical_text(ENGINE_VERSION)
+    record: Final = canonical_text(RECORD_VERSION)
+
     def __init__(self, policy: CompiledPolicy) -> None:
-        catalog = policy.catalog
         self.policy = canonical_text({"name": policy.name, "digest": policy.digest})
-        self.catalog = canonical_text({"name": catalog.name, "digest": catalog.digest})
-        names = sorted((feature.name, slot) for slot, feature in enumerate(policy.features))
+        self.catalog = canonical_text({"name": policy.catalog.name, "digest": policy.catalog.digest})
         self._features = [
-            (slot, f"{canonical_text(name)}:", _feature(name, "default", policy.features[slot].default))
-            for name, slot in names
+            (slot, f"{canonical_text(name)}:", _member(name, {"source": "default", "value": default}))
+            for name, slot, default in sorted((f.name, n, f.default) for n, f in enumerate(policy.features))
         ]
         self._rules = [
             {
@@ -100,172 +208,112 @@ class _RecordWriter:
             }
             for rule in policy.rules
         ]
-        nothing = model_state_values(ModelState())
-        self._verdicts: dict[tuple[bool | None, ...], str] = {}
-        self._models = [
-            (id, canonical_text({id: nothing})[1:-1]) for id in sorted(model.id for model in catalog.models)
-        ]
+        nothing = _write_model_state(NOTHING_KNOWN, None)
+        ids = sorted(model.id for model in policy.catalog.models)
+        self._models = [(id, key := f"{canonical_text(id)}:", key + nothing) for id in ids]
         self._quotas = sorted(quota.name for quota in policy.quotas)
-        self._nothing = self._state(State(0))
-        self._texts: dict[
-            int,
-            tuple[
-                Sequence[CandidateVerdict],
-                Plan | None,
-                list[GateFailure],
-                list[str],
-                list[tuple[str, str, str]],
-                str,
-            ],
-        ] = {}
+        self._no_state = _write_state(State(0), None, self)
+        self._verdicts: dict[tuple[bool | None, ...], str] = {}
+        self._candidates: dict[int, _Kept] = {}
+        self._plans: dict[int, _Kept] = {}
 
-    def features(self, values: Sequence[Any], sources: Sequence[Source]) -> str:
-        return ",".join(
-            [
-                default
-                if sources[slot] == "default"
-                else f'{name}{{"source":"{sources[slot]}","value":{canonical_text(values[slot])}}}'
-                for slot, name, default in self._features
-            ]
-        )
+    def features(self, decision: Decision) -> str:
+        values, sources = decision.values, decision.sources
+        found = [
+            default
+            if sources[slot] == "default"
+            else f'{name}{{"source":"{sources[slot]}","value":{canonical_text(values[slot])}}}'
+            for slot, name, default in self._features
+        ]
+        return f"{{{','.join(found)}}}"
 
-    def rules(self, verdicts: tuple[bool | None, ...]) -> str:
+    def request(self, decision: Decision) -> str:
+        request = decision.task.request
+        return _NO_REQUEST if request is NO_REQUEST else _write_request(request, decision)
+
+    def rules(self, decision: Decision) -> str:
+        verdicts = decision.verdicts
         kept = self._verdicts.get(verdicts)
         if kept is None:
             if len(self._verdicts) >= _MAX_VERDICTS:
                 self._verdicts.clear()
-            kept = self._verdicts[verdicts] = ",".join(
-                [texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)]
-            )
+            texts = [texts[verdict] for texts, verdict in zip(self._rules, verdicts, strict=True)]
+            kept = self._verdicts[verdicts] = f"[{','.join(texts)}]"
         return kept
 
-    def state(self, state: State) -> str:
+    def state(self, decision: Decision) -> str:
+        state = decision.state
         if state.load is None and not state.models and not state.quota_used and state.session_model is None:
-            return self._nothing
-        return self._state(state)
+            return self._no_state
+        return _write_state(state, decision, self)
 
-    def _state(self, state: State) -> str:
-        models = ",".join(
-            [
-                unknown
-                if (known := state.models.get(id)) is None
-                else f"{canonical_text(id)}:{canonical_text(model_state_values(known))}"
-                for id, unknown in self._models
-            ]
-        )
-        session = canonical_text(state.session_model)
-        used = canonical_text({name: state.quota_used.get(name) for name in self._quotas})
-        return (
-            f'{{"load":{canonical_text(state.load)},"models":{{{models}}},"quota_used":{used},'
-            f'"session_model":{session}}}'
-        )
+    def models(self, state: State) -> str:
+        found = [
+            nothing if (known := state.models.get(id)) is None else key + _write_model_state(known, None)
+            for id, key, nothing in self._models
+        ]
+        return f"{{{','.join(found)}}}"
 
-    def planned(self, decision: Decision) -> tuple[str, str]:
-        """The candidates and the plan; their texts are kept, as decisions alike share both."""
-        kept = self._texts.get(id(decision.candidates))
-        if (
-            kept is None
-            or kept[0] is not decision.candidates
-            or kept[1] is not decision.plan
-            or [failure.recorded(decision) for failure in kept[2]] != kept[3]
-        ):
-            varying = [failure for failure in _failures(decision) if failure.varies]
-            words = [failure.recorded(decision) for failure in varying]
-            kept = (decision.candidates, decision.plan, varying, words, *_planned(decision))
-            if len(self._texts) >= _MAX_REMEMBERED:
-                self._texts.clear()
-            self._texts[id(decision.candidates)] = kept
-        policy, task = decision.policy, decision.task
-        request = decision.request
-        written = []
-        for candidate, (start, middle, end) in zip(decision.candidates, kept[4], strict=True):
-            model = policy.catalog.models[candidate.model]
-            cost, currency, cost_source, latency, latency_source = estimate(
-                model, task.operation, request, decision.state
-            )
-            written.append(
-                f'{{"cost_source":{_word(cost_source)},"currency":{_word(currency)}{start}'
-                f',"estimated_cost_nano":{"null" if cost is None else cost}'
-                f',"estimated_latency_ms":{"null" if latency is None else canonical_text(latency)}{middle}'
-                f',"latency_source":{_word(latency_source)}{end}}}'
-            )
-        return ",".join(written), kept[5]
+    def quotas(self, state: State) -> str:
+        return canonical_text({name: state.quota_used.get(name) for name in self._quotas})
+
+    def candidates(self, decision: Decision) -> str:
+        candidates = decision.candidates
+        kept = _kept(self._candidates, candidates, _kept_candidates, decision)
+        models, operation = decision.policy.catalog.models, decision.task.operation
+        request, state = decision.request, decision.state
+        written = [
+            _write_candidate(estimate(models[one.model], operation, request, state), pieces)
+            for one, pieces in zip(candidates, kept, strict=True)
+        ]
+        return f"[{','.join(written)}]"
+
+    def plan(self, decision: Decision) -> str:
+        plan = decision.plan
+        if plan is None:
+            return "null"
+        return cast(str, _kept(self._plans, plan, _plan_text, decision))
 
 
-def _failures(decision: Decision) -> Iterator[GateFailure]:
-    """Every failed gate that the record words."""
-    yield from (candidate.failure for candidate in decision.candidates if candidate.failure is not None)
+_Write = Callable[[Decision], tuple[Iterable[GateFailure], Any]]
+"""Writes what is kept; says which failed gates it words."""
+
+
+def _kept(memory: dict[int, _Kept], owner: object, write: _Write, decision: Decision) -> Any:
+    """What is kept for ``owner``, or else is written now; decisions alike share candidates and plan."""
+    kept = memory.get(id(owner))
+    if (
+        kept is None
+        or kept[0] is not owner
+        or (kept[1] and [one.recorded(decision) for one in kept.varying] != kept.words)
+    ):
+        failed, written = write(decision)
+        varying = [one for one in failed if one.varies]
+        words = [one.recorded(decision) for one in varying]
+        if len(memory) >= _MAX_REMEMBERED:
+            memory.clear()
+        kept = memory[id(owner)] = _Kept(owner, varying, words, written)
+    return kept[3]
+
+
+def _kept_candidates(decision: Decision) -> tuple[Iterable[GateFailure], list[tuple[str, ...]]]:
+    written = [_keep_candidate(Weighed(one, _NO_ESTIMATE), decision) for one in decision.candidates]
+    return (one.failure for one in decision.candidates if one.failure is not None), written
+
+
+def _plan_text(decision: Decision) -> tuple[Iterable[GateFailure], str]:
     plan = decision.plan
-    if plan is not None:
-        yield from (dropped.failure for dropped in plan.dropped)
-        if plan.ensemble_dropped is not None and plan.ensemble_dropped.failure is not None:
-            yield plan.ensemble_dropped.failure
+    assert plan is not None  # it is kept by the plan
+    failed = [dropped.failure for dropped in plan.dropped]
+    if plan.ensemble_dropped is not None and plan.ensemble_dropped.failure is not None:
+        failed.append(plan.ensemble_dropped.failure)
+    return failed, canonical_text(values_of(PlanRecord, plan, decision))
 
 
-_writer_of = per_policy(_RecordWriter)
+def _member(name: str, value: object) -> str:
+    return canonical_text({name: value})[1:-1]
 
 
-def _planned(decision: Decision) -> tuple[list[tuple[str, str, str]], str]:
-    """What stands around each candidate's estimates, and the plan."""
-    models = decision.policy.catalog.models
-    around = []
-    for candidate in decision.candidates:
-        failure = candidate.failure
-        around.append(
-            (
-                _inside({"detail": failure and failure.recorded(decision), "eligible": failure is None}),
-                _inside({"gate": failure and failure.gate}),
-                _inside(
-                    {
-                        "marks": list(candidate.marks),
-                        "model": models[candidate.model].id,
-                        "origin": candidate.origin,
-                        "probability": candidate.probability,
-                    }
-                ),
-            )
-        )
-    plan = decision.plan
-    return around, "null" if plan is None else canonical_text(plan_values(plan, decision))
-
-
-def _request(request: RequestFacts) -> str:
-    # A task holds whole numbers that JSON has, as they are: what each call writes is written without more calls.
-    images, longest, messages = request.images, request.max_output_tokens, request.messages
-    tokens, tools, schema = request.prompt_tokens, request.tools, request.json_schema
-    return (
-        f'{{"images":{"null" if images is None else images}'
-        f',"json_schema":{"null" if schema is None else "true" if schema else "false"}'
-        f',"max_output_tokens":{"null" if longest is None else longest}'
-        f',"messages":{"null" if messages is None else messages}'
-        f',"metadata":{_texts(request.metadata) if request.metadata else "{}"}'
-        f',"prompt_tokens":{"null" if tokens is None else tokens}'
-        f',"prompt_tokens_source":{_word(request.prompt_tokens_source)}'
-        f',"tokenizer":{_word(request.tokenizer)},"tools":{"null" if tools is None else tools}}}'
-    )
-
-
-def _texts(texts: Mapping[str, str]) -> str:
-    """An object of texts."""
-    text = canonical_text
-    # Past ASCII, keys are sorted otherwise than Python sorts them.
-    if not all(map(str.isascii, texts)):
-        return text(dict(texts))
-    return "{" + ",".join([f"{text(name)}:{text(texts[name])}" for name in sorted(texts)]) + "}"
-
-
-def _choice(choice: Selection | None) -> str:
-    if choice is None:
-        return "null"
-    inputs = canonical_text(dict(choice.inputs)) if choice.inputs else "{}"
-    session = "null" if choice.session is None else f'"{choice.session}"'
-    return f'{{"how":"{choice.how}","inputs":{inputs},"session":{session}}}'
-
-
-def _inside(values: Mapping[str, Any]) -> str:
-    """The members of an object, each after a comma."""
-    return "," + canonical_text(dict(values))[1:-1]
-
-
-def _feature(name: str, source: Source, value: object) -> str:
-    return canonical_text({name: {"source": source, "value": value}})[1:-1]
+_NO_ESTIMATE: Final = Estimate(None, None, None, None, None)
+_NO_REQUEST: Final = _write_request(NO_REQUEST, None)
+_writer_of = per_policy(_Parts)

@@ -9,8 +9,8 @@ from routewright.engine.condition import check_expr, evaluate_reference, parse_c
 from routewright.engine.decision.deciding import decide
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.shapes.testfile import Case
+from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.record import record_of
-from routewright.engine.record.shape import DecisionRecord
 from routewright.engine.report.errors import PolicyError
 from routewright.loading.loading import load_tests
 from routewright.tasks.tasks import state_from, task_from

@@ -16,8 +16,8 @@ from routewright.engine.decision.task import State, Task
 from routewright.engine.explain.arm_text import arm_line
 from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of
-from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, RecordError, TaskError
 

@@ -27,8 +27,8 @@ from routewright.engine.explain.report_tree import (
 )
 from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledModel
+from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
-from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_bytes
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-import pytest
 from support.pages import blocks
 
 from routewright.engine.decision.deciding import decide
@@ -19,23 +19,9 @@ from routewright.engine.explain.explanation import explain
 from routewright.engine.explain.report_tree import explanation_tree, render_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.field import Shape, fields_of
+from routewright.engine.record.fields import CandidateRecord, DecisionRecord
 from routewright.engine.record.record import record_values
-from routewright.engine.record.shape import (
-    ArmRecord,
-    CandidateRecord,
-    ChoiceRecord,
-    DecisionRecord,
-    DroppedRecord,
-    EnsembleRecord,
-    FeatureRecord,
-    ModelStateRecord,
-    NamedDigest,
-    PlanRecord,
-    RequestRecord,
-    RuleRecord,
-    StateRecord,
-    StepRecord,
-)
 
 _PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"
 _TEXT = _PAGE.read_text(encoding="utf-8")
@@ -59,29 +45,31 @@ def test_outcomes_gates_and_marks_are_all_there_in_their_order() -> None:
     assert _rows("Gates") == [*gates, *(mark.name for mark in MARKS)]
 
 
-def test_fields_of_record_candidate_and_plan_are_all_there_in_their_order() -> None:
-    shapes = (DecisionRecord, ArmRecord, CandidateRecord, PlanRecord)
-    assert sorted(_rows("The record")) == sorted(name for shape in shapes for name in shape.model_fields)
+def _shapes(shape: type[Shape]) -> Iterator[type[Shape]]:
+    yield shape
+    for field in fields_of(shape):
+        if field.shape is not None:
+            yield from _shapes(field.shape)
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        ChoiceRecord,
-        DroppedRecord,
-        EnsembleRecord,
-        FeatureRecord,
-        ModelStateRecord,
-        NamedDigest,
-        RequestRecord,
-        RuleRecord,
-        StateRecord,
-        StepRecord,
-    ],
-)
-def test_fields_of_what_is_inside_are_all_there(shape: type[ChoiceRecord]) -> None:
-    section = _TEXT.split("\n## The record\n")[1].split("\n## ")[0]
-    assert [name for name in shape.model_fields if f"`{name}`" not in section] == []
+def test_fields_of_a_record_are_all_there_with_their_meaning() -> None:
+    shapes = dict.fromkeys(_shapes(DecisionRecord))
+    fields = [field for shape in shapes for field in fields_of(shape)]
+    assert sorted(_rows("The record")) == sorted(field.name for field in fields)
+    assert all(field.meaning and field.meaning in _TEXT for field in fields)
+
+
+def test_every_field_of_a_decision_has_its_place() -> None:
+    assert all(field.place for field in fields_of(DecisionRecord))
+    # A part holds nothing that differs from call to call: what is estimated for a call stands in its row.
+    estimated = [field.name for field in fields_of(CandidateRecord) if field.place == "row"]
+    assert estimated == [
+        "estimated_cost_nano",
+        "currency",
+        "cost_source",
+        "estimated_latency_ms",
+        "latency_source",
+    ]
 
 
 def test_sources_and_limits_are_those_of_the_code() -> None:

@@ -21,8 +21,8 @@ from routewright.engine.explain.explanation import explain, recompute, values_by
 from routewright.engine.explain.report_tree import explanation_tree, record_tree, render_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, task_of
-from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_text
 from routewright.engine.report.errors import FeatureError
 from routewright.loading.loading import load_policy

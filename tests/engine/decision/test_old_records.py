@@ -13,7 +13,8 @@ from routewright.engine.explain.explanation import as_recorded, explain, recompu
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
-from routewright.engine.record.shape import DecisionRecord, read_record
+from routewright.engine.record.fields import DecisionRecord
+from routewright.engine.record.reading import read_record
 from routewright.engine.report.errors import RecordError
 
 _KEPT = Path(__file__).parent / "recorded"

@@ -16,8 +16,8 @@ from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain, recompute
 from routewright.engine.explain.report_tree import explanation_tree, render_markdown, render_tree
+from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
-from routewright.engine.record.shape import read_record
 from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, RecordError, TaskError
 from routewright.loading.loading import load_policy

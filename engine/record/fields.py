@@ -1,0 +1,422 @@
+"""Every field of a decision's record, said once: validation, values, text, columns and docs are made from it.
+
+The order of fields is that of printed records. Times are in milliseconds unless a name says otherwise, money is in
+nano-units (10⁻⁹) of a currency, and null is *not known* or *not there*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BeforeValidator
+
+from ..canonical import canonical_bytes, digest_of
+from ..decision import (
+    GATES,
+    MARKS,
+    ArmName,
+    Breaker,
+    CandidateVerdict,
+    Decision,
+    Estimate,
+    Health,
+    ModelState,
+    Outcome,
+    PromptTokensSource,
+    RolloutMode,
+    SessionUse,
+    Source,
+    estimate,
+)
+from ..policy import Operation, Role
+from ..version import ENGINE_VERSION
+from .field import Shape, field
+
+RECORD_VERSION = 1
+"""The version of the record's shape; a change of meaning counts it up."""
+
+NOTHING_KNOWN = ModelState()
+
+
+def _value(value: object) -> object:
+    if isinstance(value, list):
+        for element in value:
+            _value(element)
+    elif not isinstance(value, bool | int | float | str):
+        raise ValueError("expected a boolean, a number, text or an array of them")
+    return value
+
+
+def _one_of(names: Iterable[str]) -> AfterValidator:
+    known = list(dict.fromkeys(names))
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+Value = Annotated[Any, BeforeValidator(_value)]
+"""A boolean, a number, text, or an array of values."""
+Uuid = Annotated[str, "UUID"]
+"""The id of one decision; text that no other record repeats."""
+GateName = Annotated[str, _one_of(gate.gate for gate in GATES)]
+MarkName = Annotated[str, _one_of(mark.name for mark in MARKS)]
+
+
+class Weighed(NamedTuple):
+    """A candidate with what it was expected to cost and to take."""
+
+    verdict: CandidateVerdict
+    expected: Estimate
+
+
+class Bound(NamedTuple):
+    """The value of a feature and where it came from."""
+
+    value: object
+    source: Source
+
+
+class Judged(NamedTuple):
+    """A rule's name and verdict."""
+
+    name: str
+    verdict: bool | None
+
+
+def _id(index: int | None, decision: Decision) -> str | None:
+    return None if index is None else decision.policy.catalog.models[index].id
+
+
+def _ids(indices: Iterable[int], decision: Decision) -> list[str]:
+    return [decision.policy.catalog.models[index].id for index in indices]
+
+
+class NamedDigest(Shape):
+    """A policy or catalog."""
+
+    name: str | None = field("its name; null for a catalog without one")
+    digest: str = field("the digest of what it means, not of its layout or comments")
+
+
+class ArmRecord(Shape):
+    """The arm of a rollout that decided."""
+
+    arm: ArmName = field("whose policy decided", of="name")
+    mode: RolloutMode = field("the rollout's mode")
+    probability: float = field("that this arm is the one executed: 0 of a shadow")
+    share: float | None = field("the candidate's share from 0 to 1, under a canary")
+    key: str | None = field("the feature whose value fell into a bucket; null for a random draw")
+    salt: str | None = field("the salt of the bucket")
+    point: float | None = field("where the task fell, from 0 to below 1; null where nothing was drawn")
+    control: NamedDigest = field("the policy that is in force")
+    candidate: NamedDigest = field("the policy that is tried")
+    file: str = field("the candidate's file, as the control names it")
+
+
+class RequestRecord(Shape):
+    """What was known of the request."""
+
+    prompt_tokens: int | None = field("the prompt's length in tokens")
+    prompt_tokens_source: PromptTokensSource | None = field(
+        "whether the caller stated it, or a tokenizer counted it, or it was estimated from the size of the text"
+    )
+    tokenizer: str | None = field("what the prompt was counted with")
+    max_output_tokens: int | None = field("how long an answer is asked for, in tokens")
+    messages: int | None = field("how many messages it has")
+    images: int | None = field("how many images")
+    tools: int | None = field("how many tools")
+    json_schema: bool | None = field("whether the answer has to follow a schema")
+    metadata: dict[str, str] = field("what the caller said of it, by name")
+
+
+class FeatureRecord(Shape):
+    """A declared feature."""
+
+    value: Value | None = field("null while it is unknown")
+    source: Source = field("where the value came from; null is `given` where the task gave null")
+
+
+class RuleRecord(Shape):
+    """A rule."""
+
+    name: str = field("its name", place="policy")
+    verdict: bool | None = field("the value of its condition; null is unknown")
+
+
+class CandidateRecord(Shape):
+    """A candidate."""
+
+    model: str = field("its id", take=lambda x, decision: _id(x.verdict.model, decision), column="model")
+    origin: str = field(
+        "what made it a candidate: `use`, `ensemble`, `fallback`, `chain NAME` or `pin`",
+        of="verdict.origin",
+        column="origin",
+    )
+    eligible: bool = field(
+        "whether it passed every gate", take=lambda x, _: x.verdict.failure is None, column="eligible"
+    )
+    gate: GateName | None = field(
+        "the first gate that it failed",
+        take=lambda x, _: x.verdict.failure and x.verdict.failure.gate,
+        column="failed_gate",
+    )
+    detail: str | None = field(
+        "why, in words",
+        take=lambda x, decision: x.verdict.failure and x.verdict.failure.recorded(decision),
+        column="detail",
+    )
+    marks: list[MarkName] = field("what could not be checked", of="verdict.marks")
+    probability: float = field(
+        "of being the target, before a draw or key was looked at; 0 for fallbacks",
+        of="verdict.probability",
+        column="probability",
+    )
+    estimated_cost_nano: int | None = field(
+        "the cost of the request's tokens; null without a price",
+        place="row",
+        of="expected.cost_nano",
+        column="estimated_cost_nano",
+    )
+    currency: str | None = field(
+        "the price's currency", place="row", of="expected.currency", column="currency"
+    )
+    cost_source: str | None = field(
+        "`price`, or `price, 1000 tokens assumed` where a number of tokens is not known",
+        place="row",
+        of="expected.cost_source",
+    )
+    estimated_latency_ms: float | None = field(
+        "how long it was expected to take",
+        place="row",
+        of="expected.latency_ms",
+        column="estimated_latency_ms",
+    )
+    latency_source: str | None = field(
+        "`observed`, or as the `catalog` expects", place="row", of="expected.latency_source"
+    )
+
+
+class ChoiceRecord(Shape):
+    """How the target was chosen."""
+
+    how: Literal["first", "cheapest", "fastest", "split", "pin", "session"] = field(
+        "how the target was chosen"
+    )
+    inputs: dict[str, int | float | str | None] = field(
+        "what each model was compared by, or `key`, `salt` and `point`, or the session's `model`"
+    )
+    session: SessionUse | None = field(
+        "what became of the [session](#sticky-sessions); null if the rule is not sticky"
+    )
+
+
+class StepRecord(Shape):
+    """A step around the answer."""
+
+    role: Role = field("what the step does")
+    model: str = field("the id of its model", take=lambda step, decision: _id(step.model, decision))
+    required: bool = field("whether no candidate may be used without it")
+    options: dict[str, str | int] = field("what the rule says of it, by key")
+
+
+class DroppedRecord(Shape):
+    """A step that is left out."""
+
+    role: Role = field("what the step would do", of="step.role")
+    model: str = field(
+        "the id of its model", take=lambda dropped, decision: _id(dropped.step.model, decision)
+    )
+    gate: GateName = field("the first gate that its model failed", of="failure.gate")
+    detail: str = field("why, in words", take=lambda dropped, decision: dropped.failure.recorded(decision))
+
+
+class EnsembleRecord(Shape):
+    """Members that answer side by side."""
+
+    members: list[str] = field("ids", take=lambda ensemble, decision: _ids(ensemble.members, decision))
+    combine: str = field("how their answers become one")
+    quorum: int = field("how many have to answer")
+    judge: str | None = field(
+        "the id of the judge", take=lambda ensemble, decision: _id(ensemble.judge, decision)
+    )
+    override: str | None = field(
+        "the id of the member that may overrule the others",
+        take=lambda ensemble, decision: _id(ensemble.override, decision),
+    )
+    label: str | None = field("the key of the label that answers are compared by")
+
+
+def _cost(name: str) -> Any:
+    def take(_: object, decision: Decision) -> Any:
+        return getattr(decision.policy.limits.cost, name, None)
+
+    return take
+
+
+def _limit(name: str) -> Any:
+    def take(_: object, decision: Decision) -> Any:
+        return getattr(decision.policy.limits, name)
+
+    return take
+
+
+def _timeouts(plan: Any, decision: Decision) -> dict[str, int]:
+    catalog = decision.policy.catalog
+    backend = catalog.backends[catalog.models[plan.target].backend]
+    return {f"{phase}_ms": ms for phase, ms in backend.timeouts if ms is not None}
+
+
+def _unknown_cost(_: object, decision: Decision) -> str | None:
+    cost = decision.policy.limits.cost
+    return None if cost is None else "refuse" if cost.refuses_unknown else "allow"
+
+
+class PlanRecord(Shape):
+    """What is to be executed."""
+
+    target: str = field(
+        "the id of the model that goes first", take=lambda plan, decision: _id(plan.target, decision)
+    )
+    fallbacks: list[str] = field(
+        "ids, in the order to be tried", take=lambda plan, decision: _ids(plan.fallbacks, decision)
+    )
+    steps: list[StepRecord] = field("steps around the answer")
+    dropped: list[DroppedRecord] = field("steps that are left out")
+    ensemble: EnsembleRecord | None = field("members that answer side by side")
+    ensemble_dropped: str | None = field(
+        "why the rule's ensemble is not used",
+        take=lambda plan, decision: plan.ensemble_dropped and plan.ensemble_dropped.recorded(decision),
+    )
+    timeouts: dict[str, int] = field("limits of the target's backend, by phase", take=_timeouts)
+    first_token_within_ms: int | None = field(
+        "how soon the first token has to come", take=_limit("first_token_within_ms")
+    )
+    cache_ttl_ms: int | None = field("how long an answer is kept", take=_limit("cache_ttl_ms"))
+    max_attempts: int | None = field("how often a model is asked", take=_limit("max_attempts"))
+    backoff_ms: int | None = field("how long the first retry waits", take=_limit("backoff_ms"))
+    deadline_ms: int | None = field("how long all calls together may take", take=_limit("deadline_ms"))
+    max_cost_nano: int | None = field("what the task may cost, all calls together", take=_cost("limit"))
+    max_cost_currency: str | None = field("the currency of that", take=_cost("currency"))
+    unknown_cost: Literal["refuse", "allow"] | None = field(
+        "whether models without a price are refused under that limit", take=_unknown_cost
+    )
+    lease_ms: int | None = field("how long a place in a quota is held", take=_limit("lease_ms"))
+    unenforced: list[str] = field("what the plan asks for that is not supported yet")
+
+
+class ModelStateRecord(Shape):
+    """What was known of a model."""
+
+    health: Health | None = field("its health")
+    breaker: Breaker | None = field("its breaker")
+    breaker_until_us: int | None = field("when the open breaker closes, microseconds since 1970")
+    breaker_after: str | None = field("the failure that opened it")
+    latency_ms: float | None = field("how long its calls took of late")
+
+
+def _models(state: Any, decision: Decision) -> dict[str, ModelState]:
+    return {model.id: state.models.get(model.id, NOTHING_KNOWN) for model in decision.policy.catalog.models}
+
+
+def _quota_used(state: Any, decision: Decision) -> dict[str, int | None]:
+    return {quota.name: state.quota_used.get(quota.name) for quota in decision.policy.quotas}
+
+
+class StateRecord(Shape):
+    """What was known beyond the task."""
+
+    load: float | None = field("from 0 to 1")
+    models: dict[str, ModelStateRecord] = field("every model of the catalog, known or not", take=_models)
+    quota_used: dict[str, int | None] = field(
+        "of each quota, in its own unit (money in nano-units)", place="row", take=_quota_used
+    )
+    session_model: str | None = field("the model that last answered the task's session", place="row")
+
+
+def _features(decision: Decision, _: Decision) -> dict[str, Bound]:
+    bound = map(Bound, decision.values, decision.sources)
+    return {feature.name: one for feature, one in zip(decision.policy.features, bound, strict=True)}
+
+
+def _rules(decision: Decision, _: Decision) -> list[Judged]:
+    named = zip(decision.policy.rules, decision.verdicts, strict=True)
+    return [Judged(rule.name, verdict) for rule, verdict in named]
+
+
+def _candidates(decision: Decision, _: Decision) -> list[Weighed]:
+    models, operation = decision.policy.catalog.models, decision.task.operation
+    return [
+        Weighed(one, estimate(models[one.model], operation, decision.request, decision.state))
+        for one in decision.candidates
+    ]
+
+
+class DecisionRecord(Shape):
+    """A decision, written out."""
+
+    record: Literal[1] = field("version of this shape: 1", place="row", take=lambda *_: RECORD_VERSION)
+    id: Uuid = field("the decision's id, a UUIDv7", place="row")
+    at_us: int = field(
+        "time of the decision, microseconds since 1970, UTC", place="row", of="state.at_us", column="at_us"
+    )
+    engine: str = field(
+        "version of the engine that decided",
+        place="row",
+        take=lambda *_: ENGINE_VERSION,
+        column="engine_version",
+    )
+    policy: NamedDigest = field(
+        "the policy that decided; under a rollout the arm's",
+        place="policy",
+        column={"name": "policy_name", "digest": "policy_digest"},
+    )
+    catalog: NamedDigest = field(
+        "its catalog", place="policy", of="policy.catalog", column={"digest": "catalog_digest"}
+    )
+    arm: ArmRecord | None = field(
+        "null without a [rollout](rollout.md)",
+        place="arm",
+        column={
+            "arm": "arm",
+            "probability": "arm_probability",
+            "control.digest": "control_digest",
+            "candidate.digest": "candidate_digest",
+        },
+    )
+    operation: Operation = field("what is asked for", place="row", of="task.operation", column="operation")
+    pin: str | None = field("the only model that the caller allows", place="row", of="task.pin")
+    draw: float | None = field(
+        "the random number, from 0 to below 1, that a split may use", place="row", of="task.draw"
+    )
+    request: RequestRecord = field("what was known of the request", place="row", of="task.request")
+    features: dict[str, FeatureRecord] = field("of each declared feature", place="row", take=_features)
+    ignored: dict[str, Value | None] = field("features that were given and are not declared", place="row")
+    rules: list[RuleRecord] = field("of each rule, in order", place="verdicts", take=_rules)
+    rule: str | None = field(
+        "the rule that matched; of an `undecided` task, the one that was unknown",
+        place="row",
+        of="matched",
+        column="matched_rule",
+    )
+    reason: str | None = field("the reason that the rule gives", place="policy", column="reason")
+    outcome: Outcome = field("what came of it", place="plan", column="outcome")
+    target: str | None = field("id of the chosen model", place="plan", column="target")
+    candidates: list[CandidateRecord] = field(
+        "in the order to be tried", place="plan", take=_candidates, column="candidates"
+    )
+    choice: ChoiceRecord | None = field("how the target was chosen", place="choice")
+    plan: PlanRecord | None = field("what is to be executed", place="plan", column="plan")
+    state: StateRecord = field("what was known beyond the task", place="state", column="state")
+
+    def canonical(self) -> bytes:
+        """The record as canonical JSON (RFC 8785): what its digest covers."""
+        return canonical_bytes(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """``sha256:`` and the SHA-256 of the canonical bytes."""
+        return digest_of(self.model_dump(mode="json"))
