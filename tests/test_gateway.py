@@ -31,7 +31,7 @@ from routewright import (
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.planning import work_of
+from routewright.gateway.planning import Planner
 from routewright.gateway.targets import simulated_backends
 from routewright.ledger.spool import Spool
 from routewright.loading.loading import shipped
@@ -156,7 +156,7 @@ def test_private_work_does_not_fall_back_into_the_cloud(policy: CompiledPolicy) 
 def test_a_task_without_a_target_is_an_answer_and_nothing_is_called(policy: CompiledPolicy) -> None:
     ran = gateway_with(policy).run_sync(Task({"private": True, "hard": True}), HELLO)
     assert (ran.decision.outcome, ran.execution) == ("no_target", None)
-    assert work_of(ran.decision) is None
+    assert Planner(ran.decision.policy).work_of(ran.decision) is None
 
 
 def test_run_is_for_event_loops_too(policy: CompiledPolicy) -> None:

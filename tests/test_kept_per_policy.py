@@ -11,7 +11,7 @@ from routewright.engine.decision import RequestFacts, State, Task, decide
 from routewright.engine.explain import explain
 from routewright.engine.policy import CompiledPolicy, per_policy
 from routewright.engine.record import record_of, record_text
-from routewright.gateway.planning import work_of
+from routewright.gateway.planning import Planner
 from routewright.loading import load_policy
 
 SHIPPED = Path(__file__).parents[1] / "policies" / "hybrid.yaml"
@@ -39,7 +39,7 @@ def test_nothing_that_was_worked_out_of_a_policy_keeps_it() -> None:
         decision = decide(policy, task, State(0, load=0.5), decision_id="d")
         record_text(decision)
         explain(policy, record_of(decision))
-        work_of(decision)
+        Planner(decision.policy).work_of(decision)
     known = weakref.ref(policy)
     del policy, decision, task
     gc.collect()

@@ -17,7 +17,7 @@ from routewright.backends.executing.cache import cache_key
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
-from routewright.gateway.planning import work_of
+from routewright.gateway.planning import Planner
 from routewright.loading.loading import load_samples, shipped
 from routewright.tasks.tasks import task_from
 
@@ -29,7 +29,7 @@ BOOLEANS = [feature.name for feature in HYBRID.features if str(feature.declarati
 def planned(task: Task) -> tuple[set[str], set[str]] | None:
     """The ids of the models in the plan, and of those in the work."""
     decision = ModelGateway(HYBRID).decide(task).decision
-    plan, work = decision.plan, work_of(decision)
+    plan, work = decision.plan, Planner(decision.policy).work_of(decision)
     if plan is None:
         assert work is None
         return None
@@ -68,7 +68,7 @@ def test_a_reserve_is_held_back_from_work_that_is_not_for_it(tmp_path: Path) -> 
     limits = []
     for complexity in (0.5, 0.9):
         decision = ModelGateway(HYBRID).decide(Task({"complex_reasoning": True, "complexity": complexity}))
-        work = work_of(decision.decision)
+        work = Planner(HYBRID).work_of(decision.decision)
         assert work is not None
         (daily,) = [quota for quota in work.targets[0].quotas if quota.unit == "requests"]
         limits.append(daily.limit)
@@ -94,7 +94,7 @@ rules:
 
 def label_of(text: str, *, label: str = r"(?i)\b(approve|reject)\b", combine: str = VOTE) -> str | None:
     policy = compile_policy(read_policy(ENSEMBLE.format(combine=combine, label=label), "policy.yaml"))
-    work = work_of(ModelGateway(policy).decide(Task()).decision)
+    work = Planner(policy).work_of(ModelGateway(policy).decide(Task()).decision)
     assert work is not None and work.ensemble is not None and work.ensemble.label_of is not None
     return work.ensemble.label_of(text)
 
@@ -181,7 +181,9 @@ def test_other_people_never_share_a_count_or_an_answer(
     for person in (one, other):
         named = zip(("tenant", "team", "user"), person, strict=True)
         metadata = {name: value for name, value in named if value is not None}
-        work = work_of(ModelGateway(policy).decide(Task(request=RequestFacts(metadata=metadata))).decision)
+        work = Planner(policy).work_of(
+            ModelGateway(policy).decide(Task(request=RequestFacts(metadata=metadata))).decision
+        )
         assert work is not None
         (quota,) = work.targets[0].quotas
         quotas.append(stored_key(quota.key))

@@ -19,7 +19,7 @@ from support.fault_parts import write_policy
 
 from routewright.backends.control import Quotas, QuotaUse, StateStore
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.planning import quota_limits
+from routewright.gateway.planning import Planner
 
 _WORKER = Path(__file__).parent / "support" / "fault_worker.py"
 _SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"
@@ -122,7 +122,7 @@ def use_of(folder: Path, policy: CompiledPolicy, *, at_us: int) -> QuotaUse:
     """What is taken of the policy's one quota, asked of the file itself."""
     store = StateStore(folder / "state.db")
     try:
-        (limit,) = quota_limits(policy)
+        (limit,) = Planner(policy).quotas
         return Quotas(store).use(limit, at_us=at_us)
     finally:
         store.close()
@@ -204,7 +204,7 @@ def test_money_is_never_promised_twice_also_when_a_process_is_killed(tmp_path: P
     policy = policy_with(tmp_path, server, MONEY, LEASE, wait_s=45)
     taken: list[int] = []
     store = StateStore(tmp_path / "state.db")
-    (limit,) = quota_limits(policy)
+    (limit,) = Planner(policy).quotas
 
     def watch(later_s: int = 0) -> None:
         taken.append(Quotas(store).use(limit, at_us=now_us(later_s=later_s)).taken)

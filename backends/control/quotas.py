@@ -2,7 +2,7 @@
 
 Exact under concurrency and across processes: what is used and what is reserved never exceed the limit, unless an
 attempt uses more than it reserved. A reservation of a process that died lapses when its lease expires. Usage
-belongs to a control's name, so it survives changes of a policy. What is counted is attempts: a failed call that
+belongs to a name, so it survives changes of a policy. What is counted is attempts: a failed call that
 was made counts as a request.
 """
 
@@ -66,6 +66,7 @@ _TAKEN_BY_KEY = (
 class QuotaLimit:
     """A limit that an attempt must keep: ``limit`` in the control's unit, less what is held in reserve.
 
+    ``control`` is its name for people, ``counted_as`` the name that its use is counted under, by default the same.
     ``amount`` is what the attempt reserves: 1 for requests and calls at once, an estimate for tokens and money
     (nano-units of ``currency``). ``key`` is whose use counts, such as ``("team", "research")``, if the control has
     ``for_each``; otherwise it is empty.
@@ -79,6 +80,12 @@ class QuotaLimit:
     timezone: str = "UTC"
     key: QuotaKey = ()
     currency: str | None = None
+    counted_as: str | None = None
+
+    @property
+    def counter(self) -> str:
+        """The name that its use is counted under."""
+        return self.counted_as or self.control
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ class Quotas:
                     return Refusal(limit, used + reserved, _room_at(limit, window))
             rows = (
                 (
-                    *(limit.control, _unit(limit), stored_key(limit.key), expires_us, lease_id),
+                    *(limit.counter, _unit(limit), stored_key(limit.key), expires_us, lease_id),
                     *(window.start_us, window.end_us, limit.amount, forget_us),
                 )
                 for limit, window in zip(limits, windows, strict=True)
@@ -221,11 +228,18 @@ class Quotas:
             _quota_use(limit, key_of(str(key)), window, used, reserved) for key, used, reserved in rows
         )
 
+    def counters(self, *, at_us: int) -> Sequence[str]:
+        """The names under which something was counted that is not forgotten yet, sorted. Raises StateError."""
+        rows = self._store.read(
+            "SELECT DISTINCT control FROM quota_used WHERE forget_us > ? ORDER BY 1", (at_us,)
+        )
+        return [str(name) for (name,) in rows]
+
 
 def _count(
     connection: sqlite3.Connection, limit: QuotaLimit, window: Window, amount: int, at_us: int
 ) -> None:
-    key = (limit.control, _unit(limit), stored_key(limit.key), window.end_us)
+    key = (limit.counter, _unit(limit), stored_key(limit.key), window.end_us)
     # A count stops at what a decision record can hold.
     found = connection.execute(
         "UPDATE quota_used SET amount = min(amount + ?, ?), last_us = max(last_us, ?)"
@@ -252,7 +266,7 @@ def _unit(limit: QuotaLimit) -> str:
 
 def _names(limit: QuotaLimit, window: Window, at_us: int) -> Mapping[str, object]:
     return {
-        "control": limit.control,
+        "control": limit.counter,
         "unit": _unit(limit),
         "key": stored_key(limit.key),
         "start": window.start_us,

@@ -48,7 +48,7 @@ class Target:
     ``think`` and ``keep_alive`` hold where the request says nothing of them. ``prompt_tokens`` is the length of the
     request's prompt where somebody stated it, or counted it with this model's tokenizer.
     ``window`` is the most tokens that a local model can hold, where its server has to be told how many it should.
-    ``state_key`` is what breaker and latency of the model are kept under, where that is not its id.
+    ``endpoint`` is what is really called, under which its breaker and its latency are kept; without it, its id.
     """
 
     model_id: str
@@ -64,12 +64,12 @@ class Target:
     keep_alive: str | None = None
     prompt_tokens: int | None = None
     window: int | None = None
-    state_key: str | None = None
+    endpoint: str | None = None
 
     @property
     def kept_under(self) -> str:
         """What the state store knows the model by."""
-        return self.state_key or self.model_id
+        return self.endpoint or self.model_id
 
     @property
     def may_think(self) -> bool:

@@ -208,6 +208,8 @@ class Quota:
     currency: str | None
     refuses_unknown_cost: bool
     reserves: tuple[Reserve, ...]
+    shared: bool = False
+    """Whether all policies of a machine with a quota of this name count together."""
 
 
 @dataclass(frozen=True, slots=True)

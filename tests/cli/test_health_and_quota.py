@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.command_line import POLICY, CommandLine
 
+from routewright import load_policy
 from routewright.backends.control import Breakers, BreakerSettings, StateStore
+from routewright.gateway.endpoints import endpoints_of
 
 QUOTAS = """\
 controls:
@@ -31,10 +33,15 @@ def simulated(command: CommandLine) -> None:
     command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: simulated"))
 
 
-def open_breaker(command: CommandLine, model: str) -> None:
+def open_breaker(command: CommandLine, model: str, policy: str = "policy.yaml") -> None:
+    loaded = load_policy(command.folder / policy)
+    called = loaded.catalog.find(model)
+    assert called is not None
     with state_of(command) as store:
         breakers = Breakers(store, BreakerSettings(failures=1, open_ms=3_600_000))
-        breakers.failed(model, at_us=time.time_ns() // 1000, error_class="overloaded")
+        breakers.failed(
+            endpoints_of(loaded, {})[called.index], at_us=time.time_ns() // 1000, error_class="overloaded"
+        )
 
 
 def test_all_is_well_ends_with_0(tmp_path: Path) -> None:
@@ -144,6 +151,14 @@ def test_a_quota_of_which_nothing_is_left_is_named_and_ends_with_1(tmp_path: Pat
     assert [(ended.code, ended.err) for ended in used] == [(0, ""), (1, "nothing is left of daily\n")]
     (told,) = json.loads(command("quota", "policy.yaml", "--format", "json").out)
     assert (told["used"], told["left"]) == (2, 0)
+    command.write(
+        "policy.yaml", (tmp_path / "policy.yaml").read_text().replace("name: daily", "name: each_day")
+    )
+    renamed = command("quota", "policy.yaml")
+    assert (renamed.code, renamed.err) == (
+        0,
+        "the state store also holds counts of `first/daily`: under another name a quota begins at zero\n",
+    )
 
 
 def test_each_quota_is_shown_for_everyone_who_used_it(tmp_path: Path) -> None:

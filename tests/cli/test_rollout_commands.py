@@ -58,6 +58,7 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "not_carried_out": [],
         "constraints_left_out": ["private_stays_here"],
         "constraints_changed": [],
+        "quotas_counted_anew": [],
     }
 
 
@@ -95,6 +96,22 @@ def test_check_names_constraints_that_hold_otherwise_in_the_candidate(
 )
 def test_check_says_each_mode(tmp_path: Path, mode: str, line: str) -> None:
     assert with_rollout(tmp_path, mode)("check", "policy.yaml").out.splitlines()[1] == line
+
+
+def test_check_says_which_quotas_begin_at_zero_with_the_candidate(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, CANARY)
+    controls = "controls: [{ name: NAME, max_requests: 3, per: day MORE }]\n"
+    policy = (tmp_path / "policy.yaml").read_text()
+    for name, more, lines in (
+        ("daily", "", ["its quotas count under first in this rollout, and begin at zero by itself, as next"]),
+        ("daily", ", scope: machine", []),
+        ("weekly", ", scope: machine", ["quota weekly begins at zero: the policy has none of that name"]),
+    ):
+        command.write("policy.yaml", policy + controls.replace("NAME", "daily").replace("MORE", more))
+        candidate = controls.replace("NAME", name).replace("MORE", more)
+        command.write("next.yaml", NEXT.replace("{ CATALOG }", "catalog.yaml") + candidate)
+        said = [line.strip() for line in command("check", "policy.yaml").out.splitlines()]
+        assert [line for line in said if "zero" in line] == [f"candidate next.yaml: {line}" for line in lines]
 
 
 def test_check_reports_problems_of_the_candidate(tmp_path: Path) -> None:

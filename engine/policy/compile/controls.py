@@ -1,4 +1,4 @@
-"""Controls in, quotas, reserves and limits on each task out; each control is exactly one kind of limit."""
+"""Compiles controls into quotas, reserves and limits on each task; each control is exactly one kind of limit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MARKS: Mapping[ControlKind, tuple[str, ...]] = {
     "lease": ("lease",),
 }
 _BESIDE: Mapping[ControlKind, tuple[str, ...]] = {
-    "quota": ("on", "for_each", "per", "timezone", "unknown_cost"),
+    "quota": ("on", "for_each", "per", "timezone", "scope", "unknown_cost"),
     "task_cost": (*_QUOTA_KEYS, "per", "unknown_cost"),
     "reserve": (),
     "first_token": (),
@@ -193,6 +193,7 @@ def _quota(
         currency=money.currency if money else None,
         refuses_unknown_cost=money is not None and control.unknown_cost == "refuse",
         reserves=(),
+        shared=control.scope == "machine",
     )
 
 

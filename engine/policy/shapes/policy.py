@@ -218,6 +218,10 @@ class Control(Shape):
         "a limit on one task",
     )
     timezone: str = Field("UTC", description="the zone in which a period begins")
+    scope: Literal["policy", "machine"] = Field(
+        "policy",
+        description="whose calls a quota counts: this policy's, or those of all that have such a quota of this name",
+    )
     unknown_cost: Literal["refuse", "allow"] = Field(
         "refuse", description="whether `max_cost` refuses models without a price"
     )

@@ -1,4 +1,4 @@
-"""A policy in, what ``check`` says of its rollout and of the candidate out."""
+"""What ``check`` says of a policy's rollout and of its candidate."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
         "not_carried_out": list(candidate.unenforced),
         "constraints_left_out": _left_out(policy, candidate),
         "constraints_changed": _changed(policy, candidate),
+        "quotas_counted_anew": _counted_anew(policy, candidate),
     }
 
 
@@ -46,6 +47,7 @@ def rollout_lines(policy: CompiledPolicy) -> list[str]:
     changed = _changed(policy, candidate)
     if changed:
         lines.append(f"candidate {rollout.file}: changes constraint {', '.join(changed)}")
+    lines += [f"candidate {rollout.file}: {said}" for said in _counted_anew(policy, candidate)]
     return lines
 
 
@@ -63,6 +65,18 @@ def _changed(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
         for constraint in policy.constraints
         if constraint.name in there and there[constraint.name] != _meaning(constraint, policy)
     ]
+
+
+def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
+    """The quotas whose counts do not go over to the candidate, since a policy or a control has another name."""
+    names = {quota.name for quota in policy.quotas}
+    new = [quota.name for quota in candidate.quotas if quota.name not in names]
+    said = [f"quota {', '.join(new)} begins at zero: the policy has none of that name"] if new else []
+    if candidate.name != policy.name and any(not quota.shared for quota in candidate.quotas):
+        said.append(
+            f"its quotas count under {policy.name} in this rollout, and begin at zero by itself, as {candidate.name}"
+        )
+    return said
 
 
 def _meaning(constraint: CompiledConstraint, policy: CompiledPolicy) -> tuple[object, ...]:

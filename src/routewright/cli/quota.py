@@ -43,7 +43,7 @@ def quota(
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
-        usages = gateway.admin.quotas()
+        usages, left = gateway.admin.quotas(), gateway.admin.left_counters()
     if format == "json":
         import json
 
@@ -53,6 +53,11 @@ def quota(
         writer.table(header, [_row(one) for one in usages])
     else:
         writer.remark("the policy has no quotas")
+    if left:
+        named = ", ".join(f"`{counter}`" for counter in left)
+        writer.note(
+            f"the state store also holds counts of {named}: under another name a quota begins at zero"
+        )
     gone = [one for one in usages if _left(one) <= 0]
     if gone:
         named = ", ".join(_named(one) for one in gone)

@@ -13,7 +13,7 @@ from routewright.backends.control import Breaker
 from routewright.engine.policy import Backend, CompiledModel
 from routewright.engine.report import TaskError, suggest
 
-from .arms import RolloutRuntime
+from .arms import ArmRuntime, RolloutRuntime
 from .generations import PolicyGenerations
 from .status import HEALTH_TIMEOUT_S, QuotaUsage
 
@@ -55,48 +55,66 @@ class GatewayAdmin:
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
         sides = reversed(list(self._generations.current))
         at_us = self._clock()
-        return {
-            id: one for side in sides for id, one in side.status.breakers(side.policy, at_us=at_us).items()
-        }
+        return {id: one for side in sides for id, one in side.status.breakers(at_us=at_us).items()}
 
     def close_breaker(self, model: str) -> None:
         """Let a model be called again at once, whatever it failed at: it is mended. It goes by any of its names.
 
         Raises TaskError for what is no model of either arm, and StateError.
         """
-        arms = self._generations.current
         _, models = self.declared()
-        found = [models.get(model), *(side.policy.catalog.find(model) for side in arms)]
-        meant = next((one for one in found if one is not None), None)
-        if meant is None:
+        found = []
+        for side in self._generations.current:
+            known = next((one for one in side.policy.catalog.models if one.id == model), None)
+            found.append((side, known or side.policy.catalog.find(model)))
+        if all(one is None for _, one in found):
             raise TaskError(f"unknown model `{model}`", help=suggest(model, models, label="models"))
-        arms.control.status.close_breaker(meant)
+        for side, one in found:
+            if one is not None:
+                side.status.close_breaker(one)
 
     def latencies(self) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         sides = reversed(list(self._generations.current))
         at_us = self._clock()
-        return {
-            id: ms for side in sides for id, ms in side.status.latencies(side.policy, at_us=at_us).items()
-        }
+        return {id: ms for side in sides for id, ms in side.status.latencies(at_us=at_us).items()}
 
     def quotas(self) -> Sequence[QuotaUsage]:
         """What is used and reserved now of each quota of the policies that execute, for each key that took something.
 
         One that both arms have is told as the policy in force has it.
         """
-        arms = self._generations.current
-        rollout = arms.control.policy.rollout
-        sides = [arms.in_force]
-        if rollout is not None and rollout.mode == "canary" and arms.candidate is not None:
-            sides.append(arms.candidate)
+        sides = self._executing()
         told: dict[str, list[QuotaUsage]] = {}
         for side in sides:
             found: dict[str, list[QuotaUsage]] = {}
-            for one in side.status.quotas(side.policy, at_us=self._clock()):
+            for one in side.status.quotas(at_us=self._clock()):
                 found.setdefault(one.limit.control, []).append(one)
             told = {**found, **told}
         return [one for usages in told.values() for one in usages]
+
+    def left_counters(self) -> Sequence[str]:
+        """The names of counts that a rename may have left behind, as ``POLICY/CONTROL`` or, of a machine, ``CONTROL``.
+
+        They are of this policy and no quota of it, or of a quota that has no counts of its own.
+        """
+        arms, sides = self._generations.current, self._executing()
+        known = arms.control.status.counters(at_us=self._clock())
+        own = {limit.counter: limit.control for side in sides for limit in side.planner.quotas}
+        uncounted = {control for counter, control in own.items() if counter not in known}
+        left = []
+        for counter in known:
+            policy, _, control = counter.rpartition("/")
+            if counter not in own and (policy == arms.control.policy.name or control in uncounted):
+                left.append(counter)
+        return left
+
+    def _executing(self) -> list[ArmRuntime]:
+        """The arms whose decisions are executed, the one in force first."""
+        arms = self._generations.current
+        rollout = arms.control.policy.rollout
+        canary = rollout is not None and rollout.mode == "canary" and arms.candidate is not None
+        return [arms.in_force, *([arms.candidate] if canary and arms.candidate is not None else [])]
 
 
 async def _health_of(arms: RolloutRuntime, timeout_s: float) -> Mapping[str, HealthReport]:

@@ -1,8 +1,8 @@
-"""The arms of a rollout, ready to work: each policy with its backends, its executor and what is known of its models.
+"""Holds the arms of a rollout: each policy with its backends, its executor and what is known of its models.
 
-Without a rollout there is one. What belongs to a name is shared by both arms, whatever each policy says of it: the
-breaker and the latency of a model id, the use of a control, the model of a session. A backend is shared where both
-catalogs declare it and its models alike; else the candidate has one of its own.
+Without a rollout there is one. Both arms share the breaker and the latency of what they both call, the use of controls
+of one name, and the models of sessions. A backend is shared where both catalogs declare it and its models alike; else
+the candidate has one of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPo
 from routewright.engine.report import TaskError
 
 from .opening import open_backends, open_each
+from .planning import Planner
 from .status import ModelStatus
 from .targets import simulated_backends
 
@@ -40,6 +41,7 @@ class ArmRuntime:
     policy: CompiledPolicy
     backends: Mapping[str, Backend]
     executor: Executor
+    planner: Planner
     status: ModelStatus
 
 
@@ -59,7 +61,11 @@ class RolloutRuntime:
         store: StateStore | None,
         executor: Callable[[Mapping[str, Backend]], Executor],
     ) -> None:
-        self.control = ArmRuntime(policy, backends, executor(backends), ModelStatus(store))
+        def arm(own: CompiledPolicy, backends: Mapping[str, Backend]) -> ArmRuntime:
+            planner = Planner(own, counted_for=policy.name)
+            return ArmRuntime(own, backends, executor(backends), planner, ModelStatus(store, planner))
+
+        self.control = arm(policy, backends)
         self.candidate: ArmRuntime | None = None
         self.running = 0
         self.own_backends = dict(candidate_backends)
@@ -74,7 +80,7 @@ class RolloutRuntime:
             if id in backends and alike(policy.catalog, candidate.catalog, id)
         }
         both |= self.own_backends
-        self.candidate = ArmRuntime(candidate, both, executor(both), ModelStatus(store))
+        self.candidate = arm(candidate, both)
 
     @property
     def draws(self) -> bool:

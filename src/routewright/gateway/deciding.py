@@ -67,7 +67,7 @@ class Decider:
         arm: Arm | None = None,
     ) -> DecisionResult:
         if state is None:
-            state = side.status.state(side.policy, task, at_us=at_us)
+            state = side.status.state(task, at_us=at_us)
         decision_id = uuid7(state.at_us, self._random)
         if side.policy.splits:
             task = self._drawn(task)

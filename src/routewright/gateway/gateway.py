@@ -28,7 +28,6 @@ from .arms import ArmRuntime, RolloutRuntime, simulated_candidate
 from .calls import Calls
 from .deciding import Decider
 from .generations import GatewaySource, PolicyGenerations
-from .planning import work_of
 from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
 from .scripts import ScriptLoop
@@ -137,7 +136,7 @@ class ModelGateway(Calls):
         Comments, layout and descriptions change none. What is being executed goes on under the policy that it was
         decided under; a decision whose execution has not begun is refused then. Backends whose declarations are the
         same are kept, with their connections and loaded models; the others are closed once nothing runs on them. What
-        is used of a quota belongs to its control's name, and breakers to the ids of models: both stay. Raises
+        is used of a quota belongs to the names of policy and control, and breakers to what is called: both stay. Raises
         PolicyError, TaskError and BackendError as ``from_policy`` does, with everything left as it is, and TaskError
         for a gateway that was not made by it or is closed.
         """
@@ -221,7 +220,7 @@ class ModelGateway(Calls):
         As the policy in force has it: the candidate under ``full``, else the control.
         """
         side = self._generations.current.in_force
-        return side.status.state(side.policy, task, at_us=self._clock())
+        return side.status.state(task, at_us=self._clock())
 
     def decide(
         self, task: Task, *, state: State | None = None, strict: bool = True, arm: ArmName | None = None
@@ -302,7 +301,7 @@ class ModelGateway(Calls):
             return
         # The next turn chooses anew where this one could not be kept.
         with suppress(StateError):
-            await side.status.answered(side.policy, decision.task, model, at_us=self._clock())
+            await side.status.answered(decision.task, model, at_us=self._clock())
 
     async def run(
         self,
@@ -395,7 +394,8 @@ def _checked(
             f"the decision is about {decision.task.operation}, and the request asks for {operation_of(request)}",
             help="decide again for this request",
         )
-    side, work = arms.side_of(decision), work_of(decision)
+    side = arms.side_of(decision)
+    work = side.planner.work_of(decision)
     if decision.plan is not None and decision.plan.unenforced and not unenforced:
         listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
         raise NotBuiltError(

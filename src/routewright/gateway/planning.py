@@ -1,14 +1,13 @@
-"""A decision in, the work that its plan allows out: models in order, steps, ensemble, limits, quotas, cache.
+"""Makes the work that a decision's plan allows: models in order, steps, ensemble, limits, quotas, cache.
 
 What the plan does not hold is not in the work, and nothing that is not in the work is called.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from itertools import islice
 from typing import Any, Literal
 
 from routewright.backends import Limits, PriceFacts
@@ -20,46 +19,96 @@ from routewright.engine.policy import (
     CompiledModel,
     CompiledPolicy,
     CompiledStep,
+    Quota,
     nano_units,
-    per_policy,
 )
+
+from .endpoints import endpoints_of
+from .vote_labels import label_finder
 
 TargetRole = Literal["answer", "fallback"]
 
-LABEL_TEXT = 20_000
-"""How much of an answer is searched for a label."""
 
-MAX_LABELS = 1_000
-"""Matches in one answer; an answer with more has no label, since finding them would block other calls."""
+class Planner:
+    """Makes the work of one policy's decisions.
 
+    ``counted_for`` is the name of the policy whose quotas count: in both arms of a rollout the control's. ``endpoints``
+    are what is called for each of the catalog's models; ``quotas`` are the limits with nothing held in reserve, for
+    reading what is used.
+    """
 
-def work_of(decision: Decision) -> Work | None:
-    """The work of a decision's plan; None where it has none."""
-    plan, policy = decision.plan, decision.policy
-    if plan is None:
-        return None
-    parts, quotas = _parts_of(policy), _quotas_by_model(decision)
-    request = decision.request
-    # The length of an embedding or a ranking is that of its longest text: what it may cost is that of them all.
-    known_length = decision.task.operation == "chat"
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        *,
+        counted_for: str | None = None,
+        environment: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.policy = policy
+        self._counted_for, self._environment = counted_for or policy.name, environment
+        self.endpoints = endpoints_of(policy, environment)
+        self.quotas = tuple(_quota_limit(quota, self._counted_for) for quota in policy.quotas)
+        self._limits = _limits(policy)
+        # Made when they are first asked for.
+        self._targets: dict[tuple[int, TargetRole], Target] = {}
 
-    def target(index: int, role: TargetRole = "answer") -> Target:
-        model = policy.catalog.models[index]
-        known = parts.target(policy, index, role)
-        counted = request.prompt_tokens if known_length and is_exact(model, request) else None
-        if counted is None and index not in quotas:
-            return known
-        return replace(known, quotas=quotas.get(index, ()), prompt_tokens=counted)
+    def work_of(self, decision: Decision) -> Work | None:
+        """The work of a decision's plan; None where it has none."""
+        plan, policy = decision.plan, self.policy
+        if plan is None:
+            return None
+        if decision.policy is not policy:
+            # It means the same, and may number its models otherwise.
+            own = Planner(decision.policy, counted_for=self._counted_for, environment=self._environment)
+            return own.work_of(decision)
+        quotas = self._quotas_by_model(decision)
+        request = decision.request
+        # The length of an embedding or a ranking is that of its longest text: what it may cost is that of them all.
+        known_length = decision.task.operation == "chat"
 
-    fallbacks = tuple(target(index, "fallback") for index in plan.fallbacks)
-    return Work(
-        # The members of an ensemble answer first; what else the plan holds is for when they cannot.
-        targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
-        steps=tuple(_step(step, target(step.model)) for step in plan.steps),
-        ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-        limits=parts.limits,
-        cache=_cache(decision),
-    )
+        def target(index: int, role: TargetRole = "answer") -> Target:
+            model = policy.catalog.models[index]
+            known = self._target(index, role)
+            counted = request.prompt_tokens if known_length and is_exact(model, request) else None
+            if counted is None and index not in quotas:
+                return known
+            return replace(known, quotas=quotas.get(index, ()), prompt_tokens=counted)
+
+        fallbacks = tuple(target(index, "fallback") for index in plan.fallbacks)
+        return Work(
+            # The members of an ensemble answer first; what else the plan holds is for when they cannot.
+            targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
+            steps=tuple(_step(step, target(step.model)) for step in plan.steps),
+            ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
+            limits=self._limits,
+            cache=_cache(decision),
+        )
+
+    def quotas_of(self, values: Sequence[object]) -> list[QuotaLimit]:
+        """The policy's quotas for a task with these values of features."""
+        return [
+            replace(limit, key=_quota_key(self.policy, quota.for_each, values))
+            for quota, limit in zip(self.policy.quotas, self.quotas, strict=True)
+        ]
+
+    def _quotas_by_model(self, decision: Decision) -> Mapping[int, tuple[QuotaLimit, ...]]:
+        quotas = self.policy.quotas
+        if not quotas:
+            return {}
+        reserves = _reserve_verdicts(decision)
+        found: dict[int, list[QuotaLimit]] = {}
+        for quota, limit in zip(quotas, self.quotas_of(decision.values), strict=True):
+            allowed, _ = allowance(quota, reserves)
+            for index in quota.models:
+                found.setdefault(index, []).append(replace(limit, limit=allowed))
+        return {index: tuple(limits) for index, limits in found.items()}
+
+    def _target(self, index: int, role: TargetRole) -> Target:
+        known = self._targets.get((index, role))
+        if known is None:
+            target = _target(self.policy.catalog.models[index], self.policy)
+            known = self._targets[index, role] = replace(target, role=role, endpoint=self.endpoints[index])
+        return known
 
 
 def _limits(policy: CompiledPolicy) -> WorkLimits:
@@ -82,50 +131,30 @@ def _limits(policy: CompiledPolicy) -> WorkLimits:
     return found
 
 
-def quota_limits(policy: CompiledPolicy) -> tuple[QuotaLimit, ...]:
-    """Every quota of a policy as it stands, nothing held in reserve: for reading what is used."""
-    return tuple(
-        QuotaLimit(
-            control=quota.name,
-            unit=quota.unit,
-            limit=quota.limit,
-            amount=0,
-            per=quota.per,  # type: ignore[arg-type]  # the periods of policies are those of quotas
-            timezone=quota.timezone,
-            currency=quota.currency,
-        )
-        for quota in policy.quotas
+def _quota_limit(quota: Quota, policy: str) -> QuotaLimit:
+    return QuotaLimit(
+        control=quota.name,
+        unit=quota.unit,
+        limit=quota.limit,
+        amount=0,
+        per=quota.per,  # type: ignore[arg-type]  # the periods of policies are those of quotas
+        timezone=quota.timezone,
+        currency=quota.currency,
+        counted_as=counter_of(quota, policy),
     )
 
 
-def state_key(model: CompiledModel) -> str:
-    """What breaker and latency of a model are kept under: its id, or, of a stand-in, what truly answers.
-
-    A small model that stands in for a large one must not open the large one's breaker, nor lend it its speed.
-    """
-    return model.id if model.shape.stands_in_for is None else f"{model.backend}:{model.tag}"
+def counter_of(quota: Quota, policy: str) -> str:
+    """The name that a quota is counted under: no name of a policy or a control has a slash in it."""
+    return quota.name if quota.shared else f"{policy}/{quota.name}"
 
 
-def quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> QuotaKey:
+def _quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> QuotaKey:
     """The quota key of a task, such as ``("team", "research")``; tasks without a value are counted together."""
     if for_each is None:
         return ()
     value = values[policy.slots[for_each]]
     return (for_each,) if value is None else (for_each, str(value))
-
-
-def _quotas_by_model(decision: Decision) -> Mapping[int, tuple[QuotaLimit, ...]]:
-    policy = decision.policy
-    if not policy.quotas:
-        return {}
-    reserves = _reserve_verdicts(decision)
-    found: dict[int, list[QuotaLimit]] = {}
-    for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True):
-        allowed, _ = allowance(quota, reserves)
-        key = quota_key(policy, quota.for_each, decision.values)
-        for index in quota.models:
-            found.setdefault(index, []).append(replace(limit, limit=allowed, key=key))
-    return {index: tuple(limits) for index, limits in found.items()}
 
 
 def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
@@ -134,24 +163,6 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     if policy.uses_state:
         state = (decision.state.load, *time_facts(decision.state.at_us))
     return verdicts_of(policy, (*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
-
-
-class _Parts:
-    """The parts of works that follow from the policy alone. Targets are made when they are first asked for."""
-
-    def __init__(self, policy: CompiledPolicy) -> None:
-        self.limits = _limits(policy)
-        self._targets: dict[tuple[int, TargetRole], Target] = {}
-
-    def target(self, policy: CompiledPolicy, index: int, role: TargetRole) -> Target:
-        known = self._targets.get((index, role))
-        if known is None:
-            target = _target(policy.catalog.models[index], policy)
-            known = self._targets[index, role] = replace(target, role=role)
-        return known
-
-
-_parts_of = per_policy(_Parts)
 
 
 def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
@@ -183,7 +194,6 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
         keep_alive=model.shape.keep_alive,
         # Servers of the cloud hold as much as the model can.
         window=model.context_length if model.kind == "ollama" and model.location == "local" else None,
-        state_key=state_key(model),
     )
 
 
@@ -210,40 +220,8 @@ def _ensemble(
         judge=None if ensemble.judge is None else target(ensemble.judge),
         override=None if ensemble.override is None else models[ensemble.override].id,
         label=ensemble.label,
-        label_of=None if ensemble.label is None else _label_finder(ensemble.label),
+        label_of=None if ensemble.label is None else label_finder(ensemble.label),
     )
-
-
-@lru_cache(maxsize=64)
-def _label_finder(pattern: str) -> Callable[[str], str | None]:
-    """The label of an answer: the text of the pattern's group, or of the whole pattern if it has none.
-
-    A label that begins the text counts, unless its line holds a different one or a later line begins with one.
-    Otherwise all matches must be the same label, or there is none: an answer that quotes another label must not vote
-    for it.
-    """
-    from routewright.engine.condition import compile_search
-
-    search = compile_search(pattern)
-
-    def label_of(text: str) -> str | None:
-        text = text.strip()[:LABEL_TEXT]
-        found = list(islice(search(text), MAX_LABELS + 1))
-        if not found or len(found) > MAX_LABELS:
-            return None
-        start, label = found[0]
-        if _begins_line(text, start) and "\n" not in text[:start]:
-            end = len(text.partition("\n")[0])
-            found = [one for one in found if one[0] < end or _begins_line(text, one[0])]
-        same = {" ".join(other.split()).casefold() for _, other in found}
-        return label if len(same) == 1 else None
-
-    return label_of
-
-
-def _begins_line(text: str, start: int) -> bool:
-    """Whether only emphasis marks precede a position in its line; after a quotation mark it would be a quotation."""
-    return not text[text.rfind("\n", 0, start) + 1 : start].strip(" \t*_#")
 
 
 def _cache(decision: Decision) -> CacheUse | None:

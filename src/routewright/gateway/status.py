@@ -1,4 +1,4 @@
-"""How models and quotas stand now: health, breakers, latencies, and what is used. Reads, and reserves nothing."""
+"""Reads how models and quotas are now: health, breakers, latencies, and what is used. Reserves nothing."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from routewright.backends.control import (
     StateStore,
 )
 from routewright.engine.decision import Health, ModelState, State, Task, binder_of
-from routewright.engine.policy import CompiledModel, CompiledPolicy
+from routewright.engine.policy import CompiledModel
 
-from .planning import quota_key, quota_limits, state_key
+from .planning import Planner
+
+T = TypeVar("T")
 
 HEALTH_TIMEOUT_S = 5.0
 """How long a backend may take to say how it is."""
@@ -41,13 +43,13 @@ class QuotaUsage:
 
 
 class ModelStatus:
-    """What is known now of models and quotas, in ``store``; without one, only what health checks said.
+    """What ``store`` knows now of the models and quotas of one policy; without one, only what health checks said.
 
     All times are microseconds since 1970, UTC. What reads the store raises StateError where it cannot be read.
     """
 
-    def __init__(self, store: StateStore | None) -> None:
-        self._store = store
+    def __init__(self, store: StateStore | None, planner: Planner) -> None:
+        self._store, self._planner = store, planner
         self._health: dict[str, Health] = {}
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
@@ -77,41 +79,45 @@ class ModelStatus:
         if backend in other._health:
             self._health[backend] = other._health[backend]
 
-    def breakers(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, Breaker]:
+    def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
         found = {} if self._breakers is None else self._breakers.all(at_us=at_us)
         if not found:
             return {}
-        return {id: replace(breaker, model=id) for id, breaker in _by_id(policy, found)}
+        return {id: replace(breaker, model=id) for id, breaker in self._by_id(found)}
 
     def close_breaker(self, model: CompiledModel) -> None:
         """Forget the failures of a model."""
         if self._breakers is not None:
-            self._breakers.close(state_key(model))
+            self._breakers.close(self._planner.endpoints[model.index])
 
-    def latencies(self, policy: CompiledPolicy, *, at_us: int) -> Mapping[str, float]:
+    def latencies(self, *, at_us: int) -> Mapping[str, float]:
         """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
-        return dict(_by_id(policy, found)) if found else {}
+        return dict(self._by_id(found)) if found else {}
 
-    def quotas(self, policy: CompiledPolicy, *, at_us: int) -> Sequence[QuotaUsage]:
+    def quotas(self, *, at_us: int) -> Sequence[QuotaUsage]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
         quotas = self._quotas
         if quotas is None:
             return ()
         return [
             QuotaUsage(limit, quota.for_each, use)
-            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+            for quota, limit in zip(self._planner.policy.quotas, self._planner.quotas, strict=True)
             for use in quotas.use_by_key(limit, at_us=at_us) or (quotas.use(limit, at_us=at_us),)
         ]
 
-    def state(self, policy: CompiledPolicy, task: Task, *, at_us: int) -> State:
+    def counters(self, *, at_us: int) -> Sequence[str]:
+        """The names under which any policy's quotas count something."""
+        return () if self._quotas is None else self._quotas.counters(at_us=at_us)
+
+    def state(self, task: Task, *, at_us: int) -> State:
         """The state for deciding ``task``: quotas are read for the task's own team or user."""
         models: dict[str, ModelState] = {}
-        breakers = self.breakers(policy, at_us=at_us)
-        latencies = self.latencies(policy, at_us=at_us)
+        breakers = self.breakers(at_us=at_us)
+        latencies = self.latencies(at_us=at_us)
         if breakers or latencies or self._health:
-            for model in policy.catalog.models:
+            for model in self._planner.policy.catalog.models:
                 breaker = breakers.get(model.id)
                 resting = breaker if breaker is not None and breaker.state == "open" else None
                 known = ModelState(
@@ -126,48 +132,41 @@ class ModelStatus:
         return State(
             at_us,
             models=models,
-            quota_used=self._quota_used(policy, task, at_us),
-            session_model=self._session_model(policy, task, at_us),
+            quota_used=self._quota_used(task, at_us),
+            session_model=self._session_model(task, at_us),
         )
 
-    async def answered(self, policy: CompiledPolicy, task: Task, model: str, *, at_us: int) -> None:
+    async def answered(self, task: Task, model: str, *, at_us: int) -> None:
         """Remember which model answered the task's session, where a rule of the policy asks for it."""
         sessions, session, operation = self._sessions, task.session, task.operation
-        if self._store is None or sessions is None or session is None or not policy.is_sticky:
+        if self._store is None or sessions is None or session is None or not self._planner.policy.is_sticky:
             return
         # Most turns have nothing new to keep, and then need not wait for the store.
         if sessions.is_news(session, operation, model, at_us=at_us):
             await self._store.run_in_thread(lambda: sessions.answered(session, operation, model, at_us=at_us))
 
-    def _session_model(self, policy: CompiledPolicy, task: Task, at_us: int) -> str | None:
-        if self._sessions is None or task.session is None or not policy.is_sticky:
+    def _session_model(self, task: Task, at_us: int) -> str | None:
+        if self._sessions is None or task.session is None or not self._planner.policy.is_sticky:
             return None
         return self._sessions.model_of(task.session, task.operation, at_us=at_us)
 
-    def _quota_used(self, policy: CompiledPolicy, task: Task, at_us: int) -> dict[str, int]:
-        quotas = self._quotas
+    def _quota_used(self, task: Task, at_us: int) -> dict[str, int]:
+        quotas, policy = self._quotas, self._planner.policy
         if quotas is None or not policy.quotas:
             return {}
         values = binder_of(policy).bind(task, State(at_us), strict=False).values
         return {
-            quota.name: quotas.use(
-                replace(limit, key=quota_key(policy, quota.for_each, values)), at_us=at_us
-            ).taken
-            for quota, limit in zip(policy.quotas, quota_limits(policy), strict=True)
+            limit.control: quotas.use(limit, at_us=at_us).taken for limit in self._planner.quotas_of(values)
         }
+
+    def _by_id(self, found: Mapping[str, T]) -> Iterator[tuple[str, T]]:
+        """What the store knows of the catalog's models, in the catalog's order."""
+        for model, endpoint in zip(self._planner.policy.catalog.models, self._planner.endpoints, strict=True):
+            if endpoint in found:
+                yield model.id, found[endpoint]
 
 
 _NOTHING = ModelState()
-
-T = TypeVar("T")
-
-
-def _by_id(policy: CompiledPolicy, found: Mapping[str, T]) -> Iterator[tuple[str, T]]:
-    """What the store knows of the catalog's models, in the catalog's order."""
-    for model in policy.catalog.models:
-        known = found.get(state_key(model))
-        if known is not None:
-            yield model.id, known
 
 
 async def _health(backend: Backend, timeout_s: float) -> HealthReport:
