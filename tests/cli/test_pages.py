@@ -9,19 +9,34 @@ from pathlib import Path
 import pytest
 from support.command_line import CommandLine
 from support.page_run import PageRun
-from support.pages import PAGES, blocks
+from support.pages import PAGES, ROOT, blocks
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_page_shows_what_happens(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Commands in a folder of their own, which is the working directory of the test too."""
     command = CommandLine(tmp_path)
     monkeypatch.chdir(tmp_path)
     for name, value in command.environment().items():
         monkeypatch.setenv(name, value)
+    return command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_happens(page: Path, command: CommandLine) -> None:
     fresh = PageRun(page, command).run()
     if os.environ.get("PAGES_UPDATE"):
         page.write_text(fresh, encoding="utf-8")
     assert fresh == page.read_text(encoding="utf-8")
+
+
+def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> None:
+    page = ROOT / "docs" / "cli.md"
+    examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    calling = re.compile(r"routewright (demo|health|run (?!.*--simulate))")
+    quiet = [example for example in examples if not calling.match(example)]
+    assert len(quiet) >= 10
+    PageRun(page, command).shell("\n".join(quiet))
 
 
 def test_every_block_is_read() -> None:

@@ -71,7 +71,8 @@ class PageRun:
         said = ended.out + ended.err
         return found[0] if _matches(found[2], said) else f"$ {found[1]}\n{said}"
 
-    def _sh(self, text: str) -> None:
+    def shell(self, text: str) -> None:
+        """Run lines of a shell, each of which has to end with status 0."""
         # A here-document has lines of its own, so its block is one script.
         lines = [f"set -e\n{text}"] if "<<" in text else text.replace("\\\n", " ").splitlines()
         for line in lines:
@@ -114,7 +115,7 @@ class PageRun:
 
 
 _RUNNERS: dict[str, Callable[[PageRun, str], object]] = {
-    "sh": PageRun._sh,
+    "sh": PageRun.shell,
     "python": PageRun._python,
     "sql": PageRun._sql,
     "json": lambda _, text: json.loads(text),
