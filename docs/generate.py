@@ -49,6 +49,7 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
+    from condition_tables import with_condition_tables
     from key_tables import with_tables
     from ledger_layout import with_layout
     from marks import filled
@@ -75,6 +76,8 @@ def generated() -> dict[Path, str]:
     ):
         page = ROOT / "docs" / name
         texts[page] = filled(page.read_text(encoding="utf-8"), mark, lines)
+    conditions_page = ROOT / "docs" / "conditions.md"
+    texts[conditions_page] = with_condition_tables(conditions_page.read_text(encoding="utf-8"))
     decisions_page = ROOT / "docs" / "decisions.md"
     texts[decisions_page] = with_record_tables(decisions_page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"

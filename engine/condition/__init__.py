@@ -1,31 +1,32 @@
 """Conditions: parsed, checked, and evaluated or compiled.
 
-    text → Expr (parser) → CheckedExpr (checker) → a value (reference) or a function (bytecode)
+    text → Expr (parser) → CheckedExpr (checker) → a value (reference) or a function (codegen)
 
 Reads no files and no clock; values are booleans, integers, numbers, strings and lists, or UNKNOWN.
 """
 
 from __future__ import annotations
 
-from .analysis import NOT_CONSTANT, NotConstant, atoms, constant_value, failing_parts, specialise, thresholds
+from .analysis import atoms, failing_parts, specialise, thresholds
 from .bind import bind, infer_declarations
 from .check import (
     LARGEST,
     Apply,
+    Bounded,
     CheckedExpr,
     Constant,
     Elements,
     Feature,
-    Presence,
-    Sizes,
+    Has,
     Typed,
+    always_within,
     check_expr,
     patterns_of,
     walk_typed,
     work_of,
 )
 from .evaluation import evaluate
-from .library import COMPARISONS
+from .library import COMPARISONS, FUNCTIONS, MACROS, Function, Sizes
 from .limits import MAX_EXACT_INTEGER
 from .patterns import PatternError, compile_pattern, compile_search
 from .syntax import (
@@ -45,25 +46,27 @@ from .values import UNKNOWN, Unknown, ValueRefused, check_value
 __all__ = [
     "BOOLEAN",
     "COMPARISONS",
+    "FUNCTIONS",
     "INTEGER",
     "LARGEST",
+    "MACROS",
     "MAX_EXACT_INTEGER",
-    "NOT_CONSTANT",
     "NUMBER",
     "STRING",
     "UNKNOWN",
     "Apply",
+    "Bounded",
     "CheckedExpr",
     "Constant",
     "Declaration",
     "Elements",
     "Expr",
     "Feature",
+    "Function",
+    "Has",
     "ListType",
     "Name",
-    "NotConstant",
     "PatternError",
-    "Presence",
     "Sizes",
     "Trace",
     "TracedPart",
@@ -71,6 +74,7 @@ __all__ = [
     "Typed",
     "Unknown",
     "ValueRefused",
+    "always_within",
     "atoms",
     "bind",
     "check_expr",
@@ -78,7 +82,6 @@ __all__ = [
     "compile_function",
     "compile_pattern",
     "compile_search",
-    "constant_value",
     "evaluate",
     "evaluate_reference",
     "failing_parts",

@@ -1,4 +1,4 @@
-"""The limits of conditions: named numbers, no code.
+"""The limits of conditions.
 
 They hold for every text and every value, so that a condition costs at most a second and 256 MiB whoever
 wrote it.  A text past a limit is an error; a value past a limit is unknown; a feature past one is refused.
@@ -41,13 +41,10 @@ MAX_PATTERNS = 64
 MAX_MACRO_NESTING = 3
 """How deep `exists` and `all` may stand inside one another."""
 
-MAX_MACRO_WORK = 200_000
-"""Steps that the macros of one condition may take: `exists` and `all` over a list that could take more are
-unknown.  A macro nest of depth d whose parts count n allows lists of (MAX_MACRO_WORK / n) ** (1 / d)."""
-
-MAX_MATCH_WORK = 50_000_000
-"""Characters times instructions that the patterns of one condition may take; `matches` of a string that could
-take more is unknown.  RE2 falls back to a time of that order when a pattern has too many states."""
+MAX_CONDITION_WORK = 40_000_000
+"""Steps that the macros and patterns of one condition may take for the values at hand; where they could take more,
+`exists`, `all` and `matches` are unknown. A step is what the compiled function needs for a comparison, 5 ns; it counts
+100, as it takes the interpreter that explains it, unless it is one of many over a long string or list."""
 
 MAX_PROBLEMS = 20
 """Problems reported for one condition."""

@@ -33,6 +33,10 @@ NUMBER = Scalar("number")
 STRING = Scalar("string")
 NOTHING = Scalar("nothing")
 """The type without values, which fits every other: elements of `[]`, and names that are always unknown."""
+ANY = Scalar("any")
+"""In the library alone: a parameter that takes every type."""
+ANY_LIST = ListType(NOTHING)
+"""As a parameter, it takes every list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,9 @@ def unify(a: Type, b: Type) -> Type | None:
 
 def accepts(wanted: Type, given: Type) -> bool:
     """Whether a value of type `given` can stand where `wanted` is."""
-    return unify(wanted, given) == wanted
+    if wanted == ANY_LIST:
+        return isinstance(given, ListType) or given == NOTHING
+    return wanted == ANY or unify(wanted, given) == wanted
 
 
 def article(type_: Type) -> str:

@@ -21,8 +21,8 @@ from ..condition import (
     Constant,
     Elements,
     Feature,
+    Has,
     ListType,
-    Presence,
     Sizes,
     Typed,
     atoms,
@@ -136,7 +136,7 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
 def _look(atom: CheckedExpr, decision: Decision, uses: _Uses) -> None:
     """Note what one part without `&& || ! ?:` makes of its features."""
     expr = atom.expr
-    if isinstance(expr, Feature | Presence):
+    if isinstance(expr, Feature | Has):
         uses.note(next(iter(atom.names)))
         return
     if isinstance(expr, Apply) and expr.operation in COMPARISONS:

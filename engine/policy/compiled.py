@@ -22,7 +22,7 @@ ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "
 ModelIndex = NewType("ModelIndex", int)
 """The position of a model in its catalog. Digests use the model's id instead, since the order means nothing."""
 Verdict = bool | None
-"""True, False, or None for unknown: how bytecode gives the value of a condition."""
+"""True, False, or None for unknown: how compiled conditions give the value of a condition."""
 
 
 @dataclass(frozen=True, slots=True)

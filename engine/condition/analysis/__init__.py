@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-from .fold import NOT_CONSTANT, NotConstant, constant_value, specialise
+from .fold import specialise
 from .parts import atoms, failing_parts, thresholds
 
-__all__ = [
-    "NOT_CONSTANT",
-    "NotConstant",
-    "atoms",
-    "constant_value",
-    "failing_parts",
-    "specialise",
-    "thresholds",
-]
+__all__ = ["atoms", "failing_parts", "specialise", "thresholds"]

@@ -1,4 +1,4 @@
-"""A checked expression and values for some of its names in, the expression that is left out.
+"""Puts values in place of some names of a checked expression, and computes what can be computed.
 
 Three-valued: `false && x` is false and `x || true` is true without knowing `x`; an unknown constant stays,
 as it decides when nothing else does.
@@ -7,47 +7,37 @@ as it decides when nothing else does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, cast
+from dataclasses import replace
+from typing import cast
 
 from ...report import FeatureError
 from ..check import (
     Apply,
+    Bounded,
     CheckedExpr,
-    Choice,
     Constant,
     Elements,
     Feature,
-    Junction,
+    Has,
     Local,
+    Logical,
     Negation,
-    Presence,
     Quantifier,
+    Ternary,
     Typed,
     apply,
-    choice,
     elements,
+    explained_work,
     finish,
-    junction,
+    logical,
     negation,
-    quantifier,
+    size_of,
+    ternary,
 )
-from ..library import OPERATIONS
+from ..library import OPERATIONS, Sizes
 from ..syntax import Expr
 from ..types import BOOLEAN, Type
 from ..values import UNKNOWN, ValueRefused, check_value
-
-
-class NotConstant:
-    """The type of NOT_CONSTANT."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "NOT_CONSTANT"
-
-
-NOT_CONSTANT: Final = NotConstant()
-"""What `constant_value` returns for an expression whose value depends on names."""
 
 
 def specialise(checked: CheckedExpr, constants: Mapping[str, object]) -> CheckedExpr:
@@ -56,20 +46,12 @@ def specialise(checked: CheckedExpr, constants: Mapping[str, object]) -> Checked
     None and UNKNOWN make a name unknown.  Names that the expression does not use are ignored.  Raises
     FeatureError for a value that does not fit.
 
-    >>> from .checker import check_expr
-    >>> from .parser import parse_expr
-    >>> from .types import Declaration
+    >>> from routewright.engine.condition import Declaration, check_expr, parse_expr
     >>> scope = {"a": Declaration(BOOLEAN), "b": Declaration(BOOLEAN)}
     >>> specialise(check_expr(parse_expr("a && b"), scope), {"a": True}).names
     frozenset({'b'})
     """
     return finish(_Folder(constants).fold(checked.expr), checked.source)
-
-
-def constant_value(checked: CheckedExpr) -> object:
-    """Return the value, perhaps UNKNOWN, that `checked` has whatever its names are; else NOT_CONSTANT."""
-    expr = _Folder({}).fold(checked.expr)
-    return expr.value if isinstance(expr, Constant) else NOT_CONSTANT
 
 
 def _constant(value: object, type_: Type, source: Expr) -> Constant:
@@ -90,11 +72,11 @@ class _Folder:
             case Local(slot, is_index, type_, source):
                 key = (slot, is_index)
                 return _constant(self.locals[key], type_, source) if key in self.locals else expr
-            case Presence(feature, source):
+            case Has(feature, source):
                 if feature.name in self.constants:
                     return _constant(self.value_of(feature) is not UNKNOWN, BOOLEAN, source)
                 return expr if feature.may_be_unknown else _constant(True, BOOLEAN, source)
-            case Junction(any_of, parts, _, source):
+            case Logical(any_of, parts, _, source):
                 return self.joined(any_of, parts, source)
             case Negation(operand, _, source):
                 folded = self.fold(operand)
@@ -103,13 +85,13 @@ class _Folder:
                         UNKNOWN if folded.value is UNKNOWN else not folded.value, BOOLEAN, source
                     )
                 return negation(folded, source)
-            case Choice(condition, then, otherwise, type_, _, source):
+            case Ternary(condition, then, otherwise, type_, _, source):
                 condition = self.fold(condition)
                 if isinstance(condition, Constant):
                     if condition.value is UNKNOWN:
                         return _constant(UNKNOWN, type_, source)
                     return self.fold(then if condition.value else otherwise)
-                return choice(condition, self.fold(then), self.fold(otherwise), type_, source)
+                return ternary(condition, self.fold(then), self.fold(otherwise), type_, source)
             case Elements(items, type_, _, source):
                 folded_items = tuple([self.fold(item) for item in items])
                 values = _values(folded_items)
@@ -118,6 +100,8 @@ class _Folder:
                 return _constant(UNKNOWN if UNKNOWN in values else values, type_, source)
             case Quantifier():
                 return self.quantified(expr)
+            case Bounded():
+                return self.bounded(expr)
             case Apply(operation, operands, type_, _, source):
                 return self.applied(operation, tuple([self.fold(part) for part in operands]), type_, source)
 
@@ -146,7 +130,7 @@ class _Folder:
                 return _constant(any_of, BOOLEAN, source)
         if not kept:
             return _constant(not any_of, BOOLEAN, source)
-        return kept[0] if len(kept) == 1 else junction(any_of, tuple(kept), source)
+        return kept[0] if len(kept) == 1 else logical(any_of, tuple(kept), source)
 
     def applied(self, operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Typed:
         if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
@@ -154,7 +138,7 @@ class _Folder:
         values = _values(operands)
         if values is None:
             return apply(operation, operands, type_, source)
-        return _constant(OPERATIONS[operation].apply(*values), type_, source)
+        return _constant(OPERATIONS[operation].python(*values), type_, source)
 
     def quantified(self, expr: Quantifier) -> Typed:
         items = self.fold(expr.items)
@@ -162,8 +146,6 @@ class _Folder:
             if items.value is UNKNOWN:
                 return _constant(UNKNOWN, BOOLEAN, expr.source)
             values = cast(tuple[object, ...], items.value)
-            if len(values) > expr.limit:
-                return _constant(UNKNOWN, BOOLEAN, expr.source)
             result: object = not expr.any_of
             for index, value in enumerate(values):
                 self.locals |= {(expr.slot, True): index, (expr.slot, False): value}
@@ -180,8 +162,18 @@ class _Folder:
                 return _constant(result, BOOLEAN, expr.source)
             if result is expr.any_of:
                 return _constant(result, BOOLEAN, expr.source)
-        body = self.fold(expr.body)
-        return quantifier(expr.any_of, items, expr.slot, expr.indexed, body, expr.limit, expr.source)
+        return replace(expr, items=items, body=self.fold(expr.body))
+
+    def bounded(self, expr: Bounded) -> Typed:
+        sized = expr.sized.items()
+        given = {name: size_of(self.value_of(feature)) for name, feature in sized if name in self.constants}
+        known = dict(expr.known) | given
+        # What takes too many steps with nothing else in it takes too many whatever the other values are.
+        if explained_work(expr.measured, known, Sizes(0, 0)) > expr.limit:
+            return _constant(UNKNOWN, expr.type, expr.source)
+        part = self.fold(expr.part)
+        left = replace(expr, part=part, known=tuple(sorted(known.items())))
+        return left if left.sized else part
 
 
 def _values(parts: tuple[Typed, ...]) -> tuple[object, ...] | None:

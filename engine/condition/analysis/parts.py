@@ -6,13 +6,14 @@ from collections.abc import Mapping
 
 from ..check import (
     Apply,
+    Bounded,
     CheckedExpr,
-    Choice,
     Constant,
     Elements,
     Feature,
-    Junction,
+    Logical,
     Negation,
+    Ternary,
     Typed,
     feature_names,
     finish,
@@ -20,8 +21,7 @@ from ..check import (
     walk_typed,
 )
 from ..library import COMPARISONS
-from ..syntax import render_expr
-from ..targets import TracedPart, values_by_node
+from ..targets import TracedPart, is_cut_short, traced, values_by_node
 from ..types import ListType
 from ..values import UNKNOWN
 
@@ -69,7 +69,7 @@ def atoms(checked: CheckedExpr) -> tuple[CheckedExpr, ...]:
     while stack:
         node = stack.pop()
         match node:
-            case Junction() | Negation() | Choice():
+            case Logical() | Negation() | Ternary():
                 stack.extend(reversed(parts_of(node)))
             case Constant():
                 pass
@@ -91,21 +91,23 @@ def failing_parts(checked: CheckedExpr, features: Mapping[str, object]) -> tuple
     def blame(node: Typed, wanted: bool) -> None:
         """Note the parts of `node` that keep it from being `wanted`."""
         match node:
-            case Junction(any_of, inner):
+            case Logical(any_of, inner):
                 wrong = [part for part in inner if values[id(part)] is not wanted]
                 # Every part stands in the way of `||`; of `&&` the first is enough to know.
                 for part in wrong if any_of is wanted else wrong[:1]:
                     blame(part, wanted)
             case Negation(operand):
                 blame(operand, not wanted)
-            case Choice(condition, then, otherwise):
+            case Ternary(condition, then, otherwise):
                 verdict = values[id(condition)]
                 if verdict is UNKNOWN:
                     blame(condition, True)
                 else:
                     blame(then if verdict else otherwise, wanted)
+            case Bounded(part) if not is_cut_short(node, values):
+                blame(part, wanted)
             case _:
-                parts.append(TracedPart(render_expr(node.source), node.source.span, values[id(node)], 0))
+                parts.append(traced(node, values))
 
     if values[id(checked.expr)] is not True:
         blame(checked.expr, True)

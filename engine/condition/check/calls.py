@@ -1,4 +1,4 @@
-"""Calls: which signature a function's arguments fit, and the functions with rules of their own."""
+"""Checks calls: finds the operation of the library that the arguments fit."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ...report import Span, suggest
-from ..library import FUNCTIONS, MACROS, SPECIAL_FUNCTIONS, Function, Signature
+from ..library import FUNCTIONS, MACROS, MEANT, OPERATORS, Function, Operation, itself
 from ..limits import MAX_PATTERNS
 from ..patterns import PatternError, compile_pattern
 from ..syntax import Call, Expr, Literal, Name, shorten
-from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, Declaration, ListType, Type, accepts, article
+from ..types import BOOLEAN, NUMBER, Declaration, ListType, Type, accepts, article
 from .mismatch import quote
-from .typed import Constant, Feature, Presence, Typed, apply
-from .work import LARGEST, Sizes
+from .typed import Constant, Feature, Has, Typed, apply
 
 _CEL_MACROS = {"map", "filter", "exists_one", "existsOne", "transformList"}
 
-_OTHER_NAMES = {
-    "len": "size", "length": "size", "count": "size", "str": "string", "float": "double", "boolean": "bool",
-    "lower": "lowerAscii", "upper": "upperAscii", "toLowerCase": "lowerAscii", "startswith": "startsWith",
-    "endswith": "endsWith", "match": "matches", "search": "matches", "includes": "contains", "any": "exists",
-    "defined": "has", "exists": "has", "isset": "has",
-}  # fmt: skip
+
+def operation_for(symbol: str, type_: Type) -> Operation | None:
+    """The operation of an operator whose operands are all of `type_`, or None."""
+    operations = OPERATORS[symbol].operations
+    return next((one for one in operations if all(accepts(p, type_) for p in one.parameters)), None)
 
 
 class PartChecker(Protocol):
@@ -44,9 +42,8 @@ class PartChecker(Protocol):
 class CallChecker:
     """Checks calls for the checker that it is given."""
 
-    def __init__(self, checker: PartChecker, bounds: Sizes) -> None:
+    def __init__(self, checker: PartChecker) -> None:
         self.checker = checker
-        self.bounds = bounds
         self.patterns = 0
 
     def check(self, call: Call) -> Typed:
@@ -54,10 +51,10 @@ class CallChecker:
         if call.function == "has":
             return self.presence(call)
         function = FUNCTIONS.get(call.function)
-        if function is None and call.function not in SPECIAL_FUNCTIONS:
+        if function is None:
             return self.unknown(call)
         args = tuple([self.checker.check(arg) for arg in call.args])
-        if call.method and (function is None or not function.method):
+        if call.method and not function.method:
             return self.checker.wrong(
                 "unknown-function",
                 f"`{call.function}` is not a method",
@@ -65,11 +62,7 @@ class CallChecker:
                 f"write `{call.function}(x)`",
                 call.name_span,
             )
-        if call.function == "dyn":
-            return args[0] if len(args) == 1 else self.arity(call, "one argument")
-        if function is None:
-            return self.extreme(call, args)
-        return self.fixed(call, function, args)
+        return self.extreme(call, function, args) if function.variadic else self.fixed(call, function, args)
 
     def arity(self, call: Call, wanted: str) -> Typed:
         given = len(call.args) - call.method
@@ -86,17 +79,17 @@ class CallChecker:
             help = "lists have `xs.exists(x, …)` and `xs.all(x, …)`"
         elif name in MACROS:
             help = f"write `xs.{name}(x, x == 'a')`"
-        elif name in _OTHER_NAMES:
-            meant = _OTHER_NAMES[name]
+        elif name in MEANT:
+            meant = MEANT[name]
             help = f"did you mean `xs.{meant}(x, …)`?" if meant in MACROS else f"did you mean `{meant}`?"
         else:
             methods = [function.name for function in FUNCTIONS.values() if function.method]
-            known = methods if call.method else [*FUNCTIONS, *SPECIAL_FUNCTIONS]
+            known = methods if call.method else FUNCTIONS
             help = suggest(name, [*known, *MACROS], label="methods" if call.method else "functions")
         what = "method" if call.method else "function"
         # A macro's variable could only be reported as an unknown name.
         args = [] if name in _CEL_MACROS or name in MACROS else [self.checker.check(arg) for arg in call.args]
-        if _OTHER_NAMES.get(name) == "contains" and len(args) == 2 and isinstance(args[0].type, ListType):
+        if MEANT.get(name) == "contains" and len(args) == 2 and isinstance(args[0].type, ListType):
             help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
         return self.checker.wrong(
             "unknown-function", f"unknown {what} `{shorten(name)}`", call, help, call.name_span
@@ -108,7 +101,7 @@ class CallChecker:
         (arg,) = call.args
         typed = self.checker.check(arg) if isinstance(arg, Name) else None
         if isinstance(typed, Feature):
-            return Presence(typed, call)
+            return Has(typed, call)
         if isinstance(typed, Constant):  # an unknown name, already reported
             return Constant(typed.value, BOOLEAN, True, call)
         text = arg.value if isinstance(arg, Literal) and isinstance(arg.value, str) else ""
@@ -116,17 +109,16 @@ class CallChecker:
         message = f"`has` takes the name of a feature, not {quote(arg)}"
         return self.checker.wrong("bad-argument", message, arg, help)
 
-    def extreme(self, call: Call, args: tuple[Typed, ...]) -> Typed:
+    def extreme(self, call: Call, function: Function, args: tuple[Typed, ...]) -> Typed:
         """`min` and `max`."""
-        numbers: set[Type] = {INTEGER, NUMBER, NOTHING}
+        several, of_list = function.operations
         if len(args) == 1 and isinstance(args[0].type, ListType):
-            element = args[0].type.element
-            if element in numbers:
-                return apply(f"{call.function}_list", args, element, call)
-        elif len(args) < 2 and not (args and args[0].type not in numbers):
+            if _fits(of_list.parameters[0], args[0]):
+                return apply(of_list.name, args, args[0].type.element, call)
+        elif len(args) < 2 and not (args and not _fits(NUMBER, args[0])):
             return self.arity(call, "two or more numbers, or one list of numbers")
         for arg in args:
-            if arg.type not in numbers:
+            if not _fits(NUMBER, arg):
                 return self.checker.wrong(
                     "type-mismatch",
                     f"`{call.function}` takes numbers, or one list of numbers; {quote(arg.source)} is "
@@ -135,19 +127,19 @@ class CallChecker:
                 )
         both = self.checker.together(args)
         assert both is not None
-        return apply(call.function, both[0], both[1], call)
+        return apply(several.name, both[0], both[1], call)
 
     def fixed(self, call: Call, function: Function, args: tuple[Typed, ...]) -> Typed:
         """A function whose number of arguments is fixed."""
-        wanted = len(function.signatures[0].parameters)
+        wanted = len(function.operations[0].parameters)
         if len(args) != wanted:
             wanted -= call.method
             return self.arity(call, ("no argument", "one argument", "two arguments")[wanted])
-        for signature in function.signatures:
-            if all(map(_fits, signature.parameters, args)):
-                return self.signed(call, signature, args)
+        for operation in function.operations:
+            if all(map(_fits, operation.parameters, args)):
+                return self.signed(call, operation, args)
         for position, arg in enumerate(args):
-            choices = dict.fromkeys(signature.parameters[position] for signature in function.signatures)
+            choices = dict.fromkeys(operation.parameters[position] for operation in function.operations)
             if not any(_fits(choice, arg) for choice in choices):
                 allowed = " or ".join(article(choice) for choice in choices)
                 help = None
@@ -159,11 +151,11 @@ class CallChecker:
                     arg.source,
                     help,
                 )
-        raise AssertionError("every argument fits by itself, so one signature fits")
+        raise AssertionError("every argument fits by itself, so one operation takes them all")
 
-    def signed(self, call: Call, signature: Signature, args: tuple[Typed, ...]) -> Typed:
+    def signed(self, call: Call, operation: Operation, args: tuple[Typed, ...]) -> Typed:
         args = tuple(
-            self.checker.widened(arg, wanted) for arg, wanted in zip(args, signature.parameters, strict=True)
+            self.checker.widened(arg, wanted) for arg, wanted in zip(args, operation.parameters, strict=True)
         )
         if call.function == "matches":
             pattern = call.args[1]
@@ -185,13 +177,11 @@ class CallChecker:
                     pattern,
                     "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
                 )
-        if signature.operation == "matches" and self.bounds.characters < LARGEST.characters:
-            longest = Constant(self.bounds.characters, INTEGER, False, call.args[1])
-            return apply("matches_bounded", (*args, longest), BOOLEAN, call)
-        if not signature.operation:
-            # An argument that is its own result keeps the call as its text.
+        if operation.python is itself:
+            # An argument that is its own result keeps its own text.
             return args[0]
-        return apply(signature.operation, args, signature.result, call)
+        assert operation.result is not None
+        return apply(operation.name, args, operation.result, call)
 
 
 def _flat(text: str) -> str:
@@ -201,6 +191,4 @@ def _flat(text: str) -> str:
 
 
 def _fits(wanted: Type, arg: Typed) -> bool:
-    if wanted == ListType(NOTHING):
-        return isinstance(arg.type, ListType) or arg.type == NOTHING
     return accepts(wanted, arg.type)

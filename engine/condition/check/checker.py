@@ -1,4 +1,4 @@
-"""A parsed expression and the declared names in, a checked expression out; computes nothing.
+"""Checks the names and types of a parsed expression; computes nothing.
 
 All problems of an expression are found in one go: a part that is wrong counts as a value that fits
 everywhere, so that one mistake is reported once.
@@ -10,37 +10,32 @@ from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
 from ...report import ConditionError, Problem, Span
+from ..library import OPERATORS, SCALARS, WIDEN
 from ..limits import MAX_MACRO_NESTING, MAX_PROBLEMS
 from ..syntax import Binary, Call, Conditional, Expr, Index, ListDisplay, Literal, Logical, Macro, Name, Unary
 from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article, unify
 from ..values import UNKNOWN
-from .calls import CallChecker
-from .cost import bounds_of
+from .calls import CallChecker, operation_for
 from .mismatch import explain_mismatch, members, quote, truth_help
 from .names import explain_unknown_name
 from .typed import (
     Apply,
     CheckedExpr,
-    Choice,
     Constant,
     Elements,
     Feature,
     Local,
+    Quantifier,
+    Ternary,
     Typed,
     apply,
-    choice,
     elements,
     finish,
-    junction,
+    logical,
     negation,
-    quantifier,
+    ternary,
 )
-from .work import LARGEST, Sizes
-
-_ORDER = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal"}
-_ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "remainder"}
-_SUFFIXES: dict[Type, str] = {INTEGER: "integer", NUMBER: "number", STRING: "string"}
-_OPERANDS = {"+": "numbers, two strings or two lists", "%": "integers"}
+from .work import bounded
 
 
 def check_expr(
@@ -51,12 +46,11 @@ def check_expr(
     `expected` is the type that the whole must have; None takes any.  Raises ConditionError with all problems
     found, at most MAX_PROBLEMS, in reading order.
     """
-    checker = _Checker(scope, LARGEST)
+    checker = _Checker(scope)
     try:
-        typed = checker.whole(expr, expected)
-        # What is too much follows from the types, so nodes that are bounded are only right the second time.
-        if not checker.problems and (bounds := bounds_of(typed)) != LARGEST:
-            typed = _Checker(scope, bounds).whole(expr, expected)
+        typed = checker.check(expr)
+        if expected is not None:
+            typed = checker.expect(typed, expected)
     except RecursionError:
         problem = Problem(
             "too-deep", "the condition is nested too deeply to be checked here", None, expr.span
@@ -66,7 +60,7 @@ def check_expr(
         pass
     if checker.problems:
         raise ConditionError(sorted(checker.problems, key=_place))
-    return finish(typed, expr)
+    return finish(bounded(typed), expr)
 
 
 def _place(problem: Problem) -> tuple[tuple[str, ...], int]:
@@ -88,18 +82,13 @@ class _Variable(NamedTuple):
 
 
 class _Checker:
-    def __init__(self, scope: Mapping[str, Declaration], bounds: Sizes) -> None:
+    def __init__(self, scope: Mapping[str, Declaration]) -> None:
         self.scope = scope
-        self.bounds = bounds
         self.problems: list[Problem] = []
         self.unknown_names: set[str] = set()
         self.variables: dict[str, _Variable] = {}
         self.depth = 0
-        self.calls = CallChecker(self, bounds)
-
-    def whole(self, expr: Expr, expected: Type | None) -> Typed:
-        typed = self.check(expr)
-        return typed if expected is None else self.expect(typed, expected)
+        self.calls = CallChecker(self)
 
     # -- problems ----------------------------------------------------------------------------------------
 
@@ -140,7 +129,7 @@ class _Checker:
                 return Constant(float(value), NUMBER, False, source)
             case Elements(items, _, _, source) if isinstance(wanted, ListType):
                 return elements(tuple(self.widened(item, wanted.element) for item in items), wanted, source)
-        return apply("widen", (typed,), wanted, typed.source)
+        return apply(WIDEN.name, (typed,), wanted, typed.source)
 
     def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None:
         """The parts as values of one type, and that type; None if there is none."""
@@ -157,7 +146,7 @@ class _Checker:
     def check(self, expr: Expr) -> Typed:
         match expr:
             case Literal(value):
-                return Constant(value, _LITERAL_TYPES[type(value)], False, expr)
+                return Constant(value, SCALARS[type(value)], False, expr)
             case Name():
                 return self.name(expr)
             case ListDisplay():
@@ -167,7 +156,7 @@ class _Checker:
             case Unary():
                 return self.minus(expr)
             case Logical(op, parts):
-                return junction(op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr)
+                return logical(op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr)
             case Binary():
                 return self.binary(expr)
             case Conditional():
@@ -209,9 +198,8 @@ class _Checker:
 
     def minus(self, expr: Unary) -> Typed:
         operand = self.check(expr.operand)
-        if operand.type == NOTHING or operand.type in {INTEGER, NUMBER}:
-            suffix = "integer" if operand.type == INTEGER else "number"
-            return apply(f"negate_{suffix}", (operand,), operand.type, expr)
+        if (operation := operation_for("-_", operand.type)) is not None:
+            return apply(operation.name, (operand,), operand.type, expr)
         return self.wrong(
             "type-mismatch",
             f"{quote(expr.operand)} is {article(operand.type)}; `-` needs a number",
@@ -230,29 +218,15 @@ class _Checker:
         if expr.op in {"==", "!="}:
             self.check_enum(left, right)
             self.check_enum(right, left)
-            return apply("equal" if expr.op == "==" else "not_equal", operands, BOOLEAN, expr)
-        if expr.op in _ORDER:
-            if isinstance(common, ListType):
-                return self.wrong(
-                    "type-mismatch",
-                    f"lists have no order; `{expr.op}` compares numbers, strings or booleans",
-                    expr,
-                    "compare their sizes: `size(a) < size(b)`",
-                )
-            return apply(_ORDER[expr.op], operands, BOOLEAN, expr)
-        return self.arithmetic(expr, operands, common)
-
-    def arithmetic(self, expr: Binary, operands: tuple[Typed, ...], common: Type) -> Typed:
-        name = _ARITHMETIC[expr.op]
-        if expr.op == "%":
-            fits, suffix = common in {INTEGER, NOTHING}, "integer"
-        elif isinstance(common, ListType):
-            fits, suffix = expr.op == "+", "list"
-        else:
-            fits = common in {INTEGER, NUMBER, NOTHING} or (common == STRING and expr.op == "+")
-            suffix = _SUFFIXES.get(common, "number")
-        if fits:
-            return apply(f"{name}_{suffix}", operands, common, expr)
+        elif expr.op in {"<", "<=", ">", ">="} and isinstance(common, ListType):
+            return self.wrong(
+                "type-mismatch",
+                f"lists have no order; `{expr.op}` compares numbers, strings or booleans",
+                expr,
+                "compare their sizes: `size(a) < size(b)`",
+            )
+        if (operation := operation_for(expr.op, common)) is not None:
+            return apply(operation.name, operands, operation.result or common, expr)
         if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
             return Constant(UNKNOWN, NOTHING, True, expr)  # a part of it is reported already
         help = None
@@ -260,8 +234,7 @@ class _Checker:
             help = "convert with `int(…)` first"
         elif common == BOOLEAN:
             help = "write `&&` or `||` between booleans"
-        wanted = _OPERANDS.get(expr.op, "numbers")
-        message = f"`{expr.op}` needs two {wanted}; {quote(expr)} has operands of type {common}"
+        message = f"`{expr.op}` needs {OPERATORS[expr.op].takes}; {quote(expr)} has operands of type {common}"
         return self.wrong("type-mismatch", message, expr, help)
 
     def contained(self, expr: Binary, left: Typed, right: Typed) -> Typed:
@@ -299,7 +272,7 @@ class _Checker:
                 expr,
             )
         (then_side, other_side), common = both
-        return choice(condition, then_side, other_side, common, expr)
+        return ternary(condition, then_side, other_side, common, expr)
 
     def index(self, expr: Index) -> Typed:
         base, index = self.check(expr.base), self.check(expr.index)
@@ -337,8 +310,7 @@ class _Checker:
         body = self.expect(self.check(expr.body), BOOLEAN)
         self.depth -= 1
         self.variables = outer
-        any_of, limit = expr.kind == "exists", self.bounds.elements
-        return quantifier(any_of, items, slot, bool(index), body, limit, expr)
+        return Quantifier(expr.kind == "exists", items, slot, bool(index), body, expr)
 
     # -- enums -------------------------------------------------------------------------------------------
 
@@ -369,9 +341,6 @@ class _Checker:
                 )
 
 
-_LITERAL_TYPES: dict[type, Type] = {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: STRING}
-
-
 def _has_integers_to_widen(given: Type, wanted: Type) -> bool:
     while isinstance(given, ListType) and isinstance(wanted, ListType):
         given, wanted = given.element, wanted.element
@@ -385,6 +354,6 @@ def _literals(typed: Typed) -> list[Constant]:
             return [] if value is UNKNOWN else [typed]
         case Elements(items):
             return [literal for item in items for literal in _literals(item)]
-        case Choice(_, then, otherwise):
+        case Ternary(_, then, otherwise):
             return _literals(then) + _literals(otherwise)
     return []

@@ -1,4 +1,4 @@
-"""Types that do not go together in, the words for it out: message and help."""
+"""Messages for operands whose types do not go together."""
 
 from __future__ import annotations
 

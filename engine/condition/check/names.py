@@ -1,21 +1,13 @@
-"""A name that is not declared in, the words for it out."""
+"""Messages for undeclared names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
 from ...report import suggest
-from ..library import FUNCTIONS, SPECIAL_FUNCTIONS
+from ..library import FUNCTIONS, MEANT
 from ..syntax import Name, shorten
 from ..types import Declaration
-
-_OTHER_NAMES = {
-    "length": "size",
-    "len": "size",
-    "count": "size",
-    "lower": "lowerAscii",
-    "upper": "upperAscii",
-}
 
 
 def explain_unknown_name(
@@ -25,13 +17,13 @@ def explain_unknown_name(
     name = expr.name
     base, dot, attribute = name.rpartition(".")
     if dot and (base in scope or base in variables):
-        method = _OTHER_NAMES.get(attribute, attribute)
+        method = MEANT.get(attribute, attribute)
         help = "methods are called with parentheses"
-        if method in FUNCTIONS:
-            several = len(FUNCTIONS[method].signatures[0].parameters) > 1
+        if method in FUNCTIONS and FUNCTIONS[method].method:
+            several = len(FUNCTIONS[method].operations[0].parameters) > 1
             help = f"write `{shorten(base)}.{method}({'…' if several else ''})`"
         return "attribute-access", f"`{shorten(base)}` has no attribute `{shorten(attribute)}`", expr, help
-    if name in FUNCTIONS or name in SPECIAL_FUNCTIONS:
+    if name in FUNCTIONS:
         return "unknown-name", f"`{name}` is a function", expr, f"write `{name}(…)`"
     if not dot and name.lower() in {"yes", "no", "on", "off"}:
         return "unknown-name", f"unknown name `{name}`", expr, "write `true` or `false`"

@@ -2,7 +2,7 @@
 
 Where the parsed expression says what was written, this one says what it means: every operation is named with
 its types (`add_integer`), every widening of an integer is a node of its own, every macro variable has a slot.
-A target is a module that walks these nodes; there are nine kinds.
+A target is a module that walks these nodes; there are eleven kinds.
 
 Each node knows its type, whether it can be unknown, and the parsed expression it came from.  Build nodes with
 the functions here: they keep `may_be_unknown` true to the parts.
@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ..library import OPERATIONS
+from ..library import OPERATIONS, Sizes
 from ..syntax import Expr
-from ..types import BOOLEAN, NOTHING, Type
+from ..types import BOOLEAN, NOTHING, STRING, ListType, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Junction:
+class Logical:
     """`any_of`: true when a part is true, else unknown when one is, else false; otherwise the dual, `&&`."""
 
     any_of: bool
@@ -83,7 +83,7 @@ class Negation:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Ternary:
     """`?:`; unknown when the condition is."""
 
     condition: Typed
@@ -95,7 +95,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Has:
     """`has(name)`: whether the name has a value.  Never unknown."""
 
     feature: Feature
@@ -122,9 +122,9 @@ class Elements:
 
 @dataclass(frozen=True, slots=True)
 class Quantifier:
-    """`exists` (`any_of`) or `all`: a junction of `body` over the elements of `items`.
+    """`exists` (`any_of`) or `all`: the values of `body` for the elements of `items`, joined as by `||` or `&&`.
 
-    Unknown if `items` is unknown or has more than `limit` elements. `indexed` says that the body may use the index.
+    Unknown if `items` is. `indexed` says that the body may use the index.
     """
 
     any_of: bool
@@ -132,7 +132,6 @@ class Quantifier:
     slot: int
     indexed: bool
     body: Typed
-    limit: int
     source: Expr = field(compare=False, repr=False)
 
     @property
@@ -141,12 +140,43 @@ class Quantifier:
 
     @property
     def may_be_unknown(self) -> bool:
+        return self.items.may_be_unknown or self.body.may_be_unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """The value of `part`, or unknown where `measured` takes more than `limit` steps for the values that it needs.
+
+    `measured` is `part` as it was checked; `known` has the sizes of the names whose values were put into `part` since.
+    """
+
+    part: Typed
+    measured: Typed
+    limit: int
+    known: tuple[tuple[str, Sizes], ...]
+    source: Expr = field(compare=False, repr=False)
+
+    @property
+    def type(self) -> Type:
+        return self.part.type
+
+    @property
+    def may_be_unknown(self) -> bool:
         return True
+
+    @property
+    def sized(self) -> dict[str, Feature]:
+        """The features whose sizes decide, without those in `known`."""
+        features = {node.name: node for node in walk_typed(self.measured) if isinstance(node, Feature)}
+        for name, feature in tuple(features.items()):
+            if name in dict(self.known) or not (feature.type == STRING or isinstance(feature.type, ListType)):
+                del features[name]
+        return features
 
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """A strict operation of `operations.OPERATIONS`: unknown when an operand is."""
+    """A strict operation of the library, by its name: unknown when an operand is."""
 
     operation: str
     operands: tuple[Typed, ...]
@@ -155,7 +185,9 @@ class Apply:
     source: Expr = field(compare=False, repr=False)
 
 
-Typed = Constant | Feature | Local | Junction | Negation | Choice | Presence | Elements | Quantifier | Apply
+Typed = (
+    Constant | Feature | Local | Logical | Negation | Ternary | Has | Elements | Quantifier | Bounded | Apply
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,27 +216,21 @@ def finish(expr: Typed, source: Expr) -> CheckedExpr:
     return CheckedExpr(expr, feature_names(expr), source)
 
 
-def junction(any_of: bool, parts: tuple[Typed, ...], source: Expr) -> Junction:
-    return Junction(any_of, parts, any(part.may_be_unknown for part in parts), source)
+def logical(any_of: bool, parts: tuple[Typed, ...], source: Expr) -> Logical:
+    return Logical(any_of, parts, any(part.may_be_unknown for part in parts), source)
 
 
 def negation(operand: Typed, source: Expr) -> Negation:
     return Negation(operand, operand.may_be_unknown, source)
 
 
-def choice(condition: Typed, then: Typed, otherwise: Typed, type_: Type, source: Expr) -> Choice:
+def ternary(condition: Typed, then: Typed, otherwise: Typed, type_: Type, source: Expr) -> Ternary:
     unknown = any(part.may_be_unknown for part in (condition, then, otherwise))
-    return Choice(condition, then, otherwise, type_, unknown, source)
+    return Ternary(condition, then, otherwise, type_, unknown, source)
 
 
 def elements(items: tuple[Typed, ...], type_: Type, source: Expr) -> Elements:
     return Elements(items, type_, any(item.may_be_unknown for item in items), source)
-
-
-def quantifier(
-    any_of: bool, items: Typed, slot: int, indexed: bool, body: Typed, limit: int, source: Expr
-) -> Quantifier:
-    return Quantifier(any_of, items, slot, indexed, body, limit, source)
 
 
 def apply(operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Apply:
@@ -222,20 +248,38 @@ def parts_of(expr: Typed) -> tuple[Typed, ...]:
     match expr:
         case Constant() | Feature() | Local():
             return ()
-        case Junction(_, parts):
+        case Logical(_, parts):
             return parts
         case Negation(operand):
             return (operand,)
-        case Choice(condition, then, otherwise):
+        case Ternary(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Presence(feature):
+        case Has(feature):
             return (feature,)
         case Elements(items):
             return items
         case Quantifier(_, items, _, _, body):
             return (items, body)
+        case Bounded(part):
+            return (part,)
         case Apply(_, operands):
             return operands
+
+
+def with_parts(expr: Typed, parts: tuple[Typed, ...]) -> Typed:
+    """A node outside macros with other parts, whose types are the same."""
+    match expr:
+        case Logical(any_of, _, _, source):
+            return logical(any_of, parts, source)
+        case Negation(_, _, source):
+            return negation(parts[0], source)
+        case Ternary(_, _, _, type_, _, source):
+            return ternary(parts[0], parts[1], parts[2], type_, source)
+        case Elements(_, type_, _, source):
+            return elements(parts, type_, source)
+        case Apply(operation, _, type_, _, source):
+            return apply(operation, parts, type_, source)
+    return expr
 
 
 def walk_typed(expr: Typed) -> Iterator[Typed]:
@@ -248,5 +292,11 @@ def walk_typed(expr: Typed) -> Iterator[Typed]:
 
 
 def feature_names(expr: Typed) -> frozenset[str]:
-    """The declared names that occur in `expr`."""
-    return frozenset(node.name for node in walk_typed(expr) if isinstance(node, Feature))
+    """The declared names whose value, or the size of it, `expr` needs or asks about."""
+    names: set[str] = set()
+    for node in walk_typed(expr):
+        if isinstance(node, Feature):
+            names.add(node.name)
+        elif isinstance(node, Bounded):
+            names.update(node.sized)
+    return frozenset(names)

@@ -1,229 +1,216 @@
-"""Bounds the work of one evaluation of a condition, from its typed expression and the sizes of values.
+"""Bounds the work of evaluating a condition, from its typed expression and the sizes of values.
 
 Work is counted in steps: one step is the time in which the compiled function compares two small numbers, about 5 ns.
-The weights below are measured against that and rounded up, so that the sum over many conditions bounds all of them
-together; `cost` bounds each one alone.
+The weights here and in the library are measured against that and rounded up, so that the sum over many conditions
+bounds all of them together. Counting while a condition runs would make its value depend on the order of evaluation.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
-from ..library import COMPARISONS
-from ..limits import MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH, MAX_STRING_LENGTH
+from ..library import CALL, OPERATIONS, Operand, Sizes
+from ..limits import MAX_CONDITION_WORK, MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH
 from ..patterns import program_size
 from ..types import STRING, ListType, Type
 from .typed import (
     Apply,
-    Choice,
+    Bounded,
     Constant,
     Elements,
     Feature,
+    Has,
     Local,
-    Presence,
     Quantifier,
+    Ternary,
     Typed,
     parts_of,
     walk_typed,
+    with_parts,
 )
-
-
-class Sizes(NamedTuple):
-    """The largest number of `elements` of a list, and of `characters` of a string or of all strings of a list."""
-
-    elements: int
-    characters: int
-
 
 LARGEST: Final = Sizes(MAX_LIST_LENGTH, MAX_FEATURE_STRING_LENGTH)
 """The sizes that no value can exceed."""
 
-_CALL = 15
-"""A call of a Python function."""
 _LOOP = 60
 """Setting up `exists` or `all`, once, and `_TURN` for each element."""
 _TURN = 4
-_SEARCH = 60
-"""Passing a string to RE2."""
-
-_CALLED_INLINE = COMPARISONS | {"startsWith", "endsWith"}
-_SHORT_TEXT = 32
-"""Characters of a number or a boolean as text."""
-
-_WORD = r"(?:\\b)?(?:[\w :/@-]|\\[.+*?()-])+(?:\\b)?"
-_WORDS = re.compile(
-    rf"(?:\(\?i\))?(?:\^|\\b)?(?:{_WORD}(?:\|{_WORD})*|\((?:\?:)?{_WORD}(?:\|{_WORD})*\))(?:\$|\\b)?"
-)
-_MOST_WORDS = 300
-"""Instructions up to which a pattern of ASCII words only is searched in one pass, whatever the words."""
-_KEPT_STATES = 380_000
-"""Bytes of states that RE2 keeps for one pattern. Measured: from 400,000 on it may have to rebuild them."""
+_TRACED = 100
+"""What the reference interpreter takes where the compiled function takes a step that no size changes."""
 
 
 def work_of(expr: Typed, sizes: Sizes = LARGEST, known: Mapping[str, Sizes] | None = None) -> int:
-    """Return the most steps that evaluating `expr` takes.
+    """Return the most steps that evaluating `expr` takes when it is compiled.
 
     `sizes` bounds every name, `known` some names more closely. A macro's body counts once for each element;
     the strings of all elements together have the characters of their list.
     """
-    return _Measure(sizes, known or {}).measure(expr)[0]
+    fixed, sized, _ = _Measure(sizes, known or {}).measure(expr)
+    return fixed + sized
 
 
 def patterns_of(expr: Typed) -> dict[str, int]:
     """Return the patterns of `matches` in `expr`, each with the number of instructions that it compiles to."""
     found = {}
     for node in walk_typed(expr):
-        if isinstance(node, Apply) and node.operation.startswith("matches"):
+        if isinstance(node, Apply) and node.operation == "matches":
             pattern = node.operands[1]
             assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
             found[pattern.value] = program_size(pattern.value)
     return found
 
 
-_Measured = tuple[int, int, int]
-"""The steps to compute a value, and the number of its elements and characters."""
+def size_of(value: object) -> Sizes:
+    """The sizes of a value; those of an unknown, a number and a boolean are 0."""
+    if isinstance(value, str):
+        return Sizes(0, len(value))
+    if not isinstance(value, tuple):
+        return Sizes(0, 0)
+    if value and isinstance(value[0], str):
+        return Sizes(len(value), sum(map(len, value)))
+    inner = [size_of(one) for one in value if isinstance(one, tuple)]
+    return Sizes(len(value) + sum(one.elements for one in inner), sum(one.characters for one in inner))
+
+
+# -- bounding one condition --------------------------------------------------------------------------------
+
+
+def bounded(expr: Typed) -> Typed:
+    """Return `expr` with bounds around its macros and searches where it may take more than MAX_CONDITION_WORK.
+
+    What the cheaper ones cannot use of their share is left to the others.
+    """
+    parts = [(explained_work(part), part) for part in _outermost(expr)]
+    if sum(work for work, _ in parts) <= MAX_CONDITION_WORK:
+        return expr
+    parts.sort(key=lambda part: part[0])
+    left, limits = MAX_CONDITION_WORK, dict[int, int]()
+    for index, (work, part) in enumerate(parts):
+        share = left // (len(parts) - index)
+        left -= min(work, share)
+        if work > share:
+            limits[id(part)] = share
+    return _with_bounds(expr, limits)
+
+
+def explained_work(expr: Typed, known: Mapping[str, Sizes] | None = None, sizes: Sizes = LARGEST) -> int:
+    """The most steps that the compiled function or the reference interpreter takes, whichever takes longer."""
+    fixed, sized, _ = _Measure(sizes, known or {}).measure(expr)
+    return _TRACED * fixed + sized
+
+
+def fits(node: Bounded) -> Callable[..., bool]:
+    """Return the function that tells, from the values of `node.sized`, whether `node` stays within its limit."""
+    names, known = tuple(node.sized), dict(node.known)
+    measured, limit = node.measured, node.limit
+    small = always_within(node)
+
+    def fits(*values: Any) -> bool:
+        sizes = [size_of(value) for value in values]
+        if all(one.elements <= small.elements and one.characters <= small.characters for one in sizes):
+            return True
+        return explained_work(measured, known | dict(zip(names, sizes, strict=True))) <= limit
+
+    return fits
+
+
+def always_within(node: Bounded, known: Mapping[str, Sizes] | None = None) -> Sizes:
+    """Sizes, of which no value of a name that `known` lacks makes `node` too much work; below 0 if there are none."""
+    known = {**(known or {}), **dict(node.known)}
+    halves = (Sizes(LARGEST.elements >> power, LARGEST.characters >> power) for power in range(20))
+    within = (half for half in halves if explained_work(node.measured, known, half) <= node.limit)
+    return next(within, Sizes(-1, -1))
+
+
+def _outermost(expr: Typed) -> list[Typed]:
+    """The macros and searches that are not inside another."""
+    found: list[Typed] = []
+    stack = [expr]
+    while stack:
+        node = stack.pop()
+        if _is_heavy(node):
+            found.append(node)
+        else:
+            stack.extend(parts_of(node))
+    return found
+
+
+def _is_heavy(node: Typed) -> bool:
+    return isinstance(node, Quantifier) or (isinstance(node, Apply) and node.operation == "matches")
+
+
+def _with_bounds(expr: Typed, limits: Mapping[int, int]) -> Typed:
+    if id(expr) in limits:
+        return Bounded(expr, expr, limits[id(expr)], (), expr.source)
+    if _is_heavy(expr):
+        return expr
+    return with_parts(expr, tuple([_with_bounds(part, limits) for part in parts_of(expr)]))
+
+
+# -- the account -------------------------------------------------------------------------------------------
+
+_Measured = tuple[int, int, Operand]
+"""The steps to compute a value, those that no size changes and those that grow with sizes; then its own sizes."""
 
 
 class _Measure:
     def __init__(self, sizes: Sizes, known: Mapping[str, Sizes]) -> None:
         self.sizes = sizes
         self.known = known
-        self.locals: dict[int, Sizes] = {}
+        self.locals: dict[int, Operand] = {}
 
     def measure(self, node: Typed) -> _Measured:
-        if isinstance(node, Constant):
-            return (1, *_sizes_of(node.value))
-        if isinstance(node, Feature):
-            elements, characters = self.known.get(node.name, self.sizes)
-            is_text = STRING in (node.type, _element(node))
-            return 1, elements if isinstance(node.type, ListType) else 0, characters if is_text else 0
-        if isinstance(node, Local):
-            return (1, 0, 0) if node.is_index else (1, *self.locals[node.slot])
-        if isinstance(node, Presence):
-            return 1, 0, 0
-        if isinstance(node, Quantifier):
-            return self.quantifier(node)
+        match node:
+            case Constant(value):
+                return 1, 0, Operand(*size_of(value), value)
+            case Feature(name, type_):
+                elements, characters = self.known.get(name, self.sizes)
+                is_text = STRING in (type_, _element(type_))
+                is_list = isinstance(type_, ListType)
+                return 1, 0, Operand(elements if is_list else 0, characters if is_text else 0)
+            case Local(slot, is_index):
+                return 1, 0, Operand() if is_index else self.locals[slot]
+            case Has():
+                return 1, 0, Operand()
+            case Quantifier():
+                return self.quantifier(node)
+            case Bounded():
+                return self.bounded(node)
         measured = [self.measure(part) for part in parts_of(node)]
-        steps = 1 + sum([one[0] for one in measured])
-        if isinstance(node, Apply):
-            return self.operation(node, steps, measured)
-        if isinstance(node, Choice):
-            return steps, max(one[1] for one in measured), max(one[2] for one in measured)
-        if isinstance(node, Elements):
-            if _is_constant(node):
-                steps = 1
-            else:
-                steps *= 2
-            inner = sum([one[1] for one in measured]) if isinstance(_element(node), ListType) else 0
-            return steps, len(measured) + inner, sum([one[2] for one in measured])
-        return steps, 0, 0
+        fixed, sized = 1 + sum([one[0] for one in measured]), sum([one[1] for one in measured])
+        operands = [one[2] for one in measured]
+        match node:
+            case Apply(name):
+                operation = OPERATIONS[name]
+                least = operation.steps(*[Operand(0, 0, operand.constant) for operand in operands])
+                grown = operation.steps(*operands) - least
+                return fixed + least, sized + grown, operation.size(*operands)
+            case Ternary():
+                return fixed, sized, Operand(*map(max, *[operand[:2] for operand in operands]))
+            case Elements():
+                constant = tuple([operand.constant for operand in operands])
+                inner = sum([operand.elements for operand in operands])
+                size = (len(operands) + inner, sum([operand.characters for operand in operands]))
+                if None in constant:
+                    return 2 * fixed, sized, Operand(*size)
+                return 1, 0, Operand(*size, constant)
+        return fixed, sized, Operand()
 
     def quantifier(self, node: Quantifier) -> _Measured:
-        steps, elements, characters = self.measure(node.items)
-        turns = max(1, min(elements, node.limit))
+        fixed, sized, (elements, characters, constant) = self.measure(node.items)
+        nested = isinstance(_element(node.items.type), ListType)
+        turns = max(1, len(constant) if isinstance(constant, tuple) else elements)
         # Nested elements and characters are spread over the elements: only their sum is bounded.
-        nested = -(-elements // turns) if isinstance(_element(node.items), ListType) else 0
-        self.locals[node.slot] = Sizes(nested, -(-characters // turns))
-        body, _, _ = self.measure(node.body)
-        return steps + _LOOP + turns * (body + _TURN), 0, 0
+        self.locals[node.slot] = Operand(-(-elements // turns) if nested else 0, -(-characters // turns))
+        body_fixed, body_sized, _ = self.measure(node.body)
+        return fixed + _LOOP + turns * (body_fixed + _TURN), sized + turns * body_sized, Operand()
 
-    def operation(self, node: Apply, steps: int, measured: list[_Measured]) -> _Measured:
-        name = node.operation
-        if name not in _CALLED_INLINE:
-            steps += _CALL
-        _, elements, characters = measured[0]
-        match name:
-            case "in":
-                if not _is_constant(node.operands[1]):  # a constant list is a set
-                    steps += measured[1][1] + (characters + measured[1][2]) // 64
-                return steps, 0, 0
-            case "matches" | "matches_bounded":
-                return steps + _SEARCH + _match_steps(node, characters), 0, 0
-            case "contains":
-                return steps + _find_steps(characters, measured[1][2]), 0, 0
-            case "lowerAscii" | "upperAscii":
-                return steps + characters, 0, characters
-            case "integer_of_string" | "number_of_string":
-                return steps + characters // 2, 0, 0
-            case "add_string":
-                characters = min(MAX_STRING_LENGTH, characters + measured[1][2])
-                return steps + characters // 8, 0, characters
-            case "add_list":
-                elements = min(MAX_LIST_LENGTH, elements + measured[1][1])
-                return steps + elements, elements, characters + measured[1][2]
-            case "widen" | "min_list" | "max_list":
-                return steps + 5 * elements, elements, characters
-            case "index":
-                return steps, elements, characters
-            case "size" | "boolean_of_string":
-                return steps, 0, 0
-        if node.type == STRING:
-            return steps, 0, _SHORT_TEXT
-        # A comparison ends with the shorter side.
-        elements = min(one[1] for one in measured)
-        return steps + 2 * elements + min(one[2] for one in measured) // 64, 0, 0
+    def bounded(self, node: Bounded) -> _Measured:
+        fixed, sized, operand = self.measure(node.part)
+        sizing = sum(self.known.get(name, self.sizes).elements + CALL for name in node.sized)
+        return min(fixed, node.limit // _TRACED), min(sized, node.limit) + sizing, operand
 
 
-def _element(node: Typed) -> Type | None:
-    return node.type.element if isinstance(node.type, ListType) else None
-
-
-def _is_constant(node: Typed) -> bool:
-    if isinstance(node, Elements):
-        return all(isinstance(item, Constant) for item in node.items)
-    return isinstance(node, Constant)
-
-
-def _sizes_of(value: object) -> Sizes:
-    if isinstance(value, str):
-        return Sizes(0, len(value))
-    if isinstance(value, tuple):
-        inner = [_sizes_of(one) for one in value]
-        return Sizes(len(value) + sum(one.elements for one in inner), sum(one.characters for one in inner))
-    return Sizes(0, 0)
-
-
-def _match_steps(node: Apply, characters: int) -> int:
-    """Two steps for each character and instruction: the cost in RE2 of a pattern with too many states to keep.
-
-    A pattern of words only has about as many states as letters, so one pass over the string is enough: three steps for
-    each character, whatever the number of words (Aho and Corasick, 1975).
-    """
-    pattern = node.operands[1]
-    assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
-    if len(node.operands) == 3:
-        longest = node.operands[2]
-        assert isinstance(longest, Constant) and isinstance(longest.value, int)
-        characters = min(characters, longest.value)
-    size = program_size(pattern.value)
-    if _WORDS.fullmatch(pattern.value) and (
-        (size <= _MOST_WORDS and pattern.value.isascii())
-        or _states_of_words(pattern.value, size) <= _KEPT_STATES
-    ):
-        return 3 * characters
-    return 2 * characters * size
-
-
-def _states_of_words(pattern: str, size: int) -> int:
-    """The bytes of the states of a pattern of words only, with one state for each instruction.
-
-    Each has a pointer for every distinct byte, and the possible positions in words (RE2's `re2/dfa.cc`). In
-    other scripts capitals have bytes of their own.
-    """
-    capitals = "".join(char.swapcase() for char in pattern if not char.isascii())
-    longest = max(len(word.encode()) for word in pattern.split("|"))
-    return size * (8 * len(set((pattern + capitals).encode())) + 4 * longest + 56)
-
-
-def _find_steps(characters: int, wanted: int) -> int:
-    """The steps of `contains` in CPython (`Objects/stringlib/fastsearch.h`), which depend on both lengths.
-
-    Searching for a long text in a short string, or for a short one in a string of medium length, is quadratic.
-    """
-    steps = 3 * characters
-    if wanted > 5:
-        steps += min(characters, 30_000) * min(wanted, 100) // 10
-        steps += min(characters, 2_500) * min(wanted, 1_250) // 16
-    return steps
+def _element(type_: Type) -> Type | None:
+    return type_.element if isinstance(type_, ListType) else None

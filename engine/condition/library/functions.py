@@ -1,110 +1,321 @@
-"""The functions that conditions may call: a table of names, types and spellings."""
+"""The functions of conditions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
+from typing import Any
 
-from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, ListType, Type
+from ..patterns import compile_pattern
+from ..search_steps import search_steps
+from ..types import ANY, ANY_LIST, BOOLEAN, INTEGER, NUMBER, STRING, ListType, Type
+from .declaration import CALL, SHORT_TEXT, Function, Operand, Operation
+from .operators import WIDEN, compared, every_element, finite, in_range, int64
+
+# -- the account of the compiled function ------------------------------------------------------------------
+
+_DECIMAL_INTEGER = re.compile(r"([+-]?)0*([0-9]{1,19})", re.ASCII)
+_DECIMAL_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", re.ASCII)
+
+_BOOLEANS = {
+    **dict.fromkeys(("1", "t", "true", "True", "TRUE"), True),
+    **dict.fromkeys(("0", "f", "false", "False", "FALSE"), False),
+}
+"""CEL's own list (cel-spec, tests/simple/testdata/conversions.textproto, section ``bool``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """One choice of argument types, the result's type, and the operation that computes it.
+def _integer_of_number(value: float) -> int | None:
+    # Both ends excluded, as CEL's conformance tests want: the doubles there stand for a range of numbers.
+    return int(value) if -(2.0**63) < value < 2.0**63 else None
 
-    An empty `operation` returns the argument itself.
+
+def _integer_of_string(value: str) -> int | None:
+    found = _DECIMAL_INTEGER.fullmatch(value)
+    return None if found is None else int64(int(found[1] + found[2]))
+
+
+def _number_of_string(value: str) -> float | None:
+    return finite(float(value)) if _DECIMAL_NUMBER.fullmatch(value) else None
+
+
+def _boolean_of_string(value: str) -> bool | None:
+    # Looking up a long string would hash all of it.
+    return _BOOLEANS.get(value) if len(value) <= len("false") else None
+
+
+def _matches(value: str, pattern: str) -> bool:
+    return compile_pattern(pattern)(value)
+
+
+def itself(value: Any) -> Any:
+    """What a function does whose argument is already its result: nothing, and the checker leaves it out."""
+    return value
+
+
+# -- the account of the reference --------------------------------------------------------------------------
+
+_DIGITS = set("0123456789")
+_CAPITALS, _SMALL = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"abcdefghijklmnopqrstuvwxyz"
+
+
+def _exchanged(text: str, letters: bytes, others: bytes) -> str:
+    return text.encode().translate(bytes.maketrans(letters, others)).decode()
+
+
+def _are_digits(text: str) -> bool:
+    return set(text) <= _DIGITS
+
+
+def _signed(text: str) -> tuple[int, str]:
+    return (-1 if text.startswith("-") else 1), text[text.startswith(("+", "-")) :]
+
+
+def _truth(text: str) -> bool | None:
+    if text in {"1", "t", "true", "True", "TRUE"}:
+        return True
+    return False if text in {"0", "f", "false", "False", "FALSE"} else None
+
+
+def _truncated(value: float) -> int | None:
+    exact = Fraction(value)
+    return math.trunc(exact) if abs(exact) < 2**63 else None
+
+
+def _read_integer(text: str) -> Any:
+    sign, digits = _signed(text)
+    if not digits or not _are_digits(digits):
+        return None
+    significant = digits.lstrip("0") or "0"
+    return None if len(significant) > 19 else in_range(sign * int(significant))
+
+
+def _read_number(text: str) -> Any:
+    sign, rest = _signed(text)
+    mantissa, e, power = rest.replace("E", "e").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    direction, power_digits = _signed(power)
+    if not (whole or fraction) or not _are_digits(whole + fraction) or bool(e) != bool(power_digits):
+        return None
+    if not _are_digits(power_digits):
+        return None
+    power_digits = power_digits.lstrip("0") or "0"
+    if len(power_digits) > 7:  # no mantissa is long enough to make up for such a power
+        return 0.0 if direction < 0 or not (whole + fraction).strip("0") else None
+    digits = (0, tuple(map(int, whole + fraction)), direction * int(power_digits) - len(fraction))
+    return in_range(sign * float(Decimal(digits)))
+
+
+def _digits_of(value: int) -> str:
+    rest, digits = abs(value), ""
+    while rest or not digits:
+        rest, digit = divmod(rest, 10)
+        digits = "0123456789"[digit] + digits
+    return "-" + digits if value < 0 else digits
+
+
+def _shortest(value: float) -> str:
+    """The fewest digits that read back as `value`; with an exponent from 1e16 on and below 0.0001."""
+    exact = Decimal(abs(value))
+    rounded = (
+        Context(prec=digits, rounding=rounding).create_decimal(exact)
+        for digits in range(1, 18)
+        for rounding in (ROUND_HALF_EVEN, ROUND_FLOOR, ROUND_CEILING)
+    )
+    short = next(one for one in rounded if float(one) == abs(value))
+    digits = "".join(map(str, short.as_tuple().digits)).rstrip("0") or "0"
+    sign, exponent = "-" * (value < 0), short.adjusted()
+    if not -4 <= exponent < 16:
+        point = "." if len(digits) > 1 else ""
+        return f"{sign}{digits[0]}{point}{digits[1:]}e{'-' if exponent < 0 else '+'}{abs(exponent):02}"
+    if exponent < 0:
+        return f"{sign}0.{'0' * (-exponent - 1)}{digits}"
+    return f"{sign}{digits[: exponent + 1].ljust(exponent + 1, '0')}.{digits[exponent + 1 :] or '0'}"
+
+
+# -- the time that they take -------------------------------------------------------------------------------
+
+
+def _every_character(value: Operand) -> int:
+    return CALL + value.characters
+
+
+def _half_of_characters(value: Operand) -> int:
+    return CALL + value.characters // 2
+
+
+def _found(value: Operand, part: Operand) -> int:
+    """The steps of `contains` in CPython (`Objects/stringlib/fastsearch.h`), which depend on both lengths.
+
+    Searching for a long text in a short string, or for a short one in a string of medium length, is quadratic; in long
+    strings it takes a step or less for each character, whatever the text. Twice what the worst strings took.
     """
-
-    parameters: tuple[Type, ...]
-    result: Type
-    operation: str
-
-
-@dataclass(frozen=True, slots=True)
-class Function:
-    """A function by its name; `method` is whether `x.f(…)` works, `f(x, …)` always does.
-
-    Signatures are tried in order, so one for integers stands before one for numbers.
-    """
-
-    name: str
-    signatures: tuple[Signature, ...]
-    method: bool
-    says: str
-    example: str
+    steps = CALL + value.characters
+    if part.characters > 5:
+        steps += min(value.characters, 30_000) * min(part.characters, 100) // 25
+        steps += min(value.characters, 2_500) * min(part.characters, 1_250) // 40
+    return steps
 
 
-_ANY_LIST = ListType(NOTHING)
+def _searched(value: Operand, pattern: Operand) -> int:
+    return CALL + search_steps(str(pattern.constant), value.characters)
+
+
+# -- the table ---------------------------------------------------------------------------------------------
+
+
+def _short_text(value: Operand) -> Operand:
+    return Operand(0, SHORT_TEXT)
+
+
+def _as_long(value: Operand) -> Operand:
+    return Operand(0, value.characters)
+
+
+def _same(type_: Type) -> Operation:
+    return Operation("itself", (type_,), None, itself, itself)
+
+
+def _asks(name: str, python: Callable[..., Any], reference: Callable[..., Any], steps: Any) -> Operation:
+    """A question about two strings."""
+    return Operation(name, (STRING, STRING), BOOLEAN, python, reference, steps=steps)
+
+
+def _extreme(name: str, python: Callable[..., Any], place: int) -> tuple[Operation, ...]:
+    return (
+        Operation(name, (NUMBER,), None, lambda *values: python(values), lambda *v: sorted(v)[place]),
+        Operation(
+            f"{name}_list",
+            (ListType(NUMBER),),
+            None,
+            lambda items: python(items, default=None),
+            lambda items: sorted(items)[place] if items else None,
+            True,
+            every_element,
+        ),
+    )
+
 
 FUNCTIONS = {
     function.name: function
     for function in (
         Function(
             "size",
-            (Signature((STRING,), INTEGER, "size"), Signature((_ANY_LIST,), INTEGER, "size")),
-            True,
+            (
+                Operation("size", (STRING,), INTEGER, len, len),
+                Operation("size_list", (ANY_LIST,), INTEGER, len, len),
+            ),
             "characters (code points) of a string, or elements of a list",
             "size('naïve') == 5",
+            method=True,
+            other_names=("len", "length", "count"),
         ),
         Function(
             "startsWith",
-            (Signature((STRING, STRING), BOOLEAN, "startsWith"),),
-            True,
+            (_asks("startsWith", str.startswith, lambda a, b: a[: len(b)] == b, compared),),
             "whether the string begins so",
             "'kimi-k2'.startsWith('kimi')",
+            method=True,
+            other_names=("startswith",),
         ),
         Function(
             "endsWith",
-            (Signature((STRING, STRING), BOOLEAN, "endsWith"),),
-            True,
+            (_asks("endsWith", str.endswith, lambda a, b: a[max(0, len(a) - len(b)) :] == b, compared),),
             "whether the string ends so",
             "'kimi-k2:1t-cloud'.endsWith('-cloud')",
+            method=True,
+            other_names=("endswith",),
         ),
         Function(
             "contains",
-            (Signature((STRING, STRING), BOOLEAN, "contains"),),
-            True,
+            (_asks("contains", lambda value, part: part in value, lambda a, b: a.find(b) != -1, _found),),
             "whether the text occurs in the string",
             "'glm-4.5'.contains('4.5')",
+            method=True,
+            other_names=("includes",),
         ),
         Function(
             "matches",
-            (Signature((STRING, STRING), BOOLEAN, "matches"),),
-            True,
+            (
+                Operation(
+                    "matches",
+                    (STRING, STRING),
+                    BOOLEAN,
+                    _matches,
+                    lambda value, pattern: compile_pattern(pattern)(value),
+                    steps=_searched,
+                    with_literal=compile_pattern,
+                ),
+            ),
             "whether the RE2 pattern, a literal, occurs in the string",
             r"'v12'.matches(r'^v\d+$')",
+            method=True,
+            other_names=("match", "search"),
         ),
+        # Bytes know no letters but those of ASCII, and UTF-8 keeps those apart from all others.
         Function(
             "lowerAscii",
-            (Signature((STRING,), STRING, "lowerAscii"),),
-            True,
+            (
+                Operation(
+                    "lowerAscii",
+                    (STRING,),
+                    STRING,
+                    lambda value: value.encode().lower().decode(),
+                    lambda value: _exchanged(value, _CAPITALS, _SMALL),
+                    steps=_every_character,
+                    size=_as_long,
+                ),
+            ),
             "the string with `A` to `Z` made small",
             "'GLM-É'.lowerAscii() == 'glm-É'",
+            method=True,
+            other_names=("lower", "toLowerCase"),
         ),
         Function(
             "upperAscii",
-            (Signature((STRING,), STRING, "upperAscii"),),
-            True,
+            (
+                Operation(
+                    "upperAscii",
+                    (STRING,),
+                    STRING,
+                    lambda value: value.encode().upper().decode(),
+                    lambda value: _exchanged(value, _SMALL, _CAPITALS),
+                    steps=_every_character,
+                    size=_as_long,
+                ),
+            ),
             "the string with `a` to `z` made large",
             "'ß1a'.upperAscii() == 'ß1A'",
+            method=True,
+            other_names=("upper",),
         ),
         Function(
             "bool",
             (
-                Signature((BOOLEAN,), BOOLEAN, ""),
-                Signature((STRING,), BOOLEAN, "boolean_of_string"),
+                _same(BOOLEAN),
+                Operation("boolean_of_string", (STRING,), BOOLEAN, _boolean_of_string, _truth, True),
             ),
-            False,
             "a boolean: from one of the strings `1 t true True TRUE 0 f false False FALSE`; unknown for others",
             "bool('true')",
+            other_names=("boolean",),
         ),
         Function(
             "int",
             (
-                Signature((INTEGER,), INTEGER, ""),
-                Signature((NUMBER,), INTEGER, "integer_of_number"),
-                Signature((STRING,), INTEGER, "integer_of_string"),
+                _same(INTEGER),
+                Operation("integer_of_number", (NUMBER,), INTEGER, _integer_of_number, _truncated, True),
+                Operation(
+                    "integer_of_string",
+                    (STRING,),
+                    INTEGER,
+                    _integer_of_string,
+                    _read_integer,
+                    True,
+                    _half_of_characters,
+                ),
             ),
-            False,
             "an integer: a number without its fraction, or a string of decimal digits; "
             "unknown when out of range or not a number",
             "int(-7.9) == -7",
@@ -112,46 +323,112 @@ FUNCTIONS = {
         Function(
             "double",
             (
-                Signature((INTEGER,), NUMBER, "widen"),
-                Signature((NUMBER,), NUMBER, ""),
-                Signature((STRING,), NUMBER, "number_of_string"),
+                WIDEN,
+                _same(NUMBER),
+                Operation(
+                    "number_of_string",
+                    (STRING,),
+                    NUMBER,
+                    _number_of_string,
+                    _read_number,
+                    True,
+                    _half_of_characters,
+                ),
             ),
-            False,
             "a number: from an integer, or from a string in decimal notation; unknown for other strings",
             "double('2.5e3') == 2500.0",
+            other_names=("float",),
         ),
         Function(
             "string",
             (
-                Signature((STRING,), STRING, ""),
-                Signature((BOOLEAN,), STRING, "string_of_boolean"),
-                Signature((INTEGER,), STRING, "string_of_integer"),
-                Signature((NUMBER,), STRING, "string_of_number"),
+                _same(STRING),
+                Operation(
+                    "string_of_boolean",
+                    (BOOLEAN,),
+                    STRING,
+                    lambda value: "true" if value else "false",
+                    lambda value: ["false", "true"][value],
+                    size=_short_text,
+                ),
+                Operation("string_of_integer", (INTEGER,), STRING, str, _digits_of, size=_short_text),
+                Operation("string_of_number", (NUMBER,), STRING, repr, _shortest, size=_short_text),
             ),
-            False,
             "the value as text; a number in the shortest form that reads back as the same number",
             "string(0.25) == '0.25'",
+            other_names=("str",),
         ),
         Function(
             "abs",
-            (Signature((INTEGER,), INTEGER, "abs_integer"), Signature((NUMBER,), NUMBER, "abs_number")),
-            False,
+            (
+                Operation(
+                    "abs_integer",
+                    (INTEGER,),
+                    INTEGER,
+                    lambda a: int64(abs(a)),
+                    lambda a: in_range(-a if a < 0 else a),
+                    True,
+                ),
+                Operation("abs_number", (NUMBER,), NUMBER, abs, lambda a: in_range(-a if a < 0 else a)),
+            ),
             "the value without its sign",
             "abs(-3) == 3",
         ),
+        Function(
+            "has",
+            (),
+            "whether the feature has a value (a default counts); never unknown",
+            "has(urgent)",
+            other_names=("defined", "isset"),
+            takes="a feature's name",
+            gives="boolean",
+        ),
+        Function(
+            "min",
+            _extreme("min", min, 0),
+            "the least of two or more numbers, or of one list of numbers; unknown for an empty list",
+            "min(3, 1, 2) == 1",
+            variadic=True,
+            takes="two or more numbers, or an array of them",
+            gives="number",
+        ),
+        Function(
+            "max",
+            _extreme("max", max, -1),
+            "the greatest of two or more numbers, or of one list of numbers; unknown for an empty list",
+            "max([1, 4]) == 4",
+            variadic=True,
+            takes="two or more numbers, or an array of them",
+            gives="number",
+        ),
+        Function(
+            "dyn",
+            (_same(ANY),),
+            "its argument; CEL's way to defer types, accepted and without effect",
+            "dyn(1) == 1.0",
+            takes="anything",
+            gives="the same",
+        ),
     )
 }
-"""Functions with fixed parameters, by name."""
-
-SPECIAL_FUNCTIONS = {
-    "has": "whether the feature has a value (a default counts); never unknown",
-    "min": "the least of two or more numbers, or of one list of numbers; unknown for an empty list",
-    "max": "the greatest of two or more numbers, or of one list of numbers; unknown for an empty list",
-    "dyn": "its argument; CEL's way to defer types, accepted and without effect",
-}
-"""Functions that the checker treats itself, with what they return."""
+"""The functions by name. `has` is a node of its own, as it asks about a name and not about a value."""
 
 MACROS = {
-    "exists": "whether the condition is true for an element of the list",
-    "all": "whether the condition is true for every element of the list",
+    function.name: function
+    for function in (
+        Function(
+            "exists",
+            (),
+            "whether the condition is true for an element of the list",
+            "sizes.exists(n, n > 2)",
+            other_names=("any",),
+        ),
+        Function(
+            "all",
+            (),
+            "whether the condition is true for every element of the list",
+            "sizes.all(n, n > 0)",
+        ),
+    )
 }
+"""The macros, which are written as methods of a list."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from .python import compile_function
-from .reference import Trace, TracedPart, evaluate_reference, trace, values_by_node
+from .codegen import compile_function
+from .reference import Trace, TracedPart, evaluate_reference, is_cut_short, trace, traced, values_by_node
 
-__all__ = ["Trace", "TracedPart", "compile_function", "evaluate_reference", "trace", "values_by_node"]
+__all__ = [
+    "Trace",
+    "TracedPart",
+    "compile_function",
+    "evaluate_reference",
+    "is_cut_short",
+    "trace",
+    "traced",
+    "values_by_node",
+]

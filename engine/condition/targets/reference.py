@@ -1,9 +1,8 @@
-"""A checked expression and values in, its value and the value of each part out: the reference interpreter.
+"""The reference interpreter: slow, plain, and able to show the value of every part of a condition.
 
-The checked expression is emitted as a Python syntax tree and run by simpleeval with our names, our functions
-and our operators: no attributes, no builtins, and never a text to parse.  It is slow, plain, and shares no
-code with the bytecode target: operators look at the values they get, not at types found out before.  It
-evaluates every part, so that each has a value to show.  The only module that imports simpleeval.
+The checked expression is emitted as a Python syntax tree of names, constants and calls, and run by simpleeval with our
+names and functions: no attributes, no builtins, and never a text to parse. It shares no code with `codegen`, and each
+operation of the library has an account of its own for it. The only module that imports simpleeval.
 """
 
 from __future__ import annotations
@@ -15,24 +14,42 @@ from functools import lru_cache
 from typing import Any
 
 from ...report import FeatureError, Span
-from ..check import Apply, CheckedExpr, Constant, Elements, Feature, Quantifier, Typed, parts_of, walk_typed
+from ..check import (
+    Apply,
+    Bounded,
+    CheckedExpr,
+    Constant,
+    Elements,
+    Feature,
+    Has,
+    Local,
+    Logical,
+    Negation,
+    Quantifier,
+    Ternary,
+    Typed,
+    fits,
+    parts_of,
+    walk_typed,
+)
+from ..library import OPERATIONS
 from ..syntax import Literal, render_expr
 from ..values import UNKNOWN, ValueRefused, check_value
-from .reference_operators import FUNCTIONS, OPERATORS, all_true, any_true, strict
-from .reference_tree import Emitter
 
 
 @dataclass(frozen=True, slots=True)
 class TracedPart:
     """A part of a condition and its value, or UNKNOWN.
 
-    `text` is its canonical text, `span` its place, `depth` counts the parts around it (the whole is 0).
+    `text` is its canonical text, `span` its place, `depth` counts the parts around it (the whole is 0). `reason` says
+    why it is unknown where the values of its parts do not.
     """
 
     text: str
     span: Span
     value: object
     depth: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +66,7 @@ def evaluate_reference(checked: CheckedExpr, features: Mapping[str, object]) -> 
     A name that `features` lacks, or has as None, is unknown; `features` is not changed.  Raises FeatureError
     for a value that does not fit.
     """
-    return _run(checked.expr, _bind(checked.expr, features), None)
+    return values_by_node(checked.expr, features)[id(checked.expr)]
 
 
 def trace(checked: CheckedExpr, features: Mapping[str, object]) -> Trace:
@@ -63,20 +80,38 @@ def trace(checked: CheckedExpr, features: Mapping[str, object]) -> Trace:
     stack: list[tuple[Typed, int]] = [(checked.expr, 0)]
     while stack:
         node, depth = stack.pop()
-        shown = _is_shown(node)
+        inside, shown = parts_of(node), _is_shown(node)
+        if is_cut_short(node, values):
+            inside, shown = (), True
+        elif isinstance(node, Quantifier):
+            inside = inside[:1]
         if shown:
-            source = node.source
-            parts.append(TracedPart(render_expr(source), source.span, values[id(node)], depth))
-        inside = parts_of(node)[:1] if isinstance(node, Quantifier) else parts_of(node)
+            parts.append(traced(node, values, depth))
         stack.extend((part, depth + shown) for part in reversed(inside))
     return Trace(values[id(checked.expr)], tuple(parts))
 
 
+def traced(node: Typed, values: Mapping[int, object], depth: int = 0) -> TracedPart:
+    """`node` with its value among those of `values_by_node`."""
+    reason = None
+    if isinstance(node, Bounded) and is_cut_short(node, values):
+        reason = f"cut short: it may take more than {node.limit:,} steps"
+    return TracedPart(render_expr(node.source), node.source.span, values[id(node)], depth, reason)
+
+
+def is_cut_short(node: Typed, values: Mapping[int, object]) -> bool:
+    """Whether `node` is unknown because it may take too many steps; its parts then have no values."""
+    return isinstance(node, Bounded) and id(node.part) not in values
+
+
 def values_by_node(expr: Typed, features: Mapping[str, object]) -> dict[int, object]:
     """Return the value of every node outside macro bodies, by the node's `id`."""
-    values: dict[int, object] = {}
-    _run(expr, _bind(expr, features), values)
-    return values
+    emitter = _Emitter()
+    tree = emitter.emit(expr)
+    interpreter = _interpreter_class()(_bind(expr, features), emitter.functions)
+    interpreter.eval("", tree)
+    values: dict[int, object] = interpreter.values
+    return {id(typed): values[id(node)] for node, typed in emitter.pairs if id(node) in values}
 
 
 def _is_shown(node: Typed) -> bool:
@@ -87,33 +122,131 @@ def _is_shown(node: Typed) -> bool:
             return not all(isinstance(item, Constant) for item in items)
         case Apply("widen"):
             return node.source is not node.operands[0].source
-    return True
+    return not isinstance(node, Bounded)
 
 
 def _bind(expr: Typed, features: Mapping[str, object]) -> dict[str, object]:
     bound: dict[str, object] = {}
     for node in walk_typed(expr):
-        if isinstance(node, Feature) and node.name not in bound:
-            value = features.get(node.name)
-            try:
-                missing = value is None or value is UNKNOWN
-                bound[node.name] = UNKNOWN if missing else check_value(value, node.type)
-            except ValueRefused as error:
-                message = f"feature `{node.name}`: {error}"
-                raise FeatureError(message, feature=node.name, help=error.help) from None
+        needed = (
+            [node] if isinstance(node, Feature) else node.sized.values() if isinstance(node, Bounded) else ()
+        )
+        for feature in needed:
+            if feature.name not in bound:
+                bound[feature.name] = _bound(feature, features.get(feature.name))
     return bound
 
 
-def _run(expr: Typed, bound: Mapping[str, object], values: dict[int, object] | None) -> object:
-    emitter = Emitter()
-    tree = emitter.emit(expr)
-    interpreter = _interpreter_class()(bound)
-    value = interpreter.eval("", tree)
-    if values is not None:
-        for node, typed in emitter.pairs:
-            if id(node) in interpreter.values:
-                values[id(typed)] = interpreter.values[id(node)]
-    return value
+def _bound(feature: Feature, value: object) -> object:
+    try:
+        return UNKNOWN if value is None or value is UNKNOWN else check_value(value, feature.type)
+    except ValueRefused as error:
+        message = f"feature `{feature.name}`: {error}"
+        raise FeatureError(message, feature=feature.name, help=error.help) from None
+
+
+# -- what the nodes mean -----------------------------------------------------------------------------------
+
+
+def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, unknown when an argument is, or when it returns None."""
+
+    def strict(*args: Any) -> Any:
+        if any(arg is UNKNOWN for arg in args):
+            return UNKNOWN
+        result = function(*args)
+        return UNKNOWN if result is None else result
+
+    return strict
+
+
+def _any_true(*values: Any) -> Any:
+    if any(value is True for value in values):
+        return True
+    return UNKNOWN if any(value is UNKNOWN for value in values) else False
+
+
+def _all_true(*values: Any) -> Any:
+    if any(value is False for value in values):
+        return False
+    return UNKNOWN if any(value is UNKNOWN for value in values) else True
+
+
+def _chosen(condition: Any, then: Any, otherwise: Any) -> Any:
+    return UNKNOWN if condition is UNKNOWN else then if condition else otherwise
+
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: _strict(operation.reference) for name, operation in OPERATIONS.items()},
+    "||": _any_true,
+    "&&": _all_true,
+    "!": _strict(lambda value: value is False),
+    "?:": _chosen,
+    "has": lambda value: value is not UNKNOWN,
+    "list": _strict(lambda *items: items),
+    "exists": _strict(lambda values: _any_true(*values)),
+    "all": _strict(lambda values: _all_true(*values)),
+}
+
+
+class _Emitter:
+    """Builds the tree with `emit`; `pairs` keeps which typed node each of its nodes stands for.
+
+    Names are the features' own, whatever they are: the tree is interpreted, never compiled.
+    """
+
+    def __init__(self) -> None:
+        self.pairs: list[tuple[ast.expr, Typed]] = []
+        self.functions = dict(_FUNCTIONS)
+
+    def emit(self, expr: Typed) -> ast.expr:
+        node = self.node(expr)
+        self.pairs.append((node, expr))
+        return node
+
+    def node(self, expr: Typed) -> ast.expr:
+        match expr:
+            case Constant(value):
+                # UNKNOWN too: this tree is never compiled.
+                return ast.Constant(value)  # type: ignore[arg-type]
+            case Feature(name):
+                return _load(name)
+            case Local(slot, is_index):
+                return _load(_local(slot, is_index))
+            case Logical(any_of):
+                return self.call("||" if any_of else "&&", expr)
+            case Negation():
+                return self.call("!", expr)
+            case Ternary():
+                return self.call("?:", expr)
+            case Has():
+                return self.call("has", expr)
+            case Elements():
+                return self.call("list", expr)
+            case Apply(operation):
+                return self.call(operation, expr)
+            case Bounded(part):
+                within = f"fits {len(self.functions)}"
+                self.functions[within] = fits(expr)
+                test = ast.Call(_load(within), [_load(name) for name in expr.sized], [])
+                return ast.IfExp(test, self.emit(part), ast.Constant(UNKNOWN))  # type: ignore[arg-type]
+            case Quantifier(any_of, items, slot, _, body):
+                names = [ast.Name(_local(slot, is_index), ast.Store()) for is_index in (True, False)]
+                each = ast.comprehension(ast.Tuple([*names], ast.Store()), self.emit(items), [], 0)
+                values = ast.GeneratorExp(self.emit(body), [each])
+                return ast.Call(_load("exists" if any_of else "all"), [values], [])
+
+    def call(self, name: str, expr: Typed) -> ast.expr:
+        return ast.Call(_load(name), [self.emit(part) for part in parts_of(expr)], [])
+
+
+def _load(name: str) -> ast.Name:
+    return ast.Name(name, ast.Load())
+
+
+def _local(slot: int, is_index: bool) -> str:
+    # No feature can have such a name: these are not identifiers.
+    return f"{'index' if is_index else 'element'} {slot} of macro"
 
 
 @lru_cache(maxsize=1)
@@ -123,21 +256,15 @@ def _interpreter_class() -> Any:
     class Interpreter(SimpleEval):  # type: ignore[misc, unused-ignore]  # no types are shipped with it
         """simpleeval with a table of node kinds of our own; `values` keeps each node's value."""
 
-        def __init__(self, names: Mapping[str, object]) -> None:
-            super().__init__(operators=OPERATORS, functions=FUNCTIONS, names=dict(names), allowed_attrs={})
+        def __init__(self, names: dict[str, object], functions: dict[str, Callable[..., Any]]) -> None:
+            super().__init__(operators={}, functions=functions, names=names, allowed_attrs={})
             self.values: dict[int, object] = {}
             self.macros = 0
             self.nodes: dict[type[ast.AST], Callable[[Any], Any]] = {
                 ast.Name: self._eval_name,
-                ast.UnaryOp: self._eval_unaryop,
-                ast.BinOp: self._eval_binop,
-                ast.Compare: self._eval_compare,
                 ast.Call: self._eval_call,
                 ast.Constant: lambda node: node.value,
-                ast.BoolOp: self.eval_junction,
-                ast.IfExp: self.eval_choice,
-                ast.List: self.eval_list,
-                ast.Subscript: self.eval_index,
+                ast.IfExp: self._eval_ifexp,
                 ast.GeneratorExp: self.eval_elements,
             }
 
@@ -152,25 +279,6 @@ def _interpreter_class() -> Any:
             # time.
             if not isinstance(item, tuple | list):
                 super()._check_disallowed_items(item)
-
-        def eval_junction(self, node: ast.BoolOp) -> Any:
-            values = [self._eval(part) for part in node.values]
-            return any_true(values) if isinstance(node.op, ast.Or) else all_true(values)
-
-        def eval_choice(self, node: ast.IfExp) -> Any:
-            condition, then, otherwise = map(self._eval, (node.test, node.body, node.orelse))
-            if condition is UNKNOWN:
-                return UNKNOWN
-            return then if condition else otherwise
-
-        def eval_list(self, node: ast.List) -> Any:
-            return strict(lambda *items: items)(*map(self._eval, node.elts))
-
-        def eval_index(self, node: ast.Subscript) -> Any:
-            base, index = self._eval(node.value), self._eval(node.slice)
-            if base is UNKNOWN or index is UNKNOWN:
-                return UNKNOWN
-            return base[index] if 0 <= index < len(base) else UNKNOWN
 
         def eval_elements(self, node: ast.GeneratorExp) -> Any:
             """The values of a macro's body, one for each element."""

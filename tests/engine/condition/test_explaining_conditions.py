@@ -7,17 +7,19 @@ import pytest
 from routewright.engine.condition import (
     BOOLEAN,
     INTEGER,
-    NOT_CONSTANT,
     NUMBER,
     STRING,
     UNKNOWN,
     CheckedExpr,
+    Constant,
     Declaration,
     ListType,
+    TracedPart,
     atoms,
     check_expr,
-    constant_value,
+    compile_function,
     evaluate,
+    evaluate_reference,
     failing_parts,
     parse_condition,
     render_expr,
@@ -134,15 +136,17 @@ def test_atoms_are_the_parts_below_the_logic() -> None:
         ("true || moe", True),
         ("moe && 1 > 2", False),
         ("1 / 0 > 0", UNKNOWN),
-        ("moe", NOT_CONSTANT),
-        ("urgent && 1 / 0 > 0", NOT_CONSTANT),
+        ("moe", None),
+        ("urgent && 1 / 0 > 0", None),
         ("[1, 2].all(x, x > 0)", True),
         ("has(moe)", True),
-        ("has(urgent)", NOT_CONSTANT),
+        ("has(urgent)", None),
     ],
 )
-def test_constant_value_is_found_without_any_feature(condition: str, value: object) -> None:
-    assert repr(constant_value(checked(condition))) == repr(value)
+def test_what_depends_on_no_feature_is_computed_without_any(condition: str, value: object) -> None:
+    folded = specialise(checked(condition), {}).expr
+    assert isinstance(folded, Constant) == (value is not None)
+    assert not isinstance(folded, Constant) or folded.value is value
 
 
 def test_specialising_leaves_what_still_depends_on_names() -> None:
@@ -165,3 +169,48 @@ def test_errors_of_evaluate_show_the_line_they_are_on() -> None:
     ]
     with pytest.raises(ConditionError, match=r"\| tokens > 'x'"):
         evaluate({"any": ["true", {"none": ["tokens > 'x'"]}]}, {"tokens": 1})
+
+
+CROSSED = "files.exists(f, langs.exists(l, f.lowerAscii().endsWith(l)))"
+
+
+def crossed(text: str) -> CheckedExpr:
+    scope = {name: Declaration(ListType(STRING)) for name in ("files", "langs")} | {
+        "moe": Declaration(BOOLEAN)
+    }
+    return check_expr(parse_condition(text), scope)
+
+
+def test_short_lists_are_not_cut_short() -> None:
+    for files, langs in ((15, 1), (15, 300), (1_000, 3)):
+        values = {"files": ["Main.PY"] * files, "langs": [".rs"] * langs}
+        assert evaluate_reference(crossed(CROSSED), values) is False
+    literal = crossed("files.exists(f, ['.rs', '.py'].exists(l, f.lowerAscii().endsWith(l)))")
+    assert evaluate_reference(literal, {"files": ["Main.PY"] * 1_000, "langs": None}) is True
+
+
+def test_part_that_is_cut_short_says_so() -> None:
+    long: dict[str, object] = {"files": ["x"] * 5_000, "langs": ["y"] * 5_000, "moe": False}
+    text = f"moe || {CROSSED}"
+    reason = "cut short: it may take more than 40,000,000 steps"
+    assert trace(crossed(text), long).parts == (
+        TracedPart(text, Span(0, len(text)), UNKNOWN, 0),
+        TracedPart("moe", Span(0, 3), False, 1),
+        TracedPart(CROSSED, Span(7, len(text)), UNKNOWN, 1, reason),
+    )
+    assert failing_parts(crossed(text), long) == (
+        TracedPart("moe", Span(0, 3), False, 0),
+        TracedPart(CROSSED, Span(7, len(text)), UNKNOWN, 0, reason),
+    )
+    assert evaluate_reference(crossed(text), {**long, "moe": True}) is True
+
+
+@pytest.mark.parametrize("names", [("files",), ("langs",), ("files", "langs")])
+def test_specialising_keeps_what_is_cut_short(names: tuple[str, ...]) -> None:
+    for elements, value in ((5_000, UNKNOWN), (50, False)):
+        long: dict[str, object] = {"files": ["x"] * elements, "langs": ["y"] * elements}
+        part = specialise(crossed(CROSSED), {name: long[name] for name in names})
+        assert part.names <= long.keys() - set(names)
+        assert evaluate_reference(part, long) is value
+        (compiled,) = compile_function([part], ["files", "langs"])([tuple(map(str, long[n])) for n in long])  # type: ignore[call-overload]
+        assert compiled is (None if value is UNKNOWN else value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,14 +18,17 @@ from routewright.engine.condition import (
     Declaration,
     ListType,
     check_expr,
+    compile_function,
     parse_condition,
 )
-from routewright.engine.condition.check.typed import Apply, walk_typed
-from routewright.engine.condition.check.work import LARGEST, Sizes, work_of
-from routewright.engine.condition.library.operations import OPERATIONS
-from routewright.engine.condition.limits import MAX_FEATURE_STRING_LENGTH
-from routewright.engine.condition.targets import python as bytecode
-from routewright.engine.condition.targets.python import compile_function
+from routewright.engine.condition.automaton import TooMany, automaton_of
+from routewright.engine.condition.check.typed import Apply, Bounded, walk_typed
+from routewright.engine.condition.check.work import LARGEST, fits, work_of
+from routewright.engine.condition.library import OPERATIONS, Sizes
+from routewright.engine.condition.limits import MAX_CONDITION_WORK, MAX_FEATURE_STRING_LENGTH
+from routewright.engine.condition.patterns import program_size
+from routewright.engine.condition.search_steps import search_steps
+from routewright.engine.condition.targets import codegen
 from routewright.engine.condition.values import ValueRefused, check_value
 
 _SCOPE = {
@@ -129,13 +132,38 @@ def test_body_of_nested_macros_counts_for_every_combination() -> None:
         )
     )
     assert two > 20 * one
-    assert three > 20 * two
+    assert three > 19 * two
 
 
-def test_list_longer_than_a_macro_takes_adds_no_work() -> None:
+def test_body_of_a_macro_over_a_literal_counts_for_its_elements() -> None:
+    expr = _checked("xs.exists(x, ['a', 'b'].exists(y, x == y))").expr
+    nested = _checked("xs.exists(x, ys.exists(y, x == y))").expr
+    assert work_of(expr, Sizes(100, 10)) < work_of(nested, Sizes(100, 10)) / 4
+
+
+def test_condition_takes_no_more_than_its_bound_whatever_the_sizes() -> None:
     expr = _checked("xs.exists(x, ys.exists(y, x == y))").expr
-    assert work_of(expr, Sizes(169, 10)) < work_of(expr, Sizes(170, 10)) * 1.01
-    assert work_of(expr, Sizes(10_000, 10)) == work_of(expr, Sizes(5_000, 10))
+    assert isinstance(expr, Bounded) and expr.limit == MAX_CONDITION_WORK
+    assert work_of(expr, Sizes(1_000, 10)) < work_of(expr, LARGEST) < MAX_CONDITION_WORK / 90
+
+
+def test_bound_is_on_the_product_of_the_sizes() -> None:
+    within = fits(cast(Bounded, _checked("xs.exists(x, ys.exists(y, x == y))").expr))
+    for few in (100, 200, 1_000, 5_000):
+        assert within(("x",) * (50_000 // few), ("y",) * few)
+        assert not within(("x",) * (70_000 // few), ("y",) * few)
+
+
+def test_what_cheap_parts_leave_goes_to_the_others() -> None:
+    heavy = "xs.exists(x, ys.exists(y, x == y))"
+    cheap = "xs.exists(x, x == 'q')"
+    (alone,), (beside,), both = (
+        [node.limit for node in walk_typed(_checked(text).expr) if isinstance(node, Bounded)]
+        for text in (heavy, f"{cheap} || {heavy}", f"{heavy} || {heavy}")
+    )
+    assert alone == MAX_CONDITION_WORK
+    assert MAX_CONDITION_WORK * 0.8 < beside < alone
+    assert both == [MAX_CONDITION_WORK // 2] * 2
 
 
 def test_names_whose_sizes_are_known_count_with_them() -> None:
@@ -144,36 +172,52 @@ def test_names_whose_sizes_are_known_count_with_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "is_words"),
+    ("pattern", "states"),
     [
-        (r"(?i)\\b(sql|join)\\b", True),
-        ("postgres", True),
-        ("^a|b c|d$", True),
-        ("(ab)(ab)(ab)", False),
-        ("((a|b)c|d)", False),
-        ("a[bc]", False),
-        ("ab*", False),
-        ("a.c", False),
-        (r"a\\.c", True),
-        (r"a\\dc", False),
-        ("(?i)(перевод|übersetz|traduire|翻译)", True),
+        ("abc", 4),
+        ("^abc", 5),
+        ("a|b", 3),
+        ("a*", 2),
+        ("a+b", 3),
+        ("a[ab]c", 5),
+        ("a[ab]{8}c", 513),
+        (r"\bab\b", 4),
+        ("é", 3),
+        ("(?i)k", 5),
+        ("[a-c]x?", 3),
+        ("a{2,3}", 4),
+        ("a{2,}b", 4),
     ],
 )
-def test_pattern_of_words_alone_counts_by_characters(pattern: str, is_words: bool) -> None:
-    expr = _checked(f"s.matches('{pattern}')").expr
-    grown = work_of(expr, Sizes(1, 20_000)) - work_of(expr, Sizes(1, 10_000))
-    assert grown == 30_000 if is_words else grown > 30_000
+def test_states_of_a_pattern_are_counted(pattern: str, states: int) -> None:
+    assert automaton_of(pattern)[0] == states
+
+
+@pytest.mark.parametrize(
+    "pattern", ["a[ab]{20}c", ".{0,100}x", "(?s)a.b", r"\pL", "[[:alpha:]]", "[^\\D]", "(?P<n>a)", "a{500}"]
+)
+def test_pattern_that_is_not_counted_costs_all_its_instructions(pattern: str) -> None:
+    with pytest.raises(TooMany):
+        automaton_of(pattern)
+    assert search_steps(pattern, 1_000) > 2 * 1_000 * program_size(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"\b(a|b)\s+c", r"(?i)\b(sql|join)\b", "(?i)(перевод|übersetz|traduire|翻译)", "^a|b c|d$", "a.c"],
+)
+def test_pattern_of_few_states_counts_by_characters(pattern: str) -> None:
+    assert search_steps(pattern, 20_000) - search_steps(pattern, 10_000) == 30_000
 
 
 def test_a_long_list_of_words_counts_by_characters_while_its_states_are_few() -> None:
     words = [f"{first}{second}word" for first in "abcdefgh" for second in "abcdefgh"]
-    listed = _checked(rf"s.matches(r'(?i)\b({'|'.join(words)})\b')").expr
-    assert work_of(listed, Sizes(1, 20_000)) - work_of(listed, Sizes(1, 10_000)) == 30_000
+    listed = rf"(?i)\b({'|'.join(words)})\b"
+    assert search_steps(listed, 20_000) - search_steps(listed, 10_000) == 30_000
     letters = "".join(map(chr, [*range(48, 58), *range(65, 91), *range(97, 123)]))
     random = Random(0)
     strange = "|".join("".join(random.choices(letters, k=40)) for _ in range(23))
-    many_states = _checked(f"s.matches('{strange}')").expr
-    assert work_of(many_states, Sizes(1, 20_000)) - work_of(many_states, Sizes(1, 10_000)) > 10_000_000
+    assert search_steps(strange, 20_000) - search_steps(strange, 10_000) > 10_000_000
 
 
 def test_strings_of_an_array_are_bounded_together() -> None:
@@ -188,14 +232,14 @@ def test_conditions_compiled_in_parts_give_the_same_values(monkeypatch: pytest.M
     values = [True, 1, 0.5, "x", "y", ("x", "y"), ("y",), (1, 2), (1.0,)]
     whole = compile_function(conditions, list(_SCOPE))(values)
     parts: list[int] = []
-    compile_part = bytecode._compile_part
+    compile_part = codegen._compile_part
 
     def counted(part: Sequence[CheckedExpr], *names: Any) -> Any:
         parts.append(len(part))
         return compile_part(part, *names)
 
-    monkeypatch.setattr(bytecode, "_NODES_AT_ONCE", 20)
-    monkeypatch.setattr(bytecode, "_compile_part", counted)
+    monkeypatch.setattr(codegen, "_NODES_AT_ONCE", 20)
+    monkeypatch.setattr(codegen, "_compile_part", counted)
     assert compile_function(conditions, list(_SCOPE))(values) == whole
     assert sum(parts) == len(conditions)
     assert len(parts) > 5

@@ -8,44 +8,45 @@ value becomes Python's `a or b`; other forms test operands for None in place, wi
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import chain
-from types import FunctionType
+from types import FunctionType, MethodDescriptorType
 from typing import Any
 
 from ..check import (
     Apply,
+    Bounded,
     CheckedExpr,
-    Choice,
     Constant,
     Elements,
     Feature,
-    Junction,
+    Has,
     Local,
+    Logical,
     Negation,
-    Presence,
     Quantifier,
+    Ternary,
     Typed,
     fails,
+    fits,
     parts_of,
     walk_typed,
 )
-from ..library import OPERATIONS
+from ..library import OPERATIONS, contained
 from ..limits import MAX_MACRO_NESTING
-from ..patterns import compile_pattern
 from ..values import UNKNOWN
 
-_COMPARISONS: dict[str, type[ast.cmpop]] = {
-    "equal": ast.Eq,
-    "not_equal": ast.NotEq,
-    "less": ast.Lt,
-    "less_equal": ast.LtE,
-    "greater": ast.Gt,
-    "greater_equal": ast.GtE,
-    "in": ast.In,
+_INLINE: dict[Callable[..., Any], type[ast.cmpop]] = {
+    operator.eq: ast.Eq,
+    operator.ne: ast.NotEq,
+    operator.lt: ast.Lt,
+    operator.le: ast.LtE,
+    operator.gt: ast.Gt,
+    operator.ge: ast.GtE,
+    contained: ast.In,
 }
-
-_METHODS = {"startsWith": "startswith", "endsWith": "endswith"}
+"""What Python has an operator for is written in place, without a call."""
 
 _HASHED_LIST = 4
 """From how many constant elements on `in` looks into a set."""
@@ -156,7 +157,7 @@ class _Builder:
                     judged = name not in self.known
                 case Apply(operation, _, type_):
                     judged = fails(operation, type_) or any(map(self.may_be_unknown, parts_of(expr)))
-                case Junction() | Negation() | Choice() | Elements():
+                case Logical() | Negation() | Ternary() | Elements() | Quantifier():
                     judged = any(map(self.may_be_unknown, parts_of(expr)))
                 case _:
                     judged = True
@@ -172,14 +173,14 @@ class _Builder:
                 return self.feature(name)
             case Local(slot, is_index):
                 return _load(f"{'i' if is_index else 'x'}{slot}")
-            case Junction():
-                return self.junction(expr)
+            case Logical():
+                return self.logical(expr)
             case Negation(operand):
                 return self.strict([operand], lambda values: ast.UnaryOp(ast.Not(), values[0]))
-            case Choice(condition, then, otherwise):
+            case Ternary(condition, then, otherwise):
                 both = (then, otherwise)
                 return self.strict([condition], lambda v: ast.IfExp(v[0], *map(self.emit, both)))
-            case Presence(feature):
+            case Has(feature):
                 if not self.may_be_unknown(feature):
                     return ast.Constant(True)
                 return ast.Compare(self.feature(feature.name), [ast.IsNot()], [ast.Constant(None)])
@@ -189,6 +190,9 @@ class _Builder:
                 return self.strict(items, lambda values: ast.Tuple(values, ast.Load()))
             case Quantifier():
                 return self.quantifier(expr)
+            case Bounded(part):
+                within = self.call(fits(expr), [self.feature(name) for name in expr.sized])
+                return ast.IfExp(within, self.emit(part), ast.Constant(None))
             case Apply():
                 return self.operation(expr)
 
@@ -221,7 +225,7 @@ class _Builder:
         value = result([again() for again in values])
         return ast.IfExp(_bool_op(ast.Or(), tests), ast.Constant(None), value) if tests else value
 
-    def junction(self, expr: Junction) -> ast.expr:
+    def logical(self, expr: Logical) -> ast.expr:
         """`&&` or `||`: parts that are always known first, as the order makes no difference to the value.
 
         With `a` known, Python's `a or b` is already right when `b` is None; so only the second and further
@@ -248,26 +252,23 @@ class _Builder:
         return _bool_op(op, [*known, ast.IfExp(ast.BoolOp(op, not_false), settled, ast.Constant(False))])
 
     def operation(self, expr: Apply) -> ast.expr:
-        name = expr.operation
-        if name == "matches":
-            subject, pattern = expr.operands
-            assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
-            return self.strict(
-                [subject], lambda values: self.call(compile_pattern(str(pattern.value)), values)
+        operation = OPERATIONS[expr.operation]
+        function, operands = operation.python, expr.operands
+        if operation.with_literal is not None:
+            literal, operands = operands[-1], operands[:-1]
+            assert isinstance(literal, Constant)
+            function = operation.with_literal(literal.value)
+        return self.strict(operands, lambda values: self.applied(function, values))
+
+    def applied(self, function: Callable[..., Any], values: list[ast.expr]) -> ast.expr:
+        if function in _INLINE:
+            left, right = values
+            return ast.Compare(
+                left, [_INLINE[function]()], [_hashed(right) if function is contained else right]
             )
-        if name in _COMPARISONS:
-            return self.strict(
-                expr.operands,
-                lambda values: ast.Compare(
-                    values[0], [_COMPARISONS[name]()], [_hashed(values[1]) if name == "in" else values[1]]
-                ),
-            )
-        if name in _METHODS:
-            return self.strict(
-                expr.operands,
-                lambda values: ast.Call(ast.Attribute(values[0], _METHODS[name], ast.Load()), values[1:], []),
-            )
-        return self.strict(expr.operands, lambda values: self.call(OPERATIONS[name].apply, values))
+        if isinstance(function, MethodDescriptorType):
+            return ast.Call(ast.Attribute(values[0], function.__name__, ast.Load()), values[1:], [])
+        return self.call(function, values)
 
     def call(self, function: Callable[..., Any], args: list[ast.expr]) -> ast.expr:
         name = next((name for name, known in self.globals.items() if known is function), None)
@@ -297,7 +298,7 @@ class _Builder:
             ),
             body,
         )
-        args = [lambda_, ast.Constant(expr.limit), *([ast.Constant(True)] if expr.indexed else [])]
+        args = [lambda_, *([ast.Constant(True)] if expr.indexed else [])]
         return self.strict([expr.items], lambda values: self.call(helper, [*values, *args]))
 
 
@@ -310,11 +311,7 @@ def _hashed(container: ast.expr) -> ast.expr:
     return container
 
 
-def _exists(
-    items: tuple[Any, ...], holds: Callable[..., bool | None], limit: int, indexed: bool = False
-) -> bool | None:
-    if len(items) > limit:
-        return None
+def _exists(items: tuple[Any, ...], holds: Callable[..., bool | None], indexed: bool = False) -> bool | None:
     result: bool | None = False
     for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
         if verdict:
@@ -324,11 +321,7 @@ def _exists(
     return result
 
 
-def _all(
-    items: tuple[Any, ...], holds: Callable[..., bool | None], limit: int, indexed: bool = False
-) -> bool | None:
-    if len(items) > limit:
-        return None
+def _all(items: tuple[Any, ...], holds: Callable[..., bool | None], indexed: bool = False) -> bool | None:
     result: bool | None = True
     for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
         if verdict is False:
