@@ -43,10 +43,11 @@ Place = Literal["before", "matched", "after"]
 
 @dataclass(frozen=True, slots=True)
 class PartValue:
-    """A part of a condition and its value; UNKNOWN while it has none."""
+    """A part of a condition and its value; UNKNOWN while it has none, with the ``reason`` if it was cut short."""
 
     text: str
     value: object
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +267,7 @@ def _parts(
         # Inside `exists` and `all` a name has no single trace; its own value is told all the same.
         traced.update({name: values[name] for name in sorted(condition.names - traced.keys())})
         return tuple(PartValue(name, value) for name, value in traced.items())
-    return tuple(PartValue(part.text, part.value) for part in failing_parts(condition, values))
+    return tuple(PartValue(part.text, part.value, part.reason) for part in failing_parts(condition, values))
 
 
 def _note(rule: CompiledRule, verdict: bool | None, place: Place) -> str | None:

@@ -303,14 +303,21 @@ def _add_unenforced(root: ReportTree, record: DecisionRecord) -> None:
 
 
 def _failed(rule: RuleExplanation) -> str:
-    parts = ", ".join(f"{part.text} is {_value(part.value)}" for part in rule.parts) or rule.condition
+    parts = (
+        ", ".join(f"{part.text} is {_value(part.value)}{_reason(part)}" for part in rule.parts)
+        or rule.condition
+    )
     return f"{rule.name}: {parts}" + (f" ({rule.note})" if rule.note else "")
 
 
 def _part(part: PartValue, record: DecisionRecord) -> str:
     feature = record.features.get(part.text)
     source = "" if feature is None else f" ({_how(feature)})"
-    return f"{part.text} = {_value(part.value)}{source}"
+    return f"{part.text} = {_value(part.value)}{source}{_reason(part)}"
+
+
+def _reason(part: PartValue) -> str:
+    return "" if part.reason is None else f" ({part.reason})"
 
 
 def _feature(record: DecisionRecord, name: str) -> str:

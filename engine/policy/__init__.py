@@ -7,6 +7,7 @@ Reads no files.
 
 from __future__ import annotations
 
+from .bounds import limit_notes
 from .compile import (
     UnfitCandidate,
     compile_catalog_file,
@@ -134,6 +135,7 @@ __all__ = [
     "judge",
     "kind_of",
     "largest",
+    "limit_notes",
     "most_gated",
     "names_of_models",
     "nano_units",

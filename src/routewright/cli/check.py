@@ -132,11 +132,12 @@ def _check_tests(path: Path, root: Path | None) -> _Told:
 
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
-    from routewright.engine.policy import place_notes
+    from routewright.engine.policy import CompiledPolicy, limit_notes, place_notes
     from routewright.engine.report import sort_problems
     from routewright.loading import permission_notes, user_permissions
 
-    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded)])
+    bounds = limit_notes(loaded) if isinstance(loaded, CompiledPolicy) else []
+    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *bounds])
 
 
 def _counted(things: Sized, one: str) -> str:

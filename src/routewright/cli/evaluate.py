@@ -75,6 +75,7 @@ def eval_(
                     "text": part.text,
                     "value": None if part.value is UNKNOWN else part.value,
                     "depth": part.depth,
+                    **({} if part.reason is None else {"reason": part.reason}),
                 }
                 for part in result.parts
             ],
@@ -83,7 +84,8 @@ def eval_(
         return
     writer.text(f"{shown(result.value)}  ({checked.type})")
     for part in result.parts:
-        writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}")
+        reason = "" if part.reason is None else f" ({part.reason})"
+        writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}{reason}")
 
 
 def _declared(
