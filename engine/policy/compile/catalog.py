@@ -94,26 +94,12 @@ def _compile_model(
     index: int, id: str, model: Model, catalog: Catalog, report: Report, path: Path
 ) -> CompiledModel:
     tag = model.tag or id
-    operations = frozenset(model.operations)
-    backend = catalog.backends.get(model.backend)
-    if backend is None:
-        above = path[:-2]
-        lost = report.lost((*above, "backends", model.backend), misspelt=False)
-        if not lost and not report.lost((*above, "backends")):
-            report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
-        backend = next(iter(catalog.backends.values()))
-    else:
-        operations &= frozenset(backend.operations or backend.offers)
-        _check_keys(model, tag, backend, report, path)
+    backend = _backend(model, tag, catalog, report, path)
     if (model.active_parameters or 0) > (model.total_parameters or model.active_parameters or 0):
         message = "a model cannot have more active parameters than it has in total"
         report.add("wrong-value", message, (*path, "active_parameters"))
+    operations = _operations(model, backend, report, path)
     location = backend.server.place(tag).location
-    disabled = None
-    if model.disabled:
-        disabled = model.disabled_reason or "the catalog disables it"
-    elif backend.disabled:
-        disabled = f"backend `{model.backend}`: {backend.disabled_reason or 'the catalog disables it'}"
     return CompiledModel(
         index=ModelIndex(index),
         id=id,
@@ -126,10 +112,38 @@ def _compile_model(
         context_length=model.context_length,
         embedding_space=model.embedding_space,
         tokenizer=model.tokenizer or _tokenizer_of(id, model),
-        disabled=disabled,
+        disabled=_why_disabled(model, backend),
         facts=facts_of(id, model, backend.kind, location, operations),
         shape=model,
     )
+
+
+def _backend(model: Model, tag: str, catalog: Catalog, report: Report, path: Path) -> Backend:
+    """The backend of a model, which is checked against it; any other if there is none of its name."""
+    backend = catalog.backends.get(model.backend)
+    if backend is not None:
+        _check_keys(model, tag, backend, report, path)
+        return backend
+    backends = (*path[:-2], "backends")
+    if not report.lost((*backends, model.backend), misspelt=False) and not report.lost(backends):
+        report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
+    return next(iter(catalog.backends.values()))
+
+
+def _operations(model: Model, backend: Backend, report: Report, path: Path) -> frozenset[Operation]:
+    """What the model and its backend both offer; all there is if that could not be read, as none is then missing."""
+    places = (path, (*path[:-2], "backends", model.backend))
+    if any(report.incomplete((*place, "operations")) for place in places):
+        return frozenset(get_args(Operation))
+    return frozenset(model.operations) & frozenset(backend.operations or backend.offers)
+
+
+def _why_disabled(model: Model, backend: Backend) -> str | None:
+    if model.disabled:
+        return model.disabled_reason or "the catalog disables it"
+    if backend.disabled:
+        return f"backend `{model.backend}`: {backend.disabled_reason or 'the catalog disables it'}"
+    return None
 
 
 def _tokenizer_of(id: str, model: Model) -> Encoding | None:
