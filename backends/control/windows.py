@@ -1,4 +1,4 @@
-"""A time and a period in, the period's window out: its name, and when it ends, in a time zone.
+"""Finds the window of a period that a time is in: its name, and when it begins and ends, in a time zone.
 
 The windows of a period and a zone follow each other without a gap. A day of a zone may have 23 or 25 hours; a
 window ends where the zone's calendar says.
@@ -6,14 +6,15 @@ window ends where the zone's calendar says.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
+from routewright.engine.report import EPOCH
+
 Period = Literal["minute", "hour", "day", "week", "month"]
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _US = timedelta(microseconds=1)
 _SIZE_US = {"minute": 60_000_000, "hour": 3_600_000_000}
 
@@ -64,7 +65,7 @@ def _window(at_us: int, period: Period, zone: ZoneInfo) -> Window:
             end = (day + timedelta(days=32)).replace(day=1)
     name = {"day": "%Y-%m-%d", "week": "%G-W%V", "month": "%Y-%m"}[period]
     # A midnight that a zone skips is when the clock is put forward, one that it repeats is the first.
-    start_us, end_us = ((local.replace(tzinfo=zone) - _EPOCH) // _US for local in (day, end))
+    start_us, end_us = ((local.replace(tzinfo=zone) - EPOCH) // _US for local in (day, end))
     return Window(day.strftime(name), start_us, end_us)
 
 
@@ -96,7 +97,7 @@ def _first_after(before_us: int, after_us: int, shift: int, size_us: int, zone: 
 
 
 def _at(at_us: int, zone: ZoneInfo) -> datetime:
-    return (_EPOCH + timedelta(microseconds=at_us)).astimezone(zone)
+    return (EPOCH + timedelta(microseconds=at_us)).astimezone(zone)
 
 
 def _offset_us(at_us: int, zone: ZoneInfo) -> int:

@@ -11,12 +11,11 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
 from routewright.engine.decision import HARD_FAILURES
-from routewright.engine.report import RoutewrightError
+from routewright.engine.report import RoutewrightError, iso_time, money_text
 
 from ..control import (
     Breaker,
@@ -34,7 +33,6 @@ from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
 from ..protocol import Timings, Usage
 from .actions import ACTIONS
-from .budget import amount_text
 from .work import Target
 
 COLD_LOAD_US: Final = 500_000
@@ -295,7 +293,9 @@ def _total(usage: Usage | None) -> int | None:
 def _refused(refusal: Refusal) -> Rejection:
     limit = refusal.limit
     if limit.unit == "cost":
-        taken = f"{amount_text(refusal.taken)} of {amount_text(limit.limit)}, and {amount_text(limit.amount)} more"
+        taken = (
+            f"{money_text(refusal.taken)} of {money_text(limit.limit)}, and {money_text(limit.amount)} more"
+        )
     else:
         unit = "calls at once" if limit.unit == "concurrent" else limit.unit
         taken = f"{refusal.taken} of {limit.limit} {unit}, and {limit.amount} more"
@@ -305,7 +305,7 @@ def _refused(refusal: Refusal) -> Rejection:
 
 
 def _time_text(at_us: int) -> str:
-    return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
+    return iso_time(at_us // 1_000_000 * 1_000_000)
 
 
 def _lease_ids() -> Iterator[str]:

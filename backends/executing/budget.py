@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from routewright.engine.report import money_text
+
 from ..cost import PriceFacts, cost_nano
 from ..protocol import Usage
 from .work import WorkLimits
@@ -101,9 +103,10 @@ class Budget:
             taken = self._spent_nano + self._held_nano
             if taken + cost > cap:
                 currency = self._limits.currency
+                shorter = "; ask for a shorter answer (`max_output_tokens`)" if output_tokens else ""
                 return (
-                    f"it may cost {amount_text(cost)} {currency}, and of the {amount_text(cap)} {currency} for the"
-                    f" request {amount_text(max(0, cap - taken))} {currency} are left"
+                    f"it may cost {money_text(cost)} {currency}, and of the {money_text(cap)} {currency} for the"
+                    f" request {money_text(max(0, cap - taken))} {currency} are left{shorter}"
                 )
         self._held_nano += cost
         self.calls += counted
@@ -119,12 +122,3 @@ class Budget:
         self._held_nano -= held_nano
         known = cost_nano is not None and currency == self._limits.currency
         self._spent_nano += cost_nano if known and cost_nano is not None else held_nano
-
-
-def amount_text(nano: int) -> str:
-    """An amount of money to read, without its currency.
-
-    >>> amount_text(12_500_000)
-    '0.0125'
-    """
-    return f"{nano / 1e9:.9f}".rstrip("0").rstrip(".") or "0"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
 from ..condition import (
@@ -24,12 +24,10 @@ from ..condition import (
     infer_declarations,
 )
 from ..policy import MAX_EXACT, CompiledFeature, CompiledPolicy, FeatureSource, per_policy
-from ..report import FeatureError, suggest
+from ..report import EPOCH, FeatureError, suggest
 from .task import NO_REQUEST, RequestFacts, Source, State, Task
 
 Check = Callable[[object], object]
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Bound(NamedTuple):
@@ -211,7 +209,7 @@ def _requested(derived: FeatureSource, request: RequestFacts) -> object:
 
 
 def _timed(derived: FeatureSource, at_us: int) -> int:
-    at = (_EPOCH + timedelta(microseconds=at_us)).astimezone(derived.zone)
+    at = (EPOCH + timedelta(microseconds=at_us)).astimezone(derived.zone)
     return at.hour if derived.fact == "hour" else at.isoweekday()
 
 

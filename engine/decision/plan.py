@@ -128,7 +128,7 @@ def step_failures(step: CompiledStep, situation: GateContext) -> Iterator[GateFa
     if operation != "chat":
         yield Offered(operation, None)
     else:
-        yield from failures(situation.policy.catalog.models[step.model], situation)
+        yield from failures(situation.policy.catalog.models[step.model], situation, answers=False)
 
 
 def gate_steps(
@@ -237,7 +237,7 @@ def _ensemble(
         return None, DroppedEnsemble(*counts)
     if ensemble.judge is not None:
         judge = models[ensemble.judge]
-        failure = next(failures(judge, situation), None)
+        failure = next(failures(judge, situation, answers=False), None)
         if failure is not None:
             return None, DroppedEnsemble(*counts, "judge", judge.id, failure)
     if ensemble.override is not None:

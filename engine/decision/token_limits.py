@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
-from ..policy import CompiledModel, CompiledPolicy, Operation, TaskCost, nano_units
+from ..policy import CompiledModel, CompiledPolicy, Operation, Price, TaskCost, nano_units
 from .request import StatedFacts
 
 TOO_LOW: Final = Fraction(5, 2)
@@ -70,11 +70,32 @@ def fit_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> 
     return "fits" if most <= room else "unverified"
 
 
-def affordable_tokens(model: CompiledModel, cost: TaskCost) -> int | None:
-    """How long a prompt one task may pay for; None where length costs nothing, or nobody knows."""
+def longest_answer(model: CompiledModel, max_output_tokens: int | None, operation: Operation) -> int | None:
+    """How long an answer may get, and be charged for; None where nobody says. Only chats write."""
+    if operation != "chat":
+        return 0
+    known = [most for most in (max_output_tokens, model.shape.max_output_tokens) if most is not None]
+    return min(known, default=None)
+
+
+def price_for(model: CompiledModel, cost: TaskCost) -> Price | None:
+    """The model's price in the currency of the limit; None if that is unknown."""
     price = model.shape.price
-    nano = None if price is None else nano_units(price.input)
-    return None if not nano else cost.limit * 1_000_000 // nano
+    return price if price is not None and price.currency == cost.currency else None
+
+
+def affordable_tokens(model: CompiledModel, cost: TaskCost, answer: int = 0) -> int | None:
+    """How long a prompt one task may pay for beside an ``answer``: negative if the answer alone costs too much.
+
+    None where length costs nothing, or the price is unknown. As executing reserves it, a cost is rounded half up to
+    nano-units.
+    """
+    price = price_for(model, cost)
+    if price is None:
+        return None
+    left = cost.limit * 1_000_000 + 499_999 - answer * nano_units(price.output)
+    nano = nano_units(price.input)
+    return left // nano if nano else -1 if left < 0 else None
 
 
 def closing_lengths(policy: CompiledPolicy, max_output_tokens: int | None) -> list[int]:
@@ -85,8 +106,9 @@ def closing_lengths(policy: CompiledPolicy, max_output_tokens: int | None) -> li
             exact.add(model.context_length)
             exact.add(model.context_length - _wanted(model, max_output_tokens))
         if policy.limits.cost is not None:
-            affordable = affordable_tokens(model, policy.limits.cost)
-            exact.update(() if affordable is None else (affordable,))
+            answer = longest_answer(model, max_output_tokens, "chat") or 0
+            affordable = (affordable_tokens(model, policy.limits.cost, tokens) for tokens in (0, answer))
+            exact.update(most for most in affordable if most is not None)
     estimated = {length * TOO_HIGH for length in exact} | {int(length // TOO_LOW) for length in exact}
     return sorted(length for length in exact | estimated if length >= 0)
 

@@ -32,9 +32,10 @@ from .problems import (
     sort_problems,
 )
 from .suggestions import closest, suggest
-from .times import iso_time
+from .times import EPOCH, iso_time
 
 __all__ = [
+    "EPOCH",
     "MAX_PROBLEMS",
     "NANO",
     "ConditionError",

@@ -1,10 +1,10 @@
-"""Microseconds since 1970 in, times as people and records write them out. Pure: no clock, no local zone."""
+"""Writes times as people and records read them, in UTC. No clock, no local zone."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def iso_time(at_us: int) -> str:
@@ -13,4 +13,4 @@ def iso_time(at_us: int) -> str:
     >>> iso_time(1_767_225_600_000_000)
     '2026-01-01T00:00:00Z'
     """
-    return (_EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")
+    return (EPOCH + timedelta(microseconds=at_us)).isoformat().replace("+00:00", "Z")

@@ -184,7 +184,8 @@ def test_a_call_that_would_pass_the_cost_cap_is_not_made_and_a_cheaper_model_is(
     ]
     skipped = ran.execution.attempts[0]
     assert skipped.reason == (
-        "it may cost 0.008208 USD, and of the 0.000001 USD for the request 0.000001 USD are left"
+        "it may cost 0.008208 USD, and of the 0.000001 USD for the request 0.000001 USD are left; "
+        "ask for a shorter answer (`max_output_tokens`)"
     )
     assert (skipped.cost_nano, skipped.total_us, skipped.input_tokens) == (0, 0, 0)
 

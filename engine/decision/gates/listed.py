@@ -10,7 +10,7 @@ from ...policy import CompiledModel
 from .availability import Breaker, Disabled, Health
 from .context import GateContext
 from .failure import Call, GateFailure, Mark
-from .money import CostLimit, QuotaLimit
+from .money import AnswerCost, CostLimit, QuotaLimit
 from .requirements import Capability, Constraint, ContextWindow, EmbeddingSpace, Offered
 
 
@@ -60,10 +60,11 @@ GATES: Final[tuple[type[GateFailure], ...]] = (
     Breaker,
     QuotaLimit,
     CostLimit,
+    AnswerCost,
     RequiredStep,
 )
 """In the order in which candidates meet them. The same gates hold for every role: candidate, fallback, drafter,
-verifier, judge, ensemble member, pin."""
+verifier, judge, ensemble member, pin; only the price of the answer is not asked of those that give another one."""
 
 BREAKER_OPEN_LAST: Final = Mark(
     "breaker_open_last",
@@ -75,10 +76,14 @@ BREAKER_OPEN_LAST: Final = Mark(
 MARKS: Final = (*(gate.mark for gate in GATES if gate.mark is not None), BREAKER_OPEN_LAST)
 
 
-def failures(model: CompiledModel, context: GateContext) -> Iterator[GateFailure]:
-    """The gates that ``model`` does not pass, in order; the first is the one that a record keeps."""
+def failures(model: CompiledModel, context: GateContext, *, answers: bool = True) -> Iterator[GateFailure]:
+    """The gates that ``model`` does not pass, in order; the first is the one that a record keeps.
+
+    ``answers`` says that the model is to give the answer of the task, and not to be a part around it.
+    """
     for gate in GATES:
-        yield from gate.check(model, context)
+        if answers or gate is not AnswerCost:
+            yield from gate.check(model, context)
 
 
 def marks(model: CompiledModel, context: GateContext) -> tuple[str, ...]:

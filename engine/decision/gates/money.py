@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from ...policy import MAX_EXACT, CompiledModel, Quota, TaskCost, nano_units
 from ...report import money_text
-from ..token_limits import affordable_tokens, least_tokens
+from ..token_limits import TOO_LOW, affordable_tokens, is_exact, least_tokens, longest_answer, price_for
 from .context import GateContext
 from .failure import Call, GateFailure, Mark
 
@@ -24,7 +24,8 @@ class QuotaLimit(GateFailure):
     gate: ClassVar = "quota"
     refuses: ClassVar = (
         "a model whose quota is used up, reserves for other work included; under a limit in money, a model without "
-        "a price unless `unknown_cost: allow`; a model whose price for the prompt alone is more than the task may cost"
+        "a price in its currency unless `unknown_cost: allow`; a model whose price for the prompt, or for the prompt "
+        "and the longest answer that it may give, is more than the task may cost"
     )
     mark: ClassVar = Mark(
         "quota_unverified", "what is used of a quota that binds the model", "what is used of a quota"
@@ -98,14 +99,14 @@ class CostLimit(GateFailure):
         cost = context.policy.limits.cost
         if cost is None:
             return ()
-        if model.shape.price is None:
+        if price_for(model, cost) is None:
             return (cls(cost, model),) if cost.refuses_unknown else ()
         tokens, most = least_tokens(model, context.request), affordable_tokens(model, cost)
         return (cls(cost, model),) if tokens is not None and most is not None and tokens > most else ()
 
     def _prompt_nano(self, call: Call) -> int | None:
         """What the prompt costs at least; None if that is no exact number in JSON."""
-        price, tokens = self.model.shape.price, least_tokens(self.model, call.request)
+        price, tokens = price_for(self.model, self.cost), least_tokens(self.model, call.request)
         if price is None or tokens is None:
             return None
         nano = math.floor(Fraction(nano_units(price.input), 1_000_000) * tokens)
@@ -117,7 +118,7 @@ class CostLimit(GateFailure):
         return {**limit, "value": self._prompt_nano(call)}
 
     def recorded(self, call: Call) -> str:
-        if self.model.shape.price is None:
+        if price_for(self.model, self.cost) is None:
             return f"{self.cost.control}: {_UNPRICED}"
         limit = f"{money_text(self.cost.limit)} {self.cost.currency}"
         return f"{self.cost.control}: the prompt alone costs more than {limit}"
@@ -129,6 +130,65 @@ class CostLimit(GateFailure):
         limit, currency = money_text(self.cost.limit), self.cost.currency
         alone = f"the prompt alone costs {money_text(nano)} {currency}"
         return f"{self.cost.control}: {alone}, more than {limit} {currency}"
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCost(GateFailure):
+    """What one task may cost with its answer, of which the longest is reserved before the call.
+
+    Steps and judges are asked for answers of their own, so this gate is for candidates only.
+    """
+
+    gate: ClassVar = "quota"
+    refuses: ClassVar = ""  # told with the quotas: records know one gate for all
+    mark: ClassVar = Mark(
+        "cost_unverified",
+        "how long the prompt or the answer is, where the task may cost more than it is allowed to",
+        "whether the cost fits",
+    )
+    remembered: ClassVar = True
+
+    cost: TaskCost
+    model: CompiledModel
+    answer: int
+
+    @classmethod
+    def check(cls, model: CompiledModel, context: GateContext) -> Iterable[Self]:
+        cost, request = context.policy.limits.cost, context.request
+        if cost is None or (answer := _longest_answer(model, context)) is None:
+            return ()
+        least, alone = least_tokens(model, request) or 0, affordable_tokens(model, cost)
+        most = affordable_tokens(model, cost, answer)
+        # A prompt that alone costs too much is told by the limit on it.
+        refused = most is not None and least > most and (alone is None or least <= alone)
+        return (cls(cost, model, answer),) if refused else ()
+
+    @classmethod
+    def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
+        cost, request = context.policy.limits.cost, context.request
+        if cost is None or price_for(model, cost) is None:
+            return False
+        answer, tokens = _longest_answer(model, context), request.prompt_tokens
+        if answer is None or tokens is None:
+            return True
+        most = affordable_tokens(model, cost, answer)
+        longest = tokens if is_exact(model, request) else tokens * TOO_LOW
+        return most is not None and longest > most
+
+    def facts(self, call: Call) -> Mapping[str, object]:
+        limit = {"control": self.cost.control, "limit": self.cost.limit, "currency": self.cost.currency}
+        return {**limit, "answer": self.answer}
+
+    def recorded(self, call: Call) -> str:
+        limit = f"{money_text(self.cost.limit)} {self.cost.currency}"
+        return (
+            f"{self.cost.control}: with an answer of {self.answer} tokens it may cost more than {limit}: ask for a "
+            "shorter one (`max_output_tokens`)"
+        )
+
+
+def _longest_answer(model: CompiledModel, context: GateContext) -> int | None:
+    return longest_answer(model, context.request.max_output_tokens, context.task.operation)
 
 
 def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:

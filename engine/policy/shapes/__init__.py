@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Operation, Shape, check_unbroken
-from .catalog import Catalog, Model
+from .catalog import Catalog, Model, Price
 from .json_schema import catalog_schema, policy_schema, test_schema
 from .keys import keys_at
 from .kinds import (
@@ -46,6 +46,7 @@ __all__ = [
     "OpenAIShape",
     "Operation",
     "Policy",
+    "Price",
     "Rollout",
     "Rule",
     "ServerBackend",

@@ -120,6 +120,8 @@ def output_tokens(execution: Execution) -> str:
 
 def cost_text(ran: RunResult) -> str:
     """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound."""
+    from routewright.engine.report import money_text
+
     attempts = ran.execution.attempts if ran.execution is not None else ()
     costs = [attempt.cost_nano for attempt in attempts]
     known = [cost for cost in costs if cost is not None]
@@ -127,7 +129,7 @@ def cost_text(ran: RunResult) -> str:
     if len(known) < len(costs) or len(currencies) > 1:
         return "cost unknown"
     least = "at least " if any(attempt.cost_source == "lower_bound" for attempt in attempts) else ""
-    return f"{least}{sum(known) / 1e9:.6f} {' '.join(currencies)}".rstrip()
+    return f"{least}{money_text(sum(known), 6)} {' '.join(currencies)}".rstrip()
 
 
 def _named(decision: Decision, attempt: Attempt) -> str:

@@ -140,13 +140,15 @@ def _report(error: Exception) -> None:
 
 
 def _code_of(error: Exception) -> ExitCode:
-    from routewright.backends import BackendError
+    from routewright.backends import BackendError, NotCalledError
     from routewright.backends.control import StateError
     from routewright.engine.report import ProblemsError
     from routewright.ledger import LedgerError
 
     if isinstance(error, ProblemsError):
         return ExitCode.INVALID_POLICY
+    if isinstance(error, NotCalledError):
+        return ExitCode.NO_TARGET
     if isinstance(error, BackendError):
         return ExitCode.BACKEND_FAILED
     if isinstance(error, LedgerError | StateError):

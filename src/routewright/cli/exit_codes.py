@@ -17,7 +17,7 @@ class ExitCode(IntEnum):
     INVALID_POLICY = 3
     """A policy, catalog or condition has problems."""
     NO_TARGET = 4
-    """The task has no eligible target."""
+    """The task has no eligible target, or limits of the policy allowed no call of any."""
     BACKEND_FAILED = 5
     """Every backend that the plan allows has failed."""
     LEDGER_REFUSED = 6

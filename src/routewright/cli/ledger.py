@@ -75,9 +75,11 @@ def tail(
 
 
 def _tail_row(row: TailRow) -> list[str]:
+    from routewright.engine.report import money_text
+
     cost = "" if row.status is None else "unknown"
     if row.known_cost_nano is not None:
-        cost = f"{row.known_cost_nano / 1e9:.6f} {row.currency or ''}".rstrip()
+        cost = f"{money_text(row.known_cost_nano, 6)} {row.currency or ''}".rstrip()
         cost += f" + {row.unknown_cost_attempts} unknown" if row.unknown_cost_attempts else ""
     return [
         row.decided_at.isoformat(sep=" ", timespec="seconds"),

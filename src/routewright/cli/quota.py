@@ -108,7 +108,9 @@ def _values(one: QuotaUsage) -> dict[str, object]:
 
 
 def _amount(one: QuotaUsage, amount: int) -> str:
-    return f"{amount / 1e9:.6f}" if one.limit.unit == "cost" else str(amount)
+    from routewright.engine.report import money_text
+
+    return money_text(amount, 6) if one.limit.unit == "cost" else str(amount)
 
 
 def _until(one: QuotaUsage) -> str | None:
