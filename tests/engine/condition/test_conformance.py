@@ -1,4 +1,9 @@
-"""CEL's own conformance cases: each passes, or differs for a reason that the docs give and count."""
+"""CEL's own conformance cases: each passes, is refused for a reason that the docs give, or is outside the subset.
+
+``cel_cases.jsonl`` has a line for each case of fourteen files of cel-spec (https://github.com/google/cel-spec,
+tests/simple/testdata, Apache-2.0): its name, the expression, the value or "error" (null where conditions have no such
+value), and the values of names ({} for a map).
+"""
 
 from __future__ import annotations
 
@@ -6,79 +11,136 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import pytest
-
-from routewright.engine.condition import UNKNOWN, evaluate
-from routewright.engine.condition.syntax.lexer import tokenize
+from routewright.engine.condition import (
+    UNKNOWN,
+    bind,
+    check_expr,
+    compile_function,
+    evaluate,
+    infer_declarations,
+    parse_expr,
+)
 from routewright.engine.report.errors import ConditionError, FeatureError
 
-ROOT = Path(__file__).resolve().parents[3]
-CASES = ROOT.parent / "shared" / "conformance" / "cel"
-DOCS = ROOT / "docs" / "conditions.md"
-
-pytestmark = pytest.mark.skipif(
-    not CASES.is_dir(), reason="CEL's conformance cases are not beside the repository"
-)
+_PAGE = (Path(__file__).resolve().parents[3] / "docs" / "conditions.md").read_text(encoding="utf-8")
 
 
-def load_cases() -> list[dict[str, Any]]:
-    files = sorted(CASES.glob("*.json"))
-    return [case for file in files for case in json.loads(file.read_text(encoding="utf-8"))]
+class _Case(NamedTuple):
+    name: str
+    expr: str
+    expected: Any
+    bindings: dict[str, object] = {}  # noqa: RUF012
 
 
-def outcome(case: dict[str, Any]) -> object:
-    """The value, UNKNOWN, or the code of our error."""
+_CASES = [
+    _Case(*json.loads(line))
+    for line in (Path(__file__).parent / "cel_cases.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+_STRING = re.compile(r"""'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.S)
+
+_OUTSIDE = {
+    "messages": r"\w\s*\{|google\.protobuf|TestAllTypes|\b(msg|optional)\.|\b(tuple|fn)\(|\bcel\s*\.\s*expr",
+    "maps": r"\{",
+    "unsigned": r"\b(0x[0-9a-fA-F]+|\d+)[uU]\b|\buint\b",
+    "bytes": r"\b[bB][rR]?''|\bbytes\b",
+    "null": r"\bnull(_type)?\b",
+    "time": r"\b(timestamp|duration)\(",
+    "types": r"\btype\(|^\s*(bool|int|double|string|list|map|type)\s*$",
+    "macros": r"\.(map|filter|exists_one|existsOne|transformList)\(",
+}
+"""What there is none of, told by the expression without its strings."""
+
+
+def _outcome(case: _Case) -> object:
+    """The value, UNKNOWN, or the code of our error after a colon."""
     try:
-        return evaluate(case["expr"], case["bindings"])
+        return evaluate(case.expr, case.bindings)
     except ConditionError as error:
-        return error.problems[0].code
+        return f":{error.problems[0].code}"
     except FeatureError:
-        return "feature"
+        return ":feature"
 
 
-def passes(case: dict[str, Any], got: object) -> bool:
-    kind, expected = case["expect"]
-    if kind == "error":
-        return got is UNKNOWN or isinstance(got, str)
-    wanted = tuple(expected) if isinstance(expected, list) else expected
+def _passes(case: _Case, got: object) -> bool:
+    refused = isinstance(got, str) and got.startswith(":")
+    if case.expected == "error":
+        return got is UNKNOWN or refused
+    if case.expected is None or refused:
+        return False
+    wanted = _with_tuples(case.expected["value"])
     # The type counts: 1, 1.0 and True are equal in Python.
-    return got is not UNKNOWN and got == wanted and type(got) is type(wanted)
+    return got is not UNKNOWN and repr(got) == repr(wanted)
 
 
-def divergence(case: dict[str, Any], got: object) -> str | None:
-    """The class of a case that does not pass, told by its expression and what became of it."""
-    tokens = {token.text for token in tokenize(case["expr"]) if token.kind in {"op", "name"}}
-    divides_by_zero = re.search(r"/\s*0\.0", case["expr"]) is not None
-    for name, holds in (
-        ("maps", "{" in tokens and got == "no-maps"),
-        ("null", "null" in tokens and got in {"no-null", "no-maps"}),
-        ("not-finite", divides_by_zero and got is UNKNOWN),
-        ("mixed-types", got == "type-mismatch"),
-        ("operand-types", got == "not-boolean" and bool({"&&", "||"} & tokens)),
-    ):
-        if holds:
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _refused(case: _Case, got: object) -> str | None:
+    """The class of a case that is refused on purpose, by what became of it."""
+    if repr(got) == "0.0" and case.expected == {"value": 0.0}:
+        return "one-zero"
+    return {
+        UNKNOWN: "not-finite",
+        ":type-mismatch": "mixed-types",
+        ":not-boolean": "operand-types",
+        ":unknown-name": "undeclared",
+        ":unknown-function": "undeclared",
+    }.get(got)
+
+
+def _class(case: _Case) -> str:
+    text = _STRING.sub("''", case.expr)
+    for name, sign in _OUTSIDE.items():
+        if re.search(sign, text):
             return name
-    return None
+    if {} in case.bindings.values():
+        return "maps"
+    got = _outcome(case)
+    if case.expected is None and isinstance(got, tuple):
+        return "types"  # its type alone is asked for
+    return "passes" if _passes(case, got) else _refused(case, got) or f"? {case} came out as {got!r}"
 
 
-def test_every_case_passes_or_differs_for_a_documented_reason() -> None:
-    cases = load_cases()
-    counts: Counter[str] = Counter()
-    unexplained = []
-    for case in cases:
-        got = outcome(case)
-        if passes(case, got):
-            counts["passed"] += 1
-        elif name := divergence(case, got):
-            counts[name] += 1
-        else:
-            unexplained.append((case["section"], case["name"], case["expr"], case["expect"], got))
-    assert unexplained == []
+def test_every_case_passes_or_differs_for_a_reason_that_the_page_gives() -> None:
+    files: dict[str, Counter[str]] = {}
+    classes: Counter[str] = Counter()
+    for case in _CASES:
+        found = _class(case)
+        assert not found.startswith("?"), found
+        classes[found] += 1
+        kind = "passes" if found == "passes" else "outside" if found in _OUTSIDE else "refused"
+        files.setdefault(case.name.partition("/")[0], Counter())[kind] += 1
+    by_file = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", _PAGE, re.M)
+    assert by_file == [
+        (file, *map(str, (counts.total(), counts["passes"], counts["refused"], counts["outside"])))
+        for file, counts in files.items()
+    ]
+    by_class = {name: int(count) for name, count in re.findall(r"^\| ([a-z-]+) \| (\d+) \|", _PAGE, re.M)}
+    refused = sum(count for name, count in by_class.items() if name not in _OUTSIDE)
+    assert by_class | {"passes": classes["passes"]} == dict(classes)
+    total, passed, others = re.findall(
+        r"Of (\d+) cases in\s+fourteen of its files (\d+) pass.*?except (\d+)", _PAGE
+    )[0]
+    assert (int(total), int(passed), int(others)) == (len(_CASES), classes["passes"], refused)
 
-    text = DOCS.read_text(encoding="utf-8")
-    documented = {name: int(count) for name, count in re.findall(r"^\| ([a-z-]+) \| (\d+) \|", text, re.M)}
-    total, passed = map(int, re.findall(r"Of (\d+) of its cases[^,]*(?:,[^,]*)*?, (\d+) pass", text)[0])
-    assert documented | {"passed": passed} == dict(counts)
-    assert total == len(cases)
+
+def test_cases_are_many() -> None:
+    assert len(_CASES) == 998
+    assert len({case.name for case in _CASES}) == len(_CASES)
+
+
+def test_compiled_functions_give_the_same_values() -> None:
+    compared = 0
+    for case in _CASES:
+        if _class(case) != "passes" or case.expected == "error":
+            continue
+        scope = infer_declarations(case.bindings)
+        values = bind(case.bindings, scope)
+        compiled = compile_function([check_expr(parse_expr(case.expr), scope, expected=None)], list(values))
+        assert _passes(case, *compiled(list(values.values()))), case
+        compared += 1
+    assert compared > 390
