@@ -1,15 +1,20 @@
-"""Keeps decisions and attempts in DuckDB, and answers questions in SQL. Importing it does not load ``duckdb``."""
+"""Remembers decisions and attempts, and answers questions about them in SQL. Importing it loads no ``duckdb``."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import LedgerError, OtherLayoutError
-from .ingest import spool_folder
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path
 from .results import Appended, QueryResult, TailRow
-from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
-from .store import Ledger
-from .writer import LedgerWriter
+
+if TYPE_CHECKING:
+    from .ingest import spool_folder
+    from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
+    from .store import Ledger
+    from .writer import LedgerWriter
 
 __all__ = [
     "Appended",
@@ -29,3 +34,17 @@ __all__ = [
     "to_json",
     "to_table",
 ]
+
+# These know the fields of records, whose shapes take a while to load: whoever only catches errors needs none of them.
+_HOMES = {
+    **dict.fromkeys(("AttemptRow", "DecisionRow", "LedgerEntry", "PolicyRow"), "rows"),
+    "Ledger": "store",
+    "LedgerWriter": "writer",
+    "spool_folder": "ingest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -8,77 +8,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from routewright.engine.record import Attempt, Meaning, Ordinal, Uuid
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 class PolicyRow(NamedTuple):
-    """A policy or a catalog as it was written; ``digest`` covers its meaning, ``text`` is the file."""
+    """A policy or a catalog as it was written."""
 
-    digest: str
-    kind: Literal["policy", "catalog"]
-    name: str
-    text: str
-    first_seen_us: int
+    digest: Annotated[str, Meaning("digest of what the file means, not of its layout")]
+    kind: Annotated[Literal["policy", "catalog"], Meaning("`policy` or `catalog`")]
+    name: Annotated[str, Meaning("the name in the file")]
+    text: Annotated[str, Meaning("the file's text")]
+    first_seen_us: Annotated[int, Meaning("when it was first recorded")]
 
 
 class DecisionRow(NamedTuple):
-    """One decision: its record, and what stands beside it.
+    """One decision: its record, and what is known of it besides.
 
-    ``record`` is the decision record's canonical JSON text. The ledger keeps it as it is, with its SHA-256, and
-    fills the columns of ``decisions`` from it, so that no column can say anything else. ``decision_id`` is its id,
-    a UUID. ``deciding_ns`` is how long deciding took, in nanoseconds. ``shadow_of`` is, for the shadow of a rollout,
-    the id of the decision that was executed. ``answered_attempt`` is the number of the attempt whose answer the caller
-    got, and None where there was no answer: a screen may have refused what a model said.
+    The ledger keeps the record's text as it is, with its SHA-256, and fills the other columns of ``decisions`` from it,
+    so that no column can say anything else. ``decision_id`` is the record's id. A screen may have refused what a model
+    said: then there is no answered attempt.
     """
 
-    decision_id: str
-    record: str
-    mode: str
-    tags: Mapping[str, str] = _NO_TAGS
-    session_id: str | None = None
-    trace_id: str | None = None
-    deciding_ns: int | None = None
-    shadow_of: str | None = None
-    answered_attempt: int | None = None
+    decision_id: Annotated[Uuid, Meaning("the decision's id, a UUID of version 7: sorted by time")]
+    record: Annotated[str, Meaning("the whole decision record as canonical JSON (RFC 8785)")]
+    mode: Annotated[
+        str,
+        Meaning(
+            "how the decision is used. Executed: `exploit`, and under a canary `canary` in either arm. Not executed: "
+            "`shadow`, made beside the one that was, and `dry_run`, made to be looked at, which Routewright does not "
+            "write"
+        ),
+    ]
+    tags: Annotated[Mapping[str, str], Meaning("labels that the caller gave")] = _NO_TAGS
+    session_id: Annotated[str | None, Meaning("the conversation, where the caller named one")] = None
+    trace_id: Annotated[str | None, Meaning("the trace, where the caller named one")] = None
+    deciding_ns: Annotated[
+        int | None, Meaning("how long deciding took, in nanoseconds; not part of the record")
+    ] = None
+    shadow_of: Annotated[Uuid | None, Meaning("of a shadow, the decision that was executed in its place")] = (
+        None
+    )
+    answered_attempt: Annotated[
+        Ordinal | None, Meaning("the number of the attempt whose answer was given; NULL where none was")
+    ] = None
 
 
 class AttemptRow(NamedTuple):
-    """One call of one backend made for a decision, or one that was passed over (then ``reason`` says why).
-
-    ``number`` counts from 1 inside the decision. ``input_tokens`` includes the cached ones and
-    ``output_tokens`` the reasoning ones. ``cost_nano`` is ``None`` when the price or the counts are unknown.
-    """
+    """An attempt and the decision that it was made for."""
 
     decision_id: str
-    number: int
-    role: str
-    model_id: str
-    backend_id: str
-    model_said: str | None
-    started_at_us: int
-    load_us: int | None
-    first_token_us: int | None
-    total_us: int
-    status: str
-    error_class: str | None
-    finish_reason: str | None
-    streamed: bool
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    tokens_source: str | None
-    cost_nano: int | None
-    currency: str | None
-    cost_source: str | None
-    price_since: str | None
-    simulated: bool
-    cached_answer: bool = False
-    reason: str | None = None
-    saved_nano: int | None = None
-    cache_write_tokens: int | None = None
+    attempt: Attempt
 
 
 class LedgerEntry(NamedTuple):

@@ -102,7 +102,7 @@ class Ledger:
         and when the file stays busy.
         """
         new_decisions = _unique_decisions(decisions)
-        new_attempts = {(_uuid(row.decision_id), row.number): row for row in attempts}
+        new_attempts = {(_uuid(row.decision_id), row.attempt.number): row for row in attempts}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
             refuse_shadows(connection)
             connection.execute("BEGIN")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pydantic_core import to_json
 
+from routewright.engine.record import Attempt, columns_of
+
+from .columns import decision_columns, entry_types, record_types
 from .errors import LedgerError
 from .rows import AttemptRow, DecisionRow, PolicyRow
 
@@ -20,103 +23,16 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_NOT_STORED: Final = set(Attempt._fields) - {column.name for column in columns_of(Attempt)}
+
 _BATCH_CHARACTERS: Final = 16 * 1024 * 1024
 """About so much text is handed to DuckDB at once; it takes several times that in memory."""
-
-_DECISION_TYPES: Final[Mapping[str, Any]] = {
-    "decision_id": "UUID",
-    "mode": "VARCHAR",
-    "tags": "MAP(VARCHAR, VARCHAR)",
-    "session_id": "VARCHAR",
-    "trace_id": "VARCHAR",
-    "deciding_ns": "BIGINT",
-    "shadow_of": "UUID",
-    "answered_attempt": "INTEGER",
-}
-
-_POLICY_TYPES: Final[Mapping[str, Any]] = {
-    "digest": "VARCHAR",
-    "kind": "VARCHAR",
-    "name": "VARCHAR",
-    "text": "VARCHAR",
-    "first_seen_us": "BIGINT",
-}
-
-_ATTEMPT_TYPES: Final[Mapping[str, Any]] = {
-    "decision_id": "UUID",
-    "number": "INTEGER",
-    "role": "VARCHAR",
-    "model_id": "VARCHAR",
-    "backend_id": "VARCHAR",
-    "model_said": "VARCHAR",
-    "started_at_us": "BIGINT",
-    "load_us": "BIGINT",
-    "first_token_us": "BIGINT",
-    "total_us": "BIGINT",
-    "status": "VARCHAR",
-    "error_class": "VARCHAR",
-    "finish_reason": "VARCHAR",
-    "streamed": "BOOLEAN",
-    "input_tokens": "BIGINT",
-    "cached_input_tokens": "BIGINT",
-    "cache_write_tokens": "BIGINT",
-    "output_tokens": "BIGINT",
-    "reasoning_tokens": "BIGINT",
-    "tokens_source": "VARCHAR",
-    "cost_nano": "BIGINT",
-    "currency": "VARCHAR",
-    "cost_source": "VARCHAR",
-    "price_since": "VARCHAR",
-    "cached_answer": "BOOLEAN",
-    "simulated": "BOOLEAN",
-    "reason": "VARCHAR",
-    "saved_nano": "BIGINT",
-}
-
-_ENTRY_TYPES: Final = {"decision": _DECISION_TYPES, "attempts": [_ATTEMPT_TYPES], "policies": [_POLICY_TYPES]}
-
-# What the columns of `decisions` need of a record; its other parts stay in the record.
-_RECORD_TYPES: Final[Mapping[str, Any]] = {
-    "at_us": "BIGINT",
-    "operation": "VARCHAR",
-    "outcome": "VARCHAR",
-    "engine": "VARCHAR",
-    "policy": {"name": "VARCHAR", "digest": "VARCHAR"},
-    "catalog": {"digest": "VARCHAR"},
-    "rule": "VARCHAR",
-    "reason": "VARCHAR",
-    "target": "VARCHAR",
-    "features": "MAP(VARCHAR, STRUCT(source VARCHAR, value JSON))",
-    "ignored": "MAP(VARCHAR, JSON)",
-    "rules": [{"name": "VARCHAR", "verdict": "BOOLEAN"}],
-    "candidates": [
-        {
-            "model": "VARCHAR",
-            "origin": "VARCHAR",
-            "eligible": "BOOLEAN",
-            "gate": "VARCHAR",
-            "detail": "VARCHAR",
-            "probability": "DOUBLE",
-            "estimated_cost_nano": "BIGINT",
-            "currency": "VARCHAR",
-            "estimated_latency_ms": "DOUBLE",
-        }
-    ],
-    "plan": "JSON",
-    "state": "JSON",
-    "arm": {
-        "arm": "VARCHAR",
-        "probability": "DOUBLE",
-        "control": {"digest": "VARCHAR"},
-        "candidate": {"digest": "VARCHAR"},
-    },
-}
 
 # Strict, since a number that does not fit its column would otherwise silently become NULL. Each entry is parsed alone:
 # in one joined array, a text with more than one value would give later entries the records of others.
 _TAKE_APART: Final = f"""
 CREATE OR REPLACE TEMP TABLE entries AS
-SELECT from_json_strict(beside, '{json.dumps(_ENTRY_TYPES)}') AS e, record
+SELECT from_json_strict(beside, '{json.dumps(entry_types())}') AS e, record
 FROM (SELECT unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record)
 """
 
@@ -126,63 +42,11 @@ WHERE record IS NULL
     AND (e.decision IS NOT NULL OR (coalesce(len(e.attempts), 0) = 0 AND coalesce(len(e.policies), 0) = 0))
 """
 
-# VARIANT can be cast from JSON alone; a map of JSON values becomes one object of JSON.
 _DECISIONS: Final = f"""
 INSERT INTO decisions BY NAME
-SELECT
-    d.decision_id,
-    r.at_us,
-    r.operation,
-    r.outcome,
-    d.mode,
-    r.policy.name AS policy_name,
-    r.policy.digest AS policy_digest,
-    r.catalog.digest AS catalog_digest,
-    r.engine AS engine_version,
-    r.rule AS matched_rule,
-    r.reason,
-    r.target,
-    map_from_entries(list_concat(
-        list_transform(
-            list_filter(map_entries(r.features), lambda f: f.value.source <> 'unknown'),
-            lambda f: {{'key': f.key, 'value': f.value.value}}
-        ),
-        map_entries(r.ignored)
-    ))::JSON::VARIANT AS features,
-    map_from_entries(list_concat(
-        list_transform(map_entries(r.features), lambda f: {{'key': f.key, 'value': f.value.source}}),
-        list_transform(map_keys(r.ignored), lambda name: {{'key': name, 'value': 'ignored'}})
-    )) AS feature_sources,
-    map_from_entries(
-        list_transform(r.rules, lambda rule: {{'key': rule.name, 'value': rule.verdict}})
-    ) AS verdicts,
-    list_transform(r.candidates, lambda c: {{
-        'model': c.model,
-        'origin': c.origin,
-        'eligible': c.eligible,
-        'failed_gate': c.gate,
-        'detail': c.detail,
-        'probability': c.probability,
-        'estimated_cost_nano': c.estimated_cost_nano,
-        'currency': c.currency,
-        'estimated_latency_ms': c.estimated_latency_ms
-    }}) AS candidates,
-    r.plan::VARIANT AS plan,
-    r.state::VARIANT AS state,
-    coalesce(d.tags, MAP {{}}) AS tags,
-    d.session_id,
-    d.trace_id,
-    record,
-    'sha256:' || sha256(record) AS record_digest,
-    d.deciding_ns,
-    r.arm.arm AS arm,
-    r.arm.probability AS arm_probability,
-    r.arm.control.digest AS control_digest,
-    r.arm.candidate.digest AS candidate_digest,
-    d.shadow_of,
-    d.answered_attempt
+SELECT {decision_columns()}
 FROM (
-    SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(_RECORD_TYPES)}') AS r
+    SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(record_types())}') AS r
     FROM entries
     WHERE record IS NOT NULL
 )
@@ -232,7 +96,7 @@ def entry_of(
     try:
         metadata = {
             "decision": None if decision is None else _beside(decision),
-            "attempts": [row._asdict() for row in attempts],
+            "attempts": [_stored(row) for row in attempts],
             "policies": [row._asdict() for row in policies],
         }
         encoded = to_json(metadata).decode()  # in half the time of Python's own encoder
@@ -299,6 +163,13 @@ def _beside(row: DecisionRow) -> dict[str, Any]:
     return values
 
 
+def _stored(row: AttemptRow) -> dict[str, Any]:
+    values = row.attempt._asdict()
+    for name in _NOT_STORED:
+        del values[name]
+    return {"decision_id": row.decision_id, **values}
+
+
 def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     batch: list[Entry] = []
     size = 0
@@ -310,12 +181,3 @@ def _batches(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-# A row with another field than its columns would lose it in silence.
-for _row, _names in (
-    (DecisionRow, {"record", *_DECISION_TYPES}),
-    (AttemptRow, set(_ATTEMPT_TYPES)),
-    (PolicyRow, set(_POLICY_TYPES)),
-):
-    assert set(_row._fields) == _names, _row.__name__

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from routewright.engine.record import Attempt
+
 from .actions import ACTIONS, Action
 from .attempts import (
-    Attempt,
     AttemptStatus,
     EnsembleReport,
     Execution,

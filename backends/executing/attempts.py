@@ -3,54 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
+
+from routewright.engine.record import Attempt
 
 from ..cost import Spend, spend_of
 from ..errors import BackendError, ErrorClass
-from ..protocol import TokenSource
-from .work import Answer, AttemptRole, Combine, StepRole
+from .work import Answer, Combine, StepRole
 
 AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
 StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
-
-
-class Attempt(NamedTuple):
-    """One call of one backend, whatever came of it; or a call that was not made, and why.
-
-    ``number`` counts from 1. ``status`` is ``partial`` when a stream failed after its first text, ``skipped``
-    when the call was not made (``reason`` says why), ``cached`` when an answer kept from before was used. Token
-    counts and cost are ``None`` when unknown; ``cost_source`` says whether the counts behind the cost were
-    reported by the server, estimated or a lower bound. ``saved_nano`` is what the cached answer had cost. ``message``
-    is the text of a failure. It is for people and never stored, since a server may repeat the prompt in it.
-    """
-
-    number: int
-    role: AttemptRole
-    model_id: str
-    backend_id: str
-    model_said: str | None
-    started_at_us: int
-    load_us: int | None
-    first_token_us: int | None
-    total_us: int
-    status: AttemptStatus
-    error_class: ErrorClass | None
-    finish_reason: str | None
-    streamed: bool
-    input_tokens: int | None
-    cached_input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    tokens_source: TokenSource | None
-    cost_nano: int | None
-    currency: str | None
-    cost_source: TokenSource | None
-    price_since: str | None
-    simulated: bool
-    cached_answer: bool = False
-    reason: str | None = None
-    saved_nano: int | None = None
-    message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

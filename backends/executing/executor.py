@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 
+from routewright.engine.record import Attempt
+
 from ..control import StateStore
 from ..protocol import Backend
 from .admission import AdmissionControl
-from .attempts import Attempt, Execution
+from .attempts import Execution
 from .cache import AnswerCache
 from .flow import Flow
 from .prompts import Prompts, shipped_prompts

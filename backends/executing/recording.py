@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from routewright.engine.record import Attempt
+
 from ..cost import cost_nano
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, ChatAnswer, ChatRequest, Timings, Usage
 from ..wire import estimated_usage
 from .actions import ACTIONS
-from .attempts import Attempt, AttemptStatus
+from .attempts import AttemptStatus
 from .work import Answer, AttemptRole, Request, Target
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, NamedTuple
 
+from routewright.engine.record import Attempt
+
 from ..errors import BackendError
 from ..protocol import Backend, ChatRequest, Timings
 from .admission import Admission, AdmissionControl, CallOutcome, OpenBreaker, Rejection
-from .attempts import Attempt, NotCalledError
+from .attempts import NotCalledError
 from .budget import Budget, Timeline
 from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for

@@ -1,23 +1,48 @@
-"""The decision record: its shape, its canonical text, and reading it back."""
+"""The fields of records: a decision's with its canonical text and reading it back, and an attempt's."""
 
 from __future__ import annotations
 
-from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
+from .attempt import Attempt
+from .field import (
+    Column,
+    Field,
+    Meaning,
+    Ordinal,
+    Shape,
+    Uuid,
+    columns_of,
+    fields_of,
+    plain_type,
+    without_null,
+)
+from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, Value
 from .reading import read_record
 from .record import arm_of, record_of, record_values, state_of, task_of
 from .text import record_text
 
 __all__ = [
     "ArmRecord",
+    "Attempt",
     "CandidateRecord",
     "ChoiceRecord",
+    "Column",
     "DecisionRecord",
     "FeatureRecord",
+    "Field",
+    "Meaning",
+    "Ordinal",
+    "Shape",
+    "Uuid",
+    "Value",
     "arm_of",
+    "columns_of",
+    "fields_of",
+    "plain_type",
     "read_record",
     "record_of",
     "record_text",
     "record_values",
     "state_of",
     "task_of",
+    "without_null",
 ]

@@ -17,6 +17,20 @@ Take = Callable[[Any, Any], Any]
 """Gets a field's value from the object that is recorded and its decision."""
 
 
+Uuid = Annotated[str, "uuid"]
+"""The id of one decision: text that no other record repeats."""
+Ordinal = Annotated[int, "ordinal"]
+"""A small whole number that counts."""
+
+
+class Meaning(str):
+    """What a field of a named tuple means, as its columns and the docs say it."""
+
+
+class NotStored:
+    """Marks a field of a named tuple that no table has."""
+
+
 class Shape(BaseModel):
     """Fields that are recorded together. Strict: nothing is converted, so what is read is what was written."""
 
@@ -72,6 +86,27 @@ def fields_of(shape: type[Shape]) -> tuple[Field, ...]:
         found.append(
             Field(name, kind, nullable, inside, meaning, about["place"], of, about["take"], about["columns"])
         )
+    return tuple(found)
+
+
+class Column(NamedTuple):
+    """A column that is made from a field of a named tuple; ``kind`` is its type without null."""
+
+    name: str
+    kind: Any
+    meaning: str
+
+
+@cache
+def columns_of(row: type[NamedTuple]) -> tuple[Column, ...]:
+    """The stored fields of a named tuple in their order."""
+    found = []
+    for name, annotation in get_type_hints(row, include_extras=True).items():
+        said = annotation.__metadata__
+        if not any(isinstance(one, NotStored) for one in said):
+            kind = without_null(annotation.__origin__)[0]
+            meaning = next(str(one) for one in said if isinstance(one, Meaning))
+            found.append(Column(name, next((one for one in said if type(one) is str), kind), meaning))
     return tuple(found)
 
 

@@ -31,7 +31,7 @@ from ..decision import (
 )
 from ..policy import Operation, Role
 from ..version import ENGINE_VERSION
-from .field import Shape, field
+from .field import Shape, Uuid, field
 
 RECORD_VERSION = 1
 """The version of the record's shape; a change of meaning counts it up."""
@@ -61,8 +61,6 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 
 Value = Annotated[Any, BeforeValidator(_value)]
 """A boolean, a number, text, or an array of values."""
-Uuid = Annotated[str, "UUID"]
-"""The id of one decision; text that no other record repeats."""
 GateName = Annotated[str, _one_of(gate.gate for gate in GATES)]
 MarkName = Annotated[str, _one_of(mark.name for mark in MARKS)]
 

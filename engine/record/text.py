@@ -18,7 +18,7 @@ from ..canonical import canonical_text
 from ..decision import NO_REQUEST, Decision, Estimate, GateFailure, State, estimate
 from ..policy import CompiledPolicy, per_policy
 from ..version import ENGINE_VERSION
-from .field import Field, Shape, fields_of, generated, plain_type, taken
+from .field import Field, Shape, Uuid, fields_of, generated, plain_type, taken
 from .fields import (
     NOTHING_KNOWN,
     RECORD_VERSION,
@@ -30,7 +30,6 @@ from .fields import (
     PlanRecord,
     RequestRecord,
     StateRecord,
-    Uuid,
     Weighed,
 )
 from .record import values_of

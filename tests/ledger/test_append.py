@@ -94,7 +94,7 @@ def test_an_attempt_is_read_back_as_it_was_written(ledger: Ledger) -> None:
     ledger.append([decision(1)], [row])
     read = one(ledger, "SELECT * FROM attempts")
     assert read.pop("decision_id") == UUID(row.decision_id)
-    assert read == {name: getattr(row, name) for name in read}
+    assert read == {name: getattr(row.attempt, name) for name in read}
 
 
 def test_the_digest_is_that_of_the_record(ledger: Ledger) -> None:

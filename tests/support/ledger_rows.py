@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from routewright.engine.canonical import canonical_bytes
+from routewright.engine.record.attempt import Attempt
 from routewright.ledger.rows import AttemptRow, DecisionRow, PolicyRow
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
@@ -130,8 +131,7 @@ def decision(
 
 
 def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
-    row = AttemptRow(
-        decision_id=decision_id(number),
+    made = Attempt(
         number=at,
         role="answer" if at == 1 else "fallback",
         model_id="kimi" if at == 1 else "coder",
@@ -156,9 +156,10 @@ def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
         price_since="2026-01-01",
         simulated=True,
     )
-    return row._replace(**changes)
+    id = changes.pop("decision_id", decision_id(number))
+    return AttemptRow(id, made._replace(**changes))
 
 
 def failed(number: int, at: int = 1, **changes: Any) -> AttemptRow:
-    row = attempt(number, at, status="failed", error_class="overloaded", finish_reason=None, model_said=None)
-    return row._replace(cost_nano=None, cost_source=None, output_tokens=None, **changes)
+    unknown = dict.fromkeys(("finish_reason", "model_said", "cost_nano", "cost_source", "output_tokens"))
+    return attempt(number, at, **unknown | {"status": "failed", "error_class": "overloaded"} | changes)

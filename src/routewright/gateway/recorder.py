@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 
 from routewright.backends.executing import Attempt
 from routewright.engine.policy import CompiledPolicy
-from routewright.ledger import Ledger, LedgerEntry, LedgerWriter
+from routewright.ledger import AttemptRow, Ledger, LedgerEntry, LedgerWriter
 
 from .arms import meaning_of
 from .results import DecisionResult
-from .rows import attempt_row, decision_row, policy_rows
+from .rows import decision_row, policy_rows
 
 
 class Pending:
@@ -149,7 +149,7 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         tags=one.tags,
         answered_attempt=one.answered_attempt,
     )
-    rows = [LedgerEntry(row, [attempt_row(decision.id, attempt) for attempt in one.attempts], policies)]
+    rows = [LedgerEntry(row, [AttemptRow(decision.id, attempt) for attempt in one.attempts], policies)]
     metadata = decided.shadow
     if metadata is not None:
         shadow = decision_row(

@@ -1,18 +1,13 @@
-"""Decisions and attempts in, the ledger's rows out."""
+"""Makes the ledger's rows of decisions and policies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import record_text
-from routewright.ledger import AttemptRow, DecisionRow, PolicyRow
-
-# An attempt says its row's columns in their order: all but the first, its decision's id, and the last, which no backend
-# tells yet. Its own last part, the message of a failure, is not stored.
-assert Attempt._fields[:-1] == AttemptRow._fields[1:-1]
+from routewright.ledger import DecisionRow, PolicyRow
 
 
 def decision_row(
@@ -46,11 +41,6 @@ def mode_of(decision: Decision) -> str:
     if arm is not None and arm.mode == "canary":
         return "canary"
     return "shadow" if arm is not None and arm.mode == "shadow" and arm.name == "candidate" else "exploit"
-
-
-def attempt_row(decision_id: str, attempt: Attempt) -> AttemptRow:
-    """The row of one call of one backend, as far as the ledger has columns for it."""
-    return AttemptRow(decision_id, *attempt[:-1])
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:
