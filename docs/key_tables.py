@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from routewright.engine.policy import quantities
 from routewright.engine.policy.compile.model_facts import model_scope
-from routewright.engine.policy.shapes import base, catalog, kinds, testfile
+from routewright.engine.policy.shapes import base, catalog, kinds, steps, testfile
 from routewright.engine.policy.shapes import policy as shape
 
 # Each shape with the heading that stands above its keys.
@@ -26,11 +26,8 @@ _HEADINGS: Mapping[type[BaseModel], str] = {
     shape.Rule: "rule",
     shape.Split: "split",
     shape.Ensemble: "ensemble",
-    shape.Step: "step",
-    shape.Screen: "screen",
-    shape.Draft: "draft",
-    shape.Verify: "verify",
-    shape.Refine: "refine",
+    steps.Step: "step",
+    **{of: role for role, of in steps.STEPS.items()},
     shape.ChainEntry: "chain entry",
     shape.Control: "control",
     shape.Assertion: "assertion",
@@ -96,7 +93,7 @@ def with_tables(page: str) -> str:
         table = "\n".join(_table(known[name]))
         made.append(f"{name} -->\n\n{table}\n\n<!-- end of keys -->{after}")
     page = "<!-- keys: ".join(made)
-    for mark, rows in (("facts", _facts()), ("operations", _operations())):
+    for mark, rows in (("facts", _facts()), ("operations", _operations()), ("steps", _steps())):
         if f"<!-- {mark} -->" in page:
             page = filled(page, mark, rows)
     return page
@@ -107,6 +104,14 @@ def _facts() -> Iterator[str]:
     yield "| --- | --- |"
     for name, declaration in model_scope(()).items():
         yield f"| `{name}` | {declaration.type} |"
+
+
+def _steps() -> Iterator[str]:
+    """A section for each step, with what it does and its keys."""
+    for number, (role, of) in enumerate(steps.STEPS.items()):
+        yield from ([""] if number else [])
+        yield from (f"#### {role.capitalize()}", "", (of.__doc__ or "").strip(), "")
+        yield from _table(of)
 
 
 def _operations() -> Iterator[str]:

@@ -15,7 +15,8 @@ from .attempts import (
 )
 from .cache import AnswerCache
 from .executor import Executor, execute, execute_sync
-from .prompts import PromptError, Prompts, read_prompts, shipped_prompts
+from .prompt_files import PromptError, read_prompts, shipped_prompts
+from .prompts import Prompts
 from .work import (
     NO_WORK_LIMITS,
     Answer,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..errors import BackendError
+from ..protocol import ChatAnswer
 from .actions import ACTIONS
 from .attempts import NotCalledError
 from .session import Exhausted, Result, Session
@@ -25,6 +26,13 @@ class Answered(NamedTuple):
     attempt: int
     next: int
     cached: bool = False
+
+    @property
+    def chat(self) -> ChatAnswer:
+        """The answer to a chat."""
+        # INVARIANT: what a chat is answered with is a ChatAnswer.
+        assert isinstance(self.answer, ChatAnswer)
+        return self.answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from routewright.engine.policy import Role
 from routewright.engine.record import Attempt
 
 from ..cost import Spend, spend_of
 from ..errors import BackendError, ErrorClass
-from .work import Answer, Combine, StepRole
+from .work import Answer, Combine
 
 AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
 StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
@@ -23,7 +24,7 @@ class StepReport:
     ``dropped`` and ``failed`` are steps that could not be carried out, the second of them required.
     """
 
-    role: StepRole
+    role: Role
     model_id: str
     outcome: StepOutcome
     notes: str | None = None

@@ -107,8 +107,7 @@ def cache_key(
                     None if together.judge is None else _place(together.judge, backends),
                 ],
                 "steps": [
-                    [step.role, _place(step.target, backends), step.on_reject, step.rounds, step.on]
-                    for step in work.steps
+                    [step.role, _place(step.target, backends), dict(step.options)] for step in work.steps
                 ],
                 "prompts": prompts if work.steps or together is not None else None,
                 "operation": type(request).__name__,

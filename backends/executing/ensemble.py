@@ -11,15 +11,18 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import BackendError, ErrorClass
 from ..protocol import ChatAnswer, ChatRequest
 from .answering import Answered, Failed
 from .attempts import EnsembleReport, QuorumError
-from .prompts import Block, Prompts, conversation_of, said_by, spoken
+from .prompts import Block, Prompts, Template, conversation_of, said_by, spoken
 from .session import Exhausted, Result, Session
 from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
+
+JUDGE_TEMPLATES: Final = {"judge": Template(frozenset({"conversation", "answers", "count"}))}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from .admission import AdmissionControl
 from .attempts import Execution
 from .cache import AnswerCache
 from .flow import Flow
-from .prompts import Prompts, shipped_prompts
+from .prompt_files import shipped_prompts
+from .prompts import Prompts
 from .session import Services, Session
 from .work import Request, Target, Work
 

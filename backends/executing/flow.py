@@ -1,8 +1,8 @@
-"""One request from its prompt to its answer: cache, screens, drafts, the answer, what is done to it after.
+"""Leads one request from its prompt to its answer: through the cache, its steps, its ensemble or its models.
 
-    cache ─▶ screen prompt ─▶ draft ─▶ answer ─▶ verify, refine, in the order of the work ─▶ screen answer
-                                         ▲          │ rejected: retry, escalate
-                                         └──────────┘
+    cache ─▶ check prompt ─▶ prepare ─▶ answer ─▶ review, in the order of the work ─▶ check answer
+                                          ▲          │ rejected: retry, escalate
+                                          └──────────┘
 
 Text is shown as it comes only where no later step may withhold or replace it.
 """
@@ -18,10 +18,10 @@ from .answering import Answered, Failed, first_answer
 from .attempts import EnsembleReport, Execution, NotCalledError
 from .cache import AnswerCache, CachedAnswer, cache_key, is_keepable
 from .ensemble import ask_together
-from .prompts import Prompts, conversation_of, said_by
-from .session import Exhausted, Services, Session
-from .steps import StepFailed, Steps
-from .work import Answer, Ensemble, Request, Step, Target, Work
+from .prompts import Prompts
+from .session import Services, Session
+from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
+from .work import Answer, Ensemble, Request, Target, Work
 
 
 class Flow:
@@ -72,31 +72,29 @@ class Flow:
             return self._ended(found, None)
         # INVARIANT: steps and ensembles are of chats alone.
         assert isinstance(self._request, ChatRequest)
-        steps = Steps(self._session, self._prompts(), self._request)
+        steps = StepCalls(self._session, self._prompts(), self._request)
         try:
             found = await self._with_steps(steps, self._request)
         except StepFailed as failed:
             found = Failed(failed.error)
         return self._ended(found, steps)
 
-    async def _with_steps(self, steps: Steps, request: ChatRequest) -> Answered | Failed:
+    async def _with_steps(self, steps: StepCalls, request: ChatRequest) -> Answered | Failed:
         kept = self._first_kept()
         if kept is not None:
             self._show(kept.answer)
             return kept
         for step in self._steps:
-            if step.role == "screen" and step.on != "answer":
-                asked = tuple(message for message in request.messages if message.role != "system")
-                await steps.screen(step, conversation_of(asked), "prompt")
-        drafts = [await steps.draft(step) for step in self._steps if step.role == "draft"]
-        prepared = steps.with_drafts([draft for draft in drafts if draft is not None])
+            await STEP_KINDS[step.role].check_prompt(steps, step)
+        drafts = [await STEP_KINDS[step.role].prepare(steps, step) for step in self._steps]
+        prepared = with_drafts(steps, [draft for draft in drafts if draft is not None])
         before = steps.whole
         live = self._on_text if self._shows_as_it_comes() else None
         found = await self._answer(prepared, 0, live, together=True)
         while isinstance(found, Answered) and not found.cached:
             steps.whole = before
-            done, rejected = await self._after(steps, found, prepared)
-            if rejected is None:
+            done, escalates = await self._reviewed(steps, found, prepared)
+            if not escalates:
                 self._whole = steps.whole
                 found = done
                 break
@@ -107,59 +105,19 @@ class Flow:
                 break
             found = following
         if isinstance(found, Answered):
-            await self._screen_answer(steps, found)
+            for step in self._steps if not found.cached else ():
+                await STEP_KINDS[step.role].check_answer(steps, step, found.chat)
             if live is None or found.cached:
                 self._show(found.answer)
         return found
 
-    async def _after(
-        self, steps: Steps, found: Answered, request: ChatRequest
-    ) -> tuple[Answered, Step | None]:
-        """The answer after verifying and refining; with the step that sends the work to the next fallback."""
+    async def _reviewed(self, steps: StepCalls, found: Answered, request: ChatRequest) -> Review:
         for step in self._steps:
-            # INVARIANT: what a chat is answered with is a ChatAnswer.
-            assert isinstance(found.answer, ChatAnswer)
-            if step.role == "verify":
-                verdict = await steps.verify(step, found.answer)
-                if verdict is None or verdict.yes:
-                    continue
-                if step.on_reject == "retry":
-                    found, accepted = await self._again(steps, step, found, request, verdict.notes)
-                    if accepted:
-                        continue
-                elif step.on_reject == "escalate" and found.next < len(self._work.targets):
-                    return found, step
-                steps.whole = False
-            elif step.role == "refine":
-                assert isinstance(found.answer, ChatAnswer)
-                better = await steps.refine(step, found.answer)
-                if better is not None:
-                    found = found._replace(answer=better[0], attempt=better[1])
-        return found, None
-
-    async def _again(
-        self, steps: Steps, step: Step, found: Answered, request: ChatRequest, notes: str
-    ) -> tuple[Answered, bool]:
-        """One more try of the model that was rejected, and whether its answer is accepted now."""
-        assert isinstance(found.answer, ChatAnswer)
-        try:
-            told = steps.with_notes(request, found.answer, notes)
-            result = await self._session.obtain(found.target, told, "retry")
-        except Exhausted:
-            return found, False
-        if not isinstance(result.answer, ChatAnswer):
-            return found, False
-        found = found._replace(answer=result.answer, attempt=result.attempt.number)
-        verdict = await steps.verify(step, result.answer)
-        return found, verdict is not None and verdict.yes is True
-
-    async def _screen_answer(self, steps: Steps, found: Answered) -> None:
-        assert isinstance(found.answer, ChatAnswer)
-        if found.cached:
-            return
-        for step in self._steps:
-            if step.role == "screen" and step.on != "prompt":
-                await steps.screen(step, said_by(found.answer), "answer")
+            review = await STEP_KINDS[step.role].review(steps, step, found, request)
+            if review.escalates:
+                return review
+            found = review.found
+        return Review(found)
 
     async def _answer(
         self,
@@ -256,18 +214,15 @@ class Flow:
 
     def _shows_as_it_comes(self) -> bool:
         """Whether nothing after the answer may withhold or replace it."""
-        return self._ensemble is None and all(
-            step.role == "draft"
-            or (step.role == "screen" and step.on == "prompt")
-            or (step.role == "verify" and step.on_reject == "annotate" and not step.required)
-            for step in self._steps
+        return self._ensemble is None and not any(
+            STEP_KINDS[step.role].may_change(step) for step in self._steps
         )
 
     def _show(self, answer: Answer) -> None:
         if self._on_text is not None and isinstance(answer, ChatAnswer) and answer.text:
             self._on_text(answer.text)
 
-    def _ended(self, found: Answered | Failed, steps: Steps | None) -> Execution:
+    def _ended(self, found: Answered | Failed, steps: StepCalls | None) -> Execution:
         answer: Answer | None = None
         error: BackendError | None = None
         answered_by = None

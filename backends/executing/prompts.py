@@ -1,4 +1,4 @@
-"""Reads the prompt templates of the steps, and builds requests from them.
+"""Builds requests from the prompt templates of the steps.
 
 ``{{name}}`` is the whole syntax. Only the template is searched for it, and all names are filled in one pass, so text
 from a user or a model is never read as template syntax. Such text is put between two marker lines that hold a random
@@ -16,48 +16,34 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from random import Random
-from typing import Any, Final, Literal, get_args
-
-from routewright.engine.report import RoutewrightError
+from typing import Final
 
 from ..protocol import ChatAnswer, ChatRequest, Message, ToolCall
 
-PromptName = Literal["screen", "draft", "answer_with_draft", "verify", "retry", "refine", "judge"]
 
-_NAMES: Final[Mapping[PromptName, frozenset[str]]] = {
-    "screen": frozenset({"subject"}),
-    "draft": frozenset({"prompt"}),
-    "answer_with_draft": frozenset({"prompt", "draft"}),
-    "verify": frozenset({"conversation", "answer"}),
-    "retry": frozenset({"notes"}),
-    "refine": frozenset({"conversation", "answer"}),
-    "judge": frozenset({"conversation", "answers", "count"}),
-}
-"""The names that each template must use. ``screen`` may also use the conversation, and all may use ``word``."""
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The names that a template must use, and those that it may use beside ``word``.
 
-_CALLS_OF_OTHERS: Final = frozenset({"answer_with_draft", "retry"})
-"""Messages of the answer's own call: how that is made is the request's to say."""
+    ``own_call`` is whether a call is made with it alone; else it is a message of the answer's own call, and how that is
+    made is the request's to say.
+    """
 
-_ALSO: Final[Mapping[str, frozenset[str]]] = {"screen": frozenset({"conversation"})}
+    must: frozenset[str]
+    may: frozenset[str] = frozenset()
+    own_call: bool = True
 
-_WORD = "word"
+
+WORD = "word"
 """The name of the random word in the markers, which every template may use, also in its system part."""
 
 _AS_IT_IS: Final = frozenset({"prompt"})
 """The request itself. It has no markers: small models repeat those, and its author gains nothing by imitating them."""
 
 _WORD_DIGITS = 16
-_KEYS = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
-_WHOLE_NUMBERS = ("max_output_tokens", "thinking_tokens")
 _CLOSING = re.compile(rf"^[a-z]+(?: [0-9]+)? ([0-9a-f]{{{_WORD_DIGITS}}})>>>$", re.MULTILINE)
-_PLACE = re.compile(r"\{\{(\w+)\}\}")
-
-
-class PromptError(RoutewrightError):
-    """A file of prompts that cannot be used."""
+PLACE = re.compile(r"\{\{(\w+)\}\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +98,9 @@ class Prompt:
             else _block(Block(name, material), word)
             for name, material in given.items()
         }
-        texts[_WORD] = word
+        texts[WORD] = word
         parts = [self.user] if self.system is None else [self.system, self.user]
-        return [_PLACE.sub(lambda place: texts[place[1]], part) for part in parts]
+        return [PLACE.sub(lambda place: texts[place[1]], part) for part in parts]
 
     def most_tokens(self, *, may_think: bool) -> int | None:
         """What a model may write to it, thoughts included; None where nothing bounds it."""
@@ -127,36 +113,11 @@ class Prompt:
 class Prompts:
     """The templates by name; ``digest`` tells files of prompts apart."""
 
-    by_name: Mapping[PromptName, Prompt]
+    by_name: Mapping[str, Prompt]
     digest: str
 
-    def __getitem__(self, name: PromptName) -> Prompt:
+    def __getitem__(self, name: str) -> Prompt:
         return self.by_name[name]
-
-
-@cache
-def shipped_prompts() -> Prompts:
-    """The templates of ``policies/prompts.yaml``."""
-    text = files("routewright").joinpath("policies", "prompts.yaml").read_text(encoding="utf-8")
-    return read_prompts(text)
-
-
-def read_prompts(text: str) -> Prompts:
-    """The templates of a YAML text. Raises PromptError for what is missing, unknown or of the wrong kind."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        tree = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
-        raise PromptError(f"the prompts are not YAML: {str(error).splitlines()[0].lower()}") from None
-    if not isinstance(tree, dict) or tree.get("prompts") != 1:
-        raise PromptError("prompts begin with `prompts: 1`")
-    names: tuple[PromptName, ...] = get_args(PromptName)
-    unknown = sorted(str(name) for name in tree.keys() - {"prompts", *names})
-    if unknown:
-        raise PromptError(f"unknown prompt `{unknown[0]}`: there are {', '.join(names)}")
-    return Prompts({name: _prompt(name, tree.get(name)) for name in names}, _digest(tree))
 
 
 def conversation_of(messages: tuple[Message, ...]) -> tuple[Block, ...]:
@@ -229,35 +190,3 @@ def _word(random: Random, given: Mapping[str, Material | int]) -> str:
         word = digest.hexdigest()[:_WORD_DIGITS]
         if not any(word in text for text in texts):
             return word
-
-
-def _prompt(name: PromptName, body: Any) -> Prompt:
-    if not isinstance(body, dict) or not isinstance(body.get("user"), str):
-        raise PromptError(f"prompt `{name}` needs a text `user`")
-    unknown = sorted(str(key) for key in body.keys() - ({"user"} if name in _CALLS_OF_OTHERS else _KEYS))
-    if unknown:
-        raise PromptError(f"prompt `{name}` has an unknown key `{unknown[0]}`")
-    system, temperature = body.get("system"), body.get("temperature")
-    if system is not None and not isinstance(system, str):
-        raise PromptError(f"prompt `{name}`: `system` is a text")
-    if temperature is not None and (
-        isinstance(temperature, bool) or not isinstance(temperature, int | float)
-    ):
-        raise PromptError(f"prompt `{name}`: `temperature` is a number")
-    for key in _WHOLE_NUMBERS:
-        most = body.get(key)
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise PromptError(f"prompt `{name}`: `{key}` is a whole number above 0")
-    named, must = set(_PLACE.findall(body["user"])), _NAMES[name]
-    for missing in sorted(must - named):
-        raise PromptError(f"prompt `{name}` must name `{{{{{missing}}}}}`")
-    strange = named - must - _ALSO.get(name, frozenset()) | set(_PLACE.findall(system or ""))
-    for other in sorted(strange - {_WORD}):
-        raise PromptError(f"prompt `{name}` names `{{{{{other}}}}}`, which it is not given")
-    return Prompt(
-        body["user"], system, temperature, body.get("max_output_tokens"), body.get("thinking_tokens")
-    )
-
-
-def _digest(tree: Any) -> str:
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()

@@ -5,9 +5,11 @@ Nothing is called that a ``Work`` does not hold. Times are integer milliseconds,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from routewright.engine.policy import STEPS, Role
 
 from ..cost import PriceFacts
 from ..protocol import (
@@ -31,10 +33,7 @@ DEFAULT_LEASE_MS: Final = 60_000
 Request = ChatRequest | EmbedRequest | RerankRequest
 Answer = ChatAnswer | EmbedAnswer | RerankAnswer
 
-AttemptRole = Literal["answer", "fallback", "retry", "screen", "draft", "verify", "refine", "member", "judge"]
-StepRole = Literal["screen", "draft", "verify", "refine"]
-OnReject = Literal["annotate", "retry", "escalate"]
-ScreenOn = Literal["prompt", "answer", "both"]
+AttemptRole = Annotated[str, "`answer`, `fallback`, `retry`, `member`, `judge`, or that of a step"]
 Combine = Literal["first", "vote", "judge", "consensus_or_override"]
 
 
@@ -79,17 +78,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step around the answer. ``on_reject`` is for ``verify``, ``rounds`` for ``refine``, ``on`` for ``screen``.
+    """One step around the answer; ``options`` are what the policy says of it beside its model.
 
     A step that fails is left out and reported; with ``required`` its failure is the failure of the work.
     """
 
-    role: StepRole
+    role: Role
     target: Target
     required: bool = False
-    on_reject: OnReject = "annotate"
-    rounds: int = 1
-    on: ScreenOn = "prompt"
+    options: Mapping[str, str | int] = field(default_factory=dict)
+
+    def option(self, name: str) -> Any:
+        """The value of an option, or its default."""
+        return self.options.get(name, STEPS[self.role].model_fields[name].default)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..policy import Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
+from ..policy import STEPS, Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from ..report import TaskError
 from .choose import order
 from .decision import (
@@ -114,12 +114,12 @@ def _last_left(first_failures: _Failures, situation: GateContext) -> int | None:
 
 
 def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
-    """The steps around the answer: of a pinned task only the screens, as whoever names a model does not waive them."""
+    """The steps around the answer: of a pinned task only those that hold for pins."""
     if rule is None:
         return ()
     if task.pin is None:
         return rule.steps
-    return tuple(step for step in rule.steps if step.role == "screen")
+    return tuple(step for step in rule.steps if STEPS[step.role].holds_for_pins)
 
 
 def step_failures(step: CompiledStep, situation: GateContext) -> Iterator[GateFailure]:

@@ -32,7 +32,6 @@ from .compiled import (
     CompiledStep,
     FeatureSource,
     Quota,
-    Role,
     TaskCost,
 )
 from .kept import per_policy
@@ -53,6 +52,7 @@ from .reading import (
 from .shapes import (
     EMBEDDED_NAMES,
     KINDS,
+    STEPS,
     Backend,
     CaseState,
     CaseTask,
@@ -66,6 +66,7 @@ from .shapes import (
     Operation,
     Policy,
     Price,
+    Role,
     ServerBackend,
     Shape,
     SimulatedShape,
@@ -87,6 +88,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
     "MAY_FORWARD",
+    "STEPS",
     "Backend",
     "Candidate",
     "CaseState",

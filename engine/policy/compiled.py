@@ -15,9 +15,8 @@ from ..condition import CheckedExpr, Declaration, Sizes
 from ..report import suggest
 from .labels import counted
 from .locality import Location
-from .shapes import Backend, Catalog, Encoding, Model, Operation, Policy
+from .shapes import Backend, Catalog, Encoding, Model, Operation, Policy, Role
 
-Role = Literal["screen", "draft", "verify", "refine"]
 ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
 ModelIndex = NewType("ModelIndex", int)
 """The position of a model in its catalog. Digests use the model's id instead, since the order means nothing."""

@@ -166,7 +166,7 @@ def test_model_place_and_steps_are_part_of_the_key() -> None:
     works = [
         Work((one,), cache=HOUR),
         Work((one,), (Step("verify", target("v")),), cache=HOUR),
-        Work((one,), (Step("verify", target("v"), on_reject="retry"),), cache=HOUR),
+        Work((one,), (Step("verify", target("v"), options={"on_reject": "retry"}),), cache=HOUR),
         Work((one,), (Step("verify", target("w")),), cache=HOUR),
     ]
     keys = {cache_key(work, one, HELLO, {}, "p") for work in works}
@@ -228,7 +228,7 @@ def test_an_ensembles_answer_is_kept_as_the_ensembles(cache: AnswerCache) -> Non
 
 
 def test_an_escalated_answer_is_the_fallbacks(cache: AnswerCache) -> None:
-    steps = (Step("verify", target("v"), on_reject="escalate"),)
+    steps = (Step("verify", target("v"), options={"on_reject": "escalate"}),)
     work = Work(targets("a", "b"), steps, cache=HOUR)
     run(cache, work, {"v": [Says("REJECT"), Says("ACCEPT")]})
     again = run(cache, work, {"v": [Says("REJECT")]})

@@ -247,7 +247,7 @@ def test_steps_are_done_to_what_the_ensemble_answers() -> None:
     ensemble = together("consensus_or_override", "a", "b", override="b")
     steps = (
         Step("draft", target("d")),
-        Step("verify", target("v"), on_reject="escalate"),
+        Step("verify", target("v"), options={"on_reject": "escalate"}),
     )
     work = Work((target("z", role="fallback"),), steps, ensemble)
     ran = carry_out(work, {"a": [Says("a")], "b": [Says("b")], "v": [Says("REJECT"), Says("ACCEPT")]})

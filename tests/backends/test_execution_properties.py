@@ -49,6 +49,7 @@ from routewright.backends.control import QuotaLimit, Quotas, StateStore
 from routewright.backends.executing.estimate import input_bound, output_bound
 from routewright.backends.executing.session import COUNTED_ROLES
 from routewright.backends.protocol import Usage
+from routewright.engine.policy import STEPS
 
 NAMES = "abcdefgh"
 CAP = QuotaLimit("cap", "requests", 4, 0, "day")
@@ -113,12 +114,16 @@ def works(draw: st.DrawFn, *, quotas: bool = False) -> Work:
         )
     step = st.builds(
         Step,
-        role=st.sampled_from(["screen", "draft", "verify", "refine"]),
+        role=st.sampled_from(list(STEPS)),
         target=one,
         required=st.booleans(),
-        on_reject=st.sampled_from(["annotate", "retry", "escalate"]),
-        rounds=st.integers(1, 3),
-        on=st.sampled_from(["prompt", "answer", "both"]),
+        options=st.fixed_dictionaries(
+            {
+                "on_reject": st.sampled_from(["annotate", "retry", "escalate"]),
+                "rounds": st.integers(1, 3),
+                "on": st.sampled_from(["prompt", "answer", "both"]),
+            }
+        ),
     )
     limits = st.builds(
         WorkLimits,

@@ -31,13 +31,12 @@ from routewright.backends import (
     Work,
     WorkLimits,
 )
-from routewright.backends.executing.work import StepRole
 
 ACCEPT, REJECT = Says('{"verdict": "accept"}'), Says('{"verdict": "reject", "notes": "the sum is wrong"}')
 
 
-def step(role: StepRole, name: str, **options: Any) -> Step:
-    return Step(role, target(name), **options)
+def step(role: str, name: str, *, required: bool = False, **options: Any) -> Step:
+    return Step(role, target(name), required, options)
 
 
 def reports(ran: RunResult) -> list[tuple[str, str, str, str | None]]:

@@ -16,14 +16,11 @@ from ..compiled import (
     CompiledRule,
     CompiledSplit,
     CompiledStep,
-    Role,
 )
 from ..labels import chain_help, joined, owner
-from ..shapes import ChainEntry, Ensemble, Policy, Rule, Step
+from ..shapes import STEPS, ChainEntry, Ensemble, Policy, Rule, Step
 from ..source import Path
 from .report import Report
-
-_ROLES: tuple[Role, ...] = ("screen", "draft", "verify", "refine")
 
 _ESCAPED_OR_CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
 _GROUP = re.compile(r"\((?!\?)|\(\?P?<[A-Za-z_]")
@@ -232,17 +229,16 @@ class RuleCompiler:
     def _steps(self, steps: Sequence[Step], path: Path) -> tuple[CompiledStep, ...]:
         compiled = []
         for number, step in enumerate(steps):
-            bodies = [(role, body) for role in _ROLES if (body := getattr(step, role)) is not None]
+            bodies = [(role, body) for role in STEPS if (body := getattr(step, role)) is not None]
             if len(bodies) != 1:
                 if bodies or not self._report.incomplete((*path, number)):
-                    message = f"a step is exactly one of {', '.join(_ROLES)}"
+                    message = f"a step is exactly one of {', '.join(STEPS)}"
                     self._report.add("wrong-value", message, (*path, number))
                 continue
             role, body = bodies[0]
             model = self._chatting(body.with_, (*path, number, role, "with"))
             if model is not None:
-                options = body.model_dump(by_alias=True, exclude={"with_", "required"})
-                compiled.append(CompiledStep(role, model.index, body.required, options))
+                compiled.append(CompiledStep(role, model.index, body.required, body.options()))
         return tuple(compiled)
 
     def _chatting(self, name: str, path: Path) -> CompiledModel | None:

@@ -20,7 +20,8 @@ from .kinds import (
     backend_of,
     kinds_with,
 )
-from .policy import Assertion, ChainEntry, Constraint, Control, Ensemble, Feature, Policy, Rollout, Rule, Step
+from .policy import Assertion, ChainEntry, Constraint, Control, Ensemble, Feature, Policy, Rollout, Rule
+from .steps import STEPS, Role, Step
 from .testfile import CaseState, CaseTask, TestFile
 from .tokenizers import Encoding, encoding_for
 
@@ -28,6 +29,7 @@ __all__ = [
     "EMBEDDED_NAMES",
     "KEYS_OF_SOME_MODELS",
     "KINDS",
+    "STEPS",
     "Assertion",
     "Backend",
     "CaseState",
@@ -47,6 +49,7 @@ __all__ = [
     "Operation",
     "Policy",
     "Price",
+    "Role",
     "Rollout",
     "Rule",
     "ServerBackend",

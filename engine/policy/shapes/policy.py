@@ -27,6 +27,7 @@ from .base import (
     Text,
 )
 from .catalog import Catalog
+from .steps import Step
 
 Limit = (
     Annotated[int, Field(ge=-MAX_EXACT, le=MAX_EXACT)] | Annotated[float, Field(ge=-MAX_EXACT, le=MAX_EXACT)]
@@ -88,53 +89,6 @@ class Split(Shape):
     )
     key: str | None = Field(None, description="a feature: equal values always go the same way")
     salt: Salt = Field("", description="makes one split independent of another")
-
-
-class StepBody(Shape):
-    """What every step says: the model that does it, and whether work may go on without it."""
-
-    with_: ModelRef = Field(alias="with")
-    required: bool = Field(
-        False, description="whether a candidate is out when the step's model is not eligible"
-    )
-
-
-class Draft(StepBody):
-    """A model prepares; its output is context for the answer."""
-
-
-class Verify(StepBody):
-    """Another model reviews the answer."""
-
-    on_reject: Literal["annotate", "retry", "escalate"] = Field(
-        "annotate",
-        description="what becomes of an answer that is rejected; `escalate` goes on to the next fallback",
-    )
-
-
-class Refine(StepBody):
-    """Another model improves the answer."""
-
-    rounds: int = Field(1, ge=1, le=10, description="how often")
-
-
-class Screen(StepBody):
-    """A safety model looks at the prompt or the answer; flagged work is refused."""
-
-    on: Literal["prompt", "answer", "both"] = Field("prompt", description="what is looked at")
-    # Unscreened work must not go on in silence when the safety model is away.
-    required: bool = Field(
-        True, description="whether a candidate is out when the step's model is not eligible"
-    )
-
-
-class Step(Shape):
-    """Exactly one step around the answer."""
-
-    screen: Screen | None = Field(None, description="a safety model looks; flagged work is refused")
-    draft: Draft | None = Field(None, description="a model prepares")
-    verify: Verify | None = Field(None, description="a model reviews the answer")
-    refine: Refine | None = Field(None, description="a model improves the answer")
 
 
 class Ensemble(Shape):

@@ -198,15 +198,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
 
 
 def _step(step: CompiledStep, target: Target) -> Step:
-    options: dict[str, Any] = dict(step.options)
-    return Step(
-        role=step.role,
-        target=target,
-        required=step.required,
-        on_reject=options.get("on_reject", "annotate"),
-        rounds=options.get("rounds", 1),
-        on=options.get("on", "prompt"),
-    )
+    return Step(step.role, target, step.required, step.options)
 
 
 def _ensemble(

@@ -1,0 +1,78 @@
+"""``verify``: another model accepts or rejects the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...protocol import ChatAnswer, ChatRequest, Message
+from ..answering import Answered
+from ..prompts import Template, conversation_of, said_by, spoken
+from ..session import Exhausted
+from ..verdicts import Verdict, read_verification
+from ..work import Step
+from .base import Review, StepCalls, StepKind
+
+
+class Verify(StepKind):
+    """A rejected answer is given as such, tried again with the notes, or left for that of the next fallback."""
+
+    templates = {
+        "verify": Template(frozenset({"conversation", "answer"})),
+        "retry": Template(frozenset({"notes"}), own_call=False),
+    }
+
+    def may_change(self, step: Step) -> bool:
+        return step.required or step.option("on_reject") != "annotate"
+
+    async def review(self, calls: StepCalls, step: Step, found: Answered, request: ChatRequest) -> Review:
+        verdict = await self._verdict(calls, step, found.chat)
+        if verdict is None or verdict.yes:
+            return Review(found)
+        on_reject = step.option("on_reject")
+        if on_reject == "escalate" and found.next < calls.session.fallbacks:
+            return Review(found, escalates=True)
+        if on_reject == "retry":
+            found, accepted = await self._again(calls, step, found, request, verdict.notes)
+            if accepted:
+                return Review(found)
+        calls.whole = False
+        return Review(found)
+
+    async def _verdict(self, calls: StepCalls, step: Step, answer: ChatAnswer) -> Verdict | None:
+        """What the model thinks of the answer; None where the step was dropped or is unreadable."""
+        asked = calls.prompts["verify"].request(
+            calls.session.random,
+            calls.images,
+            may_think=step.target.may_think,
+            conversation=conversation_of(calls.request.messages),
+            answer=said_by(answer),
+        )
+        said = await calls.ask(step, calls.grown(asked))
+        if said is None:
+            return None
+        verdict = read_verification(said.answer)
+        if verdict.yes is None:
+            calls.unreadable(step, verdict)
+            return None
+        calls.report(step, "accepted" if verdict.yes else "rejected", verdict.notes)
+        return verdict
+
+    async def _again(
+        self, calls: StepCalls, step: Step, found: Answered, request: ChatRequest, notes: str
+    ) -> tuple[Answered, bool]:
+        """One more try of the model that was rejected, and whether its answer is accepted now."""
+        told = calls.prompts["retry"].fill(calls.session.random, notes=notes or "no reasons were given")
+        said = Message("assistant", spoken(found.chat))
+        asked = replace(request, messages=(*request.messages, said, Message("user", told)))
+        try:
+            result = await calls.session.obtain(found.target, calls.grown(asked), "retry")
+        except Exhausted:
+            return found, False
+        if not isinstance(result.answer, ChatAnswer):
+            return found, False
+        found = found._replace(answer=result.answer, attempt=result.attempt.number)
+        verdict = await self._verdict(calls, step, result.answer)
+        return found, verdict is not None and verdict.yes is True
+
+
+STEP = Verify()
