@@ -19,7 +19,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.gateway.planning import Planner
 from routewright.loading.loading import load_samples, shipped
-from routewright.tasks.tasks import task_from
+from routewright.tasks import task_from
 
 HYBRID = load_policy(shipped("hybrid.yaml"))
 SAMPLES = [task_from(sample) for sample in load_samples(shipped("samples.yaml")).tasks]

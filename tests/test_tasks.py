@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading.loading import load_samples, shipped
-from routewright.tasks.requests import request_for
-from routewright.tasks.tasks import (
+from routewright.tasks import (
     features_from_flags,
     parse_state,
     parse_task,
     parse_time,
+    request_for,
     state_from,
     task_from,
 )

@@ -93,7 +93,7 @@ def test_a_bad_line_is_told_and_the_others_are_decided(tmp_path: Path) -> None:
         "error: tasks.jsonl:5: unknown feature `privat`\n"
         "  = help: did you mean `private`? declared: complex_reasoning, context_length, private\n"
         "error: tasks.jsonl:6: unknown key `featurs`\n"
-        "  = help: did you mean `features`? known: documents, draw, features, images, json_schema (9 more)\n"
+        "  = help: did you mean `features`? known: documents, draw, features, images, json_schema (13 more)\n"
         "error: tasks.jsonl:7: the task has the key `private` twice\n"
         "error: tasks.jsonl:8: the task is not a JSON object\n"
         '  = help: one JSON object such as {"features": {"complexity": 0.9}}\n'
@@ -130,11 +130,15 @@ def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:
         (["--task", "{}", "--tasks", "x"], "--task and --tasks cannot be combined"),
         (["--tasks", "x", "--prompt-tokens", "3"], "--tasks and --prompt-tokens cannot be combined"),
         (["--task", "{}", "-f", "a=1", "--pin", "b"], "--task and --feature and --pin cannot be combined"),
+        (["hello", "--task", "{}"], "--task and PROMPT cannot be combined"),
+        (["--live", "--assume", "state.json"], "--live and --assume cannot be combined"),
+        (["--live", "--at", "2026-01-31"], "--live and --at cannot be combined"),
+        (["--state", "state.sqlite"], "--state needs --live\n  = help: what is to be assumed"),
         (["--explain", "--format", "table"], "--explain cannot be written as a table"),
         (["--tasks", "none.jsonl"], "cannot read `none.jsonl`: no such file or directory"),
         (["--tasks", "."], "cannot read `.`: is a directory"),
-        (["--state", "none.json"], "none.json: cannot read the file: no such file or directory"),
-        (["--state", "state.json"], "state.json: the state names an unknown model `medium`"),
+        (["--assume", "none.json"], "none.json: cannot read the file: no such file or directory"),
+        (["--assume", "state.json"], "state.json: the state names an unknown model `medium`"),
         (["-f", "private"], "`private` does not give a feature a value\n  = help: write private=value"),
         (
             ["-f", "private=yes"],
@@ -161,7 +165,7 @@ def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str],
 def test_what_is_known_of_models_is_read_from_a_file(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     command.write("state.json", '{"models": {"small": {"health": "unhealthy"}}}')
-    ended = command("decide", "policy.yaml", "--state", "state.json", "--format", "json")
+    ended = command("decide", "policy.yaml", "--assume", "state.json", "--format", "json")
     assert json.loads(ended.out)["target"] == "large"
 
 

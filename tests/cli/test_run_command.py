@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -33,6 +34,79 @@ def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
     read = command("run", "policy.yaml", "-", "--simulate", "--no-ledger", stdin="hello")
     assert given.code == 0
     assert read == given
+
+
+def test_standard_input_is_put_before_the_prompt(tmp_path: Path, echo: int) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", ECHO.format(port=echo))
+    piped = command.process("run", "policy.yaml", "Summarise", "--quiet", stdin="a report\n\n")
+    assert (piped.code, json.loads(piped.out)["messages"]) == (
+        0,
+        [{"role": "user", "content": "a report\n\nSummarise"}],
+    )
+    nothing = command("run", "policy.yaml", "Summarise", "--quiet", stdin=" \n")
+    assert json.loads(nothing.out)["messages"] == [{"role": "user", "content": "Summarise"}]
+    rerank = command("run", "policy.yaml", "Which?", "--operation", "rerank", "--document", "a", stdin="text")
+    assert (rerank.code, rerank.err.splitlines()[0]) == (
+        2,
+        "error: a rerank has no place for standard input beside its query",
+    )
+
+
+def test_what_flags_ask_of_an_answer_reaches_the_server(tmp_path: Path, echo: int) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", ECHO.format(port=echo))
+    png = b"\x89PNG\r\n\x1a\n and more"
+    command.write("screen.png", png)
+    command.write("shape.json", '{"type": "object"}')
+    flags = [
+        "--system",
+        "Be brief.",
+        "--temperature",
+        "0.5",
+        "--max-output-tokens",
+        "50",
+        "--tag",
+        "team=a=b",
+    ]
+    files = ["--image", "screen.png", "--json-schema", "shape.json"]
+    ended = command("run", "policy.yaml", "What is wrong?", "--quiet", *flags, *files)
+    assert ended.code == 0
+    asked = json.loads(ended.out)
+    system, user = asked["messages"]
+    assert system == {"role": "system", "content": "Be brief."}
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{b64encode(png).decode()}"}}
+    assert user == {"role": "user", "content": [{"type": "text", "text": "What is wrong?"}, image]}
+    assert (asked["temperature"], asked["max_tokens"]) == (0.5, 50)
+    assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
+    tags = command("ledger", "sql", "SELECT tags['team'] AS team FROM decisions_flat", "--format", "csv")
+    assert tags.out == "team\na=b\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--image", "none.png"], "cannot read `none.png`: no such file or directory"),
+        (["--image", "policy.yaml"], "`policy.yaml` is neither a PNG nor a JPEG file"),
+        (["--json-schema", "policy.yaml"], "`policy.yaml` is not JSON: "),
+        (["--json-schema", "list.json"], "`list.json` is not a JSON Schema: expected an object"),
+        (["--temperature", "-1"], "the temperature is a number from 0 to 100, not -1.0"),
+        (["--tag", "team"], "--tag: `team` does not give a name a text"),
+        (["--metadata", "a=1", "--metadata", "a=2"], "--metadata gives `a` twice"),
+        (["--session", "s", "--metadata", "session=t"], "the session is given twice"),
+        (["--system", "caf\udce9"], "--system is not UTF-8 text"),
+        (["--pin", ""], "`pin` "),
+        (["--operation", "embed", "--system", "x"], "--system needs --operation chat"),
+        (["--operation", "embed", "--temperature", "0"], "--temperature needs --operation chat"),
+    ],
+)
+def test_flags_that_cannot_be_used_say_why(tmp_path: Path, arguments: list[str], message: str) -> None:
+    command = CommandLine(tmp_path)
+    command.write("list.json", "[]")
+    for name in ("run", "decide"):
+        ended = command(name, "policy.yaml", "hello", *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"error: {message}")
 
 
 def test_without_a_ledger_nothing_is_stored(tmp_path: Path) -> None:
@@ -64,13 +138,13 @@ def test_an_answer_is_written_also_when_the_ledger_refuses_it(
     ("arguments", "message"),
     [
         (["--fail", "medium=overloaded"], "--fail names an unknown model `medium`"),
-        (["--fail", "small=tired"], "--fail: unknown class `tired`"),
-        (["--fail", "small"], "--fail: `small` is no failure"),
+        (["--fail", "small=tired"], "--fail: unknown failure class `tired`"),
+        (["--fail", "small"], "--fail: `small` is not a failure"),
         (["--operation", "rerank"], "rerank needs documents to rank"),
         (["--document", "a text"], "--document needs --operation rerank"),
         (
             ["--operation", "embed", "--max-output-tokens", "5"],
-            "--max-output-tokens means nothing to --operation embed",
+            "--max-output-tokens needs --operation chat",
         ),
         (["--ledger", "x", "--no-ledger"], "--ledger and --no-ledger cannot be combined"),
     ],
@@ -87,6 +161,7 @@ def test_mistakes_end_with_2_and_a_message(tmp_path: Path, arguments: list[str],
         ("", "", "the prompt is empty"),
         ("-", " \n", "the prompt is empty"),
         ("caf\udce9", "", "the prompt is not UTF-8 text"),
+        ("hello", "\udce9", "standard input is not UTF-8 text"),
     ],
 )
 def test_a_prompt_without_text_is_refused(tmp_path: Path, prompt: str, stdin: str, message: str) -> None:
@@ -187,14 +262,35 @@ def test_a_missing_key_stops_only_whose_task_needs_it(
     assert (reason in ended.err) is (kind != "easy")
 
 
+ECHO = """\
+routewright: 1
+name: echo
+catalog:
+  routewright: 1
+  backends: {{ near: {{ kind: openai, host: "http://127.0.0.1:{port}/v1" }} }}
+  models: {{ one: {{ backend: near, capabilities: [vision, json_schema], price: {{ input: 1, output: 2 }} }} }}
+rules: [{{ name: only, use: [one] }}]
+"""
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that answers with what it was asked."""
+    yield from _server(lambda asked: asked)
+
+
 @pytest.fixture
 def counts_nothing() -> Iterator[int]:
     """The port of a server that answers, and says that it took no tokens."""
+    yield from _server(lambda _: "an answer of many words " * 100)
+
+
+def _server(answer: Callable[[str], str]) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            message = {"role": "assistant", "content": "an answer of many words " * 100}
+            asked = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            message = {"role": "assistant", "content": answer(asked)}
             choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
             body = json.dumps({"choices": choices, "usage": {"prompt_tokens": 0, "completion_tokens": 0}})
             self.send_response(200)

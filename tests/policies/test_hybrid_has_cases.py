@@ -12,7 +12,7 @@ from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.policy.compile.testfile import read_tests
 from routewright.engine.policy.shapes.testfile import Case
 from routewright.loading.loading import load_samples
-from routewright.tasks.tasks import task_from
+from routewright.tasks import task_from
 
 CASES: tuple[Case, ...] = tuple(
     read_tests((POLICIES / "hybrid.test.yaml").read_text(encoding="utf-8"), "hybrid.test.yaml").shape.cases

@@ -13,7 +13,7 @@ from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.record import record_of
 from routewright.engine.report.errors import PolicyError
 from routewright.loading.loading import load_tests
-from routewright.tasks.tasks import state_from, task_from
+from routewright.tasks import state_from, task_from
 
 AT_US = 1_767_225_600_000_000
 """1 January 2026, midnight UTC: the time of cases that give none."""

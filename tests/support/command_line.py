@@ -84,7 +84,9 @@ class CommandLine:
             for name, value in self._settings().items():
                 patch.setenv(name, value)
             patch.chdir(self.folder)
-            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), "utf-8"))
+            patch.setattr(
+                sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode("utf-8", "surrogateescape")), "utf-8")
+            )
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
             code = run_app(arguments)

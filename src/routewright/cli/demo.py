@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from routewright.engine.policy import CompiledModel
     from routewright.gateway import DecisionResult, ModelGateway, RunResult
     from routewright.ledger import Ledger
-    from routewright.tasks import Sample
+    from routewright.tasks import WrittenTask
 
 
 _QUESTION = """\
@@ -79,7 +79,7 @@ def demo(
         prompts=short_prompts(_STEP_TOKENS) if here.short else None,
     )
     run = iso_time(now_us())
-    ran: list[tuple[Sample, RunResult]] = []
+    ran: list[tuple[WrittenTask, RunResult]] = []
 
     async def carry_out() -> None:
         async with gateway:
@@ -127,7 +127,7 @@ def demo(
         writer.text(f"  {command_line(*words)}")
 
 
-def _task(sample: Sample) -> Task:
+def _task(sample: WrittenTask) -> Task:
     from dataclasses import replace
 
     from routewright.tasks import task_from
@@ -157,8 +157,8 @@ def _demo_ledger() -> Ledger:
 
 
 async def _run_all(
-    gateway: ModelGateway, decided: list[tuple[Sample, DecisionResult]], run: str
-) -> list[tuple[Sample, RunResult]]:
+    gateway: ModelGateway, decided: list[tuple[WrittenTask, DecisionResult]], run: str
+) -> list[tuple[WrittenTask, RunResult]]:
     from routewright.tasks import request_for
 
     ran = []
@@ -168,7 +168,7 @@ async def _run_all(
     return ran
 
 
-def _tell_what_is_special(ran: list[tuple[Sample, RunResult]]) -> None:
+def _tell_what_is_special(ran: list[tuple[WrittenTask, RunResult]]) -> None:
     """Who stood in for whom, and what could not be done here, with the reason."""
     stood_in = {}
     for _, one in ran:
@@ -219,14 +219,14 @@ def _steps_and_fallbacks(decided: DecisionResult) -> tuple[int, int]:
     return (0, 0) if plan is None else (len(plan.steps), len(plan.fallbacks))
 
 
-def _decided_row(sample: Sample, decided: DecisionResult) -> list[str]:
+def _decided_row(sample: WrittenTask, decided: DecisionResult) -> list[str]:
     decision = decided.decision
     rule = None if decision.rule is None else decision.policy.rules[decision.rule]
     where = decision.target or "no eligible target"
     return [sample.name or "", where, rule.name if rule else "", (rule.reason or "") if rule else ""]
 
 
-def _ran_row(sample: Sample, ran: RunResult) -> list[str]:
+def _ran_row(sample: WrittenTask, ran: RunResult) -> list[str]:
     name = sample.name or ""
     execution = ran.execution
     if execution is None:

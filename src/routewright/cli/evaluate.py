@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Feature, Root
+from .options import Features, Root
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def eval_(
     expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The expression, in quotes.")],
-    feature: Feature = None,
+    feature: Features = None,
     policy: Annotated[
         str | None,
         typer.Option("--policy", metavar="POLICY", help="Take the features' types and defaults from it."),

@@ -59,7 +59,7 @@ def health(
     from routewright.gateway import ModelGateway, open_each, open_each_of_candidate
     from routewright.loading import load_policy, parse_maps, shipped
 
-    from .options import state_to_look_at
+    from .state_store import state_to_look_at
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []), root=root)
     backends, unusable = open_each(compiled)

@@ -39,7 +39,7 @@ def quota(
     from routewright.gateway import ModelGateway
     from routewright.loading import load_policy, shipped
 
-    from .options import state_to_look_at
+    from .state_store import state_to_look_at
 
     compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:

@@ -303,6 +303,10 @@ class ModelGateway(Calls):
         with suppress(StateError):
             await side.status.answered(decision.task, model, at_us=self._clock())
 
+    async def describe(self, task: Task, request: Request) -> Task:
+        """The task as ``run`` decides about it: with what its request says of itself. Raises TaskError."""
+        return await described(task, request, self._policy_in_force())
+
     async def run(
         self,
         task: Task,
@@ -314,12 +318,8 @@ class ModelGateway(Calls):
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> RunResult:
-        """Decide and execute: ``decide``, then ``execute``, with what they raise.
-
-        What the request says of itself (its length, images, tools, a schema) is known to the decision.
-        """
-        task = await described(task, request, self._policy_in_force())
-        decided = self.decide(task, state=state, strict=strict)
+        """Describe, decide and execute, with what these raise."""
+        decided = self.decide(await self.describe(task, request), state=state, strict=strict)
         return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
 
     def _run(

@@ -1,32 +1,21 @@
-"""Tasks and requests as people write them."""
+"""Reads tasks and requests as people write them."""
 
 from __future__ import annotations
 
-from .requests import (
-    ChatOptions,
-    chat_request,
-    check_task,
-    described,
-    embed_request,
-    operation_of,
-    request_for,
-    task_of,
-)
-from .tasks import (
-    Sample,
-    Samples,
-    features_from_flags,
-    parse_state,
-    parse_task,
-    parse_time,
-    state_from,
-    task_from,
-)
+from .described import check_task, described, task_of
+from .flags import features_from_flags, texts_from_flags
+from .json_text import shape_of_values
+from .requests import ChatOptions, chat_request, embed_request, operation_of, request_for
+from .states import parse_state, parse_time, state_from
+from .written import AskedTask, Attached, Samples, WrittenTask, asked_by, parse_task, task_from
 
 __all__ = [
+    "AskedTask",
+    "Attached",
     "ChatOptions",
-    "Sample",
     "Samples",
+    "WrittenTask",
+    "asked_by",
     "chat_request",
     "check_task",
     "described",
@@ -37,7 +26,9 @@ __all__ = [
     "parse_task",
     "parse_time",
     "request_for",
+    "shape_of_values",
     "state_from",
     "task_from",
     "task_of",
+    "texts_from_flags",
 ]

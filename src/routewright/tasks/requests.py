@@ -1,48 +1,18 @@
-"""What a caller asks in; requests, and tasks that say of them what deciding may know, out."""
+"""Builds requests from what a caller gives, and refuses what no model can be asked."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
-from routewright.backends import (
-    ChatRequest,
-    EmbedRequest,
-    Message,
-    RerankRequest,
-    TokenCount,
-    ToolCall,
-    is_loaded,
-    prompt_tokens,
-    text_tokens,
-)
+from routewright.backends import ChatRequest, EmbedRequest, Message, RerankRequest, ToolCall
 from routewright.backends.executing import Request
-from routewright.engine.decision import NO_REQUEST, SESSION, RequestFacts, Task
-from routewright.engine.policy import CompiledPolicy, Encoding, Operation
+from routewright.engine.decision import Task
+from routewright.engine.policy import Operation
 from routewright.engine.report import TaskError
 
-
-def request_for(task: Task, prompt: str, documents: Sequence[str] = ()) -> Request:
-    """The request of a task's operation: a user's message, a text to embed, or documents to rank.
-
-    Raises TaskError for a rerank without documents.
-    """
-    if task.operation == "embed":
-        return EmbedRequest((prompt,))
-    if task.operation == "rerank":
-        if not documents:
-            raise TaskError("rerank needs documents to rank", help="give at least one document")
-        return RerankRequest(prompt, tuple(documents))
-    return ChatRequest((Message("user", prompt),), max_output_tokens=task.request.max_output_tokens)
-
-
 _ROLES = frozenset(("system", "user", "assistant", "tool"))
-
-COUNTED_AT_ONCE = 50_000
-"""A request with more characters is counted by a thread: that may take longer than an event loop should stand."""
 
 
 class ChatOptions(TypedDict, total=False):
@@ -62,28 +32,68 @@ MAX_TEMPERATURE = 100
 MAX_SEED = 2**63 - 1
 
 
-def chat_request(
-    messages: Sequence[Message | Mapping[str, str]],
+def request_for(
+    task: Task,
+    prompt: str,
+    documents: Sequence[str] = (),
     *,
-    max_output_tokens: int | None = None,
-    temperature: float | None = None,
-    seed: int | None = None,
-    stop: Sequence[str] | None = None,
-    tools: Sequence[Mapping[str, Any]] | None = None,
-    json_schema: Mapping[str, Any] | None = None,
+    system: str | None = None,
+    images: Sequence[bytes] = (),
+    **options: Unpack[ChatOptions],
+) -> Request:
+    """The request of a task's operation: a user's message, a text to embed, or documents to rank.
+
+    ``system``, ``images`` and ``options`` are for chats. Raises TaskError for an empty prompt, for a rerank without
+    documents, and for what no model can be asked.
+    """
+    if not prompt.strip():
+        raise TaskError("the prompt is empty")
+    if task.operation == "embed":
+        return EmbedRequest((prompt,))
+    if task.operation == "rerank":
+        if not documents:
+            raise TaskError("rerank needs documents to rank", help="give at least one document")
+        return RerankRequest(prompt, tuple(documents))
+    before = [] if system is None else [Message("system", system)]
+    options.setdefault("max_output_tokens", task.request.max_output_tokens)
+    return chat_request([*before, Message("user", prompt, tuple(images))], **options)
+
+
+def chat_request(
+    messages: Sequence[Message | Mapping[str, str]], **options: Unpack[ChatOptions]
 ) -> ChatRequest:
     """A conversation to continue; messages may be written as ``{"role": …, "content": …}``.
 
     Raises TaskError for no messages, for what is none, and for what no model can be asked.
     """
-    if max_output_tokens is not None and (type(max_output_tokens) is not int or max_output_tokens < 1):
-        raise TaskError(f"an answer of at most {max_output_tokens!r} tokens cannot be asked for")
+    _check_numbers(options)
+    _check_lists(options)
+    return ChatRequest(
+        _messages(messages),
+        options.get("max_output_tokens"),
+        options.get("temperature"),
+        options.get("seed"),
+        tuple(options.get("stop") or ()),
+        tuple(options.get("tools") or ()),
+        options.get("json_schema"),
+    )
+
+
+def _check_numbers(options: ChatOptions) -> None:
+    longest, temperature = options.get("max_output_tokens"), options.get("temperature")
+    seed = options.get("seed")
+    if longest is not None and (type(longest) is not int or longest < 1):
+        raise TaskError(f"an answer of at most {longest!r} tokens cannot be asked for")
     if temperature is not None and not (
         type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE
     ):
         raise TaskError(f"the temperature is a number from 0 to {MAX_TEMPERATURE}, not {temperature!r}"[:200])
     if seed is not None and not (type(seed) is int and -MAX_SEED <= seed <= MAX_SEED):
         raise TaskError(f"the seed is a whole number of at most 63 bits, not {seed!r}"[:200])
+
+
+def _check_lists(options: ChatOptions) -> None:
+    stop, tools, json_schema = options.get("stop"), options.get("tools"), options.get("json_schema")
     if stop and (isinstance(stop, str) or not all(isinstance(text, str) for text in _listed(stop, "stop"))):
         raise TaskError("`stop` is a list of texts", help="write [text], also for a single one")
     if tools:
@@ -96,15 +106,6 @@ def chat_request(
         if not isinstance(json_schema, Mapping):
             raise TaskError("`json_schema` is a JSON Schema as a mapping")
         _check_json(json_schema, "json_schema")
-    return ChatRequest(
-        _messages(messages),
-        max_output_tokens,
-        temperature,
-        seed,
-        tuple(stop or ()),
-        tuple(tools or ()),
-        json_schema,
-    )
 
 
 def _listed(values: Any, name: str) -> Sequence[Any]:
@@ -141,139 +142,6 @@ def operation_of(request: Request) -> Operation:
             return "embed"
         case RerankRequest():
             return "rerank"
-
-
-async def task_of(
-    request: Request,
-    policy: CompiledPolicy,
-    model: str | None,
-    features: Mapping[str, object] | None,
-    metadata: Mapping[str, str] | None,
-    session: str | None,
-) -> Task:
-    """The task of a request, described as ``described`` does; ``model`` pins one.
-
-    ``session`` is the conversation that it belongs to. Raises TaskError as ``described`` does.
-    """
-    _check_texts(request)
-    labels = dict(metadata or {})
-    if session is not None:
-        labels[SESSION] = session
-    operation = operation_of(request)
-    count = await _counted(request, encoding_of(policy, operation, model))
-    facts = _facts(NO_REQUEST, request, count, labels)
-    return Task(dict(features or {}), operation, facts, model)
-
-
-def check_task(task: object) -> None:
-    """Raise TaskError for anything that is not a Task."""
-    if not isinstance(task, Task):
-        help = 'write `Task({"name": value})`, with the features by name'
-        raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
-
-
-async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
-    """The task with the facts of its request, so that rules and gates see them.
-
-    Where task and request differ, the larger value counts. A length that the task does not state is counted with the
-    policy's tokenizer, or estimated at four bytes a token: of the whole conversation, or of the longest text to embed
-    or rank. Raises TaskError for anything that is not a task or a request, and for text that cannot be sent to a
-    server.
-    """
-    check_task(task)
-    if not isinstance(request, ChatRequest | EmbedRequest | RerankRequest):
-        raise TaskError(
-            f"a request is a ChatRequest, an EmbedRequest or a RerankRequest, not {type(request).__name__}",
-            help="make one of a text with `request_for(task, text)`",
-        )
-    _check_texts(request)
-    stated = task.request
-    count = None
-    if stated.prompt_tokens is None:
-        count = await _counted(request, encoding_of(policy, task.operation, task.pin))
-    return replace(task, request=_facts(stated, request, count, stated.metadata))
-
-
-def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
-    """The tokenizer to count the prompt of a task with before its target is known.
-
-    The tokenizer of the pinned model, else the commonest among the enabled models that offer the task's operation; if
-    several are as common, the first by name. None if no such model has a known tokenizer.
-    """
-    pinned = None if pin is None else policy.catalog.find(pin)
-    if pinned is not None:
-        return pinned.tokenizer
-    return policy.catalog.tokenizers[operation]
-
-
-async def _counted(request: Request, encoding: Encoding | None) -> TokenCount:
-    """The request's length, counted without keeping the event loop from other work."""
-    if (encoding is None or is_loaded(encoding)) and _characters(request) <= COUNTED_AT_ONCE:
-        return _length(request, encoding)
-    return await asyncio.to_thread(_length, request, encoding)
-
-
-def _facts(
-    stated: RequestFacts, request: Request, count: TokenCount | None, metadata: Mapping[str, str]
-) -> RequestFacts:
-    """What is stated and what the request says; ``count`` is given where no length is stated."""
-    tokens, source, tokenizer = stated.prompt_tokens, stated.prompt_tokens_source, stated.tokenizer
-    if count is not None:
-        tokens, source = count.tokens, count.source
-        tokenizer = count.encoding if source == "counted" else None
-    messages, images, tools = stated.messages, stated.images, stated.tools
-    json_schema, max_output_tokens = stated.json_schema, stated.max_output_tokens
-    if isinstance(request, ChatRequest):
-        messages = max(messages or 0, len(request.messages))
-        images = max(images or 0, sum([len(message.images) for message in request.messages]))
-        tools = max(tools or 0, len(request.tools))
-        json_schema = bool(json_schema) or request.json_schema is not None
-        max_output_tokens = max_output_tokens or request.max_output_tokens
-    return RequestFacts(
-        tokens, max_output_tokens, messages, images, tools, json_schema, metadata, source, tokenizer
-    )
-
-
-def _length(request: Request, encoding: Encoding | None) -> TokenCount:
-    match request:
-        case ChatRequest():
-            return prompt_tokens(request, encoding)
-        case EmbedRequest():
-            counts = [text_tokens([text], encoding) for text in request.texts]
-        case RerankRequest():
-            counts = [text_tokens([request.query, text], encoding) for text in request.documents]
-    return max(counts, key=lambda count: count.tokens, default=text_tokens([], encoding))
-
-
-def _characters(request: Request) -> int:
-    match request:
-        case ChatRequest():
-            return sum([len(message.content) for message in request.messages])
-        case EmbedRequest():
-            return sum(map(len, request.texts))
-        case RerankRequest():
-            return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
-
-
-def _check_texts(request: Request) -> None:
-    """Raise TaskError for half of a surrogate pair: found at a backend, it would count as that model's failure."""
-    match request:
-        case ChatRequest():
-            texts: Sequence[str] = [message.content for message in request.messages]
-        case EmbedRequest():
-            texts = request.texts
-        case RerankRequest():
-            texts = (request.query, *request.documents)
-    for text in texts:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                found = f"`\\u{ord(text[error.start]):04x}` at character {error.start + 1}"
-                raise TaskError(
-                    f"the text cannot be sent: {found} is half of a character",
-                    help="decode it as UTF-16 first",
-                ) from None
 
 
 def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:

@@ -26,7 +26,7 @@ from routewright.engine.record.record import record_of, task_of
 from routewright.engine.record.text import record_text
 from routewright.engine.report.errors import FeatureError
 from routewright.loading.loading import load_policy
-from routewright.tasks.tasks import features_from_flags, parse_task, task_from
+from routewright.tasks import features_from_flags, parse_task, task_from
 
 CASES = Path(__file__).parents[2] / "cases"
 POLICY = load_policy(CASES / "nulls" / "policy.yaml", root=CASES)

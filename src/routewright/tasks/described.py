@@ -1,0 +1,154 @@
+"""Tells a task the facts of its request: how long it is, its messages, images, tools and schema."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from routewright.backends import (
+    ChatRequest,
+    EmbedRequest,
+    RerankRequest,
+    TokenCount,
+    is_loaded,
+    prompt_tokens,
+    text_tokens,
+)
+from routewright.backends.executing import Request
+from routewright.engine.decision import SESSION, RequestFacts, Task
+from routewright.engine.policy import CompiledPolicy, Encoding, Operation
+from routewright.engine.report import TaskError
+
+from .requests import operation_of
+
+COUNTED_AT_ONCE = 50_000
+"""A request with more characters is counted by a thread: that may take longer than an event loop should stand."""
+
+
+async def task_of(
+    request: Request,
+    policy: CompiledPolicy,
+    model: str | None,
+    features: Mapping[str, object] | None,
+    metadata: Mapping[str, str] | None,
+    session: str | None,
+) -> Task:
+    """The task of a request, described as ``described`` does; ``model`` pins one.
+
+    ``session`` is the conversation that it belongs to. Raises TaskError as ``described`` does.
+    """
+    labels = {**(metadata or {}), **({} if session is None else {SESSION: session})}
+    facts = RequestFacts(metadata=labels)
+    return await described(Task(dict(features or {}), operation_of(request), facts, model), request, policy)
+
+
+def check_task(task: object) -> None:
+    """Raise TaskError for anything that is not a Task."""
+    if not isinstance(task, Task):
+        help = 'write `Task({"name": value})`, with the features by name'
+        raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
+
+
+async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
+    """The task with the facts of its request, so that rules and gates see them.
+
+    Where task and request differ, the larger value counts. A length that the task does not state is counted with the
+    policy's tokenizer, or estimated at four bytes a token: of the whole conversation, or of the longest text to embed
+    or rank. Raises TaskError for anything that is not a task or a request, and for text that cannot be sent to a
+    server.
+    """
+    check_task(task)
+    if not isinstance(request, ChatRequest | EmbedRequest | RerankRequest):
+        raise TaskError(
+            f"a request is a ChatRequest, an EmbedRequest or a RerankRequest, not {type(request).__name__}",
+            help="make one of a text with `request_for(task, text)`",
+        )
+    _check_texts(request)
+    stated = task.request
+    count = None
+    if stated.prompt_tokens is None:
+        count = await _counted(request, encoding_of(policy, task.operation, task.pin))
+    return replace(task, request=_facts(stated, request, count, stated.metadata))
+
+
+def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
+    """The tokenizer to count the prompt of a task with before its target is known.
+
+    The tokenizer of the pinned model, else the commonest among the enabled models that offer the task's operation; if
+    several are as common, the first by name. None if no such model has a known tokenizer.
+    """
+    pinned = None if pin is None else policy.catalog.find(pin)
+    if pinned is not None:
+        return pinned.tokenizer
+    return policy.catalog.tokenizers[operation]
+
+
+async def _counted(request: Request, encoding: Encoding | None) -> TokenCount:
+    """The request's length, counted without keeping the event loop from other work."""
+    if (encoding is None or is_loaded(encoding)) and _characters(request) <= COUNTED_AT_ONCE:
+        return _length(request, encoding)
+    return await asyncio.to_thread(_length, request, encoding)
+
+
+def _facts(
+    stated: RequestFacts, request: Request, count: TokenCount | None, metadata: Mapping[str, str]
+) -> RequestFacts:
+    """What is stated and what the request says; ``count`` is given where no length is stated."""
+    tokens, source, tokenizer = stated.prompt_tokens, stated.prompt_tokens_source, stated.tokenizer
+    if count is not None:
+        tokens, source = count.tokens, count.source
+        tokenizer = count.encoding if source == "counted" else None
+    messages, images, tools = stated.messages, stated.images, stated.tools
+    json_schema, max_output_tokens = stated.json_schema, stated.max_output_tokens
+    if isinstance(request, ChatRequest):
+        messages = max(messages or 0, len(request.messages))
+        images = max(images or 0, sum([len(message.images) for message in request.messages]))
+        tools = max(tools or 0, len(request.tools))
+        json_schema = bool(json_schema) or request.json_schema is not None
+        max_output_tokens = max_output_tokens or request.max_output_tokens
+    return RequestFacts(
+        tokens, max_output_tokens, messages, images, tools, json_schema, metadata, source, tokenizer
+    )
+
+
+def _length(request: Request, encoding: Encoding | None) -> TokenCount:
+    match request:
+        case ChatRequest():
+            return prompt_tokens(request, encoding)
+        case EmbedRequest():
+            counts = [text_tokens([text], encoding) for text in request.texts]
+        case RerankRequest():
+            counts = [text_tokens([request.query, text], encoding) for text in request.documents]
+    return max(counts, key=lambda count: count.tokens, default=text_tokens([], encoding))
+
+
+def _characters(request: Request) -> int:
+    match request:
+        case ChatRequest():
+            return sum([len(message.content) for message in request.messages])
+        case EmbedRequest():
+            return sum(map(len, request.texts))
+        case RerankRequest():
+            return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
+
+
+def _check_texts(request: Request) -> None:
+    """Raise TaskError for half of a surrogate pair: found at a backend, it would count as that model's failure."""
+    match request:
+        case ChatRequest():
+            texts: Sequence[str] = [message.content for message in request.messages]
+        case EmbedRequest():
+            texts = request.texts
+        case RerankRequest():
+            texts = (request.query, *request.documents)
+    for text in texts:
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                found = f"`\\u{ord(text[error.start]):04x}` at character {error.start + 1}"
+                raise TaskError(
+                    f"the text cannot be sent: {found} is half of a character",
+                    help="decode it as UTF-16 first",
+                ) from None

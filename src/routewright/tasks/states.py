@@ -1,0 +1,95 @@
+"""Reads what a decision is to take as known: time, load, models, quotas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from routewright.engine.decision import ModelState, State
+from routewright.engine.policy import CaseState, CompiledPolicy, MoneyAmount, Quota, nano_units
+from routewright.engine.report import TaskError, suggest
+
+from .json_text import shape_of_text
+
+_EXAMPLE = 'one JSON object such as {"load": 0.5, "models": {"glm-4.5": {"breaker": "open"}}}'
+
+_COUNTED = {"requests": "requests", "tokens": "tokens", "concurrent": "calls at once"}
+
+
+def parse_state(text: str) -> CaseState:
+    """The state in a JSON object. Raises TaskError with all that is wrong with it."""
+    return shape_of_text(text, CaseState, "state", _EXAMPLE)
+
+
+def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State:
+    """The state that a shape describes; ``at_us`` is the time where the shape has none.
+
+    Raises TaskError for a model or control that neither the policy nor the candidate of its rollout has, and for use
+    in another unit.
+    """
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    policies = [policy] if candidate is None else [policy, candidate]
+    models = {}
+    for name, known in shape.models.items():
+        latency = None if known.latency_ms is None else float(known.latency_ms)
+        for id in _models_named(name, policies):
+            models[id] = ModelState(
+                known.health,
+                known.breaker,
+                latency,
+                None if known.breaker_until is None else parse_time(known.breaker_until),
+                known.breaker_after,
+            )
+    # Of a control that both have, the use is counted under the name: the policy in force says in which unit.
+    quotas = {quota.name: quota for one in reversed(policies) for quota in one.quotas}
+    used = {}
+    for name, amount in shape.quota_used.items():
+        if name not in quotas:
+            raise TaskError(
+                f"the state names an unknown quota `{name}`", help=suggest(name, quotas, label="quotas")
+            )
+        used[name] = _used(quotas[name], amount)
+    session_model = shape.session_model
+    if session_model is not None:
+        session_model = _models_named(session_model, policies)[0]
+    at_us = parse_time(shape.at) if shape.at else at_us
+    return State(at_us, shape.load, models, used, session_model)
+
+
+def _models_named(name: str, policies: Sequence[CompiledPolicy]) -> list[str]:
+    """The id that a name stands for in each policy that knows it. Raises TaskError where none does."""
+    found = [model.id for policy in policies if (model := policy.catalog.find(name)) is not None]
+    if not found:
+        hint = policies[0].catalog.hint(name)
+        raise TaskError(f"the state names an unknown model `{name}`", help=hint)
+    return found
+
+
+def _used(quota: Quota, amount: int | float | MoneyAmount) -> int:
+    """An amount in the quota's unit; money in nano-units. Raises TaskError for one of another unit."""
+    if quota.unit == "cost":
+        if not isinstance(amount, MoneyAmount):
+            return nano_units(amount)
+        if amount.currency != quota.currency:
+            message = f"quota `{quota.name}` is counted in {quota.currency}, not in {amount.currency}"
+            raise TaskError(message, help="nothing is ever converted")
+        return amount.nano
+    if isinstance(amount, MoneyAmount):
+        raise TaskError(f"quota `{quota.name}` is counted in {_COUNTED[quota.unit]}, not in money")
+    if amount != int(amount) or amount < 0:
+        raise TaskError(f"quota `{quota.name}` is counted in whole {_COUNTED[quota.unit]}, not `{amount}`")
+    return int(amount)
+
+
+def parse_time(text: str) -> int:
+    """Microseconds since 1970 of an ISO 8601 time; without a zone it is taken as UTC. Raises TaskError."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise TaskError(f"`{text}` is not a time", help="such as 2026-01-31T12:00:00Z") from None
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    # Whole microseconds: a float of seconds would lose the last ones.
+    at_us = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    if at_us < 0:
+        raise TaskError(f"`{text}` is before 1970", help="ids and records hold times from 1970 on")
+    return at_us
