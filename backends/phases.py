@@ -11,6 +11,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable
+from concurrent.futures import Future
 from typing import Final, Literal, TypeVar
 
 from .errors import BackendError, ErrorClass
@@ -242,3 +243,11 @@ class CallClock:
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
+
+
+def shared(work: Future[T]) -> Awaitable[T]:
+    """What ``work`` gives to whoever waits for it; if one of them gives up, it goes on for the others."""
+    waiting = asyncio.wrap_future(work)
+    # Its failure may come when nobody waits any more: asyncio would print one that nobody looked at.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return asyncio.shield(waiting)

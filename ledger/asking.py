@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .errors import LedgerError
 from .migrate import view_text
@@ -15,6 +15,8 @@ from .sql_errors import translate_error
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+
+T = TypeVar("T")
 
 MAX_ROWS: Final = 10_000
 TIMEOUT_S: Final = 60.0
@@ -56,12 +58,9 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
 
     try:
         statement = _one_statement(connection, sql)
-        with _ctrl_c_heard(), _time_limit(connection, timeout_s):
-            cursor = connection.execute(statement)
-            described = cursor.description or []
-            types = tuple(str(column[1]) for column in described)
-            # One row more than asked for shows whether there are more; rows arrive as they are made.
-            rows = cursor.fetchmany(max_rows + 1)
+        described, rows = _interruptibly(
+            connection, lambda: _rows(connection, statement, max_rows), timeout_s
+        )
     except duckdb.InterruptException as error:
         raise LedgerError(
             f"the statement took longer than {timeout_s:g} s and was stopped",
@@ -70,14 +69,21 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
     except duckdb.Error as error:
         raise _explained(error, sql) from error
     columns = tuple(str(column[0]) for column in described)
+    types = tuple(str(column[1]) for column in described)
     return QueryResult(columns, types, tuple(rows[:max_rows]), len(rows) > max_rows)
 
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
     """The ``n`` newest decisions, oldest first. Ctrl-C raises KeyboardInterrupt."""
     statement = _TAIL.format(view=view_text("decisions_flat"))
-    with _ctrl_c_heard():
-        return tuple(TailRow(*row) for row in connection.execute(statement, [max(0, n)]).fetchall())
+    rows = _interruptibly(connection, lambda: connection.execute(statement, [max(0, n)]).fetchall(), None)
+    return tuple(TailRow(*row) for row in rows)
+
+
+def _rows(connection: DuckDBPyConnection, statement: Any, max_rows: int) -> tuple[list[Any], list[Any]]:
+    """The columns and rows of a statement; one row more than asked for shows whether there are more."""
+    cursor = connection.execute(statement)
+    return cursor.description or [], cursor.fetchmany(max_rows + 1)
 
 
 def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
@@ -107,35 +113,33 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
     return statement
 
 
-@contextmanager
-def _ctrl_c_heard() -> Iterator[None]:
-    """Ctrl-C as Python has it: DuckDB takes the signal itself, and says so in a RuntimeError."""
+def _interruptibly(connection: DuckDBPyConnection, work: Callable[[], T], timeout_s: float | None) -> T:
+    """What ``work`` gives, interrupted at the time limit or by Ctrl-C.
+
+    A thread does it: DuckDB misses a Ctrl-C that comes while it starts, and the thread that waits does not. The
+    connection is interrupted until the work has ended, since one interrupt may fall between two steps.
+    """
+    done: Future[T] = Future()
+    # Ctrl-C may come while the thread starts: it must do nothing until somebody is there to interrupt it.
+    go = threading.Event()
+
+    def run() -> None:
+        go.wait()
+        try:
+            done.set_result(work())
+        except BaseException as error:  # raised where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="ledger-statement", daemon=True).start()
     try:
-        yield
-    except RuntimeError as error:
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _time_limit(connection: DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
-    """Interrupt the connection at the limit, and go on doing so: one signal may fall between two steps."""
-    done = threading.Event()
-
-    def watch() -> None:
-        pause_s = timeout_s
-        while not done.wait(pause_s):
-            connection.interrupt()
-            pause_s = _INTERRUPT_EVERY_S
-
-    watcher = threading.Thread(target=watch, name="ledger-time-limit", daemon=True)
-    watcher.start()
-    try:
-        yield
+        go.set()
+        wait([done], timeout_s)
     finally:
-        done.set()
-        watcher.join()
+        go.set()
+        while not done.done():
+            connection.interrupt()
+            wait([done], _INTERRUPT_EVERY_S)
+    return done.result()
 
 
 def _explained(error: Exception, sql: str) -> LedgerError:

@@ -188,6 +188,11 @@ def _opened(
             finally:
                 with suppress(OSError):  # another process may be using it
                     spill.rmdir()
+    except RuntimeError as error:
+        # In the main thread DuckDB takes Ctrl-C itself, and says so in its own words.
+        if str(error) != "Query interrupted":
+            raise
+        raise KeyboardInterrupt from None
     finally:
         turn.release()
 

@@ -24,7 +24,7 @@ from routewright import (
 from routewright.backends import Request, tokens
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.shapes.tokenizers import Encoding
-from routewright.tasks.described import COUNTED_AT_ONCE, described, encoding_of
+from routewright.tasks.facts import COUNTED_AT_ONCE, described, encoding_of
 
 HELLO = ChatRequest((Message("user", "Hello there, how are you?"),))
 

@@ -17,7 +17,7 @@ from routewright.engine.policy import EMBEDDED_NAMES, judge
 
 from ..errors import BackendError, install_command
 from ..openai import OpenAIBackend, without_tokens
-from ..phases import CallClock
+from ..phases import CallClock, shared
 from ..protocol import (
     NO_LIMITS,
     ChatAnswer,
@@ -112,9 +112,12 @@ class LlamaCppBackend:
         )
 
     async def models(self) -> Sequence[ModelListing]:
-        """The models given, by tag, with the sizes of their files."""
+        """The models given whose files are there, by tag, with the sizes of these files."""
+        sizes = {tag: _size(model) for tag, model in self._models.items()}
         return tuple(
-            ModelListing(tag, self._is_loaded(tag), _size(self._models[tag])) for tag in sorted(self._models)
+            ModelListing(tag, self._is_loaded(tag), size)
+            for tag, size in sorted(sizes.items())
+            if size is not None
         )
 
     async def close(self) -> None:
@@ -151,8 +154,7 @@ class LlamaCppBackend:
     async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIBackend:
         clock.enter("load")
         try:
-            # The shield keeps the load going for the others when this caller gives up.
-            loaded = await clock.wait(asyncio.shield(asyncio.wrap_future(running.process.loaded)))
+            loaded = await clock.wait(shared(running.process.loaded))
         except BackendError as error:
             if error.timings is not None:
                 raise

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from routewright.engine.report import suggest
 
 from ..errors import BackendError, install_command
-from ..phases import CallClock
+from ..phases import CallClock, shared
 from ..protocol import (
     NO_LIMITS,
     ChatAnswer,
@@ -268,8 +268,7 @@ class MlxBackend:
         """The claimed model once it is loaded, and its thread."""
         resident = await clock.wait(asyncio.wrap_future(claim.granted))
         warm = resident.loading.done()
-        # Shielded: others wait for the same load.
-        loaded = await clock.wait(asyncio.shield(asyncio.wrap_future(resident.loading)))
+        loaded = await clock.wait(shared(resident.loading))
         clock.loaded(0 if warm else None)
         return resident.thread, loaded
 

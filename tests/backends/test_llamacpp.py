@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -271,7 +272,7 @@ def test_models_that_cannot_be_had(tmp_path: Path) -> None:
         assert all(failure.timings is not None for failure in failures)
         report = await backend.health()
         assert (report.healthy, report.detail) == (False, "the files of `gone` are not there")
-        assert [model.size_bytes for model in await backend.models()] == [104, None]
+        assert [model.size_bytes for model in await backend.models()] == [104]
 
     run(work, **models)
 
@@ -292,3 +293,30 @@ def test_a_worker_asks_every_caller_for_its_key() -> None:
         assert len(loaded.key) >= 32
 
     run(work)
+
+
+def test_a_caller_who_gives_up_while_a_model_loads_leaves_no_complaint() -> None:
+    """The process is ended before it has loaded: nobody waits any more for the error that follows."""
+
+    async def give_up() -> None:
+        backend = LlamaCppBackend({EMBEDDED_MODEL: SMALL})
+        asking = asyncio.ensure_future(backend.chat(EMBEDDED_MODEL, CAPITAL))
+        while not children():
+            await asyncio.sleep(0.01)
+        [loading] = [running.process.loaded for running in backend._running.values()]
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        await backend.close()
+        while not loading.done():
+            await asyncio.sleep(0.01)
+
+    async def body() -> None:
+        complaints: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        await give_up()
+        await asyncio.sleep(0)
+        gc.collect()
+        assert complaints == []
+
+    asyncio.run(body())

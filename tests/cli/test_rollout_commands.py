@@ -198,7 +198,7 @@ def test_a_table_of_tasks_has_the_arm_and_the_candidate(tmp_path: Path) -> None:
     assert lines[0].split()[-2:] == ["arm", "candidate"]
     assert [line.split()[-2:] for line in lines[2:]] == [["control", "large"], ["control", "small"]]
     plain = command("decide", "next.yaml", "--tasks", "tasks.jsonl").out.splitlines()
-    assert plain[0].split()[-1] == "reason"
+    assert plain[0].split() == ["task", "target", "rule", "fallbacks"]
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import POLICY, CommandLine
+from support.command_line import POLICY, CommandLine
 from typer.main import get_command
 
 from routewright.cli.app import app
-from routewright.cli.options import TaskFlags
+from routewright.cli.flags import TaskFlags
 from routewright.cli.task_flags import asked_by_flags
 from routewright.engine.policy import CompiledPolicy
 from routewright.loading import load_policy
@@ -124,7 +124,8 @@ def test_shells_complete_commands_and_options(tmp_path: Path, shell: str) -> Non
             "_TYPER_COMPLETE_ARGS": " ".join(words),
             "_TYPER_COMPLETE_FISH_ACTION": "get-args",
         }
-        return command.process(environment=settings).out
+        out: str = command.process(environment=settings).out
+        return out
 
     assert "decide" in completed("routewright", "dec")
     assert "--max-output-tokens" in completed("routewright", "decide", "--max")

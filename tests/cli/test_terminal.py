@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support.command_line import HYBRID, CommandLine
+from support.command_line import HYBRID, POLICY, CommandLine
 
-from routewright.cli.table import column_lines, fits, stacked_lines
+from routewright.cli.table import MAX_LINES, column_lines, fitted_widths, stacked_lines
 from routewright.cli.tree import wrapped_tree
 from routewright.engine.explain.report_tree import ReportTree, render_tree
 
@@ -65,25 +65,29 @@ def test_a_tree_stays_inside_its_branches_in_a_narrow_window(tmp_path: Path) -> 
 
 
 def test_a_table_that_does_not_fit_is_stacked(tmp_path: Path) -> None:
-    shown = on_terminal(CommandLine(tmp_path), "models", "policy.yaml", "-c", "tools", columns=40)
+    shown = on_terminal(
+        CommandLine(tmp_path), "models", "policy.yaml", "-c", "tools", "--offline", columns=40
+    )
     lines = ESCAPES.sub("", shown).splitlines()
     assert lines == [
+        "policy.yaml",
+        "",
         "small",
         "  backend       ollama",
         "  location      local",
         "  operations    chat",
         "  context       32768",
         "  capabilities  tools",
-        "  state         ready",
+        "  state         not asked",
     ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "environment"),
     [
-        (["models", "policy.yaml"], {"NO_COLOR": "1"}),
-        (["models", "policy.yaml"], {"TERM": "dumb"}),
-        (["--plain", "models", "policy.yaml"], {}),
+        (["models", "policy.yaml", "--offline"], {"NO_COLOR": "1"}),
+        (["models", "policy.yaml", "--offline"], {"TERM": "dumb"}),
+        (["--plain", "models", "policy.yaml", "--offline"], {}),
     ],
 )
 def test_without_colours_a_terminal_gets_what_a_pipe_gets(
@@ -144,7 +148,46 @@ def test_columns_of_numbers_stand_to_the_right() -> None:
 
 
 def test_a_table_fits_where_no_word_is_broken() -> None:
-    header, rows = ["name", "text"], [["abc", "four five"]]
-    assert fits(header, rows, 10)
-    assert not fits(header, rows, 9)
-    assert list(stacked_lines(header, rows)) == ["abc", "  text  four five"]
+    header, rows = ["name", "text"], [["abc-def", "four five"]]
+    assert fitted_widths(header, rows, 18) == [7, 9]
+    assert fitted_widths(header, rows, 17) == [7, 8]
+    assert list(column_lines(header, rows, [7, 8])) == [
+        "name     text",
+        "-------  --------",
+        "abc-def  four",
+        "         five",
+    ]
+    assert fitted_widths(header, rows, 12) is None, "`abc-def` would be broken"
+    assert list(stacked_lines(header, rows)) == ["abc-def", "  text  four five"]
+
+
+def test_a_table_with_rows_of_many_lines_is_stacked() -> None:
+    rows = [["a", "word " * (MAX_LINES + 1)]]
+    assert fitted_widths(["x", "y"], rows, 8) is None
+    assert fitted_widths(["x", "y"], rows, 40) is not None
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "arguments",
+    [["models", HYBRID, "--offline"], ["decide", HYBRID, "--tasks", "tasks.jsonl"], ["quota", HYBRID]],
+)
+def test_tables_of_the_shipped_policy_read_well(tmp_path: Path, arguments: list[str], columns: int) -> None:
+    command = CommandLine(tmp_path)
+    command.write("tasks.jsonl", '{"features": {"privacy_required": true}}\n{"prompt_tokens": 150000}\n')
+    lines = ESCAPES.sub("", on_terminal(command, *arguments, columns=columns)).splitlines()
+    names = [word for line in command(*arguments).out.splitlines() for word in line.split()]
+    broken = [word for line in lines for word in line.split() if word not in names and word.strip("-")]
+    assert broken == []
+    assert max(map(len, lines)) <= columns
+
+
+def test_check_marks_what_is_wrong_on_a_terminal(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("broken.yaml", POLICY.replace("use: [large]", "use: [lagre]"))
+    shown = on_terminal(command, "check", "broken.yaml", columns=120, code=3)
+    assert "\x1b[1;31merror[unknown-model]:\x1b[0m" in shown
+    assert re.search("\x1b\\[31m  \\| +\\^+\x1b", shown)
+    assert ESCAPES.sub("", shown) == command("check", "broken.yaml").out
+    told = on_terminal(command, "decide", "broken.yaml", columns=120, code=3)
+    assert "\x1b[1;31merror[unknown-model]:\x1b[0m" in told

@@ -105,12 +105,12 @@ class CommandLine:
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command as a process of its own, with pipes."""
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start a command as a process of its own, with pipes for what it prints."""
         pipe = subprocess.PIPE
         return subprocess.Popen(
             self.words(*arguments),
-            stdin=pipe,
+            stdin=stdin,
             stdout=pipe,
             stderr=pipe,
             cwd=self.folder,

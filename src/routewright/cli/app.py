@@ -87,8 +87,11 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
             None if arguments is None else list(arguments), prog_name="routewright", standalone_mode=False
         )
         if code == ExitCode.STOPPED:
-            writer.note("stopped")
+            raise KeyboardInterrupt
         return int(code or ExitCode.OK)
+    except KeyboardInterrupt:
+        writer.note("stopped")
+        return ExitCode.STOPPED
     except TyperException as error:
         _report_usage(error)
         return ExitCode.USAGE
@@ -124,19 +127,20 @@ def _report_usage(error: TyperException) -> None:
 
 
 def _report(error: Exception) -> None:
-    from routewright.engine.report import NotBuiltError, ProblemsError, render_problem
+    from routewright.engine.report import NotBuiltError, ProblemsError, escape_line, render_problem
 
     if isinstance(error, ProblemsError):
         count = len(error.problems)
-        writer.notes(f"{error}\n\n{count} problem{'' if count == 1 else 's'}")
+        writer.problems(f"{error}\n\n{count} problem{'' if count == 1 else 's'}", note=True)
         return
-    # Only this message has several lines; in any other, a newline comes from outside and is escaped.
-    (writer.notes if isinstance(error, NotBuiltError) else writer.note)(f"error: {error}")
+    # Only this message has several lines; in any other, a newline comes from outside.
+    lines = [f"error: {error if isinstance(error, NotBuiltError) else escape_line(str(error))}"]
     problem = getattr(error, "problem", None)
     if problem is not None and problem.source_line is not None:
-        writer.notes(render_problem(problem).partition("\n")[2])
+        lines.append(render_problem(problem).partition("\n")[2])
     elif help := getattr(error, "help", None):
-        writer.note(f"  = help: {help}")
+        lines.append(escape_line(f"  = help: {help}"))
+    writer.problems("\n".join(lines), note=True)
 
 
 def _code_of(error: Exception) -> ExitCode:

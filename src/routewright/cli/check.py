@@ -54,7 +54,7 @@ def check(
             results.append({kind: str(path), "problems": [_values(p) for p in error.problems]})
             if format == "text":
                 count = len(error.problems)
-                writer.lines(render_problems(error.problems))
+                writer.problems(render_problems(error.problems))
                 writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
             continue
         results.append(
@@ -75,7 +75,7 @@ def check(
             for part in told.unenforced:
                 writer.text(f"  not supported yet: {part}")
             for note in told.notes:
-                writer.lines(render_problem(note, kind="note"))
+                writer.problems(render_problem(note, kind="note"))
     if format == "json":
         import json
 

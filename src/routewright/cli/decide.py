@@ -2,62 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from .options import Map, PolicyPath, Root, Seed, StatePath, TaskFlags, with_flags
-
-
-@dataclass(frozen=True)
-class DecideFlags:
-    """Which tasks are decided, what is known then, and how decisions are written."""
-
-    task: Annotated[
-        str | None, typer.Option("--task", metavar="JSON", help='One task as JSON: {"features": {...}}.')
-    ] = None
-    tasks: Annotated[
-        Path | None,
-        typer.Option(
-            "--tasks",
-            metavar="FILE",
-            readable=False,
-            help="A JSONL file of tasks, one a line; - is standard input.",
-        ),
-    ] = None
-    assume: Annotated[
-        Path | None,
-        typer.Option(
-            "--assume",
-            metavar="FILE",
-            readable=False,
-            help="A JSON file of what to assume (see above): time, load, models, quotas.",
-        ),
-    ] = None
-    live: Annotated[bool, typer.Option("--live", help="Use current breakers, latencies and quotas.")] = False
-    state: StatePath = None
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="Decide as of this time (ISO 8601).")
-    ] = None
-    map: Map = None
-    arm: Annotated[
-        Literal["control", "candidate"] | None,
-        typer.Option("--arm", help="Show this arm of the rollout instead of the one that is picked."),
-    ] = None
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Say why, and what would have led elsewhere.")
-    ] = False
-    lenient: Annotated[
-        bool, typer.Option("--lenient", help="Ignore features that the policy does not declare.")
-    ] = False
-    format: Annotated[
-        Literal["tree", "table", "json", "jsonl", "markdown"] | None,
-        typer.Option("--format", help="The form of the output.  [default: tree; table for --tasks]"),
-    ] = None
-    seed: Seed = None
-    root: Root = None
+from .flags import DecideFlags, TaskFlags
+from .options import PolicyPath, with_flags
 
 
 @with_flags

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from routewright.engine.policy import CompiledPolicy
     from routewright.tasks import AskedTask
 
-    from .decide import DecideFlags
-    from .options import TaskFlags
+    from .flags import DecideFlags, TaskFlags
 
 
 def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: DecideFlags) -> None:
@@ -41,7 +40,7 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
             stack.callback(store.close)
         policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
         for told in permission_notes(policy, user_permissions()):
-            writer.notes(render_problem(told, kind="note"))
+            writer.problems(render_problem(told, kind="note"), note=True)
         gateway = ModelGateway(policy, random=Random(how.seed), store=store)
         state = None if how.live else _assumed(how, policy)
         if how.tasks is not None:

@@ -1,4 +1,4 @@
-"""Decisions in, text out in the form that was asked for."""
+"""Prints decisions in the form that was asked for."""
 
 from __future__ import annotations
 
@@ -22,10 +22,14 @@ from routewright.engine.record import record_of, record_values
 from .writer import writer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from routewright.engine.decision import Decision
     from routewright.engine.explain import ReportTree
     from routewright.gateway import DecisionResult
 
+
+_LISTED_NAMES = 3
 
 Format = Literal["tree", "table", "json", "jsonl", "markdown"]
 
@@ -83,13 +87,15 @@ class DecisionPrinter:
     def finish(self) -> None:
         """Write what was held back."""
         if self._format == "table":
-            header = ["task", "outcome", "rule", "target", "fallbacks", "excluded", "reason"]
-            if any(cells[-2:] != ["", ""] for cells in self._rows):
-                header += ["arm", "candidate"]
-            self._rows = [cells[: len(header)] for cells in self._rows]
-            if not self._many and not any(row[0] for row in self._rows):
-                header, self._rows = header[1:], [row[1:] for row in self._rows]
-            writer.table(header, self._rows)
+            header = ["task", "target", "rule", "fallbacks", "excluded", "reason", "arm", "candidate"]
+            # What says something of no task is left out; who asked for one task knows which it is.
+            kept = [
+                index
+                for index, name in enumerate(header)
+                if name in ("target", "rule") or any(row[index] for row in self._rows)
+            ]
+            rows = [[row[index] for index in kept] for row in self._rows]
+            writer.table([header[index] for index in kept], rows)
             if self._unenforced:
                 writer.text()
                 writer.text("in the policy, not supported yet")
@@ -143,10 +149,16 @@ def _cells(decision: Decision) -> list[str]:
     # Under a pin the rule that holds did not decide.
     rule = None if decision.rule is None or pinned else decision.policy.rules[decision.rule]
     return [
-        decision.outcome,
+        decision.target or decision.outcome,
         rule.name if rule else "",
-        decision.target or "",
-        ", ".join(models[index].id for index in plan.fallbacks) if plan else "",
-        ", ".join(models[c.model].id for c in decision.candidates if c.failure is not None),
+        few([models[index].id for index in plan.fallbacks]) if plan else "",
+        few([models[c.model].id for c in decision.candidates if c.failure is not None]),
         "pinned" if pinned else (rule.reason or "") if rule else "",
     ]
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of a list, and how many more there are, so that a row of a table stays readable."""
+    more = len(names) - _LISTED_NAMES
+    listed = ", ".join(names[:_LISTED_NAMES] if more > 1 else names)
+    return f"{listed} and {more} more" if more > 1 else listed

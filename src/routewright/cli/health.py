@@ -1,118 +1,165 @@
-"""``routewright health``: who can take work now."""
+"""``routewright health``: which backends answer, and which models can take work now."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exit_codes import ExitCode
-from .options import Map, Root, StatePath
+from .options import Map, PolicyOrDefault, Root, StatePath, TableFormat
 from .writer import writer
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from routewright.backends import BackendError, HealthReport
     from routewright.backends.control import Breaker
-    from routewright.engine.policy import Backend, CompiledModel
+    from routewright.engine.policy import Backend, CompiledModel, CompiledPolicy
+    from routewright.gateway import Presence
 
 
 def health(
-    policy: Annotated[
-        Path | None,
-        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
-    ] = None,
+    policy: PolicyOrDefault = None,
     map: Map = None,
     state: StatePath = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long a backend may take.")
+        float,
+        typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for a backend."),
     ] = 5.0,
     close_breaker: Annotated[
         list[str] | None,
         typer.Option(
             "--close-breaker",
             metavar="MODEL",
-            help="Let this model be called again at once: what it failed at is mended. Repeatable.",
+            help="Call this model again from now on: the cause of its failures is mended. Repeatable.",
         ),
     ] = None,
     root: Root = None,
-    format: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How it is written.")
-    ] = "table",
+    format: TableFormat = "table",
 ) -> None:
-    """Check every backend, and show the breakers of models.
+    """Check every backend, the presence of every model, and the breakers.
 
-    All are checked at the same time, and no model is loaded. A model whose breaker is open is not called until the
-    time that is shown. A backend that cannot be opened, because a key is missing or may not be used, is shown as not
-    usable. Exits with status 1 if a backend is not usable or not healthy, or a breaker is not closed.
+    All backends are asked at the same time, and no model is loaded. Of the models, those are listed that are known to
+    fail or to be slow; what is missing is named below, with the commands that fetch it. A model whose breaker is open
+    is not called until the time that is shown. A backend that cannot be opened, because a key is missing or may not
+    be used, is shown as not usable.
+
+    Exits with status 1 if a backend is not usable or not healthy, a model is missing, or a breaker is not closed.
 
     \b
     Example:
       routewright health policies/hybrid.yaml
       routewright health policies/hybrid.yaml --close-breaker kimi-k2-cloud
     """
-    import asyncio
+    from routewright.loading import load_policy, parse_maps
 
-    from routewright.backends.control import StateStore
-    from routewright.gateway import ModelGateway, open_each, open_each_of_candidate
-    from routewright.loading import load_policy, parse_maps, shipped
+    from .shown_policy import shown_policy
 
-    from .state_store import state_to_look_at
-
-    compiled = load_policy(policy or shipped("hybrid.yaml"), maps=parse_maps(map or []), root=root)
-    backends, unusable = open_each(compiled)
-    own, own_unusable = open_each_of_candidate(compiled)
-    unusable = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}
-    gateway = ModelGateway(
-        compiled, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
-    )
-    kinds, known = gateway.admin.declared()
-
-    async def ask() -> tuple[Mapping[str, HealthReport], Mapping[str, Breaker], Mapping[str, float]]:
-        async with gateway:  # closes the store even if a model is refused
-            for model in close_breaker or []:
-                gateway.admin.close_breaker(model)
-            asked = await gateway.admin.check_health(timeout_s=timeout)
-            found = {
-                id: asked.get(id) or _not_usable(unusable[id]) for id in kinds if id in {*asked, *unusable}
-            }
-            return found, gateway.admin.breakers(), gateway.admin.latencies()
-
-    reports, breakers, latencies = asyncio.run(ask())
+    shown = shown_policy(policy)
+    compiled = load_policy(shown.path, maps=parse_maps(map or []), root=root)
+    found = _found(compiled, state, timeout, close_breaker or [])
+    shown.announce(json=format == "json")
     if format == "json":
         import json
 
-        writer.json(
-            json.dumps(_values(kinds, known, reports, unusable, breakers, latencies), indent=2) + "\n"
-        )
+        writer.json(json.dumps(_values(found), indent=2) + "\n")
     else:
-        header = ["backend", "kind", "state", "version", "detail"]
-        writer.table(header, [_line(id, kinds[id].kind, report, unusable) for id, report in reports.items()])
-        writer.text()
-        models = [model.id for model in known.values() if model.disabled is None]
-        header = ["model", "breaker", "until (UTC)", "failures", "last failure", "latency"]
-        writer.table(header, [_row(id, breakers.get(id), latencies.get(id)) for id in models])
-    ill = [id for id, report in reports.items() if report.healthy is False]
-    ill += [id for id, breaker in breakers.items() if id in known and breaker.state != "closed"]
-    if ill:
+        _print(found, compiled)
+    if found.is_ill():
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _not_usable(error: BackendError) -> HealthReport:
+@dataclass(frozen=True)
+class _Found:
+    """What was found of the backends and models of both arms of a policy."""
+
+    kinds: Mapping[str, Backend]
+    models: Mapping[str, CompiledModel]
+    reports: Mapping[str, HealthReport]
+    unusable: Mapping[str, BackendError]
+    presence: Mapping[str, Presence]
+    breakers: Mapping[str, Breaker]
+    latencies: Mapping[str, float]
+
+    def is_ill(self) -> bool:
+        return (
+            any(report.healthy is False for report in self.reports.values())
+            or any(one.state == "missing" for one in self.presence.values())
+            or any(self.breakers[id].state != "closed" for id in self.breakers if id in self.models)
+        )
+
+
+def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: Sequence[str]) -> _Found:
+    """Close the breakers that are named, and ask everybody. Raises TaskError and StateError."""
     from routewright.backends import HealthReport
+    from routewright.backends.control import StateStore
+    from routewright.gateway import ModelGateway, model_presence, open_each, open_each_of_candidate
 
-    return HealthReport(False, f"{error}; {error.help}" if error.help else str(error))
+    from .state_store import state_to_look_at
+
+    backends, unusable = open_each(policy)
+    own, own_unusable = open_each_of_candidate(policy)
+    every = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}
+    gateway = ModelGateway(
+        policy, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
+    )
+    admin = gateway.admin
+
+    async def ask() -> _Found:
+        async with gateway:  # closes the store even if a model is refused
+            for model in close:
+                admin.close_breaker(model)
+            kinds, models = admin.declared()
+            asked, there = await asyncio.gather(
+                admin.check_health(timeout_s=timeout_s),
+                model_presence(policy, backends, unusable, timeout_s=timeout_s),
+            )
+            refused = {
+                id: HealthReport(False, f"{error}; {error.help}" if error.help else str(error))
+                for id, error in every.items()
+            }
+            reports = {id: {**asked, **refused}[id] for id in kinds if id in asked or id in refused}
+            return _Found(kinds, models, reports, every, there, admin.breakers(), admin.latencies())
+
+    return asyncio.run(ask())
 
 
-def _line(id: str, kind: str, report: HealthReport, unusable: Container[str]) -> list[str]:
+def _print(found: _Found, policy: CompiledPolicy) -> None:
+    from .shown_policy import presence_lines
+
     words = {True: "healthy", False: "not healthy", None: "not known"}
-    state = "not usable" if id in unusable else words[report.healthy]
-    return [id, kind, state, report.version or "", report.detail]
+    rows = [
+        [
+            id,
+            found.kinds[id].kind,
+            "not usable" if id in found.unusable else words[report.healthy],
+            report.version or "",
+            report.detail,
+        ]
+        for id, report in found.reports.items()
+    ]
+    writer.table(["backend", "kind", "state", "version", "detail"], rows)
+    enabled = [model.id for model in found.models.values() if model.disabled is None]
+    told = [id for id in enabled if id in found.breakers or id in found.latencies]
+    writer.text()
+    if told:
+        header = ["model", "breaker", "until (UTC)", "failures", "last failure", "latency"]
+        writer.table(header, [_row(id, found) for id in told])
+        writer.text()
+    states = [one.state for one in found.presence.values()]
+    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
+    quiet = f"no failure of the other {len(enabled) - len(told)} is known" if told else "no failure is known"
+    writer.text(f"{len(enabled)} model{'' if len(enabled) == 1 else 's'}: {', '.join([*counts, quiet])}")
+    for line in presence_lines(found.presence, policy.catalog):
+        writer.text(line)
 
 
-def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str]:
+def _row(id: str, found: _Found) -> list[str]:
+    breaker, latency_ms = found.breakers.get(id), found.latencies.get(id)
     latency = "" if latency_ms is None else f"{latency_ms:.0f} ms"
     if breaker is None:
         return [id, "closed", "", "0", "", latency]
@@ -121,35 +168,29 @@ def _row(id: str, breaker: Breaker | None, latency_ms: float | None) -> list[str
     return [id, state, until, str(breaker.failures), breaker.error_class or "", latency]
 
 
-def _values(
-    kinds: Mapping[str, Backend],
-    known: Mapping[str, CompiledModel],
-    reports: Mapping[str, HealthReport],
-    unusable: Container[str],
-    breakers: Mapping[str, Breaker],
-    latencies: Mapping[str, float],
-) -> dict[str, object]:
+def _values(found: _Found) -> dict[str, object]:
     models: dict[str, object] = {}
-    for model in known.values():
-        breaker = breakers.get(model.id)
+    for model in found.models.values():
+        breaker, there = found.breakers.get(model.id), found.presence.get(model.id)
         models[model.id] = {
             "backend": model.backend,
             "disabled": model.disabled,
+            "presence": None if there is None else there.state,
             "breaker": "closed" if breaker is None else breaker.state,
             "until": None if breaker is None or breaker.state != "open" else _time(breaker.until_us),
             "failures": 0 if breaker is None else breaker.failures,
             "error_class": None if breaker is None else breaker.error_class,
-            "latency_ms": latencies.get(model.id),
+            "latency_ms": found.latencies.get(model.id),
         }
     backends = {
         id: {
-            "kind": kinds[id].kind,
-            "usable": id not in unusable,
+            "kind": found.kinds[id].kind,
+            "usable": id not in found.unusable,
             "healthy": report.healthy,
             "detail": report.detail,
             "version": report.version,
         }
-        for id, report in reports.items()
+        for id, report in found.reports.items()
     }
     return {"backends": backends, "models": models}
 

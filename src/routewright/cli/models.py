@@ -1,64 +1,92 @@
-"""``routewright models``: the catalog by capability."""
+"""``routewright models``: the models of a catalog, and which of them are here."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exit_codes import ExitCode
-from .options import Root
+from .options import PolicyOrDefault, Root, TableFormat
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.policy import CompiledModel
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from routewright.engine.policy import CompiledCatalog, CompiledModel
+    from routewright.gateway import Presence
 
 
 def models(
-    policy: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="POLICY", readable=False, help="The policy or catalog file.  [default: the shipped one]"
-        ),
-    ] = None,
+    policy: PolicyOrDefault = None,
     capability: Annotated[
         str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask the backends which models they have.")
+    ] = False,
     root: Root = None,
-    format: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How the models are written.")
-    ] = "table",
+    format: TableFormat = "table",
 ) -> None:
-    """List the models of a catalog, by capability.
+    """List the models of a policy or a catalog, and which of them are here.
 
-    Ends with status 1 when no model that is not disabled has the capability.
+    Backends are asked which models they have, and no model is loaded; those of a catalog by itself are not asked.
+    What is missing is named below, with the commands that fetch it. Exits with status 1 if no enabled model has the
+    capability.
 
     \b
     Example:
       routewright models policies/hybrid.yaml --capability mixture_of_experts
     """
     from routewright.engine.report import suggest
-    from routewright.loading import file_kind, load_catalog, load_policy, shipped
 
-    path = policy or shipped("hybrid.yaml")
-    catalog = load_catalog(path) if file_kind(path) == "catalog" else load_policy(path, root=root).catalog
+    from .shown_policy import presence_lines, shown_policy
+
+    shown = shown_policy(policy)
+    catalog, known = _catalog(shown.path, root, offline)
+    shown.announce(json=format == "json")
     found = [model for model in catalog.models if capability is None or capability in model.capabilities]
+    there = {model.id: known[model.id] for model in found if model.id in known}
     if format == "json":
         import json
 
-        writer.json(json.dumps([_values(model) for model in found], indent=2) + "\n")
+        writer.json(json.dumps([_values(model, there) for model in found], indent=2) + "\n")
     elif found:
         header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
-        writer.table(header, [_row(model) for model in found])
+        writer.table(header, [_row(model, there) for model in found])
+        if lines := list(presence_lines(there, catalog)):
+            writer.lines("\n".join(["", *lines]))
     if capability is not None and not any(model.disabled is None for model in found):
-        known = {name for model in catalog.models for name in model.capabilities}
+        names = {name for model in catalog.models for name in model.capabilities}
         writer.note(f"no model has the capability `{capability}`")
-        writer.note(f"  = help: {suggest(capability, known, label='in the catalog')}")
+        writer.note(f"  = help: {suggest(capability, names, label='in the catalog')}")
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _row(model: CompiledModel) -> list[str]:
+def _catalog(path: Path, root: Path | None, offline: bool) -> tuple[CompiledCatalog, Mapping[str, Presence]]:
+    """The catalog, and which of its models are here where that was asked."""
+    import asyncio
+
+    from routewright.gateway import ModelGateway, model_presence, open_each
+    from routewright.loading import file_kind, load_catalog, load_policy
+
+    if file_kind(path) == "catalog":
+        return load_catalog(path), {}
+    policy = load_policy(path, root=root)
+    if offline:
+        return policy.catalog, {}
+    backends, unusable = open_each(policy)
+
+    async def ask() -> Mapping[str, Presence]:
+        async with ModelGateway(policy, backends=backends):  # closes them
+            return await model_presence(policy, backends, unusable)
+
+    return policy.catalog, asyncio.run(ask())
+
+
+def _row(model: CompiledModel, there: Mapping[str, Presence]) -> list[str]:
+    state = there[model.id].state if model.id in there else "not asked"
     return [
         model.id,
         model.backend,
@@ -66,11 +94,11 @@ def _row(model: CompiledModel) -> list[str]:
         ", ".join(sorted(model.operations)) or "none",
         "unknown" if model.context_length is None else str(model.context_length),
         ", ".join(sorted(model.capabilities)),
-        "ready" if model.disabled is None else f"disabled: {model.disabled}",
+        state if model.disabled is None else f"disabled: {model.disabled}",
     ]
 
 
-def _values(model: CompiledModel) -> dict[str, object]:
+def _values(model: CompiledModel, there: Mapping[str, Presence]) -> dict[str, object]:
     facts = {name.removeprefix("model."): value for name, value in model.facts.items()}
     # Null means unknown; a fact that the catalog leaves out is omitted.
     return {
@@ -78,4 +106,5 @@ def _values(model: CompiledModel) -> dict[str, object]:
         "location": model.location,
         "capabilities": sorted(model.capabilities),
         "disabled": model.disabled,
+        "presence": there[model.id].state if model.id in there else None,
     }

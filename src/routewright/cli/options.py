@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,74 +73,6 @@ StatePath = Annotated[
 TableFormat = Annotated[Literal["table", "json"], typer.Option("--format", help="The form of the output.")]
 
 TextFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="The form of the output.")]
-
-
-@dataclass(frozen=True)
-class TaskFlags:
-    """What the flags of ``decide`` and ``run`` say of a task; None where a flag is not given.
-
-    The names are those of a written task, or of a list's single element.
-    """
-
-    feature: Features = None
-    operation: Annotated[
-        Literal["chat", "embed", "rerank"] | None,
-        typer.Option("--operation", help="What is asked for.  [default: chat]"),
-    ] = None
-    pin: Annotated[
-        str | None, typer.Option("--pin", "--model", metavar="MODEL", help="Use only this model.")
-    ] = None
-    session: Annotated[
-        str | None,
-        typer.Option("--session", metavar="ID", help="The conversation, for rules with `sticky: session`."),
-    ] = None
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option("--metadata", metavar="NAME=TEXT", help="Metadata of the request. Repeatable."),
-    ] = None
-    prompt_tokens: Annotated[
-        int | None,
-        typer.Option("--prompt-tokens", min=0, metavar="N", help="The prompt's length, instead of counting."),
-    ] = None
-    max_output_tokens: Annotated[
-        int | None,
-        typer.Option("--max-output-tokens", min=1, metavar="N", help="The longest answer to ask for."),
-    ] = None
-    system: Annotated[
-        str | None, typer.Option("--system", metavar="TEXT", help="The system message of a chat.")
-    ] = None
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="NUMBER", help="How freely the model may choose its words."),
-    ] = None
-    image: Annotated[
-        list[Path] | None,
-        typer.Option("--image", metavar="FILE", readable=False, help="A PNG or JPEG to look at. Repeatable."),
-    ] = None
-    json_schema: Annotated[
-        Path | None,
-        typer.Option(
-            "--json-schema", metavar="FILE", readable=False, help="A JSON Schema that the answer must fit."
-        ),
-    ] = None
-    document: Annotated[
-        list[str] | None,
-        typer.Option("--document", metavar="TEXT", help="A document to rank. Repeatable."),
-    ] = None
-    tag: Annotated[
-        list[str] | None,
-        typer.Option("--tag", metavar="NAME=TEXT", help="Stored with the decision. Repeatable."),
-    ] = None
-
-    def given(self) -> list[str]:
-        """The flags that are given, as they are written."""
-        return [spelled(one.name) for one in fields(self) if getattr(self, one.name) is not None]
-
-
-def spelled(name: str) -> str:
-    """The flag for a key of a written task."""
-    singular = {"features": "feature", "documents": "document", "tags": "tag"}.get(name, name)
-    return f"--{singular.replace('_', '-')}"
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
 from .exit_codes import ExitCode
-from .options import Root, StatePath
+from .options import PolicyOrDefault, Root, StatePath, TableFormat
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -16,20 +15,12 @@ if TYPE_CHECKING:
 
 
 def quota(
-    policy: Annotated[
-        Path | None,
-        typer.Argument(metavar="POLICY", readable=False, help="The policy file.  [default: the shipped one]"),
-    ] = None,
-    state: StatePath = None,
-    root: Root = None,
-    format: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How it is written.")
-    ] = "table",
+    policy: PolicyOrDefault = None, state: StatePath = None, root: Root = None, format: TableFormat = "table"
 ) -> None:
-    """Show what is used and reserved of each quota, and until when.
+    """Show how much of each quota is used and reserved, and when it starts anew.
 
-    A quota that is for each team or user has a line for everyone who used some of it. Reserved is what calls
-    that are under way may still use. Ends with status 1 when nothing is left of a quota.
+    A quota for each team or user has a line for everyone who used some of it. Reserved is what running calls may
+    still use. Exits with status 1 if nothing is left of a quota.
 
     \b
     Example:
@@ -37,13 +28,16 @@ def quota(
     """
     from routewright.backends.control import StateStore
     from routewright.gateway import ModelGateway
-    from routewright.loading import load_policy, shipped
+    from routewright.loading import load_policy
 
+    from .shown_policy import shown_policy
     from .state_store import state_to_look_at
 
-    compiled = load_policy(policy or shipped("hybrid.yaml"), root=root)
+    shown = shown_policy(policy)
+    compiled = load_policy(shown.path, root=root)
     with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
         usages, left = gateway.admin.quotas(), gateway.admin.left_counters()
+    shown.announce(json=format == "json")
     if format == "json":
         import json
 

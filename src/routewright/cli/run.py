@@ -2,49 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
-from .options import LedgerPath, Map, PolicyPath, Root, Seed, StatePath, TaskFlags, with_flags
-
-
-@dataclass(frozen=True)
-class RunFlags:
-    """How a task is executed and stored."""
-
-    map: Map = None
-    simulate: Annotated[
-        bool,
-        typer.Option(
-            "--simulate",
-            help="Call no model: decide and store as usual, and answer with stand-in text. Uses no quota and opens "
-            "no breaker, unless --state names a file for them.",
-        ),
-    ] = False
-    fail: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail", metavar="MODEL=CLASS", help="With --simulate, let a model fail, to see the fallback."
-        ),
-    ] = None
-    unenforced: Annotated[
-        bool,
-        typer.Option(
-            "--unenforced", help="Run although the plan asks for something that is not supported yet."
-        ),
-    ] = False
-    ledger: LedgerPath = None
-    no_ledger: Annotated[bool, typer.Option("--no-ledger", help="Store nothing.")] = False
-    state: StatePath = None
-    seed: Seed = None
-    root: Root = None
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print the summary line.")] = False
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Print each attempt and step, and where the run is stored."),
-    ] = False
+from .flags import RunFlags, TaskFlags
+from .options import PolicyPath, with_flags
 
 
 @with_flags

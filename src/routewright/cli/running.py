@@ -31,8 +31,8 @@ from routewright.loading import load_policy, parse_maps
 
 from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
+from .flags import RunFlags, TaskFlags
 from .ledger import ledger_at, print_notices
-from .options import TaskFlags
 from .state_store import state_path
 from .task_flags import asked_by_flags
 from .writer import writer
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from routewright.gateway import RunResult
     from routewright.tasks import AskedTask
 
-    from .run import RunFlags
 
 IN_PROCESS = ("llamacpp", "mlx")
 """Kinds of backends whose models are loaded by this program itself, anew in each run."""

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import TaskFlags, spelled
+from .flags import TaskFlags, spelled
 from .writer import writer
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ log: invisible characters are written as escapes, in JSON as JSON's own.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from routewright.engine.report import escape_answer, escape_commands, escape_flat, escape_json, escape_line
 
-from .table import column_lines, fits, numeric_columns, stacked_lines
+from .table import column_lines, fitted_widths, stacked_lines
 from .tree import wrapped_tree
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")
 """Variables of CI systems that run some lines of their log as commands."""
+
+_SEVERITY = re.compile(r"\b(?:error|note)(?:\[[a-z0-9-]+\])?:")
 
 _ASCII = str.maketrans({"├": "|", "└": "`", "│": "|", "─": "-"})
 
@@ -99,11 +102,18 @@ class Writer:
         if not self.pretty:
             for line in column_lines(header, clean):
                 self.text(line)
-        elif fits(header, clean, _window()):
-            self._pretty_table(header, clean)
-        else:
+            return
+        widths = fitted_widths(header, clean, _window())
+        if widths is None:
             for line in stacked_lines(header, clean):
                 self._styled([("" if line.startswith(" ") else "1", line)])
+            return
+        style = "1"
+        for line in column_lines(header, clean, widths):
+            if not line.strip("- "):
+                style = "2"
+            self._styled([(style, line)])
+            style = "" if style == "2" else style
 
     def note(self, text: str) -> None:
         """Print one line that is not a result to standard error."""
@@ -112,6 +122,14 @@ class Writer:
     def notes(self, text: str) -> None:
         """Print several lines that are not a result to standard error, as `lines` does."""
         _write(sys.stderr, _lines(text))
+
+    def problems(self, text: str, *, note: bool = False) -> None:
+        """Print rendered problems; on a terminal, what is wrong stands out from its source and its help.
+
+        As a ``note`` they are no result.
+        """
+        for line in text.split("\n"):
+            self._styled(_problem_parts(line), sys.stderr if note else sys.stdout)
 
     def remark(self, text: str) -> None:
         """A note that only somebody who watches needs: nothing is written where nobody does."""
@@ -132,21 +150,17 @@ class Writer:
             line += f"\x1b[{style}m{text}\x1b[0m" if pretty and style and text else text
         _write(stream, escape_commands(line) + "\n")
 
-    def _pretty_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        from rich.box import SIMPLE_HEAD
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for name, right in zip(header, numeric_columns(header, rows), strict=True):
-            table.add_column(Text(name), overflow="fold", justify="right" if right else "left")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        console = Console(width=_window(), force_terminal=True)
-        with console.capture() as lines:
-            console.print(table)
-        _write(sys.stdout, lines.get())
+def _problem_parts(line: str) -> Sequence[tuple[str, str]]:
+    """A line of a rendered problem, each part with its style."""
+    if (found := _SEVERITY.search(line)) is not None:
+        before, severity, rest = line[: found.start()], found[0], line[found.end() :]
+        return [("", before), ("1;31" if severity.startswith("error") else "1;34", severity), ("1", rest)]
+    if line.startswith("  = help:"):
+        return [("36", line)]
+    if line.startswith("  | "):
+        return [("31" if not line.strip(" |^") else "2", line)]
+    return [("", line)]
 
 
 def _in_build() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .described import check_task, described, task_of
+from .facts import check_task, described, task_of
 from .flags import features_from_flags, texts_from_flags
 from .json_text import shape_of_values
 from .requests import ChatOptions, chat_request, embed_request, operation_of, request_for

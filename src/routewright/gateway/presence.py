@@ -1,0 +1,72 @@
+"""Tells which models of a policy are there, by asking each backend what it has. Loads and downloads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from shlex import quote
+from typing import Literal
+
+from routewright.backends import Backend, BackendError
+from routewright.engine.policy import CompiledModel, CompiledPolicy
+
+from .status import HEALTH_TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether a model is there. ``why`` says why that is not known, ``get`` is the command that would fetch it."""
+
+    state: Literal["present", "missing", "not known"]
+    why: str | None = None
+    get: str | None = None
+
+
+async def model_presence(
+    policy: CompiledPolicy,
+    backends: Mapping[str, Backend],
+    unusable: Mapping[str, BackendError],
+    *,
+    timeout_s: float = HEALTH_TIMEOUT_S,
+) -> Mapping[str, Presence]:
+    """For each model that is not disabled, by id and in the catalog's order, whether its backend has it.
+
+    ``unusable`` are the backends that did not open, and why. All are asked at the same time.
+    """
+    listed = await asyncio.gather(*(_listings(backend, timeout_s) for backend in backends.values()))
+    had: dict[str, frozenset[str] | str] = dict(zip(backends, listed, strict=True))
+    had |= {id: str(error) for id, error in unusable.items()}
+    return {
+        model.id: _presence(model, policy, had.get(model.backend, "its backend was not asked"))
+        for model in policy.catalog.models
+        if model.disabled is None
+    }
+
+
+async def _listings(backend: Backend, timeout_s: float) -> frozenset[str] | str:
+    """The tags that a backend has, or why it did not say."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return frozenset(_comparable(one.tag) for one in await backend.models())
+    except BackendError as error:
+        return str(error)
+    except TimeoutError:
+        return f"said nothing within {timeout_s:g} s"
+
+
+def _presence(model: CompiledModel, policy: CompiledPolicy, had: frozenset[str] | str) -> Presence:
+    if isinstance(had, str):
+        return Presence("not known", had)
+    if _comparable(model.tag) in had:
+        return Presence("present")
+    kind = policy.catalog.backends[model.backend].kind
+    if kind == "ollama":
+        return Presence("missing", get=f"ollama pull {quote(model.tag)}")
+    source = model.shape.source
+    return Presence("missing", get=f"hf download {quote(source)}" if kind == "mlx" and source else None)
+
+
+def _comparable(tag: str) -> str:
+    """A tag as Ollama's servers list it, with ``latest`` where nothing else is said; others compare alike."""
+    return (tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest").lower()
