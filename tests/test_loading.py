@@ -9,7 +9,7 @@ import pytest
 
 from routewright import PolicyError, load_policy
 from routewright.engine.policy.source.nodes import MAX_FILE_BYTES
-from routewright.loading.loading import load_catalog, load_samples, load_tests, read_text, shipped
+from routewright.loading import load_catalog, load_samples, load_tests, read_text, shipped
 
 POLICY = """\
 routewright: 1

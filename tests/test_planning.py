@@ -18,7 +18,7 @@ from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.gateway.planning import Planner
-from routewright.loading.loading import load_samples, shipped
+from routewright.loading import load_samples, shipped
 from routewright.tasks import task_from
 
 HYBRID = load_policy(shipped("hybrid.yaml"))

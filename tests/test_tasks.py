@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.loading.loading import load_samples, shipped
+from routewright.loading import load_samples, shipped
 from routewright.tasks import (
     features_from_flags,
     parse_state,

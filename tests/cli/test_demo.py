@@ -10,7 +10,7 @@ import duckdb
 from support.command_line import CommandLine
 from support.ollama_process import start_ollama
 
-from routewright.loading.loading import load_samples, shipped
+from routewright.loading import load_samples, shipped
 
 NO_CHATS = {"qwen3-embed", "qwen3-reranker"}
 

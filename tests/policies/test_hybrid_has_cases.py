@@ -11,7 +11,7 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.policy.compile.testfile import read_tests
 from routewright.engine.policy.shapes.testfile import Case
-from routewright.loading.loading import load_samples
+from routewright.loading import load_samples
 from routewright.tasks import task_from
 
 CASES: tuple[Case, ...] = tuple(

@@ -6,7 +6,7 @@ on, so that one run reports everything. Reads no files: who calls brings the tex
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Generic, Literal, TypeVar
 
@@ -18,7 +18,7 @@ from ..source import Document, Node, Path, SourceText, parse_yaml
 from .recover import set_aside
 from .shape_problems import empty_value, shape_problems
 
-FileKind = Literal["policy", "catalog", "tests"]
+FileKind = Literal["policy", "catalog", "tests", "samples", "prompts"]
 
 _BEGIN: Final = "such a file begins with `routewright: 1`"
 
@@ -61,18 +61,27 @@ def unreadable_catalog(source: str, problems: Sequence[Problem], *, text: str = 
     return Source(nothing, Document(SourceText(text, source), Node({}, 0, 0)), tuple(problems))
 
 
+_KIND_BY_KEY: Final[Mapping[str, FileKind]] = {
+    "rules": "policy",
+    "features": "policy",
+    "cases": "tests",
+    "models": "catalog",
+    "backends": "catalog",
+    "prompts": "prompts",
+}
+"""What each key at the top of a file says of its kind; the first that is there counts."""
+
+
 def kind_of(text: str) -> FileKind:
     """What a file is, by its keys at the top; one that cannot be told is taken for a policy."""
     try:
         root = parse_yaml(text, "").root
     except PolicyError:
         return "policy"
-    keys = set(root.children)
-    if "rules" in keys or "features" in keys:
-        return "policy"
-    if "cases" in keys:
-        return "tests"
-    return "catalog" if "models" in keys or "backends" in keys else "policy"
+    if root.children.keys() == {"tasks"}:  # other tools have files with this key too, beside others
+        return "samples"
+    found = (kind for key, kind in _KIND_BY_KEY.items() if key in root.children)
+    return next(found, "policy")
 
 
 def read_shape(text: str, source: str, model: type[S]) -> Source[S]:

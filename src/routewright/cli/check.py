@@ -1,163 +1,93 @@
-"""``routewright check``: all problems of policies, catalogs and test files."""
+"""``routewright check``: all problems of policies, catalogs and the files beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .exit_codes import ExitCode
-from .options import Root
+from .options import Root, TextFormat
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.policy import CompiledCatalog, CompiledPolicy, FileKind
-    from routewright.engine.report import Problem
+    from collections.abc import Iterator, Sequence
+
+    from .checking import FileReport
 
 
 def check(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="POLICY", readable=False, help="The policy files; catalogs, test files."),
+        typer.Argument(
+            metavar="FILE", readable=False, help="Policies, catalogs, test files; or folders that hold them."
+        ),
     ],
-    format: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="How problems are written.")
-    ] = "text",
+    format: TextFormat = "text",
     root: Root = None,
 ) -> None:
-    """Show all problems of policies.
+    """Show all problems of policies and of the files beside them.
 
-    Problems of their catalogs are included, each with its place. For a file without problems, check lists what
-    Routewright does not support yet, the keys and variables that the file may not use on this machine, and the servers
-    on this machine whose models do not count as local. A catalog is checked alone, a test file together with its
-    policy.
+    The content tells the kind of a file: policy, catalog, tests, samples or prompts. Of a folder, all such files in it
+    and below are checked, and other YAML files are passed over. A policy is checked with its catalog, a test file with
+    its policy.
+
+    For a file without problems, check lists what Routewright does not support yet, the keys and variables that the
+    file may not use on this machine, and the servers on this machine whose models do not count as local. Exits with
+    status 3 if there are problems.
 
     \b
     Example:
       routewright check policies/hybrid.yaml
+      routewright check policies
     """
-    from routewright.engine.report import PolicyError, render_problem, render_problems
-    from routewright.loading import file_kind
+    import json
 
-    results: list[dict[str, object]] = []
-    failed = False
-    for path in files:
-        kind: FileKind = "policy"
-        try:
-            kind = file_kind(path)
-            told = _CHECKS[kind](path, root)
-        except PolicyError as error:
-            failed = True
-            results.append({kind: str(path), "problems": [_values(p) for p in error.problems]})
-            if format == "text":
-                count = len(error.problems)
-                writer.problems(render_problems(error.problems))
-                writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
-            continue
-        results.append(
-            {
-                kind: str(path),
-                "problems": [],
-                "not_carried_out": list(told.unenforced),
-                **({"notes": [_values(note) for note in told.notes]} if told.notes else {}),
-                **told.more,
-            }
-        )
-        if format == "text":
-            writer.text(f"{path}: ok, {told.what}")
-            for line in told.rollout:
-                writer.text(f"  {line}")
-            for disabled in told.disabled:
-                writer.text(f"  disabled: {disabled}")
-            for part in told.unenforced:
-                writer.text(f"  not supported yet: {part}")
-            for note in told.notes:
-                writer.problems(render_problem(note, kind="note"))
+    from .checking import check_file
+
+    reports = [(path, check_file(path, root)) for path in _files(files)]
     if format == "json":
-        import json
-
-        writer.json(json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    if failed:
+        values = [report.values(path) for path, report in reports]
+        writer.json(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    else:
+        for path, report in reports:
+            _print(path, report)
+    if any(report.problems for _, report in reports):
         raise typer.Exit(ExitCode.INVALID_POLICY)
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """The report on a file without problems; ``more`` is for JSON only.
+def _files(named: Sequence[Path]) -> Iterator[Path]:
+    """The files that are named, and those in folders. Raises TaskError for a folder without any."""
+    from routewright.engine.report import TaskError
+    from routewright.loading import routewright_files
 
-    ``notes`` are keys and variables that the file may not use here, and servers here that do not count as local.
-    """
-
-    what: str
-    disabled: Sequence[str] = ()
-    unenforced: Sequence[str] = ()
-    more: Mapping[str, object] = field(default_factory=dict)
-    rollout: Sequence[str] = ()
-    notes: Sequence[Problem] = ()
-
-
-def _check_policy(path: Path, root: Path | None) -> _Told:
-    from routewright.loading import load_policy
-
-    from .check_rollout import rollout_lines, rollout_values
-
-    policy = load_policy(path, root=root)
-    what = [_counted(policy.rules, "rule"), _counted(policy.catalog.models, "model"), policy.digest]
-    said = rollout_values(policy)
-    more = {} if said is None else {"rollout": said}
-    return _Told(
-        ", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy), _notes(policy)
-    )
+    for path in named:
+        if not path.is_dir():
+            yield path
+            continue
+        found = list(routewright_files(path))
+        if not found:
+            raise TaskError(
+                f"`{path}` holds no file of Routewright's", help="such a file begins with `routewright: 1`"
+            )
+        yield from found
 
 
-def _check_catalog(path: Path, root: Path | None) -> _Told:
-    from routewright.loading import load_catalog
+def _print(path: Path, report: FileReport) -> None:
+    from routewright.engine.report import render_problem, render_problems
 
-    catalog = load_catalog(path)
-    what = [_counted(catalog.backends, "backend"), _counted(catalog.models, "model"), catalog.digest]
-    disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
-    disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
-    return _Told(", ".join(["a catalog", *what]), disabled, notes=_notes(catalog))
-
-
-def _check_tests(path: Path, root: Path | None) -> _Told:
-    from routewright.loading import load_tests
-
-    tests, policy = load_tests(path, root=root)
-    what = f"a test file, {_counted(tests.cases, 'case')} for {policy.source}, not run"
-    return _Told(what, more={"policy": policy.source}, notes=_notes(policy))
-
-
-def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
-    from routewright.engine.policy import CompiledPolicy, limit_notes, place_notes
-    from routewright.engine.report import sort_problems
-    from routewright.loading import permission_notes, user_permissions
-
-    bounds = limit_notes(loaded) if isinstance(loaded, CompiledPolicy) else []
-    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *bounds])
-
-
-def _counted(things: Sized, one: str) -> str:
-    return f"{len(things)} {one}{'' if len(things) == 1 else 's'}"
-
-
-_CHECKS: Mapping[FileKind, Callable[[Path, Path | None], _Told]] = {
-    "policy": _check_policy,
-    "catalog": _check_catalog,
-    "tests": _check_tests,
-}
-
-
-def _values(problem: Problem) -> dict[str, object]:
-    return {
-        "code": problem.code,
-        "message": problem.message,
-        "help": problem.help,
-        "file": problem.source,
-        "line": problem.line,
-        "column": problem.column,
-        "width": problem.width,
-    }
+    if report.problems:
+        count = len(report.problems)
+        writer.problems(render_problems(report.problems))
+        writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
+        return
+    writer.text(f"{path}: ok, {report.what}")
+    for line in report.rollout:
+        writer.text(f"  {line}")
+    for disabled in report.disabled:
+        writer.text(f"  disabled: {disabled}")
+    for part in report.unenforced:
+        writer.text(f"  not supported yet: {part}")
+    for note in report.notes:
+        writer.problems(render_problem(note, kind="note"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .configuration import ConfigurationError, user_permissions
-from .loading import file_kind, load_catalog, load_policy, load_samples, load_tests, read_text, shipped
+from .loading import file_kind, load_catalog, load_policy, load_tests, read_text, shipped
 from .mapping import parse_maps
+from .other_files import load_prompts, load_samples, routewright_files
 from .permissions import Permissions, permission_notes, refusals
 from .reach import Root, root_for
 
@@ -15,6 +16,7 @@ __all__ = [
     "file_kind",
     "load_catalog",
     "load_policy",
+    "load_prompts",
     "load_samples",
     "load_tests",
     "parse_maps",
@@ -22,6 +24,7 @@ __all__ = [
     "read_text",
     "refusals",
     "root_for",
+    "routewright_files",
     "shipped",
     "user_permissions",
 ]

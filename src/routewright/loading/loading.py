@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from routewright.engine.policy import (
     MAX_FILE_BYTES,
@@ -35,11 +35,9 @@ from routewright.engine.policy import (
     read_catalog,
     read_policy,
     read_tests,
-    shape_problems,
     unreadable_catalog,
 )
 from routewright.engine.report import PolicyError, Problem
-from routewright.tasks import Samples
 
 from .mapping import map_models
 from .reach import SHIPPED_FOLDER, Root, UnreachableError, root_for
@@ -168,13 +166,13 @@ def _reached(
     """
     real = root.find(path, written, what)
     text = _text_of(root.read(real, written, what, limit=MAX_FILE_BYTES + 1), path)
-    if not _is_ours(text, path):
+    if not is_ours(text, path):
         message = f"the {what} `{written}` has no key `routewright`, so it is not a Routewright file"
         raise UnreachableError(f"not-a-{what}", message, _NAME_IT)
     return real, text
 
 
-def _is_ours(text: str, name: str) -> bool:
+def is_ours(text: str, name: str) -> bool:
     """Whether a text claims to be a policy, a catalog or a test file; nothing of any other text is shown."""
     if _OURS.search(text) is not None:
         return True
@@ -225,16 +223,6 @@ def load_tests(
     return tests.shape, _load(_sources(text, beside, under), real, {}, {})
 
 
-def load_samples(path: str | os.PathLike[str]) -> Samples:
-    """Return the sample tasks in the file at ``path``. Raises PolicyError."""
-    name = os.fspath(path)
-    document = parse_yaml(read_text(name), name)
-    try:
-        return Samples.model_validate(document.root.plain())
-    except ValidationError as error:
-        raise PolicyError(shape_problems(error, document, Samples)) from None
-
-
 def _mapped(
     policy: Source[Policy],
     catalog: Source[Catalog] | None,
@@ -260,9 +248,7 @@ def read_text(path: str) -> str:
             return _text_of(file.read(MAX_FILE_BYTES + 1), path)
     except OSError as error:
         message = f"cannot read the file: {(error.strerror or str(error)).lower()}"
-        help = (
-            f"name the files in it, such as {os.path.join(path, '*.yaml')}" if os.path.isdir(path) else None
-        )
+        help = "`check` takes folders" if os.path.isdir(path) else None
         raise PolicyError([Problem("unreadable-file", message, help, source=path)]) from None
 
 
@@ -289,6 +275,8 @@ _OTHER_FILES: Mapping[FileKind, tuple[str, str]] = {
         "a catalog",
         "name a policy that uses it, by `catalog:`; `check` and `models` take catalogs too",
     ),
+    "samples": ("a file of sample tasks", "name the policy that decides them; `check` takes samples too"),
+    "prompts": ("a file of prompts of steps", "name a policy; `check` takes prompts too"),
     "tests": ("a file of policy tests", "name the policy that it is for; `check` takes test files too"),
 }
 
