@@ -142,7 +142,9 @@ def test_a_candidate_that_is_no_yaml_is_told_in_its_own_file(folder: Path) -> No
 
 def test_maps_and_hosts_take_what_each_catalog_has(folder: Path) -> None:
     maps = {"small": "llamacpp:smollm2", "kimi": "llamacpp:smollm2"}
-    policy = load_policy(folder / "policy.yaml", maps=maps, hosts={"cloud": "http://localhost:1"})
+    policy = load_policy(
+        folder / "policy.yaml", maps=maps, declared={"cloud": {"host": "http://localhost:1"}}
+    )
     assert policy.rollout is not None and policy.rollout.candidate is not None
     candidate = policy.rollout.candidate
     kinds = [[model.kind for model in one.catalog.models] for one in (policy, candidate)]
@@ -154,7 +156,7 @@ def test_a_map_of_what_neither_catalog_has_is_refused(folder: Path) -> None:
     with pytest.raises(TaskError, match="`kimmi` names no model to map"):
         load_policy(folder / "policy.yaml", maps={"kimmi": "llamacpp:smollm2"})
     with pytest.raises(TaskError, match="`clowd` names no backend"):
-        load_policy(folder / "policy.yaml", hosts={"clowd": "http://localhost:1"})
+        load_policy(folder / "policy.yaml", declared={"clowd": {"host": "http://localhost:1"}})
 
 
 @pytest.mark.parametrize(

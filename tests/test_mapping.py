@@ -61,7 +61,9 @@ def test_a_model_that_is_mapped_onto_itself_stays_what_it_is() -> None:
 
 
 def test_another_host_decides_where_a_model_runs() -> None:
-    there = load_policy(HYBRID, hosts={"ollama": "http://models.example.org:11434"}).catalog.find("gemma3n")
+    there = load_policy(
+        HYBRID, declared={"ollama": {"host": "http://models.example.org:11434"}}
+    ).catalog.find("gemma3n")
     assert there is not None and there.location == "cloud"
 
 

@@ -73,7 +73,7 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
         ended = command.process("demo", environment={"OLLAMA_HOST": host})
         asked = [request["json"]["model"] for request in server.seen("/api/chat")]
     assert (ended.code, ended.err) == (0, "")
-    before, _, _, third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)
+    before, first, _, third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)
     # Before the first decision: windows and places, and so what is eligible, are those of the stand-in.
     assert before.splitlines() == [
         f"The Ollama server at {server.url} has 7 models, none of the catalog's.",
@@ -86,17 +86,25 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
     answers = {name: (first, rest[-1] if rest else "") for name, first, *rest in cells}
     assert answers["a plain question"][0] == "smollm2:135m for glm-4.5"
     assert answers["a hard design"][0] == "smollm2:135m for kimi-k2-cloud"
-    assert answers["a hard design that is private"] == ("no eligible target", "")
-    assert answers["a search index"][1] == "failed: not_found"
+    assert answers["a hard design that is private"][0] == "smollm2:135m for glm-4.5"
     reason = "privacy_mode_enforcement: privacy mode disables every provider but MLX"
-    assert f"no eligible target. glm-4.5, qwen3-coder-30b, qwen2.5-vl: {reason}\n" in third
-    assert "\na search index: the Ollama server answered 404 for `qwen3-embedding:latest`" in third
-    assert "A small model, ollama:smollm2:135m, stood in for " in third
+    assert f"\nkimi-k2-cloud would be refused a hard design that is private: {reason}\n" in first
+    assert {name for name, (model, _) in answers.items() if model == "no eligible target"} == {
+        "a search index",
+        "a ranking",
+        "a whole repository",
+    }
+    assert third.endswith(
+        "Nothing on this machine does these tasks; what would:\n"
+        "  a search index: ollama pull qwen3-embedding:latest\n"
+        "  a ranking: hf download Qwen/Qwen3-Reranker-4B\n\n"
+    )
+    assert "A small model, smollm2:135m, stood in for " in third
     assert set(asked) == {"smollm2:135m:local"}, "the name that the server never forwards"
     rows = [line.split() for line in fourth.split("unknown_costs\n")[2].split("\n\n")[0].splitlines()[1:]]
     # What it asked and what the ledger has of it are the same calls.
     assert sum(int(calls) for model, backend, calls, *_ in rows if model not in NO_CHATS) == len(asked)
-    assert {backend for model, backend, *_ in rows if model not in NO_CHATS} == {"ollama"}
+    assert {backend for model, backend, *_ in rows} == {"ollama", "mlx"}
 
 
 def test_a_ledger_of_another_layout_is_put_aside(tmp_path: Path) -> None:

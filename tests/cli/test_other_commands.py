@@ -67,7 +67,7 @@ def test_check_shows_all_problems_of_all_files(tmp_path: Path, snapshot: Snapsho
     command.write("broken.yaml", BROKEN)
     command.write("binary.yaml", bytes(range(256)))
     command.write("nowhere.yaml", "routewright: 1\nname: x\ncatalog: .\nrules: [{ name: a, use: [m] }]\n")
-    ended = command("check", "broken.yaml", "binary.yaml", "none.yaml", ".", "nowhere.yaml", "policy.yaml")
+    ended = command("check", "broken.yaml", "binary.yaml", "none.yaml", "nowhere.yaml", "policy.yaml")
     assert (ended.code, ended.err) == (3, "")
     assert ended.out.split("policy.yaml: ok")[0] == snapshot
     assert "policy.yaml: ok, 2 rules, 2 models, sha256:" in ended.out

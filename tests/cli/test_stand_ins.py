@@ -62,21 +62,25 @@ def test_a_server_that_fails_is_not_used_and_not_waited_for_again(monkeypatch: p
     with ollama_with(status=500) as url:
         monkeypatch.setenv("OLLAMA_HOST", url)
         found = stand_ins(HYBRID)
-    assert found.maps == {"*": EMBEDDED}
-    assert found.left_out == {"ollama", "cloud"} and found.hosts == {"ollama": url, "cloud": url}
+    assert found.maps is not None and found.maps["*"] == EMBEDDED
+    hosts = {"ollama": {"host": url}, "cloud": {"host": url}}
+    assert found.declared == {"mlx": {"kind": "llamacpp"}, **hosts}
+    # Whoever would only be waited for is not called: nothing that is enabled runs there.
+    catalog = load_policy(shipped("hybrid.yaml"), maps=found.maps, declared=found.declared).catalog
+    assert {model.backend for model in catalog.models if model.disabled is None} == {"mlx", "llamacpp"}
     assert found.told[0].startswith("No Ollama server is used: the Ollama server answered 500")
 
 
 def test_a_server_that_hangs_is_not_used_and_not_waited_for_again() -> None:
     with ollama_with("smollm2:135m", hangs_s=2) as url:
         found = find_ollama(url, patience_s=0.2)
-    assert found == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
+    assert found == OllamaHere(url, why=f"{url} took too long to answer")
 
 
 def test_a_port_that_takes_connections_and_never_says_a_word_is_not_waited_for_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        assert find_ollama(url) == OllamaHere(url, why=f"{url} took too long to answer", silent=True)
+        assert find_ollama(url) == OllamaHere(url, why=f"{url} took too long to answer")
 
 
 def test_a_server_without_models_is_told_and_the_embedded_one_stands_in(
@@ -86,7 +90,8 @@ def test_a_server_without_models_is_told_and_the_embedded_one_stands_in(
     with ollama_with() as url:
         monkeypatch.setenv("OLLAMA_HOST", url)
         found = stand_ins(HYBRID)
-    assert (found.maps, found.left_out, found.short) == ({"*": EMBEDDED}, frozenset(), True)
+    assert found.maps is not None and (found.maps["*"], found.short) == (EMBEDDED, True)
+    assert found.lacking["qwen3-embed"] == "ollama pull qwen3-embedding:latest"
     assert list(found.told) == [
         f"The Ollama server at {url} has no models.",
         "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
@@ -97,7 +102,8 @@ def test_without_a_server_the_embedded_model_stands_in(monkeypatch: pytest.Monke
     monkeypatch.setenv("OLLAMA_HOST", NOBODY)
     monkeypatch.setattr("routewright.cli.standins.embedded_is_installed", lambda: True)
     found = stand_ins(HYBRID)
-    assert found.maps == {"*": EMBEDDED}
+    assert found.maps is not None and found.maps["*"] == EMBEDDED
+    assert found.maps["glm-4.5"] == "mlx:smollm2" and found.maps["qwen3-embed"] is None
     assert list(found.told) == [
         f"No Ollama server is used: nothing answers at {NOBODY}.",
         "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
@@ -127,11 +133,16 @@ def test_a_server_s_own_models_are_used_and_a_small_one_stands_in_for_the_rest(
     with ollama_with("gemma3n:e4b", "smollm2:135m") as url:
         monkeypatch.setenv("OLLAMA_HOST", url)
         found = stand_ins(HYBRID)
-    assert found.maps is not None and found.hosts == {"ollama": url, "cloud": url}
-    catalog = load_policy(shipped("hybrid.yaml"), maps=found.maps, hosts=found.hosts).catalog
+    assert found.maps is not None
+    assert found.declared == {
+        "mlx": {"kind": "ollama", "host": url},
+        "ollama": {"host": url},
+        "cloud": {"host": url},
+    }
+    catalog = load_policy(shipped("hybrid.yaml"), maps=found.maps, declared=found.declared).catalog
     gemma, glm = catalog.find("gemma3n"), catalog.find("glm-4.5")
     assert gemma is not None and gemma.shape.stands_in_for is None
-    assert glm is not None and (glm.backend, glm.tag) == ("ollama", "smollm2:135m")
+    assert glm is not None and (glm.backend, glm.tag) == ("mlx", "smollm2:135m")
     assert (glm.context_length, glm.shape.max_output_tokens, glm.shape.think) == (8192, 1024, False)
     assert glm.shape.price is not None and glm.shape.price.output == 0
     assert list(found.told) == [

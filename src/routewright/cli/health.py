@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,6 +94,8 @@ class _Found:
 
 def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: Sequence[str]) -> _Found:
     """Close the breakers that are named, and ask everybody. Raises TaskError and StateError."""
+    import asyncio
+
     from routewright.backends import HealthReport
     from routewright.backends.control import StateStore
     from routewright.gateway import ModelGateway, model_presence, open_each, open_each_of_candidate

@@ -45,9 +45,10 @@ def models(
 
     shown = shown_policy(policy)
     catalog, known = _catalog(shown.path, root, offline)
-    shown.announce(json=format == "json")
     found = [model for model in catalog.models if capability is None or capability in model.capabilities]
     there = {model.id: known[model.id] for model in found if model.id in known}
+    if found or format == "json":
+        shown.announce(json=format == "json")
     if format == "json":
         import json
 

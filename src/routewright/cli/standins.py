@@ -1,4 +1,4 @@
-"""What this machine has in, who stands in for the models that it lacks out: for ``demo``, which asks nobody first."""
+"""Finds who can answer on this machine for the models of a policy: for ``demo``, which needs no set-up."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from routewright.backends.executing import Prompts
     from routewright.engine.policy import CompiledModel, CompiledPolicy
+    from routewright.gateway import Presence
 
 
 EMBEDDED = "llamacpp:smollm2"
@@ -28,43 +29,40 @@ _AT_ONCE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class OllamaHere:
-    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used; ``silent`` if calls would wait.
-
-    ``url`` is None where nobody could be asked.
-    """
+    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used. ``url`` is None if it is none."""
 
     url: str | None
     tags: Sequence[str] = ()
     why: str | None = None
-    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StandIns:
-    """Mappings and hosts for ``load_policy``; ``maps`` is None where no model is here.
+    """What ``load_policy`` needs to run a policy here; ``maps`` is None where no model is here.
 
-    ``told`` is what to say of them, a sentence each. ``left_out`` are backends that are not to be called, since
-    whoever answers for them would only be waited for. ``short`` says that all answers come from a small model,
-    which seldom stops by itself.
+    ``declared`` are other declarations of backends. ``told`` is what to say of all this, a sentence each, and
+    ``lacking`` the models that are not here and that nothing can stand in for, each with the command that fetches it.
+    ``short`` says that all answers come from a small model, which seldom stops by itself.
     """
 
-    maps: Mapping[str, str] | None
-    hosts: Mapping[str, str] = field(default_factory=dict)
+    maps: Mapping[str, str | None] | None
+    declared: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     told: Sequence[str] = ()
-    left_out: frozenset[str] = frozenset()
+    lacking: Mapping[str, str | None] = field(default_factory=dict)
     short: bool = False
 
 
 def stand_ins(policy: CompiledPolicy) -> StandIns:
-    """Who answers for the chat models of ``policy`` here: Ollama's own models, then a small one for all others."""
+    """Who answers for the models of ``policy`` here: those that are here, then a small one for all others that chat."""
     given = os.environ.get("OLLAMA_HOST")
     found = find_ollama(given)
-    kinds = policy.catalog.backends
-    ollamas = [id for id, shape in kinds.items() if shape.kind == "ollama"]
-    there = [m for m in policy.catalog.models if m.backend in ollamas and _full(m.tag) in found.tags]
+    kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
+    ollamas = [id for id, kind in kinds.items() if kind == "ollama"]
+    there, get = _models_here(policy, found)
+    ours = [model for model in there if model.backend in ollamas]
     chats = [model for model in there if "chat" in model.operations]
+    told = [_of_ollama(found, ours)]
     small = min((tag for tag in found.tags if tag.startswith(f"{_SMALL}:")), default=None)
-    told = [_of_ollama(found, there)]
     local = [model for model in chats if model.location == "local"]
     if small is not None:
         target, what = f"ollama:{small}", f"Its `{small}`"
@@ -77,15 +75,65 @@ def stand_ins(policy: CompiledPolicy) -> StandIns:
             None, told=(*told, "No model was asked, as the embedded one is not installed either.")
         )
     told.append(f"{what} stands in for the{' other' if chats else ''} chat models that this machine lacks.")
+    maps, declared = _in_place(policy, there, target, found)
+    maps |= {id: None for id in get}
     # An address that was given is the one to speak of, also where nobody answers there.
-    hosts = {id: found.url for id in ollamas if found.url is not None and (given or found.why is None)}
-    return StandIns(
-        {"*": target} | {m.id: f"{m.backend}:{m.tag}" for m in chats},
-        hosts,
-        told,
-        frozenset(ollamas) if found.silent else frozenset(),
-        short=not chats,
+    hosts = ollamas if found.url is not None and (given or found.why is None) else []
+    declared |= {id: {"host": found.url} for id in hosts}
+    return StandIns(maps, declared, told, get, short=not chats)
+
+
+def _models_here(
+    policy: CompiledPolicy, found: OllamaHere
+) -> tuple[Sequence[CompiledModel], Mapping[str, str | None]]:
+    """The models that are here, and those that are not and do not chat, with the commands that fetch them."""
+    from routewright.gateway import model_presence, open_each
+
+    kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
+
+    async def ask() -> Mapping[str, Presence]:
+        backends, unusable = open_each(policy, only=[id for id, kind in kinds.items() if kind != "ollama"])
+        try:
+            return await model_presence(policy, backends, unusable, ollama_tags=found.tags)
+        finally:
+            for backend in backends.values():
+                await backend.close()
+
+    known = asyncio.run(ask())
+    enabled = [model for model in policy.catalog.models if model.disabled is None]
+    return (
+        [model for model in enabled if known[model.id].state == "present"],
+        {
+            model.id: known[model.id].get
+            for model in enabled
+            if known[model.id].state != "present" and "chat" not in model.operations
+        },
     )
+
+
+def _in_place(
+    policy: CompiledPolicy, there: Sequence[CompiledModel], target: str, found: OllamaHere
+) -> tuple[dict[str, str | None], dict[str, Mapping[str, object]]]:
+    """Maps of all chat models that are not here, and declarations of backends that the stand-in takes over.
+
+    It takes over a backend in this process none of whose models is here: what a policy keeps there, such as private
+    work, stays on this machine, so the policy does with it what it would do with the models themselves.
+    """
+    backend, _, tag = target.partition(":")
+    maps: dict[str, str | None] = {"*": target}
+    maps |= {model.id: f"{model.backend}:{model.tag}" for model in there if "chat" in model.operations}
+    declared: dict[str, Mapping[str, object]] = {}
+    for id, shape in policy.catalog.backends.items():
+        if shape.kind == "mlx" and backend != id and all(model.backend != id for model in there):
+            declared[id] = (
+                {"kind": "llamacpp"} if target == EMBEDDED else {"kind": "ollama", "host": found.url}
+            )
+            maps |= {
+                model.id: f"{id}:{tag}"
+                for model in policy.catalog.models
+                if model.backend == id and "chat" in model.operations
+            }
+    return maps, declared
 
 
 def _of_ollama(found: OllamaHere, there: Sequence[CompiledModel]) -> str:
@@ -147,7 +195,7 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
         backend = OllamaBackend(url)
         try:
             async with asyncio.timeout(patience_s):
-                return [_full(listing.tag) for listing in await backend.models()]
+                return [listing.tag for listing in await backend.models()]
         finally:
             await backend.close()
 
@@ -155,13 +203,10 @@ def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaH
     try:
         return OllamaHere(url, asyncio.run(ask()))
     except (BackendError, TimeoutError) as error:
-        # A port without a server refuses at once; one that takes connections and says nothing is no server either.
-        silent = time.monotonic() - begun_s >= min(_AT_ONCE_S, patience_s)
         if isinstance(error, BackendError) and not error.error_class.startswith("timeout."):
-            return OllamaHere(url, why=str(error), silent=True)
-        why = f"{url} took too long to answer" if silent else f"nothing answers at {url}"
-        return OllamaHere(url, why=why, silent=silent)
-
-
-def _full(tag: str) -> str:
-    return tag if ":" in tag else f"{tag}:latest"
+            return OllamaHere(url, why=str(error))
+        # A port without a server refuses at once; one that takes connections and says nothing is no server either.
+        waited = time.monotonic() - begun_s >= min(_AT_ONCE_S, patience_s)
+        return OllamaHere(
+            url, why=f"{url} took too long to answer" if waited else f"nothing answers at {url}"
+        )

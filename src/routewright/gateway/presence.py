@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Literal
@@ -29,14 +29,19 @@ async def model_presence(
     unusable: Mapping[str, BackendError],
     *,
     timeout_s: float = HEALTH_TIMEOUT_S,
+    ollama_tags: Collection[str] | None = None,
 ) -> Mapping[str, Presence]:
     """For each model that is not disabled, by id and in the catalog's order, whether its backend has it.
 
-    ``unusable`` are the backends that did not open, and why. All are asked at the same time.
+    ``unusable`` are the backends that did not open, and why. All are asked at the same time. ``ollama_tags`` are what
+    an Ollama server has whom the caller asked: they stand for those of every backend of that kind.
     """
     listed = await asyncio.gather(*(_listings(backend, timeout_s) for backend in backends.values()))
     had: dict[str, frozenset[str] | str] = dict(zip(backends, listed, strict=True))
     had |= {id: str(error) for id, error in unusable.items()}
+    if ollama_tags is not None:
+        tags = frozenset(map(_comparable, ollama_tags))
+        had |= {id: tags for id, shape in policy.catalog.backends.items() if shape.kind == "ollama"}
     return {
         model.id: _presence(model, policy, had.get(model.backend, "its backend was not asked"))
         for model in policy.catalog.models

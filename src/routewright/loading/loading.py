@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -44,6 +44,9 @@ from .reach import SHIPPED_FOLDER, Root, UnreachableError, root_for
 
 S = TypeVar("S", bound=BaseModel)
 
+Maps = Mapping[str, str | None]
+Declared = Mapping[str, Mapping[str, Any]]
+
 # The key at the top of every Routewright file, as usually written: found even if the rest cannot be parsed.
 _OURS: Final = re.compile(r"""^["']?routewright["']?[ \t]*:""", re.MULTILINE)
 
@@ -51,8 +54,8 @@ _OURS: Final = re.compile(r"""^["']?routewright["']?[ \t]*:""", re.MULTILINE)
 def load_policy(
     path: str | os.PathLike[str],
     *,
-    maps: Mapping[str, str] | None = None,
-    hosts: Mapping[str, str] | None = None,
+    maps: Maps | None = None,
+    declared: Declared | None = None,
     root: str | os.PathLike[str] | Root | None = None,
 ) -> CompiledPolicy:
     """Return the policy in the file at ``path``, compiled against its catalog.
@@ -60,36 +63,36 @@ def load_policy(
     The catalog's path is relative to the policy's file, and so is that of a rollout's candidate, which is loaded
     with the policy. Both must be under ``root``: by default $ROUTEWRIGHT_ROOT, else the nearest folder above
     ``path`` that holds ``.git``, else its own folder. ``maps`` replaces models, as in ``{"kimi-k2-cloud":
-    "llamacpp:smollm2"}``, and ``hosts`` gives backends other addresses, by id (see ``mapping``); policy and candidate
+    "llamacpp:smollm2"}``, and ``declared`` replaces keys of backends, by id (see ``mapping``); policy and candidate
     each use the entries that their catalog knows. Raises PolicyError with all problems of all files, also for a file
     that cannot be read or is a catalog or a test file, and TaskError for an unknown model or backend in a mapping, or
     a root that is not a folder.
     """
     name = os.fspath(path)
     under = root_for(name, root)
-    return _load(_sources(read_text(name), name, under), os.path.realpath(name), maps or {}, hosts or {})
+    return _load(_sources(read_text(name), name, under), os.path.realpath(name), maps or {}, declared or {})
 
 
-def _load(sources: _Sources, real: str, maps: Mapping[str, str], hosts: Mapping[str, str]) -> CompiledPolicy:
+def _load(sources: _Sources, real: str, maps: Maps, declared: Declared) -> CompiledPolicy:
     """The policy of ``sources``, read from the file ``real``, compiled with the candidate of its rollout."""
     rollout = sources.policy.shape.rollout
     if rollout is None or not rollout.candidate:
-        return sources.compiled(maps, hosts)
+        return sources.compiled(maps, declared)
     try:
         beside = _sources_of_candidate(sources, real, rollout.candidate)
         theirs, mine = beside.names(), sources.names()
         candidate: CompiledPolicy | UnfitCandidate = beside.compiled(
             {one: target for one, target in maps.items() if one in theirs[0]},
-            {one: host for one, host in hosts.items() if one in theirs[1]},
+            {one: keys for one, keys in declared.items() if one in theirs[1]},
         )
         # What neither has is reported of the policy.
         maps = {one: target for one, target in maps.items() if one in mine[0] or one not in theirs[0]}
-        hosts = {one: host for one, host in hosts.items() if one in mine[1] or one not in theirs[1]}
+        declared = {one: keys for one, keys in declared.items() if one in mine[1] or one not in theirs[1]}
     except UnreachableError as error:
         candidate = UnfitCandidate(error.problem.code, error.problem.message, error.problem.help)
     except PolicyError as error:
         candidate = UnfitCandidate(problems=error.problems)
-    return sources.compiled(maps, hosts, candidate)
+    return sources.compiled(maps, declared, candidate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +105,17 @@ class _Sources:
 
     def compiled(
         self,
-        maps: Mapping[str, str],
-        hosts: Mapping[str, str],
+        maps: Maps,
+        declared: Declared,
         candidate: CompiledPolicy | UnfitCandidate | None = None,
     ) -> CompiledPolicy:
         policy, catalog = self.policy, self.catalog
-        if maps or hosts:
-            policy, catalog = _mapped(policy, catalog, maps, hosts)
+        if maps or declared:
+            policy, catalog = _mapped(policy, catalog, maps, declared)
         return compile_policy(policy, catalog, candidate=candidate)
 
     def names(self) -> tuple[Collection[str], Collection[str]]:
-        """What maps may name (models, and ``*``), and what hosts may name (backends)."""
+        """The models, and ``*``, that maps may name, and the backends."""
         inline = self.policy.shape.catalog
         shape = (
             inline if isinstance(inline, Catalog) else None if self.catalog is None else self.catalog.shape
@@ -226,17 +229,17 @@ def load_tests(
 def _mapped(
     policy: Source[Policy],
     catalog: Source[Catalog] | None,
-    maps: Mapping[str, str],
-    hosts: Mapping[str, str],
+    maps: Maps,
+    declared: Declared,
 ) -> tuple[Source[Policy], Source[Catalog] | None]:
     """The sources with the catalog mapped; as they are where they have problems to be reported first."""
     inline = policy.shape.catalog
     if catalog is not None and not catalog.problems:
-        text = map_models(catalog.document.root.plain(), catalog.shape, maps, hosts)
+        text = map_models(catalog.document.root.plain(), catalog.shape, maps, declared)
         return policy, read_catalog(text, f"{catalog.document.source} (mapped)")
     if isinstance(inline, Catalog) and not policy.problems:
         plain = policy.document.root.plain()
-        plain["catalog"] = json.loads(map_models(plain["catalog"], inline, maps, hosts))
+        plain["catalog"] = json.loads(map_models(plain["catalog"], inline, maps, declared))
         return read_policy(json.dumps(plain, ensure_ascii=False), f"{policy.document.source} (mapped)"), None
     return policy, catalog
 

@@ -21,6 +21,9 @@ SMALL_CONTEXT = 8192
 SMALL_OUTPUT = 1024
 """Its longest answer as a stand-in, in tokens: it seldom stops by itself."""
 
+ABSENT = "not on this machine"
+"""Why a model is disabled that is mapped onto nothing."""
+
 _KINDS = [
     kind
     for kind, shape in KINDS.items()
@@ -72,16 +75,20 @@ def parse_maps(flags: Iterable[str]) -> dict[str, str]:
 
 
 def map_models(
-    plain: dict[str, Any], catalog: Catalog, maps: Mapping[str, str], hosts: Mapping[str, str] | None = None
+    plain: dict[str, Any],
+    catalog: Catalog,
+    maps: Mapping[str, str | None],
+    declared: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """The text of the catalog whose plain values are ``plain``, with ``maps`` applied.
 
-    A model that is mapped onto itself stays what it is. ``hosts`` are other addresses of backends, by id. Raises
-    TaskError for a model or a backend that there is not.
+    A model that is mapped onto itself stays what it is; one that is mapped onto None is disabled. ``declared`` are
+    keys of backends, by id, that replace their own; all of them where the kind is among them. Raises TaskError for a
+    model or a backend that there is not.
     """
     names = names_of_models(catalog)
     ids = list(catalog.models)
-    wanted: dict[str, str] = {}
+    wanted: dict[str, str | None] = {}
     if "*" in maps:
         wanted = {id: maps["*"] for id, model in catalog.models.items() if "chat" in model.operations}
     for name, target in maps.items():
@@ -91,11 +98,14 @@ def map_models(
         if name != "*":
             wanted[ids[found[0]]] = target
     models, backends = dict(plain["models"]), dict(plain["backends"])
-    for id, host in (hosts or {}).items():
+    for id, keys in (declared or {}).items():
         if id not in backends:
             raise TaskError(f"`{id}` names no backend", help=suggest(id, backends, label="backends"))
-        backends[id] = {**backends[id], "host": host}
+        backends[id] = dict(keys) if "kind" in keys else {**backends[id], **keys}
     for id, target in wanted.items():
+        if target is None:
+            models[id] = {**models[id], "disabled": True, "disabled_reason": ABSENT}
+            continue
         backend, _, tag = target.partition(":")
         try:
             check_unbroken(target)
