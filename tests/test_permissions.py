@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from support.pages import ROOT, blocks
 
 from routewright import BackendError, ConfigurationError, ModelGateway, Permissions, Task, load_policy
 from routewright.engine.policy.compile.catalog import compile_catalog_file
@@ -18,7 +19,7 @@ from routewright.loading.permissions import PATH_VARIABLES, SERVICES, permission
 
 NOTHING = Permissions()
 
-PAGE = (Path(__file__).resolve().parents[1] / "docs" / "backends.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "backends.md"
 
 
 # --- keys --------------------------------------------------------------------------------------------------
@@ -255,9 +256,9 @@ def test_without_the_file_the_built_in_rules_hold_and_help_names_it() -> None:
 
 
 def test_the_example_of_the_page_is_read(config: Path) -> None:
-    found = re.search(r"```toml\n(.*?)```", PAGE, re.DOTALL)
-    assert found is not None and set(tomllib.loads(found[1])) == {"keys", "paths", "hosts"}
-    config.write_text(found[1])
+    [example] = [block.text for block in blocks(PAGE) if block.language == "toml"]
+    assert set(tomllib.loads(example)) == {"keys", "paths", "hosts"}
+    config.write_text(example)
     permitted = user_permissions()
     assert permitted.key_refusal("LAB_KEY", "https://lab.example.org") is None
     assert permitted.key_refusal("GATEWAY_KEY", "http://10.0.0.5:8000/v1") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,11 +20,12 @@ from support.ledger_rows import (
     failed,
     policy,
 )
+from support.pages import blocks
 
 from routewright.ledger import Ledger
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
-EXAMPLES = re.findall(r"```sql\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+EXAMPLES = [block.text for block in blocks(PAGE) if block.language == "sql"]
 
 
 @pytest.fixture(scope="module")
