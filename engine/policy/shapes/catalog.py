@@ -48,11 +48,11 @@ Day = Annotated[str, Form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as `2026-01
 class Price(Shape):
     """Prices per million tokens. A model without a price has an unknown cost, never a cost of 0."""
 
-    input: Amount = Field(description="for a million tokens of the prompt")
-    cached_input: Amount | None = Field(None, description="for a million tokens read from a cache")
-    output: Amount = Field(description="for a million tokens of the answer")
-    currency: CurrencyCode = Field("USD", description="three letters; nothing is ever converted")
-    since: Day | None = Field(None, description="the day from which the prices hold")
+    input: Amount = Field(description="per million tokens of the prompt")
+    cached_input: Amount | None = Field(None, description="per million tokens read from a cache")
+    output: Amount = Field(description="per million tokens of the answer")
+    currency: CurrencyCode = Field("USD", description="three letters; nothing is converted")
+    since: Day | None = Field(None, description="the day since which the prices hold")
 
 
 class Model(Shape):
@@ -63,41 +63,43 @@ class Model(Shape):
     path: FilePath | None = Field(None, description="where its files are (kinds `mlx` and `llamacpp`)")
     source: str | None = Field(None, description="where the weights come from, such as a repository's name")
     aliases: list[Tag] = Field(default_factory=list, description="other names that policies may use")
-    description: str | None = Field(None, description="for people")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     operations: list[Operation] = Field(
         default_factory=lambda: list[Operation](["chat"]),
         min_length=1,
         description="what it can do; its backend must offer it too",
     )
-    capabilities: list[Name] = Field(default_factory=list, description="facts that gate: vision, tools, …")
-    recommended_for: list[Name] = Field(default_factory=list, description="advice; gates nothing")
+    capabilities: list[Name] = Field(
+        default_factory=list, description="what tasks can require of it: vision, tools, …"
+    )
+    recommended_for: list[Name] = Field(
+        default_factory=list, description="advice for readers; excludes nothing"
+    )
     architecture: Literal["dense", "mixture_of_experts"] | None = Field(
-        None, description="what the model says of itself; gates nothing"
+        None, description="the model's architecture; excludes nothing"
     )
     total_parameters: Count | None = Field(None, description="parameters in all")
-    active_parameters: Count | None = Field(None, description="parameters at work for one token")
+    active_parameters: Count | None = Field(None, description="parameters active for one token")
     quantization: str | None = Field(None, description="how the weights are stored")
     context_length: Positive | None = Field(None, description="tokens")
     max_output_tokens: Positive | None = Field(
         None, description="the longest answer: no chat is asked for more"
     )
     tokenizer: Encoding | None = Field(
-        None, description="what its prompts are counted with; left out, told from its tag, source and id"
+        None, description="what its prompts are counted with; default: by its tag, source and id"
     )
     embedding_space: Name | None = Field(None, description="vectors of one space can be compared")
     dimensions: Positive | None = Field(None, description="numbers in one vector")
     pooling: Literal["mean", "cls", "last"] | None = Field(
-        None, description="how a model that does not say so makes vectors (kind `llamacpp`)"
+        None, description="how vectors are made, if the model does not say (kind `llamacpp`)"
     )
-    memory_gb: Amount | None = Field(None, description="memory that it takes")
+    memory_gb: Amount | None = Field(None, description="memory that it needs")
     size_bytes: NotNegative | None = Field(None, description="size of its files")
     min_version: Version | None = Field(None, description="the oldest server that runs it (kind `ollama`)")
-    price: Price | None = Field(None, description="left out, the cost is unknown, never 0")
-    expected_latency: DurationMs | None = Field(
-        None, description="until the answer, where nothing was observed"
-    )
+    price: Price | None = Field(None, description="without it the cost is unknown, not 0")
+    expected_latency: DurationMs | None = Field(None, description="until the answer, if nothing was observed")
     think: bool | Literal["low", "medium", "high"] | None = Field(
-        None, description="whether the model thinks before it answers, where its backend can say so"
+        None, description="whether the model thinks before it answers, if its backend can tell it"
     )
     keep_alive: str | None = Field(
         None,
@@ -105,10 +107,10 @@ class Model(Shape):
         description="how long its server keeps it loaded (kind `ollama`)",
     )
     stands_in_for: str | None = Field(
-        None, description="what this model takes the place of here, as `backend:tag`"
+        None, description="the model that this one stands in for, as `backend:tag`"
     )
-    disabled: bool = Field(False, description="takes the model out")
-    disabled_reason: str | None = Field(None, description="what explanations say of it")
+    disabled: bool = Field(False, description="switches the model off")
+    disabled_reason: str | None = Field(None, description="shown in explanations")
 
 
 class Catalog(Shape):
@@ -116,6 +118,6 @@ class Catalog(Shape):
 
     routewright: FormatVersion = Field(description="the version of the format")
     name: Name | None = Field(None, description="the catalog's name")
-    description: str | None = Field(None, description="for people")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     backends: dict[Name, AnyBackend] = Field(min_length=1, max_length=1_000, description="by name")
     models: dict[Name, Model] = Field(min_length=1, max_length=5_000, description="by id")

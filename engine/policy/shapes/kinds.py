@@ -52,7 +52,7 @@ class Timeouts(Shape):
     """How long each phase of a call may take."""
 
     connect: DurationMs | None = Field(None, description="until the server is reached")
-    load: DurationMs | None = Field(None, description="a cold start is not slowness: it has its own limit")
+    load: DurationMs | None = Field(None, description="for loading the model")
     first_token: DurationMs | None = Field(None, description="until the first token of an answer")
     idle: DurationMs | None = Field(None, description="between two tokens")
     total: DurationMs | None = Field(None, description="for the whole call")
@@ -69,14 +69,14 @@ class Backend(Shape):
     model_keys: ClassVar[frozenset[str]] = frozenset()
     """The keys in ``KEYS_OF_SOME_MODELS`` that its models take."""
 
-    kind: Kind = Field(description="what speaks to it")
-    description: str | None = Field(None, description="for people")
+    kind: Kind = Field(description="the kind of backend")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     operations: list[Operation] | None = Field(
         None, min_length=1, description="default: what this kind of backend offers"
     )
     timeouts: Timeouts = Field(Timeouts(), description="how long each phase of a call may take")
-    disabled: bool = Field(False, description="takes the backend and its models out")
-    disabled_reason: str | None = Field(None, description="what explanations say of it")
+    disabled: bool = Field(False, description="switches the backend and its models off")
+    disabled_reason: str | None = Field(None, description="shown in explanations")
 
     @property
     def server(self) -> Server:
@@ -98,7 +98,8 @@ class ServerBackend(Backend):
     host: Address | None = Field(None, description="the server's address, such as http://localhost:11434")
     api_key: EnvRef | None = Field(None, description="the environment variable that holds the key")
     location: Literal["cloud"] | None = Field(
-        None, description="say `cloud` for a local address that forwards elsewhere; `local` follows by itself"
+        None,
+        description="`cloud` for a local address that forwards elsewhere; `local` is found out, never declared",
     )
     concurrency: Positive | None = Field(None, description="calls at the same time")
 
@@ -110,8 +111,10 @@ class OllamaShape(ServerBackend):
     model_keys = frozenset(("min_version", "keep_alive"))
 
     kind: Literal["ollama"]
-    min_version: Version | None = Field(None, description="the oldest server that will do, such as 0.12.3")
-    requires_signin: bool = Field(False, description="whether someone has to be signed in")
+    min_version: Version | None = Field(
+        None, description="the oldest server version that is accepted, such as 0.12.3"
+    )
+    requires_signin: bool = Field(False, description="whether somebody has to be signed in")
 
     @property
     def server(self) -> Server:
@@ -148,7 +151,7 @@ class OpenAIShape(ServerBackend):
         False,
         description="whether a server on this machine does all work itself, which makes its models local",
     )
-    health: Url | None = Field(None, description="an address of the server that answers while it is well")
+    health: Url | None = Field(None, description="an address of the server that answers if it is healthy")
 
     @property
     def server(self) -> Server:

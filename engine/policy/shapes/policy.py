@@ -38,7 +38,7 @@ class Feature(Shape):
     """A typed input of the policy."""
 
     type: Literal["boolean", "integer", "number", "string", "array"] = Field(
-        description="what its values are"
+        description="the type of its values"
     )
     items: Literal["boolean", "integer", "number", "string"] | None = Field(
         None, description="the type of an array's elements"
@@ -46,23 +46,23 @@ class Feature(Shape):
     enum: list[Scalar] | None = Field(
         None, min_length=1, max_length=1_000, description="the only values allowed"
     )
-    default: Scalar | list[Scalar] | None = Field(None, description="the value of a task that gives none")
+    default: Scalar | list[Scalar] | None = Field(None, description="the value if a task gives none")
     minimum: Limit | None = Field(None, description="the least value")
     maximum: Limit | None = Field(None, description="the largest value")
-    unit: str | None = Field(None, description="for people")
-    description: str | None = Field(None, description="for people")
+    unit: str | None = Field(None, description="a note for readers; changes nothing")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     needs: Name | Annotated[list[Name], Field(min_length=1, max_length=100)] | None = Field(
         None, description="capabilities that a model must have when this boolean feature is true"
     )
     from_: str | None = Field(
         None,
         alias="from",
-        description="where the value is derived from when a task does not give it: request.prompt_tokens, "
+        description="where the value comes from if a task gives none: request.prompt_tokens, "
         "request.messages, request.images, request.tools, request.json_schema, request.metadata.NAME, "
         "time.hour or time.weekday",
     )
     on_other: Literal["unknown", "error"] | None = Field(
-        None, description="what a derived value is that `enum` does not list; default: unknown"
+        None, description="what to do with a derived value that `enum` does not list; default: unknown"
     )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
     sensitive: bool | None = Field(
@@ -73,19 +73,19 @@ class Feature(Shape):
 class Constraint(Shape):
     """What every candidate must meet, whatever rule matched; whatever is not true excludes the candidate."""
 
-    name: Name = Field(description="what explanations call it")
-    description: str | None = Field(None, description="for people")
-    when: Condition = Field(True, description="the tasks that it binds")
+    name: Name = Field(description="its name in explanations")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
+    when: Condition = Field(True, description="the tasks that it applies to")
     require: Condition = Field(description="what must be true of a candidate")
-    reason: str | None = Field(None, description="what explanations say of it")
-    disabled: bool = Field(False, description="takes the constraint out")
+    reason: str | None = Field(None, description="shown in explanations")
+    disabled: bool = Field(False, description="switches the constraint off")
 
 
 class Split(Shape):
     """How `choose: split` divides tasks: weights by model, a sticky key, a salt."""
 
     weights: dict[ModelRef, Annotated[int, Field(ge=0, le=1_000_000)]] = Field(
-        min_length=1, description="a model of `use` that is left out has weight 0 and stands by"
+        min_length=1, description="a model of `use` without a weight has weight 0 and comes last"
     )
     key: str | None = Field(None, description="a feature: equal values always go the same way")
     salt: Salt = Field("", description="makes one split independent of another")
@@ -94,15 +94,15 @@ class Split(Shape):
 class Ensemble(Shape):
     """Several models answer the same task; their answers are combined."""
 
-    members: list[ModelRef] = Field(min_length=2, max_length=20, description="they answer side by side")
+    members: list[ModelRef] = Field(min_length=2, max_length=20, description="the models that are asked")
     combine: Literal["first", "vote", "judge", "consensus_or_override"] = Field(
-        description="how the answers become one"
+        description="how one answer is made of several"
     )
     quorum: Positive | None = Field(
         None, description="members that must answer; default: all of them, one for `first`"
     )
     judge: ModelRef | None = Field(None, description="the model that chooses, for `combine: judge`")
-    override: ModelRef | None = Field(None, description="the member that decides when there is no consensus")
+    override: ModelRef | None = Field(None, description="the member that decides if there is no consensus")
     label: Text | None = Field(
         None, description="a regular expression whose first group is an answer's label"
     )
@@ -111,9 +111,9 @@ class Ensemble(Shape):
 class Rule(Shape):
     """A condition and the candidates to use when it holds. First match wins."""
 
-    name: Name = Field(description="what explanations call it")
-    description: str | None = Field(None, description="for people")
-    when: Condition = Field(True, description="the tasks that it is for")
+    name: Name = Field(description="its name in explanations")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
+    when: Condition = Field(True, description="the tasks that it matches")
     use: list[ModelRef] | None = Field(
         None,
         min_length=1,
@@ -126,7 +126,7 @@ class Rule(Shape):
     )
     split: Split | None = Field(None, description="the weights of `choose: split`")
     sticky: Literal["session"] | None = Field(
-        None, description="keeps a conversation on the model that answered it while that is eligible"
+        None, description="keeps a conversation on the model that answered it, while that is eligible"
     )
     fallback: Text | Annotated[list[ModelRef], Field(max_length=MAX_LISTED_MODELS)] = Field(
         "none", description="`none`, the name of a chain, or a list of models"
@@ -134,19 +134,19 @@ class Rule(Shape):
     steps: list[Step] = Field(
         default_factory=list, max_length=20, description="work around the answer, in this order"
     )
-    reason: str | None = Field(None, description="what explanations say of it")
+    reason: str | None = Field(None, description="shown in explanations")
     on_unknown: Literal["skip", "match", "fail"] = Field(
         "skip", description="what to do when the condition is unknown"
     )
-    disabled: bool = Field(False, description="takes the rule out")
+    disabled: bool = Field(False, description="switches the rule off")
 
 
 class ChainEntry(Shape):
     """One model of a chain, written out so that it can be taken out."""
 
     model: ModelRef
-    disabled: bool = Field(False, description="takes the model out of the chain")
-    reason: str | None = Field(None, description="what explanations say of it")
+    disabled: bool = Field(False, description="removes the model from the chain")
+    reason: str | None = Field(None, description="shown in explanations")
 
 
 Chain = Annotated[list[ModelRef | ChainEntry], Field(min_length=1, max_length=MAX_LISTED_MODELS)]
@@ -155,23 +155,23 @@ Chain = Annotated[list[ModelRef | ChainEntry], Field(min_length=1, max_length=MA
 class Control(Shape):
     """A limit in money, requests or time."""
 
-    name: Name = Field(description="what use is counted under, also after changes")
-    description: str | None = Field(None, description="for people")
-    disabled: bool = Field(False, description="takes the control out")
+    name: Name = Field(description="the name under which use is counted")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
+    disabled: bool = Field(False, description="switches the control off")
     on: ModelRef | Annotated[list[ModelRef], Field(min_length=1, max_length=MAX_LISTED_MODELS)] | None = (
         Field(None, description="the models it binds; default: all")
     )
-    for_each: str | None = Field(None, description="a feature; each of its values has a limit of its own")
+    for_each: str | None = Field(None, description="a feature: each of its values has its own limit")
     max_requests: NotNegative | None = Field(None, description="a quota: attempts")
     max_tokens: NotNegative | None = Field(None, description="a quota: tokens in and out")
     max_cost: Money | None = Field(None, description="a quota: money")
     max_concurrent: Positive | None = Field(None, description="a quota: calls at the same time")
     per: Literal["request", "minute", "hour", "day", "week", "month"] | None = Field(
         None,
-        description="the period of a quota; all quotas but `max_concurrent` need it. `request` makes of `max_cost` "
+        description="the period of a quota; required except with `max_concurrent`. `request` makes `max_cost` "
         "a limit on one task",
     )
-    timezone: str = Field("UTC", description="the zone in which a period begins")
+    timezone: str = Field("UTC", description="the time zone of the period")
     scope: Literal["policy", "machine"] = Field(
         "policy",
         description="whose calls a quota counts: this policy's, or those of all that have such a quota of this name",
@@ -179,11 +179,11 @@ class Control(Shape):
     unknown_cost: Literal["refuse", "allow"] = Field(
         "refuse", description="whether `max_cost` refuses models without a price"
     )
-    of: Name | None = Field(None, description="the control that a reserve is kept from")
+    of: Name | None = Field(None, description="the quota that the reserve is a part of")
     reserve: Percent | None = Field(None, description="the share of the quota that is kept")
     for_: Condition = Field(None, alias="for", description="the tasks that may use the reserve")
     first_token_within: DurationMs | None = Field(None, description="a limit on the time to the first token")
-    cache_ttl: DurationMs | None = Field(None, description="how long an answer may be used again")
+    cache_ttl: DurationMs | None = Field(None, description="how long an answer may be reused")
     max_attempts: int | None = Field(
         None,
         ge=1,
@@ -193,28 +193,26 @@ class Control(Shape):
     backoff: DurationMs | None = Field(None, description="the first wait before a retry")
     deadline: DurationMs | None = Field(None, description="the time for one task, in all")
     lease: DurationMs | None = Field(
-        None, description="how long a killed process keeps what it had reserved of quotas; default: 1 minute"
+        None, description="how long the reservations of a killed process last; default: 1 minute"
     )
 
 
 class Assertion(Shape):
     """What must hold for every task that the policy can route."""
 
-    name: Name | None = Field(None, description="what reports call it")
-    description: str | None = Field(None, description="for people")
-    never: Condition = Field(None, description="what may be true of no task and candidate")
-    always: Condition = Field(None, description="what must be true of every task and candidate")
-    reason: str | None = Field(None, description="what reports say of it")
+    name: Name | None = Field(None, description="its name in reports")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
+    never: Condition = Field(None, description="what must not be true for any task and candidate")
+    always: Condition = Field(None, description="what must be true for every task and candidate")
+    reason: str | None = Field(None, description="shown in reports")
 
 
 class Rollout(Shape):
     """A candidate policy beside this one."""
 
-    candidate: FileName = Field(
-        description="the candidate policy's file, relative to this one; it has a catalog of its own"
-    )
+    candidate: FileName = Field(description="the candidate policy's file, relative to this one")
     mode: Literal["shadow", "canary", "full"] = Field(
-        description="decided beside and not executed, for a share of the tasks, or for all"
+        description="`shadow`: decided but not executed; `canary`: for a share of the tasks; `full`: for all"
     )
     percent: Percent | None = Field(None, description="the candidate's share, for `mode: canary`")
     key: str | None = Field(None, description="a feature: equal values always go the same way")
@@ -226,7 +224,7 @@ class Policy(Shape):
 
     routewright: FormatVersion = Field(description="the version of the format")
     name: Name = Field(description="the policy's name, part of every record")
-    description: str | None = Field(None, description="for people")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     catalog: FileName | Catalog = Field(description="the catalog's file, relative to this one, or a catalog")
     features: dict[FeatureName, Feature] = Field(
         default_factory=dict, max_length=1_000, description="the inputs, by name"

@@ -22,7 +22,7 @@ class StepBody(Shape):
 
     with_: ModelRef = Field(alias="with")
     required: bool = Field(
-        False, description="whether a candidate is out when the step's model is not eligible"
+        False, description="whether a candidate is refused if the step's model is not eligible"
     )
 
     def options(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Verify(StepBody):
 
     on_reject: Literal["annotate", "retry", "escalate"] = Field(
         "annotate",
-        description="what becomes of an answer that is rejected; `escalate` goes on to the next fallback",
+        description="what to do with a rejected answer; `escalate` asks the next fallback",
     )
 
 
@@ -55,18 +55,18 @@ class Screen(StepBody):
     # Whoever names a model does not waive what keeps work safe.
     holds_for_pins = True
 
-    on: Literal["prompt", "answer", "both"] = Field("prompt", description="what is looked at")
+    on: Literal["prompt", "answer", "both"] = Field("prompt", description="what is screened")
     # Unscreened work must not go on in silence when the safety model is away.
     required: bool = Field(
-        True, description="whether a candidate is out when the step's model is not eligible"
+        True, description="whether a candidate is refused if the step's model is not eligible"
     )
 
 
 class Step(Shape):
     """Exactly one step around the answer."""
 
-    screen: Screen | None = Field(None, description="a safety model looks; flagged work is refused")
-    draft: Draft | None = Field(None, description="a model prepares")
+    screen: Screen | None = Field(None, description="a safety model screens; flagged work is refused")
+    draft: Draft | None = Field(None, description="a model prepares material")
     verify: Verify | None = Field(None, description="a model reviews the answer")
     refine: Refine | None = Field(None, description="a model improves the answer")
 

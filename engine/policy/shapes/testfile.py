@@ -17,7 +17,7 @@ FeatureValue = Scalar | list[Scalar]
 class CaseTask(Shape):
     """The task of a case, of a line of a task file, or of a sample: what is decided about."""
 
-    operation: Operation = Field("chat", description="what kind of work it is")
+    operation: Operation = Field("chat", description="the kind of work")
     features: dict[str, FeatureValue | None] = Field(
         default_factory=dict,
         description="values by name; `null` means unknown: the value is neither derived nor defaulted",
@@ -42,10 +42,8 @@ class CaseTask(Shape):
 class CaseModelState(Shape):
     """What is known about one model at the time of the case."""
 
-    health: Literal["healthy", "unhealthy"] | None = Field(
-        None, description="left out, it is unknown, and passes"
-    )
-    breaker: Literal["closed", "open", "half_open"] | None = Field(None, description="left out, it is closed")
+    health: Literal["healthy", "unhealthy"] | None = Field(None, description="default: unknown, which passes")
+    breaker: Literal["closed", "open", "half_open"] | None = Field(None, description="default: closed")
     breaker_until: str | None = Field(
         None, description="when an open breaker closes, such as 2026-01-31T12:00:00Z"
     )
@@ -65,7 +63,9 @@ class CaseState(Shape):
 
     at: str | None = Field(None, description="UTC, such as 2026-01-31T12:00:00Z")
     load: float | None = Field(None, ge=0, le=1, description="of this machine, from 0 to 1")
-    models: dict[ModelRef, CaseModelState] = Field(default_factory=dict, description="by a name of the model")
+    models: dict[ModelRef, CaseModelState] = Field(
+        default_factory=dict, description="by any name of the model"
+    )
     quota_used: dict[str, int | float | Money] = Field(
         default_factory=dict,
         description="by control: requests, tokens or calls; money as `12.5 USD`, or as the amount alone",
@@ -79,24 +79,26 @@ class Expectation(Shape):
     """What must be true of the decision; what is not named may be anything."""
 
     outcome: Literal["routed", "no_match", "no_target", "undecided"] | None = Field(
-        None, description="what became of the task"
+        None, description="the outcome"
     )
     rule: str | None = Field(None, description="the rule that won")
     target: ModelRef | None = Field(None, description="the model chosen")
     fallbacks: list[ModelRef] | None = Field(None, description="exactly these, in this order")
     steps: list[str] | None = Field(None, description="exactly these, as `role: model`")
     ensemble: list[ModelRef] | None = Field(None, description="exactly these members, in this order")
-    excluded: dict[ModelRef, str] | None = Field(None, description="models with the first gate that failed")
+    excluded: dict[ModelRef, str] | None = Field(
+        None, description="models, each with the first gate that it fails"
+    )
     every: Condition = Field(None, description="a condition over model.* that every model of the plan meets")
 
 
 class Case(Shape):
     """One task and what must become of it."""
 
-    name: CaseName = Field(description="says what must be true; no two cases share one")
-    description: str | None = Field(None, description="for people")
-    task: CaseTask = Field(CaseTask(), description="what is decided about")
-    state: CaseState = Field(CaseState(), description="what the decision may know beside")
+    name: CaseName = Field(description="what the case shows; unique in the file")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
+    task: CaseTask = Field(CaseTask(), description="the task")
+    state: CaseState = Field(CaseState(), description="what else the decision may know")
     expect: Expectation = Field(description="what must be true of the decision")
 
 
@@ -107,5 +109,5 @@ class TestFile(Shape):
 
     routewright: FormatVersion = Field(description="the version of the format")
     policy: FileName = Field(description="the policy's file, relative to this one")
-    description: str | None = Field(None, description="for people")
+    description: str | None = Field(None, description="a note for readers; changes nothing")
     cases: list[Case] = Field(min_length=1, description="in order")
