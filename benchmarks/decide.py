@@ -20,6 +20,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import engines
 import startup
@@ -27,11 +28,11 @@ from tables import NOT_BUILT, Bar, duration, table, times_as, verdict, with_bloc
 from timing import Timed, measure, ratio_of
 from workload import SHIPPED_POLICY, Workload, generated, shipped
 
-from routewright.engine.canonical import canonical_bytes
 from routewright.engine.decision.deciding import decide
+from routewright.engine.decision.memory import memory_of
 from routewright.engine.decision.task import State
 from routewright.engine.explain.explanation import explain
-from routewright.engine.record.record import record_values
+from routewright.engine.record.text import record_text
 from routewright.loading.loading import load_policy
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -122,15 +123,20 @@ def _growth(workloads: Sequence[Workload], effort: Effort) -> Times:
 def _shipped_parts(workload: Workload, effort: Effort) -> str:
     policy, state = workload.policy, State(engines.AT_US)
     decisions = [decide(policy, task, state, decision_id=engines.DECISION_ID) for task in workload.tasks]
-    values = [record_values(decision) for decision in decisions]
     whole = engines.decide_partial(workload)
     health = engines.decide_with_health(workload)
+    memory = memory_of(policy)
+
+    def forgetful(given: Any) -> object:
+        memory.forget()
+        return whole.call(given)
+
     steps = {
         "evaluate every condition": Timed("", workload.parameters, policy.evaluate),
         "decide": Timed("", whole.inputs, whole.call),
         "decide, every model's health known": Timed("", health.inputs, health.call),
-        "write the decision out as plain values": Timed("", decisions, record_values),
-        "encode those as canonical JSON": Timed("", values, canonical_bytes),
+        "decide, no plan remembered": Timed("", whole.inputs, forgetful),
+        "write its record": Timed("", decisions, record_text),
         "explain the decision": Timed("", decisions, lambda decision: explain(policy, decision)),
         "load and compile the policy and its catalog": Timed("", [SHIPPED_POLICY], load_policy),
     }

@@ -1,4 +1,4 @@
-"""Plain values in, canonical JSON (RFC 8785) out: the bytes that digests are made of.
+"""Writes plain values as canonical JSON (RFC 8785): the bytes that digests are made of.
 
 Python's own encoder writes nearly that form and is many times faster than one that follows the RFC step by
 step, so it is used where it is right; the package ``rfc8785`` writes the rest.

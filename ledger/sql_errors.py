@@ -1,4 +1,4 @@
-"""DuckDB errors in, LedgerError out: in plain words, with the place in the statement where it is known."""
+"""Words DuckDB's errors plainly, as LedgerError with the place in the statement where it is known."""
 
 from __future__ import annotations
 

@@ -35,10 +35,11 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
-from routewright.engine.explain.report_tree import record_tree, render_tree
+from routewright.engine.explain.report_tree import record_tree
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.times import iso_time
+from routewright.engine.report.tree import render_tree
 from routewright.gateway.targets import simulated_backends
 from routewright.loading.loading import shipped
 

@@ -1,4 +1,4 @@
-"""A policy with a rollout and a task in, the arm that the task belongs to out. Pure: draws are arguments.
+"""Picks the arm of a rollout that a task belongs to. Pure: draws are arguments.
 
 The arm is picked before deciding; ``decide`` is then given the policy of that arm, and records it.
 """

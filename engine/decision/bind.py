@@ -133,8 +133,31 @@ def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
 
     ``sizes`` limits values to what the policy's conditions can handle; those with an ``enum`` are short anyway.
     """
+    check = _careful_check(feature, sizes)
+    kind, enum = feature.declaration.type, feature.declaration.enum
+    low, high = feature.minimum, feature.maximum
+    if kind == STRING and enum is not None:
+        plain = frozenset(enum)
+        return lambda value: value if type(value) is str and value in plain else check(value)
+    if enum is not None:
+        return check
+    if kind == BOOLEAN:
+        return lambda value: value if value is True or value is False else check(value)
+    if kind == INTEGER:
+        least = -MAX_EXACT if low is None else max(-MAX_EXACT, low)
+        most = MAX_EXACT if high is None else min(MAX_EXACT, high)
+        return lambda value: value if type(value) is int and least <= value <= most else check(value)
+    if kind == NUMBER:
+        least = -sys.float_info.max if low is None else low
+        most = sys.float_info.max if high is None else high
+        # NaN and infinities lie outside; -0.0 + 0.0 is 0.0.
+        return lambda value: value + 0.0 if type(value) is float and least <= value <= most else check(value)
+    return check
+
+
+def _careful_check(feature: CompiledFeature, sizes: Sizes) -> Check:
     declaration, name = feature.declaration, feature.name
-    minimum, maximum = feature.minimum, feature.maximum
+    low, high = feature.minimum, feature.maximum
     is_bounded = sizes != LARGEST
 
     def check(value: object) -> object:
@@ -145,46 +168,12 @@ def _check_of(feature: CompiledFeature, sizes: Sizes) -> Check:
         if is_bounded and (declaration.enum is None or isinstance(checked, tuple)):
             _check_sizes(name, checked, sizes)
         for element in checked if isinstance(checked, tuple) else (checked,):
-            if minimum is not None and cast(float, element) < minimum:
-                raise FeatureError(
-                    f"feature `{name}`: {element} is below the minimum {minimum}", feature=name
-                )
-            if maximum is not None and cast(float, element) > maximum:
-                raise FeatureError(
-                    f"feature `{name}`: {element} is above the maximum {maximum}", feature=name
-                )
+            if low is not None and cast(float, element) < low:
+                raise FeatureError(f"feature `{name}`: {element} is below the minimum {low}", feature=name)
+            if high is not None and cast(float, element) > high:
+                raise FeatureError(f"feature `{name}`: {element} is above the maximum {high}", feature=name)
         return checked
 
-    if declaration.type == BOOLEAN and declaration.enum is None:
-
-        def check_boolean(value: object) -> object:
-            return value if value is True or value is False else check(value)
-
-        return check_boolean
-    if declaration.type == STRING and declaration.enum is not None:
-        plain = frozenset(declaration.enum)
-
-        def check_member(value: object) -> object:
-            return value if type(value) is str and value in plain else check(value)
-
-        return check_member
-    if declaration.type == INTEGER and declaration.enum is None:
-        low = -MAX_EXACT if minimum is None else max(-MAX_EXACT, minimum)
-        high = MAX_EXACT if maximum is None else min(MAX_EXACT, maximum)
-
-        def check_integer(value: object) -> object:
-            return value if type(value) is int and low <= value <= high else check(value)
-
-        return check_integer
-    if declaration.type == NUMBER and declaration.enum is None:
-        least = -sys.float_info.max if minimum is None else minimum
-        most = sys.float_info.max if maximum is None else maximum
-
-        def check_number(value: object) -> object:
-            # NaN and infinities lie outside; -0.0 + 0.0 is 0.0.
-            return value + 0.0 if type(value) is float and least <= value <= most else check(value)
-
-        return check_number
     return check
 
 

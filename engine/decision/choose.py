@@ -1,4 +1,4 @@
-"""A rule's own candidates in, the order to try them in out, with the probability of each being the target.
+"""Orders a rule's own candidates, each with the probability of being the target.
 
 Estimates of cost and latency come from the catalog and the state; each says its source.
 """

@@ -7,6 +7,7 @@ alone and changes no result.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..policy import CompiledPolicy, CompiledRule
 from .bind import binder_of, time_facts
@@ -14,7 +15,7 @@ from .decision import Arm, Decision
 from .gates import situation_of
 from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
-from .request import request_facts
+from .request import StatedFacts, request_facts
 from .task import State, Task
 from .verdicts import verdicts_with_nulls
 
@@ -49,40 +50,37 @@ def decide(
     rule_verdicts = verdicts[: len(policy.rules)]
     winner, undecided = _winner(policy.rules, rule_verdicts)
     request = request_facts(policy, task, values, sources)
-    planned: Planned
     if task.pin is None and (winner is None or undecided):
-        planned = ("undecided" if undecided else "no_match", (), None, None)
+        planned: Planned = ("undecided" if undecided else "no_match", (), None, None)
     else:
         rule = None if winner is None else policy.rules[winner]
-        memory = memory_of(policy)
-        key = memory.key(policy, rule, task, request, state, values, verdicts)
-        remembered = None if key is None else memory.get(key)
-        if remembered is not None:
-            planned = remembered
-        else:
-            candidates = candidates_of(policy, rule, task)
-            situation = situation_of(policy, task, request, state, values, parameters, verdicts, candidates)
-            planned = make_plan(rule, candidates, situation, values)
-            if key is not None:
-                memory.keep(key, planned)
-    outcome, verdicts_on_candidates, choice, plan = planned
-    return Decision(
-        decision_id,
-        policy,
-        task,
-        state,
-        tuple(values),
-        tuple(sources),
-        request,
-        ignored,
-        rule_verdicts,
-        winner,
-        outcome,
-        verdicts_on_candidates,
-        choice,
-        plan,
-        arm,
-    )
+        planned = _planned(policy, rule, task, request, state, values, parameters, verdicts)
+    given = (decision_id, policy, task, state, tuple(values), tuple(sources), request, ignored)
+    return Decision(*given, rule_verdicts, winner, *planned, arm)
+
+
+def _planned(
+    policy: CompiledPolicy,
+    rule: CompiledRule | None,
+    task: Task,
+    request: StatedFacts,
+    state: State,
+    values: Sequence[Any],
+    parameters: Sequence[Any],
+    verdicts: Sequence[bool | None],
+) -> Planned:
+    """The plan for the rule or pin: the one that is remembered, where all is the same that it follows from."""
+    memory = memory_of(policy)
+    key = memory.key(policy, rule, task, request, state, values, verdicts)
+    remembered = None if key is None else memory.get(key)
+    if remembered is not None:
+        return remembered
+    candidates = candidates_of(policy, rule, task)
+    context = situation_of(policy, task, request, state, values, parameters, verdicts, candidates)
+    planned = make_plan(rule, candidates, context, values)
+    if key is not None:
+        memory.keep(key, planned)
+    return planned
 
 
 def _state_values(state: State) -> tuple[object, object, object]:

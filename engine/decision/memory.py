@@ -46,8 +46,12 @@ class PlanMemory:
     def keep(self, key: object, planned: Planned) -> None:
         """Keep a plan under ``key``."""
         if len(self._plans) >= MAX_REMEMBERED_PLANS:
-            self._plans.clear()
+            self.forget()
         self._plans[key] = planned
+
+    def forget(self) -> None:
+        """Forget all plans."""
+        self._plans.clear()
 
     def key(
         self,
@@ -73,18 +77,7 @@ class PlanMemory:
             return None
         models, quotas = facts
         tokens = request.prompt_tokens
-        known: object = None
-        if state.models:
-            known = tuple(
-                [
-                    None if m is None else (m.health, m.breaker, m.breaker_until_us, m.breaker_after)
-                    for m in map(state.models.get, models)
-                ]
-            )
-        used: object = None
-        if state.quota_used:
-            reserves = verdicts[self._first_reserve :]
-            used = tuple([_exhausted(quota, state, reserves) for quota in quotas])
+        reserves = verdicts[self._first_reserve :]
         return (
             rule.index,
             task.operation,
@@ -97,8 +90,8 @@ class PlanMemory:
             bool(request.images),
             bool(request.tools),
             bool(request.json_schema),
-            known,
-            used,
+            _known(models, state) if state.models else None,
+            tuple([_exhausted(quota, state, reserves) for quota in quotas]) if state.quota_used else None,
             _session(policy, rule, task, state) if rule.sticky else None,
         )
 
@@ -135,6 +128,16 @@ def _session(policy: CompiledPolicy, rule: CompiledRule, task: Task, state: Stat
     models = policy.catalog.models
     own = any(models[c.model].id == state.session_model for c in rule.candidates[: rule.chosen_from])
     return state.session_model if own else ""
+
+
+def _known(models: Sequence[str], state: State) -> tuple[object, ...]:
+    """What gates ask of the state of each model."""
+    return tuple(
+        [
+            None if m is None else (m.health, m.breaker, m.breaker_until_us, m.breaker_after)
+            for m in map(state.models.get, models)
+        ]
+    )
 
 
 def _exhausted(quota: Quota, state: State, reserves: Sequence[bool | None]) -> bool | None:

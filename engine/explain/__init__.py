@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .arm_text import difference, share_text
-from .explanation import as_recorded, explain, recompute
-from .report_tree import ReportTree, explanation_tree, outcome_text, plan_tree, record_tree, render_markdown
+from .explanation import Explanation, as_recorded, explain, recompute
+from .report_tree import explanation_tree, outcome_text, plan_tree, record_tree
 from .values import explanation_values
 
 __all__ = [
-    "ReportTree",
+    "Explanation",
     "as_recorded",
     "difference",
     "explain",
@@ -18,6 +18,5 @@ __all__ = [
     "plan_tree",
     "recompute",
     "record_tree",
-    "render_markdown",
     "share_text",
 ]

@@ -1,4 +1,4 @@
-"""A record in, what it says of its rollout and of its session in a line each."""
+"""Words what a record says of its rollout and of its session, in a line each."""
 
 from __future__ import annotations
 

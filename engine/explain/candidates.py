@@ -1,9 +1,9 @@
-"""A decision in; for each feature that bears on it, the other values worth trying, and what they cannot cover.
+"""Finds the counterfactual candidates of a decision: for each feature that bears on it, other values worth trying.
 
 Where a feature is only compared with fixed values, those values and one from each gap between them stand for
 all there are: no condition tells two values of a gap apart. Where it is used otherwise (``a + b > 10``,
 ``name.startsWith('x')``, one feature against another, arrays), the values tried are a choice among many, and
-that is said.
+the search says so.
 """
 
 from __future__ import annotations

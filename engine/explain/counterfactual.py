@@ -11,37 +11,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, product
-from typing import Any, NamedTuple
+from typing import Any
 
-from ..decision import CandidateVerdict, Decision, Outcome, Selection, Task, decide
+from ..decision import CandidateVerdict, Decision, Selection, Task, decide
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy
 from ..report import FeatureError, TaskError
 from .candidates import options_of
+from .shapes import Change, Changed
 
 MAX_TRIALS = 20_000
 """Decisions tried before the search stops and says so; fewer if they take more than MAX_SEARCH_WORK."""
-
-
-class Changed(NamedTuple):
-    """The old value of a feature (None: unknown) and its new one (None: left out)."""
-
-    old: object
-    new: object
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Changes of one or two features, and where they lead.
-
-    ``drawn_from`` lists the models that a random draw would choose from, where the decision has no draw; then
-    ``target`` is None.
-    """
-
-    features: Mapping[str, Changed]
-    outcome: Outcome
-    rule: str | None
-    target: str | None
-    drawn_from: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A policy and a decision in, why it came out so: values, failing parts, gates, runner-up, smallest changes.
+"""Explains why a decision came out as it did: values, failing parts, gates, runner-up, smallest changes.
 
 An explanation is recomputed: a record and the policy of its digest are enough. Nothing of it is stored.
 """
@@ -6,8 +6,8 @@ An explanation is recomputed: a record and the policy of its digest are enough. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Final, Literal, NamedTuple
+from dataclasses import replace
+from typing import Final, Literal
 
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
@@ -15,7 +15,6 @@ from ..decision import (
     Decision,
     GateContext,
     GateFailure,
-    Outcome,
     candidates_of,
     decide,
     failures,
@@ -30,109 +29,37 @@ from ..decision import (
 )
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, CompiledStep, largest
 from ..record import DecisionRecord, arm_of, record_of, state_of, task_of
-from ..report import FeatureError, RecordError, TaskError
+from ..report import FeatureError, RecordError, TaskError, render_tree
 from ..version import ENGINE_VERSION
-from .counterfactual import Change, drawn_from, search_changes
+from .counterfactual import drawn_from, search_changes
+from .report_tree import explanation_tree, outcome_text
 from .search_work import works_of
+from .shapes import (
+    CandidateExplanation,
+    ExcludedEntry,
+    Explained,
+    FailedGate,
+    PartValue,
+    Place,
+    RuleExplanation,
+    RunnerUp,
+    StepExplanation,
+)
 
 _TRACING: Final = 100
 """Steps of tracing a condition for one step of evaluating it."""
 
-Place = Literal["before", "matched", "after"]
 
+class Explanation(Explained):
+    """Why a decision came out as it did; ``print`` shows it as a tree."""
 
-@dataclass(frozen=True, slots=True)
-class PartValue:
-    """A part of a condition and its value; UNKNOWN while it has none, with the ``reason`` if it was cut short."""
+    __slots__ = ()
 
-    text: str
-    value: object
-    reason: str | None = None
+    def __str__(self) -> str:
+        return render_tree(explanation_tree(self))
 
-
-@dataclass(frozen=True, slots=True)
-class RuleExplanation:
-    """A rule, where it stands to the one that matched, and the parts that made its condition what it is.
-
-    ``parts`` are, for a rule that holds, the names in its condition with their values; for one that does not,
-    the first part that failed (all parts of an ``||``, since all of them did).
-    """
-
-    name: str
-    place: Place
-    verdict: bool | None
-    condition: str
-    parts: tuple[PartValue, ...]
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class FailedGate:
-    """A gate that a model does not pass: why in words, with the call's numbers, and the same as ``facts``."""
-
-    gate: str
-    detail: str
-    facts: Mapping[str, object]
-
-
-@dataclass(frozen=True, slots=True)
-class CandidateExplanation:
-    """A candidate and every gate that it does not pass, in their order."""
-
-    model: str
-    origin: str
-    role: Literal["target", "fallback", "excluded"]
-    failures: tuple[FailedGate, ...]
-    marks: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StepExplanation:
-    """A step, and every gate that its model does not pass."""
-
-    role: str
-    model: str
-    failures: tuple[FailedGate, ...]
-
-
-class ExcludedEntry(NamedTuple):
-    """An entry of a chain that is disabled, and the reason that the policy gives."""
-
-    model: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerUp:
-    """The rule that would have matched next, and where it leads to.
-
-    ``target`` is None where ``outcome`` is not ``routed``, and where a draw would choose among ``drawn_from``.
-    """
-
-    rule: str
-    outcome: Outcome
-    target: str | None
-    drawn_from: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why a decision came out as it did.
-
-    ``changes`` are the smallest changes of features that would have led elsewhere. Where ``searched`` is false
-    there may be others; ``not_covered`` then says why.
-    """
-
-    record: DecisionRecord
-    rules: tuple[RuleExplanation, ...]
-    candidates: tuple[CandidateExplanation, ...]
-    steps: tuple[StepExplanation, ...]
-    runner_up: RunnerUp | None
-    changes: tuple[Change, ...]
-    searched: bool
-    not_covered: tuple[str, ...]
-    excluded: tuple[ExcludedEntry, ...]
-    disabled: tuple[str, ...]
+    def __repr__(self) -> str:
+        return f"<Explanation of {self.record.id}: {outcome_text(self.record)}>"
 
 
 def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:

@@ -1,4 +1,4 @@
-"""Values that a feature is compared with in, one value for each of them and for each gap between them out."""
+"""Chooses one value for each that a feature is compared with, and one for each gap between them."""
 
 from __future__ import annotations
 

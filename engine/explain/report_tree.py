@@ -1,22 +1,17 @@
-"""Draws trees of explanations and records: labels in levels, from which every form for people is made.
-
-``render_tree`` draws it for a terminal, ``render_markdown`` writes it for a review comment.
-"""
+"""Tells explanations and records as trees, from which every form for people is made."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
 from ..decision import MARKS, Outcome
 from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
-from ..report import escape_flat, escape_markdown, money_text
+from ..report import ReportTree, money_text
 from .arm_text import arm_line, session_line
-from .counterfactual import Change
-from .explanation import Explanation, PartValue, RuleExplanation, RunnerUp
+from .shapes import Change, Explained, PartValue, RuleExplanation, RunnerUp
 
 MAX_SHOWN = 12
 """Places that a tree lists of those that changes lead to; the explanation holds all."""
@@ -29,20 +24,6 @@ _OUTCOMES: Mapping[Outcome, str] = {
 
 _MARKS = {mark.name: mark.label for mark in MARKS if mark.name != "breaker_open_last"}
 """In a list together; ``breaker_open_last`` has a line of its own."""
-
-
-@dataclass(slots=True)
-class ReportTree:
-    """A line and the lines below it."""
-
-    label: str
-    children: list[ReportTree] = field(default_factory=list)
-
-    def add(self, label: str, children: Iterable[str] = ()) -> ReportTree:
-        """A line below this one, with plain lines below it."""
-        child = ReportTree(label, [ReportTree(text) for text in children])
-        self.children.append(child)
-        return child
 
 
 def record_tree(record: DecisionRecord) -> ReportTree:
@@ -71,7 +52,7 @@ def plan_tree(record: DecisionRecord) -> ReportTree | None:
     return next((child for child in root.children if child.label == "plan"), None)
 
 
-def explanation_tree(explanation: Explanation) -> ReportTree:
+def explanation_tree(explanation: Explained) -> ReportTree:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
     record = explanation.record
     root = _root(record)
@@ -95,29 +76,6 @@ def explanation_tree(explanation: Explanation) -> ReportTree:
     _add_changes(root, explanation)
     _add_unenforced(root, record)
     return root
-
-
-def render_tree(tree: ReportTree) -> str:
-    """The tree drawn with lines, without a trailing newline."""
-    return "\n".join([escape_flat(tree.label), *_branches(tree, "")])
-
-
-def render_markdown(tree: ReportTree) -> str:
-    """The tree as a heading and a nested list, for a review comment."""
-    return "\n".join([f"### {escape_markdown(tree.label)}", "", *_bullets(tree, "")])
-
-
-def _branches(tree: ReportTree, indent: str) -> Iterator[str]:
-    for number, child in enumerate(tree.children):
-        last = number == len(tree.children) - 1
-        yield f"{indent}{'└── ' if last else '├── '}{escape_flat(child.label)}"
-        yield from _branches(child, indent + ("    " if last else "│   "))
-
-
-def _bullets(tree: ReportTree, indent: str) -> Iterator[str]:
-    for child in tree.children:
-        yield f"{indent}- {escape_markdown(child.label)}"
-        yield from _bullets(child, indent + "  ")
 
 
 def _head(record: DecisionRecord) -> str:
@@ -251,7 +209,7 @@ def _planned(candidate: CandidateRecord) -> str:
     return text
 
 
-def _add_gates(root: ReportTree, explanation: Explanation) -> None:
+def _add_gates(root: ReportTree, explanation: Explained) -> None:
     excluded = [candidate for candidate in explanation.candidates if candidate.failures]
     if excluded:
         node = root.add("not eligible")
@@ -267,7 +225,7 @@ def _add_gates(root: ReportTree, explanation: Explanation) -> None:
             node.add(f"{step.role} with {step.model}", (f"{f.gate}: {f.detail}" for f in step.failures))
 
 
-def _add_changes(root: ReportTree, explanation: Explanation) -> None:
+def _add_changes(root: ReportTree, explanation: Explained) -> None:
     node = root.add("what would have led elsewhere")
     places: dict[str, list[str]] = {}
     for change in explanation.changes:

@@ -33,6 +33,7 @@ from .problems import (
 )
 from .suggestions import closest, suggest
 from .times import EPOCH, iso_time
+from .tree import ReportTree, render_markdown, render_tree, wrapped_tree
 
 __all__ = [
     "EPOCH",
@@ -45,6 +46,7 @@ __all__ = [
     "Problem",
     "ProblemsError",
     "RecordError",
+    "ReportTree",
     "RoutewrightError",
     "Span",
     "TaskError",
@@ -59,8 +61,11 @@ __all__ = [
     "iso_time",
     "limit_problems",
     "money_text",
+    "render_markdown",
     "render_problem",
     "render_problems",
+    "render_tree",
     "sort_problems",
     "suggest",
+    "wrapped_tree",
 ]

@@ -1,4 +1,4 @@
-"""A misspelt name and the known ones in, a hint out: "did you mean …? declared: …"."""
+"""Suggests what a misspelt name may have meant: "did you mean …? declared: …"."""
 
 from __future__ import annotations
 

@@ -16,8 +16,7 @@ import pytest
 from support.command_line import HYBRID, POLICY, CommandLine
 
 from routewright.cli.table import MAX_LINES, column_lines, fitted_widths, stacked_lines
-from routewright.cli.tree import wrapped_tree
-from routewright.engine.explain.report_tree import ReportTree, render_tree
+from routewright.engine.report.tree import ReportTree, render_tree, wrapped_tree
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

@@ -15,9 +15,9 @@ from routewright.engine.explain import (
     outcome_text,
     plan_tree,
     record_tree,
-    render_markdown,
 )
 from routewright.engine.record import record_of, record_values
+from routewright.engine.report import render_markdown
 
 from .writer import writer
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from routewright.engine.decision import Decision
-    from routewright.engine.explain import ReportTree
+    from routewright.engine.report import ReportTree
     from routewright.gateway import DecisionResult
 
 

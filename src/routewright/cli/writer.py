@@ -14,13 +14,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from routewright.engine.report import escape_answer, escape_commands, escape_flat, escape_json, escape_line
+from routewright.engine.report import (
+    escape_answer,
+    escape_commands,
+    escape_flat,
+    escape_json,
+    escape_line,
+    wrapped_tree,
+)
 
 from .table import column_lines, fitted_widths, stacked_lines
-from .tree import wrapped_tree
 
 if TYPE_CHECKING:
-    from routewright.engine.explain import ReportTree
+    from routewright.engine.report import ReportTree
 
 
 _READERS = ("GITHUB_ACTIONS", "TF_BUILD", "TEAMCITY_VERSION")

@@ -16,8 +16,9 @@ from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS, search_changes
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.report_tree import MAX_SHOWN, explanation_tree, render_tree
+from routewright.engine.explain.report_tree import MAX_SHOWN, explanation_tree
 from routewright.engine.report.errors import TaskError
+from routewright.engine.report.tree import render_tree
 
 _DOMAINS: Mapping[str, list[object]] = {
     "urgent": [True, False],

@@ -19,17 +19,13 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import State, Task
 from routewright.engine.explain.explanation import explain, recompute
-from routewright.engine.explain.report_tree import (
-    explanation_tree,
-    record_tree,
-    render_markdown,
-    render_tree,
-)
+from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledModel
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
 from routewright.engine.record.text import record_bytes
+from routewright.engine.report.tree import render_markdown, render_tree
 
 
 @given(policies(), tasks(), states())

@@ -16,12 +16,13 @@ from routewright.engine.decision.gates.listed import GATES, MARKS
 from routewright.engine.decision.task import Source, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.report_tree import explanation_tree, render_tree
+from routewright.engine.explain.report_tree import explanation_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.field import Shape, fields_of
 from routewright.engine.record.fields import CandidateRecord, DecisionRecord
 from routewright.engine.record.record import record_values
+from routewright.engine.report.tree import render_tree
 
 _PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"
 _TEXT = _PAGE.read_text(encoding="utf-8")

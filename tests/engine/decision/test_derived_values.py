@@ -7,13 +7,14 @@ import pytest
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.explain.report_tree import record_tree, render_tree
+from routewright.engine.explain.report_tree import record_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.record import record_of, state_of, task_of
 from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, PolicyError, TaskError
+from routewright.engine.report.tree import render_tree
 
 POLICY = """\
 routewright: 1

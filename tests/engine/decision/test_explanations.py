@@ -15,14 +15,10 @@ from syrupy.assertion import SnapshotAssertion
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import Explanation, explain
-from routewright.engine.explain.report_tree import (
-    explanation_tree,
-    record_tree,
-    render_markdown,
-    render_tree,
-)
+from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.report.tree import render_markdown, render_tree
 from routewright.loading.loading import load_policy
 
 _ROOT = Path(__file__).parents[3]
@@ -56,6 +52,13 @@ def _explained(name: str) -> Explanation:
 @pytest.mark.parametrize("name", [name for name in _TASKS if name != "a split that is drawn"])
 def test_explanation_as_a_tree(name: str, snapshot: SnapshotAssertion) -> None:
     assert render_tree(explanation_tree(_explained(name))) == snapshot
+
+
+def test_an_explanation_prints_as_its_tree_and_shows_in_one_line() -> None:
+    explanation = _explained("complex reasoning")
+    assert str(explanation) == render_tree(explanation_tree(explanation))
+    where = "routed to kimi-k2-cloud by rule mixture_of_experts_tasks"
+    assert repr(explanation) == f"<Explanation of 019b7600-0000-7000-8000-000000000000: {where}>"
 
 
 def test_record_as_a_tree(snapshot: SnapshotAssertion) -> None:

@@ -11,9 +11,10 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain
-from routewright.engine.explain.report_tree import explanation_tree, record_tree, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.record.record import record_of
 from routewright.engine.report.errors import TaskError
+from routewright.engine.report.tree import render_tree
 
 # The coder's window is 32 tokens, its tokenizer is qwen3, and it writes at most 20.
 _VALUES = {

@@ -18,13 +18,14 @@ from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
 from routewright.engine.decision.verdicts import verdicts_of, verdicts_with_nulls
 from routewright.engine.explain.explanation import explain, recompute, values_by_name
-from routewright.engine.explain.report_tree import explanation_tree, record_tree, render_tree
+from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, task_of
 from routewright.engine.record.text import record_text
 from routewright.engine.report.errors import FeatureError
+from routewright.engine.report.tree import render_tree
 from routewright.loading.loading import load_policy
 from routewright.tasks import features_from_flags, parse_task, task_from
 

@@ -15,11 +15,12 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain, recompute
-from routewright.engine.explain.report_tree import explanation_tree, render_markdown, render_tree
+from routewright.engine.explain.report_tree import explanation_tree
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
 from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, RecordError, TaskError
+from routewright.engine.report.tree import render_markdown, render_tree
 from routewright.loading.loading import load_policy
 
 _CASES = Path(__file__).parents[2] / "cases"

@@ -10,10 +10,11 @@ from support.decision_strategies import AT_US, FEATURES, compiled
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.explain.report_tree import record_tree, render_tree
+from routewright.engine.explain.report_tree import record_tree
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.errors import TaskError
+from routewright.engine.report.tree import render_tree
 
 USE = ["large", "general", "huge"]
 CHOICES: list[dict[str, Any]] = [
