@@ -246,7 +246,7 @@ class EnsembleRecord(Shape):
         "the id of the member that may overrule the others",
         take=lambda ensemble, decision: _id(ensemble.override, decision),
     )
-    label: str | None = field("the key of the label that answers are compared by")
+    label: str | None = field("the pattern that finds the label of an answer")
 
 
 def _cost(name: str) -> Any:
@@ -295,7 +295,7 @@ class PlanRecord(Shape):
         "how soon the first token has to come", take=_limit("first_token_within_ms")
     )
     cache_ttl_ms: int | None = field("how long an answer is kept", take=_limit("cache_ttl_ms"))
-    max_attempts: int | None = field("how often a model is asked", take=_limit("max_attempts"))
+    max_attempts: int | None = field("the most calls for the answer", take=_limit("max_attempts"))
     backoff_ms: int | None = field("how long the first retry waits", take=_limit("backoff_ms"))
     deadline_ms: int | None = field("how long all calls together may take", take=_limit("deadline_ms"))
     max_cost_nano: int | None = field("what the task may cost, all calls together", take=_cost("limit"))
@@ -314,7 +314,7 @@ class ModelStateRecord(Shape):
     breaker: Breaker | None = field("its breaker")
     breaker_until_us: int | None = field("when the open breaker closes, microseconds since 1970")
     breaker_after: str | None = field("the failure that opened it")
-    latency_ms: float | None = field("how long its calls took of late")
+    latency_ms: float | None = field("the mean time to its first token")
 
 
 def _models(state: Any, decision: Decision) -> dict[str, ModelState]:
