@@ -36,6 +36,7 @@ def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> No
     calling = re.compile(r"routewright (demo|health|run (?!.*--simulate))")
     quiet = [example for example in examples if not calling.match(example)]
     assert len(quiet) >= 10
+    command.write("screen.png", b"\x89PNG\r\n\x1a\n")
     PageRun(page, command).shell("\n".join(quiet))
 
 
