@@ -187,6 +187,7 @@ class Ledger:
         try:
             self.ingest()
         except LedgerError as error:
+            _log.warning("the newest decisions may be missing: %s", error)
             self._blocked = error
             return str(error)
         self._blocked = None

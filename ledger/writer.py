@@ -201,9 +201,10 @@ def _keep_ingesting(
         try:
             ingest(path, lock_timeout_s=lock_timeout_s, own=spool)
             pause_s = _FIRST_PAUSE_S
+            reported = False
         except LedgerError as error:
-            if isinstance(error, ShadowedError) and not reported:
-                _log.warning("%s", error)
+            if not reported:
+                _log.warning("what was recorded waits in `%s`: %s", spool_folder(path), error)
                 reported = True
             # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
             if ended.wait(pause_s):

@@ -184,7 +184,7 @@ def test_a_turn_without_news_does_not_wait_for_a_store_that_is_locked(
 
 
 def test_an_answer_stands_where_its_session_cannot_be_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("routewright.backends.control.store.BUSY_TIMEOUT_S", 0.05)
     policy = written(tmp_path)
@@ -195,6 +195,10 @@ def test_an_answer_stands_where_its_session_cannot_be_kept(
             ran = gateway.run_sync(in_session("x"), HELLO)
         other.close()
         assert ran.execution is not None and ran.execution.answer is not None
+        warning = caplog.records[-1]
+        assert (warning.name, warning.levelname) == ("routewright", "WARNING")
+        why = "the model of a session was not kept, so its next turn chooses anew: the state store "
+        assert warning.getMessage().startswith(why)
         assert said(gateway.run_sync(in_session("x"), HELLO))[1] == "new"
 
 

@@ -1,11 +1,12 @@
-"""A target in, leave to call it or the reason why not; afterwards what came of it is counted.
+"""Admits calls: gives leave to call a target or the reason why not, and counts what came of the call.
 
 Quotas hold even where the state cannot be read: then nothing that they bind is called. Breakers and latencies
-only advise: without the state every breaker counts as closed.
+only advise: without the state every breaker counts as closed, and the attempt says so.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from ..errors import BackendError
 from ..protocol import Timings, Usage
 from .actions import ACTIONS
 from .work import Target
+
+_log = logging.getLogger("routewright")
 
 COLD_LOAD_US: Final = 500_000
 """A call that loaded its model for longer is a cold start: it says nothing of the model's latency."""
@@ -75,14 +78,14 @@ class _State:
 class Admission(NamedTuple):
     """Leave for one call, which is then made; ``AdmissionControl.used`` ends it.
 
-    ``forced`` is why an open breaker was passed, in words.
+    ``reason`` is what its attempt says of it: why an open breaker was passed, or that the breaker is not known.
     """
 
     model: str
     at_us: int
     lease: Lease | None = None
     probe: bool = False
-    forced: str | None = None
+    reason: str | None = None
 
 
 class CallOutcome(NamedTuple):
@@ -126,12 +129,17 @@ class AdmissionControl:
             if target.quotas:
                 control = target.quotas[0].control
                 return Rejection("quota", f"`{control}` cannot be counted: there is no state store")
-            return Admission(model, at_us, forced=forced)
-        known = None if forced is not None else self._breaker(state, model, at_us)
+            return Admission(model, at_us, reason=forced)
+        known, reason = None, forced
+        if forced is None:
+            try:
+                known = self._breaker(state, model, at_us)
+            except RoutewrightError as error:
+                reason = _unread(target, error)
         if known is not None and known.state == "open":
             return _resting(known, at_us)
         if known is None and not target.quotas:
-            return Admission(model, at_us, forced=forced)
+            return Admission(model, at_us, reason=reason)
         limits = tuple(_sized(limit, target.price, input_tokens, output_tokens) for limit in target.quotas)
 
         def take() -> Admission | Rejection:
@@ -147,14 +155,14 @@ class AdmissionControl:
                     if passed == "probe":
                         state.breakers.released(model)
                     return _refused(lease)
-                return Admission(model, at_us, lease, passed == "probe", forced)
+                return Admission(model, at_us, lease, passed == "probe", reason)
 
         try:
             return await state.store.run_in_thread(take, undo=self._take_back)
         except RoutewrightError as error:
             if target.quotas:
                 return Rejection("quota", f"its quotas cannot be counted: {error}")
-            return Admission(model, at_us, forced=forced)
+            return Admission(model, at_us, reason=reason or _unread(target, error))
 
     async def used(self, ticket: Admission, came: CallOutcome, *, at_us: int) -> str | None:
         """The call was made: count it. What could not be counted, in words.
@@ -168,7 +176,10 @@ class AdmissionControl:
         healthy = came.error is None or ACTIONS[came.error.error_class].breaker == "ignore"
         # Most calls need no more than this: no lease, nothing new of the model.
         if ticket.lease is None and sample_ms is None and healthy and not ticket.probe:
-            if self._breaker(state, ticket.model, at_us) is None:
+            known = None
+            with suppress(RoutewrightError):  # `admit` met the same error, and told it
+                known = self._breaker(state, ticket.model, at_us)
+            if known is None:
                 return None
 
         def settle() -> None:
@@ -199,24 +210,25 @@ class AdmissionControl:
         state, lease = self._state, ticket.lease
         if state is None or lease is None:
             return
-        with suppress(RoutewrightError):
+        try:
             await state.store.run_in_thread(lambda: state.quotas.renew(lease, expires_us=expires_us))
+        except RoutewrightError as error:
+            _log.warning("the lease of a call of `%s` was not renewed: %s", ticket.model, error)
 
     def resting(self, model: str, at_us: int) -> OpenBreaker | None:
         """Until when a model is left alone; None while it may be called."""
         if self._state is None:
             return None
-        known = self._breaker(self._state, model, at_us)
+        known = None
+        with suppress(RoutewrightError):  # `admit` meets the same error, and tells it
+            known = self._breaker(self._state, model, at_us)
         if known is None or known.state != "open":
             return None
         return OpenBreaker(known.until_us or 0, known.error_class in HARD_FAILURES)
 
     def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
-        """What is known of a model that has failed; None also where the state cannot be read."""
-        try:
-            known = state.breakers.all(at_us=at_us).get(model)
-        except RoutewrightError:
-            return None
+        """What is known of a model that has failed. Raises StateError."""
+        known = state.breakers.all(at_us=at_us).get(model)
         return None if known is None or known.state == "closed" and known.failures == 0 else known
 
     def _judge(self, state: _State, ticket: Admission, error: BackendError | None, at_us: int) -> None:
@@ -250,6 +262,12 @@ class AdmissionControl:
                 state.quotas.release(ticket.lease)
             if ticket.probe:
                 state.breakers.released(ticket.model)
+
+
+def _unread(target: Target, error: RoutewrightError) -> str:
+    """What an attempt says where the breaker is not known; it counts as closed then."""
+    _log.warning("the breaker of `%s` could not be read and counts as closed: %s", target.model_id, error)
+    return f"its breaker could not be read: {error}"
 
 
 def _resting(known: Breaker | None, at_us: int) -> Rejection:

@@ -251,7 +251,7 @@ class Session:
             started_us=started_us,
             shown=relay.shown,
             streamed=shows is not None,
-            reason=ticket.forced,
+            reason=ticket.reason,
         )
         failed = outcome if isinstance(outcome, BackendError) else None
         ended_us = started_us + timings.total_us

@@ -35,7 +35,7 @@ from routewright.backends import (
     Work,
     WorkLimits,
 )
-from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateStore
+from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateError, StateStore
 
 DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
 TOKENS = QuotaLimit("tokens", "tokens", 100_000, 0, "day")
@@ -143,19 +143,41 @@ def test_a_lease_holds_for_as_long_as_its_call_and_no_longer(store: StateStore, 
     assert reserved == [1] * 29 + [0]
 
 
+def test_a_lease_that_cannot_be_renewed_is_a_warning(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> bool:
+        raise StateError("the disk is full")
+
+    monkeypatch.setattr(Quotas, "renew", refuse)
+    work = Work((target("a", quotas=(AT_ONCE,)),), limits=WorkLimits(lease_ms=3_000))
+    ran = carry_out(work, {"a": [Says(first_s=2.5)]}, store=store)
+    assert ran.outline() == [("answer", "a", "ok", None)]
+    warning = "the lease of a call of `a` was not renewed: the disk is full"
+    assert [(one.name, one.getMessage()) for one in caplog.records] == [("routewright", warning)] * 2
+
+
 def test_without_a_state_store_nothing_is_called_that_a_quota_binds() -> None:
     ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))))
     why = "`daily` cannot be counted: there is no state store"
     assert ran.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
 
 
-def test_a_state_that_cannot_be_read_refuses_quotas_and_nothing_else(tmp_path: Path) -> None:
+def test_a_state_that_cannot_be_read_refuses_quotas_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = StateStore(tmp_path / "state.sqlite")
     store.close()
     ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))), store=store)
     [skipped, answered] = ran.execution.attempts
     assert (skipped.status, answered.status) == ("skipped", "ok")
-    assert skipped.reason is not None and skipped.reason.startswith("its quotas cannot be counted: ")
+    why = f"the state store `{store.path}` is closed"
+    assert skipped.reason == f"its quotas cannot be counted: {why}"
+    assert answered.reason == f"its breaker could not be read: {why}; its use could not be counted: {why}"
+    assert [(one.name, one.levelname, one.getMessage()) for one in caplog.records] == [
+        ("routewright", "WARNING", f"the breaker of `{name}` could not be read and counts as closed: {why}")
+        for name in "ab"
+    ]
 
 
 def test_a_locked_state_is_waited_for_without_blocking_the_loop(store: StateStore) -> None:

@@ -536,7 +536,9 @@ def test_a_newer_ledger_takes_nothing_in(ledger: Ledger) -> None:
     assert waiting(ledger) == 1
 
 
-def test_a_writer_tries_again_soon_after_a_failure(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_tries_again_soon_after_a_failure(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     waits: list[float] = []
 
     def fail(*_: object, **__: object) -> int:
@@ -557,6 +559,9 @@ def test_a_writer_tries_again_soon_after_a_failure(ledger: Ledger, monkeypatch: 
     _keep_ingesting(ledger.path, 0, spool, threading.Event(), ended)
     spool.abandon()
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
+    assert [one.getMessage() for one in caplog.records] == [
+        f"what was recorded waits in `{spool_folder(ledger.path)}`: busy"
+    ], "once, until it succeeds"
 
 
 def test_more_dead_writers_than_files_may_be_open(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,10 @@ def _common(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
+    from .warnings import show_warnings
+
     writer.plain = plain
+    show_warnings()
 
 
 app.command("demo")(demo)

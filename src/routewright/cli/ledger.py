@@ -102,12 +102,8 @@ def _status(row: TailRow) -> str:
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:
     """The ledger at ``path``, or the default one; the caller prints its notices at the end."""
-    import logging
-
     from routewright.ledger import Ledger, default_ledger_path
 
-    # What the ledger logs is also in its notices, and would otherwise be printed twice.
-    logging.getLogger("routewright.ledger").addHandler(logging.NullHandler())
     return Ledger.open(path or default_ledger_path(), create=create)
 
 

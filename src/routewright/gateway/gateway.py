@@ -7,10 +7,10 @@ latencies and quotas say at that moment.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from random import Random
 
 from routewright.backends import Backend
@@ -32,6 +32,8 @@ from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
 from .scripts import ScriptLoop
 from .targets import models_with, simulated_backends
+
+_log = logging.getLogger("routewright")
 
 
 def now_us() -> int:
@@ -299,9 +301,10 @@ class ModelGateway(Calls):
         model = None if decision.task.session is None else model_that_answered(execution)
         if model is None:
             return
-        # The next turn chooses anew where this one could not be kept.
-        with suppress(StateError):
+        try:
             await side.status.answered(decision.task, model, at_us=self._clock())
+        except StateError as error:
+            _log.warning("the model of a session was not kept, so its next turn chooses anew: %s", error)
 
     async def describe(self, task: Task, request: Request) -> Task:
         """The task as ``run`` decides about it: with what its request says of itself. Raises TaskError."""
