@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import Features, Root
+from .options import Features, Root, TextFormat
 from .writer import writer
 
 if TYPE_CHECKING:
-    from routewright.engine.condition import Declaration
+    from routewright.engine.condition import Declaration, Trace
 
 
 def eval_(
@@ -23,9 +23,7 @@ def eval_(
         typer.Option("--policy", metavar="POLICY", help="Take the features' types and defaults from it."),
     ] = None,
     root: Root = None,
-    format: Annotated[
-        Literal["text", "json"], typer.Option("--format", help="How the result is written.")
-    ] = "text",
+    format: TextFormat = "text",
 ) -> None:
     """Evaluate one expression.
 
@@ -36,14 +34,10 @@ def eval_(
     Example:
       routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
     """
-    import json
-
     from routewright.engine.condition import (
-        UNKNOWN,
         check_expr,
         infer_declarations,
         parse_expr,
-        render_value,
         trace,
         with_source_lines,
     )
@@ -60,29 +54,39 @@ def eval_(
         checked = check_expr(parse_expr(expression), scope, expected=None)
     except ConditionError as error:
         raise ConditionError(with_source_lines(error.problems, expression)) from None
-    result = trace(checked, features)
+    _print(trace(checked, features), str(checked.type), format)
+
+
+def _print(result: Trace, type: str, format: Literal["text", "json"]) -> None:
+    import json
+
+    from routewright.engine.condition import UNKNOWN, render_value
+
+    def known(value: object) -> object:
+        return None if value is UNKNOWN else value
 
     def shown(value: object) -> str:
         return "unknown" if value is UNKNOWN else render_value(value)
 
     if format == "json":
-        values = {
-            "value": None if result.value is UNKNOWN else result.value,
+        parts = [
+            {
+                "text": part.text,
+                "value": known(part.value),
+                "depth": part.depth,
+                **({} if part.reason is None else {"reason": part.reason}),
+            }
+            for part in result.parts
+        ]
+        whole = {
+            "value": known(result.value),
             "known": result.value is not UNKNOWN,
-            "type": str(checked.type),
-            "parts": [
-                {
-                    "text": part.text,
-                    "value": None if part.value is UNKNOWN else part.value,
-                    "depth": part.depth,
-                    **({} if part.reason is None else {"reason": part.reason}),
-                }
-                for part in result.parts
-            ],
+            "type": type,
+            "parts": parts,
         }
-        writer.json(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        writer.json(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
         return
-    writer.text(f"{shown(result.value)}  ({checked.type})")
+    writer.text(f"{shown(result.value)}  ({type})")
     for part in result.parts:
         reason = "" if part.reason is None else f" ({part.reason})"
         writer.text(f"{'  ' * (part.depth + 1)}{part.text} = {shown(part.value)}{reason}")

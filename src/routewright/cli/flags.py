@@ -28,7 +28,11 @@ class TaskFlags:
     ] = None
     session: Annotated[
         str | None,
-        typer.Option("--session", metavar="ID", help="The conversation, for rules with `sticky: session`."),
+        typer.Option(
+            "--session",
+            metavar="ID",
+            help="The conversation it belongs to, for rules with `sticky: session`.",
+        ),
     ] = None
     metadata: Annotated[
         list[str] | None,
@@ -36,7 +40,9 @@ class TaskFlags:
     ] = None
     prompt_tokens: Annotated[
         int | None,
-        typer.Option("--prompt-tokens", min=0, metavar="N", help="The prompt's length, instead of counting."),
+        typer.Option(
+            "--prompt-tokens", min=0, metavar="N", help="The prompt's length, if it is not to be counted."
+        ),
     ] = None
     max_output_tokens: Annotated[
         int | None,
@@ -47,7 +53,9 @@ class TaskFlags:
     ] = None
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", metavar="NUMBER", help="How freely the model may choose its words."),
+        typer.Option(
+            "--temperature", metavar="NUMBER", help="0 for the likeliest words; higher for more varied ones."
+        ),
     ] = None
     image: Annotated[
         list[Path] | None,
@@ -61,11 +69,15 @@ class TaskFlags:
     ] = None
     document: Annotated[
         list[str] | None,
-        typer.Option("--document", metavar="TEXT", help="A document to rank. Repeatable."),
+        typer.Option(
+            "--document", metavar="TEXT", help="A document to rank, for --operation rerank. Repeatable."
+        ),
     ] = None
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", metavar="NAME=TEXT", help="Stored with the decision. Repeatable."),
+        typer.Option(
+            "--tag", metavar="NAME=TEXT", help="A label that is stored with the decision. Repeatable."
+        ),
     ] = None
 
     def given(self) -> list[str]:

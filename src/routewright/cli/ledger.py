@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .options import LedgerPath
+from .options import LedgerPath, TableFormat
 from .writer import writer
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Format = Literal["table", "csv", "json"]
 def sql(
     statement: Annotated[str, typer.Argument(metavar="SQL", help="One SQL statement that reads.")],
     path: LedgerPath = None,
-    format: Annotated[Format, typer.Option("--format", help="How the rows are written.")] = "table",
+    format: Annotated[Format, typer.Option("--format", help="The form of the output.")] = "table",
     max_rows: Annotated[
         int, typer.Option("--max-rows", metavar="N", min=1, help="Stop after this many rows.")
     ] = 10_000,
@@ -47,15 +47,15 @@ def sql(
 
 @ledger.command("tail")
 def tail(
-    count: Annotated[int, typer.Option("--count", "-n", metavar="N", min=1, help="How many.")] = 10,
+    count: Annotated[
+        int, typer.Option("--count", "-n", metavar="N", min=1, help="How many decisions to show.")
+    ] = 10,
     path: LedgerPath = None,
-    format: Annotated[
-        Literal["table", "json"], typer.Option("--format", help="How they are written.")
-    ] = "table",
+    format: TableFormat = "table",
 ) -> None:
     """Show the newest decisions.
 
-    Oldest first, each with what came of it.
+    The oldest of them comes first. Each has its target, who answered, how long that took and what it cost.
 
     \b
     Example:

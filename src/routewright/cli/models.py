@@ -29,11 +29,12 @@ def models(
     root: Root = None,
     format: TableFormat = "table",
 ) -> None:
-    """List the models of a policy or a catalog, and which of them are here.
+    """List the models of a policy, and which of them are here.
 
-    Backends are asked which models they have, and no model is loaded; those of a catalog by itself are not asked.
-    What is missing is named below, with the commands that fetch it. Exits with status 1 if no enabled model has the
-    capability.
+    Backends are asked which models they have, and no model is loaded. A catalog can be named too; its backends are not
+    asked. What is missing is named below, with the commands that fetch it.
+
+    Exits with status 1 if no enabled model has the capability.
 
     \b
     Example:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def quota(
     policy: PolicyOrDefault = None, state: StatePath = None, root: Root = None, format: TableFormat = "table"
 ) -> None:
-    """Show how much of each quota is used and reserved, and when it starts anew.
+    """Show what is used and reserved of each quota.
 
     A quota for each team or user has a line for everyone who used some of it. Reserved is what running calls may
     still use. Exits with status 1 if nothing is left of a quota.
