@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from routewright.cli.standins import EMBEDDED, OllamaHere, find_ollama, short_prompts, stand_ins
+from routewright.cli.standins import EMBEDDED, short_prompts, stand_ins
 from routewright.loading.loading import load_policy, shipped
 
 HYBRID = load_policy(shipped("hybrid.yaml"))
@@ -49,12 +49,21 @@ def ollama_with(*tags: str, status: int = 200, hangs_s: float = 0) -> Iterator[s
         server.server_close()
 
 
-def test_where_no_server_answers_there_is_none() -> None:
-    assert find_ollama(NOBODY) == OllamaHere(NOBODY, why=f"nothing answers at {NOBODY}")
+def said_of(host: str, monkeypatch: pytest.MonkeyPatch, patience_s: float = 3) -> str:
+    """What is said of the server at ``host``."""
+    monkeypatch.setenv("OLLAMA_HOST", host)
+    monkeypatch.setattr("routewright.cli.standins._PATIENCE_S", patience_s)
+    return stand_ins(HYBRID).told[0]
 
 
-def test_what_is_no_address_is_told() -> None:
-    assert find_ollama("ftp://box") == OllamaHere(None, why="OLLAMA_HOST is no address of one: `ftp://box`")
+def test_where_no_server_answers_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = said_of(NOBODY, monkeypatch)
+    assert said == f"No Ollama server is used: no connection to the Ollama server at {NOBODY}."
+
+
+def test_what_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = said_of("ftp://box", monkeypatch)
+    assert said == "No Ollama server is used: OLLAMA_HOST is no address of one: `ftp://box`."
 
 
 def test_a_server_that_fails_is_not_used_and_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,16 +80,17 @@ def test_a_server_that_fails_is_not_used_and_not_waited_for_again(monkeypatch: p
     assert found.told[0].startswith("No Ollama server is used: the Ollama server answered 500")
 
 
-def test_a_server_that_hangs_is_not_used_and_not_waited_for_again() -> None:
+def test_a_server_that_hangs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with ollama_with("smollm2:135m", hangs_s=2) as url:
-        found = find_ollama(url, patience_s=0.2)
-    assert found == OllamaHere(url, why=f"{url} took too long to answer")
+        assert said_of(url, monkeypatch, 0.5) == "No Ollama server is used: it said nothing within 0.5 s."
 
 
-def test_a_port_that_takes_connections_and_never_says_a_word_is_not_waited_for_again() -> None:
+def test_a_port_that_takes_connections_and_never_says_a_word_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
-        assert find_ollama(url) == OllamaHere(url, why=f"{url} took too long to answer")
+        assert said_of(url, monkeypatch, 0.5) == "No Ollama server is used: it said nothing within 0.5 s."
 
 
 def test_a_server_without_models_is_told_and_the_embedded_one_stands_in(
@@ -105,7 +115,7 @@ def test_without_a_server_the_embedded_model_stands_in(monkeypatch: pytest.Monke
     assert found.maps is not None and found.maps["*"] == EMBEDDED
     assert found.maps["glm-4.5"] == "mlx:smollm2" and found.maps["qwen3-embed"] is None
     assert list(found.told) == [
-        f"No Ollama server is used: nothing answers at {NOBODY}.",
+        f"No Ollama server is used: no connection to the Ollama server at {NOBODY}.",
         "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
     ]
 

@@ -157,7 +157,13 @@ def test_a_table_fits_where_no_word_is_broken() -> None:
         "         five",
     ]
     assert fitted_widths(header, rows, 12) is None, "`abc-def` would be broken"
-    assert list(stacked_lines(header, rows)) == ["abc-def", "  text  four five"]
+    assert list(stacked_lines(header, rows, 12)) == ["abc-def", "  text  four five"]
+    long = [["abc-def", "four five six seven eight nine"]]
+    assert list(stacked_lines(header, long, 32)) == [
+        "abc-def",
+        "  text  four five six seven",
+        "        eight nine",
+    ]
 
 
 def test_a_table_with_rows_of_many_lines_is_stacked() -> None:

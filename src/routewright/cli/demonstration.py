@@ -191,16 +191,16 @@ def _tell_what_is_special(ran: Sequence[tuple[AskedTask, RunResult]], here: Stan
             lacking[asked.name] = candidates[0]
         elif why := _why_none(one.decision) if one.execution is None else str(one.execution.error or ""):
             failed.setdefault(why, []).append(asked.name)
-    writer.text()
-    for tag, ids in stood_in.items():
-        others = ", ".join(dict.fromkeys(ids))
-        writer.text(f"A small model, {tag}, stood in for {others}: its answers are real, and its own.")
-    for why, names in failed.items():
-        writer.text(f"{', '.join(names)}: {why}")
+    lines = [
+        f"A small model, {tag}, stood in for {', '.join(dict.fromkeys(ids))}: its answers are real, and its own."
+        for tag, ids in stood_in.items()
+    ]
+    lines += [f"{', '.join(names)}: {why}" for why, names in failed.items()]
     if lacking:
-        writer.text("Nothing on this machine does these tasks; what would:")
-        for name, id in lacking.items():
-            writer.text(f"  {name}: {here.lacking[id] or id}")
+        lines.append("Nothing on this machine does these tasks; what would:")
+        lines += [f"  {name}: {here.lacking[id] or id}" for name, id in lacking.items()]
+    for line in ["", *lines] if lines else []:
+        writer.text(line)
 
 
 def _answering(ran: RunResult) -> CompiledModel | None:

@@ -98,7 +98,13 @@ def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: 
 
     from routewright.backends import HealthReport
     from routewright.backends.control import StateStore
-    from routewright.gateway import ModelGateway, model_presence, open_each, open_each_of_candidate
+    from routewright.gateway import (
+        ModelGateway,
+        listed_models,
+        model_presence,
+        open_each,
+        open_each_of_candidate,
+    )
 
     from .state_store import state_to_look_at
 
@@ -115,15 +121,16 @@ def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: 
             for model in close:
                 admin.close_breaker(model)
             kinds, models = admin.declared()
-            asked, there = await asyncio.gather(
+            asked, listed = await asyncio.gather(
                 admin.check_health(timeout_s=timeout_s),
-                model_presence(policy, backends, unusable, timeout_s=timeout_s),
+                listed_models(backends, unusable, timeout_s=timeout_s),
             )
             refused = {
                 id: HealthReport(False, f"{error}; {error.help}" if error.help else str(error))
                 for id, error in every.items()
             }
             reports = {id: {**asked, **refused}[id] for id in kinds if id in asked or id in refused}
+            there = model_presence(policy, listed)
             return _Found(kinds, models, reports, every, there, admin.breakers(), admin.latencies())
 
     return asyncio.run(ask())

@@ -31,7 +31,7 @@ def run(
     Example:
       routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true
       cat report.txt | routewright run policies/hybrid.yaml "Summarise" --map "*=llamacpp:smollm2"
-      routewright run policies/hybrid.yaml "What is wrong here?" --image screen.png --simulate
+      routewright run policies/hybrid.yaml "Name three colours" --system "Be brief." --simulate
     """
     from .running import run_once
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from routewright.backends.executing import Prompts
     from routewright.engine.policy import CompiledModel, CompiledPolicy
-    from routewright.gateway import Presence
+    from routewright.gateway import Listed
 
 
 EMBEDDED = "llamacpp:smollm2"
@@ -20,20 +20,10 @@ EMBEDDED = "llamacpp:smollm2"
 
 _SMALL = "smollm2"
 
+_SERVER = "the Ollama server"
+
 _PATIENCE_S: Final = 3.0
-"""How long an Ollama server may take to list its models: the demo has others to ask."""
-
-_AT_ONCE_S: Final = 1.0
-"""Whoever refuses a connection does so within this time."""
-
-
-@dataclass(frozen=True, slots=True)
-class OllamaHere:
-    """What was found at ``url``: the server's ``tags``, or ``why`` it is not used. ``url`` is None if it is none."""
-
-    url: str | None
-    tags: Sequence[str] = ()
-    why: str | None = None
+"""How long a server may take to list its models: the demo has others to ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +44,20 @@ class StandIns:
 
 def stand_ins(policy: CompiledPolicy) -> StandIns:
     """Who answers for the models of ``policy`` here: those that are here, then a small one for all others that chat."""
-    given = os.environ.get("OLLAMA_HOST")
-    found = find_ollama(given)
-    kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
-    ollamas = [id for id, kind in kinds.items() if kind == "ollama"]
-    there, get = _models_here(policy, found)
-    ours = [model for model in there if model.backend in ollamas]
+    from routewright.gateway import model_presence
+
+    url, listed = _asked(policy)
+    presence = model_presence(policy, listed)
+    ollamas = [id for id, shape in policy.catalog.backends.items() if shape.kind == "ollama"]
+    enabled = [model for model in policy.catalog.models if model.disabled is None]
+    there = [model for model in enabled if presence[model.id].state == "present"]
     chats = [model for model in there if "chat" in model.operations]
-    told = [_of_ollama(found, ours)]
-    small = min((tag for tag in found.tags if tag.startswith(f"{_SMALL}:")), default=None)
+    tags = listed[ollamas[0]]
+    told = [_of_ollama(url, tags, [model.id for model in there if model.backend in ollamas])]
+    smalls = () if isinstance(tags, str) else sorted(tag for tag in tags if tag.startswith(f"{_SMALL}:"))
     local = [model for model in chats if model.location == "local"]
-    if small is not None:
-        target, what = f"ollama:{small}", f"Its `{small}`"
+    if smalls:
+        target, what = f"ollama:{smalls[0]}", f"Its `{smalls[0]}`"
     elif embedded_is_installed():
         target, what = EMBEDDED, "The embedded model SmolLM2-135M"
     elif local:
@@ -75,44 +67,55 @@ def stand_ins(policy: CompiledPolicy) -> StandIns:
             None, told=(*told, "No model was asked, as the embedded one is not installed either.")
         )
     told.append(f"{what} stands in for the{' other' if chats else ''} chat models that this machine lacks.")
-    maps, declared = _in_place(policy, there, target, found)
-    maps |= {id: None for id in get}
-    # An address that was given is the one to speak of, also where nobody answers there.
-    hosts = ollamas if found.url is not None and (given or found.why is None) else []
-    declared |= {id: {"host": found.url} for id in hosts}
-    return StandIns(maps, declared, told, get, short=not chats)
+    lacking = {
+        model.id: presence[model.id].get
+        for model in enabled
+        if model not in there and "chat" not in model.operations
+    }
+    maps, declared = _in_place(policy, there, target, url)
+    declared |= {id: {"host": url} for id in ollamas if url is not None}
+    return StandIns(maps | dict.fromkeys(lacking), declared, told, lacking, short=not chats)
 
 
-def _models_here(
-    policy: CompiledPolicy, found: OllamaHere
-) -> tuple[Sequence[CompiledModel], Mapping[str, str | None]]:
-    """The models that are here, and those that are not and do not chat, with the commands that fetch them."""
-    from routewright.gateway import model_presence, open_each
+def _asked(policy: CompiledPolicy) -> tuple[str | None, Listed]:
+    """The address of the Ollama server to use, and what every backend says that it has.
+
+    That server stands for all backends of its kind: $OLLAMA_HOST, by default this machine's.
+    """
+    from importlib.util import find_spec
+
+    from routewright.backends import install_command
+    from routewright.engine.policy import client_address
+    from routewright.gateway import listed_models, open_each
 
     kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
+    host = os.environ.get("OLLAMA_HOST")
+    url, why = None, f"OLLAMA_HOST is no address of one: `{host}`"
+    with suppress(ValueError):
+        url = client_address(host)
+    if find_spec("aiohttp") is None or find_spec("ollama") is None:
+        url, why = None, f"its client library is not installed ({install_command('ollama')})"
 
-    async def ask() -> Mapping[str, Presence]:
+    async def ask() -> Listed:
         backends, unusable = open_each(policy, only=[id for id, kind in kinds.items() if kind != "ollama"])
+        every = dict(backends)
+        if url is not None:
+            from routewright.backends import OllamaBackend
+
+            every |= {_SERVER: OllamaBackend(url)}
         try:
-            return await model_presence(policy, backends, unusable, ollama_tags=found.tags)
+            return await listed_models(every, unusable, timeout_s=_PATIENCE_S)
         finally:
-            for backend in backends.values():
+            for backend in every.values():
                 await backend.close()
 
-    known = asyncio.run(ask())
-    enabled = [model for model in policy.catalog.models if model.disabled is None]
-    return (
-        [model for model in enabled if known[model.id].state == "present"],
-        {
-            model.id: known[model.id].get
-            for model in enabled
-            if known[model.id].state != "present" and "chat" not in model.operations
-        },
-    )
+    listed = dict(asyncio.run(ask()))
+    ours = listed.pop(_SERVER, why)
+    return url, listed | {id: ours for id, kind in kinds.items() if kind == "ollama"}
 
 
 def _in_place(
-    policy: CompiledPolicy, there: Sequence[CompiledModel], target: str, found: OllamaHere
+    policy: CompiledPolicy, there: Sequence[CompiledModel], target: str, url: str | None
 ) -> tuple[dict[str, str | None], dict[str, Mapping[str, object]]]:
     """Maps of all chat models that are not here, and declarations of backends that the stand-in takes over.
 
@@ -125,9 +128,7 @@ def _in_place(
     declared: dict[str, Mapping[str, object]] = {}
     for id, shape in policy.catalog.backends.items():
         if shape.kind == "mlx" and backend != id and all(model.backend != id for model in there):
-            declared[id] = (
-                {"kind": "llamacpp"} if target == EMBEDDED else {"kind": "ollama", "host": found.url}
-            )
+            declared[id] = {"kind": "llamacpp"} if target == EMBEDDED else {"kind": "ollama", "host": url}
             maps |= {
                 model.id: f"{id}:{tag}"
                 for model in policy.catalog.models
@@ -136,13 +137,13 @@ def _in_place(
     return maps, declared
 
 
-def _of_ollama(found: OllamaHere, there: Sequence[CompiledModel]) -> str:
-    if found.why is not None:
-        return f"No Ollama server is used: {found.why}."
-    count = len(found.tags)
+def _of_ollama(url: str | None, listed: frozenset[str] | str, ours: Sequence[str]) -> str:
+    if isinstance(listed, str):
+        return f"No Ollama server is used: {listed}."
+    count = len(listed)
     has = f"{count} model{'' if count == 1 else 's'}" if count else "no models"
-    theirs = f"of the catalog's {', '.join(m.id for m in there)}" if there else "none of the catalog's"
-    return f"The Ollama server at {found.url} has {has}{f', {theirs}' if count else ''}."
+    theirs = f"of the catalog's {', '.join(ours)}" if ours else "none of the catalog's"
+    return f"The Ollama server at {url} has {has}{f', {theirs}' if count else ''}."
 
 
 def short_prompts(most_tokens: int) -> Prompts:
@@ -174,39 +175,3 @@ def embedded_is_installed() -> bool:
     except BackendError:
         return False
     return True
-
-
-def find_ollama(host: str | None, *, patience_s: float = _PATIENCE_S) -> OllamaHere:
-    """The Ollama server at ``host``, by default this machine's, and its tags; or why it is not used."""
-    from importlib.util import find_spec
-
-    from routewright.backends import install_command
-    from routewright.engine.policy import client_address
-
-    try:
-        url = client_address(host)
-    except ValueError:
-        return OllamaHere(None, why=f"OLLAMA_HOST is no address of one: `{host}`")
-    if find_spec("aiohttp") is None or find_spec("ollama") is None:
-        return OllamaHere(None, why=f"its client library is not installed ({install_command('ollama')})")
-    from routewright.backends import BackendError, OllamaBackend
-
-    async def ask() -> Sequence[str]:
-        backend = OllamaBackend(url)
-        try:
-            async with asyncio.timeout(patience_s):
-                return [listing.tag for listing in await backend.models()]
-        finally:
-            await backend.close()
-
-    begun_s = time.monotonic()
-    try:
-        return OllamaHere(url, asyncio.run(ask()))
-    except (BackendError, TimeoutError) as error:
-        if isinstance(error, BackendError) and not error.error_class.startswith("timeout."):
-            return OllamaHere(url, why=str(error))
-        # A port without a server refuses at once; one that takes connections and says nothing is no server either.
-        waited = time.monotonic() - begun_s >= min(_AT_ONCE_S, patience_s)
-        return OllamaHere(
-            url, why=f"{url} took too long to answer" if waited else f"nothing answers at {url}"
-        )

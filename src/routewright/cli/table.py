@@ -12,6 +12,9 @@ GAP = 2
 MAX_LINES = 3
 """A row of more lines is hard to follow from column to column."""
 
+_NARROWEST = 24
+"""A cell is never squeezed below this many characters."""
+
 _NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( ms)?")
 _NO_VALUE = frozenset({"", "null", "unknown"})
 
@@ -33,14 +36,17 @@ def column_lines(header: Sequence[str], rows: Rows, widths: Sequence[int] | None
             yield (" " * GAP).join(p.rjust(w) if r else p.ljust(w) for p, w, r in aligned).rstrip()
 
 
-def stacked_lines(header: Sequence[str], rows: Rows) -> Iterator[str]:
+def stacked_lines(header: Sequence[str], rows: Rows, window: int) -> Iterator[str]:
     """For each row its first cell, and below it the others that are not empty, each after its name."""
     width = max(map(len, header))
+    room = max(window - width - 2 * GAP, _NARROWEST)
     for number, (first, *others) in enumerate(rows, start=1):
         yield first or f"({number})"
         for name, cell in zip(header[1:], others, strict=True):
             if cell:
-                yield f"  {name.ljust(width)}  {cell}"
+                first_line, *rest = _wrapped(cell, room)
+                yield f"  {name.ljust(width)}  {first_line}"
+                yield from (f"{' ' * (width + 2 * GAP)}{line}" for line in rest)
 
 
 def natural_widths(header: Sequence[str], rows: Rows) -> list[int]:

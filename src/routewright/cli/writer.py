@@ -111,7 +111,7 @@ class Writer:
             return
         widths = fitted_widths(header, clean, _window())
         if widths is None:
-            for line in stacked_lines(header, clean):
+            for line in stacked_lines(header, clean, _window()):
                 self._styled([("" if line.startswith(" ") else "1", line)])
             return
         style = "1"

@@ -5,19 +5,21 @@ from __future__ import annotations
 from .arms import open_candidate, open_each_of_candidate, simulated_candidate
 from .gateway import ModelGateway, now_us
 from .opening import open_backends, open_each
-from .presence import Presence, model_presence
+from .presence import Listed, Presence, listed_models, model_presence
 from .results import DecisionResult, NoTargetError, NotStoredError, RunResult
 from .status import QuotaUsage
 from .targets import simulated_backends
 
 __all__ = [
     "DecisionResult",
+    "Listed",
     "ModelGateway",
     "NoTargetError",
     "NotStoredError",
     "Presence",
     "QuotaUsage",
     "RunResult",
+    "listed_models",
     "model_presence",
     "now_us",
     "open_backends",

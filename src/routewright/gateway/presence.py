@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from shlex import quote
 from typing import Literal
@@ -23,27 +23,25 @@ class Presence:
     get: str | None = None
 
 
-async def model_presence(
-    policy: CompiledPolicy,
+Listed = Mapping[str, frozenset[str] | str]
+"""The tags that each backend has, by its id, or why it does not say."""
+
+
+async def listed_models(
     backends: Mapping[str, Backend],
     unusable: Mapping[str, BackendError],
     *,
     timeout_s: float = HEALTH_TIMEOUT_S,
-    ollama_tags: Collection[str] | None = None,
-) -> Mapping[str, Presence]:
-    """For each model that is not disabled, by id and in the catalog's order, whether its backend has it.
-
-    ``unusable`` are the backends that did not open, and why. All are asked at the same time. ``ollama_tags`` are what
-    an Ollama server has whom the caller asked: they stand for those of every backend of that kind.
-    """
+) -> Listed:
+    """Ask every backend at the same time what it has. ``unusable`` are those that did not open, and why."""
     listed = await asyncio.gather(*(_listings(backend, timeout_s) for backend in backends.values()))
-    had: dict[str, frozenset[str] | str] = dict(zip(backends, listed, strict=True))
-    had |= {id: str(error) for id, error in unusable.items()}
-    if ollama_tags is not None:
-        tags = frozenset(map(_comparable, ollama_tags))
-        had |= {id: tags for id, shape in policy.catalog.backends.items() if shape.kind == "ollama"}
+    return {**dict(zip(backends, listed, strict=True)), **{id: str(one) for id, one in unusable.items()}}
+
+
+def model_presence(policy: CompiledPolicy, listed: Listed) -> Mapping[str, Presence]:
+    """For each model that is not disabled, by id and in the catalog's order, whether its backend has it."""
     return {
-        model.id: _presence(model, policy, had.get(model.backend, "its backend was not asked"))
+        model.id: _presence(model, policy, listed.get(model.backend, "its backend was not asked"))
         for model in policy.catalog.models
         if model.disabled is None
     }
@@ -57,7 +55,7 @@ async def _listings(backend: Backend, timeout_s: float) -> frozenset[str] | str:
     except BackendError as error:
         return str(error)
     except TimeoutError:
-        return f"said nothing within {timeout_s:g} s"
+        return f"it said nothing within {timeout_s:g} s"
 
 
 def _presence(model: CompiledModel, policy: CompiledPolicy, had: frozenset[str] | str) -> Presence:
