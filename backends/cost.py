@@ -1,4 +1,4 @@
-"""Token counts and a price in, money out: integer nano-units (10⁻⁹) of a currency, or ``None``: not known."""
+"""Prices token counts, in integer nano-units (10⁻⁹) of a currency; ``None`` is not known."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error class in, what happens next out: one table, so that it can be read and tested row by row.
+"""What follows each class of failure: one table, so that it can be read and tested row by row.
 
 ``docs/executing.md`` says why each row is as it is.
 """

@@ -1,4 +1,4 @@
-"""A request in, upper bounds of its tokens out: what is reserved before a call, never what is billed.
+"""Upper bounds of a request's tokens, to be reserved before a call. They are never billed.
 
 Where nobody counted, bytes are: a quarter of a token each is right for English and code, and up to 2.5 times too
 low for JSON full of numbers or for a small vocabulary, so the bound is 2.5 times that.

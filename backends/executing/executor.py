@@ -1,4 +1,4 @@
-"""Work and a request in, an execution out. Calls nothing that the work does not hold, and decides nothing."""
+"""Executes work for a request. Calls nothing that the work does not hold, and decides nothing."""
 
 from __future__ import annotations
 

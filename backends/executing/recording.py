@@ -1,4 +1,4 @@
-"""A call and what came of it in, its attempt out. Unknown stays unknown; what is estimated says so."""
+"""Makes the attempt of a call. Unknown stays unknown; what is estimated says so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLX models in this process, through mlx-lm: requests in, answers out, each model in a thread of its own.
+"""Runs MLX models in this process, through mlx-lm, each in a thread of its own.
 
 Loads models when they are called for and unloads others to stay within its memory (``pool``). A call that
 times out, is cancelled or is no longer listened to stops its work within a token, or within a part of the

@@ -1,4 +1,4 @@
-"""One chat with a loaded model: a request in, the steps of its answer out. Blocks, in the model's thread."""
+"""Answers a chat with a loaded model, step by step. Blocks, in the model's thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings mlx_lm and models into memory: a folder in, a loaded model out. Blocks, in the model's thread.
+"""Loads mlx_lm, and models from their folders. Blocks, in the model's thread.
 
 Importing mlx_lm takes a second, or many on a cold disk, so it happens with the first load and not before.
 """

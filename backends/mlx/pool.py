@@ -1,4 +1,4 @@
-"""Which models are in memory: claims of calls in, loaded models out, never more at once than memory allows.
+"""Keeps models in memory for the calls that need them, never more at once than memory allows.
 
 Every model in memory has one thread to itself, which loads it and then runs its work in the order it came; so
 a model does one thing at a time, and whoever waits can leave. A model that is needed and does not fit makes

@@ -1,4 +1,4 @@
-"""Conversations in, prompt tokens out, by the chat template that comes with a model's tokenizer."""
+"""Makes the prompt tokens of a conversation, by the chat template that comes with a model's tokenizer."""
 
 from __future__ import annotations
 

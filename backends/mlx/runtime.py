@@ -1,4 +1,4 @@
-"""A loaded model at work: tokens in, tokens, vectors and scores out. Blocks, in the model's thread.
+"""Makes tokens, vectors and scores with a loaded model. Blocks, in the model's thread.
 
 This module and ``load`` are the ones that call mlx_lm.
 """

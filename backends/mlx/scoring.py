@@ -1,4 +1,4 @@
-"""Which models can embed and rerank, and what they must be given for it: names and texts in, prompts out.
+"""Tells which models can embed and rerank, and makes the prompts that they need for it.
 
 Pooling and prompts belong to a family of models: vectors made in another way look right and mean nothing. So two
 families are offered, as their makers document them, and no other: Qwen3-Embedding

@@ -1,4 +1,4 @@
-"""Generated text in, piece by piece; text to show, thinking and tool calls out, told apart by their markers.
+"""Splits generated text into text to show, thinking and tool calls, by their markers and as it comes.
 
 Markers are found in text, not in tokens, since a tokenizer may merge their ends with what follows. Text that may
 be the beginning of a marker is held back until it is known not to be one.

@@ -1,4 +1,4 @@
-"""Our requests in the words of Ollama's API: a request in, a JSON-ready dict out. Pure.
+"""Writes requests in the words of Ollama's API, as JSON-ready dicts. Pure.
 
 https://github.com/ollama/ollama/blob/main/docs/api.md
 """

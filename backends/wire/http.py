@@ -1,4 +1,4 @@
-"""Talks to one HTTP server: requests with a clock in, replies and their lines out, failures as BackendError.
+"""Talks to one HTTP server within the limits of a call; failures are BackendErrors.
 
 Follows no redirect (a key would travel with it), keeps no cookies, retries nothing, reads no environment.
 What a server says is quoted in messages, shortened and without the key.

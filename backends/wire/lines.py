@@ -1,4 +1,4 @@
-"""Bytes as they arrive in, whole lines out; and the data of server-sent events out of lines.
+"""Splits bytes into lines as they arrive, and reads the data of server-sent events.
 
 Knows no network. The format of events is https://html.spec.whatwg.org/multipage/server-sent-events.html,
 read as servers of language models write it: one line of data for each event, lines ended by LF or CRLF.

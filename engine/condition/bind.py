@@ -1,4 +1,4 @@
-"""Feature values in, values that the targets take out: checked against their declarations."""
+"""Checks feature values against their declarations, and makes them what the targets take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A condition and features in, a value out: everything in one call, for single questions."""
+"""Evaluates a condition for given features in one call, for single questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts and values of a file in, the words that messages call them by out."""
+"""Names parts and values of a file in the words of messages."""
 
 from __future__ import annotations
 

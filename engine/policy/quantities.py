@@ -1,4 +1,4 @@
-"""Quantities as people write them in YAML (``5s``, ``200 USD``, ``20%``, ``32B``) in, plain numbers out.
+"""Reads quantities as people write them in YAML: ``5s``, ``200 USD``, ``20%``, ``32B``.
 
 Each parser raises ValueError with a message that says what was expected; pydantic turns that into a problem.
 """

@@ -1,4 +1,4 @@
-"""Condition text in, tokens out.
+"""Splits the text of a condition into tokens.
 
 The lexical grammar is CEL's (https://github.com/google/cel-spec/blob/master/doc/langdef.md), so strings are
 atoms and `!=` is one token.  Signs that CEL does not have, but that authors know from elsewhere, are errors

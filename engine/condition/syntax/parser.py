@@ -1,4 +1,4 @@
-"""Condition text in, parsed expression out; types are not looked at.
+"""Parses the text of a condition. Checks no types.
 
 The grammar is CEL's with Python's `and or not`, parsed by precedence climbing.  From loose to tight:
 

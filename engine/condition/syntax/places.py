@@ -1,4 +1,4 @@
-"""Problems of a condition in, the same problems with the line that they are on out; for conditions in no file."""
+"""Adds the source line to problems of conditions that are in no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A parsed expression in, its canonical text out: CEL's spellings, and no more parentheses than needed."""
+"""Writes a parsed expression in its canonical text: CEL's spellings, and no more parentheses than needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A condition as YAML gives it in, one parsed expression out.
+"""Parses conditions as YAML gives them: texts, booleans, and groups of them.
 
 A condition is a text, a boolean, or a group: `{any: […]}` is `||`, `{all: […]}` is `&&`, and
 `{none: […]}` is `!(… || …)`; groups nest.

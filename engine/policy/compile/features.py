@@ -1,4 +1,4 @@
-"""The features of a policy in, compiled features and the scope of its conditions out."""
+"""Compiles the features of a policy, and makes the scope of its conditions."""
 
 from __future__ import annotations
 

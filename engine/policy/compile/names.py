@@ -1,4 +1,4 @@
-"""A catalog in, the names that may stand for each of its models out.
+"""Lists the names that a policy may use for each model of a catalog.
 
 A model is named by its id, an alias, a tag that no other model has, or ``backend:tag`` as in
 ``mlx:qwen3-coder-30b`` or ``cloud:kimi-k2:1t-cloud`` (after the backend its id or an alias do too).

@@ -1,4 +1,4 @@
-"""Policy and catalog sources in, a compiled policy out: names resolved, types checked, conditions compiled.
+"""Compiles a policy and its catalog: resolves names, checks types, compiles conditions.
 
 All problems of a policy and its catalog are raised together, sorted by place. Reads no files.
 """

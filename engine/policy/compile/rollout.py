@@ -1,4 +1,4 @@
-"""A rollout's shape and its compiled candidate in, a compiled rollout out. Reads no files.
+"""Compiles a rollout and checks its candidate against the control. Reads no files.
 
 Who loads brings the candidate: compiled by itself, against its own catalog, or why it cannot be one.
 """

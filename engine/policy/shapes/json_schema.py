@@ -1,4 +1,4 @@
-"""The shapes of policies, catalogs and test files in, JSON Schemas for editors out (draft 2020-12).
+"""JSON Schemas for editors (draft 2020-12), made from the shapes of policies, catalogs and test files.
 
 A schema tells what `shape`, `catalog` and `testfile` accept, as an author should write it: a key that may be
 left out is left out, so it is not offered ``null``. Whether names refer to something is beyond a schema.

@@ -1,4 +1,4 @@
-"""Names of a model in, the name of the tokenizer that its prompts are counted with out. Counts nothing itself."""
+"""Tells from a model's names which tokenizer counts its prompts. Counts nothing itself."""
 
 from __future__ import annotations
 

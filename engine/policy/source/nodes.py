@@ -1,4 +1,4 @@
-"""YAML text in, a tree of nodes with positions out; or problems. Reads no files.
+"""Parses YAML into a tree of nodes with positions, or reports problems. Reads no files.
 
 The tree is built from ruamel.yaml's event stream, without recursion, so that depth and size are limited here
 and a hostile file costs no more than its length.

@@ -1,4 +1,4 @@
-"""A scalar node in, the place in the file of each of its characters out.
+"""Finds the place in the file of each character of a scalar.
 
 An expression inside YAML is parsed as its own text; its problems are reported where the author wrote it, also
 inside quotes with escapes, in folded text and in block scalars.

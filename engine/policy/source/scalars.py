@@ -1,4 +1,4 @@
-"""The text of a plain YAML scalar in, its value by YAML 1.2's core schema out.
+"""Values of plain YAML scalars, by YAML 1.2's core schema.
 
 ``yes`` and ``on`` are text there, ``true`` is a boolean: what *looks* like an old boolean is never converted.
 """

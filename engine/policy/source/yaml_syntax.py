@@ -1,4 +1,4 @@
-"""What ruamel.yaml says of a text that is not YAML in, one problem in an author's words out."""
+"""Words ruamel.yaml's errors as problems that an author understands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came of executing in, words out: the answer, one line about it, one line for each attempt."""
+"""Words the result of executing: the answer, one line about it, one line for each attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A JSONL file in, its lines out, each as text or as what is wrong with it."""
+"""Reads the lines of a JSONL file, each as its text or as what is wrong with it."""
 
 from __future__ import annotations
 

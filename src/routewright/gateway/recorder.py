@@ -1,4 +1,4 @@
-"""What was decided and executed in, the ledger's rows out to its writer."""
+"""Writes what was decided and executed to the ledger's writer, as rows."""
 
 from __future__ import annotations
 
