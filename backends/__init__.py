@@ -50,6 +50,7 @@ from .protocol import (
 from .registry import open_backend
 from .simulated import Fault, SimulatedBackend, SimulatedModel, simulated_backend
 from .tokens import TokenCount, is_loaded, prompt_tokens, text_tokens
+from .unopened import UnopenedBackend
 
 if TYPE_CHECKING:
     from .llamacpp import GgufModel, LlamaCppBackend, embedded_model
@@ -104,6 +105,7 @@ __all__ = [
     "Timings",
     "TokenCount",
     "ToolCall",
+    "UnopenedBackend",
     "Usage",
     "Work",
     "WorkLimits",

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from routewright import (
-    BackendError,
     ChatRequest,
     Ledger,
     Message,
@@ -18,6 +17,7 @@ from routewright import (
     TaskError,
     load_policy,
 )
+from routewright.backends import UnopenedBackend
 from routewright.backends.llamacpp.backend import LlamaCppBackend
 from routewright.backends.llamacpp.process import GgufModel
 from routewright.backends.mlx.backend import MlxBackend
@@ -155,9 +155,10 @@ def test_a_missing_key_is_told_by_its_name_and_what_nobody_uses_is_not_opened(tm
     path.write_text(KEYED)
     policy = load_policy(path)
     allowed = Permissions(keys={"THERE_KEY": "models.example.org"})
-    with pytest.raises(BackendError, match="`there` needs the environment variable `THERE_KEY`") as caught:
-        open_backends(policy, environment={}, permissions=allowed)
-    assert caught.value.error_class == "unauthorized"
+    there = open_backends(policy, environment={}, permissions=allowed)["there"]
+    assert isinstance(there, UnopenedBackend)
+    assert "`there` needs the environment variable `THERE_KEY`" in str(there.error)
+    assert there.error.error_class == "unauthorized"
     opened = open_backends(policy, environment={"THERE_KEY": "s3cret"}, permissions=allowed)
     assert list(opened) == ["there"]
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.pages import ROOT, blocks
 
-from routewright import BackendError, ConfigurationError, ModelGateway, Permissions, Task, load_policy
+from routewright import ConfigurationError, ModelGateway, Permissions, Task, load_policy
+from routewright.backends import Backend, BackendError
+from routewright.engine.policy import CompiledPolicy
 from routewright.engine.policy.compile.catalog import compile_catalog_file
 from routewright.engine.policy.reading.read import read_catalog
-from routewright.gateway.opening import open_backends, open_each
+from routewright.gateway.opening import open_backends, unopened
 from routewright.loading.configuration import configuration_path, user_permissions
 from routewright.loading.loading import shipped
 from routewright.loading.permissions import PATH_VARIABLES, SERVICES, permission_notes
@@ -123,6 +127,14 @@ def test_a_path_reads_the_variables_that_are_named_for_it() -> None:
         assert refused is not None and refused.message == f"`path` may not read the variable `{variable}`"
 
 
+def _opened_and_failed(
+    policy: CompiledPolicy, **options: Any
+) -> tuple[Mapping[str, Backend], dict[str, BackendError]]:
+    backends = open_backends(policy, **options)
+    failed = {id: one.error for id, one in unopened(backends).items()}
+    return {id: one for id, one in backends.items() if id not in failed}, failed
+
+
 # --- backends ----------------------------------------------------------------------------------------------
 
 POLICY = """\
@@ -157,7 +169,7 @@ def policy(tmp_path: Path) -> Path:
 def test_a_backend_that_asks_for_more_does_not_open_and_the_others_do(policy: Path) -> None:
     loaded = load_policy(policy)
     values = {"LAB_KEY": "hunter2", "OLLAMA_API_KEY": "hunter2", "STRIPE_KEY": "hunter2", "HOME": "hunter2"}
-    opened, failed = open_each(loaded, environment=values, permissions=NOTHING)
+    opened, failed = _opened_and_failed(loaded, environment=values, permissions=NOTHING)
     assert list(opened) == ["near"]
     assert {id: str(error) for id, error in failed.items()} == {
         "far": "backend `far` is not opened: the key `${LAB_KEY}` may not be sent to `lab.example.org`",
@@ -168,7 +180,7 @@ def test_a_backend_that_asks_for_more_does_not_open_and_the_others_do(policy: Pa
     assert {error.error_class for error in failed.values()} == {"unauthorized"}
     assert "hunter2" not in repr([(error, error.help) for error in failed.values()])
     allowed = Permissions(keys={"LAB_KEY": "lab.example.org"}, path_variables=["STRIPE_KEY", "HOME"])
-    opened, failed = open_each(loaded, environment=values, permissions=allowed)
+    opened, failed = _opened_and_failed(loaded, environment=values, permissions=allowed)
     assert sorted(failed) == ["direct"] and "far" in opened
 
 
@@ -210,8 +222,17 @@ def test_a_gateway_goes_by_what_it_is_given_and_else_by_the_user_s_file(
         monkeypatch.setenv(name, "hunter2")
     allowed = {"path_variables": ["STRIPE_KEY", "HOME"], "keys": {"LAB_KEY": "lab.example.org"}}
     monkeypatch.setenv("STRIPE_KEY", "/nowhere")
-    with pytest.raises(BackendError, match="`far` is not opened"):
-        ModelGateway.from_policy(policy)
+
+    def refused(**options: Any) -> None:
+        with ModelGateway.from_policy(policy, **options) as gateway:
+            decision = gateway.decide(Task()).decision
+            (big,) = decision.candidates
+            assert decision.outcome == "no_target" and big.failure is not None
+            assert big.failure.recorded(decision).startswith(
+                "the model is unhealthy: backend `far` is not opened"
+            )
+
+    refused()
     with ModelGateway.from_policy(policy, permissions=Permissions(**allowed)) as gateway:  # type: ignore[arg-type]
         assert gateway.decide(Task()).decision.target == "big"
     config = tmp_path / "mine.toml"
@@ -220,8 +241,7 @@ def test_a_gateway_goes_by_what_it_is_given_and_else_by_the_user_s_file(
     with ModelGateway.from_policy(policy) as gateway:
         assert gateway.decide(Task()).decision.target == "big"
     # What is given is instead of the file.
-    with pytest.raises(BackendError, match="`far` is not opened"):
-        ModelGateway.from_policy(policy, permissions=Permissions())
+    refused(permissions=Permissions())
 
 
 def test_the_shipped_policy_needs_nothing_said() -> None:

@@ -134,7 +134,7 @@ def _known(models: Sequence[str], state: State) -> tuple[object, ...]:
     """What gates ask of the state of each model."""
     return tuple(
         [
-            None if m is None else (m.health, m.breaker, m.breaker_until_us, m.breaker_after)
+            None if m is None else (m.health, m.health_detail, m.breaker, m.breaker_until_us, m.breaker_after)
             for m in map(state.models.get, models)
         ]
     )

@@ -121,7 +121,7 @@ class ModelState:
     """What is known of one model now; None where nothing is.
 
     ``breaker_until_us`` is when an open breaker closes, in microseconds since 1970, UTC; ``breaker_after`` the
-    class of the failure that opened it, such as ``quota_exhausted``.
+    class of the failure that opened it, such as ``quota_exhausted``. ``health_detail`` says why it is unhealthy.
     """
 
     health: Health | None = None
@@ -129,6 +129,7 @@ class ModelState:
     latency_ms: float | None = None
     breaker_until_us: int | None = None
     breaker_after: str | None = None
+    health_detail: str | None = None
 
     def __post_init__(self) -> None:
         if self.health not in (None, "healthy", "unhealthy"):
@@ -139,6 +140,8 @@ class ModelState:
             object.__setattr__(self, "latency_ms", _number(self.latency_ms, "a model's latency", math.inf))
         if self.breaker_until_us is not None and not _is_count(self.breaker_until_us):
             raise TaskError("a breaker's time is not in whole microseconds within 285 years after 1970")
+        if self.health_detail is not None and not _is_text(self.health_detail):
+            raise TaskError("what a model's health was told by is not a text")
         if self.breaker_after is not None and not _is_text(self.breaker_after):
             raise TaskError("what opened a breaker is not the class of a failure")
 

@@ -44,17 +44,19 @@ class Health(GateFailure):
     mark: ClassVar = Mark("health_unknown", "the model's health", "health")
     remembered: ClassVar = True
 
+    why: str | None
+
     @classmethod
     def check(cls, model: CompiledModel, context: GateContext) -> Iterable[Self]:
         known = context.state.models.get(model.id, NOTHING_KNOWN)
-        return (cls(),) if known.health == "unhealthy" else ()
+        return (cls(known.health_detail),) if known.health == "unhealthy" else ()
 
     @classmethod
     def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
         return context.state.models.get(model.id, NOTHING_KNOWN).health is None
 
     def recorded(self, call: Call) -> str:
-        return "the model is unhealthy"
+        return "the model is unhealthy" + ("" if self.why is None else f": {self.why}")
 
 
 @dataclass(frozen=True, slots=True)

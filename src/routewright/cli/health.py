@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from routewright.backends import BackendError, HealthReport
+    from routewright.backends import HealthReport
     from routewright.backends.control import Breaker
     from routewright.engine.policy import Backend, CompiledModel, CompiledPolicy
     from routewright.gateway import Presence
@@ -79,7 +79,7 @@ class _Found:
     kinds: Mapping[str, Backend]
     models: Mapping[str, CompiledModel]
     reports: Mapping[str, HealthReport]
-    unusable: Mapping[str, BackendError]
+    unusable: frozenset[str]
     presence: Mapping[str, Presence]
     breakers: Mapping[str, Breaker]
     latencies: Mapping[str, float]
@@ -96,21 +96,20 @@ def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: 
     """Close the breakers that are named, and ask everybody. Raises TaskError and StateError."""
     import asyncio
 
-    from routewright.backends import HealthReport
     from routewright.backends.control import StateStore
     from routewright.gateway import (
         ModelGateway,
         listed_models,
         model_presence,
-        open_each,
-        open_each_of_candidate,
+        open_backends,
+        open_candidate,
+        unopened,
     )
 
     from .state_store import state_to_look_at
 
-    backends, unusable = open_each(policy)
-    own, own_unusable = open_each_of_candidate(policy)
-    every = {**unusable, **{f"{id} (candidate)": error for id, error in own_unusable.items()}}
+    backends, own = open_backends(policy), open_candidate(policy)
+    unusable = frozenset((*unopened(backends), *(f"{id} (candidate)" for id in unopened(own))))
     gateway = ModelGateway(
         policy, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
     )
@@ -123,15 +122,11 @@ def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: 
             kinds, models = admin.declared()
             asked, listed = await asyncio.gather(
                 admin.check_health(timeout_s=timeout_s),
-                listed_models(backends, unusable, timeout_s=timeout_s),
+                listed_models(backends, timeout_s=timeout_s),
             )
-            refused = {
-                id: HealthReport(False, f"{error}; {error.help}" if error.help else str(error))
-                for id, error in every.items()
-            }
-            reports = {id: {**asked, **refused}[id] for id in kinds if id in asked or id in refused}
+            reports = {id: asked[id] for id in kinds if id in asked}
             there = model_presence(policy, listed)
-            return _Found(kinds, models, reports, every, there, admin.breakers(), admin.latencies())
+            return _Found(kinds, models, reports, unusable, there, admin.breakers(), admin.latencies())
 
     return asyncio.run(ask())
 

@@ -70,7 +70,7 @@ def _catalog(path: Path, root: Path | None, offline: bool) -> tuple[CompiledCata
     """The catalog, and which of its models are here where that was asked."""
     import asyncio
 
-    from routewright.gateway import ModelGateway, listed_models, model_presence, open_each
+    from routewright.gateway import ModelGateway, listed_models, model_presence, open_backends
     from routewright.loading import file_kind, load_catalog, load_policy
 
     if file_kind(path) == "catalog":
@@ -78,11 +78,11 @@ def _catalog(path: Path, root: Path | None, offline: bool) -> tuple[CompiledCata
     policy = load_policy(path, root=root)
     if offline:
         return policy.catalog, {}
-    backends, unusable = open_each(policy)
+    backends = open_backends(policy)
 
     async def ask() -> Mapping[str, Presence]:
         async with ModelGateway(policy, backends=backends):  # closes them
-            return model_presence(policy, await listed_models(backends, unusable))
+            return model_presence(policy, await listed_models(backends))
 
     return policy.catalog, asyncio.run(ask())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from routewright.backends import ERROR_CLASSES, BackendError
+from routewright.backends import ERROR_CLASSES
 from routewright.backends.control import StateStore
 from routewright.engine.explain import record_tree
 from routewright.engine.record import record_of
@@ -21,8 +20,8 @@ from routewright.engine.report import TaskError, suggest
 from routewright.gateway import (
     ModelGateway,
     NotStoredError,
+    open_backends,
     open_candidate,
-    open_each,
     simulated_backends,
     simulated_candidate,
 )
@@ -60,11 +59,11 @@ def run_once(path: Path, prompt: str, flags: TaskFlags, how: RunFlags) -> None:
     policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
     asked = asked_by_flags(flags, prompt, policy)
     with ExitStack() as stack:
-        opened, pieces = _opened(policy, how, stack), _Pieces()
-        ran, refused = _executed(opened.gateway, asked, how, pieces)
-    _report(ran, opened, how, pieces, stored=refused is None)
-    if opened.gateway.ledger is not None:
-        print_notices(opened.gateway.ledger)
+        gateway, pieces = _opened(policy, how, stack), _Pieces()
+        ran, refused = _executed(gateway, asked, how, pieces)
+    _report(ran, gateway, how, pieces, stored=refused is None)
+    if gateway.ledger is not None:
+        print_notices(gateway.ledger)
     if refused is not None:
         raise refused
     if ran.execution is None:
@@ -73,35 +72,21 @@ def run_once(path: Path, prompt: str, flags: TaskFlags, how: RunFlags) -> None:
         raise ran.execution.error
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """The gateway of a run, and why some of its backends cannot be used."""
-
-    gateway: ModelGateway
-    unusable: Mapping[str, BackendError] = field(default_factory=dict)
-
-
-def _opened(policy: CompiledPolicy, how: RunFlags, stack: ExitStack) -> _Opened:
+def _opened(policy: CompiledPolicy, how: RunFlags, stack: ExitStack) -> ModelGateway:
     """Everything that can be refused is opened before anything costs an answer."""
     backends: Mapping[str, Backend]
-    unusable: Mapping[str, BackendError] = {}
     if how.simulate:
         faults = _faults(how.fail or [], policy)
         backends = simulated_backends(policy, seed=how.seed or 0, faults=faults)
         candidates = simulated_candidate(policy, seed=how.seed or 0, faults=faults)
     else:
-        backends, unusable = open_each(policy)
-        for error in unusable.values():
-            # A key that is missing stops nobody whose task goes elsewhere; a mistake in the catalog is one.
-            if error.error_class != "unauthorized":
-                raise error
-        candidates = open_candidate(policy)
+        backends, candidates = open_backends(policy), open_candidate(policy)
     ledger = None if how.no_ledger else ledger_at(how.ledger, create=True)
     state = how.state or state_path()
     if how.simulate and how.state is None:
         # A run that calls no model must neither use up a quota nor open a breaker of those that do.
         state = Path(stack.enter_context(TemporaryDirectory(prefix="routewright-"))) / "state.sqlite"
-    gateway = ModelGateway(
+    return ModelGateway(
         policy,
         backends=backends,
         candidate_backends=candidates,
@@ -109,7 +94,6 @@ def _opened(policy: CompiledPolicy, how: RunFlags, stack: ExitStack) -> _Opened:
         store=StateStore(state),
         random=Random(how.seed),
     )
-    return _Opened(gateway, unusable)
 
 
 def _executed(
@@ -184,7 +168,7 @@ class _Pieces:
             writer.end_answer()
 
 
-def _report(ran: RunResult, opened: _Opened, how: RunFlags, pieces: _Pieces, *, stored: bool) -> None:
+def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Pieces, *, stored: bool) -> None:
     """Print what is left of the answer, and on standard error what came of the run."""
     pieces.end()
     execution = ran.execution
@@ -197,14 +181,11 @@ def _report(ran: RunResult, opened: _Opened, how: RunFlags, pieces: _Pieces, *, 
     if how.verbose or execution.error is not None:
         for line in (*map(attempt_line, execution.attempts), *map(step_line, execution.steps)):
             writer.note(line)
-    for id in dict.fromkeys(attempt.backend_id for attempt in execution.attempts):
-        if (error := opened.unusable.get(id)) is not None:
-            writer.note(f"not usable: {error}" + (f"; {error.help}" if error.help else ""))
     if not how.quiet:
         writer.note(summary_line(ran))
-    if opened.gateway.ledger is not None and stored:
+    if gateway.ledger is not None and stored:
         say = writer.note if how.verbose else writer.remark
-        say(f"stored in {opened.gateway.ledger.path}")
+        say(f"stored in {gateway.ledger.path}")
 
 
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:

@@ -86,7 +86,7 @@ def _asked(policy: CompiledPolicy) -> tuple[str | None, Listed]:
 
     from routewright.backends import install_command
     from routewright.engine.policy import client_address
-    from routewright.gateway import listed_models, open_each
+    from routewright.gateway import listed_models, open_backends
 
     kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
     host = os.environ.get("OLLAMA_HOST")
@@ -97,14 +97,13 @@ def _asked(policy: CompiledPolicy) -> tuple[str | None, Listed]:
         url, why = None, f"its client library is not installed ({install_command('ollama')})"
 
     async def ask() -> Listed:
-        backends, unusable = open_each(policy, only=[id for id, kind in kinds.items() if kind != "ollama"])
-        every = dict(backends)
+        every = dict(open_backends(policy, only=[id for id, kind in kinds.items() if kind != "ollama"]))
         if url is not None:
             from routewright.backends import OllamaBackend
 
             every |= {_SERVER: OllamaBackend(url)}
         try:
-            return await listed_models(every, unusable, timeout_s=_PATIENCE_S)
+            return await listed_models(every, timeout_s=_PATIENCE_S)
         finally:
             for backend in every.values():
                 await backend.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .arms import open_candidate, open_each_of_candidate, simulated_candidate
+from .arms import open_candidate, simulated_candidate
 from .gateway import ModelGateway, now_us
-from .opening import open_backends, open_each
+from .opening import open_backends, unopened
 from .presence import Listed, Presence, listed_models, model_presence
 from .results import DecisionResult, NoTargetError, NotStoredError, RunResult
 from .status import QuotaUsage
@@ -24,8 +24,7 @@ __all__ = [
     "now_us",
     "open_backends",
     "open_candidate",
-    "open_each",
-    "open_each_of_candidate",
     "simulated_backends",
     "simulated_candidate",
+    "unopened",
 ]

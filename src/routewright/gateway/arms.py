@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from routewright.backends import Backend, BackendError
+from routewright.backends import Backend
 from routewright.backends.control import StateStore
 from routewright.backends.executing import Executor
 from routewright.engine.decision import (
@@ -28,7 +28,7 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
 from routewright.engine.report import TaskError
 
-from .opening import open_backends, open_each
+from .opening import open_backends, unopened
 from .planning import Planner
 from .status import ModelStatus
 from .targets import simulated_backends
@@ -63,7 +63,9 @@ class RolloutRuntime:
     ) -> None:
         def arm(own: CompiledPolicy, backends: Mapping[str, Backend]) -> ArmRuntime:
             planner = Planner(own, counted_for=policy.name)
-            return ArmRuntime(own, backends, executor(backends), planner, ModelStatus(store, planner))
+            status = ModelStatus(store, planner)
+            status.know_health({id: one.report for id, one in unopened(backends).items()})
+            return ArmRuntime(own, backends, executor(backends), planner, status)
 
         self.control = arm(policy, backends)
         self.candidate: ArmRuntime | None = None
@@ -172,17 +174,9 @@ def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
 
 
 def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:
-    """The backends that the candidate of a rollout needs for itself. Raises BackendError as ``open_backends`` does."""
+    """The backends that the candidate of a rollout needs for itself, opened as by ``open_backends``."""
     own = own_backends(policy)
     return open_backends(candidate_of(policy), only=own) if own else {}
-
-
-def open_each_of_candidate(
-    policy: CompiledPolicy,
-) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
-    """The same as far as they open, and why the others do not."""
-    own = own_backends(policy)
-    return open_each(candidate_of(policy), only=own) if own else ({}, {})
 
 
 def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[str, Backend]:

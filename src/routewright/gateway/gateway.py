@@ -110,8 +110,8 @@ class ModelGateway(Calls):
         and every answer says so. Files that the policy names must be under ``root``, as for ``load_policy``.
         ``permissions``, instead of the user's configuration file, say which variables the policy may read and where
         keys may go. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
-        cannot be opened, BackendError for a key that is missing or not permitted, and ConfigurationError for a
-        configuration file that cannot be used.
+        cannot be opened, and ConfigurationError for a configuration file that cannot be used. A backend that cannot be
+        opened, because its key is missing for example, makes its own models ineligible and no others.
         """
         name = os.fspath(path)
         source = GatewaySource(

@@ -18,7 +18,7 @@ from routewright.engine.report import TaskError
 from routewright.loading import Permissions, Root, load_policy
 
 from .arms import RolloutRuntime, alike, meaning_of, own_backends, simulated_candidate
-from .opening import open_backends
+from .opening import open_backends, unopened
 from .targets import simulated_backends
 
 
@@ -48,8 +48,8 @@ class GatewaySource:
     ) -> tuple[Mapping[str, Backend], Mapping[str, Backend]]:
         """The backends of a policy, and those that its rollout's candidate has for itself.
 
-        Those of ``before`` are kept where they are declared alike. Raises BackendError for the first that does not
-        open.
+        Those of ``before`` are kept where they are declared alike. One that does not open is an ``UnopenedBackend``,
+        but raises BackendError where it would replace what is in force.
         """
         if self.simulate:
             return simulated_backends(policy), simulated_candidate(policy)
@@ -62,14 +62,21 @@ class GatewaySource:
     def _opened(
         self, policy: CompiledPolicy, ids: Collection[str], before: RolloutRuntime | None
     ) -> Mapping[str, Backend]:
-        kept: dict[str, Backend] = {}
+        before_them: dict[str, Backend] = {}
         for side in before or ():
             for id in ids:
                 if id in side.backends and alike(side.policy.catalog, policy.catalog, id):
-                    kept.setdefault(id, side.backends[id])
-        only = [id for id in ids if id not in kept]
-        opened = open_backends(policy, only=only, permissions=self.permissions)
-        return {id: kept[id] if id in kept else opened[id] for id in ids if id in kept or id in opened}
+                    before_them.setdefault(id, side.backends[id])
+        tried = unopened(before_them)  # what was missing may be there now
+        kept = {id: one for id, one in before_them.items() if id not in tried}
+        opened = open_backends(
+            policy, only=[id for id in ids if id not in kept], permissions=self.permissions
+        )
+        for id, one in unopened(opened).items():
+            if before is not None and id not in tried:
+                raise one.error
+        found = {**opened, **kept}
+        return {id: found[id] for id in ids if id in found}
 
 
 Backends = Mapping[str, Backend]
@@ -119,7 +126,8 @@ class PolicyGenerations:
         if reading < self._newest:
             return False  # what was read later is in force already
         self._newest = reading
-        if is_as_before(self.current.control.policy, policy):
+        missing = any(unopened(side.backends) for side in self.current)
+        if is_as_before(self.current.control.policy, policy) and not missing:
             return False
         self._follow(self._make(policy, *source.backends(policy, self.current)))
         await self.close_left()

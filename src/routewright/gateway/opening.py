@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 
-from routewright.backends import Backend, BackendError, open_backend
+from routewright.backends import Backend, BackendError, UnopenedBackend, open_backend
 from routewright.engine.policy import Backend as BackendShape
 from routewright.engine.policy import CompiledModel, CompiledPolicy
 from routewright.loading import Permissions, refusals, user_permissions
@@ -25,41 +25,27 @@ def open_backends(
 ) -> Mapping[str, Backend]:
     """The backends that the policy's models run on, by id; ``only`` limits them to these ids.
 
-    Raises BackendError for the first that does not open, and what ``open_each`` raises.
-    """
-    backends, failed = open_each(policy, only=only, environment=environment, permissions=permissions)
-    for error in failed.values():
-        raise error
-    return backends
-
-
-def open_each(
-    policy: CompiledPolicy,
-    *,
-    only: Collection[str] | None = None,
-    environment: Mapping[str, str] = os.environ,
-    permissions: Permissions | None = None,
-) -> tuple[Mapping[str, Backend], Mapping[str, BackendError]]:
-    """The backends that open, by id, and the errors of those that do not; ``only`` limits them to these ids.
-
-    Without ``permissions`` the user's configuration says which variables they may read and where keys may go. Raises
-    ConfigurationError if that cannot be used.
+    One that cannot be opened is an ``UnopenedBackend`` that says why: its models are not eligible, and the others can
+    be used. Without ``permissions`` the user's configuration says which variables they may read and where keys may
+    go. Raises ConfigurationError if that cannot be used.
     """
     permitted = user_permissions() if permissions is None else permissions
-    backends: dict[str, Backend] = {}
-    failed: dict[str, BackendError] = {}
+    opened: dict[str, Backend] = {}
     for id, shape in policy.catalog.backends.items():
-        if only is not None and id not in only:
-            continue
         models = [model for model in policy.catalog.models if model.backend == id and model.disabled is None]
-        if not models:
+        if not models or (only is not None and id not in only):
             continue
         try:
             _check_permitted(id, shape, models, permitted)
-            backends[id] = open_backend(id, shape, models, environment)
+            opened[id] = open_backend(id, shape, models, environment)
         except BackendError as error:
-            failed[id] = error
-    return backends, failed
+            opened[id] = UnopenedBackend(error)
+    return opened
+
+
+def unopened(backends: Mapping[str, Backend]) -> Mapping[str, UnopenedBackend]:
+    """Those that could not be opened."""
+    return {id: one for id, one in backends.items() if isinstance(one, UnopenedBackend)}
 
 
 def _check_permitted(
@@ -67,7 +53,6 @@ def _check_permitted(
 ) -> None:
     """Raise BackendError for the first variable that the backend or one of its models may not read or send."""
     for refused in refusals(id, shape, {model.id: model.shape for model in models}, permissions):
-        # As for a missing key: tasks for other backends still run.
         raise BackendError(
             f"backend `{id}` is not opened: {refused.message}",
             error_class="unauthorized",

@@ -29,13 +29,12 @@ Listed = Mapping[str, frozenset[str] | str]
 
 async def listed_models(
     backends: Mapping[str, Backend],
-    unusable: Mapping[str, BackendError],
     *,
     timeout_s: float = HEALTH_TIMEOUT_S,
 ) -> Listed:
-    """Ask every backend at the same time what it has. ``unusable`` are those that did not open, and why."""
+    """Ask every backend at the same time what it has."""
     listed = await asyncio.gather(*(_listings(backend, timeout_s) for backend in backends.values()))
-    return {**dict(zip(backends, listed, strict=True)), **{id: str(one) for id, one in unusable.items()}}
+    return dict(zip(backends, listed, strict=True))
 
 
 def model_presence(policy: CompiledPolicy, listed: Listed) -> Mapping[str, Presence]:

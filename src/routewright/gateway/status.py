@@ -50,7 +50,7 @@ class ModelStatus:
 
     def __init__(self, store: StateStore | None, planner: Planner) -> None:
         self._store, self._planner = store, planner
-        self._health: dict[str, Health] = {}
+        self._health: dict[str, tuple[Health, str | None]] = {}
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
         self._quotas = None if store is None else Quotas(store)
@@ -69,7 +69,7 @@ class ModelStatus:
     def know_health(self, reports: Mapping[str, HealthReport]) -> None:
         """Remember what backends said, in place of what they said before."""
         self._health = {
-            id: "healthy" if report.healthy else "unhealthy"
+            id: ("healthy", None) if report.healthy else ("unhealthy", report.detail)
             for id, report in reports.items()
             if report.healthy is not None
         }
@@ -120,8 +120,10 @@ class ModelStatus:
             for model in self._planner.policy.catalog.models:
                 breaker = breakers.get(model.id)
                 resting = breaker if breaker is not None and breaker.state == "open" else None
+                health, detail = self._health.get(model.backend, (None, None))
                 known = ModelState(
-                    health=self._health.get(model.backend),
+                    health=health,
+                    health_detail=detail,
                     breaker=None if breaker is None else breaker.state,
                     latency_ms=latencies.get(model.id),
                     breaker_until_us=None if resting is None else resting.until_us,

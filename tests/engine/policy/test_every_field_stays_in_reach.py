@@ -16,13 +16,24 @@ from pydantic import BaseModel
 from support.policy_texts import WHOLE
 
 from routewright import PolicyError, load_policy
+from routewright.backends import Backend, BackendError
+from routewright.engine.policy import CompiledPolicy
 from routewright.engine.policy.shapes.base import EnvRef, FilePath, NamesFile
 from routewright.engine.policy.shapes.policy import Policy
 from routewright.engine.policy.shapes.testfile import TestFile
 from routewright.engine.policy.source.nodes import parse_yaml
-from routewright.gateway.opening import open_each
+from routewright.gateway.opening import open_backends, unopened
 from routewright.loading.loading import load_tests
 from routewright.loading.permissions import Permissions, permission_notes
+
+
+def _opened_and_failed(
+    policy: CompiledPolicy, **options: Any
+) -> tuple[Mapping[str, Backend], dict[str, BackendError]]:
+    backends = open_backends(policy, **options)
+    failed = {id: one.error for id, one in unopened(backends).items()}
+    return {id: one for id, one in backends.items() if id not in failed}, failed
+
 
 Place = tuple[str | int, ...]
 
@@ -235,7 +246,7 @@ def test_no_text_has_a_variable_read_that_is_not_permitted(tmp_path: Path, place
         assert not takes_variable(hint)
         return
     environment = Environment({"SECRET_OF_MINE": "hunter2", "MODELS": "/models", "KEY": "k"})
-    _, failed = open_each(policy, environment=environment, permissions=ALLOWED)
+    _, failed = _opened_and_failed(policy, environment=environment, permissions=ALLOWED)
     assert "SECRET_OF_MINE" not in environment.read
     assert "hunter2" not in str([(error, error.help) for error in failed.values()])
     notes = [note for note in permission_notes(policy, ALLOWED) if note.path == place]
@@ -253,7 +264,7 @@ def test_what_is_permitted_is_read(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(json.dumps(ALONE))
     environment = Environment({"MODELS": "/models", "KEY": "k"})
-    _, failed = open_each(load_policy(file), environment=environment, permissions=ALLOWED)
+    _, failed = _opened_and_failed(load_policy(file), environment=environment, permissions=ALLOWED)
     assert "KEY" in environment.read
     assert not failed
 
