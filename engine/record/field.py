@@ -64,10 +64,16 @@ def field(
     of: str | None = None,
     take: Take | None = None,
     column: str | Mapping[str, str] | None = None,
+    added: bool = False,
 ) -> Any:
-    """Declare a field of a shape; without a ``place`` it is where the field that holds the shape is."""
+    """Declare a field of a shape; without a ``place`` it is where the field that holds the shape is.
+
+    ``added`` says that older records of this version lack it; it is null there.
+    """
     columns = {} if column is None else {"": column} if isinstance(column, str) else column
     about: Any = {"place": place, "of": of, "take": take, "columns": columns}
+    if added:
+        return _PydanticField(None, description=meaning, json_schema_extra=about)
     return _PydanticField(description=meaning, json_schema_extra=about)
 
 

@@ -315,6 +315,7 @@ class ModelStateRecord(Shape):
     breaker_until_us: int | None = field("when the open breaker closes, microseconds since 1970")
     breaker_after: str | None = field("the failure that opened it")
     latency_ms: float | None = field("the mean time to its first token")
+    health_detail: str | None = field("why it is unhealthy", added=True)
 
 
 def _models(state: Any, decision: Decision) -> dict[str, ModelState]:
