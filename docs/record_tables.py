@@ -41,7 +41,12 @@ def with_record_tables(page: str) -> str:
 def _gates() -> Iterator[str]:
     yield "| gate | refuses |"
     yield "| --- | --- |"
-    yield from (f"| `{gate.gate}` | {gate.refuses} |" for gate in GATES if gate.refuses)
+    said: dict[str, str] = {}
+    for gate in GATES:
+        said.setdefault(
+            gate.gate, " ".join((gate.__doc__ or "").split()).removeprefix("Refuses ").rstrip(".")
+        )
+    yield from (f"| `{name}` | {refuses} |" for name, refuses in said.items())
 
 
 def _marks() -> Iterator[str]:

@@ -41,9 +41,9 @@ class Field(NamedTuple):
     """One field of a shape.
 
     ``kind`` is its type without null, ``nullable`` whether it may be null. ``shape`` is what it holds, itself or (where
-    ``kind`` is a list or dict) as elements. ``of`` is a path of attributes from the recorded object; ``take`` gets the
-    value where there is no such path. ``columns`` names the columns that the ledger fills from it: by path inside the
-    field, ``""`` for itself.
+    ``kind`` is a list or dict) as elements. ``of`` is a path of attributes from the recorded object, or from its
+    ``decision``; ``take`` gets the value where there is no such path. ``columns`` names the columns that the ledger
+    fills from it: by path inside the field, ``""`` for itself.
     """
 
     name: str
@@ -135,7 +135,7 @@ def plain_type(kind: Any) -> Any:
 def taken(field: Field, names: dict[str, Any]) -> str:
     """The Python expression for a field's value of ``x`` and its ``decision``; ``names`` gets what it calls."""
     if field.take is None:
-        return f"x.{field.of}"
+        return field.of if field.of.startswith("decision.") else f"x.{field.of}"
     names[f"take_{field.name}"] = field.take
     return f"take_{field.name}(x, decision)"
 

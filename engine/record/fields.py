@@ -7,6 +7,7 @@ nano-units (10⁻⁹) of a currency, and null is *not known* or *not there*.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator
@@ -31,7 +32,7 @@ from ..decision import (
 )
 from ..policy import Operation, Role
 from ..version import ENGINE_VERSION
-from .field import Shape, Uuid, field
+from .field import Shape, Take, Uuid, field
 
 RECORD_VERSION = 1
 """The version of the record's shape; a change of meaning counts it up."""
@@ -86,12 +87,22 @@ class Judged(NamedTuple):
     verdict: bool | None
 
 
-def _id(index: int | None, decision: Decision) -> str | None:
-    return None if index is None else decision.policy.catalog.models[index].id
+def _model(path: str) -> Take:
+    """Takes the id of the model whose position is at ``path``."""
+    index = attrgetter(path)
+
+    def take(recorded: Any, decision: Decision) -> str | None:
+        at = index(recorded)
+        return None if at is None else decision.policy.catalog.models[at].id
+
+    return take
 
 
-def _ids(indices: Iterable[int], decision: Decision) -> list[str]:
-    return [decision.policy.catalog.models[index].id for index in indices]
+def _models(name: str) -> Take:
+    """Takes the ids of several models."""
+    return lambda recorded, decision: [
+        decision.policy.catalog.models[at].id for at in getattr(recorded, name)
+    ]
 
 
 class NamedDigest(Shape):
@@ -149,7 +160,7 @@ class RuleRecord(Shape):
 class CandidateRecord(Shape):
     """A candidate."""
 
-    model: str = field("its id", take=lambda x, decision: _id(x.verdict.model, decision), column="model")
+    model: str = field("its id", take=_model("verdict.model"), column="model")
     origin: str = field(
         "what made it a candidate: `use`, `ensemble`, `fallback`, `chain NAME` or `pin`",
         of="verdict.origin",
@@ -217,7 +228,7 @@ class StepRecord(Shape):
     """A step around the answer."""
 
     role: Role = field("what the step does")
-    model: str = field("the id of its model", take=lambda step, decision: _id(step.model, decision))
+    model: str = field("the id of its model", take=_model("model"))
     required: bool = field("whether no candidate may be used without it")
     options: dict[str, str | int] = field("what the rule says of it, by key")
 
@@ -226,9 +237,7 @@ class DroppedRecord(Shape):
     """A step that is left out."""
 
     role: Role = field("what the step would do", of="step.role")
-    model: str = field(
-        "the id of its model", take=lambda dropped, decision: _id(dropped.step.model, decision)
-    )
+    model: str = field("the id of its model", take=_model("step.model"))
     gate: GateName = field("the first gate that its model failed", of="failure.gate")
     detail: str = field("why, in words", take=lambda dropped, decision: dropped.failure.recorded(decision))
 
@@ -236,15 +245,13 @@ class DroppedRecord(Shape):
 class EnsembleRecord(Shape):
     """Members that answer side by side."""
 
-    members: list[str] = field("ids", take=lambda ensemble, decision: _ids(ensemble.members, decision))
+    members: list[str] = field("ids", take=_models("members"))
     combine: str = field("how their answers become one")
     quorum: int = field("how many have to answer")
-    judge: str | None = field(
-        "the id of the judge", take=lambda ensemble, decision: _id(ensemble.judge, decision)
-    )
+    judge: str | None = field("the id of the judge", take=_model("judge"))
     override: str | None = field(
         "the id of the member that may overrule the others",
-        take=lambda ensemble, decision: _id(ensemble.override, decision),
+        take=_model("override"),
     )
     label: str | None = field("the pattern that finds the label of an answer")
 
@@ -252,13 +259,6 @@ class EnsembleRecord(Shape):
 def _cost(name: str) -> Any:
     def take(_: object, decision: Decision) -> Any:
         return getattr(decision.policy.limits.cost, name, None)
-
-    return take
-
-
-def _limit(name: str) -> Any:
-    def take(_: object, decision: Decision) -> Any:
-        return getattr(decision.policy.limits, name)
 
     return take
 
@@ -277,12 +277,8 @@ def _unknown_cost(_: object, decision: Decision) -> str | None:
 class PlanRecord(Shape):
     """What is to be executed."""
 
-    target: str = field(
-        "the id of the model that goes first", take=lambda plan, decision: _id(plan.target, decision)
-    )
-    fallbacks: list[str] = field(
-        "ids, in the order to be tried", take=lambda plan, decision: _ids(plan.fallbacks, decision)
-    )
+    target: str = field("the id of the model that goes first", take=_model("target"))
+    fallbacks: list[str] = field("ids, in the order to be tried", take=_models("fallbacks"))
     steps: list[StepRecord] = field("steps around the answer")
     dropped: list[DroppedRecord] = field("steps that are left out")
     ensemble: EnsembleRecord | None = field("members that answer side by side")
@@ -292,18 +288,22 @@ class PlanRecord(Shape):
     )
     timeouts: dict[str, int] = field("limits of the target's backend, by phase", take=_timeouts)
     first_token_within_ms: int | None = field(
-        "how soon the first token has to come", take=_limit("first_token_within_ms")
+        "how soon the first token has to come", of="decision.policy.limits.first_token_within_ms"
     )
-    cache_ttl_ms: int | None = field("how long an answer is kept", take=_limit("cache_ttl_ms"))
-    max_attempts: int | None = field("the most calls for the answer", take=_limit("max_attempts"))
-    backoff_ms: int | None = field("how long the first retry waits", take=_limit("backoff_ms"))
-    deadline_ms: int | None = field("how long all calls together may take", take=_limit("deadline_ms"))
+    cache_ttl_ms: int | None = field("how long an answer is kept", of="decision.policy.limits.cache_ttl_ms")
+    max_attempts: int | None = field(
+        "the most calls for the answer", of="decision.policy.limits.max_attempts"
+    )
+    backoff_ms: int | None = field("how long the first retry waits", of="decision.policy.limits.backoff_ms")
+    deadline_ms: int | None = field(
+        "how long all calls together may take", of="decision.policy.limits.deadline_ms"
+    )
     max_cost_nano: int | None = field("what the task may cost, all calls together", take=_cost("limit"))
     max_cost_currency: str | None = field("the currency of that", take=_cost("currency"))
     unknown_cost: Literal["refuse", "allow"] | None = field(
         "whether models without a price are refused under that limit", take=_unknown_cost
     )
-    lease_ms: int | None = field("how long a place in a quota is held", take=_limit("lease_ms"))
+    lease_ms: int | None = field("how long a place in a quota is held", of="decision.policy.limits.lease_ms")
     unenforced: list[str] = field("what the plan asks for that is not supported yet")
 
 
@@ -318,7 +318,7 @@ class ModelStateRecord(Shape):
     health_detail: str | None = field("why it is unhealthy", added=True)
 
 
-def _models(state: Any, decision: Decision) -> dict[str, ModelState]:
+def _model_states(state: Any, decision: Decision) -> dict[str, ModelState]:
     return {model.id: state.models.get(model.id, NOTHING_KNOWN) for model in decision.policy.catalog.models}
 
 
@@ -330,7 +330,9 @@ class StateRecord(Shape):
     """What was known beyond the task."""
 
     load: float | None = field("from 0 to 1")
-    models: dict[str, ModelStateRecord] = field("every model of the catalog, known or not", take=_models)
+    models: dict[str, ModelStateRecord] = field(
+        "every model of the catalog, known or not", take=_model_states
+    )
     quota_used: dict[str, int | None] = field(
         "of each quota, in its own unit (money in nano-units)", place="row", take=_quota_used
     )

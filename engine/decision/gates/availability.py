@@ -18,12 +18,8 @@ model that is left. (Where somebody has to pay or sign in, that may have happene
 
 
 @dataclass(frozen=True, slots=True)
-class Disabled(GateFailure):
-    """Models that the catalog takes out."""
-
-    gate: ClassVar = "disabled"
-    refuses: ClassVar = "a model that the catalog takes out, or its backend"
-    remembered: ClassVar = True
+class Disabled(GateFailure, gate="disabled", remembered=True):
+    """Refuses a model that the catalog takes out, or its backend."""
 
     why: str
 
@@ -36,13 +32,10 @@ class Disabled(GateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Health(GateFailure):
-    """A model's health."""
+class Health(GateFailure, gate="health", remembered=True):
+    """Refuses a model known to be unhealthy."""
 
-    gate: ClassVar = "health"
-    refuses: ClassVar = "a model known to be unhealthy"
     mark: ClassVar = Mark("health_unknown", "the model's health", "health")
-    remembered: ClassVar = True
 
     why: str | None
 
@@ -60,17 +53,16 @@ class Health(GateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Breaker(GateFailure):
-    """A model's breaker."""
+class Breaker(GateFailure, gate="breaker", remembered=True):
+    """Refuses a model whose breaker is open, unless no other is left (see below)."""
 
-    gate: ClassVar = "breaker"
-    refuses: ClassVar = "a model whose breaker is open, unless no other is left (see below)"
     mark: ClassVar = Mark(
         "breaker_half_open",
         "whether the model is well again: its breaker lets a call through to see",
         "breaker half open",
     )
-    remembered: ClassVar = True
+
+    varies: ClassVar = True
 
     model: str
 
@@ -82,10 +74,6 @@ class Breaker(GateFailure):
     @classmethod
     def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
         return context.state.models.get(model.id, NOTHING_KNOWN).breaker == "half_open"
-
-    @property
-    def varies(self) -> bool:
-        return True
 
     def _known(self, call: Call) -> ModelState:
         return call.state.models.get(self.model, NOTHING_KNOWN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self
 
 from ..request import StatedFacts
@@ -43,18 +43,23 @@ class Call(Protocol):
 class GateFailure(ABC):
     """A gate that a model did not pass. A subclass is a gate, an instance one failure of it.
 
+    A subclass says ``gate``, its name in records, and ``remembered``: whether the key of a remembered plan holds all
+    that it goes by. Else no plan is remembered. Its docstring says in the docs what it refuses.
+
     INVARIANT: an instance holds only what follows from the policy and from what plans are remembered by. What differs
     from call to call (tokens, what is used of a quota) is taken from the call when it is worded.
     """
 
     gate: ClassVar[str]
-    """Its name in records."""
-    refuses: ClassVar[str]
-    """Which models it refuses, for the docs."""
+    remembered: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
+    """Whether the recorded text depends on the call."""
     mark: ClassVar[Mark | None] = None
     """What a model is marked with that could not be checked."""
-    remembered: ClassVar[bool] = False
-    """Whether the key of a remembered plan holds all that the gate goes by; else no plan is remembered."""
+
+    def __init_subclass__(cls, gate: str | None = None, *, remembered: bool = False) -> None:
+        if gate is not None:  # a class with slots is made twice, the second time without arguments
+            cls.gate, cls.remembered = gate, remembered
 
     @classmethod
     @abstractmethod
@@ -66,14 +71,10 @@ class GateFailure(ABC):
         """Whether ``model`` gets this gate's ``mark``."""
         return False
 
-    @property
-    def varies(self) -> bool:
-        """Whether the recorded text depends on the call."""
-        return False
-
     def facts(self, call: Call) -> Mapping[str, object]:
         """What the model was judged by, such as ``limit``, ``value`` and ``until_us``; None where unknown."""
-        return {}
+        values = ((one.name, getattr(self, one.name)) for one in fields(self))
+        return {name: value for name, value in values if value is None or isinstance(value, str | int)}
 
     @abstractmethod
     def recorded(self, call: Call) -> str:

@@ -15,14 +15,10 @@ from .requirements import Capability, Constraint, ContextWindow, EmbeddingSpace,
 
 
 @dataclass(frozen=True, slots=True)
-class RequiredStep(GateFailure):
-    """A required step that cannot run: it closes the way for every candidate."""
+class RequiredStep(GateFailure, gate="required_step", remembered=True):
+    """Refuses every candidate, where a step with `required: true` (`screen` has it by default) cannot run."""
 
-    gate: ClassVar = "required_step"
-    refuses: ClassVar = (
-        "every candidate, where a step with `required: true` (`screen` has it by default) cannot run"
-    )
-    remembered: ClassVar = True
+    varies: ClassVar = True
 
     role: str
     model: str
@@ -33,10 +29,6 @@ class RequiredStep(GateFailure):
     def check(cls, model: CompiledModel, context: GateContext) -> Iterable[Self]:
         """None: the rule's steps close it, for all candidates alike."""
         return ()
-
-    @property
-    def varies(self) -> bool:
-        return self.failure.varies
 
     def facts(self, call: Call) -> Mapping[str, object]:
         inner = {"gate": self.failure.gate, **self.failure.facts(call)}

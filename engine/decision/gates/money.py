@@ -18,19 +18,16 @@ _UNPRICED = "its price is unknown, and unknown costs are refused"
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaLimit(GateFailure):
-    """A quota that is used up, but for reserves that are kept for other work."""
+class QuotaLimit(GateFailure, gate="quota", remembered=True):
+    """Refuses a model whose quota is used up, reserves for other work included; under a limit in money, a model
+    without a price in its currency unless `unknown_cost: allow`; a model whose price for the prompt, or for the
+    prompt and the longest answer that it may give, is more than the task may cost."""
 
-    gate: ClassVar = "quota"
-    refuses: ClassVar = (
-        "a model whose quota is used up, reserves for other work included; under a limit in money, a model without "
-        "a price in its currency unless `unknown_cost: allow`; a model whose price for the prompt, or for the prompt "
-        "and the longest answer that it may give, is more than the task may cost"
-    )
     mark: ClassVar = Mark(
         "quota_unverified", "what is used of a quota that binds the model", "what is used of a quota"
     )
-    remembered: ClassVar = True
+
+    varies: ClassVar = True
 
     quota: Quota
     limit: int | None
@@ -54,10 +51,6 @@ class QuotaLimit(GateFailure):
     def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
         used = context.state.quota_used
         return any(model.index in quota.models and quota.name not in used for quota in context.policy.quotas)
-
-    @property
-    def varies(self) -> bool:
-        return self.limit is not None
 
     def facts(self, call: Call) -> Mapping[str, object]:
         if self.limit is None:
@@ -84,12 +77,8 @@ class QuotaLimit(GateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class CostLimit(GateFailure):
+class CostLimit(GateFailure, gate="quota", remembered=True):
     """What one task may cost: only what is certain refuses here, the rest is reserved when it is executed."""
-
-    gate: ClassVar = "quota"
-    refuses: ClassVar = ""  # told with the quotas: records know one gate for both
-    remembered: ClassVar = True
 
     cost: TaskCost
     model: CompiledModel
@@ -133,20 +122,17 @@ class CostLimit(GateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerCost(GateFailure):
+class AnswerCost(GateFailure, gate="quota", remembered=True):
     """What one task may cost with its answer, of which the longest is reserved before the call.
 
     Steps and judges are asked for answers of their own, so this gate is for candidates only.
     """
 
-    gate: ClassVar = "quota"
-    refuses: ClassVar = ""  # told with the quotas: records know one gate for all
     mark: ClassVar = Mark(
         "cost_unverified",
         "how long the prompt or the answer is, where the task may cost more than it is allowed to",
         "whether the cost fits",
     )
-    remembered: ClassVar = True
 
     cost: TaskCost
     model: CompiledModel

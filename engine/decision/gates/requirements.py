@@ -12,18 +12,11 @@ from .context import NOTHING_KNOWN, GateContext
 from .failure import Call, GateFailure, Mark
 
 
+# Under constraints that compare a model with features or with the state, no plan is remembered at all.
 @dataclass(frozen=True, slots=True)
-class Constraint(GateFailure):
-    """``!(when) || require``, three-valued: whatever is not true excludes."""
-
-    gate: ClassVar = "constraint"
-    refuses: ClassVar = (
-        "what a constraint does not allow. Whatever is not known to be allowed is refused: an unknown `when` "
-        "counts as true, an unknown `require` as false"
-    )
-    remembered: ClassVar = (
-        True  # constraints that compare a model with features or state let no plan be remembered
-    )
+class Constraint(GateFailure, gate="constraint", remembered=True):
+    """Refuses what a constraint does not allow. Whatever is not known to be allowed is refused: an unknown `when`
+    counts as true, an unknown `require` as false."""
 
     constraint: CompiledConstraint
     model: CompiledModel
@@ -76,15 +69,9 @@ def _require(constraint: CompiledConstraint, model: CompiledModel, context: Gate
 
 
 @dataclass(frozen=True, slots=True)
-class Offered(GateFailure):
-    """The operations that a model and its backend offer. Only chats have steps."""
-
-    gate: ClassVar = "operation"
-    refuses: ClassVar = (
-        "a model that does not do the task's operation, or whose backend does not; a step of anything "
-        "but a chat"
-    )
-    remembered: ClassVar = True
+class Offered(GateFailure, gate="operation", remembered=True):
+    """Refuses a model that does not do the task's operation, or whose backend does not; a step of anything but a
+    chat."""
 
     operation: Operation
     model: CompiledModel | None
@@ -95,9 +82,6 @@ class Offered(GateFailure):
         operation = context.task.operation
         return () if operation in model.operations else (cls(operation, model),)
 
-    def facts(self, call: Call) -> Mapping[str, object]:
-        return {"operation": self.operation}
-
     def recorded(self, call: Call) -> str:
         model, operation = self.model, self.operation
         if model is None:
@@ -107,20 +91,15 @@ class Offered(GateFailure):
 
 
 @dataclass(frozen=True, slots=True)
-class Capability(GateFailure):
-    """The capabilities that features and the request need."""
+class Capability(GateFailure, gate="capability", remembered=True):
+    """Refuses a model without what a true feature `needs:`, or without `vision`, `tools` or `json_schema` where the
+    request has images, tools or a schema."""
 
-    gate: ClassVar = "capability"
-    refuses: ClassVar = (
-        "a model without what a true feature `needs:`, or without `vision`, `tools` or `json_schema` where the "
-        "request has images, tools or a schema"
-    )
     mark: ClassVar = Mark(
         "capability_unverified",
         "a feature that would need a capability which the model lacks",
         "a capability that an unknown feature may need",
     )
-    remembered: ClassVar = True
 
     capability: str
     asked_by: str
@@ -133,23 +112,14 @@ class Capability(GateFailure):
     def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
         return not context.perhaps_needs <= model.capabilities
 
-    def facts(self, call: Call) -> Mapping[str, object]:
-        return {"capability": self.capability, "asked_by": self.asked_by}
-
     def recorded(self, call: Call) -> str:
         return f"{self.asked_by} needs {self.capability}"
 
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingSpace(GateFailure):
-    """Vectors of one space: an index belongs to the model that filled it."""
-
-    gate: ClassVar = "embedding_space"
-    refuses: ClassVar = (
-        "for `embed`, a model outside the space of the first candidate that offers it, whether that one is "
-        "eligible or not: an index belongs to the model that filled it"
-    )
-    remembered: ClassVar = True
+class EmbeddingSpace(GateFailure, gate="embedding_space", remembered=True):
+    """Refuses for `embed`, a model outside the space of the first candidate that offers it, whether that one is
+    eligible or not: an index belongs to the model that filled it."""
 
     space: str | None
     first: str
@@ -162,29 +132,21 @@ class EmbeddingSpace(GateFailure):
         fits = model.id == first or (space is not None and model.embedding_space == space)
         return () if fits else (cls(model.embedding_space, first),)
 
-    def facts(self, call: Call) -> Mapping[str, object]:
-        return {"space": self.space, "first": self.first}
-
     def recorded(self, call: Call) -> str:
         return f"its vectors are of {self.space or 'an unnamed space'}, those of {self.first} are not"
 
 
 @dataclass(frozen=True, slots=True)
-class ContextWindow(GateFailure):
-    """The window of a model, for the prompt and for the answer that a chat asks for."""
+class ContextWindow(GateFailure, gate="context_window", remembered=True):
+    """Refuses a model whose window is known to be too short for the prompt, or, for `chat`, for the prompt and the
+    answer that is asked for (`max_output_tokens`, or the model's own if that is less): a shorter answer than asked
+    for would be cut in silence."""
 
-    gate: ClassVar = "context_window"
-    refuses: ClassVar = (
-        "a model whose window is known to be too short for the prompt, or, for `chat`, for the prompt and the "
-        "answer that is asked for (`max_output_tokens`, or the model's own if that is less): a shorter answer than "
-        "asked for would be cut in silence"
-    )
     mark: ClassVar = Mark(
         "context_unverified",
         "the length of the prompt, or the model's window; or whether a length that was estimated fits",
         "whether the prompt fits",
     )
-    remembered: ClassVar = True
 
     model: CompiledModel
     fit: Fit
