@@ -18,7 +18,7 @@ from .decision import (
     Selection,
     SessionUse,
 )
-from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowance, failures, situation_of
+from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowance, context_of, failures
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .request import StatedFacts
 from .task import (
@@ -74,6 +74,7 @@ __all__ = [
     "check_declared",
     "check_labels",
     "closing_lengths",
+    "context_of",
     "decide",
     "estimate",
     "failures",
@@ -84,7 +85,6 @@ __all__ = [
     "pick_arm",
     "required_failures",
     "shadow_arm",
-    "situation_of",
     "step_failures",
     "steps_of",
     "time_facts",

@@ -75,17 +75,17 @@ _nano = lru_cache(maxsize=4096)(nano_units)
 
 
 def order(
-    rule: CompiledRule, eligible: Sequence[int], situation: GateContext, values: Sequence[Any]
+    rule: CompiledRule, eligible: Sequence[int], context: GateContext, values: Sequence[Any]
 ) -> Ordering:
     """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
 
     Raises TaskError when a split needs a random draw and the task has none.
     """
     if rule.choose == "split" and rule.split is not None:
-        return _split(rule, rule.split, eligible, situation.task, values)
-    catalog = situation.policy.catalog.models
+        return _split(rule, rule.split, eligible, context.task, values)
+    catalog = context.policy.catalog.models
     estimates = {
-        index: estimate(catalog[index], situation.task.operation, situation.request, situation.state)
+        index: estimate(catalog[index], context.task.operation, context.request, context.state)
         for index in eligible
     }
     found = {

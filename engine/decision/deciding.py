@@ -12,7 +12,7 @@ from typing import Any
 from ..policy import CompiledPolicy, CompiledRule
 from .bind import binder_of, time_facts
 from .decision import Arm, Decision
-from .gates import situation_of
+from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
 from .request import StatedFacts, request_facts
@@ -76,7 +76,7 @@ def _planned(
     if remembered is not None:
         return remembered
     candidates = candidates_of(policy, rule, task)
-    context = situation_of(policy, task, request, state, values, parameters, verdicts, candidates)
+    context = context_of(policy, task, request, state, values, parameters, verdicts, candidates)
     planned = make_plan(rule, candidates, context, values)
     if key is not None:
         memory.keep(key, planned)

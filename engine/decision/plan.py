@@ -58,35 +58,35 @@ def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task)
 
 
 def make_plan(
-    rule: CompiledRule | None, candidates: Sequence[Candidate], situation: GateContext, values: Sequence[Any]
+    rule: CompiledRule | None, candidates: Sequence[Candidate], context: GateContext, values: Sequence[Any]
 ) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
     Under a pin the rule is recorded and gives nothing but its screens: neither candidates nor other steps nor an
     ensemble. Raises TaskError when a split needs a random draw and the task has none.
     """
-    policy = situation.policy
-    steps, dropped = gate_steps(steps_of(rule, situation.task), situation)
-    if situation.task.pin is not None:
+    policy = context.policy
+    steps, dropped = gate_steps(steps_of(rule, context.task), context)
+    if context.task.pin is not None:
         rule = None
     blocked = required_failures(dropped, policy)
     first_failures: dict[int, GateFailure | None] = {}
     for candidate in candidates:
-        failure = next(failures(policy.catalog.models[candidate.model], situation), None)
+        failure = next(failures(policy.catalog.models[candidate.model], context), None)
         first_failures[candidate.model] = failure or (blocked[0] if blocked else None)
     eligible: list[int] = [c.model for c in candidates if first_failures[c.model] is None]
     last = None
     if not eligible and not blocked:
-        last = _last_left(first_failures, situation)
+        last = _last_left(first_failures, context)
         if last is not None:
             first_failures[last] = None
             eligible = [last]
     if not eligible:
-        return "no_target", _verdicts(candidates, first_failures, {}, situation), None, None
-    ordered, probability, choice = _ordered(rule, candidates, eligible, situation, values)
-    verdicts = _verdicts(ordered, first_failures, probability, situation, last=last)
+        return "no_target", _verdicts(candidates, first_failures, {}, context), None, None
+    ordered, probability, choice = _ordered(rule, candidates, eligible, context, values)
+    verdicts = _verdicts(ordered, first_failures, probability, context, last=last)
     target, *fallbacks = [c.model for c in ordered if first_failures[c.model] is None]
-    ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, situation)
+    ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, context)
     if ensemble is not None:
         fallbacks = [index for index in fallbacks if index not in ensemble.members]
     return (
@@ -97,20 +97,20 @@ def make_plan(
     )
 
 
-def _last_left(first_failures: _Failures, situation: GateContext) -> int | None:
+def _last_left(first_failures: _Failures, context: GateContext) -> int | None:
     """The model to be called although its breaker is open, where open breakers alone keep all from being called.
 
     # INVARIANT: it passes every other gate; an unhealthy model and a used up quota are never passed over.
     """
-    models = situation.policy.catalog.models
+    models = context.policy.catalog.models
     only_open = [
         index
         for index, first in first_failures.items()
         if first is not None
         and first.gate == "breaker"
-        and all(failure.gate == "breaker" for failure in failures(models[index], situation))
+        and all(failure.gate == "breaker" for failure in failures(models[index], context))
     ]
-    return closes_first(only_open, situation)
+    return closes_first(only_open, context)
 
 
 def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
@@ -122,22 +122,22 @@ def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
     return tuple(step for step in rule.steps if STEPS[step.role].holds_for_pins)
 
 
-def step_failures(step: CompiledStep, situation: GateContext) -> Iterator[GateFailure]:
+def step_failures(step: CompiledStep, context: GateContext) -> Iterator[GateFailure]:
     """The gates that a step's model does not pass, in order; only chats have steps."""
-    operation = situation.task.operation
+    operation = context.task.operation
     if operation != "chat":
         yield Offered(operation, None)
     else:
-        yield from failures(situation.policy.catalog.models[step.model], situation, answers=False)
+        yield from failures(context.policy.catalog.models[step.model], context, answers=False)
 
 
 def gate_steps(
-    steps: Sequence[CompiledStep], situation: GateContext
+    steps: Sequence[CompiledStep], context: GateContext
 ) -> tuple[tuple[CompiledStep, ...], tuple[DroppedStep, ...]]:
     """Steps whose model passes every gate, and the others with the first gate that failed."""
     kept, dropped = [], []
     for step in steps:
-        failure = next(step_failures(step, situation), None)
+        failure = next(step_failures(step, context), None)
         if failure is None:
             kept.append(step)
         else:
@@ -158,17 +158,17 @@ def _verdicts(
     ordered: Sequence[Candidate],
     first_failures: _Failures,
     probability: Mapping[int, float],
-    situation: GateContext,
+    context: GateContext,
     *,
     last: int | None = None,
 ) -> tuple[CandidateVerdict, ...]:
-    models = situation.policy.catalog.models
+    models = context.policy.catalog.models
     return tuple(
         CandidateVerdict(
             c.model,
             c.origin,
             first_failures[c.model],
-            marks(models[c.model], situation) + (BREAKER_OPEN_LAST.name,) * (c.model == last),
+            marks(models[c.model], context) + (BREAKER_OPEN_LAST.name,) * (c.model == last),
             probability.get(c.model, 0.0),
         )
         for c in ordered
@@ -179,65 +179,65 @@ def _ordered(
     rule: CompiledRule | None,
     candidates: Sequence[Candidate],
     eligible: Sequence[int],
-    situation: GateContext,
+    context: GateContext,
     values: Sequence[Any],
 ) -> tuple[Sequence[Candidate], Mapping[int, float], Selection]:
     """All candidates in the order to try them, and the probability of each one that could be the target."""
     certain = {eligible[0]: 1.0}
     if rule is None:
-        return candidates, certain, Selection("pin", {"pin": situation.task.pin})
+        return candidates, certain, Selection("pin", {"pin": context.task.pin})
     own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]
     own_eligible: list[int] = [c.model for c in own if c.model in eligible]
-    session, kept = _session(rule, own_eligible, situation)
+    session, kept = _session(rule, own_eligible, context)
     if rule.choose == "first" or not own_eligible:
         # With none of the rule's own left there is nothing to choose: its fallbacks follow in their order.
         models, probability, choice = own_eligible, certain, Selection("first", {}, session)
         if kept is None:
             return candidates, probability, choice
     else:
-        ordering = order(rule, own_eligible, situation, values)
+        ordering = order(rule, own_eligible, context, values)
         models = list(ordering.models)
         probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
         choice = replace(ordering.choice, session=session) if session is not None else ordering.choice
     if kept is not None:
         models = [kept, *(index for index in models if index != kept)]
         probability = {kept: 1.0}
-        choice = Selection("session", {"model": situation.policy.catalog.models[kept].id}, session)
+        choice = Selection("session", {"model": context.policy.catalog.models[kept].id}, session)
     by_model: dict[int, Candidate] = {candidate.model: candidate for candidate in own}
     chosen = [by_model.pop(index) for index in models]
     return (*chosen, *by_model.values(), *after), probability, choice
 
 
 def _session(
-    rule: CompiledRule, own_eligible: Sequence[int], situation: GateContext
+    rule: CompiledRule, own_eligible: Sequence[int], context: GateContext
 ) -> tuple[SessionUse | None, int | None]:
     """What a sticky rule makes of the task's session, and its model where that goes first."""
     if not rule.sticky:
         return None, None
-    if situation.task.session is None:
+    if context.task.session is None:
         return "none", None
-    model = situation.state.session_model
+    model = context.state.session_model
     if model is None:
         return "new", None
-    models = situation.policy.catalog.models
+    models = context.policy.catalog.models
     kept = next((index for index in own_eligible if models[index].id == model), None)
     return ("moved" if kept is None else "kept"), kept
 
 
 def _ensemble(
-    ensemble: CompiledEnsemble | None, first_failures: _Failures, situation: GateContext
+    ensemble: CompiledEnsemble | None, first_failures: _Failures, context: GateContext
 ) -> tuple[CompiledEnsemble | None, DroppedEnsemble | None]:
     """The ensemble with its eligible members, or why it is not used."""
     if ensemble is None:
         return None, None
-    models = situation.policy.catalog.models
+    models = context.policy.catalog.models
     members = tuple(index for index in ensemble.members if first_failures[index] is None)
     counts = len(members), len(ensemble.members), ensemble.quorum
     if len(members) < ensemble.quorum:
         return None, DroppedEnsemble(*counts)
     if ensemble.judge is not None:
         judge = models[ensemble.judge]
-        failure = next(failures(judge, situation, answers=False), None)
+        failure = next(failures(judge, context, answers=False), None)
         if failure is not None:
             return None, DroppedEnsemble(*counts, "judge", judge.id, failure)
     if ensemble.override is not None:

@@ -16,12 +16,12 @@ from ..decision import (
     GateContext,
     GateFailure,
     candidates_of,
+    context_of,
     decide,
     failures,
     gate_steps,
     make_plan,
     required_failures,
-    situation_of,
     step_failures,
     steps_of,
     time_facts,
@@ -209,8 +209,8 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
     policy, plan = decision.policy, decision.plan
     if not decision.candidates:
         return ()
-    situation = _situation(decision, decision.rule)
-    blocked = required_failures(gate_steps(_own_steps(decision), situation)[1], policy)
+    context = _context(decision, decision.rule)
+    blocked = required_failures(gate_steps(_own_steps(decision), context)[1], policy)
     explained = []
     for candidate in decision.candidates:
         model = policy.catalog.models[candidate.model]
@@ -220,7 +220,7 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
         elif plan is not None and plan.target == candidate.model:
             role = "target"
         # A model may be eligible although its breaker is open: its mark says so, and no gate kept it out.
-        found = [] if candidate.failure is None else [*failures(model, situation), *blocked]
+        found = [] if candidate.failure is None else [*failures(model, context), *blocked]
         explained.append(
             CandidateExplanation(model.id, candidate.origin, role, _failed(found, decision), candidate.marks)
         )
@@ -231,9 +231,9 @@ def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
     if decision.rule is None or not decision.candidates:
         return ()
     models = decision.policy.catalog.models
-    situation = _situation(decision, decision.rule)
+    context = _context(decision, decision.rule)
     return tuple(
-        StepExplanation(step.role, models[step.model].id, _failed(step_failures(step, situation), decision))
+        StepExplanation(step.role, models[step.model].id, _failed(step_failures(step, context), decision))
         for step in _own_steps(decision)
     )
 
@@ -246,12 +246,12 @@ def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
     return steps_of(None if decision.rule is None else decision.policy.rules[decision.rule], decision.task)
 
 
-def _situation(decision: Decision, rule: int | None) -> GateContext:
+def _context(decision: Decision, rule: int | None) -> GateContext:
     """What the gates knew, or would have known of the candidates of another rule."""
     policy, task = decision.policy, decision.task
     by_name = values_by_name(decision)
     parameters = [None if by_name[name] is UNKNOWN else by_name[name] for name in policy.parameters]
-    return situation_of(
+    return context_of(
         policy,
         task,
         decision.request,
@@ -275,8 +275,8 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
         if verdict is True or (verdict is None and rule.on_unknown == "match"):
             drawn = decision.task.draw is None
             task = replace(decision.task, draw=0.0) if drawn else decision.task
-            situation = _situation(replace(decision, task=task), rule.index)
-            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, situation, decision.values)
+            context = _context(replace(decision, task=task), rule.index)
+            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, context, decision.values)
             models = drawn_from(choice, verdicts, policy) if drawn else ()
             target = None if plan is None or models else policy.catalog.models[plan.target].id
             return RunnerUp(rule.name, outcome, target, models)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .availability import HARD_FAILURES, closes_first
-from .context import GateContext, situation_of
+from .context import GateContext, context_of
 from .failure import Call, GateFailure, Mark
 from .listed import BREAKER_OPEN_LAST, GATES, MARKS, RequiredStep, failures, marks
 from .money import allowance
@@ -22,7 +22,7 @@ __all__ = [
     "RequiredStep",
     "allowance",
     "closes_first",
+    "context_of",
     "failures",
     "marks",
-    "situation_of",
 ]

@@ -36,7 +36,7 @@ class GateContext:
     reserves: Sequence[bool | None]
 
 
-def situation_of(
+def context_of(
     policy: CompiledPolicy,
     task: Task,
     request: StatedFacts,
