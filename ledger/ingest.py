@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -86,9 +86,8 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
         return 0, False
     if not path.exists():
         create_ledger(path)
-    ingested = orphans = 0
+    ingested = 0
     done: list[tuple[Path, bool]] = []
-    refused: dict[str, LedgerError] = {}
     with ExitStack() as locks:
         with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
             refuse_shadows(connection)
@@ -102,22 +101,8 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
                         if spool is not None:
                             ingested += _ingest_file(connection, spool, marks, None, done)
             others = [file for file in spool_files(folder) if own is None or not own.owns(file)]
-            for file, following in zip_longest(others, others[1:]):
-                if orphans == _ORPHANS:
-                    break
-                if writer_of(file) in refused:
-                    # Its later entries wait for the earlier ones: the mark only says that all up to a number are in.
-                    continue
-                try:
-                    with ExitStack() as lock:
-                        spool = lock.enter_context(open_spool_file(file))
-                        if spool is not None:
-                            ingested += _ingest_file(connection, spool, marks, following, done)
-                            if spool.complete:
-                                orphans += 1
-                                locks.push(lock.pop_all())
-                except LedgerError as error:
-                    refused[writer_of(file)] = error
+            found, orphans, refused = _ingest_others(connection, others, marks, done, locks)
+            ingested += found
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
             checkpoint(connection)
@@ -128,6 +113,38 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
     if refused and own is None:
         raise next(iter(refused.values()))
     return ingested, orphans == _ORPHANS
+
+
+def _ingest_others(
+    connection: DuckDBPyConnection,
+    files: Sequence[Path],
+    marks: dict[str, int],
+    done: list[tuple[Path, bool]],
+    locks: ExitStack,
+) -> tuple[int, int, dict[str, LedgerError]]:
+    """The entries of other writers' files, how many writers are gone, and by writer why a file cannot be read.
+
+    Files of writers that are gone stay locked as long as ``locks``.
+    """
+    ingested = orphans = 0
+    refused: dict[str, LedgerError] = {}
+    for file, following in zip_longest(files, files[1:]):
+        if orphans == _ORPHANS:
+            break
+        if writer_of(file) in refused:
+            # Its later entries wait for the earlier ones: the mark only says that all up to a number are in.
+            continue
+        try:
+            with ExitStack() as lock:
+                spool = lock.enter_context(open_spool_file(file))
+                if spool is not None:
+                    ingested += _ingest_file(connection, spool, marks, following, done)
+                    if spool.complete:
+                        orphans += 1
+                        locks.push(lock.pop_all())
+        except LedgerError as error:
+            refused[writer_of(file)] = error
+    return ingested, orphans, refused
 
 
 def _ingest_file(
@@ -141,12 +158,6 @@ def _ingest_file(
 
     ``following`` is the next file, perhaps of the same writer. Raises LedgerError for a file of another kind.
     """
-    after = marks.get(spool.writer, 0 if spool.is_first else None)
-    found: Iterator[Frame | Damage | Missing]
-    if spool.complete:
-        found = in_order(spool.frames, after=after, most=_highest_number(spool, following))
-    else:
-        found = continuing(spool.frames, after=after)
     ingested = damaged_bytes = missing = characters = 0
     batch: list[tuple[int, Entry]] = []
 
@@ -158,7 +169,7 @@ def _ingest_file(
             ingested, characters = ingested + len(batch), 0
             batch.clear()
 
-    for one in found:
+    for one in _found(spool, marks, following):
         if isinstance(one, Damage | Missing) and not (damaged_bytes or missing):
             keep_aside(spool.path)
         if isinstance(one, Damage):
@@ -171,10 +182,7 @@ def _ingest_file(
             if len(batch) == _BATCH or characters > _BATCH_BYTES:
                 store()
     store()
-    if spool.last is not None and spool.last > marks.get(spool.writer, 0):
-        missing += spool.last - marks.get(spool.writer, 0)
-        keep_aside(spool.path)
-        marks[spool.writer] = spool.last
+    missing += _missing_at_end(spool, marks)
     if spool.complete:
         if damaged_bytes or missing:
             connection.execute("BEGIN")
@@ -182,6 +190,25 @@ def _ingest_file(
             commit(connection)
         done.append((spool.path, bool(damaged_bytes or missing)))
     return ingested
+
+
+def _missing_at_end(spool: SpoolFile, marks: dict[str, int]) -> int:
+    """How many entries a file should have beyond those that were found; its writer's mark then passes them."""
+    missing = 0 if spool.last is None else max(0, spool.last - marks.get(spool.writer, 0))
+    if missing and spool.last is not None:
+        keep_aside(spool.path)
+        marks[spool.writer] = spool.last
+    return missing
+
+
+def _found(
+    spool: SpoolFile, marks: Mapping[str, int], following: Path | None
+) -> Iterator[Frame | Damage | Missing]:
+    """What is in a file beyond its writer's mark, and what should be."""
+    after = marks.get(spool.writer, 0 if spool.is_first else None)
+    if spool.complete:
+        return in_order(spool.frames, after=after, most=_highest_number(spool, following))
+    return continuing(spool.frames, after=after)
 
 
 def _highest_number(spool: SpoolFile, following: Path | None) -> int:

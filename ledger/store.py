@@ -117,18 +117,12 @@ class Ledger:
                         f"attempt {number} of `{decision_id}` has no decision; nothing was written"
                     )
             attempted = set(select_ids(connection, "decision_id::VARCHAR, number", "attempts", ids))
-            fresh_attempts: dict[str, list[AttemptRow]] = {}
-            for (decision_id, number), attempt in new_attempts.items():
-                if (decision_id, number) not in attempted:
-                    fresh_attempts.setdefault(decision_id, []).append(attempt)
+            fresh = [row for key, row in new_attempts.items() if key not in attempted]
             entries = [
-                entry_of(row, fresh_attempts.pop(decision_id, ()))
-                for decision_id, row in new_decisions.items()
-                if decision_id not in known
+                entry_of(row) for decision_id, row in new_decisions.items() if decision_id not in known
             ]
-            rest = [attempt for attempts in fresh_attempts.values() for attempt in attempts]
-            if rest or policies:
-                entries.append(entry_of(None, rest, policies))
+            if fresh or policies:
+                entries.append(entry_of(None, fresh, policies))
             written = insert(connection, entries)
             commit(connection)
         given = len(policies) + len(decisions) + len(attempts)

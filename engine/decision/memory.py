@@ -65,8 +65,7 @@ class PlanMemory:
     ) -> object:
         """All that the plan follows from, or None where that is too much to compare.
 
-        The length of the prompt counts by how many of the lengths it exceeds at which a gate closes, what is used
-        of a quota by whether something is left.
+        The prompt's length counts by how many of the lengths it exceeds at which a gate closes.
         """
         if rule is None or task.pin is not None:
             return None
