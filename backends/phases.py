@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 Phase = Literal["turn", "connect", "load", "first_token", "idle"]
 
-_WAITED_FOR: Final[dict[Phase, str]] = {
-    "turn": "a turn at",
-    "connect": "a connection to",
-    "load": "the loading of",
-    "first_token": "the first token of",
-    "idle": "the next token of",
+_MISSING: Final[dict[Phase, str]] = {
+    "turn": "no turn at {}",
+    "connect": "no connection to {}",
+    "load": "{} was not loaded",
+    "first_token": "no first token from {}",
+    "idle": "no next token from {}",
 }
 _TIMEOUT_CLASS: Final[dict[Phase, ErrorClass]] = {
     "turn": "timeout.first_token",  # to the caller it is the same, whoever keeps the model busy
@@ -162,7 +162,7 @@ class CallClock:
             return self.error(f"`{self.who}` did not answer within {total} ms", "timeout.total")
         waited = "" if self._phase_ms is None else f" within {self._phase_ms} ms"
         return self.error(
-            f"waited for {_WAITED_FOR[self.phase]} `{self.who}`, and nothing came{waited}",
+            _MISSING[self.phase].format(f"`{self.who}`") + waited,
             _TIMEOUT_CLASS[self.phase],
         )
 

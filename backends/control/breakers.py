@@ -155,10 +155,8 @@ class Breakers:
             failures, openings, wait_ms = row.failures + 1, row.openings, cool_ms
             is_news = row.is_news(at_us if began_us is None else began_us, at_us)
             if (state == "closed" and failures >= settings.failures) or (state == "half_open" and is_news):
+                wait_ms = max(cool_ms or 0, min(settings.open_ms * 2 ** min(openings, 30), settings.most_ms))
                 openings += 1
-                wait_ms = max(
-                    cool_ms or 0, min(settings.open_ms * 2 ** min(openings - 1, 30), settings.most_ms)
-                )
             opened_us, until_us = row.opened_us, row.until_us
             if wait_ms is not None:
                 # INVARIANT: a deadline is never shortened while the breaker is open.

@@ -138,31 +138,18 @@ class AdmissionControl:
                 reason = _unread(target, error)
         if known is not None and known.state == "open":
             return _resting(known, at_us)
+        wanted = Admission(model, at_us, reason=reason)
         if known is None and not target.quotas:
-            return Admission(model, at_us, reason=reason)
+            return wanted
         limits = tuple(_sized(limit, target.price, input_tokens, output_tokens) for limit in target.quotas)
-
-        def take() -> Admission | Rejection:
-            # One change, so that a probe is not taken for a call that a quota refuses.
-            with state.store.change():
-                passed = "free" if known is None else state.breakers.admit(model, at_us=at_us)
-                if passed is None:
-                    return _resting(known, at_us)
-                lease = state.quotas.reserve(
-                    next(self._lease_ids), limits, at_us=at_us, expires_us=expires_us
-                )
-                if isinstance(lease, Refusal):
-                    if passed == "probe":
-                        state.breakers.released(model)
-                    return _refused(lease)
-                return Admission(model, at_us, lease, passed == "probe", reason)
-
         try:
-            return await state.store.run_in_thread(take, undo=self._take_back)
+            return await state.store.run_in_thread(
+                lambda: self._take(state, wanted, known, limits, expires_us), undo=self._take_back
+            )
         except RoutewrightError as error:
             if target.quotas:
                 return Rejection("quota", f"its quotas cannot be counted: {error}")
-            return Admission(model, at_us, reason=reason or _unread(target, error))
+            return wanted._replace(reason=reason or _unread(target, error))
 
     async def used(self, ticket: Admission, came: CallOutcome, *, at_us: int) -> str | None:
         """The call was made: count it. What could not be counted, in words.
@@ -252,6 +239,28 @@ class AdmissionControl:
             cool_ms=cool_ms,
             began_us=ticket.at_us,
         )
+
+    def _take(
+        self,
+        state: _State,
+        wanted: Admission,
+        known: Breaker | None,
+        limits: tuple[QuotaLimit, ...],
+        expires_us: int,
+    ) -> Admission | Rejection:
+        # One change, so that a probe is not taken for a call that a quota refuses.
+        with state.store.change():
+            passed = "free" if known is None else state.breakers.admit(wanted.model, at_us=wanted.at_us)
+            if passed is None:
+                return _resting(known, wanted.at_us)
+            lease = state.quotas.reserve(
+                next(self._lease_ids), limits, at_us=wanted.at_us, expires_us=expires_us
+            )
+            if isinstance(lease, Refusal):
+                if passed == "probe":
+                    state.breakers.released(wanted.model)
+                return _refused(lease)
+            return wanted._replace(lease=lease, probe=passed == "probe")
 
     def _take_back(self, ticket: Admission | Rejection) -> None:
         state = self._state

@@ -1,4 +1,4 @@
-"""Answers kept in memory for a while, exact: the same model, the same work around it, the same request.
+"""Keeps answers in memory for a while, for exactly the same model, work around it, and request.
 
 Nothing is written to a disk and nothing outlives the process: prompts and answers are people's words. What is kept
 is complete, unrefused and went through every step; a caller never gets less from here than from a model.

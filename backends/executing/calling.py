@@ -1,4 +1,4 @@
-"""One call of one backend under a guard: an answer or an error of ours out, in time, whatever the backend does.
+"""Calls one backend under a guard, which gives an answer or an error of ours in time, whatever the backend does.
 
 Backends keep their limits themselves; the guard is for those that hang all the same, or that do not stop when
 they are told to. Text is passed on as it comes, and never after the call has ended for the caller.

@@ -1,4 +1,4 @@
-"""Members asked side by side, and their answers made one: by the first, a vote, a judge, or consensus.
+"""Asks the members of an ensemble at the same time, and makes one answer of theirs.
 
 A member that fails is missing, no more; too few answers, no majority or no readable judgement are a failure that
 says so, never a silent choice.

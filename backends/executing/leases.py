@@ -1,4 +1,4 @@
-"""A lease is kept while its call is under way: renewed in time, so that it lapses only with its process.
+"""Renews the lease of a call while it is under way, so that it lapses only with its process.
 
 A lease that outlived every call by itself would hold what a killed process had reserved for as long; one that did
 not would lapse under a slow call, and somebody else would be let in.

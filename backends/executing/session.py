@@ -1,4 +1,4 @@
-"""Makes the calls of one request: within the budget, admitted, guarded, recorded; and repeats them where that may help.
+"""Makes the calls of one request: within the budget, admitted, guarded, recorded; and repeats those that may succeed.
 
 The one loop that retries. Every way out of a call settles its lease and leaves an attempt, cancellation too.
 """
@@ -20,7 +20,7 @@ from .budget import Budget, Timeline
 from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
-from .recording import attempt_of, not_called, usage_of
+from .recording import Call, attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
 
@@ -153,9 +153,7 @@ class Session:
                 if result.held is not None:
                     raise self._exhausted(target, again)
                 return result._replace(held=retry)
-            resume_us = self.time.now_us() + round(wait_ms * 1_000)
-            await self._services.sleep(wait_ms / 1_000)
-            self.time.advance_to(resume_us)
+            await self._pause(wait_ms)
             if self.budget.left_us() == 0:
                 break
             if counted and not self.budget.leaves(spare):
@@ -167,13 +165,16 @@ class Session:
             result = repeated
         return result._replace(held=None)
 
+    async def _pause(self, wait_ms: float) -> None:
+        resume_us = self.time.now_us() + round(wait_ms * 1_000)
+        await self._services.sleep(wait_ms / 1_000)
+        self.time.advance_to(resume_us)
+
     def add_cached(
         self, target: Target, role: AttemptRole, answer: Answer, saved_nano: int | None
     ) -> Attempt:
         """Record that an answer from the cache was used."""
-        attempt = not_called(
-            target, role, self._number(), at_us=self.time.now_us(), cached=answer, saved_nano=saved_nano
-        )
+        attempt = not_called(self._planned(target, role), cached=answer, saved_nano=saved_nano)
         self._record(attempt)
         return attempt
 
@@ -196,14 +197,15 @@ class Session:
     ) -> Result:
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
             raise self._exhausted(target, role)
-        number, started_us = self._number(), self.time.now_us()
         backend = self._services.backends.get(target.backend_id)
+        shows = on_text if isinstance(request, ChatRequest) else None
+        made = self._planned(target, role, streamed=shows is not None)
         if backend is None:
-            return self._no_backend(target, role, number, started_us)
+            return self._no_backend(made)
         request = _fitted(request, target)
-        admitted = await self._admit(target, request, role, started_us, forced)
+        admitted = await self._admit(made, request, forced)
         if isinstance(admitted, Rejection):
-            attempt = not_called(target, role, number, at_us=started_us, reason=admitted.reason)
+            attempt = not_called(made, reason=admitted.reason)
             self._record(attempt)
             error = NotCalledError(
                 f"`{target.model_id}` was not called: {admitted.reason}", error_class="quota_exhausted"
@@ -211,24 +213,33 @@ class Session:
             return Result(attempt, None, error, admitted)
         ticket, held_nano = admitted
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
+        relay = StreamSink(shows, self._loop_time)
+        outcome, timings, interrupted = await self._ask(backend, made, request, relay, ticket)
+        usage = usage_of(outcome, request, relay.received)
+        attempt = attempt_of(
+            made, outcome, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason
+        )
+        failed = outcome if isinstance(outcome, BackendError) else None
+        came = CallOutcome(failed, usage, attempt.cost_nano, timings, attempt.simulated)
+        attempt = await self._settle(made, attempt, came, ticket, held_nano)
+        if interrupted is not None:
+            raise interrupted
+        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
+
+    async def _ask(
+        self, backend: Backend, made: Call, request: Request, relay: StreamSink, ticket: Admission
+    ) -> tuple[Answer | BackendError, Timings, BaseException | None]:
+        """What the backend answers, in what time, and what has interrupted the call from outside."""
+        target, begun_s = made.target, self._loop_time()
         chat = isinstance(request, ChatRequest)
         timeouts = timeouts_of(target, self._work.limits, self.budget.left_us(), chat=chat)
-        shows = on_text if chat else None
-        relay = StreamSink(shows, self._loop_time)
-        begun_s = self._loop_time()
+        # A first token can only be seen in a stream.
+        stream = made.streamed or timeouts.limits.first_token_ms is not None
         kept = KeptLease(self._services.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
-            outcome = await call(
-                backend,
-                target,
-                request,
-                timeouts=timeouts,
-                relay=relay,
-                # A first token can only be seen in a stream.
-                stream=shows is not None or timeouts.limits.first_token_ms is not None,
-            )
+            outcome = await call(backend, target, request, timeouts=timeouts, relay=relay, stream=stream)
         except BaseException as error:
             interrupted = error
             outcome = BackendError(
@@ -239,27 +250,18 @@ class Session:
         timings = outcome.timings
         if timings is None:
             first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
-            timings = Timings(None, first_us, max(0, self.time.now_us() - started_us))
-        usage = usage_of(outcome, request, relay.received)
-        attempt = attempt_of(
-            target,
-            role,
-            number,
-            outcome,
-            usage=usage,
-            timings=timings,
-            started_us=started_us,
-            shown=relay.shown,
-            streamed=shows is not None,
-            reason=ticket.reason,
-        )
-        failed = outcome if isinstance(outcome, BackendError) else None
-        ended_us = started_us + timings.total_us
-        if role != "member":
+            timings = Timings(None, first_us, max(0, self.time.now_us() - made.started_us))
+        return outcome, timings, interrupted
+
+    async def _settle(
+        self, made: Call, attempt: Attempt, came: CallOutcome, ticket: Admission, held_nano: int
+    ) -> Attempt:
+        """Count what the call took, and record its attempt, which says what could not be counted."""
+        ended_us = made.started_us + came.timings.total_us
+        if made.role != "member":
             # Members overlap; whoever waits for all of them moves the time on.
             self.time.advance_to(ended_us)
         self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
-        came = CallOutcome(failed, usage, attempt.cost_nano, timings, attempt.simulated)
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())
@@ -268,20 +270,19 @@ class Session:
             if uncounted is not None:
                 attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))
             self._record(attempt)
-        if interrupted is not None:
-            raise interrupted
-        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
+        return attempt
 
     async def _admit(
-        self, target: Target, request: Request, role: AttemptRole, at_us: int, forced: str | None
+        self, made: Call, request: Request, forced: str | None
     ) -> tuple[Admission, int] | Rejection:
         """Leave of the budget and of the state, with what is held of the budget."""
+        target, at_us = made.target, made.started_us
         input_tokens = output_tokens = 0
         if target.quotas or self._work.limits.max_cost_nano is not None:
             input_tokens = self._input_bound(request, target)
             output_tokens = output_bound(target, request)
         # The budget first: nothing else of the request comes between its check and this.
-        counted = role in COUNTED_ROLES
+        counted = made.role in COUNTED_ROLES
         held = self.budget.hold(target.price, input_tokens, output_tokens, counted=counted)
         if isinstance(held, str):
             return Rejection("cost", held)
@@ -307,24 +308,15 @@ class Session:
             return input_bound(request)
         return counted + max(0, input_bound(request) - input_bound(self._request))
 
-    def _no_backend(self, target: Target, role: AttemptRole, number: int, started_us: int) -> Result:
+    def _no_backend(self, made: Call) -> Result:
+        target = made.target
         error = BackendError(
             f"no backend `{target.backend_id}` is set up, so `{target.model_id}` was not called",
             error_class="not_found",
         )
-        timings = Timings(None, None, 0)
-        attempt = attempt_of(
-            target,
-            role,
-            number,
-            error,
-            usage=usage_of(error, _NO_REQUEST, 0),
-            timings=timings,
-            started_us=started_us,
-            shown=False,
-            streamed=False,
-            reason=None,
-        )
+        usage, timings = usage_of(error, _NO_REQUEST, 0), Timings(None, None, 0)
+        made = made._replace(streamed=False)
+        attempt = attempt_of(made, error, usage=usage, timings=timings, shown=False, reason=None)
         self._record(attempt)
         return Result(attempt, None, error)
 
@@ -332,7 +324,7 @@ class Session:
         """What to raise instead of a call; the call that is not made is on record."""
         why = self.budget.exhausted(counted=role in COUNTED_ROLES)
         assert why is not None
-        self._record(not_called(target, role, self._number(), at_us=self.time.now_us(), reason=why))
+        self._record(not_called(self._planned(target, role), reason=why))
         late = self.budget.left_us() == 0
         return Exhausted(
             NotCalledError(
@@ -341,9 +333,9 @@ class Session:
             )
         )
 
-    def _number(self) -> int:
+    def _planned(self, target: Target, role: AttemptRole, *, streamed: bool = False) -> Call:
         self._numbers += 1
-        return self._numbers
+        return Call(target, role, self._numbers, self.time.now_us(), streamed)
 
     def _record(self, attempt: Attempt) -> None:
         self._attempts.append(attempt)

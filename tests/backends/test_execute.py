@@ -38,7 +38,7 @@ from routewright.backends import (
     execute,
     execute_sync,
 )
-from routewright.backends.executing.recording import attempt_of
+from routewright.backends.executing.recording import Call, attempt_of
 
 HELLO = ChatRequest((Message("user", "which model?"),))
 PRICE = PriceFacts(600_000_000, 2_500_000_000, None, "USD", "2026-01-01")
@@ -321,17 +321,7 @@ def test_counts_that_nobody_gave_have_no_source(
     answer = ChatAnswer(
         "text", "stop", Usage(given, None, written, None, "reported"), None, Timings(None, None, 5)
     )
-    made = attempt_of(
-        TARGETS[0],
-        "answer",
-        1,
-        answer,
-        usage=answer.usage,
-        timings=answer.timings,
-        started_us=1,
-        shown=False,
-        streamed=False,
-        reason=None,
-    )
+    call = Call(TARGETS[0], "answer", 1, started_us=1)
+    made = attempt_of(call, answer, usage=answer.usage, timings=answer.timings, shown=False, reason=None)
     assert (made.input_tokens, made.output_tokens) == counted
     assert made.tokens_source == source

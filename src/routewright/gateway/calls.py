@@ -1,4 +1,4 @@
-"""A gateway's calls for whoever wants an answer and nothing else: the task is made here, and failures are raised."""
+"""The calls of a gateway that give an answer alone: they make the task, and raise failures."""
 
 from __future__ import annotations
 
