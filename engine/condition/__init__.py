@@ -7,39 +7,25 @@ Reads no files and no clock; values are booleans, integers, numbers, strings and
 
 from __future__ import annotations
 
-from .analysis import atoms, failing_parts, specialise, thresholds
+from .analysis.fold import specialise
+from .analysis.parts import atoms, failing_parts, thresholds
 from .bind import bind, infer_declarations
-from .check import (
-    LARGEST,
-    Apply,
-    Bounded,
-    CheckedExpr,
-    Constant,
-    Elements,
-    Feature,
-    Has,
-    Typed,
-    always_within,
-    check_expr,
-    patterns_of,
-    walk_typed,
-    work_of,
-)
+from .check.checker import check_expr
+from .check.typed import Apply, Bounded, CheckedExpr, Constant, Elements, Feature, Has, Typed, walk_typed
+from .check.work import LARGEST, always_within, patterns_of, work_of
 from .evaluation import evaluate
-from .library import COMPARISONS, FUNCTIONS, MACROS, Function, Sizes
+from .library import COMPARISONS
+from .library.declaration import Function, Sizes
+from .library.functions import FUNCTIONS, MACROS
 from .limits import MAX_EXACT_INTEGER
 from .patterns import PatternError, compile_pattern, compile_search
-from .syntax import (
-    Expr,
-    Name,
-    parse_condition,
-    parse_expr,
-    render_expr,
-    render_value,
-    walk,
-    with_source_lines,
-)
-from .targets import Trace, TracedPart, compile_function, evaluate_reference, trace
+from .syntax.expr import Expr, Name, walk
+from .syntax.parser import parse_expr
+from .syntax.places import with_source_lines
+from .syntax.render import render_expr, render_value
+from .syntax.structured import parse_condition
+from .targets.codegen import compile_function
+from .targets.reference import Trace, TracedPart, evaluate_reference, trace
 from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify
 from .values import UNKNOWN, Unknown, ValueRefused, check_value
 

@@ -1,77 +1,126 @@
-"""Counts the states of the automaton that searches for a pattern, for the common part of RE2's syntax.
+"""Counts the states that RE2 makes while it searches for a pattern, for the common part of RE2's syntax.
 
-The states are sets of positions of the pattern (Glushkov, "The abstract theory of automata", 1961), over the bytes of
-UTF-8, as in RE2. Sets of positions, and of bytes, are the bits of an integer.
+A search goes forward to the end of the first match, and then back to its beginning. Forward, a state is an ordered
+list of positions of the pattern, those tried first in front; backward, it is a set (RE2's `re2/dfa.cc`). Positions are
+those of Glushkov ("The abstract theory of automata", 1961), over the bytes of UTF-8; sets of bytes are the bits of an
+integer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _MOST_POSITIONS = 400
-_MOST_STATES = 2_000
-"""The largest automaton that is built: about 10 ms."""
 
-_Conditioned = tuple[int, int, int]
-"""Positions that are reached anywhere, at the boundary of a word only, and anywhere but there."""
-_ANYWHERE, _AT_BOUNDARY, _ELSEWHERE, _NEVER = range(4)
-_NONE: _Conditioned = (0, 0, 0)
+_Steps = list[tuple[int, bool]]
+"""Positions that may come next, in the order in which RE2 tries them, and whether only at the boundary of a word.
+
+_EXIT stands where the part of the pattern that is read may end.
+"""
+_EXIT = -1
 
 
 class TooMany(Exception):
     """The pattern has too many states, or something in it that is not counted here."""
 
 
-class _Part(NamedTuple):
-    """A part of a pattern: under which conditions it takes no byte, and its first and last positions."""
+class Automaton(NamedTuple):
+    """The sizes of the automata that search for a pattern; `longest` is the most positions of one state."""
 
-    empty: frozenset[int]
-    first: _Conditioned = _NONE
-    last: _Conditioned = _NONE
-
-
-_NOTHING = _Part(frozenset((_ANYWHERE,)))
+    states: int
+    letters: int
+    longest: int
+    loops: bool
 
 
-def automaton_of(pattern: str) -> tuple[int, int, int]:
-    """Return the number of states that a search can reach, of classes of bytes, and of positions in one state."""
+def automaton_of(pattern: str, most: int) -> Automaton:
+    """Return the sizes of the larger automaton, forward or backward; TooMany if it has over `most` transitions."""
     reader = _Reader(pattern)
-    part = reader.alternatives()
+    first, exits = reader.alternatives()
     if reader.at < len(reader.text):
         raise TooMany
-    return _explored(part.first, reader.follow, reader.accepted)
-
-
-def _explored(first: _Conditioned, follow: list[list[int]], accepted: list[int]) -> tuple[int, int, int]:
-    positions_by_bytes: dict[int, int] = {}
-    for position, taken in enumerate(accepted):
-        positions_by_bytes[taken] = positions_by_bytes.get(taken, 0) | 1 << position
-    taking = [
-        sum([positions for taken, positions in positions_by_bytes.items() if taken >> byte & 1])
-        for byte in range(_BEGIN + 1)
-    ]
+    back: list[_Steps] = [[] for _ in reader.follow]
+    for position, steps in enumerate(reader.follow):
+        for after, at_boundary in steps:
+            if after != _EXIT:
+                back[after].append((position, at_boundary))
     # Whether the last byte is one of a word matters only where the pattern asks for it.
-    word = _WORD if any(any(reached[_AT_BOUNDARY:]) for reached in (first, *follow)) else 0
-    classes = set(zip(taking[:_BEGIN], [word >> byte & 1 for byte in range(_BEGIN)], strict=True))
-    start = (first[_ANYWHERE] & taking[_BEGIN], 0)
-    seen, waiting, longest = {start}, [start], 1
-    while waiting:
-        positions, after_word = waiting.pop()
-        steps = first
-        for position in _bits(positions):
-            steps = _or(steps, follow[position])
-        for takes, is_word in classes:
-            conditioned = steps[_AT_BOUNDARY if is_word != after_word else _ELSEWHERE]
-            state = ((steps[_ANYWHERE] | conditioned) & takes, is_word)
-            if state not in seen:
-                seen.add(state)
-                waiting.append(state)
-                longest = max(longest, state[0].bit_count())
-        if len(seen) > _MOST_STATES:
-            raise TooMany
-    return len(seen), len(classes), longest
+    asks = any(at_boundary for steps in (first, *reader.follow) for _, at_boundary in steps)
+    word = _WORD if asks else 0
+    forward = _Search(first, reader.follow, reader.accepted, word, is_backward=False).explored(most)
+    ends = [(position, False) for position in sorted(exits)]
+    backward = _Search(ends, back, reader.accepted, word, is_backward=True).explored(most)
+    states, letters, longest = map(max, forward, backward)
+    loops = any(0 <= after <= place for place, steps in enumerate(reader.follow) for after, _ in steps)
+    return Automaton(states, letters, longest, loops)
+
+
+_State = tuple[tuple[int, ...], int]
+"""Positions, and whether the last byte was one of a word."""
+
+
+class _Search:
+    """A search backward starts once, where a match ends; one forward starts at each byte."""
+
+    def __init__(
+        self, first: _Steps, follow: list[_Steps], accepted: list[int], word: int, *, is_backward: bool
+    ) -> None:
+        self.first = first
+        self.follow = follow
+        self.is_backward = is_backward
+        kinds = list(dict.fromkeys((*accepted, word)))
+        signs = [tuple([kind >> byte & 1 for kind in kinds]) for byte in range(_BEGIN + 1)]
+        places = [kinds.index(taken) for taken in accepted]
+        self.takes = {
+            sign: ({place for place, kind in enumerate(places) if sign[kind]}, sign[kinds.index(word)])
+            for sign in signs
+        }
+        self.begin = signs[_BEGIN]
+        self.classes = list(dict.fromkeys(signs[:_BEGIN]))
+
+    def explored(self, most: int) -> tuple[int, int, int]:
+        """The number of states, of classes of bytes, and of positions in one state."""
+        if self.is_backward:
+            starts = [self.after([self.first], 0, sign) for sign in self.classes]
+        else:
+            starts = [self.after([self.first], 0, self.begin)]
+        seen, waiting = set(starts), starts
+        while waiting:
+            if len(seen) * len(self.classes) > most:
+                raise TooMany
+            positions, after_word = waiting.pop()
+            steps = [self.follow[position] for position in positions]
+            if not self.is_backward:
+                steps.append(self.first)
+            for sign in self.classes:
+                state = self.after(steps, after_word, sign)
+                if state not in seen:
+                    seen.add(state)
+                    waiting.append(state)
+        return len(seen), len(self.classes), max([len(positions) for positions, _ in seen])
+
+    def after(self, several: list[_Steps], after_word: int, sign: tuple[int, ...]) -> _State:
+        """The state after a byte of the class `sign`."""
+        takes, is_word = self.takes[sign]
+        reached: dict[int, None] = {}
+        for steps in several:
+            for position, at_boundary in steps:
+                if at_boundary and is_word == after_word:
+                    continue
+                if position == _EXIT:  # a match: what would be tried later is not
+                    return tuple(reached), is_word
+                if position in takes:
+                    reached[position] = None
+        return tuple(sorted(reached) if self.is_backward else reached), is_word
+
+
+class _Part(NamedTuple):
+    """A part of a pattern: what may come first, and the positions after which it may end."""
+
+    first: _Steps
+    exits: set[int]
 
 
 class _Reader:
@@ -82,7 +131,7 @@ class _Reader:
         self.text = pattern.removeprefix("(?i)")
         self.at = 0
         self.accepted: list[int] = []
-        self.follow: list[list[int]] = []
+        self.follow: list[_Steps] = []
 
     def sees(self, sign: str) -> bool:
         found = self.text.startswith(sign, self.at)
@@ -102,28 +151,20 @@ class _Reader:
         return _either(parts)
 
     def sequence(self) -> _Part:
-        part = _NOTHING
+        part = _Part([(_EXIT, False)], set())
         while self.at < len(self.text) and self.text[self.at] not in "|)":
             part = self.joined(part, self.repeated())
         return part
 
     def joined(self, left: _Part, right: _Part) -> _Part:
-        self.connect(left.last, right.first)
-        first, last = left.first, right.last
-        for condition in left.empty:
-            first = _or(first, _under(condition, right.first))
-        for condition in right.empty:
-            last = _or(last, _under(condition, left.last))
-        empty = {_both(a, b) for a in left.empty for b in right.empty}
-        return _Part(frozenset(empty - {_NEVER}), first, last)
+        self.leave(left.exits, right.first)
+        skipped = left.exits if _may_end(right.first) else set()
+        return _Part(_put(left.first, right.first), right.exits | skipped)
 
-    def connect(self, last: _Conditioned, first: _Conditioned) -> None:
-        for before, sources in enumerate(last):
-            for after, targets in enumerate(first):
-                condition = _both(before, after)
-                if condition != _NEVER and targets:
-                    for position in _bits(sources):
-                        self.follow[position][condition] |= targets
+    def leave(self, exits: Iterable[int], steps: _Steps) -> None:
+        """Put `steps` where the part that ends after `exits` may end."""
+        for position in exits:
+            self.follow[position] = _put(self.follow[position], steps)
 
     def repeated(self) -> _Part:
         start = self.at
@@ -133,25 +174,38 @@ class _Reader:
             most = int(found[3] or 0) if found[2] else least
             if max(least, most) * (found.end() - start) > _MOST_POSITIONS:
                 raise TooMany
-            part = self.copies(start, part, least, most)
-            self.at = found.end()
-        elif self.sees("*") or self.sees("+"):
-            self.connect(part.last, part.first)
-            part = _optional(part) if self.text[self.at - 1] == "*" else part
-        # A second `?` asks for the shortest match, which makes no difference to whether there is one.
-        return _optional(part) if self.sees("?") else part
+            lazy = self.text.startswith("?", found.end())
+            part = self.copies(start, part, least, most, lazy)
+            self.at = found.end() + lazy
+        elif self.sees("*"):
+            lazy = self.sees("?")
+            part = _optional(self.looped(part, lazy), lazy)
+        elif self.sees("+"):
+            part = self.looped(part, self.sees("?"))
+        elif self.sees("?"):
+            part = _optional(part, self.sees("?"))
+        return part
 
-    def copies(self, start: int, part: _Part, least: int, most: int) -> _Part:
+    def looped(self, part: _Part, lazy: bool) -> _Part:
+        again = [step for step in part.first if step[0] != _EXIT]
+        exit = (_EXIT, False)
+        self.leave(part.exits, [exit, *again] if lazy else [*again, exit])
+        return part
+
+    def copies(self, start: int, part: _Part, least: int, most: int, lazy: bool) -> _Part:
         """`part{least,most}`; a `most` of 0 is no bound."""
-        whole = _NOTHING
-        count = max(least, most, 1)
-        for copy in range(count):
-            if copy:
-                self.at = start
-                part = self.single()
-            if not most and copy == count - 1:
-                self.connect(part.last, part.first)
-            whole = self.joined(whole, part if copy < least else _optional(part))
+        parts = [part]
+        while len(parts) < max(least, most, 1):
+            self.at = start
+            parts.append(self.single())
+        if not most:
+            parts[-1] = self.looped(parts[-1], lazy)
+        whole: _Part | None = None
+        for copy in range(len(parts) - 1, -1, -1):
+            # Each further copy can only follow the one before it: `a{0,2}` is `(a(a)?)?`.
+            whole = parts[copy] if whole is None else self.joined(parts[copy], whole)
+            whole = whole if copy < least else _optional(whole, lazy)
+        assert whole is not None
         return whole
 
     def single(self) -> _Part:
@@ -162,8 +216,8 @@ class _Reader:
             if not self.sees(")"):
                 raise TooMany
             return part
-        if self.sees(r"\b") or self.sees(r"\B"):
-            return _Part(frozenset((_AT_BOUNDARY if self.text[self.at - 1] == "b" else _ELSEWHERE,)))
+        if self.sees(r"\b"):
+            return _Part([(_EXIT, True)], set())
         if self.sees("^") or self.sees("$"):
             return self.position(1 << _BEGIN if self.text[self.at - 1] == "^" else 0)
         if self.sees("["):
@@ -210,26 +264,25 @@ class _Reader:
         ascii = sum(1 << ord(char) for char in chars if char.isascii())
         if negated:
             # Characters outside ASCII that are excluded count as taken: there are only more positions.
-            parts = [self.position(_ASCII & ~ascii), *[self.spelt(taken) for taken in _LONGER]]
-        else:
-            parts = [self.position(ascii)] if ascii else []
-            longer = [char for char in sorted(chars) if not char.isascii()]
-            parts += [self.spelt([1 << byte for byte in char.encode()]) for char in longer]
-        return _either(parts)
+            return _either([self.position(_ASCII & ~ascii), *map(self.spelt, _LONGER)])
+        parts = [self.position(ascii)] if ascii else []
+        longer = [char for char in sorted(chars) if not char.isascii()]
+        return _either([*parts, *[self.spelt([1 << byte for byte in char.encode()]) for char in longer]])
 
-    def spelt(self, bytes_taken: Iterable[int]) -> _Part:
-        part = _NOTHING
-        for taken in bytes_taken:
+    def spelt(self, bytes_taken: Sequence[int]) -> _Part:
+        first, *others = bytes_taken
+        part = self.position(first)
+        for taken in others:
             part = self.joined(part, self.position(taken))
         return part
 
     def position(self, taken: int) -> _Part:
         if len(self.accepted) >= _MOST_POSITIONS:
             raise TooMany
-        bit = 1 << len(self.accepted)
         self.accepted.append(taken)
-        self.follow.append([0, 0, 0])
-        return _Part(frozenset(), (bit, 0, 0), (bit, 0, 0))
+        self.follow.append([(_EXIT, False)])
+        place = len(self.accepted) - 1
+        return _Part([(place, False)], {place})
 
 
 _REPEAT = re.compile(r"\{(\d+)(,?)(\d*)\}")
@@ -257,37 +310,25 @@ def _cases(char: str) -> set[str]:
     return {case for case in cases if len(case) == 1}
 
 
-def _either(parts: Iterable[_Part]) -> _Part:
-    whole = _Part(frozenset())
-    for part in parts:
-        whole = _Part(whole.empty | part.empty, _or(whole.first, part.first), _or(whole.last, part.last))
-    return whole
+def _either(parts: Sequence[_Part]) -> _Part:
+    first = [step for part in parts for step in part.first]
+    return _Part(list(dict.fromkeys(first)), {place for part in parts for place in part.exits})
 
 
-def _optional(part: _Part) -> _Part:
-    return part._replace(empty=part.empty | {_ANYWHERE})
+def _optional(part: _Part, lazy: bool) -> _Part:
+    exit = (_EXIT, False)
+    others = [step for step in part.first if step != exit]
+    return _Part([exit, *others] if lazy else [*others, exit], part.exits)
 
 
-def _or(a: Iterable[int], b: Iterable[int]) -> _Conditioned:
-    (a0, a1, a2), (b0, b1, b2) = a, b
-    return a0 | b0, a1 | b1, a2 | b2
+def _may_end(steps: _Steps) -> bool:
+    return any(position == _EXIT for position, _ in steps)
 
 
-def _both(a: int, b: int) -> int:
-    """The condition under which two conditions hold at one place."""
-    return a | b if a == b or not a or not b else _NEVER
-
-
-def _under(condition: int, positions: _Conditioned) -> _Conditioned:
-    """`positions` as they are reached where `condition` has to hold too."""
-    anywhere, at_boundary, elsewhere = positions
-    if condition == _AT_BOUNDARY:
-        return 0, anywhere | at_boundary, 0
-    return positions if condition == _ANYWHERE else (0, 0, anywhere | elsewhere)
-
-
-def _bits(positions: int) -> Iterator[int]:
-    while positions:
-        lowest = positions & -positions
-        yield lowest.bit_length() - 1
-        positions ^= lowest
+def _put(steps: _Steps, following: _Steps) -> _Steps:
+    """`steps` with those that follow in place of _EXIT."""
+    found: dict[tuple[int, bool], None] = {}
+    for position, at_boundary in steps:
+        for after, also in following if position == _EXIT else [(position, False)]:
+            found[after, at_boundary or also] = None
+    return list(found)

@@ -1,11 +1,11 @@
-"""Checks feature values against their declarations, and makes them what the targets take."""
+"""Checks feature values against their declarations, and infers declarations from values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ..report import FeatureError
-from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, unify
+from .types import NOTHING, SCALARS, Declaration, ListType, Type, unify
 from .values import UNKNOWN, ValueRefused, check_value
 
 
@@ -15,17 +15,15 @@ def bind(features: Mapping[str, object], declarations: Mapping[str, Declaration]
     Names of `features` that are not declared are left out.  Raises FeatureError for a value that does not
     fit.
     """
-    bound: dict[str, object] = {}
-    for name, declaration in declarations.items():
-        value = features.get(name)
-        if value is None or value is UNKNOWN:
-            bound[name] = UNKNOWN
-            continue
-        try:
-            bound[name] = check_value(value, declaration)
-        except ValueRefused as error:
-            raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
-    return bound
+    return {name: bound_value(name, features.get(name), declared) for name, declared in declarations.items()}
+
+
+def bound_value(name: str, value: object, declared: Declaration | Type) -> object:
+    """The value of one feature; None is UNKNOWN. Raises FeatureError for a value that does not fit."""
+    try:
+        return UNKNOWN if value is None or value is UNKNOWN else check_value(value, declared)
+    except ValueRefused as error:
+        raise FeatureError(f"feature `{name}`: {error}", feature=name, help=error.help) from None
 
 
 def infer_declarations(features: Mapping[str, object]) -> dict[str, Declaration]:
@@ -39,8 +37,6 @@ def infer_declarations(features: Mapping[str, object]) -> dict[str, Declaration]
     }
 
 
-_SCALARS: tuple[tuple[type, Type], ...] = ((bool, BOOLEAN), (int, INTEGER), (float, NUMBER), (str, STRING))
-
 _MAX_LIST_NESTING = 16
 
 
@@ -49,7 +45,7 @@ def _type_of(value: object, name: str, depth: int) -> Type:
         if depth:
             raise FeatureError(f"feature `{name}`: an array cannot hold an unknown element", feature=name)
         return NOTHING
-    for python, type_ in _SCALARS:
+    for python, type_ in SCALARS.items():
         if isinstance(value, python):
             return type_
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Evaluates a condition for given features in one call, for single questions."""
+"""Evaluates a single condition in one call."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from ..report import ConditionError, FeatureError, Problem
 from .bind import bind, infer_declarations
-from .check import check_expr
-from .syntax import Call, Expr, Name, parse_condition, walk, with_source_lines
-from .targets import evaluate_reference
+from .check.checker import check_expr
+from .syntax.expr import Call, Expr, Name, walk
+from .syntax.places import with_source_lines
+from .syntax.structured import parse_condition
+from .targets.reference import evaluate_reference
 from .types import Declaration
 
 

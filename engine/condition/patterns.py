@@ -1,4 +1,4 @@
-"""Compiles RE2 patterns, which are searched anywhere in a string.
+"""Compiles patterns of `matches`: RE2, searched anywhere in the string.
 
 RE2 takes time linear in the string whatever the pattern, and DuckDB uses it too.  The only module that
 imports it.

@@ -33,6 +33,8 @@ NUMBER = Scalar("number")
 STRING = Scalar("string")
 NOTHING = Scalar("nothing")
 """The type without values, which fits every other: elements of `[]`, and names that are always unknown."""
+SCALARS: dict[type, Type] = {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: STRING}
+"""The type of each Python value that is not a list. A bool is an int in Python, and comes first."""
 ANY = Scalar("any")
 """In the library alone: a parameter that takes every type."""
 ANY_LIST = ListType(NOTHING)

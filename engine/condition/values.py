@@ -10,8 +10,8 @@ from typing import Final
 
 from ..report import suggest
 from .limits import MAX_EXACT_INTEGER, MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH
-from .syntax import render_value
-from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article
+from .syntax.render import render_value
+from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, SCALARS, STRING, Declaration, ListType, Type, article
 
 
 class Unknown:
@@ -129,7 +129,7 @@ def _check_element(index: int, value: object, type_: Type, room: list[int]) -> o
 
 
 def _describe(value: object) -> str:
-    for python, type_ in ((bool, BOOLEAN), (int, INTEGER), (float, NUMBER), (str, STRING)):
+    for python, type_ in SCALARS.items():
         if isinstance(value, python):
             return article(type_)
     if isinstance(value, list | tuple):

@@ -6,12 +6,11 @@ as it decides when nothing else does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import cast
 
-from ...report import FeatureError
-from ..check import (
+from ..bind import bound_value
+from ..check.typed import (
     Apply,
     Bounded,
     CheckedExpr,
@@ -25,19 +24,16 @@ from ..check import (
     Quantifier,
     Ternary,
     Typed,
-    apply,
-    elements,
-    explained_work,
     finish,
-    logical,
-    negation,
-    size_of,
-    ternary,
+    parts_of,
+    with_parts,
 )
-from ..library import OPERATIONS, Sizes
-from ..syntax import Expr
-from ..types import BOOLEAN, Type
-from ..values import UNKNOWN, ValueRefused, check_value
+from ..check.work import explained_work, size_of
+from ..library import OPERATIONS
+from ..library.declaration import Sizes
+from ..syntax.expr import Expr
+from ..types import BOOLEAN
+from ..values import UNKNOWN
 
 
 def specialise(checked: CheckedExpr, constants: Mapping[str, object]) -> CheckedExpr:
@@ -54,8 +50,8 @@ def specialise(checked: CheckedExpr, constants: Mapping[str, object]) -> Checked
     return finish(_Folder(constants).fold(checked.expr), checked.source)
 
 
-def _constant(value: object, type_: Type, source: Expr) -> Constant:
-    return Constant(UNKNOWN if value is None else value, type_, value is None or value is UNKNOWN, source)
+def _constant(value: object, expr: Typed) -> Constant:
+    return Constant(UNKNOWN if value is None else value, expr.type, expr.source)
 
 
 class _Folder:
@@ -67,101 +63,72 @@ class _Folder:
         match expr:
             case Constant():
                 return expr
-            case Feature(name, type_, _, source):
-                return _constant(self.value_of(expr), type_, source) if name in self.constants else expr
-            case Local(slot, is_index, type_, source):
+            case Feature(name):
+                return _constant(self.value_of(expr), expr) if name in self.constants else expr
+            case Local(slot, is_index):
                 key = (slot, is_index)
-                return _constant(self.locals[key], type_, source) if key in self.locals else expr
-            case Has(feature, source):
+                return _constant(self.locals[key], expr) if key in self.locals else expr
+            case Has(feature):
                 if feature.name in self.constants:
-                    return _constant(self.value_of(feature) is not UNKNOWN, BOOLEAN, source)
-                return expr if feature.may_be_unknown else _constant(True, BOOLEAN, source)
-            case Logical(any_of, parts, _, source):
-                return self.joined(any_of, parts, source)
-            case Negation(operand, _, source):
-                folded = self.fold(operand)
-                if isinstance(folded, Constant):
-                    return _constant(
-                        UNKNOWN if folded.value is UNKNOWN else not folded.value, BOOLEAN, source
-                    )
-                return negation(folded, source)
-            case Ternary(condition, then, otherwise, type_, _, source):
-                condition = self.fold(condition)
-                if isinstance(condition, Constant):
-                    if condition.value is UNKNOWN:
-                        return _constant(UNKNOWN, type_, source)
-                    return self.fold(then if condition.value else otherwise)
-                return ternary(condition, self.fold(then), self.fold(otherwise), type_, source)
-            case Elements(items, type_, _, source):
-                folded_items = tuple([self.fold(item) for item in items])
-                values = _values(folded_items)
-                if values is None:
-                    return elements(folded_items, type_, source)
-                return _constant(UNKNOWN if UNKNOWN in values else values, type_, source)
+                    return _constant(self.value_of(feature) is not UNKNOWN, expr)
+                return expr if feature.may_be_unknown else _constant(True, expr)
+            case Logical(any_of, parts):
+                return self.joined(any_of, map(self.fold, parts), expr.source)
             case Quantifier():
                 return self.quantified(expr)
             case Bounded():
                 return self.bounded(expr)
-            case Apply(operation, operands, type_, _, source):
-                return self.applied(operation, tuple([self.fold(part) for part in operands]), type_, source)
+            case Ternary(condition, then, otherwise):
+                condition = self.fold(condition)
+                if isinstance(condition, Constant) and condition.value is not UNKNOWN:
+                    return self.fold(then if condition.value else otherwise)
+        parts = tuple([self.fold(part) for part in parts_of(expr)])
+        values = [part.value for part in parts if isinstance(part, Constant)]
+        if UNKNOWN in (values[:1] if isinstance(expr, Ternary) else values):
+            return _constant(UNKNOWN, expr)
+        if len(values) < len(parts):
+            return with_parts(expr, parts)
+        match expr:
+            case Negation():
+                return _constant(not values[0], expr)
+            case Elements():
+                return _constant(tuple(values), expr)
+            case Apply(operation):
+                return _constant(OPERATIONS[operation].python(*values), expr)
+        return with_parts(expr, parts)
 
     def value_of(self, feature: Feature) -> object:
-        value = self.constants[feature.name]
-        if value is None or value is UNKNOWN:
-            return UNKNOWN
-        try:
-            return check_value(value, feature.type)
-        except ValueRefused as error:
-            message = f"feature `{feature.name}`: {error}"
-            raise FeatureError(message, feature=feature.name, help=error.help) from None
+        return bound_value(feature.name, self.constants[feature.name], feature.type)
 
-    def joined(self, any_of: bool, parts: tuple[Typed, ...], source: Expr) -> Typed:
-        kept: list[Typed] = []
-        unknown = False
+    def joined(self, any_of: bool, parts: Iterable[Typed], source: Expr) -> Typed:
+        kept: dict[object, Typed] = {}  # one unknown is enough
         for part in parts:
-            folded = self.fold(part)
-            if not isinstance(folded, Constant):
-                kept.append(folded)
-            elif folded.value is UNKNOWN:
-                if not unknown:
-                    kept.append(folded)
-                unknown = True
-            elif folded.value is any_of:
-                return _constant(any_of, BOOLEAN, source)
+            if not isinstance(part, Constant):
+                kept[id(part)] = part
+            elif part.value is UNKNOWN:
+                kept[UNKNOWN] = part
+            elif part.value is any_of:
+                return Constant(any_of, BOOLEAN, source)
         if not kept:
-            return _constant(not any_of, BOOLEAN, source)
-        return kept[0] if len(kept) == 1 else logical(any_of, tuple(kept), source)
-
-    def applied(self, operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Typed:
-        if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
-            return _constant(UNKNOWN, type_, source)
-        values = _values(operands)
-        if values is None:
-            return apply(operation, operands, type_, source)
-        return _constant(OPERATIONS[operation].python(*values), type_, source)
+            return Constant(not any_of, BOOLEAN, source)
+        first, *others = kept.values()
+        return Logical(any_of, (first, *others), source) if others else first
 
     def quantified(self, expr: Quantifier) -> Typed:
         items = self.fold(expr.items)
         if isinstance(items, Constant):
-            if items.value is UNKNOWN:
-                return _constant(UNKNOWN, BOOLEAN, expr.source)
-            values = cast(tuple[object, ...], items.value)
-            result: object = not expr.any_of
-            for index, value in enumerate(values):
+            if not isinstance(items.value, tuple):
+                return _constant(UNKNOWN, expr)
+            verdicts = []
+            for index, value in enumerate(items.value):
                 self.locals |= {(expr.slot, True): index, (expr.slot, False): value}
-                verdict = self.fold(expr.body)
+                verdicts.append(self.fold(expr.body))
                 del self.locals[expr.slot, True], self.locals[expr.slot, False]
-                if not isinstance(verdict, Constant):
+                if not isinstance(verdicts[-1], Constant) or verdicts[-1].value is expr.any_of:
                     break
-                if verdict.value is expr.any_of:
-                    result = expr.any_of
-                    break
-                if verdict.value is UNKNOWN:
-                    result = UNKNOWN
-            else:
-                return _constant(result, BOOLEAN, expr.source)
-            if result is expr.any_of:
-                return _constant(result, BOOLEAN, expr.source)
+            result = self.joined(expr.any_of, verdicts, expr.source)
+            if isinstance(result, Constant):
+                return _constant(result.value, expr)
         return replace(expr, items=items, body=self.fold(expr.body))
 
     def bounded(self, expr: Bounded) -> Typed:
@@ -170,13 +137,6 @@ class _Folder:
         known = dict(expr.known) | given
         # What takes too many steps with nothing else in it takes too many whatever the other values are.
         if explained_work(expr.measured, known, Sizes(0, 0)) > expr.limit:
-            return _constant(UNKNOWN, expr.type, expr.source)
-        part = self.fold(expr.part)
-        left = replace(expr, part=part, known=tuple(sorted(known.items())))
-        return left if left.sized else part
-
-
-def _values(parts: tuple[Typed, ...]) -> tuple[object, ...] | None:
-    """The values of the parts if all are constants."""
-    values = tuple(part.value for part in parts if isinstance(part, Constant))
-    return values if len(values) == len(parts) else None
+            return _constant(UNKNOWN, expr)
+        left = replace(expr, part=self.fold(expr.part), known=tuple(sorted(known.items())))
+        return left if left.sized else left.part

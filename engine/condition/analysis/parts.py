@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..check import (
+from ..check.typed import (
     Apply,
     Bounded,
     CheckedExpr,
@@ -21,7 +21,7 @@ from ..check import (
     walk_typed,
 )
 from ..library import COMPARISONS
-from ..targets import TracedPart, is_cut_short, traced, values_by_node
+from ..targets.reference import TracedPart, is_cut_short, traced, values_by_node
 from ..types import ListType
 from ..values import UNKNOWN
 

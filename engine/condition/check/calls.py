@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ...report import Span, suggest
-from ..library import FUNCTIONS, MACROS, MEANT, OPERATORS, Function, Operation, itself
+from ..library import MEANT
+from ..library.declaration import Function, Operation
+from ..library.functions import FUNCTIONS, MACROS, itself
+from ..library.operators import OPERATORS
 from ..limits import MAX_PATTERNS
 from ..patterns import PatternError, compile_pattern
-from ..syntax import Call, Expr, Literal, Name, shorten
+from ..syntax.expr import Call, Expr, Literal, Name
+from ..syntax.lexer import shorten
 from ..types import BOOLEAN, NUMBER, Declaration, ListType, Type, accepts, article
 from .mismatch import quote
-from .typed import Constant, Feature, Has, Typed, apply
+from .typed import Apply, Constant, Feature, Has, Typed
 
 _CEL_MACROS = {"map", "filter", "exists_one", "existsOne", "transformList"}
 
@@ -33,6 +37,8 @@ class PartChecker(Protocol):
     def wrong(
         self, code: str, message: str, expr: Expr, help: str | None = None, span: Span | None = None
     ) -> Typed: ...
+
+    def mismatch(self, message: str, expr: Expr, help: str | None = None) -> Typed: ...
 
     def widened(self, typed: Typed, wanted: Type) -> Typed: ...
 
@@ -103,7 +109,7 @@ class CallChecker:
         if isinstance(typed, Feature):
             return Has(typed, call)
         if isinstance(typed, Constant):  # an unknown name, already reported
-            return Constant(typed.value, BOOLEAN, True, call)
+            return Constant(typed.value, BOOLEAN, call)
         text = arg.value if isinstance(arg, Literal) and isinstance(arg.value, str) else ""
         help = f"write `has({text})`" if text in self.checker.scope else None
         message = f"`has` takes the name of a feature, not {quote(arg)}"
@@ -114,20 +120,19 @@ class CallChecker:
         several, of_list = function.operations
         if len(args) == 1 and isinstance(args[0].type, ListType):
             if _fits(of_list.parameters[0], args[0]):
-                return apply(of_list.name, args, args[0].type.element, call)
+                return Apply(of_list.name, args, args[0].type.element, call)
         elif len(args) < 2 and not (args and not _fits(NUMBER, args[0])):
             return self.arity(call, "two or more numbers, or one list of numbers")
         for arg in args:
             if not _fits(NUMBER, arg):
-                return self.checker.wrong(
-                    "type-mismatch",
+                return self.checker.mismatch(
                     f"`{call.function}` takes numbers, or one list of numbers; {quote(arg.source)} is "
                     f"{article(arg.type)}",
                     arg.source,
                 )
         both = self.checker.together(args)
         assert both is not None
-        return apply(several.name, both[0], both[1], call)
+        return Apply(several.name, both[0], both[1], call)
 
     def fixed(self, call: Call, function: Function, args: tuple[Typed, ...]) -> Typed:
         """A function whose number of arguments is fixed."""
@@ -145,8 +150,7 @@ class CallChecker:
                 help = None
                 if function.name == "contains" and isinstance(arg.type, ListType) and position == 0:
                     help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
-                return self.checker.wrong(
-                    "type-mismatch",
+                return self.checker.mismatch(
                     f"`{function.name}` takes {allowed}; {quote(arg.source)} is {article(arg.type)}",
                     arg.source,
                     help,
@@ -181,7 +185,7 @@ class CallChecker:
             # An argument that is its own result keeps its own text.
             return args[0]
         assert operation.result is not None
-        return apply(operation.name, args, operation.result, call)
+        return Apply(operation.name, args, operation.result, call)
 
 
 def _flat(text: str) -> str:

@@ -10,11 +10,36 @@ from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
 from ...report import ConditionError, Problem, Span
-from ..library import OPERATORS, SCALARS, WIDEN
+from ..library.operators import OPERATORS, WIDEN
 from ..limits import MAX_MACRO_NESTING, MAX_PROBLEMS
-from ..syntax import Binary, Call, Conditional, Expr, Index, ListDisplay, Literal, Logical, Macro, Name, Unary
-from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, STRING, Declaration, ListType, Type, article, unify
+from ..syntax.expr import (
+    Binary,
+    Call,
+    Conditional,
+    Expr,
+    Index,
+    ListDisplay,
+    Literal,
+    Logical,
+    Macro,
+    Name,
+    Unary,
+)
+from ..types import (
+    BOOLEAN,
+    INTEGER,
+    NOTHING,
+    NUMBER,
+    SCALARS,
+    STRING,
+    Declaration,
+    ListType,
+    Type,
+    article,
+    unify,
+)
 from ..values import UNKNOWN
+from . import typed as nodes
 from .calls import CallChecker, operation_for
 from .mismatch import explain_mismatch, members, quote, truth_help
 from .names import explain_unknown_name
@@ -25,15 +50,11 @@ from .typed import (
     Elements,
     Feature,
     Local,
+    Negation,
     Quantifier,
     Ternary,
     Typed,
-    apply,
-    elements,
     finish,
-    logical,
-    negation,
-    ternary,
 )
 from .work import bounded
 
@@ -51,6 +72,8 @@ def check_expr(
         typed = checker.check(expr)
         if expected is not None:
             typed = checker.expect(typed, expected)
+        if not checker.problems:
+            return finish(bounded(typed), expr)
     except RecursionError:
         problem = Problem(
             "too-deep", "the condition is nested too deeply to be checked here", None, expr.span
@@ -58,9 +81,7 @@ def check_expr(
         raise ConditionError([problem]) from None
     except _Enough:
         pass
-    if checker.problems:
-        raise ConditionError(sorted(checker.problems, key=_place))
-    return finish(bounded(typed), expr)
+    raise ConditionError(sorted(checker.problems, key=_place))
 
 
 def _place(problem: Problem) -> tuple[tuple[str, ...], int]:
@@ -99,7 +120,10 @@ class _Checker:
         self.problems.append(Problem(code, message, help, span or expr.span))
         if len(self.problems) >= MAX_PROBLEMS:
             self.stop()
-        return Constant(UNKNOWN, NOTHING, True, expr)
+        return Constant(UNKNOWN, NOTHING, expr)
+
+    def mismatch(self, message: str, expr: Expr, help: str | None = None) -> Typed:
+        return self.wrong("type-mismatch", message, expr, help)
 
     def stop(self) -> NoReturn:
         raise _Enough
@@ -116,20 +140,18 @@ class _Checker:
                 source,
                 truth_help(source, typed.type),
             )
-        return self.wrong(
-            "type-mismatch", f"{quote(source)} is {article(typed.type)}, not {article(wanted)}", source
-        )
+        return self.mismatch(f"{quote(source)} is {article(typed.type)}, not {article(wanted)}", source)
 
     def widened(self, typed: Typed, wanted: Type) -> Typed:
         """`typed` with its integers made doubles where `wanted` has numbers."""
         if typed.type == wanted or not _has_integers_to_widen(typed.type, wanted):
             return typed
         match typed:
-            case Constant(value, _, _, source) if isinstance(value, int):
-                return Constant(float(value), NUMBER, False, source)
-            case Elements(items, _, _, source) if isinstance(wanted, ListType):
-                return elements(tuple(self.widened(item, wanted.element) for item in items), wanted, source)
-        return apply(WIDEN.name, (typed,), wanted, typed.source)
+            case Constant(value, _, source) if isinstance(value, int):
+                return Constant(float(value), NUMBER, source)
+            case Elements(items, _, source) if isinstance(wanted, ListType):
+                return Elements(tuple(self.widened(item, wanted.element) for item in items), wanted, source)
+        return Apply(WIDEN.name, (typed,), wanted, typed.source)
 
     def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None:
         """The parts as values of one type, and that type; None if there is none."""
@@ -146,17 +168,19 @@ class _Checker:
     def check(self, expr: Expr) -> Typed:
         match expr:
             case Literal(value):
-                return Constant(value, SCALARS[type(value)], False, expr)
+                return Constant(value, SCALARS[type(value)], expr)
             case Name():
                 return self.name(expr)
             case ListDisplay():
                 return self.display(expr)
             case Unary("!", operand):
-                return negation(self.expect(self.check(operand), BOOLEAN), expr)
+                return Negation(self.expect(self.check(operand), BOOLEAN), expr)
             case Unary():
                 return self.minus(expr)
             case Logical(op, parts):
-                return logical(op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr)
+                return nodes.Logical(
+                    op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr
+                )
             case Binary():
                 return self.binary(expr)
             case Conditional():
@@ -176,7 +200,7 @@ class _Checker:
         if declaration is not None:
             return Feature(expr.name, declaration.type, declaration.may_be_unknown, expr)
         if expr.name in self.unknown_names:  # one mistake, one report
-            return Constant(UNKNOWN, NOTHING, True, expr)
+            return Constant(UNKNOWN, NOTHING, expr)
         self.unknown_names.add(expr.name)
         return self.wrong(*explain_unknown_name(expr, self.scope, self.variables))
 
@@ -186,22 +210,20 @@ class _Checker:
         for item in items:
             common = unify(element, item.type)
             if common is None:
-                return self.wrong(
-                    "type-mismatch",
+                return self.mismatch(
                     f"the elements of a list are of one type; {quote(item.source)} is {article(item.type)}, "
                     f"those before it are of type {element}",
                     item.source,
                 )
             element = common
         widened = tuple([self.widened(item, element) for item in items])
-        return elements(widened, ListType(element), expr)
+        return Elements(widened, ListType(element), expr)
 
     def minus(self, expr: Unary) -> Typed:
         operand = self.check(expr.operand)
         if (operation := operation_for("-_", operand.type)) is not None:
-            return apply(operation.name, (operand,), operand.type, expr)
-        return self.wrong(
-            "type-mismatch",
+            return Apply(operation.name, (operand,), operand.type, expr)
+        return self.mismatch(
             f"{quote(expr.operand)} is {article(operand.type)}; `-` needs a number",
             expr.operand,
             "write `!` for the opposite of a boolean" if operand.type == BOOLEAN else None,
@@ -219,38 +241,35 @@ class _Checker:
             self.check_enum(left, right)
             self.check_enum(right, left)
         elif expr.op in {"<", "<=", ">", ">="} and isinstance(common, ListType):
-            return self.wrong(
-                "type-mismatch",
+            return self.mismatch(
                 f"lists have no order; `{expr.op}` compares numbers, strings or booleans",
                 expr,
                 "compare their sizes: `size(a) < size(b)`",
             )
         if (operation := operation_for(expr.op, common)) is not None:
-            return apply(operation.name, operands, operation.result or common, expr)
+            return Apply(operation.name, operands, operation.result or common, expr)
         if any(isinstance(operand, Constant) and operand.value is UNKNOWN for operand in operands):
-            return Constant(UNKNOWN, NOTHING, True, expr)  # a part of it is reported already
+            return Constant(UNKNOWN, NOTHING, expr)  # a part of it is reported already
         help = None
         if common == NUMBER:
             help = "convert with `int(…)` first"
         elif common == BOOLEAN:
             help = "write `&&` or `||` between booleans"
         message = f"`{expr.op}` needs {OPERATORS[expr.op].takes}; {quote(expr)} has operands of type {common}"
-        return self.wrong("type-mismatch", message, expr, help)
+        return self.mismatch(message, expr, help)
 
     def contained(self, expr: Binary, left: Typed, right: Typed) -> Typed:
         listed = ListType(NOTHING) if right.type == NOTHING else right.type
         if not isinstance(listed, ListType):
             help = f"write `{quote(expr.right)[1:-1]}.contains({quote(expr.left)[1:-1]})`"
-            return self.wrong(
-                "type-mismatch",
+            return self.mismatch(
                 f"{quote(expr.right)} is {article(listed)}; `in` looks into lists",
                 expr.right,
                 help if listed == STRING else None,
             )
         element = unify(left.type, listed.element)
         if element is None:
-            return self.wrong(
-                "type-mismatch",
+            return self.mismatch(
                 f"{quote(expr.left)} is {article(left.type)}, but the elements of {quote(expr.right)} "
                 f"are of type {listed.element}",
                 expr,
@@ -258,7 +277,7 @@ class _Checker:
         self.check_enum(left, right)
         self.check_enum(right, left)
         operands = (self.widened(left, element), self.widened(right, ListType(element)))
-        return apply("in", operands, BOOLEAN, expr)
+        return Apply("in", operands, BOOLEAN, expr)
 
     def conditional(self, expr: Conditional) -> Typed:
         condition = self.expect(self.check(expr.condition), BOOLEAN)
@@ -266,34 +285,28 @@ class _Checker:
         both = self.together(sides)
         if both is None:
             then, otherwise = (article(side.type) for side in sides)
-            return self.wrong(
-                "type-mismatch",
-                f"the two results of `?:` are of one type; these are {then} and {otherwise}",
-                expr,
+            return self.mismatch(
+                f"the two results of `?:` are of one type; these are {then} and {otherwise}", expr
             )
         (then_side, other_side), common = both
-        return ternary(condition, then_side, other_side, common, expr)
+        return Ternary(condition, then_side, other_side, common, expr)
 
     def index(self, expr: Index) -> Typed:
         base, index = self.check(expr.base), self.check(expr.index)
         if not isinstance(base.type, ListType) and base.type != NOTHING:
-            return self.wrong(
-                "type-mismatch",
-                f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list",
-                expr.base,
+            return self.mismatch(
+                f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list", expr.base
             )
         if not isinstance(base.type, ListType):
-            return Constant(UNKNOWN, NOTHING, True, expr)  # the base has been reported already
-        return apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
+            return Constant(UNKNOWN, NOTHING, expr)  # the base has been reported already
+        return Apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
 
     def macro(self, expr: Macro) -> Typed:
         items = self.check(expr.items)
         listed = ListType(NOTHING) if items.type == NOTHING else items.type
         if not isinstance(listed, ListType):
-            return self.wrong(
-                "type-mismatch",
-                f"{quote(expr.items)} is {article(listed)}; `{expr.kind}` looks into lists",
-                expr.items,
+            return self.mismatch(
+                f"{quote(expr.items)} is {article(listed)}; `{expr.kind}` looks into lists", expr.items
             )
         if self.depth >= MAX_MACRO_NESTING:
             return self.wrong(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ...report import suggest
-from ..syntax import Binary, Expr, Literal, Name, render_expr, render_value, shorten
+from ..syntax.expr import Binary, Expr, Literal, Name
+from ..syntax.lexer import shorten
+from ..syntax.render import render_expr, render_value
 from ..types import BOOLEAN, INTEGER, NUMBER, STRING, ListType, Type, article
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from ...report import suggest
-from ..library import FUNCTIONS, MEANT
-from ..syntax import Name, shorten
+from ..library import MEANT
+from ..library.functions import FUNCTIONS
+from ..syntax.expr import Name
+from ..syntax.lexer import shorten
 from ..types import Declaration
 
 

@@ -2,20 +2,30 @@
 
 Where the parsed expression says what was written, this one says what it means: every operation is named with
 its types (`add_integer`), every widening of an integer is a node of its own, every macro variable has a slot.
-A target is a module that walks these nodes; there are eleven kinds.
-
-Each node knows its type, whether it can be unknown, and the parsed expression it came from.  Build nodes with
-the functions here: they keep `may_be_unknown` true to the parts.
+A target is a module that walks these nodes; there are eleven kinds. Each knows its type and the parsed expression
+that it came from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, field, replace
 
-from ..library import OPERATIONS, Sizes
-from ..syntax import Expr
+from ..library import OPERATIONS
+from ..library.declaration import Sizes
+from ..syntax.expr import Expr
 from ..types import BOOLEAN, NOTHING, STRING, ListType, Type
+from ..values import UNKNOWN
+
+
+class _Boolean:
+    """A node whose value is a boolean."""
+
+    __slots__ = ()
+
+    @property
+    def type(self) -> Type:
+        return BOOLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,6 @@ class Constant:
 
     value: object
     type: Type
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
 
 
@@ -50,36 +59,22 @@ class Local:
     type: Type
     source: Expr = field(compare=False, repr=False)
 
-    @property
-    def may_be_unknown(self) -> bool:
-        return False
-
 
 @dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(_Boolean):
     """`any_of`: true when a part is true, else unknown when one is, else false; otherwise the dual, `&&`."""
 
     any_of: bool
     parts: tuple[Typed, ...]
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
-
-    @property
-    def type(self) -> Type:
-        return BOOLEAN
 
 
 @dataclass(frozen=True, slots=True)
-class Negation:
+class Negation(_Boolean):
     """`!`."""
 
     operand: Typed
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
-
-    @property
-    def type(self) -> Type:
-        return BOOLEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +85,15 @@ class Ternary:
     then: Typed
     otherwise: Typed
     type: Type
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Has:
+class Has(_Boolean):
     """`has(name)`: whether the name has a value.  Never unknown."""
 
     feature: Feature
     source: Expr = field(compare=False, repr=False)
-
-    @property
-    def type(self) -> Type:
-        return BOOLEAN
-
-    @property
-    def may_be_unknown(self) -> bool:
-        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +102,11 @@ class Elements:
 
     items: tuple[Typed, ...]
     type: Type
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Quantifier:
+class Quantifier(_Boolean):
     """`exists` (`any_of`) or `all`: the values of `body` for the elements of `items`, joined as by `||` or `&&`.
 
     Unknown if `items` is. `indexed` says that the body may use the index.
@@ -134,17 +119,9 @@ class Quantifier:
     body: Typed
     source: Expr = field(compare=False, repr=False)
 
-    @property
-    def type(self) -> Type:
-        return BOOLEAN
-
-    @property
-    def may_be_unknown(self) -> bool:
-        return self.items.may_be_unknown or self.body.may_be_unknown
-
 
 @dataclass(frozen=True, slots=True)
-class Bounded:
+class Bounded(_Boolean):
     """The value of `part`, or unknown where `measured` takes more than `limit` steps for the values that it needs.
 
     `measured` is `part` as it was checked; `known` has the sizes of the names whose values were put into `part` since.
@@ -157,21 +134,16 @@ class Bounded:
     source: Expr = field(compare=False, repr=False)
 
     @property
-    def type(self) -> Type:
-        return self.part.type
-
-    @property
-    def may_be_unknown(self) -> bool:
-        return True
-
-    @property
     def sized(self) -> dict[str, Feature]:
         """The features whose sizes decide, without those in `known`."""
-        features = {node.name: node for node in walk_typed(self.measured) if isinstance(node, Feature)}
-        for name, feature in tuple(features.items()):
-            if name in dict(self.known) or not (feature.type == STRING or isinstance(feature.type, ListType)):
-                del features[name]
-        return features
+        known = dict(self.known)
+        return {
+            node.name: node
+            for node in walk_typed(self.measured)
+            if isinstance(node, Feature)
+            and node.name not in known
+            and (node.type == STRING or isinstance(node.type, ListType))
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +153,6 @@ class Apply:
     operation: str
     operands: tuple[Typed, ...]
     type: Type
-    may_be_unknown: bool
     source: Expr = field(compare=False, repr=False)
 
 
@@ -192,11 +163,7 @@ Typed = (
 
 @dataclass(frozen=True, slots=True)
 class CheckedExpr:
-    """An expression whose names and types are right.
-
-    `names` are the declared names whose value it needs or asks about; `may_be_unknown` is false where no
-    value of them can leave it without one.
-    """
+    """An expression whose names and types are right; `names` are those whose value it needs or asks about."""
 
     expr: Typed
     names: frozenset[str]
@@ -208,7 +175,8 @@ class CheckedExpr:
 
     @property
     def may_be_unknown(self) -> bool:
-        return self.expr.may_be_unknown
+        """Whether values of its names can leave it without one."""
+        return may_be_unknown(self.expr)
 
 
 def finish(expr: Typed, source: Expr) -> CheckedExpr:
@@ -216,31 +184,20 @@ def finish(expr: Typed, source: Expr) -> CheckedExpr:
     return CheckedExpr(expr, feature_names(expr), source)
 
 
-def logical(any_of: bool, parts: tuple[Typed, ...], source: Expr) -> Logical:
-    return Logical(any_of, parts, any(part.may_be_unknown for part in parts), source)
-
-
-def negation(operand: Typed, source: Expr) -> Negation:
-    return Negation(operand, operand.may_be_unknown, source)
-
-
-def ternary(condition: Typed, then: Typed, otherwise: Typed, type_: Type, source: Expr) -> Ternary:
-    unknown = any(part.may_be_unknown for part in (condition, then, otherwise))
-    return Ternary(condition, then, otherwise, type_, unknown, source)
-
-
-def elements(items: tuple[Typed, ...], type_: Type, source: Expr) -> Elements:
-    return Elements(items, type_, any(item.may_be_unknown for item in items), source)
-
-
-def apply(operation: str, operands: tuple[Typed, ...], type_: Type, source: Expr) -> Apply:
-    unknown = fails(operation, type_) or any(part.may_be_unknown for part in operands)
-    return Apply(operation, operands, type_, unknown, source)
-
-
-def fails(operation: str, type_: Type) -> bool:
-    """Whether an operation with a result of `type_` may be unknown even if its operands have values."""
-    return OPERATIONS[operation].may_fail or type_ == NOTHING
+def may_be_unknown(expr: Typed, known: Container[str] = ()) -> bool:
+    """Whether `expr` may be unknown even if the names in `known` have values."""
+    match expr:
+        case Constant(value):
+            return value is UNKNOWN
+        case Feature(name):
+            return expr.may_be_unknown and name not in known
+        case Local() | Has():
+            return False
+        case Bounded():
+            return True
+        case Apply(operation, _, type_) if OPERATIONS[operation].may_fail or type_ == NOTHING:
+            return True
+    return any([may_be_unknown(part, known) for part in parts_of(expr)])
 
 
 def parts_of(expr: Typed) -> tuple[Typed, ...]:
@@ -248,37 +205,33 @@ def parts_of(expr: Typed) -> tuple[Typed, ...]:
     match expr:
         case Constant() | Feature() | Local():
             return ()
-        case Logical(_, parts):
+        case Logical(_, parts) | Elements(parts) | Apply(_, parts):
             return parts
-        case Negation(operand):
-            return (operand,)
+        case Negation(part) | Has(part) | Bounded(part):
+            return (part,)
         case Ternary(condition, then, otherwise):
             return (condition, then, otherwise)
-        case Has(feature):
-            return (feature,)
-        case Elements(items):
-            return items
         case Quantifier(_, items, _, _, body):
             return (items, body)
-        case Bounded(part):
-            return (part,)
-        case Apply(_, operands):
-            return operands
 
 
 def with_parts(expr: Typed, parts: tuple[Typed, ...]) -> Typed:
-    """A node outside macros with other parts, whose types are the same."""
+    """A node with other parts of the same types, in the order of `parts_of`; names have no parts to replace."""
     match expr:
-        case Logical(any_of, _, _, source):
-            return logical(any_of, parts, source)
-        case Negation(_, _, source):
-            return negation(parts[0], source)
-        case Ternary(_, _, _, type_, _, source):
-            return ternary(parts[0], parts[1], parts[2], type_, source)
-        case Elements(_, type_, _, source):
-            return elements(parts, type_, source)
-        case Apply(operation, _, type_, _, source):
-            return apply(operation, parts, type_, source)
+        case Logical():
+            return replace(expr, parts=parts)
+        case Negation():
+            return replace(expr, operand=parts[0])
+        case Ternary():
+            return replace(expr, condition=parts[0], then=parts[1], otherwise=parts[2])
+        case Elements():
+            return replace(expr, items=parts)
+        case Quantifier():
+            return replace(expr, items=parts[0], body=parts[1])
+        case Bounded():
+            return replace(expr, part=parts[0])
+        case Apply():
+            return replace(expr, operands=parts)
     return expr
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ..library import CALL, OPERATIONS, Operand, Sizes
+from ..library import OPERATIONS
+from ..library.declaration import CALL, Operand, Sizes
 from ..limits import MAX_CONDITION_WORK, MAX_FEATURE_STRING_LENGTH, MAX_LIST_LENGTH
 from ..patterns import program_size
 from ..types import STRING, ListType, Type

@@ -5,9 +5,8 @@ Each is declared once. What the checker, the targets, the bounds of work and the
 
 from __future__ import annotations
 
-from .declaration import CALL, SCALARS, Function, Operand, Operation, Sizes
 from .functions import FUNCTIONS, MACROS, itself
-from .operators import OPERATORS, WIDEN, contained
+from .operators import OPERATORS, WIDEN
 
 OPERATIONS = {
     operation.name: operation
@@ -31,21 +30,3 @@ MEANT = {
     for other in function.other_names
 }
 """What functions of other languages are called here."""
-
-__all__ = [
-    "CALL",
-    "COMPARISONS",
-    "FUNCTIONS",
-    "MACROS",
-    "MEANT",
-    "OPERATIONS",
-    "OPERATORS",
-    "SCALARS",
-    "WIDEN",
-    "Function",
-    "Operand",
-    "Operation",
-    "Sizes",
-    "contained",
-    "itself",
-]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..types import BOOLEAN, INTEGER, NUMBER, STRING, Type
+from ..types import Type
 
 CALL = 15
 """The steps of calling a Python function."""
@@ -28,6 +28,11 @@ class Operand(NamedTuple):
     elements: int = 0
     characters: int = 0
     constant: object = None
+
+    @property
+    def sizes(self) -> Operand:
+        """Itself, of another value with the same sizes."""
+        return self._replace(constant=None)
 
 
 def call_steps(*operands: Operand) -> int:
@@ -80,7 +85,3 @@ class Function:
     other_names: tuple[str, ...] = ()
     takes: str = ""
     gives: str = ""
-
-
-SCALARS: dict[type, Type] = {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: STRING}
-"""The type of each Python value that is not a list."""

@@ -108,6 +108,10 @@ def _read_number(text: str) -> Any:
     return in_range(sign * float(Decimal(digits)))
 
 
+def _without_sign(value: Any) -> Any:
+    return in_range(-value if value < 0 else value)
+
+
 def _digits_of(value: int) -> str:
     rest, digits = abs(value), ""
     while rest or not digits:
@@ -142,7 +146,7 @@ def _every_character(value: Operand) -> int:
     return CALL + value.characters
 
 
-def _half_of_characters(value: Operand) -> int:
+def _half(value: Operand) -> int:
     return CALL + value.characters // 2
 
 
@@ -163,272 +167,178 @@ def _searched(value: Operand, pattern: Operand) -> int:
     return CALL + search_steps(str(pattern.constant), value.characters)
 
 
-# -- the table ---------------------------------------------------------------------------------------------
+def _as_long(value: Operand) -> Operand:
+    return Operand(0, value.characters)
 
 
 def _short_text(value: Operand) -> Operand:
     return Operand(0, SHORT_TEXT)
 
 
-def _as_long(value: Operand) -> Operand:
-    return Operand(0, value.characters)
+def _asks(
+    name: str,
+    python: Callable[..., Any],
+    reference: Callable[..., Any],
+    steps: Callable[..., int],
+    with_literal: Callable[[Any], Callable[..., Any]] | None = None,
+) -> tuple[Operation]:
+    """A question about two strings."""
+    types = (STRING, STRING)
+    return (Operation(name, types, BOOLEAN, python, reference, steps=steps, with_literal=with_literal),)
 
 
-def _same(type_: Type) -> Operation:
+def _itself(type_: Type) -> Operation:
     return Operation("itself", (type_,), None, itself, itself)
 
 
-def _asks(name: str, python: Callable[..., Any], reference: Callable[..., Any], steps: Any) -> Operation:
-    """A question about two strings."""
-    return Operation(name, (STRING, STRING), BOOLEAN, python, reference, steps=steps)
-
-
 def _extreme(name: str, python: Callable[..., Any], place: int) -> tuple[Operation, ...]:
+    def least(items: tuple[Any, ...]) -> Any:
+        return sorted(items)[place] if items else None
+
     return (
-        Operation(name, (NUMBER,), None, lambda *values: python(values), lambda *v: sorted(v)[place]),
+        Operation(name, (NUMBER,), None, lambda *values: python(values), lambda *values: least(values)),
         Operation(
             f"{name}_list",
             (ListType(NUMBER),),
             None,
             lambda items: python(items, default=None),
-            lambda items: sorted(items)[place] if items else None,
+            least,
             True,
             every_element,
         ),
     )
 
 
-FUNCTIONS = {
-    function.name: function
-    for function in (
-        Function(
-            "size",
-            (
-                Operation("size", (STRING,), INTEGER, len, len),
-                Operation("size_list", (ANY_LIST,), INTEGER, len, len),
-            ),
-            "the number of characters (code points) of a string, or of elements of a list",
-            "size('naïve') == 5",
-            method=True,
-            other_names=("len", "length", "count"),
+# fmt: off
+_ALL = (
+    Function(
+        "size", (
+            Operation("size", (STRING,), INTEGER, len, len),
+            Operation("size_list", (ANY_LIST,), INTEGER, len, len),
         ),
-        Function(
-            "startsWith",
-            (_asks("startsWith", str.startswith, lambda a, b: a[: len(b)] == b, compared),),
-            "whether the string begins with the other",
-            "'kimi-k2'.startsWith('kimi')",
-            method=True,
-            other_names=("startswith",),
+        "the number of characters (code points) of a string, or of elements of a list", "size('naïve') == 5",
+        method=True, other_names=("len", "length", "count"),
+    ),
+    Function(
+        "startsWith",
+        _asks("startsWith", str.startswith, lambda a, b: a[: len(b)] == b, compared),
+        "whether the string begins with the other", "'kimi-k2'.startsWith('kimi')",
+        method=True, other_names=("startswith",),
+    ),
+    Function(
+        "endsWith",
+        _asks("endsWith", str.endswith, lambda a, b: a[max(0, len(a) - len(b)) :] == b, compared),
+        "whether the string ends with the other", "'kimi-k2:1t-cloud'.endsWith('-cloud')",
+        method=True, other_names=("endswith",),
+    ),
+    Function(
+        "contains",
+        _asks("contains", lambda a, b: b in a, lambda a, b: a.find(b) != -1, _found),
+        "whether the string holds the other", "'glm-4.5'.contains('4.5')",
+        method=True, other_names=("includes",),
+    ),
+    Function(
+        "matches",
+        _asks("matches", _matches, lambda a, b: compile_pattern(b)(a), _searched, compile_pattern),
+        "whether the RE2 pattern, a literal, matches anywhere in the string", r"'v12'.matches(r'^v\d+$')",
+        method=True, other_names=("match", "search"),
+    ),
+    # Bytes know no letters but those of ASCII, and UTF-8 keeps those apart from all others.
+    Function(
+        "lowerAscii",
+        (Operation("lowerAscii", (STRING,), STRING, lambda value: value.encode().lower().decode(),
+                   lambda value: _exchanged(value, _CAPITALS, _SMALL), steps=_every_character, size=_as_long),),
+        "the string with `A` to `Z` in lower case", "'GLM-É'.lowerAscii() == 'glm-É'",
+        method=True, other_names=("lower", "toLowerCase"),
+    ),
+    Function(
+        "upperAscii",
+        (Operation("upperAscii", (STRING,), STRING, lambda value: value.encode().upper().decode(),
+                   lambda value: _exchanged(value, _SMALL, _CAPITALS), steps=_every_character, size=_as_long),),
+        "the string with `a` to `z` in upper case", "'ß1a'.upperAscii() == 'ß1A'",
+        method=True, other_names=("upper",),
+    ),
+    Function(
+        "bool", (
+            _itself(BOOLEAN),
+            Operation("boolean_of_string", (STRING,), BOOLEAN, _boolean_of_string, _truth, True),
         ),
-        Function(
-            "endsWith",
-            (_asks("endsWith", str.endswith, lambda a, b: a[max(0, len(a) - len(b)) :] == b, compared),),
-            "whether the string ends with the other",
-            "'kimi-k2:1t-cloud'.endsWith('-cloud')",
-            method=True,
-            other_names=("endswith",),
+        "a boolean from one of the strings `1 t true True TRUE 0 f false False FALSE`; unknown for others",
+        "bool('true')", other_names=("boolean",),
+    ),
+    Function(
+        "int", (
+            _itself(INTEGER),
+            Operation("integer_of_number", (NUMBER,), INTEGER, _integer_of_number, _truncated, True),
+            Operation("integer_of_string", (STRING,), INTEGER, _integer_of_string, _read_integer, True, _half),
         ),
-        Function(
-            "contains",
-            (_asks("contains", lambda value, part: part in value, lambda a, b: a.find(b) != -1, _found),),
-            "whether the string holds the other",
-            "'glm-4.5'.contains('4.5')",
-            method=True,
-            other_names=("includes",),
+        "an integer: a number without its fraction, or a string of decimal digits; "
+        "unknown when out of range or not a number",
+        "int(-7.9) == -7",
+    ),
+    Function(
+        "double", (
+            WIDEN,
+            _itself(NUMBER),
+            Operation("number_of_string", (STRING,), NUMBER, _number_of_string, _read_number, True, _half),
         ),
-        Function(
-            "matches",
-            (
-                Operation(
-                    "matches",
-                    (STRING, STRING),
-                    BOOLEAN,
-                    _matches,
-                    lambda value, pattern: compile_pattern(pattern)(value),
-                    steps=_searched,
-                    with_literal=compile_pattern,
-                ),
-            ),
-            "whether the RE2 pattern, a literal, matches anywhere in the string",
-            r"'v12'.matches(r'^v\d+$')",
-            method=True,
-            other_names=("match", "search"),
+        "a number from an integer, or from a string in decimal notation; unknown for other strings",
+        "double('2.5e3') == 2500.0", other_names=("float",),
+    ),
+    Function(
+        "string", (
+            _itself(STRING),
+            Operation("string_of_boolean", (BOOLEAN,), STRING, lambda value: "true" if value else "false",
+                      lambda value: ["false", "true"][value], size=_short_text),
+            Operation("string_of_integer", (INTEGER,), STRING, str, _digits_of, size=_short_text),
+            Operation("string_of_number", (NUMBER,), STRING, repr, _shortest, size=_short_text),
         ),
-        # Bytes know no letters but those of ASCII, and UTF-8 keeps those apart from all others.
-        Function(
-            "lowerAscii",
-            (
-                Operation(
-                    "lowerAscii",
-                    (STRING,),
-                    STRING,
-                    lambda value: value.encode().lower().decode(),
-                    lambda value: _exchanged(value, _CAPITALS, _SMALL),
-                    steps=_every_character,
-                    size=_as_long,
-                ),
-            ),
-            "the string with `A` to `Z` in lower case",
-            "'GLM-É'.lowerAscii() == 'glm-É'",
-            method=True,
-            other_names=("lower", "toLowerCase"),
+        "the value as text; a number in the shortest form that reads back as the same number", "string(0.25) == '0.25'",
+        other_names=("str",),
+    ),
+    Function(
+        "abs", (
+            Operation("abs_integer", (INTEGER,), INTEGER, lambda a: int64(abs(a)), _without_sign, True),
+            Operation("abs_number", (NUMBER,), NUMBER, abs, _without_sign),
         ),
-        Function(
-            "upperAscii",
-            (
-                Operation(
-                    "upperAscii",
-                    (STRING,),
-                    STRING,
-                    lambda value: value.encode().upper().decode(),
-                    lambda value: _exchanged(value, _SMALL, _CAPITALS),
-                    steps=_every_character,
-                    size=_as_long,
-                ),
-            ),
-            "the string with `a` to `z` in upper case",
-            "'ß1a'.upperAscii() == 'ß1A'",
-            method=True,
-            other_names=("upper",),
-        ),
-        Function(
-            "bool",
-            (
-                _same(BOOLEAN),
-                Operation("boolean_of_string", (STRING,), BOOLEAN, _boolean_of_string, _truth, True),
-            ),
-            "a boolean from one of the strings `1 t true True TRUE 0 f false False FALSE`; unknown for others",
-            "bool('true')",
-            other_names=("boolean",),
-        ),
-        Function(
-            "int",
-            (
-                _same(INTEGER),
-                Operation("integer_of_number", (NUMBER,), INTEGER, _integer_of_number, _truncated, True),
-                Operation(
-                    "integer_of_string",
-                    (STRING,),
-                    INTEGER,
-                    _integer_of_string,
-                    _read_integer,
-                    True,
-                    _half_of_characters,
-                ),
-            ),
-            "an integer: a number without its fraction, or a string of decimal digits; "
-            "unknown when out of range or not a number",
-            "int(-7.9) == -7",
-        ),
-        Function(
-            "double",
-            (
-                WIDEN,
-                _same(NUMBER),
-                Operation(
-                    "number_of_string",
-                    (STRING,),
-                    NUMBER,
-                    _number_of_string,
-                    _read_number,
-                    True,
-                    _half_of_characters,
-                ),
-            ),
-            "a number from an integer, or from a string in decimal notation; unknown for other strings",
-            "double('2.5e3') == 2500.0",
-            other_names=("float",),
-        ),
-        Function(
-            "string",
-            (
-                _same(STRING),
-                Operation(
-                    "string_of_boolean",
-                    (BOOLEAN,),
-                    STRING,
-                    lambda value: "true" if value else "false",
-                    lambda value: ["false", "true"][value],
-                    size=_short_text,
-                ),
-                Operation("string_of_integer", (INTEGER,), STRING, str, _digits_of, size=_short_text),
-                Operation("string_of_number", (NUMBER,), STRING, repr, _shortest, size=_short_text),
-            ),
-            "the value as text; a number in the shortest form that reads back as the same number",
-            "string(0.25) == '0.25'",
-            other_names=("str",),
-        ),
-        Function(
-            "abs",
-            (
-                Operation(
-                    "abs_integer",
-                    (INTEGER,),
-                    INTEGER,
-                    lambda a: int64(abs(a)),
-                    lambda a: in_range(-a if a < 0 else a),
-                    True,
-                ),
-                Operation("abs_number", (NUMBER,), NUMBER, abs, lambda a: in_range(-a if a < 0 else a)),
-            ),
-            "the value without its sign",
-            "abs(-3) == 3",
-        ),
-        Function(
-            "has",
-            (),
-            "whether the feature has a value (a default counts); never unknown",
-            "has(urgent)",
-            other_names=("defined", "isset"),
-            takes="a feature's name",
-            gives="boolean",
-        ),
-        Function(
-            "min",
-            _extreme("min", min, 0),
-            "the smallest of two or more numbers, or of one list of numbers; unknown for an empty list",
-            "min(3, 1, 2) == 1",
-            variadic=True,
-            takes="two or more numbers, or an array of them",
-            gives="number",
-        ),
-        Function(
-            "max",
-            _extreme("max", max, -1),
-            "the largest of two or more numbers, or of one list of numbers; unknown for an empty list",
-            "max([1, 4]) == 4",
-            variadic=True,
-            takes="two or more numbers, or an array of them",
-            gives="number",
-        ),
-        Function(
-            "dyn",
-            (_same(ANY),),
-            "its argument: CEL's way to defer types, without effect here",
-            "dyn(1) == 1.0",
-            takes="anything",
-            gives="the same",
-        ),
-    )
-}
+        "the value without its sign", "abs(-3) == 3",
+    ),
+    Function(
+        "has", (), "whether the feature has a value (a default counts); never unknown", "has(urgent)",
+        other_names=("defined", "isset"), takes="a feature's name", gives="boolean",
+    ),
+    Function(
+        "min", _extreme("min", min, 0),
+        "the smallest of two or more numbers, or of one list of numbers; unknown for an empty list",
+        "min(3, 1, 2) == 1",
+        variadic=True, takes="two or more numbers, or an array of them", gives="number",
+    ),
+    Function(
+        "max", _extreme("max", max, -1),
+        "the largest of two or more numbers, or of one list of numbers; unknown for an empty list", "max([1, 4]) == 4",
+        variadic=True, takes="two or more numbers, or an array of them", gives="number",
+    ),
+    Function(
+        "dyn", (_itself(ANY),), "its argument: CEL's way to defer types, without effect here", "dyn(1) == 1.0",
+        takes="anything", gives="the same",
+    ),
+)
+# fmt: on
+
+FUNCTIONS = {function.name: function for function in _ALL}
 """The functions by name. `has` is a node of its own, as it asks about a name and not about a value."""
 
 MACROS = {
-    function.name: function
-    for function in (
-        Function(
-            "exists",
-            (),
-            "whether the condition is true for an element of the list",
-            "sizes.exists(n, n > 2)",
-            other_names=("any",),
-        ),
-        Function(
-            "all",
-            (),
-            "whether the condition is true for every element of the list",
-            "sizes.all(n, n > 0)",
-        ),
+    name: Function(
+        name,
+        (),
+        f"whether the condition is true for {which} element of the list",
+        example,
+        other_names=others,
+    )
+    for name, which, example, others in (
+        ("exists", "an", "sizes.exists(n, n > 2)", ("any",)),
+        ("all", "every", "sizes.all(n, n > 0)", ()),
     )
 }
 """The macros, which are written as methods of a list."""

@@ -70,7 +70,9 @@ def widen(value: Any) -> Any:
 
 
 def in_range(result: Any) -> Any:
-    """`result`, or None if a value of its type cannot be so large."""
+    """`result`, or None if there is none, or if a value of its type cannot be so large."""
+    if result is None:
+        return None
     if isinstance(result, int):
         return result if -(2**63) <= result < 2**63 else None
     return result + 0.0 if abs(result) <= 1.7976931348623157e308 else None
@@ -84,11 +86,11 @@ def _joined(a: Any, b: Any) -> Any:
 def _quotient(a: Any, b: Any) -> Any:
     if b == 0:
         return None
-    return in_range(math.trunc(Fraction(a, b)) if isinstance(a, int) else a / b)
+    return math.trunc(Fraction(a, b)) if isinstance(a, int) else a / b
 
 
 def _rest(a: int, b: int) -> Any:
-    quotient = _quotient(a, b)
+    quotient = in_range(_quotient(a, b))
     return None if quotient is None else a - quotient * b
 
 
@@ -114,163 +116,97 @@ def _looked_up(item: Operand, items: Operand) -> int:
     return items.elements + (item.characters + items.characters) // 64
 
 
+def _sum(a: Operand, b: Operand) -> Operand:
+    """The sizes of a string or list that is made of two, which are bounded."""
+    elements, characters = a.elements + b.elements, a.characters + b.characters
+    return Operand(min(MAX_LIST_LENGTH, elements), min(MAX_STRING_LENGTH, characters))
+
+
 def every_element(items: Operand) -> int:
     return CALL + 5 * items.elements
 
 
-# -- the table ---------------------------------------------------------------------------------------------
-
-
-def _comparison(
-    symbol: str, name: str, python: Callable[..., Any], reference: Callable[..., Any], says: str
-) -> Function:
-    return Function(symbol, (Operation(name, (ANY, ANY), BOOLEAN, python, reference, steps=compared),), says)
+def _comparison(name: str, python: Callable[..., Any], reference: Callable[..., Any]) -> tuple[Operation]:
+    return (Operation(name, (ANY, ANY), BOOLEAN, python, reference, steps=compared),)
 
 
 def _arithmetic(
-    name: str,
-    type_: Type,
-    python: Callable[..., Any],
-    reference: Callable[..., Any],
-    *,
-    may_fail: bool = True,
+    name: str, type_: Type, python: Callable[..., Any], reference: Callable[..., Any]
 ) -> Operation:
-    of = "integer" if type_ == INTEGER else "number"
-    return Operation(f"{name}_{of}", (type_, type_), type_, python, reference, may_fail)
-
-
-OPERATORS = {
-    function.name: function
-    for function in (
-        _comparison("==", "equal", operator.eq, lambda a, b: a == b, "whether the two are equal"),
-        _comparison("!=", "not_equal", operator.ne, lambda a, b: not a == b, "whether the two differ"),
-        _comparison("<", "less", operator.lt, lambda a, b: a < b, "whether the left is less"),
-        _comparison(
-            "<=", "less_equal", operator.le, lambda a, b: not b < a, "whether the left is not greater"
-        ),
-        _comparison(">", "greater", operator.gt, lambda a, b: b < a, "whether the left is greater"),
-        _comparison(
-            ">=", "greater_equal", operator.ge, lambda a, b: not a < b, "whether the left is not less"
-        ),
-        Function(
-            "in",
-            (
-                Operation(
-                    "in",
-                    (ANY, ANY_LIST),
-                    BOOLEAN,
-                    contained,
-                    lambda a, b: any(a == one for one in b),
-                    steps=_looked_up,
-                ),
-            ),
-            "whether the list has the value",
-        ),
-        Function(
-            "+",
-            (
-                _arithmetic("add", INTEGER, lambda a, b: int64(a + b), lambda a, b: in_range(a + b)),
-                _arithmetic("add", NUMBER, lambda a, b: finite(a + b), lambda a, b: in_range(a + b)),
-                Operation(
-                    "add_string",
-                    (STRING, STRING),
-                    STRING,
-                    _add_strings,
-                    _joined,
-                    True,
-                    lambda a, b: CALL + min(MAX_STRING_LENGTH, a.characters + b.characters) // 8,
-                    lambda a, b: Operand(0, min(MAX_STRING_LENGTH, a.characters + b.characters)),
-                ),
-                Operation(
-                    "add_list",
-                    (ANY_LIST, ANY_LIST),
-                    None,
-                    _add_lists,
-                    _joined,
-                    True,
-                    lambda a, b: CALL + min(MAX_LIST_LENGTH, a.elements + b.elements),
-                    lambda a, b: Operand(
-                        min(MAX_LIST_LENGTH, a.elements + b.elements), a.characters + b.characters
-                    ),
-                ),
-            ),
-            "the sum; of two strings or lists, one after the other",
-            takes="two numbers, two strings or two lists",
-        ),
-        Function(
-            "-",
-            (
-                _arithmetic("subtract", INTEGER, lambda a, b: int64(a - b), lambda a, b: in_range(a - b)),
-                _arithmetic("subtract", NUMBER, lambda a, b: finite(a - b), lambda a, b: in_range(a - b)),
-            ),
-            "the difference",
-            takes="two numbers",
-        ),
-        Function(
-            "*",
-            (
-                _arithmetic("multiply", INTEGER, lambda a, b: int64(a * b), lambda a, b: in_range(a * b)),
-                _arithmetic("multiply", NUMBER, lambda a, b: finite(a * b), lambda a, b: in_range(a * b)),
-            ),
-            "the product",
-            takes="two numbers",
-        ),
-        Function(
-            "/",
-            (
-                _arithmetic("divide", INTEGER, _divide_integers, _quotient),
-                _arithmetic("divide", NUMBER, lambda a, b: finite(a / b) if b else None, _quotient),
-            ),
-            "the quotient; of integers, without its fraction",
-            takes="two numbers",
-        ),
-        Function(
-            "%",
-            (_arithmetic("remainder", INTEGER, _remainder, _rest),),
-            "the remainder, with the sign of the left operand",
-            takes="two integers",
-        ),
-        Function(
-            "-_",
-            (
-                Operation(
-                    "negate_integer",
-                    (INTEGER,),
-                    INTEGER,
-                    lambda a: int64(-a),
-                    lambda a: in_range(0 - a),
-                    True,
-                ),
-                Operation("negate_number", (NUMBER,), NUMBER, lambda a: 0.0 - a, lambda a: in_range(-a)),
-            ),
-            "the number with the opposite sign",
-        ),
-        Function(
-            "_[_]",
-            (
-                Operation(
-                    "index",
-                    (ANY_LIST, INTEGER),
-                    ANY,
-                    _index,
-                    _element,
-                    True,
-                    size=lambda items, index: Operand(items.elements, items.characters),
-                ),
-            ),
-            "the element of the list, counted from 0; unknown if there is none",
-        ),
+    return Operation(
+        f"{name}_{type_}", (type_, type_), type_, python, lambda a, b: in_range(reference(a, b)), True
     )
-}
+
+
+# fmt: off
+_ALL = (
+    Function("==", _comparison("equal", operator.eq, lambda a, b: a == b), "whether the two are equal"),
+    Function("!=", _comparison("not_equal", operator.ne, lambda a, b: not a == b), "whether the two differ"),
+    Function("<", _comparison("less", operator.lt, lambda a, b: a < b), "whether the left is less"),
+    Function("<=", _comparison("less_equal", operator.le, lambda a, b: not b < a), "whether the left is not greater"),
+    Function(">", _comparison("greater", operator.gt, lambda a, b: b < a), "whether the left is greater"),
+    Function(">=", _comparison("greater_equal", operator.ge, lambda a, b: not a < b), "whether the left is not less"),
+    Function(
+        "in",
+        (Operation("in", (ANY, ANY_LIST), BOOLEAN, contained, lambda a, b: any(a == c for c in b), steps=_looked_up),),
+        "whether the list has the value",
+    ),
+    Function(
+        "+", (
+            _arithmetic("add", INTEGER, lambda a, b: int64(a + b), lambda a, b: a + b),
+            _arithmetic("add", NUMBER, lambda a, b: finite(a + b), lambda a, b: a + b),
+            Operation("add_string", (STRING, STRING), STRING, _add_strings, _joined, True,
+                      lambda a, b: CALL + _sum(a, b).characters // 8, lambda a, b: Operand(0, _sum(a, b).characters)),
+            Operation("add_list", (ANY_LIST, ANY_LIST), None, _add_lists, _joined, True,
+                      lambda a, b: CALL + _sum(a, b).elements,
+                      lambda a, b: Operand(_sum(a, b).elements, a.characters + b.characters)),
+        ),
+        "the sum; of two strings or lists, one after the other", takes="two numbers, two strings or two lists",
+    ),
+    Function(
+        "-", (
+            _arithmetic("subtract", INTEGER, lambda a, b: int64(a - b), lambda a, b: a - b),
+            _arithmetic("subtract", NUMBER, lambda a, b: finite(a - b), lambda a, b: a - b),
+        ),
+        "the difference", takes="two numbers",
+    ),
+    Function(
+        "*", (
+            _arithmetic("multiply", INTEGER, lambda a, b: int64(a * b), lambda a, b: a * b),
+            _arithmetic("multiply", NUMBER, lambda a, b: finite(a * b), lambda a, b: a * b),
+        ),
+        "the product", takes="two numbers",
+    ),
+    Function(
+        "/", (
+            _arithmetic("divide", INTEGER, _divide_integers, _quotient),
+            _arithmetic("divide", NUMBER, lambda a, b: finite(a / b) if b else None, _quotient),
+        ),
+        "the quotient; of integers, without its fraction", takes="two numbers",
+    ),
+    Function(
+        "%", (_arithmetic("remainder", INTEGER, _remainder, _rest),),
+        "the remainder, with the sign of the left operand", takes="two integers",
+    ),
+    Function(
+        "-_", (
+            Operation("negate_integer", (INTEGER,), INTEGER, lambda a: int64(-a), lambda a: in_range(0 - a), True),
+            Operation("negate_number", (NUMBER,), NUMBER, lambda a: 0.0 - a, lambda a: in_range(-a)),
+        ),
+        "the number with the opposite sign",
+    ),
+    Function(
+        "_[_]",
+        (Operation("index", (ANY_LIST, INTEGER), ANY, _index, _element, True, size=lambda items, _: items.sizes),),
+        "the element of the list, counted from 0; unknown if there is none",
+    ),
+)
+# fmt: on
+
+OPERATORS = {function.name: function for function in _ALL}
 """The operators by their symbol; unary minus is `-_`, taking an element `_[_]`. `&& || ! ?:` are nodes of their own."""
 
 WIDEN = Operation(
-    "widen",
-    (INTEGER,),
-    NUMBER,
-    widen,
-    _as_number,
-    steps=every_element,
-    size=lambda items: Operand(items.elements, items.characters),
+    "widen", (INTEGER,), NUMBER, widen, _as_number, steps=every_element, size=lambda items: items.sizes
 )
 """What stands around an integer where a number is wanted; no text of a condition says it."""

@@ -34,26 +34,7 @@ _BLANK = re.compile(r"[ \t\n\f\r]+")
 _WORD = re.compile(r"[A-Za-z0-9_]+")
 
 _OPERATORS = (
-    *(
-        "===",
-        "!==",
-        "=~",
-        "!~",
-        "**",
-        "//",
-        "<<",
-        ">>",
-        "<>",
-        ":=",
-        "=>",
-        "->",
-        "==",
-        "!=",
-        "<=",
-        ">=",
-        "&&",
-        "||",
-    ),
+    *"=== !== =~ !~ ** // << >> <> := => -> == != <= >= && ||".split(),
     *"<>+-*/%!?:()[]{},.=&|^~@`;$#\\",
 )
 
@@ -124,13 +105,8 @@ class _Lexer:
     def run(self) -> list[Token]:
         text = self.text
         if len(text) > MAX_EXPRESSION_LENGTH:
-            self.fail(
-                "too-long",
-                f"the condition has {len(text)} characters; at most {MAX_EXPRESSION_LENGTH} are allowed",
-                0,
-                1,
-                "split it into several rules",
-            )
+            message = f"the condition has {len(text)} characters; at most {MAX_EXPRESSION_LENGTH} are allowed"
+            self.fail("too-long", message, 0, 1, "split it into several rules")
         at = 0
         while at < len(text):
             char = text[at]
@@ -206,13 +182,8 @@ class _Lexer:
             self.tokens.append(Token("float", written, number, at, end))
             return end
         if self.text.startswith(".", end) and not _NAME.match(self.text, end + 1):
-            self.fail(
-                "bad-number",
-                f"`{shorten(written)}.` is not a number",
-                at,
-                end + 1,
-                f"write `{shorten(written)}.0`",
-            )
+            short = shorten(written)
+            self.fail("bad-number", f"`{short}.` is not a number", at, end + 1, f"write `{short}.0`")
         if found["hex"] == "":
             self.fail("bad-number", f"`{written}` is not a number", at, end, "hexadecimal digits follow `0x`")
         digits, base = (found["hex"], 16) if found["hex"] else (found["int"], 10)
@@ -227,17 +198,11 @@ class _Lexer:
             if word in {"r", "R"}:
                 return self.string(start, end, raw=True)
             if word.lower() in {"b", "br", "rb"}:
-                self.fail(
-                    "no-bytes", "there are no byte strings in conditions", start, end, f"drop the `{word}`"
-                )
+                message = "there are no byte strings in conditions"
+                self.fail("no-bytes", message, start, end, f"drop the `{word}`")
             if word.lower() in {"f", "fr", "rf", "u", "t"}:
-                self.fail(
-                    "bad-string",
-                    f"strings have no prefix `{word}`",
-                    start,
-                    end,
-                    "join strings with `+`" if "f" in word.lower() else f"drop the `{word}`",
-                )
+                help = "join strings with `+`" if "f" in word.lower() else f"drop the `{word}`"
+                self.fail("bad-string", f"strings have no prefix `{word}`", start, end, help)
         self.tokens.append(Token("name", word, None, start, end))
         return end
 
@@ -276,11 +241,9 @@ class _Lexer:
                     return chr(code), at + 2 + width
                 end = at + 2 + width
                 self.fail("bad-escape", f"`{self.text[at:end]}` is not a character", at, end)
-        self.fail(
-            "bad-escape",
-            f"`{shorten(self.text[at : at + 2])}` is not an escape of strings",
-            at,
-            min(at + 2, len(self.text)),
+        message = f"`{shorten(self.text[at : at + 2])}` is not an escape of strings"
+        help = (
             r"write a backslash as `\\`, or put `r` before the string; "
-            r"`\n`, `\t`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` work",
+            r"`\n`, `\t`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` work"
         )
+        self.fail("bad-escape", message, at, min(at + 2, len(self.text)), help)

@@ -1,4 +1,4 @@
-"""Parses the text of a condition. Checks no types.
+"""Parses the text of a condition; types are not looked at.
 
 The grammar is CEL's with Python's `and or not`, parsed by precedence climbing.  From loose to tight:
 
@@ -151,13 +151,8 @@ class _Parser(TokenReader):
         help = f"write `{a} {op} {b} && {b} {again} {c}`"
         if {op, again} <= {"==", "!="}:
             help += f", or `({a} {op} {b}) {again} {c}`"
-        self.fail(
-            "chained-comparison",
-            "comparisons do not chain",
-            token.start,
-            token.end,
-            help if len(help) <= 200 else "join two comparisons with `&&`",
-        )
+        help = help if len(help) <= 200 else "join two comparisons with `&&`"
+        self.fail_at(token, "chained-comparison", "comparisons do not chain", help)
 
     def negations(self) -> Expr:
         starts = []
@@ -175,13 +170,10 @@ class _Parser(TokenReader):
         number = self.token
         if signs and signs[-1].text == "-" and number.kind in {"int", "float"}:
             following = self.tokens[self.at + 1]
-            if not (following.kind == "op" and following.text in {".", "["}):
-                self.advance()
-                expr: Expr = self.number(number, signs.pop())
-            else:
-                expr = self.member()
+            is_alone = not (following.kind == "op" and following.text in {".", "["})
         else:
-            expr = self.member()
+            is_alone = False
+        expr = self.number(self.advance(), signs.pop()) if is_alone else self.member()
         for sign in reversed(signs):
             expr = Unary(sign.text, expr, self.span(sign.start))
         return expr
@@ -209,13 +201,9 @@ class _Parser(TokenReader):
                 elif isinstance(expr, Name) and not parenthesised:
                     expr = Name(f"{expr.name}.{name.text}", self.span(start))
                 else:
-                    self.fail(
-                        "attribute-access",
-                        f"values have no attribute `{shorten(name.text)}`",
-                        name.start,
-                        name.end,
-                        "methods are called with parentheses, as `x.size()`",
-                    )
+                    message = f"values have no attribute `{shorten(name.text)}`"
+                    help = "methods are called with parentheses, as `x.size()`"
+                    self.fail_at(name, "attribute-access", message, help)
             else:
                 return expr
 
@@ -279,8 +267,7 @@ class _Parser(TokenReader):
         if self.sees("["):
             return self.display()
         if self.sees("{"):
-            help = "lists stand in `[…]`"
-            self.fail("no-maps", "there are no maps in conditions", token.start, token.end, help)
+            self.fail_at(token, "no-maps", "there are no maps in conditions", "lists stand in `[…]`")
         self.unexpected("a value" if token.kind == "end" else None)
 
     def number(self, token: Token, minus: Token | None) -> Literal:
@@ -288,13 +275,9 @@ class _Parser(TokenReader):
         assert isinstance(value, int | float)
         start = minus.start if minus else token.start
         if isinstance(value, int) and value > INT64_MAX + (1 if minus else 0):
-            self.fail(
-                "number-range",
-                f"`{'-' if minus else ''}{shorten(token.text)}` does not fit 64 bits",
-                start,
-                token.end,
-                "integers reach from -9223372036854775808 to 9223372036854775807",
-            )
+            message = f"`{'-' if minus else ''}{shorten(token.text)}` does not fit 64 bits"
+            help = "integers reach from -9223372036854775808 to 9223372036854775807"
+            self.fail("number-range", message, start, token.end, help)
         if minus:
             value = -value
         # There is one zero.
@@ -306,23 +289,13 @@ class _Parser(TokenReader):
             self.advance()
             return Literal(BOOLEANS[word], self.span(token.start))
         if word in NULLS:
-            self.fail(
-                "no-null",
-                f"there is no `{word}` in conditions",
-                token.start,
-                token.end,
-                "a feature without a value is unknown; ask with `has(x)`",
-            )
+            help = "a feature without a value is unknown; ask with `has(x)`"
+            self.fail_at(token, "no-null", f"there is no `{word}` in conditions", help)
         if word in {"not", "and", "or", "in", "lambda"}:
             self.unexpected()
         if word in RESERVED:
-            self.fail(
-                "reserved-word",
-                f"`{word}` is a reserved word",
-                token.start,
-                token.end,
-                WORD_HINTS.get(word, "features need another name"),
-            )
+            help = WORD_HINTS.get(word, "features need another name")
+            self.fail_at(token, "reserved-word", f"`{word}` is a reserved word", help)
         self.advance()
         if not self.sees("("):
             return Name(word, self.span(token.start))
@@ -342,10 +315,6 @@ class _Parser(TokenReader):
         self.expect("]", opened)
         span = self.span(opened.start)
         if len(items) > MAX_LIST_LITERAL:
-            self.fail(
-                "too-long",
-                f"the list has {len(items)} elements; at most {MAX_LIST_LITERAL} are allowed",
-                span.start,
-                span.end,
-            )
+            message = f"the list has {len(items)} elements; at most {MAX_LIST_LITERAL} are allowed"
+            self.fail("too-long", message, span.start, span.end)
         return ListDisplay(tuple(items), span)

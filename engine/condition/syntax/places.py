@@ -1,4 +1,4 @@
-"""Adds the source line to problems of conditions that are in no file."""
+"""Adds source lines to the problems of conditions that stand in no file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens in, one after another; and the problems of tokens that stand where they cannot."""
+"""Reads tokens one after another, and reports those that stand where they cannot."""
 
 from __future__ import annotations
 
@@ -39,14 +39,13 @@ class TokenReader:
     def fail(self, code: str, message: str, start: int, end: int, help: str | None = None) -> NoReturn:
         raise ConditionError([Problem(code, message, help, Span(start, end, self.part))])
 
+    def fail_at(self, token: Token, code: str, message: str, help: str | None = None) -> NoReturn:
+        self.fail(code, message, token.start, token.end, help)
+
     def fail_nesting(self, start: int, end: int) -> NoReturn:
-        self.fail(
-            "too-deep",
-            f"the condition is nested more than {MAX_NESTING} levels deep",
-            start,
-            end,
-            "long chains of `&&` and `||` count as one level; split other conditions into several rules",
-        )
+        message = f"the condition is nested more than {MAX_NESTING} levels deep"
+        help = "long chains of `&&` and `||` count as one level; split other conditions into several rules"
+        self.fail("too-deep", message, start, end, help)
 
     def unexpected(self, expected: str | None = None) -> NoReturn:
         token = self.token
@@ -82,38 +81,22 @@ class TokenReader:
         if self.sees(text):
             return self.advance()
         if opened is not None and self.token.kind == "end":
-            self.fail(
-                "not-closed",
-                f"`{opened.text}` is not closed",
-                opened.start,
-                opened.end,
-                f"a `{text}` is missing",
-            )
+            self.fail_at(opened, "not-closed", f"`{opened.text}` is not closed", f"a `{text}` is missing")
         self.unexpected(f"`{text}`")
 
     def after_operand(self) -> NoReturn:
         """Report a token that cannot follow a complete expression."""
         token, last = self.token, self.tokens[self.at - 1]
         if token.kind == last.kind == "string":
-            self.fail(
-                "side-by-side",
-                "two strings stand side by side",
-                last.start,
-                token.end,
-                "join strings with `+`; write a quote inside a string as `\\'`",
-            )
+            help = "join strings with `+`; write a quote inside a string as `\\'`"
+            self.fail("side-by-side", "two strings stand side by side", last.start, token.end, help)
         if last.kind == "name" and last.text == "NOT":
             self.at -= 1
             self.unexpected()
         if token.text in {")", "]", "}"} and token.kind == "op":
-            self.fail("unexpected", f"`{token.text}` closes nothing", token.start, token.end)
+            self.fail_at(token, "unexpected", f"`{token.text}` closes nothing")
         hinted = token.kind == "name" and (token.text in WORD_HINTS or token.text in RESERVED)
         if token.kind in {"name", "int", "float", "string"} and not hinted:
-            self.fail(
-                "unexpected",
-                f"unexpected `{shorten(token.text)}`",
-                token.start,
-                token.end,
-                "an operator is missing before it",
-            )
+            message = f"unexpected `{shorten(token.text)}`"
+            self.fail_at(token, "unexpected", message, "an operator is missing before it")
         self.unexpected()

@@ -1,4 +1,4 @@
-"""Writes a parsed expression in its canonical text: CEL's spellings, and no more parentheses than needed."""
+"""Writes the canonical text of parsed expressions: CEL's spellings, and no more parentheses than needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parses conditions as YAML gives them: texts, booleans, and groups of them.
+"""Parses conditions as YAML gives them.
 
 A condition is a text, a boolean, or a group: `{any: […]}` is `||`, `{all: […]}` is `&&`, and
 `{none: […]}` is `!(… || …)`; groups nest.

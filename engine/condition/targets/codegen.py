@@ -14,7 +14,7 @@ from itertools import chain
 from types import FunctionType, MethodDescriptorType
 from typing import Any
 
-from ..check import (
+from ..check.typed import (
     Apply,
     Bounded,
     CheckedExpr,
@@ -28,12 +28,12 @@ from ..check import (
     Quantifier,
     Ternary,
     Typed,
-    fails,
-    fits,
-    parts_of,
+    may_be_unknown,
     walk_typed,
 )
-from ..library import OPERATIONS, contained
+from ..check.work import fits
+from ..library import OPERATIONS
+from ..library.operators import contained
 from ..limits import MAX_MACRO_NESTING
 from ..values import UNKNOWN
 
@@ -147,21 +147,9 @@ class _Builder:
         return self.emit(expr)
 
     def may_be_unknown(self, expr: Typed) -> bool:
-        """Whether `expr` may be unknown even if the names in `known` have values."""
-        if not self.known or not expr.may_be_unknown:
-            return expr.may_be_unknown
         judged = self.judged.get(id(expr))
         if judged is None:
-            match expr:
-                case Feature(name):
-                    judged = name not in self.known
-                case Apply(operation, _, type_):
-                    judged = fails(operation, type_) or any(map(self.may_be_unknown, parts_of(expr)))
-                case Logical() | Negation() | Ternary() | Elements() | Quantifier():
-                    judged = any(map(self.may_be_unknown, parts_of(expr)))
-                case _:
-                    judged = True
-            self.judged[id(expr)] = judged
+            judged = self.judged[id(expr)] = may_be_unknown(expr, self.known)
         return judged
 
     def emit(self, expr: Typed) -> ast.expr:

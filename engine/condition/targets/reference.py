@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ...report import FeatureError, Span
-from ..check import (
+from ...report import Span
+from ..bind import bound_value
+from ..check.typed import (
     Apply,
     Bounded,
     CheckedExpr,
@@ -28,13 +29,14 @@ from ..check import (
     Quantifier,
     Ternary,
     Typed,
-    fits,
     parts_of,
     walk_typed,
 )
+from ..check.work import fits
 from ..library import OPERATIONS
-from ..syntax import Literal, render_expr
-from ..values import UNKNOWN, ValueRefused, check_value
+from ..syntax.expr import Literal
+from ..syntax.render import render_expr
+from ..values import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +135,8 @@ def _bind(expr: Typed, features: Mapping[str, object]) -> dict[str, object]:
         )
         for feature in needed:
             if feature.name not in bound:
-                bound[feature.name] = _bound(feature, features.get(feature.name))
+                bound[feature.name] = bound_value(feature.name, features.get(feature.name), feature.type)
     return bound
-
-
-def _bound(feature: Feature, value: object) -> object:
-    try:
-        return UNKNOWN if value is None or value is UNKNOWN else check_value(value, feature.type)
-    except ValueRefused as error:
-        message = f"feature `{feature.name}`: {error}"
-        raise FeatureError(message, feature=feature.name, help=error.help) from None
 
 
 # -- what the nodes mean -----------------------------------------------------------------------------------

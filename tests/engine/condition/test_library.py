@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from routewright.engine.condition import BOOLEAN, INTEGER, NUMBER, STRING, UNKNOWN, ListType, Type
-from routewright.engine.condition.library import FUNCTIONS, MEANT, OPERATIONS, OPERATORS, Operation, itself
+from routewright.engine.condition.library import MEANT, OPERATIONS
+from routewright.engine.condition.library.declaration import Operation
+from routewright.engine.condition.library.functions import FUNCTIONS, itself
+from routewright.engine.condition.library.operators import OPERATORS
 from routewright.engine.condition.limits import INT64_MAX, INT64_MIN
 from routewright.engine.condition.patterns import compile_pattern
 from routewright.engine.condition.types import ANY, ANY_LIST
