@@ -18,13 +18,12 @@ from routewright.engine.policy import Encoding
 
 from .protocol import ChatRequest, Message
 
-ESTIMATE_MARGIN: Final = 2.5
-"""How far an estimate may be too low: measured, four bytes a token is right for English and code within a
-quarter, and too low by 1.6 to 2.4 for JSON full of numbers and for Chinese with a small vocabulary."""
-
 _BYTES_PER_TOKEN: Final = 4
+"""Measured: right for English and code within a quarter, and too low by 1.6 to 2.4 for JSON full of numbers and for
+Chinese with a small vocabulary, which `token_limits.TOO_LOW` in the engine allows for."""
+
 _IMAGE_TOKENS: Final = 1_000
-"""Models differ by more than the margin here; a number that is not 0 keeps images from looking free."""
+"""Models differ much here; a number that is not 0 keeps images from looking free."""
 
 # What a chat template puts around one message, and before the answer, in tokens. OpenAI's numbers are from
 # https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken, the others counted in the templates;
@@ -42,21 +41,11 @@ _LOADED: Final[set[Encoding]] = set()
 
 
 class TokenCount(NamedTuple):
-    """A number of tokens, and how it came about.
-
-    ``margin`` is the factor by which the true number may be higher: 1 where it was counted. ``encoding`` names
-    the tokenizer that counted.
-    """
+    """A number of tokens, how it came about, and the tokenizer that counted, if one did."""
 
     tokens: int
     source: Literal["counted", "estimated"]
-    margin: float
     encoding: Encoding | None = None
-
-    @property
-    def at_most(self) -> int:
-        """What a check of a window or a budget has to reckon with."""
-        return math.ceil(self.tokens * self.margin)
 
 
 def prompt_tokens(request: ChatRequest, encoding: Encoding | None) -> TokenCount:
@@ -72,23 +61,23 @@ def prompt_tokens(request: ChatRequest, encoding: Encoding | None) -> TokenCount
     each, once = _AROUND[encoding] if encoding is not None else (4, 4)
     tokens = counted.tokens + each * len(request.messages) + once + _IMAGE_TOKENS * images
     if counted.source == "counted" and not (tools or images):
-        return TokenCount(tokens, "counted", 1.0, encoding)
-    return TokenCount(tokens, "estimated", ESTIMATE_MARGIN, counted.encoding)
+        return TokenCount(tokens, "counted", encoding)
+    return TokenCount(tokens, "estimated", counted.encoding)
 
 
 def text_tokens(texts: Sequence[str], encoding: Encoding | None) -> TokenCount:
     """The tokens of texts, added up, without special ones.
 
     >>> text_tokens(["a longer text than that"], None)
-    TokenCount(tokens=6, source='estimated', margin=2.5, encoding=None)
+    TokenCount(tokens=6, source='estimated', encoding=None)
     """
     tokenizer = None if encoding is None else _tokenizer(encoding)
     if tokenizer is None:
         tokens = sum(math.ceil(len(text.encode(errors="replace")) / _BYTES_PER_TOKEN) for text in texts)
-        return TokenCount(tokens, "estimated", ESTIMATE_MARGIN)
+        return TokenCount(tokens, "estimated")
     # What looks like a special token is counted as the text that it is: a prompt must not be able to refuse itself.
     tokens = sum(tokenizer.count(text.encode(errors="replace").decode()) for text in texts)
-    return TokenCount(tokens, "counted", 1.0, encoding)
+    return TokenCount(tokens, "counted", encoding)
 
 
 def is_loaded(encoding: Encoding) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.executing_parts import every_target
 
 from routewright import ModelGateway, RequestFacts, Task, load_policy
 from routewright.backends import ChatRequest, Message
@@ -38,7 +39,7 @@ def planned(task: Task) -> tuple[set[str], set[str]] | None:
     if plan.ensemble is not None:
         indices |= {*plan.ensemble.members, *([] if plan.ensemble.judge is None else [plan.ensemble.judge])}
     models = HYBRID.catalog.models
-    return {models[index].id for index in indices}, {target.model_id for target in work.every_target()}
+    return {models[index].id for index in indices}, {target.model_id for target in every_target(work)}
 
 
 @pytest.mark.parametrize("task", SAMPLES)

@@ -5,7 +5,7 @@ Nothing is called that a ``Work`` does not hold. Times are integer milliseconds,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -171,12 +171,3 @@ class Work:
     ensemble: Ensemble | None = None
     limits: WorkLimits = NO_WORK_LIMITS
     cache: CacheUse | None = None
-
-    def every_target(self) -> Iterator[Target]:
-        """All that may be called, in no order that matters."""
-        yield from self.targets
-        yield from (step.target for step in self.steps)
-        if self.ensemble is not None:
-            yield from self.ensemble.members
-            if self.ensemble.judge is not None:
-                yield self.ensemble.judge

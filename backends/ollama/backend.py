@@ -1,20 +1,18 @@
-"""An Ollama server: models of this machine, cloud models through it, and ollama.com itself.
+"""Calls Ollama servers: models of this machine, cloud models through them, and ollama.com itself.
 
-Chats and embeddings go over plain HTTP: the package `ollama` loses what decides here (headers, the page to sign
-in, remote fields, whether a stream ended well), and sends a key found in the environment to any host. It lists
-and pulls models, where its typed answers help.
+All goes over plain HTTP: the package `ollama` loses what decides here (headers, the page to sign in, remote fields,
+whether a stream ended well), and sends a key found in the environment to any host. Its types read the lists of models.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
-from functools import cache
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from routewright.engine.policy import Server, judge
 
-from ..errors import BackendError, install_command
+from ..errors import install_command
 from ..phases import CallClock
 from ..protocol import (
     NO_LIMITS,
@@ -30,20 +28,17 @@ from ..protocol import (
     StreamEnd,
     StreamEvent,
 )
-from ..wire import MAX_BODY_BYTES, Unreadable, count_of, words
+from ..wire import count_of
 from .calls import embed_texts, stream_chat
 from .connection import Connection
-from .errors import Complaint, failure
 from .health import PROBE_LIMITS, check_health
 from .names import full_name
 from .preflight import Preflight
 
 if TYPE_CHECKING:
-    import httpx
-    from ollama import AsyncClient
+    from ollama import ListResponse, ProcessResponse
 
-
-T = TypeVar("T")
+    Said = TypeVar("Said", ListResponse, ProcessResponse)
 
 
 class OllamaBackend:
@@ -73,7 +68,6 @@ class OllamaBackend:
     ) -> None:
         server = host if isinstance(host, Server) else judge("ollama", host, location=location)
         self._link = Connection(server, api_key=api_key, concurrency=concurrency)
-        self._key = api_key
         self._min_version, self._needs_signin = min_version, requires_signin
         self._ready = Preflight(self._link, min_version=min_version, min_versions=min_versions or {})
 
@@ -118,11 +112,16 @@ class OllamaBackend:
     async def models(self) -> Sequence[ModelListing]:
         """The models that the server has, by tag; cloud models that were never pulled are not among them."""
         clock = CallClock(PROBE_LIMITS, who=self._link.url)
-        listed = await self._through_package(clock, lambda client: client.list())
-        if self._link.direct:
-            loaded = None
-        else:
-            running = await self._through_package(clock, lambda client: client.ps())
+        try:
+            from ollama import ListResponse, ProcessResponse
+        except ImportError as error:
+            raise clock.error(
+                "the package `ollama` is not installed", "not_found", help=install_command("ollama")
+            ) from error
+        listed = await self._asked(clock, "/api/tags", ListResponse)
+        loaded = None
+        if not self._link.direct:
+            running = await self._asked(clock, "/api/ps", ProcessResponse)
             loaded = {full_name(entry.model or "") for entry in running.models}
         return tuple(
             ModelListing(
@@ -134,125 +133,19 @@ class OllamaBackend:
             if entry.model
         )
 
-    async def pull(
-        self,
-        model: str,
-        *,
-        limit_ms: int | None = None,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> None:
-        """Have the server fetch a model; ``on_progress`` gets how many bytes of a layer are there, and its size.
-
-        Raises BackendError: ``not_found`` where no such model is known, ``timeout.total`` after ``limit_ms``.
-        """
-
-        async def fetch(client: AsyncClient) -> str | None:
-            status = None
-            async for step in await client.pull(model, stream=True):
-                status = step.status or status
-                if on_progress is not None and step.completed is not None and step.total is not None:
-                    on_progress(step.completed, step.total)
-            return status
-
-        clock = CallClock(Limits(total_ms=limit_ms), who=model)
-        last = await self._through_package(clock, fetch)
-        if last != "success":
-            said = self._link.gate.message(last or "nothing")
-            raise clock.error(f"pulling `{model}` ended early, with: {said}", "broken_stream")
-
     async def close(self) -> None:
         """Close the connections."""
         await self._link.close()
 
-    async def _through_package(self, clock: CallClock, use: Callable[[AsyncClient], Awaitable[T]]) -> T:
-        """What ``use`` gives for a client of the package, whose many kinds of failure become BackendError."""
-        try:
-            import httpx
-            import ollama
-        except ImportError as error:
-            raise clock.error(
-                "the package `ollama` is not installed", "not_found", help=install_command("ollama")
-            ) from error
-        client = ollama.AsyncClient(
-            self._link.url,
-            follow_redirects=False,
-            trust_env=False,
-            timeout=httpx.Timeout(None, connect=2.0),
-            headers={"Accept-Encoding": "identity"},
-            # Reading the certificates takes a tenth of a second and is only needed for TLS.
-            transport=_bounded_transport()(verify=self._link.url.startswith("https:"), trust_env=False),
+    async def _asked(self, clock: CallClock, path: str, shape: type[Said]) -> Said:
+        """What the server says at ``path``, as the package has it. Raises BackendError."""
+        async with self._link.aside.request("GET", path, clock) as reply:
+            if reply.status != 200:
+                raise await self._link.refusal(clock, reply)
+            said = await reply.json()
+        with suppress(ValueError):
+            return shape.model_validate(said)
+        # Not chained: the package's error holds what the server said.
+        raise clock.error(
+            f"what answers at {self._link.url} is no Ollama server, or a very different one", "bad_response"
         )
-        # The package takes OLLAMA_API_KEY from the environment for whatever host: out with it.
-        client._client.headers.pop("authorization", None)
-        if self._key is not None:
-            client._client.headers["authorization"] = f"Bearer {self._key}"
-        # Raised below and not chained: the package's errors hold bytes of the server and our headers.
-        failure: BackendError
-        try:
-            async with client:
-                return await clock.wait(use(client))
-        except ollama.ResponseError as error:
-            failure = self._refused(clock, words(error.error), error.status_code)
-        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout):
-            failure = clock.error(
-                f"no connection to the Ollama server at {self._link.url}", "timeout.connect"
-            )
-        except httpx.HTTPError:
-            failure = clock.error(
-                f"the Ollama server at {self._link.url} broke the connection off", "broken_stream"
-            )
-        except (ValueError, TypeError, RecursionError):  # not JSON, JSON of another shape, or nested too deep
-            failure = clock.error(
-                f"what answers at {self._link.url} is no Ollama server, or a very different one",
-                "bad_response",
-            )
-        raise failure
-
-    def _refused(self, clock: CallClock, said: str, status: int) -> BackendError:
-        # In mid-stream the package knows no status. The one thing that pulling says there often is this.
-        known = 404 if status < 0 and "does not exist" in said else status if status > 0 else None
-        return failure(
-            clock,
-            self._link.gate.message,
-            status=known,
-            headers={},
-            complaint=Complaint(said),
-            direct=self._link.direct,
-        )
-
-
-@cache
-def _bounded_transport() -> type[httpx.AsyncHTTPTransport]:
-    """The package's transport, which refuses compressed responses and lines that are too long.
-
-    A list of models is one line. Pulling a model sends a short line for each step, for hours.
-    """
-    import httpx
-
-    class Bounded(httpx.AsyncByteStream):
-        def __init__(self, inner: httpx.AsyncByteStream) -> None:
-            self._inner = inner
-
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            line = 0
-            async for piece in self._inner:
-                end = piece.rfind(b"\n")
-                line = line + len(piece) if end < 0 else len(piece) - end
-                if line > MAX_BODY_BYTES:
-                    raise Unreadable("a line that does not end")
-                yield piece
-
-        async def aclose(self) -> None:
-            await self._inner.aclose()
-
-    class Transport(httpx.AsyncHTTPTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = await super().handle_async_request(request)
-            assert isinstance(response.stream, httpx.AsyncByteStream)
-            response.stream = Bounded(response.stream)
-            if response.headers.get("content-encoding", "identity") != "identity":
-                await response.aclose()
-                raise Unreadable("a compressed answer, which was not asked for")
-            return response
-
-    return Transport

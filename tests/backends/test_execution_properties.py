@@ -22,6 +22,7 @@ from support.executing_parts import (
     Says,
     Scripted,
     carry_out,
+    every_target,
     run_virtual,
     target,
 )
@@ -168,7 +169,7 @@ def test_limits_hold_and_nothing_is_called_that_the_work_does_not_hold(
     ran = carry_out(work, script, stream=stream, random=Random(seed), cache=cache)
     attempts, limits = ran.execution.attempts, work.limits
     calls = [attempt for attempt in attempts if attempt.status in ("ok", "failed", "partial")]
-    held = {one.model_id for one in work.every_target()}
+    held = {one.model_id for one in every_target(work)}
     assert {attempt.model_id for attempt in attempts} <= held
     assert sorted(ran.backend.tags) == sorted(attempt.model_id for attempt in calls), (
         "each call is an attempt"
@@ -209,7 +210,7 @@ def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list
                 cost_nano(
                     Usage(input_bound(request), 0, output_bound(one, request), 0, "estimated"), one.price
                 )
-                for one in work.every_target()
+                for one in every_target(work)
                 if one.model_id == tag
             ]
             least = min(bound or 0 for bound in bounds)

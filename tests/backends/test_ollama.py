@@ -315,15 +315,6 @@ def test_models_are_listed_with_what_is_loaded(server: OllamaProcess) -> None:
     assert [tag for tag, _, _ in listed] == sorted(tag for tag, _, _ in listed)
 
 
-def test_a_model_is_pulled(server: OllamaProcess) -> None:
-    steps: list[tuple[int, int]] = []
-    backend = OllamaBackend(server.url)
-    asyncio.run(using(backend, lambda b: b.pull(MODEL, on_progress=lambda *step: steps.append(step))))
-    assert steps == [(98_362_432, 98_362_432)]
-    error = asyncio.run(failing(OllamaBackend(server.url), lambda b: b.pull("nowhere")))
-    assert (error.error_class, "file does not exist" in str(error)) == ("not_found", True)
-
-
 def test_cloud_tags_go_through_the_same_server(server: OllamaProcess) -> None:
     limits = Limits(load_ms=1_000, first_token_ms=20_000)
     answer = asyncio.run(

@@ -58,7 +58,10 @@ def said_of(host: str, monkeypatch: pytest.MonkeyPatch, patience_s: float = 3) -
 
 def test_where_no_server_answers_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     said = said_of(NOBODY, monkeypatch)
-    assert said == f"No Ollama server is used: no connection to the Ollama server at {NOBODY}."
+    assert (
+        said
+        == f"No Ollama server is used: no connection to `{NOBODY.removeprefix('http://')}`: connection refused."
+    )
 
 
 def test_what_is_no_address_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +118,7 @@ def test_without_a_server_the_embedded_model_stands_in(monkeypatch: pytest.Monke
     assert found.maps is not None and found.maps["*"] == EMBEDDED
     assert found.maps["glm-4.5"] == "mlx:smollm2" and found.maps["qwen3-embed"] is None
     assert list(found.told) == [
-        f"No Ollama server is used: no connection to the Ollama server at {NOBODY}.",
+        f"No Ollama server is used: no connection to `{NOBODY.removeprefix('http://')}`: connection refused.",
         "The embedded model SmolLM2-135M stands in for the chat models that this machine lacks.",
     ]
 

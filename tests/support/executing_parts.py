@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, TypeVar
@@ -322,3 +322,13 @@ def carry_out(
 
     execution, took_s = run_virtual(main)
     return RunResult(execution, scripted, took_s, "".join(shown), tuple(heard))
+
+
+def every_target(work: Work) -> Iterator[Target]:
+    """All that may be called, in no order that matters."""
+    yield from work.targets
+    yield from (step.target for step in work.steps)
+    if work.ensemble is not None:
+        yield from work.ensemble.members
+        if work.ensemble.judge is not None:
+            yield work.ensemble.judge
