@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -51,6 +52,15 @@ def test_standard_input_is_put_before_the_prompt(tmp_path: Path, echo: int) -> N
         2,
         "error: a rerank has no place for standard input beside its query",
     )
+
+
+def test_who_waits_for_standard_input_says_so(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    started = command.start("run", "policy.yaml", "hello", "--simulate", "--quiet", stdin=subprocess.PIPE)
+    assert started.stdin is not None and started.stderr is not None
+    assert started.stderr.readline().startswith(b"waiting for the end of standard input")
+    assert started.communicate(b"text")[0].startswith(b"[simulated] ")
+    assert started.returncode == 0
 
 
 def test_what_flags_ask_of_an_answer_reaches_the_server(tmp_path: Path, echo: int) -> None:

@@ -42,12 +42,11 @@ def health(
 ) -> None:
     """Check every backend, the presence of every model, and the breakers.
 
-    All backends are asked at the same time, and no model is loaded. Of the models, those are listed that are known to
-    fail or to be slow; what is missing is named below, with the commands that fetch it. A model whose breaker is open
-    is not called until the time that is shown. A backend that cannot be opened, because a key is missing or may not
-    be used, is shown as not usable.
+    No model is loaded. Models that are known to fail or to be slow are listed, and missing ones are named with the
+    commands that fetch them. A model whose breaker is open is not called until the time that is shown.
 
-    Exits with status 1 if a backend is not usable or not healthy, a model is missing, or a breaker is not closed.
+    Exits with status 1 if a backend is not healthy or not usable (a key is missing or may not be used), a model is
+    missing, or a breaker is not closed.
 
     \b
     Example:

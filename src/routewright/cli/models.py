@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,7 +11,7 @@ from .options import PolicyOrDefault, Root, TableFormat
 from .writer import writer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from routewright.engine.policy import CompiledCatalog, CompiledModel
@@ -42,28 +42,39 @@ def models(
     """
     from routewright.engine.report import suggest
 
-    from .shown_policy import presence_lines, shown_policy
+    from .shown_policy import shown_policy
 
     shown = shown_policy(policy)
     catalog, known = _catalog(shown.path, root, offline)
     found = [model for model in catalog.models if capability is None or capability in model.capabilities]
-    there = {model.id: known[model.id] for model in found if model.id in known}
     if found or format == "json":
         shown.announce(json=format == "json")
-    if format == "json":
-        import json
-
-        writer.json(json.dumps([_values(model, there) for model in found], indent=2) + "\n")
-    elif found:
-        header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
-        writer.table(header, [_row(model, there) for model in found])
-        if lines := list(presence_lines(there, catalog)):
-            writer.lines("\n".join(["", *lines]))
+        _print(found, catalog, known, format)
     if capability is not None and not any(model.disabled is None for model in found):
         names = {name for model in catalog.models for name in model.capabilities}
         writer.note(f"no model has the capability `{capability}`")
         writer.note(f"  = help: {suggest(capability, names, label='in the catalog')}")
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _print(
+    found: Sequence[CompiledModel],
+    catalog: CompiledCatalog,
+    known: Mapping[str, Presence],
+    format: Literal["table", "json"],
+) -> None:
+    import json
+
+    from .shown_policy import presence_lines
+
+    if format == "json":
+        writer.json(json.dumps([_values(model, known) for model in found], indent=2) + "\n")
+        return
+    header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
+    writer.table(header, [_row(model, known) for model in found])
+    there = {model.id: known[model.id] for model in found if model.id in known}
+    if lines := list(presence_lines(there, catalog)):
+        writer.lines("\n".join(["", *lines]))
 
 
 def _catalog(path: Path, root: Path | None, offline: bool) -> tuple[CompiledCatalog, Mapping[str, Presence]]:

@@ -52,10 +52,8 @@ def quota(
         writer.note(
             f"the state store also holds counts of {named}: under another name a quota begins at zero"
         )
-    gone = [one for one in usages if _left(one) <= 0]
-    if gone:
-        named = ", ".join(_named(one) for one in gone)
-        writer.note(f"nothing is left of {named}")
+    if gone := [_named(one) for one in usages if _left(one) <= 0]:
+        writer.note(f"nothing is left of {', '.join(gone)}")
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

@@ -22,7 +22,7 @@ _MAX_FILE_BYTES = 32 * 1024 * 1024
 """Images and schemas that are larger are not sent."""
 
 _PATIENCE_S = 2.0
-"""After this time, whoever watches is told that standard input has not ended."""
+"""After this time it is said that standard input has not ended: nobody can see why nothing happens."""
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """How PNG and JPEG files begin."""
@@ -87,9 +87,9 @@ def prompt_text(prompt: str | None, operation: str | None = None) -> str | None:
 
 @contextmanager
 def _told_to_wait() -> Iterator[None]:
-    """Tell who watches that standard input is awaited, if it does not end soon."""
+    """Say that standard input is awaited, if it does not end soon."""
     note = "waiting for the end of standard input, which goes before the prompt (`< /dev/null` for none)"
-    timer = threading.Timer(_PATIENCE_S, writer.remark, [note])
+    timer = threading.Timer(_PATIENCE_S, writer.note, [note])
     timer.daemon = True
     timer.start()
     try:

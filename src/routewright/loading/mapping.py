@@ -88,21 +88,12 @@ def map_models(
     """
     names = names_of_models(catalog)
     ids = list(catalog.models)
-    wanted: dict[str, str | None] = {}
-    if "*" in maps:
-        wanted = {id: maps["*"] for id, model in catalog.models.items() if "chat" in model.operations}
-    for name, target in maps.items():
-        found = names.get(name, ())
-        if name != "*" and len(found) != 1:
-            raise TaskError(f"`{name}` names no model to map", help=suggest(name, names, listed=ids))
-        if name != "*":
-            wanted[ids[found[0]]] = target
     models, backends = dict(plain["models"]), dict(plain["backends"])
     for id, keys in (declared or {}).items():
         if id not in backends:
             raise TaskError(f"`{id}` names no backend", help=suggest(id, backends, label="backends"))
         backends[id] = dict(keys) if "kind" in keys else {**backends[id], **keys}
-    for id, target in wanted.items():
+    for id, target in _targets(maps, catalog).items():
         if target is None:
             models[id] = {**models[id], "disabled": True, "disabled_reason": ABSENT}
             continue
@@ -125,6 +116,21 @@ def map_models(
             raise TaskError(f"`{target}`: {problem.message}", help=problem.help)
         models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
     return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
+
+
+def _targets(maps: Mapping[str, str | None], catalog: Catalog) -> dict[str, str | None]:
+    """What each model is mapped onto, by its id; a name counts more than ``*``."""
+    names, ids = names_of_models(catalog), list(catalog.models)
+    targets: dict[str, str | None] = {}
+    if "*" in maps:
+        targets = {id: maps["*"] for id, model in catalog.models.items() if "chat" in model.operations}
+    for name, target in maps.items():
+        found = names.get(name, ())
+        if name != "*" and len(found) != 1:
+            raise TaskError(f"`{name}` names no model to map", help=suggest(name, names, listed=ids))
+        if name != "*":
+            targets[ids[found[0]]] = target
+    return targets
 
 
 def _declared(models: Mapping[str, Any], backend: str, tag: str) -> dict[str, Any]:
