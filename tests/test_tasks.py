@@ -9,15 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routewright import FeatureError, ModelState, RequestFacts, State, Task, TaskError, load_policy
+from routewright import (
+    ChatRequest,
+    FeatureError,
+    Message,
+    ModelState,
+    RequestFacts,
+    State,
+    Task,
+    TaskError,
+    load_policy,
+)
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.loading import load_samples, shipped
 from routewright.tasks import (
+    AskedTask,
+    Attached,
+    asked_by,
     features_from_flags,
     parse_state,
     parse_task,
     parse_time,
-    request_for,
     state_from,
     task_from,
 )
@@ -234,6 +246,39 @@ def test_other_times_are_refused(text: str) -> None:
 
 def test_every_sample_can_be_executed() -> None:
     for sample in load_samples(shipped("samples.yaml")).tasks:
-        assert sample.name
-        assert sample.prompt
-        assert request_for(task_from(sample), sample.prompt, sample.documents)
+        asked = asked_by(sample)
+        assert asked.name and asked.request
+
+
+def test_a_task_with_a_prompt_has_the_request_that_it_describes() -> None:
+    text = """{"name": "n", "prompt": "p", "system": "s", "temperature": 0.5, "session": "c", "tags": {"run": "1"},
+        "max_output_tokens": 2, "metadata": {"team": "a"}}"""
+    attached = Attached((b"png",), {"type": "object"})
+    messages = (Message("system", "s"), Message("user", "p", (b"png",)))
+    request = ChatRequest(messages, max_output_tokens=2, temperature=0.5, json_schema={"type": "object"})
+    facts = RequestFacts(max_output_tokens=2, metadata={"team": "a", "session": "c"})
+    assert asked_by(parse_task(text), attached) == AskedTask("n", Task(request=facts), request, {"run": "1"})
+
+
+def test_a_task_without_a_prompt_knows_what_its_request_will_have() -> None:
+    attached = Attached((b"png", b"png"), {"type": "object"})
+    asked = asked_by(parse_task('{"system": "s"}'), attached)
+    assert asked == AskedTask("", Task(request=RequestFacts(images=2, json_schema=True)), None, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"prompt": ""}', "the prompt is empty"),
+        ('{"operation": "embed", "system": "s"}', "`system` needs `operation` chat"),
+        ('{"operation": "embed", "max_output_tokens": 5}', "`max_output_tokens` needs `operation` chat"),
+        ('{"documents": ["d"]}', "`documents` needs `operation` rerank"),
+        ('{"operation": "rerank", "prompt": "p"}', "rerank needs documents to rank"),
+        ('{"prompt": "p", "max_output_tokens": 0}', "an answer of at most 0 tokens cannot be asked for"),
+        ('{"session": "a", "metadata": {"session": "b"}}', "the session is given twice: "),
+    ],
+)
+def test_a_task_that_cannot_be_asked_says_why(text: str, message: str) -> None:
+    with pytest.raises(TaskError) as caught:
+        asked_by(parse_task(text))
+    assert str(caught.value).startswith(message)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import HYBRID, POLICY, CommandLine
+from support.llamacpp_servers import needs_llamacpp
 
 from routewright.cli.table import MAX_LINES, column_lines, fitted_widths, stacked_lines
 from routewright.engine.report.tree import ReportTree, render_tree, wrapped_tree
@@ -101,6 +102,15 @@ def test_who_watches_is_told_who_answered(tmp_path: Path) -> None:
     shown = on_terminal(command, "run", "policy.yaml", "hello", "--simulate", columns=200)
     assert "small | rule otherwise | " in shown
     assert f"stored in {command.ledger}\n" in shown
+
+
+def test_who_watches_is_told_that_a_model_loads(tmp_path: Path) -> None:
+    needs_llamacpp()
+    command = CommandLine(tmp_path)
+    arguments = ("run", "policy.yaml", "hello", "--map", "*=llamacpp:smollm2", "--max-output-tokens", "1")
+    shown = on_terminal(command, *arguments, columns=200)
+    assert shown.startswith("loading smollm2 for small: this may take some seconds\n")
+    assert "loading" not in on_terminal(command, *arguments, "--quiet", columns=200)
 
 
 def test_a_long_file_shows_progress_to_who_watches_and_to_nobody_else(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from support.ledger_rows import attempt, decision, policy
 
 from routewright.ledger import Ledger, LedgerError, OtherLayoutError, default_ledger_path
-from routewright.ledger.connection import STORAGE_VERSION, open_for_creation
+from routewright.ledger.connection import STORAGE_VERSION, open_for_creation, open_for_reading
 from routewright.ledger.migrate import latest_version, migrations
 
 TESTS = Path(__file__).parents[1]
@@ -156,6 +156,15 @@ def test_a_ledger_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
     with held(ledger.path, "0.3"):
         ledger.append([decision(1)])
     assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
+
+
+def test_ctrl_c_that_duckdb_takes_itself_is_ctrl_c(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.duckdb"
+    Ledger.open(path)
+    with pytest.raises(KeyboardInterrupt), open_for_reading(path, lock_timeout_s=0):
+        raise RuntimeError("Query interrupted")
+    with pytest.raises(RuntimeError, match="another"), open_for_reading(path, lock_timeout_s=0):
+        raise RuntimeError("another")
 
 
 def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
