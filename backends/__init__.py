@@ -23,8 +23,6 @@ from .executing import (
     Target,
     Work,
     WorkLimits,
-    execute,
-    execute_sync,
 )
 from .protocol import (
     NO_LIMITS,
@@ -111,8 +109,6 @@ __all__ = [
     "WorkLimits",
     "cost_nano",
     "embedded_model",
-    "execute",
-    "execute_sync",
     "install_command",
     "is_loaded",
     "open_backend",

@@ -14,7 +14,7 @@ from .attempts import (
     StepReport,
 )
 from .cache import AnswerCache
-from .executor import Executor, execute, execute_sync
+from .executor import Executor
 from .prompt_files import PromptError, read_prompts, shipped_prompts
 from .prompts import Prompts
 from .work import (
@@ -54,8 +54,6 @@ __all__ = [
     "Target",
     "Work",
     "WorkLimits",
-    "execute",
-    "execute_sync",
     "read_prompts",
     "shipped_prompts",
 ]

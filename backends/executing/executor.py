@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
 from routewright.engine.record import Attempt
@@ -17,7 +17,7 @@ from .flow import Flow
 from .prompt_files import shipped_prompts
 from .prompts import Prompts
 from .session import Services, Session
-from .work import Request, Target, Work
+from .work import Request, Work
 
 
 class Executor:
@@ -74,43 +74,5 @@ class Executor:
         )
         return await flow.run()
 
-    def run_sync(
-        self,
-        work: Work,
-        request: Request,
-        *,
-        on_text: Callable[[str], None] | None = None,
-        on_attempt: Callable[[Attempt], None] | None = None,
-    ) -> Execution:
-        """``run`` for callers without an event loop; raises RuntimeError inside a running one."""
-        return asyncio.run(self.run(work, request, on_text=on_text, on_attempt=on_attempt))
-
     def _prompts(self) -> Prompts:
         return shipped_prompts() if self._own_prompts is None else self._own_prompts
-
-
-async def execute(
-    targets: Sequence[Target],
-    request: Request,
-    backends: Mapping[str, Backend],
-    *,
-    clock: Callable[[], int],
-    on_text: Callable[[str], None] | None = None,
-) -> Execution:
-    """The first answer that a target gives, without state, cache, steps, limits or retries.
-
-    What ``Executor.run`` does with work that holds nothing but targets. No targets give no answer and no attempts.
-    """
-    return await Executor(backends, clock=clock).run(Work(tuple(targets)), request, on_text=on_text)
-
-
-def execute_sync(
-    targets: Sequence[Target],
-    request: Request,
-    backends: Mapping[str, Backend],
-    *,
-    clock: Callable[[], int],
-    on_text: Callable[[str], None] | None = None,
-) -> Execution:
-    """``execute`` for callers without an event loop; raises RuntimeError inside a running one."""
-    return asyncio.run(execute(targets, request, backends, clock=clock, on_text=on_text))

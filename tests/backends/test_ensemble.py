@@ -269,7 +269,7 @@ def test_steps_follow_members_also_in_time_that_was_only_reported() -> None:
     ensemble = together("consensus_or_override", "a", "b", override="b")
     work = Work((), (Step("verify", target("v")),), ensemble)
     executor = Executor({"b": simulated}, clock=lambda: START_US)
-    one, other, verifier = executor.run_sync(work, HELLO).attempts
+    one, other, verifier = asyncio.run(executor.run(work, HELLO)).attempts
     assert one.started_at_us == other.started_at_us == START_US
     assert verifier.started_at_us == START_US + max(one.total_us, other.total_us)
 

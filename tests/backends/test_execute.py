@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.executing_parts import execute_sync
 
 from routewright.backends import (
     ERROR_CLASSES,
@@ -21,6 +22,7 @@ from routewright.backends import (
     EmbedAnswer,
     EmbedRequest,
     Execution,
+    Executor,
     Fault,
     Limits,
     Message,
@@ -35,8 +37,7 @@ from routewright.backends import (
     TextDelta,
     Timings,
     Usage,
-    execute,
-    execute_sync,
+    Work,
 )
 from routewright.backends.executing.recording import Call, attempt_of
 
@@ -226,7 +227,9 @@ def test_a_stream_without_a_finish_reason_is_a_failure() -> None:
 def test_cancelling_the_caller_cancels_the_call() -> None:
     async def cancelled() -> bool:
         target = Target("m", "b", "m", "answer")
-        work = asyncio.create_task(execute([target], HELLO, {"b": Endless({}, seed=1)}, clock=clock()))
+        work = asyncio.create_task(
+            Executor({"b": Endless({}, seed=1)}, clock=clock()).run(Work((target,)), HELLO)
+        )
         await asyncio.sleep(0.01)
         work.cancel()
         try:

@@ -30,7 +30,6 @@ from support.executing_parts import (
 from routewright.backends import (
     NO_LIMITS,
     Attempt,
-    ChatAnswer,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
@@ -453,12 +452,6 @@ def test_what_the_catalog_says_of_a_model_holds_where_the_request_says_nothing()
     own = ChatRequest((Message("user", "x"),), think="high")
     ran = carry_out(Work((by_catalog,)), request=own)
     assert (ran.backend.asked(0).think, ran.backend.asked(0).keep_alive) == ("high", "10m")
-
-
-def test_scripts_have_a_synchronous_face() -> None:
-    executor = Executor({"b": Scripted()}, clock=lambda: START_US)
-    execution = executor.run_sync(Work(targets("a")), HELLO)
-    assert isinstance(execution.answer, ChatAnswer)
 
 
 @pytest.mark.parametrize(("wanted", "asked"), [(None, 100), (500, 100), (50, 50)])

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from routewright.backends import (
     NO_LIMITS,
     Attempt,
+    Backend,
     BackendError,
     ChatAnswer,
     ChatRequest,
@@ -84,6 +85,18 @@ def run_virtual(main: Callable[[Callable[[], int]], Coroutine[Any, Any, T]]) -> 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         loop = runner.get_loop()
         return runner.run(main(lambda: START_US + round(loop.time() * 1e6)))
+
+
+def execute_sync(
+    targets: Sequence[Target],
+    request: Request,
+    backends: Mapping[str, Backend],
+    *,
+    clock: Callable[[], int],
+    on_text: Callable[[str], None] | None = None,
+) -> Execution:
+    """What comes of work that holds nothing but targets."""
+    return asyncio.run(Executor(backends, clock=clock).run(Work(tuple(targets)), request, on_text=on_text))
 
 
 @dataclass(frozen=True)
