@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from support.command_line import CommandLine
+from support.command_line import POLICY, CommandLine
 
 from routewright.ledger import LedgerError, LedgerWriter
 
@@ -27,6 +27,16 @@ def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
     assert summary.startswith("large | rule otherwise | ")
     assert summary.endswith(" | cost unknown | failed: small: overloaded")
     assert (stored, rest) == (f"stored in {command.ledger}", [""])
+
+
+def test_the_last_line_names_the_cap_that_kept_fallbacks_from_being_asked(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", POLICY + "controls: [{ name: tries, max_attempts: 1 }]\n")
+    ended = command("run", "policy.yaml", "hello", "--simulate", "--fail", "small=overloaded")
+    assert ended.code == 5
+    lines = ended.err.splitlines()
+    assert lines[1] == "tried large on ollama (fallback): skipped, `max_attempts: 1` is reached, 0 ms"
+    assert lines[-1].endswith("; `large` was not called: `max_attempts: 1` is reached")
 
 
 def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
