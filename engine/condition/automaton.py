@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 _MOST_POSITIONS = 400
@@ -36,7 +37,7 @@ class Automaton(NamedTuple):
 
 
 def automaton_of(pattern: str, most: int) -> Automaton:
-    """Return the sizes of the larger automaton, forward or backward; TooMany if it has over `most` transitions."""
+    """Return the sizes of the larger automaton, forward or backward; TooMany if `most` steps do not make them."""
     reader = _Reader(pattern)
     first, exits = reader.alternatives()
     if reader.at < len(reader.text):
@@ -49,71 +50,80 @@ def automaton_of(pattern: str, most: int) -> Automaton:
     # Whether the last byte is one of a word matters only where the pattern asks for it.
     asks = any(at_boundary for steps in (first, *reader.follow) for _, at_boundary in steps)
     word = _WORD if asks else 0
-    forward = _Search(first, reader.follow, reader.accepted, word, is_backward=False).explored(most)
-    ends = [(position, False) for position in sorted(exits)]
-    backward = _Search(ends, back, reader.accepted, word, is_backward=True).explored(most)
-    states, letters, longest = map(max, forward, backward)
+    classes = [(1 << _BEGIN) - 1]
+    for kind in {word, *reader.accepted}:
+        classes = [part for one in classes for part in (one & kind, one & ~kind) if part]
+    classes.append(1 << _BEGIN)
+    taken = [[letter for letter, one in enumerate(classes) if one & kind] for kind in reader.accepted]
+    is_word = [bool(word & one) for one in classes]
+    forward = _Search([*reader.follow, first], taken, is_word, most, is_backward=False).explored()
+    ends = [(position, False) for position in exits]
+    backward = _Search([*back, ends], taken, is_word, most, is_backward=True).explored()
+    longest = max(len(positions) for positions, _ in forward | backward)
     loops = any(0 <= after <= place for place, steps in enumerate(reader.follow) for after, _ in steps)
-    return Automaton(states, letters, longest, loops)
+    return Automaton(max(len(forward), len(backward)), len(classes) - 1, longest, loops)
 
 
-_State = tuple[tuple[int, ...], int]
+_State = tuple[tuple[int, ...], bool]
 """Positions, and whether the last byte was one of a word."""
 
 
 class _Search:
-    """A search backward starts once, where a match ends; one forward starts at each byte."""
+    """A search backward starts once, where a match ends; one forward starts at each byte.
+
+    `taken` has the classes of bytes that each position takes; the last class is for the place before the first byte.
+    The last of `follow` is for the place before all positions.
+    """
 
     def __init__(
-        self, first: _Steps, follow: list[_Steps], accepted: list[int], word: int, *, is_backward: bool
+        self,
+        follow: list[_Steps],
+        taken: list[list[int]],
+        is_word: list[bool],
+        most: int,
+        *,
+        is_backward: bool,
     ) -> None:
-        self.first = first
         self.follow = follow
+        self.taken = taken
+        self.is_word = is_word
         self.is_backward = is_backward
-        kinds = list(dict.fromkeys((*accepted, word)))
-        signs = [tuple([kind >> byte & 1 for kind in kinds]) for byte in range(_BEGIN + 1)]
-        places = [kinds.index(taken) for taken in accepted]
-        self.takes = {
-            sign: ({place for place, kind in enumerate(places) if sign[kind]}, sign[kinds.index(word)])
-            for sign in signs
-        }
-        self.begin = signs[_BEGIN]
-        self.classes = list(dict.fromkeys(signs[:_BEGIN]))
+        self.left = most
 
-    def explored(self, most: int) -> tuple[int, int, int]:
-        """The number of states, of classes of bytes, and of positions in one state."""
-        if self.is_backward:
-            starts = [self.after([self.first], 0, sign) for sign in self.classes]
-        else:
-            starts = [self.after([self.first], 0, self.begin)]
-        seen, waiting = set(starts), starts
+    def explored(self) -> set[_State]:
+        """The states that a search can reach."""
+        begin = len(self.is_word) - 1
+        starts = self.after((-1,), False)
+        waiting = list(starts.values()) if self.is_backward else [starts.get(begin, ((), False))]
+        seen = set(waiting)
         while waiting:
-            if len(seen) * len(self.classes) > most:
-                raise TooMany
             positions, after_word = waiting.pop()
-            steps = [self.follow[position] for position in positions]
-            if not self.is_backward:
-                steps.append(self.first)
-            for sign in self.classes:
-                state = self.after(steps, after_word, sign)
-                if state not in seen:
-                    seen.add(state)
-                    waiting.append(state)
-        return len(seen), len(self.classes), max([len(positions) for positions, _ in seen])
+            reached = self.after(positions if self.is_backward else (*positions, -1), after_word)
+            reached.pop(begin, None)
+            for state in {*reached.values(), *[((), word) for word in self.is_word[:begin]]} - seen:
+                seen.add(state)
+                waiting.append(state)
+        return seen
 
-    def after(self, several: list[_Steps], after_word: int, sign: tuple[int, ...]) -> _State:
-        """The state after a byte of the class `sign`."""
-        takes, is_word = self.takes[sign]
-        reached: dict[int, None] = {}
-        for steps in several:
-            for position, at_boundary in steps:
-                if at_boundary and is_word == after_word:
-                    continue
-                if position == _EXIT:  # a match: what would be tried later is not
-                    return tuple(reached), is_word
-                if position in takes:
-                    reached[position] = None
-        return tuple(sorted(reached) if self.is_backward else reached), is_word
+    def after(self, positions: tuple[int, ...], after_word: bool) -> dict[int, _State]:
+        """The state after each class of bytes, without those that no position takes."""
+        reached: dict[int, dict[int, None]] = {}
+        boundaries = {letter for letter, word in enumerate(self.is_word) if word != after_word}
+        closed: set[int] = set()
+        for step, at_boundary in chain.from_iterable([self.follow[position] for position in positions]):
+            if step == _EXIT:  # a match: what would be tried later is not
+                if not at_boundary:
+                    break
+                closed |= boundaries
+                continue
+            self.left -= len(self.taken[step])
+            if self.left < 0:
+                raise TooMany
+            for letter in self.taken[step]:
+                if letter not in closed and (not at_boundary or letter in boundaries):
+                    reached.setdefault(letter, {})[step] = None
+        ordered = sorted if self.is_backward else tuple
+        return {letter: (tuple(ordered(found)), self.is_word[letter]) for letter, found in reached.items()}
 
 
 class _Part(NamedTuple):

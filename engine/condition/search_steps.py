@@ -34,11 +34,10 @@ def search_steps(pattern: str, characters: int) -> int:
 def _kept_states(pattern: str) -> tuple[int, int] | None:
     """How many states the pattern has, and how often a search passes over a string.
 
-    None if the states are unknown or more than RE2 keeps. Counting them takes 2 µs for each of 30 transitions for each
-    instruction.
+    None if the states are unknown, too many to count quickly, or more than RE2 keeps.
     """
     try:
-        states, letters, longest, loops = automaton_of(pattern, 300 + 30 * program_size(pattern))
+        states, letters, longest, loops = automaton_of(pattern, 1_000 + 150 * program_size(pattern))
     except TooMany:
         return None
     # RE2's `re2/dfa.cc`: a pointer for each class of bytes, the instructions, and what stands before them.
