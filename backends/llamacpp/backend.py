@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from routewright.engine.policy import EMBEDDED_NAMES, judge
+from routewright.engine.policy import judge, kinds
 
 from ..errors import BackendError, install_command
 from ..openai import OpenAIBackend, without_tokens
@@ -33,7 +33,7 @@ from ..protocol import (
 )
 from .process import GgufModel, ModelProcess, Operation, embedded_model
 
-EMBEDDED_MODEL: Final = EMBEDDED_NAMES[0]
+EMBEDDED_MODEL: Final = kinds.EMBEDDED_NAMES[0]
 
 
 @dataclass(slots=True)

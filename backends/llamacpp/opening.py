@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from routewright.engine.policy import CompiledModel, LlamaCppShape
+from routewright.engine.policy import CompiledModel, kinds
 
 from ..registry import Opening
 from .backend import LlamaCppBackend
 from .process import GgufModel
 
 
-def open_backend(shape: LlamaCppShape, models: Sequence[CompiledModel], opening: Opening) -> LlamaCppBackend:
+def open_backend(
+    shape: kinds.LlamaCppShape, models: Sequence[CompiledModel], opening: Opening
+) -> LlamaCppBackend:
     """The backend for ``models``; one without a path is the embedded model. Raises BackendError."""
 
     def file(written: str | None) -> Path | None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routewright.engine.policy import CompiledModel, MlxShape
+from routewright.engine.policy import CompiledModel, kinds
 
 from ..registry import Opening
 from .backend import MlxBackend
 from .models import MlxModel
 
 
-def open_backend(shape: MlxShape, models: Sequence[CompiledModel], opening: Opening) -> MlxBackend:
+def open_backend(shape: kinds.MlxShape, models: Sequence[CompiledModel], opening: Opening) -> MlxBackend:
     """The backend for ``models``; the variables of paths are read at each model's first call."""
     return MlxBackend(
         {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routewright.engine.policy import CompiledModel, OllamaShape
+from routewright.engine.policy import CompiledModel, kinds
 
 from ..registry import Opening
 from .backend import OllamaBackend
 
 
-def open_backend(shape: OllamaShape, models: Sequence[CompiledModel], opening: Opening) -> OllamaBackend:
+def open_backend(
+    shape: kinds.OllamaShape, models: Sequence[CompiledModel], opening: Opening
+) -> OllamaBackend:
     """The server that ``shape`` declares. Raises BackendError and ValueError."""
     return OllamaBackend(
         shape.server,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from routewright.engine.policy import CompiledModel, OpenAIShape
+from routewright.engine.policy import CompiledModel, kinds
 
 from ..registry import Opening
 from .backend import OpenAIBackend
 
 
-def open_backend(shape: OpenAIShape, models: Sequence[CompiledModel], opening: Opening) -> OpenAIBackend:
+def open_backend(
+    shape: kinds.OpenAIShape, models: Sequence[CompiledModel], opening: Opening
+) -> OpenAIBackend:
     """The server that ``shape`` declares. Raises BackendError and ValueError."""
     return OpenAIBackend(
         shape.server,

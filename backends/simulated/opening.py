@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from routewright.engine.policy import CompiledModel, SimulatedShape
+from routewright.engine.policy import CompiledModel, kinds
 
 from ..registry import Opening
 from .backend import Fault, SimulatedBackend, SimulatedModel
@@ -35,7 +35,7 @@ def simulated_backend(
 
 
 def open_backend(
-    shape: SimulatedShape, models: Sequence[CompiledModel], opening: Opening
+    shape: kinds.SimulatedShape, models: Sequence[CompiledModel], opening: Opening
 ) -> SimulatedBackend:
     """The simulated backend for ``models``."""
     return simulated_backend(models)

@@ -29,7 +29,7 @@ from .compiled import (
     ModelIndex,
     Reserve,
 )
-from .shapes import Backend, MlxShape, Model, ServerBackend
+from .shapes import Backend, FolderBackend, Model, ServerBackend
 
 FORM: Final = 2
 """The version of how digests are made. A ledger keeps the digests that it has recorded, whatever their version.
@@ -86,7 +86,7 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
     Reserve: {"condition": "a position; `when` counts"},
     Backend: {"description": "for people"},
     ServerBackend: {"api_key": "the name of a secret"},
-    MlxShape: {"path": "where files are on this machine"},
+    FolderBackend: {"path": "where files are on this machine"},
     Model: {"description": "for people", "path": "where files are on this machine"},
 }
 """The fields that are not in a digest, and why; also those of subclasses."""

@@ -16,14 +16,13 @@ from ..digest import digest_of_catalog
 from ..labels import joined
 from ..reading import Source
 from ..shapes import (
-    KEYS_OF_SOME_MODELS,
     Backend,
     Catalog,
     Encoding,
     Model,
     Operation,
     encoding_for,
-    kinds_with,
+    kinds,
 )
 from ..source import Path
 from .model_facts import facts_of, model_scope
@@ -167,10 +166,10 @@ def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
 
 def _check_keys(model: Model, tag: str, backend: Backend, report: Report, path: Path) -> None:
     """Report keys that models of this kind of backend do not take, and what keeps the model from being run."""
-    for key in sorted(KEYS_OF_SOME_MODELS & model.model_fields_set - backend.model_keys):
-        kinds = joined([f"`{kind}`" for kind in kinds_with(key, of_models=True)])
+    for key in sorted(kinds.KEYS_OF_SOME_MODELS & model.model_fields_set - backend.model_keys):
+        taking = joined([f"`{kind}`" for kind in kinds.kinds_with(key, of_models=True)])
         help = (
-            f"models on backends of kind {kinds} take it, and `{model.backend}` is of kind `{backend.kind}`"
+            f"models on backends of kind {taking} take it, and `{model.backend}` is of kind `{backend.kind}`"
         )
         report.add("unknown-key", f"unknown key `{key}`", (*path, key), help, at_key=True)
     problem = backend.model_problem(tag, model.path)

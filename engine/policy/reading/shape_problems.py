@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
 from ..labels import chain_help, counted, joined, owner, quoted, value_name
 from ..quantities import parse_count
-from ..shapes import keys_at, kinds_with
+from ..shapes import keys_at, kinds
 from ..source import Document, Node, Path
 
 _KINDS: Mapping[str, str] = {
@@ -147,9 +147,9 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
     above = _empty_above(path, known, document)
     if empty and (glued := _GLUED.match(name)):
         help = f"a blank is missing after the `:`: write `{glued[1]}: {glued[2]}`"
-    elif path[-3:-2] == ("backends",) and (kinds := kinds_with(name)):
+    elif path[-3:-2] == ("backends",) and (taking := kinds.kinds_with(name)):
         kind = document.node_at((*path[:-1], "kind")).value
-        help = f"backends of kind {joined([f'`{one}`' for one in kinds])} take it, and this one is {quoted(kind)}"
+        help = f"backends of kind {joined([f'`{one}`' for one in taking])} take it, and this one is {quoted(kind)}"
     elif above is not None and closest(name, known) is None:
         help = f"to stand below {quoted(above)}, it has to be indented further"
     elif not _WORD.fullmatch(name) and empty:

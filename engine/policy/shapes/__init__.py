@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
+from . import kinds
 from .base import Operation, Shape, check_unbroken
 from .catalog import Catalog, Model, Price
 from .json_schema import catalog_schema, policy_schema, test_schema
 from .keys import keys_at
-from .kinds import (
-    EMBEDDED_NAMES,
-    KEYS_OF_SOME_MODELS,
-    KINDS,
-    Backend,
-    LlamaCppShape,
-    MlxShape,
-    OllamaShape,
-    OpenAIShape,
-    ServerBackend,
-    SimulatedShape,
-    backend_of,
-    kinds_with,
-)
+from .kinds import Backend, FolderBackend, ServerBackend
 from .policy import Assertion, ChainEntry, Constraint, Control, Ensemble, Feature, Policy, Rollout, Rule
 from .steps import STEPS, Role, Step
 from .testfile import CaseState, CaseTask, TestFile
 from .tokenizers import Encoding, encoding_for
 
 __all__ = [
-    "EMBEDDED_NAMES",
-    "KEYS_OF_SOME_MODELS",
-    "KINDS",
     "STEPS",
     "Assertion",
     "Backend",
@@ -41,11 +26,8 @@ __all__ = [
     "Encoding",
     "Ensemble",
     "Feature",
-    "LlamaCppShape",
-    "MlxShape",
+    "FolderBackend",
     "Model",
-    "OllamaShape",
-    "OpenAIShape",
     "Operation",
     "Policy",
     "Price",
@@ -54,15 +36,13 @@ __all__ = [
     "Rule",
     "ServerBackend",
     "Shape",
-    "SimulatedShape",
     "Step",
     "TestFile",
-    "backend_of",
     "catalog_schema",
     "check_unbroken",
     "encoding_for",
     "keys_at",
-    "kinds_with",
+    "kinds",
     "policy_schema",
     "test_schema",
 ]

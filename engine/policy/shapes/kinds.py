@@ -104,6 +104,12 @@ class ServerBackend(Backend):
     concurrency: Positive | None = Field(None, description="calls at the same time")
 
 
+class FolderBackend(Backend):
+    """What a backend takes whose models are in a folder."""
+
+    path: FilePath | None = Field(None, description="a folder of models; may start with ${NAME}")
+
+
 class OllamaShape(ServerBackend):
     """An Ollama server."""
 
@@ -129,14 +135,13 @@ class OllamaShape(ServerBackend):
             )
 
 
-class MlxShape(Backend):
+class MlxShape(FolderBackend):
     """MLX models in this process."""
 
     offers = frozenset(("chat",))
     model_keys = frozenset(("path",))
 
     kind: Literal["mlx"]
-    path: FilePath | None = Field(None, description="a folder of models; may start with ${NAME}")
     memory_gb: Amount | None = Field(None, description="what all loaded models take together at most")
 
 

@@ -13,7 +13,7 @@ from routewright.engine.policy import (
     Backend,
     CompiledModel,
     CompiledPolicy,
-    MlxShape,
+    FolderBackend,
     ServerBackend,
     with_variables,
 )
@@ -41,7 +41,7 @@ def _name(model: CompiledModel, environment: Mapping[str, str]) -> str:
 def _place(id: str, shape: Backend, environment: Mapping[str, str]) -> str:
     if isinstance(shape, ServerBackend):
         where = (shape.server.url or "").rstrip("/")
-    elif isinstance(shape, MlxShape):
+    elif isinstance(shape, FolderBackend):
         where = _file(shape.path, environment) or ""
     else:
         # What is simulated is nowhere else: two catalogs simulate the same backend if they call it the same.

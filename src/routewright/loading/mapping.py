@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from routewright.engine.policy import KINDS, Catalog, backend_of, check_unbroken, names_of_models
+from routewright.engine.policy import Catalog, check_unbroken, kinds, names_of_models
 from routewright.engine.report import TaskError, suggest
 
 SMALL_CONTEXT = 8192
@@ -26,7 +26,7 @@ ABSENT = "not on this machine"
 
 _KINDS = [
     kind
-    for kind, shape in KINDS.items()
+    for kind, shape in kinds.KINDS.items()
     if not any(field.is_required() for name, field in shape.model_fields.items() if name != "kind")
 ]
 """The kinds whose backends need no other key, so that a mapping may bring one."""
@@ -111,7 +111,7 @@ def map_models(
             backends[backend] = {"kind": backend}
         known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
         declared = _declared(plain["models"], backend, tag)
-        problem = backend_of(backends[backend]).model_problem(tag, declared.get("path"))
+        problem = kinds.backend_of(backends[backend]).model_problem(tag, declared.get("path"))
         if problem is not None:
             raise TaskError(f"`{target}`: {problem.message}", help=problem.help)
         models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
@@ -157,7 +157,7 @@ def _stand_in(
         "tag": tag,
         "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
     }
-    place = backend_of(runs_on).server.place(tag)
+    place = kinds.backend_of(runs_on).server.place(tag)
     if runs_on["kind"] != "simulated" and place.location == "local":
         stand_in["price"] = {"input": 0, "output": 0}
     if declared:

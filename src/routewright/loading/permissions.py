@@ -17,7 +17,7 @@ from routewright.engine.policy import (
     Catalog,
     CompiledCatalog,
     CompiledPolicy,
-    MlxShape,
+    FolderBackend,
     Model,
     Path,
     ServerBackend,
@@ -156,7 +156,7 @@ def refusals(
         for variable in variables_in(backend.api_key or ""):
             yield from _at(permissions.key_refusal(variable, backend.server.url), "backends", id, "api_key")
     paths = {("models", one): model.path for one, model in models.items()}
-    if isinstance(backend, MlxShape):
+    if isinstance(backend, FolderBackend):
         paths = {("backends", id): backend.path, **paths}
     for place, path in paths.items():
         for variable in variables_in(path or ""):
