@@ -5,27 +5,27 @@ All problems of a policy and its catalog are raised together, sorted by place. R
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from ...condition import CheckedExpr, Declaration, Sizes, compile_function
+from ...condition import Declaration, Sizes, compile_function
 from ...report import PolicyError, limit_problems, sort_problems
 from ..compiled import (
     CompiledAssertion,
     CompiledCatalog,
-    CompiledConstraint,
     CompiledFeature,
     CompiledPolicy,
+    CompiledRollout,
     CompiledRule,
-    Verdict,
 )
 from ..digest import digest_of_policy
 from ..reading import Source
-from ..shapes import Assertion, Catalog, Constraint, Policy
+from ..shapes import Assertion, Catalog, Policy
 from ..source import Path
 from .budget import Evaluated, check_candidates, check_load, most_gated, sizes_allowed, sizes_by_name
 from .catalog import are_models_known, compile_catalog
+from .constraints import CheckedConstraint, check_constraints, compile_constraints
 from .controls import CompiledControls, compile_controls
 from .features import GATING_FACTS, compile_features
 from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
@@ -51,79 +51,113 @@ def compile_policy(
     """
     report = Report(policy.document, policy.problems)
     compiled_catalog, others = _catalog(policy, catalog, report)
-    shape = policy.shape
-    features = compile_features(shape.features, compiled_catalog, report)
-    scope: dict[str, Declaration] = {feature.name: feature.declaration for feature in features}
-    scope.update(STATE_SCOPE)
-    # Without a catalog its facts have their types all the same.
-    model_names = dict(compiled_catalog.scope if compiled_catalog else model_scope(()))
-    _check_unique(shape, report)
-    rules = RuleCompiler(shape, compiled_catalog, features, scope, report)
-    compiled_rules = rules.compile()
-    controls = compile_controls(shape.controls, compiled_catalog, features, scope, report)
-    candidate_scope = {**scope, **CANDIDATE_STATE, **model_names}
-    checked_constraints = _check_constraints(shape.constraints, scope, candidate_scope, report)
-    assertions = _check_assertions(shape.assertions, candidate_scope, report)
-    rollout = compile_rollout(shape.rollout, features, candidate, report)
-    check_variables(report)
+    parts = _check_parts(policy.shape, compiled_catalog, candidate, report)
     candidates = candidate.problems if isinstance(candidate, UnfitCandidate) else ()
     problems = sort_problems([*limit_problems(report.problems), *limit_problems(others), *candidates])
     if problems or compiled_catalog is None:
         raise PolicyError(problems)
-    sizes = _check_work(
-        shape, compiled_rules, checked_constraints, controls, features, compiled_catalog, report
-    )
+    sizes = _check_work(policy.shape, parts, compiled_catalog, report)
     if report.problems:
         raise PolicyError(sort_problems(limit_problems(report.problems)))
+    compiled = _compiled(policy, compiled_catalog, parts, sizes)
+    return replace(compiled, digest=digest_of_policy(compiled))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of a policy, each checked by itself; ``disabled`` are rules, chain entries and controls."""
+
+    features: tuple[CompiledFeature, ...]
+    scope: Mapping[str, Declaration]
+    rules: tuple[CompiledRule, ...]
+    controls: CompiledControls
+    constraints: Sequence[CheckedConstraint]
+    assertions: tuple[CompiledAssertion, ...]
+    rollout: CompiledRollout | None
+    disabled: tuple[str, ...]
+
+
+def _check_parts(
+    shape: Policy,
+    catalog: CompiledCatalog | None,
+    candidate: CompiledPolicy | UnfitCandidate | None,
+    report: Report,
+) -> _Parts:
+    features = compile_features(shape.features, catalog, report)
+    scope: dict[str, Declaration] = {feature.name: feature.declaration for feature in features}
+    scope.update(STATE_SCOPE)
+    # Without a catalog its facts have their types all the same.
+    candidate_scope = {**scope, **CANDIDATE_STATE, **(catalog.scope if catalog else model_scope(()))}
+    _check_unique(shape, report)
+    rules = RuleCompiler(shape, catalog, features, scope, report)
+    compiled_rules = rules.compile()
+    controls = compile_controls(shape.controls, catalog, features, scope, report)
+    parts = _Parts(
+        features,
+        scope,
+        compiled_rules,
+        controls,
+        check_constraints(shape.constraints, scope, candidate_scope, report),
+        tuple(_check_assertions(shape.assertions, candidate_scope, report)),
+        compile_rollout(shape.rollout, features, candidate, report),
+        (*rules.disabled, *controls.disabled),
+    )
+    check_variables(report)
+    return parts
+
+
+def _compiled(
+    policy: Source[Policy], catalog: CompiledCatalog, parts: _Parts, sizes: Sizes
+) -> CompiledPolicy:
+    """The policy of parts without problems; its digest is still to be made."""
+    features, rules, controls = parts.features, parts.rules, parts.controls
     parameters = (*(feature.name for feature in features), *STATE_SCOPE)
-    constraints = _compile_constraints(checked_constraints, parameters, compiled_catalog)
-    evaluated = [rule.when for rule in compiled_rules]
-    evaluated += [constraint.when for constraint in constraints]
-    evaluated += controls.conditions
-    disabled = [*rules.disabled, *controls.disabled]
-    disabled += [f"constraint {c.name}" for c in shape.constraints if c.disabled]
-    disabled += [f"model {model.id}" for model in compiled_catalog.models if model.shape.disabled]
-    disabled += [f"backend {id}" for id, backend in compiled_catalog.backends.items() if backend.disabled]
-    compiled = CompiledPolicy(
-        name=shape.name,
+    constraints = compile_constraints(parts.constraints, parameters, catalog)
+    evaluated = (*(one.when for one in rules), *(one.when for one in constraints), *controls.conditions)
+    required = [constraint.require for constraint in constraints]
+    defaulted = [slot for slot, feature in enumerate(features) if feature.default is not None]
+    return CompiledPolicy(
+        name=policy.shape.name,
         digest="",
         text=policy.document.text,
         source=policy.document.source,
-        catalog=compiled_catalog,
+        catalog=catalog,
         features=features,
         sizes=sizes,
         slots={feature.name: slot for slot, feature in enumerate(features)},
-        defaulted=tuple(slot for slot, feature in enumerate(features) if feature.default is not None),
-        stated=tuple(
-            (slot, feature.derived.fact)
-            for slot, feature in enumerate(features)
-            if feature.derived is not None and feature.derived.fact in GATING_FACTS
-        ),
-        rules=compiled_rules,
+        defaulted=tuple(defaulted),
+        stated=tuple(_stated(features)),
+        rules=rules,
         constraints=constraints,
-        assertions=tuple(assertions),
+        assertions=parts.assertions,
         quotas=controls.quotas,
         limits=controls.limits,
         parameters=parameters,
-        conditions=tuple(evaluated),
-        evaluate=compile_function(
-            evaluated, parameters, known={f.name for f in features if f.default is not None}
-        ),
-        disabled=tuple(sorted(disabled)),
-        unenforced=unenforced_parts(shape),
-        unenforced_everywhere=unenforced_everywhere(shape),
-        uses_state=any(
-            name.startswith("state.")
-            for expr in (*evaluated, *(constraint.require for constraint in constraints))
-            for name in expr.names
-        ),
-        splits=any(rule.choose == "split" for rule in compiled_rules),
-        is_sticky=any(rule.sticky for rule in compiled_rules),
-        scope=scope,
-        rollout=rollout,
-        shape=shape,
+        conditions=evaluated,
+        evaluate=compile_function(evaluated, parameters, known={features[slot].name for slot in defaulted}),
+        disabled=tuple(sorted((*parts.disabled, *_disabled(policy.shape, catalog)))),
+        unenforced=unenforced_parts(policy.shape),
+        unenforced_everywhere=unenforced_everywhere(policy.shape),
+        uses_state=any(name.startswith("state.") for expr in (*evaluated, *required) for name in expr.names),
+        splits=any(rule.choose == "split" for rule in rules),
+        is_sticky=any(rule.sticky for rule in rules),
+        scope=parts.scope,
+        rollout=parts.rollout,
+        shape=policy.shape,
     )
-    return replace(compiled, digest=digest_of_policy(compiled))
+
+
+def _stated(features: Sequence[CompiledFeature]) -> Iterator[tuple[int, str]]:
+    """The features that speak for a fact of the request which gates go by."""
+    for slot, feature in enumerate(features):
+        if feature.derived is not None and feature.derived.fact in GATING_FACTS:
+            yield slot, feature.derived.fact
+
+
+def _disabled(shape: Policy, catalog: CompiledCatalog) -> Iterator[str]:
+    yield from (f"constraint {one.name}" for one in shape.constraints if one.disabled)
+    yield from (f"model {model.id}" for model in catalog.models if model.shape.disabled)
+    yield from (f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled)
 
 
 def _catalog(
@@ -165,35 +199,9 @@ def _check_unique(shape: Policy, report: Report) -> None:
             seen.add(item.name)
 
 
-Checked = tuple[Constraint, CheckedExpr, CheckedExpr]
-
-
-def _check_constraints(
-    constraints: Sequence[Constraint],
-    scope: Mapping[str, Declaration],
-    candidate_scope: Mapping[str, Declaration],
-    report: Report,
-) -> list[Checked]:
-    checked = []
-    for number, constraint in enumerate(constraints):
-        path: Path = ("constraints", number)
-        when = report.condition(constraint.when, (*path, "when"), scope)
-        require = report.condition(constraint.require, (*path, "require"), candidate_scope)
-        if when is not None and require is not None and not constraint.disabled:
-            checked.append((constraint, when, require))
-    return checked
-
-
-def _check_work(
-    shape: Policy,
-    rules: Sequence[CompiledRule],
-    constraints: Sequence[Checked],
-    controls: CompiledControls,
-    features: Sequence[CompiledFeature],
-    catalog: CompiledCatalog,
-    report: Report,
-) -> Sizes:
+def _check_work(shape: Policy, parts: _Parts, catalog: CompiledCatalog, report: Report) -> Sizes:
     """The sizes of values that the policy accepts. Reports too much work in loading or deciding."""
+    rules, controls = parts.rules, parts.controls
     paths: list[Path] = [("rules", number) for number, rule in enumerate(shape.rules) if not rule.disabled]
     check_candidates(rules, paths, report)
     gated = most_gated(rules)
@@ -203,7 +211,7 @@ def _check_work(
     ]
     loaded = []
     numbers = [number for number, constraint in enumerate(shape.constraints) if not constraint.disabled]
-    for number, (constraint, when, require) in zip(numbers, constraints, strict=True):
+    for number, (constraint, when, require) in zip(numbers, parts.constraints, strict=True):
         path: Path = ("constraints", number)
         name = f"constraint `{constraint.name}`"
         decided.append(Evaluated(when, 1, (*path, "when"), name))
@@ -214,55 +222,9 @@ def _check_work(
     for number, condition in zip(controls.reserved, controls.conditions, strict=True):
         name = f"control `{shape.controls[number].name}`"
         decided.append(Evaluated(condition, 1, ("controls", number, "for"), name))
-    known = sizes_by_name(features, catalog)
+    known = sizes_by_name(parts.features, catalog)
     check_load(loaded, known, report)
-    return sizes_allowed(decided, features, known, report)
-
-
-def _compile_constraints(
-    checked: Sequence[Checked], parameters: Sequence[str], catalog: CompiledCatalog
-) -> tuple[CompiledConstraint, ...]:
-    """Constraints that depend only on the catalog are evaluated here, all together for each model."""
-    facts = tuple(catalog.scope)
-    closed = [require for _, _, require in checked if require.names <= catalog.scope.keys()]
-    evaluate = compile_function(closed, facts)
-    rows = [evaluate([model.facts.get(name) for name in facts]) for model in catalog.models] if closed else []
-    by_model = iter(cast(Iterable[tuple[Verdict, ...]], zip(*rows, strict=True)))
-    return tuple(
-        _compile_constraint(
-            constraint,
-            when,
-            require,
-            next(by_model) if require.names <= catalog.scope.keys() else None,
-            parameters,
-            catalog,
-        )
-        for constraint, when, require in checked
-    )
-
-
-def _compile_constraint(
-    constraint: Constraint,
-    when: CheckedExpr,
-    require: CheckedExpr,
-    by_model: tuple[Verdict, ...] | None,
-    parameters: Sequence[str],
-    catalog: CompiledCatalog,
-) -> CompiledConstraint:
-    model_names = tuple(sorted(name for name in require.names if name in catalog.scope))
-    function = None
-    if by_model is None:
-        model_names = (*CANDIDATE_STATE, *model_names)
-        function = compile_function([require], (*parameters, *model_names))
-    return CompiledConstraint(
-        name=constraint.name,
-        reason=constraint.reason,
-        when=when,
-        require=require,
-        by_model=by_model,
-        function=function,
-        model_names=model_names,
-    )
+    return sizes_allowed(decided, parts.features, known, report)
 
 
 _ASSERTED: tuple[Literal["never", "always"], ...] = ("never", "always")

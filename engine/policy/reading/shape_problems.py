@@ -7,7 +7,7 @@ not fit; here they become one message, in an author's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -15,44 +15,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
-from ..labels import chain_help, counted, joined, owner, quoted, value_name
-from ..quantities import parse_count
+from ..labels import chain_help, joined, owner, quoted, value_name
 from ..shapes import keys_at, kinds
 from ..source import Document, Node, Path
-
-_KINDS: Mapping[str, str] = {
-    "string_type": "text",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "none_required": "nothing",
-}
+from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, kind_help, kinds_text, unfit
 
 _CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every"))
-
-_CONDITION_HELP = "an expression, or `any:`, `all:` or `none:` with a list of conditions"
-
-_VERSION_HELP = "it is the version of the file's format; this program reads version 1"
-
-_LOCAL_HELP = (
-    "leave it out: `local` follows from the host; a server of kind `openai` on this machine that does all work "
-    "itself says `stays: true`"
-)
 
 _VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
 """A text that is surely a variable name without its braces, not a key."""
 
 _GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
 """A key and its value without the blank between them, which YAML reads as a key."""
-
-_SPEAK_OPENAI = frozenset(
-    ("deepseek", "groq", "litellm", "lmstudio", "mistral", "openrouter", "sglang", "together", "vllm", "xai")
-)
-"""What authors give as the kind of a backend that speaks OpenAI's API."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -92,7 +66,7 @@ def by_place(error: ValidationError, root: Node) -> dict[Path, list[Mapping[str,
     return {
         path: details
         for path, details in found.items()
-        if path not in above or not all(detail["type"] in _KINDS for detail in details)
+        if path not in above or not all(detail["type"] in KINDS_OF_VALUES for detail in details)
     }
 
 
@@ -184,21 +158,21 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
         return empty_value(path, document)
     if path[-1] == "api_key" and isinstance(value, str):
         return _wrong_key(path, value, document)
-    detail = next((d for d in details if d["type"] not in _KINDS), details[0])
-    if detail["type"] in _KINDS:
-        kinds = [_KINDS[d["type"]] for d in details if d["type"] in _KINDS]
-        message = f"{name} takes {_kinds(kinds)}, not {quoted(value)}"
-        help = _kind_help(kinds, value) or _form_help(path, kinds, value)
+    detail = next((d for d in details if d["type"] not in KINDS_OF_VALUES), details[0])
+    if detail["type"] in KINDS_OF_VALUES:
+        kinds = [KINDS_OF_VALUES[d["type"]] for d in details if d["type"] in KINDS_OF_VALUES]
+        message = f"{name} takes {kinds_text(kinds)}, not {quoted(value)}"
+        help = kind_help(kinds, value) or form_help(path, kinds, value)
         chains = document.root.children.get("chains")
         if path[-1] == "use" and chains and value in chains.children:
             help = chain_help(str(value))
     else:
-        if _is_about_key(detail):
+        if is_about_key(detail):
             name, value = f"a key of {value_name(path[:-1])}", detail["input"]
-        message, help = _unfit(detail, name, value)
+        message, help = unfit(detail, name, value)
     problem = Problem("wrong-value", message, help, path=path)
     # A key that does not fit its form is reported where it stands, not at what it leads to.
-    return place_problem(problem, document, at_key=_is_about_key(detail))
+    return place_problem(problem, document, at_key=is_about_key(detail))
 
 
 def _wrong_key(path: Path, value: str, document: Document) -> Problem:
@@ -211,122 +185,3 @@ def _wrong_key(path: Path, value: str, document: Document) -> Problem:
     help = "put the key into an environment variable and name the variable here"
     placed = place_problem(Problem("wrong-value", message, help, path=path), document)
     return replace(placed, source_line=None)
-
-
-def _is_about_key(detail: Mapping[str, Any]) -> bool:
-    return bool(detail["loc"]) and detail["loc"][-1] == "[key]"
-
-
-def _kinds(kinds: Iterable[str]) -> str:
-    """``text, true or false, or a number``: a whole number is a number too."""
-    words = list(dict.fromkeys(kinds))
-    if "a number" in words and "a whole number" in words:
-        words.remove("a whole number")
-    return joined(words)
-
-
-def _kind_help(kinds: Sequence[str], value: object) -> str | None:
-    if "true or false" in kinds and isinstance(value, str) and value.lower() in ("yes", "no", "on", "off"):
-        return f"write `{'true' if value.lower() in ('yes', 'on') else 'false'}`"
-    if "text" in kinds and isinstance(value, (bool, int, float)):
-        return "put it in quotes"
-    if "a list" in kinds and isinstance(value, (str, bool, int, float)) and len(str(value)) <= 60:
-        return f"a list of one is written `[{str(value).lower() if isinstance(value, bool) else value}]`"
-    if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds):
-        if _is_number(value):
-            return "leave out the quotes"
-        if "a whole number" in kinds and (count := _count(value)) is not None:
-            return f"write `{count}`"
-    return None
-
-
-def _form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
-    """How a value is written that came in a simpler form: a mapping for a list, one word for a mapping."""
-    if set(kinds) == {"a list"} and isinstance(value, dict) and value:
-        named = path[-1] in ("constraints", "controls", "rules")
-        return f"begin each entry with `- {'name: ' if named else ''}`"
-    if "a mapping" in kinds and isinstance(value, str):
-        if len(path) > 2 and path[-3] == "steps":
-            return f"write `{{ with: {value} }}`"
-        if path[:-1] == ("features",) and value in ("boolean", "integer", "number", "string", "array"):
-            return f"write `{{ type: {value} }}`"
-    return None
-
-
-def _count(text: str) -> int | None:
-    """The whole number that a text such as ``200k`` means."""
-    try:
-        return parse_count(text.upper())
-    except ValueError:
-        return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
-    """What is wrong with a value of the right kind, and what may help."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "literal_error":
-        # The only list of the allowed values that pydantic gives is a text: `'a', 'b' or 'c'`.
-        allowed = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
-        meant = closest(str(value), allowed) if isinstance(value, str) else None
-        listed = joined([f"`{one}`" for one in allowed])
-        help = f"did you mean `{meant}`?" if meant else None
-        help = _LOCAL_HELP if name == "`location`" and value == "local" else help
-        if name == "`kind`" and re.sub(r"[\W_]", "", str(value)).lower() in _SPEAK_OPENAI:
-            help = "a server that speaks OpenAI's API is of kind `openai`; `host` says where it is"
-        return (
-            f"{name} takes {listed}, not {quoted(value)}",
-            _VERSION_HELP if name == "`routewright`" else help,
-        )
-    if kind == "value_error":
-        about = quoted(detail["input"]) if _is_about_key(detail) else quoted(value)
-        reason = str(context["error"])
-        if not reason.startswith("expected "):
-            return f"{name}: {reason}", None
-        if _is_about_key(detail):
-            return f"{about} cannot be a key: {reason}", None
-        help = _CONDITION_HELP if reason == "expected a condition" else None
-        help = _VERSION_HELP if name == "`routewright`" else help
-        if (
-            reason.startswith("expected a percentage")
-            and isinstance(value, int | float)
-            and 0 <= value <= 100
-        ):
-            help = f"write `{value * 100 if 0 < value < 1 else value:.10g}%`"
-        if reason.startswith("expected an address with") and "://" not in str(value):
-            help = f"write `http://{value}`"
-        wanted, colon, why = reason.removeprefix("expected ").partition(": ")
-        return f"{name} takes {wanted}, not {about}{colon}{why}", help
-    limit = next((context[key] for key in _LIMITS if key in context), 0)
-    match kind:
-        case "greater_than_equal":
-            return f"{name} is at least {_number(limit)}, not {quoted(value)}", None
-        case "less_than_equal":
-            return f"{name} is at most {_number(limit)}, not {quoted(value)}", None
-        case "less_than":
-            return f"{name} is less than {_number(limit)}, not {quoted(value)}", None
-        case "too_short" | "string_too_short":
-            what = "characters" if kind == "string_too_short" else "entries"
-            if not value:
-                return f"{name} is empty", None
-            return f"{name} needs at least {counted(limit, what)}, not {len(value)}", None
-        case "too_long" | "string_too_long":
-            what = "characters" if kind == "string_too_long" else "entries"
-            given = detail["ctx"].get("actual_length") or len(detail["input"])
-            return f"{name} takes at most {counted(limit, what)}, not {given:,}", None
-    # Every kind that the shapes can give is named above, and a test goes through them.
-    return f"{name} cannot be {quoted(value)}", None
-
-
-def _number(limit: float) -> str:
-    return f"{int(limit):,}" if limit == int(limit) else str(limit)
-
-
-_LIMITS = ("ge", "le", "lt", "min_length", "max_length")
