@@ -12,15 +12,7 @@ from typing import Any
 from ..policy import STEPS, Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from ..report import TaskError
 from .choose import order
-from .decision import (
-    CandidateVerdict,
-    DroppedEnsemble,
-    DroppedStep,
-    Outcome,
-    Plan,
-    Selection,
-    SessionUse,
-)
+from .decision import CandidateVerdict, DroppedEnsemble, DroppedStep, Outcome, Plan, Selection, SessionUse
 from .gates import (
     BREAKER_OPEN_LAST,
     GateContext,

@@ -123,12 +123,7 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     _check_same(policy, record.policy.digest, record.catalog.digest)
     try:
         decision = decide(
-            policy,
-            task_of(record),
-            state_of(record),
-            decision_id=record.id,
-            strict=False,
-            arm=arm_of(record),
+            policy, task_of(record), state_of(record), decision_id=record.id, strict=False, arm=arm_of(record)
         )
     except (FeatureError, TaskError) as error:
         raise RecordError(f"the record's task cannot be decided: {error}") from None

@@ -249,10 +249,7 @@ class EnsembleRecord(Shape):
     combine: str = field("how their answers become one")
     quorum: int = field("how many have to answer")
     judge: str | None = field("the id of the judge", take=_model("judge"))
-    override: str | None = field(
-        "the id of the member that may overrule the others",
-        take=_model("override"),
-    )
+    override: str | None = field("the id of the member that may overrule the others", take=_model("override"))
     label: str | None = field("the pattern that finds the label of an answer")
 
 

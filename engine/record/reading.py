@@ -22,11 +22,7 @@ def read_record(text: str | bytes) -> DecisionRecord:
     """
     try:
         values = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_integer,
-            parse_float=_number,
-            parse_constant=_refuse,
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_refuse
         )
         canonical_bytes(values)  # refuses text with half of a surrogate pair
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from routewright.engine.decision import ModelState, State
 from routewright.engine.policy import CaseState, CompiledPolicy, MoneyAmount, Quota, nano_units
-from routewright.engine.report import TaskError, suggest
+from routewright.engine.report import EPOCH, TaskError, suggest
 
 from .json_text import shape_of_text
 
@@ -89,7 +89,7 @@ def parse_time(text: str) -> int:
         raise TaskError(f"`{text}` is not a time", help="such as 2026-01-31T12:00:00Z") from None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     # Whole microseconds: a float of seconds would lose the last ones.
-    at_us = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    at_us = (at - EPOCH) // timedelta(microseconds=1)
     if at_us < 0:
         raise TaskError(f"`{text}` is before 1970", help="ids and records hold times from 1970 on")
     return at_us
