@@ -22,13 +22,14 @@ from .field import Field, Shape, Uuid, fields_of, generated, plain_type, taken
 from .fields import (
     NOTHING_KNOWN,
     RECORD_VERSION,
-    ArmRecord,
     CandidateRecord,
-    ChoiceRecord,
     DecisionRecord,
+    Judged,
     ModelStateRecord,
+    NamedDigest,
     PlanRecord,
     RequestRecord,
+    RuleRecord,
     StateRecord,
     Weighed,
 )
@@ -73,11 +74,6 @@ def _mapping(values: Mapping[str, Any]) -> str:
     return canonical_text(dict(values))
 
 
-def _values_writer(shape: type[Shape]) -> Callable[[object, Decision], str]:
-    """A writer that goes through plain values, for what is seldom written."""
-    return lambda recorded, decision: canonical_text(values_of(shape, recorded, decision))
-
-
 _NAMES: Final = {
     "text": canonical_text,
     "word": _word,
@@ -92,7 +88,7 @@ def _written(field: Field, value: str, names: dict[str, Any]) -> str:
     kind, v = plain_type(field.kind), f"v_{field.name}"
     first = v if field.nullable else f"({v} := {value})"
     if field.shape is not None and get_origin(kind) is None:
-        names[f"write_{field.name}"] = _NESTED[field.shape]
+        names[f"write_{field.name}"] = _writer(field.shape)
         written = f"write_{field.name}({first}, decision)"
     elif kind is int:
         written = first
@@ -147,10 +143,8 @@ def _candidate_writers() -> tuple[Callable[..., tuple[str, ...]], Callable[..., 
     )
 
 
-_NESTED: Mapping[type[Shape], Callable[..., str]] = {
-    ArmRecord: _values_writer(ArmRecord),
-    ChoiceRecord: _writer(ChoiceRecord),
-}
+_write_name = _writer(NamedDigest)
+_write_rule = _writer(RuleRecord)
 _write_request = _writer(RequestRecord)
 _write_model_state = _writer(ModelStateRecord)
 _write_state = _writer(
@@ -194,17 +188,13 @@ class _Parts:
     record: Final = canonical_text(RECORD_VERSION)
 
     def __init__(self, policy: CompiledPolicy) -> None:
-        self.policy = canonical_text({"name": policy.name, "digest": policy.digest})
-        self.catalog = canonical_text({"name": policy.catalog.name, "digest": policy.catalog.digest})
+        self.policy, self.catalog = _write_name(policy, None), _write_name(policy.catalog, None)
         self._features = [
             (slot, f"{canonical_text(name)}:", _member(name, {"source": "default", "value": default}))
             for name, slot, default in sorted((f.name, n, f.default) for n, f in enumerate(policy.features))
         ]
         self._rules = [
-            {
-                verdict: canonical_text({"name": rule.name, "verdict": verdict})
-                for verdict in (True, False, None)
-            }
+            {verdict: _write_rule(Judged(rule.name, verdict), None) for verdict in (True, False, None)}
             for rule in policy.rules
         ]
         nothing = _write_model_state(NOTHING_KNOWN, None)
