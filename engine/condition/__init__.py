@@ -8,8 +8,8 @@ Reads no files and no clock; values are booleans, integers, numbers, strings and
 from __future__ import annotations
 
 from .analysis.fold import specialise
-from .analysis.parts import atoms, failing_parts, thresholds
-from .bind import bind, infer_declarations
+from .analysis.parts import atoms, failing_parts
+from .bind import infer_declarations
 from .check.checker import check_expr
 from .check.typed import Apply, Bounded, CheckedExpr, Constant, Elements, Feature, Has, Typed, walk_typed
 from .check.work import LARGEST, always_within, patterns_of, work_of
@@ -19,7 +19,7 @@ from .library.declaration import Function, Sizes
 from .library.functions import FUNCTIONS, MACROS
 from .limits import MAX_EXACT_INTEGER
 from .patterns import PatternError, compile_pattern, compile_search
-from .syntax.expr import Expr, Name, walk
+from .syntax.expr import Name, walk
 from .syntax.parser import parse_expr
 from .syntax.places import with_source_lines
 from .syntax.render import render_expr, render_value
@@ -27,7 +27,7 @@ from .syntax.structured import parse_condition
 from .targets.codegen import compile_function
 from .targets.reference import Trace, TracedPart, evaluate_reference, trace
 from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify
-from .values import UNKNOWN, Unknown, ValueRefused, check_value
+from .values import UNKNOWN, ValueRefused, check_value
 
 __all__ = [
     "BOOLEAN",
@@ -46,7 +46,6 @@ __all__ = [
     "Constant",
     "Declaration",
     "Elements",
-    "Expr",
     "Feature",
     "Function",
     "Has",
@@ -58,11 +57,9 @@ __all__ = [
     "TracedPart",
     "Type",
     "Typed",
-    "Unknown",
     "ValueRefused",
     "always_within",
     "atoms",
-    "bind",
     "check_expr",
     "check_value",
     "compile_function",
@@ -78,7 +75,6 @@ __all__ = [
     "render_expr",
     "render_value",
     "specialise",
-    "thresholds",
     "trace",
     "unify",
     "walk",

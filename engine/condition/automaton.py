@@ -1,30 +1,15 @@
-"""Counts the states that RE2 makes while it searches for a pattern, for the common part of RE2's syntax.
+"""Counts the states that RE2 makes while it searches for a pattern.
 
 A search goes forward to the end of the first match, and then back to its beginning. Forward, a state is an ordered
-list of positions of the pattern, those tried first in front; backward, it is a set (RE2's `re2/dfa.cc`). Positions are
-those of Glushkov ("The abstract theory of automata", 1961), over the bytes of UTF-8; sets of bytes are the bits of an
-integer.
+list of positions of the pattern, those tried first in front; backward, it is a set (RE2's `re2/dfa.cc`).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-_MOST_POSITIONS = 400
-
-_Steps = list[tuple[int, bool]]
-"""Positions that may come next, in the order in which RE2 tries them, and whether only at the boundary of a word.
-
-_EXIT stands where the part of the pattern that is read may end.
-"""
-_EXIT = -1
-
-
-class TooMany(Exception):
-    """The pattern has too many states, or something in it that is not counted here."""
+from .positions import BEGIN, EXIT, WORD, PatternReader, Steps, TooMany
 
 
 class Automaton(NamedTuple):
@@ -38,22 +23,22 @@ class Automaton(NamedTuple):
 
 def automaton_of(pattern: str, most: int) -> Automaton:
     """Return the sizes of the larger automaton, forward or backward; TooMany if `most` steps do not make them."""
-    reader = _Reader(pattern)
+    reader = PatternReader(pattern)
     first, exits = reader.alternatives()
     if reader.at < len(reader.text):
         raise TooMany
-    back: list[_Steps] = [[] for _ in reader.follow]
+    back: list[Steps] = [[] for _ in reader.follow]
     for position, steps in enumerate(reader.follow):
         for after, at_boundary in steps:
-            if after != _EXIT:
+            if after != EXIT:
                 back[after].append((position, at_boundary))
     # Whether the last byte is one of a word matters only where the pattern asks for it.
     asks = any(at_boundary for steps in (first, *reader.follow) for _, at_boundary in steps)
-    word = _WORD if asks else 0
-    classes = [(1 << _BEGIN) - 1]
+    word = WORD if asks else 0
+    classes = [(1 << BEGIN) - 1]
     for kind in {word, *reader.accepted}:
         classes = [part for one in classes for part in (one & kind, one & ~kind) if part]
-    classes.append(1 << _BEGIN)
+    classes.append(1 << BEGIN)
     taken = [[letter for letter, one in enumerate(classes) if one & kind] for kind in reader.accepted]
     is_word = [bool(word & one) for one in classes]
     forward = _Search([*reader.follow, first], taken, is_word, most, is_backward=False).explored()
@@ -77,7 +62,7 @@ class _Search:
 
     def __init__(
         self,
-        follow: list[_Steps],
+        follow: list[Steps],
         taken: list[list[int]],
         is_word: list[bool],
         most: int,
@@ -111,7 +96,7 @@ class _Search:
         boundaries = {letter for letter, word in enumerate(self.is_word) if word != after_word}
         closed: set[int] = set()
         for step, at_boundary in chain.from_iterable([self.follow[position] for position in positions]):
-            if step == _EXIT:  # a match: what would be tried later is not
+            if step == EXIT:  # a match: what would be tried later is not
                 if not at_boundary:
                     break
                 closed |= boundaries
@@ -124,221 +109,3 @@ class _Search:
                     reached.setdefault(letter, {})[step] = None
         ordered = sorted if self.is_backward else tuple
         return {letter: (tuple(ordered(found)), self.is_word[letter]) for letter, found in reached.items()}
-
-
-class _Part(NamedTuple):
-    """A part of a pattern: what may come first, and the positions after which it may end."""
-
-    first: _Steps
-    exits: set[int]
-
-
-class _Reader:
-    """Reads a pattern; raises TooMany for what it does not know."""
-
-    def __init__(self, pattern: str) -> None:
-        self.folded = pattern.startswith("(?i)")
-        self.text = pattern.removeprefix("(?i)")
-        self.at = 0
-        self.accepted: list[int] = []
-        self.follow: list[_Steps] = []
-
-    def sees(self, sign: str) -> bool:
-        found = self.text.startswith(sign, self.at)
-        self.at += len(sign) * found
-        return found
-
-    def next(self) -> str:
-        if self.at >= len(self.text):
-            raise TooMany
-        self.at += 1
-        return self.text[self.at - 1]
-
-    def alternatives(self) -> _Part:
-        parts = [self.sequence()]
-        while self.sees("|"):
-            parts.append(self.sequence())
-        return _either(parts)
-
-    def sequence(self) -> _Part:
-        part = _Part([(_EXIT, False)], set())
-        while self.at < len(self.text) and self.text[self.at] not in "|)":
-            part = self.joined(part, self.repeated())
-        return part
-
-    def joined(self, left: _Part, right: _Part) -> _Part:
-        self.leave(left.exits, right.first)
-        skipped = left.exits if _may_end(right.first) else set()
-        return _Part(_put(left.first, right.first), right.exits | skipped)
-
-    def leave(self, exits: Iterable[int], steps: _Steps) -> None:
-        """Put `steps` where the part that ends after `exits` may end."""
-        for position in exits:
-            self.follow[position] = _put(self.follow[position], steps)
-
-    def repeated(self) -> _Part:
-        start = self.at
-        part = self.single()
-        if found := _REPEAT.match(self.text, self.at):
-            least = int(found[1])
-            most = int(found[3] or 0) if found[2] else least
-            if max(least, most) * (found.end() - start) > _MOST_POSITIONS:
-                raise TooMany
-            lazy = self.text.startswith("?", found.end())
-            part = self.copies(start, part, least, most, lazy)
-            self.at = found.end() + lazy
-        elif self.sees("*"):
-            lazy = self.sees("?")
-            part = _optional(self.looped(part, lazy), lazy)
-        elif self.sees("+"):
-            part = self.looped(part, self.sees("?"))
-        elif self.sees("?"):
-            part = _optional(part, self.sees("?"))
-        return part
-
-    def looped(self, part: _Part, lazy: bool) -> _Part:
-        again = [step for step in part.first if step[0] != _EXIT]
-        exit = (_EXIT, False)
-        self.leave(part.exits, [exit, *again] if lazy else [*again, exit])
-        return part
-
-    def copies(self, start: int, part: _Part, least: int, most: int, lazy: bool) -> _Part:
-        """`part{least,most}`; a `most` of 0 is no bound."""
-        parts = [part]
-        while len(parts) < max(least, most, 1):
-            self.at = start
-            parts.append(self.single())
-        if not most:
-            parts[-1] = self.looped(parts[-1], lazy)
-        whole: _Part | None = None
-        for copy in range(len(parts) - 1, -1, -1):
-            # Each further copy can only follow the one before it: `a{0,2}` is `(a(a)?)?`.
-            whole = parts[copy] if whole is None else self.joined(parts[copy], whole)
-            whole = whole if copy < least else _optional(whole, lazy)
-        assert whole is not None
-        return whole
-
-    def single(self) -> _Part:
-        if self.sees("("):
-            if self.sees("?") and not self.sees(":"):
-                raise TooMany
-            part = self.alternatives()
-            if not self.sees(")"):
-                raise TooMany
-            return part
-        if self.sees(r"\b"):
-            return _Part([(_EXIT, True)], set())
-        if self.sees("^") or self.sees("$"):
-            return self.position(1 << _BEGIN if self.text[self.at - 1] == "^" else 0)
-        if self.sees("["):
-            return self.bracket()
-        if self.sees("."):
-            return self.taking("\n", negated=True)
-        if self.text[self.at] in "*+?{":
-            raise TooMany
-        return self.taking(*self.characters())
-
-    def characters(self) -> tuple[Iterable[str], bool]:
-        """The characters that the next sign stands for; True if it stands for all but them."""
-        char = self.next()
-        if char != "\\":
-            return char, False
-        char = self.next()
-        if char.lower() in _CLASSES:
-            return _CLASSES[char.lower()], char.isupper()
-        if char.isalnum() and char not in _CONTROLS:
-            raise TooMany
-        return _CONTROLS.get(char, char), False
-
-    def bracket(self) -> _Part:
-        negated = self.sees("^")
-        named: set[str] = set()
-        while not named or not self.sees("]"):
-            if self.text.startswith("[:", self.at):
-                raise TooMany
-            low, all_but = self.characters()
-            if all_but:
-                raise TooMany
-            named.update(low)
-            if self.text.startswith("-", self.at) and not self.text.startswith("-]", self.at):
-                self.at += 1
-                high, _ = self.characters()
-                if len([*low]) != 1 or len([*high]) != 1 or max(high) > _LAST_IN_RANGES:
-                    raise TooMany
-                named.update(map(chr, range(ord(max(low)), ord(max(high)) + 1)))
-        return self.taking(named, negated)
-
-    def taking(self, named: Iterable[str], negated: bool) -> _Part:
-        """One character: of those that are `named`, or any but them."""
-        chars = {case for char in named for case in (_cases(char) if self.folded else char)}
-        ascii = sum(1 << ord(char) for char in chars if char.isascii())
-        if negated:
-            # Characters outside ASCII that are excluded count as taken: there are only more positions.
-            return _either([self.position(_ASCII & ~ascii), *map(self.spelt, _LONGER)])
-        parts = [self.position(ascii)] if ascii else []
-        longer = [char for char in sorted(chars) if not char.isascii()]
-        return _either([*parts, *[self.spelt([1 << byte for byte in char.encode()]) for char in longer]])
-
-    def spelt(self, bytes_taken: Sequence[int]) -> _Part:
-        first, *others = bytes_taken
-        part = self.position(first)
-        for taken in others:
-            part = self.joined(part, self.position(taken))
-        return part
-
-    def position(self, taken: int) -> _Part:
-        if len(self.accepted) >= _MOST_POSITIONS:
-            raise TooMany
-        self.accepted.append(taken)
-        self.follow.append([(_EXIT, False)])
-        place = len(self.accepted) - 1
-        return _Part([(place, False)], {place})
-
-
-_REPEAT = re.compile(r"\{(\d+)(,?)(\d*)\}")
-_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_CLASSES = {"d": "0123456789", "s": "\t\n\f\r ", "w": _LETTERS + "0123456789_"}
-_CONTROLS = {"t": "\t", "n": "\n", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
-_LAST_IN_RANGES = "\u024f"
-_ODD_CASES = {"k": "\u212a", "s": "\u017f"}
-"""Letters outside ASCII that are other cases of these."""
-
-_BEGIN = 256
-"""The bit of the byte before the first, which `^` takes. No byte is taken by `$`."""
-_ASCII = (1 << 128) - 1
-_WORD = sum(1 << ord(char) for char in _CLASSES["w"])
-_NEXT = sum(1 << byte for byte in range(0x80, 0xC0))
-_LONGER = [
-    [sum(1 << byte for byte in range(first, after)), *[_NEXT] * more]
-    for first, after, more in ((0xC2, 0xE0, 1), (0xE0, 0xF0, 2), (0xF0, 0xF5, 3))
-]
-"""The bytes of characters outside ASCII."""
-
-
-def _cases(char: str) -> set[str]:
-    cases = {char, char.lower(), char.upper(), *_ODD_CASES.get(char.lower(), "")}
-    return {case for case in cases if len(case) == 1}
-
-
-def _either(parts: Sequence[_Part]) -> _Part:
-    first = [step for part in parts for step in part.first]
-    return _Part(list(dict.fromkeys(first)), {place for part in parts for place in part.exits})
-
-
-def _optional(part: _Part, lazy: bool) -> _Part:
-    exit = (_EXIT, False)
-    others = [step for step in part.first if step != exit]
-    return _Part([exit, *others] if lazy else [*others, exit], part.exits)
-
-
-def _may_end(steps: _Steps) -> bool:
-    return any(position == _EXIT for position, _ in steps)
-
-
-def _put(steps: _Steps, following: _Steps) -> _Steps:
-    """`steps` with those that follow in place of _EXIT."""
-    found: dict[tuple[int, bool], None] = {}
-    for position, at_boundary in steps:
-        for after, also in following if position == _EXIT else [(position, False)]:
-            found[after, at_boundary or also] = None
-    return list(found)

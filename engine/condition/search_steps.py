@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .automaton import TooMany, automaton_of
+from .automaton import automaton_of
 from .patterns import program_size
+from .positions import TooMany
 
 _SEARCH = 60
 """Passing a string to RE2."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..check.typed import (
-    Apply,
     Bounded,
     CheckedExpr,
     Constant,
-    Elements,
-    Feature,
     Logical,
     Negation,
     Ternary,
@@ -18,45 +15,9 @@ from ..check.typed import (
     feature_names,
     finish,
     parts_of,
-    walk_typed,
 )
-from ..library import COMPARISONS
 from ..targets.reference import TracedPart, is_cut_short, traced, values_by_node
-from ..types import ListType
 from ..values import UNKNOWN
-
-
-def thresholds(checked: CheckedExpr) -> dict[str, set[object]]:
-    """Return, for each name that is compared with literals, those literals.
-
-    Only names of scalar types, compared directly: `n > 5`, `5 <= n`, `t in ['a', 'b']`.
-    """
-    found: dict[str, set[object]] = {}
-    for node in walk_typed(checked.expr):
-        if not isinstance(node, Apply) or node.operation not in COMPARISONS:
-            continue
-        left, right = (_unwidened(operand) for operand in node.operands)
-        for one, other in ((left, right), (right, left)):
-            if isinstance(one, Feature) and not isinstance(one.type, ListType):
-                values = _literals(other)
-                if values:
-                    found.setdefault(one.name, set()).update(values)
-    return found
-
-
-def _unwidened(node: Typed) -> Typed:
-    return node.operands[0] if isinstance(node, Apply) and node.operation == "widen" else node
-
-
-def _literals(node: Typed) -> list[object]:
-    match node:
-        case Constant(value):
-            if value is UNKNOWN:
-                return []
-            return list(value) if isinstance(value, tuple) else [value]
-        case Elements(items):
-            return [value for item in items for value in _literals(item)]
-    return []
 
 
 def atoms(checked: CheckedExpr) -> tuple[CheckedExpr, ...]:

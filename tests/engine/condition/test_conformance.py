@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 from routewright.engine.condition import (
     UNKNOWN,
-    bind,
     check_expr,
     compile_function,
     evaluate,
     infer_declarations,
     parse_expr,
 )
+from routewright.engine.condition.bind import bind
 from routewright.engine.report.errors import ConditionError, FeatureError
 
 _PAGE = (Path(__file__).resolve().parents[3] / "docs" / "conditions.md").read_text(encoding="utf-8")

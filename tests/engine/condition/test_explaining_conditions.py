@@ -24,7 +24,6 @@ from routewright.engine.condition import (
     parse_condition,
     render_expr,
     specialise,
-    thresholds,
     trace,
 )
 from routewright.engine.report.errors import ConditionError, FeatureError
@@ -111,13 +110,6 @@ def test_failing_parts_are_the_smallest_that_decide() -> None:
     assert failing("moe ? urgent : tokens > 5", moe=True, urgent=False) == [("urgent", False)]
     assert failing("urgent ? moe : moe") == [("urgent", UNKNOWN)]
     assert failing("'x' in tags", tags=[]) == [("'x' in tags", False)]
-
-
-def test_thresholds_are_the_literals_that_names_are_compared_with() -> None:
-    condition = (
-        "tokens > 1000 && 5 <= tokens || kind in ['a', 'b'] || kind != 'c' || score < 2 || 'x' in tags"
-    )
-    assert thresholds(checked(condition)) == {"tokens": {1000, 5}, "kind": {"a", "b", "c"}, "score": {2.0}}
 
 
 def test_atoms_are_the_parts_below_the_logic() -> None:
