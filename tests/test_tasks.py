@@ -30,6 +30,7 @@ from routewright.tasks import (
     parse_state,
     parse_task,
     parse_time,
+    request_for,
     state_from,
     task_from,
 )
@@ -248,6 +249,15 @@ def test_every_sample_can_be_executed() -> None:
     for sample in load_samples(shipped("samples.yaml")).tasks:
         asked = asked_by(sample)
         assert asked.name and asked.request
+
+
+def test_a_request_takes_nothing_that_it_would_ignore() -> None:
+    with pytest.raises(TypeError, match="a chat is given no `temprature`"):
+        request_for(Task(), "p", temprature=0.5)  # type: ignore[call-arg]  # that is the point
+    with pytest.raises(TaskError, match="`temperature` means nothing to the operation embed"):
+        request_for(Task(operation="embed"), "p", temperature=0.5)
+    with pytest.raises(TaskError, match="`system` means nothing to the operation rerank"):
+        request_for(Task(operation="rerank"), "p", ["d"], system="s")
 
 
 def test_a_task_with_a_prompt_has_the_request_that_it_describes() -> None:

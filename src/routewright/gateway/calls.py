@@ -57,7 +57,7 @@ class Calls(ABC):
         ``options`` are ``max_output_tokens``, ``temperature``, ``seed``, ``stop``, ``tools`` and ``json_schema``, each
         as in ``ChatRequest``.
         """
-        request = chat_request(messages, **_known(options))
+        request = chat_request(messages, **options)
         task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
         answer = answer_of(await self._run(task, request, unenforced, None, tags))
         assert isinstance(answer, ChatAnswer)
@@ -76,7 +76,7 @@ class Calls(ABC):
         **options: Unpack[ChatOptions],
     ) -> AsyncGenerator[str, None]:
         """The answer of ``generate_chat`` piece by piece. Closing the iterator early stops the work."""
-        request = chat_request(messages, **_known(options))
+        request = chat_request(messages, **options)
         task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
         running = asyncio.ensure_future(self._run(task, request, unenforced, pieces.put_nowait, tags))
@@ -107,11 +107,3 @@ class Calls(ABC):
         answer = answer_of(await self._run(task, request, unenforced, None, tags))
         assert isinstance(answer, EmbedAnswer)
         return answer
-
-
-def _known(options: ChatOptions) -> ChatOptions:
-    for name in options:
-        if name not in ChatOptions.__annotations__:
-            listed = ", ".join(ChatOptions.__annotations__)
-            raise TypeError(f"a chat is given no `{name}`; beside features and the like: {listed}")
-    return options

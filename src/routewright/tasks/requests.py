@@ -43,11 +43,15 @@ def request_for(
 ) -> Request:
     """The request of a task's operation: a user's message, a text to embed, or documents to rank.
 
-    ``system``, ``images`` and ``options`` are for chats. Raises TaskError for an empty prompt, for a rerank without
-    documents, and for what no model can be asked.
+    ``system``, ``images`` and ``options`` are for chats alone. Raises TaskError for an empty prompt, for a rerank
+    without documents, for what the operation has no use for, and for what no model can be asked.
     """
     if not prompt.strip():
         raise TaskError("the prompt is empty")
+    if task.operation != "chat":
+        for name, value in {"system": system, "images": images, **options}.items():
+            if value not in (None, (), []):
+                raise TaskError(f"`{name}` means nothing to the operation {task.operation}")
     if task.operation == "embed":
         return EmbedRequest((prompt,))
     if task.operation == "rerank":
@@ -66,6 +70,10 @@ def chat_request(
 
     Raises TaskError for no messages, for what is none, and for what no model can be asked.
     """
+    for name in options:
+        if name not in ChatOptions.__annotations__:
+            listed = ", ".join(ChatOptions.__annotations__)
+            raise TypeError(f"a chat is given no `{name}`; beside features and the like: {listed}")
     _check_numbers(options)
     _check_lists(options)
     return ChatRequest(
