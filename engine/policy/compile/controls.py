@@ -84,19 +84,18 @@ def compile_controls(
     """Return the controls that are not disabled."""
     quotas: dict[str, Quota] = {}
     limits = TaskLimits()
-    disabled: list[str] = []
+    disabled = [f"control {control.name}" for control in controls if control.disabled]
+    off = {control.name for control in controls if control.disabled}
     reserves: list[tuple[Control, Path]] = []
     kinds: dict[str, ControlKind | None] = {}
-    every = frozenset(model.index for model in catalog.models) if catalog is not None else frozenset()
-    off: set[str] = set()
+    every = frozenset(model.index for model in ([] if catalog is None else catalog.models))
     for number, control in enumerate(controls):
         path: Path = ("controls", number)
         kind = _kind_of(control, report, path)
         kinds.setdefault(control.name, kind)
         if control.disabled:
-            disabled.append(f"control {control.name}")
-            off.add(control.name)
-        elif kind == "quota":
+            continue
+        if kind == "quota":
             quotas.setdefault(control.name, _quota(control, catalog, every, features, report, path))
         elif kind == "reserve":
             reserves.append((control, path))
@@ -104,22 +103,19 @@ def compile_controls(
             limits = _with_cost(limits, control, catalog, every, report, path)
         elif kind is not None:
             limits = _with_limit(limits, control, report, path)
-    conditions: list[CheckedExpr] = []
-    reserved: list[int] = []
+    conditions: dict[int, CheckedExpr] = {}
     for control, path in reserves:
         _check_reserved(control, kinds, quotas, report, path)
         condition = report.condition(control.for_, (*path, "for"), scope)
         if control.of in off:
             disabled.append(f"control {control.name}, as {control.of} is")
         elif condition is not None and control.of in quotas and control.reserve is not None:
-            quota = quotas[control.of]
-            reserve = _reserve(control, quota, control.reserve, condition, len(conditions), report, path)
-            conditions.append(condition)
-            reserved.append(cast(int, path[1]))
+            quota, position = quotas[control.of], len(conditions)
+            reserve = _reserve(control, quota, control.reserve, condition, position, report, path)
+            conditions[cast(int, path[1])] = condition
             quotas[control.of] = replace(quota, reserves=(*quota.reserves, reserve))
-    return CompiledControls(
-        tuple(quotas.values()), limits, tuple(conditions), tuple(reserved), tuple(disabled)
-    )
+    found, at = tuple(conditions.values()), tuple(conditions)
+    return CompiledControls(tuple(quotas.values()), limits, found, at, tuple(disabled))
 
 
 def _kind_of(control: Control, report: Report, path: Path) -> ControlKind | None:
@@ -166,15 +162,7 @@ def _quota(
         message = f"{owner(path, report.document)} has {len(given)} limits: {', '.join(given)}"
         report.add("unfit-key", message, path, "one control, one limit: split it")
     unit = given[0].removeprefix("max_")
-    if unit == "concurrent":
-        for key in ("per", "timezone"):
-            if key in control.model_fields_set:
-                message = "`max_concurrent` counts calls at the same time: it has no period"
-                report.add("unfit-key", message, (*path, key), at_key=True)
-    elif control.per is None and not report.lost((*path, "per")):
-        report.add("missing-key", f"`{given[0]}` needs `per`: the period it is counted over", path)
-    if unit != "cost" and "unknown_cost" in control.model_fields_set:
-        report.add("unfit-key", "`unknown_cost` belongs to `max_cost`", (*path, "unknown_cost"), at_key=True)
+    _check_period(control, given[0], report, path)
     zone_named(control.timezone, report, (*path, "timezone"))
     report.feature(control.for_each, [feature.name for feature in features], (*path, "for_each"))
     limit = getattr(control, given[0])
@@ -195,6 +183,19 @@ def _quota(
         reserves=(),
         shared=control.scope == "machine",
     )
+
+
+def _check_period(control: Control, limit: str, report: Report, path: Path) -> None:
+    """Note a period that is missing or has no meaning for the quota's key ``limit``, and an idle ``unknown_cost``."""
+    if limit == "max_concurrent":
+        for key in ("per", "timezone"):
+            if key in control.model_fields_set:
+                message = "`max_concurrent` counts calls at the same time: it has no period"
+                report.add("unfit-key", message, (*path, key), at_key=True)
+    elif control.per is None and not report.lost((*path, "per")):
+        report.add("missing-key", f"`{limit}` needs `per`: the period it is counted over", path)
+    if limit != "max_cost" and "unknown_cost" in control.model_fields_set:
+        report.add("unfit-key", "`unknown_cost` belongs to `max_cost`", (*path, "unknown_cost"), at_key=True)
 
 
 def _bound_models(

@@ -101,7 +101,7 @@ def test_conditions_refer_to_one_recursive_definition() -> None:
     assert rule == {
         "$ref": "#/$defs/Condition",
         "default": True,
-        "description": "the tasks that it is for",
+        "description": "the tasks that it matches",
     }
     assert schema["$defs"]["Control"]["properties"]["for"]["$ref"] == "#/$defs/Condition"
 
