@@ -9,6 +9,7 @@ import pytest
 
 from routewright import BackendError, Task
 from routewright.backends import ChatRequest, Message, UnopenedBackend
+from routewright.engine.decision import ModelState, State, decide
 from routewright.engine.record import record_of
 from routewright.gateway import ModelGateway, open_backends
 from routewright.loading import Permissions, load_policy
@@ -103,3 +104,13 @@ def test_every_call_of_it_fails_with_its_reason_and_costs_nothing(path: Path) ->
         assert isinstance(error, BackendError) and error.error_class == "unauthorized"
         assert f"{error}; {error.help}" == WHY
     assert asyncio.run(far.health()).healthy is False
+
+
+def test_a_remembered_plan_tells_the_reason_of_this_call(path: Path) -> None:
+    policy = load_policy(path)
+    for why in ("one", "another", "one"):
+        state = State(0, models={"big": ModelState("unhealthy", health_detail=why)})
+        first = decide(policy, Task(), state, decision_id="d").candidates[0].failure
+        again = decide(policy, Task(), state, decision_id="d")
+        assert again.candidates[0].failure is not None and first is not None
+        assert again.candidates[0].failure.recorded(again) == f"the model is unhealthy: {why}"

@@ -10,7 +10,7 @@ import math
 from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
-from ..policy import CompiledModel, CompiledPolicy, Operation, Price, TaskCost, nano_units
+from ..policy import CompiledModel, CompiledPolicy, Operation, TaskCost, nano_units
 from .request import StatedFacts
 
 TOO_LOW: Final = Fraction(5, 2)
@@ -78,19 +78,13 @@ def longest_answer(model: CompiledModel, max_output_tokens: int | None, operatio
     return min(known, default=None)
 
 
-def price_for(model: CompiledModel, cost: TaskCost) -> Price | None:
-    """The model's price in the currency of the limit; None if that is unknown."""
-    price = model.shape.price
-    return price if price is not None and price.currency == cost.currency else None
-
-
 def affordable_tokens(model: CompiledModel, cost: TaskCost, answer: int = 0) -> int | None:
     """How long a prompt one task may pay for beside an ``answer``: negative if the answer alone costs too much.
 
     None where length costs nothing, or the price is unknown. As executing reserves it, a cost is rounded half up to
     nano-units.
     """
-    price = price_for(model, cost)
+    price = model.shape.price
     if price is None:
         return None
     left = cost.limit * 1_000_000 + 499_999 - answer * nano_units(price.output)

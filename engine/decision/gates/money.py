@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 
 from ...policy import MAX_EXACT, CompiledModel, Quota, TaskCost, nano_units
 from ...report import money_text
-from ..token_limits import TOO_LOW, affordable_tokens, is_exact, least_tokens, longest_answer, price_for
+from ..token_limits import TOO_LOW, affordable_tokens, is_exact, least_tokens, longest_answer
 from .context import GateContext
 from .failure import Call, GateFailure, Mark
 
@@ -20,7 +20,7 @@ _UNPRICED = "its price is unknown, and unknown costs are refused"
 @dataclass(frozen=True, slots=True)
 class QuotaLimit(GateFailure, gate="quota", remembered=True):
     """Refuses a model whose quota is used up, reserves for other work included; under a limit in money, a model
-    without a price in its currency unless `unknown_cost: allow`; a model whose price for the prompt, or for the
+    without a price unless `unknown_cost: allow`; a model whose price for the prompt, or for the
     prompt and the longest answer that it may give, is more than the task may cost."""
 
     mark: ClassVar = Mark(
@@ -88,14 +88,14 @@ class CostLimit(GateFailure, gate="quota", remembered=True):
         cost = context.policy.limits.cost
         if cost is None:
             return ()
-        if price_for(model, cost) is None:
+        if model.shape.price is None:
             return (cls(cost, model),) if cost.refuses_unknown else ()
         tokens, most = least_tokens(model, context.request), affordable_tokens(model, cost)
         return (cls(cost, model),) if tokens is not None and most is not None and tokens > most else ()
 
     def _prompt_nano(self, call: Call) -> int | None:
         """What the prompt costs at least; None if that is no exact number in JSON."""
-        price, tokens = price_for(self.model, self.cost), least_tokens(self.model, call.request)
+        price, tokens = self.model.shape.price, least_tokens(self.model, call.request)
         if price is None or tokens is None:
             return None
         nano = math.floor(Fraction(nano_units(price.input), 1_000_000) * tokens)
@@ -107,7 +107,7 @@ class CostLimit(GateFailure, gate="quota", remembered=True):
         return {**limit, "value": self._prompt_nano(call)}
 
     def recorded(self, call: Call) -> str:
-        if price_for(self.model, self.cost) is None:
+        if self.model.shape.price is None:
             return f"{self.cost.control}: {_UNPRICED}"
         limit = f"{money_text(self.cost.limit)} {self.cost.currency}"
         return f"{self.cost.control}: the prompt alone costs more than {limit}"
@@ -152,7 +152,7 @@ class AnswerCost(GateFailure, gate="quota", remembered=True):
     @classmethod
     def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
         cost, request = context.policy.limits.cost, context.request
-        if cost is None or price_for(model, cost) is None:
+        if cost is None or model.shape.price is None:
             return False
         answer, tokens = _longest_answer(model, context), request.prompt_tokens
         if answer is None or tokens is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import kinds
 from .base import Operation, Shape, check_unbroken
-from .catalog import Catalog, Model, Price
+from .catalog import Catalog, Model
 from .json_schema import catalog_schema, policy_schema, test_schema
 from .keys import keys_at
 from .kinds import Backend, FolderBackend, ServerBackend
@@ -30,7 +30,6 @@ __all__ = [
     "Model",
     "Operation",
     "Policy",
-    "Price",
     "Role",
     "Rollout",
     "Rule",

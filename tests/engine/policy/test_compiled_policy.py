@@ -182,3 +182,64 @@ rules:
         "`vectors` does not chat: it offers `embed`"
     ]
     assert not problems_of(text.replace("operations: [embed]", "operations: [embed, chat]"))
+
+
+OF_ONE_KIND = """\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends: { b: { BACKEND } }
+  models: { m: { backend: b, MODEL } }
+rules:
+  - { name: r, use: [m] }
+"""
+
+
+@pytest.mark.parametrize(
+    ("backend", "model", "told"),
+    [
+        ("kind: openai", "", ["backend `b` needs the key `host`"]),
+        (
+            "kind: openai, host: 'localhost:8080/v1'",
+            "",
+            ["`host` takes an address with `http://` or `https://`, not `localhost:8080/v1`"],
+        ),
+        (
+            "kind: openai, host: 'ftp://x'",
+            "",
+            ["`host` takes an address such as `http://localhost:11434`, not `ftp://x`"],
+        ),
+        ("kind: ollama, host: 'http://x:0'", "", ["`host` takes an address such as"]),
+        ("kind: mlx, host: 'http://x'", "", ["unknown key `host`"]),
+        ("kind: mlx", "keep_alive: 5m", ["unknown key `keep_alive`"]),
+        ("kind: ollama", "path: /m, pooling: mean", ["unknown key `path`", "unknown key `pooling`"]),
+        (
+            "kind: openai, host: 'http://x', health: 'http://y/health'",
+            "",
+            ["`http://y/health` is on another server than `http://x`"],
+        ),
+        ("kind: openai, host: 'http://x/v1', health: 'http://x/health'", "", []),
+        (
+            "kind: ollama, host: 'http://x', api_key: '${KEY}'",
+            "",
+            ["an Ollama key is for https://ollama.com, and the host is `http://x`"],
+        ),
+        ("kind: ollama, host: 'https://ollama.com', api_key: '${KEY}'", "", []),
+        ("kind: llamacpp", "tag: qwen", ["the model `qwen` has no file"]),
+        ("kind: llamacpp", "tag: smollm2", []),
+        ("kind: llamacpp", "tag: qwen, disabled: true", []),
+    ],
+)
+def test_what_would_never_open_is_an_error_of_the_catalog(backend: str, model: str, told: list[str]) -> None:
+    text = OF_ONE_KIND.replace("BACKEND", backend).replace(", MODEL", f", {model}" if model else "")
+    found = problems_of(text)
+    assert len(found) == len(told)
+    assert all(one.message.startswith(words) for one, words in zip(found, told, strict=True))
+
+
+def test_a_key_of_another_kind_is_told_with_the_kinds_that_take_it() -> None:
+    (problem,) = problems_of(OF_ONE_KIND.replace("BACKEND", "kind: mlx, threads: 2").replace(", MODEL", ""))
+    assert problem.help == "backends of kind `llamacpp` take it, and this one is `mlx`"
+    (problem,) = problems_of(OF_ONE_KIND.replace("BACKEND", "kind: mlx").replace("MODEL", "pooling: mean"))
+    assert problem.help == "models on backends of kind `llamacpp` take it, and `b` is of kind `mlx`"

@@ -1,0 +1,59 @@
+"""What one task may cost: the gate refuses exactly what would not be called for certain."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from routewright import RequestFacts, Task
+from routewright.backends import PriceFacts, WorkLimits
+from routewright.backends.executing.budget import Budget, Timeline
+from routewright.engine.decision import State, decide
+from routewright.engine.policy import compile_policy, nano_units, read_policy
+
+POLICY = """\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends: {{ b: {{ kind: simulated }} }}
+  models: {{ m: {{ backend: b, price: {{ input: {input}, output: {output} }}, max_output_tokens: 1000 }} }}
+controls:
+  - {{ name: money, max_cost: {limit} USD, per: request }}
+rules:
+  - {{ name: r, use: [m] }}
+"""
+
+prices = st.sampled_from((0, 0.0001, 0.1, 0.15, 2, 3.7))
+
+
+@given(prices, prices, st.integers(0, 60), st.integers(0, 40), st.one_of(st.none(), st.integers(0, 1500)))
+@example(0.1, 0, 6, 60, 0)
+@example(0.0001, 0.0001, 0, 0, 4)
+@example(0.0001, 0.0001, 0, 4, 1)
+def test_the_gate_and_the_budget_agree(
+    input: float, output: float, limit: int, tokens: int, asked: int | None
+) -> None:
+    """``limit`` is in nano-units, so that the smallest amounts that are rounded are among them."""
+    text = POLICY.format(input=input, output=output, limit=f"0.{limit:09}")
+    task = Task(request=RequestFacts(prompt_tokens=tokens, max_output_tokens=asked))
+    decision = decide(compile_policy(read_policy(text, "p.yaml")), task, State(0), decision_id="d")
+    budget = Budget(WorkLimits(max_cost_nano=limit), Timeline(lambda: 0), lambda: 0.0)
+    price = PriceFacts(nano_units(input), nano_units(output))
+    held = budget.hold(price, tokens, min(asked if asked is not None else 1000, 1000), counted=True)
+    assert (decision.outcome == "no_target") is isinstance(held, str)
+    if isinstance(held, str):
+        (verdict,) = decision.candidates
+        assert verdict.failure is not None and verdict.failure.gate == "quota"
+
+
+def test_a_length_that_nobody_knows_is_marked() -> None:
+    policy = compile_policy(read_policy(POLICY.format(input=1, output=1, limit="0.5"), "p.yaml"))
+    for facts, marked in (
+        (RequestFacts(), True),
+        (RequestFacts(prompt_tokens=10), False),
+        (RequestFacts(prompt_tokens=300_000, prompt_tokens_source="estimated"), True),
+        (RequestFacts(prompt_tokens=1_000, prompt_tokens_source="estimated"), False),
+    ):
+        (verdict,) = decide(policy, Task(request=facts), State(0), decision_id="d").candidates
+        assert verdict.failure is None and ("cost_unverified" in verdict.marks) is marked, facts
