@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic import Field as _PydanticField
 
 Place = Literal["row", "policy", "arm", "verdicts", "choice", "plan", "state"]
@@ -36,6 +36,14 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+    @model_serializer(mode="wrap")
+    def _serialized(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        for field in fields_of(type(self)):
+            if field.added and values.get(field.name, 0) is None:
+                del values[field.name]
+        return values
+
 
 class Field(NamedTuple):
     """One field of a shape.
@@ -43,7 +51,7 @@ class Field(NamedTuple):
     ``kind`` is its type without null, ``nullable`` whether it may be null. ``shape`` is what it holds, itself or (where
     ``kind`` is a list or dict) as elements. ``of`` is a path of attributes from the recorded object, or from its
     ``decision``; ``take`` gets the value where there is no such path. ``columns`` names the columns that the ledger
-    fills from it: by path inside the field, ``""`` for itself.
+    fills from it: by path inside the field, ``""`` for itself. One that was ``added`` is left out while it is null.
     """
 
     name: str
@@ -55,6 +63,7 @@ class Field(NamedTuple):
     of: str
     take: Take | None
     columns: Mapping[str, str]
+    added: bool
 
 
 def field(
@@ -68,13 +77,12 @@ def field(
 ) -> Any:
     """Declare a field of a shape; without a ``place`` it is where the field that holds the shape is.
 
-    ``added`` says that older records of this version lack it; it is null there.
+    ``added`` says that older records of this version lack it. It is left out while it is null, so that the bytes of
+    records without it stay what they were.
     """
     columns = {} if column is None else {"": column} if isinstance(column, str) else column
-    about: Any = {"place": place, "of": of, "take": take, "columns": columns}
-    if added:
-        return _PydanticField(None, description=meaning, json_schema_extra=about)
-    return _PydanticField(description=meaning, json_schema_extra=about)
+    about: Any = {"place": place, "of": of, "take": take, "columns": columns, "added": added}
+    return _PydanticField(None if added else ..., description=meaning, json_schema_extra=about)
 
 
 @cache
@@ -87,11 +95,8 @@ def fields_of(shape: type[Shape]) -> tuple[Field, ...]:
         kind, nullable = without_null(hints[name])
         inner = get_args(kind)[-1] if get_origin(kind) in (list, dict) else kind
         inside = inner if isinstance(inner, type) and issubclass(inner, Shape) else None
-        of = about["of"] or name
-        meaning = info.description or ""
-        found.append(
-            Field(name, kind, nullable, inside, meaning, about["place"], of, about["take"], about["columns"])
-        )
+        about = {**about, "of": about["of"] or name}
+        found.append(Field(name, kind, nullable, inside, info.description or "", **about))
     return tuple(found)
 
 

@@ -32,10 +32,16 @@ def values_of(shape: type[Shape], recorded: object, decision: Decision) -> dict[
 @cache
 def _values_function(shape: type[Shape]) -> Callable[[object, Decision], dict[str, Any]]:
     names: dict[str, Any] = {"json": _json}
-    members = [f"{field.name!r}: {_plain(field, names)}" for field in fields_of(shape)]
+    members = [_member(field, _plain(field, names)) for field in fields_of(shape)]
     function: Callable[[object, Decision], dict[str, Any]]
     function = generated("x, decision", f"{{{', '.join(members)}}}", names)
     return function
+
+
+def _member(field: Field, value: str) -> str:
+    if field.added:
+        return f"**({{}} if (added := {value}) is None else {{{field.name!r}: added}})"
+    return f"{field.name!r}: {value}"
 
 
 def _plain(field: Field, names: dict[str, Any]) -> str:

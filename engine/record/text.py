@@ -110,10 +110,17 @@ def _members(
     """The fields of a shape in the order of their keys, each with what stands for it in an f-string."""
     for number, field in enumerate(sorted(fields_of(shape), key=lambda field: field.name)):
         value, key = taken(field, names), f'{"{{" if number == 0 else ","}"{field.name}":'
-        if get_origin(field.kind) is Literal and plain_type(field.kind) is str and not field.nullable:
+        if field.added:
+            names[f"added_{field.name}"] = _added_writer(key)
+            yield field, f"{{added_{field.name}({value})}}"
+        elif get_origin(field.kind) is Literal and plain_type(field.kind) is str and not field.nullable:
             yield field, f'{key}"{{{value}}}"'  # a word of ours, which needs no escapes
         else:
             yield field, f"{key}{{{special.get(field.name) or _written(field, value, names)}}}"
+
+
+def _added_writer(key: str) -> Callable[[Any], str]:
+    return lambda value: "" if value is None else key + canonical_text(value)
 
 
 def _writer(

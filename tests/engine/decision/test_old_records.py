@@ -42,6 +42,12 @@ def test_a_record_with_digests_of_an_older_form_is_explained(record: DecisionRec
     assert [rule.name for rule in explanation.rules] == ["judged", "shared", "otherwise"]
 
 
+def test_a_record_keeps_its_bytes_through_reading() -> None:
+    lines = (_KEPT / "records.jsonl").read_text("utf-8").splitlines()
+    assert [record.canonical().decode() for record in RECORDS] == lines
+    assert any("health_detail" not in line for line in lines), "fields were added since"
+
+
 def test_taking_a_policy_as_recorded_leaves_it_as_it_was() -> None:
     found = policy()
     digests = found.digest, found.catalog.digest

@@ -46,9 +46,7 @@ def test_whole_record_of_a_small_decision() -> None:
     task = Task({"private": True, "extra": [1, 2]}, request=RequestFacts(prompt_tokens=10))
     state = State(AT_US, load=0.25, models={"small": ModelState("healthy", "closed", 120)})
     values = record_values(decide(policy, task, state, decision_id="0197", strict=False))
-    nothing = dict.fromkeys(
-        ("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms", "health_detail")
-    )
+    nothing = dict.fromkeys(("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms"))
     models = {model.id: nothing for model in policy.catalog.models}
     assert values == {
         "record": 1,
