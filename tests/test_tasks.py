@@ -254,9 +254,9 @@ def test_every_sample_can_be_executed() -> None:
 def test_a_request_takes_nothing_that_it_would_ignore() -> None:
     with pytest.raises(TypeError, match="a chat is given no `temprature`"):
         request_for(Task(), "p", temprature=0.5)  # type: ignore[call-arg]  # that is the point
-    with pytest.raises(TaskError, match="`temperature` means nothing to the operation embed"):
+    with pytest.raises(TaskError, match="`temperature` needs `operation` chat"):
         request_for(Task(operation="embed"), "p", temperature=0.5)
-    with pytest.raises(TaskError, match="`system` means nothing to the operation rerank"):
+    with pytest.raises(TaskError, match="`system` needs `operation` chat"):
         request_for(Task(operation="rerank"), "p", ["d"], system="s")
 
 
@@ -268,6 +268,12 @@ def test_a_task_with_a_prompt_has_the_request_that_it_describes() -> None:
     request = ChatRequest(messages, max_output_tokens=2, temperature=0.5, json_schema={"type": "object"})
     facts = RequestFacts(max_output_tokens=2, metadata={"team": "a", "session": "c"})
     assert asked_by(parse_task(text), attached) == AskedTask("n", Task(request=facts), request, {"run": "1"})
+
+
+def test_facts_are_taken_for_every_operation() -> None:
+    facts = '{"operation": "embed", "tools": 0, "images": 2, "json_schema": false, "messages": 1}'
+    asked = asked_by(parse_task(facts))
+    assert asked.task == Task({}, "embed", RequestFacts(messages=1, images=2, tools=0, json_schema=False))
 
 
 def test_a_task_without_a_prompt_knows_what_its_request_will_have() -> None:

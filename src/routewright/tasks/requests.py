@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypedDict, Unpack
 
 from routewright.backends import ChatRequest, EmbedRequest, Message, RerankRequest, ToolCall
 from routewright.backends.executing import Request
@@ -32,6 +32,26 @@ MAX_TEMPERATURE = 100
 MAX_SEED = 2**63 - 1
 
 
+_ONLY_FOR: Final[Mapping[str, Operation]] = {
+    **dict.fromkeys(("system", "image", *ChatOptions.__annotations__), "chat"),
+    "documents": "rerank",
+}
+"""What means something to one operation alone."""
+
+
+def check_operation(
+    operation: Operation, given: Mapping[str, object], spelled: Callable[[str], str] = "`{}`".format
+) -> None:
+    """Raise TaskError for what is given and means nothing to the operation; ``spelled`` writes its name."""
+    for name, value in given.items():
+        needed = _ONLY_FOR.get(name, operation)
+        if needed != operation and value not in (None, (), []):
+            raise TaskError(
+                f"{spelled(name)} needs {spelled('operation')} {needed}",
+                help=f"{operation} has no use for it",
+            )
+
+
 def request_for(
     task: Task,
     prompt: str,
@@ -48,10 +68,7 @@ def request_for(
     """
     if not prompt.strip():
         raise TaskError("the prompt is empty")
-    if task.operation != "chat":
-        for name, value in {"system": system, "images": images, **options}.items():
-            if value not in (None, (), []):
-                raise TaskError(f"`{name}` means nothing to the operation {task.operation}")
+    check_operation(task.operation, {"system": system, "image": images, **options})
     if task.operation == "embed":
         return EmbedRequest((prompt,))
     if task.operation == "rerank":

@@ -10,23 +10,13 @@ from pydantic import Field
 
 from routewright.backends.executing import Request
 from routewright.engine.decision import SESSION, RequestFacts, Task
-from routewright.engine.policy import CaseTask, Operation, Shape
+from routewright.engine.policy import CaseTask, Shape
 from routewright.engine.report import TaskError
 
 from .json_text import shape_of_text
-from .requests import request_for
+from .requests import check_operation, request_for
 
 _EXAMPLE = 'one JSON object such as {"features": {"complexity": 0.9}}'
-
-_ONLY_FOR: Final[Mapping[str, Operation]] = {
-    "system": "chat",
-    "max_output_tokens": "chat",
-    "temperature": "chat",
-    "image": "chat",
-    "json_schema": "chat",
-    "documents": "rerank",
-}
-"""What means something to one operation alone."""
 
 
 class WrittenTask(CaseTask):
@@ -82,7 +72,10 @@ def asked_by(
     what its operation has no use for, for two sessions, and for what no request can hold.
     """
     task = task_from(written)
-    _check_operation(written, attached, spelled)
+    # Numbers of tools and images are facts: nothing is sent for them.
+    sent = written.model_dump(include={"system", "temperature", "max_output_tokens", "documents"})
+    sent |= {"image": attached.images, "json_schema": attached.json_schema}
+    check_operation(task.operation, sent, spelled)
     if written.session is not None:
         if SESSION in task.request.metadata:
             raise TaskError("the session is given twice: by itself, and in the metadata")
@@ -123,17 +116,3 @@ def task_from(written: CaseTask) -> Task:
 _FACTS: Final = [
     name for name in RequestFacts.__dataclass_fields__ if name in CaseTask.model_fields and name != "metadata"
 ]
-
-
-def _check_operation(written: WrittenTask, attached: Attached, spelled: Callable[[str], str]) -> None:
-    given = {
-        **{name: getattr(written, name, None) for name in _ONLY_FOR},
-        "image": attached.images,
-        "json_schema": attached.json_schema,
-    }
-    for name, operation in _ONLY_FOR.items():
-        if given[name] not in (None, (), []) and operation != written.operation:
-            raise TaskError(
-                f"{spelled(name)} needs {spelled('operation')} {operation}",
-                help=f"{written.operation} has no use for it",
-            )
