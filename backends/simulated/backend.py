@@ -103,15 +103,7 @@ class SimulatedBackend:
         draw = SeededRandom(self._seed, model, "chat", _said(request))
         input_tokens = sum(estimated_tokens(message.content) for message in request.messages)
         timings = _timings(known, draw)
-        window = known.context_length
-        if window is not None and input_tokens > window:
-            raise BackendError(
-                f"the prompt has about {input_tokens} tokens, and the window of `{model}` is {window}",
-                error_class="context_overflow",
-                timings=Timings(timings.load_us, None, 0),
-                usage=NOTHING_USED,
-                simulated=True,
-            )
+        _check_window(model, known.context_length, input_tokens, timings)
         if fault != "ok" and fault not in _FAILS_MID_STREAM:
             await self._fail(model, fault, timings, input_tokens)
 
@@ -235,6 +227,17 @@ class SimulatedBackend:
     async def _wait(self, duration_us: int) -> None:
         if self._sleep:
             await asyncio.sleep(duration_us / 1_000_000)
+
+
+def _check_window(model: str, window: int | None, tokens: int, timings: Timings) -> None:
+    if window is not None and tokens > window:
+        raise BackendError(
+            f"the prompt has about {tokens} tokens, and the window of `{model}` is {window}",
+            error_class="context_overflow",
+            timings=Timings(timings.load_us, None, 0),
+            usage=NOTHING_USED,
+            simulated=True,
+        )
 
 
 def _said(value: object) -> object:

@@ -39,29 +39,12 @@ def compile_rollout(
     if rollout is None:
         return None
     path: Path = ("rollout",)
-    here = (*path, "candidate")
     if rollout.mode == "canary" and rollout.percent is None and not report.lost((*path, "percent")):
         report.add("missing-key", "`mode: canary` needs `percent`", (*path, "mode"))
     if rollout.mode != "canary" and rollout.percent is not None:
         report.add("unfit-key", "`percent` belongs to `mode: canary`", (*path, "percent"), at_key=True)
     slots = {feature.name: slot for slot, feature in enumerate(features)}
     report.feature(rollout.key, slots, (*path, "key"))
-    if isinstance(candidate, UnfitCandidate):
-        if candidate.message:
-            report.add(candidate.code, candidate.message, here, candidate.help)
-        candidate = None
-    elif candidate is not None and candidate.shape.rollout is not None:
-        message = f"the candidate `{rollout.candidate}` has a rollout of its own, and rollouts do not nest"
-        report.add("nested-rollout", message, here, "take `rollout` out of the candidate")
-        candidate = None
-    elif candidate is not None and rollout.mode == "canary":
-        lacks = [lack for feature in features if (lack := _lack(feature, candidate)) is not None]
-        if lacks:
-            # Its tasks come from callers of this policy: what it cannot take would be their errors, in no row.
-            message = f"the candidate `{rollout.candidate}` takes less than this policy: {'; '.join(lacks)}"
-            report.add(
-                "narrower-candidate", message, here, "widen it there, or look at it with `mode: shadow`"
-            )
     return CompiledRollout(
         mode=rollout.mode,
         share=rollout.percent,
@@ -69,8 +52,34 @@ def compile_rollout(
         key_name=rollout.key,
         salt=rollout.salt,
         file=rollout.candidate,
-        candidate=candidate,
+        candidate=_checked(rollout, features, candidate, report),
     )
+
+
+def _checked(
+    rollout: Rollout,
+    features: Sequence[CompiledFeature],
+    candidate: CompiledPolicy | UnfitCandidate | None,
+    report: Report,
+) -> CompiledPolicy | None:
+    """The candidate, or None after noting why it cannot be one."""
+    here = ("rollout", "candidate")
+    if isinstance(candidate, UnfitCandidate):
+        if candidate.message:
+            report.add(candidate.code, candidate.message, here, candidate.help)
+        return None
+    if candidate is not None and candidate.shape.rollout is not None:
+        message = f"the candidate `{rollout.candidate}` has a rollout of its own, and rollouts do not nest"
+        report.add("nested-rollout", message, here, "take `rollout` out of the candidate")
+        return None
+    if candidate is not None and rollout.mode == "canary":
+        lacks = [lack for feature in features if (lack := _lack(feature, candidate)) is not None]
+        if lacks:
+            # Its tasks come from callers of this policy: what it cannot take would be their errors, in no row.
+            message = f"the candidate `{rollout.candidate}` takes less than this policy: {'; '.join(lacks)}"
+            help = "widen it there, or look at it with `mode: shadow`"
+            report.add("narrower-candidate", message, here, help)
+    return candidate
 
 
 def _lack(feature: CompiledFeature, candidate: CompiledPolicy) -> str | None:
