@@ -431,6 +431,20 @@ def test_a_closed_gateway_is_not_reloaded(tmp_path: Path) -> None:
         asyncio.run(gateway.reload())
 
 
+def test_a_replaced_backend_that_cannot_be_closed_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def refuse() -> None:
+        raise OSError("it is stuck")
+
+    with ModelGateway.from_policy(write(tmp_path, NOWHERE, NOWHERE)) as gateway:
+        gateway.backends["near"].close = refuse  # type: ignore[method-assign]
+        write(tmp_path, "http://127.0.0.1:10/v1", NOWHERE)
+        assert gateway.reload_sync()
+    (warning,) = [one for one in caplog.records if one.name == "routewright"]
+    assert warning.getMessage() == "a backend that was replaced could not be closed: it is stuck"
+
+
 def test_reloading_in_one_event_loop_after_another_closes_what_is_replaced(tmp_path: Path) -> None:
     gateway = ModelGateway.from_policy(write(tmp_path, NOWHERE, NOWHERE))
 

@@ -6,6 +6,7 @@ Backends that are declared as before are kept, others are opened.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -78,6 +79,8 @@ class GatewaySource:
         found = {**opened, **kept}
         return {id: found[id] for id in ids if id in found}
 
+
+_log = logging.getLogger("routewright")
 
 Backends = Mapping[str, Backend]
 
@@ -171,7 +174,7 @@ class PolicyGenerations:
             return True
 
     async def close_left(self) -> None:
-        """Close the backends that nobody needs any more; one that cannot be is told to the event loop's handler."""
+        """Close the backends that nobody needs any more; one that cannot be closed is a warning."""
         while self._left:
             backend = self._left.pop()
             try:
@@ -180,8 +183,7 @@ class PolicyGenerations:
                 self._left.append(backend)  # its event loop ends first: whoever ends it all closes it
                 raise
             except Exception as error:
-                told = {"message": "a backend that was replaced could not be closed", "exception": error}
-                asyncio.get_running_loop().call_exception_handler(told)
+                _log.warning("a backend that was replaced could not be closed: %s", error, exc_info=error)
 
     def end_all(self) -> list[Backend]:
         """Every backend that is not closed, each once: whoever asks closes them, also those on which something runs."""
