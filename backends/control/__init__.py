@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from .breakers import Breaker, Breakers, BreakerSettings, BreakerState, Pass
+from .breakers import Breaker, Breakers, BreakerSettings, Pass
 from .errors import StateError
 from .keys import QuotaKey, key_words
 from .latencies import Latencies
-from .quotas import Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Reservation, Unit
+from .quotas import Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
 from .sessions import Sessions
 from .store import StateStore
-from .windows import Period, Window, window_of
+from .windows import Period, window_of
 
 __all__ = [
     "Breaker",
     "BreakerSettings",
-    "BreakerState",
     "Breakers",
     "Latencies",
     "Lease",
@@ -25,12 +24,10 @@ __all__ = [
     "QuotaUse",
     "Quotas",
     "Refusal",
-    "Reservation",
     "Sessions",
     "StateError",
     "StateStore",
     "Unit",
-    "Window",
     "key_words",
     "window_of",
 ]

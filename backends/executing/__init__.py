@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from routewright.engine.record import Attempt
 
-from .actions import ACTIONS, Action
+from .actions import ACTIONS
 from .attempts import (
-    AttemptStatus,
     EnsembleReport,
     Execution,
     NotCalledError,
@@ -18,9 +17,7 @@ from .executor import Executor
 from .prompt_files import PromptError, read_prompts, shipped_prompts
 from .prompts import Prompts
 from .work import (
-    NO_WORK_LIMITS,
     Answer,
-    AttemptRole,
     CacheUse,
     Ensemble,
     Request,
@@ -32,13 +29,9 @@ from .work import (
 
 __all__ = [
     "ACTIONS",
-    "NO_WORK_LIMITS",
-    "Action",
     "Answer",
     "AnswerCache",
     "Attempt",
-    "AttemptRole",
-    "AttemptStatus",
     "CacheUse",
     "Ensemble",
     "EnsembleReport",

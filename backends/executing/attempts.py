@@ -12,7 +12,6 @@ from ..cost import Spend, spend_of
 from ..errors import BackendError, ErrorClass
 from .work import Answer, Combine
 
-AttemptStatus = Literal["ok", "failed", "partial", "skipped", "cached"]
 StepOutcome = Literal["done", "accepted", "rejected", "clean", "flagged", "unreadable", "dropped", "failed"]
 
 

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
+from typing import TypedDict, Unpack
 
 from routewright.backends import Backend
 from routewright.backends.control import StateError, StateStore
@@ -39,6 +40,16 @@ _log = logging.getLogger("routewright")
 def now_us() -> int:
     """The time in microseconds since 1970, UTC."""
     return time.time_ns() // 1000
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of ``ModelGateway.run``."""
+
+    state: State | None
+    strict: bool
+    unenforced: bool
+    on_text: Callable[[str], None] | None
+    tags: Mapping[str, str] | None
 
 
 class ModelGateway(Calls):
@@ -338,32 +349,12 @@ class ModelGateway(Calls):
     def _policy_in_force(self) -> CompiledPolicy:
         return self._generations.current.in_force.policy
 
-    def run_sync(
-        self,
-        task: Task,
-        request: Request,
-        *,
-        state: State | None = None,
-        strict: bool = True,
-        unenforced: bool = False,
-        on_text: Callable[[str], None] | None = None,
-        tags: Mapping[str, str] | None = None,
-    ) -> RunResult:
+    def run_sync(self, task: Task, request: Request, **options: Unpack[RunOptions]) -> RunResult:
         """``run`` for callers without an event loop; raises RuntimeError inside a running one.
 
         Close the gateway afterwards: ``with ModelGateway(…) as gateway``, or ``close_sync``.
         """
-        return self._script.run(
-            self.run(
-                task,
-                request,
-                state=state,
-                strict=strict,
-                unenforced=unenforced,
-                on_text=on_text,
-                tags=tags,
-            )
-        )
+        return self._script.run(self.run(task, request, **options))
 
     async def _stored(
         self,
