@@ -10,7 +10,7 @@ from support.pages import ROOT
 
 _CODE = re.compile(r"[a-z]+(-[a-z]+)*")
 _REPORTING = re.compile(
-    r"Problem|UnreachableError|(self|parser|report|self\._report|self\.checker)\.(add|fail|_?problem|wrong)"
+    r"Problem|UnreachableError|(self|parser|report|self\._report|self\.checker)\.(add|fail|fail_at|_?problem|wrong)"
 )
 
 
