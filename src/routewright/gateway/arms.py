@@ -17,13 +17,8 @@ from routewright.engine.decision import (
     Arm,
     ArmName,
     Decision,
-    State,
-    Task,
     arm_named,
     candidate_of,
-    check_declared,
-    pick_arm,
-    shadow_arm,
 )
 from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
 from routewright.engine.report import TaskError
@@ -127,12 +122,6 @@ class RolloutRuntime:
             )
         return side
 
-    def pick(self, task: Task, state: State, draw: Callable[[], float]) -> Arm | None:
-        """The arm that executes a task; ``draw`` is only asked under a canary. Raises as ``pick_arm`` does."""
-        rollout = self.control.policy.rollout
-        canary = rollout is not None and rollout.mode == "canary"
-        return pick_arm(self.control.policy, task, state, draw=draw() if canary else None)
-
     def named(self, name: ArmName) -> Arm:
         """An arm that is asked for. Raises TaskError without a rollout."""
         arm = arm_named(self.control.policy, name)
@@ -140,19 +129,11 @@ class RolloutRuntime:
             raise TaskError(f"policy `{self.control.policy.name}` has no rollout, so there is no `{name}`")
         return arm
 
-    def shadow(self) -> Arm | None:
-        """The arm that is decided beside, and not executed."""
-        return shadow_arm(self.control.policy)
-
     def side(self, arm: Arm | None) -> ArmRuntime:
         """The side of an arm."""
         if arm is None or arm.name == "control" or self.candidate is None:
             return self.control
         return self.candidate
-
-    def check_declared(self, task: Task, at_us: int) -> None:
-        """Raise FeatureError for a feature that neither arm declares."""
-        check_declared(self.control.policy, task, State(at_us))
 
     def every_backend(self) -> list[Backend]:
         """The backends of both sides, each once."""

@@ -10,7 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from routewright.engine.decision import Arm, ArmName, State, Task, decide
+from routewright.engine.decision import (
+    Arm,
+    ArmName,
+    State,
+    Task,
+    check_declared,
+    decide,
+    pick_arm,
+    shadow_arm,
+)
 from routewright.engine.report import RoutewrightError
 
 from .arms import ArmRuntime, RolloutRuntime
@@ -38,15 +47,20 @@ class Decider:
             return self._decided(
                 arms.side(None if arm is None else arms.named(arm)), task, state, at_us, strict
             )
+        policy = arms.control.policy
         if strict:
-            arms.check_declared(task, at_us)
+            check_declared(policy, task, State(at_us))
         if arms.draws:
             # Both sides of a shadow decide the same task.
             task = self._drawn(task)
         known = State(at_us) if state is None else state
-        picked = arms.pick(task, known, self._random.random) if arm is None else arms.named(arm)
+        if arm is not None:
+            picked: Arm | None = arms.named(arm)
+        else:
+            canary = policy.rollout is not None and policy.rollout.mode == "canary"
+            picked = pick_arm(policy, task, known, draw=self._random.random() if canary else None)
         decided = self._decided(arms.side(picked), task, state, at_us, False, picked)
-        shadow = arms.shadow() if arm is None else None
+        shadow = shadow_arm(policy) if arm is None else None
         if shadow is None:
             return decided
         try:
