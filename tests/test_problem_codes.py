@@ -10,7 +10,7 @@ from support.pages import ROOT
 
 _CODE = re.compile(r"[a-z]+(-[a-z]+)*")
 _REPORTING = re.compile(
-    r"Problem|UnreachableError|(self|parser|report|self\._report|self\.checker)\.(add|fail|fail_at|_?problem|wrong)"
+    r"Problem|UnreachableError|(self|parser|report|self\._report|self\.checker)\.(add|fail|_?problem|wrong)"
 )
 
 
@@ -25,6 +25,9 @@ def codes() -> Iterator[str]:
                             yield text
                         elif ast.unparse(func).endswith(".unknown"):
                             yield f"unknown-{text}"
+                    case ast.Call(func, [_, ast.Constant(value=str(text)), *_]):
+                        if ast.unparse(func).endswith(".fail_at"):
+                            yield text
                     case ast.Tuple([ast.Constant(value=str(text)), _, *_]):
                         if "-" in text and _CODE.fullmatch(text):
                             yield text
