@@ -83,12 +83,6 @@ class LlamaCppBackend:
         async with self._loaded(clock, model, "rerank") as server:
             return await server.rerank(model, request, clock=clock)
 
-    async def count_prompt(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> int:
-        """How many tokens the prompt has, by the model's own template and tokenizer; loads the model."""
-        clock = CallClock(without_tokens(limits), who=model)
-        async with self._loaded(clock, model, "chat") as server:
-            return await server.count_prompt(model, request, clock=clock)
-
     async def health(self) -> HealthReport:
         """Whether the library and the files are there, and loaded models answer; loads none."""
         try:

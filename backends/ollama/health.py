@@ -15,7 +15,7 @@ from ..phases import CallClock
 from ..protocol import HealthReport, Limits
 from ..wire import words
 from .connection import Connection
-from .names import full_name, is_older
+from .names import full_name, full_names, is_older
 from .places import remote_host
 
 PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
@@ -107,8 +107,7 @@ async def _check_listed(connection: Connection, found: _Findings, tag: str | Non
     place = connection.server.place(tag)
     wanted = full_name(place.name)
     for entry in models:
-        names = (entry.get("name"), entry.get("model")) if isinstance(entry, Mapping) else ()
-        if any(isinstance(name, str) and full_name(name) == wanted for name in names):
+        if wanted in full_names(entry):
             host = remote_host(entry)
             if host is not None and place.location == "local":
                 raise _Ill(

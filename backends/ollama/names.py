@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 
 def full_name(tag: str) -> str:
@@ -13,6 +14,12 @@ def full_name(tag: str) -> str:
     """
     whole = tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest"
     return whole.lower()
+
+
+def full_names(entry: object) -> set[str]:
+    """The names of an entry in a server's list of models; none if it is not one."""
+    names = (entry.get("name"), entry.get("model")) if isinstance(entry, Mapping) else ()
+    return {full_name(name) for name in names if isinstance(name, str)}
 
 
 def is_older(version: str, wanted: str) -> bool | None:

@@ -17,7 +17,7 @@ from ..phases import CallClock
 from ..protocol import NOTHING_USED
 from ..wire import words
 from .connection import Connection
-from .names import full_name, is_older
+from .names import full_name, full_names, is_older
 from .places import RECHECK_S, Places, Together
 from .request import load_body
 
@@ -117,10 +117,6 @@ class Preflight:
         if not isinstance(models, list):
             return True
         for entry in models:
-            if isinstance(entry, Mapping) and full_name(clock.who) in _names(entry):
+            if full_name(clock.who) in full_names(entry):
                 return window is None or entry.get("context_length", window) == window
         return False
-
-
-def _names(entry: Mapping[str, Any]) -> set[str]:
-    return {full_name(name) for name in (entry.get("name"), entry.get("model")) if isinstance(name, str)}

@@ -222,35 +222,6 @@ class OpenAIBackend:
             raise unreadable(error, clock, self.http.gate) from error
         return _as_asked(RerankAnswer(scores, usage, self._model(said), clock.timings()), name, model)
 
-    async def count_prompt(
-        self,
-        model: str,
-        request: ChatRequest,
-        *,
-        limits: Limits = NO_LIMITS,
-        clock: CallClock | None = None,
-    ) -> int:
-        """How many tokens the prompt has, by the server's own template and tokenizer.
-
-        llama.cpp offers it (``/apply-template``, ``/tokenize``); elsewhere it is ``not_found``.
-        """
-        clock = clock or CallClock(without_tokens(limits), who=model)
-        asked = chat_body(await self._name(clock, model), request, stream=False, genuine=False)
-        # The answer repeats the prompt, followed by a number of up to seven digits for each of its tokens.
-        length = sum(len(message.content) for message in request.messages)
-        sizes = SMALL_SIZES._replace(
-            body=SMALL_SIZES.body + 4 * _ESCAPED_BYTES * length, values=SMALL_SIZES.values + 4 * length
-        )
-        prompt = await self._ask(clock, f"{self.http.root_url}/apply-template", asked, sizes)
-        text = prompt.get("prompt") if isinstance(prompt, Mapping) else None
-        # Turns of a template are special tokens, as they are when the server answers.
-        body = {"content": text, "add_special": True, "parse_special": True}
-        said = await self._ask(clock, f"{self.http.root_url}/tokenize", body, sizes)
-        tokens = said.get("tokens") if isinstance(said, Mapping) else None
-        if not isinstance(text, str) or not isinstance(tokens, list):
-            raise unreadable(Unreadable("no prompt and tokens in it"), clock, self.http.gate)
-        return len(tokens)
-
     async def health(self) -> HealthReport:
         """Whether the server answers: at its health address, at ``/health``, or with its list of models."""
         urls = [self._health_url] if self._health_url else [f"{self.http.root_url}/health", "/models"]

@@ -163,15 +163,6 @@ def test_health_and_models(llamacpp: Server) -> None:
     assert call(llamacpp.url, lambda b: b.models()) == (ModelListing("smollm2-135m", True, 96_576_768),)
 
 
-def test_a_prompt_is_counted_by_the_model_itself(llamacpp: Server) -> None:
-    async def both(backend: OpenAIBackend) -> None:
-        counted = await backend.count_prompt("m", CAPITAL)
-        answer = await backend.chat("m", CAPITAL)
-        assert counted == answer.usage.input_tokens
-
-    call(llamacpp.url, both)
-
-
 def test_vectors(llamacpp_vectors: Server) -> None:
     texts = ("a cat sat on the mat", "a cat sat on the mat", "stock prices fell")
     answer = call(llamacpp_vectors.url, lambda b: b.embed("m", EmbedRequest(texts)))

@@ -261,7 +261,6 @@ OPENAI_WORK: dict[str, Declared] = {
     "stream": _streamed,
     "embed": lambda b: b.embed("m", TEXTS),
     "rerank": lambda b: b.rerank("m", RerankRequest("the secret word is swordfish", ("d",))),
-    "count_prompt": lambda b: b.count_prompt("m", PRIVATE),
 }
 
 
