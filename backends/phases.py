@@ -184,6 +184,10 @@ class CallClock:
             help=help,
         )
 
+    def again(self, error: BackendError) -> BackendError:
+        """The same failure as one of this call: several calls may wait for what failed, and each gets its own."""
+        return self.error(str(error), error.error_class, help=error.help)
+
     def timings(self) -> Timings:
         """What was measured until now."""
         return Timings(self.load_us, self.first_token_us, self.total_us())

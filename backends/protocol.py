@@ -216,7 +216,15 @@ class Backend(Protocol):
     instead of raising.
     """
 
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer: ...
+    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+        """The whole answer; unless a backend has another way, the one that its stream ends with."""
+        answer: ChatAnswer | None = None
+        async for event in self.stream(model, request, limits=limits):
+            if isinstance(event, StreamEnd):
+                answer = event.answer
+        # INVARIANT: a stream that does not raise ends with a StreamEnd.
+        assert answer is not None
+        return answer
 
     def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS

@@ -9,7 +9,7 @@ from .errors import BackendError
 from .protocol import (
     NO_LIMITS,
     NOTHING_USED,
-    ChatAnswer,
+    Backend,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
@@ -22,7 +22,7 @@ from .protocol import (
 )
 
 
-class UnopenedBackend:
+class UnopenedBackend(Backend):
     """A backend that failed to open with ``error``: it is not healthy, and every call of it fails so."""
 
     def __init__(self, error: BackendError) -> None:
@@ -33,9 +33,6 @@ class UnopenedBackend:
         """Why it is not healthy, and what to do."""
         help = f"; {self.error.help}" if self.error.help else ""
         return HealthReport(False, f"{self.error}{help}")
-
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        self._fail()
 
     async def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS

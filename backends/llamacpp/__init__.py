@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import LlamaCppBackend
-from .opening import open_backend
+from .backend import LlamaCppBackend, open_backend
 from .process import GgufModel, embedded_model
 
 __all__ = ["GgufModel", "LlamaCppBackend", "embedded_model", "open_backend"]

@@ -1,37 +1,27 @@
 """The embedded backend: models in GGUF files, run by llama.cpp (package ``xllamacpp``) without a server to set up.
 
-Each model runs in a process of its own that starts with the first call (``llamacpp_process`` says why), and is
+Each model runs in a process of its own that starts with the first call (``process`` says why), and is
 spoken to like any OpenAI-compatible server. A model that chats and makes vectors runs once for each.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
 
-from routewright.engine.policy import judge, kinds
+from routewright.engine.policy import CompiledModel, judge, kinds
 
 from ..errors import BackendError, install_command
-from ..openai import OpenAIBackend, without_tokens
+from ..openai import OpenAIServer, Operation, ServedBackend
 from ..phases import CallClock, shared
-from ..protocol import (
-    NO_LIMITS,
-    ChatAnswer,
-    ChatRequest,
-    EmbedAnswer,
-    EmbedRequest,
-    HealthReport,
-    Limits,
-    ModelListing,
-    RerankAnswer,
-    RerankRequest,
-    StreamEvent,
-)
-from .process import GgufModel, ModelProcess, Operation, embedded_model
+from ..protocol import HealthReport, ModelListing
+from ..registry import Opening
+from .process import GgufModel, ModelProcess, embedded_model
 
 EMBEDDED_MODEL: Final = kinds.EMBEDDED_NAMES[0]
 
@@ -39,10 +29,10 @@ EMBEDDED_MODEL: Final = kinds.EMBEDDED_NAMES[0]
 @dataclass(slots=True)
 class _Running:
     process: ModelProcess
-    server: OpenAIBackend | None = None
+    server: OpenAIServer | None = None
 
 
-class LlamaCppBackend:
+class LlamaCppBackend(ServedBackend):
     """Runs ``models``, whose keys are tags; by default the embedded one.
 
     Loading is its own phase, and its time is measured. A caller that gives up does not stop it: the next finds
@@ -53,36 +43,6 @@ class LlamaCppBackend:
         self._models = dict(models) if models is not None else {EMBEDDED_MODEL: GgufModel()}
         self._running: dict[tuple[str, Operation], _Running] = {}
 
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        """The whole answer."""
-        clock = CallClock(limits, who=model)
-        async with self._loaded(clock, model, "chat") as server:
-            return await server.chat(model, request, clock=clock)
-
-    async def stream(
-        self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """Text and thinking as they come, then one ``StreamEnd``."""
-        clock = CallClock(limits, who=model)
-        async with (
-            self._loaded(clock, model, "chat") as server,
-            aclosing(server.stream(model, request, clock=clock)) as events,
-        ):
-            async for event in events:
-                yield event
-
-    async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
-        """One vector for each text. A model made for chatting needs a ``pooling`` for it."""
-        clock = CallClock(without_tokens(limits), who=model)
-        async with self._loaded(clock, model, "embed") as server:
-            return await server.embed(model, request, clock=clock)
-
-    async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
-        """One score for each document: the model's logits, through the logistic function."""
-        clock = CallClock(without_tokens(limits), who=model)
-        async with self._loaded(clock, model, "rerank") as server:
-            return await server.rerank(model, request, clock=clock)
-
     async def health(self) -> HealthReport:
         """Whether the library and the files are there, and loaded models answer; loads none."""
         try:
@@ -91,7 +51,7 @@ class LlamaCppBackend:
             return HealthReport(
                 False, f"the package `xllamacpp` is not installed: {install_command('llamacpp')}"
             )
-        missing = [tag for tag, model in self._models.items() if not _is_there(model)]
+        missing = [tag for tag, model in self._models.items() if _size(model) is None]
         if missing:
             return HealthReport(False, f"the files of {_names(missing)} are not there", library)
         loaded = []
@@ -123,8 +83,9 @@ class LlamaCppBackend:
             one.process.kill()
 
     @asynccontextmanager
-    async def _loaded(self, clock: CallClock, tag: str, operation: Operation) -> AsyncIterator[OpenAIBackend]:
-        """The server of a model, in memory; the clock is past ``load`` then."""
+    async def server_for(self, clock: CallClock, operation: Operation) -> AsyncIterator[OpenAIServer]:
+        """The server of the model, in memory; the clock is past ``load`` then."""
+        tag = clock.who
         model = self._models.get(tag)
         if model is None:
             raise clock.error(
@@ -145,17 +106,17 @@ class LlamaCppBackend:
                 await _see_it_end(running.process)
             raise
 
-    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIBackend:
+    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIServer:
         clock.enter("load")
         try:
             loaded = await clock.wait(shared(running.process.loaded))
         except BackendError as error:
             if error.timings is not None:
                 raise
-            raise clock.error(str(error), error.error_class, help=error.help) from error
+            raise clock.again(error) from error
         clock.loaded()
         if running.server is None:
-            running.server = OpenAIBackend(
+            running.server = OpenAIServer(
                 judge("in_process", loaded.url),
                 api_key=loaded.key,
                 concurrency=model.slots,
@@ -170,7 +131,7 @@ class LlamaCppBackend:
         try:
             running = _Running(ModelProcess(tag, model, operation))
         except BackendError as error:
-            raise clock.error(str(error), error.error_class, help=error.help) from error
+            raise clock.again(error) from error
         # INVARIANT: nothing is awaited before this line, or two callers would start two processes.
         self._running[tag, operation] = running
         if dead is not None:
@@ -194,10 +155,6 @@ async def _see_it_end(process: ModelProcess) -> None:
         await asyncio.sleep(0.02)
 
 
-def _is_there(model: GgufModel) -> bool:
-    return _size(model) is not None
-
-
 def _size(model: GgufModel) -> int | None:
     try:
         path = model.path if model.path is not None else embedded_model()
@@ -208,3 +165,26 @@ def _size(model: GgufModel) -> int | None:
 
 def _names(tags: Sequence[str]) -> str:
     return ", ".join(f"`{tag}`" for tag in dict.fromkeys(tags))
+
+
+def open_backend(
+    shape: kinds.LlamaCppShape, models: Sequence[CompiledModel], opening: Opening
+) -> LlamaCppBackend:
+    """The backend for ``models``; one without a path is the embedded model. Raises BackendError."""
+
+    def file(written: str | None) -> Path | None:
+        return None if written is None else Path(opening.path(written)).expanduser()
+
+    return LlamaCppBackend(
+        {
+            model.tag: GgufModel(
+                path=file(model.shape.path),
+                written=model.shape.path,
+                context_tokens=model.context_length or 8192,
+                slots=shape.concurrency or 1,
+                threads=shape.threads,
+                pooling=model.shape.pooling,
+            )
+            for model in models
+        }
+    )

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import BackendError, install_command
+from ..openai import Operation
 from ..wire import MAX_ERROR_BYTES, Gate, words
-
-Operation = Literal["chat", "embed", "rerank"]
 
 _WORKER = Path(__file__).with_name("worker.py")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import MlxBackend
+from .backend import MlxBackend, open_backend
 from .models import MlxModel
-from .opening import open_backend
 
 __all__ = ["MlxBackend", "MlxModel", "open_backend"]

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
+from routewright.engine.policy import CompiledModel, kinds
 from routewright.engine.report import suggest
 
 from ..errors import BackendError, install_command
 from ..phases import CallClock, shared
 from ..protocol import (
     NO_LIMITS,
+    Backend,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
@@ -34,7 +37,8 @@ from ..protocol import (
     Timings,
     Usage,
 )
-from .chat import ChatStep, Finished, Generated, Prompted, chat_steps
+from ..registry import Opening
+from .chat import chat_steps
 from .failures import first_line, is_out_of_memory
 from .load import end_thread, free_memory, library_version, load_folder
 from .models import Folders, Found, MlxModel
@@ -45,13 +49,14 @@ from .threads import ModelThread
 from .work import Work, forget_locals
 
 T = TypeVar("T")
-_Stopped = Callable[[], bool]
+Make = Callable[..., Generator[T, None, None]]
+"""Makes the steps of some work, given the loaded model, its `window`, and `stopped`, which says when to end."""
 
 _BYTES_PER_GB: Final = 1_000_000_000
 _NOTHING: Final = Usage(0, 0, 0, 0, "reported")
 
 
-class MlxBackend:
+class MlxBackend(Backend):
     """Runs the models of ``models``, whose keys are the backend's tags.
 
     ``path`` is the folder that holds their folders and may start with ``${NAME}``, as a model's own may; names
@@ -76,57 +81,42 @@ class MlxBackend:
         self._running: set[Work[Any]] = set()
         self._closed = False
 
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        """The whole answer at once; see ``stream``."""
-        answer: ChatAnswer | None = None
-        async with aclosing(self._stream(model, request, limits)) as events:
-            async for event in events:
-                if isinstance(event, StreamEnd):
-                    answer = event.answer
-        # INVARIANT: a stream that does not raise ends with a StreamEnd.
-        assert answer is not None
-        return answer
-
     async def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
-    ) -> AsyncIterator[StreamEvent]:
+    ) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking token by token, then the answer.
 
         Waiting for the model's turn counts as waiting for the first token. ``context_tokens`` and ``keep_alive``
         change nothing: memory grows with the conversation, and models stay until others need theirs.
         """
-        async with aclosing(self._stream(model, request, limits)) as events:
-            async for event in events:
-                yield event
+        clock = CallClock(limits, who=model)
+        make = partial(chat_steps, request=request, tag=model)
+        async with aclosing(self._run(model, "chat", clock, make)) as steps:
+            async for step in steps:
+                if isinstance(step, ChatAnswer):
+                    yield StreamEnd(replace(step, timings=clock.timings()))
+                    return
+                if step.usage.output_tokens:
+                    clock.token()
+                clock.usage = step.usage
+                for delta in step.deltas:
+                    yield delta
+        raise clock.error(f"the answer of `{model}` ended without a finish reason", "broken_stream")
 
     async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
         """Unit vectors of a Qwen3-Embedding model. The option ``instruction`` makes the texts queries."""
         clock = CallClock(limits, who=model)
-
-        def make(
-            loaded: LoadedModel, window: int | None, stopped: _Stopped
-        ) -> Generator[tuple[int, tuple[float, ...]], None, None]:
-            return vector_steps(
-                loaded,
-                request,
-                tag=model,
-                window=window,
-                dimensions=self._models[model].dimensions,
-                stopped=stopped,
-            )
-
+        known = self._models.get(model)
+        make = partial(
+            vector_steps, request=request, tag=model, dimensions=None if known is None else known.dimensions
+        )
         vectors = await self._all(model, "embed", clock, make)
         return EmbedAnswer(vectors, clock.usage or _NOTHING, model, _whole(clock))
 
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """Scores of a Qwen3-Reranker model. The option ``instruction`` says what makes a document relevant."""
         clock = CallClock(limits, who=model)
-
-        def make(
-            loaded: LoadedModel, window: int | None, stopped: _Stopped
-        ) -> Generator[tuple[int, float], None, None]:
-            return score_steps(loaded, request, tag=model, window=window, stopped=stopped)
-
+        make = partial(score_steps, request=request, tag=model)
         scores = await self._all(model, "rerank", clock, make)
         return RerankAnswer(scores, clock.usage or _NOTHING, model, _whole(clock))
 
@@ -160,49 +150,8 @@ class MlxBackend:
         await asyncio.to_thread(self._pool.close)
         await asyncio.to_thread(free_memory)
 
-    async def _stream(
-        self, model: str, request: ChatRequest, limits: Limits
-    ) -> AsyncGenerator[StreamEvent, None]:
-        clock = CallClock(limits, who=model)
-
-        def make(
-            loaded: LoadedModel, window: int | None, stopped: _Stopped
-        ) -> Generator[ChatStep, None, None]:
-            return chat_steps(loaded, request, tag=model, window=window, stopped=stopped)
-
-        prompt = 0
-        async with aclosing(self._run(model, "chat", clock, make)) as steps:
-            async for step in steps:
-                match step:
-                    case Prompted():
-                        prompt = step.input_tokens
-                        clock.usage = Usage(prompt, 0, 0, 0, "reported")
-                    case Generated():
-                        clock.token()
-                        clock.usage = Usage(prompt, 0, step.output_tokens, step.reasoning_tokens, "reported")
-                        for delta in step.deltas:
-                            yield delta
-                    case Finished():
-                        yield StreamEnd(
-                            ChatAnswer(
-                                step.text,
-                                step.reason,
-                                clock.usage or _NOTHING,
-                                model,
-                                clock.timings(),
-                                thinking=step.thinking,
-                                tool_calls=step.tool_calls,
-                            )
-                        )
-                        return
-        raise clock.error(f"the answer of `{model}` ended without a finish reason", "broken_stream")
-
     async def _all(
-        self,
-        tag: str,
-        operation: Operation,
-        clock: CallClock,
-        make: Callable[[LoadedModel, int | None, _Stopped], Generator[tuple[int, T], None, None]],
+        self, tag: str, operation: Operation, clock: CallClock, make: Make[tuple[int, T]]
     ) -> tuple[T, ...]:
         """What ``make`` yields beside the tokens that each took, which are counted as they are spent."""
         tokens, values = 0, []
@@ -215,11 +164,7 @@ class MlxBackend:
         return tuple(values)
 
     async def _run(
-        self,
-        tag: str,
-        operation: Operation,
-        clock: CallClock,
-        make: Callable[[LoadedModel, int | None, _Stopped], Generator[T, None, None]],
+        self, tag: str, operation: Operation, clock: CallClock, make: Make[T]
     ) -> AsyncGenerator[T, None]:
         """What ``make`` yields in the model's thread, once the model is loaded and its turn has come.
 
@@ -236,24 +181,20 @@ class MlxBackend:
         except BackendError as error:
             forget_locals(error)
             # A load that failed is one error for all who waited for it, so each call gets its own.
-            raise clock.error(str(error), error.error_class, help=error.help) from error
+            raise clock.again(error) from error
         except Exception as error:
             forget_locals(error)
             raise self._failure(error, clock) from error
 
     async def _items(
-        self,
-        tag: str,
-        operation: Operation,
-        clock: CallClock,
-        make: Callable[[LoadedModel, int | None, _Stopped], Generator[T, None, None]],
+        self, tag: str, operation: Operation, clock: CallClock, make: Make[T]
     ) -> AsyncGenerator[T, None]:
         found = self._offered(tag, operation)
         claim = self._pool.claim(tag, self._memory_bytes(tag, found))
         work: Work[T] | None = None
         try:
             thread, loaded = await self._loaded(claim, clock)
-            work = Work(partial(make, loaded, found.window))
+            work = Work(partial(make, loaded, window=found.window))
             self._running.add(work)
             async with aclosing(work.items(thread, clock, claim.leave)) as items:
                 async for item in items:
@@ -316,3 +257,23 @@ def _load(folders: Folders, tag: str) -> LoadedModel:
     """In the model's thread. The folder is looked up anew: it may have come, gone or moved."""
     found = folders.find(tag, anew=True)
     return load_folder(found.folder, tag, str(found.config.get("model_type")))
+
+
+def open_backend(shape: kinds.MlxShape, models: Sequence[CompiledModel], opening: Opening) -> MlxBackend:
+    """The backend for ``models``; the variables of paths are read at each model's first call."""
+    return MlxBackend(
+        {
+            model.tag: MlxModel(
+                path=model.shape.path,
+                source=model.shape.source,
+                operations=frozenset(model.operations),
+                memory_gb=None if model.shape.memory_gb is None else float(model.shape.memory_gb),
+                context_length=model.context_length,
+                dimensions=model.shape.dimensions,
+            )
+            for model in models
+        },
+        path=shape.path,
+        memory_gb=None if shape.memory_gb is None else float(shape.memory_gb),
+        env=opening.environment,
+    )

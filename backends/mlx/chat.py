@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from routewright.engine.report import suggest
 
 from ..errors import BackendError
-from ..protocol import ChatRequest, FinishReason, TextDelta, ThinkingDelta, ToolCall
+from ..protocol import ChatAnswer, ChatRequest, FinishReason, TextDelta, ThinkingDelta, Timings, Usage
 from .prompt import prompt_tokens
 from .runtime import LoadedModel, Sampling
 from .text import AnswerText, transitions_of
@@ -27,50 +27,25 @@ _DEFAULTED: Final = ("min_p", "top_k", "top_p")
 
 
 @dataclass(frozen=True, slots=True)
-class Prompted:
-    """The prompt is counted and fits; reading it begins."""
+class Progress:
+    """The tokens used so far, and what can be shown since the last step."""
 
-    input_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Generated:
-    """One more token, and what can be shown after it. The counts are of all tokens so far."""
-
-    output_tokens: int
-    reasoning_tokens: int
-    deltas: tuple[TextDelta | ThinkingDelta, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The whole answer."""
-
-    reason: FinishReason
-    text: str
-    thinking: str | None
-    tool_calls: tuple[ToolCall, ...]
-
-
-ChatStep = Prompted | Generated | Finished
+    usage: Usage
+    deltas: tuple[TextDelta | ThinkingDelta, ...] = ()
 
 
 def chat_steps(
-    loaded: LoadedModel,
-    request: ChatRequest,
-    *,
-    tag: str,
-    window: int | None,
-    stopped: Callable[[], bool],
-) -> Generator[ChatStep, None, None]:
-    """``Prompted``, one ``Generated`` for each token, ``Finished``; ends early without it once ``stopped()``.
+    loaded: LoadedModel, request: ChatRequest, *, tag: str, window: int | None, stopped: Callable[[], bool]
+) -> Generator[Progress | ChatAnswer, None, None]:
+    """A step once the prompt is counted, one for each token, and the answer, whose timings are for the caller to set.
 
-    An answer that fills the window or ``max_output_tokens`` finishes with ``length``. Raises BackendError, for a
-    prompt that leaves no room in the window ``context_overflow``.
+    Ends early without an answer once ``stopped()``. An answer that fills the window or ``max_output_tokens`` finishes
+    with ``length``. Raises BackendError, for a prompt that leaves no room in the window ``context_overflow``.
     """
     sampling = sampling_of(request, loaded.defaults)
     prompt = prompt_tokens(loaded.tokenizer, request, tag=tag)
-    yield Prompted(len(prompt))
+    usage = Usage(len(prompt), 0, 0, 0, "reported")
+    yield Progress(usage)
     transitions, start = transitions_of(loaded.tokenizer, prompt, request, channels=loaded.channels)
     answer = AnswerText(loaded.machine(transitions), start)
     most = _most_tokens(len(prompt), request.max_output_tokens, window, tag)
@@ -84,14 +59,22 @@ def chat_steps(
             finish = "stop" if answer.stopped else piece.finish
             if finish is not None:
                 deltas += answer.finish()
-            yield Generated(piece.tokens, reasoning, tuple(deltas))
+            usage = replace(usage, output_tokens=piece.tokens, reasoning_tokens=reasoning)
+            yield Progress(usage, tuple(deltas))
             if finish is not None:
                 break
     if finish is None:
         return
     calls = answer.tool_calls(loaded.tokenizer.tool_parser, request, whole=finish == "stop", tag=tag)
-    reason: FinishReason = "tool_calls" if calls and finish == "stop" else finish
-    yield Finished(reason, answer.text, answer.thinking or None, calls)
+    yield ChatAnswer(
+        answer.text,
+        "tool_calls" if calls and finish == "stop" else finish,
+        usage,
+        tag,
+        Timings(None, None, 0),
+        thinking=answer.thinking or None,
+        tool_calls=calls,
+    )
 
 
 def sampling_of(request: ChatRequest, defaults: Mapping[str, Any]) -> Sampling:

@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class Work(Generic[T]):
-    """What ``make(stopped)`` yields, made in ``thread`` when its turn comes.
+    """What ``make(stopped=…)`` yields, made in ``thread`` when its turn comes.
 
     ``stop`` may be called from anywhere and at any time; work that waits for its turn is then never begun.
     ``done`` is called once the thread has let go of it, at once if it never began.
     """
 
-    def __init__(self, make: Callable[[Callable[[], bool]], Generator[T, None, None]]) -> None:
+    def __init__(self, make: Callable[..., Generator[T, None, None]]) -> None:
         self._make = make
         self._stopped = threading.Event()
         self._job: Future[None] | None = None
@@ -43,7 +43,7 @@ class Work(Generic[T]):
 
         def drive() -> None:
             try:
-                with closing(self._make(self._stopped.is_set)) as made:
+                with closing(self._make(stopped=self._stopped.is_set)) as made:
                     for item in made:
                         hand_over((item,))
                         if self._stopped.is_set():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import OllamaBackend
-from .opening import open_backend
+from .backend import OllamaBackend, open_backend
 from .places import DeclaredPlaces
 
 __all__ = ["DeclaredPlaces", "OllamaBackend", "open_backend"]

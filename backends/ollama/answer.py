@@ -6,23 +6,13 @@ Pure, and strict where it matters: what cannot be read raises Unreadable, and ne
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..protocol import (
-    ChatAnswer,
-    ChatRequest,
-    FinishReason,
-    StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    Timings,
-    ToolCall,
-    Usage,
-)
-from ..wire import CALL_BYTES, ChatIntake, Unreadable, count_of, words
+from .. import wire
+from ..protocol import ChatRequest, FinishReason, StreamEvent, ToolCall, Usage
+from ..wire import CALL_BYTES, ChatIntake, Unreadable, count_of, vectors_of, words
 
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "": "stop",  # `done` alone, as older servers end: the answer came to its end
@@ -39,42 +29,26 @@ _BYTES_PER_TOKEN_IN_WINDOW: Final = 5
 _RUN: Final = re.compile(r"(.)\1{4,}", re.DOTALL)
 
 
-class ChatPieces:
-    """A chat answer that grows line by line. ``intake`` checks what the server sends.
-
-    ``finished`` is set by the line with ``done``, ``begun`` by the first text, thinking or call of a tool.
-    """
+class ChatPieces(wire.ChatPieces):
+    """A chat answer that grows line by line, to the one with ``done``. ``load_us`` is what that line says of it."""
 
     def __init__(self, intake: ChatIntake | None = None) -> None:
-        self.finished: FinishReason | None = None
-        self.begun = False
-        self.usage: Usage | None = None
+        super().__init__(intake)
         self.load_us: int | None = None
-        self.model_said: str | None = None
-        self._intake = intake or ChatIntake()
-        self._model: str | None = None
         self._calls: list[ToolCall] = []
 
-    def feed(self, line: Any) -> list[StreamEvent]:
+    def feed(self, piece: Any) -> list[StreamEvent]:
         """Take in a line; the events are what it adds. Raises Unreadable."""
-        if not isinstance(line, Mapping):
+        if not isinstance(piece, Mapping):
             raise Unreadable("a line that is no object")
-        done = line.get("done", False)
+        done = piece.get("done", False)
         if not isinstance(done, bool):
             raise Unreadable("`done` that is neither true nor false")
-        self._note_model(line)
-        message = line.get("message", {} if done else None)
+        self._note_model(named_model(piece))
+        message = piece.get("message", {} if done else None)
         if not isinstance(message, Mapping):
             raise Unreadable("a line without a `message`")
-        events: list[StreamEvent] = []
-        if thinking := _text(message, "thinking"):
-            self.begun = True
-            if thinking := self._intake.thinking.feed(thinking):
-                events.append(ThinkingDelta(thinking))
-        if content := _text(message, "content"):
-            self.begun = True
-            if content := self._intake.text.feed(content):
-                events.append(TextDelta(content))
+        events = self._texts(_text(message, "thinking"), _text(message, "content"))
         calls = message.get("tool_calls") or ()
         if not isinstance(calls, list | tuple):
             raise Unreadable("`tool_calls` that are no list")
@@ -82,35 +56,13 @@ class ChatPieces:
             self._calls.append(_tool_call(call, len(self._calls), self._intake))
         self.begun = self.begun or bool(self._calls)
         if done:
-            self._finish(line)
+            self._finish(piece)
             events += self._intake.rest()
         return events
 
-    def answer(self, timings: Timings, *, truncated: bool) -> ChatAnswer:
-        """The finished answer."""
-        # INVARIANT: only called when `finished` is set, and with it the usage.
-        assert self.finished is not None and self.usage is not None
-        # Ollama ends a call of a tool with `stop`.
-        reason = "tool_calls" if self._calls and self.finished == "stop" else self.finished
-        return ChatAnswer(
-            self._intake.text.whole(),
-            reason,
-            self._intake.checked(self.usage, truncated=truncated),
-            self.model_said,
-            timings,
-            thinking=self._intake.thinking.whole() or None,
-            tool_calls=tuple(self._calls),
-            truncated=truncated,
-        )
-
-    def _note_model(self, line: Mapping[str, Any]) -> None:
-        # A stub answers under its own name; `remote_model` is what really ran.
-        for name in ("remote_model", "model"):
-            model = line.get(name)
-            if isinstance(model, str) and model:
-                if model != self._model:
-                    self._model, self.model_said = model, self._intake.gate.name(model)
-                break
+    def calls(self) -> Sequence[ToolCall]:
+        """The calls of tools, in order."""
+        return self._calls
 
     def _finish(self, line: Mapping[str, Any]) -> None:
         reason = line.get("done_reason") or ""
@@ -121,6 +73,12 @@ class ChatPieces:
         self.usage = count_usage(line, said_something=self.begun)
         self.load_us = load_us(line)
         self.finished = _FINISH_REASONS[reason]
+
+
+def named_model(said: Mapping[str, Any]) -> str | None:
+    """The model that an answer names. A stub answers under its own name; ``remote_model`` is what really ran."""
+    names = (said.get("remote_model"), said.get("model"))
+    return next((name for name in names if isinstance(name, str) and name), None)
 
 
 def count_usage(body: Mapping[str, Any], *, said_something: bool) -> Usage:
@@ -171,26 +129,11 @@ def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
         raise Unreadable("no `embeddings` in it")
     if len(vectors) != count:
         raise Unreadable(f"{len(vectors)} vectors for {count} texts")
-    read = tuple(_vector(vector) for vector in vectors)
-    if len({len(vector) for vector in read}) > 1:
-        raise Unreadable("vectors of different lengths")
-    return read
+    return vectors_of(vectors)
 
 
 def _bytes(texts: Sequence[str]) -> int:
     return sum(len(text.encode(errors="replace")) for text in texts)
-
-
-def _vector(numbers: Any) -> tuple[float, ...]:
-    if not isinstance(numbers, Sequence) or isinstance(numbers, str) or not numbers:
-        raise Unreadable("a vector that is no list of numbers")
-    try:
-        finite = math.isfinite(math.fsum(numbers))
-    except (TypeError, ValueError, OverflowError):
-        finite = False
-    if not finite:
-        raise Unreadable("a vector that is no list of numbers")
-    return tuple(map(float, numbers))
 
 
 def _text(message: Mapping[str, Any], name: str) -> str:

@@ -7,16 +7,17 @@ whether a stream ended well), and sends a key found in the environment to any ho
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from routewright.engine.policy import Server, judge
+from routewright.engine.policy import CompiledModel, Server, judge, kinds
 
-from ..errors import install_command
+from ..errors import BackendError, install_command
 from ..phases import CallClock
 from ..protocol import (
     NO_LIMITS,
-    ChatAnswer,
+    Backend,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
@@ -28,12 +29,26 @@ from ..protocol import (
     StreamEnd,
     StreamEvent,
 )
-from ..wire import count_of
-from .calls import embed_texts, stream_chat
+from ..registry import Opening
+from ..wire import (
+    NOTHING_ASKED,
+    PROBE_LIMITS,
+    ChatIntake,
+    Reply,
+    Unreadable,
+    checked_input,
+    count_of,
+    own_name,
+    readable,
+    unreadable,
+    vector_sizes,
+)
+from .answer import ChatPieces, count_usage, load_us, named_model, read_vectors, was_truncated
 from .connection import Connection
-from .health import PROBE_LIMITS, check_health
+from .health import check_health
 from .names import full_name
 from .preflight import Preflight
+from .request import chat_body, embed_body
 
 if TYPE_CHECKING:
     from ollama import ListResponse, ProcessResponse
@@ -41,7 +56,7 @@ if TYPE_CHECKING:
     Said = TypeVar("Said", ListResponse, ProcessResponse)
 
 
-class OllamaBackend:
+class OllamaBackend(Backend):
     """The server at ``host``; by default the one on this machine.
 
     ``host`` is an address such as ``localhost:11434``, or the judgement on one, which then includes ``location``.
@@ -74,26 +89,61 @@ class OllamaBackend:
     def __repr__(self) -> str:
         return f"OllamaBackend({self._link.url!r})"
 
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        """The whole answer. It is streamed inside: nothing else can tell whether the server is at work."""
-        answer: ChatAnswer | None = None
-        async with aclosing(self.stream(model, request, limits=limits)) as events:
-            async for event in events:
-                if isinstance(event, StreamEnd):
-                    answer = event.answer
-        # INVARIANT: a stream that does not raise ends with a StreamEnd.
-        assert answer is not None
-        return answer
-
-    def stream(
+    async def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
     ) -> AsyncGenerator[StreamEvent]:
-        """Text and thinking as they come, then one ``StreamEnd``. Closing it early stops the generation."""
-        return stream_chat(self._link, self._ready, model, request, limits)
+        """Text and thinking as they come, then one ``StreamEnd``; raises BackendError for all that is no whole answer.
+
+        Closing it early closes the connection, which is how the server learns to stop.
+        """
+        clock = CallClock(limits, who=model)
+        body = chat_body(model, request)
+        await self._ready.prepare(clock, body)
+        asked = body.get("options", {}).get("num_predict")
+        intake = ChatIntake(self._link.gate, request, asked_tokens=asked)
+        pieces = ChatPieces(intake)
+        async with self._link.calls.request("POST", "/api/chat", clock, body=body) as reply:
+            if reply.status != 200:
+                raise await self._link.refusal(clock, reply)
+            try:
+                async for lines in reply.lines(intake.sizes):
+                    for line in lines:
+                        if pieces.finished is None and line.strip():
+                            for event in self._take(clock, reply, pieces, intake, line):
+                                yield event
+                    if pieces.finished is not None:
+                        await reply.drain()
+                        break
+                if pieces.usage is None:
+                    raise clock.error(f"the answer of `{model}` ended without `done`", "broken_stream")
+            except BackendError as error:
+                error.usage = intake.spent(pieces.usage)
+                raise
+            pieces.model_said = own_name(pieces.model_said, body["model"], model)
+            truncated = was_truncated(request, body, pieces.usage)
+            answer = pieces.answer(clock.timings(), truncated=truncated)
+        yield StreamEnd(answer)
 
     async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
-        """One vector for each text; no texts need no call."""
-        return await embed_texts(self._link, self._ready, model, request, limits)
+        """One vector for each text, in order; no texts need no call."""
+        clock = CallClock(limits, who=model)
+        if not request.texts:
+            return EmbedAnswer((), NOTHING_ASKED, None, clock.timings())
+        body = embed_body(model, request)
+        await self._ready.prepare(clock, body)
+        async with self._link.calls.request("POST", "/api/embed", clock, body=body) as reply:
+            if reply.status != 200:
+                raise await self._link.refusal(clock, reply)
+            said = await reply.json(vector_sizes(len(request.texts), body.get("dimensions")))
+            self._link.check(clock, reply, said)
+        with readable(clock, self._link.gate):
+            vectors = read_vectors(said, len(request.texts))
+        if clock.load_us is None:
+            clock.reported_load(load_us(said))
+        usage = checked_input(replace(count_usage(said, said_something=False), output_tokens=0), request)
+        named = named_model(said)
+        model_said = own_name(named and self._link.gate.name(named), body["model"], model)
+        return EmbedAnswer(vectors, usage, model_said, clock.timings())
 
     async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
         """Always ``not_found``: Ollama has no rerank call."""
@@ -149,3 +199,30 @@ class OllamaBackend:
         raise clock.error(
             f"what answers at {self._link.url} is no Ollama server, or a very different one", "bad_response"
         )
+
+    def _take(
+        self, clock: CallClock, reply: Reply, pieces: ChatPieces, intake: ChatIntake, line: bytes
+    ) -> list[StreamEvent]:
+        """What a line of a chat adds."""
+        if not line.lstrip().startswith(b"{"):
+            raise unreadable(Unreadable(f"the line `{intake.gate.shown(line)}`"), clock, self._link.gate)
+        said = reply.parse(line, intake.sizes)
+        self._link.check(clock, reply, said)
+        events = pieces.take(said, clock)
+        if pieces.finished is not None and clock.load_us is None:
+            clock.reported_load(pieces.load_us)
+        return events
+
+
+def open_backend(
+    shape: kinds.OllamaShape, models: Sequence[CompiledModel], opening: Opening
+) -> OllamaBackend:
+    """The server that ``shape`` declares. Raises BackendError and ValueError."""
+    return OllamaBackend(
+        shape.server,
+        api_key=opening.key(shape.api_key),
+        min_version=shape.min_version,
+        min_versions={m.tag: m.shape.min_version for m in models if m.shape.min_version is not None},
+        requires_signin=shape.requires_signin,
+        concurrency=shape.concurrency,
+    )

@@ -10,8 +10,8 @@ from routewright.engine.policy import Server
 from ..errors import BackendError
 from ..phases import CallClock
 from ..wire import HttpClient, Reply
-from .errors import complaint_in, failure
-from .places import refusal_of, remote_host, running_elsewhere
+from .errors import complaint_in, failure, refusal_of
+from .places import remote_host, running_elsewhere
 
 
 class Connection:
@@ -21,13 +21,7 @@ class Connection:
     it. ``direct`` says that the server is ollama.com itself.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        *,
-        api_key: str | None,
-        concurrency: int | None,
-    ) -> None:
+    def __init__(self, server: Server, *, api_key: str | None, concurrency: int | None) -> None:
         self.server, self.direct = server, server.is_ollama_com
         self.url = server.url or ""
         if api_key is not None and not self.direct:
@@ -56,7 +50,7 @@ class Connection:
 
     async def refusal(self, clock: CallClock, reply: Reply) -> BackendError:
         """The error of a reply whose status is not 200."""
-        return await refusal_of(clock, self.calls, reply, direct=self.direct)
+        return await refusal_of(clock, self.gate, reply, direct=self.direct)
 
     def check(self, clock: CallClock, reply: Reply, said: Any) -> None:
         """Raise BackendError for an answer, or a line of one, that is an error despite its status 200.
@@ -66,14 +60,7 @@ class Connection:
         """
         complaint = complaint_in(said)
         if complaint is not None:
-            raise failure(
-                clock,
-                self.gate.message,
-                status=None,
-                headers=reply.headers,
-                complaint=complaint,
-                direct=self.direct,
-            )
+            raise failure(clock, self.gate, complaint, headers=reply.headers, direct=self.direct)
         host = remote_host(said) if isinstance(said, Mapping) else None
         if host is not None and self.server.place(clock.who).location == "local":
             raise running_elsewhere(clock, self.gate.message(host), asked=True)

@@ -9,23 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import BackendError, ErrorClass
 from ..phases import CallClock
-from ..wire import retry_after_ms, status_class, words
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """What the server said, and a status if it was in the words; ``signin_url`` is where to sign in."""
-
-    message: str
-    status: int | None = None
-    signin_url: str | None = None
-
+from ..wire import Complaint, Gate, Reply, plain, retry_after_ms, status_class, status_in, words
 
 _OVERFLOW: Final = re.compile(
     r"exceed_context_size|context (length|size|window)|prompt (is )?too long|input length exceeds"
@@ -49,40 +38,55 @@ def complaint_in(body: Any) -> Complaint | None:
     error = body["error"]
     if not error and "message" in body:
         return None
-    status = _status(body.get("StatusCode", body.get("status_code")))
+    status = status_in(body.get("StatusCode", body.get("status_code")))
     if isinstance(error, Mapping):
-        status = status or _status(error.get("code"))
+        status = status or status_in(error.get("code"))
         kind = error.get("type")
         error = f"{words(error.get('message') or '')}{f' ({kind})' if isinstance(kind, str) else ''}"
     url = body.get("signin_url")
-    return Complaint(words(_unwrapped(words(error or ""))), status, url if isinstance(url, str) else None)
+    message = words(_unwrapped(words(error or "")))
+    return Complaint(message, status, signin_url=url if isinstance(url, str) else None)
 
 
 def failure(
     clock: CallClock,
-    redacted: Callable[[str], str],
-    *,
-    status: int | None,
-    headers: Mapping[str, str],
+    gate: Gate,
     complaint: Complaint | None,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str],
     text: str = "",
     direct: bool = False,
 ) -> BackendError:
     """The error for a reply of ``status``, or for an error line in mid-stream (``status`` is ``None`` then).
 
     ``text`` is the body when it holds no complaint, ``direct`` says that the server is ollama.com itself.
-    ``redacted`` makes the server's words fit for a message.
     """
     known = status if status is not None else _telling(complaint)
-    message = complaint.message if complaint else "" if text.lstrip().startswith("<") else text
+    message = complaint.message if complaint else plain(text)
     error_class = _class(known, message.lower())
-    said = redacted(message)
+    said = gate.message(message)
     what = "broke off with an error" if status is None else f"answered {status}"
     return clock.error(
         f"the Ollama server {what} for `{clock.who}`{': ' if said else ''}{said}",
         error_class,
         retry_after_ms=retry_after_ms(headers),
         help=_help(clock.who, known, error_class, message.lower(), complaint, direct=direct),
+    )
+
+
+async def refusal_of(clock: CallClock, gate: Gate, reply: Reply, *, direct: bool = False) -> BackendError:
+    """The error for a reply whose status is not 200; ``direct`` says that it came from ollama.com itself."""
+    # Parsed whatever the content type: a remote model's errors come as `application/x-ndjson`.
+    said, text = await reply.refusal()
+    return failure(
+        clock,
+        gate,
+        complaint_in(said),
+        status=reply.status,
+        headers=reply.headers,
+        text=text,
+        direct=direct,
     )
 
 
@@ -169,7 +173,3 @@ def _telling(complaint: Complaint | None) -> int | None:
     """A status in mid-stream that says more than that the stream is broken."""
     inner = complaint.status if complaint else None
     return inner if inner is not None and inner < 500 else None
-
-
-def _status(code: object) -> int | None:
-    return code if isinstance(code, int) and 400 <= code < 600 else None

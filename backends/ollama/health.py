@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from ..errors import BackendError
 from ..phases import CallClock
-from ..protocol import HealthReport, Limits
-from ..wire import words
+from ..protocol import HealthReport
+from ..wire import PROBE_LIMITS, words
 from .connection import Connection
 from .names import full_name, full_names, is_older
 from .places import remote_host
-
-PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
-"""For health and listings, which no caller limits."""
 
 
 @dataclass(slots=True)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from routewright.engine.policy import Server
 
 from ..errors import BackendError
 from ..phases import CallClock
-from ..wire import HttpClient, Reply, retry_after_ms, status_class, words
-from .errors import complaint_in, failure
+from ..wire import HttpClient, retry_after_ms, status_class, words
+from .errors import refusal_of
+
+T = TypeVar("T")
 
 RECHECK_S: Final = 60.0
 """How long a positive result holds: a server may be replaced, and a tag pulled again."""
@@ -39,37 +41,40 @@ _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
 """Statuses that do not tell whether the server knows the path."""
 
 
-class Together:
-    """Lets one of several concurrent calls ask a question; the others wait for its result."""
+class Findings(Generic[T]):
+    """What a server was found to be, each time asked by one of several concurrent calls; the others wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._known: dict[str, tuple[T, float]] = {}
         self._asking: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}
 
-    async def find(
-        self, clock: CallClock, what: str, known: Callable[[], bool], ask: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Return once ``known()`` is true; ``ask`` makes it so, and ``what`` names the question.
+    async def find(self, clock: CallClock, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """What ``ask`` found about ``what`` in the last ``RECHECK_S``.
 
         Raises what ``ask`` raises. A call that waited for another that failed asks for itself, without waiting again:
         the failure, such as a limit or a cancellation, may concern the other call only.
         """
-        if known():
-            return
         key = asyncio.get_running_loop(), what
         other = self._asking.get(key)
-        if other is not None:
+        if not self._is_known(what) and other is not None:
             clock.enter("turn")
             await clock.wait(other.wait())
-            if known():
-                return
+        if self._is_known(what):
+            return self._known[what][0]
         done = asyncio.Event()
         is_first = self._asking.setdefault(key, done) is done
         try:
-            await ask()
+            found = await ask()
+            self._known[what] = found, self._now() + RECHECK_S
+            return found
         finally:
             if is_first:
                 del self._asking[key]
                 done.set()
+
+    def _is_known(self, what: str) -> bool:
+        return what in self._known and self._now() < self._known[what][1]
 
 
 class Places:
@@ -78,9 +83,8 @@ class Places:
     def __init__(
         self, client: HttpClient, server: Server, root: str, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._client, self._server, self._root, self._now = client, server, root, now
-        self._known: dict[str, tuple[str, float]] = {}
-        self._together = Together()
+        self._client, self._server, self._root = client, server, root
+        self._names: Findings[str] = Findings(now)
 
     async def name_for(self, clock: CallClock, tag: str) -> str:
         """The name under which to ask for ``tag``.
@@ -92,14 +96,9 @@ class Places:
         place = self._server.place(tag)
         if place.location != "local":
             return place.name
+        return await self._names.find(clock, tag, lambda: self._look_up(clock, tag))
 
-        def is_known() -> bool:
-            return tag in self._known and self._now() < self._known[tag][1]
-
-        await self._together.find(clock, tag, is_known, lambda: self._look_up(clock, tag))
-        return self._known[tag][0]
-
-    async def _look_up(self, clock: CallClock, tag: str) -> None:
+    async def _look_up(self, clock: CallClock, tag: str) -> str:
         place = self._server.place(tag)
         # A server that does not know the suffix has no such model. One that does may have a stub, and names the stub's
         # host only under the plain name.
@@ -108,7 +107,7 @@ class Places:
             name, refusal = place.name, await self._refusal(clock, place.name)
         if refusal is not None:
             raise refusal
-        self._known[tag] = name, self._now() + RECHECK_S
+        return name
 
     async def _refusal(self, clock: CallClock, name: str) -> BackendError | None:
         """Why the server's answer about a model refuses it; None if the model may be used.
@@ -118,7 +117,7 @@ class Places:
         path = f"{self._root}/api/show"
         async with self._client.request("POST", path, clock, body={"model": name}) as reply:
             if reply.status != 200:
-                return await refusal_of(clock, self._client, reply)
+                return await refusal_of(clock, self._client.gate, reply)
             said = self._client.gate.parse_or_none(await reply.read())
         if not isinstance(said, Mapping):
             return clock.error(
@@ -143,24 +142,16 @@ class DeclaredPlaces:
     def __init__(
         self, client: HttpClient, server: Server, *, now: Callable[[], float] = time.monotonic
     ) -> None:
-        self._client, self._server, self._now = client, server, now
+        self._client, self._server = client, server
         self._places = {root: Places(client, server, root, now=now) for root in _roots(client)}
-        self._found: Places | None = None
-        self._good_until = float("-inf")
-        self._together = Together()
+        self._found: Findings[Places | None] = Findings(now)
 
     async def name_for(self, clock: CallClock, tag: str) -> str:
         """The name under which to ask for ``tag``. Raises BackendError if that cannot be determined."""
         if self._server.place(tag).location != "local":
             return tag
-        await self._together.find(
-            clock, "", lambda: self._now() < self._good_until, lambda: self._look_up(clock)
-        )
-        return tag if self._found is None else await self._found.name_for(clock, tag)
-
-    async def _look_up(self, clock: CallClock) -> None:
-        self._found = await self._ollama(clock)
-        self._good_until = self._now() + RECHECK_S
+        places = await self._found.find(clock, "", lambda: self._ollama(clock))
+        return tag if places is None else await places.name_for(clock, tag)
 
     async def _ollama(self, clock: CallClock) -> Places | None:
         for root, places in self._places.items():
@@ -212,21 +203,4 @@ def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> Ba
         f"`{clock.who}` {would} run on this machine: its server forwards it to {host}",
         "not_found",
         help=_HELP,
-    )
-
-
-async def refusal_of(
-    clock: CallClock, client: HttpClient, reply: Reply, *, direct: bool = False
-) -> BackendError:
-    """The error for an Ollama reply whose status is not 200; ``direct`` says that it came from ollama.com itself."""
-    said, text = await reply.refusal()
-    return failure(
-        clock,
-        client.gate.message,
-        status=reply.status,
-        headers=reply.headers,
-        # Parsed whatever the content type: a remote model's errors come as `application/x-ndjson`.
-        complaint=complaint_in(said),
-        text=text,
-        direct=direct,
     )

@@ -18,7 +18,7 @@ from ..protocol import NOTHING_USED
 from ..wire import words
 from .connection import Connection
 from .names import full_name, full_names, is_older
-from .places import RECHECK_S, Places, Together
+from .places import Findings, Places
 from .request import load_body
 
 _NO_LIMIT_MS: Final = 10**12
@@ -37,10 +37,8 @@ class Preflight:
     ) -> None:
         self._link = connection
         self._min_version, self._min_versions = min_version, dict(min_versions)
-        self._now = now
-        self._new_enough_until: dict[str, float] = {}
+        self._new_enough: Findings[None] = Findings(now)
         self._places = Places(connection.aside, connection.server, connection.url, now=now)
-        self._together = Together()
         self._loading: Counter[tuple[str, object]] = Counter()
 
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
@@ -60,13 +58,8 @@ class Preflight:
 
     async def _check_version(self, clock: CallClock) -> None:
         wanted = [v for v in (self._min_version, self._min_versions.get(clock.who)) if v is not None]
-        if not wanted:
-            return
-
-        def is_known() -> bool:
-            return self._now() < self._new_enough_until.get(clock.who, float("-inf"))
-
-        await self._together.find(clock, clock.who, is_known, lambda: self._ask_version(clock, wanted))
+        if wanted:
+            await self._new_enough.find(clock, clock.who, lambda: self._ask_version(clock, wanted))
 
     async def _ask_version(self, clock: CallClock, wanted: Sequence[str]) -> None:
         _, said = await self._link.ask(clock, "GET", "/api/version")
@@ -79,7 +72,6 @@ class Preflight:
                     "not_found",
                     help="update Ollama: https://ollama.com/download",
                 )
-        self._new_enough_until[clock.who] = self._now() + RECHECK_S
 
     async def _load(self, clock: CallClock, body: Mapping[str, Any]) -> None:
         """Load the model in a phase of its own, where a limit has to tell loading from slowness.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import OpenAIBackend, without_tokens
-from .opening import open_backend
+from .backend import OpenAIBackend, Operation, ServedBackend, open_backend
+from .server import OpenAIServer
 
-__all__ = ["OpenAIBackend", "open_backend", "without_tokens"]
+__all__ = ["OpenAIBackend", "OpenAIServer", "Operation", "ServedBackend", "open_backend"]

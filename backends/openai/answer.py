@@ -7,21 +7,13 @@ answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..protocol import (
-    ChatAnswer,
-    FinishReason,
-    StreamEvent,
-    TextDelta,
-    ThinkingDelta,
-    Timings,
-    ToolCall,
-    Usage,
-)
+from .. import wire
+from ..protocol import FinishReason, StreamEvent, ToolCall
 from ..wire import CALL_BYTES, ChatIntake, TextIntake, Unreadable, words
-from .usage import NOBODY_SAID, read_usage
+from .usage import read_usage
 
 # What servers say beside OpenAI's own four reasons. Reasons that mean a failure are not here on purpose.
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
@@ -40,31 +32,11 @@ _FINISH_REASONS: Final[dict[str, FinishReason]] = {
 }
 
 
-class ChatPieces:
-    """A chat answer that grows piece by piece; a whole body is one piece. ``intake`` checks what the server sends.
-
-    ``finished`` is the server's finish reason in our words as soon as it is known. ``begun`` says whether
-    anything of the answer has come: text, thinking, or a call of a tool.
-    """
-
-    __slots__ = (
-        "_calls",
-        "_intake",
-        "_model",
-        "_refusal",
-        "begun",
-        "finished",
-        "model_said",
-        "usage",
-    )
+class ChatPieces(wire.ChatPieces):
+    """A chat answer that grows piece by piece; a whole body is one piece."""
 
     def __init__(self, intake: ChatIntake | None = None) -> None:
-        self.finished: FinishReason | None = None
-        self.begun = False
-        self.usage: Usage | None = None
-        self.model_said: str | None = None
-        self._intake = intake or ChatIntake()
-        self._model: str | None = None
+        super().__init__(intake)
         self._refusal: TextIntake | None = None
         self._calls: dict[int, _CallPieces] = {}
 
@@ -78,9 +50,7 @@ class ChatPieces:
         choices = piece.get("choices") if isinstance(piece, dict) else None
         if not isinstance(choices, list):
             raise Unreadable("no `choices` in it")
-        model = piece.get("model")
-        if isinstance(model, str) and model and model != self._model:
-            self._model, self.model_said = model, self._intake.gate.name(model)
+        self._note_model(piece.get("model"))
         if piece.get("usage") is not None:
             self.usage = read_usage(piece["usage"])
         if not choices:
@@ -89,7 +59,7 @@ class ChatPieces:
         if not isinstance(choice, dict):
             raise Unreadable("a choice that is no object")
         said = choice.get("message") if "message" in choice else choice.get("delta")
-        events = self._take(said) if isinstance(said, dict) else []
+        events = self._add(said) if isinstance(said, dict) else []
         reason = choice.get("finish_reason")
         if reason is not None:
             self.finished = _FINISH_REASONS.get(words(reason).lower())
@@ -97,41 +67,20 @@ class ChatPieces:
                 raise Unreadable(f"the finish reason `{words(reason)}`")
         return events
 
-    def answer(self, timings: Timings) -> ChatAnswer:
-        """The answer so far, which must be finished. Raises Unreadable."""
-        if self.finished is None:
-            raise Unreadable("no finish reason")
-        calls = tuple(self._calls[index].whole() for index in sorted(self._calls))
-        # Some servers end a call of a tool with `stop`.
-        finished = "tool_calls" if calls and self.finished == "stop" else self.finished
-        return ChatAnswer(
-            self._intake.text.whole(),
-            finished,
-            self._intake.checked(self.usage or NOBODY_SAID),
-            self.model_said,
-            timings,
-            thinking=self._intake.thinking.whole() or None,
-            tool_calls=calls,
-        )
+    def calls(self) -> Sequence[ToolCall]:
+        """The calls of tools, by their index. Raises Unreadable."""
+        return [self._calls[index].whole() for index in sorted(self._calls)]
 
-    def _take(self, said: Mapping[str, Any]) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
+    def _add(self, said: Mapping[str, Any]) -> list[StreamEvent]:
         # Two names are in use; a server that sends both says the same in both.
         thinking = said.get("reasoning_content") or said.get("reasoning")
-        if isinstance(thinking, str) and thinking:
-            self.begun = True
-            if thinking := self._intake.thinking.feed(thinking):
-                events.append(ThinkingDelta(thinking))
         content = said.get("content")
         if isinstance(content, list):
             texts = [part.get("text") for part in content if isinstance(part, dict)]
             content = "".join(text for text in texts if isinstance(text, str))
         if content is not None and not isinstance(content, str):
             raise Unreadable("content that is no text")
-        if content:
-            self.begun = True
-            if content := self._intake.text.feed(content):
-                events.append(TextDelta(content))
+        events = self._texts(thinking if isinstance(thinking, str) else "", content or "")
         if isinstance(refusal := said.get("refusal"), str) and refusal:
             if self._refusal is None:
                 self._refusal = self._intake.another()

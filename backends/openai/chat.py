@@ -11,22 +11,16 @@ from typing import Any
 from ..errors import BackendError
 from ..phases import CallClock
 from ..protocol import ChatAnswer, StreamEvent
-from ..wire import ChatIntake, Reply, Unreadable, event_data, unreadable
+from ..wire import ChatIntake, Reply, Unreadable, event_data, own_name, readable, unreadable
 from .answer import ChatPieces
 from .errors import complaint_in, failure
 
 
 class ChatReader:
-    """Serves one call. ``intake`` checks what the server sends."""
+    """Serves one call, which asks for its model as ``name``. ``intake`` checks what the server sends."""
 
-    __slots__ = (
-        "_clock",
-        "_intake",
-        "_pieces",
-    )
-
-    def __init__(self, clock: CallClock, intake: ChatIntake) -> None:
-        self._clock, self._intake = clock, intake
+    def __init__(self, clock: CallClock, intake: ChatIntake, name: str) -> None:
+        self._clock, self._intake, self._name = clock, intake, name
         self._pieces = ChatPieces(intake)
 
     async def events(self, reply: Reply) -> AsyncGenerator[StreamEvent, None]:
@@ -68,26 +62,23 @@ class ChatReader:
 
     def rest(self) -> list[StreamEvent]:
         """The rest of the text at the end of the stream."""
-        try:
+        with readable(self._clock, self._intake.gate):
             return self._intake.rest()
-        except Unreadable as error:
-            raise self._unreadable(error) from error
 
     def finished(self) -> ChatAnswer:
         """The answer put together; ``broken_stream`` without a finish reason, ``refused_content`` for a refusal."""
-        clock, pieces = self._clock, self._pieces
+        clock, pieces, gate = self._clock, self._pieces, self._intake.gate
         try:
             if pieces.finished is None:
                 raise clock.error(
                     f"the answer of `{clock.who}` ended without a finish reason", "broken_stream"
                 )
-            try:
+            pieces.model_said = own_name(pieces.model_said, self._name, clock.who)
+            with readable(clock, gate):
                 answer = pieces.answer(clock.timings())
-            except Unreadable as error:
-                raise self._unreadable(error) from error
             nothing = not answer.text and not answer.tool_calls
             if nothing and (pieces.refusal or pieces.finished == "content_filter"):
-                said = f": {self._intake.gate.message(pieces.refusal)}" if pieces.refusal else ""
+                said = f": {gate.message(pieces.refusal)}" if pieces.refusal else ""
                 raise clock.error(f"`{clock.who}` refused to answer{said}", "refused_content")
         except BackendError as failure:
             self._note_spent(failure)
@@ -100,16 +91,8 @@ class ChatReader:
     def _feed(self, piece: Any, *, streamed: bool = True) -> list[StreamEvent]:
         complaint = complaint_in(piece)
         if complaint is not None:  # in mid-stream, or under a status of 200
-            raise failure(
-                self._clock, self._intake.gate.message, status=None, headers={}, complaint=complaint
-            )
-        try:
-            events = self._pieces.feed(piece)
-        except Unreadable as error:
-            raise self._unreadable(error) from error
-        if streamed and self._pieces.begun:
-            self._clock.token()
-        return events
+            raise failure(self._clock, self._intake.gate, complaint)
+        return self._pieces.take(piece, self._clock, streamed=streamed)
 
     def _check_silent(self, line: bytes) -> None:
         """Skip blank lines, comments and the other fields of an event. Raises BackendError for any other line."""
@@ -118,10 +101,6 @@ class ChatReader:
         gate = self._intake.gate
         if line.startswith(b"error:"):  # older llama.cpp
             said = gate.parse_or_none(line[6:]) or line[6:].decode(errors="replace")
-            raise failure(
-                self._clock, gate.message, status=None, headers={}, complaint=complaint_in({"error": said})
-            )
-        raise self._unreadable(Unreadable(f"the line `{gate.shown(line)}` is not a server-sent event"))
-
-    def _unreadable(self, error: Unreadable) -> BackendError:
-        return unreadable(error, self._clock, self._intake.gate)
+            raise failure(self._clock, gate, complaint_in({"error": said}))
+        problem = Unreadable(f"the line `{gate.shown(line)}` is not a server-sent event")
+        raise unreadable(problem, self._clock, gate)

@@ -8,23 +8,13 @@ first, then the words of the message, then the status.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import BackendError, ErrorClass
 from ..phases import CallClock
-from ..wire import retry_after_ms, status_class, words
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """The error object of a server, in whatever shape it came; ``codes`` are its ``code`` and ``type``."""
-
-    message: str
-    codes: frozenset[str]
-    status: int | None
-
+from ..wire import Complaint, Gate, Reply, plain, retry_after_ms, status_class, status_in, words
 
 _CODES: Final[dict[str, ErrorClass]] = {
     "context_length_exceeded": "context_overflow",
@@ -99,41 +89,48 @@ def complaint_in(body: Any) -> Complaint | None:
     if not isinstance(body, dict):
         return None
     error = body.get("error")
+    status = status_in(body.get("code"))
     if isinstance(error, str) and error:
-        return Complaint(words(error), frozenset(), _status(body.get("code")))
+        return Complaint(words(error), status)
     if isinstance(error, dict) and error:
         inner = error.get("innererror")
         more = inner.get("code") if isinstance(inner, dict) else None
-        said = error.get("message") or error.get("error") or ""
-        return Complaint(
-            words(said), _codes(error.get("code"), error.get("type"), more), _status(error.get("code"))
-        )
+        message = words(error.get("message") or error.get("error") or "")
+        codes = _codes(error.get("code"), error.get("type"), more)
+        return Complaint(message, status_in(error.get("code")), codes)
     if "choices" in body or "data" in body:
         return None
     said = body.get("message") or body.get("detail")
     if isinstance(said, str) and said:
-        return Complaint(words(said), _codes(body.get("code"), body.get("type")), _status(body.get("code")))
+        return Complaint(words(said), status, _codes(body.get("code"), body.get("type")))
     if isinstance(said, list) and said and isinstance(said[0], Mapping):  # FastAPI: one entry for each field
-        return Complaint(words(said[0].get("msg")), frozenset(), None)
+        return Complaint(words(said[0].get("msg")))
     return None
+
+
+async def refusal_of(clock: CallClock, gate: Gate, reply: Reply) -> BackendError:
+    """The error for a reply whose status says that there is no answer."""
+    said, text = await reply.refusal()
+    complaint = complaint_in(said)
+    return failure(clock, gate, complaint, status=reply.status, headers=reply.headers, text=text)
 
 
 def failure(
     clock: CallClock,
-    redacted: Callable[[str], str],
-    *,
-    status: int | None,
-    headers: Mapping[str, str],
+    gate: Gate,
     complaint: Complaint | None,
+    *,
+    status: int | None = None,
+    headers: Mapping[str, str] = MappingProxyType({}),
     text: str = "",
 ) -> BackendError:
     """The error for a reply of ``status``, or for an error in mid-stream (``status`` is ``None`` then).
 
-    ``text`` is the body when it holds no complaint. ``redacted`` makes the server's words fit for a message.
+    ``text`` is the body when it holds no complaint.
     """
     known = status if status is not None else complaint.status if complaint else None
     error_class = _class(known, complaint)
-    said = redacted(complaint.message if complaint else _plain(text))
+    said = gate.message(complaint.message if complaint else plain(text))
     if status is not None and 300 <= status < 400:
         return clock.error(
             f"the server of `{clock.who}` answered {status}: it sends callers to another address",
@@ -171,14 +168,3 @@ def _class(status: int | None, complaint: Complaint | None) -> ErrorClass:
 
 def _codes(*values: object) -> frozenset[str]:
     return frozenset(value.lower() for value in values if isinstance(value, str))
-
-
-def _status(code: object) -> int | None:
-    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
-        code = int(code)
-    return code if isinstance(code, int) and 400 <= code < 600 else None
-
-
-def _plain(text: str) -> str:
-    """A page of HTML says nothing that a message should quote."""
-    return "" if text.lstrip().startswith("<") else text

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..protocol import ModelListing
-from ..wire import Gate, Unreadable, count_of
+from ..wire import Gate, Unreadable, count_of, vectors_of
 
 _LARGEST: Final = sys.float_info.max
 """JSON integers may be larger; infinities and NaN are never below it."""
@@ -20,10 +20,7 @@ def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
     if not isinstance(data, list):
         raise Unreadable("no `data` in it")
     placed = _by_index(data, count, "vectors")
-    vectors = tuple(_vector(entry.get("embedding")) for entry in placed)
-    if len({len(vector) for vector in vectors}) > 1:
-        raise Unreadable("vectors of different lengths")
-    return vectors
+    return vectors_of(entry.get("embedding") for entry in placed)
 
 
 def read_scores(body: Any, count: int, *, logits: bool = False) -> tuple[float, ...]:
@@ -70,19 +67,6 @@ def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str
     if len(entries) != count or set(placed) != set(range(count)):
         raise Unreadable(f"{len(entries)} {what} for {count} texts, or not one for each")
     return [placed[index] for index in range(count)]
-
-
-def _vector(numbers: Any) -> tuple[float, ...]:
-    if not isinstance(numbers, list) or not numbers:
-        raise Unreadable("a vector that is no list of numbers")
-    try:
-        # `math.fsum` looks at every number once: at types and at infinities, without a loop of ours.
-        finite = math.isfinite(math.fsum(numbers))
-    except (TypeError, OverflowError, ValueError):
-        finite = False
-    if not finite:
-        raise Unreadable("a vector that is no list of numbers")
-    return tuple(map(float, numbers))
 
 
 def _loaded(entry: Mapping[str, Any]) -> bool | None:

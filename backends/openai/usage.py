@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from ..protocol import Usage
-from ..wire import count_of
-
-NOBODY_SAID: Final = Usage(None, None, None, None, "reported")
-"""The usage of an answer whose server counts nothing."""
+from ..wire import NOT_COUNTED, count_of
 
 
 def read_usage(usage: Any) -> Usage:
@@ -19,7 +16,7 @@ def read_usage(usage: Any) -> Usage:
     them beside are told by their own total.
     """
     if not isinstance(usage, dict):
-        return NOBODY_SAID
+        return NOT_COUNTED
     prompt, completion = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
     cached = count_of(_detail(usage, "prompt_tokens_details", "cached_tokens"))
     if cached is None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from .backend import CALLS_KEPT, DEFAULT_LATENCY_MS, Fault, SimulatedBackend, SimulatedModel
-from .opening import open_backend, simulated_backend
+from .backend import (
+    CALLS_KEPT,
+    DEFAULT_LATENCY_MS,
+    Fault,
+    SimulatedBackend,
+    SimulatedModel,
+    open_backend,
+    simulated_backend,
+)
 
 __all__ = [
     "CALLS_KEPT",

@@ -13,10 +13,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Final, Literal
 
+from routewright.engine.policy import CompiledModel, kinds
+
 from ..errors import BackendError, ErrorClass
 from ..protocol import (
     NO_LIMITS,
     NOTHING_USED,
+    Backend,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
@@ -32,6 +35,7 @@ from ..protocol import (
     Timings,
     Usage,
 )
+from ..registry import Opening
 from ..seeded import SeededRandom, estimated_tokens, unit_vector
 
 DEFAULT_LATENCY_MS: Final = 1_000
@@ -58,7 +62,7 @@ class SimulatedModel:
     context_length: int | None = None
 
 
-class SimulatedBackend:
+class SimulatedBackend(Backend):
     """Answers for every model of ``models``, whose keys are the backend's tags.
 
     ``faults`` scripts failures: for each tag, what its calls do in order (an error class, or ``ok``); calls
@@ -83,16 +87,6 @@ class SimulatedBackend:
     def calls(self) -> list[str]:
         """The tags called, in order; of very many the last ``CALLS_KEPT``."""
         return list(self._calls)
-
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        """The whole answer at once; see ``stream``."""
-        answer: ChatAnswer | None = None
-        async for event in self.stream(model, request, limits=limits):
-            if isinstance(event, StreamEnd):
-                answer = event.answer
-        # INVARIANT: a stream that does not raise ends with a StreamEnd.
-        assert answer is not None
-        return answer
 
     async def stream(
         self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
@@ -269,3 +263,34 @@ def _answer_words(tag: str, known: SimulatedModel, draw: SeededRandom) -> list[s
         basis = f"the catalog's {known.expected_latency_ms} ms"
     text = f"[simulated] `{tag}` would answer here (draw {draw.name}; times drawn around {basis})."
     return [word if at == 0 else f" {word}" for at, word in enumerate(text.split(" "))]
+
+
+def simulated_backend(
+    models: Sequence[CompiledModel],
+    *,
+    seed: int = 0,
+    faults: Mapping[str, Sequence[Fault]] | None = None,
+    sleep: bool = False,
+) -> SimulatedBackend:
+    """One simulated backend for ``models``, as the catalog describes them. ``faults`` are by model id."""
+    return SimulatedBackend(
+        {
+            model.tag: SimulatedModel(
+                operations=frozenset(model.operations),
+                expected_latency_ms=model.shape.expected_latency,
+                dimensions=model.shape.dimensions,
+                context_length=model.context_length,
+            )
+            for model in models
+        },
+        seed=seed,
+        faults={model.tag: faults[model.id] for model in models if faults and model.id in faults},
+        sleep=sleep,
+    )
+
+
+def open_backend(
+    shape: kinds.SimulatedShape, models: Sequence[CompiledModel], opening: Opening
+) -> SimulatedBackend:
+    """The simulated backend for ``models``."""
+    return simulated_backend(models)

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from .counts import CALL_BYTES, UNKNOWN_OUTPUT_TOKENS, ChatIntake, checked_input, estimated_usage
-from .failures import unreadable
-from .http import HttpClient
+from .complaints import Complaint, plain, status_in
+from .counts import (
+    CALL_BYTES,
+    NOT_COUNTED,
+    NOTHING_ASKED,
+    UNKNOWN_OUTPUT_TOKENS,
+    ChatIntake,
+    checked_input,
+    estimated_usage,
+)
+from .failures import readable, unreadable
+from .http import PROBE_LIMITS, HttpClient
 from .lines import event_data
+from .pieces import ChatPieces, own_name
 from .reply import Reply
 from .sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes, vector_sizes
 from .statuses import retry_after_ms, status_class
 from .untrusted import Gate
-from .values import TextIntake, Unreadable, count_of, words
+from .values import TextIntake, Unreadable, count_of, vectors_of, words
 
 __all__ = [
     "CALL_BYTES",
     "MAX_BODY_BYTES",
     "MAX_ERROR_BYTES",
+    "NOTHING_ASKED",
+    "NOT_COUNTED",
+    "PROBE_LIMITS",
     "SMALL_SIZES",
     "UNKNOWN_OUTPUT_TOKENS",
     "ChatIntake",
+    "ChatPieces",
+    "Complaint",
     "Gate",
     "HttpClient",
     "Reply",
@@ -29,9 +44,14 @@ __all__ = [
     "count_of",
     "estimated_usage",
     "event_data",
+    "own_name",
+    "plain",
+    "readable",
     "retry_after_ms",
     "status_class",
+    "status_in",
     "unreadable",
     "vector_sizes",
+    "vectors_of",
     "words",
 ]

@@ -18,6 +18,12 @@ from .sizes import Sizes, chat_sizes
 from .untrusted import Gate
 from .values import Room, TextIntake, count_of
 
+NOT_COUNTED: Final = Usage(None, None, None, None, "reported")
+"""The usage of an answer whose server counts nothing."""
+
+NOTHING_ASKED: Final = Usage(0, None, 0, None, "reported")
+"""The usage of a call for no texts, which no server gets."""
+
 CALL_BYTES: Final = 256
 """Bytes that a tool call takes of an answer's room, in addition to its name, id and arguments.
 

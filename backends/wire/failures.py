@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from ..errors import BackendError
@@ -50,6 +52,15 @@ def unreadable(error: Unreadable, clock: CallClock, gate: Gate) -> BackendError:
     return clock.error(
         f"the answer of `{clock.who}` cannot be read: {gate.message(str(error))}", "bad_response"
     )
+
+
+@contextmanager
+def readable(clock: CallClock, gate: Gate) -> Iterator[None]:
+    """Fail the call with ``unreadable`` where the block raises Unreadable."""
+    try:
+        yield
+    except Unreadable as error:
+        raise unreadable(error, clock, gate) from error
 
 
 def is_unsent(error: Exception) -> bool:

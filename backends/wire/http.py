@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import BackendError
 from ..phases import CallClock
+from ..protocol import Limits
 from .connections import CONNECTING, Connections
 from .failures import connection_failure, is_unsent
 from .reply import Reply
@@ -29,6 +30,9 @@ _JSON: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=
 
 _MAX_CLOSED: Final = 4
 """So many kept connections may turn out closed before a call gives up."""
+
+PROBE_LIMITS: Final = Limits(connect_ms=2_000, total_ms=5_000)
+"""For health and listings, which no caller limits."""
 
 _JSON_TYPE: Final = {"Content-Type": "application/json"}
 

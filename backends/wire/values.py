@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+import math
+from collections.abc import Iterable
+from typing import Any, Final
 
 from routewright.engine.policy import MAX_EXACT
 
@@ -124,3 +126,21 @@ def count_of(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
     return None
+
+
+def vectors_of(lists: Iterable[Any]) -> tuple[tuple[float, ...], ...]:
+    """Vectors of one length from lists of JSON. Raises Unreadable."""
+    vectors = tuple(_vector(numbers) for numbers in lists)
+    if len({len(vector) for vector in vectors}) > 1:
+        raise Unreadable("vectors of different lengths")
+    return vectors
+
+
+def _vector(numbers: Any) -> tuple[float, ...]:
+    try:
+        # `math.fsum` looks at every number once: at types and at infinities, without a loop of ours.
+        if isinstance(numbers, list) and numbers and math.isfinite(math.fsum(numbers)):
+            return tuple(map(float, numbers))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise Unreadable("a vector that is no list of numbers")

@@ -290,7 +290,7 @@ def test_reading_a_long_prompt_over_the_first_tokens_limit_is_a_timeout(folder: 
 
 def test_waiting_for_a_turn_counts_as_waiting_for_the_first_token(folder: Path) -> None:
     async def main(backend: MlxBackend) -> BackendError:
-        async with aclosing(backend.stream("tiny-a", LONG)) as busy:  # type: ignore[type-var]
+        async with aclosing(backend.stream("tiny-a", LONG)) as busy:
             await anext(busy)
             with pytest.raises(BackendError) as caught:
                 await backend.chat("tiny-a", HELLO, limits=Limits(first_token_ms=30))
@@ -393,7 +393,7 @@ def test_calls_of_one_model_run_one_after_another_in_their_order(folder: Path) -
 
 def test_a_call_that_is_cancelled_in_the_queue_never_runs(folder: Path, generated: dict[int, int]) -> None:
     async def main(backend: MlxBackend) -> None:
-        async with aclosing(backend.stream("tiny-a", LONG)) as busy:  # type: ignore[type-var]
+        async with aclosing(backend.stream("tiny-a", LONG)) as busy:
             await anext(busy)
             queued = asyncio.create_task(backend.chat("tiny-a", replace(HELLO, max_output_tokens=3)))
             await asyncio.sleep(0.05)
@@ -409,7 +409,7 @@ def test_a_call_that_is_cancelled_in_the_queue_never_runs(folder: Path, generate
 
 def test_two_models_answer_at_the_same_time(folder: Path) -> None:
     async def main(backend: MlxBackend) -> None:
-        async with aclosing(backend.stream("tiny-a", LONG)) as busy:  # type: ignore[type-var]
+        async with aclosing(backend.stream("tiny-a", LONG)) as busy:
             await anext(busy)
             answer = await backend.chat("thinker", HELLO)
             assert answer.text == "It is Paris."
@@ -456,7 +456,7 @@ def test_models_stay_within_the_memory_and_what_is_unloaded_is_freed(
 def test_a_call_waits_for_memory_that_a_busy_model_holds_and_its_load_limit_holds(folder: Path) -> None:
     async def main() -> None:
         async with opened(folder, memory_gb=5) as backend:
-            async with aclosing(backend.stream("tiny-a", LONG)) as busy:  # type: ignore[type-var]
+            async with aclosing(backend.stream("tiny-a", LONG)) as busy:
                 await anext(busy)
                 with pytest.raises(BackendError) as caught:
                     await backend.chat("tiny-b", HELLO, limits=Limits(load_ms=50))
