@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Final, Literal, TypeVar
+from operator import attrgetter
+from typing import Final, Literal, NamedTuple, TypeVar
 
 from .errors import BackendError, ErrorClass
 from .protocol import Limits, Timings, Usage
@@ -21,19 +22,20 @@ T = TypeVar("T")
 
 Phase = Literal["turn", "connect", "load", "first_token", "idle"]
 
-_MISSING: Final[dict[Phase, str]] = {
-    "turn": "no turn at {}",
-    "connect": "no connection to {}",
-    "load": "{} was not loaded",
-    "first_token": "no first token from {}",
-    "idle": "no next token from {}",
-}
-_TIMEOUT_CLASS: Final[dict[Phase, ErrorClass]] = {
-    "turn": "timeout.first_token",  # to the caller it is the same, whoever keeps the model busy
-    "connect": "timeout.connect",
-    "load": "timeout.load",
-    "first_token": "timeout.first_token",
-    "idle": "timeout.idle",
+
+class _PhaseFacts(NamedTuple):
+    missing: str
+    timeout: ErrorClass
+    limit_ms: Callable[[Limits], int | None]
+
+
+_FACTS: Final[dict[Phase, _PhaseFacts]] = {
+    # To the caller it is the same, whoever keeps the model busy.
+    "turn": _PhaseFacts("no turn at {}", "timeout.first_token", attrgetter("first_token_ms")),
+    "connect": _PhaseFacts("no connection to {}", "timeout.connect", attrgetter("connect_ms")),
+    "load": _PhaseFacts("{} was not loaded", "timeout.load", attrgetter("load_ms")),
+    "first_token": _PhaseFacts("no first token from {}", "timeout.first_token", attrgetter("first_token_ms")),
+    "idle": _PhaseFacts("no next token from {}", "timeout.idle", attrgetter("idle_ms")),
 }
 
 
@@ -42,25 +44,6 @@ class CallClock:
 
     ``load_us`` stays ``None`` until a backend that knows it sets it (``loaded``).
     """
-
-    __slots__ = (
-        "_expired",
-        "_left",
-        "_limited",
-        "_phase_ms",
-        "_phase_start",
-        "_start",
-        "_timer",
-        "_timer_at",
-        "_token_came",
-        "_waiting",
-        "first_token_us",
-        "limits",
-        "load_us",
-        "phase",
-        "usage",
-        "who",
-    )
 
     def __init__(self, limits: Limits, *, who: str) -> None:
         self.limits, self.who = limits, who
@@ -81,7 +64,7 @@ class CallClock:
         """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
         self.phase = phase
         self._phase_start = self._left = time.monotonic()
-        self._phase_ms = self._limit_of(phase) if limit_ms is None else limit_ms
+        self._phase_ms = _FACTS[phase].limit_ms(self.limits) if limit_ms is None else limit_ms
         self._arm()
 
     def loaded(self, load_us: int | None = None) -> None:
@@ -161,10 +144,8 @@ class CallClock:
         if total is not None and self.total_us() >= total * 1_000:
             return self.error(f"`{self.who}` did not answer within {total} ms", "timeout.total")
         waited = "" if self._phase_ms is None else f" within {self._phase_ms} ms"
-        return self.error(
-            _MISSING[self.phase].format(f"`{self.who}`") + waited,
-            _TIMEOUT_CLASS[self.phase],
-        )
+        facts = _FACTS[self.phase]
+        return self.error(facts.missing.format(f"`{self.who}`") + waited, facts.timeout)
 
     def error(
         self,
@@ -198,18 +179,6 @@ class CallClock:
 
     def _phase_us(self) -> int:
         return _microseconds(time.monotonic() - self._phase_start)
-
-    def _limit_of(self, phase: Phase) -> int | None:
-        limits = self.limits
-        match phase:
-            case "connect":
-                return limits.connect_ms
-            case "load":
-                return limits.load_ms
-            case "first_token" | "turn":
-                return limits.first_token_ms
-            case "idle":
-                return limits.idle_ms
 
     def _deadline(self) -> float:
         """When the phase or the whole runs out, on ``time.monotonic``."""

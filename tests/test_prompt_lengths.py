@@ -21,7 +21,8 @@ from routewright import (
     StateStore,
     Task,
 )
-from routewright.backends import Request, tokens
+from routewright.backends import tokens
+from routewright.backends.executing import Request
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.shapes.tokenizers import Encoding
 from routewright.tasks.facts import COUNTED_AT_ONCE, described, encoding_of

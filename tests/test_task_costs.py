@@ -6,7 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from routewright import RequestFacts, Task
-from routewright.backends import PriceFacts, WorkLimits
+from routewright.backends import PriceFacts
+from routewright.backends.executing import WorkLimits
 from routewright.backends.executing.budget import Budget, Timeline
 from routewright.engine.decision import State, decide
 from routewright.engine.policy import compile_policy, nano_units, read_policy

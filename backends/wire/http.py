@@ -123,18 +123,6 @@ class HttpClient:
 class _Exchange:
     """One request and its reply, on a connection that is held meanwhile; a generator would cost several times this."""
 
-    __slots__ = (
-        "_client",
-        "_clock",
-        "_method",
-        "_next_phase_ms",
-        "_response",
-        "_room",
-        "_sent",
-        "_turns",
-        "_url",
-    )
-
     def __init__(
         self,
         client: HttpClient,

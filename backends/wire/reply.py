@@ -31,17 +31,6 @@ _REFUSAL_S: Final = 2.0
 class Reply:
     """A reply whose body has not been read yet."""
 
-    __slots__ = (
-        "_base_url",
-        "_clock",
-        "_cut",
-        "_failures",
-        "_gate",
-        "_response",
-        "headers",
-        "status",
-    )
-
     def __init__(
         self,
         response: aiohttp.ClientResponse,

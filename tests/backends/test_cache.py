@@ -24,23 +24,17 @@ from support.executing_parts import (
 )
 
 from routewright.backends import (
-    AnswerCache,
-    CacheUse,
     ChatAnswer,
     ChatRequest,
     EmbedRequest,
-    Ensemble,
     Message,
-    Request,
     RerankRequest,
-    Step,
     Timings,
     ToolCall,
     Usage,
-    Work,
-    WorkLimits,
 )
 from routewright.backends.control import Breakers, StateStore
+from routewright.backends.executing import AnswerCache, CacheUse, Ensemble, Request, Step, Work, WorkLimits
 from routewright.backends.executing.cache import CachedAnswer, cache_key
 
 HOUR = CacheUse(

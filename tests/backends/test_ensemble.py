@@ -26,19 +26,18 @@ from support.executing_parts import (
     targets,
 )
 
-from routewright.backends import (
+from routewright.backends import SimulatedBackend, SimulatedModel
+from routewright.backends.control import StateStore
+from routewright.backends.executing import (
     Attempt,
     Ensemble,
+    EnsembleReport,
     Executor,
     QuorumError,
-    SimulatedBackend,
-    SimulatedModel,
     Step,
     Work,
     WorkLimits,
 )
-from routewright.backends.control import StateStore
-from routewright.backends.executing import EnsembleReport
 from routewright.backends.executing.work import Combine
 
 

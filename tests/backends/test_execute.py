@@ -15,30 +15,25 @@ from support.executing_parts import execute_sync
 from routewright.backends import (
     ERROR_CLASSES,
     NO_LIMITS,
-    Attempt,
     BackendError,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
-    Execution,
-    Executor,
     Fault,
     Limits,
     Message,
-    NotCalledError,
     PriceFacts,
     RerankAnswer,
     RerankRequest,
     SimulatedBackend,
     SimulatedModel,
     StreamEvent,
-    Target,
     TextDelta,
     Timings,
     Usage,
-    Work,
 )
+from routewright.backends.executing import Attempt, Execution, Executor, NotCalledError, Target, Work
 from routewright.backends.executing.recording import Call, attempt_of
 
 HELLO = ChatRequest((Message("user", "which model?"),))

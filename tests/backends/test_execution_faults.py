@@ -17,8 +17,8 @@ from support.executing_parts import (
     targets,
 )
 
-from routewright.backends import ERROR_CLASSES, ErrorClass, Limits, Work, WorkLimits
-from routewright.backends.executing import ACTIONS, AnswerCache
+from routewright.backends import ERROR_CLASSES, ErrorClass, Limits
+from routewright.backends.executing import ACTIONS, AnswerCache, Work, WorkLimits
 from routewright.backends.executing.work import CacheUse
 
 RETRIED = frozenset({"rate_limited", "overloaded", "broken_stream"})

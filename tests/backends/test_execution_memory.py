@@ -9,18 +9,9 @@ from pathlib import Path
 
 from support.executing_parts import START_US, target
 
-from routewright.backends import (
-    AnswerCache,
-    CacheUse,
-    ChatRequest,
-    Executor,
-    Message,
-    SimulatedBackend,
-    SimulatedModel,
-    Work,
-    WorkLimits,
-)
+from routewright.backends import ChatRequest, Message, SimulatedBackend, SimulatedModel
 from routewright.backends.control import QuotaLimit, StateStore
+from routewright.backends.executing import AnswerCache, CacheUse, Executor, Work, WorkLimits
 from routewright.backends.simulated import CALLS_KEPT
 
 

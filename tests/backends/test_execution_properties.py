@@ -30,23 +30,25 @@ from support.executing_parts import (
 from routewright.backends import (
     ERROR_CLASSES,
     NO_LIMITS,
+    ChatAnswer,
+    ChatRequest,
+    Limits,
+    PriceFacts,
+    cost_nano,
+)
+from routewright.backends.control import QuotaLimit, Quotas, StateStore
+from routewright.backends.executing import (
     AnswerCache,
     Attempt,
     CacheUse,
-    ChatAnswer,
-    ChatRequest,
     Ensemble,
     Executor,
-    Limits,
-    PriceFacts,
     Request,
     Step,
     Target,
     Work,
     WorkLimits,
-    cost_nano,
 )
-from routewright.backends.control import QuotaLimit, Quotas, StateStore
 from routewright.backends.executing.estimate import input_bound, output_bound
 from routewright.backends.executing.session import COUNTED_ROLES
 from routewright.backends.protocol import Usage

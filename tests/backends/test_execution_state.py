@@ -23,19 +23,9 @@ from support.executing_parts import (
     targets,
 )
 
-from routewright.backends import (
-    NO_LIMITS,
-    Attempt,
-    ChatAnswer,
-    ChatRequest,
-    Execution,
-    Executor,
-    Limits,
-    NotCalledError,
-    Work,
-    WorkLimits,
-)
+from routewright.backends import NO_LIMITS, ChatAnswer, ChatRequest, Limits
 from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateError, StateStore
+from routewright.backends.executing import Attempt, Execution, Executor, NotCalledError, Work, WorkLimits
 
 DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
 TOKENS = QuotaLimit("tokens", "tokens", 100_000, 0, "day")

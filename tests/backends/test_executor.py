@@ -29,24 +29,19 @@ from support.executing_parts import (
 
 from routewright.backends import (
     NO_LIMITS,
-    Attempt,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
-    Executor,
     Limits,
     Message,
-    NotCalledError,
     RerankAnswer,
     RerankRequest,
     Spend,
     StreamEvent,
-    Target,
     TextDelta,
-    Work,
-    WorkLimits,
 )
 from routewright.backends.control import StateStore
+from routewright.backends.executing import Attempt, Executor, NotCalledError, Target, Work, WorkLimits
 
 
 def test_a_plain_answer_is_one_attempt_with_its_cost() -> None:

@@ -21,16 +21,8 @@ from support.executing_parts import (
     targets,
 )
 
-from routewright.backends import (
-    ChatRequest,
-    EmbedRequest,
-    Message,
-    Step,
-    StepReport,
-    ToolCall,
-    Work,
-    WorkLimits,
-)
+from routewright.backends import ChatRequest, EmbedRequest, Message, ToolCall
+from routewright.backends.executing import Step, StepReport, Work, WorkLimits
 
 ACCEPT, REJECT = Says('{"verdict": "accept"}'), Says('{"verdict": "reject", "notes": "the sum is wrong"}')
 

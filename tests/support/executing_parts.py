@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from routewright.backends import (
     NO_LIMITS,
-    Attempt,
     Backend,
     BackendError,
     ChatAnswer,
@@ -19,28 +18,23 @@ from routewright.backends import (
     EmbedAnswer,
     EmbedRequest,
     ErrorClass,
-    Execution,
-    Executor,
     HealthReport,
     Limits,
     Message,
     ModelListing,
     PriceFacts,
-    Request,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
     StreamEvent,
-    Target,
     TextDelta,
     ThinkingDelta,
     Timings,
     ToolCall,
     Usage,
-    Work,
 )
 from routewright.backends.control import StateStore
-from routewright.backends.executing import AnswerCache
+from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Request, Target, Work
 from routewright.backends.protocol import FinishReason
 
 T = TypeVar("T")

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 from routewright import ChatRequest, ModelGateway, RunResult, Task, load_policy
-from routewright.backends import Message, NotCalledError
+from routewright.backends import Message
 from routewright.backends.control import StateStore
+from routewright.backends.executing import NotCalledError
 from routewright.gateway import now_us, open_backends
 
 REQUEST = ChatRequest((Message("user", "Hello?"),), max_output_tokens=100)

@@ -147,8 +147,9 @@ def _report(error: Exception) -> None:
 
 
 def _code_of(error: Exception) -> ExitCode:
-    from routewright.backends import BackendError, NotCalledError
+    from routewright.backends import BackendError
     from routewright.backends.control import StateError
+    from routewright.backends.executing import NotCalledError
     from routewright.engine.report import ProblemsError
     from routewright.ledger import LedgerError
 
