@@ -150,8 +150,8 @@ class ModelGateway(Calls):
         decided under; a decision whose execution has not begun is refused then. Backends whose declarations are the
         same are kept, with their connections and loaded models; the others are closed once nothing runs on them. What
         is used of a quota belongs to the names of policy and control, and breakers to what is called: both stay. Raises
-        PolicyError, TaskError and BackendError as ``from_policy`` does, with everything left as it is, and TaskError
-        for a gateway that was not made by it or is closed.
+        PolicyError and TaskError as ``from_policy`` does, and BackendError for a new or changed backend that cannot be
+        opened, with everything left as it is; and TaskError for a gateway that was not made by it or is closed.
         """
         return await self._generations.reload()
 
