@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .cost import PriceFacts, Spend, cost_nano, spend_of
+from .cost import PriceFacts, cost_nano
 from .errors import ERROR_CLASSES, BackendError, ErrorClass, install_command
 from .protocol import (
     NO_LIMITS,
@@ -65,7 +65,6 @@ __all__ = [
     "RerankRequest",
     "SimulatedBackend",
     "SimulatedModel",
-    "Spend",
     "StreamEnd",
     "StreamEvent",
     "TextDelta",
@@ -82,7 +81,6 @@ __all__ = [
     "open_backend",
     "prompt_tokens",
     "simulated_backend",
-    "spend_of",
     "text_tokens",
 ]
 

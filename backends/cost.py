@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .protocol import Usage
@@ -40,30 +39,3 @@ def cost_nano(usage: Usage | None, price: PriceFacts | None) -> int | None:
         + usage.output_tokens * price.output_nano
     )
     return (total + _MILLION // 2) // _MILLION
-
-
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """A sum of costs that does not hide what is unknown.
-
-    ``known_nano`` is by currency, sorted; ``unknown`` counts the calls whose cost nobody knows.
-    """
-
-    known_nano: tuple[tuple[str, int], ...]
-    unknown: int
-
-
-def spend_of(costs: Iterable[tuple[int | None, str | None]]) -> Spend:
-    """The sum of costs, each with its currency; a cost without a currency adds nothing unless it is unknown.
-
-    >>> spend_of([(5, "USD"), (7, "EUR"), (None, "USD"), (1, "USD"), (0, None)])
-    Spend(known_nano=(('EUR', 7), ('USD', 6)), unknown=1)
-    """
-    known: dict[str, int] = {}
-    unknown = 0
-    for cost, currency in costs:
-        if cost is None:
-            unknown += 1
-        elif currency is not None:
-            known[currency] = known.get(currency, 0) + cost
-    return Spend(tuple(sorted(known.items())), unknown)

@@ -8,7 +8,6 @@ from typing import Literal
 from routewright.engine.policy import Role
 from routewright.engine.record import Attempt
 
-from ..cost import Spend, spend_of
 from ..errors import BackendError, ErrorClass
 from .work import Answer, Combine
 
@@ -59,11 +58,6 @@ class Execution:
     answered_by: int | None = None
     steps: tuple[StepReport, ...] = ()
     ensemble: EnsembleReport | None = None
-
-    @property
-    def spend(self) -> Spend:
-        """What all attempts cost together, and how many are of unknown cost."""
-        return spend_of((attempt.cost_nano, attempt.currency) for attempt in self.attempts)
 
 
 class NotCalledError(BackendError):

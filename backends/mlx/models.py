@@ -64,7 +64,7 @@ class Folders:
         found = self._found.get(tag)
         if anew or found is None or not found.folder.is_dir():
             model = self._models[tag]
-            folder, written = _find(tag, model, self._root, self._env)
+            folder, written = find_folder(tag, model, self._root, self._env)
             config = _read_config(folder, tag, written)
             found = Found(folder, config, _weights_bytes(folder), _window_of(config, model))
             self._found[tag] = found
@@ -79,16 +79,12 @@ class Folders:
         return None
 
 
-def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> Path:
-    """The folder with the model's files, ``root`` being the backend's own path.
+def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> tuple[Path, str]:
+    """The folder with the model's files, ``root`` being the backend's own path; and how the catalog spells it.
 
-    Raises BackendError ``not_found`` when an environment variable has no value, or no such folder exists.
+    Messages name the variable of a path, never its value. Raises BackendError ``not_found`` when an environment
+    variable has no value, or no such folder exists.
     """
-    return _find(tag, model, root, env)[0]
-
-
-def _find(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder, and its path as the catalog spells it: messages name the variable of a path, never its value."""
     looked: list[str] = []
     for written, place in _places(tag, model, root, env):
         folder = _snapshot(place)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..protocol import ChatRequest, EmbedRequest, Message, ToolCall
+from ..wire import given
 
 _CHAT_FIELDS: Final = frozenset({"format", "keep_alive", "shift", "think", "truncate"})
 _EMBED_FIELDS: Final = frozenset({"dimensions", "keep_alive", "truncate"})
@@ -24,31 +25,25 @@ def chat_body(model: str, request: ChatRequest) -> dict[str, Any]:
     server by itself leaves out the oldest turns without a word.
     """
     fields, options = _parted(request.options, _CHAT_FIELDS)
-    named: dict[str, Any] = {
-        "num_ctx": request.context_tokens,
-        "num_predict": request.max_output_tokens,
-        "temperature": request.temperature,
-        "seed": request.seed,
-        "stop": list(request.stop) or None,
-    }
-    options = {name: value for name, value in named.items() if value is not None} | options
+    named = given(
+        num_ctx=request.context_tokens,
+        num_predict=request.max_output_tokens,
+        temperature=request.temperature,
+        seed=request.seed,
+        stop=list(request.stop) or None,
+    )
     names = {call.id: call.name for message in request.messages for call in message.tool_calls}
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [_message(message, names) for message in request.messages],
-        "stream": True,
-        "truncate": False,
-    }
-    if request.tools:
-        body["tools"] = list(request.tools)
-    if request.json_schema is not None:
-        body["format"] = request.json_schema
-    if request.think is not None:
-        body["think"] = request.think
-    if request.keep_alive is not None:
-        body["keep_alive"] = _keep_alive(request.keep_alive)
-    if options:
-        body["options"] = options
+    body = given(
+        model=model,
+        messages=[_message(message, names) for message in request.messages],
+        stream=True,
+        truncate=False,
+        tools=list(request.tools) or None,
+        format=request.json_schema,
+        think=request.think,
+        keep_alive=None if request.keep_alive is None else _keep_alive(request.keep_alive),
+        options=named | options or None,
+    )
     return body | fields
 
 

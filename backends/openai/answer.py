@@ -1,4 +1,4 @@
-"""Chat answers in the words of OpenAI's API, as ours: whole bodies, and the pieces of a stream put together.
+"""Chat answers and token counts in the words of OpenAI's API, as ours: whole bodies, and the pieces of a stream.
 
 Pure, and strict where it matters: what cannot be read raises Unreadable with a reason, and never becomes an empty
 answer.
@@ -11,9 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from .. import wire
-from ..protocol import FinishReason, StreamEvent, ToolCall
-from ..wire import CALL_BYTES, ChatIntake, TextIntake, Unreadable, words
-from .usage import read_usage
+from ..protocol import FinishReason, StreamEvent, ToolCall, Usage
+from ..wire import CALL_BYTES, NOT_COUNTED, ChatIntake, TextIntake, Unreadable, count_of, words
 
 # What servers say beside OpenAI's own four reasons. Reasons that mean a failure are not here on purpose.
 _FINISH_REASONS: Final[dict[str, FinishReason]] = {
@@ -134,3 +133,33 @@ class _CallPieces:
         if not isinstance(arguments, dict):
             raise Unreadable(f"arguments of the tool `{self._name}` that are not a JSON object")
         return ToolCall(self._id, self._name, self._gate.arguments(arguments))
+
+
+def read_usage(usage: Any) -> Usage:
+    """The counts of a ``usage`` object, each token once.
+
+    OpenAI counts cached tokens inside the prompt's and reasoning inside the completion's. Servers that count
+    them beside are told by their own total.
+    """
+    if not isinstance(usage, dict):
+        return NOT_COUNTED
+    prompt, completion = count_of(usage.get("prompt_tokens")), count_of(usage.get("completion_tokens"))
+    cached = count_of(_detail(usage, "prompt_tokens_details", "cached_tokens"))
+    if cached is None:
+        cached = count_of(usage.get("prompt_cache_hit_tokens"))
+    reasoning = count_of(_detail(usage, "completion_tokens_details", "reasoning_tokens"))
+    total = count_of(usage.get("total_tokens"))
+    if prompt is not None and completion is None and total is not None:
+        completion = max(0, total - prompt)  # embeddings say no more
+    if prompt is not None and completion is not None:
+        beside = 0 if total is None else total - prompt - completion
+        if reasoning and (reasoning > completion or beside in (reasoning, reasoning + (cached or 0))):
+            completion, beside = completion + reasoning, beside - reasoning
+        if cached and (cached > prompt or beside == cached):
+            prompt += cached
+    return Usage(prompt, cached, completion, reasoning, "reported")
+
+
+def _detail(usage: Mapping[str, Any], group: str, name: str) -> object:
+    details = usage.get(group)
+    return details.get(name) if isinstance(details, dict) else None

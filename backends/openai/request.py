@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..protocol import ChatRequest, EmbedRequest, Message, RerankRequest, ToolCall
+from ..wire import given
 
 RESERVED_OPTIONS: Final = frozenset(
     {"documents", "input", "messages", "model", "n", "query", "stream", "stream_options"}
@@ -25,29 +26,20 @@ def chat_body(model: str, request: ChatRequest, *, stream: bool, genuine: bool) 
     ``genuine`` is for OpenAI's own servers: they want ``max_completion_tokens`` where everybody else knows
     ``max_tokens``, and refuse what they do not know, such as ``chat_template_kwargs``.
     """
-    body: dict[str, Any] = {"model": model, "messages": [_message(message) for message in request.messages]}
-    if stream:
-        body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
-    if request.max_output_tokens is not None:
-        body["max_completion_tokens" if genuine else "max_tokens"] = request.max_output_tokens
-    if request.temperature is not None:
-        body["temperature"] = request.temperature
-    if request.seed is not None:
-        body["seed"] = request.seed
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.tools:
-        body["tools"] = list(request.tools)
-    if request.json_schema is not None:
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {
-                "name": "answer",
-                "schema": request.json_schema,
-                "strict": _fits_strict_mode(request.json_schema),
-            },
-        }
+    most = "max_completion_tokens" if genuine else "max_tokens"
+    schema = request.json_schema
+    body = given(
+        model=model,
+        messages=[_message(message) for message in request.messages],
+        stream=stream or None,
+        stream_options={"include_usage": True} if stream else None,
+        temperature=request.temperature,
+        seed=request.seed,
+        stop=list(request.stop) or None,
+        tools=list(request.tools) or None,
+        response_format=None if schema is None else {"type": "json_schema", "json_schema": _named(schema)},
+        **{most: request.max_output_tokens},
+    )
     if isinstance(request.think, str):
         body["reasoning_effort"] = request.think
     elif request.think is not None and not genuine:
@@ -92,6 +84,10 @@ def _message(message: Message) -> dict[str, Any]:
 def _tool_call(call: ToolCall) -> dict[str, Any]:
     arguments = json.dumps(dict(call.arguments), ensure_ascii=False)
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": "answer", "schema": schema, "strict": _fits_strict_mode(schema)}
 
 
 def _data_url(image: bytes) -> str:

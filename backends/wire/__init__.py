@@ -20,7 +20,7 @@ from .reply import Reply
 from .sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes, vector_sizes
 from .statuses import retry_after_ms, status_class
 from .untrusted import Gate
-from .values import TextIntake, Unreadable, count_of, vectors_of, words
+from .values import TextIntake, Unreadable, count_of, given, vectors_of, words
 
 __all__ = [
     "CALL_BYTES",
@@ -44,6 +44,7 @@ __all__ = [
     "count_of",
     "estimated_usage",
     "event_data",
+    "given",
     "own_name",
     "plain",
     "readable",

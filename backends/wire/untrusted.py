@@ -77,7 +77,7 @@ class Gate:
             if self._secret is not None and self._holds_key(text):
                 if text.count(",") + text.count("[") + text.count("{") > _MOST_CLEANED:
                     raise Unreadable("repeats the key that the server was given")
-                value = self._without_key(value)
+                value = self._clean(value, None)
         except Unreadable:
             raise
         except (ValueError, RecursionError):
@@ -146,31 +146,20 @@ class Gate:
             text = _ESCAPED_LETTER.sub(lambda found: found[1] or chr(int(found[2], 16)), text)
         return secret in (text.replace("\\/", "/") if "/" in secret else text)
 
-    def _without_key(self, value: Any) -> Any:
-        match value:
-            case str():
-                return value.replace(self._secret, HIDDEN) if self._secret is not None else value
-            case list():
-                return [self._without_key(part) for part in value]
-            case dict():
-                return {self._without_key(name): self._without_key(part) for name, part in value.items()}
-            case _:
-                return value
-
-    def _clean(self, value: Any, depth: int) -> Any:
+    def _clean(self, value: Any, depth: int | None) -> Any:
+        """``value`` without the key; with a ``depth``, also fit to be the arguments of a tool."""
         if depth == 0:
             raise Unreadable(f"arguments of a tool nested more than {_MAX_DEPTH} deep")
+        below = None if depth is None else depth - 1
         match value:
             case str():
-                value = joined(value)
+                value = value if depth is None else joined(value)
                 return value if self._secret is None else value.replace(self._secret, HIDDEN)
             case list():
-                return [self._clean(part, depth - 1) for part in value]
+                return [self._clean(part, below) for part in value]
             case dict():
-                return {
-                    self._clean(name, depth - 1): self._clean(part, depth - 1) for name, part in value.items()
-                }
-            case float() if not math.isfinite(value):
+                return {self._clean(name, below): self._clean(part, below) for name, part in value.items()}
+            case float() if depth is not None and not math.isfinite(value):
                 raise Unreadable("arguments of a tool with a number that JSON cannot hold")
             case _:
                 return value

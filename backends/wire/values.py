@@ -113,6 +113,11 @@ def joined(text: str) -> str:
     return text
 
 
+def given(**fields: object) -> dict[str, Any]:
+    """The fields of a request that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 def words(value: object) -> str:
     """A field of a server's answer as text, to search or to quote: shortened, and empty for lists and objects."""
     if isinstance(value, str):

@@ -32,7 +32,7 @@ def make_cached(folder: Path, *snapshots: str, main: str | None = None) -> Path:
 def test_a_path_may_start_with_a_variable(tmp_path: Path) -> None:
     folder = make(tmp_path / "models" / "m")
     model = MlxModel(path="${MLX_CACHE_DIR}/m")
-    assert find_folder("m", model, None, {"MLX_CACHE_DIR": str(tmp_path / "models")}) == folder
+    assert find_folder("m", model, None, {"MLX_CACHE_DIR": str(tmp_path / "models")})[0] == folder
 
 
 def test_messages_name_the_variable_of_a_path_and_not_its_value(tmp_path: Path) -> None:
@@ -73,19 +73,19 @@ def test_without_a_path_a_model_is_looked_for_under_the_backends(
     tmp_path: Path, place: str, model: MlxModel
 ) -> None:
     folder = make(tmp_path / place)
-    assert find_folder("m", model, "${ROOT}", {"ROOT": str(tmp_path)}) == folder
+    assert find_folder("m", model, "${ROOT}", {"ROOT": str(tmp_path)})[0] == folder
 
 
 def test_a_cache_folder_leads_to_the_snapshot_that_main_names(tmp_path: Path) -> None:
     make_cached(tmp_path / "models--org--name", "aaa", "bbb", main="bbb")
-    found = find_folder("m", MlxModel(path=str(tmp_path / "models--org--name")), None, NO_ENV)
+    found, _ = find_folder("m", MlxModel(path=str(tmp_path / "models--org--name")), None, NO_ENV)
     assert found.name == "bbb"
 
 
 def test_without_a_ref_a_single_snapshot_is_taken_and_several_are_not(tmp_path: Path) -> None:
     one = make_cached(tmp_path / "one", "aaa")
     two = make_cached(tmp_path / "two", "aaa", "bbb")
-    assert find_folder("m", MlxModel(path=str(one)), None, NO_ENV).name == "aaa"
+    assert find_folder("m", MlxModel(path=str(one)), None, NO_ENV)[0].name == "aaa"
     with pytest.raises(BackendError, match="the model `m` is not on this disk"):
         find_folder("m", MlxModel(path=str(two)), None, NO_ENV)
 

@@ -21,10 +21,9 @@ from routewright.backends import (
     ToolCall,
     Usage,
 )
-from routewright.backends.openai.answer import ChatPieces
+from routewright.backends.openai.answer import ChatPieces, read_usage
 from routewright.backends.openai.lists import read_listings, read_scores, read_vectors
 from routewright.backends.openai.request import chat_body, embed_body, rerank_body
-from routewright.backends.openai.usage import read_usage
 from routewright.backends.wire.values import Unreadable
 
 NOW = Timings(None, None, 1)

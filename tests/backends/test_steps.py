@@ -100,7 +100,8 @@ def test_an_accepted_answer_is_given() -> None:
     assert ran.outline() == [("answer", "a", "ok", None), ("verify", "v", "ok", None)]
     assert reports(ran) == [("verify", "v", "accepted", None)]
     assert (ran.text, ran.shown, ran.execution.answered_by) == ("hello there", "hello there", 1)
-    assert ran.execution.spend.known_nano == (("USD", 2 * USED_NANO),), "the verifier is paid for too"
+    costs = [attempt.cost_nano for attempt in ran.execution.attempts]
+    assert costs == [USED_NANO] * 2, "the verifier is paid for too"
 
 
 def test_the_verifier_sees_the_conversation_and_the_answer() -> None:
