@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Literal, NamedTuple
 
+from routewright.engine.decision import HARD_FAILURES
+
 from .store import StateStore
 
 BreakerState = Literal["closed", "open", "half_open"]
@@ -52,6 +54,11 @@ class Breaker:
     failures: int
     until_us: int | None
     error_class: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the model is left alone, while the breaker is open, even where it is the last one."""
+        return self.error_class in HARD_FAILURES
 
 
 class _Row(NamedTuple):

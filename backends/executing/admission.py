@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, Literal, NamedTuple
 
-from routewright.engine.decision import HARD_FAILURES
+from routewright.engine.record import Attempt
 from routewright.engine.report import RoutewrightError, iso_time, money_text
 
 from ..control import (
@@ -32,7 +32,7 @@ from ..control import (
 )
 from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
-from ..protocol import Timings, Usage
+from ..protocol import Usage
 from .actions import ACTIONS
 from .work import Target
 
@@ -60,14 +60,6 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenBreaker:
-    """A model whose breaker is open. ``holds`` is whether it is left alone even where it is the last one."""
-
-    until_us: int
-    holds: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _State:
     store: StateStore
     breakers: Breakers
@@ -86,16 +78,6 @@ class Admission(NamedTuple):
     lease: Lease | None = None
     probe: bool = False
     reason: str | None = None
-
-
-class CallOutcome(NamedTuple):
-    """What came of a call, as far as the state cares. ``error`` is None for an answer, ``usage`` None for unknown."""
-
-    error: BackendError | None
-    usage: Usage | None
-    cost_nano: int | None
-    timings: Timings
-    simulated: bool
 
 
 class AdmissionControl:
@@ -133,7 +115,7 @@ class AdmissionControl:
         known, reason = None, forced
         if forced is None:
             try:
-                known = self._breaker(state, model, at_us)
+                known = state.breakers.all(at_us=at_us).get(model)
             except RoutewrightError as error:
                 reason = _unread(target, error)
         if known is not None and known.state == "open":
@@ -151,22 +133,21 @@ class AdmissionControl:
                 return Rejection("quota", f"its quotas cannot be counted: {error}")
             return wanted._replace(reason=reason or _unread(target, error))
 
-    async def used(self, ticket: Admission, came: CallOutcome, *, at_us: int) -> str | None:
-        """The call was made: count it. What could not be counted, in words.
+    async def used(
+        self, ticket: Admission, made: Attempt, error: BackendError | None, *, at_us: int
+    ) -> str | None:
+        """The call was ``made``, and ``error`` is why it has no answer: count it. What could not be counted, in words.
 
         Is done also when the caller is cancelled meanwhile.
         """
         state = self._state
         if state is None:
             return None
-        sample_ms = _latency_ms(came)
-        healthy = came.error is None or ACTIONS[came.error.error_class].breaker == "ignore"
+        sample_ms = _latency_ms(made)
+        healthy = error is None or ACTIONS[error.error_class].breaker == "ignore"
         # Most calls need no more than this: no lease, nothing new of the model.
         if ticket.lease is None and sample_ms is None and healthy and not ticket.probe:
-            known = None
-            with suppress(RoutewrightError):  # `admit` met the same error, and told it
-                known = self._breaker(state, ticket.model, at_us)
-            if known is None:
+            if self._breaker(state, ticket.model, at_us) is None:
                 return None
 
         def settle() -> None:
@@ -174,19 +155,19 @@ class AdmissionControl:
                 if ticket.lease is not None:
                     actual: dict[Unit, int | None] = {
                         "requests": 1,
-                        "tokens": _total(came.usage),
-                        "cost": came.cost_nano,
+                        "tokens": _total_tokens(made),
+                        "cost": made.cost_nano,
                     }
                     state.quotas.settle(ticket.lease, actual)
-                self._judge(state, ticket, came.error, at_us)
+                self._judge(state, ticket, error, at_us)
                 if sample_ms is not None:
                     state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
 
         try:
             await state.store.run_in_thread(settle)
-        except RoutewrightError as error:
+        except RoutewrightError as refused:
             # What came of the call stands; an unsettled lease holds its reservation until it lapses.
-            return f"its use could not be counted: {error}"
+            return f"its use could not be counted: {refused}"
         return None
 
     async def renew(self, ticket: Admission, *, expires_us: int) -> None:
@@ -202,21 +183,16 @@ class AdmissionControl:
         except RoutewrightError as error:
             _log.warning("the lease of a call of `%s` was not renewed: %s", ticket.model, error)
 
-    def resting(self, model: str, at_us: int) -> OpenBreaker | None:
-        """Until when a model is left alone; None while it may be called."""
-        if self._state is None:
-            return None
-        known = None
-        with suppress(RoutewrightError):  # `admit` meets the same error, and tells it
-            known = self._breaker(self._state, model, at_us)
-        if known is None or known.state != "open":
-            return None
-        return OpenBreaker(known.until_us or 0, known.error_class in HARD_FAILURES)
+    def resting(self, model: str, at_us: int) -> Breaker | None:
+        """The breaker of a model that is left alone; None while it may be called."""
+        known = None if self._state is None else self._breaker(self._state, model, at_us)
+        return None if known is None or known.state != "open" else known
 
     def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
-        """What is known of a model that has failed. Raises StateError."""
-        known = state.breakers.all(at_us=at_us).get(model)
-        return None if known is None or known.state == "closed" and known.failures == 0 else known
+        """What is known of a model that has failed."""
+        with suppress(RoutewrightError):  # `admit` meets the same error, and tells it
+            return state.breakers.all(at_us=at_us).get(model)
+        return None
 
     def _judge(self, state: _State, ticket: Admission, error: BackendError | None, at_us: int) -> None:
         """Tell the breaker how it went."""
@@ -285,17 +261,15 @@ def _resting(known: Breaker | None, at_us: int) -> Rejection:
         return Rejection("breaker", "its breaker is half open, and another call is trying it", at_us)
     why = "" if known.error_class is None else f" after {known.error_class}"
     until = "" if known.until_us is None else f" until {_time_text(known.until_us)}"
-    holds = known.error_class in HARD_FAILURES
-    return Rejection("breaker", f"its breaker is open{until}{why}", known.until_us, holds)
+    return Rejection("breaker", f"its breaker is open{until}{why}", known.until_us, known.holds)
 
 
-def _latency_ms(came: CallOutcome) -> float | None:
+def _latency_ms(made: Attempt) -> float | None:
     """A sample of the time to the first token: of an answer that was not a cold start, and not simulated."""
-    timings = came.timings
-    load_us = timings.load_us or 0
-    if came.error is not None or came.simulated or timings.first_token_us is None or load_us > COLD_LOAD_US:
+    load_us = made.load_us or 0
+    if made.status != "ok" or made.simulated or made.first_token_us is None or load_us > COLD_LOAD_US:
         return None
-    return (timings.first_token_us - load_us) / 1_000
+    return (made.first_token_us - load_us) / 1_000
 
 
 def _sized(limit: QuotaLimit, price: PriceFacts | None, input_tokens: int, output_tokens: int) -> QuotaLimit:
@@ -311,10 +285,10 @@ def _sized(limit: QuotaLimit, price: PriceFacts | None, input_tokens: int, outpu
     return replace(limit, amount=amount)
 
 
-def _total(usage: Usage | None) -> int | None:
-    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+def _total_tokens(made: Attempt) -> int | None:
+    if made.input_tokens is None or made.output_tokens is None:
         return None
-    return usage.input_tokens + usage.output_tokens
+    return made.input_tokens + made.output_tokens
 
 
 def _refused(refusal: Refusal) -> Rejection:

@@ -43,17 +43,6 @@ class Budget:
     # INVARIANT: what is reserved and what is spent never exceed the cost cap when a reservation is made.
     """
 
-    __slots__ = (
-        "_deadline_us",
-        "_ends_s",
-        "_held_nano",
-        "_limits",
-        "_loop_time",
-        "_spent_nano",
-        "_time",
-        "calls",
-    )
-
     def __init__(self, limits: WorkLimits, time: Timeline, loop_time: Callable[[], float]) -> None:
         self._limits, self._time, self._loop_time = limits, time, loop_time
         deadline_ms = limits.deadline_ms or 0

@@ -15,23 +15,14 @@ from typing import Final
 
 from ..errors import BackendError, ErrorClass
 from ..protocol import ChatAnswer, ChatRequest
-from .answering import Answered, Failed
+from .answering import Answered
 from .attempts import EnsembleReport, QuorumError
-from .prompts import Block, Prompts, Template, conversation_of, said_by, spoken
-from .session import Exhausted, Result, Session
+from .prompts import Block, Prompts, Template, said_by, spoken
+from .session import Exhausted, Result, Session, TargetRequest
 from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
 
 JUDGE_TEMPLATES: Final = {"judge": Template(frozenset({"conversation", "answers", "count"}))}
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A member's answer."""
-
-    member: Target
-    answer: ChatAnswer
-    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +38,14 @@ _Labels = tuple[tuple[str, str | None], ...]
 
 async def ask_together(
     session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts
-) -> tuple[Answered | Failed, EnsembleReport]:
+) -> tuple[Answered | BackendError, EnsembleReport]:
     """The answer that the members' answers come to, or a QuorumError; and how it came about.
 
     Refused content stops the work where it costs the quorum: nobody shops around for a model that says yes.
     """
     results = await _ask_members(session, ensemble, request)
     given = [
-        _Given(member, result.answer, result.attempt.number)
+        Answered(result.answer, member, result.attempt.number, 0)
         for member, result in zip(ensemble.members, results, strict=True)
         if isinstance(result, Result) and isinstance(result.answer, ChatAnswer)
     ]
@@ -67,18 +58,16 @@ async def ask_together(
     )
     needed = 1 if ensemble.combine == "first" else ensemble.quorum
     if len(usable) < needed:
-        decided: _Given | _Undecided = _Undecided(
-            f"{len(usable)} of {needed} needed members gave a usable answer"
-        )
+        why = f"{len(usable)} of {needed} needed members gave a usable answer"
+        decided: Answered | _Undecided = _Undecided(why)
     else:
         decided = await _decide(session, ensemble, request, prompts, usable, dict(labels))
     shown = labels if ensemble.label_of is not None else ()
-    answered = tuple(one.member.model_id for one in given)
+    answered = tuple(one.target.model_id for one in given)
     if isinstance(decided, _Undecided):
         report = EnsembleReport(ensemble.combine, answered, None, shown, decided.why)
-        return Failed(decided.error or _quorum_error(ensemble, results, decided.why)), report
-    report = EnsembleReport(ensemble.combine, answered, decided.member.model_id, shown)
-    return Answered(decided.answer, decided.member, decided.attempt, 0), report
+        return decided.error or _quorum_error(ensemble, results, decided.why), report
+    return decided, EnsembleReport(ensemble.combine, answered, decided.target.model_id, shown)
 
 
 async def _ask_members(
@@ -89,9 +78,8 @@ async def _ask_members(
 
     async def ask(member: Target) -> Result | Exhausted:
         try:
-            return await session.obtain(
-                member, request, "member", forced=forced.get(member.model_id), spare=session.fallbacks
-            )
+            asked = TargetRequest(member, request, "member")
+            return await session.obtain(asked, forced=forced.get(member.model_id), spare=session.fallbacks)
         except Exhausted as exhausted:
             return exhausted
 
@@ -121,7 +109,7 @@ def _needed_all_the_same(session: Session, ensemble: Ensemble) -> dict[str, str]
     resting = [(one, model) for one, model in found if one is not None]
     needed = 1 if ensemble.combine == "first" else ensemble.quorum
     missing = needed - (len(ensemble.members) - len(resting))
-    passable = sorted((one.until_us, model) for one, model in resting if not one.holds)
+    passable = sorted((one.until_us or 0, model) for one, model in resting if not one.holds)
     return {model: "its breaker is open, and the quorum needs it" for _, model in passable[: max(0, missing)]}
 
 
@@ -130,9 +118,9 @@ async def _decide(
     ensemble: Ensemble,
     request: ChatRequest,
     prompts: Prompts,
-    given: Sequence[_Given],
+    given: Sequence[Answered],
     labels: dict[str, str | None],
-) -> _Given | _Undecided:
+) -> Answered | _Undecided:
     match ensemble.combine:
         case "first":
             # The one whose call ended first: it is why the others were told to stop.
@@ -145,19 +133,19 @@ async def _decide(
             return _consensus(ensemble, given, labels)
 
 
-def _vote(given: Sequence[_Given], labels: dict[str, str | None]) -> _Given | _Undecided:
+def _vote(given: Sequence[Answered], labels: dict[str, str | None]) -> Answered | _Undecided:
     """The first member that voted with more than half of the votes."""
-    votes = Counter(labels[one.member.model_id] for one in given)
+    votes = Counter(labels[one.target.model_id] for one in given)
     [(label, count), *_] = votes.most_common()
     if 2 * count <= len(given):
         cast = ", ".join(f"{count} for `{label}`" for label, count in votes.most_common())
         return _Undecided(f"no majority: {cast}")
-    return next(one for one in given if labels[one.member.model_id] == label)
+    return next(one for one in given if labels[one.target.model_id] == label)
 
 
 async def _judged(
-    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts, given: Sequence[_Given]
-) -> _Given | _Undecided:
+    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts, given: Sequence[Answered]
+) -> Answered | _Undecided:
     """The answer that a judge prefers, who sees no names, and the answers in random order."""
     if len(given) == 1:
         return given[0]
@@ -165,19 +153,18 @@ async def _judged(
     assert ensemble.judge is not None
     order = list(given)
     session.random.shuffle(order)
-    asked = prompts["judge"].request(
+    asked = prompts["judge"].about(
+        request,
         session.random,
-        tuple(image for message in request.messages for image in message.images),
         may_think=ensemble.judge.may_think,
-        conversation=conversation_of(request.messages),
-        answers=tuple(Block(f"answer {at}", said_by(one.answer)) for at, one in enumerate(order, 1)),
+        answers=tuple(Block(f"answer {at}", said_by(one.chat)) for at, one in enumerate(order, 1)),
         count=len(order),
     )
     forced = None
     if session.may_pass(ensemble.judge):
         forced = "its breaker is open, and there is no other judge"
     try:
-        result = await session.obtain(ensemble.judge, asked, "judge", forced=forced)
+        result = await session.obtain(TargetRequest(ensemble.judge, asked, "judge"), forced=forced)
     except Exhausted as exhausted:
         return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
     if not isinstance(result.answer, ChatAnswer):
@@ -190,31 +177,31 @@ async def _judged(
 
 
 def _consensus(
-    ensemble: Ensemble, given: Sequence[_Given], labels: dict[str, str | None]
-) -> _Given | _Undecided:
+    ensemble: Ensemble, given: Sequence[Answered], labels: dict[str, str | None]
+) -> Answered | _Undecided:
     """The common answer where all say the same; else that of the member which decides."""
     if ensemble.label_of is not None:
-        said = {labels[one.member.model_id] for one in given}
+        said = {labels[one.target.model_id] for one in given}
         agreed = len(said) == 1 and None not in said
     else:
-        agreed = len({_normal(spoken(one.answer)) for one in given}) == 1
+        agreed = len({_normal(spoken(one.chat)) for one in given}) == 1
     # One answer alone agrees with nobody.
     if agreed and len(given) > 1:
         return given[0]
-    deciding = next((one for one in given if one.member.model_id == ensemble.override), None)
+    deciding = next((one for one in given if one.target.model_id == ensemble.override), None)
     return deciding or _Undecided(f"the answers differ, and `{ensemble.override}`, which decides, gave none")
 
 
-def _labels(ensemble: Ensemble, given: Sequence[_Given]) -> _Labels:
+def _labels(ensemble: Ensemble, given: Sequence[Answered]) -> _Labels:
     """The label of each answer. Case and blanks are ignored, since models vary both.
 
     Thoughts are not searched, and an answer to a truncated prompt has no label: it answers something else.
     """
     label_of = ensemble.label_of
-    texts = [None if one.answer.truncated else without_thoughts(one.answer.text) for one in given]
+    texts = [None if one.chat.truncated else without_thoughts(one.chat.text) for one in given]
     found = [None if label_of is None or text is None else label_of(text) for text in texts]
     return tuple(
-        (one.member.model_id, (_blanks(label).casefold() or None) if label else None)
+        (one.target.model_id, (_blanks(label).casefold() or None) if label else None)
         for one, label in zip(given, found, strict=True)
     )
 

@@ -16,7 +16,7 @@ from .cache import AnswerCache
 from .flow import Flow
 from .prompt_files import shipped_prompts
 from .prompts import Prompts
-from .session import Services, Session
+from .session import Services
 from .work import Request, Work
 
 
@@ -41,10 +41,14 @@ class Executor:
         prompts: Prompts | None = None,
     ) -> None:
         self._services = Services(
-            backends, AdmissionControl(store), clock, sleep, Random() if random is None else random
+            backends,
+            AdmissionControl(store),
+            clock,
+            sleep,
+            Random() if random is None else random,
+            cache,
+            shipped_prompts if prompts is None else lambda: prompts,
         )
-        self._cache = cache
-        self._own_prompts = prompts
 
     async def run(
         self,
@@ -61,18 +65,4 @@ class Executor:
         then CancelledError is raised, every call has been told to stop, and no attempt is lost. Failures of
         backends are returned, never raised; what ``on_text`` and ``on_attempt`` raise is.
         """
-        loop_time = asyncio.get_running_loop().time
-        session = Session(self._services, work, request, on_attempt, loop_time)
-        flow = Flow(
-            session,
-            work,
-            request,
-            services=self._services,
-            cache=self._cache,
-            prompts=self._prompts,
-            on_text=on_text,
-        )
-        return await flow.run()
-
-    def _prompts(self) -> Prompts:
-        return shipped_prompts() if self._own_prompts is None else self._own_prompts
+        return await Flow(self._services, work, request, on_text, on_attempt).run()

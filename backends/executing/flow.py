@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from routewright.engine.record import Attempt
+
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
 from .actions import ACTIONS
-from .answering import Answered, Failed, first_answer
-from .attempts import EnsembleReport, Execution, NotCalledError
-from .cache import AnswerCache, CachedAnswer, cache_key, is_keepable
+from .answering import Answered, Search, from_cache
+from .attempts import EnsembleReport, Execution, NotCalledError, StepReport
+from .cache import CachedAnswer, cache_key, is_keepable
 from .ensemble import ask_together
-from .prompts import Prompts
 from .session import Services, Session
 from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
 from .work import Answer, Ensemble, Request, Target, Work
@@ -27,35 +28,17 @@ from .work import Answer, Ensemble, Request, Target, Work
 class Flow:
     """The way of one request; ``run`` is called once."""
 
-    __slots__ = (
-        "_backends",
-        "_cache",
-        "_ensemble",
-        "_keys",
-        "_on_text",
-        "_prompts",
-        "_report",
-        "_request",
-        "_session",
-        "_steps",
-        "_whole",
-        "_work",
-    )
-
     def __init__(
         self,
-        session: Session,
+        services: Services,
         work: Work,
         request: Request,
-        *,
-        services: Services,
-        cache: AnswerCache | None,
-        prompts: Callable[[], Prompts],
         on_text: Callable[[str], None] | None,
+        on_attempt: Callable[[Attempt], None] | None,
     ) -> None:
-        self._session, self._work, self._request = session, work, request
-        self._backends, self._cache = services.backends, cache if work.cache is not None else None
-        self._prompts = prompts
+        self._services, self._work, self._request = services, work, request
+        self._session = Session(services, work, request, on_attempt)
+        self._cache = services.cache if work.cache is not None else None
         chat = isinstance(request, ChatRequest)
         self._on_text = on_text if chat else None
         # Embeddings and rankings are never worked on further.
@@ -68,18 +51,18 @@ class Flow:
     async def run(self) -> Execution:
         """What came of it. Failures are in the execution; only cancellation and the caller's own errors are raised."""
         if not self._steps and self._ensemble is None:
-            found = await self._answer(self._request, 0, self._on_text)
-            return self._ended(found, None)
+            return self._ended(await self._answer(self._request, 0, self._on_text))
         # INVARIANT: steps and ensembles are of chats alone.
         assert isinstance(self._request, ChatRequest)
-        steps = StepCalls(self._session, self._prompts(), self._request)
+        steps = StepCalls(self._session, self._services.prompts(), self._request)
+        found: Answered | BackendError
         try:
-            found = await self._with_steps(steps, self._request)
+            found = await self._with_steps(steps)
         except StepFailed as failed:
-            found = Failed(failed.error)
-        return self._ended(found, steps)
+            found = failed.error
+        return self._ended(found, tuple(steps.reports))
 
-    async def _with_steps(self, steps: StepCalls, request: ChatRequest) -> Answered | Failed:
+    async def _with_steps(self, steps: StepCalls) -> Answered | BackendError:
         kept = self._first_kept()
         if kept is not None:
             self._show(kept.answer)
@@ -99,7 +82,7 @@ class Flow:
                 found = done
                 break
             following = await self._answer(prepared, done.next, None)
-            if isinstance(following, Failed):
+            if isinstance(following, BackendError):
                 # A rejected answer, reported as such, is better than none.
                 self._whole, found = False, done
                 break
@@ -126,56 +109,40 @@ class Flow:
         on_text: Callable[[str], None] | None,
         *,
         together: bool = False,
-    ) -> Answered | Failed:
+    ) -> Answered | BackendError:
         """The ensemble's answer, or else that of the first target that gives one."""
-        refused: Failed | None = None
+        refused: BackendError | None = None
         if together and self._ensemble is not None:
             assert isinstance(request, ChatRequest)
-            found, self._report = await ask_together(self._session, self._ensemble, request, self._prompts())
+            prompts = self._services.prompts()
+            found, self._report = await ask_together(self._session, self._ensemble, request, prompts)
             if isinstance(found, Answered):
                 return found
-            if not self._work.targets or ACTIONS[found.error.error_class].then == "stop":
+            if not self._work.targets or ACTIONS[found.error_class].then == "stop":
                 return found
             refused = found
-        found = await first_answer(
-            self._session,
-            self._work.targets,
-            request,
-            start=start,
-            lookup=None if self._cache is None else self._kept,
-            on_text=on_text,
-        )
+        found = await Search(self._session, self._work.targets, request, self._kept, on_text).run(start)
         if isinstance(found, Answered) and found.cached and on_text is not None and not self._steps:
             self._show(found.answer)
-        if refused is not None and isinstance(found, Failed) and isinstance(found.error, NotCalledError):
+        if refused is not None and isinstance(found, NotCalledError):
             # What the members said counts for more than why nobody was asked after them.
-            refused.error.help = str(found.error)
+            refused.help = str(found)
             return refused
         return found
 
     def _first_kept(self) -> Answered | None:
         """The answer kept for the work as it begins, before anything is called for it."""
         if self._ensemble is not None:
-            entry = self._entry(self._ensemble)
-            if entry is None:
-                return None
+            kept = self._kept(self._ensemble)
             by = self._ensemble.members[0]
-            attempt = self._session.add_cached(by, "member", entry.answer, entry.cost_nano)
-            return Answered(entry.answer, by, attempt.number, 0, cached=True)
+            return None if kept is None else from_cache(self._session, kept, by, "member", 0)
         if not self._work.targets:
             return None
         target = self._work.targets[0]
-        entry = self._entry(target)
-        if entry is None:
-            return None
-        attempt = self._session.add_cached(target, target.role, entry.answer, entry.cost_nano)
-        return Answered(entry.answer, target, attempt.number, 1, cached=True)
+        kept = self._kept(target)
+        return None if kept is None else from_cache(self._session, kept, target, target.role, 1)
 
-    def _kept(self, target: Target) -> tuple[Answer, int | None] | None:
-        entry = self._entry(target)
-        return None if entry is None else (entry.answer, entry.cost_nano)
-
-    def _entry(self, by: Target | Ensemble) -> CachedAnswer | None:
+    def _kept(self, by: Target | Ensemble) -> CachedAnswer | None:
         if self._cache is None:
             return None
         key = self._key(by)
@@ -184,23 +151,14 @@ class Flow:
     def _key(self, by: Target | Ensemble) -> str | None:
         # Looked up and kept under the same key, which is made once.
         if id(by) not in self._keys:
-            self._keys[id(by)] = self._new_key(by)
+            needs_prompts = bool(self._steps) or self._ensemble is not None
+            digest = self._services.prompts().digest if needs_prompts else ""
+            self._keys[id(by)] = cache_key(self._work, by, self._request, self._services.backends, digest)
         return self._keys[id(by)]
 
-    def _new_key(self, by: Target | Ensemble) -> str | None:
-        needs_prompts = bool(self._steps) or self._ensemble is not None
-        digest = self._prompts().digest if needs_prompts else ""
-        return cache_key(self._work, by, self._request, self._backends, digest)
-
     def _keep(self, found: Answered) -> None:
-        use = self._work.cache
-        if (
-            self._cache is None
-            or use is None
-            or found.cached
-            or not self._whole
-            or not is_keepable(found.answer)
-        ):
+        cache, use = self._cache, self._work.cache
+        if cache is None or use is None or found.cached or not self._whole or not is_keepable(found.answer):
             return
         by_ensemble = self._report is not None and self._report.winner is not None and found.next == 0
         key = self._key(self._ensemble if by_ensemble and self._ensemble is not None else found.target)
@@ -210,7 +168,7 @@ class Flow:
         known = [cost for cost in costs if cost is not None]
         cost_nano = sum(known) if len(known) == len(costs) else None
         until_us = self._session.time.now_us() + use.ttl_ms * 1_000
-        self._cache.put(key, CachedAnswer(found.answer, cost_nano, until_us))
+        cache.put(key, CachedAnswer(found.answer, cost_nano, until_us))
 
     def _shows_as_it_comes(self) -> bool:
         """Whether nothing after the answer may withhold or replace it."""
@@ -222,14 +180,9 @@ class Flow:
         if self._on_text is not None and isinstance(answer, ChatAnswer) and answer.text:
             self._on_text(answer.text)
 
-    def _ended(self, found: Answered | Failed, steps: StepCalls | None) -> Execution:
-        answer: Answer | None = None
-        error: BackendError | None = None
-        answered_by = None
-        if isinstance(found, Answered):
-            self._keep(found)
-            answer, answered_by = found.answer, found.attempt
-        else:
-            error = found.error
-        reports = () if steps is None else tuple(steps.reports)
-        return Execution(answer, self._session.attempts(), error, answered_by, reports, self._report)
+    def _ended(self, found: Answered | BackendError, reports: tuple[StepReport, ...] = ()) -> Execution:
+        attempts = self._session.attempts()
+        if isinstance(found, BackendError):
+            return Execution(None, attempts, found, None, reports, self._report)
+        self._keep(found)
+        return Execution(found.answer, attempts, None, found.attempt, reports, self._report)

@@ -90,6 +90,14 @@ class Prompt:
         most = self.most_tokens(may_think=may_think)
         return ChatRequest(messages, max_output_tokens=most, temperature=self.temperature)
 
+    def about(
+        self, asked: ChatRequest, random: Random, *, may_think: bool, **given: Material | int
+    ) -> ChatRequest:
+        """``request`` with the images of ``asked`` and its conversation, beside what else is given."""
+        images = tuple(image for message in asked.messages for image in message.images)
+        conversation = conversation_of(asked.messages)
+        return self.request(random, images, may_think=may_think, conversation=conversation, **given)
+
     def _filled(self, word: str, given: Mapping[str, Material | int]) -> list[str]:
         """The parts that the template has, the user part last."""
         texts = {

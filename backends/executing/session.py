@@ -5,6 +5,7 @@ The one loop that retries. Every way out of a call settles its lease and leaves 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from random import Random
@@ -12,14 +13,17 @@ from typing import Final, NamedTuple
 
 from routewright.engine.record import Attempt
 
+from ..control import Breaker
 from ..errors import BackendError
-from ..protocol import Backend, ChatRequest, Timings
-from .admission import Admission, AdmissionControl, CallOutcome, OpenBreaker, Rejection
+from ..protocol import NOTHING_USED, Backend, ChatRequest, Timings
+from .admission import Admission, AdmissionControl, Rejection
 from .attempts import NotCalledError
 from .budget import Budget, Timeline
+from .cache import AnswerCache, CachedAnswer
 from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
+from .prompts import Prompts
 from .recording import Call, attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
 from .work import Answer, AttemptRole, Request, Target, Work
@@ -27,17 +31,28 @@ from .work import Answer, AttemptRole, Request, Target, Work
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What calls are made with: ``backends`` by id, ``clock`` in microseconds since 1970, ``sleep`` in seconds."""
+    """What requests are carried out with: what ``Executor`` says of it, for all of them."""
 
     backends: Mapping[str, Backend]
     admission: AdmissionControl
     clock: Callable[[], int]
     sleep: Callable[[float], Awaitable[None]]
     random: Random
+    cache: AnswerCache | None
+    prompts: Callable[[], Prompts]
 
 
 COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "member"))
 """The calls that ``max_attempts`` counts: those for the answer, not those of steps around it."""
+
+
+class TargetRequest(NamedTuple):
+    """What one target is asked, in which role, and where the text goes as it comes."""
+
+    target: Target
+    request: Request
+    role: AttemptRole
+    on_text: Callable[[str], None] | None = None
 
 
 class Result(NamedTuple):
@@ -64,33 +79,19 @@ class Exhausted(Exception):
 class Session:
     """The calls of one request. Every model that is called is one of ``work``'s."""
 
-    __slots__ = (
-        "_attempts",
-        "_loop_time",
-        "_services",
-        "_numbers",
-        "_on_attempt",
-        "_request",
-        "_work",
-        "budget",
-        "random",
-        "time",
-    )
-
     def __init__(
         self,
         services: Services,
         work: Work,
         request: Request,
         on_attempt: Callable[[Attempt], None] | None,
-        loop_time: Callable[[], float],
     ) -> None:
         self._services, self._work, self._request = services, work, request
         self._on_attempt = on_attempt
-        self._loop_time = loop_time
+        self._loop_time = asyncio.get_running_loop().time
         self.random = services.random
         self.time = Timeline(services.clock)
-        self.budget = Budget(work.limits, self.time, loop_time)
+        self.budget = Budget(work.limits, self.time, self._loop_time)
         self._attempts: list[Attempt] = []
         self._numbers = 0
 
@@ -104,82 +105,59 @@ class Session:
         return tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
 
     async def obtain(
-        self,
-        target: Target,
-        request: Request,
-        role: AttemptRole,
-        *,
-        on_text: Callable[[str], None] | None = None,
-        more: bool = False,
-        forced: str | None = None,
-        spare: int = 0,
+        self, asked: TargetRequest, *, more: bool = False, forced: str | None = None, spare: int = 0
     ) -> Result:
         """One target's result, after retries where its failure and the work's backoff allow them.
 
         ``forced`` is why an open breaker is passed: by a single call, as the model has just failed. ``more`` and
         ``spare`` are those of ``retry``. Raises Exhausted when not even the first call may be made.
         """
-        result = await self._call(target, request, role, on_text, forced)
-        if forced is not None:
-            return result
-        return await self.retry(result, target, request, role, on_text=on_text, more=more, spare=spare)
+        result = await self._call(asked, forced)
+        return result if forced is not None else await self.retry(result, asked, more=more, spare=spare)
 
     async def retry(
-        self,
-        result: Result,
-        target: Target,
-        request: Request,
-        role: AttemptRole,
-        *,
-        on_text: Callable[[str], None] | None = None,
-        more: bool = False,
-        spare: int = 0,
+        self, result: Result, asked: TargetRequest, *, more: bool = False, spare: int = 0
     ) -> Result:
         """``result``, or what came of asking its model again; from the retry on that ``result`` holds.
 
         ``more`` says that another model could be asked instead of waiting long. ``spare`` is how many calls of the cap
         are left to others. Raises Exhausted where nothing is left for others either.
         """
-        counted = role in COUNTED_ROLES
-        again: AttemptRole = "retry" if role in ("answer", "fallback") else role
+        counted = asked.role in COUNTED_ROLES
         for retry in range(result.held or 0, self._work.limits.retries):
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
+            if asked.role in ("answer", "fallback"):
+                asked = asked._replace(role="retry")
             wait_ms = pause_ms(error, retry, self._work.limits, self.budget.left_us(), self.random, more=more)
             if wait_ms is None or self.budget.left_us() == 0:
                 break
             if counted and not self.budget.leaves(spare):
                 if result.held is not None:
-                    raise self._exhausted(target, again)
+                    raise self._exhausted(asked)
                 return result._replace(held=retry)
-            await self._pause(wait_ms)
+            resume_us = self.time.now_us() + round(wait_ms * 1_000)
+            await self._services.sleep(wait_ms / 1_000)
+            self.time.advance_to(resume_us)
             if self.budget.left_us() == 0:
                 break
             if counted and not self.budget.leaves(spare):
                 return result._replace(held=retry)  # other members were faster
-            repeated = await self._call(target, request, again, on_text, None)
+            repeated = await self._call(asked, None)
             if repeated.denied is not None:
                 # The breaker opened meanwhile: the failure that opened it is what came of the target.
                 break
             result = repeated
         return result._replace(held=None)
 
-    async def _pause(self, wait_ms: float) -> None:
-        resume_us = self.time.now_us() + round(wait_ms * 1_000)
-        await self._services.sleep(wait_ms / 1_000)
-        self.time.advance_to(resume_us)
-
-    def add_cached(
-        self, target: Target, role: AttemptRole, answer: Answer, saved_nano: int | None
-    ) -> Attempt:
+    def add_cached(self, target: Target, role: AttemptRole, kept: CachedAnswer) -> Attempt:
         """Record that an answer from the cache was used."""
-        attempt = not_called(self._planned(target, role), cached=answer, saved_nano=saved_nano)
-        self._record(attempt)
-        return attempt
+        made = self._planned(target, role)
+        return self._record(not_called(made, cached=kept.answer, saved_nano=kept.cost_nano))
 
-    def resting(self, target: Target) -> OpenBreaker | None:
-        """Until when the target's breaker is open; None where it is not."""
+    def resting(self, target: Target) -> Breaker | None:
+        """The target's breaker where it is open, else None."""
         return self._services.admission.resting(target.kept_under, self.time.now_us())
 
     def may_pass(self, target: Target) -> bool:
@@ -187,16 +165,10 @@ class Session:
         resting = self.resting(target)
         return resting is not None and not resting.holds
 
-    async def _call(
-        self,
-        target: Target,
-        request: Request,
-        role: AttemptRole,
-        on_text: Callable[[str], None] | None,
-        forced: str | None,
-    ) -> Result:
+    async def _call(self, asked: TargetRequest, forced: str | None) -> Result:
+        target, request, role, on_text = asked
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
-            raise self._exhausted(target, role)
+            raise self._exhausted(asked)
         backend = self._services.backends.get(target.backend_id)
         shows = on_text if isinstance(request, ChatRequest) else None
         made = self._planned(target, role, streamed=shows is not None)
@@ -205,12 +177,9 @@ class Session:
         request = _fitted(request, target)
         admitted = await self._admit(made, request, forced)
         if isinstance(admitted, Rejection):
-            attempt = not_called(made, reason=admitted.reason)
-            self._record(attempt)
-            error = NotCalledError(
-                f"`{target.model_id}` was not called: {admitted.reason}", error_class="quota_exhausted"
-            )
-            return Result(attempt, None, error, admitted)
+            attempt = self._record(not_called(made, reason=admitted.reason))
+            message = f"`{target.model_id}` was not called: {admitted.reason}"
+            return Result(attempt, None, NotCalledError(message, error_class="quota_exhausted"), admitted)
         ticket, held_nano = admitted
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         relay = StreamSink(shows, self._loop_time)
@@ -219,12 +188,11 @@ class Session:
         attempt = attempt_of(
             made, outcome, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason
         )
-        failed = outcome if isinstance(outcome, BackendError) else None
-        came = CallOutcome(failed, usage, attempt.cost_nano, timings, attempt.simulated)
-        attempt = await self._settle(made, attempt, came, ticket, held_nano)
+        error = outcome if isinstance(outcome, BackendError) else None
+        attempt = await self._settle(attempt, error, ticket, held_nano)
         if interrupted is not None:
             raise interrupted
-        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, failed)
+        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, error)
 
     async def _ask(
         self, backend: Backend, made: Call, request: Request, relay: StreamSink, ticket: Admission
@@ -254,18 +222,18 @@ class Session:
         return outcome, timings, interrupted
 
     async def _settle(
-        self, made: Call, attempt: Attempt, came: CallOutcome, ticket: Admission, held_nano: int
+        self, attempt: Attempt, error: BackendError | None, ticket: Admission, held_nano: int
     ) -> Attempt:
         """Count what the call took, and record its attempt, which says what could not be counted."""
-        ended_us = made.started_us + came.timings.total_us
-        if made.role != "member":
+        ended_us = attempt.started_at_us + attempt.total_us
+        if attempt.role != "member":
             # Members overlap; whoever waits for all of them moves the time on.
             self.time.advance_to(ended_us)
         self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())
-            uncounted = await self._services.admission.used(ticket, came, at_us=at_us)
+            uncounted = await self._services.admission.used(ticket, attempt, error, at_us=at_us)
         finally:
             if uncounted is not None:
                 attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))
@@ -309,41 +277,33 @@ class Session:
         return counted + max(0, input_bound(request) - input_bound(self._request))
 
     def _no_backend(self, made: Call) -> Result:
-        target = made.target
+        target, at_once = made.target, Timings(None, None, 0)
         error = BackendError(
             f"no backend `{target.backend_id}` is set up, so `{target.model_id}` was not called",
             error_class="not_found",
         )
-        usage, timings = usage_of(error, _NO_REQUEST, 0), Timings(None, None, 0)
         made = made._replace(streamed=False)
-        attempt = attempt_of(made, error, usage=usage, timings=timings, shown=False, reason=None)
-        self._record(attempt)
-        return Result(attempt, None, error)
+        attempt = attempt_of(made, error, usage=NOTHING_USED, timings=at_once, shown=False, reason=None)
+        return Result(self._record(attempt), None, error)
 
-    def _exhausted(self, target: Target, role: AttemptRole) -> Exhausted:
+    def _exhausted(self, asked: TargetRequest) -> Exhausted:
         """What to raise instead of a call; the call that is not made is on record."""
-        why = self.budget.exhausted(counted=role in COUNTED_ROLES)
+        why = self.budget.exhausted(counted=asked.role in COUNTED_ROLES)
         assert why is not None
-        self._record(not_called(self._planned(target, role), reason=why))
+        self._record(not_called(self._planned(asked.target, asked.role), reason=why))
+        message = f"`{asked.target.model_id}` was not called: {why}"
         late = self.budget.left_us() == 0
-        return Exhausted(
-            NotCalledError(
-                f"`{target.model_id}` was not called: {why}",
-                error_class="timeout.total" if late else "quota_exhausted",
-            )
-        )
+        return Exhausted(NotCalledError(message, error_class="timeout.total" if late else "quota_exhausted"))
 
     def _planned(self, target: Target, role: AttemptRole, *, streamed: bool = False) -> Call:
         self._numbers += 1
         return Call(target, role, self._numbers, self.time.now_us(), streamed)
 
-    def _record(self, attempt: Attempt) -> None:
+    def _record(self, attempt: Attempt) -> Attempt:
         self._attempts.append(attempt)
         if self._on_attempt is not None:
             self._on_attempt(attempt)
-
-
-_NO_REQUEST = ChatRequest(())
+        return attempt
 
 
 def _fitted(request: Request, target: Target) -> Request:

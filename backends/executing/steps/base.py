@@ -6,7 +6,7 @@ one that is required raises StepFailed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -15,8 +15,8 @@ from ...protocol import ChatAnswer, ChatRequest
 from ..answering import Answered
 from ..attempts import NotCalledError, StepOutcome, StepReport
 from ..estimate import input_bound
-from ..prompts import Prompts, Template
-from ..session import Exhausted, Session
+from ..prompts import Material, Prompts, Template
+from ..session import Exhausted, Session, TargetRequest
 from ..verdicts import Verdict
 from ..work import Step
 
@@ -81,10 +81,10 @@ class StepCalls:
         self.reports: list[StepReport] = []
         self.whole = True
 
-    @property
-    def images(self) -> tuple[bytes, ...]:
-        """The images of the request."""
-        return tuple(image for message in self.request.messages for image in message.images)
+    def prompt(self, step: Step, name: str, **given: Material) -> ChatRequest:
+        """What the step's model is asked by the template ``name``, which gets the conversation beside ``given``."""
+        template, random = self.prompts[name], self.session.random
+        return template.about(self.request, random, may_think=step.target.may_think, **given)
 
     async def ask(self, step: Step, request: ChatRequest) -> Said | None:
         """What the step's model says; None where it failed and may."""
@@ -92,7 +92,7 @@ class StepCalls:
         if step.required and self.session.may_pass(step.target):
             forced = "its breaker is open, and the step is required"
         try:
-            result = await self.session.obtain(step.target, request, step.role, forced=forced)
+            result = await self.session.obtain(TargetRequest(step.target, request, step.role), forced=forced)
         except Exhausted as exhausted:
             self.left_out(step, str(exhausted.error), exhausted.error)
             return None
@@ -109,21 +109,38 @@ class StepCalls:
         self.left_out(step, f"what `{step.target.model_id}` wrote {why}")
         return False
 
-    def unreadable(self, step: Step, verdict: Verdict) -> None:
-        """The step's model gave no verdict that can be read."""
+    async def judged(
+        self,
+        step: Step,
+        request: ChatRequest,
+        read: Callable[[ChatAnswer], Verdict],
+        yes: StepOutcome,
+        no: StepOutcome,
+    ) -> Verdict | None:
+        """The verdict of the step's model, reported as ``yes`` or ``no``; None where the step was left out.
+
+        A verdict that cannot be read leaves it out too.
+        """
+        said = await self.ask(step, request)
+        if said is None:
+            return None
+        verdict = read(said.answer)
+        if verdict.yes is not None:
+            self.report(step, yes if verdict.yes else no, verdict.notes)
+            return verdict
         self.whole = False
         self.report(step, "unreadable", verdict.notes)
         if step.required:
             message = f"the verdict of `{step.target.model_id}` cannot be read"
             raise StepFailed(BackendError(message, error_class="bad_response"))
+        return None
 
     def left_out(self, step: Step, why: str, error: BackendError | None = None) -> None:
         """The step could not be carried out."""
         self.whole = False
         self.report(step, "failed" if step.required else "dropped", why)
         if step.required:
-            lost = error or NotCalledError(why, error_class="bad_response")
-            raise StepFailed(lost)
+            raise StepFailed(error or NotCalledError(why, error_class="bad_response"))
 
     def report(self, step: Step, outcome: StepOutcome, notes: str | None = None) -> None:
         """Say what came of the step."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...protocol import ChatRequest
 from ..answering import Answered
-from ..prompts import Template, conversation_of, without_markers
+from ..prompts import Template, without_markers
 from ..work import Step
 from .base import Review, StepCalls, StepKind
 
@@ -24,13 +24,7 @@ class Refine(StepKind):
             calls.left_out(step, "the answer calls tools")
             return Review(found)
         for _ in range(step.option("rounds")):
-            asked = calls.prompts["refine"].request(
-                calls.session.random,
-                calls.images,
-                may_think=step.target.may_think,
-                conversation=conversation_of(calls.request.messages),
-                answer=found.chat.text,
-            )
+            asked = calls.prompt(step, "refine", answer=found.chat.text)
             most = asked.max_output_tokens or calls.request.max_output_tokens
             asked = replace(asked, json_schema=calls.request.json_schema, max_output_tokens=most)
             said = await calls.ask(step, calls.grown(asked))

@@ -28,22 +28,9 @@ class Screen(StepKind):
             await self._check(calls, step, said_by(answer), "answer")
 
     async def _check(self, calls: StepCalls, step: Step, subject: Material, what: str) -> None:
-        asked = calls.prompts["screen"].request(
-            calls.session.random,
-            calls.images,
-            may_think=step.target.may_think,
-            subject=subject,
-            conversation=conversation_of(calls.request.messages),
-        )
-        said = await calls.ask(step, asked)
-        if said is None:
-            return
-        verdict = read_screening(said.answer)
-        if verdict.yes is None:
-            calls.unreadable(step, verdict)
-            return
-        calls.report(step, "clean" if verdict.yes else "flagged", verdict.notes)
-        if not verdict.yes:
+        asked = calls.prompt(step, "screen", subject=subject)
+        verdict = await calls.judged(step, asked, read_screening, "clean", "flagged")
+        if verdict is not None and not verdict.yes:
             message = f"`{step.target.model_id}` flagged the {what}, so it was refused"
             raise StepFailed(BackendError(message, error_class="refused_content", help=verdict.notes or None))
 

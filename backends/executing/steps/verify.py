@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ...protocol import ChatAnswer, ChatRequest, Message
 from ..answering import Answered
-from ..prompts import Template, conversation_of, said_by, spoken
-from ..session import Exhausted
+from ..prompts import Template, said_by, spoken
+from ..session import Exhausted, TargetRequest
 from ..verdicts import Verdict, read_verification
 from ..work import Step
 from .base import Review, StepCalls, StepKind
@@ -28,34 +28,19 @@ class Verify(StepKind):
         verdict = await self._verdict(calls, step, found.chat)
         if verdict is None or verdict.yes:
             return Review(found)
-        on_reject = step.option("on_reject")
+        on_reject, accepted = step.option("on_reject"), False
         if on_reject == "escalate" and found.next < calls.session.fallbacks:
             return Review(found, escalates=True)
         if on_reject == "retry":
             found, accepted = await self._again(calls, step, found, request, verdict.notes)
-            if accepted:
-                return Review(found)
-        calls.whole = False
+        if not accepted:
+            calls.whole = False
         return Review(found)
 
     async def _verdict(self, calls: StepCalls, step: Step, answer: ChatAnswer) -> Verdict | None:
-        """What the model thinks of the answer; None where the step was dropped or is unreadable."""
-        asked = calls.prompts["verify"].request(
-            calls.session.random,
-            calls.images,
-            may_think=step.target.may_think,
-            conversation=conversation_of(calls.request.messages),
-            answer=said_by(answer),
-        )
-        said = await calls.ask(step, calls.grown(asked))
-        if said is None:
-            return None
-        verdict = read_verification(said.answer)
-        if verdict.yes is None:
-            calls.unreadable(step, verdict)
-            return None
-        calls.report(step, "accepted" if verdict.yes else "rejected", verdict.notes)
-        return verdict
+        """What the model thinks of the answer; None where the step was left out."""
+        asked = calls.grown(calls.prompt(step, "verify", answer=said_by(answer)))
+        return await calls.judged(step, asked, read_verification, "accepted", "rejected")
 
     async def _again(
         self, calls: StepCalls, step: Step, found: Answered, request: ChatRequest, notes: str
@@ -65,7 +50,7 @@ class Verify(StepKind):
         said = Message("assistant", spoken(found.chat))
         asked = replace(request, messages=(*request.messages, said, Message("user", told)))
         try:
-            result = await calls.session.obtain(found.target, calls.grown(asked), "retry")
+            result = await calls.session.obtain(TargetRequest(found.target, calls.grown(asked), "retry"))
         except Exhausted:
             return found, False
         if not isinstance(result.answer, ChatAnswer):
