@@ -11,8 +11,8 @@ import pytest
 from support.command_line import POLICY, CommandLine
 from typer.main import get_command
 
-from routewright.cli.app import app
-from routewright.cli.flags import TaskFlags
+from routewright.cli import app
+from routewright.cli.options import TaskFlags
 from routewright.cli.task_flags import asked_by_flags
 from routewright.engine.policy import CompiledPolicy
 from routewright.loading import load_policy

@@ -1,7 +1,8 @@
-"""The command line: one file for each command, results on standard output, exit codes with a meaning."""
+"""The command line: declared in one place, results on standard output, exit codes with a meaning."""
 
 from __future__ import annotations
 
-from .app import app, main
+from .app import main
+from .commands import app
 
 __all__ = ["app", "main"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from routewright.backends.executing import Answer, Attempt, Execution, StepReport
-    from routewright.engine.decision import Decision
-    from routewright.gateway import RunResult
-
+from routewright.backends import ChatAnswer, EmbedAnswer
+from routewright.backends.executing import Answer, Attempt, Execution, StepReport
+from routewright.engine.decision import Decision
+from routewright.engine.explain import difference, share_text
+from routewright.engine.record import record_of
+from routewright.engine.report import money_text
+from routewright.gateway import RunResult
 
 _LONGEST_NOTE = 200
 """A verdict that cannot be read may be as long as a model cares to write."""
@@ -16,8 +16,6 @@ _LONGEST_NOTE = 200
 
 def answer_text(answer: Answer) -> str:
     """An answer in words: the text, the size of the vectors, or the documents' scores, best first."""
-    from routewright.backends import ChatAnswer, EmbedAnswer
-
     if isinstance(answer, ChatAnswer):
         return answer.text
     mark = "[simulated] " if answer.simulated else ""
@@ -120,8 +118,6 @@ def output_tokens(execution: Execution) -> str:
 
 def cost_text(ran: RunResult) -> str:
     """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound."""
-    from routewright.engine.report import money_text
-
     attempts = ran.execution.attempts if ran.execution is not None else ()
     costs = [attempt.cost_nano for attempt in attempts]
     known = [cost for cost in costs if cost is not None]
@@ -143,9 +139,6 @@ def _named(decision: Decision, attempt: Attempt) -> str:
 
 def _arm(ran: RunResult) -> list[str]:
     """The arm of the rollout, and where its shadow would have gone."""
-    from routewright.engine.explain import difference, share_text
-    from routewright.engine.record import record_of
-
     arm = ran.decision.arm
     if arm is None:
         return []

@@ -1,74 +1,17 @@
-"""The command tree, and the one place where errors become messages and exit codes."""
+"""Runs a command: the one place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
 
-import typer
 from typer.exceptions import TyperException
 from typer.main import get_command
 
-from .check import check
-from .decide import decide
-from .demo import demo
-from .evaluate import eval_
+from .commands import app
 from .exit_codes import ExitCode
-from .health import health
-from .ledger import ledger
-from .models import models
-from .quota import quota
-from .run import run
-from .schema import schema
 from .writer import ReaderGone, writer
-
-app = typer.Typer(
-    name="routewright",
-    help="Decide which model does which piece of LLM work, and prove why.",
-    no_args_is_help=True,
-    add_completion=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
-    "5 backend failed, 6 ledger or state store refused, 74 output not written, 130 stopped by Ctrl-C "
-    "(129 and 143: SIGHUP and SIGTERM), 141 whoever read the output is gone.",
-)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from routewright import __version__
-
-        writer.text(f"routewright {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    plain: Annotated[bool, typer.Option("--plain", help="No colours, also on a terminal.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    from .warnings import show_warnings
-
-    writer.plain = plain
-    show_warnings()
-
-
-app.command("demo")(demo)
-app.command("decide")(decide)
-app.command("run")(run)
-app.command("eval")(eval_)
-app.command("check")(check)
-app.command("models")(models)
-app.command("health")(health)
-app.command("quota")(quota)
-app.command("schema")(schema)
-app.add_typer(ledger, name="ledger")
 
 
 def main() -> None:

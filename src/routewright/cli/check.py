@@ -1,55 +1,75 @@
-"""``routewright check``: all problems of policies, catalogs and the files beside them."""
+"""Checks one file of each kind, and reports what is wrong with it or what there is to know."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Literal
 
 import typer
 
+from routewright.engine.policy import CompiledCatalog, CompiledPolicy, FileKind, limit_notes, place_notes
+from routewright.engine.report import (
+    PolicyError,
+    Problem,
+    TaskError,
+    render_problem,
+    render_problems,
+    sort_problems,
+)
+from routewright.loading import (
+    file_kind,
+    load_catalog,
+    load_policy,
+    load_prompts,
+    load_samples,
+    load_tests,
+    permission_notes,
+    routewright_files,
+    user_permissions,
+)
+
+from .check_rollout import rollout_lines, rollout_values
 from .exit_codes import ExitCode
-from .options import Root, TextFormat
-from .writer import writer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from .checking import FileReport
+from .writer import counted, writer
 
 
-def check(
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="FILE", readable=False, help="Policies, catalogs, test files; or folders that hold them."
-        ),
-    ],
-    format: TextFormat = "text",
-    root: Root = None,
-) -> None:
-    """Show all problems of policies and of the files beside them.
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What was found in a file: problems, or what it holds.
 
-    The content tells the kind of a file: policy, catalog, tests, samples or prompts. Of a folder, all such files in it
-    and below are checked, and other YAML files are passed over. A policy is checked with its catalog, a test file with
-    its policy.
-
-    For a file without problems, check lists what Routewright does not support yet, the keys and variables that the
-    file may not use on this machine, and the servers on this machine whose models do not count as local. Exits with
-    status 3 if there are problems.
-
-    \b
-    Example:
-      routewright check policies/hybrid.yaml
-      routewright check policies
+    ``notes`` are keys and variables that the file may not use here, and servers here that do not count as local;
+    ``more`` is for JSON only.
     """
-    import json
 
-    from .checking import check_file
+    what: str = ""
+    disabled: Sequence[str] = ()
+    unenforced: Sequence[str] = ()
+    more: Mapping[str, object] = field(default_factory=dict)
+    rollout: Sequence[str] = ()
+    notes: Sequence[Problem] = ()
+    problems: Sequence[Problem] = ()
+    kind: FileKind = "policy"
 
-    reports = [(path, check_file(path, root)) for path in _files(files)]
+    def values(self, path: Path) -> dict[str, object]:
+        """The report for JSON."""
+        if self.problems:
+            return {self.kind: str(path), "problems": list(map(_values, self.problems))}
+        return {
+            self.kind: str(path),
+            "problems": [],
+            "not_carried_out": list(self.unenforced),
+            **({"notes": list(map(_values, self.notes))} if self.notes else {}),
+            **self.more,
+        }
+
+
+def check_and_print(files: Sequence[Path], root: Path | None, format: Literal["text", "json"]) -> None:
+    """Print what there is to report of each file. Raises typer.Exit if one has problems."""
+    reports = [(path, _report(path, root)) for path in _files(files)]
     if format == "json":
-        values = [report.values(path) for path, report in reports]
-        writer.json(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        writer.json_value([report.values(path) for path, report in reports])
     else:
         for path, report in reports:
             _print(path, report)
@@ -59,9 +79,6 @@ def check(
 
 def _files(named: Sequence[Path]) -> Iterator[Path]:
     """The files that are named, and those in folders. Raises TaskError for a folder without any."""
-    from routewright.engine.report import TaskError
-    from routewright.loading import routewright_files
-
     for path in named:
         if not path.is_dir():
             yield path
@@ -75,12 +92,9 @@ def _files(named: Sequence[Path]) -> Iterator[Path]:
 
 
 def _print(path: Path, report: FileReport) -> None:
-    from routewright.engine.report import render_problem, render_problems
-
     if report.problems:
-        count = len(report.problems)
         writer.problems(render_problems(report.problems))
-        writer.text(f"{path}: {count} problem{'' if count == 1 else 's'}")
+        writer.text(f"{path}: {counted(len(report.problems), 'problem')}")
         return
     writer.text(f"{path}: ok, {report.what}")
     for line in report.rollout:
@@ -91,3 +105,71 @@ def _print(path: Path, report: FileReport) -> None:
         writer.text(f"  not supported yet: {part}")
     for note in report.notes:
         writer.problems(render_problem(note, kind="note"))
+
+
+def _report(path: Path, root: Path | None) -> FileReport:
+    """What there is to report of a file, by its kind."""
+    kind: FileKind = "policy"
+    try:
+        kind = file_kind(path)
+        return replace(_CHECKS[kind](path, root), kind=kind)
+    except PolicyError as error:
+        return FileReport(problems=error.problems, kind=kind)
+
+
+def _check_policy(path: Path, root: Path | None) -> FileReport:
+    policy = load_policy(path, root=root)
+    what = [counted(len(policy.rules), "rule"), counted(len(policy.catalog.models), "model"), policy.digest]
+    said = rollout_values(policy)
+    more = {} if said is None else {"rollout": said}
+    return FileReport(
+        ", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy), _notes(policy)
+    )
+
+
+def _check_catalog(path: Path, root: Path | None) -> FileReport:
+    catalog = load_catalog(path)
+    what = [counted(len(catalog.backends), "backend"), counted(len(catalog.models), "model"), catalog.digest]
+    disabled = [f"model {model.id}" for model in catalog.models if model.shape.disabled]
+    disabled += [f"backend {id}" for id, backend in catalog.backends.items() if backend.disabled]
+    return FileReport(", ".join(["a catalog", *what]), disabled, notes=_notes(catalog))
+
+
+def _check_tests(path: Path, root: Path | None) -> FileReport:
+    tests, policy = load_tests(path, root=root)
+    what = f"a test file, {counted(len(tests.cases), 'case')} for {policy.source}, not run"
+    return FileReport(what, more={"policy": policy.source}, notes=_notes(policy))
+
+
+def _check_samples(path: Path, root: Path | None) -> FileReport:
+    return FileReport(f"a file of samples, {counted(len(load_samples(path).tasks), 'task')}")
+
+
+def _check_prompts(path: Path, root: Path | None) -> FileReport:
+    return FileReport(f"a file of prompts, for {counted(len(load_prompts(path).by_name), 'step')}")
+
+
+def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
+    bounds = limit_notes(loaded) if isinstance(loaded, CompiledPolicy) else []
+    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *bounds])
+
+
+_CHECKS: Mapping[FileKind, Callable[[Path, Path | None], FileReport]] = {
+    "policy": _check_policy,
+    "catalog": _check_catalog,
+    "tests": _check_tests,
+    "samples": _check_samples,
+    "prompts": _check_prompts,
+}
+
+
+def _values(problem: Problem) -> dict[str, object]:
+    return {
+        "code": problem.code,
+        "message": problem.message,
+        "help": problem.help,
+        "file": problem.source,
+        "line": problem.line,
+        "column": problem.column,
+        "width": problem.width,
+    }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from routewright.engine.condition import render_expr
+from routewright.engine.explain import share_text
+from routewright.engine.policy import CompiledConstraint, CompiledPolicy
 
-if TYPE_CHECKING:
-    from routewright.engine.policy import CompiledConstraint, CompiledPolicy
+from .writer import counted
 
 
 def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
@@ -29,8 +30,6 @@ def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
 
 def rollout_lines(policy: CompiledPolicy) -> list[str]:
     """The same in words."""
-    from routewright.engine.explain import share_text
-
     rollout = policy.rollout
     if rollout is None or rollout.candidate is None:
         return []
@@ -38,7 +37,7 @@ def rollout_lines(policy: CompiledPolicy) -> list[str]:
     share = "" if rollout.share is None else f": {share_text(rollout.share)}"
     by = "" if rollout.mode != "canary" else f", by {rollout.key_name}" if rollout.key_name else ", at random"
     lines = [f"rollout: {rollout.mode} of {rollout.file}{share}{by}"]
-    counts = f"{_counted(len(candidate.rules), 'rule')}, {_counted(len(candidate.catalog.models), 'model')}"
+    counts = f"{counted(len(candidate.rules), 'rule')}, {counted(len(candidate.catalog.models), 'model')}"
     lines.append(f"candidate {rollout.file}: ok, {counts}, {candidate.digest}")
     lines += [f"candidate {rollout.file}: not supported yet: {part}" for part in candidate.unenforced]
     left_out = _left_out(policy, candidate)
@@ -80,13 +79,7 @@ def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str
 
 
 def _meaning(constraint: CompiledConstraint, policy: CompiledPolicy) -> tuple[object, ...]:
-    from routewright.engine.condition import render_expr
-
     names = constraint.when.names | constraint.require.names
     features = [(one.name, one.default, one.derived) for one in policy.features if one.name in names]
     features.sort(key=lambda one: one[0])
     return render_expr(constraint.when.source), render_expr(constraint.require.source), features
-
-
-def _counted(number: int, one: str) -> str:
-    return f"{number} {one}{'' if number == 1 else 's'}"

@@ -1,47 +1,122 @@
-"""``routewright decide``: a dry run. Nothing is executed, nothing is stored."""
+"""Decides the tasks of a command line, and prints each decision."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
 
 import typer
 
-from .flags import DecideFlags, TaskFlags
-from .options import PolicyPath, with_flags
+from routewright.engine.decision import State
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.report import FeatureError, PolicyError, TaskError, render_problem
+from routewright.gateway import DecisionResult, ModelGateway, now_us
+from routewright.loading import load_policy, parse_maps, permission_notes, read_text, user_permissions
+from routewright.tasks import AskedTask, asked_by, parse_state, parse_task, parse_time, state_from
+
+from .decisions import DecisionPrinter
+from .exit_codes import ExitCode
+from .opened import state_store
+from .options import DecideFlags, TaskFlags
+from .task_flags import asked_by_flags
+from .task_lines import task_lines
+from .writer import writer
 
 
-@with_flags
-def decide(
-    policy: PolicyPath,
-    flags: TaskFlags,
-    how: DecideFlags,
-    prompt: Annotated[
-        str | None,
-        typer.Argument(metavar="PROMPT", help="What would be asked, so that its length is known."),
-    ] = None,
-) -> None:
-    """Show where tasks would go, and why; execute and store nothing.
+def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: DecideFlags) -> None:
+    """Decide and print the task, or every task, of a command line. Raises RoutewrightError and typer.Exit."""
+    _check_combination(prompt, flags, how)
+    with ExitStack() as stack:
+        store = state_store(how.state) if how.live else None
+        if store is not None:
+            stack.callback(store.close)
+        policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
+        for told in permission_notes(policy, user_permissions()):
+            writer.problems(render_problem(told, kind="note"), note=True)
+        gateway = ModelGateway(policy, random=Random(how.seed), store=store)
+        state = None if how.live else _assumed(how, policy)
+        if how.tasks is not None:
+            _decide_lines(gateway, how.tasks, state, how)
+            return
+        asked = asked_by_flags(flags, prompt, policy) if how.task is None else asked_by(parse_task(how.task))
+        decided = _decided(gateway, asked, state, how)
+        show = DecisionPrinter(how.format or "tree", explained=how.explain, many=False)
+        show.write(asked.name, decided)
+        show.finish()
+        if decided.decision.plan is None:
+            raise typer.Exit(ExitCode.NO_TARGET)
 
-    One task comes from the options that `run` takes too, or from --task. Many come from --tasks: one JSON object a
-    line, with the keys name, prompt, system, documents, features, operation, pin, session, metadata, prompt_tokens,
-    max_output_tokens, temperature, messages, images, tools, json_schema, tags and draw. With the same --at and
-    --seed the output is the same, byte for byte.
 
-    Under a rollout the arm is picked as for a real task; under a shadow both decisions are shown, in JSON as a list.
-    Exits with status 4 if the one task has no eligible target, and with 2 if a line of --tasks cannot be decided; the
-    other lines are decided all the same.
+def _check_combination(prompt: str | None, flags: TaskFlags, how: DecideFlags) -> None:
+    given = [name for name, value in (("--task", how.task), ("--tasks", how.tasks)) if value is not None]
+    described = [*([] if prompt is None else ["PROMPT"]), *flags.given()]
+    if len(given) == 2 or (given and described):
+        raise TaskError(
+            f"{' and '.join([*given, *described])} cannot be combined",
+            help="say all of it in the task itself",
+        )
+    if how.explain and how.format == "table":
+        raise TaskError("--explain cannot be written as a table", help="choose another --format")
+    assumed = [name for name, value in (("--assume", how.assume), ("--at", how.at)) if value is not None]
+    if how.live and assumed:
+        raise TaskError(
+            f"--live and {assumed[0]} cannot be combined",
+            help="one uses what is known now, the other what is to be assumed",
+        )
+    if how.state is not None and not how.live:
+        raise TaskError("--state needs --live", help="what is to be assumed stands in a file for --assume")
 
-    --assume names a JSON object; every key may be left out: `at`, a time; `load` of this machine, 0 to 1; `models`,
-    by name, each with `health` (healthy, unhealthy), `breaker` (closed, open, half_open) and `latency_ms`;
-    `quota_used`, by control: a number of requests, tokens or calls, or money such as "12.5 USD"; `session_model`, the
-    model that last answered the session.
 
-    \b
-    Example:
-      routewright decide policies/hybrid.yaml -f complex_reasoning=true --explain
-      echo '{"models": {"glm-4.5": {"breaker": "open"}}}' > assumed.json
-      routewright decide policies/hybrid.yaml "Design a payment platform" --assume assumed.json
-    """
-    from .deciding import decide_and_print
+def _assumed(how: DecideFlags, policy: CompiledPolicy) -> State:
+    """What the decision takes as known."""
+    at_us = now_us() if how.at is None else parse_time(how.at)
+    if how.assume is None:
+        return State(at_us)
+    try:
+        text = read_text(str(how.assume))
+    except PolicyError as error:
+        raise TaskError(f"{how.assume}: {error.problems[0].message}") from None
+    try:
+        return state_from(parse_state(text), policy, at_us=at_us)
+    except TaskError as error:
+        raise TaskError(f"{how.assume}: {error}", help=error.help) from None
 
-    decide_and_print(policy, prompt, flags, how)
+
+def _decided(
+    gateway: ModelGateway, asked: AskedTask, state: State | None, how: DecideFlags
+) -> DecisionResult:
+    """The decision about a task, which knows of its request what ``run`` would know."""
+    task = asked.task if asked.request is None else asyncio.run(gateway.describe(asked.task, asked.request))
+    return gateway.decide(task, state=state, strict=not how.lenient, arm=how.arm)
+
+
+def _decide_lines(gateway: ModelGateway, path: Path, state: State | None, how: DecideFlags) -> None:
+    """Decide every line. A bad line is reported and passed over; the run then ends with status 2."""
+    form = how.format or ("tree" if how.explain else "table")
+    show = DecisionPrinter(form, explained=how.explain, many=True)
+    # Decisions that appear line by line on the same terminal are progress enough.
+    progress = form == "table" or not writer.pretty
+    bad = good = 0
+    for number, line in task_lines(path, progress=progress):
+        try:
+            if isinstance(line, TaskError):
+                raise line
+            asked = asked_by(parse_task(line))
+            decided = _decided(gateway, asked, state, how)
+        except (FeatureError, TaskError) as error:
+            bad += 1
+            writer.note(f"error: {path}:{number}: {error}")
+            if error.help:
+                writer.note(f"  = help: {error.help}")
+            continue
+        good += 1
+        show.write(asked.name or str(number), decided)
+    if good or not bad:
+        show.finish()
+    if bad:
+        writer.note(f"{bad} of {good + bad} tasks could not be decided")
+        raise typer.Exit(ExitCode.USAGE)
+    if not good:
+        writer.note(f"no tasks in {path}")

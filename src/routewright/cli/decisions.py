@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from routewright.engine.canonical import canonical_bytes
+from routewright.engine.decision import Decision
 from routewright.engine.explain import (
     difference,
     explain,
@@ -17,17 +19,10 @@ from routewright.engine.explain import (
     record_tree,
 )
 from routewright.engine.record import record_of, record_values
-from routewright.engine.report import render_markdown
+from routewright.engine.report import ReportTree, render_markdown
+from routewright.gateway import DecisionResult
 
 from .writer import writer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from routewright.engine.decision import Decision
-    from routewright.engine.report import ReportTree
-    from routewright.gateway import DecisionResult
-
 
 _LISTED_NAMES = 3
 

@@ -1,55 +1,40 @@
-"""``routewright eval``: one expression with features."""
+"""Evaluates one expression with features, and shows the value of every part."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Literal
 
-import typer
+from routewright.engine.condition import (
+    UNKNOWN,
+    Declaration,
+    Trace,
+    check_expr,
+    infer_declarations,
+    parse_expr,
+    render_value,
+    trace,
+    with_source_lines,
+)
+from routewright.engine.decision import State, Task, binder_of
+from routewright.engine.report import ConditionError
+from routewright.loading import load_policy
+from routewright.tasks import features_from_flags
 
-from .options import Features, Root, TextFormat
 from .writer import writer
 
-if TYPE_CHECKING:
-    from routewright.engine.condition import Declaration, Trace
 
-
-def eval_(
-    expression: Annotated[str, typer.Argument(metavar="EXPRESSION", help="The expression, in quotes.")],
-    feature: Features = None,
-    policy: Annotated[
-        str | None,
-        typer.Option("--policy", metavar="POLICY", help="Take the features' types and defaults from it."),
-    ] = None,
-    root: Root = None,
-    format: TextFormat = "text",
+def show_value(
+    expression: str, flags: list[str], policy: str | None, root: Path | None, format: Literal["text", "json"]
 ) -> None:
-    """Evaluate one expression.
-
-    Shows its value, its type, and the value of every part. Without a policy a feature's type is that of
-    its value: true, 3, 0.5, text, [1, 2]; `null` is unknown.
-
-    \b
-    Example:
-      routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
-    """
-    from routewright.engine.condition import (
-        check_expr,
-        infer_declarations,
-        parse_expr,
-        trace,
-        with_source_lines,
-    )
-    from routewright.engine.report import ConditionError
-    from routewright.tasks import features_from_flags
-
+    """Print the value of an expression, and of its parts. Raises ConditionError and FeatureError."""
     scope: Mapping[str, Declaration]
     if policy is None:
-        features = features_from_flags(feature or [])
+        features = features_from_flags(flags)
         scope = infer_declarations(features)
     else:
-        features, scope = _declared(policy, feature or [], root)
+        features, scope = _declared(policy, flags, root)
     try:
         checked = check_expr(parse_expr(expression), scope, expected=None)
     except ConditionError as error:
@@ -58,10 +43,6 @@ def eval_(
 
 
 def _print(result: Trace, type: str, format: Literal["text", "json"]) -> None:
-    import json
-
-    from routewright.engine.condition import UNKNOWN, render_value
-
     def known(value: object) -> object:
         return None if value is UNKNOWN else value
 
@@ -84,7 +65,7 @@ def _print(result: Trace, type: str, format: Literal["text", "json"]) -> None:
             "type": type,
             "parts": parts,
         }
-        writer.json(json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+        writer.json_value(whole)
         return
     writer.text(f"{shown(result.value)}  ({type})")
     for part in result.parts:
@@ -95,11 +76,6 @@ def _print(result: Trace, type: str, format: Literal["text", "json"]) -> None:
 def _declared(
     path: str, flags: list[str], root: Path | None
 ) -> tuple[dict[str, object], dict[str, Declaration]]:
-    from routewright.engine.condition import UNKNOWN
-    from routewright.engine.decision import State, Task, binder_of
-    from routewright.loading import load_policy
-    from routewright.tasks import features_from_flags
-
     policy = load_policy(path, root=root)
     task = Task(features=features_from_flags(flags, policy))
     values = binder_of(policy).bind(task, State(0), strict=True).values

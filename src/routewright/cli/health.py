@@ -1,70 +1,53 @@
-"""``routewright health``: which backends answer, and which models can take work now."""
+"""Shows which backends answer, and which models can take work now."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Literal
 
 import typer
 
+from routewright.backends import HealthReport
+from routewright.backends.control import Breaker
+from routewright.engine.policy import Backend, CompiledModel, CompiledPolicy
+from routewright.engine.report import iso_time
+from routewright.gateway import (
+    ModelGateway,
+    Presence,
+    listed_models,
+    model_presence,
+    open_backends,
+    open_candidate,
+    unopened,
+)
+from routewright.loading import load_policy, parse_maps
+
 from .exit_codes import ExitCode
-from .options import Map, PolicyOrDefault, Root, StatePath, TableFormat
-from .writer import writer
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from routewright.backends import HealthReport
-    from routewright.backends.control import Breaker
-    from routewright.engine.policy import Backend, CompiledModel, CompiledPolicy
-    from routewright.gateway import Presence
+from .models import presence_lines
+from .opened import shown_policy, state_store
+from .writer import counted, writer
 
 
-def health(
-    policy: PolicyOrDefault = None,
-    map: Map = None,
-    state: StatePath = None,
-    timeout: Annotated[
-        float,
-        typer.Option("--timeout", metavar="SECONDS", min=0.1, help="How long to wait for a backend."),
-    ] = 5.0,
-    close_breaker: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--close-breaker",
-            metavar="MODEL",
-            help="Call this model again from now on: the cause of its failures is mended. Repeatable.",
-        ),
-    ] = None,
-    root: Root = None,
-    format: TableFormat = "table",
+def show_health(
+    policy: Path | None,
+    maps: Sequence[str],
+    state: Path | None,
+    root: Path | None,
+    format: Literal["table", "json"],
+    *,
+    timeout_s: float,
+    close: Sequence[str],
 ) -> None:
-    """Check every backend, the presence of every model, and the breakers.
-
-    No model is loaded. Models that are known to fail or to be slow are listed, and missing ones are named with the
-    commands that fetch them. A model whose breaker is open is not called until the time that is shown.
-
-    Exits with status 1 if a backend is not healthy or not usable (a key is missing or may not be used), a model is
-    missing, or a breaker is not closed.
-
-    \b
-    Example:
-      routewright health policies/hybrid.yaml
-      routewright health policies/hybrid.yaml --close-breaker kimi-k2-cloud
-    """
-    from routewright.loading import load_policy, parse_maps
-
-    from .shown_policy import shown_policy
-
+    """Close the breakers that are named, and print what is found. Raises typer.Exit if something is ill."""
     shown = shown_policy(policy)
-    compiled = load_policy(shown.path, maps=parse_maps(map or []), root=root)
-    found = _found(compiled, state, timeout, close_breaker or [])
+    compiled = load_policy(shown.path, maps=parse_maps(maps), root=root)
+    found = _found(compiled, state, timeout_s, close)
     shown.announce(json=format == "json")
     if format == "json":
-        import json
-
-        writer.json(json.dumps(_values(found), indent=2) + "\n")
+        writer.json_value(_values(found))
     else:
         _print(found, compiled)
     if found.is_ill():
@@ -93,24 +76,10 @@ class _Found:
 
 def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: Sequence[str]) -> _Found:
     """Close the breakers that are named, and ask everybody. Raises TaskError and StateError."""
-    import asyncio
-
-    from routewright.backends.control import StateStore
-    from routewright.gateway import (
-        ModelGateway,
-        listed_models,
-        model_presence,
-        open_backends,
-        open_candidate,
-        unopened,
-    )
-
-    from .state_store import state_to_look_at
-
     backends, own = open_backends(policy), open_candidate(policy)
     unusable = frozenset((*unopened(backends), *(f"{id} (candidate)" for id in unopened(own))))
     gateway = ModelGateway(
-        policy, backends=backends, candidate_backends=own, store=StateStore(state_to_look_at(state))
+        policy, backends=backends, candidate_backends=own, store=state_store(state, must_exist=True)
     )
     admin = gateway.admin
 
@@ -131,8 +100,6 @@ def _found(policy: CompiledPolicy, state: Path | None, timeout_s: float, close: 
 
 
 def _print(found: _Found, policy: CompiledPolicy) -> None:
-    from .shown_policy import presence_lines
-
     words = {True: "healthy", False: "not healthy", None: "not known"}
     rows = [
         [
@@ -155,7 +122,7 @@ def _print(found: _Found, policy: CompiledPolicy) -> None:
     states = [one.state for one in found.presence.values()]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
     quiet = f"no failure of the other {len(enabled) - len(told)} is known" if told else "no failure is known"
-    writer.text(f"{len(enabled)} model{'' if len(enabled) == 1 else 's'}: {', '.join([*counts, quiet])}")
+    writer.text(f"{counted(len(enabled), 'model')}: {', '.join([*counts, quiet])}")
     for line in presence_lines(found.presence, policy.catalog):
         writer.text(line)
 
@@ -198,6 +165,4 @@ def _values(found: _Found) -> dict[str, object]:
 
 
 def _time(at_us: int | None) -> str | None:
-    from routewright.engine.report import iso_time
-
     return None if at_us is None else iso_time(at_us)

@@ -1,55 +1,47 @@
-"""``routewright models``: the models of a catalog, and which of them are here."""
+"""Shows the models of a catalog, and which of them are here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+import asyncio
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
 
 import typer
 
+from routewright.engine.policy import CompiledCatalog, CompiledModel
+from routewright.engine.report import suggest
+from routewright.gateway import ModelGateway, Presence, listed_models, model_presence, open_backends
+from routewright.loading import file_kind, load_catalog, load_policy
+
+from .decisions import few
 from .exit_codes import ExitCode
-from .options import PolicyOrDefault, Root, TableFormat
+from .opened import shown_policy
 from .writer import writer
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
-    from routewright.engine.policy import CompiledCatalog, CompiledModel
-    from routewright.gateway import Presence
-
-
-def models(
-    policy: PolicyOrDefault = None,
-    capability: Annotated[
-        str | None, typer.Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
-    ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Do not ask the backends which models they have.")
-    ] = False,
-    root: Root = None,
-    format: TableFormat = "table",
+def show_models(
+    policy: Path | None,
+    root: Path | None,
+    format: Literal["table", "json"],
+    *,
+    capability: str | None,
+    offline: bool,
 ) -> None:
-    """List the models of a policy, and which of them are here.
-
-    Backends are asked which models they have, and no model is loaded. A catalog can be named too; its backends are not
-    asked. What is missing is named below, with the commands that fetch it.
-
-    Exits with status 1 if no enabled model has the capability.
-
-    \b
-    Example:
-      routewright models policies/hybrid.yaml --capability mixture_of_experts
-    """
-    from routewright.engine.report import suggest
-
-    from .shown_policy import shown_policy
-
+    """Print the models that have a capability, or all. Raises typer.Exit if no enabled model has it."""
     shown = shown_policy(policy)
     catalog, known = _catalog(shown.path, root, offline)
     found = [model for model in catalog.models if capability is None or capability in model.capabilities]
     if found or format == "json":
         shown.announce(json=format == "json")
-        _print(found, catalog, known, format)
+    if format == "json":
+        writer.json_value([_values(model, known) for model in found])
+    elif found:
+        header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
+        writer.table(header, [_row(model, known) for model in found])
+        there = {model.id: known[model.id] for model in found if model.id in known}
+        if lines := list(presence_lines(there, catalog)):
+            writer.lines("\n".join(["", *lines]))
     if capability is not None and not any(model.disabled is None for model in found):
         names = {name for model in catalog.models for name in model.capabilities}
         writer.note(f"no model has the capability `{capability}`")
@@ -57,33 +49,8 @@ def models(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def _print(
-    found: Sequence[CompiledModel],
-    catalog: CompiledCatalog,
-    known: Mapping[str, Presence],
-    format: Literal["table", "json"],
-) -> None:
-    import json
-
-    from .shown_policy import presence_lines
-
-    if format == "json":
-        writer.json(json.dumps([_values(model, known) for model in found], indent=2) + "\n")
-        return
-    header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
-    writer.table(header, [_row(model, known) for model in found])
-    there = {model.id: known[model.id] for model in found if model.id in known}
-    if lines := list(presence_lines(there, catalog)):
-        writer.lines("\n".join(["", *lines]))
-
-
 def _catalog(path: Path, root: Path | None, offline: bool) -> tuple[CompiledCatalog, Mapping[str, Presence]]:
     """The catalog, and which of its models are here where that was asked."""
-    import asyncio
-
-    from routewright.gateway import ModelGateway, listed_models, model_presence, open_backends
-    from routewright.loading import file_kind, load_catalog, load_policy
-
     if file_kind(path) == "catalog":
         return load_catalog(path), {}
     policy = load_policy(path, root=root)
@@ -121,3 +88,20 @@ def _values(model: CompiledModel, there: Mapping[str, Presence]) -> dict[str, ob
         "disabled": model.disabled,
         "presence": there[model.id].state if model.id in there else None,
     }
+
+
+def presence_lines(found: Mapping[str, Presence], catalog: CompiledCatalog) -> Iterator[str]:
+    """What is not here, said once for each backend, with the commands that fetch it."""
+    backend_of = {model.id: model.backend for model in catalog.models}
+    missing: dict[str, list[str]] = {}
+    unasked: dict[str, list[str]] = {}
+    for id, one in found.items():
+        if one.state == "missing":
+            missing.setdefault(backend_of[id], []).append(id if one.get is None else f"{one.get}  # {id}")
+        elif one.state == "not known":
+            unasked.setdefault(f"{backend_of[id]}: not known ({one.why})", []).append(id)
+    for backend, lines in missing.items():
+        yield f"{backend}: missing"
+        yield from (f"  {line}" for line in lines)
+    for reason, ids in unasked.items():
+        yield f"{reason}: {few(ids)}"

@@ -1,78 +1,177 @@
-"""Arguments and options that several commands share, each declared once."""
+"""Arguments and options that several commands share, and groups of options that a command takes whole."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
+from typer import Argument, Option
 
 # Whether a file can be read is told by whoever reads it, with the exit code that it has there.
-PolicyPath = Annotated[Path, typer.Argument(metavar="POLICY", readable=False, help="The policy file.")]
+FileOption: Callable[..., Any] = partial(Option, metavar="FILE", readable=False)
+"""An option that names a file. Its flag is made of the parameter's name, as that of any option without one."""
 
+_policy = partial(Argument, metavar="POLICY", readable=False)
+
+PolicyPath = Annotated[Path, _policy(help="The policy file.")]
 PolicyOrDefault = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="POLICY",
-        readable=False,
-        help="The policy file.  [default: $ROUTEWRIGHT_POLICY, else the shipped one]",
-    ),
+    Path | None, _policy(help="The policy file.  [default: $ROUTEWRIGHT_POLICY, else the shipped one]")
 ]
-
 Root = Annotated[
     Path | None,
-    typer.Option(
-        "--root",
+    Option(
         metavar="DIR",
         help="The folder that the files a policy names must be in.  [default: $ROUTEWRIGHT_ROOT, else the nearest "
         "folder above the policy that holds .git, else its own]",
     ),
 ]
-
 Features = Annotated[
     list[str] | None,
-    typer.Option("--feature", "-f", metavar="NAME=VALUE", help="A feature of the task. Repeatable."),
+    Option("--feature", "-f", metavar="NAME=VALUE", help="A feature of the task. Repeatable."),
 ]
-
 Map = Annotated[
     list[str] | None,
-    typer.Option(
-        "--map",
+    Option(
         metavar="MODEL=BACKEND:TAG",
         help="Use another model in place of this one, or of all that chat (*). Repeatable.",
     ),
 ]
-
-Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Derive ids and random draws from this number.")
-]
-
+Seed = Annotated[int | None, Option(metavar="N", help="Derive ids and random draws from this number.")]
 LedgerPath = Annotated[
     Path | None,
-    typer.Option(
-        "--ledger",
-        metavar="FILE",
-        readable=False,
-        help="The ledger.  [default: $ROUTEWRIGHT_LEDGER, else in your data directory]",
-    ),
+    FileOption("--ledger", help="The ledger.  [default: $ROUTEWRIGHT_LEDGER, else in your data directory]"),
 ]
-
 StatePath = Annotated[
     Path | None,
-    typer.Option(
-        "--state",
-        metavar="FILE",
-        readable=False,
-        help="Where breakers, quotas and latencies are kept.  [default: state.sqlite in your data directory]",
+    FileOption(
+        help="Where breakers, quotas and latencies are kept.  [default: state.sqlite in your data directory]"
     ),
 ]
 
-TableFormat = Annotated[Literal["table", "json"], typer.Option("--format", help="The form of the output.")]
+_format = Option(help="The form of the output.")
+TableFormat = Annotated[Literal["table", "json"], _format]
+TextFormat = Annotated[Literal["text", "json"], _format]
+ResultFormat = Annotated[Literal["table", "csv", "json"], _format]
 
-TextFormat = Annotated[Literal["text", "json"], typer.Option("--format", help="The form of the output.")]
+
+@dataclass(frozen=True)
+class TaskFlags:
+    """What the flags of ``decide`` and ``run`` say of a task; None where a flag is not given.
+
+    The names are those of a written task, or of a list's single element.
+    """
+
+    feature: Features = None
+    operation: Annotated[
+        Literal["chat", "embed", "rerank"] | None, Option(help="What is asked for.  [default: chat]")
+    ] = None
+    pin: Annotated[str | None, Option("--pin", "--model", metavar="MODEL", help="Use only this model.")] = (
+        None
+    )
+    session: Annotated[
+        str | None,
+        Option(metavar="ID", help="The conversation it belongs to, for rules with `sticky: session`."),
+    ] = None
+    metadata: Annotated[
+        list[str] | None, Option(metavar="NAME=TEXT", help="Metadata of the request. Repeatable.")
+    ] = None
+    prompt_tokens: Annotated[
+        int | None, Option(min=0, metavar="N", help="The prompt's length, if it is not to be counted.")
+    ] = None
+    max_output_tokens: Annotated[
+        int | None, Option(min=1, metavar="N", help="The longest answer to ask for.")
+    ] = None
+    system: Annotated[str | None, Option(metavar="TEXT", help="The system message of a chat.")] = None
+    temperature: Annotated[
+        float | None, Option(metavar="NUMBER", help="0 for the likeliest words; higher for more varied ones.")
+    ] = None
+    image: Annotated[list[Path] | None, FileOption(help="A PNG or JPEG to look at. Repeatable.")] = None
+    json_schema: Annotated[Path | None, FileOption(help="A JSON Schema that the answer must fit.")] = None
+    document: Annotated[
+        list[str] | None,
+        Option(metavar="TEXT", help="A document to rank, for --operation rerank. Repeatable."),
+    ] = None
+    tag: Annotated[
+        list[str] | None,
+        Option(metavar="NAME=TEXT", help="A label that is stored with the decision. Repeatable."),
+    ] = None
+
+    def given(self) -> list[str]:
+        """The flags that are given, as they are written."""
+        return [spelled(one.name) for one in fields(self) if getattr(self, one.name) is not None]
+
+
+def spelled(name: str) -> str:
+    """The flag for a key of a written task."""
+    singular = {"features": "feature", "documents": "document", "tags": "tag"}.get(name, name)
+    return f"--{singular.replace('_', '-')}"
+
+
+@dataclass(frozen=True)
+class DecideFlags:
+    """Which tasks are decided, what is known then, and how decisions are written."""
+
+    task: Annotated[str | None, Option(metavar="JSON", help='One task as JSON: {"features": {...}}.')] = None
+    tasks: Annotated[
+        Path | None, FileOption(help="A JSONL file of tasks, one a line; - is standard input.")
+    ] = None
+    assume: Annotated[
+        Path | None, FileOption(help="A JSON file of what to assume (see above): time, load, models, quotas.")
+    ] = None
+    live: Annotated[bool, Option("--live", help="Use current breakers, latencies and quotas.")] = False
+    state: StatePath = None
+    at: Annotated[str | None, Option(metavar="TIME", help="Decide as of this time (ISO 8601).")] = None
+    map: Map = None
+    arm: Annotated[
+        Literal["control", "candidate"] | None,
+        Option(help="Show this arm of the rollout instead of the one that is picked."),
+    ] = None
+    explain: Annotated[bool, Option("--explain", help="Say why, and what would have led elsewhere.")] = False
+    lenient: Annotated[
+        bool, Option("--lenient", help="Ignore features that the policy does not declare.")
+    ] = False
+    format: Annotated[
+        Literal["tree", "table", "json", "jsonl", "markdown"] | None,
+        Option(help="The form of the output.  [default: tree; table for --tasks]"),
+    ] = None
+    seed: Seed = None
+    root: Root = None
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """How a task is executed and stored."""
+
+    map: Map = None
+    simulate: Annotated[
+        bool,
+        Option(
+            "--simulate",
+            help="Call no model: decide and store as usual, and answer with stand-in text. Uses no quota and opens "
+            "no breaker, unless --state names a file for them.",
+        ),
+    ] = False
+    fail: Annotated[
+        list[str] | None,
+        Option(metavar="MODEL=CLASS", help="With --simulate, let a model fail, to see the fallback."),
+    ] = None
+    unenforced: Annotated[
+        bool,
+        Option("--unenforced", help="Run although the plan asks for something that is not supported yet."),
+    ] = False
+    ledger: LedgerPath = None
+    no_ledger: Annotated[bool, Option("--no-ledger", help="Store nothing.")] = False
+    state: StatePath = None
+    seed: Seed = None
+    root: Root = None
+    quiet: Annotated[bool, Option("--quiet", "-q", help="Do not print the summary line.")] = False
+    verbose: Annotated[
+        bool, Option("--verbose", "-v", help="Print each attempt and step, and where the run is stored.")
+    ] = False
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +190,7 @@ def with_flags(command: Callable[..., None]) -> Callable[..., None]:
             values[name] = group(**{one.name: values.pop(one.name) for one in fields(group)})
         command(**values)
 
-    called.__doc__ = command.__doc__
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
     return called

@@ -1,50 +1,36 @@
-"""``routewright quota``: what is left of each quota."""
+"""Shows what is left of each quota."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Literal
 
 import typer
 
+from routewright.backends.control import key_words
+from routewright.engine.report import iso_time, money_text
+from routewright.gateway import ModelGateway, QuotaUsage
+from routewright.loading import load_policy
+
 from .exit_codes import ExitCode
-from .options import PolicyOrDefault, Root, StatePath, TableFormat
+from .opened import shown_policy, state_store
 from .writer import writer
 
-if TYPE_CHECKING:
-    from routewright.gateway import QuotaUsage
 
-
-def quota(
-    policy: PolicyOrDefault = None, state: StatePath = None, root: Root = None, format: TableFormat = "table"
+def show_quotas(
+    policy: Path | None, state: Path | None, root: Path | None, format: Literal["table", "json"]
 ) -> None:
-    """Show what is used and reserved of each quota.
-
-    A quota for each team or user has a line for everyone who used some of it. Reserved is what running calls may
-    still use. Exits with status 1 if nothing is left of a quota.
-
-    \b
-    Example:
-      routewright quota policies/hybrid.yaml
-    """
-    from routewright.backends.control import StateStore
-    from routewright.gateway import ModelGateway
-    from routewright.loading import load_policy
-
-    from .shown_policy import shown_policy
-    from .state_store import state_to_look_at
-
+    """Print all quotas of a policy. Raises typer.Exit if nothing is left of one."""
     shown = shown_policy(policy)
     compiled = load_policy(shown.path, root=root)
-    with ModelGateway(compiled, store=StateStore(state_to_look_at(state))) as gateway:
+    with ModelGateway(compiled, store=state_store(state, must_exist=True)) as gateway:
         usages, left = gateway.admin.quotas(), gateway.admin.left_counters()
     shown.announce(json=format == "json")
     if format == "json":
-        import json
-
-        writer.json(json.dumps([_values(one) for one in usages], indent=2) + "\n")
+        writer.json_value(list(map(_values, usages)))
     elif usages:
         header = ["quota", "for", "used", "reserved", "limit", "unit", "window", "until (UTC)"]
-        writer.table(header, [_row(one) for one in usages])
+        writer.table(header, list(map(_row, usages)))
     else:
         writer.remark("the policy has no quotas")
     if left:
@@ -62,19 +48,16 @@ def _left(one: QuotaUsage) -> int:
 
 
 def _named(one: QuotaUsage) -> str:
-    return f"{one.limit.control} for {_key(one)}" if one.use.key else one.limit.control
-
-
-def _key(one: QuotaUsage) -> str:
-    from routewright.backends.control import key_words
-
-    return key_words(one.use.key)
+    return f"{one.limit.control} for {key_words(one.use.key)}" if one.use.key else one.limit.control
 
 
 def _row(one: QuotaUsage) -> list[str]:
     limit, use = one.limit, one.use
-    key = _key(one) or (f"each {one.for_each}" if one.for_each else "all")
-    amounts = [_amount(one, amount) for amount in (use.used, use.reserved, limit.limit)]
+    key = key_words(use.key) or (f"each {one.for_each}" if one.for_each else "all")
+    amounts = [
+        money_text(amount, 6) if limit.unit == "cost" else str(amount)
+        for amount in (use.used, use.reserved, limit.limit)
+    ]
     window = "now" if limit.per is None else f"{limit.per} {use.window} ({limit.timezone})"
     return [limit.control, key, *amounts, limit.currency or limit.unit, window, _until(one) or ""]
 
@@ -85,7 +68,7 @@ def _values(one: QuotaUsage) -> dict[str, object]:
     return {
         "quota": limit.control,
         "for_each": one.for_each,
-        "key": _key(one) or None,
+        "key": key_words(use.key) or None,
         "unit": limit.unit,
         "currency": limit.currency,
         "used": use.used,
@@ -99,13 +82,5 @@ def _values(one: QuotaUsage) -> dict[str, object]:
     }
 
 
-def _amount(one: QuotaUsage, amount: int) -> str:
-    from routewright.engine.report import money_text
-
-    return money_text(amount, 6) if one.limit.unit == "cost" else str(amount)
-
-
 def _until(one: QuotaUsage) -> str | None:
-    from routewright.engine.report import iso_time
-
     return None if one.use.until_us is None else iso_time(one.use.until_us)

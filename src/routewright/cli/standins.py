@@ -7,13 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from importlib.util import find_spec
+from typing import Final
 
-if TYPE_CHECKING:
-    from routewright.backends.executing import Prompts
-    from routewright.engine.policy import CompiledModel, CompiledPolicy
-    from routewright.gateway import Listed
-
+from routewright.backends import BackendError, OllamaBackend, embedded_model, install_command
+from routewright.backends.executing import Prompts, shipped_prompts
+from routewright.engine.policy import CompiledModel, CompiledPolicy, client_address
+from routewright.gateway import Listed, listed_models, model_presence, open_backends
 
 EMBEDDED = "llamacpp:smollm2"
 """The model that needs no server: SmolLM2-135M, which the set-up installs."""
@@ -44,8 +44,6 @@ class StandIns:
 
 def stand_ins(policy: CompiledPolicy) -> StandIns:
     """Who answers for the models of ``policy`` here: those that are here, then a small one for all others that chat."""
-    from routewright.gateway import model_presence
-
     url, listed = _asked(policy)
     presence = model_presence(policy, listed)
     ollamas = [id for id, shape in policy.catalog.backends.items() if shape.kind == "ollama"]
@@ -82,12 +80,6 @@ def _asked(policy: CompiledPolicy) -> tuple[str | None, Listed]:
 
     That server stands for all backends of its kind: $OLLAMA_HOST, by default this machine's.
     """
-    from importlib.util import find_spec
-
-    from routewright.backends import install_command
-    from routewright.engine.policy import client_address
-    from routewright.gateway import listed_models, open_backends
-
     kinds = {id: shape.kind for id, shape in policy.catalog.backends.items()}
     host = os.environ.get("OLLAMA_HOST")
     url, why = None, f"OLLAMA_HOST is no address of one: `{host}`"
@@ -99,8 +91,6 @@ def _asked(policy: CompiledPolicy) -> tuple[str | None, Listed]:
     async def ask() -> Listed:
         every = dict(open_backends(policy, only=[id for id, kind in kinds.items() if kind != "ollama"]))
         if url is not None:
-            from routewright.backends import OllamaBackend
-
             every |= {_SERVER: OllamaBackend(url)}
         try:
             return await listed_models(every, timeout_s=_PATIENCE_S)
@@ -147,8 +137,6 @@ def _of_ollama(url: str | None, listed: frozenset[str] | str, ours: Sequence[str
 
 def short_prompts(most_tokens: int) -> Prompts:
     """The shipped templates of steps, with no answer longer than ``most_tokens``: a small model seldom stops."""
-    from routewright.backends.executing import Prompts, shipped_prompts
-
     prompts = shipped_prompts()
     short = {
         name: replace(
@@ -163,10 +151,6 @@ def short_prompts(most_tokens: int) -> Prompts:
 
 def embedded_is_installed() -> bool:
     """Whether the embedded model and what runs it are there."""
-    from importlib.util import find_spec
-
-    from routewright.backends import BackendError, embedded_model
-
     if find_spec("xllamacpp") is None or find_spec("aiohttp") is None:
         return False
     try:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .flags import TaskFlags, spelled
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.report import TaskError
+from routewright.tasks import (
+    AskedTask,
+    Attached,
+    WrittenTask,
+    asked_by,
+    features_from_flags,
+    shape_of_values,
+    texts_from_flags,
+)
+
+from .options import TaskFlags, spelled
 from .writer import writer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from routewright.engine.policy import CompiledPolicy
-    from routewright.tasks import AskedTask
 
 _MAX_FILE_BYTES = 32 * 1024 * 1024
 """Images and schemas that are larger are not sent."""
@@ -30,15 +38,6 @@ _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 def asked_by_flags(flags: TaskFlags, prompt: str | None, policy: CompiledPolicy) -> AskedTask:
     """The task of a command line. Raises TaskError and FeatureError with what is wrong with it."""
-    from routewright.tasks import (
-        Attached,
-        WrittenTask,
-        asked_by,
-        features_from_flags,
-        shape_of_values,
-        texts_from_flags,
-    )
-
     features = features_from_flags(flags.feature or [], policy)
     values: dict[str, Any] = {
         "operation": flags.operation or "chat",
@@ -61,8 +60,6 @@ def prompt_text(prompt: str | None, operation: str | None = None) -> str | None:
 
     Nothing is read from a terminal. Raises TaskError for input that is no text, or has no place.
     """
-    from routewright.engine.report import TaskError
-
     if prompt is None:
         return None
     if prompt == "-" and sys.stdin is None:
@@ -100,10 +97,6 @@ def _told_to_wait() -> Iterator[None]:
 
 def _check_text(values: dict[str, Any]) -> None:
     """Raise TaskError for arguments that are not UTF-8: they arrive with halves of surrogate pairs."""
-    import json
-
-    from routewright.engine.report import TaskError
-
     for name, value in values.items():
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -113,8 +106,6 @@ def _check_text(values: dict[str, Any]) -> None:
 
 
 def _image(path: Path) -> bytes:
-    from routewright.engine.report import TaskError
-
     content = _content(path)
     if not content.startswith(_IMAGES):
         raise TaskError(f"`{path}` is neither a PNG nor a JPEG file", help="no other kind can be sent")
@@ -122,10 +113,6 @@ def _image(path: Path) -> bytes:
 
 
 def _schema(path: Path) -> dict[str, Any]:
-    import json
-
-    from routewright.engine.report import TaskError
-
     try:
         schema = json.loads(_content(path))
     except (ValueError, RecursionError) as error:
@@ -136,8 +123,6 @@ def _schema(path: Path) -> dict[str, Any]:
 
 
 def _content(path: Path) -> bytes:
-    from routewright.engine.report import TaskError
-
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_FILE_BYTES + 1)

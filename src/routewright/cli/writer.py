@@ -7,6 +7,7 @@ log: invisible characters are written as escapes, in JSON as JSON's own.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -82,6 +83,11 @@ class Writer:
     def json(self, text: str) -> None:
         """Print a result as JSON, including its line end."""
         _write(sys.stdout, escape_json(text))
+
+    def json_value(self, value: object) -> None:
+        """Print a value as JSON; in ASCII where the stream can say no more."""
+        text = json.dumps(value, indent=2, ensure_ascii=not _says("é", sys.stdout), default=str)
+        self.json(text + "\n")
 
     def csv(self, text: str) -> None:
         """Print a result as CSV with escaped cells; in a CI log its lines are not commands either."""
@@ -169,6 +175,11 @@ def _problem_parts(line: str) -> Sequence[tuple[str, str]]:
     return [("", line)]
 
 
+def counted(number: int, one: str) -> str:
+    """A number of things, each of them ``one``."""
+    return f"{number} {one}{'' if number == 1 else 's'}"
+
+
 def _in_build() -> bool:
     return any(map(os.environ.get, _READERS))
 
@@ -191,11 +202,16 @@ def _window() -> int:
 
 def _drawable(text: str, stream: TextIO | None) -> str:
     """The lines of a tree in ASCII where a stream can say no more."""
+    return text if _says("├└│─", stream) else text.translate(_ASCII)
+
+
+def _says(text: str, stream: TextIO | None) -> bool:
+    """Whether the stream's encoding has the characters of ``text``."""
     try:
-        "├└│─".encode(getattr(stream, "encoding", None) or "utf-8")
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
-        return text.translate(_ASCII)
-    return text
+        return False
+    return True
 
 
 def _write(stream: TextIO | None, text: str) -> None:

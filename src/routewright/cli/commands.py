@@ -1,0 +1,363 @@
+"""Every command: its arguments, its options and its help. What it does is loaded when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer import Argument, Option
+
+from .options import (
+    DecideFlags,
+    Features,
+    FileOption,
+    LedgerPath,
+    Map,
+    PolicyOrDefault,
+    PolicyPath,
+    ResultFormat,
+    Root,
+    RunFlags,
+    StatePath,
+    TableFormat,
+    TaskFlags,
+    TextFormat,
+    with_flags,
+)
+from .writer import writer
+
+app = typer.Typer(
+    name="routewright",
+    help="Decide which model does which piece of LLM work, and prove why.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
+    "5 backend failed, 6 ledger or state store refused, 74 output not written, 130 stopped by Ctrl-C "
+    "(129 and 143: SIGHUP and SIGTERM), 141 whoever read the output is gone.",
+)
+
+ledger = typer.Typer(help="Ask the ledger.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from routewright import __version__
+
+        writer.text(f"routewright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    plain: Annotated[bool, Option("--plain", help="No colours, also on a terminal.")] = False,
+    version: Annotated[
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    from .warnings import show_warnings
+
+    writer.plain = plain
+    show_warnings()
+
+
+@app.command()
+def demo(
+    ledger: Annotated[
+        Path | None,
+        FileOption(help="Where the runs are stored.  [default: demo.duckdb in your data directory]"),
+    ] = None,
+    simulate: Annotated[bool, Option("--simulate", help="Call no model.")] = False,
+) -> None:
+    """Run the whole job on the shipped policy.
+
+    Ten tasks are decided, one decision is explained, all tasks are executed and stored, and the ledger is asked. It
+    needs neither a model server nor a network: a small embedded model stands in for the chat models that this machine
+    lacks, and what nothing here can do is named at the end. If an Ollama server answers at $OLLAMA_HOST or its default
+    port, its models are used. Your own ledger is not touched.
+
+    \b
+    Example:
+      routewright demo
+    """
+    from .demo import demonstrate
+
+    demonstrate(ledger, simulate=simulate)
+
+
+@app.command()
+@with_flags
+def decide(
+    policy: PolicyPath,
+    flags: TaskFlags,
+    how: DecideFlags,
+    prompt: Annotated[
+        str | None, Argument(metavar="PROMPT", help="What would be asked, so that its length is known.")
+    ] = None,
+) -> None:
+    """Show where tasks would go, and why; execute and store nothing.
+
+    One task comes from the options that `run` takes too, or from --task. Many come from --tasks: one JSON object a
+    line, with the keys name, prompt, system, documents, features, operation, pin, session, metadata, prompt_tokens,
+    max_output_tokens, temperature, messages, images, tools, json_schema, tags and draw. With the same --at and
+    --seed the output is the same, byte for byte.
+
+    Under a rollout the arm is picked as for a real task; under a shadow both decisions are shown, in JSON as a list.
+    Exits with status 4 if the one task has no eligible target, and with 2 if a line of --tasks cannot be decided; the
+    other lines are decided all the same.
+
+    --assume names a JSON object; every key may be left out: `at`, a time; `load` of this machine, 0 to 1; `models`,
+    by name, each with `health` (healthy, unhealthy), `breaker` (closed, open, half_open) and `latency_ms`;
+    `quota_used`, by control: a number of requests, tokens or calls, or money such as "12.5 USD"; `session_model`, the
+    model that last answered the session.
+
+    \b
+    Example:
+      routewright decide policies/hybrid.yaml -f complex_reasoning=true --explain
+      echo '{"models": {"glm-4.5": {"breaker": "open"}}}' > assumed.json
+      routewright decide policies/hybrid.yaml "Design a payment platform" --assume assumed.json
+    """
+    from .decide import decide_and_print
+
+    decide_and_print(policy, prompt, flags, how)
+
+
+@app.command()
+@with_flags
+def run(
+    policy: PolicyPath,
+    prompt: Annotated[str, Argument(metavar="PROMPT", help="What to ask; - reads it from standard input.")],
+    flags: TaskFlags,
+    how: RunFlags,
+) -> None:
+    """Decide, execute and store one prompt.
+
+    The answer is written as it arrives. Text that is piped in is put before the prompt. A last line on standard
+    error names the model that answered, why, the time, tokens and cost, and what failed before.
+
+    Exits with status 4 if no model is eligible or limits allow no call, 5 if every model of the plan failed, and 6 if
+    the ledger refused the run; the answer is printed all the same.
+
+    \b
+    Example:
+      routewright run policies/hybrid.yaml "Design a payment platform" -f complex_reasoning=true
+      cat report.txt | routewright run policies/hybrid.yaml "Summarise" --map "*=llamacpp:smollm2"
+      routewright run policies/hybrid.yaml "Name three colours" --system "Be brief." --simulate
+    """
+    from .run import run_once
+
+    run_once(policy, prompt, flags, how)
+
+
+@app.command("eval")
+def evaluate(
+    expression: Annotated[str, Argument(metavar="EXPRESSION", help="The expression, in quotes.")],
+    feature: Features = None,
+    policy: Annotated[
+        str | None, Option(metavar="POLICY", help="Take the features' types and defaults from it.")
+    ] = None,
+    root: Root = None,
+    format: TextFormat = "text",
+) -> None:
+    """Evaluate one expression.
+
+    Shows its value, its type, and the value of every part. Without a policy a feature's type is that of
+    its value: true, 3, 0.5, text, [1, 2]; `null` is unknown.
+
+    \b
+    Example:
+      routewright eval "requires_moe || context_length > 100000" -f requires_moe=false -f context_length=150000
+    """
+    from .evaluate import show_value
+
+    show_value(expression, feature or [], policy, root, format)
+
+
+@app.command()
+def check(
+    files: Annotated[
+        list[Path],
+        Argument(
+            metavar="FILE", readable=False, help="Policies, catalogs, test files; or folders that hold them."
+        ),
+    ],
+    format: TextFormat = "text",
+    root: Root = None,
+) -> None:
+    """Show all problems of policies and of the files beside them.
+
+    The content tells the kind of a file: policy, catalog, tests, samples or prompts. Of a folder, all such files in it
+    and below are checked, and other YAML files are passed over. A policy is checked with its catalog, a test file with
+    its policy.
+
+    For a file without problems, check lists what Routewright does not support yet, the keys and variables that the
+    file may not use on this machine, and the servers on this machine whose models do not count as local. Exits with
+    status 3 if there are problems.
+
+    \b
+    Example:
+      routewright check policies/hybrid.yaml
+      routewright check policies
+    """
+    from .check import check_and_print
+
+    check_and_print(files, root, format)
+
+
+@app.command()
+def models(
+    policy: PolicyOrDefault = None,
+    capability: Annotated[
+        str | None, Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
+    ] = None,
+    offline: Annotated[
+        bool, Option("--offline", help="Do not ask the backends which models they have.")
+    ] = False,
+    root: Root = None,
+    format: TableFormat = "table",
+) -> None:
+    """List the models of a policy, and which of them are here.
+
+    Backends are asked which models they have, and no model is loaded. A catalog can be named too; its backends are not
+    asked. What is missing is named below, with the commands that fetch it.
+
+    Exits with status 1 if no enabled model has the capability.
+
+    \b
+    Example:
+      routewright models policies/hybrid.yaml --capability mixture_of_experts
+    """
+    from .models import show_models
+
+    show_models(policy, root, format, capability=capability, offline=offline)
+
+
+@app.command()
+def health(
+    policy: PolicyOrDefault = None,
+    map: Map = None,
+    state: StatePath = None,
+    timeout: Annotated[
+        float, Option(metavar="SECONDS", min=0.1, help="How long to wait for a backend.")
+    ] = 5.0,
+    close_breaker: Annotated[
+        list[str] | None,
+        Option(
+            metavar="MODEL",
+            help="Call this model again from now on: the cause of its failures is mended. Repeatable.",
+        ),
+    ] = None,
+    root: Root = None,
+    format: TableFormat = "table",
+) -> None:
+    """Check every backend, the presence of every model, and the breakers.
+
+    No model is loaded. Models that are known to fail or to be slow are listed, and missing ones are named with the
+    commands that fetch them. A model whose breaker is open is not called until the time that is shown.
+
+    Exits with status 1 if a backend is not healthy or not usable (a key is missing or may not be used), a model is
+    missing, or a breaker is not closed.
+
+    \b
+    Example:
+      routewright health policies/hybrid.yaml
+      routewright health policies/hybrid.yaml --close-breaker kimi-k2-cloud
+    """
+    from .health import show_health
+
+    show_health(policy, map or [], state, root, format, timeout_s=timeout, close=close_breaker or [])
+
+
+@app.command()
+def quota(
+    policy: PolicyOrDefault = None, state: StatePath = None, root: Root = None, format: TableFormat = "table"
+) -> None:
+    """Show what is used and reserved of each quota.
+
+    A quota for each team or user has a line for everyone who used some of it. Reserved is what running calls may
+    still use. Exits with status 1 if nothing is left of a quota.
+
+    \b
+    Example:
+      routewright quota policies/hybrid.yaml
+    """
+    from .quota import show_quotas
+
+    show_quotas(policy, state, root, format)
+
+
+@app.command()
+def schema(
+    kind: Annotated[
+        Literal["policy", "catalog", "test"], Argument(metavar="KIND", help="Which kind of file.")
+    ],
+) -> None:
+    """Print the JSON Schema of a kind of file.
+
+    Editors complete and check a file whose first line names it:
+
+    \b
+      # yaml-language-server: $schema=policy.schema.json
+
+    \b
+    Example:
+      routewright schema policy > policy.schema.json
+    """
+    from routewright.engine.policy import catalog_schema, policy_schema, test_schema
+
+    make = {"policy": policy_schema, "catalog": catalog_schema, "test": test_schema}[kind]
+    writer.json_value(make())
+
+
+app.add_typer(ledger, name="ledger")
+
+
+@ledger.command()
+def sql(
+    statement: Annotated[str, Argument(metavar="SQL", help="One SQL statement that reads.")],
+    path: LedgerPath = None,
+    format: ResultFormat = "table",
+    max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000,
+    timeout: Annotated[
+        float, Option(metavar="SECONDS", min=0.001, help="Stop after this many seconds.")
+    ] = 60.0,
+) -> None:
+    """Ask the ledger in SQL.
+
+    A statement can read the ledger and nothing else. Start from the views: decisions_flat, attempts_flat,
+    routing_daily, model_latency, success_rate, fallback_frequency, cost_daily, unknown_features,
+    rule_hits, rollout_differences, rollout_arms.
+
+    \b
+    Example:
+      routewright ledger sql "SELECT target, decisions FROM routing_daily"
+    """
+    from .ledger import print_result
+    from .opened import ledger_at
+
+    with ledger_at(path, create=False) as opened:
+        print_result(opened, statement, format=format, max_rows=max_rows, timeout_s=timeout)
+
+
+@ledger.command()
+def tail(
+    count: Annotated[
+        int, Option("--count", "-n", metavar="N", min=1, help="How many decisions to show.")
+    ] = 10,
+    path: LedgerPath = None,
+    format: TableFormat = "table",
+) -> None:
+    """Show the newest decisions.
+
+    The oldest of them comes first. Each has its target, who answered, how long that took and what it cost.
+
+    \b
+    Example:
+      routewright ledger tail -n 5
+    """
+    from .ledger import print_newest
+
+    print_newest(path, count, format)
