@@ -43,9 +43,8 @@ def _gates() -> Iterator[str]:
     yield "| --- | --- |"
     said: dict[str, str] = {}
     for gate in GATES:
-        said.setdefault(
-            gate.gate, " ".join((gate.__doc__ or "").split()).removeprefix("Refuses ").rstrip(".")
-        )
+        refuses = " ".join((gate.check.__doc__ or "").split()).removeprefix("Refuses ").rstrip(".")
+        said.setdefault(gate.name, refuses)
     yield from (f"| `{name}` | {refuses} |" for name, refuses in said.items())
 
 

@@ -16,7 +16,7 @@ from ..report import TaskError
 from .decision import Selection
 from .gates import GateContext
 from .request import StatedFacts
-from .task import State, Task
+from .task import State
 
 NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""
@@ -74,15 +74,13 @@ def estimate(model: CompiledModel, operation: Operation, request: StatedFacts, s
 _nano = lru_cache(maxsize=4096)(nano_units)
 
 
-def order(
-    rule: CompiledRule, eligible: Sequence[int], context: GateContext, values: Sequence[Any]
-) -> Ordering:
+def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> Ordering:
     """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
 
     Raises TaskError when a split needs a random draw and the task has none.
     """
     if rule.choose == "split" and rule.split is not None:
-        return _split(rule, rule.split, eligible, context.task, values)
+        return _split(rule, rule.split, eligible, context)
     catalog = context.policy.catalog.models
     estimates = {
         index: estimate(catalog[index], context.task.operation, context.request, context.state)
@@ -106,7 +104,7 @@ def bucket_of(salt: str, key: str) -> float:
 
 
 def _split(
-    rule: CompiledRule, split: CompiledSplit, eligible: Sequence[int], task: Task, values: Sequence[Any]
+    rule: CompiledRule, split: CompiledSplit, eligible: Sequence[int], context: GateContext
 ) -> Ordering:
     own: list[int] = [candidate.model for candidate in rule.candidates[: rule.chosen_from]]
     weights = [split.weights[own.index(index)] for index in eligible]
@@ -114,11 +112,11 @@ def _split(
         # Only members with weight 0 are left: they are standbys, in the order of the file.
         weights[0] = 1
     total = sum(weights)
-    key = None if split.key is None else values[split.key]
+    key = None if split.key is None else context.parameters[split.key]
     if key is not None:
         point = bucket_of(split.salt, key_text(key))
-    elif task.draw is not None:
-        point = task.draw
+    elif context.task.draw is not None:
+        point = context.task.draw
     else:
         message = f"rule `{rule.name}` splits at random, and the task has no random draw"
         raise TaskError(message, help="give the task a `draw`, or the split a `key`")

@@ -54,7 +54,7 @@ def decide(
         planned: Planned = ("undecided" if undecided else "no_match", (), None, None)
     else:
         rule = None if winner is None else policy.rules[winner]
-        planned = _planned(policy, rule, task, request, state, values, parameters, verdicts)
+        planned = _planned(policy, rule, task, request, state, parameters, verdicts)
     given = (decision_id, policy, task, state, tuple(values), tuple(sources), request, ignored)
     return Decision(*given, rule_verdicts, winner, *planned, arm)
 
@@ -65,19 +65,18 @@ def _planned(
     task: Task,
     request: StatedFacts,
     state: State,
-    values: Sequence[Any],
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],
 ) -> Planned:
     """The plan for the rule or pin: the one that is remembered, where all is the same that it follows from."""
     memory = memory_of(policy)
-    key = memory.key(policy, rule, task, request, state, values, verdicts)
+    key = memory.key(policy, rule, task, request, state, parameters, verdicts)
     remembered = None if key is None else memory.get(key)
     if remembered is not None:
         return remembered
     candidates = candidates_of(policy, rule, task)
-    context = context_of(policy, task, request, state, values, parameters, verdicts, candidates)
-    planned = make_plan(rule, candidates, context, values)
+    context = context_of(policy, task, request, state, parameters, verdicts, candidates)
+    planned = make_plan(rule, candidates, context)
     if key is not None:
         memory.keep(key, planned)
     return planned

@@ -60,7 +60,7 @@ class PlanMemory:
         task: Task,
         request: StatedFacts,
         state: State,
-        values: Sequence[Any],
+        parameters: Sequence[Any],
         verdicts: Sequence[bool | None],
     ) -> object:
         """All that the plan follows from, or None where that is too much to compare.
@@ -81,7 +81,7 @@ class PlanMemory:
             rule.index,
             task.operation,
             verdicts[self._first_verdict :],
-            tuple([values[slot] for slot in self._needs]),
+            tuple([parameters[slot] for slot in self._needs]),
             None if tokens is None else bisect_left(self._closing_lengths(policy, request), tokens),
             request.prompt_tokens_source,
             request.tokenizer,

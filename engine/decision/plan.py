@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ..policy import STEPS, Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from ..report import TaskError
@@ -17,11 +16,11 @@ from .gates import (
     BREAKER_OPEN_LAST,
     GateContext,
     GateFailure,
-    Offered,
     RequiredStep,
     closes_first,
     failures,
     marks,
+    no_steps,
 )
 from .task import Task
 
@@ -49,9 +48,7 @@ def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task)
     raise TaskError(f"the pin `{task.pin}` names no model", help=catalog.hint(task.pin))
 
 
-def make_plan(
-    rule: CompiledRule | None, candidates: Sequence[Candidate], context: GateContext, values: Sequence[Any]
-) -> Planned:
+def make_plan(rule: CompiledRule | None, candidates: Sequence[Candidate], context: GateContext) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
     Under a pin the rule is recorded and gives nothing but its screens: neither candidates nor other steps nor an
@@ -75,7 +72,7 @@ def make_plan(
             eligible = [last]
     if not eligible:
         return "no_target", _verdicts(candidates, first_failures, {}, context), None, None
-    ordered, probability, choice = _ordered(rule, candidates, eligible, context, values)
+    ordered, probability, choice = _ordered(rule, candidates, eligible, context)
     verdicts = _verdicts(ordered, first_failures, probability, context, last=last)
     target, *fallbacks = [c.model for c in ordered if first_failures[c.model] is None]
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, context)
@@ -118,7 +115,7 @@ def step_failures(step: CompiledStep, context: GateContext) -> Iterator[GateFail
     """The gates that a step's model does not pass, in order; only chats have steps."""
     operation = context.task.operation
     if operation != "chat":
-        yield Offered(operation, None)
+        yield no_steps(operation)
     else:
         yield from failures(context.policy.catalog.models[step.model], context, answers=False)
 
@@ -137,13 +134,15 @@ def gate_steps(
     return tuple(kept), tuple(dropped)
 
 
-def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[GateFailure]:
+def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[RequiredStep]:
     """Why no candidate may be used: the steps that are required, and left out all the same."""
-    return [
-        RequiredStep(one.step.role, policy.catalog.models[one.step.model].id, one.failure)
-        for one in dropped
-        if one.step.required
-    ]
+    required = []
+    for one in dropped:
+        if one.step.required:
+            role, model = one.step.role, policy.catalog.models[one.step.model].id
+            data = {"role": role, "model": model}
+            required.append(RequiredStep("required_step", f"required {role} with {model}", data, one.failure))
+    return required
 
 
 def _verdicts(
@@ -160,7 +159,7 @@ def _verdicts(
             c.model,
             c.origin,
             first_failures[c.model],
-            marks(models[c.model], context) + (BREAKER_OPEN_LAST.name,) * (c.model == last),
+            marks(models[c.model], context) + (BREAKER_OPEN_LAST,) * (c.model == last),
             probability.get(c.model, 0.0),
         )
         for c in ordered
@@ -172,7 +171,6 @@ def _ordered(
     candidates: Sequence[Candidate],
     eligible: Sequence[int],
     context: GateContext,
-    values: Sequence[Any],
 ) -> tuple[Sequence[Candidate], Mapping[int, float], Selection]:
     """All candidates in the order to try them, and the probability of each one that could be the target."""
     certain = {eligible[0]: 1.0}
@@ -187,7 +185,7 @@ def _ordered(
         if kept is None:
             return candidates, probability, choice
     else:
-        ordering = order(rule, own_eligible, context, values)
+        ordering = order(rule, own_eligible, context)
         models = list(ordering.models)
         probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
         choice = replace(ordering.choice, session=session) if session is not None else ordering.choice

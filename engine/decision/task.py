@@ -146,6 +146,9 @@ class ModelState:
             raise TaskError("what opened a breaker is not the class of a failure")
 
 
+NOTHING_KNOWN = ModelState()
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What the decision may know beyond the task.

@@ -251,7 +251,6 @@ def _context(decision: Decision, rule: int | None) -> GateContext:
         task,
         decision.request,
         decision.state,
-        decision.values,
         parameters,
         verdicts_of(policy, parameters),
         candidates_of(policy, None if rule is None else policy.rules[rule], task),
@@ -271,7 +270,7 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
             drawn = decision.task.draw is None
             task = replace(decision.task, draw=0.0) if drawn else decision.task
             context = _context(replace(decision, task=task), rule.index)
-            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, context, decision.values)
+            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, context)
             models = drawn_from(choice, verdicts, policy) if drawn else ()
             target = None if plan is None or models else policy.catalog.models[plan.target].id
             return RunnerUp(rule.name, outcome, target, models)

@@ -62,7 +62,7 @@ def _one_of(names: Iterable[str]) -> AfterValidator:
 
 Value = Annotated[Any, BeforeValidator(_value)]
 """A boolean, a number, text, or an array of values."""
-GateName = Annotated[str, _one_of(gate.gate for gate in GATES)]
+GateName = Annotated[str, _one_of(gate.name for gate in GATES)]
 MarkName = Annotated[str, _one_of(mark.name for mark in MARKS)]
 
 

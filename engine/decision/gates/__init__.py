@@ -1,13 +1,12 @@
-"""The gates that every model of a plan has to pass, as classes whose instances are failures."""
+"""The gates that every model of a plan has to pass, and the failures of those that do not."""
 
 from __future__ import annotations
 
-from .availability import HARD_FAILURES, closes_first
+from .checks import HARD_FAILURES, closes_first, no_steps
 from .context import GateContext, context_of
-from .failure import Call, GateFailure, Mark
+from .failure import Call, GateFailure
 from .listed import BREAKER_OPEN_LAST, GATES, MARKS, RequiredStep, failures, marks
 from .money import allowance
-from .requirements import Offered
 
 __all__ = [
     "BREAKER_OPEN_LAST",
@@ -17,12 +16,11 @@ __all__ = [
     "Call",
     "GateContext",
     "GateFailure",
-    "Mark",
-    "Offered",
     "RequiredStep",
     "allowance",
     "closes_first",
     "context_of",
     "failures",
     "marks",
+    "no_steps",
 ]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from ...policy import Candidate, CompiledConstraint, CompiledPolicy
+from ...policy import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy
 from ..request import StatedFacts
-from ..task import ModelState, State, Task
-
-NOTHING_KNOWN: Final = ModelState()
+from ..task import NOTHING_KNOWN, ModelState, State, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +33,23 @@ class GateContext:
     """For embeddings, the space and the id of the first candidate that offers them; fallbacks stay in that space."""
     reserves: Sequence[bool | None]
 
+    def known(self, model: CompiledModel) -> ModelState:
+        """What is known of the model now."""
+        return self.state.models.get(model.id, NOTHING_KNOWN)
+
 
 def context_of(
     policy: CompiledPolicy,
     task: Task,
     request: StatedFacts,
     state: State,
-    values: Sequence[Any],
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],
     candidates: Sequence[Candidate],
 ) -> GateContext:
     """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave."""
     first_reserve = len(policy.rules) + len(policy.constraints)
-    needs, perhaps_needs = _needs(policy, request, values)
+    needs, perhaps_needs = _needs(policy, request, parameters)
     space = None
     if task.operation == "embed":
         models = (policy.catalog.models[candidate.model] for candidate in candidates)
@@ -80,12 +81,12 @@ def _active_constraints(
 
 
 def _needs(
-    policy: CompiledPolicy, request: StatedFacts, values: Sequence[Any]
+    policy: CompiledPolicy, request: StatedFacts, parameters: Sequence[Any]
 ) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:
     """The capabilities that the task needs, with what asks for each; and those that it may need besides."""
     needs: dict[str, str] = {}
     perhaps: set[str] = set()
-    for feature, value in zip(policy.features, values, strict=True):
+    for feature, value in zip(policy.features, parameters, strict=False):
         if value is True:
             for capability in feature.needs:
                 needs.setdefault(capability, f"feature {feature.name}")

@@ -6,55 +6,26 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Self
+from typing import ClassVar
 
 from ...policy import MAX_EXACT, CompiledModel, Quota, TaskCost, nano_units
 from ...report import money_text
 from ..token_limits import TOO_LOW, affordable_tokens, is_exact, least_tokens, longest_answer
 from .context import GateContext
-from .failure import Call, GateFailure, Mark
+from .failure import Call, GateFailure
 
 _UNPRICED = "its price is unknown, and unknown costs are refused"
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaLimit(GateFailure, gate="quota", remembered=True):
-    """Refuses a model whose quota is used up, reserves for other work included; under a limit in money, a model
-    without a price unless `unknown_cost: allow`; a model whose price for the prompt, or for the
-    prompt and the longest answer that it may give, is more than the task may cost."""
-
-    mark: ClassVar = Mark(
-        "quota_unverified", "what is used of a quota that binds the model", "what is used of a quota"
-    )
-
+class _UsedUp(GateFailure):
     varies: ClassVar = True
 
     quota: Quota
-    limit: int | None
-    """What the task may use of the quota, in its unit; None if the model is refused for its unknown price."""
+    limit: int
     held: tuple[str, ...]
-    """The reserves that are kept from the task."""
-
-    @classmethod
-    def check(cls, model: CompiledModel, context: GateContext) -> Iterator[Self]:
-        for quota in context.policy.quotas:
-            if model.index not in quota.models:
-                continue
-            if quota.refuses_unknown_cost and model.shape.price is None:
-                yield cls(quota, None, ())
-            limit, held = allowance(quota, context.reserves)
-            # Whatever is used, nothing is left of nothing.
-            if context.state.quota_used.get(quota.name, 0) >= limit:
-                yield cls(quota, limit, tuple(held))
-
-    @classmethod
-    def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
-        used = context.state.quota_used
-        return any(model.index in quota.models and quota.name not in used for quota in context.policy.quotas)
 
     def facts(self, call: Call) -> Mapping[str, object]:
-        if self.limit is None:
-            return {"control": self.quota.name, "price": None}
         return {
             "control": self.quota.name,
             "limit": self.limit,
@@ -65,116 +36,115 @@ class QuotaLimit(GateFailure, gate="quota", remembered=True):
         }
 
     def recorded(self, call: Call) -> str:
-        quota, limit = self.quota, self.limit
-        if limit is None:
-            return f"{quota.name}: {_UNPRICED}"
+        quota = self.quota
         used = call.state.quota_used.get(quota.name)
+        unit = {"cost": quota.currency, "concurrent": "calls at once"}.get(quota.unit, quota.unit)
+        most = f"{_number(self.limit, quota)} {unit}"
         kept = f", the rest is kept by {', '.join(self.held)}" if self.held else ""
         if used is None:
-            return f"{quota.name}: {_amount(limit, quota)} may be used{kept}"
-        kept = kept if used < quota.limit else ""
-        return f"{quota.name}: {_number(used, quota)} of {_amount(limit, quota)} used{kept}"
+            return f"{quota.name}: {most} may be used{kept}"
+        return f"{quota.name}: {_number(used, quota)} of {most} used{kept if used < quota.limit else ''}"
+
+
+def quota_limit(model: CompiledModel, context: GateContext) -> Iterator[GateFailure]:
+    """Refuses a model whose quota is used up, reserves for other work included; under a limit in money, a model
+    without a price unless `unknown_cost: allow`; a model whose price for the prompt, or for the
+    prompt and the longest answer that it may give, is more than the task may cost."""
+    for quota in context.policy.quotas:
+        if model.index not in quota.models:
+            continue
+        if quota.refuses_unknown_cost and model.shape.price is None:
+            yield GateFailure("quota", f"{quota.name}: {_UNPRICED}", {"control": quota.name, "price": None})
+        limit, held = allowance(quota, context.reserves)
+        # Whatever is used, nothing is left of nothing.
+        if context.state.quota_used.get(quota.name, 0) >= limit:
+            yield _UsedUp("quota", "", {}, quota, limit, tuple(held))
+
+
+def is_use_unknown(model: CompiledModel, context: GateContext) -> bool:
+    """Whether nobody knows what is used of a quota that binds the model."""
+    used = context.state.quota_used
+    return any(model.index in quota.models and quota.name not in used for quota in context.policy.quotas)
+
+
+def _prompt_nano(model: CompiledModel, call: Call) -> int | None:
+    """What the prompt costs at least; None if that is no exact number in JSON."""
+    price, tokens = model.shape.price, least_tokens(model, call.request)
+    if price is None or tokens is None:
+        return None
+    nano = math.floor(Fraction(nano_units(price.input), 1_000_000) * tokens)
+    return nano if nano <= MAX_EXACT else None
 
 
 @dataclass(frozen=True, slots=True)
-class CostLimit(GateFailure, gate="quota", remembered=True):
-    """What one task may cost: only what is certain refuses here, the rest is reserved when it is executed."""
-
+class _TooDear(GateFailure):
     cost: TaskCost
     model: CompiledModel
 
-    @classmethod
-    def check(cls, model: CompiledModel, context: GateContext) -> Iterable[Self]:
-        cost = context.policy.limits.cost
-        if cost is None:
-            return ()
-        if model.shape.price is None:
-            return (cls(cost, model),) if cost.refuses_unknown else ()
-        tokens, most = least_tokens(model, context.request), affordable_tokens(model, cost)
-        return (cls(cost, model),) if tokens is not None and most is not None and tokens > most else ()
-
-    def _prompt_nano(self, call: Call) -> int | None:
-        """What the prompt costs at least; None if that is no exact number in JSON."""
-        price, tokens = self.model.shape.price, least_tokens(self.model, call.request)
-        if price is None or tokens is None:
-            return None
-        nano = math.floor(Fraction(nano_units(price.input), 1_000_000) * tokens)
-        return nano if nano <= MAX_EXACT else None
-
     def facts(self, call: Call) -> Mapping[str, object]:
-        cost = self.cost
-        limit = {"control": cost.control, "limit": cost.limit, "currency": cost.currency}
-        return {**limit, "value": self._prompt_nano(call)}
-
-    def recorded(self, call: Call) -> str:
-        if self.model.shape.price is None:
-            return f"{self.cost.control}: {_UNPRICED}"
-        limit = f"{money_text(self.cost.limit)} {self.cost.currency}"
-        return f"{self.cost.control}: the prompt alone costs more than {limit}"
+        return {**self.data, "value": _prompt_nano(self.model, call)}
 
     def explained(self, call: Call) -> str:
-        nano = self._prompt_nano(call)
+        nano, currency = _prompt_nano(self.model, call), self.cost.currency
         if nano is None:
-            return self.recorded(call)
-        limit, currency = money_text(self.cost.limit), self.cost.currency
-        alone = f"the prompt alone costs {money_text(nano)} {currency}"
-        return f"{self.cost.control}: {alone}, more than {limit} {currency}"
+            return self.text
+        alone = f"{self.cost.control}: the prompt alone costs {money_text(nano)} {currency}"
+        return f"{alone}, more than {money_text(self.cost.limit)} {currency}"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerCost(GateFailure, gate="quota", remembered=True):
-    """What one task may cost with its answer, of which the longest is reserved before the call.
-
-    Steps and judges are asked for answers of their own, so this gate is for candidates only.
-    """
-
-    mark: ClassVar = Mark(
-        "cost_unverified",
-        "how long the prompt or the answer is, where the task may cost more than it is allowed to",
-        "whether the cost fits",
-    )
-
-    cost: TaskCost
-    model: CompiledModel
-    answer: int
-
-    @classmethod
-    def check(cls, model: CompiledModel, context: GateContext) -> Iterable[Self]:
-        cost, request = context.policy.limits.cost, context.request
-        if cost is None or (answer := _longest_answer(model, context)) is None:
+def prompt_cost(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:
+    """Only what is certain refuses here, the rest is reserved when the task is executed."""
+    cost = context.policy.limits.cost
+    if cost is None:
+        return ()
+    why = _UNPRICED
+    if model.shape.price is not None:
+        tokens, most = least_tokens(model, context.request), affordable_tokens(model, cost)
+        if tokens is None or most is None or tokens <= most:
             return ()
-        least, alone = least_tokens(model, request) or 0, affordable_tokens(model, cost)
-        most = affordable_tokens(model, cost, answer)
-        # A prompt that alone costs too much is told by the limit on it.
-        refused = most is not None and least > most and (alone is None or least <= alone)
-        return (cls(cost, model, answer),) if refused else ()
+        why = f"the prompt alone costs more than {money_text(cost.limit)} {cost.currency}"
+    elif not cost.refuses_unknown:
+        return ()
+    return (_TooDear("quota", f"{cost.control}: {why}", _limit(cost), cost, model),)
 
-    @classmethod
-    def is_unverified(cls, model: CompiledModel, context: GateContext) -> bool:
-        cost, request = context.policy.limits.cost, context.request
-        if cost is None or model.shape.price is None:
-            return False
-        answer, tokens = _longest_answer(model, context), request.prompt_tokens
-        if answer is None or tokens is None:
-            return True
-        most = affordable_tokens(model, cost, answer)
-        longest = tokens if is_exact(model, request) else tokens * TOO_LOW
-        return most is not None and longest > most
 
-    def facts(self, call: Call) -> Mapping[str, object]:
-        limit = {"control": self.cost.control, "limit": self.cost.limit, "currency": self.cost.currency}
-        return {**limit, "answer": self.answer}
+def answer_cost(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:
+    """The longest answer is reserved before the call. Steps and judges are asked for answers of their own, so this gate
+    is for candidates only."""
+    cost, request = context.policy.limits.cost, context.request
+    if cost is None or (answer := _longest_answer(model, context)) is None:
+        return ()
+    least, alone = least_tokens(model, request) or 0, affordable_tokens(model, cost)
+    most = affordable_tokens(model, cost, answer)
+    # A prompt that alone costs too much is told by the limit on it.
+    if most is None or least <= most or (alone is not None and least > alone):
+        return ()
+    why = (
+        f"{cost.control}: with an answer of {answer} tokens it may cost more than {money_text(cost.limit)} "
+        f"{cost.currency}: ask for a shorter one (`max_output_tokens`)"
+    )
+    return (GateFailure("quota", why, {**_limit(cost), "answer": answer}),)
 
-    def recorded(self, call: Call) -> str:
-        limit = f"{money_text(self.cost.limit)} {self.cost.currency}"
-        return (
-            f"{self.cost.control}: with an answer of {self.answer} tokens it may cost more than {limit}: ask for a "
-            "shorter one (`max_output_tokens`)"
-        )
+
+def may_cost_more(model: CompiledModel, context: GateContext) -> bool:
+    """Whether nobody knows that the prompt with its answer costs no more than the task may."""
+    cost, request = context.policy.limits.cost, context.request
+    if cost is None or model.shape.price is None:
+        return False
+    answer, tokens = _longest_answer(model, context), request.prompt_tokens
+    if answer is None or tokens is None:
+        return True
+    most = affordable_tokens(model, cost, answer)
+    longest = tokens if is_exact(model, request) else tokens * TOO_LOW
+    return most is not None and longest > most
 
 
 def _longest_answer(model: CompiledModel, context: GateContext) -> int | None:
     return longest_answer(model, context.request.max_output_tokens, context.task.operation)
+
+
+def _limit(cost: TaskCost) -> dict[str, object]:
+    return {"control": cost.control, "limit": cost.limit, "currency": cost.currency}
 
 
 def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[str]]:
@@ -184,11 +154,6 @@ def allowance(quota: Quota, reserves: Sequence[bool | None]) -> tuple[int, list[
     """
     held = [reserve for reserve in quota.reserves if reserves[reserve.condition] is not True]
     return max(0, quota.limit - sum(reserve.held for reserve in held)), [reserve.name for reserve in held]
-
-
-def _amount(value: int, quota: Quota) -> str:
-    unit = {"cost": quota.currency, "concurrent": "calls at once"}.get(quota.unit, quota.unit)
-    return f"{_number(value, quota)} {unit}"
 
 
 def _number(value: int, quota: Quota) -> str:

@@ -42,7 +42,7 @@ def _rows(heading: str) -> list[str]:
 
 def test_outcomes_gates_and_marks_are_all_there_in_their_order() -> None:
     assert _rows("Outcomes") == list(get_args(Outcome))
-    gates = dict.fromkeys(gate.gate for gate in GATES)
+    gates = dict.fromkeys(gate.name for gate in GATES)
     assert _rows("Gates") == [*gates, *(mark.name for mark in MARKS)]
 
 

@@ -8,7 +8,7 @@ import pytest
 from support.decision_strategies import AT_US, compiled
 
 from routewright.engine.decision.deciding import decide
-from routewright.engine.decision.gates.availability import Health
+from routewright.engine.decision.gates.listed import GATES
 from routewright.engine.decision.memory import memory_of
 from routewright.engine.decision.task import ModelState, State, Task
 from routewright.engine.policy.compiled import CompiledPolicy
@@ -48,7 +48,8 @@ def test_a_breaker_is_worded_with_the_time_of_the_call() -> None:
 def test_no_plan_is_remembered_under_a_gate_whose_facts_the_memory_does_not_hold(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Health, "remembered", False)
+    gates = [gate._replace(remembered=gate.name != "health") for gate in GATES]
+    monkeypatch.setattr("routewright.engine.decision.memory.GATES", gates)
     policy = compiled(_VALUES)
     first, second = (decide(policy, Task(), State(AT_US), decision_id="d") for _ in range(2))
     assert first.candidates is not second.candidates
