@@ -20,7 +20,6 @@ from .decision import (
 )
 from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowance, context_of, failures
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
-from .request import StatedFacts
 from .task import (
     NO_REQUEST,
     SESSION,
@@ -63,7 +62,6 @@ __all__ = [
     "SessionUse",
     "Source",
     "State",
-    "StatedFacts",
     "Task",
     "allowance",
     "arm_named",

@@ -15,8 +15,7 @@ from ..policy import MAX_EXACT, CompiledModel, CompiledRule, CompiledSplit, Oper
 from ..report import TaskError
 from .decision import Selection
 from .gates import GateContext
-from .request import StatedFacts
-from .task import State
+from .task import RequestFacts, State
 
 NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""
@@ -45,7 +44,7 @@ class Ordering:
     choice: Selection
 
 
-def estimate(model: CompiledModel, operation: Operation, request: StatedFacts, state: State) -> Estimate:
+def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, state: State) -> Estimate:
     """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects.
 
     Only chats have tokens out. A cost too large for an exact number is not known.

@@ -15,8 +15,8 @@ from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
-from .request import StatedFacts, request_facts
-from .task import State, Task
+from .request import request_facts
+from .task import RequestFacts, State, Task
 from .verdicts import verdicts_with_nulls
 
 _NO_STATE = (None, None, None)
@@ -63,7 +63,7 @@ def _planned(
     policy: CompiledPolicy,
     rule: CompiledRule | None,
     task: Task,
-    request: StatedFacts,
+    request: RequestFacts,
     state: State,
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],

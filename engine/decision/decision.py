@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from ..policy import CompiledEnsemble, CompiledPolicy, CompiledStep
 from .gates import Call, GateFailure
-from .request import StatedFacts
-from .task import Source, State, Task
+from .task import RequestFacts, Source, State, Task
 
 Outcome = Literal["routed", "no_match", "no_target", "undecided"]
 ArmName = Literal["control", "candidate"]
@@ -133,7 +132,7 @@ class Decision:
     state: State
     values: tuple[Any, ...]
     sources: tuple[Source, ...]
-    request: StatedFacts
+    request: RequestFacts
     ignored: Mapping[str, object]
     verdicts: tuple[bool | None, ...]
     rule: int | None

@@ -14,8 +14,7 @@ from typing import Any
 from ..policy import CompiledPolicy, CompiledRule, Quota, per_policy
 from .gates import GATES, allowance
 from .plan import Planned
-from .request import StatedFacts
-from .task import State, Task
+from .task import RequestFacts, State, Task
 from .token_limits import closing_lengths
 
 MAX_REMEMBERED_PLANS = 4096
@@ -58,7 +57,7 @@ class PlanMemory:
         policy: CompiledPolicy,
         rule: CompiledRule | None,
         task: Task,
-        request: StatedFacts,
+        request: RequestFacts,
         state: State,
         parameters: Sequence[Any],
         verdicts: Sequence[bool | None],
@@ -94,7 +93,7 @@ class PlanMemory:
             _session(policy, rule, task, state) if rule.sticky else None,
         )
 
-    def _closing_lengths(self, policy: CompiledPolicy, request: StatedFacts) -> list[int]:
+    def _closing_lengths(self, policy: CompiledPolicy, request: RequestFacts) -> list[int]:
         wanted = request.max_output_tokens
         found = self._lengths.get(wanted)
         if found is None:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final, Literal, NamedTuple
 
 from ..policy import CompiledModel, CompiledPolicy, Operation, TaskCost, nano_units
-from .request import StatedFacts
+from .task import RequestFacts
 
 TOO_LOW: Final = Fraction(5, 2)
 """A quarter of a token for each byte is too low by up to this for JSON full of numbers and for Chinese."""
@@ -22,14 +22,14 @@ TOO_HIGH: Final = 2
 Fit = Literal["fits", "unverified", "prompt_too_long", "answer_too_long"]
 
 
-def is_exact(model: CompiledModel, request: StatedFacts) -> bool:
+def is_exact(model: CompiledModel, request: RequestFacts) -> bool:
     """Whether the prompt's length is known exactly, for this model."""
     if request.prompt_tokens_source == "counted":
         return request.tokenizer is not None and request.tokenizer == model.tokenizer
     return request.prompt_tokens_source == "stated"
 
 
-def least_tokens(model: CompiledModel, request: StatedFacts) -> int | Fraction | None:
+def least_tokens(model: CompiledModel, request: RequestFacts) -> int | Fraction | None:
     """How long the prompt is for certain: half of an estimate. None where nobody knows."""
     tokens = request.prompt_tokens
     return tokens if tokens is None or is_exact(model, request) else Fraction(tokens, TOO_HIGH)
@@ -44,14 +44,14 @@ class Lengths(NamedTuple):
     exact: bool
 
 
-def lengths_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> Lengths:
+def lengths_of(model: CompiledModel, request: RequestFacts, operation: Operation) -> Lengths:
     """The lengths that ``fit_of`` compares with the model's window."""
     least = least_tokens(model, request)
     answer = _wanted(model, request.max_output_tokens) if operation == "chat" else 0
     return Lengths(None if least is None else math.ceil(least), answer, is_exact(model, request))
 
 
-def fit_of(model: CompiledModel, request: StatedFacts, operation: Operation) -> Fit:
+def fit_of(model: CompiledModel, request: RequestFacts, operation: Operation) -> Fit:
     """Whether the prompt fits into the model's window, and beside it the answer that a chat asks for.
 
     An estimate refuses only where half of it would be too much, and fits only where 2.5 times of it would.

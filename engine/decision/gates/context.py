@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...policy import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy
-from ..request import StatedFacts
-from ..task import NOTHING_KNOWN, ModelState, State, Task
+from ..task import NOTHING_KNOWN, ModelState, RequestFacts, State, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class GateContext:
 
     policy: CompiledPolicy
     task: Task
-    request: StatedFacts
+    request: RequestFacts
     state: State
     parameters: Sequence[Any]
     constraints: tuple[tuple[CompiledConstraint, bool], ...]
@@ -41,7 +40,7 @@ class GateContext:
 def context_of(
     policy: CompiledPolicy,
     task: Task,
-    request: StatedFacts,
+    request: RequestFacts,
     state: State,
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],
@@ -81,7 +80,7 @@ def _active_constraints(
 
 
 def _needs(
-    policy: CompiledPolicy, request: StatedFacts, parameters: Sequence[Any]
+    policy: CompiledPolicy, request: RequestFacts, parameters: Sequence[Any]
 ) -> tuple[tuple[tuple[str, str], ...], frozenset[str]]:
     """The capabilities that the task needs, with what asks for each; and those that it may need besides."""
     needs: dict[str, str] = {}

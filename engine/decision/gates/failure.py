@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from ..request import StatedFacts
-from ..task import State, Task
+from ..task import RequestFacts, State, Task
 
 
 class Call(Protocol):
@@ -16,7 +15,7 @@ class Call(Protocol):
     @property
     def task(self) -> Task: ...
     @property
-    def request(self) -> StatedFacts: ...
+    def request(self) -> RequestFacts: ...
     @property
     def state(self) -> State: ...
 
