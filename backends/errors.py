@@ -55,13 +55,12 @@ class BackendError(RoutewrightError):
         simulated: bool = False,
         help: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, help=help)
         self.error_class: ErrorClass = error_class
         self.retry_after_ms = retry_after_ms
         self.timings = timings
         self.usage = usage
         self.simulated = simulated
-        self.help = help
 
 
 def install_command(extra: str) -> str:

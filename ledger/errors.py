@@ -15,8 +15,7 @@ class LedgerError(RoutewrightError):
     """
 
     def __init__(self, message: str, *, help: str | None = None, problem: Problem | None = None) -> None:
-        super().__init__(message)
-        self.help = help
+        super().__init__(message, help=help)
         self.problem = problem
 
 

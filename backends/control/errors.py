@@ -7,7 +7,3 @@ from routewright.engine.report import RoutewrightError
 
 class StateError(RoutewrightError):
     """The state store could not be opened or used."""
-
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help

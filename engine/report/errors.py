@@ -30,7 +30,14 @@ _MOST_CHARACTERS = 500
 
 
 class RoutewrightError(Exception):
-    """Base of every error that Routewright raises on purpose; ``str()`` is one line, fit for a log."""
+    """Base of every error that Routewright raises on purpose; ``str()`` is one line, fit for a log.
+
+    ``help`` is advice, where there is some.
+    """
+
+    def __init__(self, message: object, *, help: str | None = None) -> None:
+        super().__init__(message)
+        self.help = help
 
     def __str__(self) -> str:
         return escape_line(super().__str__())
@@ -62,25 +69,16 @@ class FeatureError(RoutewrightError):
     """
 
     def __init__(self, message: str, *, feature: str, help: str | None = None) -> None:
-        super().__init__(_shortened(message))
+        super().__init__(_shortened(message), help=None if help is None else _shortened(help))
         self.feature = feature
-        self.help = None if help is None else _shortened(help)
 
 
 class TaskError(RoutewrightError):
     """A task that cannot be decided as it was given."""
 
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help
-
 
 class RecordError(RoutewrightError):
     """A decision record that cannot be read, or that was made under another policy."""
-
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help
 
 
 class NotBuiltError(RoutewrightError):
@@ -88,10 +86,6 @@ class NotBuiltError(RoutewrightError):
 
     Its message may be a list with one line for each.
     """
-
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help
 
     def __str__(self) -> str:
         return "\n".join(map(escape_line, Exception.__str__(self).split("\n")))

@@ -23,10 +23,6 @@ _LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tl
 class ConfigurationError(RoutewrightError):
     """The user's configuration cannot be used; the message names the file."""
 
-    def __init__(self, message: str, *, help: str | None = None) -> None:
-        super().__init__(message)
-        self.help = help
-
 
 def configuration_path(environment: Mapping[str, str] | None = None, *, home: Path | None = None) -> Path:
     """The path of the configuration file, which need not exist.
