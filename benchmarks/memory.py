@@ -24,7 +24,7 @@ from routewright import (
     load_policy,
 )
 from routewright.backends import Fault
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import simulated_backends
 
 REQUESTS = 100_000
 AT_ONCE = 64

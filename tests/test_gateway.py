@@ -31,8 +31,8 @@ from routewright import (
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.gateway.opening import simulated_backends
 from routewright.gateway.planning import Planner
-from routewright.gateway.targets import simulated_backends
 from routewright.ledger.spool import Spool
 from routewright.loading.loading import shipped
 

@@ -40,7 +40,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.times import iso_time
 from routewright.engine.report.tree import render_tree
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import simulated_backends
 from routewright.loading.loading import shipped
 
 POLICY = """\

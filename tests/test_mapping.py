@@ -25,8 +25,7 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
 from routewright.engine.record.text import record_bytes
-from routewright.gateway.opening import open_backends
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import open_backends, simulated_backends
 from routewright.loading.loading import shipped
 from routewright.loading.mapping import parse_maps
 

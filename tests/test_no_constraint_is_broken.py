@@ -26,8 +26,8 @@ from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_values
+from routewright.gateway.opening import simulated_backends
 from routewright.gateway.results import NoTargetError
-from routewright.gateway.targets import simulated_backends
 
 MODELS = tuple(CATALOG["models"])
 QUICK_FAULTS: tuple[Fault, ...] = ("ok", *(fault for fault in ERROR_CLASSES if fault != "rate_limited"))

@@ -26,8 +26,7 @@ from routewright import (
     TaskError,
 )
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.recorder import Recorder
-from routewright.gateway.rows import decision_row
+from routewright.gateway.recorder import Recorder, decision_row
 from routewright.ledger import DecisionRow
 from routewright.ledger.ingest import spool_folder
 from routewright.ledger.spool import Spool, spool_files

@@ -29,7 +29,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
 from routewright.engine.record.reading import read_record
 from routewright.gateway.arms import open_candidate
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import simulated_backends
 
 CATALOG = """\
 routewright: 1

@@ -11,7 +11,7 @@ import pytest
 from routewright import ChatRequest, Message, ModelGateway, StateStore, Task, load_policy
 from routewright.backends import Fault
 from routewright.gateway.endpoints import endpoints_of
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import simulated_backends
 
 HELLO = ChatRequest((Message("user", "hello"),))
 

@@ -22,7 +22,7 @@ from routewright import (
 from routewright.backends import Fault, Message
 from routewright.backends.control.sessions import FORGET_AFTER_US
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import simulated_backends
 
 CATALOG = """\
 routewright: 1

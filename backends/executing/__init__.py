@@ -17,6 +17,7 @@ from .executor import Executor
 from .prompt_files import PromptError, read_prompts, shipped_prompts
 from .prompts import Prompts
 from .work import (
+    DEFAULT_LEASE_MS,
     Answer,
     CacheUse,
     Ensemble,
@@ -29,6 +30,7 @@ from .work import (
 
 __all__ = [
     "ACTIONS",
+    "DEFAULT_LEASE_MS",
     "Answer",
     "AnswerCache",
     "Attempt",

@@ -23,8 +23,7 @@ from routewright.backends import Backend, ChatAnswer, ErrorClass, Fault, Message
 from routewright.backends.control import StateStore
 from routewright.backends.llamacpp.backend import LlamaCppBackend
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.opening import open_backends
-from routewright.gateway.targets import simulated_backends
+from routewright.gateway.opening import open_backends, simulated_backends
 
 from .mlx_parts import tiny_models
 from .ollama_process import OllamaProcess, start_ollama

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from .arms import open_candidate, simulated_candidate
 from .gateway import ModelGateway, now_us
-from .opening import open_backends, unopened
+from .opening import open_backends, simulated_backends, unopened
 from .presence import Listed, Presence, listed_models, model_presence
 from .results import DecisionResult, NoTargetError, NotStoredError, RunResult
 from .status import QuotaUsage
-from .targets import simulated_backends
 
 __all__ = [
     "DecisionResult",

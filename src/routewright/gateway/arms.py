@@ -23,10 +23,9 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
 from routewright.engine.report import TaskError
 
-from .opening import open_backends, unopened
+from .opening import open_backends, simulated_backends, unopened
 from .planning import Planner
 from .status import ModelStatus
-from .targets import simulated_backends
 
 
 @dataclass(frozen=True, slots=True)

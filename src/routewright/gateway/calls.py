@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.executing import Request
@@ -14,6 +14,14 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.tasks import ChatOptions, chat_request, embed_request, task_of
 
 from .results import RunResult, answer_of
+
+
+class ExecuteOptions(TypedDict, total=False):
+    """The options of ``ModelGateway.execute``."""
+
+    unenforced: bool
+    on_text: Callable[[str], None] | None
+    tags: Mapping[str, str] | None
 
 
 class Calls(ABC):
@@ -30,14 +38,7 @@ class Calls(ABC):
         """The policy whose models prompts are counted for."""
 
     @abstractmethod
-    def _run(
-        self,
-        task: Task,
-        request: Request,
-        unenforced: bool,
-        on_text: Callable[[str], None] | None,
-        tags: Mapping[str, str] | None,
-    ) -> Awaitable[RunResult]:
+    def _run(self, task: Task, request: Request, **options: Unpack[ExecuteOptions]) -> Awaitable[RunResult]:
         """Decide and execute a task that says what its request does."""
 
     async def generate_chat(
@@ -59,7 +60,7 @@ class Calls(ABC):
         """
         request = chat_request(messages, **options)
         task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
-        answer = answer_of(await self._run(task, request, unenforced, None, tags))
+        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
         assert isinstance(answer, ChatAnswer)
         return answer
 
@@ -79,7 +80,8 @@ class Calls(ABC):
         request = chat_request(messages, **options)
         task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        running = asyncio.ensure_future(self._run(task, request, unenforced, pieces.put_nowait, tags))
+        run = self._run(task, request, unenforced=unenforced, on_text=pieces.put_nowait, tags=tags)
+        running = asyncio.ensure_future(run)
         running.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
             while (piece := await pieces.get()) is not None:
@@ -104,6 +106,6 @@ class Calls(ABC):
         """One vector for each text, all of one embedding space."""
         request = embed_request(texts)
         task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
-        answer = answer_of(await self._run(task, request, unenforced, None, tags))
+        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
         assert isinstance(answer, EmbedAnswer)
         return answer

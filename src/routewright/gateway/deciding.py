@@ -20,10 +20,9 @@ from routewright.engine.decision import (
     pick_arm,
     shadow_arm,
 )
-from routewright.engine.report import RoutewrightError
+from routewright.engine.report import RoutewrightError, TaskError
 
 from .arms import ArmRuntime, RolloutRuntime
-from .ids import uuid7
 from .results import DecisionResult
 
 
@@ -91,3 +90,18 @@ class Decider:
 
     def _drawn(self, task: Task) -> Task:
         return replace(task, draw=self._random.random()) if task.draw is None else task
+
+
+def uuid7(at_us: int, random: Random) -> str:
+    """A decision's id: a UUIDv7 (RFC 9562, section 5.7), so that ids sort by time to the millisecond.
+
+    ``at_us`` are microseconds since 1970. The same time and the same state of ``random`` give the same id. Raises
+    TaskError for a time before 1970, which such an id cannot hold.
+    """
+    if at_us < 0:
+        raise TaskError("ids and records hold times from 1970 on")
+    milliseconds = (at_us // 1000) & (1 << 48) - 1
+    drawn = random.getrandbits(74)
+    bits = milliseconds << 80 | 0x7 << 76 | drawn >> 62 << 64 | 0b10 << 62 | drawn & (1 << 62) - 1
+    text = f"{bits:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

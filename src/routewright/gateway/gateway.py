@@ -10,14 +10,15 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from random import Random
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from routewright.backends import Backend
 from routewright.backends.control import StateError, StateStore
-from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Prompts, Request, Work
-from routewright.engine.decision import ArmName, Decision, State, Task, candidate_of, check_labels
+from routewright.backends.executing import AnswerCache, Execution, Executor, Prompts, Request, Work
+from routewright.engine.decision import ArmName, Decision, State, Task, check_labels
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import NotBuiltError, TaskError
 from routewright.ledger import Ledger, LedgerError
@@ -26,13 +27,13 @@ from routewright.tasks import check_task, described, operation_of
 
 from .admin import GatewayAdmin
 from .arms import ArmRuntime, RolloutRuntime, simulated_candidate
-from .calls import Calls
+from .calls import Calls, ExecuteOptions
 from .deciding import Decider
 from .generations import GatewaySource, PolicyGenerations
+from .opening import simulated_backends
 from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
 from .scripts import ScriptLoop
-from .targets import models_with, simulated_backends
 
 _log = logging.getLogger("routewright")
 
@@ -42,14 +43,11 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-class RunOptions(TypedDict, total=False):
+class RunOptions(ExecuteOptions, total=False):
     """The options of ``ModelGateway.run``."""
 
     state: State | None
     strict: bool
-    unenforced: bool
-    on_text: Callable[[str], None] | None
-    tags: Mapping[str, str] | None
 
 
 class ModelGateway(Calls):
@@ -78,19 +76,18 @@ class ModelGateway(Calls):
     ) -> None:
         self.ledger = ledger
         self.store = store
-        self._random = Random() if random is None else random
         self._clock = clock
-        self._prompts = prompts
-        self._cache: AnswerCache | None = None
+        random = Random() if random is None else random
         self._recorder = Recorder(ledger)
-        self._decider = Decider(random=self._random, clock=clock)
+        self._decider = Decider(random=random, clock=clock)
         self._script = ScriptLoop()
         if candidate_backends is None:
             candidate_backends = simulated_candidate(policy) if backends is None else {}
-        first = self._arms(
-            policy, simulated_backends(policy) if backends is None else backends, candidate_backends
-        )
-        self._generations = PolicyGenerations(self._arms, first, source)
+        cache = AnswerCache(clock=clock)
+        executor = partial(Executor, clock=clock, store=store, cache=cache, random=random, prompts=prompts)
+        arms = partial(RolloutRuntime, store=store, executor=executor)
+        first = arms(policy, simulated_backends(policy) if backends is None else backends, candidate_backends)
+        self._generations = PolicyGenerations(arms, first, source)
         self.admin = GatewayAdmin(self._generations, clock)
 
     @property
@@ -159,27 +156,6 @@ class ModelGateway(Calls):
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
         return self._script.run(self.reload())
 
-    def _arms(
-        self,
-        policy: CompiledPolicy,
-        backends: Mapping[str, Backend],
-        candidate_backends: Mapping[str, Backend],
-    ) -> RolloutRuntime:
-        limits = [policy.limits, *([] if policy.rollout is None else [candidate_of(policy).limits])]
-        if self._cache is None and any(one.cache_ttl_ms is not None for one in limits):
-            self._cache = AnswerCache(clock=self._clock)
-        return RolloutRuntime(policy, backends, candidate_backends, self.store, self._executor)
-
-    def _executor(self, backends: Mapping[str, Backend]) -> Executor:
-        return Executor(
-            backends,
-            clock=self._clock,
-            store=self.store,
-            cache=self._cache,
-            random=self._random,
-            prompts=self._prompts,
-        )
-
     async def __aenter__(self) -> ModelGateway:
         return self
 
@@ -224,8 +200,11 @@ class ModelGateway(Calls):
 
     def available_models(self, capability: str | None = None) -> list[str]:
         """The ids of the models that are not disabled, in the catalog's order; those with ``capability``."""
-        policy = self._policy_in_force()
-        return [model.id for model in models_with(policy, capability) if model.disabled is None]
+        return [
+            model.id
+            for model in self._policy_in_force().catalog.models
+            if model.disabled is None and (capability is None or capability in model.capabilities)
+        ]
 
     def state(self, task: Task) -> State:
         """What is known now: breakers, latencies, health as last asked, and what is used of the task's quotas.
@@ -272,15 +251,15 @@ class ModelGateway(Calls):
         if tags:
             check_labels(tags, "`tags`")
         with self._generations.running() as arms:
-            side, policy, work = _checked(arms, decided, request, unenforced)
-            execution = None
+            side, work = _checked(arms, decided, request, unenforced)
+            pending, execution = Pending(arms.control.policy, decided, tags), None
             if work is not None:
                 self._recorder.prepare()
             decided.executed = True
             if work is not None:
-                execution = await self._executed(side, policy, decided, work, request, on_text, tags)
+                execution = await self._executed(side, work, request, on_text, pending)
         try:
-            return await self._stored(policy, decided, execution, tags)
+            return await self._stored(pending, execution)
         finally:
             if execution is not None:
                 await self._keep_session(side, decided.decision, execution)
@@ -288,20 +267,17 @@ class ModelGateway(Calls):
     async def _executed(
         self,
         side: ArmRuntime,
-        policy: CompiledPolicy,
-        decided: DecisionResult,
         work: Work,
         request: Request,
         on_text: Callable[[str], None] | None,
-        tags: Mapping[str, str] | None,
+        pending: Pending,
     ) -> Execution:
-        attempts: list[Attempt] = []
         try:
-            return await side.executor.run(work, request, on_text=on_text, on_attempt=attempts.append)
+            return await side.executor.run(work, request, on_text=on_text, on_attempt=pending.attempts.append)
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
-                self._recorder.record(Pending(policy, decided, attempts, tags))
+                self._recorder.record(pending)
             except LedgerError as error:
                 # Who cancels must see the cancellation, or a timeout is none.
                 ended.add_note(f"what was done is not in the ledger: {error}")
@@ -328,23 +304,14 @@ class ModelGateway(Calls):
         *,
         state: State | None = None,
         strict: bool = True,
-        unenforced: bool = False,
-        on_text: Callable[[str], None] | None = None,
-        tags: Mapping[str, str] | None = None,
+        **options: Unpack[ExecuteOptions],
     ) -> RunResult:
-        """Describe, decide and execute, with what these raise."""
+        """Describe, decide and execute, with what these raise; ``options`` are those of ``execute``."""
         decided = self.decide(await self.describe(task, request), state=state, strict=strict)
-        return await self.execute(decided, request, unenforced=unenforced, on_text=on_text, tags=tags)
+        return await self.execute(decided, request, **options)
 
-    def _run(
-        self,
-        task: Task,
-        request: Request,
-        unenforced: bool,
-        on_text: Callable[[str], None] | None,
-        tags: Mapping[str, str] | None,
-    ) -> Awaitable[RunResult]:
-        return self.execute(self.decide(task), request, unenforced=unenforced, on_text=on_text, tags=tags)
+    def _run(self, task: Task, request: Request, **options: Unpack[ExecuteOptions]) -> Awaitable[RunResult]:
+        return self.execute(self.decide(task), request, **options)
 
     def _policy_in_force(self) -> CompiledPolicy:
         return self._generations.current.in_force.policy
@@ -356,21 +323,14 @@ class ModelGateway(Calls):
         """
         return self._script.run(self.run(task, request, **options))
 
-    async def _stored(
-        self,
-        policy: CompiledPolicy,
-        decided: DecisionResult,
-        execution: Execution | None,
-        tags: Mapping[str, str] | None,
-    ) -> RunResult:
-        attempts: Sequence[Attempt] = ()
-        answered = None
+    async def _stored(self, pending: Pending, execution: Execution | None) -> RunResult:
+        decided = pending.decided
         if execution is not None:
-            attempts, answered = execution.attempts, execution.answered_by
+            pending.attempts, pending.answered_attempt = list(execution.attempts), execution.answered_by
         shadow = None if decided.shadow is None else decided.shadow.decision
         ran = RunResult(decided.decision, execution, shadow, decided.shadow_error)
         try:
-            await self._recorder.record_with_others(Pending(policy, decided, attempts, tags, answered))
+            await self._recorder.record_with_others(pending)
         except LedgerError as error:
             raise NotStoredError(error, ran) from error
         return ran
@@ -378,8 +338,8 @@ class ModelGateway(Calls):
 
 def _checked(
     arms: RolloutRuntime, decided: DecisionResult, request: Request, unenforced: bool
-) -> tuple[ArmRuntime, CompiledPolicy, Work | None]:
-    """The side that executes a decision, the policy in force, and the work. Raises as ``ModelGateway.execute`` does."""
+) -> tuple[ArmRuntime, Work | None]:
+    """The side that executes a decision, and its work. Raises as ``ModelGateway.execute`` does."""
     decision = decided.decision
     if decided.executed:
         raise TaskError("this decision has been executed", help="decide again: each execution has its own")
@@ -396,4 +356,4 @@ def _checked(
             f"the plan asks for what is not supported yet:\n{listed}",
             help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
         )
-    return side, arms.control.policy, work
+    return side, work

@@ -19,8 +19,7 @@ from routewright.engine.report import TaskError
 from routewright.loading import Permissions, Root, load_policy
 
 from .arms import RolloutRuntime, alike, meaning_of, own_backends, simulated_candidate
-from .opening import open_backends, unopened
-from .targets import simulated_backends
+from .opening import open_backends, simulated_backends, unopened
 
 
 @dataclass(frozen=True, slots=True)

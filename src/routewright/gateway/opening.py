@@ -1,4 +1,4 @@
-"""Opens the backends of a policy's catalog, so that they are ready to be called.
+"""Opens the backends of a policy's catalog, or simulated ones in their place, so that they are ready to be called.
 
 No connection is made and no model is loaded until the first call. ``${NAME}`` in keys and paths is resolved now, from
 the given environment, if the policy may read the variable (see ``permissions``); a missing or forbidden variable is an
@@ -8,9 +8,16 @@ error, never ignored.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
-from routewright.backends import Backend, BackendError, UnopenedBackend, open_backend
+from routewright.backends import (
+    Backend,
+    BackendError,
+    Fault,
+    UnopenedBackend,
+    open_backend,
+    simulated_backend,
+)
 from routewright.engine.policy import Backend as BackendShape
 from routewright.engine.policy import CompiledModel, CompiledPolicy
 from routewright.loading import Permissions, refusals, user_permissions
@@ -46,6 +53,25 @@ def open_backends(
 def unopened(backends: Mapping[str, Backend]) -> Mapping[str, UnopenedBackend]:
     """Those that could not be opened."""
     return {id: one for id, one in backends.items() if isinstance(one, UnopenedBackend)}
+
+
+def simulated_backends(
+    policy: CompiledPolicy,
+    *,
+    seed: int = 0,
+    faults: Mapping[str, Sequence[Fault]] | None = None,
+    sleep: bool = False,
+) -> Mapping[str, Backend]:
+    """A simulated backend for each backend of the catalog. ``faults`` are by model id, one for each call."""
+    return {
+        backend_id: simulated_backend(
+            [model for model in policy.catalog.models if model.backend == backend_id],
+            seed=seed,
+            faults=faults,
+            sleep=sleep,
+        )
+        for backend_id in policy.catalog.backends
+    }
 
 
 def _check_permitted(

@@ -12,13 +12,20 @@ from typing import Any, Literal
 
 from routewright.backends import Limits, PriceFacts
 from routewright.backends.control import QuotaKey, QuotaLimit
-from routewright.backends.executing import CacheUse, Ensemble, Step, Target, Work, WorkLimits
+from routewright.backends.executing import (
+    DEFAULT_LEASE_MS,
+    CacheUse,
+    Ensemble,
+    Step,
+    Target,
+    Work,
+    WorkLimits,
+)
 from routewright.engine.decision import Decision, allowance, is_exact, time_facts, verdicts_of
 from routewright.engine.policy import (
     CompiledEnsemble,
     CompiledModel,
     CompiledPolicy,
-    CompiledStep,
     Quota,
     nano_units,
 )
@@ -78,7 +85,9 @@ class Planner:
         return Work(
             # The members of an ensemble answer first; what else the plan holds is for when they cannot.
             targets=fallbacks if plan.ensemble is not None else (target(plan.target), *fallbacks),
-            steps=tuple(_step(step, target(step.model)) for step in plan.steps),
+            steps=tuple(
+                Step(step.role, target(step.model), step.required, step.options) for step in plan.steps
+            ),
             ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
             limits=self._limits,
             cache=_cache(decision),
@@ -106,29 +115,25 @@ class Planner:
     def _target(self, index: int, role: TargetRole) -> Target:
         known = self._targets.get((index, role))
         if known is None:
-            target = _target(self.policy.catalog.models[index], self.policy)
-            known = self._targets[index, role] = replace(target, role=role, endpoint=self.endpoints[index])
+            model = self.policy.catalog.models[index]
+            known = _target(model, self.policy, role, self.endpoints[index])
+            self._targets[index, role] = known
         return known
 
 
 def _limits(policy: CompiledPolicy) -> WorkLimits:
-    limits = policy.limits
+    limits, cost = policy.limits, policy.limits.cost
     found = WorkLimits(
         deadline_ms=limits.deadline_ms,
         max_attempts=limits.max_attempts,
         backoff_ms=limits.backoff_ms,
         first_token_within_ms=limits.first_token_within_ms,
+        lease_ms=DEFAULT_LEASE_MS if limits.lease_ms is None else limits.lease_ms,
     )
-    if limits.lease_ms is not None:
-        found = replace(found, lease_ms=limits.lease_ms)
-    if limits.cost is not None:
-        found = replace(
-            found,
-            max_cost_nano=limits.cost.limit,
-            currency=limits.cost.currency,
-            unknown_cost="refuse" if limits.cost.refuses_unknown else "allow",
-        )
-    return found
+    if cost is None:
+        return found
+    unknown: Literal["refuse", "allow"] = "refuse" if cost.refuses_unknown else "allow"
+    return replace(found, max_cost_nano=cost.limit, currency=cost.currency, unknown_cost=unknown)
 
 
 def _quota_limit(quota: Quota, policy: str) -> QuotaLimit:
@@ -140,13 +145,9 @@ def _quota_limit(quota: Quota, policy: str) -> QuotaLimit:
         per=quota.per,  # type: ignore[arg-type]  # the periods of policies are those of quotas
         timezone=quota.timezone,
         currency=quota.currency,
-        counted_as=counter_of(quota, policy),
+        # No name of a policy or a control has a slash in it.
+        counted_as=quota.name if quota.shared else f"{policy}/{quota.name}",
     )
-
-
-def counter_of(quota: Quota, policy: str) -> str:
-    """The name that a quota is counted under: no name of a policy or a control has a slash in it."""
-    return quota.name if quota.shared else f"{policy}/{quota.name}"
 
 
 def _quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[object]) -> QuotaKey:
@@ -165,12 +166,14 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     return verdicts_of(policy, (*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
 
 
-def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
+def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endpoint: str) -> Target:
     price, timeouts = model.shape.price, policy.catalog.backends[model.backend].timeouts
     return Target(
         model_id=model.id,
         backend_id=model.backend,
         tag=model.tag,
+        role=role,
+        endpoint=endpoint,
         price=None
         if price is None
         else PriceFacts(
@@ -180,13 +183,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
             currency=price.currency,
             since=price.since,
         ),
-        limits=Limits(
-            connect_ms=timeouts.connect,
-            load_ms=timeouts.load,
-            first_token_ms=timeouts.first_token,
-            idle_ms=timeouts.idle,
-            total_ms=timeouts.total,
-        ),
+        limits=Limits(**{f"{phase}_ms": most for phase, most in timeouts}),
         max_output_tokens=model.shape.max_output_tokens,
         # Any server on this machine may have to load the model first.
         may_load=model.location != "cloud",
@@ -195,10 +192,6 @@ def _target(model: CompiledModel, policy: CompiledPolicy) -> Target:
         # Servers of the cloud hold as much as the model can.
         window=model.context_length if model.kind == "ollama" and model.location == "local" else None,
     )
-
-
-def _step(step: CompiledStep, target: Target) -> Step:
-    return Step(step.role, target, step.required, step.options)
 
 
 def _ensemble(

@@ -1,20 +1,23 @@
-"""Writes what was decided and executed to the ledger's writer, as rows."""
+"""Makes the ledger's rows of what was decided and executed, and writes them to the ledger's writer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 from routewright.backends.executing import Attempt
+from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
-from routewright.ledger import AttemptRow, Ledger, LedgerEntry, LedgerWriter
+from routewright.engine.record import record_text
+from routewright.ledger import AttemptRow, DecisionRow, Ledger, LedgerEntry, LedgerWriter, PolicyRow
 
 from .arms import meaning_of
 from .results import DecisionResult
-from .rows import decision_row, policy_rows
 
 
+@dataclass(slots=True, eq=False)
 class Pending:
     """What is to be recorded: a decision with its attempts and its shadow, and the ``policy`` that was in force.
 
@@ -22,20 +25,13 @@ class Pending:
     recorded.
     """
 
-    __slots__ = ("answered_attempt", "attempts", "decided", "done", "error", "policy", "tags")
-
-    def __init__(
-        self,
-        policy: CompiledPolicy,
-        decided: DecisionResult,
-        attempts: Sequence[Attempt],
-        tags: Mapping[str, str] | None,
-        answered_attempt: int | None = None,
-    ) -> None:
-        self.policy, self.decided, self.attempts = policy, decided, attempts
-        self.tags, self.answered_attempt = tags, answered_attempt
-        self.done: asyncio.Future[None] | None = None
-        self.error: Exception | None = None
+    policy: CompiledPolicy
+    decided: DecisionResult
+    tags: Mapping[str, str] | None
+    attempts: list[Attempt] = field(default_factory=list)
+    answered_attempt: int | None = None
+    done: asyncio.Future[None] | None = None
+    error: Exception | None = None
 
 
 class Recorder:
@@ -157,3 +153,47 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         )
         rows.append(LedgerEntry(shadow))
     return rows
+
+
+def decision_row(
+    decision: Decision,
+    *,
+    deciding_ns: int | None = None,
+    tags: Mapping[str, str] | None = None,
+    shadow_of: str | None = None,
+    answered_attempt: int | None = None,
+) -> DecisionRow:
+    """The row of a decision; ``deciding_ns`` is how long deciding took, which is no part of the record.
+
+    ``shadow_of`` is, for a shadow, the id of the decision that was executed; ``answered_attempt`` the number of the
+    attempt whose answer was given.
+    """
+    return DecisionRow(
+        decision.id,
+        record_text(decision),
+        mode_of(decision),
+        tags=dict(tags or {}),
+        session_id=decision.task.session,
+        deciding_ns=deciding_ns,
+        shadow_of=shadow_of,
+        answered_attempt=answered_attempt,
+    )
+
+
+def mode_of(decision: Decision) -> str:
+    """How a decision is used: ``shadow`` where it is not executed, ``canary`` in both its arms, else ``exploit``."""
+    arm = decision.arm
+    if arm is not None and arm.mode == "canary":
+        return "canary"
+    return "shadow" if arm is not None and arm.mode == "shadow" and arm.name == "candidate" else "exploit"
+
+
+def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:
+    """The rows of a policy and its catalog, and of its rollout's candidate: what decisions can be explained from."""
+    catalog = policy.catalog
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    return (
+        PolicyRow(policy.digest, "policy", policy.name, policy.text, first_seen_us),
+        PolicyRow(catalog.digest, "catalog", catalog.name or catalog.source, catalog.text, first_seen_us),
+        *(() if candidate is None else policy_rows(candidate, first_seen_us=first_seen_us)),
+    )

@@ -47,7 +47,7 @@ class NoTargetError(TaskError):
 
     def __init__(self, decision: Decision) -> None:
         why = [
-            f"{_model_id(decision, c.model)}: {c.failure.explained(decision)}"
+            f"{decision.policy.catalog.models[c.model].id}: {c.failure.explained(decision)}"
             for c in decision.candidates
             if c.failure
         ]
@@ -81,7 +81,3 @@ def model_that_answered(execution: Execution) -> str | None:
         if attempt.role in ("answer", "fallback", "retry") and attempt.status in ("ok", "cached")
     ]
     return answered[-1] if answered and execution.answer is not None else None
-
-
-def _model_id(decision: Decision, index: int) -> str:
-    return decision.policy.catalog.models[index].id
