@@ -34,10 +34,8 @@ from .tokens import TokenCount, is_loaded, prompt_tokens, text_tokens
 from .unopened import UnopenedBackend
 
 if TYPE_CHECKING:
-    from .llamacpp import GgufModel, LlamaCppBackend, embedded_model
-    from .mlx import MlxBackend, MlxModel
+    from .llamacpp import embedded_model
     from .ollama import OllamaBackend
-    from .openai import OpenAIBackend
 
 __all__ = [
     "ERROR_CLASSES",
@@ -50,16 +48,11 @@ __all__ = [
     "EmbedRequest",
     "ErrorClass",
     "Fault",
-    "GgufModel",
     "HealthReport",
     "Limits",
-    "LlamaCppBackend",
     "Message",
-    "MlxBackend",
-    "MlxModel",
     "ModelListing",
     "OllamaBackend",
-    "OpenAIBackend",
     "PriceFacts",
     "RerankAnswer",
     "RerankRequest",
@@ -85,12 +78,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "GgufModel": ".llamacpp",
-    "LlamaCppBackend": ".llamacpp",
-    "MlxBackend": ".mlx",
-    "MlxModel": ".mlx",
     "OllamaBackend": ".ollama",
-    "OpenAIBackend": ".openai",
     "embedded_model": ".llamacpp",
 }
 """Where what is loaded only when it is asked for is to be found: nobody pays for backends that are not used."""

@@ -17,7 +17,7 @@ from typing import Final
 from routewright.engine.policy import CompiledModel, judge, kinds
 
 from ..errors import BackendError, install_command
-from ..openai import OpenAIServer, Operation, ServedBackend
+from ..openai import OpenAIBackend, Operation, ServedBackend
 from ..phases import CallClock, shared
 from ..protocol import HealthReport, ModelListing
 from ..registry import Opening
@@ -29,7 +29,7 @@ EMBEDDED_MODEL: Final = kinds.EMBEDDED_NAMES[0]
 @dataclass(slots=True)
 class _Running:
     process: ModelProcess
-    server: OpenAIServer | None = None
+    server: OpenAIBackend | None = None
 
 
 class LlamaCppBackend(ServedBackend):
@@ -83,7 +83,7 @@ class LlamaCppBackend(ServedBackend):
             one.process.kill()
 
     @asynccontextmanager
-    async def server_for(self, clock: CallClock, operation: Operation) -> AsyncIterator[OpenAIServer]:
+    async def server_for(self, clock: CallClock, operation: Operation) -> AsyncIterator[OpenAIBackend]:
         """The server of the model, in memory; the clock is past ``load`` then."""
         tag = clock.who
         model = self._models.get(tag)
@@ -106,19 +106,19 @@ class LlamaCppBackend(ServedBackend):
                 await _see_it_end(running.process)
             raise
 
-    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIServer:
+    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIBackend:
         clock.enter("load")
         try:
-            loaded = await clock.wait(shared(running.process.loaded))
+            url = await clock.wait(shared(running.process.loaded))
         except BackendError as error:
             if error.timings is not None:
                 raise
             raise clock.again(error) from error
         clock.loaded()
         if running.server is None:
-            running.server = OpenAIServer(
-                judge("in_process", loaded.url),
-                api_key=loaded.key,
+            running.server = OpenAIBackend(
+                judge("in_process", url),
+                api_key=running.process.key,
                 concurrency=model.slots,
                 logits=True,
                 extra="llamacpp",

@@ -12,7 +12,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -46,23 +45,15 @@ class GgufModel:
     written: str | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """Where a loaded model answers, with which key, and how long loading took in microseconds."""
-
-    url: str
-    key: str
-    load_us: int
-
-
 class ModelProcess:
-    """Starts to load when it is made. ``loaded`` is a future of ``Loaded``; it fails with BackendError.
+    """Starts to load when it is made. ``loaded`` is a future of the address where the model answers those who show
+    ``key``; it fails with BackendError.
 
     Whoever waits for it may give up: loading goes on, and the next caller finds the model ready.
     """
 
     def __init__(self, tag: str, model: GgufModel, operation: Operation) -> None:
-        self.loaded: Future[Loaded] = Future()
+        self.loaded: Future[str] = Future()
         if find_spec("xllamacpp") is None:
             raise BackendError(
                 "the package `xllamacpp` is not installed",
@@ -74,19 +65,18 @@ class ModelProcess:
             raise BackendError(
                 f"the file of `{tag}` does not exist: `{model.written or path}`", error_class="not_found"
             )
-        self._tag, self._path, self._key = tag, str(path), secrets.token_urlsafe(24)
+        self._tag, self._path, self.key = tag, str(path), secrets.token_urlsafe(24)
         self._written = model.written or str(path)
         settings = {
             **asdict(model),
             "path": str(path),
             "alias": tag,
-            "key": self._key,
+            "key": self.key,
             "operation": operation,
         }
         if operation != "chat":
             # A text is read in one batch, so a batch must hold the longest one.
             settings["batch_tokens"] = model.context_tokens
-        self._start = time.monotonic()
         # -P: the worker's folder must not come first on its path, it has modules named like those of Python.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_WORKER)],
@@ -124,8 +114,7 @@ class ModelProcess:
             stdout.close()
         said = said if isinstance(said, dict) else {}
         if "url" in said:
-            load_us = round((time.monotonic() - self._start) * 1_000_000)
-            self.loaded.set_result(Loaded(said["url"], self._key, load_us))
+            self.loaded.set_result(said["url"])
             return
         # It is ending: nobody must find it alive who hears of this.
         self._process.kill()

@@ -102,7 +102,7 @@ class OllamaBackend(Backend):
         asked = body.get("options", {}).get("num_predict")
         intake = ChatIntake(self._link.gate, request, asked_tokens=asked)
         pieces = ChatPieces(intake)
-        async with self._link.calls.request("POST", "/api/chat", clock, body=body) as reply:
+        async with self._link.http.request("POST", "/api/chat", clock, body=body) as reply:
             if reply.status != 200:
                 raise await self._link.refusal(clock, reply)
             try:
@@ -131,7 +131,7 @@ class OllamaBackend(Backend):
             return EmbedAnswer((), NOTHING_ASKED, None, clock.timings())
         body = embed_body(model, request)
         await self._ready.prepare(clock, body)
-        async with self._link.calls.request("POST", "/api/embed", clock, body=body) as reply:
+        async with self._link.http.request("POST", "/api/embed", clock, body=body) as reply:
             if reply.status != 200:
                 raise await self._link.refusal(clock, reply)
             said = await reply.json(vector_sizes(len(request.texts), body.get("dimensions")))
@@ -189,7 +189,7 @@ class OllamaBackend(Backend):
 
     async def _asked(self, clock: CallClock, path: str, shape: type[Said]) -> Said:
         """What the server says at ``path``, as the package has it. Raises BackendError."""
-        async with self._link.aside.request("GET", path, clock) as reply:
+        async with self._link.http.request("GET", path, clock, in_turn=False) as reply:
             if reply.status != 200:
                 raise await self._link.refusal(clock, reply)
             said = await reply.json()

@@ -17,8 +17,8 @@ from .places import remote_host, running_elsewhere
 class Connection:
     """A connection to ``server``. Raises ValueError for an invalid address or key.
 
-    ``calls`` is for work and limited by ``concurrency``; ``aside`` is for short queries, which must not wait behind
-    it. ``direct`` says that the server is ollama.com itself.
+    At most ``concurrency`` calls are at work at once; short queries do not wait behind them. ``direct`` says that the
+    server is ollama.com itself.
     """
 
     def __init__(self, server: Server, *, api_key: str | None, concurrency: int | None) -> None:
@@ -29,11 +29,10 @@ class Connection:
                 f"the API key is for https://ollama.com, and `{self.url}` is another host: leave the key out"
             )
         stays = server.is_local
-        self.calls = HttpClient(
+        self.http = HttpClient(
             self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays
         )
-        self.aside = HttpClient(self.url, extra="ollama", api_key=api_key, this_machine=stays)
-        self.gate = self.calls.gate
+        self.gate = self.http.gate
 
     async def ask(
         self, clock: CallClock, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -42,7 +41,7 @@ class Connection:
 
         Raises BackendError where nothing answered, and for 403: the server talks to nobody under this address.
         """
-        async with self.aside.request(method, path, clock, body=body) as reply:
+        async with self.http.request(method, path, clock, body=body, in_turn=False) as reply:
             if reply.status == 403:
                 raise await self.refusal(clock, reply)
             said = self.gate.parse_or_none(await reply.read())
@@ -67,5 +66,4 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self.calls.close()
-        await self.aside.close()
+        await self.http.close()

@@ -118,9 +118,8 @@ async def _check_listed(connection: Connection, found: _Findings, tag: str | Non
 async def _check_shown(connection: Connection, found: _Findings, tag: str) -> None:
     """Whether a cloud model exists: the server asks ollama.com, as it would for a chat."""
     clock = CallClock(PROBE_LIMITS, who=tag)
-    async with connection.aside.request(
-        "POST", "/api/show", clock, body={"model": connection.server.place(tag).name}
-    ) as reply:
+    body = {"model": connection.server.place(tag).name}
+    async with connection.http.request("POST", "/api/show", clock, body=body, in_turn=False) as reply:
         if reply.status != 200:
             raise await connection.refusal(clock, reply)
     found.good.append(f"`{tag}` is there")

@@ -115,7 +115,7 @@ class Places:
         Raises BackendError for an answer that names another host, which no other answer can outweigh.
         """
         path = f"{self._root}/api/show"
-        async with self._client.request("POST", path, clock, body={"model": name}) as reply:
+        async with self._client.request("POST", path, clock, body={"model": name}, in_turn=False) as reply:
             if reply.status != 200:
                 return await refusal_of(clock, self._client.gate, reply)
             said = self._client.gate.parse_or_none(await reply.read())
@@ -155,7 +155,7 @@ class DeclaredPlaces:
 
     async def _ollama(self, clock: CallClock) -> Places | None:
         for root, places in self._places.items():
-            async with self._client.request("GET", f"{root}/api/version", clock) as reply:
+            async with self._client.request("GET", f"{root}/api/version", clock, in_turn=False) as reply:
                 said = self._client.gate.parse_or_none(await reply.read()) if reply.status == 200 else None
             if reply.status == 200:
                 # Some servers (LM Studio) answer 200 to everything and put the error into the body.

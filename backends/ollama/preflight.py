@@ -38,7 +38,7 @@ class Preflight:
         self._link = connection
         self._min_version, self._min_versions = min_version, dict(min_versions)
         self._new_enough: Findings[None] = Findings(now)
-        self._places = Places(connection.aside, connection.server, connection.url, now=now)
+        self._places = Places(connection.http, connection.server, connection.url, now=now)
         self._loading: Counter[tuple[str, object]] = Counter()
 
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:
@@ -90,7 +90,7 @@ class Preflight:
         limit_ms = _NO_LIMIT_MS if limits.load_ms is None else limits.load_ms
         self._loading[key] += 1
         try:
-            async with self._link.calls.request(
+            async with self._link.http.request(
                 "POST", path, clock, body=wanted, next_phase_ms=limit_ms
             ) as reply:
                 if reply.status != 200:

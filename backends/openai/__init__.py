@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import OpenAIBackend, Operation, ServedBackend, open_backend
-from .server import OpenAIServer
+from .backend import OpenAIBackend, open_backend
+from .served import Operation, ServedBackend
 
-__all__ = ["OpenAIBackend", "OpenAIServer", "Operation", "ServedBackend", "open_backend"]
+__all__ = ["OpenAIBackend", "Operation", "ServedBackend", "open_backend"]

@@ -2,22 +2,6 @@
 
 from __future__ import annotations
 
-from .backend import (
-    CALLS_KEPT,
-    DEFAULT_LATENCY_MS,
-    Fault,
-    SimulatedBackend,
-    SimulatedModel,
-    open_backend,
-    simulated_backend,
-)
+from .backend import Fault, SimulatedBackend, SimulatedModel, open_backend, simulated_backend
 
-__all__ = [
-    "CALLS_KEPT",
-    "DEFAULT_LATENCY_MS",
-    "Fault",
-    "SimulatedBackend",
-    "SimulatedModel",
-    "open_backend",
-    "simulated_backend",
-]
+__all__ = ["Fault", "SimulatedBackend", "SimulatedModel", "open_backend", "simulated_backend"]

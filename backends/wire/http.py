@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -86,19 +87,24 @@ class HttpClient:
         *,
         body: Mapping[str, Any] | None = None,
         next_phase_ms: int | None = None,
+        in_turn: bool = True,
     ) -> AbstractAsyncContextManager[Reply]:
         """The reply as soon as its status and headers are there, whatever the status.
 
-        ``path`` is relative to ``base_url``, or a whole address of the same server. Once connected, the clock
-        enters ``first_token`` (with a limit of ``next_phase_ms`` if given: ``load``), unless it is further
-        already. Leaving the block before the whole body was read closes the connection, which is how a server
-        learns that nobody waits any more. Entering it raises BackendError.
+        ``path`` is relative to ``base_url``, or a whole address of the same server. A short query need not wait for
+        its turn behind work (``in_turn``). Once connected, the clock enters ``first_token`` (with a limit of
+        ``next_phase_ms`` if given: ``load``), unless it is further already. Leaving the block before the whole body
+        was read closes the connection, which is how a server learns that nobody waits any more. Entering it raises
+        BackendError.
         """
         url = path if "://" in path else self.base_url + path
         if not self.owns(url):
             raise ValueError(f"`{url}` is another server than `{self.root_url}`")
-        sent = None if body is None else _encoded(body, clock)
-        return _Exchange(self, self._room(), method, url, sent, clock, next_phase_ms)
+        sending: dict[str, Any] = {"method": method, "url": url}
+        if body is not None:
+            sending |= {"data": _encoded(body, clock), "headers": _JSON_TYPE}
+        room = self._room()
+        return _Exchange(self, room, clock, sending, next_phase_ms, room.turns if in_turn else None)
 
     def owns(self, url: str) -> bool:
         """Whether a whole address is one of this server."""
@@ -120,66 +126,50 @@ class HttpClient:
         return room
 
 
+@dataclass
 class _Exchange:
     """One request and its reply, on a connection that is held meanwhile; a generator would cost several times this."""
 
-    def __init__(
-        self,
-        client: HttpClient,
-        room: Connections,
-        method: str,
-        url: str,
-        sent: bytes | None,
-        clock: CallClock,
-        next_phase_ms: int | None,
-    ) -> None:
-        self._client, self._room, self._clock = client, room, clock
-        self._method, self._url, self._sent = method, url, sent
-        self._next_phase_ms = next_phase_ms
-        self._turns: asyncio.Semaphore | None = None
-        self._response: aiohttp.ClientResponse | None = None
+    client: HttpClient
+    room: Connections
+    clock: CallClock
+    sending: Mapping[str, Any]
+    next_phase_ms: int | None
+    turns: asyncio.Semaphore | None
+    has_turn: bool = False
+    response: aiohttp.ClientResponse | None = None
 
     async def __aenter__(self) -> Reply:
         try:
             await self._take_turn()
-            self._response = await self._answered()
+            self.response = await self._answered()
         except BaseException:
             self._leave()
             raise
-        client = self._client
-        return Reply(self._response, self._clock, self._room.failures, client.gate, client.base_url)
+        return Reply(self.response, self.clock, self.room.failures, self.client.gate, self.client.base_url)
 
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
     async def _take_turn(self) -> None:
-        turns = self._room.turns
-        if turns is not None:
-            if turns.locked():
-                self._clock.enter("turn")
-            await self._clock.wait(turns.acquire())
-            self._turns = turns
+        if self.turns is not None:
+            if self.turns.locked():
+                self.clock.enter("turn")
+            await self.clock.wait(self.turns.acquire())
+            self.has_turn = True
 
     async def _answered(self) -> aiohttp.ClientResponse:
-        clock, room = self._clock, self._room
+        clock, room = self.clock, self.room
         clock.enter("connect")
-        CONNECTING.set((clock, self._next_phase_ms))
+        CONNECTING.set((clock, self.next_phase_ms))
         closed_before = 0
         failure: BackendError | None = None
         while failure is None:
             try:
-                return await clock.wait(
-                    room.session.request(
-                        self._method,
-                        self._url,
-                        data=self._sent,
-                        headers=None if self._sent is None else _JSON_TYPE,
-                        allow_redirects=False,
-                    )
-                )
+                return await clock.wait(room.session.request(**self.sending, allow_redirects=False))
             except room.failures as error:
                 if closed_before == _MAX_CLOSED or not is_unsent(error):
-                    failure = connection_failure(error, clock, self._client.base_url)
+                    failure = connection_failure(error, clock, self.client.base_url)
                 else:
                     closed_before += 1
                     clock.enter("connect")
@@ -187,14 +177,13 @@ class _Exchange:
         raise failure
 
     def _leave(self) -> None:
-        response, turns = self._response, self._turns
         # After the last byte the connection is back in the pool already.
-        if response is not None and not response.closed:
-            response.close()
-        if turns is not None:
-            self._turns = None
-            turns.release()
-        self._clock.stop()
+        if self.response is not None and not self.response.closed:
+            self.response.close()
+        if self.turns is not None and self.has_turn:
+            self.has_turn = False
+            self.turns.release()
+        self.clock.stop()
 
 
 def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:

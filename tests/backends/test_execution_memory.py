@@ -12,7 +12,7 @@ from support.executing_parts import START_US, target
 from routewright.backends import ChatRequest, Message, SimulatedBackend, SimulatedModel
 from routewright.backends.control import QuotaLimit, StateStore
 from routewright.backends.executing import AnswerCache, CacheUse, Executor, Work, WorkLimits
-from routewright.backends.simulated import CALLS_KEPT
+from routewright.backends.simulated.backend import CALLS_KEPT
 
 
 def test_memory_stays_flat_over_many_requests(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -251,16 +251,26 @@ def test_a_stub_is_refused_by_whatever_address_this_machine_is_called(
 Declared = Callable[[OpenAIBackend], Awaitable[Any]]
 
 
-async def _streamed(backend: OpenAIBackend) -> None:
-    async for _ in backend.stream("m", PRIVATE):
+async def _streamed(events: AsyncIterator[Any]) -> None:
+    async for _ in events:
         pass
 
 
+def _clock() -> CallClock:
+    return CallClock(NO_LIMITS, who="m")
+
+
+RANKED = RerankRequest("the secret word is swordfish", ("d",))
+
 OPENAI_WORK: dict[str, Declared] = {
     "chat": lambda b: b.chat("m", PRIVATE),
-    "stream": _streamed,
+    "stream": lambda b: _streamed(b.stream("m", PRIVATE)),
     "embed": lambda b: b.embed("m", TEXTS),
-    "rerank": lambda b: b.rerank("m", RerankRequest("the secret word is swordfish", ("d",))),
+    "rerank": lambda b: b.rerank("m", RANKED),
+    "answer": lambda b: b.answer(_clock(), PRIVATE),
+    "events": lambda b: _streamed(b.events(_clock(), PRIVATE)),
+    "vectors": lambda b: b.vectors(_clock(), TEXTS),
+    "scores": lambda b: b.scores(_clock(), RANKED),
 }
 
 

@@ -25,7 +25,7 @@ from routewright.backends import (
     StreamEnd,
     TextDelta,
 )
-from routewright.backends.simulated import DEFAULT_LATENCY_MS
+from routewright.backends.simulated.backend import DEFAULT_LATENCY_MS
 
 MODELS = {
     "kimi-k2:1t-cloud": SimulatedModel(expected_latency_ms=30_000, context_length=1_000),

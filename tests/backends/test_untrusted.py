@@ -28,7 +28,6 @@ from routewright.backends import (
     Limits,
     Message,
     OllamaBackend,
-    OpenAIBackend,
     RerankRequest,
     StreamEnd,
     TextDelta,
@@ -37,6 +36,7 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.ollama import answer as ollama_answer
+from routewright.backends.openai import OpenAIBackend
 from routewright.backends.openai import answer as openai_answer
 from routewright.backends.phases import CallClock
 from routewright.backends.wire import sizes as answer_sizes
@@ -137,9 +137,9 @@ def backend_of(kind: str, url: str, key: str | None = KEY) -> OpenAIBackend | Ol
         return OpenAIBackend(url, api_key=key)
     made = OllamaBackend(url, location="cloud")
     if key is not None:
-        for client in (made._link.calls, made._link.aside):
-            client._key, client.gate = key, Gate(key)
-        made._link.gate = made._link.calls.gate
+        client = made._link.http
+        client._key, client.gate = key, Gate(key)
+        made._link.gate = client.gate
     return made
 
 
