@@ -42,7 +42,7 @@ from .chat import chat_steps
 from .failures import first_line, is_out_of_memory
 from .load import end_thread, free_memory, library_version, load_folder
 from .models import Folders, Found, MlxModel
-from .pool import Claim, ModelPool
+from .pool import BYTES_PER_GB, Claim, ModelPool, closed
 from .runtime import LoadedModel
 from .scoring import Operation, check_family, score_steps, vector_steps
 from .threads import ModelThread
@@ -52,7 +52,6 @@ T = TypeVar("T")
 Make = Callable[..., Generator[T, None, None]]
 """Makes the steps of some work, given the loaded model, its `window`, and `stopped`, which says when to end."""
 
-_BYTES_PER_GB: Final = 1_000_000_000
 _NOTHING: Final = Usage(0, 0, 0, 0, "reported")
 
 
@@ -74,7 +73,7 @@ class MlxBackend(Backend):
     ) -> None:
         self._models = dict(models)
         self._folders = Folders(self._models, path, os.environ if env is None else env)
-        limit = None if memory_gb is None else round(memory_gb * _BYTES_PER_GB)
+        limit = None if memory_gb is None else round(memory_gb * BYTES_PER_GB)
         self._pool: ModelPool[LoadedModel] = ModelPool(
             partial(_load, self._folders), memory_bytes=limit, thread_ended=end_thread
         )
@@ -177,14 +176,12 @@ class MlxBackend(Backend):
                 async for item in items:
                     yield item
             if self._closed:
-                raise BackendError("the MLX backend was closed", error_class="cancelled")
-        except BackendError as error:
-            forget_locals(error)
-            # A load that failed is one error for all who waited for it, so each call gets its own.
-            raise clock.again(error) from error
+                raise closed()
         except Exception as error:
             forget_locals(error)
-            raise self._failure(error, clock) from error
+            # A load that failed is one error for all who waited for it, so each call gets its own.
+            ours = error if isinstance(error, BackendError) else self._failure(error, clock)
+            raise clock.again(ours) from error
 
     async def _items(
         self, tag: str, operation: Operation, clock: CallClock, make: Make[T]
@@ -230,11 +227,11 @@ class MlxBackend(Backend):
 
     def _memory_bytes(self, tag: str, found: Found) -> int:
         said = self._models[tag].memory_gb
-        return found.size_bytes if said is None else round(said * _BYTES_PER_GB)
+        return found.size_bytes if said is None else round(said * BYTES_PER_GB)
 
     def _failure(self, error: Exception, clock: CallClock) -> BackendError:
         if self._closed:
-            return clock.error("the MLX backend was closed", "cancelled")
+            return closed()
         if is_out_of_memory(error):
             return clock.error(
                 f"there was not enough memory to run `{clock.who}`",

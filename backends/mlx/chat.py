@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 from routewright.engine.report import suggest
@@ -15,14 +15,7 @@ from .prompt import prompt_tokens
 from .runtime import LoadedModel, Sampling
 from .text import AnswerText, transitions_of
 
-_OPTIONS: Final = (
-    "frequency_penalty",
-    "min_p",
-    "presence_penalty",
-    "repetition_penalty",
-    "top_k",
-    "top_p",
-)
+_OPTIONS: Final = tuple(sorted({field.name for field in fields(Sampling)} - {"temperature", "seed"}))
 _DEFAULTED: Final = ("min_p", "top_k", "top_p")
 
 

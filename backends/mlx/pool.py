@@ -16,14 +16,14 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import count
 from threading import RLock
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ..errors import BackendError
 from .threads import ModelThread, ModelThreads
 
 M = TypeVar("M")
 
-_BYTES_PER_GB = 1_000_000_000
+BYTES_PER_GB: Final = 1_000_000_000
 
 
 class Resident(Generic[M]):
@@ -85,7 +85,7 @@ class ModelPool(Generic[M]):
         claim = Claim(self, tag, size_bytes)
         with self._lock:
             if self._closed:
-                raise BackendError("the MLX backend was closed", error_class="cancelled")
+                raise closed()
             resident = self._residents.get(tag)
             if resident is not None and not resident.draining:
                 self._grant(claim, resident)
@@ -105,9 +105,7 @@ class ModelPool(Generic[M]):
             self._closed = True
             for claim in self._line:
                 if claim.granted.set_running_or_notify_cancel():
-                    claim.granted.set_exception(
-                        BackendError("the MLX backend was closed", error_class="cancelled")
-                    )
+                    claim.granted.set_exception(closed())
             self._line.clear()
             self._residents.clear()
         self._threads.end()
@@ -197,9 +195,14 @@ class ModelPool(Generic[M]):
         self._threads.give_back(resident.thread)
 
 
+def closed() -> BackendError:
+    """The failure of calls that the end of the backend cut short."""
+    return BackendError("the MLX backend was closed", error_class="cancelled")
+
+
 def _is_loaded(loading: Future[M]) -> bool:
     return loading.done() and not loading.cancelled() and loading.exception() is None
 
 
 def _gb(size_bytes: int) -> str:
-    return f"{size_bytes / _BYTES_PER_GB:.3g}"
+    return f"{size_bytes / BYTES_PER_GB:.3g}"

@@ -44,7 +44,7 @@ _CANNOT_TELL: Final = frozenset({401, 403, 407, 408, 421, 425, 429})
 class Findings(Generic[T]):
     """What a server was found to be, each time asked by one of several concurrent calls; the others wait for it."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._known: dict[str, tuple[T, float]] = {}
         self._asking: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Event] = {}

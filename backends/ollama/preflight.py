@@ -7,9 +7,8 @@ limit depends on it.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ..errors import BackendError
@@ -33,12 +32,11 @@ class Preflight:
         *,
         min_version: str | None,
         min_versions: Mapping[str, str],
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = connection
         self._min_version, self._min_versions = min_version, dict(min_versions)
-        self._new_enough: Findings[None] = Findings(now)
-        self._places = Places(connection.http, connection.server, connection.url, now=now)
+        self._new_enough: Findings[None] = Findings()
+        self._places = Places(connection.http, connection.server, connection.url)
         self._loading: Counter[tuple[str, object]] = Counter()
 
     async def prepare(self, clock: CallClock, body: dict[str, Any]) -> None:

@@ -12,8 +12,7 @@ from support.mlx_parts import tiny_models
 CHAT = """
 import asyncio, resource, sys
 from routewright.backends import ChatRequest, Message
-from routewright.backends.mlx import MlxBackend
-from routewright.backends import MlxModel
+from routewright.backends.mlx import MlxBackend, MlxModel
 REQUEST = ChatRequest((Message("user", "hello"),), max_output_tokens=4)
 backend = MlxBackend({"tiny-a": MlxModel(), "tiny-b": MlxModel()}, path=sys.argv[1])
 """
