@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .backend import OpenAIBackend, open_backend
-from .served import Operation, ServedBackend
+from .backend import OpenAIBackend, Operation, ServedBackend, open_backend
 
 __all__ = ["OpenAIBackend", "Operation", "ServedBackend", "open_backend"]
