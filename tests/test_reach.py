@@ -164,7 +164,7 @@ def test_every_loader_of_files_that_name_others_takes_a_root() -> None:
 
 def test_every_command_that_loads_a_policy_takes_a_root() -> None:
     named = {
-        str(command.name): inspect.signature(command.callback).parameters
+        command.name or command.callback.__name__: inspect.signature(command.callback).parameters
         for command in app.registered_commands
         if command.callback is not None
     }
