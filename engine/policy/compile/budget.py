@@ -47,7 +47,7 @@ def check_load(evaluated: Sequence[Evaluated], known: Mapping[str, Sizes], repor
             f"the most work is {heaviest.owner}, with {works[most]:,} for {heaviest.times:,} models"
         )
         help = "nest `exists` and `all` less, or shorten the lists in the catalog that they search"
-        report.add("too-much-work", message, heaviest.path, help)
+        report.at(*heaviest.path).add("too-much-work", message, help)
 
 
 def sizes_allowed(
@@ -77,7 +77,7 @@ def sizes_allowed(
             "simplify patterns, nest `exists` and `all` less, or shorten defaults: this is for strings of "
             f"{least.characters:,} characters and arrays of {least.elements:,} elements"
         )
-        report.add("too-much-work", message, evaluated[most].path, help)
+        report.at(*evaluated[most].path).add("too-much-work", message, help)
         return least
     fixed = sum(small for small, large in zip(at_least, works, strict=True) if small == large)
     growing = [one for one, small, large in zip(evaluated, at_least, works, strict=True) if small != large]
@@ -100,7 +100,8 @@ def check_candidates(rules: Sequence[CompiledRule], paths: Sequence[Path], repor
             message = (
                 f"the rules have more than {MAX_LISTED_CANDIDATES:,} candidates, those of chains included"
             )
-            report.add("too-many-candidates", message, path, "shorten chains that many rules fall back to")
+            help = "shorten chains that many rules fall back to"
+            report.at(*path).add("too-many-candidates", message, help)
             return
 
 

@@ -24,20 +24,20 @@ from ..shapes import (
     encoding_for,
     kinds,
 )
-from ..source import Path
 from .model_facts import facts_of, model_scope
 from .names import names_of_models
 from .report import Report
 from .variables import check_variables
 
 
-def compile_catalog(catalog: Catalog, report: Report, path: Path = ()) -> CompiledCatalog:
-    """Return the compiled catalog whose shape stands at ``path`` of the report's document."""
-    models: list[CompiledModel] = []
-    for id, model in catalog.models.items():
-        models.append(_compile_model(len(models), id, model, catalog, report, (*path, "models", id)))
-    _check_names(catalog, report, path)
-    _check_backends(catalog, report, path)
+def compile_catalog(catalog: Catalog, report: Report) -> CompiledCatalog:
+    """Return the compiled catalog whose shape the report is on."""
+    models = [
+        _compile_model(index, id, model, catalog, report)
+        for index, (id, model) in enumerate(catalog.models.items())
+    ]
+    _check_names(catalog, report)
+    _check_backends(catalog, report)
     compiled = CompiledCatalog(
         name=catalog.name,
         digest="",
@@ -73,31 +73,28 @@ def compile_catalog_file(catalog: Source[Catalog]) -> CompiledCatalog:
     return compiled
 
 
-def are_models_known(report: Report, path: Path) -> bool:
-    """Whether what the catalog at ``path`` says of its models could be read whole, and is not in doubt."""
-    models = report.document.node_at((*path, "models"))
-    whole = not report.incomplete((*path, "models")) and not report.lost((*path, "backends"))
-    if not whole or not report.has((*path, "models")):
+def are_models_known(report: Report) -> bool:
+    """Whether what the catalog says of its models could be read whole, and is not in doubt."""
+    models = report.at("models")
+    if models.incomplete or report.lost("backends") or models.node is None:
         return False
     keys = [field.alias or name for name, field in Model.model_fields.items()]
-    for model in models.children.values():
+    for model in models.node.children.values():
         if any(part.lost for part in model.children.values()):
             return False
         if any(closest(str(key), keys) for key in model.lost):
             return False
-    below = [problem.path[len(path) :] for problem in report.problems if problem.code == "duplicate-name"]
-    return not any(place[:1] == ("models",) for place in below)
+    twice = [problem.path for problem in report.problems if problem.code == "duplicate-name"]
+    return not any(path[: len(models.path)] == models.path for path in twice)
 
 
-def _compile_model(
-    index: int, id: str, model: Model, catalog: Catalog, report: Report, path: Path
-) -> CompiledModel:
-    tag = model.tag or id
-    backend = _backend(model, tag, catalog, report, path)
+def _compile_model(index: int, id: str, model: Model, catalog: Catalog, report: Report) -> CompiledModel:
+    tag, here = model.tag or id, report.at("models", id)
+    backend = _backend(model, tag, catalog, report, here)
     if (model.active_parameters or 0) > (model.total_parameters or model.active_parameters or 0):
         message = "a model cannot have more active parameters than it has in total"
-        report.add("wrong-value", message, (*path, "active_parameters"))
-    operations = _operations(model, backend, report, path)
+        here.at("active_parameters").add("wrong-value", message)
+    operations = _operations(model, backend, report, here)
     location = backend.server.place(tag).location
     return CompiledModel(
         index=ModelIndex(index),
@@ -117,22 +114,20 @@ def _compile_model(
     )
 
 
-def _backend(model: Model, tag: str, catalog: Catalog, report: Report, path: Path) -> Backend:
+def _backend(model: Model, tag: str, catalog: Catalog, report: Report, here: Report) -> Backend:
     """The backend of a model, which is checked against it; any other if there is none of its name."""
     backend = catalog.backends.get(model.backend)
     if backend is not None:
-        _check_keys(model, tag, backend, report, path)
+        _check_keys(model, tag, backend, here)
         return backend
-    backends = (*path[:-2], "backends")
-    if not report.lost((*backends, model.backend), misspelt=False) and not report.lost(backends):
-        report.unknown("backend", model.backend, catalog.backends, (*path, "backend"))
+    if not report.has_lost("backends", model.backend):
+        here.at("backend").unknown("backend", model.backend, catalog.backends)
     return next(iter(catalog.backends.values()))
 
 
-def _operations(model: Model, backend: Backend, report: Report, path: Path) -> frozenset[Operation]:
+def _operations(model: Model, backend: Backend, report: Report, here: Report) -> frozenset[Operation]:
     """What the model and its backend both offer; all there is if that could not be read, as none is then missing."""
-    places = (path, (*path[:-2], "backends", model.backend))
-    if any(report.incomplete((*place, "operations")) for place in places):
+    if any(place.at("operations").incomplete for place in (here, report.at("backends", model.backend))):
         return frozenset(get_args(Operation))
     return frozenset(model.operations) & frozenset(backend.operations or backend.offers)
 
@@ -151,7 +146,7 @@ def _tokenizer_of(id: str, model: Model) -> Encoding | None:
     return encoding_for(*(name for name in names if name is not None))
 
 
-def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
+def _check_names(catalog: Catalog, report: Report) -> None:
     """An alias that is another model's id, alias or ``backend:tag`` would be read as one of them in silence."""
     owners: dict[str, str] = {id: id for id in catalog.models}
     for id, model in catalog.models.items():
@@ -161,30 +156,26 @@ def _check_names(catalog: Catalog, report: Report, path: Path) -> None:
             owner = owners.setdefault(alias, id)
             if owner != id:
                 message = f"`{alias}` already names the model `{owner}`"
-                report.add("duplicate-name", message, (*path, "models", id, "aliases", number))
+                report.at("models", id, "aliases", number).add("duplicate-name", message)
 
 
-def _check_keys(model: Model, tag: str, backend: Backend, report: Report, path: Path) -> None:
+def _check_keys(model: Model, tag: str, backend: Backend, here: Report) -> None:
     """Report keys that models of this kind of backend do not take, and what keeps the model from being run."""
     for key in sorted(kinds.KEYS_OF_SOME_MODELS & model.model_fields_set - backend.model_keys):
         taking = joined([f"`{kind}`" for kind in kinds.kinds_with(key, of_models=True)])
         help = (
             f"models on backends of kind {taking} take it, and `{model.backend}` is of kind `{backend.kind}`"
         )
-        report.add("unknown-key", f"unknown key `{key}`", (*path, key), help, at_key=True)
+        here.at(key).add("unknown-key", f"unknown key `{key}`", help, at_key=True)
     problem = backend.model_problem(tag, model.path)
-    if (
-        problem is not None
-        and not report.document.node_at(path).lost
-        and not (model.disabled or backend.disabled)
-    ):
-        where = (*path, problem.key)
-        report.add("wrong-value", problem.message, where if report.has(where) else path, problem.help)
+    if problem is not None and not here.has_lost_parts and not (model.disabled or backend.disabled):
+        where = here.at(problem.key)
+        (here if where.node is None else where).add("wrong-value", problem.message, problem.help)
 
 
-def _check_backends(catalog: Catalog, report: Report, path: Path) -> None:
+def _check_backends(catalog: Catalog, report: Report) -> None:
     for id, backend in catalog.backends.items():
-        where = (*path, "backends", id)
+        here = report.at("backends", id)
         # What could not be read is reported, and may be the cause.
-        for problem in () if report.document.node_at(where).lost else backend.problems():
-            report.add("wrong-value", problem.message, (*where, problem.key), problem.help)
+        for problem in () if here.has_lost_parts else backend.problems():
+            here.at(problem.key).add("wrong-value", problem.message, problem.help)

@@ -25,7 +25,6 @@ from ...report import ConditionError, closest, suggest
 from ..compiled import CompiledCatalog, CompiledFeature, FeatureSource
 from ..labels import quoted
 from ..shapes import Feature
-from ..source import Path
 from .report import Report
 
 _SCALARS: Mapping[str, Type] = {"boolean": BOOLEAN, "integer": INTEGER, "number": NUMBER, "string": STRING}
@@ -54,35 +53,32 @@ def compile_features(
     if catalog is not None:
         offered = frozenset(capability for model in catalog.models for capability in model.capabilities)
     return tuple(
-        _compile(name, feature, offered, report, ("features", name)) for name, feature in features.items()
+        _compile(name, feature, offered, report.at("features", name)) for name, feature in features.items()
     )
 
 
-def _compile(
-    name: str, feature: Feature, offered: frozenset[str] | None, report: Report, path: Path
-) -> CompiledFeature:
+def _compile(name: str, feature: Feature, offered: frozenset[str] | None, report: Report) -> CompiledFeature:
     if not _can_be_read(name):
         message = f"`{name}` cannot be a feature: conditions read the word as something else"
-        report.add("reserved-name", message, path, at_key=True)
-    type = _type_of(feature, report, path)
-    enum = _values(feature.enum, _element(type), report, (*path, "enum"))
-    if not _check_limits(feature, type, report, path):
+        report.add("reserved-name", message, at_key=True)
+    type = _type_of(feature, report)
+    enum = _values(feature.enum, _element(type), report.at("enum"))
+    if not _check_limits(feature, type, report):
         feature = feature.model_copy(update={"minimum": None, "maximum": None})
     for number, member in enumerate(enum or ()):
         if _is_outside(member, feature):
             message = f"`enum` lists {quoted(member)}, which is outside the feature's limits"
-            report.add("out-of-range", message, (*path, "enum", number))
-    default = _default(feature, type, enum, report, path)
+            report.at("enum", number).add("out-of-range", message)
     return CompiledFeature(
         name=name,
         declaration=Declaration(type, enum),
-        default=default,
+        default=_default(feature, type, enum, report.at("default")),
         minimum=feature.minimum,
         maximum=feature.maximum,
-        needs=_needs(feature, offered, report, path),
-        derived=_derived(feature, type, report, path),
+        needs=_needs(feature, offered, report.at("needs")),
+        derived=_derived(feature, type, report),
         sensitive=feature.sensitive,
-        refuses_other=_refuses_other(feature, report, path),
+        refuses_other=_refuses_other(feature, report),
     )
 
 
@@ -95,13 +91,13 @@ def _can_be_read(name: str) -> bool:
     return isinstance(expr, Name) and name not in ("model", "state")
 
 
-def _type_of(feature: Feature, report: Report, path: Path) -> Type:
+def _type_of(feature: Feature, report: Report) -> Type:
     if feature.type == "array":
-        if feature.items is None and not report.lost((*path, "items")):
-            report.add("missing-key", "an array needs `items`: the type of its elements", path, at_key=True)
+        if feature.items is None and not report.lost("items"):
+            report.add("missing-key", "an array needs `items`: the type of its elements", at_key=True)
         return ListType(_SCALARS[feature.items or "string"])
     if feature.items is not None:
-        report.add("unfit-key", "`items` belongs to `type: array`", (*path, "items"), at_key=True)
+        report.unfit("items", "`items` belongs to `type: array`")
     return _SCALARS[feature.type]
 
 
@@ -110,33 +106,33 @@ def _element(type: Type) -> Type:
 
 
 def _values(
-    values: list[bool | int | float | str] | None, type: Type, report: Report, path: Path
+    values: list[bool | int | float | str] | None, type: Type, report: Report
 ) -> tuple[object, ...] | None:
     if values is None:
         return None
     checked: dict[object, None] = {}
-    whole = not report.incomplete(path)
+    whole = not report.incomplete
     for number, value in enumerate(values):
         try:
             member = check_value(value, type)
         except ValueRefused as error:
-            report.add("wrong-value", f"`enum`: {error}", (*path, number), error.help)
+            report.at(number).add("wrong-value", f"`enum`: {error}", error.help)
             whole = False
             continue
         if member in checked:
-            report.add("duplicate-value", f"`enum` lists {quoted(value)} twice", (*path, number))
+            report.at(number).add("duplicate-value", f"`enum` lists {quoted(value)} twice")
         checked[member] = None
     # A value may be missing from a list that could not be read whole: then any value may be meant.
     return tuple(checked) if whole else None
 
 
-def _check_limits(feature: Feature, type: Type, report: Report, path: Path) -> bool:
+def _check_limits(feature: Feature, type: Type, report: Report) -> bool:
     """Whether the limits leave any value."""
     for key, limit in (("minimum", feature.minimum), ("maximum", feature.maximum)):
         if limit is not None and _element(type) not in (INTEGER, NUMBER):
-            report.add("unfit-key", f"`{key}` belongs to numbers", (*path, key), at_key=True)
+            report.unfit(key, f"`{key}` belongs to numbers")
     if feature.minimum is not None and feature.maximum is not None and feature.minimum > feature.maximum:
-        report.add("wrong-value", "`minimum` is larger than `maximum`", (*path, "minimum"))
+        report.at("minimum").add("wrong-value", "`minimum` is larger than `maximum`")
         return False
     return True
 
@@ -148,84 +144,72 @@ def _is_outside(value: object, feature: Feature) -> bool:
     return below or (feature.maximum is not None and value > feature.maximum)
 
 
-def _default(
-    feature: Feature,
-    type: Type,
-    enum: tuple[object, ...] | None,
-    report: Report,
-    path: Path,
-) -> object:
+def _default(feature: Feature, type: Type, enum: tuple[object, ...] | None, report: Report) -> object:
     if feature.default is None:
         return None
-    here = (*path, "default")
     try:
         value = check_value(feature.default, type)
     except ValueRefused as error:
-        report.add("wrong-value", f"`default`: {error}", here, error.help)
+        report.add("wrong-value", f"`default`: {error}", error.help)
         return None
     allowed = frozenset(enum or ())
     for element in value if isinstance(value, tuple) else (value,):
+        message = f"`default` is {quoted(element)}, which "
         if enum is not None and element not in allowed:
             hint = suggest(str(element), map(str, enum), label="allowed")
-            report.add(
-                "not-in-enum", f"`default` is {quoted(element)}, which `enum` does not allow", here, hint
-            )
+            report.add("not-in-enum", f"{message}`enum` does not allow", hint)
         elif _is_outside(element, feature):
-            message = f"`default` is {quoted(element)}, which is outside the feature's limits"
-            report.add("out-of-range", message, here)
+            report.add("out-of-range", f"{message}is outside the feature's limits")
     return value
 
 
-def _needs(feature: Feature, offered: frozenset[str] | None, report: Report, path: Path) -> tuple[str, ...]:
+def _needs(feature: Feature, offered: frozenset[str] | None, report: Report) -> tuple[str, ...]:
     if feature.needs is None:
         return ()
-    here = (*path, "needs")
     if feature.type != "boolean":
-        report.add("unfit-key", "`needs` belongs to boolean features", here, at_key=True)
+        report.add("unfit-key", "`needs` belongs to boolean features", at_key=True)
     needs = [feature.needs] if isinstance(feature.needs, str) else feature.needs
     if offered is not None:
         for number, capability in enumerate(needs):
             if capability not in offered and not report.full:
-                place = (*here, number) if isinstance(feature.needs, list) else here
+                place = report.at(number) if isinstance(feature.needs, list) else report
                 hint = suggest(capability, offered, label="in the catalog")
-                report.add("unknown-capability", f"no model has the capability `{capability}`", place, hint)
+                place.add("unknown-capability", f"no model has the capability `{capability}`", hint)
     return tuple(needs)
 
 
-def _derived(feature: Feature, type: Type, report: Report, path: Path) -> FeatureSource | None:
+def _derived(feature: Feature, type: Type, report: Report) -> FeatureSource | None:
+    unfit = "`timezone` belongs to `from: time.…`"
     if feature.from_ is None:
-        if feature.timezone is not None and not report.lost((*path, "from")):
-            report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
+        if feature.timezone is not None and not report.lost("from"):
+            report.unfit("timezone", unfit)
         return None
-    here = (*path, "from")
     metadata = _METADATA.fullmatch(feature.from_)
     given = STRING if metadata else _SOURCES.get(feature.from_)
     if given is None:
-        hint = _source_hint(feature.from_)
-        report.add("unknown-source", f"nothing can be derived from {quoted(feature.from_)}", here, hint)
+        message = f"nothing can be derived from {quoted(feature.from_)}"
+        report.at("from").add("unknown-source", message, _source_hint(feature.from_))
         return None
     if given != type and not (given == INTEGER and type == NUMBER):
-        report.add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}", here)
-    group, fact = feature.from_.split(".")[:2]
+        report.at("from").add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}")
     if metadata:
         return FeatureSource("metadata", metadata[1].lower())
-    zone = None
+    group, fact = feature.from_.split(".")
     if group == "time":
-        zone = zone_named(feature.timezone or "UTC", report, (*path, "timezone"))
-    elif feature.timezone is not None:
-        report.add("unfit-key", "`timezone` belongs to `from: time.…`", (*path, "timezone"), at_key=True)
-    return FeatureSource(fact, zone=zone)
+        return FeatureSource(fact, zone=zone_named(feature.timezone or "UTC", report.at("timezone")))
+    if feature.timezone is not None:
+        report.unfit("timezone", unfit)
+    return FeatureSource(fact)
 
 
-def _refuses_other(feature: Feature, report: Report, path: Path) -> bool:
-    lost = any(report.lost((*path, key)) for key in ("enum", "from"))
+def _refuses_other(feature: Feature, report: Report) -> bool:
+    lost = report.lost("enum", "from")
     if feature.on_other is not None and (feature.enum is None or feature.from_ is None) and not lost:
-        message = "`on_other` belongs to a feature with `enum` and `from`"
-        report.add("unfit-key", message, (*path, "on_other"), at_key=True)
+        report.unfit("on_other", "`on_other` belongs to a feature with `enum` and `from`")
     return feature.on_other == "error"
 
 
-def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:
+def zone_named(name: str, report: Report) -> tzinfo | None:
     """The time zone, or None after noting that there is none of this name."""
     if name == "UTC":
         # Must not depend on the machine's time zone database.
@@ -233,7 +217,7 @@ def zone_named(name: str, report: Report, path: Path) -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        report.add("unknown-timezone", f"unknown time zone `{name}`", path, "such as UTC or Europe/Berlin")
+        report.add("unknown-timezone", f"unknown time zone `{name}`", "such as UTC or Europe/Berlin")
         return None
 
 

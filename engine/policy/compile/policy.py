@@ -169,33 +169,29 @@ def _catalog(
     """
     inline = policy.shape.catalog
     if isinstance(inline, Catalog):
-        compiled = compile_catalog(inline, report, ("catalog",))
-        return (compiled if are_models_known(report, ("catalog",)) else None), ()
+        here = report.at("catalog")
+        compiled = compile_catalog(inline, here)
+        return (compiled if are_models_known(here) else None), ()
     if catalog is None:
-        if not report.lost(("catalog",)):
-            report.add("missing-catalog", f"the catalog `{inline}` could not be read", ("catalog",))
+        if not report.lost("catalog"):
+            report.at("catalog").add("missing-catalog", f"the catalog `{inline}` could not be read")
         return None, ()
     own = Report(catalog.document, catalog.problems)
     compiled = compile_catalog(catalog.shape, own)
     check_variables(own)
-    return (compiled if are_models_known(own, ()) else None), own.problems
+    return (compiled if are_models_known(own) else None), own.problems
 
 
 def _check_unique(shape: Policy, report: Report) -> None:
-    groups: tuple[tuple[str, Sequence[Any]], ...] = (
-        ("rules", shape.rules),
-        ("constraints", shape.constraints),
-        ("controls", shape.controls),
-        ("assertions", shape.assertions),
-    )
-    for section, items in groups:
+    for section in ("rules", "constraints", "controls", "assertions"):
         seen: set[str] = set()
-        for number, item in enumerate(items):
-            if item.name is None or report.lost((section, number, "name")):
+        for number, item in enumerate(getattr(shape, section)):
+            here = report.at(section, number)
+            if item.name is None or here.lost("name"):
                 continue
             if item.name in seen:
                 message = f"another of the {section} is called `{item.name}`"
-                report.add("duplicate-name", message, (section, number, "name"))
+                here.at("name").add("duplicate-name", message)
             seen.add(item.name)
 
 
@@ -237,13 +233,13 @@ def _check_assertions(
 ) -> list[CompiledAssertion]:
     checked = []
     for number, assertion in enumerate(assertions):
-        path: Path = ("assertions", number)
+        here = report.at("assertions", number)
         given = [kind for kind in _ASSERTED if getattr(assertion, kind) is not None]
         if len(given) != 1:
-            if given or not (report.lost((*path, "never")) or report.lost((*path, "always"))):
-                report.add("missing-key", "an assertion is either `never` or `always` with a condition", path)
+            if given or not here.lost(*_ASSERTED):
+                here.add("missing-key", "an assertion is either `never` or `always` with a condition")
             continue
-        expr = report.condition(getattr(assertion, given[0]), (*path, given[0]), scope)
+        expr = here.at(given[0]).condition(getattr(assertion, given[0]), scope)
         if expr is not None:
             checked.append(CompiledAssertion(given[0], assertion.name, expr, assertion.reason))
     return checked

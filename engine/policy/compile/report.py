@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
+from typing import Literal
 
 from ...condition import (
     BOOLEAN,
@@ -17,7 +20,7 @@ from ...condition import (
     walk,
 )
 from ...report import MAX_PROBLEMS, ConditionError, Problem, closest, suggest
-from ..labels import quoted
+from ..labels import owner, quoted
 from ..limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
 from ..reading import place_problem
 from ..source import Document, Node, Path, properties_start, text_offsets
@@ -36,52 +39,82 @@ _NEVER_A_GROUP = re.compile(r"[^A-Za-z_]")
 
 
 class Report:
-    """The problems of ``document``, those found so far included; not more than are kept of one file."""
+    """The problems of ``document``, those found so far included; not more than are kept of one file.
+
+    A report is about the part of the document at ``path``; ``at`` gives reports on parts of that part.
+    """
 
     def __init__(self, document: Document, problems: Iterable[Problem]) -> None:
         self.document = document
         self.problems: list[Problem] = list(problems)
+        self.path: Path = ()
         self._misspelt: dict[tuple[str | int, frozenset[str | int]], bool] = {}
-        self._parts = 0
         self._patterns: set[str] = set()
-        self._program = 0
+        self._counts = Counter[Literal["parts", "program"]]()
         self._settled = {(p.line, p.column) for p in self.problems if p.code in _SETTLED}
+
+    def at(self, *steps: str | int) -> Report:
+        """The same report on what stands below."""
+        below = copy(self)
+        below.path = (*self.path, *steps)
+        return below
+
+    @property
+    def whole(self) -> Report:
+        """The same report on the whole document."""
+        whole = copy(self)
+        whole.path = ()
+        return whole
+
+    @property
+    def name(self) -> str:
+        """What messages call the part."""
+        return owner(self.path, self.document)
 
     @property
     def full(self) -> bool:
         """Whether more problems would not be kept: looking for them is wasted."""
         return len(self.problems) >= MAX_PROBLEMS
 
-    def add(
-        self, code: str, message: str, path: Path, help: str | None = None, *, at_key: bool = False
-    ) -> None:
+    def add(self, code: str, message: str, help: str | None = None, *, at_key: bool = False) -> None:
         """Note a problem at the value that ``path`` leads to, or at its key."""
         if not self.full:
-            problem = Problem(code, message, help, path=path)
+            problem = Problem(code, message, help, path=self.path)
             self._note(place_problem(problem, self.document, at_key=at_key))
 
     def _note(self, problem: Problem) -> None:
         if (problem.line, problem.column) not in self._settled:
             self.problems.append(problem)
 
-    def unknown(self, kind: str, name: str, known: Collection[str], path: Path, help: str = "") -> None:
+    def unfit(self, key: str, message: str) -> None:
+        """Note that the part has a ``key`` which means nothing there."""
+        self.at(key).add("unfit-key", message, at_key=True)
+
+    def missing(self, key: str, message: str, help: str | None = None, *, at: Sequence[str] = ()) -> None:
+        """Note, at the part or at a key of it, that it lacks ``key``; not if that could not be read."""
+        if not self.lost(key):
+            self.at(*at).add("missing-key", message, help)
+
+    def unknown(self, kind: str, name: str, known: Collection[str], help: str = "") -> None:
         """Note that there is no ``kind`` of this ``name``; ``kind`` is one word, such as ``chain``."""
         if not self.full:
             hint = suggest(name, known)
-            self.add(
-                f"unknown-{kind}", f"unknown {kind} {quoted(name)}", path, f"{hint}; {help}" if help else hint
-            )
+            self.add(f"unknown-{kind}", f"unknown {kind} {quoted(name)}", f"{hint}; {help}" if help else hint)
 
-    def feature(self, name: str | None, known: Collection[str], path: Path) -> None:
+    def feature(self, name: str | None, known: Collection[str]) -> None:
         """Note it when ``name`` is no feature, unless its declaration could not be read."""
-        lost = self.lost(("features",)) or (
-            name is not None and self.lost(("features", name), misspelt=False)
-        )
-        if name is not None and name not in known and not lost:
-            self.unknown("feature", name, known, path)
+        if name is not None and name not in known and not self.whole.has_lost("features", name):
+            self.unknown("feature", name, known)
 
-    def lost(self, path: Path, *, misspelt: bool = True) -> bool:
-        """Whether the part at ``path`` was there but could not be read: also under a ``misspelt`` key."""
+    def lost(self, *keys: str) -> bool:
+        """Whether any of these keys of the part was there but could not be read: also a misspelt one."""
+        return any(self._lost((*self.path, key)) for key in keys)
+
+    def has_lost(self, section: str, name: str) -> bool:
+        """Whether the ``section`` of the part, or what has this name in it, could not be read."""
+        return self.lost(section) or self._lost((*self.path, section, name), misspelt=False)
+
+    def _lost(self, path: Path, *, misspelt: bool = True) -> bool:
         *above, key = path
         lost = self._node(tuple(above))
         if lost is None or not lost.lost:
@@ -94,71 +127,69 @@ class Report:
             self._misspelt[asked] = closest(str(key), list(map(str, lost.lost))) is not None
         return self._misspelt[asked]
 
-    def has(self, path: Path) -> bool:
-        """Whether there is anything at ``path``."""
-        return self._node(path) is not None
+    @property
+    def node(self) -> Node | None:
+        """What stands at ``path``; None if there is nothing."""
+        return self._node(self.path)
 
-    def incomplete(self, path: Path) -> bool:
+    @property
+    def has_lost_parts(self) -> bool:
+        """Whether parts of what is at ``path`` could not be read."""
+        return self.document.node_at(self.path).lost != frozenset()
+
+    @property
+    def incomplete(self) -> bool:
         """Whether the list or mapping at ``path`` is not all there: it, or a part of it, could not be read."""
-        node = self._node(path)
-        return self.lost(path) if node is None else bool(node.lost) or self.lost(path)
+        return (self.node is not None and bool(self.node.lost)) or self._lost(self.path)
 
     def condition(
-        self, value: object, path: Path, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
+        self, value: object, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
     ) -> CheckedExpr | None:
         """The checked condition at ``path``, or None after noting what is wrong with it."""
-        if self.full or self._is_too_much or not self.well_written(path):
+        if self.full or self._is_too_much or not self.well_written():
             return None
         try:
             parsed = parse_condition(value)
-            self._parts += sum(1 for _ in walk(parsed))
-            if self._parts > MAX_POLICY_PARTS:
-                self.add(
-                    "too-many-parts",
-                    f"the conditions have more than {MAX_POLICY_PARTS:,} parts: names, literals, operators",
-                    path,
-                    "conditions from here on are not checked",
+            self._counts["parts"] += sum(1 for _ in walk(parsed))
+            if self._counts["parts"] > MAX_POLICY_PARTS:
+                message = (
+                    f"the conditions have more than {MAX_POLICY_PARTS:,} parts: names, literals, operators"
                 )
+                self.add("too-many-parts", message, "conditions from here on are not checked")
                 return None
             checked = check_expr(parsed, scope, expected=expected)
-            self._count_patterns(checked, path)
+            self._count_patterns(checked)
             return checked
         except ConditionError as error:
             found = [p for p in error.problems if not self._follows_from_lost_feature(p)]
             # What is left of a text that YAML cut in two has many faults, and one cause.
-            cut = [problem for problem in found if self._cut_by(problem, path)]
+            cut = [problem for problem in found if self._cut_by(problem)]
             for problem in cut[:1] or found:
-                self._note(self._in_file(problem, path))
+                self._note(self._in_file(problem))
             return None
 
     @property
     def _is_too_much(self) -> bool:
         """Whether the conditions were reported as too many; the rest of them are then not read."""
-        return self._parts > MAX_POLICY_PARTS or self._program > MAX_POLICY_PROGRAM
+        counts = self._counts
+        return counts["parts"] > MAX_POLICY_PARTS or counts["program"] > MAX_POLICY_PROGRAM
 
-    def _count_patterns(self, checked: CheckedExpr, path: Path) -> None:
+    def _count_patterns(self, checked: CheckedExpr) -> None:
         """Report it if the different patterns of all conditions are too large together."""
-        new = {
-            pattern: size
-            for pattern, size in patterns_of(checked.expr).items()
-            if pattern not in self._patterns
-        }
-        self._patterns.update(new)
-        self._program += sum(new.values())
-        if self._program > MAX_POLICY_PROGRAM:
-            self.add(
-                "too-many-patterns",
-                f"the patterns have more than {MAX_POLICY_PROGRAM:,} instructions together",
-                path,
-                "write shorter patterns; conditions from here on are not checked",
-            )
+        for pattern, size in patterns_of(checked.expr).items():
+            if pattern not in self._patterns:
+                self._patterns.add(pattern)
+                self._counts["program"] += size
+        if self._counts["program"] > MAX_POLICY_PROGRAM:
+            message = f"the patterns have more than {MAX_POLICY_PROGRAM:,} instructions together"
+            help = "write shorter patterns; conditions from here on are not checked"
+            self.add("too-many-patterns", message, help)
 
-    def well_written(self, path: Path) -> bool:
+    def well_written(self) -> bool:
         """Refuse what YAML may have changed: tags (already noted), anchors, aliases and comments."""
-        node = self._node(path)
-        return node is None or self._well_written(node, path)
-
-    def _well_written(self, node: Node, path: Path) -> bool:
+        node, path = self.node, self.path
+        if node is None:
+            return True
         if node.tag is not None or node.lost:
             return False
         if node.alias or node.anchor is not None:
@@ -180,10 +211,7 @@ class Report:
                 start = self.document.text.index("#", node.end)
                 self._note(self.document.place(problem, start, start + 1))
                 return False
-        well = True
-        for step, child in node.children.items():
-            well = self._well_written(child, (*path, step)) and well
-        return well
+        return all([self.at(step).well_written() for step in node.children])
 
     def _node(self, path: Path) -> Node | None:
         node: Node | None = self.document.root
@@ -196,12 +224,15 @@ class Report:
             return False
         features = self._node(("features",))
         if features is None:
-            return self.lost(("features",))
+            return self.whole.lost("features")
         return any(f"`{name}`" in problem.message for name in features.lost)
 
-    def _in_file(self, problem: Problem, path: Path) -> Problem:
-        span = problem.span
-        here = (*path, *span.part) if span else path
+    def _place_of(self, problem: Problem) -> Path:
+        """The path to the text that a problem of the condition is in."""
+        return (*self.path, *problem.span.part) if problem.span else self.path
+
+    def _in_file(self, problem: Problem) -> Problem:
+        span, here = problem.span, self._place_of(problem)
         node = self.document.node_at(here)
         problem = replace(problem, path=here, help=self._help(problem, node, here))
         if span is None or not isinstance(node.value, str):
@@ -211,15 +242,15 @@ class Report:
         end = places[min(max(span.end - 1, span.start), len(places) - 1)] + 1
         return self.document.place(problem, start, end)
 
-    def _cut_by(self, problem: Problem, path: Path) -> str | None:
+    def _cut_by(self, problem: Problem) -> str | None:
         """The sign at which YAML ended the plain text that the problem is in, where a string was open."""
-        node = self.document.node_at((*path, *problem.span.part) if problem.span else path)
+        node = self.document.node_at(self._place_of(problem))
         cut = _CUT_STRING.match(self.document.text, node.end)
         return cut[0] if problem.code == "bad-string" and node.style is None and cut is not None else None
 
     def _help(self, problem: Problem, node: Node, path: Path) -> str | None:
         """What helps where YAML or the place of the condition is behind the mistake."""
-        cut = self._cut_by(problem, path[: len(path) - len(problem.span.part)] if problem.span else path)
+        cut = self._cut_by(problem)
         if cut == ",":
             return "inside `[…]` and `{…}` a comma ends plain text: put the whole condition in quotes"
         if cut is not None:

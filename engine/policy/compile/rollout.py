@@ -12,7 +12,6 @@ from ...condition import unify
 from ...report import Problem
 from ..compiled import CompiledFeature, CompiledPolicy, CompiledRollout
 from ..shapes import Rollout
-from ..source import Path
 from .report import Report
 
 
@@ -38,13 +37,13 @@ def compile_rollout(
     """
     if rollout is None:
         return None
-    path: Path = ("rollout",)
-    if rollout.mode == "canary" and rollout.percent is None and not report.lost((*path, "percent")):
-        report.add("missing-key", "`mode: canary` needs `percent`", (*path, "mode"))
+    here = report.at("rollout")
+    if rollout.mode == "canary" and rollout.percent is None:
+        here.missing("percent", "`mode: canary` needs `percent`", at=["mode"])
     if rollout.mode != "canary" and rollout.percent is not None:
-        report.add("unfit-key", "`percent` belongs to `mode: canary`", (*path, "percent"), at_key=True)
+        here.unfit("percent", "`percent` belongs to `mode: canary`")
     slots = {feature.name: slot for slot, feature in enumerate(features)}
-    report.feature(rollout.key, slots, (*path, "key"))
+    here.at("key").feature(rollout.key, slots)
     return CompiledRollout(
         mode=rollout.mode,
         share=rollout.percent,
@@ -52,7 +51,7 @@ def compile_rollout(
         key_name=rollout.key,
         salt=rollout.salt,
         file=rollout.candidate,
-        candidate=_checked(rollout, features, candidate, report),
+        candidate=_checked(rollout, features, candidate, here.at("candidate")),
     )
 
 
@@ -63,14 +62,13 @@ def _checked(
     report: Report,
 ) -> CompiledPolicy | None:
     """The candidate, or None after noting why it cannot be one."""
-    here = ("rollout", "candidate")
     if isinstance(candidate, UnfitCandidate):
         if candidate.message:
-            report.add(candidate.code, candidate.message, here, candidate.help)
+            report.add(candidate.code, candidate.message, candidate.help)
         return None
     if candidate is not None and candidate.shape.rollout is not None:
         message = f"the candidate `{rollout.candidate}` has a rollout of its own, and rollouts do not nest"
-        report.add("nested-rollout", message, here, "take `rollout` out of the candidate")
+        report.add("nested-rollout", message, "take `rollout` out of the candidate")
         return None
     if candidate is not None and rollout.mode == "canary":
         lacks = [lack for feature in features if (lack := _lack(feature, candidate)) is not None]
@@ -78,7 +76,7 @@ def _checked(
             # Its tasks come from callers of this policy: what it cannot take would be their errors, in no row.
             message = f"the candidate `{rollout.candidate}` takes less than this policy: {'; '.join(lacks)}"
             help = "widen it there, or look at it with `mode: shadow`"
-            report.add("narrower-candidate", message, here, help)
+            report.add("narrower-candidate", message, help)
     return candidate
 
 

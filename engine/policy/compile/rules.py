@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Mapping, Sequence
-from typing import Literal
 
 from ...condition import Declaration, PatternError, compile_pattern
 from ..compiled import (
@@ -17,9 +16,8 @@ from ..compiled import (
     CompiledSplit,
     CompiledStep,
 )
-from ..labels import chain_help, joined, owner
+from ..labels import chain_help, joined
 from ..shapes import STEPS, ChainEntry, Ensemble, Policy, Rule, Step
-from ..source import Path
 from .report import Report
 
 _ESCAPED_OR_CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
@@ -27,9 +25,7 @@ _GROUP = re.compile(r"\((?!\?)|\(\?P?<[A-Za-z_]")
 """The beginning of a group that is captured, in a pattern without escapes and character classes."""
 
 
-def find_model(
-    name: str, catalog: CompiledCatalog | None, report: Report, path: Path
-) -> CompiledModel | None:
+def find_model(name: str, catalog: CompiledCatalog | None, report: Report) -> CompiledModel | None:
     """The model that ``name`` stands for, or None after noting why there is none (silent without a catalog)."""
     if catalog is None:
         return None
@@ -40,11 +36,11 @@ def find_model(
         return None  # searching for a suggestion would be wasted
     if found:
         meant = ", ".join(catalog.models[i].id for i in found)
-        report.add("ambiguous-model", f"`{name}` names {len(found)} models", path, f"one of: {meant}")
+        report.add("ambiguous-model", f"`{name}` names {len(found)} models", f"one of: {meant}")
     else:
         chains = report.document.root.children.get("chains")
         help = chain_help(name) if chains and name in chains.children else catalog.hint(name)
-        report.add("unknown-model", f"unknown model `{name}`", path, help)
+        report.add("unknown-model", f"unknown model `{name}`", help)
     return None
 
 
@@ -68,30 +64,30 @@ class RuleCompiler:
         self._chains = {name: self._entries(name, chain) for name, chain in policy.chains.items()}
         if "none" in self._chains:
             message = "a chain cannot be called `none`: `fallback: none` says that there is none"
-            report.add("reserved-name", message, ("chains", "none"), at_key=True)
+            report.at("chains", "none").add("reserved-name", message, at_key=True)
 
     def compile(self) -> tuple[CompiledRule, ...]:
         """The rules that are not disabled, in the order of the file."""
         rules: list[CompiledRule] = []
         for number, rule in enumerate(self._policy.rules):
-            compiled = self._rule(len(rules), rule, ("rules", number))
+            compiled = self._rule(len(rules), rule, self._report.at("rules", number))
             if rule.disabled:
                 self.disabled.append(f"rule {rule.name}")
             elif compiled is not None:
                 rules.append(compiled)
         return tuple(rules)
 
-    def _rule(self, index: int, rule: Rule, path: Path) -> CompiledRule | None:
-        when = self._report.condition(rule.when, (*path, "when"), self._scope)
-        self._check_parts(rule, path)
-        ensemble = self._ensemble(rule.ensemble, (*path, "ensemble")) if rule.ensemble else None
-        self._check_currencies(rule, used := self._models(rule.use or (), (*path, "use")), path)
+    def _rule(self, index: int, rule: Rule, report: Report) -> CompiledRule | None:
+        when = report.at("when").condition(rule.when, self._scope)
+        self._check_parts(rule, report)
+        ensemble = self._ensemble(rule.ensemble, report.at("ensemble")) if rule.ensemble else None
+        self._check_currencies(rule, used := self._models(rule.use or (), report.at("use")), report)
         first = [Candidate(model.index, "use") for model in used]
         if ensemble is not None:
             first = [Candidate(member, "ensemble") for member in ensemble.members]
-        after, excluded = self._fallback(rule, path)
-        split = self._split(rule, used, path)
-        steps = self._steps(rule.steps, (*path, "steps"))
+        after, excluded = self._fallback(rule, report.at("fallback"))
+        split = self._split(rule, used, report)
+        steps = self._steps(rule.steps, report.at("steps"))
         if when is None:
             return None
         candidates: dict[int, Candidate] = {}
@@ -113,47 +109,41 @@ class RuleCompiler:
             excluded=excluded,
         )
 
-    def _check_parts(self, rule: Rule, path: Path) -> None:
+    def _check_parts(self, rule: Rule, report: Report) -> None:
         if rule.use and rule.ensemble:
-            self._report.add(
-                "unfit-key", "a rule has `use` or `ensemble`, not both", (*path, "ensemble"), at_key=True
-            )
-        lost = any(self._report.lost((*path, key)) for key in ("use", "ensemble"))
-        if not rule.use and not rule.ensemble and not lost:
-            message = f"{owner(path, self._report.document)} needs `use` or `ensemble`"
-            self._report.add("missing-key", message, path)
+            report.unfit("ensemble", "a rule has `use` or `ensemble`, not both")
+        if not rule.use and not rule.ensemble and not report.lost("ensemble"):
+            report.missing("use", f"{report.name} needs `use` or `ensemble`")
         if rule.ensemble and rule.choose != "first":
-            self._report.add(
-                "unfit-key", "`choose` belongs to `use`, not to an ensemble", (*path, "choose"), at_key=True
-            )
+            report.unfit("choose", "`choose` belongs to `use`, not to an ensemble")
         if rule.ensemble and rule.sticky:
-            self._report.add(
-                "unfit-key", "`sticky` belongs to `use`, not to an ensemble", (*path, "sticky"), at_key=True
-            )
+            report.unfit("sticky", "`sticky` belongs to `use`, not to an ensemble")
 
-    def _check_currencies(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> None:
+    def _check_currencies(self, rule: Rule, used: Sequence[CompiledModel], report: Report) -> None:
         """The cheapest of prices in two currencies is not a question that numbers answer."""
         currencies = {model.shape.price.currency for model in used if model.shape.price is not None}
         if rule.choose == "cheapest" and len(currencies) > 1:
             message = f"`choose: cheapest` cannot compare prices in {' and '.join(sorted(currencies))}"
-            self._report.add("mixed-currencies", message, (*path, "choose"), "nothing is converted")
+            report.at("choose").add("mixed-currencies", message, "nothing is converted")
 
-    def _models(self, names: Sequence[str], path: Path) -> list[CompiledModel]:
+    def _models(self, names: Sequence[str], report: Report) -> list[CompiledModel]:
         found: dict[int, CompiledModel] = {}
         for number, name in enumerate(names):
-            model = find_model(name, self._catalog, self._report, (*path, number))
-            if model is not None and not self._is_repeat(name, model, found, (*path, number)):
+            model = self._new_model(name, found, report.at(number))
+            if model is not None:
                 found[model.index] = model
         return list(found.values())
 
-    def _is_repeat(self, name: str, model: CompiledModel, found: Container[int], path: Path) -> bool:
-        if model.index not in found:
-            return False
+    def _new_model(self, name: str, found: Container[int], report: Report) -> CompiledModel | None:
+        """The model that ``name`` stands for; None after noting that there is none, or that it is found already."""
+        model = find_model(name, self._catalog, report)
+        if model is None or model.index not in found:
+            return model
         message = f"`{name}` is listed twice"
         if name != model.id:
             message = f"`{name}` is `{model.id}`, which is listed already"
-        self._report.add("duplicate-model", message, path)
-        return True
+        report.add("duplicate-model", message)
+        return None
 
     def _entries(
         self, name: str, chain: Sequence[str | ChainEntry]
@@ -161,139 +151,122 @@ class RuleCompiler:
         entries: dict[int, Candidate] = {}
         excluded: list[tuple[str, str]] = []
         for number, entry in enumerate(chain):
-            path: Path = ("chains", name, number)
-            reference = entry.model if isinstance(entry, ChainEntry) else entry
-            here = (*path, "model") if isinstance(entry, ChainEntry) else path
-            model = find_model(reference, self._catalog, self._report, here)
+            here = self._report.at("chains", name, number)
+            if isinstance(entry, str):
+                model = self._new_model(entry, entries, here)
+            else:
+                model = self._new_model(entry.model, () if entry.disabled else entries, here.at("model"))
             if model is None:
                 continue
             if isinstance(entry, ChainEntry) and entry.disabled:
                 excluded.append((model.id, entry.reason or f"chain {name} disables it"))
                 self.disabled.append(f"chain {name}: {model.id}")
-            elif not self._is_repeat(reference, model, entries, here):
+            else:
                 entries[model.index] = Candidate(model.index, f"chain {name}")
         return list(entries.values()), excluded
 
-    def _fallback(self, rule: Rule, path: Path) -> tuple[list[Candidate], tuple[tuple[str, str], ...]]:
+    def _fallback(self, rule: Rule, report: Report) -> tuple[list[Candidate], tuple[tuple[str, str], ...]]:
         if isinstance(rule.fallback, list):
-            models = self._models(rule.fallback, (*path, "fallback"))
-            return [Candidate(model.index, "fallback") for model in models], ()
-        if rule.fallback == "none":
-            return [], ()
-        if rule.fallback not in self._chains:
-            lost = self._report.lost(("chains",)) or self._report.lost(
-                ("chains", rule.fallback), misspelt=False
-            )
-            if not lost:
-                # Only a name that is a model's was meant as one.
-                meant = self._catalog is not None and rule.fallback in self._catalog.names
-                help = f"a single model is written as a list: [{rule.fallback}]" if meant else ""
-                known = [*self._chains, "none"]
-                self._report.unknown("chain", rule.fallback, known, (*path, "fallback"), help)
-            return [], ()
-        entries, excluded = self._chains[rule.fallback]
-        return entries, tuple(excluded)
+            return [Candidate(model.index, "fallback") for model in self._models(rule.fallback, report)], ()
+        if rule.fallback in self._chains:
+            entries, excluded = self._chains[rule.fallback]
+            return entries, tuple(excluded)
+        if rule.fallback != "none" and not self._report.has_lost("chains", rule.fallback):
+            # Only a name that is a model's was meant as one.
+            meant = self._catalog is not None and rule.fallback in self._catalog.names
+            help = f"a single model is written as a list: [{rule.fallback}]" if meant else ""
+            report.unknown("chain", rule.fallback, [*self._chains, "none"], help)
+        return [], ()
 
-    def _split(self, rule: Rule, used: Sequence[CompiledModel], path: Path) -> CompiledSplit | None:
+    def _split(self, rule: Rule, used: Sequence[CompiledModel], report: Report) -> CompiledSplit | None:
         if rule.split is None:
-            if rule.choose == "split" and not self._report.lost((*path, "split")):
-                self._report.add(
-                    "missing-key", "`choose: split` needs `split` with weights", (*path, "choose")
-                )
+            if rule.choose == "split":
+                report.missing("split", "`choose: split` needs `split` with weights", at=["choose"])
             return None
-        here = (*path, "split")
-        if rule.choose != "split" and not self._report.lost((*path, "choose")):
-            self._report.add("unfit-key", "`split` belongs to `choose: split`", here, at_key=True)
+        if rule.choose != "split" and not report.lost("choose"):
+            report.unfit("split", "`split` belongs to `choose: split`")
         weights = dict.fromkeys((model.index for model in used), 0)
         given: set[int] = set()
         # Of a list that could not be read whole, nothing can be said to be missing.
-        whole = len(used) == len(rule.use or ()) and not self._report.incomplete((*path, "use"))
+        whole = len(used) == len(rule.use or ()) and not report.at("use").incomplete
+        listed = report.at("split", "weights")
         for name, weight in rule.split.weights.items():
-            model = find_model(name, self._catalog, self._report, (*here, "weights", name))
-            if model is not None and model.index not in weights:
-                if not whole:
-                    continue
-                message = f"`{name}` has a weight but is not in `use`"
-                self._report.add("unfit-value", message, (*here, "weights", name), at_key=True)
-            elif model is not None and not self._is_repeat(name, model, given, (*here, "weights", name)):
+            model = self._new_model(name, given, listed.at(name))
+            if model is not None and model.index in weights:
                 given.add(model.index)
                 weights[model.index] = weight
+            elif model is not None and whole:
+                message = f"`{name}` has a weight but is not in `use`"
+                listed.at(name).add("unfit-value", message, at_key=True)
         if used and given and whole and not any(weights.values()):
-            self._report.add("wrong-value", "all weights are 0", (*here, "weights"), at_key=True)
+            listed.add("wrong-value", "all weights are 0", at_key=True)
         key = rule.split.key
-        self._report.feature(key, self._slots, (*here, "key"))
-        return CompiledSplit(
-            tuple(weights.values()), self._slots.get(key) if key else None, key, rule.split.salt
-        )
+        report.at("split", "key").feature(key, self._slots)
+        slot = self._slots.get(key) if key else None
+        return CompiledSplit(tuple(weights.values()), slot, key, rule.split.salt)
 
-    def _steps(self, steps: Sequence[Step], path: Path) -> tuple[CompiledStep, ...]:
+    def _steps(self, steps: Sequence[Step], report: Report) -> tuple[CompiledStep, ...]:
         compiled = []
         for number, step in enumerate(steps):
+            here = report.at(number)
             bodies = [(role, body) for role in STEPS if (body := getattr(step, role)) is not None]
             if len(bodies) != 1:
-                if bodies or not self._report.incomplete((*path, number)):
-                    message = f"a step is exactly one of {', '.join(STEPS)}"
-                    self._report.add("wrong-value", message, (*path, number))
+                if bodies or not here.incomplete:
+                    here.add("wrong-value", f"a step is exactly one of {', '.join(STEPS)}")
                 continue
             role, body = bodies[0]
-            model = self._chatting(body.with_, (*path, number, role, "with"))
+            model = self._chatting(body.with_, here.at(role, "with"))
             if model is not None:
                 compiled.append(CompiledStep(role, model.index, body.required, body.options()))
         return tuple(compiled)
 
-    def _chatting(self, name: str, path: Path) -> CompiledModel | None:
+    def _chatting(self, name: str, report: Report) -> CompiledModel | None:
         """The model of a step, a judge or an override; notes one that does not chat, as all of them are asked to."""
-        model = find_model(name, self._catalog, self._report, path)
+        model = find_model(name, self._catalog, report)
         if model is not None and "chat" not in model.operations:
             offers = joined([f"`{operation}`" for operation in sorted(model.operations)]) or "nothing"
-            self._report.add("unfit-value", f"`{name}` does not chat: it offers {offers}", path)
+            report.add("unfit-value", f"`{name}` does not chat: it offers {offers}")
         return model
 
-    def _check_label(self, ensemble: Ensemble, path: Path) -> None:
+    def _check_label(self, ensemble: Ensemble, report: Report) -> None:
         label, combine = ensemble.label, ensemble.combine
         if label is None:
-            if combine == "vote" and not self._report.lost((*path, "label")):
+            if combine == "vote":
                 help = "such as '(?i)(approve|reject)': its first group is what an answer votes for"
-                self._report.add("missing-key", "`combine: vote` needs `label`", (*path, "combine"), help)
+                report.missing("label", "`combine: vote` needs `label`", help, at=["combine"])
             return
-        here = (*path, "label")
         if combine not in ("vote", "consensus_or_override"):
-            message = "`label` belongs to `combine: vote` and `combine: consensus_or_override`"
-            self._report.add("unfit-key", message, here, at_key=True)
+            report.unfit("label", "`label` belongs to `combine: vote` and `combine: consensus_or_override`")
+        here = report.at("label")
         try:
             compile_pattern(label)
         except PatternError as error:
-            self._report.add("bad-pattern", f"`label`: {error}", here)
+            here.add("bad-pattern", f"`label`: {error}")
             return
         if not _GROUP.search(_ESCAPED_OR_CLASS.sub("", label)):
             help = "put what is the label in round brackets"
-            self._report.add(
-                "bad-pattern", "`label` has no group: an answer's label is its first", here, help
-            )
+            here.add("bad-pattern", "`label` has no group: an answer's label is its first", help)
 
-    def _ensemble(self, ensemble: Ensemble, path: Path) -> CompiledEnsemble | None:
-        members = self._models(ensemble.members, (*path, "members"))
+    def _ensemble(self, ensemble: Ensemble, report: Report) -> CompiledEnsemble | None:
+        members = self._models(ensemble.members, report.at("members"))
+        incomplete = report.at("members").incomplete
         quorum = ensemble.quorum or (1 if ensemble.combine == "first" else len(ensemble.members))
-        if quorum > len(ensemble.members) and not self._report.incomplete((*path, "members")):
-            self._report.add(
-                "wrong-value", f"only {len(ensemble.members)} members can answer", (*path, "quorum")
-            )
-        roles: dict[Literal["judge", "override"], CompiledModel | None] = {}
+        if quorum > len(ensemble.members) and not incomplete:
+            report.at("quorum").add("wrong-value", f"only {len(ensemble.members)} members can answer")
+        roles: dict[str, CompiledModel | None] = {}
         for role, combine in (("judge", "judge"), ("override", "consensus_or_override")):
-            name = ensemble.judge if role == "judge" else ensemble.override
-            if name is None and ensemble.combine == combine and not self._report.lost((*path, role)):
-                self._report.add("missing-key", f"`combine: {combine}` needs `{role}`", (*path, "combine"))
-            elif name is not None and ensemble.combine != combine:
-                self._report.add(
-                    "unfit-key", f"`{role}` belongs to `combine: {combine}`", (*path, role), at_key=True
-                )
+            name = getattr(ensemble, role)
+            if name is not None and ensemble.combine != combine:
+                report.unfit(role, f"`{role}` belongs to `combine: {combine}`")
             elif name is not None:
-                roles["judge" if role == "judge" else "override"] = self._chatting(name, (*path, role))
-        self._check_label(ensemble, path)
+                roles[role] = self._chatting(name, report.at(role))
+            elif ensemble.combine == combine:
+                report.missing(role, f"`combine: {combine}` needs `{role}`", at=["combine"])
+        self._check_label(ensemble, report)
         judge, override = roles.get("judge"), roles.get("override")
-        whole = len(members) == len(ensemble.members) and not self._report.incomplete((*path, "members"))
+        whole = len(members) == len(ensemble.members) and not incomplete
         if override is not None and override not in members and whole:
-            self._report.add("unfit-value", "`override` must be one of the members", (*path, "override"))
+            report.at("override").add("unfit-value", "`override` must be one of the members")
         if not members:
             return None
         return CompiledEnsemble(

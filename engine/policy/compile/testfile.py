@@ -28,15 +28,13 @@ def _problems(tests: TestFile, document: Document) -> Iterator[Problem]:
     report = Report(document, ())
     names: set[str] = set()
     for number, case in enumerate(tests.cases):
-        path = ("cases", number)
+        here = report.at("cases", number)
         if case.name in names:
-            report.add("duplicate-name", f"another of the cases is called `{case.name}`", (*path, "name"))
+            here.at("name").add("duplicate-name", f"another of the cases is called `{case.name}`")
         names.add(case.name)
-        if not case.expect.model_fields_set and not report.lost((*path, "expect")):
+        if not case.expect.model_fields_set and not here.lost("expect"):
             help = "such as outcome, rule, target, fallbacks"
-            report.add(
-                "missing-key", f"case `{case.name}` expects nothing", (*path, "expect"), help, at_key=True
-            )
+            here.at("expect").add("missing-key", f"case `{case.name}` expects nothing", help, at_key=True)
         if case.expect.every is not None:
-            report.well_written((*path, "expect", "every"))
+            here.at("expect", "every").well_written()
     yield from report.problems

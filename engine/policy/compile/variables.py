@@ -26,5 +26,5 @@ def check_variables(report: Report) -> None:
         if isinstance(node.value, str) and "${" in node.value and path[-1] not in _RESOLVED:
             help = "environment variables are resolved in `path` and `api_key` of a catalog only"
             message = f"{value_name(path)} would be taken literally: {quoted(node.value)}"
-            report.add("unfit-variable", message, path, help)
+            report.at(*path).add("unfit-variable", message, help)
         todo.extend(((*path, step), child) for step, child in node.children.items() if step not in _FREE)
