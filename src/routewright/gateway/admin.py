@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from routewright.backends import Backend as OpenedBackend
 from routewright.backends import HealthReport
 from routewright.backends.control import Breaker
 from routewright.engine.policy import Backend, CompiledModel
 from routewright.engine.report import TaskError, suggest
 
-from .arms import ArmRuntime, RolloutRuntime
+from .arms import ArmRuntime
 from .generations import PolicyGenerations
-from .status import HEALTH_TIMEOUT_S, QuotaUsage
+from .presence import HEALTH_TIMEOUT_S
+from .status import QuotaUsage
 
 
 class GatewayAdmin:
@@ -45,11 +47,14 @@ class GatewayAdmin:
         called ``ID (candidate)``.
         """
         with self._generations.running() as arms:
-            try:
-                return await _health_of(arms, timeout_s)
-            finally:
-                if arms is not self._generations.current:
-                    arms.tell_health(self._generations.current)
+            asked = dict(arms.control.backends)
+            if arms.candidate is not None:
+                asked |= {_own_name(id): one for id, one in arms.own_backends.items()}
+            reports = await asyncio.gather(*(_health(one, timeout_s) for one in asked.values()))
+            arms.know_health(zip(asked.values(), reports, strict=True))
+            if arms is not self._generations.current:
+                arms.tell_health(self._generations.current)
+            return dict(zip(asked, reports, strict=True))
 
     def breakers(self) -> Mapping[str, Breaker]:
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""
@@ -117,18 +122,12 @@ class GatewayAdmin:
         return [arms.in_force, *([arms.candidate] if canary and arms.candidate is not None else [])]
 
 
-async def _health_of(arms: RolloutRuntime, timeout_s: float) -> Mapping[str, HealthReport]:
-    control, candidate = arms.control, arms.candidate
-    if candidate is None:
-        return await control.status.check_health(control.backends, timeout_s=timeout_s)
-    found, own = await asyncio.gather(
-        control.status.check_health(control.backends, timeout_s=timeout_s),
-        candidate.status.check_health(arms.own_backends, timeout_s=timeout_s),
-    )
-    candidate.status.know_health(
-        {**{id: one for id, one in found.items() if id in candidate.backends}, **own}
-    )
-    return {**found, **{_own_name(id): report for id, report in own.items()}}
+async def _health(backend: OpenedBackend, timeout_s: float) -> HealthReport:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await backend.health()
+    except TimeoutError:
+        return HealthReport(False, f"said nothing within {timeout_s:g} s")
 
 
 def _own_name(backend: str) -> str:

@@ -7,16 +7,17 @@ the candidate has one of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from routewright.backends import Backend
+from routewright.backends import Backend, HealthReport
 from routewright.backends.control import StateStore
 from routewright.backends.executing import Executor
 from routewright.engine.decision import (
     Arm,
     ArmName,
     Decision,
+    Health,
     arm_named,
     candidate_of,
 )
@@ -57,10 +58,11 @@ class RolloutRuntime:
     ) -> None:
         def arm(own: CompiledPolicy, backends: Mapping[str, Backend]) -> ArmRuntime:
             planner = Planner(own, counted_for=policy.name)
-            status = ModelStatus(store, planner)
-            status.know_health({id: one.report for id, one in unopened(backends).items()})
+            self.know_health((one, one.report) for one in unopened(backends).values())
+            status = ModelStatus(store, planner, backends, self._health)
             return ArmRuntime(own, backends, executor(backends), planner, status)
 
+        self._health: dict[int, tuple[Health, str | None]] = {}
         self.control = arm(policy, backends)
         self.candidate: ArmRuntime | None = None
         self.running = 0
@@ -138,13 +140,18 @@ class RolloutRuntime:
         """The backends of both sides, each once."""
         return list({id(one): one for side in self for one in side.backends.values()}.values())
 
+    def know_health(self, reports: Iterable[tuple[Backend, HealthReport]]) -> None:
+        """Remember what backends of these arms said of their health, in place of what they said before."""
+        for backend, report in reports:
+            self._health.pop(id(backend), None)
+            if report.healthy is not None:
+                detail = None if report.healthy else report.detail
+                self._health[id(backend)] = ("healthy" if report.healthy else "unhealthy", detail)
+
     def tell_health(self, following: RolloutRuntime) -> None:
         """Let the arms that replace these know what the backends that both have said of their health."""
-        known = {id(one): side.status for side in self for one in side.backends.values()}
-        for side in following:
-            for name, backend in side.backends.items():
-                if id(backend) in known:
-                    side.status.take_health(name, known[id(backend)])
+        both = {id(one) for one in following.every_backend()} & self._health.keys()
+        following._health |= {one: self._health[one] for one in both}
 
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:

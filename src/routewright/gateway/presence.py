@@ -11,7 +11,8 @@ from typing import Literal
 from routewright.backends import Backend, BackendError
 from routewright.engine.policy import CompiledModel, CompiledPolicy
 
-from .status import HEALTH_TIMEOUT_S
+HEALTH_TIMEOUT_S = 5.0
+"""How long a backend may take to say how it is, or what it has."""
 
 
 @dataclass(frozen=True, slots=True)

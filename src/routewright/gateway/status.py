@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from routewright.backends import Backend, HealthReport
+from routewright.backends import Backend
 from routewright.backends.control import (
     Breaker,
     Breakers,
@@ -25,8 +24,8 @@ from .planning import Planner
 
 T = TypeVar("T")
 
-HEALTH_TIMEOUT_S = 5.0
-"""How long a backend may take to say how it is."""
+KnownHealth = Mapping[int, tuple[Health, str | None]]
+"""How backends said that they are, by the ``id()`` of each, and what is wrong where something is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,41 +42,24 @@ class QuotaUsage:
 
 
 class ModelStatus:
-    """What ``store`` knows now of the models and quotas of one policy; without one, only what health checks said.
+    """What ``store`` knows now of the models and quotas of one policy; without one, only ``health`` is known.
 
     All times are microseconds since 1970, UTC. What reads the store raises StateError where it cannot be read.
     """
 
-    def __init__(self, store: StateStore | None, planner: Planner) -> None:
+    def __init__(
+        self,
+        store: StateStore | None,
+        planner: Planner,
+        backends: Mapping[str, Backend],
+        health: KnownHealth,
+    ) -> None:
         self._store, self._planner = store, planner
-        self._health: dict[str, tuple[Health, str | None]] = {}
+        self._backends, self._health = backends, health
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
         self._quotas = None if store is None else Quotas(store)
         self._sessions = None if store is None else Sessions(store)
-
-    async def check_health(
-        self, backends: Mapping[str, Backend], *, timeout_s: float
-    ) -> Mapping[str, HealthReport]:
-        """Ask every backend how it is, at the same time, and remember what they said."""
-        ids = list(backends)
-        reports = await asyncio.gather(*(_health(backends[id], timeout_s) for id in ids))
-        found = dict(zip(ids, reports, strict=True))
-        self.know_health(found)
-        return found
-
-    def know_health(self, reports: Mapping[str, HealthReport]) -> None:
-        """Remember what backends said, in place of what they said before."""
-        self._health = {
-            id: ("healthy", None) if report.healthy else ("unhealthy", report.detail)
-            for id, report in reports.items()
-            if report.healthy is not None
-        }
-
-    def take_health(self, backend: str, other: ModelStatus) -> None:
-        """Know of a backend what another knows of it."""
-        if backend in other._health:
-            self._health[backend] = other._health[backend]
 
     def breakers(self, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model of the catalog that has failed since it last succeeded, by id; the others are closed."""
@@ -117,10 +99,11 @@ class ModelStatus:
         breakers = self.breakers(at_us=at_us)
         latencies = self.latencies(at_us=at_us)
         if breakers or latencies or self._health:
+            said = {name: self._health.get(id(one)) for name, one in self._backends.items()}
             for model in self._planner.policy.catalog.models:
                 breaker = breakers.get(model.id)
                 resting = breaker if breaker is not None and breaker.state == "open" else None
-                health, detail = self._health.get(model.backend, (None, None))
+                health, detail = said.get(model.backend) or (None, None)
                 known = ModelState(
                     health=health,
                     health_detail=detail,
@@ -169,11 +152,3 @@ class ModelStatus:
 
 
 _NOTHING = ModelState()
-
-
-async def _health(backend: Backend, timeout_s: float) -> HealthReport:
-    try:
-        async with asyncio.timeout(timeout_s):
-            return await backend.health()
-    except TimeoutError:
-        return HealthReport(False, f"said nothing within {timeout_s:g} s")
