@@ -69,6 +69,9 @@ class _Row(NamedTuple):
     until_us: int | None
     error_class: str
 
+    def breaker(self, model: str, at_us: int) -> Breaker:
+        return Breaker(model, self.state(at_us), self.failures, self.until_us, self.error_class)
+
     def state(self, at_us: int) -> BreakerState:
         if self.until_us is None or self.opened_us is None:
             return "closed"
@@ -82,7 +85,8 @@ class _Row(NamedTuple):
         return self.opened_us is not None and self.opened_us > at_us + _CLOCK_SLACK_US
 
 
-_COLUMNS = "failures, failed_us, openings, opened_us, until_us, error_class"
+_COLUMNS = ", ".join(_Row._fields)
+_ALL = f"SELECT model, {_COLUMNS} FROM breakers"
 
 
 class Breakers:
@@ -94,7 +98,6 @@ class Breakers:
     def __init__(self, store: StateStore, settings: BreakerSettings | None = None) -> None:
         self._store = store
         self._settings = settings or BreakerSettings()
-        self._known: tuple[object, Mapping[str, _Row]] = (None, {})
 
     def all(self, *, at_us: int) -> Mapping[str, Breaker]:
         """Every model that has failed since it last succeeded; all others are closed."""
@@ -102,7 +105,7 @@ class Breakers:
         if not rows:  # mostly nothing has failed, and every call asks several times
             return {}
         return {
-            model: Breaker(model, row.state(at_us), row.failures, row.until_us, row.error_class)
+            model: row.breaker(model, at_us)
             for model, row in rows.items()
             if not self._is_forgotten(row, at_us)
         }
@@ -172,15 +175,16 @@ class Breakers:
             if state == "open" and until_us == row.until_us:
                 # What keeps it open is what it says: a call that fails meanwhile has other reasons.
                 error_class = row.error_class
+            row = _Row(failures, at_us, openings, opened_us, until_us, error_class)
             connection.execute(
-                "INSERT INTO breakers VALUES (?, ?, ?, ?, ?, ?, NULL, ?) ON CONFLICT (model) DO UPDATE SET"
-                " failures = excluded.failures, failed_us = excluded.failed_us, openings = excluded.openings,"
+                f"INSERT INTO breakers (model, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (model)"
+                " DO UPDATE SET failures = excluded.failures, failed_us = excluded.failed_us,"
+                " openings = excluded.openings, until_us = excluded.until_us, error_class = excluded.error_class,"
                 " probe_until_us = CASE WHEN excluded.opened_us IS opened_us THEN probe_until_us END,"
-                " opened_us = excluded.opened_us, until_us = excluded.until_us, error_class = excluded.error_class",
-                (model, failures, at_us, openings, opened_us, until_us, error_class),
+                " opened_us = excluded.opened_us",
+                (model, *row),
             )
-        row = _Row(failures, at_us, openings, opened_us, until_us, error_class)
-        return Breaker(model, row.state(at_us), failures, until_us, error_class)
+        return row.breaker(model, at_us)
 
     def released(self, model: str) -> None:
         """Give back a probe that was not made, or that says nothing of the model."""
@@ -195,14 +199,7 @@ class Breakers:
                 connection.execute("DELETE FROM breakers WHERE model = ?", (model,))
 
     def _rows(self) -> Mapping[str, _Row]:
-        version = self._store.version()
-        known_version, rows = self._known
-        if version != known_version:
-            found = self._store.read(f"SELECT model, {_COLUMNS} FROM breakers")
-            rows = {str(model): _Row(*columns) for model, *columns in found}  # type: ignore[arg-type]  # as the table
-            # The number was read before the rows, so rows that are newer than it are only read once more.
-            self._known = (version, rows)
-        return rows
+        return self._store.known(_ALL, _Row)
 
     def _is_forgotten(self, row: _Row, at_us: int) -> bool:
         return max(row.failed_us, row.until_us or 0) + self._settings.forget_ms * 1000 <= at_us

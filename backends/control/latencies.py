@@ -7,6 +7,7 @@ that is old: the server may be another one by now.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from .store import StateStore
 
@@ -19,7 +20,11 @@ WEIGHT = 0.2
 FORGET_AFTER_US = 3_600_000_000
 """After an hour without a sample the mean begins anew."""
 
-_Row = tuple[float, int, int]
+
+class _Row(NamedTuple):
+    mean_ms: float
+    samples: int
+    updated_us: int
 
 
 class Latencies:
@@ -27,14 +32,14 @@ class Latencies:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._known: tuple[object, Mapping[str, _Row]] = (None, {})
 
     def all(self, *, at_us: int) -> Mapping[str, float]:
         """The mean of each model that has enough recent samples, in milliseconds. Raises StateError."""
+        rows = self._store.known("SELECT model, mean_ms, samples, updated_us FROM latencies", _Row)
         return {
-            model: mean
-            for model, (mean, samples, updated_us) in self._rows().items()
-            if samples >= MIN_SAMPLES and at_us - updated_us < FORGET_AFTER_US
+            model: row.mean_ms
+            for model, row in rows.items()
+            if row.samples >= MIN_SAMPLES and at_us - row.updated_us < FORGET_AFTER_US
         }
 
     def observed(self, model: str, first_token_ms: float, *, at_us: int) -> None:
@@ -54,13 +59,3 @@ class Latencies:
             connection.execute(
                 "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?)", (model, mean, samples, at_us)
             )
-
-    def _rows(self) -> Mapping[str, _Row]:
-        version = self._store.version()
-        known_version, rows = self._known
-        if version != known_version:
-            found = self._store.read("SELECT model, mean_ms, samples, updated_us FROM latencies")
-            rows = {row[0]: row[1:] for row in found}  # type: ignore[misc]  # the columns' types are the table's
-            # The number was read before the rows, so rows that are newer than it are only read once more.
-            self._known = (version, rows)
-        return rows

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from routewright.private_files import make_private_folder
 
@@ -85,6 +85,7 @@ class StateStore:
         self._closed = False
         self._commits = 0
         self._asked = (-1, 0.0, (0, 0))
+        self._known: dict[str, tuple[tuple[int, int], Mapping[str, Any]]] = {}
         self._writing_thread: int | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._renew()
@@ -136,6 +137,19 @@ class StateStore:
                 return self._connections().reader.execute(sql, parameters).fetchall()
             except sqlite3.Error as error:
                 raise unusable(self.path, error) from None
+
+    def known(self, sql: str, row: Callable[..., T]) -> Mapping[str, T]:
+        """The rows of a reading statement, made by ``row`` of their other columns, by the first one.
+
+        They are read again only when anyone has changed the store. Raises StateError.
+        """
+        version = self.version()
+        found = self._known.get(sql)
+        if found is None or found[0] != version:
+            # The number was read before the rows, so rows that are newer than it are only read once more.
+            rows = {str(key): row(*columns) for key, *columns in self.read(sql)}
+            found = self._known[sql] = version, rows
+        return found[1]
 
     def version(self) -> tuple[int, int]:
         """Two numbers that change when anyone has changed the store. Raises StateError.

@@ -89,27 +89,16 @@ def cache_key(
     use = work.cache
     if use is None:
         return None
-    by = target if isinstance(target, Target) else None
-    together = target if isinstance(target, Ensemble) else None
     try:
         return digest_of(
             {
                 "for": [use.tenant, use.policy, sorted(use.constraints)],
-                "by": None if by is None else _place(by, backends),
-                "together": None
-                if together is None
-                else [
-                    together.combine,
-                    together.quorum,
-                    together.override,
-                    together.label,
-                    [_place(member, backends) for member in together.members],
-                    None if together.judge is None else _place(together.judge, backends),
-                ],
+                "by": _place(target, backends) if isinstance(target, Target) else None,
+                "together": _places(target, backends) if isinstance(target, Ensemble) else None,
                 "steps": [
                     [step.role, _place(step.target, backends), dict(step.options)] for step in work.steps
                 ],
-                "prompts": prompts if work.steps or together is not None else None,
+                "prompts": prompts if work.steps or isinstance(target, Ensemble) else None,
                 "operation": type(request).__name__,
                 "request": _said(request),
             }
@@ -122,6 +111,14 @@ def _place(target: Target, backends: Mapping[str, Backend]) -> list[object]:
     # The kind of backend too: a simulated answer must never be given for a real one.
     kind = type(backends.get(target.backend_id)).__name__
     return [target.model_id, target.backend_id, target.tag, kind, target.think]
+
+
+def _places(together: Ensemble, backends: Mapping[str, Backend]) -> list[object]:
+    return [
+        *(together.combine, together.quorum, together.override, together.label),
+        [_place(member, backends) for member in together.members],
+        None if together.judge is None else _place(together.judge, backends),
+    ]
 
 
 def _said(value: object) -> object:

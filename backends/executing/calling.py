@@ -90,10 +90,6 @@ async def call(
         answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, stream))
     except BackendError as error:
         return error
-    except _Expired as expired:
-        return _timed_out(target, expired.error_class, timeouts)
-    except _Stopped:
-        return BackendError(f"`{target.model_id}` stopped its own work", error_class="cancelled")
     except Exception as error:
         if relay.caller_error is error:
             raise
@@ -106,30 +102,25 @@ async def call(
         return wrapped
     finally:
         relay.closed = True
+    if isinstance(answer, str):
+        return _ended(target, answer, timeouts)
     return _checked(target, request, answer)
 
 
-class _Expired(Exception):
-    def __init__(self, error_class: ErrorClass) -> None:
-        super().__init__()
-        self.error_class: ErrorClass = error_class
-
-
-class _Stopped(Exception):
-    """The call was cancelled by the backend itself."""
-
-
 class _Guard:
-    """Runs a call in a task of its own, so that it can be left behind."""
+    """Runs a call in a task of its own, so that it can be left behind.
+
+    ``run`` gives the answer; else the limit that was reached, or ``cancelled`` where the backend itself cancelled it.
+    """
 
     __slots__ = ("_expired", "_first_ms", "_loop", "_relay", "_task", "_timers", "_total_ms", "_waiter")
 
     def __init__(self, relay: StreamSink, total_ms: float | None, first_ms: float | None) -> None:
         self._relay, self._total_ms, self._first_ms = relay, total_ms, first_ms
-        self._expired: _Expired | None = None
+        self._expired: ErrorClass | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
-    async def run(self, work: Awaitable[Answer]) -> Answer:
+    async def run(self, work: Awaitable[Answer]) -> Answer | ErrorClass:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] = self._loop.create_future()
         coroutine = work if isinstance(work, CoroutineType) else _awaited(work)
@@ -149,10 +140,8 @@ class _Guard:
                 timer.cancel()
         if self._expired is not None:
             self._leave_behind()
-            raise self._expired
-        if self._task.cancelled():
-            raise _Stopped
-        return self._task.result()
+            return self._expired
+        return "cancelled" if self._task.cancelled() else self._task.result()
 
     def _after(self, delay_s: float, then: Callable[[], None]) -> None:
         self._timers.append(self._loop.call_later(delay_s, then))
@@ -162,13 +151,13 @@ class _Guard:
             self._waiter.set_result(None)
 
     def _total_over(self) -> None:
-        self._expire(_Expired("timeout.total"))
+        self._expire("timeout.total")
 
     def _first_over(self) -> None:
         if self._relay.begun_s is None:
-            self._expire(_Expired("timeout.first_token"))
+            self._expire("timeout.first_token")
 
-    def _expire(self, expired: _Expired) -> None:
+    def _expire(self, expired: ErrorClass) -> None:
         if self._expired is None and not self._task.done():
             self._expired = expired
             self._relay.closed = True
@@ -188,8 +177,8 @@ class _Guard:
         if not self._task.done():
             _LEFT_BEHIND.add(self._task)
             self._task.add_done_callback(_forget)
-        elif not self._task.cancelled():
-            self._task.exception()  # asked for, so that nobody warns that it was not
+        else:
+            _forget(self._task)
 
 
 async def _awaited(work: Awaitable[Answer]) -> Answer:
@@ -199,7 +188,7 @@ async def _awaited(work: Awaitable[Answer]) -> Answer:
 def _forget(task: asyncio.Task[Any]) -> None:
     _LEFT_BEHIND.discard(task)
     if not task.cancelled():
-        task.exception()
+        task.exception()  # asked for, so that nobody warns that it was not
 
 
 def _ask(
@@ -240,38 +229,37 @@ async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: S
     return answer
 
 
-def _timed_out(target: Target, error_class: ErrorClass, timeouts: Timeouts) -> BackendError:
+def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts) -> BackendError:
+    """The error of a call that the guard or the backend itself has ended."""
+    if error_class == "cancelled":
+        return BackendError(f"`{target.model_id}` stopped its own work", error_class=error_class)
+    if error_class == "timeout.first_token":
+        what, guard_ms, own_ms = "gave no token within", timeouts.first_ms, timeouts.limits.first_token_ms
+    else:
+        what, guard_ms, own_ms = "took longer than", timeouts.total_ms, target.limits.total_ms
     # The guard holds a little longer than the limit it guards; the limit is what people know.
-    if error_class == "timeout.first_token":
-        guard_ms, own_ms = timeouts.first_ms or 0, timeouts.limits.first_token_ms
-    else:
-        guard_ms, own_ms = timeouts.total_ms or 0, target.limits.total_ms
-    limit = f"{guard_ms if own_ms is None else min(own_ms, guard_ms):.0f} ms"
-    if error_class == "timeout.first_token":
-        message = f"`{target.model_id}` gave no token within {limit} and was stopped"
-    else:
-        message = f"`{target.model_id}` took longer than {limit} and was stopped"
+    limit_ms = min(guard_ms or 0, guard_ms or 0 if own_ms is None else own_ms)
+    message = f"`{target.model_id}` {what} {limit_ms:.0f} ms and was stopped"
     return BackendError(message, error_class=error_class)
 
 
 def _checked(target: Target, request: Request, answer: Answer) -> Answer | BackendError:
     """The answer, unless it is none: withheld by a content filter, or not of the request's size."""
+    error_class: ErrorClass = "bad_response"
     match answer:
         case ChatAnswer(finish_reason="content_filter"):
             message, error_class = "withheld its answer: a content filter stopped it", "refused_content"
         case EmbedAnswer() if isinstance(request, EmbedRequest) and len(answer.vectors) != len(request.texts):
             message = f"gave {len(answer.vectors)} vectors for {len(request.texts)} texts"
-            error_class = "bad_response"
         case RerankAnswer() if isinstance(request, RerankRequest) and len(answer.scores) != len(
             request.documents
         ):
             message = f"gave {len(answer.scores)} scores for {len(request.documents)} documents"
-            error_class = "bad_response"
         case _:
             return answer
     return BackendError(
         f"`{target.model_id}` {message}",
-        error_class="refused_content" if error_class == "refused_content" else "bad_response",
+        error_class=error_class,
         timings=answer.timings,
         usage=answer.usage,
         simulated=answer.simulated,

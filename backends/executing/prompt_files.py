@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from types import UnionType
 from typing import Any, Final
 
 from routewright.engine.report import RoutewrightError
@@ -22,8 +23,13 @@ TEMPLATES: Final[Mapping[str, Template]] = {
 }
 """Every template that a file must have."""
 
-_KEYS: Final = frozenset({"system", "user", "temperature", "max_output_tokens", "thinking_tokens"})
-_WHOLE_NUMBERS: Final = ("max_output_tokens", "thinking_tokens")
+_OPTIONS: Final[Mapping[str, tuple[type | UnionType, str]]] = {
+    "system": (str, "a text"),
+    "temperature": (int | float, "a number"),
+    "max_output_tokens": (int, "a whole number above 0"),
+    "thinking_tokens": (int, "a whole number above 0"),
+}
+"""What a template may say beside ``user``: the type of the value, and that in words."""
 
 
 class PromptError(RoutewrightError):
@@ -59,26 +65,22 @@ def read_prompts(text: str) -> Prompts:
 def _prompt(name: str, template: Template, body: Any) -> Prompt:
     if not isinstance(body, dict) or not isinstance(body.get("user"), str):
         raise PromptError(f"prompt `{name}` needs a text `user`")
-    unknown = sorted(str(key) for key in body.keys() - (_KEYS if template.own_call else {"user"}))
+    unknown = sorted(str(key) for key in body.keys() - {"user", *(_OPTIONS if template.own_call else ())})
     if unknown:
         raise PromptError(f"prompt `{name}` has an unknown key `{unknown[0]}`")
     _check_kinds(name, body)
     _check_names(name, template, body)
-    return Prompt(**{key: body[key] for key in _KEYS & body.keys()})
+    return Prompt(**body)
 
 
 def _check_kinds(name: str, body: Mapping[str, Any]) -> None:
-    system, temperature = body.get("system"), body.get("temperature")
-    if system is not None and not isinstance(system, str):
-        raise PromptError(f"prompt `{name}`: `system` is a text")
-    if temperature is not None and (
-        isinstance(temperature, bool) or not isinstance(temperature, int | float)
-    ):
-        raise PromptError(f"prompt `{name}`: `temperature` is a number")
-    for key in _WHOLE_NUMBERS:
-        most = body.get(key)
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
-            raise PromptError(f"prompt `{name}`: `{key}` is a whole number above 0")
+    for key, (kind, words) in _OPTIONS.items():
+        given = body.get(key)
+        if given is None:
+            continue
+        fits = isinstance(given, kind) and not isinstance(given, bool)
+        if not fits or (kind is int and body[key] < 1):
+            raise PromptError(f"prompt `{name}`: `{key}` is {words}")
 
 
 def _check_names(name: str, template: Template, body: Mapping[str, Any]) -> None:

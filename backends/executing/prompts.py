@@ -130,7 +130,10 @@ class Prompts:
 
 def conversation_of(messages: tuple[Message, ...]) -> tuple[Block, ...]:
     """The messages of a conversation, each under its role, with the number of its images and its tool calls."""
-    return tuple(Block(message.role, _turn(message)) for message in messages)
+    return tuple(
+        Block(message.role, _parts(message.content, message.tool_calls, len(message.images)))
+        for message in messages
+    )
 
 
 def said_by(answer: ChatAnswer) -> Material:
@@ -140,9 +143,7 @@ def said_by(answer: ChatAnswer) -> Material:
 
 def spoken(answer: ChatAnswer) -> str:
     """What an answer says: its text, and the tools that it calls."""
-    calls = [
-        f"[calls {call.name} {json.dumps(dict(call.arguments), default=str)}]" for call in answer.tool_calls
-    ]
+    calls = (f"[calls {_called(call)}]" for call in answer.tool_calls)
     return "\n".join(filter(None, [answer.text, *calls]))
 
 
@@ -157,17 +158,17 @@ def without_markers(text: str, asked: ChatRequest) -> str:
     )
 
 
-def _turn(message: Message) -> Material:
-    return _parts(message.content, message.tool_calls, len(message.images))
-
-
 def _parts(text: str, calls: tuple[ToolCall, ...], images: int = 0) -> Material:
     if not calls and not images:
         return text
     parts = [Block("text", text)] if text else []
     parts += [Block("images", str(images))] if images else []
-    parts += [Block("call", f"{call.name} {json.dumps(dict(call.arguments), default=str)}") for call in calls]
+    parts += [Block("call", _called(call)) for call in calls]
     return tuple(parts)
+
+
+def _called(call: ToolCall) -> str:
+    return f"{call.name} {json.dumps(dict(call.arguments), default=str)}"
 
 
 def _block(block: Block, word: str) -> str:

@@ -82,8 +82,7 @@ def read_screening(answer: ChatAnswer) -> Verdict:
 
 def read_choice(answer: ChatAnswer, count: int) -> JudgeVerdict:
     """Which of ``count`` answers a judge takes."""
-    text = _plain(answer)
-    said = None if text is None else _said(text, "best")
+    said = _said(answer, "best")
     if said is None:
         return JudgeVerdict(None, _cut(answer.text))
     word, notes, others = said
@@ -105,8 +104,7 @@ def without_thoughts(text: str) -> str | None:
 
 
 def _verdict(answer: ChatAnswer, yes: frozenset[str], no: frozenset[str]) -> Verdict:
-    text = _plain(answer)
-    said = None if text is None else _said(text, "verdict")
+    said = _said(answer, "verdict")
     if said is None or said[0] not in yes | no:
         return Verdict(None, _cut(answer.text))
     word, notes, others = said
@@ -133,8 +131,11 @@ def _plain(answer: ChatAnswer) -> str | None:
     return None if fenced is None or "```" in fenced[1] else fenced[1].strip()
 
 
-def _said(text: str, key: str) -> tuple[str, str, list[str]] | None:
+def _said(answer: ChatAnswer, key: str) -> tuple[str, str, list[str]] | None:
     """The verdict word in lower case, the notes, and the other words in the text that are phrased like a verdict."""
+    text = _plain(answer)
+    if text is None:
+        return None
     if text.startswith("{"):
         word, notes = (stated := _object(text)).get(key), stated.get("notes")
         if isinstance(word, bool) or not isinstance(word, str | int):
