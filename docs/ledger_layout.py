@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from routewright.ledger.connection import in_memory
+import duckdb
+
+from routewright.ledger.connection import STORAGE_VERSION
 from routewright.ledger.migrate import apply_migrations, latest_version
 
 MARKS = ("<!-- layout: made by `docs/generate.py` -->", "<!-- end of layout -->")
@@ -24,11 +28,18 @@ SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = 
 """
 
 
+@contextmanager
+def ledger_in_memory() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The layout of a ledger, without a file."""
+    with duckdb.connect(":memory:", config={"storage_compatibility_version": STORAGE_VERSION}) as connection:
+        apply_migrations(connection, Path(":memory:"))
+        yield connection
+
+
 def describe_layout() -> str:
     """Every table with its columns, then every view, as Markdown that ends with a newline."""
     lines = [f"The layout has version {latest_version()}.", ""]
-    with in_memory() as connection:
-        apply_migrations(connection, Path(":memory:"))
+    with ledger_in_memory() as connection:
         for table, comment in connection.execute(_TABLES).fetchall():
             lines += [f"### `{table}`", "", comment, "", "| column | type | meaning |", "| --- | --- | --- |"]
             for column, kind, meaning in connection.execute(_COLUMNS, [table]).fetchall():

@@ -58,9 +58,11 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
 
     try:
         statement = _one_statement(connection, sql)
-        described, rows = _interruptibly(
-            connection, lambda: _rows(connection, statement, max_rows), timeout_s
+        # One row more than asked for shows whether there are more.
+        rows = _interruptibly(
+            connection, lambda: connection.execute(statement).fetchmany(max_rows + 1), timeout_s
         )
+        described = connection.description or []
     except duckdb.InterruptException as error:
         raise LedgerError(
             f"the statement took longer than {timeout_s:g} s and was stopped",
@@ -78,12 +80,6 @@ def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
     statement = _TAIL.format(view=view_text("decisions_flat"))
     rows = _interruptibly(connection, lambda: connection.execute(statement, [max(0, n)]).fetchall(), None)
     return tuple(TailRow(*row) for row in rows)
-
-
-def _rows(connection: DuckDBPyConnection, statement: Any, max_rows: int) -> tuple[list[Any], list[Any]]:
-    """The columns and rows of a statement; one row more than asked for shows whether there are more."""
-    cursor = connection.execute(statement)
-    return cursor.description or [], cursor.fetchmany(max_rows + 1)
 
 
 def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:

@@ -115,18 +115,6 @@ def checkpoint(connection: DuckDBPyConnection) -> None:
     connection.execute(f"CHECKPOINT {_database(connection)}")
 
 
-@contextmanager
-def in_memory() -> Iterator[DuckDBPyConnection]:
-    """An empty database without a file."""
-    import duckdb
-
-    connection = duckdb.connect(":memory:", config={"storage_compatibility_version": STORAGE_VERSION})
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
 def _built_in_first(connection: DuckDBPyConnection) -> None:
     # Qualified names are not enough: operators, `a.b`, `[a]` and `count(*)` are functions too and cannot be qualified.
     _set_search_path(connection, "system.main", _database(connection))

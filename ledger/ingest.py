@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .connection import checkpoint, commit, open_for_writing
-from .creation import create_ledger
 from .errors import LedgerError
-from .frames import MAX_NUMBER, Damage, Frame
-from .migrate import apply_migrations
+from .frames import MAX_NUMBER, Damage, Frame, first_frame
+from .migrate import apply_migrations, create_ledger
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
 from .spool import Spool, SpoolFile, keep_aside, open_spool_file, remove, set_aside, spool_files, writer_of
@@ -218,9 +217,9 @@ def _highest_number(spool: SpoolFile, following: Path | None) -> int:
     if following is not None and writer_of(following) == spool.writer:
         # One that cannot be opened is reported when its turn comes.
         with suppress(LedgerError), open_spool_file(following) as after:
-            first = None if after is None else after.first_number()
+            first = None if after is None else first_frame(after.descriptor, after.size)
             if first is not None:
-                return first - 1
+                return first.number - 1
     return MAX_NUMBER
 
 

@@ -1,4 +1,4 @@
-"""Brings a ledger's layout up to date: ordered SQL files, each applied once and recorded.
+"""Creates ledgers and brings their layout up to date: ordered SQL files, each applied once and recorded.
 
 A released file is never edited; a change is a new file. An older ledger is brought up to date when it is
 opened, a newer one is refused.
@@ -7,14 +7,19 @@ opened, a newer one is refused.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
 import time
+import uuid
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .connection import checkpoint, commit, file_first
+from routewright.private_files import make_private_folder
+
+from .connection import checkpoint, commit, file_first, open_for_creation
 from .errors import LedgerError, OtherLayoutError
 
 if TYPE_CHECKING:
@@ -74,6 +79,31 @@ def view_text(name: str) -> str:
     pattern = rf"^CREATE VIEW {name} AS\n(.+?);$"
     found = [text for one in migrations() for text in re.findall(pattern, one.sql, re.MULTILINE | re.DOTALL)]
     return str(found[-1])
+
+
+def create_ledger(path: Path) -> None:
+    """Create the file in a folder of its own, then link it into place, so that nobody ever sees half a ledger.
+
+    Raises LedgerError if it cannot be created.
+    """
+    # DuckDB creates its files with the umask's mode, and refuses an empty file that exists already.
+    drafts = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
+    draft = drafts / "ledger.duckdb"
+    try:
+        make_private_folder(drafts)
+        try:
+            with open_for_creation(draft) as connection:
+                apply_migrations(connection, path)
+            draft.chmod(0o600)
+            os.link(draft, path)
+        finally:
+            shutil.rmtree(drafts)
+    except FileExistsError as error:
+        if not path.is_file():
+            raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error
+        # Another process made it first: theirs is as good as ours.
+    except OSError as error:
+        raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error
 
 
 def layout_version(connection: DuckDBPyConnection, path: Path) -> int:

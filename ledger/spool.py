@@ -74,11 +74,6 @@ class SpoolFile:
             raise _no_spool(self.path)
         return find_frames(self.descriptor, self.size, start)
 
-    def first_number(self) -> int | None:
-        """The number of its first whole frame, if there is one."""
-        first = first_frame(self.descriptor, self.size)
-        return None if first is None else first.number
-
 
 class Spool:
     """The files of one writer in ``folder``: one that is written, and those before it. Safe in many threads."""

@@ -14,7 +14,7 @@ _SOURCE = "sql"
 
 def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     """Our error for ``error``; with the statement's text, it carries a problem with line and column."""
-    fields = describe_error(error)
+    fields = _described(error)
     lines = str(fields["exception_message"]).strip().splitlines() or ["the statement failed"]
     message = _plain(lines[0])
     help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
@@ -23,7 +23,7 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     return LedgerError(message, help=help, problem=problem)
 
 
-def describe_error(error: Exception) -> dict[str, Any]:
+def _described(error: Exception) -> dict[str, Any]:
     """What DuckDB says of an error: ``exception_message``, and perhaps ``location`` and others."""
     _, _, rest = str(error).partition(": ")
     try:

@@ -315,5 +315,11 @@ class CompiledPolicy:
     rollout: CompiledRollout | None
     shape: Policy
 
+    @property
+    def with_candidate(self) -> tuple[CompiledPolicy, ...]:
+        """The policy, and the candidate of its rollout where there is one."""
+        rollout = self.rollout
+        return (self,) if rollout is None or rollout.candidate is None else (self, rollout.candidate)
+
     def __repr__(self) -> str:
         return f"<CompiledPolicy {self.name!r}: {counted(len(self.rules), 'rules')}, {self.digest}>"

@@ -57,47 +57,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 """The same as ``engine.version.ENGINE_VERSION`` and the project's version: a test compares them."""
 
-_HOMES = {
-    "BackendError": "backends",
-    "ChatRequest": "backends",
-    "CompiledPolicy": "engine.policy",
-    "ConditionError": "engine.report",
-    "ConfigurationError": "loading",
-    "DecisionResult": "gateway",
-    "Decision": "engine.decision",
-    "DecisionRecord": "engine.record",
-    "EmbedRequest": "backends",
-    "FeatureError": "engine.report",
-    "Ledger": "ledger",
-    "LedgerError": "ledger",
-    "Message": "backends",
-    "ModelGateway": "gateway",
-    "ModelState": "engine.decision",
-    "NoTargetError": "gateway",
-    "NotBuiltError": "engine.report",
-    "NotStoredError": "gateway",
-    "Permissions": "loading",
-    "PolicyError": "engine.report",
-    "Problem": "engine.report",
-    "ProblemsError": "engine.report",
-    "RunResult": "gateway",
-    "RecordError": "engine.report",
-    "RequestFacts": "engine.decision",
-    "RerankRequest": "backends",
-    "RoutewrightError": "engine.report",
-    "State": "engine.decision",
-    "StateError": "backends.control",
-    "StateStore": "backends.control",
-    "Task": "engine.decision",
-    "TaskError": "engine.report",
-    "UNKNOWN": "engine.condition",
-    "decide": "engine.decision",
-    "evaluate": "engine.condition",
-    "explain": "engine.explain",
-    "load_policy": "loading",
-    "record_of": "engine.record",
-    "request_for": "tasks",
+_NAMES = {
+    "backends": "BackendError ChatRequest EmbedRequest Message RerankRequest",
+    "backends.control": "StateError StateStore",
+    "engine.condition": "UNKNOWN evaluate",
+    "engine.decision": "Decision ModelState RequestFacts State Task decide",
+    "engine.explain": "explain",
+    "engine.policy": "CompiledPolicy",
+    "engine.record": "DecisionRecord record_of",
+    "engine.report": "ConditionError FeatureError NotBuiltError PolicyError "
+    "Problem ProblemsError RecordError RoutewrightError TaskError",
+    "gateway": "DecisionResult ModelGateway NoTargetError NotStoredError RunResult",
+    "ledger": "Ledger LedgerError",
+    "loading": "ConfigurationError Permissions load_policy",
+    "tasks": "request_for",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted([*_HOMES, "__version__"])
 

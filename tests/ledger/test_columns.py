@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
+from ledger_layout import ledger_in_memory
 
 from routewright.engine.record.attempt import Attempt
 from routewright.engine.record.field import columns_of, fields_of
 from routewright.engine.record.fields import DecisionRecord
 from routewright.ledger.columns import decision_columns, entry_types, record_types, sql_type
-from routewright.ledger.connection import in_memory
-from routewright.ledger.migrate import apply_migrations
 from routewright.ledger.rows import DecisionRow, PolicyRow
 
 ROWS = {"attempts": Attempt, "policies": PolicyRow, "decisions": DecisionRow}
@@ -22,8 +20,7 @@ ROWS = {"attempts": Attempt, "policies": PolicyRow, "decisions": DecisionRow}
 def tables() -> dict[str, dict[str, tuple[str, str]]]:
     """Each table's columns with their types and comments."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
-    with in_memory() as connection:
-        apply_migrations(connection, Path(":memory:"))
+    with ledger_in_memory() as connection:
         sql = "SELECT table_name, column_name, data_type, comment FROM duckdb_columns() WHERE NOT internal"
         for table, name, kind, comment in connection.execute(sql).fetchall():
             found.setdefault(table, {})[name] = (kind, comment)

@@ -148,18 +148,11 @@ def _arm(ran: RunResult) -> list[str]:
         return [f"{arm.name} (full)"]
     shadow = ran.shadow
     if shadow is None:
-        return [
-            f"shadow: cannot decide it ({ran.shadow_error})"
-            if ran.shadow_error
-            else "shadow: cannot decide it"
-        ]
-    match difference(record_of(ran.decision), record_of(shadow)):
-        case "none":
-            return ["shadow: the same"]
-        case "plan":
-            return ["shadow: the same model, another plan"]
-        case "target":
-            return [f"shadow: {shadow.target or shadow.outcome}"]
+        why = f" ({ran.shadow_error})" if ran.shadow_error else ""
+        return [f"shadow: cannot decide it{why}"]
+    said = {"none": "the same", "plan": "the same model, another plan"}
+    far = difference(record_of(ran.decision), record_of(shadow))
+    return [f"shadow: {said.get(far, shadow.target or shadow.outcome)}"]
 
 
 def _least(attempts: tuple[Attempt, ...]) -> str:

@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from .commands import app
 from .exit_codes import ExitCode
-from .writer import ReaderGone, writer
+from .writer import ReaderGone, counted, writer
 
 
 def main() -> None:
@@ -76,8 +76,7 @@ def _report(error: Exception) -> None:
     from routewright.engine.report import NotBuiltError, ProblemsError, escape_line, render_problem
 
     if isinstance(error, ProblemsError):
-        count = len(error.problems)
-        writer.problems(f"{error}\n\n{count} problem{'' if count == 1 else 's'}", note=True)
+        writer.problems(f"{error}\n\n{counted(len(error.problems), 'problem')}", note=True)
         return
     # Only this message has several lines; in any other, a newline comes from outside.
     lines = [f"error: {error if isinstance(error, NotBuiltError) else escape_line(str(error))}"]
@@ -96,12 +95,11 @@ def _code_of(error: Exception) -> ExitCode:
     from routewright.engine.report import ProblemsError
     from routewright.ledger import LedgerError
 
-    if isinstance(error, ProblemsError):
-        return ExitCode.INVALID_POLICY
-    if isinstance(error, NotCalledError):
-        return ExitCode.NO_TARGET
-    if isinstance(error, BackendError):
-        return ExitCode.BACKEND_FAILED
-    if isinstance(error, LedgerError | StateError):
-        return ExitCode.LEDGER_REFUSED
-    return ExitCode.USAGE
+    codes: dict[type[Exception], ExitCode] = {
+        ProblemsError: ExitCode.INVALID_POLICY,
+        NotCalledError: ExitCode.NO_TARGET,  # one of the errors of backends, so it comes first
+        BackendError: ExitCode.BACKEND_FAILED,
+        LedgerError: ExitCode.LEDGER_REFUSED,
+        StateError: ExitCode.LEDGER_REFUSED,
+    }
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), ExitCode.USAGE)

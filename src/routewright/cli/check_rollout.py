@@ -36,18 +36,18 @@ def rollout_lines(policy: CompiledPolicy) -> list[str]:
     candidate = rollout.candidate
     share = "" if rollout.share is None else f": {share_text(rollout.share)}"
     by = "" if rollout.mode != "canary" else f", by {rollout.key_name}" if rollout.key_name else ", at random"
-    lines = [f"rollout: {rollout.mode} of {rollout.file}{share}{by}"]
     counts = f"{counted(len(candidate.rules), 'rule')}, {counted(len(candidate.catalog.models), 'model')}"
-    lines.append(f"candidate {rollout.file}: ok, {counts}, {candidate.digest}")
-    lines += [f"candidate {rollout.file}: not supported yet: {part}" for part in candidate.unenforced]
-    left_out = _left_out(policy, candidate)
-    if left_out:
-        lines.append(f"candidate {rollout.file}: has no constraint {', '.join(left_out)}")
-    changed = _changed(policy, candidate)
-    if changed:
-        lines.append(f"candidate {rollout.file}: changes constraint {', '.join(changed)}")
-    lines += [f"candidate {rollout.file}: {said}" for said in _counted_anew(policy, candidate)]
-    return lines
+    told = [f"ok, {counts}, {candidate.digest}"]
+    told += [f"not supported yet: {part}" for part in candidate.unenforced]
+    if left_out := _left_out(policy, candidate):
+        told.append(f"has no constraint {', '.join(left_out)}")
+    if changed := _changed(policy, candidate):
+        told.append(f"changes constraint {', '.join(changed)}")
+    told += _counted_anew(policy, candidate)
+    return [
+        f"rollout: {rollout.mode} of {rollout.file}{share}{by}",
+        *(f"candidate {rollout.file}: {said}" for said in told),
+    ]
 
 
 def _left_out(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:

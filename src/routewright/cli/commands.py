@@ -12,20 +12,20 @@ from .options import (
     DecideFlags,
     Features,
     FileOption,
+    HealthFlags,
     LedgerPath,
-    Map,
-    PolicyOrDefault,
+    ModelsFlags,
     PolicyPath,
+    QuotaFlags,
     ResultFormat,
     Root,
     RunFlags,
-    StatePath,
     TableFormat,
     TaskFlags,
     TextFormat,
     with_flags,
 )
-from .writer import writer
+from .writer import show_warnings, writer
 
 app = typer.Typer(
     name="routewright",
@@ -58,8 +58,6 @@ def _common(
         bool, Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    from .warnings import show_warnings
-
     writer.plain = plain
     show_warnings()
 
@@ -208,17 +206,8 @@ def check(
 
 
 @app.command()
-def models(
-    policy: PolicyOrDefault = None,
-    capability: Annotated[
-        str | None, Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
-    ] = None,
-    offline: Annotated[
-        bool, Option("--offline", help="Do not ask the backends which models they have.")
-    ] = False,
-    root: Root = None,
-    format: TableFormat = "table",
-) -> None:
+@with_flags
+def models(how: ModelsFlags) -> None:
     """List the models of a policy, and which of them are here.
 
     Backends are asked which models they have, and no model is loaded. A catalog can be named too; its backends are not
@@ -232,27 +221,12 @@ def models(
     """
     from .models import show_models
 
-    show_models(policy, root, format, capability=capability, offline=offline)
+    show_models(how)
 
 
 @app.command()
-def health(
-    policy: PolicyOrDefault = None,
-    map: Map = None,
-    state: StatePath = None,
-    timeout: Annotated[
-        float, Option(metavar="SECONDS", min=0.1, help="How long to wait for a backend.")
-    ] = 5.0,
-    close_breaker: Annotated[
-        list[str] | None,
-        Option(
-            metavar="MODEL",
-            help="Call this model again from now on: the cause of its failures is mended. Repeatable.",
-        ),
-    ] = None,
-    root: Root = None,
-    format: TableFormat = "table",
-) -> None:
+@with_flags
+def health(how: HealthFlags) -> None:
     """Check every backend, the presence of every model, and the breakers.
 
     No model is loaded. Models that are known to fail or to be slow are listed, and missing ones are named with the
@@ -268,13 +242,12 @@ def health(
     """
     from .health import show_health
 
-    show_health(policy, map or [], state, root, format, timeout_s=timeout, close=close_breaker or [])
+    show_health(how)
 
 
 @app.command()
-def quota(
-    policy: PolicyOrDefault = None, state: StatePath = None, root: Root = None, format: TableFormat = "table"
-) -> None:
+@with_flags
+def quota(how: QuotaFlags) -> None:
     """Show what is used and reserved of each quota.
 
     A quota for each team or user has a line for everyone who used some of it. Reserved is what running calls may
@@ -286,7 +259,7 @@ def quota(
     """
     from .quota import show_quotas
 
-    show_quotas(policy, state, root, format)
+    show_quotas(how)
 
 
 @app.command()

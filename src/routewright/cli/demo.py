@@ -106,11 +106,8 @@ async def _decided(ledger: Path | None, simulate: bool) -> _Demo:
 
 
 def _short(sample: WrittenTask) -> WrittenTask:
-    return (
-        sample.model_copy(update={"max_output_tokens": _ANSWER_TOKENS})
-        if sample.operation == "chat"
-        else sample
-    )
+    is_chat = sample.operation == "chat"
+    return sample.model_copy(update={"max_output_tokens": _ANSWER_TOKENS}) if is_chat else sample
 
 
 def _tell_refusal(demo: _Demo) -> None:

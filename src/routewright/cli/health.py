@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import typer
 
@@ -28,25 +27,17 @@ from routewright.loading import load_policy, parse_maps
 from .exit_codes import ExitCode
 from .models import presence_lines
 from .opened import shown_policy, state_store
+from .options import HealthFlags
 from .writer import counted, writer
 
 
-def show_health(
-    policy: Path | None,
-    maps: Sequence[str],
-    state: Path | None,
-    root: Path | None,
-    format: Literal["table", "json"],
-    *,
-    timeout_s: float,
-    close: Sequence[str],
-) -> None:
+def show_health(how: HealthFlags) -> None:
     """Close the breakers that are named, and print what is found. Raises typer.Exit if something is ill."""
-    shown = shown_policy(policy)
-    compiled = load_policy(shown.path, maps=parse_maps(maps), root=root)
-    found = _found(compiled, state, timeout_s, close)
-    shown.announce(json=format == "json")
-    if format == "json":
+    shown = shown_policy(how.policy)
+    compiled = load_policy(shown.path, maps=parse_maps(how.map or []), root=how.root)
+    found = _found(compiled, how.state, how.timeout, how.close_breaker or [])
+    shown.announce(json=how.format == "json")
+    if how.format == "json":
         writer.json_value(_values(found))
     else:
         _print(found, compiled)

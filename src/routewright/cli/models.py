@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
 
 import typer
 
@@ -17,24 +16,20 @@ from routewright.loading import file_kind, load_catalog, load_policy
 from .decisions import few
 from .exit_codes import ExitCode
 from .opened import shown_policy
+from .options import ModelsFlags
 from .writer import writer
 
 
-def show_models(
-    policy: Path | None,
-    root: Path | None,
-    format: Literal["table", "json"],
-    *,
-    capability: str | None,
-    offline: bool,
-) -> None:
+def show_models(how: ModelsFlags) -> None:
     """Print the models that have a capability, or all. Raises typer.Exit if no enabled model has it."""
-    shown = shown_policy(policy)
-    catalog, known = _catalog(shown.path, root, offline)
-    found = [model for model in catalog.models if capability is None or capability in model.capabilities]
-    if found or format == "json":
-        shown.announce(json=format == "json")
-    if format == "json":
+    shown = shown_policy(how.policy)
+    catalog, known = _catalog(shown.path, how.root, how.offline)
+    found = [
+        model for model in catalog.models if how.capability is None or how.capability in model.capabilities
+    ]
+    if found or how.format == "json":
+        shown.announce(json=how.format == "json")
+    if how.format == "json":
         writer.json_value([_values(model, known) for model in found])
     elif found:
         header = ["model", "backend", "location", "operations", "context", "capabilities", "state"]
@@ -42,10 +37,10 @@ def show_models(
         there = {model.id: known[model.id] for model in found if model.id in known}
         if lines := list(presence_lines(there, catalog)):
             writer.lines("\n".join(["", *lines]))
-    if capability is not None and not any(model.disabled is None for model in found):
+    if how.capability is not None and not any(model.disabled is None for model in found):
         names = {name for model in catalog.models for name in model.capabilities}
-        writer.note(f"no model has the capability `{capability}`")
-        writer.note(f"  = help: {suggest(capability, names, label='in the catalog')}")
+        writer.note(f"no model has the capability `{how.capability}`")
+        writer.note(f"  = help: {suggest(how.capability, names, label='in the catalog')}")
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 

@@ -174,6 +174,52 @@ class RunFlags:
     ] = False
 
 
+@dataclass(frozen=True)
+class ModelsFlags:
+    """Which models are shown."""
+
+    policy: PolicyOrDefault = None
+    capability: Annotated[
+        str | None, Option("--capability", "-c", metavar="NAME", help="Only models that have it.")
+    ] = None
+    offline: Annotated[bool, Option("--offline", help="Do not ask the backends which models they have.")] = (
+        False
+    )
+    root: Root = None
+    format: TableFormat = "table"
+
+
+@dataclass(frozen=True)
+class HealthFlags:
+    """Whose health is shown, and which breakers are closed before."""
+
+    policy: PolicyOrDefault = None
+    map: Map = None
+    state: StatePath = None
+    timeout: Annotated[float, Option(metavar="SECONDS", min=0.1, help="How long to wait for a backend.")] = (
+        5.0
+    )
+    close_breaker: Annotated[
+        list[str] | None,
+        Option(
+            metavar="MODEL",
+            help="Call this model again from now on: the cause of its failures is mended. Repeatable.",
+        ),
+    ] = None
+    root: Root = None
+    format: TableFormat = "table"
+
+
+@dataclass(frozen=True)
+class QuotaFlags:
+    """Whose quotas are shown."""
+
+    policy: PolicyOrDefault = None
+    state: StatePath = None
+    root: Root = None
+    format: TableFormat = "table"
+
+
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` for typer: a parameter whose type is a dataclass of options is replaced by these options."""
     groups: dict[str, type[Any]] = {}

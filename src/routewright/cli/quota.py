@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Literal
-
 import typer
 
 from routewright.backends.control import key_words
@@ -14,19 +11,18 @@ from routewright.loading import load_policy
 
 from .exit_codes import ExitCode
 from .opened import shown_policy, state_store
+from .options import QuotaFlags
 from .writer import writer
 
 
-def show_quotas(
-    policy: Path | None, state: Path | None, root: Path | None, format: Literal["table", "json"]
-) -> None:
+def show_quotas(how: QuotaFlags) -> None:
     """Print all quotas of a policy. Raises typer.Exit if nothing is left of one."""
-    shown = shown_policy(policy)
-    compiled = load_policy(shown.path, root=root)
-    with ModelGateway(compiled, store=state_store(state, must_exist=True)) as gateway:
+    shown = shown_policy(how.policy)
+    compiled = load_policy(shown.path, root=how.root)
+    with ModelGateway(compiled, store=state_store(how.state, must_exist=True)) as gateway:
         usages, left = gateway.admin.quotas(), gateway.admin.left_counters()
-    shown.announce(json=format == "json")
-    if format == "json":
+    shown.announce(json=how.format == "json")
+    if how.format == "json":
         writer.json_value(list(map(_values, usages)))
     elif usages:
         header = ["quota", "for", "used", "reserved", "limit", "unit", "window", "until (UTC)"]

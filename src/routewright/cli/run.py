@@ -29,7 +29,7 @@ from routewright.gateway import (
 )
 from routewright.ledger import LedgerError
 from routewright.loading import load_policy, parse_maps
-from routewright.tasks import AskedTask
+from routewright.tasks import AskedTask, models_named
 
 from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
@@ -182,8 +182,6 @@ def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Piece
 
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
     """Scripted failures by model id. Raises TaskError for an unknown model or class."""
-    candidate = None if policy.rollout is None else policy.rollout.candidate
-    policies = [policy] if candidate is None else [policy, candidate]
     faults: dict[str, list[Fault]] = {}
     known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
     for flag in flags:
@@ -191,13 +189,10 @@ def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
         name, equals, error_class = flag.partition("=")
         if not equals:
             raise TaskError(f"--fail: `{flag}` is not a failure", help="such as glm-4.5=rate_limited")
-        found = [one.catalog.find(name) for one in policies]
-        models = [model.id for model in found if model is not None]
-        if not models:
-            raise TaskError(f"--fail names an unknown model `{name}`", help=policy.catalog.hint(name))
+        models = models_named(name, policy, "--fail")
         if error_class not in known:
             help = suggest(error_class, known, label="classes")
             raise TaskError(f"--fail: unknown failure class `{error_class}`", help=help)
-        for id in dict.fromkeys(models):
+        for id in models:
             faults.setdefault(id, []).append(known[error_class])
     return faults

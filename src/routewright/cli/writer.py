@@ -8,11 +8,13 @@ log: invisible characters are written as escapes, in JSON as JSON's own.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 from routewright.engine.report import (
@@ -228,3 +230,18 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 writer = Writer()
 """The one writer of the process."""
+
+
+def show_warnings() -> None:
+    """Print the warnings of the logger ``routewright`` from now on, each once however often this is called."""
+    logger = logging.getLogger("routewright")
+    if not any(isinstance(handler, _OnStandardError) for handler in logger.handlers):
+        logger.addHandler(_OnStandardError(logging.WARNING))
+
+
+class _OnStandardError(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        # What the ledger logs is among its notices, which commands print when they end.
+        if not record.name.startswith("routewright.ledger"):
+            with suppress(ReaderGone, OSError):  # a warning that nobody reads stops nothing
+                writer.note(f"warning: {record.getMessage()}")

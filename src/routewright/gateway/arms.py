@@ -156,8 +156,7 @@ class RolloutRuntime:
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
     """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
-    candidate = None if policy.rollout is None else policy.rollout.candidate
-    return (policy.digest, policy.catalog.digest, *(() if candidate is None else meaning_of(candidate)))
+    return tuple(digest for one in policy.with_candidate for digest in (one.digest, one.catalog.digest))
 
 
 def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:

@@ -169,11 +169,12 @@ def permission_notes(loaded: CompiledPolicy | CompiledCatalog, permissions: Perm
     Includes those of a rollout's candidate. It does not matter whether a variable is set.
     """
     if isinstance(loaded, CompiledCatalog):
-        return _notes(loaded, (), permissions)
-    inside = ("catalog",) if isinstance(loaded.shape.catalog, Catalog) else ()
-    found = _notes(loaded.catalog, inside, permissions)
-    candidate = None if loaded.rollout is None else loaded.rollout.candidate
-    return found if candidate is None else sort_problems([*found, *permission_notes(candidate, permissions)])
+        return sort_problems(_notes(loaded, (), permissions))
+    found: list[Problem] = []
+    for policy in loaded.with_candidate:
+        inside = ("catalog",) if isinstance(policy.shape.catalog, Catalog) else ()
+        found += _notes(policy.catalog, inside, permissions)
+    return sort_problems(found)
 
 
 def _notes(catalog: CompiledCatalog, inside: Path, permissions: Permissions) -> list[Problem]:
@@ -186,7 +187,7 @@ def _notes(catalog: CompiledCatalog, inside: Path, permissions: Permissions) -> 
     if not found:
         return []
     document = parse_yaml(catalog.text, catalog.source)
-    return sort_problems(place_problem(one, document) for one in found)
+    return [place_problem(one, document) for one in found]
 
 
 def _models_on(id: str, catalog: Catalog) -> Mapping[str, Model]:

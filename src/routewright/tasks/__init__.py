@@ -6,7 +6,7 @@ from .facts import check_task, described, task_of
 from .flags import features_from_flags, texts_from_flags
 from .json_text import shape_of_values
 from .requests import ChatOptions, chat_request, embed_request, operation_of, request_for
-from .states import parse_state, parse_time, state_from
+from .states import models_named, parse_state, parse_time, state_from
 from .written import AskedTask, Attached, Samples, WrittenTask, asked_by, parse_task, task_from
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "described",
     "embed_request",
     "features_from_flags",
+    "models_named",
     "operation_of",
     "parse_state",
     "parse_task",

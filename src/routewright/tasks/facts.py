@@ -64,11 +64,13 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
             f"a request is a ChatRequest, an EmbedRequest or a RerankRequest, not {type(request).__name__}",
             help="make one of a text with `request_for(task, text)`",
         )
-    _check_texts(request)
+    texts = _texts(request)
+    _check_texts(texts)
     stated = task.request
     count = None
     if stated.prompt_tokens is None:
-        count = await _counted(request, encoding_of(policy, task.operation, task.pin))
+        encoding = encoding_of(policy, task.operation, task.pin)
+        count = await _counted(request, encoding, sum(map(len, texts)))
     return replace(task, request=_facts(stated, request, count, stated.metadata))
 
 
@@ -84,9 +86,12 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
     return policy.catalog.tokenizers[operation]
 
 
-async def _counted(request: Request, encoding: Encoding | None) -> TokenCount:
+async def _counted(request: Request, encoding: Encoding | None, characters: int) -> TokenCount:
     """The request's length, counted without keeping the event loop from other work."""
-    if (encoding is None or is_loaded(encoding)) and _characters(request) <= COUNTED_AT_ONCE:
+    # A query is counted with each of the documents.
+    if isinstance(request, RerankRequest):
+        characters += len(request.query) * len(request.documents)
+    if (encoding is None or is_loaded(encoding)) and characters <= COUNTED_AT_ONCE:
         return _length(request, encoding)
     return await asyncio.to_thread(_length, request, encoding)
 
@@ -113,35 +118,27 @@ def _facts(
 
 
 def _length(request: Request, encoding: Encoding | None) -> TokenCount:
-    match request:
-        case ChatRequest():
-            return prompt_tokens(request, encoding)
-        case EmbedRequest():
-            counts = [text_tokens([text], encoding) for text in request.texts]
-        case RerankRequest():
-            counts = [text_tokens([request.query, text], encoding) for text in request.documents]
+    if isinstance(request, ChatRequest):
+        return prompt_tokens(request, encoding)
+    before = [request.query] if isinstance(request, RerankRequest) else []
+    own = request.documents if isinstance(request, RerankRequest) else request.texts
+    counts = [text_tokens([*before, text], encoding) for text in own]
     return max(counts, key=lambda count: count.tokens, default=text_tokens([], encoding))
 
 
-def _characters(request: Request) -> int:
+def _texts(request: Request) -> Sequence[str]:
+    """All that is sent: the messages' contents, the texts to embed, or the query with its documents."""
     match request:
         case ChatRequest():
-            return sum([len(message.content) for message in request.messages])
+            return [message.content for message in request.messages]
         case EmbedRequest():
-            return sum(map(len, request.texts))
+            return request.texts
         case RerankRequest():
-            return len(request.query) * (1 + len(request.documents)) + sum(map(len, request.documents))
+            return (request.query, *request.documents)
 
 
-def _check_texts(request: Request) -> None:
+def _check_texts(texts: Sequence[str]) -> None:
     """Raise TaskError for half of a surrogate pair: found at a backend, it would count as that model's failure."""
-    match request:
-        case ChatRequest():
-            texts: Sequence[str] = [message.content for message in request.messages]
-        case EmbedRequest():
-            texts = request.texts
-        case RerankRequest():
-            texts = (request.query, *request.documents)
     for text in texts:
         if not text.isascii():
             try:

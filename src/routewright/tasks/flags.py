@@ -13,12 +13,8 @@ from routewright.engine.report import FeatureError, TaskError
 from .json_text import refuse_constant
 
 _BOOLEANS: Final = {
-    "true": "true",
-    "yes": "true",
-    "on": "true",
-    "false": "false",
-    "no": "false",
-    "off": "false",
+    **dict.fromkeys(("true", "yes", "on"), "true"),
+    **dict.fromkeys(("false", "no", "off"), "false"),
 }
 """What people write for true and false, in any case."""
 
@@ -30,7 +26,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
     None, except for features of text, where it is that word. Raises FeatureError for a flag without ``=``, one given
     twice, or a value that cannot be read.
     """
-    candidate = None if policy is None or policy.rollout is None else policy.rollout.candidate
+    policies = () if policy is None else policy.with_candidate
     features: dict[str, object] = {}
     for flag in flags:
         name, equals, text = flag.partition("=")
@@ -43,7 +39,7 @@ def features_from_flags(flags: Iterable[str], policy: CompiledPolicy | None = No
             )
         if name in features:
             raise FeatureError(f"feature `{name}` is given twice", feature=name)
-        known = [one for one in (policy, candidate) if one is not None and name in one.slots]
+        known = [one for one in policies if name in one.slots]
         type = known[0].features[known[0].slots[name]].declaration.type if known else None
         features[name] = _read(name, text, type)
     return features

@@ -119,13 +119,13 @@ def _check_numbers(options: ChatOptions) -> None:
 
 def _check_lists(options: ChatOptions) -> None:
     stop, tools, json_schema = options.get("stop"), options.get("tools"), options.get("json_schema")
-    if stop and (isinstance(stop, str) or not all(isinstance(text, str) for text in _listed(stop, "stop"))):
-        raise TaskError("`stop` is a list of texts", help="write [text], also for a single one")
+    if stop:
+        # One text alone is told the same as a list of anything else.
+        given = [None] if isinstance(stop, str) else stop
+        _check_list(given, "stop", str, "`stop` is a list of texts", "write [text], also for a single one")
     if tools:
-        if not all(isinstance(tool, Mapping) for tool in _listed(tools, "tools")):
-            raise TaskError(
-                "`tools` is a list of tools, each a mapping", help="write [tool], also for a single one"
-            )
+        help = "write [tool], also for a single one"
+        _check_list(tools, "tools", Mapping, "`tools` is a list of tools, each a mapping", help)
         _check_json(tools, "tools")
     if json_schema is not None:
         if not isinstance(json_schema, Mapping):
@@ -133,10 +133,12 @@ def _check_lists(options: ChatOptions) -> None:
         _check_json(json_schema, "json_schema")
 
 
-def _listed(values: Any, name: str) -> Sequence[Any]:
+def _check_list(values: Any, name: str, kind: type, message: str, help: str | None = None) -> None:
+    """Raise TaskError for what is no list, and with ``message`` for an entry of another kind."""
     if isinstance(values, Mapping | str | bytes) or not isinstance(values, Sequence):
         raise TaskError(f"`{name}` is a list", help="write [...], also for a single one")
-    return values
+    if not all(isinstance(value, kind) for value in values):
+        raise TaskError(message, help=help)
 
 
 def _check_json(values: Any, name: str) -> None:
@@ -160,23 +162,15 @@ def embed_request(texts: Sequence[str]) -> EmbedRequest:
 
 def operation_of(request: Request) -> Operation:
     """What a request asks for."""
-    match request:
-        case ChatRequest():
-            return "chat"
-        case EmbedRequest():
-            return "embed"
-        case RerankRequest():
-            return "rerank"
+    if isinstance(request, ChatRequest):
+        return "chat"
+    return "embed" if isinstance(request, EmbedRequest) else "rerank"
 
 
 def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
     try:
-        found = tuple(
-            [
-                message if isinstance(message, Message) else Message(**message)  # type: ignore[arg-type]  # checked below
-                for message in messages
-            ]
-        )
+        # What the mappings hold is checked below.
+        found = tuple([one if isinstance(one, Message) else Message(**one) for one in messages])  # type: ignore[arg-type]
     except TypeError:
         raise TaskError("a message is {'role': …, 'content': …}") from None
     # Some models answer whatever they are asked, also nothing.
@@ -192,14 +186,10 @@ def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message,
                 "the content of a message is a text",
                 help="images stand beside it: Message(role, text, images)",
             )
-        if message.images and not all(
-            isinstance(image, bytes) for image in _listed(message.images, "images")
-        ):
-            raise TaskError(
-                "`images` of a message are the bytes of files", help="write [bytes], also for one"
-            )
-        if message.tool_calls and not all(
-            isinstance(call, ToolCall) for call in _listed(message.tool_calls, "tool_calls")
-        ):
-            raise TaskError("`tool_calls` of a message are ToolCall(id, name, arguments)")
+        if message.images:
+            said = "`images` of a message are the bytes of files"
+            _check_list(message.images, "images", bytes, said, "write [bytes], also for one")
+        if message.tool_calls:
+            said = "`tool_calls` of a message are ToolCall(id, name, arguments)"
+            _check_list(message.tool_calls, "tool_calls", ToolCall, said)
     return found

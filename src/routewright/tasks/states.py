@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from routewright.engine.decision import ModelState, State
@@ -27,12 +26,11 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
     Raises TaskError for a model or control that neither the policy nor the candidate of its rollout has, and for use
     in another unit.
     """
-    candidate = None if policy.rollout is None else policy.rollout.candidate
-    policies = [policy] if candidate is None else [policy, candidate]
+    policies = policy.with_candidate
     models = {}
     for name, known in shape.models.items():
         latency = None if known.latency_ms is None else float(known.latency_ms)
-        for id in _models_named(name, policies):
+        for id in models_named(name, policy):
             models[id] = ModelState(
                 known.health,
                 known.breaker,
@@ -51,17 +49,20 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
         used[name] = _used(quotas[name], amount)
     session_model = shape.session_model
     if session_model is not None:
-        session_model = _models_named(session_model, policies)[0]
+        session_model = models_named(session_model, policy)[0]
     at_us = parse_time(shape.at) if shape.at else at_us
     return State(at_us, shape.load, models, used, session_model)
 
 
-def _models_named(name: str, policies: Sequence[CompiledPolicy]) -> list[str]:
-    """The id that a name stands for in each policy that knows it. Raises TaskError where none does."""
-    found = [model.id for policy in policies if (model := policy.catalog.find(name)) is not None]
+def models_named(name: str, policy: CompiledPolicy, by: str = "the state") -> list[str]:
+    """The id that a name stands for in the policy, and in the candidate of its rollout, where they know it.
+
+    Raises TaskError where neither does; ``by`` says what names it.
+    """
+    known = [one.catalog.find(name) for one in policy.with_candidate]
+    found = list(dict.fromkeys(model.id for model in known if model is not None))
     if not found:
-        hint = policies[0].catalog.hint(name)
-        raise TaskError(f"the state names an unknown model `{name}`", help=hint)
+        raise TaskError(f"{by} names an unknown model `{name}`", help=policy.catalog.hint(name))
     return found
 
 
