@@ -104,9 +104,8 @@ def commit(connection: DuckDBPyConnection) -> None:
 
     Raises OSError if that fails.
     """
-    row = connection.execute("SELECT path FROM system.main.duckdb_databases() WHERE NOT internal").fetchone()
-    if row is not None and row[0] is not None:
-        ensure_private(_log_of(Path(row[0])))
+    if (path := _attached(connection, "path")) is not None:
+        ensure_private(_log_of(Path(path)))
     connection.execute("COMMIT")
 
 
@@ -127,12 +126,15 @@ def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
 
 def _database(connection: DuckDBPyConnection) -> str:
     """The quoted name under which the ledger's file is attached."""
-    row = connection.execute(
-        "SELECT database_name FROM system.main.duckdb_databases() WHERE NOT internal"
-    ).fetchone()
-    assert row is not None
-    name = str(row[0]).replace('"', '""')
+    name = str(_attached(connection, "database_name")).replace('"', '""')
     return f'"{name}"'
+
+
+def _attached(connection: DuckDBPyConnection, column: str) -> str | None:
+    """What DuckDB says of the ledger's file, the only one that is attached."""
+    sql = f"SELECT {column} FROM system.main.duckdb_databases() WHERE NOT internal"
+    row: tuple[str | None] | None = connection.execute(sql).fetchone()
+    return None if row is None else row[0]
 
 
 def _log_of(path: Path) -> Path:

@@ -228,18 +228,15 @@ class Spool:
         try:
             if self._file is None:
                 self._file = self._create()
-            written = os.write(self._file, frame)
+            if os.write(self._file, frame) < len(frame):
+                raise OSError(errno.ENOSPC, "the disk is full")
         except OSError as error:
             self._refused = True
             self._cut()
             raise LedgerError(
                 f"`{self.path}` cannot be written: {error.strerror}; nothing was kept"
             ) from error
-        if written < len(frame):
-            self._refused = True
-            self._cut()
-            raise LedgerError(f"`{self.path}` cannot be written: the disk is full; nothing was kept")
-        self._size += written
+        self._size += len(frame)
 
     def _cut(self) -> None:
         """Take back half a frame: what comes after it could not be read."""

@@ -63,30 +63,24 @@ class LedgerWriter:
 
         What is in one group is kept together or not at all.
         """
-        errors: list[LedgerError | None] = []
-        entries: list[list[Entry]] = []
-        for group in groups:
-            error: LedgerError | None = None
-            encoded: list[Entry] = []
+        errors: list[LedgerError | None] = [None] * len(groups)
+        encoded: dict[int, list[Entry]] = {}
+        for position, group in enumerate(groups):
             try:
-                encoded = [entry_of(*one) for one in group]
+                encoded[position] = [entry_of(*one) for one in group]
             except LedgerError as refused:
-                error = refused
-            errors.append(error)
-            entries.append(encoded)
-        together = [entry for encoded in entries for entry in encoded]
-        if not together:
-            return errors
+                errors[position] = refused
+        together = [entry for entries in encoded.values() for entry in entries]
         try:
-            self._write(*together)
+            if together:
+                self._write(*together)
         except LedgerError:
             # Together they may be too much for the disk, or one of them no text.
-            for position, encoded in enumerate(entries):
-                if encoded:
-                    try:
-                        self._write(*encoded)
-                    except LedgerError as refused:
-                        errors[position] = refused
+            for position, entries in encoded.items():
+                try:
+                    self._write(*entries)
+                except LedgerError as refused:
+                    errors[position] = refused
         return errors
 
     @property
