@@ -31,9 +31,10 @@ def in_order(scan: Scan, *, after: int | None, most: int) -> Iterator[Frame | Da
     """
     last = after
     for one in scan(None):
-        if isinstance(one, Damage) or (after is not None and one.number <= after):
-            if isinstance(one, Damage):
-                yield one
+        if isinstance(one, Damage):
+            yield one
+        elif after is not None and one.number <= after:
+            continue
         elif last is not None and one.number == last + 1 <= most:
             yield one
             last = one.number
