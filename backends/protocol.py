@@ -199,15 +199,6 @@ class HealthReport:
     simulated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ModelListing:
-    """A model that a backend has; ``tag`` is the backend's own name for it."""
-
-    tag: str
-    loaded: bool | None = None
-    size_bytes: int | None = None
-
-
 class Backend(Protocol):
     """Something that runs models.
 
@@ -245,7 +236,9 @@ class Backend(Protocol):
 
     async def health(self) -> HealthReport: ...
 
-    async def models(self) -> Sequence[ModelListing]: ...
+    async def models(self) -> Sequence[str]:
+        """The models that it has, by its own tags."""
+        ...
 
     async def close(self) -> None:
         """Let go of connections and models. No other method may be called afterwards."""

@@ -15,7 +15,6 @@ from .protocol import (
     EmbedRequest,
     HealthReport,
     Limits,
-    ModelListing,
     RerankAnswer,
     RerankRequest,
     StreamEvent,
@@ -49,7 +48,7 @@ class UnopenedBackend(Backend):
     async def health(self) -> HealthReport:
         return self.report
 
-    async def models(self) -> Sequence[ModelListing]:
+    async def models(self) -> Sequence[str]:
         self._fail()
 
     async def close(self) -> None:

@@ -19,7 +19,7 @@ from routewright.engine.policy import CompiledModel, judge, kinds
 from ..errors import BackendError, install_command
 from ..openai import OpenAIBackend, Operation, ServedBackend
 from ..phases import CallClock, shared
-from ..protocol import HealthReport, ModelListing
+from ..protocol import HealthReport
 from ..registry import Opening
 from .process import GgufModel, ModelProcess, embedded_model
 
@@ -51,7 +51,7 @@ class LlamaCppBackend(ServedBackend):
             return HealthReport(
                 False, f"the package `xllamacpp` is not installed: {install_command('llamacpp')}"
             )
-        missing = [tag for tag, model in self._models.items() if _size(model) is None]
+        missing = [tag for tag, model in self._models.items() if not _is_there(model)]
         if missing:
             return HealthReport(False, f"the files of {_names(missing)} are not there", library)
         loaded = []
@@ -65,14 +65,9 @@ class LlamaCppBackend(ServedBackend):
             True, f"loaded: {_names(loaded)}" if loaded else "no model is loaded yet", library
         )
 
-    async def models(self) -> Sequence[ModelListing]:
-        """The models given whose files are there, by tag, with the sizes of these files."""
-        sizes = {tag: _size(model) for tag, model in self._models.items()}
-        return tuple(
-            ModelListing(tag, self._is_loaded(tag), size)
-            for tag, size in sorted(sizes.items())
-            if size is not None
-        )
+    async def models(self) -> Sequence[str]:
+        """The tags of the models whose files are there."""
+        return sorted(tag for tag, model in self._models.items() if _is_there(model))
 
     async def close(self) -> None:
         """End the processes of all models, also of those that still load."""
@@ -140,12 +135,6 @@ class LlamaCppBackend(ServedBackend):
                 await dead.server.close()
         return running
 
-    def _is_loaded(self, tag: str) -> bool:
-        return any(
-            tag == name and running.process.alive and running.process.loaded.done()
-            for (name, _), running in self._running.items()
-        )
-
 
 async def _see_it_end(process: ModelProcess) -> None:
     """A connection that broke means a process that is ending, as a rule: the next call must not find it."""
@@ -155,12 +144,11 @@ async def _see_it_end(process: ModelProcess) -> None:
         await asyncio.sleep(0.02)
 
 
-def _size(model: GgufModel) -> int | None:
+def _is_there(model: GgufModel) -> bool:
     try:
-        path = model.path if model.path is not None else embedded_model()
-        return path.stat().st_size
-    except (BackendError, OSError):
-        return None
+        return (embedded_model() if model.path is None else model.path).is_file()
+    except BackendError:
+        return False
 
 
 def _names(tags: Sequence[str]) -> str:

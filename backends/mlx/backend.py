@@ -29,7 +29,6 @@ from ..protocol import (
     EmbedRequest,
     HealthReport,
     Limits,
-    ModelListing,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
@@ -132,14 +131,9 @@ class MlxBackend(Backend):
             detail += f"; {problem}" + (f" ({len(missing) - 1} more)" if len(missing) > 1 else "")
         return HealthReport(there > 0, detail, version)
 
-    async def models(self) -> Sequence[ModelListing]:
-        """The configured models whose folders are on this disk, by tag, with the size of their weights."""
-        loaded = self._pool.loaded()
-        return tuple(
-            ModelListing(tag, loaded=tag in loaded, size_bytes=self._folders.find(tag).size_bytes)
-            for tag in sorted(self._models)
-            if self._folders.problem(tag) is None
-        )
+    async def models(self) -> Sequence[str]:
+        """The tags of the configured models whose folders are on this disk."""
+        return [tag for tag in sorted(self._models) if self._folders.problem(tag) is None]
 
     async def close(self) -> None:
         """Stop all work, wait until it has stopped, unload all models."""

@@ -1,7 +1,7 @@
 """Calls Ollama servers: models of this machine, cloud models through them, and ollama.com itself.
 
 All goes over plain HTTP: the package `ollama` loses what decides here (headers, the page to sign in, remote fields,
-whether a stream ended well), and sends a key found in the environment to any host. Its types read the lists of models.
+whether a stream ended well), and sends a key found in the environment to any host. Its types read the list of models.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal
 
 from routewright.engine.policy import CompiledModel, Server, judge, kinds
 
@@ -23,7 +23,6 @@ from ..protocol import (
     EmbedRequest,
     HealthReport,
     Limits,
-    ModelListing,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
@@ -37,7 +36,6 @@ from ..wire import (
     Reply,
     Unreadable,
     checked_input,
-    count_of,
     own_name,
     readable,
     unreadable,
@@ -46,14 +44,8 @@ from ..wire import (
 from .answer import ChatPieces, count_usage, load_us, named_model, read_vectors, was_truncated
 from .connection import Connection
 from .health import check_health
-from .names import full_name
 from .preflight import Preflight
 from .request import chat_body, embed_body
-
-if TYPE_CHECKING:
-    from ollama import ListResponse, ProcessResponse
-
-    Said = TypeVar("Said", ListResponse, ProcessResponse)
 
 
 class OllamaBackend(Backend):
@@ -159,46 +151,30 @@ class OllamaBackend(Backend):
             self._link, min_version=self._min_version, needs_signin=self._needs_signin, tag=model
         )
 
-    async def models(self) -> Sequence[ModelListing]:
+    async def models(self) -> Sequence[str]:
         """The models that the server has, by tag; cloud models that were never pulled are not among them."""
         clock = CallClock(PROBE_LIMITS, who=self._link.url)
         try:
-            from ollama import ListResponse, ProcessResponse
+            from ollama import ListResponse
         except ImportError as error:
             raise clock.error(
                 "the package `ollama` is not installed", "not_found", help=install_command("ollama")
             ) from error
-        listed = await self._asked(clock, "/api/tags", ListResponse)
-        loaded = None
-        if not self._link.direct:
-            running = await self._asked(clock, "/api/ps", ProcessResponse)
-            loaded = {full_name(entry.model or "") for entry in running.models}
-        return tuple(
-            ModelListing(
-                self._link.gate.name(entry.model),
-                None if loaded is None else full_name(entry.model) in loaded,
-                count_of(entry.size),
-            )
-            for entry in sorted(listed.models, key=lambda entry: entry.model or "")
-            if entry.model
+        async with self._link.http.request("GET", "/api/tags", clock, in_turn=False) as reply:
+            if reply.status != 200:
+                raise await self._link.refusal(clock, reply)
+            said = await reply.json()
+        with suppress(ValueError):
+            tags = [entry.model for entry in ListResponse.model_validate(said).models]
+            return sorted(self._link.gate.name(tag) for tag in tags if tag)
+        # Not chained: the package's error holds what the server said.
+        raise clock.error(
+            f"what answers at {self._link.url} is no Ollama server, or a very different one", "bad_response"
         )
 
     async def close(self) -> None:
         """Close the connections."""
         await self._link.close()
-
-    async def _asked(self, clock: CallClock, path: str, shape: type[Said]) -> Said:
-        """What the server says at ``path``, as the package has it. Raises BackendError."""
-        async with self._link.http.request("GET", path, clock, in_turn=False) as reply:
-            if reply.status != 200:
-                raise await self._link.refusal(clock, reply)
-            said = await reply.json()
-        with suppress(ValueError):
-            return shape.model_validate(said)
-        # Not chained: the package's error holds what the server said.
-        raise clock.error(
-            f"what answers at {self._link.url} is no Ollama server, or a very different one", "bad_response"
-        )
 
     def _take(
         self, clock: CallClock, reply: Reply, pieces: ChatPieces, intake: ChatIntake, line: bytes

@@ -28,7 +28,6 @@ from ..protocol import (
     EmbedRequest,
     HealthReport,
     Limits,
-    ModelListing,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
@@ -53,7 +52,7 @@ from ..wire import (
 from .answer import read_usage
 from .chat import ChatReader
 from .errors import complaint_in, failure, refusal_of
-from .lists import read_listings, read_scores, read_vectors
+from .lists import read_scores, read_tags, read_vectors
 from .request import RESERVED_OPTIONS, chat_body, embed_body, rerank_body
 
 WARM_S: Final = 240.0
@@ -244,15 +243,15 @@ class OpenAIBackend(ServedBackend):
         words = f": {self.http.gate.message(said.message)}" if said and said.message else ""
         return HealthReport(False, f"the server answers {status}{words}")
 
-    async def models(self) -> Sequence[ModelListing]:
-        """What ``/models`` lists, in the server's order; of llama.cpp also sizes and what is loaded."""
+    async def models(self) -> Sequence[str]:
+        """What ``/models`` lists, in the server's order."""
         clock = CallClock(PROBE_LIMITS, who=self.http.base_url)
         async with self.http.request("GET", "/models", clock) as reply:
             if reply.status != 200:
                 raise await refusal_of(clock, self.http.gate, reply)
             said = await reply.json()
         with readable(clock, self.http.gate):
-            return read_listings(said, self.http.gate)
+            return read_tags(said, self.http.gate)
 
     async def close(self) -> None:
         """Close the connections."""

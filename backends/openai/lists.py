@@ -7,8 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..protocol import ModelListing
-from ..wire import Gate, Unreadable, count_of, vectors_of
+from ..wire import Gate, Unreadable, vectors_of
 
 _LARGEST: Final = sys.float_info.max
 """JSON integers may be larger; infinities and NaN are never below it."""
@@ -46,14 +45,14 @@ def read_scores(body: Any, count: int, *, logits: bool = False) -> tuple[float, 
     return tuple(scores)
 
 
-def read_listings(body: Any, gate: Gate | None = None) -> tuple[ModelListing, ...]:
+def read_tags(body: Any, gate: Gate | None = None) -> list[str]:
     """The models of a ``/models`` body, in its order, their names as they pass ``gate``. Raises Unreadable."""
     name = (gate or Gate()).name
     entries = body.get("data") if isinstance(body, Mapping) else body
     if not isinstance(entries, list):
         raise Unreadable("no `data` in it")
-    named = [entry for entry in entries if isinstance(entry, Mapping) and isinstance(entry.get("id"), str)]
-    return tuple(ModelListing(name(entry["id"]), _loaded(entry), _size(entry)) for entry in named)
+    ids = [entry.get("id") for entry in entries if isinstance(entry, Mapping)]
+    return [name(id) for id in ids if isinstance(id, str)]
 
 
 def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str, Any]]:
@@ -67,20 +66,6 @@ def _by_index(entries: Sequence[Any], count: int, what: str) -> list[Mapping[str
     if len(entries) != count or set(placed) != set(range(count)):
         raise Unreadable(f"{len(entries)} {what} for {count} texts, or not one for each")
     return [placed[index] for index in range(count)]
-
-
-def _loaded(entry: Mapping[str, Any]) -> bool | None:
-    """llama.cpp alone says: with a status where it holds several models, with facts of the one it has otherwise."""
-    status = entry.get("status")
-    if isinstance(status, Mapping):
-        return status.get("value") == "loaded"
-    return True if isinstance(entry.get("meta"), Mapping) else None
-
-
-def _size(entry: Mapping[str, Any]) -> int | None:
-    meta = entry.get("meta")
-    size = meta.get("size") if isinstance(meta, Mapping) else None
-    return count_of(size)
 
 
 def _logistic(score: float) -> float:

@@ -26,7 +26,6 @@ from ..protocol import (
     EmbedRequest,
     HealthReport,
     Limits,
-    ModelListing,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
@@ -150,9 +149,9 @@ class SimulatedBackend(Backend):
         """Always well."""
         return HealthReport(True, "simulated: always well", simulated=True)
 
-    async def models(self) -> Sequence[ModelListing]:
+    async def models(self) -> Sequence[str]:
         """The models given, by tag."""
-        return tuple(ModelListing(tag) for tag in sorted(self._models))
+        return sorted(self._models)
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -304,15 +304,10 @@ async def _until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to pass")
 
 
-def test_models_are_listed_with_what_is_loaded(server: OllamaProcess) -> None:
-    async def use(backend: OllamaBackend) -> list[tuple[str, bool | None, int | None]]:
-        await backend.chat(MODEL, BRIEF)
-        return [(model.tag, model.loaded, model.size_bytes) for model in await backend.models()]
-
-    listed = asyncio.run(using(OllamaBackend(server.url), use))
-    assert (MODEL, True, 98_362_432) in listed
-    assert ("smollm2-plain:135m", False, 98_362_432) in listed
-    assert [tag for tag, _, _ in listed] == sorted(tag for tag, _, _ in listed)
+def test_models_are_listed_by_their_tags(server: OllamaProcess) -> None:
+    listed = asyncio.run(using(OllamaBackend(server.url), lambda backend: backend.models()))
+    assert {MODEL, "smollm2-plain:135m"} <= set(listed)
+    assert listed == sorted(listed)
 
 
 def test_cloud_tags_go_through_the_same_server(server: OllamaProcess) -> None:

@@ -63,7 +63,7 @@ def test_the_key_goes_to_ollama_com_and_models_by_their_base_names(
     async def use(backend: OllamaBackend) -> str:
         report = await backend.health("gpt-oss:120b-cloud")
         assert (report.healthy, report.detail) == (True, "signed in; `gpt-oss:120b-cloud` is there")
-        assert [model.tag for model in await backend.models()] == [
+        assert await backend.models() == [
             "gpt-oss:120b",
             "kimi-k2:1t",
             "qwen3-coder:480b",
@@ -134,7 +134,6 @@ def test_a_key_in_the_environment_does_not_leave_it(
         "/api/embed",
         "/api/me",
         "/api/tags",
-        "/api/ps",
     }
     assert [request for request in seen if "authorization" in request["headers"] or KEY in str(request)] == []
 

@@ -13,7 +13,6 @@ from routewright.backends import (
     ChatRequest,
     EmbedRequest,
     Message,
-    ModelListing,
     RerankRequest,
     TextDelta,
     ThinkingDelta,
@@ -22,7 +21,7 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.openai.answer import ChatPieces, read_usage
-from routewright.backends.openai.lists import read_listings, read_scores, read_vectors
+from routewright.backends.openai.lists import read_scores, read_tags, read_vectors
 from routewright.backends.openai.request import chat_body, embed_body, rerank_body
 from routewright.backends.wire.values import Unreadable
 
@@ -349,8 +348,4 @@ def test_models_with_what_servers_say_of_them() -> None:
             "no object",
         ]
     }
-    assert read_listings(said) == (
-        ModelListing("plain"),
-        ModelListing("held", True, 5),
-        ModelListing("asleep", False),
-    )
+    assert read_tags(said) == ["plain", "held", "asleep"]

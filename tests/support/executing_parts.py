@@ -21,7 +21,6 @@ from routewright.backends import (
     HealthReport,
     Limits,
     Message,
-    ModelListing,
     PriceFacts,
     RerankAnswer,
     RerankRequest,
@@ -235,7 +234,7 @@ class Scripted:
     async def health(self) -> HealthReport:
         return HealthReport(True, "scripted")
 
-    async def models(self) -> Sequence[ModelListing]:
+    async def models(self) -> Sequence[str]:
         return ()
 
     async def close(self) -> None:

@@ -51,7 +51,7 @@ async def _listings(backend: Backend, timeout_s: float) -> frozenset[str] | str:
     """The tags that a backend has, or why it did not say."""
     try:
         async with asyncio.timeout(timeout_s):
-            return frozenset(_comparable(one.tag) for one in await backend.models())
+            return frozenset(_comparable(tag) for tag in await backend.models())
     except BackendError as error:
         return str(error)
     except TimeoutError:
