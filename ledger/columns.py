@@ -58,7 +58,7 @@ def sql_type(kind: Any) -> str:
         return _TYPES[kind]
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return sql_type(inside[1] if type(inside[1]) is str else inside[0])
+        return sql_type(inside[1] if isinstance(inside[1], str) else inside[0])
     if origin is Literal:
         return _TYPES[type(inside[0])]
     if origin is list:

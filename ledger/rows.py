@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from routewright.engine.record import Attempt, Meaning, Ordinal, Uuid
+from routewright.engine.record import Attempt, Ordinal, Uuid
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -18,11 +18,11 @@ _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 class PolicyRow(NamedTuple):
     """A policy or a catalog as it was written."""
 
-    digest: Annotated[str, Meaning("digest of what the file means, not of its layout")]
-    kind: Annotated[Literal["policy", "catalog"], Meaning("`policy` or `catalog`")]
-    name: Annotated[str, Meaning("the name in the file")]
-    text: Annotated[str, Meaning("the file's text")]
-    first_seen_us: Annotated[int, Meaning("when it was first recorded")]
+    digest: Annotated[str, "digest of what the file means, not of its layout"]
+    kind: Annotated[Literal["policy", "catalog"], "`policy` or `catalog`"]
+    name: Annotated[str, "the name in the file"]
+    text: Annotated[str, "the file's text"]
+    first_seen_us: Annotated[int, "when it was first recorded"]
 
 
 class DecisionRow(NamedTuple):
@@ -33,27 +33,23 @@ class DecisionRow(NamedTuple):
     said: then there is no answered attempt.
     """
 
-    decision_id: Annotated[Uuid, Meaning("the decision's id, a UUID of version 7: sorted by time")]
-    record: Annotated[str, Meaning("the whole decision record as canonical JSON (RFC 8785)")]
+    decision_id: Annotated[Uuid, "the decision's id, a UUID of version 7: sorted by time"]
+    record: Annotated[str, "the whole decision record as canonical JSON (RFC 8785)"]
     mode: Annotated[
         str,
-        Meaning(
-            "how the decision is used. Executed: `exploit`, and under a canary `canary` in either arm. Not executed: "
-            "`shadow`, made beside the one that was, and `dry_run`, made to be looked at, which Routewright does not "
-            "write"
-        ),
+        "how the decision is used. Executed: `exploit`, and under a canary `canary` in either arm. Not executed: "
+        "`shadow`, made beside the one that was, and `dry_run`, made to be looked at, which Routewright does not "
+        "write",
     ]
-    tags: Annotated[Mapping[str, str], Meaning("labels that the caller gave")] = _NO_TAGS
-    session_id: Annotated[str | None, Meaning("the conversation, where the caller named one")] = None
-    trace_id: Annotated[str | None, Meaning("the trace, where the caller named one")] = None
-    deciding_ns: Annotated[
-        int | None, Meaning("how long deciding took, in nanoseconds; not part of the record")
-    ] = None
-    shadow_of: Annotated[Uuid | None, Meaning("of a shadow, the decision that was executed in its place")] = (
+    tags: Annotated[Mapping[str, str], "labels that the caller gave"] = _NO_TAGS
+    session_id: Annotated[str | None, "the conversation, where the caller named one"] = None
+    trace_id: Annotated[str | None, "the trace, where the caller named one"] = None
+    deciding_ns: Annotated[int | None, "how long deciding took, in nanoseconds; not part of the record"] = (
         None
     )
+    shadow_of: Annotated[Uuid | None, "of a shadow, the decision that was executed in its place"] = None
     answered_attempt: Annotated[
-        Ordinal | None, Meaning("the number of the attempt whose answer was given; NULL where none was")
+        Ordinal | None, "the number of the attempt whose answer was given; NULL where none was"
     ] = None
 
 

@@ -22,6 +22,7 @@ from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowa
 from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
 from .task import (
     NO_REQUEST,
+    NOTHING_KNOWN,
     SESSION,
     Breaker,
     Health,
@@ -40,6 +41,7 @@ __all__ = [
     "GATES",
     "HARD_FAILURES",
     "MARKS",
+    "NOTHING_KNOWN",
     "NO_REQUEST",
     "SESSION",
     "Arm",

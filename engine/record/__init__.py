@@ -6,7 +6,6 @@ from .attempt import Attempt
 from .field import (
     Column,
     Field,
-    Meaning,
     Ordinal,
     Shape,
     Uuid,
@@ -29,7 +28,6 @@ __all__ = [
     "DecisionRecord",
     "FeatureRecord",
     "Field",
-    "Meaning",
     "Ordinal",
     "Shape",
     "Uuid",

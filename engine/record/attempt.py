@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from .field import Meaning, NotStored, Ordinal
+from .field import NotStored, Ordinal
 
 
 class Attempt(NamedTuple):
@@ -13,53 +13,43 @@ class Attempt(NamedTuple):
     Token counts and cost are None when unknown: an unknown cost is never 0.
     """
 
-    number: Annotated[Ordinal, Meaning("its place among the attempts of the decision, from 1")]
+    number: Annotated[Ordinal, "its place among the attempts of the decision, from 1"]
     role: Annotated[
-        str, Meaning("`answer`, `fallback`, `retry`, a step's (`draft`, `verify`, …), `member` or `judge`")
+        str, "`answer`, `fallback`, `retry`, a step's (`draft`, `verify`, …), `member` or `judge`"
     ]
-    model_id: Annotated[str, Meaning("the model called, by its id in the catalog")]
-    backend_id: Annotated[str, Meaning("the backend called, by its id in the catalog")]
-    model_said: Annotated[str | None, Meaning("the model's name in the server's own words")]
-    started_at_us: Annotated[int, Meaning("when the call began")]
-    load_us: Annotated[int | None, Meaning("how long loading the model took")]
-    first_token_us: Annotated[
-        int | None, Meaning("from the call's beginning to the first token, loading included")
-    ]
-    total_us: Annotated[int, Meaning("from the call's beginning to its end")]
+    model_id: Annotated[str, "the model called, by its id in the catalog"]
+    backend_id: Annotated[str, "the backend called, by its id in the catalog"]
+    model_said: Annotated[str | None, "the model's name in the server's own words"]
+    started_at_us: Annotated[int, "when the call began"]
+    load_us: Annotated[int | None, "how long loading the model took"]
+    first_token_us: Annotated[int | None, "from the call's beginning to the first token, loading included"]
+    total_us: Annotated[int, "from the call's beginning to its end"]
     status: Annotated[
-        str, Meaning("`ok`, `failed`, `partial` (failed after text had been shown), `skipped`, `cached`")
+        str, "`ok`, `failed`, `partial` (failed after text had been shown), `skipped`, `cached`"
     ]
-    error_class: Annotated[str | None, Meaning("the kind of failure, such as `rate_limited`")]
-    finish_reason: Annotated[str | None, Meaning("why the answer ended, such as `stop` or `length`")]
-    streamed: Annotated[bool, Meaning("whether text was passed on as it came")]
-    input_tokens: Annotated[int | None, Meaning("all tokens of the input, the cached ones included")]
-    cached_input_tokens: Annotated[int | None, Meaning("input tokens that the server read from its cache")]
-    output_tokens: Annotated[int | None, Meaning("all tokens of the output, reasoning included")]
-    reasoning_tokens: Annotated[int | None, Meaning("output tokens spent on reasoning")]
+    error_class: Annotated[str | None, "the kind of failure, such as `rate_limited`"]
+    finish_reason: Annotated[str | None, "why the answer ended, such as `stop` or `length`"]
+    streamed: Annotated[bool, "whether text was passed on as it came"]
+    input_tokens: Annotated[int | None, "all tokens of the input, the cached ones included"]
+    cached_input_tokens: Annotated[int | None, "input tokens that the server read from its cache"]
+    output_tokens: Annotated[int | None, "all tokens of the output, reasoning included"]
+    reasoning_tokens: Annotated[int | None, "output tokens spent on reasoning"]
     tokens_source: Annotated[
         str | None,
-        Meaning(
-            "`reported` by the server, `estimated`, or a `lower_bound` of what came where the server said less"
-        ),
+        "`reported` by the server, `estimated`, or a `lower_bound` of what came where the server said less",
     ]
-    cost_nano: Annotated[
-        int | None, Meaning("cost in nano-units (10⁻⁹) of the currency; NULL is unknown, never free")
-    ]
-    currency: Annotated[str | None, Meaning("the currency of the price, such as `USD`")]
+    cost_nano: Annotated[int | None, "cost in nano-units (10⁻⁹) of the currency; NULL is unknown, never free"]
+    currency: Annotated[str | None, "the currency of the price, such as `USD`"]
     cost_source: Annotated[
         str | None,
-        Meaning("whether the tokens behind the cost were `reported`, `estimated` or a `lower_bound`"),
+        "whether the tokens behind the cost were `reported`, `estimated` or a `lower_bound`",
     ]
-    price_since: Annotated[str | None, Meaning("since when the price used is the price")]
-    simulated: Annotated[bool, Meaning("whether the answer was simulated and no model was called")]
-    cached_answer: Annotated[
-        bool, Meaning("whether the answer came from a cache and no model was called")
-    ] = False
-    reason: Annotated[str | None, Meaning("why the call was not made, where it was skipped")] = None
-    saved_nano: Annotated[int | None, Meaning("what a cached answer had cost to make")] = None
-    cache_write_tokens: Annotated[int | None, Meaning("input tokens that the server wrote to its cache")] = (
-        None
-    )
+    price_since: Annotated[str | None, "since when the price used is the price"]
+    simulated: Annotated[bool, "whether the answer was simulated and no model was called"]
+    cached_answer: Annotated[bool, "whether the answer came from a cache and no model was called"] = False
+    reason: Annotated[str | None, "why the call was not made, where it was skipped"] = None
+    saved_nano: Annotated[int | None, "what a cached answer had cost to make"] = None
+    cache_write_tokens: Annotated[int | None, "input tokens that the server wrote to its cache"] = None
     message: Annotated[
-        str | None, Meaning("the text of a failure: a server may repeat the prompt in it"), NotStored()
+        str | None, "the text of a failure: a server may repeat the prompt in it", NotStored()
     ] = None

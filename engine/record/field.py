@@ -17,14 +17,14 @@ Take = Callable[[Any, Any], Any]
 """Gets a field's value from the object that is recorded and its decision."""
 
 
-Uuid = Annotated[str, "uuid"]
+class Kind(str):
+    """Says more of a type than Python's does."""
+
+
+Uuid = Annotated[str, Kind("uuid")]
 """The id of one decision: text that no other record repeats."""
-Ordinal = Annotated[int, "ordinal"]
+Ordinal = Annotated[int, Kind("ordinal")]
 """A small whole number that counts."""
-
-
-class Meaning(str):
-    """What a field of a named tuple means, as its columns and the docs say it."""
 
 
 class NotStored:
@@ -72,16 +72,17 @@ def field(
     place: Place | None = None,
     of: str | None = None,
     take: Take | None = None,
-    column: str | Mapping[str, str] | None = None,
+    column: bool | str | Mapping[str, str] = False,
     added: bool = False,
 ) -> Any:
     """Declare a field of a shape; without a ``place`` it is where the field that holds the shape is.
 
+    ``column`` says which columns the ledger fills from it: one of its own name, of another, or some by path inside it.
+
     ``added`` says that older records of this version lack it. It is left out while it is null, so that the bytes of
     records without it stay what they were.
     """
-    columns = {} if column is None else {"": column} if isinstance(column, str) else column
-    about: Any = {"place": place, "of": of, "take": take, "columns": columns, "added": added}
+    about: Any = {"place": place, "of": of, "take": take, "columns": column, "added": added}
     return _PydanticField(None if added else ..., description=meaning, json_schema_extra=about)
 
 
@@ -95,7 +96,9 @@ def fields_of(shape: type[Shape]) -> tuple[Field, ...]:
         kind, nullable = without_null(hints[name])
         inner = get_args(kind)[-1] if get_origin(kind) in (list, dict) else kind
         inside = inner if isinstance(inner, type) and issubclass(inner, Shape) else None
-        about = {**about, "of": about["of"] or name}
+        column = name if about["columns"] is True else about["columns"]
+        columns = {"": column} if isinstance(column, str) else column or {}
+        about = {**about, "of": about["of"] or name, "columns": columns}
         found.append(Field(name, kind, nullable, inside, info.description or "", **about))
     return tuple(found)
 
@@ -110,14 +113,12 @@ class Column(NamedTuple):
 
 @cache
 def columns_of(row: type[NamedTuple]) -> tuple[Column, ...]:
-    """The stored fields of a named tuple in their order."""
+    """The stored fields of a named tuple, each annotated with its meaning, in their order."""
     found = []
     for name, annotation in get_type_hints(row, include_extras=True).items():
-        said = annotation.__metadata__
-        if not any(isinstance(one, NotStored) for one in said):
-            kind = without_null(annotation.__origin__)[0]
-            meaning = next(str(one) for one in said if isinstance(one, Meaning))
-            found.append(Column(name, next((one for one in said if type(one) is str), kind), meaning))
+        said = {type(one): one for one in annotation.__metadata__}
+        if NotStored not in said:
+            found.append(Column(name, said.get(Kind, without_null(annotation.__origin__)[0]), said[str]))
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ nano-units (10⁻⁹) of a currency, and null is *not known* or *not there*.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ from ..canonical import canonical_bytes, digest_of
 from ..decision import (
     GATES,
     MARKS,
+    NOTHING_KNOWN,
     ArmName,
     Breaker,
     CandidateVerdict,
@@ -34,10 +36,11 @@ from ..policy import Operation, Role
 from ..version import ENGINE_VERSION
 from .field import Shape, Take, Uuid, field
 
+varying = partial(field, place="row")
+"""Declares a field that differs from call to call."""
+
 RECORD_VERSION = 1
 """The version of the record's shape; a change of meaning counts it up."""
-
-NOTHING_KNOWN = ModelState()
 
 
 def _value(value: object) -> object:
@@ -160,14 +163,14 @@ class RuleRecord(Shape):
 class CandidateRecord(Shape):
     """A candidate."""
 
-    model: str = field("its id", take=_model("verdict.model"), column="model")
+    model: str = field("its id", take=_model("verdict.model"), column=True)
     origin: str = field(
         "what made it a candidate: `use`, `ensemble`, `fallback`, `chain NAME` or `pin`",
         of="verdict.origin",
-        column="origin",
+        column=True,
     )
     eligible: bool = field(
-        "whether it passed every gate", take=lambda x, _: x.verdict.failure is None, column="eligible"
+        "whether it passed every gate", take=lambda x, _: x.verdict.failure is None, column=True
     )
     gate: GateName | None = field(
         "the first gate that it failed",
@@ -177,36 +180,27 @@ class CandidateRecord(Shape):
     detail: str | None = field(
         "why, in words",
         take=lambda x, decision: x.verdict.failure and x.verdict.failure.recorded(decision),
-        column="detail",
+        column=True,
     )
     marks: list[MarkName] = field("what could not be checked", of="verdict.marks")
     probability: float = field(
         "of being the target, before a draw or key was looked at; 0 for fallbacks",
         of="verdict.probability",
-        column="probability",
+        column=True,
     )
-    estimated_cost_nano: int | None = field(
-        "the cost of the request's tokens; null without a price",
-        place="row",
-        of="expected.cost_nano",
-        column="estimated_cost_nano",
+    estimated_cost_nano: int | None = varying(
+        "the cost of the request's tokens; null without a price", of="expected.cost_nano", column=True
     )
-    currency: str | None = field(
-        "the price's currency", place="row", of="expected.currency", column="currency"
-    )
-    cost_source: str | None = field(
+    currency: str | None = varying("the price's currency", of="expected.currency", column=True)
+    cost_source: str | None = varying(
         "`price`, or `price, 1000 tokens assumed` where a number of tokens is not known",
-        place="row",
         of="expected.cost_source",
     )
-    estimated_latency_ms: float | None = field(
-        "how long it was expected to take",
-        place="row",
-        of="expected.latency_ms",
-        column="estimated_latency_ms",
+    estimated_latency_ms: float | None = varying(
+        "how long it was expected to take", of="expected.latency_ms", column=True
     )
-    latency_source: str | None = field(
-        "`observed`, or as the `catalog` expects", place="row", of="expected.latency_source"
+    latency_source: str | None = varying(
+        "`observed`, or as the `catalog` expects", of="expected.latency_source"
     )
 
 
@@ -330,10 +324,10 @@ class StateRecord(Shape):
     models: dict[str, ModelStateRecord] = field(
         "every model of the catalog, known or not", take=_model_states
     )
-    quota_used: dict[str, int | None] = field(
-        "of each quota, in its own unit (money in nano-units)", place="row", take=_quota_used
+    quota_used: dict[str, int | None] = varying(
+        "of each quota, in its own unit (money in nano-units)", take=_quota_used
     )
-    session_model: str | None = field("the model that last answered the task's session", place="row")
+    session_model: str | None = varying("the model that last answered the task's session")
 
 
 def _features(decision: Decision, _: Decision) -> dict[str, Bound]:
@@ -357,16 +351,11 @@ def _candidates(decision: Decision, _: Decision) -> list[Weighed]:
 class DecisionRecord(Shape):
     """A decision, written out."""
 
-    record: Literal[1] = field("version of this shape: 1", place="row", take=lambda *_: RECORD_VERSION)
-    id: Uuid = field("the decision's id, a UUIDv7", place="row")
-    at_us: int = field(
-        "time of the decision, microseconds since 1970, UTC", place="row", of="state.at_us", column="at_us"
-    )
-    engine: str = field(
-        "version of the engine that decided",
-        place="row",
-        take=lambda *_: ENGINE_VERSION,
-        column="engine_version",
+    record: Literal[1] = varying("version of this shape: 1", take=lambda *_: RECORD_VERSION)
+    id: Uuid = varying("the decision's id, a UUIDv7")
+    at_us: int = varying("time of the decision, microseconds since 1970, UTC", of="state.at_us", column=True)
+    engine: str = varying(
+        "version of the engine that decided", take=lambda *_: ENGINE_VERSION, column="engine_version"
     )
     policy: NamedDigest = field(
         "the policy that decided; under a rollout the arm's",
@@ -386,30 +375,27 @@ class DecisionRecord(Shape):
             "candidate.digest": "candidate_digest",
         },
     )
-    operation: Operation = field("what is asked for", place="row", of="task.operation", column="operation")
-    pin: str | None = field("the only model that the caller allows", place="row", of="task.pin")
-    draw: float | None = field(
-        "the random number, from 0 to below 1, that a split may use", place="row", of="task.draw"
-    )
-    request: RequestRecord = field("what was known of the request", place="row", of="task.request")
-    features: dict[str, FeatureRecord] = field("of each declared feature", place="row", take=_features)
-    ignored: dict[str, Value | None] = field("features that were given and are not declared", place="row")
+    operation: Operation = varying("what is asked for", of="task.operation", column=True)
+    pin: str | None = varying("the only model that the caller allows", of="task.pin")
+    draw: float | None = varying("the random number, from 0 to below 1, that a split may use", of="task.draw")
+    request: RequestRecord = varying("what was known of the request", of="task.request")
+    features: dict[str, FeatureRecord] = varying("of each declared feature", take=_features)
+    ignored: dict[str, Value | None] = varying("features that were given and are not declared")
     rules: list[RuleRecord] = field("of each rule, in order", place="verdicts", take=_rules)
-    rule: str | None = field(
+    rule: str | None = varying(
         "the rule that matched; of an `undecided` task, the one that was unknown",
-        place="row",
         of="matched",
         column="matched_rule",
     )
-    reason: str | None = field("the reason that the rule gives", place="policy", column="reason")
-    outcome: Outcome = field("what came of it", place="plan", column="outcome")
-    target: str | None = field("id of the chosen model", place="plan", column="target")
+    reason: str | None = field("the reason that the rule gives", place="policy", column=True)
+    outcome: Outcome = field("what came of it", place="plan", column=True)
+    target: str | None = field("id of the chosen model", place="plan", column=True)
     candidates: list[CandidateRecord] = field(
-        "in the order to be tried", place="plan", take=_candidates, column="candidates"
+        "in the order to be tried", place="plan", take=_candidates, column=True
     )
     choice: ChoiceRecord | None = field("how the target was chosen", place="choice")
-    plan: PlanRecord | None = field("what is to be executed", place="plan", column="plan")
-    state: StateRecord = field("what was known beyond the task", place="state", column="state")
+    plan: PlanRecord | None = field("what is to be executed", place="plan", column=True)
+    state: StateRecord = field("what was known beyond the task", place="state", column=True)
 
     def canonical(self) -> bytes:
         """The record as canonical JSON (RFC 8785): what its digest covers."""

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, get_origin
 
-from ..decision import Arm, Decision, ModelState, NamedPolicy, RequestFacts, State, Task
+from ..decision import NOTHING_KNOWN, Arm, Decision, ModelState, NamedPolicy, RequestFacts, State, Task
 from .field import Field, Shape, fields_of, generated, plain_type, taken
-from .fields import NOTHING_KNOWN, DecisionRecord, NamedDigest
+from .fields import DecisionRecord, NamedDigest
 
 
 def record_of(decision: Decision) -> DecisionRecord:

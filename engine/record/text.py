@@ -15,12 +15,11 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, cast, get_origin
 
 from ..canonical import canonical_text
-from ..decision import NO_REQUEST, Decision, Estimate, GateFailure, State, estimate
+from ..decision import NO_REQUEST, NOTHING_KNOWN, Decision, Estimate, GateFailure, State, estimate
 from ..policy import CompiledPolicy, per_policy
 from ..version import ENGINE_VERSION
 from .field import Field, Shape, Uuid, fields_of, generated, plain_type, taken
 from .fields import (
-    NOTHING_KNOWN,
     RECORD_VERSION,
     CandidateRecord,
     DecisionRecord,
