@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
-from .bind import binder_of, time_facts
+from .bind import binder_of
 from .choose import Estimate, bucket_of, estimate, key_text
 from .deciding import decide
 from .decision import (
@@ -35,7 +35,7 @@ from .task import (
     check_labels,
 )
 from .token_limits import closing_lengths, is_exact
-from .verdicts import verdicts_of
+from .verdicts import parameters_of, verdicts_of
 
 __all__ = [
     "GATES",
@@ -82,11 +82,11 @@ __all__ = [
     "is_exact",
     "key_text",
     "make_plan",
+    "parameters_of",
     "pick_arm",
     "required_failures",
     "shadow_arm",
     "step_failures",
     "steps_of",
-    "time_facts",
     "verdicts_of",
 ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,15 +32,6 @@ class Estimate(NamedTuple):
     cost_source: str | None
     latency_ms: float | None
     latency_source: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Ordering:
-    """The candidates (positions in the catalog) in the order to try, each one's probability, and the choice."""
-
-    models: tuple[int, ...]
-    probabilities: tuple[float, ...]
-    choice: Selection
 
 
 def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, state: State) -> Estimate:
@@ -73,7 +63,11 @@ def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, 
 _nano = lru_cache(maxsize=4096)(nano_units)
 
 
-def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> Ordering:
+Ordered = tuple[dict[int, float], Selection]
+"""Candidates (positions in the catalog) in the order to try with the probability of each, and how they were ordered."""
+
+
+def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> Ordered:
     """Order the ``eligible`` ones among a rule's own candidates. ``eligible`` is in the rule's order, not empty.
 
     Raises TaskError when a split needs a random draw and the task has none.
@@ -92,8 +86,7 @@ def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> 
     # What is not known comes last: a model must not win by hiding its price.
     models = sorted(eligible, key=lambda index: (found[index] is None, found[index] or 0))
     inputs = {catalog[index].id: found[index] for index in eligible}
-    probabilities = (1.0,) + (0.0,) * (len(models) - 1)
-    return Ordering(tuple(models), probabilities, Selection(rule.choose, inputs))
+    return {**dict.fromkeys(models, 0.0), models[0]: 1.0}, Selection(rule.choose, inputs)
 
 
 def bucket_of(salt: str, key: str) -> float:
@@ -104,7 +97,7 @@ def bucket_of(salt: str, key: str) -> float:
 
 def _split(
     rule: CompiledRule, split: CompiledSplit, eligible: Sequence[int], context: GateContext
-) -> Ordering:
+) -> Ordered:
     own: list[int] = [candidate.model for candidate in rule.candidates[: rule.chosen_from]]
     weights = [split.weights[own.index(index)] for index in eligible]
     if not any(weights):
@@ -126,14 +119,9 @@ def _split(
         if point * total < reached:
             chosen = i
             break
-    probabilities = [weight / total for weight in weights]
     sequence = [chosen, *sorted((i for i in range(len(weights)) if i != chosen), key=lambda i: -weights[i])]
     inputs = {"key": split.key_name if key is not None else None, "salt": split.salt, "point": point}
-    return Ordering(
-        tuple(eligible[i] for i in sequence),
-        tuple(probabilities[i] for i in sequence),
-        Selection("split", inputs),
-    )
+    return {eligible[i]: weights[i] / total for i in sequence}, Selection("split", inputs)
 
 
 def key_text(value: Any) -> str:

@@ -10,16 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..policy import CompiledPolicy, CompiledRule
-from .bind import binder_of, time_facts
+from .bind import binder_of
 from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, candidates_of, make_plan
 from .request import request_facts
 from .task import RequestFacts, State, Task
-from .verdicts import verdicts_with_nulls
-
-_NO_STATE = (None, None, None)
+from .verdicts import parameters_of, verdicts_with_nulls
 
 
 def decide(
@@ -45,7 +43,7 @@ def decide(
     for a pin that names no model or for a random split without a draw.
     """
     values, sources, ignored, nulls = binder_of(policy).bind(task, state, strict=strict)
-    parameters = (*values, *(_state_values(state) if policy.uses_state else _NO_STATE))
+    parameters = parameters_of(policy, values, state)
     verdicts = verdicts_with_nulls(policy, parameters) if nulls else policy.evaluate(parameters)
     rule_verdicts = verdicts[: len(policy.rules)]
     winner, undecided = _winner(policy.rules, rule_verdicts)
@@ -80,11 +78,6 @@ def _planned(
     if key is not None:
         memory.keep(key, planned)
     return planned
-
-
-def _state_values(state: State) -> tuple[object, object, object]:
-    """The values of ``state.*`` in the order of the policy's parameters."""
-    return (state.load, *time_facts(state.at_us))
 
 
 def _winner(rules: Sequence[CompiledRule], verdicts: Sequence[bool | None]) -> tuple[int | None, bool]:

@@ -185,10 +185,8 @@ def _ordered(
         if kept is None:
             return candidates, probability, choice
     else:
-        ordering = order(rule, own_eligible, context)
-        models = list(ordering.models)
-        probability = dict(zip(ordering.models, ordering.probabilities, strict=True))
-        choice = replace(ordering.choice, session=session) if session is not None else ordering.choice
+        probability, choice = order(rule, own_eligible, context)
+        models, choice = list(probability), replace(choice, session=session)
     if kept is not None:
         models = [kept, *(index for index in models if index != kept)]
         probability = {kept: 1.0}

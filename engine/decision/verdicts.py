@@ -11,6 +11,16 @@ from typing import Any, cast
 
 from ..condition import compile_function
 from ..policy import CompiledPolicy, per_policy
+from .bind import time_facts
+from .task import State
+
+_NO_STATE = (None, None, None)
+
+
+def parameters_of(policy: CompiledPolicy, values: Sequence[Any], state: State) -> tuple[Any, ...]:
+    """The values of ``policy.parameters``, given those of its features; what no condition asks for is None."""
+    known = (state.load, *time_facts(state.at_us)) if policy.uses_state else _NO_STATE
+    return (*values, *known)
 
 
 def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:

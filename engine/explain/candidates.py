@@ -31,7 +31,7 @@ from ..condition import (
     walk_typed,
     work_of,
 )
-from ..decision import Decision, ModelState, closing_lengths, time_facts
+from ..decision import NOTHING_KNOWN, Decision, closing_lengths, parameters_of
 from ..policy import MAX_SEARCH_WORK, CompiledFeature, largest, most_gated, sizes_by_name
 from .gap_values import other_arrays, other_numbers, other_texts
 from .search_work import works_of
@@ -108,8 +108,8 @@ def _work_of_one(decision: Decision, values: Mapping[str, Sequence[object]]) -> 
 def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
     """Every condition that bears on deciding, as one over features alone: state and models are what they are."""
     policy, state = decision.policy, decision.state
-    hour, weekday = time_facts(state.at_us)
-    known: dict[str, object] = {"state.load": state.load, "state.hour": hour, "state.weekday": weekday}
+    parameters = zip(policy.parameters, parameters_of(policy, decision.values, state), strict=True)
+    known = {name: value for name, value in parameters if name not in policy.slots}
     for condition in policy.conditions:
         yield condition if known.keys().isdisjoint(condition.names) else specialise(condition, known)
     sizes = sizes_by_name(policy.features, policy.catalog)
@@ -129,7 +129,7 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
         # By id: what is found first must not depend on the order of the catalog.
         for model in sorted(policy.catalog.models, key=lambda model: model.id):
             facts = {name: model.facts.get(name) for name in constraint.model_names}
-            facts["state.latency_ms"] = state.models.get(model.id, ModelState()).latency_ms
+            facts["state.latency_ms"] = state.models.get(model.id, NOTHING_KNOWN).latency_ms
             yield specialise(constraint.require, {**known, **facts})
 
 

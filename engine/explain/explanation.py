@@ -21,10 +21,10 @@ from ..decision import (
     failures,
     gate_steps,
     make_plan,
+    parameters_of,
     required_failures,
     step_failures,
     steps_of,
-    time_facts,
     verdicts_of,
 )
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, CompiledStep, largest
@@ -145,17 +145,10 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
 
 def values_by_name(decision: Decision) -> Mapping[str, object]:
     """The value of every name that the policy's conditions may use; UNKNOWN where there is none."""
-    values = {
-        feature.name: UNKNOWN if value is None else value
-        for feature, value in zip(decision.policy.features, decision.values, strict=True)
-    }
-    hour, weekday = time_facts(decision.state.at_us)
-    load = decision.state.load
-    return values | {
-        "state.load": UNKNOWN if load is None else load,
-        "state.hour": hour,
-        "state.weekday": weekday,
-    }
+    policy = decision.policy
+    values = parameters_of(policy, decision.values, decision.state)
+    named = zip(policy.parameters, values, strict=True)
+    return {name: UNKNOWN if value is None else value for name, value in named}
 
 
 def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
@@ -244,8 +237,7 @@ def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
 def _context(decision: Decision, rule: int | None) -> GateContext:
     """What the gates knew, or would have known of the candidates of another rule."""
     policy, task = decision.policy, decision.task
-    by_name = values_by_name(decision)
-    parameters = [None if by_name[name] is UNKNOWN else by_name[name] for name in policy.parameters]
+    parameters = parameters_of(policy, decision.values, decision.state)
     return context_of(
         policy,
         task,

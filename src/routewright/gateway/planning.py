@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from routewright.backends import Limits, PriceFacts
 from routewright.backends.control import QuotaKey, QuotaLimit
@@ -21,7 +21,7 @@ from routewright.backends.executing import (
     Work,
     WorkLimits,
 )
-from routewright.engine.decision import Decision, allowance, is_exact, time_facts, verdicts_of
+from routewright.engine.decision import Decision, allowance, is_exact, parameters_of, verdicts_of
 from routewright.engine.policy import (
     CompiledEnsemble,
     CompiledModel,
@@ -160,10 +160,8 @@ def _quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[ob
 
 def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     policy = decision.policy
-    state: tuple[Any, ...] = (None, None, None)
-    if policy.uses_state:
-        state = (decision.state.load, *time_facts(decision.state.at_us))
-    return verdicts_of(policy, (*decision.values, *state))[len(policy.rules) + len(policy.constraints) :]
+    parameters = parameters_of(policy, decision.values, decision.state)
+    return verdicts_of(policy, parameters)[len(policy.rules) + len(policy.constraints) :]
 
 
 def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endpoint: str) -> Target:
