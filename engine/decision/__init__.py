@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from .bind import binder_of
-from .choose import Estimate, bucket_of, estimate, key_text
+from .choose import Estimate, estimate, key_text, point_of
 from .deciding import decide
 from .decision import (
     Arm,
@@ -68,7 +68,6 @@ __all__ = [
     "allowance",
     "arm_named",
     "binder_of",
-    "bucket_of",
     "candidate_of",
     "candidates_of",
     "check_declared",
@@ -84,6 +83,7 @@ __all__ = [
     "make_plan",
     "parameters_of",
     "pick_arm",
+    "point_of",
     "required_failures",
     "shadow_arm",
     "step_failures",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..policy import CompiledPolicy, CompiledRollout
 from ..report import TaskError
 from .bind import binder_of
-from .choose import bucket_of, key_text
+from .choose import point_of
 from .decision import Arm, ArmName, NamedPolicy
 from .task import State, Task
 
@@ -33,11 +33,8 @@ def pick_arm(policy: CompiledPolicy, task: Task, state: State, *, draw: float | 
     if rollout.key is not None:
         values = binder_of(policy).bind(task, state, strict=False).values
         key = values[rollout.key]
-    if key is not None:
-        point = bucket_of(rollout.salt, key_text(key))
-    elif draw is not None:
-        point = draw
-    else:
+    point = point_of(rollout.salt, key, draw)
+    if point is None:
         message = "the canary is drawn at random, and there is no random draw"
         raise TaskError(message, help="give a draw, or the rollout a `key`")
     name: ArmName = "candidate" if point < rollout.share else "control"

@@ -89,6 +89,11 @@ def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> 
     return {**dict.fromkeys(models, 0.0), models[0]: 1.0}, Selection(rule.choose, inputs)
 
 
+def point_of(salt: str, key: object, draw: float | None) -> float | None:
+    """Where a task falls, at least 0 and below 1: the bucket of its ``key``, or the random ``draw`` without a key."""
+    return draw if key is None else bucket_of(salt, key_text(key))
+
+
 def bucket_of(salt: str, key: str) -> float:
     """Where a sticky key falls, at least 0 and below 1: SHA-256 of salt, a zero byte and key, its first 53 bits."""
     digest = hashlib.sha256(f"{salt}\0{key}".encode()).digest()
@@ -105,11 +110,8 @@ def _split(
         weights[0] = 1
     total = sum(weights)
     key = None if split.key is None else context.parameters[split.key]
-    if key is not None:
-        point = bucket_of(split.salt, key_text(key))
-    elif context.task.draw is not None:
-        point = context.task.draw
-    else:
+    point = point_of(split.salt, key, context.task.draw)
+    if point is None:
         message = f"rule `{rule.name}` splits at random, and the task has no random draw"
         raise TaskError(message, help="give the task a `draw`, or the split a `key`")
     chosen = max(i for i, weight in enumerate(weights) if weight)

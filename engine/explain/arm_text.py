@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..decision import bucket_of, key_text
+from ..decision import key_text, point_of
 from ..record import ArmRecord, DecisionRecord
 
 
@@ -75,6 +75,6 @@ def _keyed(arm: ArmRecord, record: DecisionRecord) -> str:
     feature = record.features.get(arm.key)
     value = record.ignored.get(arm.key) if feature is None else feature.value
     value = tuple(value) if isinstance(value, list) else value
-    if value is None or bucket_of(arm.salt or "", key_text(value)) != arm.point:
+    if value is None or point_of(arm.salt or "", value, None) != arm.point:
         return arm.key
     return f"{arm.key}={key_text(value)}"

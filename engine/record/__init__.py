@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from .attempt import Attempt
 from .field import (
-    Column,
     Field,
     Ordinal,
     Shape,
     Uuid,
     columns_of,
     fields_of,
-    plain_type,
     without_null,
 )
 from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, Value
@@ -24,7 +22,6 @@ __all__ = [
     "Attempt",
     "CandidateRecord",
     "ChoiceRecord",
-    "Column",
     "DecisionRecord",
     "FeatureRecord",
     "Field",
@@ -35,7 +32,6 @@ __all__ = [
     "arm_of",
     "columns_of",
     "fields_of",
-    "plain_type",
     "read_record",
     "record_of",
     "record_text",

@@ -57,18 +57,6 @@ def record_text(decision: Decision) -> str:
 # --- generated from the fields -----------------------------------------------------------------------------
 
 
-def _texts(texts: Mapping[str, str]) -> str:
-    """An object of texts."""
-    # Past ASCII, keys are sorted otherwise than Python sorts them.
-    if not all(map(str.isascii, texts)):
-        return canonical_text(dict(texts))
-    return (
-        "{"
-        + ",".join([f"{canonical_text(name)}:{canonical_text(texts[name])}" for name in sorted(texts)])
-        + "}"
-    )
-
-
 def _mapping(values: Mapping[str, Any]) -> str:
     return canonical_text(dict(values))
 
@@ -76,7 +64,6 @@ def _mapping(values: Mapping[str, Any]) -> str:
 _NAMES: Final = {
     "text": canonical_text,
     "word": _word,
-    "texts": _texts,
     "mapping": _mapping,
     "truth": {True: "true", False: "false", None: "null"},
 }
@@ -97,7 +84,7 @@ def _written(field: Field, value: str, names: dict[str, Any]) -> str:
         # A text that no other record has would only push others out of the memory of words.
         return f"{'text' if field.kind == Uuid else 'word'}({value})"
     elif get_origin(kind) is dict:
-        written = f'{"texts" if kind == dict[str, str] else "mapping"}({v}) if {first} else "{{}}"'
+        written = f'mapping({v}) if {first} else "{{}}"'
     else:
         written = f"text({first})"
     return f'"null" if ({v} := {value}) is None else {written}' if field.nullable else written
@@ -158,18 +145,8 @@ _write_state = _writer(
 )
 _write_decision = _writer(
     DecisionRecord,
-    {
-        "candidates": "parts.candidates(x)",
-        "catalog": "parts.catalog",
-        "engine": "parts.engine",
-        "features": "parts.features(x)",
-        "plan": "parts.plan(x)",
-        "policy": "parts.policy",
-        "record": "parts.record",
-        "request": "parts.request(x)",
-        "rules": "parts.rules(x)",
-        "state": "parts.state(x)",
-    },
+    {name: f"parts.{name}" for name in ("catalog", "engine", "policy", "record")}
+    | {name: f"parts.{name}(x)" for name in ("candidates", "features", "plan", "request", "rules", "state")},
     "x, decision, parts",
 )
 _keep_candidate, _write_candidate = _candidate_writers()
