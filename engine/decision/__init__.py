@@ -19,7 +19,7 @@ from .decision import (
     SessionUse,
 )
 from .gates import GATES, HARD_FAILURES, MARKS, GateContext, GateFailure, allowance, context_of, failures
-from .plan import candidates_of, gate_steps, make_plan, required_failures, step_failures, steps_of
+from .plan import gate_steps, make_plan, required_failures, step_failures, steps_of
 from .task import (
     NO_REQUEST,
     NOTHING_KNOWN,
@@ -69,7 +69,6 @@ __all__ = [
     "arm_named",
     "binder_of",
     "candidate_of",
-    "candidates_of",
     "check_declared",
     "check_labels",
     "closing_lengths",

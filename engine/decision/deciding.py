@@ -14,7 +14,7 @@ from .bind import binder_of
 from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
-from .plan import Planned, candidates_of, make_plan
+from .plan import Planned, make_plan
 from .request import request_facts
 from .task import RequestFacts, State, Task
 from .verdicts import parameters_of, verdicts_with_nulls
@@ -69,14 +69,11 @@ def _planned(
     """The plan for the rule or pin: the one that is remembered, where all is the same that it follows from."""
     memory = memory_of(policy)
     key = memory.key(policy, rule, task, request, state, parameters, verdicts)
-    remembered = None if key is None else memory.get(key)
-    if remembered is not None:
-        return remembered
-    candidates = candidates_of(policy, rule, task)
-    context = context_of(policy, task, request, state, parameters, verdicts, candidates)
-    planned = make_plan(rule, candidates, context)
-    if key is not None:
-        memory.keep(key, planned)
+    planned = None if key is None else memory.get(key)
+    if planned is None:
+        planned = make_plan(context_of(policy, rule, task, request, state, parameters, verdicts))
+        if key is not None:
+            memory.keep(key, planned)
     return planned
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..policy import STEPS, Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
-from ..report import TaskError
 from .choose import order
 from .decision import CandidateVerdict, DroppedEnsemble, DroppedStep, Outcome, Plan, Selection, SessionUse
 from .gates import (
@@ -22,7 +21,6 @@ from .gates import (
     marks,
     no_steps,
 )
-from .task import Task
 
 Planned = tuple[Outcome, tuple[CandidateVerdict, ...], Selection | None, Plan | None]
 
@@ -30,34 +28,15 @@ _Failures = Mapping[int, GateFailure | None]
 """By model: the first gate that it does not pass, or None."""
 
 
-def candidates_of(policy: CompiledPolicy, rule: CompiledRule | None, task: Task) -> tuple[Candidate, ...]:
-    """The candidates of a task: the pinned model alone, else those of the rule.
-
-    Raises TaskError for a pin that does not name one model.
-    """
-    if task.pin is None:
-        return rule.candidates if rule is not None else ()
-    catalog = policy.catalog
-    model = catalog.find(task.pin)
-    if model is not None:
-        return (Candidate(model.index, "pin"),)
-    # Their ids: what they share may be the tag as well as the backend.
-    meant = [catalog.models[i].id for i in catalog.names.get(task.pin, ())]
-    if meant:
-        raise TaskError(f"the pin `{task.pin}` names {len(meant)} models", help=f"one of: {', '.join(meant)}")
-    raise TaskError(f"the pin `{task.pin}` names no model", help=catalog.hint(task.pin))
-
-
-def make_plan(rule: CompiledRule | None, candidates: Sequence[Candidate], context: GateContext) -> Planned:
+def make_plan(context: GateContext) -> Planned:
     """Outcome, verdicts in the order to try them, how the target was chosen, and the plan if there is one.
 
     Under a pin the rule is recorded and gives nothing but its screens: neither candidates nor other steps nor an
     ensemble. Raises TaskError when a split needs a random draw and the task has none.
     """
-    policy = context.policy
-    steps, dropped = gate_steps(steps_of(rule, context.task), context)
-    if context.task.pin is not None:
-        rule = None
+    policy, candidates = context.policy, context.candidates
+    rule = context.rule if context.task.pin is None else None
+    steps, dropped = gate_steps(context)
     blocked = required_failures(dropped, policy)
     first_failures: dict[int, GateFailure | None] = {}
     for candidate in candidates:
@@ -72,7 +51,7 @@ def make_plan(rule: CompiledRule | None, candidates: Sequence[Candidate], contex
             eligible = [last]
     if not eligible:
         return "no_target", _verdicts(candidates, first_failures, {}, context), None, None
-    ordered, probability, choice = _ordered(rule, candidates, eligible, context)
+    ordered, probability, choice = _ordered(rule, eligible, context)
     verdicts = _verdicts(ordered, first_failures, probability, context, last=last)
     target, *fallbacks = [c.model for c in ordered if first_failures[c.model] is None]
     ensemble, why_not = _ensemble(None if rule is None else rule.ensemble, first_failures, context)
@@ -102,13 +81,12 @@ def _last_left(first_failures: _Failures, context: GateContext) -> int | None:
     return closes_first(only_open, context)
 
 
-def steps_of(rule: CompiledRule | None, task: Task) -> tuple[CompiledStep, ...]:
+def steps_of(context: GateContext) -> tuple[CompiledStep, ...]:
     """The steps around the answer: of a pinned task only those that hold for pins."""
-    if rule is None:
-        return ()
-    if task.pin is None:
-        return rule.steps
-    return tuple(step for step in rule.steps if STEPS[step.role].holds_for_pins)
+    steps = () if context.rule is None else context.rule.steps
+    if context.task.pin is None:
+        return steps
+    return tuple(step for step in steps if STEPS[step.role].holds_for_pins)
 
 
 def step_failures(step: CompiledStep, context: GateContext) -> Iterator[GateFailure]:
@@ -120,12 +98,10 @@ def step_failures(step: CompiledStep, context: GateContext) -> Iterator[GateFail
         yield from failures(context.policy.catalog.models[step.model], context, answers=False)
 
 
-def gate_steps(
-    steps: Sequence[CompiledStep], context: GateContext
-) -> tuple[tuple[CompiledStep, ...], tuple[DroppedStep, ...]]:
+def gate_steps(context: GateContext) -> tuple[tuple[CompiledStep, ...], tuple[DroppedStep, ...]]:
     """Steps whose model passes every gate, and the others with the first gate that failed."""
     kept, dropped = [], []
-    for step in steps:
+    for step in steps_of(context):
         failure = next(step_failures(step, context), None)
         if failure is None:
             kept.append(step)
@@ -167,13 +143,10 @@ def _verdicts(
 
 
 def _ordered(
-    rule: CompiledRule | None,
-    candidates: Sequence[Candidate],
-    eligible: Sequence[int],
-    context: GateContext,
+    rule: CompiledRule | None, eligible: Sequence[int], context: GateContext
 ) -> tuple[Sequence[Candidate], Mapping[int, float], Selection]:
     """All candidates in the order to try them, and the probability of each one that could be the target."""
-    certain = {eligible[0]: 1.0}
+    candidates, certain = context.candidates, {eligible[0]: 1.0}
     if rule is None:
         return candidates, certain, Selection("pin", {"pin": context.task.pin})
     own, after = candidates[: rule.chosen_from], candidates[rule.chosen_from :]

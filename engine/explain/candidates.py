@@ -192,7 +192,7 @@ def _others(feature: CompiledFeature, current: object, compared: set[object]) ->
     declaration = feature.declaration
     found: Iterable[object]
     if isinstance(declaration.type, ListType):
-        found = other_arrays(cast("tuple[object, ...] | None", current), compared, declaration)
+        found = other_arrays(cast("tuple[object, ...] | None", current), compared)
     elif declaration.enum is not None:
         found = declaration.enum
     elif declaration.type == BOOLEAN:

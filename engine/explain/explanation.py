@@ -15,7 +15,6 @@ from ..decision import (
     Decision,
     GateContext,
     GateFailure,
-    candidates_of,
     context_of,
     decide,
     failures,
@@ -27,7 +26,7 @@ from ..decision import (
     steps_of,
     verdicts_of,
 )
-from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, CompiledStep, largest
+from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, largest
 from ..record import DecisionRecord, arm_of, record_of, state_of, task_of
 from ..report import FeatureError, RecordError, TaskError, render_tree
 from ..version import ENGINE_VERSION
@@ -75,11 +74,12 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
         decision = recompute(policy, decided)
     search = search_changes(decision)
     rule = None if decision.rule is None else policy.rules[decision.rule]
+    context = _context(decision, rule)
     return Explanation(
         record=record_of(decision),
         rules=_rules(decision),
-        candidates=_candidates(decision),
-        steps=_steps(decision),
+        candidates=_candidates(decision, context),
+        steps=_steps(decision, context),
         runner_up=_runner_up(decision),
         changes=search.changes,
         searched=not search.not_covered,
@@ -193,12 +193,9 @@ def _note(rule: CompiledRule, verdict: bool | None, place: Place) -> str | None:
     return "unknown; skipped" if place == "before" else "unknown"
 
 
-def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
+def _candidates(decision: Decision, context: GateContext) -> tuple[CandidateExplanation, ...]:
     policy, plan = decision.policy, decision.plan
-    if not decision.candidates:
-        return ()
-    context = _context(decision, decision.rule)
-    blocked = required_failures(gate_steps(_own_steps(decision), context)[1], policy)
+    blocked = required_failures(gate_steps(context)[1], policy)
     explained = []
     for candidate in decision.candidates:
         model = policy.catalog.models[candidate.model]
@@ -215,14 +212,11 @@ def _candidates(decision: Decision) -> tuple[CandidateExplanation, ...]:
     return tuple(explained)
 
 
-def _steps(decision: Decision) -> tuple[StepExplanation, ...]:
-    if decision.rule is None or not decision.candidates:
-        return ()
+def _steps(decision: Decision, context: GateContext) -> tuple[StepExplanation, ...]:
     models = decision.policy.catalog.models
-    context = _context(decision, decision.rule)
     return tuple(
         StepExplanation(step.role, models[step.model].id, _failed(step_failures(step, context), decision))
-        for step in _own_steps(decision)
+        for step in (steps_of(context) if decision.candidates else ())
     )
 
 
@@ -230,23 +224,12 @@ def _failed(found: Iterable[GateFailure], decision: Decision) -> tuple[FailedGat
     return tuple(FailedGate(one.gate, one.explained(decision), one.facts(decision)) for one in found)
 
 
-def _own_steps(decision: Decision) -> tuple[CompiledStep, ...]:
-    return steps_of(None if decision.rule is None else decision.policy.rules[decision.rule], decision.task)
-
-
-def _context(decision: Decision, rule: int | None) -> GateContext:
+def _context(decision: Decision, rule: CompiledRule | None) -> GateContext:
     """What the gates knew, or would have known of the candidates of another rule."""
-    policy, task = decision.policy, decision.task
-    parameters = parameters_of(policy, decision.values, decision.state)
-    return context_of(
-        policy,
-        task,
-        decision.request,
-        decision.state,
-        parameters,
-        verdicts_of(policy, parameters),
-        candidates_of(policy, None if rule is None else policy.rules[rule], task),
-    )
+    policy, task, state = decision.policy, decision.task, decision.state
+    parameters = parameters_of(policy, decision.values, state)
+    verdicts = verdicts_of(policy, parameters)
+    return context_of(policy, rule, task, decision.request, state, parameters, verdicts)
 
 
 def _runner_up(decision: Decision) -> RunnerUp | None:
@@ -261,8 +244,8 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
         if verdict is True or (verdict is None and rule.on_unknown == "match"):
             drawn = decision.task.draw is None
             task = replace(decision.task, draw=0.0) if drawn else decision.task
-            context = _context(replace(decision, task=task), rule.index)
-            outcome, verdicts, choice, plan = make_plan(rule, rule.candidates, context)
+            context = _context(replace(decision, task=task), rule)
+            outcome, verdicts, choice, plan = make_plan(context)
             models = drawn_from(choice, verdicts, policy) if drawn else ()
             target = None if plan is None or models else policy.catalog.models[plan.target].id
             return RunnerUp(rule.name, outcome, target, models)

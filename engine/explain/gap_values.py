@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
 
-from ..condition import INTEGER, Declaration, ListType
+from ..condition import INTEGER
 from ..policy import MAX_EXACT, CompiledFeature
 
 
@@ -79,11 +79,8 @@ def other_texts(current: str | None, compared: set[str]) -> list[object]:
     return found
 
 
-def other_arrays(
-    current: Sequence[object] | None, compared: set[object], declaration: Declaration
-) -> list[object]:
+def other_arrays(current: Sequence[object] | None, compared: set[object]) -> list[object]:
     """The empty array, and the current one with and without each value that conditions look for."""
-    assert isinstance(declaration.type, ListType)
     have = tuple(current or ())
     found: dict[object, None] = {(): None}
     for value in sorted((v for v in compared if not isinstance(v, tuple)), key=repr):

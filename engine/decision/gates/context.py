@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...policy import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy
+from ...policy import Candidate, CompiledConstraint, CompiledModel, CompiledPolicy, CompiledRule
+from ...report import TaskError
 from ..task import NOTHING_KNOWN, ModelState, RequestFacts, State, Task
 
 
@@ -14,17 +15,20 @@ from ..task import NOTHING_KNOWN, ModelState, RequestFacts, State, Task
 class GateContext:
     """What the gates know of one task.
 
-    ``request`` is what is known of it, features that speak for it included. ``parameters`` are the values of
-    features, then of ``state.*``. ``constraints`` are those that are not known to be off, each with whether
-    that is known. ``needs`` are capabilities with what asks for each; ``perhaps_needs`` those that features
-    without a value may ask for. ``reserves`` holds the verdict of each reserve's condition.
+    ``rule`` is the one that matched, ``candidates`` are its own, or the pinned model. ``request`` is what is known of
+    it, features that speak for it included. ``parameters`` are the values of features, then of ``state.*``.
+    ``constraints`` are those that are not known to be off, each with whether that is known. ``needs`` are capabilities
+    with what asks for each; ``perhaps_needs`` those that features without a value may ask for. ``reserves`` holds the
+    verdict of each reserve's condition.
     """
 
     policy: CompiledPolicy
+    rule: CompiledRule | None
     task: Task
     request: RequestFacts
     state: State
     parameters: Sequence[Any]
+    candidates: tuple[Candidate, ...]
     constraints: tuple[tuple[CompiledConstraint, bool], ...]
     needs: tuple[tuple[str, str], ...]
     perhaps_needs: frozenset[str]
@@ -39,14 +43,18 @@ class GateContext:
 
 def context_of(
     policy: CompiledPolicy,
+    rule: CompiledRule | None,
     task: Task,
     request: RequestFacts,
     state: State,
     parameters: Sequence[Any],
     verdicts: Sequence[bool | None],
-    candidates: Sequence[Candidate],
 ) -> GateContext:
-    """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave."""
+    """What the gates know of the task; ``verdicts`` are all that ``policy.evaluate`` gave.
+
+    Raises TaskError for a pin that does not name one model.
+    """
+    candidates = _candidates(policy, rule, task)
     first_reserve = len(policy.rules) + len(policy.constraints)
     needs, perhaps_needs = _needs(policy, request, parameters)
     space = None
@@ -56,16 +64,36 @@ def context_of(
         space = None if first is None else (first.embedding_space, first.id)
     return GateContext(
         policy=policy,
+        rule=rule,
         task=task,
         request=request,
         state=state,
         parameters=parameters,
+        candidates=candidates,
         constraints=_active_constraints(policy, verdicts[len(policy.rules) : first_reserve]),
         needs=needs,
         perhaps_needs=perhaps_needs,
         embedding_space=space,
         reserves=verdicts[first_reserve:],
     )
+
+
+def _candidates(policy: CompiledPolicy, rule: CompiledRule | None, task: Task) -> tuple[Candidate, ...]:
+    """The candidates of a task: the pinned model alone, else those of the rule.
+
+    Raises TaskError for a pin that does not name one model.
+    """
+    if task.pin is None:
+        return rule.candidates if rule is not None else ()
+    catalog = policy.catalog
+    model = catalog.find(task.pin)
+    if model is not None:
+        return (Candidate(model.index, "pin"),)
+    # Their ids: what they share may be the tag as well as the backend.
+    meant = [catalog.models[i].id for i in catalog.names.get(task.pin, ())]
+    if meant:
+        raise TaskError(f"the pin `{task.pin}` names {len(meant)} models", help=f"one of: {', '.join(meant)}")
+    raise TaskError(f"the pin `{task.pin}` names no model", help=catalog.hint(task.pin))
 
 
 def _active_constraints(
