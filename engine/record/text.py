@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import groupby
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, cast, get_origin
+from typing import Any, Final, NamedTuple, cast, get_origin
 
 from ..canonical import canonical_text
 from ..decision import NO_REQUEST, NOTHING_KNOWN, Decision, Estimate, GateFailure, State, estimate
@@ -57,14 +57,10 @@ def record_text(decision: Decision) -> str:
 # --- generated from the fields -----------------------------------------------------------------------------
 
 
-def _mapping(values: Mapping[str, Any]) -> str:
-    return canonical_text(dict(values))
-
-
 _NAMES: Final = {
     "text": canonical_text,
     "word": _word,
-    "mapping": _mapping,
+    "mapping": lambda values: canonical_text(dict(values)),
     "truth": {True: "true", False: "false", None: "null"},
 }
 
@@ -97,16 +93,10 @@ def _members(
     for number, field in enumerate(sorted(fields_of(shape), key=lambda field: field.name)):
         value, key = taken(field, names), f'{"{{" if number == 0 else ","}"{field.name}":'
         if field.added:
-            names[f"added_{field.name}"] = _added_writer(key)
-            yield field, f"{{added_{field.name}({value})}}"
-        elif get_origin(field.kind) is Literal and plain_type(field.kind) is str and not field.nullable:
-            yield field, f'{key}"{{{value}}}"'  # a word of ours, which needs no escapes
+            names[f"key_{field.name}"] = key
+            yield field, f'{{"" if (added := {value}) is None else key_{field.name} + text(added)}}'
         else:
             yield field, f"{key}{{{special.get(field.name) or _written(field, value, names)}}}"
-
-
-def _added_writer(key: str) -> Callable[[Any], str]:
-    return lambda value: "" if value is None else key + canonical_text(value)
 
 
 def _writer(
