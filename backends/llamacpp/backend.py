@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -26,12 +25,6 @@ from .process import GgufModel, ModelProcess, embedded_model
 EMBEDDED_MODEL: Final = kinds.EMBEDDED_NAMES[0]
 
 
-@dataclass(slots=True)
-class _Running:
-    process: ModelProcess
-    server: OpenAIBackend | None = None
-
-
 class LlamaCppBackend(ServedBackend):
     """Runs ``models``, whose keys are tags; by default the embedded one.
 
@@ -41,7 +34,7 @@ class LlamaCppBackend(ServedBackend):
 
     def __init__(self, models: Mapping[str, GgufModel] | None = None) -> None:
         self._models = dict(models) if models is not None else {EMBEDDED_MODEL: GgufModel()}
-        self._running: dict[tuple[str, Operation], _Running] = {}
+        self._running: dict[tuple[str, Operation], ModelProcess] = {}
 
     async def health(self) -> HealthReport:
         """Whether the library and the files are there, and loaded models answer; loads none."""
@@ -56,7 +49,7 @@ class LlamaCppBackend(ServedBackend):
             return HealthReport(False, f"the files of {_names(missing)} are not there", library)
         loaded = []
         for (tag, _), running in self._running.items():
-            if running.server is not None and running.process.alive:
+            if running.server is not None and running.alive:
                 report = await running.server.health()
                 if not report.healthy:
                     return HealthReport(False, f"`{tag}`: {report.detail}", library)
@@ -71,11 +64,9 @@ class LlamaCppBackend(ServedBackend):
 
     async def close(self) -> None:
         """End the processes of all models, also of those that still load."""
-        running, self._running = list(self._running.values()), {}
-        for one in running:
-            if one.server is not None:
-                await one.server.close()
-            one.process.kill()
+        processes, self._running = list(self._running.values()), {}
+        for process in processes:
+            await process.close()
 
     @asynccontextmanager
     async def server_for(self, clock: CallClock, operation: Operation) -> AsyncIterator[OpenAIBackend]:
@@ -89,7 +80,7 @@ class LlamaCppBackend(ServedBackend):
                 help=f"there are: {_names(sorted(self._models))}" if self._models else None,
             )
         running = self._running.get((tag, operation))
-        if running is None or not running.process.alive:
+        if running is None or not running.alive:
             running = await self._start(clock, tag, model, operation, running)
         server = running.server or await self._wait_for(clock, running, model)
         if clock.load_us is None:
@@ -98,13 +89,13 @@ class LlamaCppBackend(ServedBackend):
             yield server
         except BackendError as error:
             if error.error_class in ("broken_stream", "timeout.connect"):
-                await _see_it_end(running.process)
+                await _see_it_end(running)
             raise
 
-    async def _wait_for(self, clock: CallClock, running: _Running, model: GgufModel) -> OpenAIBackend:
+    async def _wait_for(self, clock: CallClock, running: ModelProcess, model: GgufModel) -> OpenAIBackend:
         clock.enter("load")
         try:
-            url = await clock.wait(shared(running.process.loaded))
+            url = await clock.wait(shared(running.loaded))
         except BackendError as error:
             if error.timings is not None:
                 raise
@@ -113,7 +104,7 @@ class LlamaCppBackend(ServedBackend):
         if running.server is None:
             running.server = OpenAIBackend(
                 judge("in_process", url),
-                api_key=running.process.key,
+                api_key=running.key,
                 concurrency=model.slots,
                 logits=True,
                 extra="llamacpp",
@@ -121,18 +112,16 @@ class LlamaCppBackend(ServedBackend):
         return running.server
 
     async def _start(
-        self, clock: CallClock, tag: str, model: GgufModel, operation: Operation, dead: _Running | None
-    ) -> _Running:
+        self, clock: CallClock, tag: str, model: GgufModel, operation: Operation, dead: ModelProcess | None
+    ) -> ModelProcess:
         try:
-            running = _Running(ModelProcess(tag, model, operation))
+            running = ModelProcess(tag, model, operation)
         except BackendError as error:
             raise clock.again(error) from error
         # INVARIANT: nothing is awaited before this line, or two callers would start two processes.
         self._running[tag, operation] = running
         if dead is not None:
-            dead.process.kill()
-            if dead.server is not None:
-                await dead.server.close()
+            await dead.close()
         return running
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import BackendError, install_command
-from ..openai import Operation
+from ..openai import OpenAIBackend, Operation
 from ..wire import MAX_ERROR_BYTES, Gate, words
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -47,13 +47,14 @@ class GgufModel:
 
 class ModelProcess:
     """Starts to load when it is made. ``loaded`` is a future of the address where the model answers those who show
-    ``key``; it fails with BackendError.
+    ``key``; it fails with BackendError. ``server`` is what asks it, once somebody has.
 
     Whoever waits for it may give up: loading goes on, and the next caller finds the model ready.
     """
 
     def __init__(self, tag: str, model: GgufModel, operation: Operation) -> None:
         self.loaded: Future[str] = Future()
+        self.server: OpenAIBackend | None = None
         if find_spec("xllamacpp") is None:
             raise BackendError(
                 "the package `xllamacpp` is not installed",
@@ -98,6 +99,12 @@ class ModelProcess:
         if self._process.stdin is not None:
             with suppress(OSError):
                 self._process.stdin.close()
+
+    async def close(self) -> None:
+        """End the process, and the connections to it."""
+        self.kill()
+        if self.server is not None:
+            await self.server.close()
 
     def _await_ready(self, settings: dict[str, object]) -> None:
         """Runs in a thread of its own: start-up is blocking, and belongs to no event loop."""

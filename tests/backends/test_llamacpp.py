@@ -300,7 +300,7 @@ def test_a_caller_who_gives_up_while_a_model_loads_leaves_no_complaint() -> None
         asking = asyncio.ensure_future(backend.chat(EMBEDDED_MODEL, CAPITAL))
         while not children():
             await asyncio.sleep(0.01)
-        [loading] = [running.process.loaded for running in backend._running.values()]
+        [loading] = [running.loaded for running in backend._running.values()]
         asking.cancel()
         await asyncio.wait([asking])
         assert asking.cancelled()

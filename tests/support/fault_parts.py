@@ -326,4 +326,4 @@ def _kill_models(backend: Backend) -> None:
     assert isinstance(backend, LlamaCppBackend)
     # Nothing public ends a model's process and lets the backend live on: only the system does that.
     for running in backend._running.values():
-        running.process._process.kill()
+        running._process.kill()
