@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import aclosing
 
 import pytest
 from support import ollama_process
@@ -355,6 +356,19 @@ def test_a_server_that_is_new_enough_is_asked_for_its_version_once(server: Ollam
 
     asyncio.run(using(OllamaBackend(server.url, min_version="0.12.0"), use))
     assert [seen["path"] for seen in server.seen()] == ["/api/version", "/api/show", "/api/chat", "/api/chat"]
+
+
+def test_short_questions_do_not_wait_behind_a_call(server: OllamaProcess) -> None:
+    async def use(backend: OllamaBackend) -> None:
+        slow = ChatRequest(ASKED, max_output_tokens=200)
+        async with aclosing(backend.stream("fault-slow", slow)) as busy:
+            async for _ in busy:
+                break
+            async with asyncio.timeout(3):
+                assert (await backend.health(MODEL)).healthy
+                assert MODEL in await backend.models()
+
+    asyncio.run(using(OllamaBackend(server.url, concurrency=1), use))
 
 
 def test_calls_beyond_the_concurrency_wait_their_turn(server: OllamaProcess) -> None:
