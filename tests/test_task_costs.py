@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from routewright import RequestFacts, Task
 from routewright.backends import PriceFacts
-from routewright.backends.executing import WorkLimits
+from routewright.backends.executing import TaskCost, TaskLimits
 from routewright.backends.executing.budget import Budget, Timeline
 from routewright.engine.decision import State, decide
 from routewright.engine.policy import compile_policy, nano_units, read_policy
@@ -39,7 +39,11 @@ def test_the_gate_and_the_budget_agree(
     text = POLICY.format(input=input, output=output, limit=f"0.{limit:09}")
     task = Task(request=RequestFacts(prompt_tokens=tokens, max_output_tokens=asked))
     decision = decide(compile_policy(read_policy(text, "p.yaml")), task, State(0), decision_id="d")
-    budget = Budget(WorkLimits(max_cost_nano=limit), Timeline(lambda: 0), lambda: 0.0)
+    budget = Budget(
+        TaskLimits(cost=TaskCost("cost", limit, "USD", refuses_unknown=True)),
+        Timeline(lambda: 0),
+        lambda: 0.0,
+    )
     price = PriceFacts(nano_units(input), nano_units(output))
     held = budget.hold(price, tokens, min(asked if asked is not None else 1000, 1000), counted=True)
     assert (decision.outcome == "no_target") is isinstance(held, str)

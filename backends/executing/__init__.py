@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from routewright.engine.policy import TaskCost, TaskLimits
 from routewright.engine.record import Attempt
 
 from .actions import ACTIONS
@@ -17,7 +18,6 @@ from .executor import Executor
 from .prompt_files import PromptError, read_prompts, shipped_prompts
 from .prompts import Prompts
 from .work import (
-    DEFAULT_LEASE_MS,
     Answer,
     CacheUse,
     Ensemble,
@@ -25,12 +25,10 @@ from .work import (
     Step,
     Target,
     Work,
-    WorkLimits,
 )
 
 __all__ = [
     "ACTIONS",
-    "DEFAULT_LEASE_MS",
     "Answer",
     "AnswerCache",
     "Attempt",
@@ -47,8 +45,9 @@ __all__ = [
     "Step",
     "StepReport",
     "Target",
+    "TaskCost",
+    "TaskLimits",
     "Work",
-    "WorkLimits",
     "read_prompts",
     "shipped_prompts",
 ]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from routewright.engine.policy import TaskLimits
 from routewright.engine.report import money_text
 
 from ..cost import PriceFacts, cost_nano
 from ..protocol import Usage
-from .work import WorkLimits
 
 
 class Timeline:
@@ -43,7 +43,7 @@ class Budget:
     # INVARIANT: what is reserved and what is spent never exceed the cost cap when a reservation is made.
     """
 
-    def __init__(self, limits: WorkLimits, time: Timeline, loop_time: Callable[[], float]) -> None:
+    def __init__(self, limits: TaskLimits, time: Timeline, loop_time: Callable[[], float]) -> None:
         self._limits, self._time, self._loop_time = limits, time, loop_time
         deadline_ms = limits.deadline_ms or 0
         self._deadline_us = time.start_us + deadline_ms * 1_000
@@ -82,20 +82,20 @@ class Budget:
 
         Without a cost cap nothing is reserved. A call of unknown cost reserves nothing where that is allowed.
         """
-        cap, cost = self._limits.max_cost_nano, 0
+        cap, cost = self._limits.cost, 0
         if cap is not None:
-            known = price is not None and price.currency == self._limits.currency
+            known = price is not None and price.currency == cap.currency
             if known:
                 cost = cost_nano(Usage(input_tokens, 0, output_tokens, 0, "estimated"), price) or 0
-            elif self._limits.unknown_cost == "refuse":
-                return f"its price in {self._limits.currency} is unknown, and the request's cost is limited"
+            elif cap.refuses_unknown:
+                return f"its price in {cap.currency} is unknown, and the request's cost is limited"
             taken = self._spent_nano + self._held_nano
-            if taken + cost > cap:
-                currency = self._limits.currency
+            if taken + cost > cap.limit:
+                most, currency = cap.limit, cap.currency
                 shorter = "; ask for a shorter answer (`max_output_tokens`)" if output_tokens else ""
                 return (
-                    f"it may cost {money_text(cost)} {currency}, and of the {money_text(cap)} {currency} for the"
-                    f" request {money_text(max(0, cap - taken))} {currency} are left{shorter}"
+                    f"it may cost {money_text(cost)} {currency}, and of the {money_text(most)} {currency} for the"
+                    f" request {money_text(max(0, most - taken))} {currency} are left{shorter}"
                 )
         self._held_nano += cost
         self.calls += counted
@@ -109,5 +109,6 @@ class Budget:
     def settle(self, held_nano: int, cost_nano: int | None, currency: str | None) -> None:
         """Replace a reservation by what the call cost; where nobody knows, by what was reserved."""
         self._held_nano -= held_nano
-        known = cost_nano is not None and currency == self._limits.currency
+        cap = self._limits.cost
+        known = cap is not None and currency == cap.currency
         self._spent_nano += cost_nano if known and cost_nano is not None else held_nano

@@ -36,101 +36,123 @@ class _Undecided:
 _Labels = tuple[tuple[str, str | None], ...]
 
 
-async def ask_together(
-    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts
-) -> tuple[Answered | BackendError, EnsembleReport]:
-    """The answer that the members' answers come to, or a QuorumError; and how it came about.
+@dataclass(frozen=True, slots=True)
+class AskedTogether:
+    """One request to the members of an ensemble."""
 
-    Refused content stops the work where it costs the quorum: nobody shops around for a model that says yes.
-    """
-    results = await _ask_members(session, ensemble, request)
-    given = [
-        Answered(result.answer, member, result.attempt.number, 0)
-        for member, result in zip(ensemble.members, results, strict=True)
-        if isinstance(result, Result) and isinstance(result.answer, ChatAnswer)
-    ]
-    labels = _labels(ensemble, given)
-    # An answer without a label is no vote.
-    usable = (
-        [one for one, (_, label) in zip(given, labels, strict=True) if label]
-        if ensemble.combine == "vote"
-        else given
-    )
-    needed = 1 if ensemble.combine == "first" else ensemble.quorum
-    if len(usable) < needed:
-        why = f"{len(usable)} of {needed} needed members gave a usable answer"
-        decided: Answered | _Undecided = _Undecided(why)
-    else:
-        decided = await _decide(session, ensemble, request, prompts, usable, dict(labels))
-    shown = labels if ensemble.label_of is not None else ()
-    answered = tuple(one.target.model_id for one in given)
-    if isinstance(decided, _Undecided):
-        report = EnsembleReport(ensemble.combine, answered, None, shown, decided.why)
-        return decided.error or _quorum_error(ensemble, results, decided.why), report
-    return decided, EnsembleReport(ensemble.combine, answered, decided.target.model_id, shown)
+    session: Session
+    ensemble: Ensemble
+    request: ChatRequest
+    prompts: Prompts
 
+    async def run(self) -> tuple[Answered | BackendError, EnsembleReport]:
+        """The answer that the members' answers come to, or a QuorumError; and how it came about.
 
-async def _ask_members(
-    session: Session, ensemble: Ensemble, request: ChatRequest
-) -> Sequence[Result | Exhausted | None]:
-    """The result of each member, in the members' order; None for one that was not waited for."""
-    forced = _needed_all_the_same(session, ensemble)
+        Refused content stops the work where it costs the quorum: nobody shops around for a model that says yes.
+        """
+        ensemble = self.ensemble
+        results = await self._ask_members()
+        given = [
+            Answered(result.answer, member, result.attempt.number, 0)
+            for member, result in zip(ensemble.members, results, strict=True)
+            if isinstance(result, Result) and isinstance(result.answer, ChatAnswer)
+        ]
+        labels = _labels(ensemble, given)
+        decided = await self._decided(given, labels)
+        shown = labels if ensemble.label_of is not None else ()
+        answered = tuple(one.target.model_id for one in given)
+        if isinstance(decided, _Undecided):
+            report = EnsembleReport(ensemble.combine, answered, None, shown, decided.why)
+            return decided.error or _quorum_error(ensemble, results, decided.why), report
+        return decided, EnsembleReport(ensemble.combine, answered, decided.target.model_id, shown)
 
-    async def ask(member: Target) -> Result | Exhausted:
+    @property
+    def _needed(self) -> int:
+        return 1 if self.ensemble.combine == "first" else self.ensemble.quorum
+
+    async def _ask(self, member: Target, forced: str | None) -> Result | Exhausted:
+        asked = TargetRequest(member, self.request, "member")
         try:
-            asked = TargetRequest(member, request, "member")
-            return await session.obtain(asked, forced=forced.get(member.model_id), spare=session.fallbacks)
+            return await self.session.obtain(asked, forced=forced, spare=self.session.fallbacks)
         except Exhausted as exhausted:
             return exhausted
 
-    tasks = [asyncio.ensure_future(ask(member)) for member in ensemble.members]
-    waiting = set(tasks)
-    try:
-        while waiting:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            if any(_has_failed(task) for task in done):
-                break
-            if ensemble.combine == "first" and any(_has_answer(task) for task in done):
-                break
-    finally:
-        # Whoever is not needed any more is told to stop, and leaves its attempt behind.
-        for task in waiting:
-            task.cancel()
-        if waiting:
-            await asyncio.wait(waiting)
-        ends = [attempt.started_at_us + attempt.total_us for attempt in session.attempts()]
-        session.time.advance_to(max(ends, default=0))
-    return [None if task.cancelled() else task.result() for task in tasks]
+    async def _ask_members(self) -> Sequence[Result | Exhausted | None]:
+        """The result of each member, in the members' order; None for one that was not waited for."""
+        members, session, forced = self.ensemble.members, self.session, self._needed_all_the_same()
+        tasks = [asyncio.ensure_future(self._ask(one, forced.get(one.model_id))) for one in members]
+        waiting = set(tasks)
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if any(_has_failed(task) for task in done):
+                    break
+                if self.ensemble.combine == "first" and any(_has_answer(task) for task in done):
+                    break
+        finally:
+            # Whoever is not needed any more is told to stop, and leaves its attempt behind.
+            for task in waiting:
+                task.cancel()
+            if waiting:
+                await asyncio.wait(waiting)
+            ends = [attempt.started_at_us + attempt.total_us for attempt in session.attempts()]
+            session.time.advance_to(max(ends, default=0))
+        return [None if task.cancelled() else task.result() for task in tasks]
 
+    def _needed_all_the_same(self) -> dict[str, str]:
+        """Members that are asked although their breaker is open, because the quorum needs them."""
+        members = self.ensemble.members
+        found = [(self.session.resting(member), member.model_id) for member in members]
+        resting = [(one, model) for one, model in found if one is not None]
+        missing = max(0, self._needed - (len(members) - len(resting)))
+        passable = sorted((one.until_us or 0, model) for one, model in resting if not one.holds)
+        return {model: "its breaker is open, and the quorum needs it" for _, model in passable[:missing]}
 
-def _needed_all_the_same(session: Session, ensemble: Ensemble) -> dict[str, str]:
-    """Members that are asked although their breaker is open, because the quorum needs them."""
-    found = [(session.resting(member), member.model_id) for member in ensemble.members]
-    resting = [(one, model) for one, model in found if one is not None]
-    needed = 1 if ensemble.combine == "first" else ensemble.quorum
-    missing = needed - (len(ensemble.members) - len(resting))
-    passable = sorted((one.until_us or 0, model) for one, model in resting if not one.holds)
-    return {model: "its breaker is open, and the quorum needs it" for _, model in passable[: max(0, missing)]}
+    async def _decided(self, given: Sequence[Answered], labels: _Labels) -> Answered | _Undecided:
+        # An answer without a label is no vote.
+        if self.ensemble.combine == "vote":
+            given = [one for one, (_, label) in zip(given, labels, strict=True) if label]
+        if len(given) < self._needed:
+            return _Undecided(f"{len(given)} of {self._needed} needed members gave a usable answer")
+        match self.ensemble.combine:
+            case "first":
+                # The one whose call ended first: it is why the others were told to stop.
+                return given[0]
+            case "vote":
+                return _vote(given, dict(labels))
+            case "judge":
+                return await self._judged(given)
+            case "consensus_or_override":
+                return _consensus(self.ensemble, given, dict(labels))
 
-
-async def _decide(
-    session: Session,
-    ensemble: Ensemble,
-    request: ChatRequest,
-    prompts: Prompts,
-    given: Sequence[Answered],
-    labels: dict[str, str | None],
-) -> Answered | _Undecided:
-    match ensemble.combine:
-        case "first":
-            # The one whose call ended first: it is why the others were told to stop.
+    async def _judged(self, given: Sequence[Answered]) -> Answered | _Undecided:
+        """The answer that a judge prefers, who sees no names, and the answers in random order."""
+        session, judge = self.session, self.ensemble.judge
+        if len(given) == 1:
             return given[0]
-        case "vote":
-            return _vote(given, labels)
-        case "judge":
-            return await _judged(session, ensemble, request, prompts, given)
-        case "consensus_or_override":
-            return _consensus(ensemble, given, labels)
+        # INVARIANT: an ensemble that is judged has a judge.
+        assert judge is not None
+        order = list(given)
+        session.random.shuffle(order)
+        asked = self.prompts["judge"].about(
+            self.request,
+            session.random,
+            may_think=judge.may_think,
+            answers=tuple(Block(f"answer {at}", said_by(one.chat)) for at, one in enumerate(order, 1)),
+            count=len(order),
+        )
+        forced = "its breaker is open, and there is no other judge" if session.may_pass(judge) else None
+        try:
+            result = await session.obtain(TargetRequest(judge, asked, "judge"), forced=forced)
+        except Exhausted as exhausted:
+            return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
+        if not isinstance(result.answer, ChatAnswer):
+            return _Undecided(f"the judge failed: {result.error}", result.error)
+        choice = read_choice(result.answer, len(order))
+        if choice.number is None:
+            message = f"the judgement of `{judge.model_id}` cannot be read"
+            return _Undecided(message, BackendError(message, error_class="bad_response"))
+        return order[choice.number - 1]
 
 
 def _vote(given: Sequence[Answered], labels: dict[str, str | None]) -> Answered | _Undecided:
@@ -141,39 +163,6 @@ def _vote(given: Sequence[Answered], labels: dict[str, str | None]) -> Answered 
         cast = ", ".join(f"{count} for `{label}`" for label, count in votes.most_common())
         return _Undecided(f"no majority: {cast}")
     return next(one for one in given if labels[one.target.model_id] == label)
-
-
-async def _judged(
-    session: Session, ensemble: Ensemble, request: ChatRequest, prompts: Prompts, given: Sequence[Answered]
-) -> Answered | _Undecided:
-    """The answer that a judge prefers, who sees no names, and the answers in random order."""
-    if len(given) == 1:
-        return given[0]
-    # INVARIANT: an ensemble that is judged has a judge.
-    assert ensemble.judge is not None
-    order = list(given)
-    session.random.shuffle(order)
-    asked = prompts["judge"].about(
-        request,
-        session.random,
-        may_think=ensemble.judge.may_think,
-        answers=tuple(Block(f"answer {at}", said_by(one.chat)) for at, one in enumerate(order, 1)),
-        count=len(order),
-    )
-    forced = None
-    if session.may_pass(ensemble.judge):
-        forced = "its breaker is open, and there is no other judge"
-    try:
-        result = await session.obtain(TargetRequest(ensemble.judge, asked, "judge"), forced=forced)
-    except Exhausted as exhausted:
-        return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
-    if not isinstance(result.answer, ChatAnswer):
-        return _Undecided(f"the judge failed: {result.error}", result.error)
-    choice = read_choice(result.answer, len(order))
-    if choice.number is None:
-        message = f"the judgement of `{ensemble.judge.model_id}` cannot be read"
-        return _Undecided(message, BackendError(message, error_class="bad_response"))
-    return order[choice.number - 1]
 
 
 def _consensus(

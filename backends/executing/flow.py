@@ -19,7 +19,7 @@ from .actions import ACTIONS
 from .answering import Answered, Search, from_cache
 from .attempts import EnsembleReport, Execution, NotCalledError, StepReport
 from .cache import CachedAnswer, cache_key, is_keepable
-from .ensemble import ask_together
+from .ensemble import AskedTogether
 from .session import Services, Session
 from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
 from .work import Answer, Ensemble, Request, Target, Work
@@ -115,7 +115,8 @@ class Flow:
         if together and self._ensemble is not None:
             assert isinstance(request, ChatRequest)
             prompts = self._services.prompts()
-            found, self._report = await ask_together(self._session, self._ensemble, request, prompts)
+            members = AskedTogether(self._session, self._ensemble, request, prompts)
+            found, self._report = await members.run()
             if isinstance(found, Answered):
                 return found
             if not self._work.targets or ACTIONS[found.error_class].then == "stop":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from routewright.engine.record import Attempt
 
@@ -25,6 +25,14 @@ def usage_of(outcome: Answer | BackendError, request: Request, received: int) ->
     if received and isinstance(request, ChatRequest):
         return estimated_usage(request, received)
     return None if ACTIONS[outcome.error_class].billed else NOTHING_USED
+
+
+_NOT_CALLED: Final = {
+    **dict.fromkeys(("load_us", "first_token_us", "error_class", "tokens_source", "cost_source")),
+    **dict.fromkeys(("total_us", "cost_nano"), 0),
+    **dict.fromkeys(("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"), 0),
+}
+"""What every attempt says that is no call."""
 
 
 class Call(NamedTuple):
@@ -94,21 +102,10 @@ def not_called(
 ) -> Attempt:
     """The attempt of a call that was not made: skipped for ``reason``, or answered from the cache. It cost 0."""
     return Attempt(
-        **(made.facts | {"streamed": False}),
+        **(made.facts | _NOT_CALLED | {"streamed": False}),
         model_said=None if cached is None else cached.model_said,
-        load_us=None,
-        first_token_us=None,
-        total_us=0,
         status="skipped" if cached is None else "cached",
-        error_class=None,
         finish_reason=cached.finish_reason if isinstance(cached, ChatAnswer) else None,
-        input_tokens=0,
-        cached_input_tokens=0,
-        output_tokens=0,
-        reasoning_tokens=0,
-        tokens_source=None,
-        cost_nano=0,
-        cost_source=None,
         simulated=cached is not None and cached.simulated,
         cached_answer=cached is not None,
         reason=reason,

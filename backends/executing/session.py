@@ -26,7 +26,7 @@ from .leases import KeptLease
 from .prompts import Prompts
 from .recording import Call, attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
-from .work import Answer, AttemptRole, Request, Target, Work
+from .work import DEFAULT_LEASE_MS, Answer, AttemptRole, Request, Target, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Session:
     ) -> None:
         self._services, self._work, self._request = services, work, request
         self._on_attempt = on_attempt
+        lease_ms = work.limits.lease_ms
+        self._lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._loop_time = asyncio.get_running_loop().time
         self.random = services.random
         self.time = Timeline(services.clock)
@@ -124,7 +126,7 @@ class Session:
         are left to others. Raises Exhausted where nothing is left for others either.
         """
         counted = asked.role in COUNTED_ROLES
-        for retry in range(result.held or 0, self._work.limits.retries):
+        for retry in range(result.held or 0, self._work.retries):
             error = result.error
             if error is None or result.denied is not None or result.attempt.status == "partial":
                 break
@@ -203,7 +205,7 @@ class Session:
         timeouts = timeouts_of(target, self._work.limits, self.budget.left_us(), chat=chat)
         # A first token can only be seen in a stream.
         stream = made.streamed or timeouts.limits.first_token_ms is not None
-        kept = KeptLease(self._services.admission, ticket, self._work.limits.lease_ms, self.time.now_us)
+        kept = KeptLease(self._services.admission, ticket, self._lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
@@ -246,7 +248,7 @@ class Session:
         """Leave of the budget and of the state, with what is held of the budget."""
         target, at_us = made.target, made.started_us
         input_tokens = output_tokens = 0
-        if target.quotas or self._work.limits.max_cost_nano is not None:
+        if target.quotas or self._work.limits.cost is not None:
             input_tokens = self._input_bound(request, target)
             output_tokens = output_bound(target, request)
         # The budget first: nothing else of the request comes between its check and this.
@@ -261,7 +263,7 @@ class Session:
                 input_tokens=input_tokens,
                 output_tokens=output_tokens,
                 at_us=at_us,
-                expires_us=at_us + 1_000 * self._work.limits.lease_ms,
+                expires_us=at_us + 1_000 * self._lease_ms,
                 forced=forced,
             )
         finally:

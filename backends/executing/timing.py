@@ -8,10 +8,12 @@ from __future__ import annotations
 from random import Random
 from typing import Final, NamedTuple
 
+from routewright.engine.policy import TaskLimits
+
 from ..errors import BackendError
 from ..protocol import Limits
 from .actions import ACTIONS
-from .work import Target, WorkLimits
+from .work import Target
 
 GUARD_GRACE_MS: Final = 100
 """How much later than a backend's own limit the guard ends a call: the backend knows better what happened."""
@@ -34,7 +36,7 @@ class Timeouts(NamedTuple):
     first_ms: float | None = None
 
 
-def timeouts_of(target: Target, work: WorkLimits, left_us: int | None, *, chat: bool) -> Timeouts:
+def timeouts_of(target: Target, work: TaskLimits, left_us: int | None, *, chat: bool) -> Timeouts:
     """The limits of a call that is made now. ``left_us`` is the time until the deadline, None without one.
 
     Only chats have a first token: embeddings and rankings come at once.
@@ -58,7 +60,7 @@ def timeouts_of(target: Target, work: WorkLimits, left_us: int | None, *, chat: 
 def pause_ms(
     error: BackendError,
     retry: int,
-    work: WorkLimits,
+    work: TaskLimits,
     left_us: int | None,
     random: Random,
     *,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from routewright.engine.policy import STEPS, Role
+from routewright.engine.policy import STEPS, Role, TaskLimits
 
 from ..cost import PriceFacts
 from ..protocol import (
@@ -121,30 +121,6 @@ class Ensemble:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkLimits:
-    """Limits of a whole request, whatever is called for it; ``None`` is no limit.
-
-    ``max_attempts`` counts the calls for an answer, not those of steps. Without ``backoff_ms`` no model is asked twice
-    after a failure; with it, up to ``retries`` times. ``first_token_within_ms`` is how long a model may keep the next
-    one waiting, loading not counted. ``lease_ms`` is how long a reservation holds by itself; while its call is under
-    way it is renewed, so that this is how long a killed process keeps what it had reserved.
-    """
-
-    deadline_ms: int | None = None
-    max_attempts: int | None = None
-    max_cost_nano: int | None = None
-    currency: str = "USD"
-    unknown_cost: Literal["refuse", "allow"] = "refuse"
-    backoff_ms: int | None = None
-    retries: int = 2
-    first_token_within_ms: int | None = None
-    lease_ms: int = DEFAULT_LEASE_MS
-
-
-NO_WORK_LIMITS = WorkLimits()
-
-
-@dataclass(frozen=True, slots=True)
 class CacheUse:
     """Answers may be cached for ``ttl_ms``, and are never shared between calls that differ in the other fields.
 
@@ -163,11 +139,16 @@ class Work:
     """Everything that may be done for one request.
 
     ``targets`` are tried in order: the answer's model, then its fallbacks. With an ensemble they are what is
-    tried when it gives no answer.
+    tried when it gives no answer. ``limits`` hold whatever is called: ``max_attempts`` counts the calls for an answer,
+    not those of steps; without ``backoff_ms`` no model is asked twice after a failure, with it up to ``retries`` times;
+    ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not counted; ``lease_ms`` is
+    how long a reservation holds by itself. While its call is under way it is renewed, so that this is how long a
+    killed process keeps what it had reserved.
     """
 
     targets: tuple[Target, ...]
     steps: tuple[Step, ...] = ()
     ensemble: Ensemble | None = None
-    limits: WorkLimits = NO_WORK_LIMITS
+    limits: TaskLimits = TaskLimits()
     cache: CacheUse | None = None
+    retries: int = 2

@@ -33,6 +33,7 @@ from .compiled import (
     FeatureSource,
     Quota,
     TaskCost,
+    TaskLimits,
 )
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
@@ -111,6 +112,7 @@ __all__ = [
     "Shape",
     "Source",
     "TaskCost",
+    "TaskLimits",
     "TestFile",
     "UnfitCandidate",
     "catalog_schema",

@@ -19,6 +19,7 @@ from support.executing_parts import (
     Says,
     Scripted,
     carry_out,
+    cost_of,
     target,
     targets,
 )
@@ -34,7 +35,7 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.control import Breakers, StateStore
-from routewright.backends.executing import AnswerCache, CacheUse, Ensemble, Request, Step, Work, WorkLimits
+from routewright.backends.executing import AnswerCache, CacheUse, Ensemble, Request, Step, TaskLimits, Work
 from routewright.backends.executing.cache import CachedAnswer, cache_key
 
 HOUR = CacheUse(
@@ -260,5 +261,5 @@ def test_the_cache_is_bounded_and_the_least_used_answers_give_way(clock: Clock) 
 
 def test_a_cache_hit_needs_no_call_to_be_left(cache: AnswerCache) -> None:
     run(cache)
-    work = Work(targets("a"), cache=HOUR, limits=WorkLimits(max_attempts=1, max_cost_nano=0))
+    work = Work(targets("a"), cache=HOUR, limits=TaskLimits(max_attempts=1, cost=cost_of(0)))
     assert run(cache, work).text == "hello there"

@@ -35,8 +35,8 @@ from routewright.backends.executing import (
     Executor,
     QuorumError,
     Step,
+    TaskLimits,
     Work,
-    WorkLimits,
 )
 from routewright.backends.executing.work import Combine
 
@@ -53,7 +53,7 @@ def together(combine: Combine, *names: str, quorum: int | None = None, **more: A
 
 def ask(ensemble: Ensemble, script: dict[str, list[Act]], **more: Any) -> RunResult:
     fallbacks = more.pop("fallbacks", ())
-    limits = more.pop("limits", WorkLimits())
+    limits = more.pop("limits", TaskLimits())
     work = Work(tuple(target(name, role="fallback") for name in fallbacks), ensemble=ensemble, limits=limits)
     return carry_out(work, script, **more)
 
@@ -276,12 +276,12 @@ def test_steps_follow_members_also_in_time_that_was_only_reported() -> None:
 
 def test_members_share_the_caps_and_the_deadline() -> None:
     ensemble = together("vote", "a", "b", "c", quorum=2, label="x", label_of=label_of)
-    capped = ask(ensemble, {n: [Says("approve")] for n in "abc"}, limits=WorkLimits(max_attempts=2))
+    capped = ask(ensemble, {n: [Says("approve")] for n in "abc"}, limits=TaskLimits(max_attempts=2))
     assert (capped.text, len(capped.backend.calls)) == ("approve", 2)
     late = ask(
         ensemble,
         {"a": [Hangs()], "b": [Hangs()], "c": [Hangs()]},
-        limits=WorkLimits(deadline_ms=1_000),
+        limits=TaskLimits(deadline_ms=1_000),
         fallbacks=("z",),
     )
     assert late.took_s == pytest.approx(1.0) and "z" not in late.backend.tags
@@ -295,7 +295,7 @@ def test_under_a_cap_members_are_not_asked_again_as_long_as_a_fallback_needs_the
     ensemble = together("vote", "a", "b", label="x", label_of=label_of)
     busy: dict[str, list[Act]] = {name: [Fails("overloaded")] * 9 for name in "ab"}
     for cap, called in ((3, ["a", "b", "z"]), (4, ["a", "a", "b", "z"])):
-        limits = WorkLimits(max_attempts=cap, backoff_ms=1)
+        limits = TaskLimits(max_attempts=cap, backoff_ms=1)
         ran = ask(ensemble, {**busy, "z": [Says("hello")]}, limits=limits, fallbacks=("z",))
         assert (ran.text, sorted(ran.backend.tags)) == ("hello", called)
 

@@ -18,12 +18,12 @@ from support.executing_parts import (
 )
 
 from routewright.backends import ERROR_CLASSES, ErrorClass, Limits
-from routewright.backends.executing import ACTIONS, AnswerCache, Work, WorkLimits
+from routewright.backends.executing import ACTIONS, AnswerCache, TaskLimits, Work
 from routewright.backends.executing.work import CacheUse
 
 RETRIED = frozenset({"rate_limited", "overloaded", "broken_stream"})
 STOPS = frozenset({"refused_content", "cancelled"})
-LIMITS = WorkLimits(deadline_ms=60_000, backoff_ms=100, retries=1, first_token_within_ms=5_000)
+LIMITS = TaskLimits(deadline_ms=60_000, backoff_ms=100, first_token_within_ms=5_000)
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def test_each_fault_is_recorded_and_leads_where_it_should(fault: Fault) -> None:
     work = Work(
         (target("a", limits=Limits(total_ms=20_000)), target("b", role="fallback")),
         limits=LIMITS,
+        retries=1,
         cache=CacheUse(ttl_ms=60_000),
     )
     ran = carry_out(work, {"a": [fault.act]}, stream=fault.stream, cache=cache)
@@ -113,7 +114,7 @@ def test_the_table_says_what_is_done(error_class: ErrorClass) -> None:
     row = ACTIONS[error_class]
     assert row.then == ("retry" if error_class in RETRIED else "stop" if error_class in STOPS else "next")
     script = {"a": [Fails(error_class)]}
-    ran = carry_out(Work(targets("a", "b"), limits=WorkLimits(backoff_ms=1, retries=1)), script)
+    ran = carry_out(Work(targets("a", "b"), limits=TaskLimits(backoff_ms=1), retries=1), script)
     assert ran.backend.tags == {"retry": ["a", "a"], "next": ["a", "b"], "stop": ["a"]}[row.then]
     assert (ran.execution.attempts[0].cost_nano is None) is row.billed, "unknown, unless it cost nothing"
 

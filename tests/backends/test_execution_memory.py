@@ -11,7 +11,7 @@ from support.executing_parts import START_US, target
 
 from routewright.backends import ChatRequest, Message, SimulatedBackend, SimulatedModel
 from routewright.backends.control import QuotaLimit, StateStore
-from routewright.backends.executing import AnswerCache, CacheUse, Executor, Work, WorkLimits
+from routewright.backends.executing import AnswerCache, CacheUse, Executor, TaskLimits, Work
 from routewright.backends.simulated.backend import CALLS_KEPT
 
 
@@ -22,7 +22,7 @@ def test_memory_stays_flat_over_many_requests(tmp_path: Path) -> None:
     faults = {"a": ["overloaded", "ok"] * 2_000}
     backend = SimulatedBackend({"a": SimulatedModel(), "b": SimulatedModel()}, seed=1, faults=faults)  # type: ignore[arg-type]  # the list's type is wider
     cache = AnswerCache(clock=lambda: START_US, max_bytes=200_000)
-    limits = WorkLimits(deadline_ms=600_000, first_token_within_ms=60_000)
+    limits = TaskLimits(deadline_ms=600_000, first_token_within_ms=60_000)
     work = Work((target("a"), target("b", quotas=(quota,))), limits=limits, cache=CacheUse(1_000))
 
     async def main() -> tuple[int, int]:

@@ -46,8 +46,9 @@ from routewright.backends.executing import (
     Request,
     Step,
     Target,
+    TaskCost,
+    TaskLimits,
     Work,
-    WorkLimits,
 )
 from routewright.backends.executing.estimate import input_bound, output_bound
 from routewright.backends.executing.session import COUNTED_ROLES
@@ -129,13 +130,18 @@ def works(draw: st.DrawFn, *, quotas: bool = False) -> Work:
         ),
     )
     limits = st.builds(
-        WorkLimits,
+        TaskLimits,
         deadline_ms=st.sampled_from([None, 0, 500, 5_000, 60_000]),
         max_attempts=st.sampled_from([None, 1, 2, 5]),
-        max_cost_nano=st.sampled_from([None, 0, 5_000_000, 20_000_000]),
-        unknown_cost=st.sampled_from(["refuse", "allow"]),
+        cost=st.none()
+        | st.builds(
+            TaskCost,
+            st.just("cost"),
+            st.sampled_from([0, 5_000_000, 20_000_000]),
+            st.just("USD"),
+            st.booleans(),
+        ),
         backoff_ms=st.sampled_from([None, 100]),
-        retries=st.integers(0, 3),
         first_token_within_ms=st.sampled_from([None, 1_000]),
     )
     return Work(
@@ -144,6 +150,7 @@ def works(draw: st.DrawFn, *, quotas: bool = False) -> Work:
         ensemble,
         draw(limits),
         draw(st.sampled_from([None, CacheUse(ttl_ms=1_000)])),
+        draw(st.integers(0, 3)),
     )
 
 
@@ -199,7 +206,7 @@ def test_limits_hold_and_nothing_is_called_that_the_work_does_not_hold(
 @given(work=works(), script=scripts)
 def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list[Act]]) -> None:
     """What is reserved for a call, with what others have reserved or spent before it, fits the cap."""
-    limit = work.limits.max_cost_nano
+    limit = None if work.limits.cost is None else work.limits.cost.limit
     cap = limit or 0
     if limit is None or not ends(work, script):
         return

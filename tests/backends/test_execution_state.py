@@ -18,6 +18,7 @@ from support.executing_parts import (
     Says,
     Scripted,
     carry_out,
+    cost_of,
     run_virtual,
     target,
     targets,
@@ -25,7 +26,7 @@ from support.executing_parts import (
 
 from routewright.backends import NO_LIMITS, ChatAnswer, ChatRequest, Limits
 from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateError, StateStore
-from routewright.backends.executing import Attempt, Execution, Executor, NotCalledError, Work, WorkLimits
+from routewright.backends.executing import Attempt, Execution, Executor, NotCalledError, TaskLimits, Work
 
 DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
 TOKENS = QuotaLimit("tokens", "tokens", 100_000, 0, "day")
@@ -62,7 +63,7 @@ def test_a_refused_lease_is_a_skipped_attempt_and_the_fallback_answers(store: St
 def test_a_call_that_was_not_made_counts_for_no_cap(store: StateStore) -> None:
     full = target("a", quotas=(replace(DAILY, limit=0),))
     bound = 16 * 1_000 + 4_096 * 2_000
-    limits = WorkLimits(max_attempts=1, max_cost_nano=bound)
+    limits = TaskLimits(max_attempts=1, cost=cost_of(bound))
     ran = carry_out(Work((full, target("b", role="fallback")), limits=limits), store=store)
     assert [attempt.status for attempt in ran.execution.attempts] == ["skipped", "ok"]
 
@@ -94,7 +95,7 @@ def test_what_was_used_replaces_what_was_reserved(store: StateStore) -> None:
     ids=["refused", "broken off", "unknown"],
 )
 def test_failed_calls_are_counted_with_what_they_used(store: StateStore, error: Fails, counted: int) -> None:
-    work = Work((target("a", quotas=(DAILY, TOKENS)),), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work((target("a", quotas=(DAILY, TOKENS)),), limits=TaskLimits(first_token_within_ms=5_000))
     assert carry_out(work, {"a": [error]}, store=store).text is None
     assert used(store, DAILY) == (1, 0), "a call that was made is a request"
     assert used(store, TOKENS)[0] == counted
@@ -112,7 +113,7 @@ def test_a_counted_prompt_is_what_is_reserved_for_it(store: StateStore) -> None:
 def test_a_lease_holds_for_as_long_as_its_call_and_no_longer(store: StateStore, cancelled: bool) -> None:
     """A call of five minutes under a lease of two seconds; the loop's time is virtual."""
     backend = Scripted({"a": [Says(first_s=300.0)]})
-    work = Work((target("a", quotas=(AT_ONCE,)),), limits=WorkLimits(lease_ms=2_000))
+    work = Work((target("a", quotas=(AT_ONCE,)),), limits=TaskLimits(lease_ms=2_000))
     reserved: list[int] = []
 
     async def main(clock: Callable[[], int]) -> None:
@@ -140,7 +141,7 @@ def test_a_lease_that_cannot_be_renewed_is_a_warning(
         raise StateError("the disk is full")
 
     monkeypatch.setattr(Quotas, "renew", refuse)
-    work = Work((target("a", quotas=(AT_ONCE,)),), limits=WorkLimits(lease_ms=3_000))
+    work = Work((target("a", quotas=(AT_ONCE,)),), limits=TaskLimits(lease_ms=3_000))
     ran = carry_out(work, {"a": [Says(first_s=2.5)]}, store=store)
     assert ran.outline() == [("answer", "a", "ok", None)]
     warning = "the lease of a call of `a` was not renewed: the disk is full"
@@ -241,7 +242,7 @@ def test_no_lease_leaks_wherever_the_caller_is_cancelled(store: StateStore, afte
         {"a": [Fails("overloaded", after_s=1.0), Fails("overloaded", after_s=1.0)], "b": [Hangs()]}
     )
     bound = (DAILY, replace(AT_ONCE, limit=5))
-    work = Work((target("a", quotas=bound), target("b", quotas=bound)), limits=WorkLimits(backoff_ms=1_000))
+    work = Work((target("a", quotas=bound), target("b", quotas=bound)), limits=TaskLimits(backoff_ms=1_000))
     made = 0
 
     async def main(clock: Callable[[], int]) -> None:
@@ -286,7 +287,7 @@ def test_the_last_model_is_tried_although_its_breaker_is_open(store: StateStore)
 
 def test_the_last_model_is_asked_once_and_not_again_and_again(store: StateStore) -> None:
     fail_three_times(store, "a")
-    work = Work(targets("a"), limits=WorkLimits(backoff_ms=1, retries=5))
+    work = Work(targets("a"), limits=TaskLimits(backoff_ms=1), retries=5)
     ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, store=store)
     assert ran.outline() == [("answer", "a", "failed", "overloaded")]
 
@@ -357,7 +358,7 @@ def test_what_says_nothing_of_a_models_health_is_not_held_against_it(
 
 
 def test_a_retry_that_its_own_failures_forbid_is_not_made(store: StateStore) -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(backoff_ms=1, retries=9))
+    work = Work(targets("a", "b"), limits=TaskLimits(backoff_ms=1), retries=9)
     ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, store=store)
     assert [(a.role, a.model_id, a.status) for a in ran.execution.attempts] == [
         ("answer", "a", "failed"),

@@ -22,6 +22,7 @@ from support.executing_parts import (
     Says,
     Scripted,
     carry_out,
+    cost_of,
     run_virtual,
     target,
     targets,
@@ -40,7 +41,15 @@ from routewright.backends import (
     TextDelta,
 )
 from routewright.backends.control import StateStore
-from routewright.backends.executing import Attempt, Executor, NotCalledError, Target, Work, WorkLimits
+from routewright.backends.executing import (
+    Attempt,
+    Executor,
+    NotCalledError,
+    Target,
+    TaskCost,
+    TaskLimits,
+    Work,
+)
 
 
 def test_a_plain_answer_is_one_attempt_with_its_cost() -> None:
@@ -62,14 +71,14 @@ def test_without_a_backoff_no_model_is_asked_twice() -> None:
 
 
 def test_with_a_backoff_a_transient_failure_is_retried_on_the_same_model() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(backoff_ms=100))
+    work = Work(targets("a", "b"), limits=TaskLimits(backoff_ms=100))
     ran = carry_out(work, {"a": [Fails("overloaded")]})
     assert ran.outline() == [("answer", "a", "failed", "overloaded"), ("retry", "a", "ok", None)]
     assert 0 < ran.took_s < 0.1
 
 
 def test_after_the_retries_the_next_model_is_asked() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(backoff_ms=100, retries=2))
+    work = Work(targets("a", "b"), limits=TaskLimits(backoff_ms=100), retries=2)
     ran = carry_out(work, {"a": [Fails("overloaded")] * 9, "b": [Fails("unauthorized")]})
     assert [(role, model) for role, model, _, _ in ran.outline()] == [
         ("answer", "a"),
@@ -88,20 +97,20 @@ def test_pauses_grow_and_are_drawn_from_nothing_to_their_bound() -> None:
             drawn.append((a, b))
             return b
 
-    work = Work(targets("a"), limits=WorkLimits(backoff_ms=1_000, retries=7))
+    work = Work(targets("a"), limits=TaskLimits(backoff_ms=1_000), retries=7)
     ran = carry_out(work, {"a": [Fails("overloaded")] * 9}, random=Watched())
     assert drawn == [(0, 1_000 * 2**n) for n in range(5)] + [(0, 30_000)] * 2
     assert ran.took_s == pytest.approx(31 + 60)
 
 
 def test_retry_after_is_honoured_with_jitter_on_top() -> None:
-    work = Work(targets("a"), limits=WorkLimits(backoff_ms=100))
+    work = Work(targets("a"), limits=TaskLimits(backoff_ms=100))
     ran = carry_out(work, {"a": [Fails("rate_limited", retry_after_ms=4_000)]})
     assert ran.text == "hello there" and 4.0 <= ran.took_s <= 4.1
 
 
 def test_a_long_retry_after_goes_to_the_fallback_instead() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(backoff_ms=100))
+    work = Work(targets("a", "b"), limits=TaskLimits(backoff_ms=100))
     ran = carry_out(work, {"a": [Fails("rate_limited", retry_after_ms=4_000)]})
     assert ran.outline() == [("answer", "a", "failed", "rate_limited"), ("fallback", "b", "ok", None)]
     assert ran.took_s < 0.001
@@ -109,10 +118,10 @@ def test_a_long_retry_after_goes_to_the_fallback_instead() -> None:
 
 @pytest.mark.parametrize(
     ("limits", "retry_after_ms"),
-    [(WorkLimits(backoff_ms=100, deadline_ms=3_000), 3_000), (WorkLimits(backoff_ms=100), 3_600_000)],
+    [(TaskLimits(backoff_ms=100, deadline_ms=3_000), 3_000), (TaskLimits(backoff_ms=100), 3_600_000)],
     ids=["past the deadline", "an hour"],
 )
-def test_a_retry_after_that_cannot_be_waited_for_is_not(limits: WorkLimits, retry_after_ms: int) -> None:
+def test_a_retry_after_that_cannot_be_waited_for_is_not(limits: TaskLimits, retry_after_ms: int) -> None:
     ran = carry_out(Work(targets("a"), limits=limits), {"a": [Fails("rate_limited", 0, retry_after_ms)]})
     assert (ran.error_class, ran.took_s, len(ran.backend.calls)) == ("rate_limited", 0.0, 1)
 
@@ -137,7 +146,7 @@ BUSY: list[Act] = [Fails("overloaded")] * 9
 def test_under_a_cap_each_fallback_is_tried_before_a_model_is_asked_again(
     cap: int, called: list[str], skipped: tuple[str, str, str] | None
 ) -> None:
-    work = Work(targets("a", "b", "c"), limits=WorkLimits(max_attempts=cap, backoff_ms=1))
+    work = Work(targets("a", "b", "c"), limits=TaskLimits(max_attempts=cap, backoff_ms=1))
     ran = carry_out(work, dict.fromkeys("abc", BUSY))
     assert ran.backend.tags == called
     assert ran.error_class == "overloaded", "the last failure is what came of it"
@@ -154,7 +163,7 @@ def test_what_fallbacks_leave_of_the_cap_goes_to_retries(tmp_path: Path) -> None
     with closing(StateStore(tmp_path / "state.sqlite")) as store:
         for name in "bc":
             carry_out(Work(targets(name)), {name: [Fails("unauthorized")]}, store=store)
-        work = Work(targets("a", "b", "c"), limits=WorkLimits(max_attempts=3, backoff_ms=1))
+        work = Work(targets("a", "b", "c"), limits=TaskLimits(max_attempts=3, backoff_ms=1))
         ran = carry_out(work, {"a": [Fails("overloaded"), Fails("overloaded"), Says("hello")]}, store=store)
         again = carry_out(work, {"a": BUSY}, store=store)
     assert [(role, model, status) for role, model, status, _ in ran.outline()] == [
@@ -169,7 +178,7 @@ def test_what_fallbacks_leave_of_the_cap_goes_to_retries(tmp_path: Path) -> None
 
 def test_a_call_that_would_pass_the_cost_cap_is_not_made_and_a_cheaper_model_is() -> None:
     cheap = target("cheap", role="fallback", price=None)
-    free = WorkLimits(max_cost_nano=1_000, unknown_cost="allow")
+    free = TaskLimits(cost=TaskCost("cost", 1_000, "USD", refuses_unknown=False))
     ran = carry_out(Work((target("dear"), cheap), limits=free))
     assert [(role, model, status) for role, model, status, _ in ran.outline()] == [
         ("answer", "dear", "skipped"),
@@ -184,7 +193,7 @@ def test_a_call_that_would_pass_the_cost_cap_is_not_made_and_a_cheaper_model_is(
 
 
 def test_under_a_cost_cap_a_model_without_a_price_is_not_called() -> None:
-    ran = carry_out(Work((target("a", price=None),), limits=WorkLimits(max_cost_nano=10**12)))
+    ran = carry_out(Work((target("a", price=None),), limits=TaskLimits(cost=cost_of(10**12))))
     assert ran.backend.calls == []
     assert isinstance(ran.execution.error, NotCalledError)
     assert str(ran.execution.error) == (
@@ -194,7 +203,7 @@ def test_under_a_cost_cap_a_model_without_a_price_is_not_called() -> None:
 
 def test_what_a_call_cost_is_what_counts_after_it() -> None:
     # 15 tokens of input may become 8.2 M nano; two calls fit a cap of 9 M only because the first cost 20,000.
-    work = Work(targets("a", "b"), limits=WorkLimits(max_cost_nano=9_000_000))
+    work = Work(targets("a", "b"), limits=TaskLimits(cost=cost_of(9_000_000)))
     ran = carry_out(work, {"a": [Fails("overloaded", usage=USED)]})
     assert [a.status for a in ran.execution.attempts] == ["failed", "ok"]
     unknown = carry_out(work, {"a": [Fails("bad_response")]})
@@ -204,7 +213,7 @@ def test_what_a_call_cost_is_what_counts_after_it() -> None:
 def test_what_was_spent_is_gone() -> None:
     bound = 16 * 1_000 + 4_096 * 2_000
     for spare, second in ((0, "ok"), (1, "skipped")):
-        work = Work(targets("a", "b"), limits=WorkLimits(max_cost_nano=bound + USED_NANO - spare))
+        work = Work(targets("a", "b"), limits=TaskLimits(cost=cost_of(bound + USED_NANO - spare)))
         ran = carry_out(work, {"a": [Fails("overloaded", usage=USED)]})
         assert [a.status for a in ran.execution.attempts] == ["failed", second]
 
@@ -213,7 +222,7 @@ def test_what_was_spent_is_gone() -> None:
 
 
 def test_with_everything_hanging_the_deadline_holds() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(deadline_ms=1_000))
+    work = Work(targets("a", "b"), limits=TaskLimits(deadline_ms=1_000))
     ran = carry_out(work, {"a": [Hangs()], "b": [Hangs()]})
     assert ran.outline() == [
         ("answer", "a", "failed", "timeout.total"),
@@ -224,7 +233,7 @@ def test_with_everything_hanging_the_deadline_holds() -> None:
 
 
 def test_a_backend_that_does_not_stop_is_left_behind() -> None:
-    work = Work(targets("a"), limits=WorkLimits(deadline_ms=1_000))
+    work = Work(targets("a"), limits=TaskLimits(deadline_ms=1_000))
     ran = carry_out(work, {"a": [Hangs("half an ", stubborn=True)]}, stream=True)
     assert ran.outline() == [("answer", "a", "partial", "timeout.total")]
     assert 1.0 <= ran.took_s <= 1.3
@@ -242,14 +251,14 @@ def test_nothing_is_shown_after_a_call_was_told_to_stop() -> None:
                 yield TextDelta("too late")
             await asyncio.sleep(60)
 
-    work = Work(targets("a"), limits=WorkLimits(deadline_ms=1_000))
+    work = Work(targets("a"), limits=TaskLimits(deadline_ms=1_000))
     ran = carry_out(work, stream=True, backend=Talkative())
     assert (ran.shown, ran.error_class) == ("in time, ", "timeout.total")
 
 
 def test_the_backend_gets_what_is_left_of_the_time() -> None:
     limits = Limits(connect_ms=50, total_ms=60_000)
-    work = Work((target("a", limits=limits),), limits=WorkLimits(deadline_ms=1_000))
+    work = Work((target("a", limits=limits),), limits=TaskLimits(deadline_ms=1_000))
     ran = carry_out(work)
     assert ran.backend.calls[0][2] == Limits(connect_ms=50, total_ms=980)
 
@@ -260,7 +269,7 @@ def test_the_wall_clock_put_back_does_not_move_the_deadline() -> None:
 
     async def main(_: Callable[[], int]) -> float:
         executor = Executor({"b": backend}, clock=lambda: next(times, 0))
-        await executor.run(Work(targets("a", "b"), limits=WorkLimits(deadline_ms=1_000)), HELLO)
+        await executor.run(Work(targets("a", "b"), limits=TaskLimits(deadline_ms=1_000)), HELLO)
         return asyncio.get_running_loop().time()
 
     assert run_virtual(main) == pytest.approx(1.0, abs=0.001)
@@ -268,7 +277,7 @@ def test_the_wall_clock_put_back_does_not_move_the_deadline() -> None:
 
 
 def test_a_model_without_a_first_token_in_time_gives_way_to_the_next() -> None:
-    work = Work(targets("slow", "next"), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work(targets("slow", "next"), limits=TaskLimits(first_token_within_ms=5_000))
     ran = carry_out(work, {"slow": [Hangs()], "next": [Says(first_s=2.0)]})
     assert ran.outline() == [
         ("answer", "slow", "failed", "timeout.first_token"),
@@ -280,7 +289,7 @@ def test_a_model_without_a_first_token_in_time_gives_way_to_the_next() -> None:
 
 
 def test_the_first_token_is_watched_for_whether_text_is_shown_or_not() -> None:
-    work = Work(targets("slow", "next"), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work(targets("slow", "next"), limits=TaskLimits(first_token_within_ms=5_000))
     shown = carry_out(work, {"slow": [Says(first_s=9.0)]}, stream=True)
     assert (shown.shown, shown.execution.attempts[1].streamed) == ("hello there", True)
     hidden = carry_out(work, {"slow": [Says(first_s=9.0)]})
@@ -289,7 +298,7 @@ def test_the_first_token_is_watched_for_whether_text_is_shown_or_not() -> None:
 
 
 def test_an_answer_may_take_long_once_it_has_begun() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work(targets("a", "b"), limits=TaskLimits(first_token_within_ms=5_000))
     ran = carry_out(work, {"a": [Says(first_s=4.0, rest_s=60.0)]})
     assert ran.outline() == [("answer", "a", "ok", None)]
     thinking = carry_out(work, {"a": [Says(thinks=True, first_s=1.0, rest_s=60.0)]})
@@ -307,7 +316,7 @@ def test_an_answer_may_take_long_once_it_has_begun() -> None:
     ids=["may load", "in time", "too long", "needs no loading"],
 )
 def test_loading_is_not_slowness(slow: Target, answers: bool) -> None:
-    work = Work((slow, target("b")), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work((slow, target("b")), limits=TaskLimits(first_token_within_ms=5_000))
     ran = carry_out(work, {"a": [Says(load_s=20.0, first_s=1.0)]})
     assert (ran.execution.attempts[0].status == "ok") is answers
 
@@ -323,7 +332,7 @@ def test_times_of_the_attempt_are_the_backends_own_or_measured() -> None:
 
 
 def test_after_the_first_text_a_failure_ends_the_work() -> None:
-    limits = WorkLimits(backoff_ms=10, first_token_within_ms=5_000)
+    limits = TaskLimits(backoff_ms=10, first_token_within_ms=5_000)
     work = Work(targets("a", "b"), limits=limits)
     ran = carry_out(work, {"a": [Fails("broken_stream", 1.0, text="half an ")]}, stream=True)
     assert ran.outline() == [("answer", "a", "partial", "broken_stream")]
@@ -339,7 +348,7 @@ def test_an_answer_without_an_end_is_a_failure() -> None:
 
 
 def test_half_an_answer_that_nobody_saw_may_be_made_again() -> None:
-    work = Work(targets("a", "b"), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work(targets("a", "b"), limits=TaskLimits(first_token_within_ms=5_000))
     ran = carry_out(work, {"a": [Ends("half")]})
     assert ran.outline() == [("answer", "a", "failed", "broken_stream"), ("fallback", "b", "ok", None)]
 
@@ -434,7 +443,7 @@ def test_embeddings_have_no_first_token_to_wait_for() -> None:
             await asyncio.sleep(30)
             return await super().embed(model, request, limits=limits)
 
-    work = Work(targets("a", "b"), limits=WorkLimits(first_token_within_ms=5_000))
+    work = Work(targets("a", "b"), limits=TaskLimits(first_token_within_ms=5_000))
     ran = carry_out(work, request=EmbedRequest(("x",)), backend=Slow())
     assert ran.outline() == [("answer", "a", "ok", None)]
 

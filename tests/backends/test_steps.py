@@ -22,7 +22,7 @@ from support.executing_parts import (
 )
 
 from routewright.backends import ChatRequest, EmbedRequest, Message, ToolCall
-from routewright.backends.executing import Step, StepReport, Work, WorkLimits
+from routewright.backends.executing import Step, StepReport, TaskLimits, Work
 
 ACCEPT, REJECT = Says('{"verdict": "accept"}'), Says('{"verdict": "reject", "notes": "the sum is wrong"}')
 
@@ -259,7 +259,7 @@ def test_both_sides_are_screened_where_asked() -> None:
 
 @pytest.mark.parametrize("screening", [Says("I cannot tell"), Fails("overloaded"), Hangs()])
 def test_work_that_was_not_screened_does_not_go_on_where_it_must_be(screening: Any) -> None:
-    limits = WorkLimits(first_token_within_ms=5_000)
+    limits = TaskLimits(first_token_within_ms=5_000)
     work = Work(targets("a"), (step("screen", "s", required=True),), limits=limits)
     ran = carry_out(work, {"s": [screening]})
     assert (ran.backend.tags, ran.text) == (["s"], None)
@@ -343,7 +343,7 @@ def test_text_is_shown_as_it_comes_only_where_nothing_later_may_change_it(
 
 
 def test_steps_share_the_deadline_and_take_nothing_of_the_cap_on_calls() -> None:
-    late = Work(targets("a"), (step("verify", "v"),), limits=WorkLimits(deadline_ms=1_000))
+    late = Work(targets("a"), (step("verify", "v"),), limits=TaskLimits(deadline_ms=1_000))
     ran = carry_out(late, {"a": [Says(first_s=0.5)], "v": [Hangs()]})
     assert ran.text == "hello there" and ran.took_s == pytest.approx(1.0)
     assert reports(ran)[0] == (
@@ -353,7 +353,7 @@ def test_steps_share_the_deadline_and_take_nothing_of_the_cap_on_calls() -> None
         "`v` took longer than 500 ms and was stopped",
     )
     steps = (step("draft", "d"), step("refine", "r"), step("verify", "v"))
-    capped = Work(targets("a", "b"), steps, limits=WorkLimits(max_attempts=2, backoff_ms=1))
+    capped = Work(targets("a", "b"), steps, limits=TaskLimits(max_attempts=2, backoff_ms=1))
     script: dict[str, list[Act]] = {"a": [Fails("overloaded")], "b": [Says("well")], "r": [Says("better")]}
     ran = carry_out(capped, {**script, "v": [ACCEPT]})
     assert (ran.text, ran.backend.tags) == ("better", ["d", "a", "b", "r", "v"])
@@ -363,7 +363,7 @@ def test_a_rejected_answer_is_not_tried_again_past_the_cap_and_the_attempt_says_
     work = Work(
         targets("a"),
         (step("verify", "v", on_reject="retry"),),
-        limits=WorkLimits(max_attempts=1, backoff_ms=1),
+        limits=TaskLimits(max_attempts=1, backoff_ms=1),
     )
     ran = carry_out(work, {"v": [REJECT]})
     assert (ran.text, ran.backend.tags) == ("hello there", ["a", "v"])

@@ -33,7 +33,16 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.control import StateStore
-from routewright.backends.executing import AnswerCache, Attempt, Execution, Executor, Request, Target, Work
+from routewright.backends.executing import (
+    AnswerCache,
+    Attempt,
+    Execution,
+    Executor,
+    Request,
+    Target,
+    TaskCost,
+    Work,
+)
 from routewright.backends.protocol import FinishReason
 
 T = TypeVar("T")
@@ -43,6 +52,11 @@ HELLO = ChatRequest((Message("user", "which model?"),))
 PRICE = PriceFacts(1_000_000_000, 2_000_000_000, None, "USD", "2026-01-01")
 USED = Usage(10, 0, 5, 0, "reported")
 USED_NANO = 10 * 1_000 + 5 * 2_000
+
+
+def cost_of(limit: int) -> TaskCost:
+    """A cap of ``limit`` nano-dollars on all calls, under which no model without a price is called."""
+    return TaskCost("cost", limit, "USD", refuses_unknown=True)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):

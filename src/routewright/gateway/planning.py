@@ -13,13 +13,11 @@ from typing import Literal
 from routewright.backends import Limits, PriceFacts
 from routewright.backends.control import QuotaKey, QuotaLimit
 from routewright.backends.executing import (
-    DEFAULT_LEASE_MS,
     CacheUse,
     Ensemble,
     Step,
     Target,
     Work,
-    WorkLimits,
 )
 from routewright.engine.decision import Decision, allowance, is_exact, parameters_of, verdicts_of
 from routewright.engine.policy import (
@@ -55,7 +53,6 @@ class Planner:
         self._counted_for, self._environment = counted_for or policy.name, environment
         self.endpoints = endpoints_of(policy, environment)
         self.quotas = tuple(_quota_limit(quota, self._counted_for) for quota in policy.quotas)
-        self._limits = _limits(policy)
         # Made when they are first asked for.
         self._targets: dict[tuple[int, TargetRole], Target] = {}
 
@@ -89,7 +86,7 @@ class Planner:
                 Step(step.role, target(step.model), step.required, step.options) for step in plan.steps
             ),
             ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
-            limits=self._limits,
+            limits=policy.limits,
             cache=_cache(decision),
         )
 
@@ -119,21 +116,6 @@ class Planner:
             known = _target(model, self.policy, role, self.endpoints[index])
             self._targets[index, role] = known
         return known
-
-
-def _limits(policy: CompiledPolicy) -> WorkLimits:
-    limits, cost = policy.limits, policy.limits.cost
-    found = WorkLimits(
-        deadline_ms=limits.deadline_ms,
-        max_attempts=limits.max_attempts,
-        backoff_ms=limits.backoff_ms,
-        first_token_within_ms=limits.first_token_within_ms,
-        lease_ms=DEFAULT_LEASE_MS if limits.lease_ms is None else limits.lease_ms,
-    )
-    if cost is None:
-        return found
-    unknown: Literal["refuse", "allow"] = "refuse" if cost.refuses_unknown else "allow"
-    return replace(found, max_cost_nano=cost.limit, currency=cost.currency, unknown_cost=unknown)
 
 
 def _quota_limit(quota: Quota, policy: str) -> QuotaLimit:
