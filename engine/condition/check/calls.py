@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
-
-from ...report import Span, suggest
+from ...report import suggest
 from ..library import MEANT
 from ..library.declaration import Function, Operation
 from ..library.functions import FUNCTIONS, MACROS, itself
 from ..library.operators import OPERATORS
 from ..limits import MAX_PATTERNS
 from ..patterns import PatternError, compile_pattern
-from ..syntax.expr import Call, Expr, Literal, Name
+from ..syntax.expr import Call, Literal, Name
 from ..syntax.lexer import shorten
-from ..types import BOOLEAN, NUMBER, Declaration, ListType, Type, accepts, article
+from ..types import BOOLEAN, NUMBER, ListType, Type, accepts, article
 from .mismatch import quote
+from .parts import PartChecker
 from .typed import Apply, Constant, Feature, Has, Typed
 
 _CEL_MACROS = {"map", "filter", "exists_one", "existsOne", "transformList"}
@@ -27,52 +25,27 @@ def operation_for(symbol: str, type_: Type) -> Operation | None:
     return next((one for one in operations if all(accepts(p, type_) for p in one.parameters)), None)
 
 
-class PartChecker(Protocol):
-    """What checking a call needs of the checker around it."""
+class CallChecker(PartChecker):
+    """Checks calls."""
 
-    scope: Mapping[str, Declaration]
+    patterns = 0
 
-    def check(self, expr: Expr) -> Typed: ...
-
-    def wrong(
-        self, code: str, message: str, expr: Expr, help: str | None = None, span: Span | None = None
-    ) -> Typed: ...
-
-    def mismatch(self, message: str, expr: Expr, help: str | None = None) -> Typed: ...
-
-    def widened(self, typed: Typed, wanted: Type) -> Typed: ...
-
-    def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None: ...
-
-
-class CallChecker:
-    """Checks calls for the checker that it is given."""
-
-    def __init__(self, checker: PartChecker) -> None:
-        self.checker = checker
-        self.patterns = 0
-
-    def check(self, call: Call) -> Typed:
+    def call(self, call: Call) -> Typed:
         """The typed node of `call`, or a problem."""
         if call.function == "has":
             return self.presence(call)
         function = FUNCTIONS.get(call.function)
         if function is None:
             return self.unknown(call)
-        args = tuple([self.checker.check(arg) for arg in call.args])
+        args = tuple([self.check(arg) for arg in call.args])
         if call.method and not function.method:
-            return self.checker.wrong(
-                "unknown-function",
-                f"`{call.function}` is not a method",
-                call,
-                f"write `{call.function}(x)`",
-                call.name_span,
-            )
+            message, help = f"`{call.function}` is not a method", f"write `{call.function}(x)`"
+            return self.wrong("unknown-function", message, call, help, call.name_span)
         return self.extreme(call, function, args) if function.variadic else self.fixed(call, function, args)
 
     def arity(self, call: Call, wanted: str) -> Typed:
         given = len(call.args) - call.method
-        return self.checker.wrong(
+        return self.wrong(
             "wrong-arity",
             f"`{call.function}` takes {wanted}; {given or 'none'} {'is' if given < 2 else 'are'} given",
             call,
@@ -94,26 +67,24 @@ class CallChecker:
             help = suggest(name, [*known, *MACROS], label="methods" if call.method else "functions")
         what = "method" if call.method else "function"
         # A macro's variable could only be reported as an unknown name.
-        args = [] if name in _CEL_MACROS or name in MACROS else [self.checker.check(arg) for arg in call.args]
+        args = [] if name in _CEL_MACROS or name in MACROS else [self.check(arg) for arg in call.args]
         if MEANT.get(name) == "contains" and len(args) == 2 and isinstance(args[0].type, ListType):
-            help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
-        return self.checker.wrong(
-            "unknown-function", f"unknown {what} `{shorten(name)}`", call, help, call.name_span
-        )
+            help = _in_help(call)
+        return self.wrong("unknown-function", f"unknown {what} `{shorten(name)}`", call, help, call.name_span)
 
     def presence(self, call: Call) -> Typed:
         if call.method or len(call.args) != 1:
             return self.arity(call, "the name of one feature")
         (arg,) = call.args
-        typed = self.checker.check(arg) if isinstance(arg, Name) else None
+        typed = self.check(arg) if isinstance(arg, Name) else None
         if isinstance(typed, Feature):
             return Has(typed, call)
         if isinstance(typed, Constant):  # an unknown name, already reported
             return Constant(typed.value, BOOLEAN, call)
         text = arg.value if isinstance(arg, Literal) and isinstance(arg.value, str) else ""
-        help = f"write `has({text})`" if text in self.checker.scope else None
+        help = f"write `has({text})`" if text in self.scope else None
         message = f"`has` takes the name of a feature, not {quote(arg)}"
-        return self.checker.wrong("bad-argument", message, arg, help)
+        return self.wrong("bad-argument", message, arg, help)
 
     def extreme(self, call: Call, function: Function, args: tuple[Typed, ...]) -> Typed:
         """`min` and `max`."""
@@ -125,12 +96,12 @@ class CallChecker:
             return self.arity(call, "two or more numbers, or one list of numbers")
         for arg in args:
             if not _fits(NUMBER, arg):
-                return self.checker.mismatch(
+                return self.mismatch(
                     f"`{call.function}` takes numbers, or one list of numbers; {quote(arg.source)} is "
                     f"{article(arg.type)}",
                     arg.source,
                 )
-        both = self.checker.together(args)
+        both = self.together(args)
         assert both is not None
         return Apply(several.name, both[0], both[1], call)
 
@@ -147,40 +118,25 @@ class CallChecker:
             choices = dict.fromkeys(operation.parameters[position] for operation in function.operations)
             if not any(_fits(choice, arg) for choice in choices):
                 allowed = " or ".join(article(choice) for choice in choices)
-                help = None
-                if function.name == "contains" and isinstance(arg.type, ListType) and position == 0:
-                    help = f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
-                return self.checker.mismatch(
-                    f"`{function.name}` takes {allowed}; {quote(arg.source)} is {article(arg.type)}",
-                    arg.source,
-                    help,
-                )
+                message = f"`{function.name}` takes {allowed}; {quote(arg.source)} is {article(arg.type)}"
+                is_listed = function.name == "contains" and isinstance(arg.type, ListType) and position == 0
+                return self.mismatch(message, arg.source, _in_help(call) if is_listed else None)
         raise AssertionError("every argument fits by itself, so one operation takes them all")
 
     def signed(self, call: Call, operation: Operation, args: tuple[Typed, ...]) -> Typed:
-        args = tuple(
-            self.checker.widened(arg, wanted) for arg, wanted in zip(args, operation.parameters, strict=True)
-        )
+        args = tuple(map(self.widened, args, operation.parameters))
         if call.function == "matches":
             pattern = call.args[1]
             if not isinstance(pattern, Literal) or not isinstance(pattern.value, str):
-                return self.checker.wrong(
-                    "bad-pattern", "the pattern of `matches` is a string literal", pattern
-                )
+                return self.wrong("bad-pattern", "the pattern of `matches` is a string literal", pattern)
             self.patterns += 1
             if self.patterns > MAX_PATTERNS:
-                return self.checker.wrong(
-                    "bad-pattern", f"a condition has at most {MAX_PATTERNS} patterns", pattern
-                )
+                return self.wrong("bad-pattern", f"a condition has at most {MAX_PATTERNS} patterns", pattern)
             try:
                 compile_pattern(pattern.value)
             except PatternError as error:
-                return self.checker.wrong(
-                    "bad-pattern",
-                    _flat(str(error)),
-                    pattern,
-                    "patterns are RE2: https://github.com/google/re2/wiki/Syntax",
-                )
+                help = "patterns are RE2: https://github.com/google/re2/wiki/Syntax"
+                return self.wrong("bad-pattern", _flat(str(error)), pattern, help)
         if operation.python is itself:
             # An argument that is its own result keeps its own text.
             return args[0]
@@ -192,6 +148,11 @@ def _flat(text: str) -> str:
     """RE2's own words without line breaks, cut where they quote a long pattern."""
     flat = " ".join(text.split())
     return flat if len(flat) <= 200 else flat[:199] + "…"
+
+
+def _in_help(call: Call) -> str:
+    """How to ask whether a list holds a value, for `list.contains(value)`."""
+    return f"write `{quote(call.args[1])[1:-1]} in {quote(call.args[0])[1:-1]}`"
 
 
 def _fits(wanted: Type, arg: Typed) -> bool:

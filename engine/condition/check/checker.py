@@ -7,11 +7,11 @@ everywhere, so that one mistake is reported once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-from ...report import ConditionError, Problem, Span
-from ..library.operators import OPERATORS, WIDEN
-from ..limits import MAX_MACRO_NESTING, MAX_PROBLEMS
+from ...report import ConditionError, Problem
+from ..library.operators import OPERATORS
+from ..limits import MAX_MACRO_NESTING
 from ..syntax.expr import (
     Binary,
     Call,
@@ -41,8 +41,9 @@ from ..types import (
 from ..values import UNKNOWN
 from . import typed as nodes
 from .calls import CallChecker, operation_for
-from .mismatch import explain_mismatch, members, quote, truth_help
+from .mismatch import explain_mismatch, members, quote
 from .names import explain_unknown_name
+from .parts import Enough
 from .typed import (
     Apply,
     CheckedExpr,
@@ -79,7 +80,7 @@ def check_expr(
             "too-deep", "the condition is nested too deeply to be checked here", None, expr.span
         )
         raise ConditionError([problem]) from None
-    except _Enough:
+    except Enough:
         pass
     raise ConditionError(sorted(checker.problems, key=_place))
 
@@ -91,10 +92,6 @@ def _place(problem: Problem) -> tuple[tuple[str, ...], int]:
     return tuple(f"{step:08}" if isinstance(step, int) else step for step in span.part), span.start
 
 
-class _Enough(Exception):
-    """There are as many problems as are reported."""
-
-
 class _Variable(NamedTuple):
     slot: int
     is_index: bool
@@ -102,68 +99,12 @@ class _Variable(NamedTuple):
     enum: tuple[object, ...] | None
 
 
-class _Checker:
+class _Checker(CallChecker):
     def __init__(self, scope: Mapping[str, Declaration]) -> None:
-        self.scope = scope
-        self.problems: list[Problem] = []
+        super().__init__(scope)
         self.unknown_names: set[str] = set()
         self.variables: dict[str, _Variable] = {}
         self.depth = 0
-        self.calls = CallChecker(self)
-
-    # -- problems ----------------------------------------------------------------------------------------
-
-    def wrong(
-        self, code: str, message: str, expr: Expr, help: str | None = None, span: Span | None = None
-    ) -> Typed:
-        """Note a problem; the result stands for the part that is wrong."""
-        self.problems.append(Problem(code, message, help, span or expr.span))
-        if len(self.problems) >= MAX_PROBLEMS:
-            self.stop()
-        return Constant(UNKNOWN, NOTHING, expr)
-
-    def mismatch(self, message: str, expr: Expr, help: str | None = None) -> Typed:
-        return self.wrong("type-mismatch", message, expr, help)
-
-    def stop(self) -> NoReturn:
-        raise _Enough
-
-    def expect(self, typed: Typed, wanted: Type) -> Typed:
-        """`typed` as a value of type `wanted`, or a problem."""
-        if unify(wanted, typed.type) == wanted:
-            return self.widened(typed, wanted)
-        source = typed.source
-        if wanted == BOOLEAN:
-            return self.wrong(
-                "not-boolean",
-                f"{quote(source)} is {article(typed.type)}, not a boolean",
-                source,
-                truth_help(source, typed.type),
-            )
-        return self.mismatch(f"{quote(source)} is {article(typed.type)}, not {article(wanted)}", source)
-
-    def widened(self, typed: Typed, wanted: Type) -> Typed:
-        """`typed` with its integers made doubles where `wanted` has numbers."""
-        if typed.type == wanted or not _has_integers_to_widen(typed.type, wanted):
-            return typed
-        match typed:
-            case Constant(value, _, source) if isinstance(value, int):
-                return Constant(float(value), NUMBER, source)
-            case Elements(items, _, source) if isinstance(wanted, ListType):
-                return Elements(tuple(self.widened(item, wanted.element) for item in items), wanted, source)
-        return Apply(WIDEN.name, (typed,), wanted, typed.source)
-
-    def together(self, parts: tuple[Typed, ...]) -> tuple[tuple[Typed, ...], Type] | None:
-        """The parts as values of one type, and that type; None if there is none."""
-        common: Type = NOTHING
-        for part in parts:
-            unified = unify(common, part.type)
-            if unified is None:
-                return None
-            common = unified
-        return tuple([self.widened(part, common) for part in parts]), common
-
-    # -- nodes -------------------------------------------------------------------------------------------
 
     def check(self, expr: Expr) -> Typed:
         match expr:
@@ -190,7 +131,7 @@ class _Checker:
             case Macro():
                 return self.macro(expr)
             case Call():
-                return self.calls.check(expr)
+                return self.call(expr)
 
     def name(self, expr: Name) -> Typed:
         variable = self.variables.get(expr.name)
@@ -352,12 +293,6 @@ class _Checker:
                     literal.source,
                     members(literal.value, enum),
                 )
-
-
-def _has_integers_to_widen(given: Type, wanted: Type) -> bool:
-    while isinstance(given, ListType) and isinstance(wanted, ListType):
-        given, wanted = given.element, wanted.element
-    return given == INTEGER and wanted == NUMBER
 
 
 def _literals(typed: Typed) -> list[Constant]:
