@@ -6,6 +6,7 @@ list of positions of the pattern, those tried first in front; backward, it is a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -41,9 +42,9 @@ def automaton_of(pattern: str, most: int) -> Automaton:
     classes.append(1 << BEGIN)
     taken = [[letter for letter, one in enumerate(classes) if one & kind] for kind in reader.accepted]
     is_word = [bool(word & one) for one in classes]
-    forward = _Search([*reader.follow, first], taken, is_word, most, is_backward=False).explored()
+    forward = _Search([*reader.follow, first], taken, is_word, most, False).explored()
     ends = [(position, False) for position in exits]
-    backward = _Search([*back, ends], taken, is_word, most, is_backward=True).explored()
+    backward = _Search([*back, ends], taken, is_word, most, True).explored()
     longest = max(len(positions) for positions, _ in forward | backward)
     loops = any(0 <= after <= place for place, steps in enumerate(reader.follow) for after, _ in steps)
     return Automaton(max(len(forward), len(backward)), len(classes) - 1, longest, loops)
@@ -53,27 +54,19 @@ _State = tuple[tuple[int, ...], bool]
 """Positions, and whether the last byte was one of a word."""
 
 
+@dataclass(slots=True)
 class _Search:
     """A search backward starts once, where a match ends; one forward starts at each byte.
 
     `taken` has the classes of bytes that each position takes; the last class is for the place before the first byte.
-    The last of `follow` is for the place before all positions.
+    The last of `follow` is for the place before all positions. `left` counts the steps that counting may still take.
     """
 
-    def __init__(
-        self,
-        follow: list[Steps],
-        taken: list[list[int]],
-        is_word: list[bool],
-        most: int,
-        *,
-        is_backward: bool,
-    ) -> None:
-        self.follow = follow
-        self.taken = taken
-        self.is_word = is_word
-        self.is_backward = is_backward
-        self.left = most
+    follow: list[Steps]
+    taken: list[list[int]]
+    is_word: list[bool]
+    left: int
+    is_backward: bool
 
     def explored(self) -> set[_State]:
         """The states that a search can reach."""

@@ -7,17 +7,12 @@ Reads no files.
 
 from __future__ import annotations
 
-from .bounds import limit_notes
-from .compile import (
-    UnfitCandidate,
-    compile_catalog_file,
-    compile_policy,
-    largest,
-    most_gated,
-    names_of_models,
-    read_tests,
-    sizes_by_name,
-)
+from .compile.budget import largest, most_gated, sizes_by_name
+from .compile.catalog import compile_catalog_file
+from .compile.names import names_of_models
+from .compile.policy import compile_policy
+from .compile.rollout import UnfitCandidate
+from .compile.testfile import read_tests
 from .compiled import (
     Candidate,
     CompiledCatalog,
@@ -38,41 +33,21 @@ from .compiled import (
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
-from .notes import place_notes
+from .notes import limit_notes, place_notes
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
-from .reading import (
-    FileKind,
-    Source,
-    kind_of,
-    place_problem,
-    read_catalog,
-    read_policy,
-    shape_problems,
-    unreadable_catalog,
-)
-from .shapes import (
-    STEPS,
-    Backend,
-    CaseState,
-    CaseTask,
-    Catalog,
-    Encoding,
-    FolderBackend,
-    Model,
-    Operation,
-    Policy,
-    Role,
-    ServerBackend,
-    Shape,
-    TestFile,
-    catalog_schema,
-    check_unbroken,
-    encoding_for,
-    kinds,
-    policy_schema,
-    test_schema,
-)
-from .source import MAX_FILE_BYTES, Path, parse_yaml
+from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
+from .reading.shape_problems import place_problem, shape_problems
+from .shapes import kinds
+from .shapes.base import Operation, Shape, check_unbroken
+from .shapes.catalog import Catalog, Model
+from .shapes.json_schema import catalog_schema, policy_schema, test_schema
+from .shapes.kinds import Backend, FolderBackend, ServerBackend
+from .shapes.policy import Policy
+from .shapes.steps import STEPS, Role
+from .shapes.testfile import CaseState, CaseTask, TestFile
+from .shapes.tokenizers import Encoding, encoding_for
+from .source.document import Path
+from .source.nodes import MAX_FILE_BYTES, parse_yaml
 from .variables import variables_in, with_variables
 
 __all__ = [

@@ -15,7 +15,12 @@ from ..condition import CheckedExpr, Declaration, Sizes
 from ..report import suggest
 from .labels import counted
 from .locality import Location
-from .shapes import Backend, Catalog, Encoding, Model, Operation, Policy, Role
+from .shapes.base import Operation
+from .shapes.catalog import Catalog, Model
+from .shapes.kinds import Backend
+from .shapes.policy import Policy
+from .shapes.steps import Role
+from .shapes.tokenizers import Encoding
 
 ControlKind = Literal["quota", "task_cost", "reserve", "first_token", "cache", "retry", "lease"]
 ModelIndex = NewType("ModelIndex", int)

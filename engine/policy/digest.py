@@ -9,7 +9,7 @@ change the digests of policies that do not use it, if its field has a default.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import tzinfo
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
@@ -29,7 +29,8 @@ from .compiled import (
     ModelIndex,
     Reserve,
 )
-from .shapes import Backend, FolderBackend, Model, ServerBackend
+from .shapes.catalog import Model
+from .shapes.kinds import Backend, FolderBackend, ServerBackend
 
 FORM: Final = 2
 """The version of how digests are made. A ledger keeps the digests that it has recorded, whatever their version.
@@ -185,32 +186,27 @@ def not_hashed(kind: type) -> set[str]:
 
 def _fields_of(kind: type) -> tuple[_Field, ...] | None:
     """The fields of a class that count; None for a class without fields, or with another encoding."""
-    without = not_hashed(kind)
-    table = None
+    declared: Iterable[tuple[str, str, object, object]]
     if issubclass(kind, BaseModel):
-        table = tuple(
-            _Field(
-                name,
-                field.alias or name,
-                field.get_default(call_default_factory=True),
-                _writer(kind, name, field.annotation),
-            )
+        declared = (
+            (name, field.alias or name, field.get_default(call_default_factory=True), field.annotation)
             for name, field in kind.model_fields.items()
-            if name not in without
         )
     elif is_dataclass(kind) and kind is not CheckedExpr:
         hints = get_type_hints(kind)
-        table = tuple(
-            _Field(
-                field.name,
-                field.name,
-                None if field.default is MISSING else field.default,
-                _writer(kind, field.name, hints[field.name]),
-            )
+        declared = (
+            (field.name, field.name, None if field.default is MISSING else field.default, hints[field.name])
             for field in fields(kind)
-            if field.name not in without
         )
-    _tables[kind] = table
+    else:
+        _tables[kind] = None
+        return None
+    without = not_hashed(kind)
+    table = _tables[kind] = tuple(
+        _Field(name, key, default, _writer(kind, name, annotation))
+        for name, key, default, annotation in declared
+        if name not in without
+    )
     return table
 
 

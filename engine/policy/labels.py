@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .source import Document, Path
+from .source.document import Document, Path
 
 _ONE_OF = {
     "assertions": "assertion",

@@ -1,20 +1,23 @@
-"""Notes on backends of a catalog that may be on this machine but do not count as local.
+"""Notes on a policy or a catalog: what is valid and no mistake, but which the author may not have meant.
 
-They are valid and not mistakes, but constraints on ``model.location`` exclude their models, which the author may not
-have meant.
+They are about values that a policy refuses, or does not compute, below the engine's own limits, and about backends that
+may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
 
+from ..condition import LARGEST, Bounded, CheckedExpr, Sizes, always_within, render_expr, walk_typed
 from ..report import Problem, sort_problems
+from .compile.budget import sizes_by_name
 from .compiled import CompiledCatalog, CompiledPolicy
 from .locality import callable_instead
-from .reading import place_problem
-from .shapes import Catalog, ServerBackend
-from .source import Path, parse_yaml
+from .reading.shape_problems import place_problem
+from .shapes.catalog import Catalog
+from .shapes.kinds import ServerBackend
+from .source.document import Path
+from .source.nodes import parse_yaml
 
 _FACT = "model.location"
 
@@ -26,11 +29,11 @@ def place_notes(loaded: CompiledPolicy | CompiledCatalog) -> list[Problem]:
     backends are skipped.
     """
     if isinstance(loaded, CompiledCatalog):
-        return _noted(loaded, (), asking=None)
+        return sort_problems(_placed(_of_places(loaded, (), asking=None), loaded))
     inside = ("catalog",) if isinstance(loaded.shape.catalog, Catalog) else ()
-    found = _noted(loaded.catalog, inside, asking=_who_asks(loaded))
+    found = _placed(_of_places(loaded.catalog, inside, asking=_who_asks(loaded)), loaded.catalog)
     candidate = None if loaded.rollout is None else loaded.rollout.candidate
-    return found if candidate is None else sort_problems([*found, *place_notes(candidate)])
+    return sort_problems([*found, *(() if candidate is None else place_notes(candidate))])
 
 
 def _who_asks(policy: CompiledPolicy) -> str | None:
@@ -38,27 +41,59 @@ def _who_asks(policy: CompiledPolicy) -> str | None:
     return next((one.name for one in policy.constraints if _FACT in one.require.names), None)
 
 
-def _noted(catalog: CompiledCatalog, inside: Path, *, asking: str | None) -> list[Problem]:
-    found = list(_problems(catalog, asking))
-    if not found:
-        return []
-    document = parse_yaml(catalog.text, catalog.source)
-    return sort_problems(place_problem(replace(one, path=(*inside, *one.path)), document) for one in found)
+def _placed(notes: Iterable[Problem], file: CompiledPolicy | CompiledCatalog) -> list[Problem]:
+    """The notes at their places in the YAML, which is parsed only where there are any."""
+    found = list(notes)
+    document = parse_yaml(file.text, file.source) if found else None
+    return [place_problem(one, document) for one in found] if document else []
 
 
-def _problems(catalog: CompiledCatalog, asking: str | None) -> Iterator[Problem]:
+def _of_places(catalog: CompiledCatalog, inside: Path, *, asking: str | None) -> Iterator[Problem]:
     for id, backend in catalog.backends.items():
         if backend.disabled or not isinstance(backend, ServerBackend) or backend.host is None:
             continue
-        path = ("backends", id, "host")
+        path = (*inside, "backends", id, "host")
         if (call := callable_instead(backend.host)) is not None:
             message = f"`{backend.host}` is a listen address, not this machine: its models count as cloud"
-            yield Problem(
-                "address-to-listen-at", message, f"to call a server here, write `{call}`", path=path
-            )
+            help = f"to call a server here, write `{call}`"
+            yield Problem("address-to-listen-at", message, help, path=path)
         elif asking is not None and backend.server.may_forward:
             message = (
                 f"it is unknown whether models of `{id}` run on this machine, so `{asking}` may exclude them"
             )
             help = "say `stays: true` if the server does the work itself, `location: cloud` if it does not"
             yield Problem("location-unknown", message, help, path=path)
+
+
+def limit_notes(policy: CompiledPolicy) -> list[Problem]:
+    """A note on each part of a condition that long values cut short, and one on values that are refused."""
+    return _placed(_of_sizes(policy), policy)
+
+
+def _of_sizes(policy: CompiledPolicy) -> Iterator[Problem]:
+    if policy.sizes < LARGEST:
+        message = (
+            f"features with {_more_than(policy.sizes)} are refused, as the conditions could take too long"
+        )
+        yield Problem("bounded-values", message, path=("features",))
+    known = sizes_by_name(policy.features, policy.catalog)
+    for condition, path in _conditions(policy):
+        for node in walk_typed(condition.expr):
+            if isinstance(node, Bounded) and (sizes := always_within(node, known)) < policy.sizes:
+                message = f"`{render_expr(node.source)}` is unknown where it may take more than {node.limit:,} steps"
+                help = f"it never does unless a value has {_more_than(sizes)}" if sizes >= (0, 0) else None
+                yield Problem("bounded-condition", message, help, path=path)
+
+
+def _more_than(sizes: Sizes) -> str:
+    return f"more than {sizes.elements:,} elements or {sizes.characters:,} characters"
+
+
+def _conditions(policy: CompiledPolicy) -> Iterator[tuple[CheckedExpr, Path]]:
+    rules = [number for number, rule in enumerate(policy.shape.rules) if not rule.disabled]
+    for number, rule in zip(rules, policy.rules, strict=True):
+        yield rule.when, ("rules", number, "when")
+    constraints = [number for number, one in enumerate(policy.shape.constraints) if not one.disabled]
+    for number, constraint in zip(constraints, policy.constraints, strict=True):
+        yield constraint.when, ("constraints", number, "when")
+        yield constraint.require, ("constraints", number, "require")

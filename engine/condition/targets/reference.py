@@ -183,6 +183,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+_NAMES: dict[type, str] = {Negation: "!", Ternary: "?:", Has: "has", Elements: "list"}
+
+
 class _Emitter:
     """Builds the tree with `emit`; `pairs` keeps which typed node each of its nodes stands for.
 
@@ -209,14 +212,8 @@ class _Emitter:
                 return _load(_local(slot, is_index))
             case Logical(any_of):
                 return self.call("||" if any_of else "&&", expr)
-            case Negation():
-                return self.call("!", expr)
-            case Ternary():
-                return self.call("?:", expr)
-            case Has():
-                return self.call("has", expr)
-            case Elements():
-                return self.call("list", expr)
+            case Negation() | Ternary() | Has() | Elements():
+                return self.call(_NAMES[type(expr)], expr)
             case Apply(operation):
                 return self.call(operation, expr)
             case Bounded(part):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ...condition import LARGEST, STRING, CheckedExpr, Sizes, work_of
 from ..compiled import CompiledCatalog, CompiledFeature, CompiledRule
 from ..limits import LEAST_SIZES, MAX_DECISION_WORK, MAX_LISTED_CANDIDATES, MAX_LOAD_WORK
-from ..source import Path
+from ..source.document import Path
 from .report import Report
 
 

@@ -14,16 +14,12 @@ from ...report import PolicyError, closest, limit_problems, sort_problems
 from ..compiled import CompiledCatalog, CompiledModel, ModelIndex
 from ..digest import digest_of_catalog
 from ..labels import joined
-from ..reading import Source
-from ..shapes import (
-    Backend,
-    Catalog,
-    Encoding,
-    Model,
-    Operation,
-    encoding_for,
-    kinds,
-)
+from ..reading.read import Source
+from ..shapes import kinds
+from ..shapes.base import Operation
+from ..shapes.catalog import Catalog, Model
+from ..shapes.kinds import Backend
+from ..shapes.tokenizers import Encoding, encoding_for
 from .model_facts import facts_of, model_scope
 from .names import names_of_models
 from .report import Report

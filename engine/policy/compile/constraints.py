@@ -7,7 +7,7 @@ from typing import cast
 
 from ...condition import CheckedExpr, Declaration, compile_function
 from ..compiled import CompiledCatalog, CompiledConstraint, Verdict
-from ..shapes import Constraint
+from ..shapes.policy import Constraint
 from .model_facts import CANDIDATE_STATE
 from .report import Report
 

@@ -20,7 +20,7 @@ from ..compiled import (
     TaskLimits,
 )
 from ..quantities import MoneyAmount
-from ..shapes import Control
+from ..shapes.policy import Control
 from .features import zone_named
 from .report import Report
 from .rules import find_model

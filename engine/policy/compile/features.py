@@ -24,7 +24,7 @@ from ...condition import (
 from ...report import ConditionError, closest, suggest
 from ..compiled import CompiledCatalog, CompiledFeature, FeatureSource
 from ..labels import quoted
-from ..shapes import Feature
+from ..shapes.policy import Feature
 from .report import Report
 
 _SCALARS: Mapping[str, Type] = {"boolean": BOOLEAN, "integer": INTEGER, "number": NUMBER, "string": STRING}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ...condition import INTEGER, NUMBER, STRING, Declaration, ListType, Type
 from ..compiled import CompiledModel
 from ..locality import Location
-from ..shapes import Model
+from ..shapes.catalog import Model
 
 _TYPES: Mapping[str, Type] = {
     "id": STRING,
@@ -51,30 +51,23 @@ def facts_of(
     id: str, model: Model, kind: str, location: Location | None, operations: Iterable[str]
 ) -> Mapping[str, object]:
     """The facts that the catalog gives of a model; what it does not give is left out, and so unknown."""
-    facts: dict[str, object] = {
+    worked_out: dict[str, object] = {
         "id": id,
-        "backend": model.backend,
         "kind": kind,
         "location": location,
         "tag": model.tag or id,
         "operations": tuple(sorted(operations)),
-        "capabilities": tuple(model.capabilities),
-        "recommended_for": tuple(model.recommended_for),
-        "architecture": model.architecture,
-        "quantization": model.quantization,
-        "total_parameters": model.total_parameters,
-        "active_parameters": model.active_parameters,
-        "context_length": model.context_length,
-        "max_output_tokens": model.max_output_tokens,
-        "embedding_space": model.embedding_space,
-        "dimensions": model.dimensions,
         "memory_gb": None if model.memory_gb is None else float(model.memory_gb),
-        "size_bytes": model.size_bytes,
         "price_input": float(model.price.input) if model.price else None,
         "price_output": float(model.price.output) if model.price else None,
         "expected_latency_ms": model.expected_latency,
     }
-    return {f"model.{name}": value for name, value in facts.items() if value is not None}
+    facts = {}
+    for name in _TYPES:
+        value = worked_out[name] if name in worked_out else getattr(model, name)
+        if value is not None:
+            facts[f"model.{name}"] = tuple(value) if isinstance(value, list) else value
+    return facts
 
 
 def model_scope(models: Sequence[CompiledModel]) -> Mapping[str, Declaration]:

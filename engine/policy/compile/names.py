@@ -6,32 +6,20 @@ A model is named by its id, an alias, a tag that no other model has, or ``backen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 
-from ..shapes import Catalog, Model
-
-
-def own_names(id: str, model: Model) -> Iterator[str]:
-    """The names of one model, the strongest first."""
-    yield id
-    yield from model.aliases
-    yield model.tag or id
+from ..shapes.catalog import Catalog
 
 
 def names_of_models(catalog: Catalog) -> Mapping[str, tuple[int, ...]]:
     """Each name with the positions of the models it may mean; an id hides equal aliases, an alias equal tags."""
-    ids: dict[str, list[int]] = {}
-    aliases: dict[str, list[int]] = {}
-    tags: dict[str, list[int]] = {}
-    qualified: dict[str, list[int]] = {}
+    # From the weakest names to the strongest.
+    qualified, tags, aliases, ids = (defaultdict[str, dict[int, None]](dict) for _ in range(4))
     for index, (id, model) in enumerate(catalog.models.items()):
-        ids.setdefault(id, []).append(index)
-        for alias in model.aliases:
-            aliases.setdefault(alias, []).append(index)
-        tags.setdefault(model.tag or id, []).append(index)
-        for name in dict.fromkeys(own_names(id, model)):
-            qualified.setdefault(f"{model.backend}:{name}", []).append(index)
-    names: dict[str, tuple[int, ...]] = {}
-    for table in (qualified, tags, aliases, ids):
-        names.update({name: tuple(dict.fromkeys(found)) for name, found in table.items()})
-    return names
+        for table, given in ((ids, [id]), (aliases, model.aliases), (tags, [model.tag or id])):
+            for name in given:
+                table[name][index] = None
+                qualified[f"{model.backend}:{name}"][index] = None
+    tables = (qualified, tags, aliases, ids)
+    return {name: tuple(found) for table in tables for name, found in table.items()}

@@ -20,9 +20,10 @@ from ..compiled import (
     CompiledRule,
 )
 from ..digest import digest_of_policy
-from ..reading import Source
-from ..shapes import Assertion, Catalog, Policy
-from ..source import Path
+from ..reading.read import Source
+from ..shapes.catalog import Catalog
+from ..shapes.policy import Assertion, Policy
+from ..source.document import Path
 from .budget import Evaluated, check_candidates, check_load, most_gated, sizes_allowed, sizes_by_name
 from .catalog import are_models_known, compile_catalog
 from .constraints import CheckedConstraint, check_constraints, compile_constraints
@@ -32,7 +33,6 @@ from .model_facts import CANDIDATE_STATE, STATE_SCOPE, model_scope
 from .report import Report
 from .rollout import UnfitCandidate, compile_rollout
 from .rules import RuleCompiler
-from .unenforced import unenforced_everywhere, unenforced_parts
 from .variables import check_variables
 
 
@@ -116,6 +116,11 @@ def _compiled(
     evaluated = (*(one.when for one in rules), *(one.when for one in constraints), *controls.conditions)
     required = [constraint.require for constraint in constraints]
     defaulted = [slot for slot, feature in enumerate(features) if feature.default is not None]
+    not_erased = tuple(
+        f"feature {feature.name}: sensitive values are stored like any other, and cannot be erased"
+        for feature in features
+        if feature.sensitive
+    )
     return CompiledPolicy(
         name=policy.shape.name,
         digest="",
@@ -136,8 +141,8 @@ def _compiled(
         conditions=evaluated,
         evaluate=compile_function(evaluated, parameters, known={features[slot].name for slot in defaulted}),
         disabled=tuple(sorted((*parts.disabled, *_disabled(policy.shape, catalog)))),
-        unenforced=unenforced_parts(policy.shape),
-        unenforced_everywhere=unenforced_everywhere(policy.shape),
+        unenforced=(*_unproven(policy.shape), *not_erased),
+        unenforced_everywhere=not_erased,
         uses_state=any(name.startswith("state.") for expr in (*evaluated, *required) for name in expr.names),
         splits=any(rule.choose == "split" for rule in rules),
         is_sticky=any(rule.sticky for rule in rules),
@@ -152,6 +157,11 @@ def _stated(features: Sequence[CompiledFeature]) -> Iterator[tuple[int, str]]:
     for slot, feature in enumerate(features):
         if feature.derived is not None and feature.derived.fact in GATING_FACTS:
             yield slot, feature.derived.fact
+
+
+def _unproven(shape: Policy) -> Iterator[str]:
+    for number, assertion in enumerate(shape.assertions):
+        yield f"assertion {assertion.name or number + 1}: not proven over all tasks"
 
 
 def _disabled(shape: Policy, catalog: CompiledCatalog) -> Iterator[str]:

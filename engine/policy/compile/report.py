@@ -22,8 +22,9 @@ from ...condition import (
 from ...report import MAX_PROBLEMS, ConditionError, Problem, closest, suggest
 from ..labels import owner, quoted
 from ..limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
-from ..reading import place_problem
-from ..source import Document, Node, Path, properties_start, text_offsets
+from ..reading.shape_problems import place_problem
+from ..source.document import Document, Node, Path, properties_start
+from ..source.offsets import text_offsets
 
 # A comment of this form reads as the rest of the condition before it.
 _CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")

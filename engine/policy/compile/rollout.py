@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ...condition import unify
 from ...report import Problem
 from ..compiled import CompiledFeature, CompiledPolicy, CompiledRollout
-from ..shapes import Rollout
+from ..shapes.policy import Rollout
 from .report import Report
 
 

@@ -17,7 +17,8 @@ from ..compiled import (
     CompiledStep,
 )
 from ..labels import chain_help, joined
-from ..shapes import STEPS, ChainEntry, Ensemble, Policy, Rule, Step
+from ..shapes.policy import ChainEntry, Ensemble, Policy, Rule
+from ..shapes.steps import STEPS, Step
 from .report import Report
 
 _ESCAPED_OR_CLASS = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)

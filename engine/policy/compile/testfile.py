@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...report import PolicyError, Problem, limit_problems
-from ..reading import Source, read_shape
-from ..shapes import TestFile
-from ..source import Document
+from ..reading.read import Source, read_shape
+from ..shapes.testfile import TestFile
+from ..source.document import Document
 from .report import Report
 
 

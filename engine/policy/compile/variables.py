@@ -7,7 +7,7 @@ would be taken literally, in silence.
 from __future__ import annotations
 
 from ..labels import quoted, value_name
-from ..source import Node, Path
+from ..source.document import Node, Path
 from .report import Report
 
 _RESOLVED = frozenset(("path", "api_key"))

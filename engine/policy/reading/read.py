@@ -13,8 +13,10 @@ from typing import Final, Generic, Literal, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ...report import PolicyError, Problem, limit_problems
-from ..shapes import Catalog, Policy
-from ..source import Document, Node, Path, SourceText, parse_yaml
+from ..shapes.catalog import Catalog
+from ..shapes.policy import Policy
+from ..source.document import Document, Node, Path, SourceText
+from ..source.nodes import parse_yaml
 from .recover import set_aside
 from .shape_problems import empty_value, shape_problems
 

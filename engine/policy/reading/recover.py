@@ -6,38 +6,32 @@ in ``lost`` what it is without, so that nobody is told that it is missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
-from ..source import Node
+from ..source.document import Node
 from .shape_problems import by_place
 
 STAND_IN_NAME = "unnamed"
 """The name of a part whose own name could not be read."""
 
-_NO_PLACE: Mapping[str, Any] = {"start": 0, "end": 0}
 
-# Keys whose absence need not keep the rest of their mapping from being checked.
-_STAND_INS: Mapping[str, Node] = {
-    "name": Node(STAND_IN_NAME, **_NO_PLACE),
-    "routewright": Node(1, **_NO_PLACE),
-    "catalog": Node("unread", **_NO_PLACE),
-    "rules": Node(
-        [],
-        **_NO_PLACE,
-        children={
-            0: Node(
-                {},
-                **_NO_PLACE,
-                children={"name": Node(STAND_IN_NAME, **_NO_PLACE)},
-                lost=frozenset(("name", "use")),
-            )
-        },
-    ),
+def _stand_in(value: Any, children: dict[str | int, Node] | None = None, lost: Iterable[str] = ()) -> Node:
+    return Node(value, start=0, end=0, children=children or {}, lost=frozenset(lost))
+
+
+_UNNAMED_RULE: Final = _stand_in({}, {"name": _stand_in(STAND_IN_NAME)}, ("name", "use"))
+
+_STAND_INS: Final[Mapping[str, Node]] = {
+    "name": _stand_in(STAND_IN_NAME),
+    "routewright": _stand_in(1),
+    "catalog": _stand_in("unread"),
+    "rules": _stand_in([], {0: _UNNAMED_RULE}),
 }
+"""What takes the place of keys whose absence need not keep the rest of their mapping from being checked."""
 
 
 @dataclass(slots=True)

@@ -16,8 +16,9 @@ from pydantic import BaseModel, ValidationError
 
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
 from ..labels import chain_help, joined, owner, quoted, value_name
-from ..shapes import keys_at, kinds
-from ..source import Document, Node, Path
+from ..shapes import kinds
+from ..shapes.keys import keys_at
+from ..source.document import Document, Node, Path
 from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, kind_help, kinds_text, unfit
 
 _CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every"))

@@ -9,7 +9,7 @@ from typing import Any
 from ...report import closest
 from ..labels import counted, joined, quoted
 from ..quantities import parse_count
-from ..source import Path
+from ..source.document import Path
 
 KINDS_OF_VALUES: Mapping[str, str] = {
     "string_type": "text",
@@ -141,31 +141,34 @@ def _refused(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str
     return f"{name} takes {wanted}, not {about}{colon}{why}", help
 
 
+_BOUNDS: Mapping[str, tuple[str, str]] = {
+    "greater_than_equal": ("ge", "is at least"),
+    "less_than_equal": ("le", "is at most"),
+    "less_than": ("lt", "is less than"),
+}
+_LENGTHS: Mapping[str, tuple[str, str, str]] = {
+    "too_short": ("min_length", "needs at least", "entries"),
+    "string_too_short": ("min_length", "needs at least", "characters"),
+    "too_long": ("max_length", "takes at most", "entries"),
+    "string_too_long": ("max_length", "takes at most", "characters"),
+}
+"""By pydantic's kind of error, the name of the limit, what is said of it, and what it counts."""
+
+
 def _out_of_limits(detail: Mapping[str, Any], name: str, value: Any) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    limit = next((context[key] for key in _LIMITS if key in context), 0)
-    match kind:
-        case "greater_than_equal":
-            return f"{name} is at least {_number(limit)}, not {quoted(value)}"
-        case "less_than_equal":
-            return f"{name} is at most {_number(limit)}, not {quoted(value)}"
-        case "less_than":
-            return f"{name} is less than {_number(limit)}, not {quoted(value)}"
-        case "too_short" | "string_too_short":
-            what = "characters" if kind == "string_too_short" else "entries"
-            if not value:
-                return f"{name} is empty"
-            return f"{name} needs at least {counted(limit, what)}, not {len(value)}"
-        case "too_long" | "string_too_long":
-            what = "characters" if kind == "string_too_long" else "entries"
-            given = detail["ctx"].get("actual_length") or len(detail["input"])
-            return f"{name} takes at most {counted(limit, what)}, not {given:,}"
+    if kind in _BOUNDS:
+        limit, says = _BOUNDS[kind]
+        return f"{name} {says} {_number(context[limit])}, not {quoted(value)}"
+    if kind in _LENGTHS:
+        limit, says, what = _LENGTHS[kind]
+        if not value and limit == "min_length":
+            return f"{name} is empty"
+        given = context.get("actual_length") or len(detail["input"])
+        return f"{name} {says} {counted(context[limit], what)}, not {given:,}"
     # Every kind that the shapes can give is named above, and a test goes through them.
     return f"{name} cannot be {quoted(value)}"
 
 
 def _number(limit: float) -> str:
     return f"{int(limit):,}" if limit == int(limit) else str(limit)
-
-
-_LIMITS = ("ge", "le", "lt", "min_length", "max_length")

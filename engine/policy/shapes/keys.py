@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ..source import Path
+from ..source.document import Path
 
 
 def keys_at(model: type[BaseModel], path: Path) -> list[str]:
