@@ -111,9 +111,6 @@ class Refusal:
     until_us: int | None
 
 
-Reservation = Lease | Refusal
-
-
 @dataclass(frozen=True, slots=True)
 class QuotaUse:
     """What is used and reserved of a control in its present window."""
@@ -139,7 +136,7 @@ class Quotas:
 
     def reserve(
         self, lease_id: str, limits: Sequence[QuotaLimit], *, at_us: int, expires_us: int
-    ) -> Reservation:
+    ) -> Lease | Refusal:
         """Reserve under all of ``limits`` at once, or under none: then the first that has no room.
 
         ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody renews or settles it.

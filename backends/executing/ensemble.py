@@ -148,11 +148,11 @@ class AskedTogether:
             return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
         if not isinstance(result.answer, ChatAnswer):
             return _Undecided(f"the judge failed: {result.error}", result.error)
-        choice = read_choice(result.answer, len(order))
-        if choice.number is None:
+        number = read_choice(result.answer, len(order))
+        if number is None:
             message = f"the judgement of `{judge.model_id}` cannot be read"
             return _Undecided(message, BackendError(message, error_class="bad_response"))
-        return order[choice.number - 1]
+        return order[number - 1]
 
 
 def _vote(given: Sequence[Answered], labels: dict[str, str | None]) -> Answered | _Undecided:

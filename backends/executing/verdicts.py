@@ -56,14 +56,6 @@ class Verdict:
     notes: str
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeVerdict:
-    """The number that was chosen, from 1; None where none could be read."""
-
-    number: int | None
-    notes: str
-
-
 def read_verification(answer: ChatAnswer) -> Verdict:
     """Whether a reviewer accepts.
 
@@ -80,18 +72,15 @@ def read_screening(answer: ChatAnswer) -> Verdict:
     return _verdict(answer, _SAFE, _FLAGGED)
 
 
-def read_choice(answer: ChatAnswer, count: int) -> JudgeVerdict:
-    """Which of ``count`` answers a judge takes."""
+def read_choice(answer: ChatAnswer, count: int) -> int | None:
+    """Which of ``count`` answers a judge takes, from 1; None where that cannot be read."""
     said = _said(answer, "best")
     if said is None:
-        return JudgeVerdict(None, _cut(answer.text))
-    word, notes, others = said
+        return None
+    word, _, others = said
     number = _number(word)
-    if not 1 <= number <= count:
-        return JudgeVerdict(None, notes)
-    if any(other in _DENIALS or _number(other) not in (0, number) for other in others):
-        return JudgeVerdict(None, _cut(answer.text))
-    return JudgeVerdict(number, notes)
+    denied = any(other in _DENIALS or _number(other) not in (0, number) for other in others)
+    return number if 1 <= number <= count and not denied else None
 
 
 def without_thoughts(text: str) -> str | None:

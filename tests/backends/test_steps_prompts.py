@@ -29,7 +29,6 @@ from routewright.backends.executing.prompts import (
 from routewright.backends.executing.verdicts import (
     MAX_NOTES,
     MAX_VERDICT,
-    JudgeVerdict,
     Verdict,
     read_choice,
     read_screening,
@@ -361,7 +360,7 @@ def test_what_is_long_is_no_verdict_and_holds_nobody_up(unit: str) -> None:
     long = "accept: " + unit * (2**20 // len(unit))
     begun = time.process_time()
     assert read_verification(said(long)).yes is None
-    assert read_choice(said(long.replace("accept", "1")), 3).number is None
+    assert read_choice(said(long.replace("accept", "1")), 3) is None
     assert time.process_time() - begun < 0.1
     # Thoughts and reasons are as long as a model wants them.
     thought = f"<think>{'is it right? ' * 10_000}</think>accept: "
@@ -373,7 +372,7 @@ def test_what_is_long_is_no_verdict_and_holds_nobody_up(unit: str) -> None:
 def test_reading_never_fails_and_keeps_notes_short(text: str) -> None:
     for verdict in (read_verification(said(text)), read_screening(said(text))):
         assert len(verdict.notes) <= MAX_NOTES
-    assert read_choice(said(text), 3).number in (None, 1, 2, 3)
+    assert read_choice(said(text), 3) in (None, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
@@ -443,11 +442,11 @@ def test_a_word_that_denies_leaves_no_screening(text: str, word: str) -> None:
     ],
 )
 def test_choices_are_read(text: str, number: int | None) -> None:
-    assert read_choice(said(text), 3).number == number
+    assert read_choice(said(text), 3) == number
 
 
-def test_a_choice_keeps_its_reasons() -> None:
-    assert read_choice(said('{"best": 2, "notes": " short "}'), 2) == JudgeVerdict(2, "short")
+def test_a_choice_may_have_reasons() -> None:
+    assert read_choice(said('{"best": 2, "notes": " short "}'), 2) == 2
 
 
 @pytest.mark.parametrize(

@@ -42,20 +42,16 @@ class Decider:
         neither arm; TaskError for a pin that names no model, or an arm without a rollout.
         """
         at_us = self._clock() if state is None else state.at_us
+        policy, picked = arms.control.policy, None if arm is None else arms.named(arm)
         if arms.candidate is None:
-            return self._decided(
-                arms.side(None if arm is None else arms.named(arm)), task, state, at_us, strict
-            )
-        policy = arms.control.policy
+            return self._decided(arms.control, task, state, at_us, strict)
         if strict:
             check_declared(policy, task, State(at_us))
         if arms.draws:
             # Both sides of a shadow decide the same task.
             task = self._drawn(task)
-        known = State(at_us) if state is None else state
-        if arm is not None:
-            picked: Arm | None = arms.named(arm)
-        else:
+        if picked is None:
+            known = State(at_us) if state is None else state
             canary = policy.rollout is not None and policy.rollout.mode == "canary"
             picked = pick_arm(policy, task, known, draw=self._random.random() if canary else None)
         decided = self._decided(arms.side(picked), task, state, at_us, False, picked)

@@ -18,8 +18,7 @@ from routewright.backends import (
     open_backend,
     simulated_backend,
 )
-from routewright.engine.policy import Backend as BackendShape
-from routewright.engine.policy import CompiledModel, CompiledPolicy
+from routewright.engine.policy import CompiledPolicy
 from routewright.loading import Permissions, refusals, user_permissions
 
 
@@ -43,7 +42,9 @@ def open_backends(
         if not models or (only is not None and id not in only):
             continue
         try:
-            _check_permitted(id, shape, models, permitted)
+            for refused in refusals(id, shape, {model.id: model.shape for model in models}, permitted):
+                message = f"backend `{id}` is not opened: {refused.message}"
+                raise BackendError(message, error_class="unauthorized", help=refused.help)
             opened[id] = open_backend(id, shape, models, environment)
         except BackendError as error:
             opened[id] = UnopenedBackend(error)
@@ -72,15 +73,3 @@ def simulated_backends(
         )
         for backend_id in policy.catalog.backends
     }
-
-
-def _check_permitted(
-    id: str, shape: BackendShape, models: list[CompiledModel], permissions: Permissions
-) -> None:
-    """Raise BackendError for the first variable that the backend or one of its models may not read or send."""
-    for refused in refusals(id, shape, {model.id: model.shape for model in models}, permissions):
-        raise BackendError(
-            f"backend `{id}` is not opened: {refused.message}",
-            error_class="unauthorized",
-            help=refused.help,
-        )

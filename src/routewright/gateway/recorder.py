@@ -11,7 +11,7 @@ from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import record_text
-from routewright.ledger import AttemptRow, DecisionRow, Ledger, LedgerEntry, LedgerWriter, PolicyRow
+from routewright.ledger import AttemptRow, DecisionRow, Ledger, LedgerEntry, PolicyRow
 
 from .arms import meaning_of
 from .results import DecisionResult
@@ -105,7 +105,10 @@ class Recorder:
         writer = self._writer
         if writer is None:
             return
-        known = self._known_to(writer)
+        if writer.file != self._file:
+            # Which policies' texts are in the file that is written now.
+            self._file, self._known = writer.file, set()
+        known = self._known
         given: set[tuple[str, ...]] = set()
         groups: list[Sequence[LedgerEntry]] = []
         grouped: list[Pending] = []
@@ -126,12 +129,6 @@ class Recorder:
             one.error = refused
             if refused is None and texts[0].policies:
                 known.add(meaning_of(one.policy))
-
-    def _known_to(self, writer: LedgerWriter) -> set[tuple[str, ...]]:
-        """The policies whose texts are in the file that is written now."""
-        if writer.file != self._file:
-            self._file, self._known = writer.file, set()
-        return self._known
 
 
 def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
