@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .complaints import Complaint, plain, status_in
 from .counts import (
     CALL_BYTES,
     NOT_COUNTED,
@@ -18,7 +17,7 @@ from .lines import event_data
 from .pieces import ChatPieces, own_name
 from .reply import Reply
 from .sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes, vector_sizes
-from .statuses import retry_after_ms, status_class
+from .statuses import Complaint, plain, retry_after_ms, status_class, status_in
 from .untrusted import Gate
 from .values import TextIntake, Unreadable, count_of, given, vectors_of, words
 

@@ -1,9 +1,10 @@
-"""What an HTTP status means for a call, and when a server wants to be asked again."""
+"""What a server says of a failure: its status, the complaint in its body, and when it wants to be asked again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -33,6 +34,20 @@ _LONGEST_WAIT_MS: Final = 366 * 24 * 3_600_000
 """A year: no server asks for a longer pause in earnest."""
 
 
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """The error that a server reports, in whatever shape it came.
+
+    ``codes`` are its ``code`` and ``type``, ``status`` is one that stands beside them, and ``signin_url`` is where to
+    sign in.
+    """
+
+    message: str
+    status: int | None = None
+    codes: frozenset[str] = frozenset()
+    signin_url: str | None = None
+
+
 def status_class(status: int) -> ErrorClass:
     """The class of a failure of which only the status is known; ``bad_response`` for other statuses below 500."""
     return _CLASSES.get(status, "overloaded" if status >= 500 else "bad_response")
@@ -57,6 +72,18 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
     now = _timestamp(headers.get("date", ""))
     wait_ms = round(1_000 * (until - (time.time() if now is None else now)))
     return max(0, min(wait_ms, _LONGEST_WAIT_MS))
+
+
+def status_in(code: object) -> int | None:
+    """The status of a failure that a field holds."""
+    if isinstance(code, str) and code.isdecimal() and len(code) == 3:
+        code = int(code)
+    return code if isinstance(code, int) and 400 <= code < 600 else None
+
+
+def plain(text: str) -> str:
+    """The text of a body for a message; a page of HTML says nothing that is worth quoting."""
+    return "" if text.lstrip().startswith("<") else text
 
 
 def _timestamp(date: str) -> float | None:
