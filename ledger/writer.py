@@ -125,12 +125,12 @@ class LedgerWriter:
 
     def _separate(self) -> None:
         """Begin anew after a fork: a child has the parent's files, which the parent writes, and not its thread."""
-        if self._forks != _forks.count:
+        if self._forks != _forks:
             self._spool.disown()
             self._begin()
 
     def _begin(self) -> None:
-        self._process, self._forks = os.getpid(), _forks.count
+        self._process, self._forks = os.getpid(), _forks
         self._spool = Spool(spool_folder(self._path))
         self._wake, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
@@ -153,18 +153,16 @@ class LedgerWriter:
             self._finish = weakref.finalize(self, _finish, self._process, self._thread, self._wake, ended)
 
 
-class _Forks:
-    """How many forks lie between this process and the one that loaded this module: asking the system is slower."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        os.register_at_fork(after_in_child=self._add)
-
-    def _add(self) -> None:
-        self.count += 1
+# How many forks lie between this process and the one that loaded this module: asking the system is slower.
+_forks = 0
 
 
-_forks = _Forks()
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 def _nothing() -> None:

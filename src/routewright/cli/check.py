@@ -30,7 +30,7 @@ from routewright.loading import (
     user_permissions,
 )
 
-from .check_rollout import rollout_lines, rollout_values
+from .check_rollout import rollout_report
 from .exit_codes import ExitCode
 from .writer import counted, writer
 
@@ -120,11 +120,8 @@ def _report(path: Path, root: Path | None) -> FileReport:
 def _check_policy(path: Path, root: Path | None) -> FileReport:
     policy = load_policy(path, root=root)
     what = [counted(len(policy.rules), "rule"), counted(len(policy.catalog.models), "model"), policy.digest]
-    said = rollout_values(policy)
-    more = {} if said is None else {"rollout": said}
-    return FileReport(
-        ", ".join(what), policy.disabled, policy.unenforced, more, rollout_lines(policy), _notes(policy)
-    )
+    more, lines = rollout_report(policy)
+    return FileReport(", ".join(what), policy.disabled, policy.unenforced, more, lines, _notes(policy))
 
 
 def _check_catalog(path: Path, root: Path | None) -> FileReport:

@@ -9,45 +9,34 @@ from routewright.engine.policy import CompiledConstraint, CompiledPolicy
 from .writer import counted
 
 
-def rollout_values(policy: CompiledPolicy) -> dict[str, object] | None:
-    """For JSON: what the policy says of its candidate, and what the candidate is; None without a rollout."""
+def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]]:
+    """What the policy says of its candidate, and what the candidate is: for JSON, and in words. Empty without one."""
     rollout = policy.rollout
     if rollout is None or rollout.candidate is None:
-        return None
+        return {}, []
     candidate = rollout.candidate
-    return {
+    left_out, changed = _left_out(policy, candidate), _changed(policy, candidate)
+    counted_anew = _counted_anew(policy, candidate)
+    values = {
         "mode": rollout.mode,
         "candidate": rollout.file,
         "digest": candidate.digest,
         "share": rollout.share,
         "key": rollout.key_name,
         "not_carried_out": list(candidate.unenforced),
-        "constraints_left_out": _left_out(policy, candidate),
-        "constraints_changed": _changed(policy, candidate),
-        "quotas_counted_anew": _counted_anew(policy, candidate),
+        "constraints_left_out": left_out,
+        "constraints_changed": changed,
+        "quotas_counted_anew": counted_anew,
     }
-
-
-def rollout_lines(policy: CompiledPolicy) -> list[str]:
-    """The same in words."""
-    rollout = policy.rollout
-    if rollout is None or rollout.candidate is None:
-        return []
-    candidate = rollout.candidate
     share = "" if rollout.share is None else f": {share_text(rollout.share)}"
     by = "" if rollout.mode != "canary" else f", by {rollout.key_name}" if rollout.key_name else ", at random"
     counts = f"{counted(len(candidate.rules), 'rule')}, {counted(len(candidate.catalog.models), 'model')}"
     told = [f"ok, {counts}, {candidate.digest}"]
     told += [f"not supported yet: {part}" for part in candidate.unenforced]
-    if left_out := _left_out(policy, candidate):
-        told.append(f"has no constraint {', '.join(left_out)}")
-    if changed := _changed(policy, candidate):
-        told.append(f"changes constraint {', '.join(changed)}")
-    told += _counted_anew(policy, candidate)
-    return [
-        f"rollout: {rollout.mode} of {rollout.file}{share}{by}",
-        *(f"candidate {rollout.file}: {said}" for said in told),
-    ]
+    told += [f"has no constraint {', '.join(left_out)}"] if left_out else []
+    told += [f"changes constraint {', '.join(changed)}"] if changed else []
+    lines = [f"candidate {rollout.file}: {said}" for said in (*told, *counted_anew)]
+    return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *lines]
 
 
 def _left_out(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
