@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
@@ -28,14 +27,11 @@ from .writer import writer
 def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: DecideFlags) -> None:
     """Decide and print the task, or every task, of a command line. Raises RoutewrightError and typer.Exit."""
     _check_combination(prompt, flags, how)
-    with ExitStack() as stack:
-        store = state_store(how.state) if how.live else None
-        if store is not None:
-            stack.callback(store.close)
-        policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
-        for told in permission_notes(policy, user_permissions()):
-            writer.problems(render_problem(told, kind="note"), note=True)
-        gateway = ModelGateway(policy, random=Random(how.seed), store=store)
+    policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
+    for told in permission_notes(policy, user_permissions()):
+        writer.problems(render_problem(told, kind="note"), note=True)
+    store = state_store(how.state) if how.live else None
+    with ModelGateway(policy, random=Random(how.seed), store=store) as gateway:
         state = None if how.live else _assumed(how, policy)
         if how.tasks is not None:
             _decide_lines(gateway, how.tasks, state, how)
@@ -75,11 +71,9 @@ def _assumed(how: DecideFlags, policy: CompiledPolicy) -> State:
     if how.assume is None:
         return State(at_us)
     try:
-        text = read_text(str(how.assume))
-    except PolicyError as error:
+        return state_from(parse_state(read_text(str(how.assume))), policy, at_us=at_us)
+    except PolicyError as error:  # the file cannot be read
         raise TaskError(f"{how.assume}: {error.problems[0].message}") from None
-    try:
-        return state_from(parse_state(text), policy, at_us=at_us)
     except TaskError as error:
         raise TaskError(f"{how.assume}: {error}", help=error.help) from None
 
