@@ -186,6 +186,13 @@ def test_eval_as_json_tells_unknown_from_a_value(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
+def test_json_is_json_whatever_the_output_can_say(tmp_path: Path, encoding: str) -> None:
+    arguments = ("eval", "name", "-f", "name=café 漢 😀", "--format", "json")
+    ended = CommandLine(tmp_path).process(*arguments, environment={"PYTHONIOENCODING": encoding})
+    assert json.loads(ended.out)["value"] == "café 漢 😀"
+
+
 def test_eval_takes_types_and_defaults_from_a_policy(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path)("eval", "private || context_length > 1", "--policy", "policy.yaml")
     assert ended.out.splitlines()[0] == "unknown  (boolean)"

@@ -87,8 +87,10 @@ class Writer:
         _write(sys.stdout, escape_json(text))
 
     def json_value(self, value: object) -> None:
-        """Print a value as JSON; in ASCII where the stream can say no more."""
-        text = json.dumps(value, indent=2, ensure_ascii=not _says("é", sys.stdout), default=str)
+        """Print a value as JSON; in ASCII where the stream cannot say all of it."""
+        text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+        if not _says(text, sys.stdout):
+            text = json.dumps(value, indent=2, default=str)
         self.json(text + "\n")
 
     def csv(self, text: str) -> None:
