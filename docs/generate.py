@@ -57,16 +57,9 @@ def generated() -> dict[Path, str]:
     from rooms import rooms
 
     from routewright.cli import app
-    from routewright.engine.policy.shapes.json_schema import catalog_schema, policy_schema, test_schema
+    from routewright.engine.policy.shapes.json_schema import SCHEMAS, json_schema
 
-    texts = {
-        ROOT / "policies" / f"{name}.schema.json": _json(schema)
-        for name, schema in (
-            ("policy", policy_schema()),
-            ("catalog", catalog_schema()),
-            ("test", test_schema()),
-        )
-    }
+    texts = {ROOT / "policies" / f"{kind}.schema.json": _json(json_schema(kind)) for kind in SCHEMAS}
     for name in ("policies.md", "testing-policies.md"):
         page = ROOT / "docs" / name
         texts[page] = with_tables(page.read_text(encoding="utf-8"))

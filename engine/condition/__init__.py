@@ -21,9 +21,8 @@ from .limits import MAX_EXACT_INTEGER
 from .patterns import PatternError, compile_pattern, compile_search
 from .syntax.expr import Name, walk
 from .syntax.parser import parse_expr
-from .syntax.places import with_source_lines
 from .syntax.render import render_expr, render_value
-from .syntax.structured import parse_condition
+from .syntax.structured import parse_condition, with_source_lines
 from .targets.codegen import compile_function
 from .targets.reference import Trace, TracedPart, evaluate_reference, trace
 from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify

@@ -8,8 +8,7 @@ from ..report import ConditionError, FeatureError, Problem
 from .bind import bind, infer_declarations
 from .check.checker import check_expr
 from .syntax.expr import Call, Expr, Name, walk
-from .syntax.places import with_source_lines
-from .syntax.structured import parse_condition
+from .syntax.structured import parse_condition, with_source_lines
 from .targets.reference import evaluate_reference
 from .types import Declaration
 

@@ -6,6 +6,7 @@ Inside the engine a value is a bool, an int, a finite float, a str or a tuple of
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Final
 
 from ..report import suggest
@@ -14,10 +15,10 @@ from .syntax.render import render_value
 from .types import BOOLEAN, INTEGER, NOTHING, NUMBER, SCALARS, STRING, Declaration, ListType, Type, article
 
 
-class Unknown:
-    """The type of UNKNOWN; there is one object of it."""
+class Unknown(Enum):
+    """The type of UNKNOWN, which stays one object when it is copied."""
 
-    __slots__ = ()
+    UNKNOWN = "unknown"
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -25,17 +26,8 @@ class Unknown:
     def __bool__(self) -> bool:
         raise TypeError("UNKNOWN is neither true nor false; compare it with `is`")
 
-    def __copy__(self) -> Unknown:
-        return self
 
-    def __deepcopy__(self, memo: object) -> Unknown:
-        return self
-
-    def __reduce__(self) -> str:
-        return "UNKNOWN"
-
-
-UNKNOWN: Final = Unknown()
+UNKNOWN: Final = Unknown.UNKNOWN
 """The value of a condition that has none: neither true nor false."""
 
 

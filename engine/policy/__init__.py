@@ -40,7 +40,7 @@ from .reading.shape_problems import place_problem, shape_problems
 from .shapes import kinds
 from .shapes.base import Operation, Shape, check_unbroken
 from .shapes.catalog import Catalog, Model
-from .shapes.json_schema import catalog_schema, policy_schema, test_schema
+from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
 from .shapes.policy import Policy
 from .shapes.steps import STEPS, Role
@@ -55,6 +55,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
     "MAY_FORWARD",
+    "SCHEMAS",
     "STEPS",
     "Backend",
     "Candidate",
@@ -90,7 +91,6 @@ __all__ = [
     "TaskLimits",
     "TestFile",
     "UnfitCandidate",
-    "catalog_schema",
     "check_unbroken",
     "client_address",
     "compile_catalog_file",
@@ -98,6 +98,7 @@ __all__ = [
     "encoding_for",
     "is_loopback",
     "is_this_machine",
+    "json_schema",
     "judge",
     "kind_of",
     "kinds",
@@ -110,13 +111,11 @@ __all__ = [
     "per_policy",
     "place_notes",
     "place_problem",
-    "policy_schema",
     "read_catalog",
     "read_policy",
     "read_tests",
     "shape_problems",
     "sizes_by_name",
-    "test_schema",
     "unreadable_catalog",
     "variables_in",
     "with_variables",

@@ -6,19 +6,10 @@ from collections.abc import Sequence
 
 from .source.document import Document, Path
 
-_ONE_OF = {
-    "assertions": "assertion",
-    "backends": "backend",
-    "cases": "case",
-    "chains": "chain",
-    "constraints": "constraint",
-    "controls": "control",
-    "features": "feature",
-    "models": "model",
-    "rules": "rule",
-    "samples": "sample",
-    "steps": "step",
-}
+_SECTIONS = frozenset(
+    "assertions backends cases chains constraints controls features models rules samples steps".split()
+)
+"""The keys whose entries messages call by one of the same word: ``rules`` has a rule."""
 
 
 def owner(path: Path, document: Document) -> str:
@@ -27,7 +18,7 @@ def owner(path: Path, document: Document) -> str:
         return "the file"
     step = path[-1]
     section = path[-2] if len(path) > 1 else None
-    kind = _ONE_OF.get(str(section))
+    kind = str(section).removesuffix("s") if section in _SECTIONS else None
     if isinstance(step, str):
         return f"{kind} {quoted(step)}" if kind else quoted(step)
     name = document.node_at((*path, "name"))

@@ -37,19 +37,22 @@ def nano_units(amount: int | float) -> int:
     return int((Decimal(repr(amount)) * NANO).to_integral_value())
 
 
+def _matched(pattern: re.Pattern[str], value: object, wanted: str) -> re.Match[str]:
+    match = pattern.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"expected {wanted}")
+    return match
+
+
 def parse_duration_ms(value: object) -> int:
     """Whole milliseconds of a duration such as ``250ms``, ``5s``, ``1.5m``, ``1h``, ``2d``."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a duration such as `5s`, `250ms` or `1h`")
+    match = _matched(_DURATION, value, "a duration such as `5s`, `250ms` or `1h`")
     return _exact(Decimal(match[1]) * _DURATION_MS[match[2]], "a shorter duration", "whole milliseconds")
 
 
 def parse_money(value: object) -> MoneyAmount:
     """An amount with its currency, such as ``200 USD``."""
-    match = _MONEY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected an amount with its currency such as `200 USD`")
+    match = _matched(_MONEY, value, "an amount with its currency such as `200 USD`")
     return MoneyAmount(_exact(Decimal(match[1]) * NANO, f"at most {MAX_EXACT // NANO} {match[2]}"), match[2])
 
 
@@ -66,9 +69,7 @@ def parse_count(value: object) -> int:
     """A whole number, plain or with a unit: ``32B`` is 32,000,000,000 (K, M, B, T are powers of 1,000)."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return _exact(Decimal(value), f"at most {MAX_EXACT}")
-    match = _COUNT.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("expected a whole number, or one with a unit such as `32B` or `1T`")
+    match = _matched(_COUNT, value, "a whole number, or one with a unit such as `32B` or `1T`")
     return _exact(Decimal(match[1]) * _COUNT_UNIT[match[2]], f"at most {MAX_EXACT}")
 
 

@@ -1,4 +1,4 @@
-"""Parses conditions as YAML gives them.
+"""Parses conditions as YAML gives them, and finds the lines of their problems where they stand in no file.
 
 A condition is a text, a boolean, or a group: `{any: […]}` is `||`, `{all: […]}` is `&&`, and
 `{none: […]}` is `!(… || …)`; groups nest.
@@ -6,7 +6,8 @@ A condition is a text, a boolean, or a group: `{any: […]}` is `||`, `{all: [�
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from ...report import ConditionError, Problem, Span, suggest
 from ..limits import MAX_CONDITION_PARTS, MAX_EXPRESSION_LENGTH, MAX_NESTING, MAX_PROBLEMS
@@ -115,3 +116,29 @@ class _Reader:
         span = Span(0, 1, part)
         expr = read[0] if len(read) == 1 else Logical(_OPERATORS[key], read, span)
         return Unary("!", expr, span) if key == "none" else expr
+
+
+def with_source_lines(problems: Iterable[Problem], condition: object) -> list[Problem]:
+    """Return the problems with `source_line`, `column` and `width` filled in from their spans.
+
+    `condition` is what was parsed: a text, or groups of texts, of which each span names its part.
+    """
+    return [_with_line(problem, condition) for problem in problems]
+
+
+def _with_line(problem: Problem, condition: object) -> Problem:
+    span = problem.span
+    if span is None:
+        return problem
+    for step in span.part:
+        if isinstance(condition, Mapping) and step in condition:
+            condition = condition[step]
+        elif isinstance(condition, Sequence) and isinstance(step, int) and step < len(condition):
+            condition = condition[step]
+    if not isinstance(condition, str):
+        return problem
+    start = condition.rfind("\n", 0, span.start) + 1
+    end = condition.find("\n", start)
+    line = condition[start : len(condition) if end < 0 else end]
+    width = max(1, min(span.end, start + len(line)) - span.start)
+    return replace(problem, source_line=line, column=span.start - start + 1, width=width)

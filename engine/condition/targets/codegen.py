@@ -266,7 +266,6 @@ class _Builder:
         return ast.Call(_load(name), args, [])
 
     def quantifier(self, expr: Quantifier) -> ast.expr:
-        helper = _exists if expr.any_of else _all
         body = self.emit(expr.body)
         # What the body reads comes in as defaults: reading it from outside would make every condition of the
         # policy read it through a cell.
@@ -286,8 +285,8 @@ class _Builder:
             ),
             body,
         )
-        args = [lambda_, *([ast.Constant(True)] if expr.indexed else [])]
-        return self.strict([expr.items], lambda values: self.call(helper, [*values, *args]))
+        args = [lambda_, *map(ast.Constant, [expr.any_of, True] if expr.indexed else [expr.any_of])]
+        return self.strict([expr.items], lambda values: self.call(_joined, [*values, *args]))
 
 
 def _hashed(container: ast.expr) -> ast.expr:
@@ -299,21 +298,13 @@ def _hashed(container: ast.expr) -> ast.expr:
     return container
 
 
-def _exists(items: tuple[Any, ...], holds: Callable[..., bool | None], indexed: bool = False) -> bool | None:
-    result: bool | None = False
+def _joined(
+    items: tuple[Any, ...], holds: Callable[..., bool | None], any_of: bool, indexed: bool = False
+) -> bool | None:
+    result: bool | None = not any_of
     for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
-        if verdict:
-            return True
-        if verdict is None:
-            result = None
-    return result
-
-
-def _all(items: tuple[Any, ...], holds: Callable[..., bool | None], indexed: bool = False) -> bool | None:
-    result: bool | None = True
-    for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
-        if verdict is False:
-            return False
+        if verdict is any_of:
+            return any_of
         if verdict is None:
             result = None
     return result

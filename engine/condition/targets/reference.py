@@ -154,16 +154,18 @@ def _strict(function: Callable[..., Any]) -> Callable[..., Any]:
     return strict
 
 
-def _any_true(*values: Any) -> Any:
-    if any(value is True for value in values):
-        return True
-    return UNKNOWN if any(value is UNKNOWN for value in values) else False
+def _deciding(verdict: bool) -> Callable[..., Any]:
+    """What of several values comes to `verdict` if one is it; else it is unknown if one is, else the opposite."""
+
+    def joined(*values: Any) -> Any:
+        if any(value is verdict for value in values):
+            return verdict
+        return UNKNOWN if any(value is UNKNOWN for value in values) else not verdict
+
+    return joined
 
 
-def _all_true(*values: Any) -> Any:
-    if any(value is False for value in values):
-        return False
-    return UNKNOWN if any(value is UNKNOWN for value in values) else True
+_any_true, _all_true = _deciding(True), _deciding(False)
 
 
 def _chosen(condition: Any, then: Any, otherwise: Any) -> Any:

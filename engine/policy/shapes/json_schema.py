@@ -6,8 +6,9 @@ left out is left out, so it is not offered ``null``. Whether names refer to some
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -57,26 +58,17 @@ _ALTERNATIVES: dict[str, JsonSchemaValue] = {
 }
 
 
-def policy_schema() -> dict[str, Any]:
-    """The JSON Schema of a policy file, as plain values; each call makes a new one."""
-    return _schema(Policy, "Routewright policy")
+SCHEMAS: Final[Mapping[str, tuple[type[BaseModel], str]]] = {
+    "policy": (Policy, "Routewright policy"),
+    "catalog": (Catalog, "Routewright catalog"),
+    "test": (TestFile, "Routewright policy tests"),
+}
+"""By kind of file, its shape and the title of its schema."""
 
 
-def catalog_schema() -> dict[str, Any]:
-    """The JSON Schema of a catalog file, as plain values; each call makes a new one."""
-    return _schema(Catalog, "Routewright catalog")
-
-
-def test_schema() -> dict[str, Any]:
-    """The JSON Schema of a file of policy tests, as plain values; each call makes a new one."""
-    return _schema(TestFile, "Routewright policy tests")
-
-
-# pytest takes every function of this name for a test where it is imported.
-test_schema.__test__ = False  # type: ignore[attr-defined]  # functions have no such attribute in typeshed
-
-
-def _schema(model: type[BaseModel], title: str) -> dict[str, Any]:
+def json_schema(kind: str) -> dict[str, Any]:
+    """The JSON Schema of a kind of file in ``SCHEMAS``, as plain values; each call makes a new one."""
+    model, title = SCHEMAS[kind]
     made = model.model_json_schema(by_alias=True, schema_generator=_AsWritten)
     definitions: JsonSchemaValue = made.pop("$defs", {})
     for name, alternatives in _ALTERNATIVES.items():

@@ -92,26 +92,23 @@ def syntax_problem(error: Exception, written: SourceText) -> Problem:
         help = "write it as an escape in double quotes" if isinstance(code, int) else None
     else:
         start, message, help = 0, "the text is not YAML", None
-    if " #" in written.line_before(start) and "does not fit" in message:
-        help = "a comment ends the text before it: put the whole text in quotes"
-        return written.place(Problem("yaml-syntax", message, help), start, start + 1)
     problem = written.place(Problem("yaml-syntax", message, help), start, start + 1)
+    if " #" in written.line_before(start) and "does not fit" in message:
+        return replace(problem, help="a comment ends the text before it: put the whole text in quotes")
+    return replace(problem, help=_help_in_line(problem) or help)
+
+
+def _help_in_line(problem: Problem) -> str | None:
+    """What the text before a problem says of its cause."""
+    line, column = (problem.source_line or "").rstrip(), problem.column or 0
+    if problem.message.startswith("a `: `") and column == len(line):
+        return "leave out this `:`, or put the whole text in quotes"
     before = _CONDITION.match(problem.source_line or "")
-    line = (problem.source_line or "").rstrip()
-    if message.startswith("a `: `") and problem.column == len(line):
-        return replace(problem, help="leave out this `:`, or put the whole text in quotes")
-    if (
-        before
-        and (problem.column or 0) > before.end()
-        and line[before.end()] in "\"'"
-        and line[before.end()] == line[-1]
-    ):
-        return replace(
-            problem, help="put the whole condition in quotes of one kind, and strings in it in the other"
-        )
-    if before and (problem.column or 0) > before.end() and "tab" not in message:
-        return replace(problem, help="put the whole condition in quotes")
-    return problem
+    if before is None or column <= before.end():
+        return None
+    if line[before.end()] in "\"'" and line[before.end()] == line[-1]:
+        return "put the whole condition in quotes of one kind, and strings in it in the other"
+    return None if "tab" in problem.message else "put the whole condition in quotes"
 
 
 def _cause(error: Any, start: int, written: SourceText) -> Problem | None:

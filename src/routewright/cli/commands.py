@@ -279,10 +279,9 @@ def schema(
     Example:
       routewright schema policy > policy.schema.json
     """
-    from routewright.engine.policy import catalog_schema, policy_schema, test_schema
+    from routewright.engine.policy import json_schema
 
-    make = {"policy": policy_schema, "catalog": catalog_schema, "test": test_schema}[kind]
-    writer.json_value(make())
+    writer.json_value(json_schema(kind))
 
 
 app.add_typer(ledger, name="ledger")

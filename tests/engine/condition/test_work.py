@@ -21,7 +21,6 @@ from routewright.engine.condition import (
     compile_function,
     parse_condition,
 )
-from routewright.engine.condition.automaton import automaton_of
 from routewright.engine.condition.check.typed import Apply, Bounded, walk_typed
 from routewright.engine.condition.check.work import LARGEST, fits, work_of
 from routewright.engine.condition.library import OPERATIONS
@@ -29,7 +28,7 @@ from routewright.engine.condition.library.declaration import Sizes
 from routewright.engine.condition.limits import MAX_CONDITION_WORK, MAX_FEATURE_STRING_LENGTH
 from routewright.engine.condition.patterns import program_size
 from routewright.engine.condition.positions import TooMany
-from routewright.engine.condition.search_steps import search_steps
+from routewright.engine.condition.search_steps import automaton_of, search_steps
 from routewright.engine.condition.targets import codegen
 from routewright.engine.condition.values import ValueRefused, check_value
 

@@ -17,9 +17,9 @@ from routewright.engine.policy.shapes import json_schema
 ROOT = Path(__file__).resolve().parents[3]
 
 SCHEMAS = {
-    "policy.schema.json": json_schema.policy_schema(),
-    "catalog.schema.json": json_schema.catalog_schema(),
-    "test.schema.json": json_schema.test_schema(),
+    "policy.schema.json": json_schema.json_schema("policy"),
+    "catalog.schema.json": json_schema.json_schema("catalog"),
+    "test.schema.json": json_schema.json_schema("test"),
 }
 
 SCHEMA_LINE = re.compile(r"# yaml-language-server: \$schema=(\S+)")
@@ -96,7 +96,7 @@ def test_every_reference_has_its_definition_and_every_definition_is_used(name: s
 
 
 def test_conditions_refer_to_one_recursive_definition() -> None:
-    schema = json_schema.policy_schema()
+    schema = json_schema.json_schema("policy")
     rule = schema["$defs"]["Rule"]["properties"]["when"]
     assert rule == {
         "$ref": "#/$defs/Condition",
@@ -107,9 +107,9 @@ def test_conditions_refer_to_one_recursive_definition() -> None:
 
 
 def test_schemas_are_made_anew_so_that_a_caller_may_change_them() -> None:
-    before = deepcopy(json_schema.policy_schema())
-    json_schema.policy_schema()["$defs"]["Condition"]["anyOf"].clear()
-    assert json_schema.policy_schema() == before
+    before = deepcopy(json_schema.json_schema("policy"))
+    json_schema.json_schema("policy")["$defs"]["Condition"]["anyOf"].clear()
+    assert json_schema.json_schema("policy") == before
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
