@@ -205,20 +205,16 @@ def _blanks(text: str) -> str:
 
 
 def _quorum_error(ensemble: Ensemble, results: Sequence[Result | Exhausted | None], why: str) -> QuorumError:
+    errors = [None if result is None else result.error for result in results]
     members = tuple(
-        (member.model_id, _class(result)) for member, result in zip(ensemble.members, results, strict=True)
+        (member.model_id, None if error is None else error.error_class)
+        for member, error in zip(ensemble.members, errors, strict=True)
     )
-    classes = [error_class for _, error_class in members if error_class is not None]
+    classes = [error.error_class for error in errors if error is not None]
     refused = "refused_content" in classes
     # Without a failure of a member it is what they said that led nowhere.
     error_class: ErrorClass = "refused_content" if refused else classes[-1] if classes else "bad_response"
     return QuorumError(f"the ensemble gave no answer: {why}", error_class=error_class, members=members)
-
-
-def _class(result: Result | Exhausted | None) -> ErrorClass | None:
-    if result is None or isinstance(result, Result) and result.error is None:
-        return None
-    return result.error.error_class if result.error is not None else None
 
 
 def _has_answer(task: asyncio.Task[Result | Exhausted]) -> bool:

@@ -72,7 +72,8 @@ class Flow:
         drafts = [await STEP_KINDS[step.role].prepare(steps, step) for step in self._steps]
         prepared = with_drafts(steps, [draft for draft in drafts if draft is not None])
         before = steps.whole
-        live = self._on_text if self._shows_as_it_comes() else None
+        may_change = any(STEP_KINDS[step.role].may_change(step) for step in self._steps)
+        live = self._on_text if self._ensemble is None and not may_change else None
         found = await self._answer(prepared, 0, live, together=True)
         while isinstance(found, Answered) and not found.cached:
             steps.whole = before
@@ -170,12 +171,6 @@ class Flow:
         cost_nano = sum(known) if len(known) == len(costs) else None
         until_us = self._session.time.now_us() + use.ttl_ms * 1_000
         cache.put(key, CachedAnswer(found.answer, cost_nano, until_us))
-
-    def _shows_as_it_comes(self) -> bool:
-        """Whether nothing after the answer may withhold or replace it."""
-        return self._ensemble is None and not any(
-            STEP_KINDS[step.role].may_change(step) for step in self._steps
-        )
 
     def _show(self, answer: Answer) -> None:
         if self._on_text is not None and isinstance(answer, ChatAnswer) and answer.text:
