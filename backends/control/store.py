@@ -234,11 +234,8 @@ class StateStore:
 
     def _connections(self) -> Connections:
         """The open connections; whoever asks holds one of the locks."""
-        opened = self._opened
-        if opened is None:
-            # Only after a fork, or after the file was replaced.
-            opened = self._open()
-        return opened
+        # Opened here only after a fork, or after the file was replaced.
+        return self._opened or self._open()
 
     def _open(self) -> Connections:
         with self._open_lock:
@@ -324,15 +321,6 @@ class StateStore:
         deadline: float | None = getattr(self._local, "deadline", None)
         return deadline
 
-    @contextmanager
-    def _patience(self, deadline: float) -> Iterator[None]:
-        before = self._deadline()
-        self._local.deadline = deadline
-        try:
-            yield
-        finally:
-            self._local.deadline = before
-
     # --- the thread that waits -------------------------------------------------------------------------------
 
     def _worker(self) -> ThreadPoolExecutor:
@@ -342,9 +330,14 @@ class StateStore:
         return self._thread
 
     def _call_until(self, deadline: float, call: Callable[[], T]) -> T:
-        # INVARIANT: the lock is taken before the call begins, so a call that met one has done nothing yet.
-        with self._patience(deadline), self.change():
-            return call()
+        before = self._deadline()
+        self._local.deadline = deadline
+        try:
+            # INVARIANT: the lock is taken before the call begins, so a call that met one has done nothing yet.
+            with self.change():
+                return call()
+        finally:
+            self._local.deadline = before
 
     def _take_back(self, made: Future[T], undo: Callable[[T], object]) -> None:
         if made.exception() is None:
