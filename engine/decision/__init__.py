@@ -5,7 +5,7 @@ from __future__ import annotations
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from .bind import binder_of
 from .choose import Estimate, estimate, key_text, point_of
-from .deciding import decide
+from .deciding import decide, parameters_of, verdicts_of
 from .decision import (
     Arm,
     ArmName,
@@ -35,7 +35,6 @@ from .task import (
     check_labels,
 )
 from .token_limits import closing_lengths, is_exact
-from .verdicts import parameters_of, verdicts_of
 
 __all__ = [
     "GATES",

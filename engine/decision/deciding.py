@@ -7,17 +7,18 @@ alone and changes no result.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-from ..policy import CompiledPolicy, CompiledRule
-from .bind import binder_of
+from ..condition import compile_function
+from ..policy import CompiledPolicy, CompiledRule, per_policy
+from .bind import binder_of, request_facts, time_facts
 from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, make_plan
-from .request import request_facts
 from .task import RequestFacts, State, Task
-from .verdicts import parameters_of, verdicts_with_nulls
+
+_NO_STATE = (None, None, None)
 
 
 def decide(
@@ -88,3 +89,29 @@ def _winner(rules: Sequence[CompiledRule], verdicts: Sequence[bool | None]) -> t
             if verdicts[index] is None and rules[index].on_unknown != "skip":
                 return index, rules[index].on_unknown == "fail"
     return (first if first < len(verdicts) else None), False
+
+
+def parameters_of(policy: CompiledPolicy, values: Sequence[Any], state: State) -> tuple[Any, ...]:
+    """The values of ``policy.parameters``, given those of its features; what no condition asks for is None."""
+    known = (state.load, *time_facts(state.at_us)) if policy.uses_state else _NO_STATE
+    return (*values, *known)
+
+
+def verdicts_of(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
+    """The result of ``policy.evaluate``, for any feature values: each may be None."""
+    for slot in policy.defaulted:
+        if parameters[slot] is None:
+            return verdicts_with_nulls(policy, parameters)
+    return policy.evaluate(parameters)
+
+
+def verdicts_with_nulls(policy: CompiledPolicy, parameters: Sequence[Any]) -> tuple[bool | None, ...]:
+    """The same, but features that have a default may be None too.
+
+    The compiled function of a policy assumes that features with defaults have values, which makes it fast. Where one
+    has none, a second function is compiled once and kept.
+    """
+    return cast(tuple[bool | None, ...], _with_nulls(policy)(parameters))
+
+
+_with_nulls = per_policy(lambda policy: compile_function(policy.conditions, policy.parameters))

@@ -42,20 +42,14 @@ class DroppedStep:
 
 @dataclass(frozen=True, slots=True)
 class DroppedEnsemble:
-    """Why an ensemble is not used: too few members are eligible, or a model in ``role`` did not pass a gate."""
+    """Why an ensemble is not used: too few members are eligible, or ``text`` names a model that did not pass a gate."""
 
-    eligible: int
-    members: int
-    quorum: int
-    role: Literal["judge", "override"] | None = None
-    model: str | None = None
+    text: str
     failure: GateFailure | None = None
 
     def recorded(self, call: Call) -> str:
         """Why, as a record keeps it."""
-        if self.failure is None:
-            return f"{self.eligible} of {self.members} members are eligible, {self.quorum} are needed"
-        return f"{self.role} {self.model}: {self.failure.recorded(call)}"
+        return self.text if self.failure is None else f"{self.text}: {self.failure.recorded(call)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,16 +193,16 @@ def _ensemble(
         return None, None
     models = context.policy.catalog.models
     members = tuple(index for index in ensemble.members if first_failures[index] is None)
-    counts = len(members), len(ensemble.members), ensemble.quorum
     if len(members) < ensemble.quorum:
-        return None, DroppedEnsemble(*counts)
+        counted = f"{len(members)} of {len(ensemble.members)} members are eligible"
+        return None, DroppedEnsemble(f"{counted}, {ensemble.quorum} are needed")
     if ensemble.judge is not None:
         judge = models[ensemble.judge]
         failure = next(failures(judge, context, answers=False), None)
         if failure is not None:
-            return None, DroppedEnsemble(*counts, "judge", judge.id, failure)
+            return None, DroppedEnsemble(f"judge {judge.id}", failure)
     if ensemble.override is not None:
         failure = first_failures[ensemble.override]
         if failure is not None:
-            return None, DroppedEnsemble(*counts, "override", models[ensemble.override].id, failure)
+            return None, DroppedEnsemble(f"override {models[ensemble.override].id}", failure)
     return replace(ensemble, members=members), None

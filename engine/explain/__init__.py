@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from .arm_text import difference, share_text
-from .explanation import Explanation, as_recorded, explain, recompute
+from .explanation import Explanation, as_recorded, explain, explanation_values, recompute
 from .report_tree import explanation_tree, outcome_text, plan_tree, record_tree
-from .values import explanation_values
 
 __all__ = [
     "Explanation",

@@ -6,8 +6,8 @@ An explanation is recomputed: a record and the policy of its digest are enough. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Final, Literal
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final, Literal
 
 from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
@@ -250,3 +250,27 @@ def _runner_up(decision: Decision) -> RunnerUp | None:
             target = None if plan is None or models else policy.catalog.models[plan.target].id
             return RunnerUp(rule.name, outcome, target, models)
     return None
+
+
+_NAMES = {"old": "from", "new": "to"}
+"""Keys of the JSON that cannot be names of fields in Python."""
+
+
+def explanation_values(explanation: Explanation) -> dict[str, Any]:
+    """The explanation as JSON has it, field by field; unknown values are null."""
+    values: dict[str, Any] = _plain(explanation)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, DecisionRecord):
+        return value.model_dump(mode="json")
+    if is_dataclass(value):
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+    if hasattr(value, "_asdict"):
+        return {_NAMES.get(name, name): _plain(one) for name, one in value._asdict().items()}
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if value is UNKNOWN else value

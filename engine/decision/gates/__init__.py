@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from .checks import HARD_FAILURES, closes_first, no_steps
-from .context import GateContext, context_of
-from .failure import Call, GateFailure
+from .context import Call, GateContext, GateFailure, context_of
 from .listed import BREAKER_OPEN_LAST, GATES, MARKS, RequiredStep, failures, marks
 from .money import allowance
 

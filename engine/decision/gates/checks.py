@@ -10,8 +10,7 @@ from ...policy import MAY_FORWARD, CompiledConstraint, CompiledModel, Operation
 from ...report import iso_time
 from ..task import NOTHING_KNOWN
 from ..token_limits import fit_of, lengths_of
-from .context import GateContext
-from .failure import Call, GateFailure
+from .context import Call, GateContext, GateFailure
 
 HARD_FAILURES: Final = frozenset(("quota_exhausted",))
 """Failures that only time mends, and whose end is known: the breaker that they open holds even for the last

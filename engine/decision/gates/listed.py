@@ -9,8 +9,7 @@ from typing import ClassVar, Final, NamedTuple
 from ...policy import CompiledModel
 from ..token_limits import fit_of
 from . import checks, money
-from .context import GateContext
-from .failure import Call, GateFailure
+from .context import Call, GateContext, GateFailure
 
 
 class Gate(NamedTuple):

@@ -11,8 +11,7 @@ from typing import ClassVar
 from ...policy import MAX_EXACT, CompiledModel, Quota, TaskCost, nano_units
 from ...report import money_text
 from ..token_limits import TOO_LOW, affordable_tokens, is_exact, least_tokens, longest_answer
-from .context import GateContext
-from .failure import Call, GateFailure
+from .context import Call, GateContext, GateFailure
 
 _UNPRICED = "its price is unknown, and unknown costs are refused"
 

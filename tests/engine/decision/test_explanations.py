@@ -14,9 +14,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.explain.explanation import Explanation, explain
+from routewright.engine.explain.explanation import Explanation, explain, explanation_values
 from routewright.engine.explain.report_tree import explanation_tree, record_tree
-from routewright.engine.explain.values import explanation_values
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.report.tree import render_markdown, render_tree
 from routewright.loading.loading import load_policy
