@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from ..policy import CompiledEnsemble, CompiledPolicy, CompiledStep
-from .gates import Call, GateFailure
+from .gates import GateFailure
 from .task import RequestFacts, Source, State, Task
 
 Outcome = Literal["routed", "no_match", "no_target", "undecided"]
@@ -41,18 +41,6 @@ class DroppedStep:
 
 
 @dataclass(frozen=True, slots=True)
-class DroppedEnsemble:
-    """Why an ensemble is not used: too few members are eligible, or ``text`` names a model that did not pass a gate."""
-
-    text: str
-    failure: GateFailure | None = None
-
-    def recorded(self, call: Call) -> str:
-        """Why, as a record keeps it."""
-        return self.text if self.failure is None else f"{self.text}: {self.failure.recorded(call)}"
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be executed. Every model in it has passed the same gates.
 
@@ -65,7 +53,7 @@ class Plan:
     steps: tuple[CompiledStep, ...]
     dropped: tuple[DroppedStep, ...]
     ensemble: CompiledEnsemble | None
-    ensemble_dropped: DroppedEnsemble | None
+    ensemble_dropped: GateFailure | None
     unenforced: tuple[str, ...]
 
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from ..policy import STEPS, Candidate, CompiledEnsemble, CompiledPolicy, CompiledRule, CompiledStep
 from .choose import order
-from .decision import CandidateVerdict, DroppedEnsemble, DroppedStep, Outcome, Plan, Selection, SessionUse
+from .decision import CandidateVerdict, DroppedStep, Outcome, Plan, Selection, SessionUse
 from .gates import (
     BREAKER_OPEN_LAST,
     GateContext,
     GateFailure,
-    RequiredStep,
+    PartFailure,
     closes_first,
     failures,
     marks,
@@ -110,15 +110,16 @@ def gate_steps(context: GateContext) -> tuple[tuple[CompiledStep, ...], tuple[Dr
     return tuple(kept), tuple(dropped)
 
 
-def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[RequiredStep]:
+def required_failures(dropped: Sequence[DroppedStep], policy: CompiledPolicy) -> list[PartFailure]:
     """Why no candidate may be used: the steps that are required, and left out all the same."""
-    required = []
-    for one in dropped:
-        if one.step.required:
-            role, model = one.step.role, policy.catalog.models[one.step.model].id
-            data = {"role": role, "model": model}
-            required.append(RequiredStep("required_step", f"required {role} with {model}", data, one.failure))
-    return required
+    models = policy.catalog.models
+    required = [
+        (one.step.role, models[one.step.model].id, one.failure) for one in dropped if one.step.required
+    ]
+    return [
+        PartFailure("required_step", f"required {role} with {model}", {"role": role, "model": model}, failure)
+        for role, model, failure in required
+    ]
 
 
 def _verdicts(
@@ -187,7 +188,7 @@ def _session(
 
 def _ensemble(
     ensemble: CompiledEnsemble | None, first_failures: _Failures, context: GateContext
-) -> tuple[CompiledEnsemble | None, DroppedEnsemble | None]:
+) -> tuple[CompiledEnsemble | None, GateFailure | None]:
     """The ensemble with its eligible members, or why it is not used."""
     if ensemble is None:
         return None, None
@@ -195,14 +196,14 @@ def _ensemble(
     members = tuple(index for index in ensemble.members if first_failures[index] is None)
     if len(members) < ensemble.quorum:
         counted = f"{len(members)} of {len(ensemble.members)} members are eligible"
-        return None, DroppedEnsemble(f"{counted}, {ensemble.quorum} are needed")
+        return None, GateFailure("quorum", f"{counted}, {ensemble.quorum} are needed", {})
     if ensemble.judge is not None:
         judge = models[ensemble.judge]
         failure = next(failures(judge, context, answers=False), None)
         if failure is not None:
-            return None, DroppedEnsemble(f"judge {judge.id}", failure)
+            return None, PartFailure(failure.gate, f"judge {judge.id}", {}, failure)
     if ensemble.override is not None:
         failure = first_failures[ensemble.override]
         if failure is not None:
-            return None, DroppedEnsemble(f"override {models[ensemble.override].id}", failure)
+            return None, PartFailure(failure.gate, f"override {models[ensemble.override].id}", {}, failure)
     return replace(ensemble, members=members), None

@@ -31,8 +31,6 @@ def record_tree(record: DecisionRecord) -> ReportTree:
     root = _root(record)
     if record.reason is not None and record.pin is None:
         root.add(f"reason: {record.reason}")
-    if record.pin is not None:
-        root.add(_pinned(record))
     features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
     if features:
         root.add("features: " + ", ".join(_feature(record, name) for name in features))
@@ -56,8 +54,6 @@ def explanation_tree(explanation: Explained) -> ReportTree:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
     record = explanation.record
     root = _root(record)
-    if record.pin is not None:
-        root.add(_pinned(record))
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
         _add_matched(root, matched, record)
@@ -78,33 +74,30 @@ def explanation_tree(explanation: Explained) -> ReportTree:
     return root
 
 
-def _head(record: DecisionRecord) -> str:
-    return f"{record.operation}: {outcome_text(record)}"
-
-
 def outcome_text(record: DecisionRecord) -> str:
     """What became of the task, such as ``routed to kimi by rule hard``."""
     match record.outcome:
         case "routed" if record.pin is not None:
-            what = f"routed to {record.target} (pinned)"
+            return f"routed to {record.target} (pinned)"
         case "routed":
-            what = f"routed to {record.target} by rule {record.rule}"
+            return f"routed to {record.target} by rule {record.rule}"
         case "no_match":
-            what = "no rule matched"
+            return "no rule matched"
         case "no_target" if record.pin is not None:
-            what = "no eligible target: the pinned model is excluded"
+            return "no eligible target: the pinned model is excluded"
         case "no_target":
-            what = f"no eligible target: rule {record.rule} matched, every candidate is excluded"
+            return f"no eligible target: rule {record.rule} matched, every candidate is excluded"
         case _:
-            what = f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
-    return what
+            return f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
 
 
 def _root(record: DecisionRecord) -> ReportTree:
-    root = ReportTree(_head(record))
+    root = ReportTree(f"{record.operation}: {outcome_text(record)}")
     arm = arm_line(record)
     if arm is not None:
         root.add(arm)
+    if record.pin is not None:
+        root.add(_pinned(record))
     return root
 
 

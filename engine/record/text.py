@@ -267,8 +267,8 @@ def _plan_text(decision: Decision) -> tuple[Iterable[GateFailure], str]:
     plan = decision.plan
     assert plan is not None  # it is kept by the plan
     failed = [dropped.failure for dropped in plan.dropped]
-    if plan.ensemble_dropped is not None and plan.ensemble_dropped.failure is not None:
-        failed.append(plan.ensemble_dropped.failure)
+    if plan.ensemble_dropped is not None:
+        failed.append(plan.ensemble_dropped)
     return failed, canonical_text(values_of(PlanRecord, plan, decision))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .checks import HARD_FAILURES, closes_first, no_steps
-from .context import Call, GateContext, GateFailure, context_of
-from .listed import BREAKER_OPEN_LAST, GATES, MARKS, RequiredStep, failures, marks
+from .context import GateContext, GateFailure, context_of
+from .listed import BREAKER_OPEN_LAST, GATES, MARKS, PartFailure, failures, marks
 from .money import allowance
 
 __all__ = [
@@ -12,10 +12,9 @@ __all__ = [
     "GATES",
     "HARD_FAILURES",
     "MARKS",
-    "Call",
     "GateContext",
     "GateFailure",
-    "RequiredStep",
+    "PartFailure",
     "allowance",
     "closes_first",
     "context_of",

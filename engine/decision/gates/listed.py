@@ -124,8 +124,8 @@ def marks(model: CompiledModel, context: GateContext) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class RequiredStep(GateFailure):
-    """A required step that is left out; ``text`` names it, ``failure`` is the gate that its model did not pass."""
+class PartFailure(GateFailure):
+    """A part of a plan that cannot be used; ``text`` names it, ``failure`` is the gate that its model did not pass."""
 
     varies: ClassVar = True
 
