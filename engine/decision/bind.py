@@ -225,12 +225,11 @@ def _check_sizes(name: str, value: object, sizes: Sizes) -> None:
     elements, characters = 0, len(value) if isinstance(value, str) else 0
     if isinstance(value, tuple):
         elements, characters = len(value), sum(len(one) for one in value if isinstance(one, str))
-    if characters > sizes.characters:
-        message = f"feature `{name}`: {characters:,} characters are more than {sizes.characters:,}"
-        raise FeatureError(message, feature=name, help=help)
-    if elements > sizes.elements:
-        message = f"feature `{name}`: {elements:,} elements are more than {sizes.elements:,}"
-        raise FeatureError(message, feature=name, help=help)
+    counted = (("characters", characters, sizes.characters), ("elements", elements, sizes.elements))
+    for unit, count, most in counted:
+        if count > most:
+            message = f"feature `{name}`: {count:,} {unit} are more than {most:,}"
+            raise FeatureError(message, feature=name, help=help)
 
 
 def _requested(derived: FeatureSource, request: RequestFacts) -> object:

@@ -64,8 +64,10 @@ class _Uses:
     compared: dict[str, set[object]] = field(default_factory=dict)
     uncovered: dict[str, str] = field(default_factory=dict)
 
-    def note(self, name: str, values: Iterable[object] = ()) -> None:
+    def note(self, name: str, values: Iterable[object] = (), more: str | None = None) -> None:
         self.compared.setdefault(name, set()).update(values)
+        if more is not None:
+            self.uncovered.setdefault(name, more)
 
 
 def options_of(decision: Decision) -> Options:
@@ -122,9 +124,8 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
         room -= _SPECIALISING * len(policy.catalog.models) * steps
         if room < 0:
             for name in constraint.require.names & policy.slots.keys():
-                uses.note(name)
                 why = f"constraint {constraint.name} is too much work to examine for every model"
-                uses.uncovered.setdefault(name, why)
+                uses.note(name, (), why)
             continue
         # By id: what is found first must not depend on the order of the catalog.
         for model in sorted(policy.catalog.models, key=lambda model: model.id):
@@ -151,10 +152,8 @@ def _look(atom: CheckedExpr, decision: Decision, uses: _Uses) -> None:
     policy = decision.policy
     currents = {decision.values[policy.slots[name]] for name in atom.names if name in policy.slots} - {None}
     for name in atom.names:
-        type_ = policy.features[policy.slots[name]].declaration.type
-        type_ = type_.element if isinstance(type_, ListType) else type_
-        uses.note(name, literals | {value for value in currents if not isinstance(value, tuple)})
-        uses.uncovered.setdefault(name, f"`{text}` is more than a comparison with fixed values")
+        values = literals | {value for value in currents if not isinstance(value, tuple)}
+        uses.note(name, values, f"`{text}` is more than a comparison with fixed values")
 
 
 def _look_at_gates(decision: Decision, uses: _Uses) -> None:
@@ -170,14 +169,15 @@ def _look_at_gates(decision: Decision, uses: _Uses) -> None:
     by_price = any(rule.choose == "cheapest" for rule in policy.rules)
     for slot, fact in policy.stated:
         name = policy.features[slot].name
-        uses.note(name, closing if fact == "prompt_tokens" else [0])
-        if fact == "prompt_tokens" and by_price:
-            uses.uncovered.setdefault(name, "`choose: cheapest` goes by the length of the prompt")
+        if fact == "prompt_tokens":
+            uses.note(
+                name, closing, "`choose: cheapest` goes by the length of the prompt" if by_price else None
+            )
+        else:
+            uses.note(name, [0])
     for rule in policy.rules:
         if rule.split is not None and rule.split.key is not None:
-            name = policy.features[rule.split.key].name
-            uses.note(name)
-            uses.uncovered.setdefault(name, f"rule {rule.name} splits by it")
+            uses.note(policy.features[rule.split.key].name, (), f"rule {rule.name} splits by it")
 
 
 def _is_finite(feature: CompiledFeature) -> bool:

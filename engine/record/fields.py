@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator
 
-from ..canonical import canonical_bytes, digest_of
+from ..canonical import canonical_bytes
 from ..decision import (
     GATES,
     MARKS,
@@ -400,7 +400,3 @@ class DecisionRecord(Shape):
     def canonical(self) -> bytes:
         """The record as canonical JSON (RFC 8785): what its digest covers."""
         return canonical_bytes(self.model_dump(mode="json"))
-
-    def digest(self) -> str:
-        """``sha256:`` and the SHA-256 of the canonical bytes."""
-        return digest_of(self.model_dump(mode="json"))
