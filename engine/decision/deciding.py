@@ -16,7 +16,7 @@ from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, make_plan
-from .task import RequestFacts, State, Task
+from .task import State, Task
 
 _NO_STATE = (None, None, None)
 
@@ -52,30 +52,13 @@ def decide(
     if task.pin is None and (winner is None or undecided):
         planned: Planned = ("undecided" if undecided else "no_match", (), None, None)
     else:
+        memory = memory_of(policy)
         rule = None if winner is None else policy.rules[winner]
-        planned = _planned(policy, rule, task, request, state, parameters, verdicts)
+        facts = (policy, rule, task, request, state, parameters, verdicts)
+        key = memory.key(*facts)
+        planned = memory.get(key) or memory.keep(key, make_plan(context_of(*facts)))
     given = (decision_id, policy, task, state, tuple(values), tuple(sources), request, ignored)
     return Decision(*given, rule_verdicts, winner, *planned, arm)
-
-
-def _planned(
-    policy: CompiledPolicy,
-    rule: CompiledRule | None,
-    task: Task,
-    request: RequestFacts,
-    state: State,
-    parameters: Sequence[Any],
-    verdicts: Sequence[bool | None],
-) -> Planned:
-    """The plan for the rule or pin: the one that is remembered, where all is the same that it follows from."""
-    memory = memory_of(policy)
-    key = memory.key(policy, rule, task, request, state, parameters, verdicts)
-    planned = None if key is None else memory.get(key)
-    if planned is None:
-        planned = make_plan(context_of(policy, rule, task, request, state, parameters, verdicts))
-        if key is not None:
-            memory.keep(key, planned)
-    return planned
 
 
 def _winner(rules: Sequence[CompiledRule], verdicts: Sequence[bool | None]) -> tuple[int | None, bool]:

@@ -39,14 +39,16 @@ class PlanMemory:
         self._rules: list[Any] = [_NOT_ASKED if closed else None] * len(policy.rules)
 
     def get(self, key: object) -> Planned | None:
-        """The plan that was kept under ``key``."""
+        """The plan that was kept under ``key``; none is kept under None."""
         return self._plans.get(key)
 
-    def keep(self, key: object, planned: Planned) -> None:
-        """Keep a plan under ``key``."""
-        if len(self._plans) >= MAX_REMEMBERED_PLANS:
-            self.forget()
-        self._plans[key] = planned
+    def keep(self, key: object, planned: Planned) -> Planned:
+        """Return a plan, after it is kept under ``key`` if that is not None."""
+        if key is not None:
+            if len(self._plans) >= MAX_REMEMBERED_PLANS:
+                self.forget()
+            self._plans[key] = planned
+        return planned
 
     def forget(self) -> None:
         """Forget all plans."""
