@@ -2,7 +2,7 @@
 
 INVARIANT: remembering changes no result. The key holds every fact that the plan or a verdict in it depends on. Where
 that would be an open set of values (a price, a latency, a feature inside a constraint), there is no key and the plan is
-made anew. How a failed gate is worded is no matter: the words are made from the call.
+made anew. Words of a failed gate that depend on the call are made from it.
 """
 
 from __future__ import annotations
