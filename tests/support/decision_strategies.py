@@ -233,7 +233,7 @@ def tasks(draw: st.DrawFn) -> Task:
             prompt_tokens=tokens,
             prompt_tokens_source=source,  # type: ignore[arg-type]  # from a list of names
             tokenizer=draw(st.sampled_from(["qwen3", "llama3"])) if source == "counted" else None,
-            max_output_tokens=draw(st.none() | st.integers(0, 70)),
+            max_output_tokens=draw(st.none() | st.integers(1, 70)),
             images=draw(st.none() | st.integers(0, 2)),
             tools=draw(st.none() | st.integers(0, 2)),
             json_schema=draw(st.none() | st.booleans()),
