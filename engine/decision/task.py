@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from ..policy import MAX_EXACT, Operation
 from ..report import TaskError
@@ -26,7 +26,7 @@ SESSION = "session"
 """The name under which a request's metadata holds the conversation that it belongs to."""
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-_OPERATIONS = ("chat", "embed", "rerank")
+_OPERATIONS: tuple[str, ...] = get_args(Operation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Task:
 
     def __post_init__(self) -> None:
         if self.operation not in _OPERATIONS:
-            raise TaskError(f"unknown operation `{self.operation}`", help="one of: chat, embed, rerank")
+            raise TaskError(f"unknown operation `{self.operation}`", help=f"one of: {', '.join(_OPERATIONS)}")
         if type(self.features) is not dict:
             _check_mapping(self.features, "the task's `features`")
         if type(self.request) is not RequestFacts:
