@@ -62,3 +62,17 @@ def test_a_length_that_nobody_knows_is_marked() -> None:
     ):
         (verdict,) = decide(policy, Task(request=facts), State(0), decision_id="d").candidates
         assert verdict.failure is None and ("cost_unverified" in verdict.marks) is marked, facts
+
+
+def test_the_price_of_the_tasks_answer_is_not_asked_of_a_step() -> None:
+    """Its own answer is another one: here the model of the step could not afford the longest, and is kept."""
+    text = POLICY.format(input=0, output=1, limit="0.0005").replace(
+        "use: [m] }", "use: [free], steps: [{ verify: { with: m } }] }"
+    )
+    models = "models: { free: { backend: b, price: { input: 0, output: 0 } }, m:"
+    policy = compile_policy(read_policy(text.replace("models: { m:", models), "p.yaml"))
+    task = Task(request=RequestFacts(prompt_tokens=10))
+    plan = decide(policy, task, State(0), decision_id="d").plan
+    assert plan is not None and [step.role for step in plan.steps] == ["verify"] and plan.dropped == ()
+    (verdict,) = decide(policy, Task(request=task.request, pin="m"), State(0), decision_id="d").candidates
+    assert verdict.failure is not None and "with an answer of 1000 tokens" in verdict.failure.text
