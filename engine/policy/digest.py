@@ -40,6 +40,7 @@ Version 1 was a hand-written list that contained positions of models.
 
 _HOW_WRITTEN: Final = "how it is written, not what it says"
 _FOLLOWS: Final = "follows from the other fields"
+_NOT_SUPPORTED: Final = "what this engine does not do yet, not what the policy means"
 _POSITION: Final = "a position; the name next to it counts"
 
 LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
@@ -47,36 +48,22 @@ LEFT_OUT: Final[Mapping[type, Mapping[str, str]]] = {
         "digest": "what is made here",
         "text": _HOW_WRITTEN,
         "source": "where the file is",
-        "slots": _FOLLOWS,
-        "defaulted": _FOLLOWS,
-        "stated": _FOLLOWS,
-        "parameters": _FOLLOWS,
+        **dict.fromkeys(("slots", "defaulted", "stated", "parameters", "scope", "sizes"), _FOLLOWS),
+        **dict.fromkeys(("uses_state", "splits", "is_sticky"), _FOLLOWS),
         "evaluate": "a function made of the conditions",
-        "unenforced": "what this engine does not do yet, not what the policy means",
-        "unenforced_everywhere": "what this engine does not do yet, not what the policy means",
-        "uses_state": _FOLLOWS,
-        "splits": _FOLLOWS,
-        "is_sticky": _FOLLOWS,
-        "scope": _FOLLOWS,
+        **dict.fromkeys(("unenforced", "unenforced_everywhere"), _NOT_SUPPORTED),
         "shape": "what it compiles to counts",
         "conditions": "the conditions of rules, constraints and reserves, which count there",
-        "sizes": _FOLLOWS,
     },
     CompiledCatalog: {
         "digest": "what is made here",
         "text": _HOW_WRITTEN,
         "source": "where the file is",
-        "names": _FOLLOWS,
-        "tokenizers": _FOLLOWS,
-        "scope": _FOLLOWS,
+        **dict.fromkeys(("names", "tokenizers", "scope"), _FOLLOWS),
         "shape": "its models and backends count",
     },
     CompiledModel: {"index": "a position; the order of models means nothing", "facts": _FOLLOWS},
-    CompiledConstraint: {
-        "by_model": "made of `require`",
-        "function": "a function made of `require`",
-        "model_names": "made of `require`",
-    },
+    CompiledConstraint: dict.fromkeys(("by_model", "function", "model_names"), "made of `require`"),
     CompiledRule: {"index": "a position; the order of the rules counts"},
     CompiledSplit: {"key": _POSITION},
     CompiledRollout: {

@@ -179,8 +179,7 @@ class _Checker(CallChecker):
             return self.wrong(*explain_mismatch(expr, left.type, right.type))
         operands, common = both
         if expr.op in {"==", "!="}:
-            self.check_enum(left, right)
-            self.check_enum(right, left)
+            self.check_enums(left, right)
         elif expr.op in {"<", "<=", ">", ">="} and isinstance(common, ListType):
             return self.mismatch(
                 f"lists have no order; `{expr.op}` compares numbers, strings or booleans",
@@ -200,23 +199,16 @@ class _Checker(CallChecker):
         return self.mismatch(message, expr, help)
 
     def contained(self, expr: Binary, left: Typed, right: Typed) -> Typed:
-        listed = ListType(NOTHING) if right.type == NOTHING else right.type
-        if not isinstance(listed, ListType):
+        listed = _elements_of(right)
+        if listed is None:
             help = f"write `{quote(expr.right)[1:-1]}.contains({quote(expr.left)[1:-1]})`"
-            return self.mismatch(
-                f"{quote(expr.right)} is {article(listed)}; `in` looks into lists",
-                expr.right,
-                help if listed == STRING else None,
-            )
-        element = unify(left.type, listed.element)
+            message = f"{quote(expr.right)} is {article(right.type)}; `in` looks into lists"
+            return self.mismatch(message, expr.right, help if right.type == STRING else None)
+        element = unify(left.type, listed)
         if element is None:
-            return self.mismatch(
-                f"{quote(expr.left)} is {article(left.type)}, but the elements of {quote(expr.right)} "
-                f"are of type {listed.element}",
-                expr,
-            )
-        self.check_enum(left, right)
-        self.check_enum(right, left)
+            elements = f"the elements of {quote(expr.right)} are of type {listed}"
+            return self.mismatch(f"{quote(expr.left)} is {article(left.type)}, but {elements}", expr)
+        self.check_enums(left, right)
         operands = (self.widened(left, element), self.widened(right, ListType(element)))
         return Apply("in", operands, BOOLEAN, expr)
 
@@ -226,39 +218,35 @@ class _Checker(CallChecker):
         both = self.together(sides)
         if both is None:
             then, otherwise = (article(side.type) for side in sides)
-            return self.mismatch(
-                f"the two results of `?:` are of one type; these are {then} and {otherwise}", expr
-            )
+            message = f"the two results of `?:` are of one type; these are {then} and {otherwise}"
+            return self.mismatch(message, expr)
         (then_side, other_side), common = both
         return Ternary(condition, then_side, other_side, common, expr)
 
     def index(self, expr: Index) -> Typed:
         base, index = self.check(expr.base), self.check(expr.index)
-        if not isinstance(base.type, ListType) and base.type != NOTHING:
-            return self.mismatch(
-                f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list", expr.base
-            )
-        if not isinstance(base.type, ListType):
+        if base.type == NOTHING:
             return Constant(UNKNOWN, NOTHING, expr)  # the base has been reported already
+        if not isinstance(base.type, ListType):
+            message = f"{quote(expr.base)} is {article(base.type)}; `[…]` takes an element of a list"
+            return self.mismatch(message, expr.base)
         return Apply("index", (base, self.expect(index, INTEGER)), base.type.element, expr)
 
     def macro(self, expr: Macro) -> Typed:
         items = self.check(expr.items)
-        listed = ListType(NOTHING) if items.type == NOTHING else items.type
-        if not isinstance(listed, ListType):
-            return self.mismatch(
-                f"{quote(expr.items)} is {article(listed)}; `{expr.kind}` looks into lists", expr.items
-            )
+        listed = _elements_of(items)
+        if listed is None:
+            message = f"{quote(expr.items)} is {article(items.type)}; `{expr.kind}` looks into lists"
+            return self.mismatch(message, expr.items)
         if self.depth >= MAX_MACRO_NESTING:
-            return self.wrong(
-                "too-deep", f"`exists` and `all` are nested more than {MAX_MACRO_NESTING} deep", expr
-            )
+            message = f"`exists` and `all` are nested more than {MAX_MACRO_NESTING} deep"
+            return self.wrong("too-deep", message, expr)
         outer, slot = self.variables, self.depth
         *index, element = (variable.name for variable in expr.variables)
         self.variables = {
             **outer,
             **{name: _Variable(slot, True, INTEGER, None) for name in index},
-            element: _Variable(slot, False, listed.element, self.enum_of(items)),
+            element: _Variable(slot, False, listed, self.enum_of(items)),
         }
         self.depth += 1
         body = self.expect(self.check(expr.body), BOOLEAN)
@@ -280,19 +268,22 @@ class _Checker(CallChecker):
                 return self.enum_of(base)
         return None
 
-    def check_enum(self, typed: Typed, other: Typed) -> None:
-        """Report the literals of `other` that `typed` can never have."""
-        enum = self.enum_of(typed)
-        if enum is None:
-            return
-        for literal in _literals(other):
-            if literal.value not in enum:
-                self.wrong(
-                    "not-in-enum",
-                    f"{quote(literal.source)} is not a value of {quote(typed.source)}",
-                    literal.source,
-                    members(literal.value, enum),
-                )
+    def check_enums(self, left: Typed, right: Typed) -> None:
+        """Report the literals of one side that the other can never have."""
+        for typed, other in ((left, right), (right, left)):
+            enum = self.enum_of(typed)
+            for literal in _literals(other):
+                if enum is not None and literal.value not in enum:
+                    message = f"{quote(literal.source)} is not a value of {quote(typed.source)}"
+                    help = members(literal.value, enum)
+                    self.wrong("not-in-enum", message, literal.source, help)
+
+
+def _elements_of(typed: Typed) -> Type | None:
+    """The type of a list's elements; None for what is no list. What is wrong already may be any list."""
+    if isinstance(typed.type, ListType):
+        return typed.type.element
+    return NOTHING if typed.type == NOTHING else None
 
 
 def _literals(typed: Typed) -> list[Constant]:

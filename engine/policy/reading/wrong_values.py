@@ -98,12 +98,8 @@ def _is_number(text: str) -> bool:
 
 def unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
     """What is wrong with a value of the right kind, and what may help."""
-    kind = detail["type"]
-    if kind == "literal_error":
-        return _not_listed(detail, name, value)
-    if kind == "value_error":
-        return _refused(detail, name, value)
-    return _out_of_limits(detail, name, value), None
+    by_kind = {"literal_error": _not_listed, "value_error": _refused}
+    return by_kind.get(detail["type"], _out_of_limits)(detail, name, value)
 
 
 def _not_listed(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
@@ -155,19 +151,19 @@ _LENGTHS: Mapping[str, tuple[str, str, str]] = {
 """By pydantic's kind of error, the name of the limit, what is said of it, and what it counts."""
 
 
-def _out_of_limits(detail: Mapping[str, Any], name: str, value: Any) -> str:
+def _out_of_limits(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, None]:
     kind, context = detail["type"], detail.get("ctx", {})
     if kind in _BOUNDS:
         limit, says = _BOUNDS[kind]
-        return f"{name} {says} {_number(context[limit])}, not {quoted(value)}"
+        return f"{name} {says} {_number(context[limit])}, not {quoted(value)}", None
     if kind in _LENGTHS:
         limit, says, what = _LENGTHS[kind]
         if not value and limit == "min_length":
-            return f"{name} is empty"
+            return f"{name} is empty", None
         given = context.get("actual_length") or len(detail["input"])
-        return f"{name} {says} {counted(context[limit], what)}, not {given:,}"
+        return f"{name} {says} {counted(context[limit], what)}, not {given:,}", None
     # Every kind that the shapes can give is named above, and a test goes through them.
-    return f"{name} cannot be {quoted(value)}"
+    return f"{name} cannot be {quoted(value)}", None
 
 
 def _number(limit: float) -> str:
