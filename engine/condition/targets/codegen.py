@@ -285,7 +285,8 @@ class _Builder:
             ),
             body,
         )
-        args = [lambda_, *map(ast.Constant, [expr.any_of, True] if expr.indexed else [expr.any_of])]
+        flags = [expr.indexed, expr.any_of] if expr.indexed or not expr.any_of else []
+        args = [lambda_, *map(ast.Constant, flags)]
         return self.strict([expr.items], lambda values: self.call(_joined, [*values, *args]))
 
 
@@ -299,7 +300,7 @@ def _hashed(container: ast.expr) -> ast.expr:
 
 
 def _joined(
-    items: tuple[Any, ...], holds: Callable[..., bool | None], any_of: bool, indexed: bool = False
+    items: tuple[Any, ...], holds: Callable[..., bool | None], indexed: bool = False, any_of: bool = True
 ) -> bool | None:
     result: bool | None = not any_of
     for verdict in map(holds, range(len(items)), items) if indexed else map(holds, items):
