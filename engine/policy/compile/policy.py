@@ -116,11 +116,7 @@ def _compiled(
     evaluated = (*(one.when for one in rules), *(one.when for one in constraints), *controls.conditions)
     required = [constraint.require for constraint in constraints]
     defaulted = [slot for slot, feature in enumerate(features) if feature.default is not None]
-    not_erased = tuple(
-        f"feature {feature.name}: sensitive values are stored like any other, and cannot be erased"
-        for feature in features
-        if feature.sensitive
-    )
+    not_erased = tuple(_not_erased(features))
     return CompiledPolicy(
         name=policy.shape.name,
         digest="",
@@ -162,6 +158,12 @@ def _stated(features: Sequence[CompiledFeature]) -> Iterator[tuple[int, str]]:
 def _unproven(shape: Policy) -> Iterator[str]:
     for number, assertion in enumerate(shape.assertions):
         yield f"assertion {assertion.name or number + 1}: not proven over all tasks"
+
+
+def _not_erased(features: Sequence[CompiledFeature]) -> Iterator[str]:
+    for feature in features:
+        if feature.sensitive:
+            yield f"feature {feature.name}: sensitive values are stored like any other, and cannot be erased"
 
 
 def _disabled(shape: Policy, catalog: CompiledCatalog) -> Iterator[str]:
