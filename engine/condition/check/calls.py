@@ -12,7 +12,7 @@ from ..patterns import PatternError, compile_pattern
 from ..syntax.expr import Call, Literal, Name
 from ..syntax.lexer import shorten
 from ..types import BOOLEAN, NUMBER, ListType, Type, accepts, article
-from .mismatch import quote
+from .messages import quote
 from .parts import PartChecker
 from .typed import Apply, Constant, Feature, Has, Typed
 

@@ -41,8 +41,7 @@ from ..types import (
 from ..values import UNKNOWN
 from . import typed as nodes
 from .calls import CallChecker, operation_for
-from .mismatch import explain_mismatch, members, quote
-from .names import explain_unknown_name
+from .messages import explain_mismatch, explain_unknown_name, members, quote
 from .parts import Enough
 from .typed import (
     Apply,

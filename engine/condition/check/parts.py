@@ -11,7 +11,7 @@ from ..limits import MAX_PROBLEMS
 from ..syntax.expr import Expr
 from ..types import BOOLEAN, INTEGER, NOTHING, NUMBER, Declaration, ListType, Type, article, unify
 from ..values import UNKNOWN
-from .mismatch import quote, truth_help
+from .messages import quote, truth_help
 from .typed import Apply, Constant, Elements, Typed
 
 

@@ -72,12 +72,15 @@ class _Parser(TokenReader):
             self.after_operand()
         return expr
 
-    # -- operators ---------------------------------------------------------------------------------------
-
-    def expression(self) -> Expr:
+    def deeper(self) -> None:
         self.depth += 1
         if self.depth > MAX_NESTING:
             self.fail_nesting(self.token.start, self.token.end)
+
+    # -- operators ---------------------------------------------------------------------------------------
+
+    def expression(self) -> Expr:
+        self.deeper()
         start = self.token.start
         expr = self.operation(OR)
         if self.sees("?"):
@@ -106,9 +109,7 @@ class _Parser(TokenReader):
             if level == RELATION:
                 left = self.relation(op, left, start)
                 continue
-            self.depth += 1
-            if self.depth > MAX_NESTING:
-                self.fail_nesting(self.token.start, self.token.end)
+            self.deeper()
             if level in {OR, AND}:
                 parts = [left]
                 while LEVELS.get(self.operator()) == level:
