@@ -1,4 +1,4 @@
-"""A parsed condition in, its text in another engine's language out: Python, CEL, ZEN, Cedar.
+"""Writes parsed conditions in the languages of other engines: Python, CEL, ZEN, Cedar.
 
 Only what the measured policies say: names, literals, lists of literals, relations, ``! && ||``. Anything else
 raises ValueError, so that nothing is measured that means something different.

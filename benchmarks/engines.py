@@ -1,4 +1,4 @@
-"""A workload in, contenders out: one for each engine, each ready to be called with one task after another.
+"""Makes the contenders for a workload: one for each engine, ready to be called with one task after another.
 
 Everything that can be prepared once for a policy is prepared. What a call starts from is a task's features as
 a Python dict, with every default filled in beforehand; the engines of *bound* start one step later, from the

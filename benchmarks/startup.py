@@ -1,4 +1,4 @@
-"""Commands in, the seconds that each takes as a process of its own out, interleaved and as medians."""
+"""Measures how long commands take as processes of their own: interleaved, in seconds, as medians."""
 
 from __future__ import annotations
 

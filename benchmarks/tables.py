@@ -1,4 +1,4 @@
-"""Figures in, Markdown out: tables whose columns line up, and a page's generated part replaced."""
+"""Writes figures as Markdown tables whose columns line up, and replaces the generated part of a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contenders in, times out: interleaved rounds, so that a busy moment of the machine hits all of them alike."""
+"""Times contenders in interleaved rounds, so that a busy moment of the machine hits all of them alike."""
 
 from __future__ import annotations
 

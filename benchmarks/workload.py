@@ -1,4 +1,4 @@
-"""A number of rules in, a policy and the tasks to decide under it out; the shipped policy with its tasks.
+"""Makes policies with a given number of rules and the tasks to decide under them; and the same for the shipped policy.
 
 Generated policies are made from a seed, so every run measures the same texts. A third of their tasks match
 early, a third late, a third not at all.

@@ -1,4 +1,4 @@
-"""Build tiny models that mlx_lm loads like any other: a folder to write them to in, one folder for each out.
+"""Builds tiny models that mlx_lm loads like any other, each in a folder of its own.
 
     python tiny_mlx.py OUT
 

@@ -1,4 +1,4 @@
-"""The leaves of the sources: JSON text and the document's Markdown in, paths and values out. Reads no files.
+"""Lists the leaves of the sources, JSON texts and a Markdown document, as paths and values. Reads no files.
 
 A path is a tuple of texts, positions in lists included; an empty list or mapping counts as a leaf.
 """
