@@ -34,7 +34,7 @@ from .unopened import UnopenedBackend
 
 if TYPE_CHECKING:
     from .llamacpp import embedded_model
-    from .ollama import OllamaBackend
+    from .ollama import OllamaBackend, full_name
 
 __all__ = [
     "ERROR_CLASSES",
@@ -67,6 +67,7 @@ __all__ = [
     "Usage",
     "cost_nano",
     "embedded_model",
+    "full_name",
     "install_command",
     "is_loaded",
     "open_backend",
@@ -78,6 +79,7 @@ __all__ = [
 _HOMES = {
     "OllamaBackend": ".ollama",
     "embedded_model": ".llamacpp",
+    "full_name": ".ollama",
 }
 """Where what is loaded only when it is asked for is to be found: nobody pays for backends that are not used."""
 

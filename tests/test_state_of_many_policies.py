@@ -134,6 +134,35 @@ rules: [{ name: all, use: [a] }]
     assert not any(secret in endpoint for endpoint in found for secret in KEYS.values())
 
 
+@pytest.mark.parametrize(
+    ("kind", "spellings"),
+    [
+        (
+            "openai",
+            ["https://models.example/v1", "https://MODELS.example:443/v1/", "HTTPS://models.example/v1"],
+        ),
+        ("openai", ["http://[::1]/v1", "http://[::1]:80/v1"]),
+        ("ollama", ["http://localhost:11434", "http://LOCALHOST:11434/", "localhost"]),
+    ],
+)
+def test_one_server_in_several_spellings_is_one_endpoint(
+    tmp_path: Path, kind: str, spellings: list[str]
+) -> None:
+    tags = ["qwen3", "qwen3:latest", "Qwen3"] if kind == "ollama" else ["qwen3"]
+    found = set()
+    for host in spellings:
+        for tag in tags:
+            backends = f"{{ b: {{ kind: {kind}, host: '{host}' }} }}"
+            models = f"{{ m: {{ backend: b, tag: '{tag}' }} }}"
+            path = tmp_path / "policy.yaml"
+            path.write_text(
+                f"routewright: 1\nname: p\ncatalog: {{ routewright: 1, backends: {backends}, models: {models} }}\n"
+                "rules: [{ name: all, use: [m] }]\n"
+            )
+            found |= set(endpoints_of(load_policy(path), {}))
+    assert len(found) == 1
+
+
 def test_a_quota_counts_for_its_policy_and_across_policies_only_where_both_say_so(tmp_path: Path) -> None:
     def used(taken: int, **parts: str) -> int:
         with gateway(tmp_path, parts) as one:

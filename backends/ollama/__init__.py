@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .backend import OllamaBackend, open_backend
+from .names import full_name
 from .places import DeclaredPlaces
 
-__all__ = ["DeclaredPlaces", "OllamaBackend", "open_backend"]
+__all__ = ["DeclaredPlaces", "OllamaBackend", "full_name", "open_backend"]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from routewright import backends
 from routewright.engine.policy import (
     Backend,
     CompiledModel,
@@ -34,19 +36,28 @@ def endpoints_of(policy: CompiledPolicy, environment: Mapping[str, str]) -> tupl
 
 
 def _name(model: CompiledModel, environment: Mapping[str, str]) -> str:
+    if model.kind == "ollama":
+        return backends.full_name(model.tag)
     source = model.shape.source if model.kind == "mlx" else None
     return _file(model.shape.path, environment) or source or model.tag
 
 
 def _place(id: str, shape: Backend, environment: Mapping[str, str]) -> str:
     if isinstance(shape, ServerBackend):
-        where = (shape.server.url or "").rstrip("/")
+        where = _address(shape.server.url or "")
     elif isinstance(shape, FolderBackend):
         where = _file(shape.path, environment) or ""
     else:
         # What is simulated is nowhere else: two catalogs simulate the same backend if they call it the same.
         where = id if shape.kind == "simulated" else ""
     return f"{shape.kind} {where}".rstrip()
+
+
+def _address(url: str) -> str:
+    """An address in one spelling: the host in lower case, without the port that its scheme has anyway."""
+    parts = urlsplit(url)
+    default = ":443" if parts.scheme == "https" else ":80"
+    return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}{parts.path.rstrip('/')}"
 
 
 def _file(path: str | None, environment: Mapping[str, str]) -> str | None:
