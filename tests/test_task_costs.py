@@ -52,6 +52,23 @@ def test_the_gate_and_the_budget_agree(
         assert verdict.failure is not None and verdict.failure.gate == "quota"
 
 
+def test_what_is_free_is_never_marked() -> None:
+    """However long prompt and answer are, their price is 0."""
+    for input, output, facts, marked in (
+        (0, 0, RequestFacts(), False),
+        (0, 0, RequestFacts(prompt_tokens=10), False),
+        (1, 0, RequestFacts(), True),
+        (1, 0, RequestFacts(prompt_tokens=10), False),
+        (1, 0, RequestFacts(prompt_tokens=300_000, prompt_tokens_source="estimated"), True),
+        (0, 1, RequestFacts(prompt_tokens=10), True),
+        (0, 1, RequestFacts(max_output_tokens=10), False),
+    ):
+        text = POLICY.format(input=input, output=output, limit="0.5").replace(", max_output_tokens: 1000", "")
+        policy = compile_policy(read_policy(text, "p.yaml"))
+        (verdict,) = decide(policy, Task(request=facts), State(0), decision_id="d").candidates
+        assert ("cost_unverified" in verdict.marks) is marked, (input, output, facts)
+
+
 def test_a_length_that_nobody_knows_is_marked() -> None:
     policy = compile_policy(read_policy(POLICY.format(input=1, output=1, limit="0.5"), "p.yaml"))
     for facts, marked in (

@@ -131,11 +131,12 @@ def may_cost_more(model: CompiledModel, context: GateContext) -> bool:
     if cost is None or model.shape.price is None:
         return False
     answer, tokens = _longest_answer(model, context), request.prompt_tokens
-    if answer is None or tokens is None:
+    if answer is None and model.shape.price.output:
         return True
-    most = affordable_tokens(model, cost, answer)
-    longest = tokens if is_exact(model, request) else tokens * TOO_LOW
-    return most is not None and longest > most
+    most = affordable_tokens(model, cost, answer or 0)
+    if most is None or tokens is None:
+        return most is not None
+    return (tokens if is_exact(model, request) else tokens * TOO_LOW) > most
 
 
 def _longest_answer(model: CompiledModel, context: GateContext) -> int | None:
