@@ -94,10 +94,12 @@ def _text_of(name: str, scope: Mapping[str, Declaration]) -> str | None:
 def _declare(name: str, scope: Mapping[str, Declaration]) -> str | None:
     """Help for a name that conditions do not see: of a task they see only its declared features."""
     first, dot, rest = name.partition(".")
+    of, _, key = (rest if first == "request" else name).partition(".")
+    if of in ("headers", "metadata"):
+        source = f"request.metadata.{shorten(key) or 'NAME'}"
+        return f"conditions see declared features: declare one with `from: {source}`"
     if first in ("request", "time") and dot:
         return f"conditions see declared features: declare one with `from: {shorten(name)}`"
-    if first in ("headers", "metadata"):
-        return f"conditions see declared features: declare one with `from: request.metadata.{shorten(rest) or 'NAME'}`"
     if first in ("features", "task") and rest:
         return f"features are written by name: `{shorten(rest.rpartition('.')[2])}`"
     if name == "operation":

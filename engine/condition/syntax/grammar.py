@@ -29,5 +29,12 @@ WORD_HINTS = {
     "AND": "write `&&` or `and`",
     "OR": "write `||` or `or`",
     "NOT": "write `!` or `not`",
+    "IN": "write `in`",
     "xor": "write `a != b`",
+    "between": "write `low <= x && x <= high`",
+    "contains": "write `x.contains('…')`; for a list, `'…' in x`",
+    "startsWith": "write `x.startsWith('…')`",
+    "endsWith": "write `x.endsWith('…')`",
+    "matches": "write `x.matches(r'…')`",
+    "like": "write `x.matches(r'…')`",
 }
