@@ -33,6 +33,7 @@ from .task import (
     State,
     Task,
     check_labels,
+    check_task,
 )
 from .token_limits import closing_lengths, is_exact
 
@@ -70,6 +71,7 @@ __all__ = [
     "candidate_of",
     "check_declared",
     "check_labels",
+    "check_task",
     "closing_lengths",
     "context_of",
     "decide",

@@ -11,12 +11,13 @@ from typing import Any, cast
 
 from ..condition import compile_function
 from ..policy import CompiledPolicy, CompiledRule, per_policy
+from ..report import TaskError
 from .bind import binder_of, request_facts, time_facts
 from .decision import Arm, Decision
 from .gates import context_of
 from .memory import memory_of
 from .plan import Planned, make_plan
-from .task import State, Task
+from .task import State, Task, check_task
 
 _NO_STATE = (None, None, None)
 
@@ -41,8 +42,10 @@ def decide(
     recorded: the caller has picked it with ``pick_arm`` and passes the policy of that arm.
 
     Raises FeatureError for a feature that is not declared or whose value does not fit its declaration, and TaskError
-    for a pin that names no model or for a random split without a draw.
+    for a pin that names no model, for a random split without a draw, or for arguments of other types.
     """
+    if not (isinstance(task, Task) and isinstance(state, State) and isinstance(policy, CompiledPolicy)):
+        raise _misfit(policy, task, state)
     values, sources, ignored, nulls = binder_of(policy).bind(task, state, strict=strict)
     parameters = parameters_of(policy, values, state)
     verdicts = verdicts_with_nulls(policy, parameters) if nulls else policy.evaluate(parameters)
@@ -59,6 +62,14 @@ def decide(
         planned = memory.get(key) or memory.keep(key, make_plan(context_of(*facts)))
     given = (decision_id, policy, task, state, tuple(values), tuple(sources), request, ignored)
     return Decision(*given, rule_verdicts, winner, *planned, arm)
+
+
+def _misfit(policy: object, task: object, state: object) -> TaskError:
+    """What to say of arguments of which one has another type."""
+    if not isinstance(policy, CompiledPolicy):
+        return TaskError(f"a policy is what `load_policy` returns, not {type(policy).__name__}")
+    check_task(task)
+    return TaskError(f"a state is a State, not {type(state).__name__}", help="write `State(at_us)`")
 
 
 def _winner(rules: Sequence[CompiledRule], verdicts: Sequence[bool | None]) -> tuple[int | None, bool]:

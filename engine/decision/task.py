@@ -207,6 +207,13 @@ def _number(value: object, what: str, most: float) -> float:
     raise TaskError(f"{what} is not a number from 0" + ("" if most == math.inf else f" to {most:g}"))
 
 
+def check_task(task: object) -> None:
+    """Raise TaskError for anything that is not a Task."""
+    if not isinstance(task, Task):
+        help = 'write `Task({"name": value})`, with the features by name'
+        raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
+
+
 def check_labels(labels: Mapping[str, str], what: str) -> None:
     """Raise TaskError for what is no mapping of texts to texts, named ``what``."""
     _check_mapping(labels, what)

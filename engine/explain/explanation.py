@@ -27,7 +27,7 @@ from ..decision import (
     verdicts_of,
 )
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, largest
-from ..record import DecisionRecord, arm_of, record_of, state_of, task_of
+from ..record import DecisionRecord, arm_of, no_decision, record_of, state_of, task_of
 from ..report import FeatureError, RecordError, TaskError, render_tree
 from ..version import ENGINE_VERSION
 from .counterfactual import drawn_from, search_changes
@@ -64,12 +64,14 @@ class Explanation(Explained):
 def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:
     """Return why ``decided`` came out as it did.
 
-    Raises RecordError for a record that was made under another policy or catalog. For texts that a ledger keeps under
-    the record's digests, use ``as_recorded`` first.
+    Raises RecordError for what is neither, or was made under another policy or catalog. For texts that a ledger keeps
+    under the record's digests, use ``as_recorded`` first.
     """
     if isinstance(decided, Decision):
         _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
         decision, policy = decided, decided.policy
+    elif not isinstance(decided, DecisionRecord):
+        raise no_decision(decided, "a Decision or a DecisionRecord")
     else:
         decision = recompute(policy, decided)
     search = search_changes(decision)

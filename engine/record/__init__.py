@@ -14,7 +14,7 @@ from .field import (
 )
 from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, Value
 from .reading import read_record
-from .record import arm_of, record_of, record_values, state_of, task_of
+from .record import arm_of, no_decision, record_of, record_values, state_of, task_of
 from .text import record_text
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "arm_of",
     "columns_of",
     "fields_of",
+    "no_decision",
     "read_record",
     "record_of",
     "record_text",

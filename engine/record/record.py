@@ -10,13 +10,25 @@ from functools import cache
 from typing import Any, get_origin
 
 from ..decision import NOTHING_KNOWN, Arm, Decision, ModelState, NamedPolicy, RequestFacts, State, Task
+from ..report import RecordError
 from .field import Field, Shape, fields_of, generated, plain_type, taken
 from .fields import DecisionRecord, NamedDigest
 
 
 def record_of(decision: Decision) -> DecisionRecord:
-    """Return the record of ``decision``: the same decision gives the same bytes."""
+    """Return the record of ``decision``: the same decision gives the same bytes.
+
+    Raises RecordError for what is no decision.
+    """
+    if not isinstance(decision, Decision):
+        raise no_decision(decision, "a Decision")
     return DecisionRecord.model_validate(record_values(decision))
+
+
+def no_decision(given: object, wanted: str) -> RecordError:
+    """What to say of ``given``, which is not what is ``wanted``."""
+    help = "what `ModelGateway.decide` and `run` return holds it as `.decision`"
+    return RecordError(f"expected {wanted}, not {type(given).__name__}", help=help)
 
 
 def record_values(decision: Decision) -> dict[str, Any]:

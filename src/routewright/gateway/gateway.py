@@ -18,12 +18,12 @@ from typing import Unpack
 from routewright.backends import Backend
 from routewright.backends.control import StateError, StateStore
 from routewright.backends.executing import AnswerCache, Execution, Executor, Prompts, Request, Work
-from routewright.engine.decision import ArmName, Decision, State, Task, check_labels
+from routewright.engine.decision import ArmName, Decision, State, Task, check_labels, check_task
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import NotBuiltError, TaskError
 from routewright.ledger import Ledger, LedgerError
 from routewright.loading import Permissions, root_for
-from routewright.tasks import check_task, described, operation_of
+from routewright.tasks import described, operation_of
 
 from .admin import GatewayAdmin
 from .arms import ArmRuntime, RolloutRuntime, simulated_candidate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import check_task, described, task_of
+from .facts import described, task_of
 from .flags import features_from_flags, texts_from_flags
 from .json_text import shape_of_values
 from .requests import ChatOptions, chat_request, embed_request, operation_of, request_for
@@ -17,7 +17,6 @@ __all__ = [
     "WrittenTask",
     "asked_by",
     "chat_request",
-    "check_task",
     "described",
     "embed_request",
     "features_from_flags",

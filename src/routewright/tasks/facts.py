@@ -16,7 +16,7 @@ from routewright.backends import (
     text_tokens,
 )
 from routewright.backends.executing import Request
-from routewright.engine.decision import SESSION, RequestFacts, Task
+from routewright.engine.decision import SESSION, RequestFacts, Task, check_task
 from routewright.engine.policy import CompiledPolicy, Encoding, Operation
 from routewright.engine.report import TaskError
 
@@ -41,13 +41,6 @@ async def task_of(
     labels = {**(metadata or {}), **({} if session is None else {SESSION: session})}
     facts = RequestFacts(metadata=labels)
     return await described(Task(dict(features or {}), operation_of(request), facts, model), request, policy)
-
-
-def check_task(task: object) -> None:
-    """Raise TaskError for anything that is not a Task."""
-    if not isinstance(task, Task):
-        help = 'write `Task({"name": value})`, with the features by name'
-        raise TaskError(f"a task is a Task, not {type(task).__name__}", help=help)
 
 
 async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
