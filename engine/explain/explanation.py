@@ -170,7 +170,7 @@ def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
                 verdict=verdict,
                 condition=render_expr(rule.when.source),
                 parts=_parts(rule.when, verdict, values) if room >= 0 else (),
-                note=_note(rule, verdict, place) if room >= 0 else "its parts are not shown: too much work",
+                note=_note(rule, verdict, place, shown=room >= 0),
             )
         )
     return tuple(explained)
@@ -187,12 +187,14 @@ def _parts(
     return tuple(PartValue(part.text, part.value, part.reason) for part in failing_parts(condition, values))
 
 
-def _note(rule: CompiledRule, verdict: bool | None, place: Place) -> str | None:
-    if verdict is not None:
-        return None
-    if place == "matched":
-        return f"unknown; on_unknown: {rule.on_unknown}"
-    return "unknown; skipped" if place == "before" else "unknown"
+def _note(rule: CompiledRule, verdict: bool | None, place: Place, *, shown: bool) -> str | None:
+    said = []
+    if verdict is None:
+        follows = {"matched": f"on_unknown: {rule.on_unknown}", "before": "skipped"}
+        said = ["unknown", *filter(None, [follows.get(place)])]
+    if not shown:
+        said.append("its parts are not shown: too much work")
+    return "; ".join(said) or None
 
 
 def _candidates(decision: Decision, context: GateContext) -> tuple[CandidateExplanation, ...]:

@@ -74,6 +74,16 @@ def test_parts_that_take_too_long_to_trace_are_left_out_and_said_to_be(
     assert [rule.note for rule in rules] == [None, *["its parts are not shown: too much work"] * 2]
 
 
+def test_an_unknown_condition_is_said_to_be_unknown_though_its_parts_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    decision = _decided("xs.exists(x, x == 'y')", "true")
+    monkeypatch.setattr(explaining, "MAX_SEARCH_WORK", 1)
+    explanation = explain(decision.policy, decision)
+    assert explanation.rules[0].note == "unknown; skipped; its parts are not shown: too much work"
+    assert "(unknown; skipped; its parts are not shown: too much work)" in str(explanation)
+
+
 def test_constraints_that_take_too_long_to_look_into_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     decision = _decided("true", n=15)
     assert options_of(decision).uncovered == {}
