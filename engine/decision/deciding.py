@@ -57,11 +57,30 @@ def decide(
     else:
         memory = memory_of(policy)
         rule = None if winner is None else policy.rules[winner]
-        facts = (policy, rule, task, request, state, parameters, verdicts)
-        key = memory.key(*facts)
-        planned = memory.get(key) or memory.keep(key, make_plan(context_of(*facts)))
-    given = (decision_id, policy, task, state, tuple(values), tuple(sources), request, ignored)
-    return Decision(*given, rule_verdicts, winner, *planned, arm)
+        key = memory.key(policy, rule, task, request, state, parameters, verdicts)
+        remembered = memory.get(key)
+        if remembered is None:
+            context = context_of(policy, rule, task, request, state, parameters, verdicts)
+            remembered = memory.keep(key, make_plan(context))
+        planned = remembered
+    outcome, candidates, choice, plan = planned
+    return Decision(
+        decision_id,
+        policy,
+        task,
+        state,
+        tuple(values),
+        tuple(sources),
+        request,
+        ignored,
+        rule_verdicts,
+        winner,
+        outcome,
+        candidates,
+        choice,
+        plan,
+        arm,
+    )
 
 
 def _misfit(policy: object, task: object, state: object) -> TaskError:

@@ -14,6 +14,8 @@ from ..report import RecordError
 from .field import Field, Shape, fields_of, generated, plain_type, taken
 from .fields import DecisionRecord, NamedDigest
 
+_SCALARS = frozenset((bool, int, float, str, type(None)))
+
 
 def record_of(decision: Decision) -> DecisionRecord:
     """Return the record of ``decision``: the same decision gives the same bytes.
@@ -43,7 +45,7 @@ def values_of(shape: type[Shape], recorded: object, decision: Decision) -> dict[
 
 @cache
 def _values_function(shape: type[Shape]) -> Callable[[object, Decision], dict[str, Any]]:
-    names: dict[str, Any] = {"json": _json}
+    names: dict[str, Any] = {"json": _json, "scalars": _SCALARS}
     members = [_member(field, _plain(field, names)) for field in fields_of(shape)]
     function: Callable[[object, Decision], dict[str, Any]]
     function = generated("x, decision", f"{{{', '.join(members)}}}", names)
@@ -60,7 +62,7 @@ def _plain(field: Field, names: dict[str, Any]) -> str:
     """The expression for a field's value as JSON has it: arrays are lists."""
     value, kind = taken(field, names), plain_type(field.kind)
     if field.shape is None:
-        return value if kind in (bool, int, float, str) else f"json({value})"
+        return value if kind in _SCALARS else f"(v if type(v := {value}) in scalars else json(v))"
     values = f"values_{field.name}"
     names[values] = _values_function(field.shape)
     if get_origin(kind) is list:
@@ -71,7 +73,7 @@ def _plain(field: Field, names: dict[str, Any]) -> str:
 
 
 def _json(value: Any) -> Any:
-    if value is None or isinstance(value, str | float | int):
+    if type(value) in _SCALARS:
         return value
     if isinstance(value, list | tuple):
         return [_json(one) for one in value]
