@@ -165,8 +165,8 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
         message = f"{name} takes {kinds_text(kinds)}, not {quoted(value)}"
         help = kind_help(kinds, value) or form_help(path, kinds, value)
         chains = document.root.children.get("chains")
-        if path[-1] == "use" and chains and value in chains.children:
-            help = chain_help(str(value))
+        if path[-1] == "use" and isinstance(value, str) and chains and value in chains.children:
+            help = chain_help(value)
     else:
         if is_about_key(detail):
             name, value = f"a key of {value_name(path[:-1])}", detail["input"]
