@@ -22,11 +22,17 @@ reversed names."""
 
 
 def suggest(
-    name: str, known: Iterable[str], *, label: str = "declared", listed: Iterable[str] | None = None
+    name: str,
+    known: Iterable[str],
+    *,
+    label: str = "declared",
+    listed: Iterable[str] | None = None,
+    prefix: str = "",
 ) -> str:
-    """Return ``did you mean `x`?`` if something is close, then at most five known names and how many more.
+    """Return ``did you mean `x`?`` if something is close, then five known names and how many more, or all six.
 
-    ``listed`` are the names to show where there are many ways to say the same thing.
+    ``listed`` are the names to show where there are many ways to say the same thing. ``prefix`` stands before every
+    name that is shown, and does not count when they are compared.
 
     >>> suggest("context_lenght", ["complexity", "context_length"])
     'did you mean `context_length`? declared: complexity, context_length'
@@ -36,9 +42,12 @@ def suggest(
         return f"nothing is {label}"
     close = closest(name, names)
     listing = names if listed is None else set(listed)
-    more = f" ({len(listing) - _SHOWN} more)" if len(listing) > _SHOWN else ""
-    hint = f"did you mean `{close}`? " if close else ""
-    return f"{hint}{label}: {', '.join(nsmallest(_SHOWN, listing))}{more}"
+    shown = (
+        len(listing) if len(listing) == _SHOWN + 1 else _SHOWN
+    )  # a sixth takes no more room than "(1 more)"
+    more = f" ({len(listing) - shown} more)" if len(listing) > shown else ""
+    hint = f"did you mean `{prefix}{close}`? " if close else ""
+    return f"{hint}{label}: {', '.join(prefix + other for other in nsmallest(shown, listing))}{more}"
 
 
 def closest(name: str, known: Collection[str]) -> str | None:

@@ -81,8 +81,16 @@ def explain_unknown_name(
     if not dot and name.lower() in {"yes", "no", "on", "off"}:
         return "unknown-name", f"unknown name `{name}`", expr, "write `true` or `false`"
     what = "feature" if not dot else "name"
-    help = _declare(name, scope) or _text_of(name, scope) or suggest(name, [*scope, *variables])
+    help = _declare(name, scope) or _text_of(name, scope) or _suggest(name, [*scope, *variables])
     return "unknown-name", f"unknown {what} `{shorten(name)}`", expr, help
+
+
+def _suggest(name: str, known: Collection[str]) -> str:
+    """Help from the known names; of a name such as `model.tags` from those that begin with `model.` too."""
+    base, dot, attribute = name.rpartition(".")
+    prefix = base + dot
+    facts = [other.removeprefix(prefix) for other in known if dot and other.startswith(prefix)]
+    return suggest(attribute, facts, prefix=prefix) if facts else suggest(name, known)
 
 
 def _text_of(name: str, scope: Mapping[str, Declaration]) -> str | None:
