@@ -129,10 +129,16 @@ def _describe(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 
+_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+"""What other formats, and YAML before 1.2, take as booleans."""
+
+
 def _help(value: object, type_: Type) -> str | None:
     if isinstance(value, str):
         if type_ == BOOLEAN and value.lower() in {"true", "false"}:
             return f"write `{value.lower()}` without quotes"
+        if type_ == BOOLEAN and value.lower() in _WORDS:
+            return f"write `{_WORDS[value.lower()]}`"
         if type_ in {INTEGER, NUMBER} and value.strip().lstrip("+-").replace(".", "", 1).isdecimal():
             return "write the number without quotes"
     if isinstance(value, int) and not isinstance(value, bool) and type_ == BOOLEAN and value in {0, 1}:

@@ -53,6 +53,8 @@ def test_value_is_kept_in_one_form(value: object, type_: Type, kept: object) -> 
     [
         (1, BOOLEAN, "expected a boolean, got an integer", "write `true`"),
         ("true", BOOLEAN, "expected a boolean, got a string", "write `true` without quotes"),
+        ("yes", BOOLEAN, "expected a boolean, got a string", "write `true`"),
+        ("Off", BOOLEAN, "expected a boolean, got a string", "write `false`"),
         (True, INTEGER, "expected an integer, got a boolean", None),
         (
             2**53,
