@@ -130,6 +130,10 @@ def test_tasks_come_from_standard_input_too(tmp_path: Path) -> None:
         (["--task", "{}", "--tasks", "x"], "--task and --tasks cannot be combined"),
         (["--tasks", "x", "--prompt-tokens", "3"], "--tasks and --prompt-tokens cannot be combined"),
         (["--task", "{}", "-f", "a=1", "--pin", "b"], "--task and --feature and --pin cannot be combined"),
+        (
+            ["--task", '{"pin": 3, "promt": "x"}'],
+            "`pin` takes text, not `3` (put it in quotes); unknown key `promt` (did you mean `prompt`? known: ",
+        ),
         (["hello", "--task", "{}"], "--task and PROMPT cannot be combined"),
         (["--live", "--assume", "state.json"], "--live and --assume cannot be combined"),
         (["--live", "--at", "2026-01-31"], "--live and --at cannot be combined"),

@@ -50,8 +50,9 @@ def _unfit(error: ValidationError, text: str, shape: type[BaseModel]) -> TaskErr
     except PolicyError:
         path = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
         return TaskError(f"`{path}` does not fit")
-    helps = [problem.help for problem in problems if problem.help]
-    return TaskError("; ".join(problem.message for problem in problems), help="; ".join(helps) or None)
+    if len(problems) == 1:
+        return TaskError(problems[0].message, help=problems[0].help)
+    return TaskError("; ".join(f"{p.message} ({p.help})" if p.help else p.message for p in problems))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
