@@ -100,7 +100,7 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
     if kind not in _READING:
         raise LedgerError(
             f"a statement of type `{kind}` was not run: the ledger is only read here",
-            help="SELECT, DESCRIBE, SHOW TABLES and EXPLAIN are there",
+            help="use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         )
     if statement.named_parameters:
         raise LedgerError(

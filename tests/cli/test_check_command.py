@@ -63,7 +63,7 @@ def test_a_folder_without_any_is_refused(tmp_path: Path) -> None:
     command.write("none/values.yaml", FOREIGN["values.yaml"])
     ended = command("check", "none")
     assert (ended.code, ended.out) == (2, "")
-    assert ended.err.startswith("error: `none` holds no file of Routewright's\n")
+    assert ended.err.startswith("error: no policy, catalog or test file in `none`\n")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_a_second_run_asks_about_itself_and_keeps_the_first(tmp_path: Path) -> N
 def test_the_commands_that_it_names_work(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     lines = command("demo", "--simulate").out.splitlines()
-    named = [line.strip() for line in lines[lines.index("Go on, for instance, with:") + 1 :]]
+    named = [line.strip() for line in lines[lines.index("Next, for instance:") + 1 :]]
     assert len(named) == 2
     for line in named:
         # As it is typed, by a shell: whichever way this program was started.

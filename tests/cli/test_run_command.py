@@ -342,4 +342,4 @@ def test_what_is_only_a_lower_bound_is_said_to_be_one(tmp_path: Path, counts_not
     ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
     assert ended.code == 0
     [tokens, cost] = ended.err.split(" | ")[3:5]
-    assert (tokens, cost) == ("at least 1 tokens in, 300 out", "at least 0.000601 USD")
+    assert (tokens, cost) == ("at least 1 token in, 300 out", "at least 0.000601 USD")

@@ -115,7 +115,7 @@ def test_a_statement_can_read_the_ledger_and_do_nothing_else(ledger: Ledger, sql
         (
             "DROP TABLE decisions",
             "a statement of type `DROP` was not run: the ledger is only read here",
-            "SELECT, DESCRIBE, SHOW TABLES and EXPLAIN are there",
+            "use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         ),
         (
             "SELECT * FROM decisions WHERE target = ?",

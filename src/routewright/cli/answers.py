@@ -34,12 +34,13 @@ def summary_line(ran: RunResult) -> str:
     failed = [f"{a.model_id}: {a.error_class}" for a in attempts if a.error_class is not None]
     skipped = [f"{a.model_id}: {a.reason}" for a in attempts if a.status == "skipped"]
     steps = [f"{step.role} by {step.model_id} {step.outcome}" for step in execution.steps]
+    tokens = _tokens(attempts, "input_tokens")
     parts = [
         "no answer" if by is None else _named(decision, by),
         f"pin {decision.task.pin}" if decision.task.pin else f"rule {decision.matched}",
         *_arm(ran),
         f"{took_ms(execution):.0f} ms",
-        f"{_least(attempts)}{_tokens(attempts, 'input_tokens')} tokens in, "
+        f"{_least(attempts)}{tokens} {'token' if tokens == '1' else 'tokens'} in, "
         f"{_tokens(attempts, 'output_tokens')} out",
         cost_text(ran),
         *([f"failed: {', '.join(failed)}"] if failed else []),

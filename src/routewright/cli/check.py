@@ -86,7 +86,8 @@ def _files(named: Sequence[Path]) -> Iterator[Path]:
         found = list(routewright_files(path))
         if not found:
             raise TaskError(
-                f"`{path}` holds no file of Routewright's", help="such a file begins with `routewright: 1`"
+                f"no policy, catalog or test file in `{path}`",
+                help="such a file begins with `routewright: 1`",
             )
         yield from found
 

@@ -145,7 +145,7 @@ def _tell_how_to_go_on(ledger: Ledger, question: str) -> None:
     writer.text()
     writer.text(f"The ledger is {ledger.path}")
     writer.text(f"The policy is {hybrid}")
-    writer.text("Go on, for instance, with:")
+    writer.text("Next, for instance:")
     for words in (
         ["ledger", "sql", "SELECT target, decisions FROM routing_daily", "--ledger", str(ledger.path)],
         ["decide", hybrid, "-f", "complex_reasoning=true", "--explain"],
