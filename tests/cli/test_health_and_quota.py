@@ -195,6 +195,34 @@ def test_a_simulated_run_uses_nothing_up(tmp_path: Path) -> None:
     assert (told["used"], told["reserved"]) == (0, 0)
 
 
+def test_decide_live_leaves_out_what_cannot_be_opened_as_run_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = CommandLine(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    command.write(
+        "policy.yaml",
+        """\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends:
+    far: { kind: openai, host: "https://api.openai.com/v1", api_key: "${OPENAI_API_KEY}" }
+    near: { kind: simulated }
+  models: { big: { backend: far }, small: { backend: near } }
+rules: [{ name: all, use: [big], fallback: [small] }]
+""",
+    )
+    assert command("decide", "policy.yaml").out.startswith("chat: routed to big ")
+    live = command("decide", "policy.yaml", "--live").out
+    assert live.startswith("chat: routed to small ") and "OPENAI_API_KEY" in live
+    pinned = command(
+        "run", "policy.yaml", "hello", "--pin", "small", "--fail", "small=overloaded", "--simulate"
+    )
+    assert "| cost 0 |" in pinned.err, pinned.err
+
+
 def test_decide_live_leaves_a_model_alone_whose_breaker_is_open(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     open_breaker(command, "small")

@@ -118,13 +118,18 @@ def output_tokens(execution: Execution) -> str:
 
 
 def cost_text(ran: RunResult) -> str:
-    """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound."""
+    """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound.
+
+    Where no price is known and nothing was used, it is 0 in any currency.
+    """
     attempts = ran.execution.attempts if ran.execution is not None else ()
     costs = [attempt.cost_nano for attempt in attempts]
     known = [cost for cost in costs if cost is not None]
     currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
     if len(known) < len(costs) or len(currencies) > 1:
         return "cost unknown"
+    if not currencies and not any(known):
+        return "cost 0"
     least = "at least " if any(attempt.cost_source == "lower_bound" for attempt in attempts) else ""
     return f"{least}{money_text(sum(known), 6)} {' '.join(currencies)}".rstrip()
 

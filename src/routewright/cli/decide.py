@@ -11,7 +11,7 @@ import typer
 from routewright.engine.decision import State
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import FeatureError, PolicyError, TaskError, render_problem
-from routewright.gateway import DecisionResult, ModelGateway, now_us
+from routewright.gateway import DecisionResult, ModelGateway, now_us, open_backends, open_candidate
 from routewright.loading import load_policy, parse_maps, permission_notes, read_text, user_permissions
 from routewright.tasks import AskedTask, asked_by, parse_state, parse_task, parse_time, state_from
 
@@ -30,8 +30,7 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
     policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
     for told in permission_notes(policy, user_permissions()):
         writer.problems(render_problem(told, kind="note"), note=True)
-    store = state_store(how.state) if how.live else None
-    with ModelGateway(policy, random=Random(how.seed), store=store) as gateway:
+    with _gateway(policy, how) as gateway:
         state = None if how.live else _assumed(how, policy)
         if how.tasks is not None:
             _decide_lines(gateway, how.tasks, state, how)
@@ -43,6 +42,19 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
         show.finish()
         if decided.decision.plan is None:
             raise typer.Exit(ExitCode.NO_TARGET)
+
+
+def _gateway(policy: CompiledPolicy, how: DecideFlags) -> ModelGateway:
+    """What decides: with ``--live`` it knows what ``run`` would know, also which backends cannot be opened."""
+    if not how.live:
+        return ModelGateway(policy, random=Random(how.seed))
+    return ModelGateway(
+        policy,
+        backends=open_backends(policy),
+        candidate_backends=open_candidate(policy),
+        store=state_store(how.state),
+        random=Random(how.seed),
+    )
 
 
 def _check_combination(prompt: str | None, flags: TaskFlags, how: DecideFlags) -> None:
