@@ -295,7 +295,8 @@ def _refused(refusal: Refusal) -> Rejection:
     limit = refusal.limit
     if limit.unit == "cost":
         taken = (
-            f"{money_text(refusal.taken)} of {money_text(limit.limit)}, and {money_text(limit.amount)} more"
+            f"{money_text(refusal.taken)} of {money_text(limit.limit)} {limit.currency},"
+            f" and {money_text(limit.amount)} more"
         )
     else:
         unit = "calls at once" if limit.unit == "concurrent" else limit.unit

@@ -60,6 +60,13 @@ def test_a_refused_lease_is_a_skipped_attempt_and_the_fallback_answers(store: St
     assert used(store, DAILY) == (2, 0)
 
 
+def test_a_refusal_for_money_names_its_currency(store: StateStore) -> None:
+    dear = target("a", quotas=(replace(MONEY, limit=1_000),))
+    refused = carry_out(Work((dear,)), store=store)
+    ((_, _, _, why),) = refused.outline()
+    assert why == "`money` has no room: 0 of 0.000001 USD, and 0.008208 more wanted"
+
+
 def test_a_call_that_was_not_made_counts_for_no_cap(store: StateStore) -> None:
     full = target("a", quotas=(replace(DAILY, limit=0),))
     bound = 16 * 1_000 + 4_096 * 2_000
