@@ -54,9 +54,10 @@ class UnopenedBackend(Backend):
     async def close(self) -> None:
         """There is nothing to close."""
 
-    def _fail(self) -> NoReturn:
+    def failure(self) -> BackendError:
+        """Why a call of it fails; a new error for each call, as one that is raised again grows by its traceback."""
         error = self.error
-        # A new one for each call: an exception that is raised again grows by its traceback.
-        raise BackendError(
-            str(error), error_class=error.error_class, usage=NOTHING_USED, help=error.help
-        ) from None
+        return BackendError(str(error), error_class=error.error_class, usage=NOTHING_USED, help=error.help)
+
+    def _fail(self) -> NoReturn:
+        raise self.failure()

@@ -62,6 +62,21 @@ def test_its_models_are_not_eligible_and_the_record_says_why(path: Path) -> None
         assert [attempt.model_id for attempt in ran.execution.attempts] == ["small"]
 
 
+def test_a_call_of_it_says_nothing_of_the_server_that_others_may_call(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROUTEWRIGHT_TEST_KEY", "k")
+    state = tmp_path / "state.sqlite"
+    with ModelGateway.from_policy(path, state=state, permissions=Permissions()) as gateway:
+        # A caller who brings a state may choose what is not eligible.
+        ran = gateway.run_sync(Task(pin="big"), REQUEST, state=State(0))
+        assert ran.execution is not None and ran.execution.error is not None
+        assert ran.execution.error.error_class == "unauthorized"
+        assert [attempt.status for attempt in ran.execution.attempts] == ["failed"]
+    with ModelGateway.from_policy(path, state=state, permissions=ALLOWED) as gateway:
+        assert gateway.admin.breakers() == {}
+
+
 def test_a_reload_finds_what_was_missing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with gateway_of(path) as gateway:
         assert gateway.reload_sync() is True, "it was tried again"

@@ -16,6 +16,7 @@ from routewright.engine.record import Attempt
 from ..control import Breaker
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, Backend, ChatRequest, Timings
+from ..unopened import UnopenedBackend
 from .admission import Admission, AdmissionControl, Rejection
 from .attempts import NotCalledError
 from .budget import Budget, Timeline
@@ -174,8 +175,8 @@ class Session:
         backend = self._services.backends.get(target.backend_id)
         shows = on_text if isinstance(request, ChatRequest) else None
         made = self._planned(target, role, streamed=shows is not None)
-        if backend is None:
-            return self._no_backend(made)
+        if backend is None or isinstance(backend, UnopenedBackend):
+            return self._no_backend(made, backend)
         request = _fitted(request, target)
         admitted = await self._admit(made, request, forced)
         if isinstance(admitted, Rejection):
@@ -278,12 +279,14 @@ class Session:
             return input_bound(request)
         return counted + max(0, input_bound(request) - input_bound(self._request))
 
-    def _no_backend(self, made: Call) -> Result:
+    def _no_backend(self, made: Call, unopened: UnopenedBackend | None) -> Result:
+        """A failure of ours: nothing is sent, so no quota is used and no breaker hears of it."""
         target, at_once = made.target, Timings(None, None, 0)
-        error = BackendError(
-            f"no backend `{target.backend_id}` is set up, so `{target.model_id}` was not called",
-            error_class="not_found",
-        )
+        if unopened is None:
+            message = f"no backend `{target.backend_id}` is set up, so `{target.model_id}` was not called"
+            error = BackendError(message, error_class="not_found")
+        else:
+            error = unopened.failure()
         made = made._replace(streamed=False)
         attempt = attempt_of(made, error, usage=NOTHING_USED, timings=at_once, shown=False, reason=None)
         return Result(self._record(attempt), None, error)
