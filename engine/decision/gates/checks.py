@@ -97,9 +97,11 @@ class _TooLong(GateFailure):
         limit = self.model.context_length
         if lengths.prompt is None:
             return f"an answer of {lengths.answer} tokens does not fit into {limit}"
-        asked = f" + {lengths.answer}" if lengths.answer else ""
-        half = "" if lengths.exact else f" ({lengths.prompt} is half of the estimate)"
-        return f"{lengths.prompt}{asked} tokens do not fit into {limit}{half}"
+        prompt = f"a prompt of {lengths.prompt} tokens"
+        if not lengths.exact:
+            prompt = f"half of the estimated prompt, {lengths.prompt} tokens,"
+        fits = f"and an answer of {lengths.answer} do" if lengths.answer else "does"
+        return f"{prompt} {fits} not fit into {limit}"
 
 
 def context_window(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:

@@ -78,12 +78,22 @@ def test_what_fits_into_a_window(tokens: int | None, facts: dict[str, Any], expe
 @pytest.mark.parametrize(
     ("tokens", "facts", "told", "numbers"),
     [
-        (33, {}, "33 tokens do not fit into 32", (32, 33, 0)),
-        (23, {"max_output_tokens": 10}, "23 + 10 tokens do not fit into 32", (32, 23, 10)),
+        (33, {}, "a prompt of 33 tokens does not fit into 32", (32, 33, 0)),
+        (
+            23,
+            {"max_output_tokens": 10},
+            "a prompt of 23 tokens and an answer of 10 do not fit into 32",
+            (32, 23, 10),
+        ),
         # A model asked for more than it writes is asked for what it writes: 20 tokens.
-        (13, {"max_output_tokens": 50}, "13 + 20 tokens do not fit into 32", (32, 13, 20)),
-        (65, ESTIMATED, "33 tokens do not fit into 32 (33 is half of the estimate)", (32, 33, 0)),
-        (33, COUNTED, "33 tokens do not fit into 32", (32, 33, 0)),
+        (
+            13,
+            {"max_output_tokens": 50},
+            "a prompt of 13 tokens and an answer of 20 do not fit into 32",
+            (32, 13, 20),
+        ),
+        (65, ESTIMATED, "half of the estimated prompt, 33 tokens, does not fit into 32", (32, 33, 0)),
+        (33, COUNTED, "a prompt of 33 tokens does not fit into 32", (32, 33, 0)),
     ],
 )
 def test_an_explanation_names_the_numbers_also_when_the_plan_is_remembered(
