@@ -264,7 +264,7 @@ def test_what_no_model_can_be_asked_is_refused(
 
 
 def test_an_option_that_there_is_not_is_told(policy: CompiledPolicy) -> None:
-    with pytest.raises(TypeError, match="a chat is given no `temprature`; .* temperature, "):
+    with pytest.raises(TypeError, match="a chat has no option `temprature`; .* temperature, "):
         asyncio.run(ModelGateway(policy).generate_chat(messages=HELLO, temprature=1))  # type: ignore[call-arg]
 
 

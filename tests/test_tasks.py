@@ -252,7 +252,7 @@ def test_every_sample_can_be_executed() -> None:
 
 
 def test_a_request_takes_nothing_that_it_would_ignore() -> None:
-    with pytest.raises(TypeError, match="a chat is given no `temprature`"):
+    with pytest.raises(TypeError, match="a chat has no option `temprature`"):
         request_for(Task(), "p", temprature=0.5)  # type: ignore[call-arg]  # that is the point
     with pytest.raises(TaskError, match="`temperature` needs `operation` chat"):
         request_for(Task(operation="embed"), "p", temperature=0.5)

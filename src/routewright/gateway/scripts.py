@@ -30,7 +30,9 @@ class ScriptLoop:
             pass  # there is none, as it should be
         else:
             coroutine.close()
-            raise RuntimeError("an event loop is running here: await the method without `_sync`")
+            raise RuntimeError(
+                "an event loop is running here: await the method without `_sync`, or use `async with`"
+            )
         if self._runner is None:
             self._runner = asyncio.Runner()
             # A loop whose gateway is forgotten without being closed ends with it.

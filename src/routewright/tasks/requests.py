@@ -90,7 +90,7 @@ def chat_request(
     for name in options:
         if name not in ChatOptions.__annotations__:
             listed = ", ".join(ChatOptions.__annotations__)
-            raise TypeError(f"a chat is given no `{name}`; beside features and the like: {listed}")
+            raise TypeError(f"a chat has no option `{name}`; besides features and tags it takes {listed}")
     _check_numbers(options)
     _check_lists(options)
     return ChatRequest(
