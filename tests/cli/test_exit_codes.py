@@ -8,10 +8,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from pydantic_core import SchemaError
 from support.command_line import POLICY, CommandLine, hear_ctrl_c
 
+from routewright.cli.app import run_app
 from routewright.cli.exit_codes import ExitCode
 
 REFUSED = """\
@@ -163,6 +166,23 @@ def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path, af
         timeout=30,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"stopped\n")
+
+
+def test_130_ctrl_c_while_a_shape_is_built_is_no_error_of_pydantic(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> NoReturn:
+        raise SchemaError('Error building "model" validator:\n  KeyboardInterrupt: ')
+
+    monkeypatch.setattr("routewright.cli.app.get_command", interrupted)
+    assert (run_app(["check"]), capsys.readouterr().err) == (130, "stopped\n")
+
+    def mistaken(_: object) -> NoReturn:
+        raise SchemaError('Error building "model" validator')
+
+    monkeypatch.setattr("routewright.cli.app.get_command", mistaken)
+    with pytest.raises(SchemaError):
+        run_app(["check"])
 
 
 def test_141_whoever_read_the_output_stopped_reading(tmp_path: Path) -> None:

@@ -49,6 +49,12 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         writer.note(f"error: {(error.strerror or str(error)).lower()}")
         return _let_go(ExitCode.OUTPUT_FAILED)
+    except Exception as error:
+        # A Ctrl-C that falls into the building of a shape comes out of pydantic as an error of its own.
+        if type(error).__name__ != "SchemaError" or "KeyboardInterrupt" not in str(error):
+            raise
+        writer.note("stopped")
+        return ExitCode.STOPPED
 
 
 def _let_go(code: ExitCode) -> ExitCode:
