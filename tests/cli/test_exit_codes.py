@@ -174,13 +174,13 @@ def test_130_ctrl_c_while_a_shape_is_built_is_no_error_of_pydantic(
     def interrupted(_: object) -> NoReturn:
         raise SchemaError('Error building "model" validator:\n  KeyboardInterrupt: ')
 
-    monkeypatch.setattr("routewright.cli.app.get_command", interrupted)
+    monkeypatch.setattr(sys.modules["routewright.cli.app"], "get_command", interrupted)
     assert (run_app(["check"]), capsys.readouterr().err) == (130, "stopped\n")
 
     def mistaken(_: object) -> NoReturn:
         raise SchemaError('Error building "model" validator')
 
-    monkeypatch.setattr("routewright.cli.app.get_command", mistaken)
+    monkeypatch.setattr(sys.modules["routewright.cli.app"], "get_command", mistaken)
     with pytest.raises(SchemaError):
         run_app(["check"])
 
