@@ -95,7 +95,7 @@ def test_with_an_ollama_server_its_model_answers_and_is_named(tmp_path: Path) ->
         "a whole repository",
     }
     assert third.endswith(
-        "Nothing on this machine does these tasks; what would:\n"
+        "No model on this machine can do these tasks. They need:\n"
         "  a search index: ollama pull qwen3-embedding:latest\n"
         "  a ranking: hf download Qwen/Qwen3-Reranker-4B\n\n"
     )

@@ -188,8 +188,8 @@ def _tell_what_is_special(ran: Sequence[tuple[AskedTask, RunResult]], here: Stan
     ]
     lines += [f"{', '.join(names)}: {why}" for why, names in failed.items()]
     if lacking:
-        lines.append("Nothing on this machine does these tasks; what would:")
-        lines += [f"  {name}: {here.lacking[id] or id}" for name, id in lacking.items()]
+        lines.append("No model on this machine can do these tasks. They need:")
+        lines += [f"  {name}: {here.lacking[id] or f'the model {id}'}" for name, id in lacking.items()]
     for line in ["", *lines] if lines else []:
         writer.text(line)
 

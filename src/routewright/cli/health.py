@@ -112,8 +112,9 @@ def _print(found: _Found, policy: CompiledPolicy) -> None:
         writer.text()
     states = [one.state for one in found.presence.values()]
     counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-    quiet = f"no failure of the other {len(enabled) - len(told)} is known" if told else "no failure is known"
-    writer.text(f"{counted(len(enabled), 'model')}: {', '.join([*counts, quiet])}")
+    if len(told) < len(enabled):
+        counts.append("no failure of the others is known" if told else "no failure is known")
+    writer.text(f"{counted(len(enabled), 'model')}: {', '.join(counts)}")
     for line in presence_lines(found.presence, policy.catalog):
         writer.text(line)
 

@@ -58,7 +58,8 @@ def asked_by_flags(flags: TaskFlags, prompt: str | None, policy: CompiledPolicy)
 def prompt_text(prompt: str | None, operation: str | None = None) -> str | None:
     """The prompt, with what standard input holds before it; ``-`` is standard input alone.
 
-    Nothing is read from a terminal. Raises TaskError for input that is no text, or has no place.
+    Nothing is read from a terminal. Raises TaskError if the input is not UTF-8 text, or if the
+    operation does not take it.
     """
     if prompt is None:
         return None

@@ -85,7 +85,7 @@ def chat_request(
 ) -> ChatRequest:
     """A conversation to continue; messages may be written as ``{"role": …, "content": …}``.
 
-    Raises TaskError for no messages, for what is none, and for what no model can be asked.
+    Raises TaskError if there are no messages, if one is malformed, or if an option is unknown or out of range.
     """
     for name in options:
         if name not in ChatOptions.__annotations__:
@@ -150,11 +150,11 @@ def _check_json(values: Any, name: str) -> None:
 
 
 def embed_request(texts: Sequence[str]) -> EmbedRequest:
-    """Texts to embed. Raises TaskError for one alone, which would be taken for a list of letters, and for none."""
+    """Texts to embed. Raises TaskError for a bare string, a list of letters to Python, and if there are no texts."""
     if isinstance(texts, str):
         raise TaskError("embed takes a list of texts, not one text", help="write [text]")
     if not texts:
-        raise TaskError("there is no text to embed", help="give at least one")
+        raise TaskError("no texts to embed", help="give at least one")
     if not all(isinstance(text, str) and text for text in texts):
         raise TaskError("a text to embed is empty, or none", help="servers refuse it, and the others with it")
     return EmbedRequest(tuple(texts))
