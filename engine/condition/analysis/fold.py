@@ -80,11 +80,14 @@ class _Folder:
                 return self.bounded(expr)
             case Ternary(condition, then, otherwise):
                 condition = self.fold(condition)
-                if isinstance(condition, Constant) and condition.value is not UNKNOWN:
-                    return self.fold(then if condition.value else otherwise)
+                if not isinstance(condition, Constant):
+                    return with_parts(expr, (condition, self.fold(then), self.fold(otherwise)))
+                if condition.value is UNKNOWN:
+                    return _constant(UNKNOWN, expr)
+                return self.fold(then if condition.value else otherwise)
         parts = tuple([self.fold(part) for part in parts_of(expr)])
         values = [part.value for part in parts if isinstance(part, Constant)]
-        if UNKNOWN in (values[:1] if isinstance(expr, Ternary) else values):
+        if UNKNOWN in values:
             return _constant(UNKNOWN, expr)
         if len(values) < len(parts):
             return with_parts(expr, parts)

@@ -167,3 +167,10 @@ def test_features_are_never_changed(expr: Expr, features: dict[str, object]) -> 
     before = copy.deepcopy(given_features)
     evaluate(render_expr(expr), given_features, SCOPE)
     assert exactly(given_features) == exactly(before)
+
+
+def test_a_branch_that_is_unknown_leaves_the_other() -> None:
+    checked = check_expr(parse_expr("urgent ? flag : vision"), SCOPE, expected=None)
+    part = specialise(checked, {"flag": None})
+    features: dict[str, object] = dict.fromkeys(NAMES) | {"urgent": False, "vision": True}
+    assert evaluate_reference(part, features) is True
