@@ -20,6 +20,7 @@ ErrorClass = Literal[
     "payment_required",
     "unauthorized",
     "not_found",  # the model is not there, or does not offer the operation
+    "invalid_request",  # the server refuses the request itself, before anything begins
     "context_overflow",
     "refused_content",
     "timeout.connect",

@@ -39,6 +39,7 @@ ACTIONS: Final[Mapping[ErrorClass, Action]] = MappingProxyType(
         "payment_required": Action("next", "cool", billed=False, cool_ms=_HOUR),
         "unauthorized": Action("next", "cool", billed=False, cool_ms=15 * _MINUTE),
         "not_found": Action("next", "count", billed=False),
+        "invalid_request": Action("next", "ignore", billed=False),
         "context_overflow": Action("next", "ignore", billed=False),
         "refused_content": Action("stop", "ignore", billed=True),
         "timeout.connect": Action("next", "count", billed=False),

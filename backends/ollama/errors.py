@@ -148,7 +148,7 @@ def _help(
             return "the server cannot reach ollama.com"
         case "overloaded" if status == 503:
             return "its queue is full: see OLLAMA_MAX_QUEUE"
-        case "bad_response" if status is not None and 300 <= status < 400:
+        case "invalid_request" if status is not None and 300 <= status < 400:
             return "write the final address into the catalog: redirects are not followed"
         case _:
             return None

@@ -15,7 +15,6 @@ _CLASSES: Final[dict[int, ErrorClass]] = {
     402: "payment_required",
     403: "unauthorized",
     404: "not_found",
-    405: "not_found",  # the server does not offer the operation
     408: "timeout.total",
     409: "overloaded",
     410: "not_found",
@@ -49,8 +48,13 @@ class Complaint:
 
 
 def status_class(status: int) -> ErrorClass:
-    """The class of a failure of which only the status is known; ``bad_response`` for other statuses below 500."""
-    return _CLASSES.get(status, "overloaded" if status >= 500 else "bad_response")
+    """The class of a failure of which only the status is known."""
+    known = _CLASSES.get(status)
+    if known is not None:
+        return known
+    if status >= 500:
+        return "overloaded"
+    return "invalid_request" if status >= 300 else "bad_response"
 
 
 def retry_after_ms(headers: Mapping[str, str]) -> int | None:

@@ -89,7 +89,7 @@ def test_when_to_ask_again(headers: dict[str, str], wait: int | None) -> None:
 
 def test_statuses_that_are_not_listed() -> None:
     assert [status_class(status) for status in (302, 400, 418, 500, 599)] == [
-        *["bad_response"] * 3,
+        *["invalid_request"] * 3,
         *["overloaded"] * 2,
     ]
 

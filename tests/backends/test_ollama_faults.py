@@ -47,7 +47,7 @@ def fails(url: str, model: str, limits: Limits | None = None) -> BackendError:
 
 # What comes before the first byte of an answer: fault, class, the server's words, advice.
 STATUSES: list[tuple[str, ErrorClass, str, str | None]] = [
-    ("bad-request", "bad_response", "answered 400", None),
+    ("bad-request", "invalid_request", "answered 400", None),
     ("invalid-name", "not_found", "invalid model name", None),
     ("no-tools", "not_found", "`fault-no-tools`: fault-no-tools does not support tools", None),
     ("no-chat", "not_found", "does not support chat", None),
@@ -79,7 +79,7 @@ STATUSES: list[tuple[str, ErrorClass, str, str | None]] = [
     ("unreachable", "overloaded", "no such host", "the server cannot reach ollama.com"),
     ("queue-full", "overloaded", "maximum pending requests exceeded", "its queue is full: see OLLAMA_MAX_QUEUE"),
     ("timed-out", "timeout.total", "upstream request timeout", None),
-    ("teapot", "bad_response", "short and stout", None),
+    ("teapot", "invalid_request", "short and stout", None),
 ]  # fmt: skip
 
 

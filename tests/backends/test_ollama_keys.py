@@ -141,7 +141,7 @@ def test_a_key_in_the_environment_does_not_leave_it(
 def test_a_redirect_is_not_followed(ollama_server: OllamaProcess) -> None:
     error = asyncio.run(failing(OllamaBackend(ollama_server.url), lambda b: b.chat("fault-redirect", HELLO)))
     assert (error.error_class, error.help) == (
-        "bad_response",
+        "invalid_request",
         "write the final address into the catalog: redirects are not followed",
     )
 

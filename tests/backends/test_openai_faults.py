@@ -91,7 +91,7 @@ STATUSES = [
         "not_found",
         said(400, "The model `m` does not exist"),
     ),
-    Fault("no_route", reply(405, "<html>no</html>"), "not_found", "the server of `m` answered 405"),
+    Fault("no_route", reply(405, "<html>no</html>"), "invalid_request", "the server of `m` answered 405"),
     Fault("request_timeout", reply(408, {}), "timeout.total", "the server of `m` answered 408"),
     Fault("gateway_timeout", reply(504, "<html>"), "timeout.total", "the server of `m` answered 504"),
     Fault(
@@ -182,13 +182,13 @@ STATUSES = [
     Fault(
         "bad_request",
         reply(400, {"detail": [{"loc": ["body"], "msg": "field required"}]}),
-        "bad_response",
+        "invalid_request",
         said(400, "field required"),
     ),
     Fault(
         "redirect",
         reply(302, "", {"Location": "http://127.0.0.1:1/elsewhere"}),
-        "bad_response",
+        "invalid_request",
         "the server of `m` answered 302: it sends callers to another address",
     ),
     Fault(

@@ -361,7 +361,7 @@ def test_a_server_that_does_not_say_whether_it_is_an_ollama_gets_no_prompt(said:
 
 @pytest.mark.parametrize(
     ("status", "error_class"),
-    [(503, "overloaded"), (429, "rate_limited"), (401, "unauthorized"), (302, "bad_response")],
+    [(503, "overloaded"), (429, "rate_limited"), (401, "unauthorized"), (302, "invalid_request")],
 )
 def test_a_server_that_cannot_tell_yet_is_asked_again_like_any_other(status: int, error_class: str) -> None:
     """llama.cpp answers 503 to everything while it loads its model."""
