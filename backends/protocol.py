@@ -204,8 +204,10 @@ class Backend(Protocol):
 
     ``model`` is the backend's own tag. Every method raises BackendError and nothing else on failure; an
     operation that the backend does not offer is ``not_found``. ``health`` never loads a model, and reports
-    instead of raising.
+    instead of raising. ``simulated`` says that no model is called.
     """
+
+    simulated: bool = False
 
     async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
         """The whole answer; unless a backend has another way, the one that its stream ends with."""

@@ -170,6 +170,16 @@ class AdmissionControl:
             return f"its use could not be counted: {refused}"
         return None
 
+    async def unused(self, ticket: Admission) -> None:
+        """The call was not made: what it had reserved is free again. Is done also when the caller is cancelled."""
+        state = self._state
+        if state is None or (ticket.lease is None and not ticket.probe):
+            return
+        try:
+            await state.store.run_in_thread(lambda: self._take_back(ticket))
+        except RoutewrightError as error:
+            _log.warning("what was reserved for a call of `%s` was not given back: %s", ticket.model, error)
+
     async def renew(self, ticket: Admission, *, expires_us: int) -> None:
         """Its call is still under way: its lease holds until ``expires_us``.
 

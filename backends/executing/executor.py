@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 
-from routewright.engine.record import Attempt
+from routewright.engine.record import Attempt, Intent
 
 from ..control import StateStore
 from ..protocol import Backend
@@ -57,12 +57,17 @@ class Executor:
         *,
         on_text: Callable[[str], None] | None = None,
         on_attempt: Callable[[Attempt], None] | None = None,
+        before_call: Callable[[Intent], Awaitable[None]] | None = None,
     ) -> Execution:
         """What came of carrying out ``work``: an answer, or the error; and every attempt.
 
         With ``on_text`` a chat is streamed: it gets the text piece by piece, or at once where a later step may
         change it. ``on_attempt`` gets each attempt as soon as it has ended, also when the caller is cancelled:
-        then CancelledError is raised, every call has been told to stop, and no attempt is lost. Failures of
-        backends are returned, never raised; what ``on_text`` and ``on_attempt`` raise is.
+        then CancelledError is raised, every call has been told to stop, and no attempt is lost.
+
+        ``before_call`` is awaited before each call leaves, once it is admitted. If it raises RoutewrightError, that
+        call is not made (its attempt is `skipped`) and nothing else is called. Every intent that it gets has an
+        attempt of the same number in the end. Failures of backends are returned, never raised; what ``on_text`` and
+        ``on_attempt`` raise is.
         """
-        return await Flow(self._services, work, request, on_text, on_attempt).run()
+        return await Flow(self._services, work, request, on_text, on_attempt, before_call).run()

@@ -9,9 +9,9 @@ Text is shown as it comes only where no later step may withhold or replace it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from routewright.engine.record import Attempt
+from routewright.engine.record import Attempt, Intent
 
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
@@ -35,9 +35,10 @@ class Flow:
         request: Request,
         on_text: Callable[[str], None] | None,
         on_attempt: Callable[[Attempt], None] | None,
+        before_call: Callable[[Intent], Awaitable[None]] | None,
     ) -> None:
         self._services, self._work, self._request = services, work, request
-        self._session = Session(services, work, request, on_attempt)
+        self._session = Session(services, work, request, on_attempt, before_call)
         self._cache = services.cache if work.cache is not None else None
         chat = isinstance(request, ChatRequest)
         self._on_text = on_text if chat else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from routewright.engine.record import Attempt
+from routewright.engine.record import Attempt, Intent
 
 from ..cost import cost_nano
 from ..errors import BackendError
@@ -27,7 +27,7 @@ def usage_of(outcome: Answer | BackendError, request: Request, received: int) ->
     return None if ACTIONS[outcome.error_class].billed else NOTHING_USED
 
 
-_NOT_CALLED: Final = {
+_NOT_CALLED: Final[dict[str, Any]] = {
     **dict.fromkeys(("load_us", "first_token_us", "error_class", "tokens_source", "cost_source")),
     **dict.fromkeys(("total_us", "cost_nano"), 0),
     **dict.fromkeys(("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"), 0),
@@ -36,28 +36,33 @@ _NOT_CALLED: Final = {
 
 
 class Call(NamedTuple):
-    """A call that is made now, or is not. ``streamed`` is whether text is passed on as it comes."""
+    """A call that is made now, or is not.
+
+    ``streamed`` is whether text is passed on as it comes, ``simulated`` whether no model is called.
+    """
 
     target: Target
     role: AttemptRole
     number: int
     started_us: int
     streamed: bool = False
+    simulated: bool = False
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def intent(self) -> Intent:
         """What its attempt says whatever comes of it."""
         target, price = self.target, self.target.price
-        return {
-            "number": self.number,
-            "role": self.role,
-            "model_id": target.model_id,
-            "backend_id": target.backend_id,
-            "started_at_us": self.started_us,
-            "streamed": self.streamed,
-            "currency": price.currency if price else None,
-            "price_since": price.since if price else None,
-        }
+        return Intent(
+            number=self.number,
+            role=self.role,
+            model_id=target.model_id,
+            backend_id=target.backend_id,
+            started_at_us=self.started_us,
+            streamed=self.streamed,
+            currency=price.currency if price else None,
+            price_since=price.since if price else None,
+            simulated=self.simulated,
+        )
 
 
 def attempt_of(
@@ -76,7 +81,7 @@ def attempt_of(
     uncounted = usage is None or (usage.input_tokens is None and usage.output_tokens is None)
     cost = 0 if unused else cost_nano(usage, made.target.price)
     return Attempt(
-        **made.facts,
+        **made._replace(simulated=outcome.simulated or made.simulated).intent._asdict(),
         model_said=None if isinstance(outcome, BackendError) else outcome.model_said,
         load_us=timings.load_us,
         first_token_us=timings.first_token_us,
@@ -91,7 +96,6 @@ def attempt_of(
         tokens_source=None if usage is None or uncounted else usage.source,
         cost_nano=cost,
         cost_source=usage.source if usage and cost is not None else None,
-        simulated=outcome.simulated,
         reason=reason,
         message=str(failure) if failure else None,
     )
@@ -101,12 +105,13 @@ def not_called(
     made: Call, *, reason: str | None = None, cached: Answer | None = None, saved_nano: int | None = None
 ) -> Attempt:
     """The attempt of a call that was not made: skipped for ``reason``, or answered from the cache. It cost 0."""
+    simulated = cached is not None and cached.simulated
     return Attempt(
-        **(made.facts | _NOT_CALLED | {"streamed": False}),
+        **made._replace(streamed=False, simulated=simulated).intent._asdict(),
+        **_NOT_CALLED,
         model_said=None if cached is None else cached.model_said,
         status="skipped" if cached is None else "cached",
         finish_reason=cached.finish_reason if isinstance(cached, ChatAnswer) else None,
-        simulated=cached is not None and cached.simulated,
         cached_answer=cached is not None,
         reason=reason,
         saved_nano=saved_nano,

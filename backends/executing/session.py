@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, NamedTuple
 
-from routewright.engine.record import Attempt
+from routewright.engine.record import Attempt, Intent
+from routewright.engine.report import RoutewrightError
 
 from ..control import Breaker
 from ..errors import BackendError
@@ -70,7 +71,9 @@ class Result(NamedTuple):
 
 
 class Exhausted(Exception):
-    """The request's deadline has passed or its calls are used up: nothing more may be called for it."""
+    """Nothing more may be called for the request: its deadline has passed, its calls are used up, or no call can be
+    put on record.
+    """
 
     def __init__(self, error: BackendError) -> None:
         super().__init__(str(error))
@@ -86,9 +89,10 @@ class Session:
         work: Work,
         request: Request,
         on_attempt: Callable[[Attempt], None] | None,
+        before_call: Callable[[Intent], Awaitable[None]] | None,
     ) -> None:
         self._services, self._work, self._request = services, work, request
-        self._on_attempt = on_attempt
+        self._on_attempt, self._before_call = on_attempt, before_call
         lease_ms = work.limits.lease_ms
         self._lease_ms = DEFAULT_LEASE_MS if lease_ms is None else lease_ms
         self._loop_time = asyncio.get_running_loop().time
@@ -184,6 +188,13 @@ class Session:
             message = f"`{target.model_id}` was not called: {admitted.reason}"
             return Result(attempt, None, NotCalledError(message, error_class="quota_exhausted"), admitted)
         ticket, held_nano = admitted
+        made = made._replace(simulated=backend.simulated)
+        if self._before_call is not None:
+            try:
+                await self._before_call(made.intent)
+            except BaseException as refused:
+                await self._withdraw(made, ticket, held_nano, refused)
+                raise
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         relay = StreamSink(shows, self._loop_time)
         outcome, timings, interrupted = await self._ask(backend, made, request, relay, ticket)
@@ -196,6 +207,22 @@ class Session:
         if interrupted is not None:
             raise interrupted
         return Result(attempt, None if isinstance(outcome, BackendError) else outcome, error)
+
+    async def _withdraw(self, made: Call, ticket: Admission, held_nano: int, error: BaseException) -> None:
+        """Take back a call that is not made after all, which leaves an attempt that says why.
+
+        Raises Exhausted where it cannot be put on record, as no other call can then.
+        """
+        refused = isinstance(error, RoutewrightError)
+        why = str(error) if refused else "the request was cancelled before it was called"
+        self.budget.give_back(held_nano, counted=made.role in COUNTED_ROLES)
+        try:
+            await self._services.admission.unused(ticket)
+        finally:
+            self._record(not_called(made, reason=why))
+        if refused:
+            message = f"`{made.target.model_id}` was not called: {why}"
+            raise Exhausted(NotCalledError(message, error_class="quota_exhausted")) from error
 
     async def _ask(
         self, backend: Backend, made: Call, request: Request, relay: StreamSink, ticket: Admission

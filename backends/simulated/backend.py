@@ -68,6 +68,8 @@ class SimulatedBackend(Backend):
     after the end of the script succeed.
     """
 
+    simulated = True
+
     def __init__(
         self,
         models: Mapping[str, SimulatedModel],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .attempt import Attempt
+from .attempt import Attempt, Intent
 from .field import (
     Field,
     Ordinal,
@@ -25,6 +25,7 @@ __all__ = [
     "DecisionRecord",
     "FeatureRecord",
     "Field",
+    "Intent",
     "Ordinal",
     "Shape",
     "Uuid",

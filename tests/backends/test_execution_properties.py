@@ -54,6 +54,8 @@ from routewright.backends.executing.estimate import input_bound, output_bound
 from routewright.backends.executing.session import COUNTED_ROLES
 from routewright.backends.protocol import Usage
 from routewright.engine.policy import STEPS
+from routewright.engine.record import Intent
+from routewright.engine.report import RoutewrightError
 
 NAMES = "abcdefgh"
 CAP = QuotaLimit("cap", "requests", 4, 0, "day")
@@ -247,13 +249,37 @@ def test_reservations_never_pass_the_cost_cap(work: Work, script: dict[str, list
     script=scripts,
     cancel_after_s=st.sampled_from([None, 0.0, 0.05, 0.5, 1.0, 3.0, 30.0]),
     again=st.booleans(),
+    announcing_s=st.sampled_from([0.0, 0.0, 0.03, 0.7]),
+    refused_at=st.sampled_from([None, None, 1, 2, 4]),
 )
 def test_leases_never_leak_and_no_attempt_is_lost_wherever_the_caller_is_cancelled(
-    work: Work, script: dict[str, list[Act]], cancel_after_s: float | None, again: bool
+    work: Work,
+    script: dict[str, list[Act]],
+    cancel_after_s: float | None,
+    again: bool,
+    announcing_s: float,
+    refused_at: int | None,
 ) -> None:
+    """Wherever the caller is cancelled, and whichever call is refused: nothing is called that was not announced."""
     if cancel_after_s is None and not ends(work, script):
         return
-    backend = Scripted(script)
+    announced: list[Intent] = []
+    announcing: list[int] = []
+
+    class Announced(Scripted):
+        def _next(self, tag: str, request: Request, limits: Limits) -> Act:
+            before = sum(one.model_id == tag for one in announced)
+            assert before > self.tags.count(tag), "its intent was there first"
+            return super()._next(tag, request, limits)
+
+    async def before_call(intent: Intent) -> None:
+        announcing.append(intent.number)
+        await asyncio.sleep(announcing_s)
+        if refused_at is not None and len(announcing) >= refused_at:
+            raise RoutewrightError("it cannot be put on record")
+        announced.append(intent)
+
+    backend = Announced(script)
     heard: list[Attempt] = []
     shown: list[str] = []
     with a_store() as store:
@@ -261,7 +287,9 @@ def test_leases_never_leak_and_no_attempt_is_lost_wherever_the_caller_is_cancell
         async def main(clock: Callable[[], int]) -> None:
             executor = Executor({"b": backend}, clock=clock, store=store, random=Random(1))
             task = asyncio.create_task(
-                executor.run(work, HELLO, on_text=shown.append, on_attempt=heard.append)
+                executor.run(
+                    work, HELLO, on_text=shown.append, on_attempt=heard.append, before_call=before_call
+                )
             )
             if cancel_after_s is not None:
                 await asyncio.sleep(cancel_after_s)
@@ -276,6 +304,14 @@ def test_leases_never_leak_and_no_attempt_is_lost_wherever_the_caller_is_cancell
         run_virtual(main)
         calls = [attempt for attempt in heard if attempt.status in ("ok", "failed", "partial")]
         assert sorted(backend.tags) == sorted(attempt.model_id for attempt in calls)
+        numbers = [attempt.number for attempt in heard]
+        assert len(numbers) == len(set(numbers)) and set(announcing) <= set(numbers), "each intent is closed"
+        for intent in announced:
+            ended = next(attempt for attempt in heard if attempt.number == intent.number)
+            known = {name: getattr(ended, name) for name in Intent._fields}
+            if ended.status == "skipped":
+                known["streamed"] = intent.streamed
+            assert known == intent._asdict()
         quotas = Quotas(store)
         for limit in (CAP, AT_ONCE, TOKENS):
             assert quotas.use(limit, at_us=START_US).reserved == 0

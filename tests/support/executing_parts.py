@@ -167,6 +167,7 @@ class Scripted:
     script: Mapping[str, Sequence[Act]] = field(default_factory=dict)
     calls: list[tuple[str, Request, Limits]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    simulated: bool = False
 
     @property
     def tags(self) -> list[str]:
