@@ -156,6 +156,7 @@ name: p
 catalog: { routewright: 1, backends: { m: { kind: simulated } }, models: { a: { backend: m } } }
 features:
   team: { type: string, from: request.metadata.team }
+  n: { type: integer }
 rules: [{ name: r, use: [a] }]
 controls:
   - { name: each, for_each: team, max_requests: 5, per: day }
@@ -195,5 +196,33 @@ def test_other_people_never_share_a_count_or_an_answer(
 
 
 @cache
-def load_teams() -> CompiledPolicy:
-    return compile_policy(read_policy(TEAMS, "p.yaml"))
+def load_teams(cache_by: str = "") -> CompiledPolicy:
+    text = TEAMS.replace("cache_ttl: 1h", f"cache_ttl: 1h, cache_by: {cache_by}") if cache_by else TEAMS
+    return compile_policy(read_policy(text, "p.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("cache_by", "shared"),
+    [
+        ("", ["plain"]),
+        ("[]", ["plain", "features", "metadata", "team", "team and more"]),
+        ("[team]", ["team", "team and more"]),
+    ],
+)
+def test_a_policy_says_whose_answers_may_be_shared(cache_by: str, shared: list[str]) -> None:
+    policy = load_teams(cache_by)
+    tasks = {
+        "plain": Task(),
+        "features": Task({"n": 3}),
+        "metadata": Task(request=RequestFacts(metadata={"x": "y"})),
+        "team": Task(request=RequestFacts(metadata={"team": "red"})),
+        "team and more": Task({"n": 3}, request=RequestFacts(metadata={"team": "red", "x": "y"})),
+    }
+    keys: dict[str, str | None] = {}
+    for name, task in tasks.items():
+        work = Planner(policy).work_of(ModelGateway(policy).decide(task).decision)
+        assert work is not None
+        keys[name] = cache_key(work, work.targets[0], ChatRequest((Message("user", "hello"),)), {}, "")
+    assert [name for name in tasks if keys[name] is not None and keys[name] == keys[shared[0]]] == shared
+    if cache_by == "[team]":
+        assert keys["plain"] is None, "whose answer it would be is not known"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Final
 
@@ -44,6 +45,8 @@ class AnswerCache:
     def __init__(self, *, clock: Callable[[], int], max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self._largest = max_bytes // 8
         self._lock = threading.Lock()
+        # Not of asyncio: those that wait may be in other threads, with event loops of their own.
+        self._made: dict[str, Future[None]] = {}
         self._entries: TLRUCache[str, CachedAnswer] = TLRUCache(
             max_bytes, ttu=lambda _key, entry, _now: entry.until_us, timer=clock, getsizeof=_size
         )
@@ -63,19 +66,40 @@ class AnswerCache:
             with self._lock:
                 self._entries[key] = entry
 
+    def claim(self, key: str) -> Future[None] | None:
+        """None if nobody makes the answer for ``key`` now: the caller does, and calls ``finished`` afterwards.
+
+        Otherwise what ends when whoever makes it has finished, whatever came of it.
+        """
+        with self._lock:
+            made = self._made.get(key)
+            if made is None:
+                made = self._made[key] = Future()
+                # It cannot be cancelled then: one that gives up waiting takes nothing from the others.
+                made.set_running_or_notify_cancel()
+                return None
+            return made
+
+    def finished(self, key: str) -> None:
+        """Let those that wait for ``key`` go on."""
+        with self._lock:
+            made = self._made.pop(key)
+        made.set_result(None)
+
     def __len__(self) -> int:
         with self._lock:
             return len(self._entries)
 
 
 def is_keepable(answer: Answer) -> bool:
-    """Whether an answer is whole: not cut short, with its whole prompt read, and without calls of tools.
+    """Whether an answer is whole: not empty, not cut short, with its whole prompt read, and without calls of tools.
 
     A call of a tool acts on the world as it was; the same question later is another question.
     """
-    if isinstance(answer, ChatAnswer):
-        return answer.finish_reason == "stop" and not answer.truncated and not answer.tool_calls
-    return True
+    if not isinstance(answer, ChatAnswer):
+        return True
+    whole = answer.finish_reason == "stop" and not answer.truncated and not answer.tool_calls
+    return whole and bool(answer.text.strip())
 
 
 def cache_key(
@@ -84,7 +108,8 @@ def cache_key(
     """A digest of everything that the answer depends on and of whom it may be shown to; None for no key.
 
     That is the model and where it is, the steps around it with the templates that they use, the request with all
-    of its options, the tenant, the policy and the constraints in force. Options that JSON cannot say give no key.
+    of its options, what the caller says of it, the policy and the constraints in force. What JSON cannot say gives no
+    key.
     """
     use = work.cache
     if use is None:
@@ -92,7 +117,7 @@ def cache_key(
     try:
         return digest_of(
             {
-                "for": [use.tenant, use.policy, sorted(use.constraints)],
+                "for": [_said(use.given), use.policy, sorted(use.constraints)],
                 "by": _place(target, backends) if isinstance(target, Target) else None,
                 "together": _places(target, backends) if isinstance(target, Ensemble) else None,
                 "steps": [

@@ -9,6 +9,7 @@ Text is shown as it comes only where no later step may withhold or replace it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from routewright.engine.record import Attempt, Intent
@@ -50,7 +51,27 @@ class Flow:
         self._keys: dict[int, str | None] = {}
 
     async def run(self) -> Execution:
-        """What came of it. Failures are in the execution; only cancellation and the caller's own errors are raised."""
+        """What came of it. Failures are in the execution; only cancellation and the caller's own errors are raised.
+
+        Of equal requests at the same time one is carried out, and the others wait for its answer. Each waits for half
+        of its time at most, and makes the answer itself if none was kept.
+        """
+        cache, key = self._cache, self._first_key()
+        if cache is None or key is None or cache.get(key) is not None:
+            return await self._run()
+        made = cache.claim(key)
+        if made is not None:
+            left_us = self._session.budget.left_us()
+            waited = asyncio.wrap_future(made)
+            await asyncio.wait([waited], timeout=None if left_us is None else left_us / 2e6)
+            waited.cancel()
+            return await self._run()
+        try:
+            return await self._run()
+        finally:
+            cache.finished(key)
+
+    async def _run(self) -> Execution:
         if not self._steps and self._ensemble is None:
             return self._ended(await self._answer(self._request, 0, self._on_text))
         # INVARIANT: steps and ensembles are of chats alone.
@@ -132,6 +153,13 @@ class Flow:
             refused.help = str(found)
             return refused
         return found
+
+    def _first_key(self) -> str | None:
+        """The key of the answer that the work gives if nothing fails."""
+        if self._cache is None:
+            return None
+        first = self._ensemble or next(iter(self._work.targets), None)
+        return None if first is None else self._key(first)
 
     def _first_kept(self) -> Answered | None:
         """The answer kept for the work as it begins, before anything is called for it."""

@@ -124,12 +124,12 @@ class Ensemble:
 class CacheUse:
     """Answers may be cached for ``ttl_ms``, and are never shared between calls that differ in the other fields.
 
-    ``tenant`` says whose answers they are, as names and values; ``constraints`` are the names of the constraints in
-    force, and ``policy`` is a digest.
+    ``given`` is what the caller has to say for an answer to be his, as JSON can say it; ``constraints`` are the names
+    of the constraints in force, and ``policy`` is a digest.
     """
 
     ttl_ms: int
-    tenant: tuple[tuple[str, str], ...] = ()
+    given: object = None
     constraints: tuple[str, ...] = ()
     policy: str = ""
 

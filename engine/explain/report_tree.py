@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
@@ -164,6 +164,8 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
         node.add(
             f"may cost {money_text(plan.max_cost_nano)} {plan.max_cost_currency} at most, all calls together"
         )
+    if plan.cache_ttl_ms is not None:
+        node.add(_cached(plan.cache_ttl_ms, plan.cache_by))
     if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
         node.add(f"chosen: {_chosen(record.choice, by_model)}")
     session = session_line(record)
@@ -175,6 +177,12 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks} & _MARKS.keys())
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def _cached(ttl_ms: int, by: Sequence[str] | None) -> str:
+    equal = ["the request", *(["all facts that the caller gives"] if by is None else by)]
+    are = "are" if len(equal) > 1 else "is"
+    return f"an answer of the last {ttl_ms / 1_000:g} s may be reused if {' and '.join(equal)} {are} equal"
 
 
 def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> str:

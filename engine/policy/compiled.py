@@ -243,10 +243,15 @@ class TaskCost:
 
 @dataclass(frozen=True, slots=True)
 class TaskLimits:
-    """What controls say of each task; None where none does. ``lease_ms`` is how long leases hold by themselves."""
+    """What controls say of each task; None where none does.
+
+    ``cache_by`` are the features, sorted, whose values have to be equal for an answer to be reused; None stands for all
+    that the caller gives. ``lease_ms`` is how long leases hold by themselves.
+    """
 
     first_token_within_ms: int | None = None
     cache_ttl_ms: int | None = None
+    cache_by: tuple[str, ...] | None = None
     max_attempts: int | None = None
     backoff_ms: int | None = None
     deadline_ms: int | None = None

@@ -282,6 +282,12 @@ class PlanRecord(Shape):
         "how soon the first token has to come", of="decision.policy.limits.first_token_within_ms"
     )
     cache_ttl_ms: int | None = field("how long an answer is kept", of="decision.policy.limits.cache_ttl_ms")
+    cache_by: list[str] | None = field(
+        "features whose values have to be equal for an answer to be reused; where it is left out, all that "
+        "the caller gives has to be equal",
+        of="decision.policy.limits.cache_by",
+        added=True,
+    )
     max_attempts: int | None = field(
         "the most calls for the answer", of="decision.policy.limits.max_attempts"
     )

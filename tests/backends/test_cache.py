@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from support.executing_parts import (
     Scripted,
     carry_out,
     cost_of,
+    run_virtual,
     target,
     targets,
 )
@@ -35,12 +38,20 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.control import Breakers, StateStore
-from routewright.backends.executing import AnswerCache, CacheUse, Ensemble, Request, Step, TaskLimits, Work
+from routewright.backends.executing import (
+    AnswerCache,
+    CacheUse,
+    Ensemble,
+    Execution,
+    Executor,
+    Request,
+    Step,
+    TaskLimits,
+    Work,
+)
 from routewright.backends.executing.cache import CachedAnswer, cache_key
 
-HOUR = CacheUse(
-    ttl_ms=3_600_000, tenant=(("team", "research"),), constraints=("local_only",), policy="sha256:1"
-)
+HOUR = CacheUse(ttl_ms=3_600_000, given={"team": "research"}, constraints=("local_only",), policy="sha256:1")
 
 
 @dataclass
@@ -104,6 +115,8 @@ def test_without_a_use_nothing_is_kept(cache: AnswerCache) -> None:
         Says("", finish="tool_calls", tool_calls=(ToolCall("1", "f", {}),)),
         Says("x", tool_calls=(ToolCall("1", "f", {}),)),
         Says("x", truncated=True),
+        Says(""),
+        Says(" \n"),
         Fails("broken_stream", text="half"),
     ],
 )
@@ -116,7 +129,7 @@ def test_what_is_not_whole_is_not_kept(cache: AnswerCache, answer: Act, stream: 
 @pytest.mark.parametrize(
     "changed",
     [
-        {"tenant": (("team", "sales"),)},
+        {"given": {"team": "sales"}},
         {"constraints": ()},
         {"constraints": ("local_only", "more")},
         {"policy": "sha256:2"},
@@ -241,6 +254,57 @@ def test_embeddings_and_rankings_are_kept_too(cache: AnswerCache) -> None:
     for request in (EmbedRequest(("x",)), RerankRequest("q", ("x",))):
         run(cache, request=request)
         assert run(cache, request=request).backend.calls == []
+
+
+async def ask_together(
+    cache: AnswerCache, clock: Callable[[], int], works: Sequence[Work], script: Mapping[str, Sequence[Act]]
+) -> tuple[list[Execution], Scripted]:
+    backend = Scripted(script)
+    executor = Executor({"b": backend}, clock=clock, cache=cache)
+    return list(await asyncio.gather(*(executor.run(work, HELLO) for work in works))), backend
+
+
+def test_of_equal_requests_at_the_same_time_one_is_made(cache: AnswerCache) -> None:
+    equal = [Work(targets("a", "b"), cache=HOUR)] * 20
+    other = [Work(targets("a"), cache=replace(HOUR, given={"team": "sales"}))]
+    ran, backend = run_virtual(
+        lambda clock: ask_together(cache, clock, [*equal, *other], {"a": [Says("one", first_s=1)] * 2})
+    )
+    assert backend.tags == ["a", "a"], "one for each team"
+    assert all(execution.answer is not None for execution in ran)
+    statuses = Counter(attempt.status for execution in ran[:20] for attempt in execution.attempts)
+    assert statuses == {"ok": 1, "cached": 19}
+
+
+def test_who_waits_for_a_failure_or_a_cancelled_call_makes_the_call_itself(cache: AnswerCache) -> None:
+    works = [Work(targets("a"), cache=HOUR)] * 3
+    failed, backend = run_virtual(
+        lambda clock: ask_together(cache, clock, works, {"a": [Fails("not_found", after_s=1)]})
+    )
+    assert backend.tags == ["a"] * 3
+    assert [execution.error is None for execution in failed] == [False, True, True]
+
+    async def cancel_the_first(clock: Callable[[], int]) -> Scripted:
+        backend = Scripted({"x": [Says("late", first_s=5), Says("now")]})
+        executor = Executor({"b": backend}, clock=clock, cache=cache)
+        work = Work(targets("x"), cache=HOUR)
+        first, second = (asyncio.ensure_future(executor.run(work, HELLO)) for _ in range(2))
+        await asyncio.sleep(1)
+        first.cancel()
+        assert (await second).answer is not None
+        return backend
+
+    assert run_virtual(cancel_the_first).tags == ["x", "x"]
+
+
+def test_who_waits_keeps_half_of_its_time(cache: AnswerCache) -> None:
+    hanging = Work(targets("a"), cache=HOUR)
+    hurried = replace(hanging, limits=TaskLimits(deadline_ms=2_000))
+    script = {"a": [Says("late", first_s=60), Says("now")]}
+    (_, second), _ = run_virtual(lambda clock: ask_together(cache, clock, [hanging, hurried], script))
+    assert second.answer is not None
+    [attempt] = second.attempts
+    assert attempt.started_at_us - START_US == 1_000_000
 
 
 def test_the_cache_is_bounded_and_the_least_used_answers_give_way(clock: Clock) -> None:

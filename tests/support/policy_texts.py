@@ -138,7 +138,7 @@ controls:
   - { name: l, lease: 1m }
   - { name: rs, of: q, reserve: 20%, for: x }
   - { name: f, first_token_within: 5s }
-  - { name: ca, cache_ttl: 1h }
+  - { name: ca, cache_ttl: 1h, cache_by: [n] }
   - { name: re, max_attempts: 5, backoff: 1s, deadline: 1m }
 assertions:
   - { name: as, description: d, never: x, reason: r }

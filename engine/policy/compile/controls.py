@@ -43,7 +43,7 @@ _KINDS: Mapping[ControlKind, _Kind] = {
     "quota": _Kind("a quota", _QUOTA_KEYS, ("on", "for_each", "per", "timezone", "scope", "unknown_cost")),
     "reserve": _Kind("a reserve", ("of", "reserve", "for_")),
     "first_token": _Kind("a limit on the first token", ("first_token_within",)),
-    "cache": _Kind("a cache limit", ("cache_ttl",)),
+    "cache": _Kind("a cache limit", ("cache_ttl",), ("cache_by",)),
     "retry": _Kind("a limit on retries", ("max_attempts", "backoff", "deadline")),
     "lease": _Kind("the time of leases", ("lease",)),
     # A quota whose period is one request.
@@ -234,6 +234,10 @@ class _ControlCompiler:
             if key == "lease" and value < MIN_LEASE_MS:
                 report.at(key).add("wrong-value", "a lease lasts a second at least")
             self._limits = replace(self._limits, **{field: value})
+        if control.cache_by is not None:
+            for number, name in enumerate(control.cache_by):
+                report.at("cache_by").at(number).feature(name, self._features)
+            self._limits = replace(self._limits, cache_by=tuple(sorted(set(control.cache_by))))
 
 
 def _kind_of(control: Control, report: Report) -> ControlKind | None:

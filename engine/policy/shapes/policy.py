@@ -184,6 +184,11 @@ class Control(Shape):
     for_: Condition = Field(None, alias="for", description="the tasks that may use the reserve")
     first_token_within: DurationMs | None = Field(None, description="a limit on the time to the first token")
     cache_ttl: DurationMs | None = Field(None, description="how long an answer may be reused")
+    cache_by: Annotated[list[Name], Field(max_length=100)] | None = Field(
+        None,
+        description="features whose values have to be equal for an answer to be reused; none with `[]`. "
+        "Default: whatever the caller gives, features and metadata",
+    )
     max_attempts: int | None = Field(
         None,
         ge=1,

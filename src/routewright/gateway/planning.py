@@ -190,15 +190,22 @@ def _ensemble(
 
 
 def _cache(decision: Decision) -> CacheUse | None:
-    policy = decision.policy
-    ttl_ms = policy.limits.cache_ttl_ms
-    if ttl_ms is None:
+    """None where nothing says for how long, or where it is not known whose answer it would be."""
+    policy, limits = decision.policy, decision.policy.limits
+    if limits.cache_ttl_ms is None:
         return None
-    metadata = decision.task.request.metadata
-    tenant = tuple((name, metadata[name]) for name in ("tenant", "team", "user") if name in metadata)
+    given: list[object]
+    if limits.cache_by is None:
+        task = decision.task
+        given = ["given", dict(task.features), dict(task.request.metadata)]
+    else:
+        values = [decision.values[policy.slots[name]] for name in limits.cache_by]
+        if None in values:
+            return None
+        given = ["by", dict(zip(limits.cache_by, values, strict=True))]
     return CacheUse(
-        ttl_ms=ttl_ms,
-        tenant=tenant,
+        ttl_ms=limits.cache_ttl_ms,
+        given=given,
         constraints=tuple(constraint.name for constraint in policy.constraints),
         policy=policy.digest,
     )
