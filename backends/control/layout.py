@@ -19,8 +19,9 @@ APPLICATION_ID = 0x52575354
 LAYOUT_VERSION = 2
 
 # Usage is a row for each window in which something was used. `last_us` is when an attempt last began in it, and
-# `forget_us` when the row is of no more use. Unit and currency belong to the key: a control that is changed from
-# requests to money must not take the ones for the others.
+# `forget_us` when the row is of no more use. A lease that has lapsed counts as used in its window.
+# Unit and currency belong to the key: a control that is changed from requests to money must not take the ones for the
+# others.
 _LAYOUT = """
 CREATE TABLE quota_used (
     control TEXT NOT NULL, unit TEXT NOT NULL, key TEXT NOT NULL, end_us INTEGER NOT NULL,

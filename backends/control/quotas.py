@@ -1,9 +1,9 @@
 """Quotas: reserve before an attempt, settle with the actual after it, release what was not used.
 
 Exact under concurrency and across processes: what is used and what is reserved never exceed the limit, unless an
-attempt uses more than it reserved. A reservation of a process that died lapses when its lease expires. Usage
-belongs to a name, so it survives changes of a policy. What is counted is attempts: a failed call that
-was made counts as a request.
+attempt uses more than it reserved. A lease that expires without being settled or released counts as used with what it
+reserved, as its process may have made the call; only its place among the calls at once is free again. Usage belongs to
+a name, so it survives changes of a policy. What is counted is attempts: a failed call that was made is a request.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ KEEP_US: Mapping[Period | None, int] = {
 }
 """How long counts outlive their window: until the next longer one has ended too, for a control that changes.
 
-A lease that nobody ended is forgotten with the counts that it would make; one without a period, so long after it
-expired.
+A lease that nobody ended is forgotten with the counts that it makes; one without a period, so long after it expired.
 """
 
 # What counts in a window: rows that overlap it and in which something was still used since it began. Where period
@@ -49,17 +48,25 @@ _USED = (
     "FROM quota_used WHERE control = :control AND unit = :unit {key}"
     " AND end_us > :start AND start_us < :end AND last_us >= :start"
 )
-_RESERVED = (
-    "FROM leases WHERE control = :control AND unit = :unit {key}"
-    " AND expires_us > :at AND end_us > :start AND start_us < :end"
+_LEASED = (
+    "FROM leases WHERE control = :control AND unit = :unit {key} AND end_us > :start AND start_us < :end"
 )
+_RESERVED = f"{_LEASED} AND expires_us > :at"
+_LAPSED = f"{_LEASED} AND expires_us <= :at AND expires_us >= :start AND unit <> 'concurrent'"
 _TAKEN = (
-    f"SELECT (SELECT coalesce(sum(amount), 0) {_USED}), (SELECT coalesce(sum(amount), 0) {_RESERVED})"
+    f"SELECT (SELECT coalesce(sum(amount), 0) {_USED}) + (SELECT coalesce(sum(amount), 0) {_LAPSED}),"
+    f" (SELECT coalesce(sum(amount), 0) {_RESERVED})"
 ).replace("{key}", "AND key = :key")
 _TAKEN_BY_KEY = (
     f"SELECT key, sum(used), sum(reserved) FROM (SELECT key, amount AS used, 0 AS reserved {_USED}"
-    f" UNION ALL SELECT key, 0, amount {_RESERVED}) GROUP BY key ORDER BY key"
+    f" UNION ALL SELECT key, amount, 0 {_LAPSED} UNION ALL SELECT key, 0, amount {_RESERVED})"
+    " GROUP BY key ORDER BY key"
 ).replace("{key}", "")
+_COUNTERS = (
+    "SELECT control FROM quota_used WHERE forget_us > :at"
+    " UNION SELECT control FROM leases WHERE forget_us > :at AND expires_us <= :at AND unit <> 'concurrent'"
+    " ORDER BY control"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +146,8 @@ class Quotas:
     ) -> Lease | Refusal:
         """Reserve under all of ``limits`` at once, or under none: then the first that has no room.
 
-        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody renews or settles it.
-        Raises StateError.
+        ``lease_id`` is unique; ``expires_us`` is when the reservation lapses if nobody renews or ends it: what it
+        reserved then counts as used. Raises StateError.
         """
         if not limits:
             return Lease(lease_id, (), (), at_us)
@@ -170,8 +177,8 @@ class Quotas:
     def renew(self, lease: Lease, *, expires_us: int) -> bool:
         """Let a reservation hold until then, and never less long than it does: its attempt is still under way.
 
-        Returns whether there was one: it is gone once it has ended. One that has lapsed holds again, room or not,
-        since its attempt is being made. Raises StateError.
+        Returns whether there was one: it is gone once it has ended. One that has lapsed is a reservation again,
+        also among the calls at once, room or not, since its attempt is being made. Raises StateError.
         """
         if not lease.limits:
             return False
@@ -186,8 +193,8 @@ class Quotas:
     def settle(self, lease: Lease, actual: Mapping[Unit, int | None]) -> bool:
         """End the reservation and count what was really used; None where nobody knows: the reserved amount.
 
-        Counts in the window that the attempt began in, also where the lease has expired meanwhile: the attempt
-        was made. Returns whether it counted: a lease that is settled or released already counts no more, nor
+        Counts in the window that the attempt began in. Where the lease has lapsed meanwhile, this replaces what it
+        counted. Returns whether it counted: a lease that is settled or released already counts no more, nor
         does one whose counts would be forgotten (``KEEP_US``). Raises StateError.
         """
         if not lease.limits:
@@ -212,7 +219,7 @@ class Quotas:
                 connection.execute("DELETE FROM leases WHERE lease = ?", (lease.id,))
 
     def use(self, limit: QuotaLimit, *, at_us: int) -> QuotaUse:
-        """What is taken of a control now, for the key of ``limit``. Raises StateError."""
+        """What is taken of a control now, for the key of ``limit``; lapsed leases count as used. Raises StateError."""
         window = _window(limit, at_us)
         ((used, reserved),) = self._store.read(_TAKEN, _names(limit, window, at_us))
         return _quota_use(limit, limit.key, window, used, reserved)
@@ -227,9 +234,7 @@ class Quotas:
 
     def counters(self, *, at_us: int) -> Sequence[str]:
         """The names under which something was counted that is not forgotten yet, sorted. Raises StateError."""
-        rows = self._store.read(
-            "SELECT DISTINCT control FROM quota_used WHERE forget_us > ? ORDER BY 1", (at_us,)
-        )
+        rows = self._store.read(_COUNTERS, {"at": at_us})
         return [str(name) for (name,) in rows]
 
 

@@ -61,8 +61,8 @@ def hold(path: str, leases: int) -> None:
     """Reserve, and then be killed."""
     quotas = Quotas(StateStore(path))
     for number in range(leases):
-        limit = QuotaLimit("daily", "requests", 100, 1, "day")
-        lease = quotas.reserve(f"held-{number}", [limit], at_us=AT_US, expires_us=EXPIRES_US)
+        limits = [QuotaLimit("daily", "requests", 100, 1, "day"), QuotaLimit("at_once", "concurrent", 100, 1)]
+        lease = quotas.reserve(f"held-{number}", limits, at_us=AT_US, expires_us=EXPIRES_US)
         assert isinstance(lease, Lease)
     begin()
 

@@ -198,7 +198,8 @@ class Control(Shape):
     backoff: DurationMs | None = Field(None, description="the first wait before a retry")
     deadline: DurationMs | None = Field(None, description="the time for one task, in all")
     lease: DurationMs | None = Field(
-        None, description="how long the reservations of a killed process last; default: 1 minute"
+        None,
+        description="how long the reservations of a killed process last before they count as used; default: 1 minute",
     )
 
 

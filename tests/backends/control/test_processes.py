@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from support.state_processes import Worker, workers
 from routewright.backends.control import Breakers, Lease, QuotaLimit, Quotas, Refusal, StateStore
 
 DAILY = QuotaLimit("daily", "requests", 100, 1, "day")
+AT_ONCE = QuotaLimit("at_once", "concurrent", 100, 1)
 
 
 def run(made: Sequence[Worker]) -> list[object]:
@@ -38,22 +40,25 @@ def test_concurrent_requests_of_four_processes_are_admitted_up_to_the_limit(
     assert use.used <= limit
 
 
-def test_leases_of_a_killed_process_lapse_when_they_expire(store: StateStore) -> None:
+def test_leases_of_a_killed_process_lapse_when_they_expire_and_their_calls_count(store: StateStore) -> None:
     quotas = Quotas(store)
-    with workers(1, store.path, "hold", 100) as (holder,):
-        assert quotas.use(DAILY, at_us=AT_US).reserved == 100
+    with workers(1, store.path, "hold", 60) as (holder,):
+        assert quotas.use(DAILY, at_us=AT_US).reserved == 60
         holder.kill()
     before, after = EXPIRES_US - 1, EXPIRES_US
-    refused = quotas.reserve("mine", [DAILY], at_us=before, expires_us=EXPIRES_US + 1)
-    assert isinstance(refused, Refusal) and refused.taken == 100
-    leases = [
-        quotas.reserve(f"mine-{n}", [DAILY], at_us=after, expires_us=EXPIRES_US + 1) for n in range(101)
-    ]
-    assert [type(lease) for lease in leases] == [Lease] * 100 + [Refusal]
-    for lease in leases[:40]:
-        assert isinstance(lease, Lease) and quotas.settle(lease, {"requests": 1})
+
+    def reserve(name: str, limit: QuotaLimit, at_us: int) -> Lease | Refusal:
+        return quotas.reserve(name, [limit], at_us=at_us, expires_us=EXPIRES_US + 1)
+
+    refused = reserve("mine", replace(DAILY, amount=41), before)
+    assert isinstance(refused, Refusal) and refused.taken == 60
+    leases = [reserve(f"mine-{n}", DAILY, after) for n in range(41)]
+    assert [type(lease) for lease in leases] == [Lease] * 40 + [Refusal]
     use = quotas.use(DAILY, at_us=after)
-    assert (use.used, use.reserved) == (40, 60)
+    assert (use.used, use.reserved) == (60, 40)
+    refused = reserve("crowded", replace(AT_ONCE, amount=41), before)
+    assert isinstance(refused, Refusal) and refused.taken == 60
+    assert isinstance(reserve("alone", replace(AT_ONCE, amount=100), after), Lease)
 
 
 def test_a_process_that_is_killed_in_a_transaction_leaves_nothing_of_it(store: StateStore) -> None:

@@ -50,7 +50,7 @@ class QuotaMachine(RuleBasedStateMachine):
         self.counted: list[tuple[QuotaLimit, int, int]] = []
         """What was settled: the limit, when the attempt began, the amount."""
         self.overrun: set[tuple[str, QuotaKey, int]] = set()
-        """The windows in which an attempt used more than it reserved, or was settled after its lease expired."""
+        """The windows in which an attempt used more than it reserved."""
 
     def teardown(self) -> None:
         self.store.close()
@@ -100,7 +100,7 @@ class QuotaMachine(RuleBasedStateMachine):
             amount = limit.amount if amount is None else amount
             if limit.unit != "concurrent":
                 self.counted.append((limit, lease.at_us, amount))
-                if amount > limit.amount or expires_us <= self.now_us:
+                if amount > limit.amount:
                     self.overrun.add((limit.control, limit.key, self._window_end(limit, lease.at_us)))
 
     @rule(lease=leases)
@@ -146,13 +146,14 @@ class QuotaMachine(RuleBasedStateMachine):
             return same and self._window_end(limit, at_us) == end_us
 
         used = sum(amount for other, at_us, amount in self.counted if is_same(other, at_us))
-        reserved = sum(
-            other.amount
+        held = [
+            (other.amount, expires_us > self.now_us)
             for lease, expires_us in self.open.values()
             for other in lease.limits
-            if is_same(other, lease.at_us) and expires_us > self.now_us
-        )
-        return used, reserved
+            if is_same(other, lease.at_us)
+        ]
+        lapsed = 0 if limit.unit == "concurrent" else sum(amount for amount, holds in held if not holds)
+        return used + lapsed, sum(amount for amount, holds in held if holds)
 
     def _is_forgotten(self, lease: Lease, expires_us: int) -> bool:
         ends = ((one, self._window_end(one, lease.at_us)) for one in lease.limits)

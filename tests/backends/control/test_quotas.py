@@ -29,6 +29,7 @@ NOW = us("2026-11-22T10:07:00+00:00")
 LATER = NOW + 60_000_000
 DAY_END = us("2026-11-23T00:00:00+00:00")
 DAILY = QuotaLimit("daily", "requests", 3, 1, "day")
+TOKENS = QuotaLimit("tokens", "tokens", 1_000, 100, "day")
 MONEY = QuotaLimit("money", "cost", 1_000, 300, "month", currency="USD")
 AT_ONCE = QuotaLimit("at_once", "concurrent", 2, 1)
 
@@ -227,11 +228,43 @@ def test_a_new_window_begins_at_zero_and_an_attempt_counts_where_it_began(quotas
     assert taken(quotas, DAILY, DAY_END - 1) == (1, 0)
 
 
-def test_a_lease_that_expired_makes_room_and_counts_when_it_is_settled_all_the_same(quotas: Quotas) -> None:
-    slow = lease(quotas, replace(DAILY, limit=1), AT_ONCE)
-    assert isinstance(lease(quotas, replace(DAILY, limit=1), AT_ONCE, at_us=LATER), Lease)
-    assert quotas.settle(slow, {})
-    assert taken(quotas, DAILY, LATER) == (1, 1)
+def test_a_lease_that_lapsed_counts_as_used_and_frees_its_place_among_the_calls_at_once(
+    quotas: Quotas,
+) -> None:
+    limits = (replace(DAILY, limit=2), replace(TOKENS, amount=70), replace(MONEY, amount=9), AT_ONCE)
+    slow = lease(quotas, *limits)
+    assert [taken(quotas, one, LATER - 1) for one in limits] == [(0, 1), (0, 70), (0, 9), (0, 1)]
+    assert [taken(quotas, one, LATER) for one in limits] == [(1, 0), (70, 0), (9, 0), (0, 0)]
+    assert [use.used for use in quotas.use_by_key(DAILY, at_us=LATER)] == [1]
+    assert isinstance(lease(quotas, *limits, at_us=LATER), Lease)
+    assert refusal(quotas, *limits, at_us=LATER).taken == 2
+    assert quotas.settle(slow, {"requests": 1, "tokens": 5, "cost": None})
+    assert [taken(quotas, one, LATER) for one in limits] == [(1, 1), (5, 70), (9, 9), (0, 1)], "once each"
+
+
+def test_a_lease_that_lapsed_is_a_reservation_again_when_it_is_renewed(quotas: Quotas) -> None:
+    slow = lease(quotas, DAILY, AT_ONCE)
+    assert (taken(quotas, DAILY, LATER), taken(quotas, AT_ONCE, LATER)) == ((1, 0), (0, 0))
+    assert quotas.renew(slow, expires_us=LATER + 1)
+    assert (taken(quotas, DAILY, LATER), taken(quotas, AT_ONCE, LATER)) == ((0, 1), (0, 1))
+
+
+def test_a_lapsed_lease_counts_in_its_own_window_alone_also_where_the_period_changes(quotas: Quotas) -> None:
+    monthly = replace(DAILY, per="month")
+    lease(quotas, DAILY, at_us=DAY_END - 1)
+    lease(quotas, replace(monthly, control="m"), at_us=NOW)
+    after = DAY_END + 60_000_000
+    assert taken(quotas, DAILY, DAY_END - 1) == (0, 1)
+    assert taken(quotas, DAILY, after) == (0, 0)
+    assert taken(quotas, replace(monthly, control="m"), after) == (1, 0)
+    # As of a count: what nobody used since the shorter window began is not in it.
+    assert taken(quotas, replace(DAILY, control="m"), after) == (0, 0)
+
+
+def test_what_only_lapsed_leases_count_is_named(quotas: Quotas) -> None:
+    lease(quotas, DAILY, AT_ONCE)
+    assert quotas.counters(at_us=NOW) == []
+    assert quotas.counters(at_us=LATER) == ["daily"]
 
 
 def test_a_lease_that_was_released_late_counts_nothing(quotas: Quotas) -> None:
