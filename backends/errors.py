@@ -23,6 +23,7 @@ ErrorClass = Literal[
     "invalid_request",  # the server refuses the request itself, before anything begins
     "context_overflow",
     "refused_content",
+    "timeout.queue",  # our own queue was too long: the call never left
     "timeout.connect",
     "timeout.load",
     "timeout.first_token",
@@ -41,8 +42,8 @@ class BackendError(RoutewrightError):
     """A backend could not do what was asked of it; ``error_class`` says in which of the known ways.
 
     ``retry_after_ms`` is what the server asked for, if it did. ``timings`` and ``usage`` hold what was
-    measured until the failure: failed calls take time and may cost money too. ``simulated`` marks failures
-    that no real model had.
+    measured until the failure: failed calls take time and may cost money too. ``begun`` says that the server had
+    begun, where the class says that it had not. ``simulated`` marks failures that no real model had.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class BackendError(RoutewrightError):
         retry_after_ms: int | None = None,
         timings: Timings | None = None,
         usage: Usage | None = None,
+        begun: bool = False,
         simulated: bool = False,
         help: str | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class BackendError(RoutewrightError):
         self.retry_after_ms = retry_after_ms
         self.timings = timings
         self.usage = usage
+        self.begun = begun
         self.simulated = simulated
 
 

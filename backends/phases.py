@@ -1,6 +1,6 @@
 """The clock of one call: measures its phases, and ends a phase that takes longer than its limit.
 
-A call goes through ``turn`` (others are served first), ``connect``, ``load``, ``first_token`` and ``idle``, as far
+A call goes through ``turn`` (our own queue: others go first), ``connect``, ``load``, ``first_token`` and ``idle``, as far
 as a backend can tell them apart; the total limit holds all along. Only waiting for the model counts: while a
 reader of a stream is busy with what it got, no phase runs out.
 """
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from contextvars import ContextVar
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeVar
 
@@ -27,16 +28,35 @@ class _PhaseFacts(NamedTuple):
     missing: str
     timeout: ErrorClass
     limit_ms: Callable[[Limits], int | None]
+    unsent: bool = False
+    """Whether nothing of the request has left yet."""
+
+
+def _queue_ms(limits: Limits) -> int | None:
+    """Whoever waits for a first token waits no longer for a turn, unless that has a limit of its own."""
+    return limits.first_token_ms if limits.queue_ms is None else limits.queue_ms
 
 
 _FACTS: Final[dict[Phase, _PhaseFacts]] = {
-    # To the caller it is the same, whoever keeps the model busy.
-    "turn": _PhaseFacts("no turn at {}", "timeout.first_token", attrgetter("first_token_ms")),
-    "connect": _PhaseFacts("no connection to {}", "timeout.connect", attrgetter("connect_ms")),
+    "turn": _PhaseFacts("no turn at {}", "timeout.queue", _queue_ms, unsent=True),
+    "connect": _PhaseFacts("no connection to {}", "timeout.connect", attrgetter("connect_ms"), unsent=True),
     "load": _PhaseFacts("{} was not loaded", "timeout.load", attrgetter("load_ms")),
     "first_token": _PhaseFacts("no first token from {}", "timeout.first_token", attrgetter("first_token_ms")),
     "idle": _PhaseFacts("no next token from {}", "timeout.idle", attrgetter("idle_ms")),
 }
+
+
+class Progress:
+    """How far a call has come: whoever made it reads its clock, once the backend has one."""
+
+    __slots__ = ("clock",)
+
+    def __init__(self) -> None:
+        self.clock: CallClock | None = None
+
+
+FOLLOWED: ContextVar[Progress | None] = ContextVar("followed", default=None)
+"""The progress of the call that is made in this context. A call that is cut from outside has no other way to tell."""
 
 
 class CallClock:
@@ -59,6 +79,14 @@ class CallClock:
         self._timer_at = 0.0
         self._expired = False
         self._token_came = False
+        progress = FOLLOWED.get()
+        if progress is not None:
+            progress.clock = self
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether nothing of the request has left yet."""
+        return _FACTS[self.phase].unsent
 
     def enter(self, phase: Phase, *, limit_ms: int | None = None) -> None:
         """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
@@ -139,11 +167,16 @@ class CallClock:
             self._timer = None
 
     def timeout(self) -> BackendError:
-        """The error of a limit that has run out: the total one if that is over, else the phase's."""
+        """The error of a limit that has run out: the total one if that is over, else the phase's.
+
+        Whoever is still in our own queue then was never slow.
+        """
         total = self.limits.total_ms
-        if total is not None and self.total_us() >= total * 1_000:
+        over = total is not None and self.total_us() >= total * 1_000
+        if over and self.phase != "turn":
             return self.error(f"`{self.who}` did not answer within {total} ms", "timeout.total")
-        waited = "" if self._phase_ms is None else f" within {self._phase_ms} ms"
+        limit_ms = total if over else self._phase_ms
+        waited = "" if limit_ms is None else f" within {limit_ms} ms"
         facts = _FACTS[self.phase]
         return self.error(facts.missing.format(f"`{self.who}`") + waited, facts.timeout)
 
@@ -154,6 +187,7 @@ class CallClock:
         *,
         help: str | None = None,
         retry_after_ms: int | None = None,
+        begun: bool = False,
     ) -> BackendError:
         """A failure of this call, with the times so far and the usage as far as it was reported."""
         return BackendError(
@@ -162,6 +196,7 @@ class CallClock:
             retry_after_ms=retry_after_ms,
             timings=self.timings(),
             usage=self.usage,
+            begun=begun,
             help=help,
         )
 

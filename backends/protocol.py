@@ -19,9 +19,11 @@ TokenSource = Literal["reported", "estimated", "lower_bound"]
 class Limits:
     """How long each phase of a call may take, in milliseconds; ``None`` is no limit.
 
-    ``first_token`` starts when the model is loaded: a cold start is not slowness.
+    ``queue`` is the wait for a turn in our own queue. ``first_token`` starts when the model is loaded: a cold start is
+    not slowness.
     """
 
+    queue_ms: int | None = None
     connect_ms: int | None = None
     load_ms: int | None = None
     first_token_ms: int | None = None

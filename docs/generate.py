@@ -53,6 +53,7 @@ def generated() -> dict[Path, str]:
     from key_tables import with_tables
     from ledger_layout import with_layout
     from marks import filled
+    from outcome_tables import with_outcome_tables
     from record_tables import with_record_tables
     from rooms import rooms
 
@@ -71,6 +72,8 @@ def generated() -> dict[Path, str]:
         texts[page] = filled(page.read_text(encoding="utf-8"), mark, lines)
     conditions_page = ROOT / "docs" / "conditions.md"
     texts[conditions_page] = with_condition_tables(conditions_page.read_text(encoding="utf-8"))
+    executing_page = ROOT / "docs" / "executing.md"
+    texts[executing_page] = with_outcome_tables(executing_page.read_text(encoding="utf-8"))
     decisions_page = ROOT / "docs" / "decisions.md"
     texts[decisions_page] = with_record_tables(decisions_page.read_text(encoding="utf-8"))
     ledger_page = ROOT / "docs" / "ledger.md"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from routewright.engine.policy import TaskCost, TaskLimits
 from routewright.engine.record import Attempt
 
-from .actions import ACTIONS
 from .attempts import (
     EnsembleReport,
     Execution,
@@ -15,6 +14,7 @@ from .attempts import (
 )
 from .cache import AnswerCache
 from .executor import Executor
+from .outcomes import FAILURES, STAGES, Outcome, Stage, outcome_of
 from .prompt_files import PromptError, read_prompts, shipped_prompts
 from .prompts import Prompts
 from .work import (
@@ -28,7 +28,8 @@ from .work import (
 )
 
 __all__ = [
-    "ACTIONS",
+    "FAILURES",
+    "STAGES",
     "Answer",
     "AnswerCache",
     "Attempt",
@@ -38,16 +39,19 @@ __all__ = [
     "Execution",
     "Executor",
     "NotCalledError",
+    "Outcome",
     "PromptError",
     "Prompts",
     "QuorumError",
     "Request",
+    "Stage",
     "Step",
     "StepReport",
     "Target",
     "TaskCost",
     "TaskLimits",
     "Work",
+    "outcome_of",
     "read_prompts",
     "shipped_prompts",
 ]

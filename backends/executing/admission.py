@@ -33,7 +33,7 @@ from ..control import (
 from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
 from ..protocol import Usage
-from .actions import ACTIONS
+from .outcomes import Outcome
 from .work import Target
 
 _log = logging.getLogger("routewright")
@@ -134,7 +134,13 @@ class AdmissionControl:
             return wanted._replace(reason=reason or _unread(target, error))
 
     async def used(
-        self, ticket: Admission, made: Attempt, error: BackendError | None, *, at_us: int
+        self,
+        ticket: Admission,
+        made: Attempt,
+        outcome: Outcome,
+        error: BackendError | None,
+        *,
+        at_us: int,
     ) -> str | None:
         """The call was ``made``, and ``error`` is why it has no answer: count it. What could not be counted, in words.
 
@@ -144,7 +150,7 @@ class AdmissionControl:
         if state is None:
             return None
         sample_ms = _latency_ms(made)
-        healthy = error is None or ACTIONS[error.error_class].breaker == "ignore"
+        healthy = outcome.breaker in ("close", "ignore")
         # Most calls need no more than this: no lease, nothing new of the model.
         if ticket.lease is None and sample_ms is None and healthy and not ticket.probe:
             if self._breaker(state, ticket.model, at_us) is None:
@@ -152,14 +158,16 @@ class AdmissionControl:
 
         def settle() -> None:
             with state.store.change():
-                if ticket.lease is not None:
+                if ticket.lease is not None and not outcome.request:
+                    state.quotas.release(ticket.lease)
+                elif ticket.lease is not None:
                     actual: dict[Unit, int | None] = {
                         "requests": 1,
                         "tokens": _total_tokens(made),
                         "cost": made.cost_nano,
                     }
                     state.quotas.settle(ticket.lease, actual)
-                self._judge(state, ticket, error, at_us)
+                self._judge(state, ticket, outcome, error, at_us)
                 if sample_ms is not None:
                     state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
 
@@ -204,20 +212,21 @@ class AdmissionControl:
             return state.breakers.all(at_us=at_us).get(model)
         return None
 
-    def _judge(self, state: _State, ticket: Admission, error: BackendError | None, at_us: int) -> None:
+    def _judge(
+        self, state: _State, ticket: Admission, outcome: Outcome, error: BackendError | None, at_us: int
+    ) -> None:
         """Tell the breaker how it went."""
         if error is None:
             state.breakers.succeeded(ticket.model, at_us=at_us, began_us=ticket.at_us)
             return
-        action = ACTIONS[error.error_class]
-        if action.breaker == "ignore":
+        if outcome.breaker == "ignore":
             if ticket.probe:
                 state.breakers.released(ticket.model)
             return
         cool_ms = None
-        if action.breaker == "cool":
+        if outcome.breaker == "cool":
             asked_ms = error.retry_after_ms
-            cool_ms = action.cool_ms if asked_ms is None else min(asked_ms, LONGEST_COOLING_MS)
+            cool_ms = outcome.cool_ms if asked_ms is None else min(asked_ms, LONGEST_COOLING_MS)
         state.breakers.failed(
             ticket.model,
             at_us=at_us,

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple
 
 from ..errors import BackendError
 from ..protocol import ChatAnswer
-from .actions import ACTIONS
 from .attempts import NotCalledError
 from .cache import CachedAnswer
 from .session import Exhausted, Result, Session, TargetRequest
@@ -117,7 +116,7 @@ class Search:
         # INVARIANT: a call without an answer has an error.
         assert result.error is not None
         self._error = result.error
-        if result.attempt.status == "partial" or ACTIONS[result.error.error_class].then == "stop":
+        if result.then == "stop":
             return result.error
         if result.held is not None:
             self._put_off.append((asked, result))

@@ -7,11 +7,13 @@ they are told to. Text is passed on as it comes, and never after the call has en
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import CoroutineType
 from typing import Any, Final
 
 from ..errors import BackendError, ErrorClass
+from ..phases import FOLLOWED, Progress
 from ..protocol import (
     Backend,
     ChatAnswer,
@@ -38,11 +40,12 @@ _LEFT_BEHIND: Final[set[asyncio.Task[Any]]] = set()
 class StreamSink:
     """Passes text on to the caller while the call is open, and notes what came.
 
-    ``begun_s`` is when the first token came, thinking included, on the event loop's clock. ``shown`` says whether
-    the caller has seen text; ``caller_error`` is what the caller's own function raised.
+    ``progress`` follows the call in its backend. ``begun_s`` is when the first token came, thinking included, on the
+    event loop's clock. ``shown`` says whether the caller has seen text; ``caller_error`` is what the caller's own
+    function raised.
     """
 
-    __slots__ = ("_on_text", "_time", "begun_s", "caller_error", "closed", "received", "shown")
+    __slots__ = ("_on_text", "_time", "begun_s", "caller_error", "closed", "progress", "received", "shown")
 
     def __init__(self, on_text: Callable[[str], None] | None, time: Callable[[], float]) -> None:
         self._on_text, self._time = on_text, time
@@ -50,6 +53,7 @@ class StreamSink:
         self.caller_error: BaseException | None = None
         self.closed = self.shown = False
         self.received = 0
+        self.progress = Progress()
 
     def token(self, text: str) -> None:
         """Note a piece of text or thinking."""
@@ -103,7 +107,7 @@ async def call(
     finally:
         relay.closed = True
     if isinstance(answer, str):
-        return _ended(target, answer, timeouts)
+        return _ended(target, answer, timeouts, relay)
     return _checked(target, request, answer)
 
 
@@ -124,7 +128,9 @@ class _Guard:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] = self._loop.create_future()
         coroutine = work if isinstance(work, CoroutineType) else _awaited(work)
-        self._task: asyncio.Task[Answer] = self._loop.create_task(coroutine)
+        context = contextvars.copy_context()
+        context.run(FOLLOWED.set, self._relay.progress)
+        self._task: asyncio.Task[Answer] = self._loop.create_task(coroutine, context=context)
         self._task.add_done_callback(self._wake)
         if self._total_ms is not None:
             self._after(self._total_ms / 1_000, self._total_over)
@@ -229,8 +235,11 @@ async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: S
     return answer
 
 
-def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts) -> BackendError:
+def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, relay: StreamSink) -> BackendError:
     """The error of a call that the guard or the backend itself has ended."""
+    clock = relay.progress.clock
+    if clock is not None and clock.phase == "turn":
+        return clock.timeout()
     if error_class == "cancelled":
         return BackendError(f"`{target.model_id}` stopped its own work", error_class=error_class)
     if error_class == "timeout.first_token":

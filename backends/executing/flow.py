@@ -16,11 +16,11 @@ from routewright.engine.record import Attempt, Intent
 
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
-from .actions import ACTIONS
 from .answering import Answered, Search, from_cache
 from .attempts import EnsembleReport, Execution, NotCalledError, StepReport
 from .cache import CachedAnswer, cache_key, is_keepable
 from .ensemble import AskedTogether
+from .outcomes import stops
 from .session import Services, Session
 from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
 from .work import Answer, Ensemble, Request, Target, Work
@@ -142,7 +142,7 @@ class Flow:
             found, self._report = await members.run()
             if isinstance(found, Answered):
                 return found
-            if not self._work.targets or ACTIONS[found.error_class].then == "stop":
+            if not self._work.targets or stops(found):
                 return found
             refused = found
         found = await Search(self._session, self._work.targets, request, self._kept, on_text).run(start)

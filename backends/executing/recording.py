@@ -10,21 +10,22 @@ from ..cost import cost_nano
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, ChatAnswer, ChatRequest, Timings, Usage
 from ..wire import estimated_usage
-from .actions import ACTIONS
+from .outcomes import Outcome
 from .work import Answer, AttemptRole, Request, Target
 
 
-def usage_of(outcome: Answer | BackendError, request: Request, received: int) -> Usage | None:
-    """The tokens of a call as far as they are known. ``received`` counts the characters that had come.
+def usage_of(came: Answer | BackendError, outcome: Outcome, request: Request, received: int) -> Usage | None:
+    """The tokens of a call: as reported, else as its ``outcome`` says; None is unknown.
 
-    A call that was refused before it did anything has used none. Of one that broke off and reported nothing, the
-    part that came is estimated: it is paid for. A call that gave nothing at all stays unknown.
+    ``received`` counts the characters that came. Nothing can be estimated where the backend passed none on.
     """
-    if outcome.usage is not None or not isinstance(outcome, BackendError):
-        return outcome.usage
-    if received and isinstance(request, ChatRequest):
+    if came.usage is not None or not isinstance(came, BackendError):
+        return came.usage
+    if outcome.cost == "none":
+        return NOTHING_USED
+    if outcome.cost == "estimated" and received and isinstance(request, ChatRequest):
         return estimated_usage(request, received)
-    return None if ACTIONS[outcome.error_class].billed else NOTHING_USED
+    return None
 
 
 _NOT_CALLED: Final[dict[str, Any]] = {

@@ -25,6 +25,7 @@ from .cache import AnswerCache, CachedAnswer
 from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
+from .outcomes import ANSWERED, Outcome, Then, outcome_of, stage_of
 from .prompts import Prompts
 from .recording import Call, attempt_of, not_called, usage_of
 from .timing import pause_ms, timeouts_of
@@ -58,7 +59,7 @@ class TargetRequest(NamedTuple):
 
 
 class Result(NamedTuple):
-    """An attempt with its answer or its error; with ``denied`` where no call was made.
+    """An attempt with its answer or its error, and who is asked after it; with ``denied`` where no call was made.
 
     ``held`` is the number of the retry that would follow, where it was left to other models' calls.
     """
@@ -66,6 +67,7 @@ class Result(NamedTuple):
     attempt: Attempt
     answer: Answer | None = None
     error: BackendError | None = None
+    then: Then = "next"
     denied: Rejection | None = None
     held: int | None = None
 
@@ -133,11 +135,13 @@ class Session:
         counted = asked.role in COUNTED_ROLES
         for retry in range(result.held or 0, self._work.retries):
             error = result.error
-            if error is None or result.denied is not None or result.attempt.status == "partial":
+            if error is None or result.then != "retry":
                 break
             if asked.role in ("answer", "fallback"):
                 asked = asked._replace(role="retry")
-            wait_ms = pause_ms(error, retry, self._work.limits, self.budget.left_us(), self.random, more=more)
+            wait_ms = pause_ms(
+                error.retry_after_ms, retry, self._work.limits, self.budget.left_us(), self.random, more=more
+            )
             if wait_ms is None or self.budget.left_us() == 0:
                 break
             if counted and not self.budget.leaves(spare):
@@ -186,7 +190,8 @@ class Session:
         if isinstance(admitted, Rejection):
             attempt = self._record(not_called(made, reason=admitted.reason))
             message = f"`{target.model_id}` was not called: {admitted.reason}"
-            return Result(attempt, None, NotCalledError(message, error_class="quota_exhausted"), admitted)
+            denial = NotCalledError(message, error_class="quota_exhausted")
+            return Result(attempt, None, denial, denied=admitted)
         ticket, held_nano = admitted
         made = made._replace(simulated=backend.simulated)
         if self._before_call is not None:
@@ -197,16 +202,17 @@ class Session:
                 raise
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         relay = StreamSink(shows, self._loop_time)
-        outcome, timings, interrupted = await self._ask(backend, made, request, relay, ticket)
-        usage = usage_of(outcome, request, relay.received)
+        came, timings, interrupted = await self._ask(backend, made, request, relay, ticket)
+        failure = came if isinstance(came, BackendError) else None
+        outcome = ANSWERED if failure is None else outcome_of(failure.error_class, stage_of(failure, relay))
+        usage = usage_of(came, outcome, request, relay.received)
         attempt = attempt_of(
-            made, outcome, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason
+            made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason
         )
-        error = outcome if isinstance(outcome, BackendError) else None
-        attempt = await self._settle(attempt, error, ticket, held_nano)
+        attempt = await self._settle(attempt, outcome, failure, ticket, held_nano)
         if interrupted is not None:
             raise interrupted
-        return Result(attempt, None if isinstance(outcome, BackendError) else outcome, error)
+        return Result(attempt, None if isinstance(came, BackendError) else came, failure, outcome.then)
 
     async def _withdraw(self, made: Call, ticket: Admission, held_nano: int, error: BaseException) -> None:
         """Take back a call that is not made after all, which leaves an attempt that says why.
@@ -252,7 +258,12 @@ class Session:
         return outcome, timings, interrupted
 
     async def _settle(
-        self, attempt: Attempt, error: BackendError | None, ticket: Admission, held_nano: int
+        self,
+        attempt: Attempt,
+        outcome: Outcome,
+        error: BackendError | None,
+        ticket: Admission,
+        held_nano: int,
     ) -> Attempt:
         """Count what the call took, and record its attempt, which says what could not be counted."""
         ended_us = attempt.started_at_us + attempt.total_us
@@ -263,7 +274,7 @@ class Session:
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())
-            uncounted = await self._services.admission.used(ticket, attempt, error, at_us=at_us)
+            uncounted = await self._services.admission.used(ticket, attempt, outcome, error, at_us=at_us)
         finally:
             if uncounted is not None:
                 attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))
@@ -316,7 +327,7 @@ class Session:
             error = unopened.failure()
         made = made._replace(streamed=False)
         attempt = attempt_of(made, error, usage=NOTHING_USED, timings=at_once, shown=False, reason=None)
-        return Result(self._record(attempt), None, error)
+        return Result(self._record(attempt), None, error, outcome_of(error.error_class, "unsent").then)
 
     def _exhausted(self, asked: TargetRequest) -> Exhausted:
         """What to raise instead of a call; the call that is not made is on record."""

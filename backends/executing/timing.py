@@ -5,14 +5,13 @@ Pure: limits and what is left of the request's time in, milliseconds out.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Final, NamedTuple
 
 from routewright.engine.policy import TaskLimits
 
-from ..errors import BackendError
 from ..protocol import Limits
-from .actions import ACTIONS
 from .work import Target
 
 GUARD_GRACE_MS: Final = 100
@@ -53,12 +52,17 @@ def timeouts_of(target: Target, work: TaskLimits, left_us: int | None, *, chat: 
     if within is not None and (own.load_ms is not None or not target.may_load):
         # Where loading has no limit, only the backend can tell it from slowness.
         first = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
-    limits = Limits(own.connect_ms, own.load_ms, _least(own.first_token_ms, within), own.idle_ms, total_own)
+    limits = replace(
+        own,
+        queue_ms=None if own.queue_ms is None else _least(own.queue_ms, within),
+        first_token_ms=_least(own.first_token_ms, within),
+        total_ms=total_own,
+    )
     return Timeouts(limits, total, first)
 
 
 def pause_ms(
-    error: BackendError,
+    retry_after_ms: int | None,
     retry: int,
     work: TaskLimits,
     left_us: int | None,
@@ -68,16 +72,16 @@ def pause_ms(
 ) -> float | None:
     """How long to wait before the same model is asked again; None when it should not be.
 
-    ``retry`` counts from 0; ``more`` says that another model could be asked instead. Exponential backoff with full
-    jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    ``retry_after_ms`` is what the server asked for. ``retry`` counts from 0; ``more`` says that another model could be
+    asked instead. Exponential backoff with full jitter:
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     base = work.backoff_ms
-    if base is None or ACTIONS[error.error_class].then != "retry":
+    if base is None:
         return None
     pause = random.uniform(0, min(MOST_BACKOFF_MS, base * 2**retry))
-    if error.retry_after_ms is not None:
-        # Jitter comes on top: a server's own time is the earliest that makes sense.
-        pause += error.retry_after_ms
+    # Jitter comes on top: a server's own time is the earliest that makes sense.
+    pause += retry_after_ms or 0
     if pause > (PATIENCE_MS if more else MOST_PAUSE_MS):
         return None
     return None if left_us is not None and pause * 1_000 >= left_us else pause

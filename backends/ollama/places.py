@@ -202,5 +202,6 @@ def running_elsewhere(clock: CallClock, host: str, *, asked: bool = False) -> Ba
     return clock.error(
         f"`{clock.who}` {would} run on this machine: its server forwards it to {host}",
         "not_found",
+        begun=asked,
         help=_HELP,
     )

@@ -42,8 +42,8 @@ class HttpClient:
     """A server at ``base_url``, such as ``http://localhost:8080/v1``; paths are appended to it.
 
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
-    ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); waiting for
-    a turn may take as long as a first token may. With ``this_machine`` nothing is sent to a peer that is not this
+    ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); the others
+    wait for their turn, in a phase of its own. With ``this_machine`` nothing is sent to a peer that is not this
     machine, whatever its name resolved to. Connections belong to the event loop they were made in: close the client in
     that loop.
     """

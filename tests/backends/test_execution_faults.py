@@ -18,7 +18,7 @@ from support.executing_parts import (
 )
 
 from routewright.backends import ERROR_CLASSES, ErrorClass, Limits
-from routewright.backends.executing import ACTIONS, AnswerCache, TaskLimits, Work
+from routewright.backends.executing import AnswerCache, TaskLimits, Work
 from routewright.backends.executing.work import CacheUse
 
 RETRIED = frozenset({"rate_limited", "overloaded", "broken_stream"})
@@ -107,16 +107,6 @@ def test_each_fault_is_recorded_and_leads_where_it_should(fault: Fault) -> None:
             assert following == []
             assert (ran.text, ran.error_class) == (None, fault.error_class)
             assert len(cache) == 0, "what failed is never kept"
-
-
-@pytest.mark.parametrize("error_class", ERROR_CLASSES)
-def test_the_table_says_what_is_done(error_class: ErrorClass) -> None:
-    row = ACTIONS[error_class]
-    assert row.then == ("retry" if error_class in RETRIED else "stop" if error_class in STOPS else "next")
-    script = {"a": [Fails(error_class)]}
-    ran = carry_out(Work(targets("a", "b"), limits=TaskLimits(backoff_ms=1), retries=1), script)
-    assert ran.backend.tags == {"retry": ["a", "a"], "next": ["a", "b"], "stop": ["a"]}[row.then]
-    assert (ran.execution.attempts[0].cost_nano is None) is row.billed, "unknown, unless it cost nothing"
 
 
 @pytest.mark.parametrize("error_class", ERROR_CLASSES)

@@ -101,11 +101,12 @@ def test_each_phase_has_its_own_limit_and_its_own_class() -> None:
     async def run() -> None:
         limits = Limits(connect_ms=10, load_ms=20, first_token_ms=30, idle_ms=40)
         for phase, limit in (("connect", 10), ("load", 20), ("first_token", 30), ("idle", 40), ("turn", 30)):
+            # Without a limit of its own, a turn is waited for as long as a first token.
             clock = CallClock(limits, who="m")
             clock.enter(phase)  # type: ignore[arg-type]  # the literals of the table above
             with pytest.raises(BackendError) as raised:
                 await clock.wait(asyncio.sleep(5))
-            expected = "first_token" if phase == "turn" else phase
+            expected = "queue" if phase == "turn" else phase
             assert raised.value.error_class == f"timeout.{expected}"
             assert raised.value.timings is not None
             assert limit * 1_000 <= raised.value.timings.total_us < 1_000_000
@@ -292,7 +293,7 @@ def test_calls_wait_for_their_turn_and_no_longer_than_for_a_token() -> None:
                 await first
             await client.close()
             assert (raised.value.error_class, str(raised.value)) == (
-                "timeout.first_token",
+                "timeout.queue",
                 "no turn at `m` within 40 ms",
             )
             assert len(server.requests) == 1

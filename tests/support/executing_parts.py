@@ -43,6 +43,7 @@ from routewright.backends.executing import (
     TaskCost,
     Work,
 )
+from routewright.backends.phases import CallClock, Phase
 from routewright.backends.protocol import FinishReason
 
 T = TypeVar("T")
@@ -123,13 +124,18 @@ class Says:
 
 @dataclass(frozen=True)
 class Fails:
-    """Raises an error of a class, after ``text`` has come and ``after_s`` has passed."""
+    """Raises an error of a class, after ``text`` has come and ``after_s`` has passed.
+
+    ``phase`` is how far its clock says that the call had come; without one the backend does not say.
+    """
 
     error_class: ErrorClass
     after_s: float = 0.0
     retry_after_ms: int | None = None
     text: str = ""
     usage: Usage | None = None
+    phase: Phase | None = None
+    begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,8 @@ class Scripted:
                         )
                     )
                 case Fails():
+                    if act.phase is not None:
+                        CallClock(NO_LIMITS, who=model).enter(act.phase)
                     if act.text:
                         yield TextDelta(act.text)
                     await asyncio.sleep(act.after_s)
@@ -267,6 +275,7 @@ class Scripted:
             error_class=act.error_class,
             retry_after_ms=act.retry_after_ms,
             usage=act.usage,
+            begun=act.begun,
         )
 
     async def _hang(self, stubborn: bool) -> None:

@@ -51,6 +51,9 @@ class KeyProblem(NamedTuple):
 class Timeouts(Shape):
     """How long each phase of a call may take."""
 
+    queue: DurationMs | None = Field(
+        None, description="in our own queue (`concurrency`); default: as for a first token"
+    )
     connect: DurationMs | None = Field(None, description="until the server is reached")
     load: DurationMs | None = Field(None, description="for loading the model")
     first_token: DurationMs | None = Field(None, description="until the first token of an answer")

@@ -1,0 +1,33 @@
+"""Writes the tables of docs/executing.md from what is decided at the end of a call. Reads no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from marks import filled
+
+from routewright.backends.executing import FAILURES, STAGES
+
+_COST = {"none": "0", "unknown": "unknown", "estimated": "estimated"}
+
+
+def with_outcome_tables(page: str) -> str:
+    """``page`` with the tables between its marks made anew. Raises ValueError where a table has no place."""
+    return filled(filled(page, "failures", _failures()), "stages", _stages())
+
+
+def _failures() -> Iterator[str]:
+    yield "| class | then | breaker | without a token it was | why |"
+    yield "| --- | --- | --- | --- | --- |"
+    for error_class, row in FAILURES.items():
+        cooling = "" if row.cool_ms is None else f", {row.cool_ms // 60_000} min"
+        yield f"| `{error_class}` | {row.then} | {row.breaker}{cooling} | {row.stage} | {row.why} |"
+
+
+def _stages() -> Iterator[str]:
+    yield "| stage | when the call ended | its cost | a quota of requests | of tokens and money |"
+    yield "| --- | --- | --- | --- | --- |"
+    for stage, use in STAGES.items():
+        counts = "counts it" if use.request else "is released"
+        used = {"none": "nothing", "unknown": "as reserved", "estimated": "as estimated"}[use.cost]
+        yield f"| {stage} | {use.means} | {_COST[use.cost]} | {counts} | {used if use.request else 'is released'} |"
