@@ -1,7 +1,7 @@
 """The clock of one call: measures its phases, and ends a phase that takes longer than its limit.
 
-A call goes through ``turn`` (our own queue: others go first), ``connect``, ``load``, ``first_token`` and ``idle``, as far
-as a backend can tell them apart; the total limit holds all along. Only waiting for the model counts: while a
+A call goes through ``turn`` (our own queue: others go first), ``connect``, ``load``, ``first_token`` and ``idle``, as
+far as a backend can tell them apart; the total limit holds all along. Only waiting for the model counts: while a
 reader of a stream is busy with what it got, no phase runs out.
 """
 

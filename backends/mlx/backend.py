@@ -84,8 +84,8 @@ class MlxBackend(Backend):
     ) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking token by token, then the answer.
 
-        Waiting for the model's turn counts as waiting for the first token. ``context_tokens`` and ``keep_alive``
-        change nothing: memory grows with the conversation, and models stay until others need theirs.
+        Waiting for other calls, for their memory or the model's thread, is waiting for a turn. ``context_tokens`` and
+        ``keep_alive`` change nothing: memory grows with the conversation, and models stay until others need theirs.
         """
         clock = CallClock(limits, who=model)
         make = partial(chat_steps, request=request, tag=model)
@@ -164,7 +164,6 @@ class MlxBackend(Backend):
         INVARIANT: nothing but BackendError leaves, with the times and the usage so far, besides what cancels.
         """
         clock.usage = _NOTHING
-        clock.enter("load")
         try:
             async with aclosing(self._items(tag, operation, clock, make)) as items:
                 async for item in items:
@@ -198,7 +197,10 @@ class MlxBackend(Backend):
 
     async def _loaded(self, claim: Claim[LoadedModel], clock: CallClock) -> tuple[ModelThread, LoadedModel]:
         """The claimed model once it is loaded, and its thread."""
+        if not claim.granted.done():
+            clock.enter("turn")
         resident = await clock.wait(asyncio.wrap_future(claim.granted))
+        clock.enter("load")
         warm = resident.loading.done()
         loaded = await clock.wait(shared(resident.loading))
         clock.loaded(0 if warm else None)

@@ -31,11 +31,14 @@ class Work(Generic[T]):
     async def items(
         self, thread: ModelThread, clock: CallClock, done: Callable[[], None]
     ) -> AsyncGenerator[T, None]:
-        """The items; raises what ``make`` raised, and ``timeout.<phase>`` by ``clock``."""
-        loop = asyncio.get_running_loop()
-        arrived: asyncio.Queue[tuple[T] | BaseException | None] = asyncio.Queue()
+        """The items; raises what ``make`` raised, and ``timeout.<phase>`` by ``clock``.
 
-        def hand_over(item: tuple[T] | BaseException | None) -> None:
+        Until the thread begins, the call waits for its turn.
+        """
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Queue[tuple[T, ...] | BaseException | None] = asyncio.Queue()
+
+        def hand_over(item: tuple[T, ...] | BaseException | None) -> None:
             try:
                 loop.call_soon_threadsafe(arrived.put_nowait, item)
             except RuntimeError:  # the loop is closed: nobody listens
@@ -43,6 +46,7 @@ class Work(Generic[T]):
 
         def drive() -> None:
             try:
+                hand_over(())  # its turn has come
                 with closing(self._make(stopped=self._stopped.is_set)) as made:
                     for item in made:
                         hand_over((item,))
@@ -55,11 +59,15 @@ class Work(Generic[T]):
 
         self._job = thread.submit(drive)
         self._job.add_done_callback(lambda _: done())
+        clock.enter("turn")
         try:
             while (item := await clock.wait(arrived.get())) is not None:
                 if isinstance(item, BaseException):
                     raise item
-                yield item[0]
+                if not item:
+                    clock.enter("first_token")
+                else:
+                    yield item[0]
         finally:
             self.stop()
 

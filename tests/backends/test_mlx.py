@@ -288,7 +288,7 @@ def test_reading_a_long_prompt_over_the_first_tokens_limit_is_a_timeout(folder: 
     assert (error.timings.load_us or 0) > 0
 
 
-def test_waiting_for_a_turn_counts_as_waiting_for_the_first_token(folder: Path) -> None:
+def test_a_call_waits_for_its_turn_as_long_as_for_a_first_token_and_blames_nobody(folder: Path) -> None:
     async def main(backend: MlxBackend) -> BackendError:
         async with aclosing(backend.stream("tiny-a", LONG)) as busy:
             await anext(busy)
@@ -298,7 +298,7 @@ def test_waiting_for_a_turn_counts_as_waiting_for_the_first_token(folder: Path) 
         return caught.value
 
     error = with_backend(folder, main)
-    assert error.error_class == "timeout.first_token"
+    assert error.error_class == "timeout.queue"
     assert error.usage == Usage(0, 0, 0, 0, "reported")
 
 
@@ -452,14 +452,14 @@ def test_models_stay_within_the_memory_and_what_is_unloaded_is_freed(
     asyncio.run(main())
 
 
-def test_a_call_waits_for_memory_that_a_busy_model_holds_and_its_load_limit_holds(folder: Path) -> None:
+def test_a_call_waits_for_memory_that_a_busy_model_holds_in_our_own_queue(folder: Path) -> None:
     async def main() -> None:
         async with opened(folder, memory_gb=5) as backend:
             async with aclosing(backend.stream("tiny-a", LONG)) as busy:
                 await anext(busy)
                 with pytest.raises(BackendError) as caught:
-                    await backend.chat("tiny-b", HELLO, limits=Limits(load_ms=50))
-                assert caught.value.error_class == "timeout.load"
+                    await backend.chat("tiny-b", HELLO, limits=Limits(queue_ms=50))
+                assert caught.value.error_class == "timeout.queue"
                 waiting = asyncio.create_task(backend.chat("tiny-b", HELLO))
                 await asyncio.sleep(0.05)
                 assert not waiting.done()
