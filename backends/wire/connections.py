@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from routewright.engine.policy import is_loopback
 
@@ -38,8 +41,10 @@ class Connections:
                 error_class="not_found",
                 help=install_command(extra),
             ) from error
+        self._sockets: WeakSet[socket.socket] = WeakSet()
+        connector = _connector_class(this_machine)
         self.session = aiohttp.ClientSession(
-            connector=_connector_class(this_machine)(limit=0, keepalive_timeout=_KEEPALIVE_S),
+            connector=connector(limit=0, keepalive_timeout=_KEEPALIVE_S, socket_factory=self._socket),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=_ACCEPT if key is None else {**_ACCEPT, "Authorization": f"Bearer {key}"},
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
@@ -50,6 +55,23 @@ class Connections:
         )
         self.turns = None if concurrency is None else asyncio.Semaphore(concurrency)
         self.failures = (aiohttp.ClientError, OSError)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.session.close()
+
+    def drop(self) -> None:
+        """Close the sockets of a loop that was closed: its transports cannot close them any more."""
+        for one in self._sockets:
+            one.close()
+        with suppress(StopIteration):  # without its loop the session only forgets, and waits for nothing
+            self.session.close().send(None)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
 
 
 CONNECTING: ContextVar[tuple[CallClock, int | None]] = ContextVar("connecting")

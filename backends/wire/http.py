@@ -13,13 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from ..errors import BackendError
 from ..phases import CallClock
 from ..protocol import Limits
 from .connections import CONNECTING, Connections
 from .failures import connection_failure, is_unsent
+from .loops import PerLoop
 from .reply import Reply
 from .untrusted import Gate
 
@@ -44,8 +44,7 @@ class HttpClient:
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
     ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); the others
     wait for their turn, in a phase of its own. With ``this_machine`` nothing is sent to a peer that is not this
-    machine, whatever its name resolved to. Connections belong to the event loop they were made in: close the client in
-    that loop.
+    machine, whatever its name resolved to. Connections belong to the event loop they were made in, and end with it.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class HttpClient:
         self._key = api_key.strip() if api_key is not None else None
         self.gate = Gate(self._key)
         self._concurrency, self._this_machine = concurrency, this_machine
-        self._rooms: WeakKeyDictionary[asyncio.AbstractEventLoop, Connections] = WeakKeyDictionary()
+        self._rooms = PerLoop(self._connections)
 
     def __repr__(self) -> str:
         return f"HttpClient({self.base_url!r})"
@@ -103,7 +102,7 @@ class HttpClient:
         sending: dict[str, Any] = {"method": method, "url": url}
         if body is not None:
             sending |= {"data": _encoded(body, clock), "headers": _JSON_TYPE}
-        room = self._room()
+        room = self._rooms.here()
         return _Exchange(self, room, clock, sending, next_phase_ms, room.turns if in_turn else None)
 
     def owns(self, url: str) -> bool:
@@ -111,19 +110,11 @@ class HttpClient:
         return (url + "/").startswith(self.root_url + "/")
 
     async def close(self) -> None:
-        """Close the connections of this event loop."""
-        room = self._rooms.pop(asyncio.get_running_loop(), None)
-        if room is not None:
-            await room.session.close()
+        """Close the connections."""
+        await self._rooms.close()
 
-    def _room(self) -> Connections:
-        loop = asyncio.get_running_loop()
-        room = self._rooms.get(loop)
-        if room is None:
-            room = self._rooms[loop] = Connections(
-                self._key, self._extra, self._concurrency, this_machine=self._this_machine
-            )
-        return room
+    def _connections(self) -> Connections:
+        return Connections(self._key, self._extra, self._concurrency, this_machine=self._this_machine)
 
 
 @dataclass

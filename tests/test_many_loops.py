@@ -1,0 +1,111 @@
+"""One gateway under many event loops: what belonged to a loop ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from routewright import ModelGateway
+from routewright.backends.openai.backend import OpenAIBackend
+from routewright.loading.loading import load_policy
+
+SERVER = Path(__file__).parent / "servers" / "slow_openai_server.py"
+
+POLICY = """\
+routewright: 1
+name: served
+catalog:
+  routewright: 1
+  backends: {{ served: {{ kind: openai, host: "{url}" }} }}
+  models: {{ quick: {{ backend: served, tag: wait-0 }} }}
+rules:
+  - {{ name: all, use: [quick] }}
+"""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with subprocess.Popen([sys.executable, str(SERVER)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        process.kill()
+
+
+@pytest.fixture
+def gateway(url: str, tmp_path: Path) -> Iterator[ModelGateway]:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.format(url=url), encoding="utf-8")
+    policy = load_policy(path)
+    with ModelGateway(policy, backends={"served": OpenAIBackend(url)}) as gateway:
+        yield gateway
+
+
+def asked(gateway: ModelGateway) -> Coroutine[Any, Any, Any]:
+    return gateway.generate_chat(messages=[{"role": "user", "content": "hello"}])
+
+
+def descriptors() -> int:
+    return len(os.listdir("/dev/fd"))
+
+
+def kept_loops(gateway: ModelGateway) -> int:
+    backend = gateway.backends["served"]
+    assert isinstance(backend, OpenAIBackend)
+    return len(backend.http._rooms)
+
+
+def test_a_loop_for_each_of_six_hundred_calls_leaves_nothing_open(gateway: ModelGateway) -> None:
+    before = descriptors()
+    for _ in range(600):
+        assert asyncio.run(asked(gateway)).text == "Here I am."
+    assert (descriptors(), kept_loops(gateway)) == (before, 0)
+
+
+def test_a_loop_for_each_of_two_hundred_threads_leaves_nothing_open(gateway: ModelGateway) -> None:
+    before = descriptors()
+    said: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: said.append(asyncio.run(asked(gateway)).text)) for _ in range(200)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == ["Here I am."] * 200
+    assert (descriptors(), kept_loops(gateway)) == (before, 0)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
+def test_a_loop_that_is_closed_without_its_generators_is_dropped_by_the_next(gateway: ModelGateway) -> None:
+    before = descriptors()
+    for _ in range(20):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(asked(gateway))
+        loop.close()
+        assert kept_loops(gateway) == 1
+    asyncio.run(asked(gateway))
+    assert (descriptors(), kept_loops(gateway)) == (before, 0)
+    gc.collect()  # the transports of these loops warn that nobody closed them
+
+
+def test_closing_in_one_loop_closes_the_connections_of_another_that_runs(gateway: ModelGateway) -> None:
+    other = asyncio.new_event_loop()
+    thread = threading.Thread(target=other.run_forever, daemon=True)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(asked(gateway), other).result()
+    assert kept_loops(gateway) == 1
+    gateway.close_sync()
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), other).result()
+    assert kept_loops(gateway) == 0
+    other.call_soon_threadsafe(other.stop)
+    thread.join()
+    other.close()
