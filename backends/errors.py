@@ -43,7 +43,9 @@ class BackendError(RoutewrightError):
 
     ``retry_after_ms`` is what the server asked for, if it did. ``timings`` and ``usage`` hold what was
     measured until the failure: failed calls take time and may cost money too. ``begun`` says that the server had
-    begun, where the class says that it had not. ``simulated`` marks failures that no real model had.
+    begun, where the class says that it had not. ``simulated`` marks failures that no real model had. ``adjusted``
+    names the parameter that the model does not take: the backend leaves it out from now on, so that the same call,
+    made again, may succeed.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class BackendError(RoutewrightError):
         self.usage = usage
         self.begun = begun
         self.simulated = simulated
+        self.adjusted: str | None = None
 
 
 def install_command(extra: str) -> str:

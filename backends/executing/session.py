@@ -45,6 +45,9 @@ class Services:
     prompts: Callable[[], Prompts]
 
 
+_MOST_ADJUSTMENTS: Final = 3
+"""Parameters that a model may refuse one after the other."""
+
 COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "member"))
 """The calls that ``max_attempts`` counts: those for the answer, not those of steps around it."""
 
@@ -122,6 +125,14 @@ class Session:
         ``spare`` are those of ``retry``. Raises Exhausted when not even the first call may be made.
         """
         result = await self._call(asked, forced)
+        counted = asked.role in COUNTED_ROLES
+        for _ in range(_MOST_ADJUSTMENTS):
+            without = None if result.error is None else result.error.adjusted
+            if without is None or (counted and not self.budget.leaves(spare)) or self.budget.left_us() == 0:
+                break
+            if asked.role in ("answer", "fallback"):
+                asked = asked._replace(role="retry")
+            result = await self._call(asked, forced, f"without `{without}`, which the model does not take")
         return result if forced is not None else await self.retry(result, asked, more=more, spare=spare)
 
     async def retry(
@@ -176,7 +187,7 @@ class Session:
         resting = self.resting(target)
         return resting is not None and not resting.holds
 
-    async def _call(self, asked: TargetRequest, forced: str | None) -> Result:
+    async def _call(self, asked: TargetRequest, forced: str | None, note: str | None = None) -> Result:
         target, request, role, on_text = asked
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
             raise self._exhausted(asked)
@@ -207,7 +218,7 @@ class Session:
         outcome = ANSWERED if failure is None else outcome_of(failure.error_class, stage_of(failure, relay))
         usage = usage_of(came, outcome, request, relay.received)
         attempt = attempt_of(
-            made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason
+            made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason or note
         )
         attempt = await self._settle(attempt, outcome, failure, ticket, held_nano)
         if interrupted is not None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -53,7 +54,8 @@ from .answer import read_usage
 from .chat import ChatReader
 from .errors import complaint_in, failure, refusal_of
 from .lists import read_scores, read_tags, read_vectors
-from .request import RESERVED_OPTIONS, chat_body, embed_body, rerank_body
+from .parameters import Parameters
+from .request import RESERVED_OPTIONS, chat_body, embed_body, is_genuine, rerank_body
 
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
@@ -113,7 +115,8 @@ class OpenAIBackend(ServedBackend):
 
     ``api_key`` goes to that server alone. ``concurrency`` is how many calls it gets at once, ``health_url`` an
     address of the same server that answers 200 while it is well (default: tried out). ``logits`` says that its
-    rerank scores are logits. Raises ValueError for an address or key that cannot be one.
+    rerank scores are logits, ``unsupported`` which parameters the models with these tags do not take. Raises ValueError
+    for an address or key that cannot be one.
 
     ``answer``, ``events``, ``vectors`` and ``scores`` ask for the model that the clock of a call names.
 
@@ -129,6 +132,7 @@ class OpenAIBackend(ServedBackend):
         concurrency: int | None = None,
         health_url: str | None = None,
         logits: bool = False,
+        unsupported: Mapping[str, Collection[str]] = MappingProxyType({}),
         extra: str = "openai",
     ) -> None:
         server = base_url if isinstance(base_url, Server) else judge("openai", base_url)
@@ -143,7 +147,8 @@ class OpenAIBackend(ServedBackend):
         if health_url is not None and not self.http.owns(health_url):
             raise ValueError(f"the health address `{health_url}` is on another server than `{base_url}`")
         self._health_url = health_url
-        self._genuine = parts.hostname == "api.openai.com"
+        self._genuine = is_genuine(parts.hostname or "")
+        self._parameters = Parameters(unsupported)
         self._logits = logits
         self._answered_at: dict[str, float] = {}
 
@@ -168,9 +173,9 @@ class OpenAIBackend(ServedBackend):
                     if isinstance(event, StreamEnd):
                         return event.answer
         name = await self._name(clock, request.options)
-        body = chat_body(name, request, stream=False, genuine=self._genuine)
+        body = self._chat_body(clock, name, request, stream=False)
         async with self._post(clock, "/chat/completions", body) as reply:
-            await self._accept(clock, reply)
+            await self._accept(clock, reply, body)
             answer = await self._reader(clock, request, body).whole(reply)
         self._answered(clock)
         return answer
@@ -181,9 +186,9 @@ class OpenAIBackend(ServedBackend):
         Once the server has given its finish reason, nothing that happens on the wire takes the answer back.
         """
         name = await self._name(clock, request.options)
-        body = chat_body(name, request, stream=True, genuine=self._genuine)
+        body = self._chat_body(clock, name, request, stream=True)
         async with self._post(clock, "/chat/completions", body) as reply:
-            await self._accept(clock, reply)
+            await self._accept(clock, reply, body)
             reader = self._reader(clock, request, body)
             async for event in reader.events(reply):
                 yield event
@@ -275,6 +280,13 @@ class OpenAIBackend(ServedBackend):
             error.usage = NOTHING_USED
             raise
 
+    def _chat_body(
+        self, clock: CallClock, name: str, request: ChatRequest, *, stream: bool
+    ) -> dict[str, Any]:
+        body = chat_body(name, request, stream=stream, genuine=self._genuine)
+        self._parameters.fit(clock.who, body)
+        return body
+
     def _reader(self, clock: CallClock, request: ChatRequest, body: Mapping[str, Any]) -> ChatReader:
         asked = body.get("max_completion_tokens", body.get("max_tokens"))
         return ChatReader(clock, ChatIntake(self.http.gate, request, asked_tokens=asked), body["model"])
@@ -287,7 +299,7 @@ class OpenAIBackend(ServedBackend):
     async def _ask(self, clock: CallClock, path: str, body: Mapping[str, Any], sizes: Sizes) -> Any:
         """The JSON of an answer that comes at once."""
         async with self._post(clock, path, body) as reply:
-            await self._accept(clock, reply)
+            await self._accept(clock, reply, {})
             said = await reply.json(sizes)
         complaint = complaint_in(said)
         if complaint is not None:  # some proxies say 200 all the same
@@ -301,9 +313,12 @@ class OpenAIBackend(ServedBackend):
         """The reply, whatever it is: ``_accept`` looks at it first."""
         return self.http.request("POST", path, clock, body=body, next_phase_ms=self._cold_limit(clock))
 
-    async def _accept(self, clock: CallClock, reply: Reply) -> None:
+    async def _accept(self, clock: CallClock, reply: Reply, body: Mapping[str, Any]) -> None:
         if not 200 <= reply.status < 300:
-            raise await refusal_of(clock, self.http.gate, reply)
+            error = await refusal_of(clock, self.http.gate, reply)
+            _, text = await reply.refusal()
+            error.adjusted = self._parameters.learn(clock.who, body, reply.status, text)
+            raise error
 
     def _cold_limit(self, clock: CallClock) -> int | None:
         """How long the first token may take when the model may have to be loaded first; else ``None``."""
@@ -325,6 +340,7 @@ def open_backend(
         api_key=opening.key(shape.api_key),
         concurrency=shape.concurrency,
         health_url=shape.health,
+        unsupported={model.tag: model.shape.unsupported or () for model in models},
     )
 
 

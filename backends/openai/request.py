@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,10 +21,20 @@ RESERVED_OPTIONS: Final = frozenset(
 """What ``options`` may not say: the plan chose the model, and the rest would break the reading of the answer."""
 
 
+_GENUINE_HOSTS: Final = re.compile(
+    r"(^|\.)api\.openai\.com$|\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$", re.IGNORECASE
+)
+
+
+def is_genuine(host: str) -> bool:
+    """Whether a host is one of OpenAI's own servers or of Azure's, which run the same service."""
+    return _GENUINE_HOSTS.search(host) is not None
+
+
 def chat_body(model: str, request: ChatRequest, *, stream: bool, genuine: bool) -> dict[str, Any]:
     """The body for ``/chat/completions``.
 
-    ``genuine`` is for OpenAI's own servers: they want ``max_completion_tokens`` where everybody else knows
+    ``genuine`` is for the servers of ``is_genuine``: they want ``max_completion_tokens`` where everybody else knows
     ``max_tokens``, and refuse what they do not know, such as ``chat_template_kwargs``.
     """
     most = "max_completion_tokens" if genuine else "max_tokens"

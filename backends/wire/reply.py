@@ -44,6 +44,7 @@ class Reply:
         self._response, self._clock, self._failures = response, clock, failures
         self._gate, self._base_url = gate, base_url
         self._cut = False
+        self._refusal: tuple[Any, str] | None = None
 
     @property
     def content_type(self) -> str:
@@ -88,6 +89,8 @@ class Reply:
 
         What does not come, or is too large, is left out: the status says enough without it.
         """
+        if self._refusal is not None:
+            return self._refusal
         body = bytearray()
         with suppress(BackendError, TimeoutError):
             async with asyncio.timeout(_REFUSAL_S):
@@ -95,7 +98,8 @@ class Reply:
                 while len(body) < MAX_ERROR_BYTES and (piece := await self._piece()):
                     body += piece
         del body[MAX_ERROR_BYTES:]
-        return self._gate.parse_or_none(bytes(body)), body[:2_000].decode(errors="replace")
+        self._refusal = self._gate.parse_or_none(bytes(body)), body[:2_000].decode(errors="replace")
+        return self._refusal
 
     async def lines(self, sizes: Sizes = SMALL_SIZES) -> AsyncIterator[list[bytes]]:
         """Yields whole lines as they arrive, several at a time, without line ends; the last line need not have one.

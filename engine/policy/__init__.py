@@ -39,7 +39,7 @@ from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, 
 from .reading.shape_problems import place_problem, shape_problems
 from .shapes import kinds
 from .shapes.base import Operation, Shape, check_unbroken
-from .shapes.catalog import Catalog, Model
+from .shapes.catalog import Catalog, Model, UnsupportedParameter
 from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
 from .shapes.policy import Policy
@@ -91,6 +91,7 @@ __all__ = [
     "TaskLimits",
     "TestFile",
     "UnfitCandidate",
+    "UnsupportedParameter",
     "check_unbroken",
     "client_address",
     "compile_catalog_file",

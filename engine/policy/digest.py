@@ -90,7 +90,7 @@ RESOLVED: Final[Mapping[type, Mapping[str, str]]] = {
 
 UNORDERED: Final[Mapping[type, frozenset[str]]] = {
     CompiledCatalog: frozenset(("models",)),
-    Model: frozenset(("aliases", "operations")),
+    Model: frozenset(("aliases", "operations", "unsupported")),
 }
 """The lists whose order means nothing."""
 

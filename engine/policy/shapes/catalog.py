@@ -45,6 +45,19 @@ def _day(value: str) -> str:
 Day = Annotated[str, Form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as `2026-01-31`"), AfterValidator(_day)]
 
 
+UnsupportedParameter = Literal[
+    "temperature",
+    "top_p",
+    "seed",
+    "max_tokens",
+    "max_completion_tokens",
+    "stream_options",
+    "reasoning_effort",
+    "chat_template_kwargs",
+]
+"""The parameters of OpenAI's API that a request can do without."""
+
+
 class Price(Shape):
     """Prices per million tokens. A model without a price has an unknown cost, never a cost of 0."""
 
@@ -100,6 +113,11 @@ class Model(Shape):
     expected_latency: DurationMs | None = Field(None, description="until the answer, if nothing was observed")
     think: bool | Literal["low", "medium", "high"] | None = Field(
         None, description="whether the model thinks before it answers, if its backend can tell it"
+    )
+    unsupported: list[UnsupportedParameter] | None = Field(
+        None,
+        description="parameters that it does not take, so that they are left out; a limit in tokens goes under the "
+        "other of its two names (kind `openai`)",
     )
     keep_alive: str | None = Field(
         None,

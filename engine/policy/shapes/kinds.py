@@ -152,6 +152,7 @@ class OpenAIShape(ServerBackend):
     """A server that speaks OpenAI's API."""
 
     offers = frozenset(("chat", "embed"))
+    model_keys = frozenset(("unsupported",))
 
     kind: Literal["openai"]
     host: Url = Field(description="the server's address, such as http://localhost:8000/v1")
