@@ -43,6 +43,7 @@ _HEADINGS: Mapping[type[BaseModel], str] = {
     testfile.CaseTask: "task",
     testfile.CaseState: "state",
     testfile.CaseModelState: "state of a model",
+    testfile.CaseMemory: "memory",
     testfile.Expectation: "expectation",
 }
 

@@ -20,10 +20,12 @@ from routewright.engine.record.fields import (
     DroppedRecord,
     EnsembleRecord,
     FeatureRecord,
+    MemoryRecord,
     ModelStateRecord,
     NamedDigest,
     PlanRecord,
     RequestRecord,
+    ResidentRecord,
     RuleRecord,
     StateRecord,
     StepRecord,
@@ -98,6 +100,8 @@ _SHAPES: Mapping[type[Shape], str] = {
     EnsembleRecord: "ensemble",
     StateRecord: "state",
     ModelStateRecord: "state of a model",
+    MemoryRecord: "memory",
+    ResidentRecord: "model in memory",
 }
 
 _TABLES: Mapping[str, Callable[[], Iterator[str]]] = {

@@ -73,7 +73,8 @@ def excluded(
     model = policy.catalog.find(model_id)
     assert model is not None
     observed = state.models.get(model_id)
-    facts = {**known, **model.facts, "state.latency_ms": observed.latency_ms if observed else None}
+    now = {f"state.{name}": getattr(observed, name, None) for name in ("latency_ms", "loaded", "load_ms")}
+    facts = {**known, **model.facts, **now}
     return [
         constraint.name
         for constraint in policy.constraints

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from routewright import (
     ChatRequest,
     FeatureError,
+    MemoryState,
     Message,
     ModelState,
     RequestFacts,
+    Resident,
     State,
     Task,
     TaskError,
@@ -185,9 +187,21 @@ def test_a_state_names_models_and_quotas_as_the_policy_does(policy: CompiledPoli
     assert state_from(with_currency, policy, at_us=0).quota_used == {"money": 250_000_000}
 
 
+def test_a_state_says_what_is_in_the_memory_of_a_backend(policy: CompiledPolicy) -> None:
+    backend = policy.catalog.models[0].backend
+    text = f'''{{"memory": {{"{backend}": {{"limit_gb": 1.5, "loaded": ["little"]}}}},
+        "models": {{"little": {{"memory_gb": 0.25, "load_ms": 40}}}}}}'''
+    state = state_from(parse_state(text), policy, at_us=0)
+    assert state.memory == {backend: MemoryState(1_500_000_000, (Resident("small", 250_000_000),))}
+    assert state.models["small"] == ModelState(loaded=True, load_ms=40, memory_bytes=250_000_000)
+    others = [model.id for model in policy.catalog.models if model.backend == backend and model.id != "small"]
+    assert all(state.models[id].loaded is False for id in others)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ('{"memory": {"nobody": {"limit_gb": 1}}}', "the state names an unknown backend `nobody`"),
         ('{"quota_used": {"money": "1 EUR"}}', "quota `money` is counted in USD, not in EUR"),
         ('{"quota_used": {"daily": "1 USD"}}', "quota `daily` is counted in requests, not in money"),
         ('{"quota_used": {"daily": 1.5}}', "quota `daily` is counted in whole requests, not `1.5`"),
@@ -206,7 +220,7 @@ def test_a_state_in_other_words_says_why(policy: CompiledPolicy, text: str, mess
     if "unknown key" in message:
         assert (
             caught.value.help
-            == "did you mean `quota_used`? known: at, load, models, quota_used, session_model"
+            == "did you mean `quota_used`? known: at, load, memory, models, quota_used, session_model"
         )
     if text == "[]":
         assert caught.value.help is not None and '"breaker": "open"' in caught.value.help

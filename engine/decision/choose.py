@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ..policy import MAX_EXACT, CompiledModel, CompiledRule, CompiledSplit, Operation, nano_units
 from ..report import TaskError
 from .decision import Selection
+from .fit import memory_fit
 from .gates import GateContext
 from .task import RequestFacts, State
 
@@ -24,7 +25,9 @@ class Estimate(NamedTuple):
     """What using a model is expected to cost and to take; None where nothing is known, never 0.
 
     ``cost_nano`` is in nano-units of ``currency``. ``cost_source`` is ``price`` (all tokens known) or
-    ``price, 1000 tokens assumed``; ``latency_source`` is ``observed`` or ``catalog``.
+    ``price, 1000 tokens assumed``; ``latency_source`` is ``observed`` or ``catalog``. ``load_ms`` is how long it
+    has to be loaded first: 0 while it is in memory. ``unloads`` names the models that have to go for it, and is empty
+    where none has to.
     """
 
     cost_nano: int | None
@@ -32,10 +35,18 @@ class Estimate(NamedTuple):
     cost_source: str | None
     latency_ms: float | None
     latency_source: str | None
+    load_ms: int | None = None
+    unloads: tuple[str, ...] | None = None
+
+    @property
+    def answer_ms(self) -> float | None:
+        """Until the answer, loading included; a load of which nothing is known adds nothing."""
+        return None if self.latency_ms is None else self.latency_ms + (self.load_ms or 0)
 
 
 def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, state: State) -> Estimate:
-    """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects.
+    """Cost from the catalog's prices and the request's tokens, latency as observed or as the catalog expects; and what
+    has to be done before, where it is known whether the model is in memory.
 
     Only chats have tokens out. A cost too large for an exact number is not known.
     """
@@ -52,11 +63,18 @@ def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, 
             cost, currency = total // 1_000_000, price.currency
             source = "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
     observed = state.models.get(model.id)
-    if observed is not None and observed.latency_ms is not None:
-        return Estimate(cost, currency, source, observed.latency_ms, "observed")
     expected = model.shape.expected_latency
-    latency = None if expected is None else float(expected)
-    return Estimate(cost, currency, source, latency, None if expected is None else "catalog")
+    latency, latency_source = (None, None) if expected is None else (float(expected), "catalog")
+    if observed is None:
+        return Estimate(cost, currency, source, latency, latency_source)
+    if observed.latency_ms is not None:
+        latency, latency_source = observed.latency_ms, "observed"
+    if observed.loaded is None:
+        return Estimate(cost, currency, source, latency, latency_source)
+    load = 0 if observed.loaded else observed.load_ms
+    fit = memory_fit(model, state)
+    unloads = fit.unloads if fit.how in ("loaded", "free", "unloads") else None
+    return Estimate(cost, currency, source, latency, latency_source, load, unloads)
 
 
 # Prices are few and asked for with every candidate; their decimals are not worth reading each time.
@@ -80,7 +98,7 @@ def order(rule: CompiledRule, eligible: Sequence[int], context: GateContext) -> 
         for index in eligible
     }
     found = {
-        index: one.latency_ms if rule.choose == "fastest" else one.cost_nano
+        index: one.answer_ms if rule.choose == "fastest" else one.cost_nano
         for index, one in estimates.items()
     }
     # What is not known comes last: a model must not win by hiding its price.

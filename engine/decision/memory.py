@@ -8,13 +8,13 @@ made anew. Words of a failed gate that depend on the call are made from it.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..policy import CompiledPolicy, CompiledRule, Quota, per_policy
 from .gates import GATES, allowance
 from .plan import Planned
-from .task import RequestFacts, State, Task
+from .task import MemoryState, RequestFacts, State, Task
 from .token_limits import closing_lengths
 
 MAX_REMEMBERED_PLANS = 4096
@@ -91,6 +91,7 @@ class PlanMemory:
             bool(request.tools),
             bool(request.json_schema),
             _known(models, state) if state.models else None,
+            _limits(state.memory) if state.memory else None,
             tuple([_exhausted(quota, state, reserves) for quota in quotas]) if state.quota_used else None,
             _session(policy, rule, task, state) if rule.sticky else None,
         )
@@ -134,8 +135,28 @@ def _known(models: Sequence[str], state: State) -> tuple[object, ...]:
     """What gates ask of the state of each model."""
     return tuple(
         [
-            None if m is None else (m.health, m.health_detail, m.breaker, m.breaker_until_us, m.breaker_after)
+            None
+            if m is None
+            else (
+                m.health,
+                m.health_detail,
+                m.breaker,
+                m.breaker_until_us,
+                m.breaker_after,
+                m.loaded,
+                m.memory_bytes,
+            )
             for m in map(state.models.get, models)
+        ]
+    )
+
+
+def _limits(memory: Mapping[str, MemoryState]) -> tuple[object, ...]:
+    """What gates and marks ask of the memory of each backend; which models are in it is told of each of them."""
+    return tuple(
+        [
+            (id, one.limit_bytes, any(resident.memory_bytes is None for resident in one.loaded))
+            for id, one in memory.items()
         ]
     )
 

@@ -122,6 +122,8 @@ class ModelState:
 
     ``breaker_until_us`` is when an open breaker closes, in microseconds since 1970, UTC; ``breaker_after`` the
     class of the failure that opened it, such as ``quota_exhausted``. ``health_detail`` says why it is unhealthy.
+    ``loaded`` is whether it is in memory, ``load_ms`` how long loading took of late, in whole milliseconds, and
+    ``memory_bytes`` what it takes in memory, as its backend says.
     """
 
     health: Health | None = None
@@ -130,6 +132,9 @@ class ModelState:
     breaker_until_us: int | None = None
     breaker_after: str | None = None
     health_detail: str | None = None
+    loaded: bool | None = None
+    load_ms: int | None = None
+    memory_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.health not in (None, "healthy", "unhealthy"):
@@ -144,9 +149,48 @@ class ModelState:
             raise TaskError("what a model's health was told by is not a text")
         if self.breaker_after is not None and not _is_text(self.breaker_after):
             raise TaskError("what opened a breaker is not the class of a failure")
+        if self.loaded is not None and type(self.loaded) is not bool:
+            raise TaskError("whether a model is loaded is true, false or not known")
+        if self.load_ms is not None:
+            _check_count(self.load_ms, "how long loading a model takes", "milliseconds")
+        if self.memory_bytes is not None:
+            _check_count(self.memory_bytes, "what a model takes in memory", "bytes")
 
 
 NOTHING_KNOWN = ModelState()
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A model that is in memory: its id, or the backend's name for one that the catalog does not have.
+
+    ``memory_bytes`` is what it takes; None where nobody says.
+    """
+
+    model: str
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not _is_text(self.model):
+            raise TaskError("a model in memory is not named by a text")
+        _check_count(self.memory_bytes, f"what `{self.model}` takes in memory", "bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryState:
+    """What is known of the memory of a backend.
+
+    All its models together take ``limit_bytes`` at most; None where nobody says. ``loaded`` are those in memory, in
+    the order in which they are unloaded when another one needs the room.
+    """
+
+    limit_bytes: int | None = None
+    loaded: tuple[Resident, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_count(self.limit_bytes, "what the models of a backend may take in memory", "bytes")
+        if type(self.loaded) is not tuple or not all(type(one) is Resident for one in self.loaded):
+            raise TaskError("the models in memory are not a tuple of Resident")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +201,8 @@ class State:
     JSON has no exact number for it. ``load`` is from 0 to 1. ``models`` holds the models of which something is
     known, by id. ``quota_used`` holds, by control, what is used of a quota in its own unit (money in
     nano-units), already read for the task's own team or user where the quota is for each. ``session_model`` is the
-    id of the model that last answered the task's session.
+    id of the model that last answered the task's session. ``memory`` holds what is known of the memory of backends, by
+    their ids.
     """
 
     at_us: int
@@ -165,6 +210,7 @@ class State:
     models: Mapping[str, ModelState] = field(default_factory=dict)
     quota_used: Mapping[str, int] = field(default_factory=dict)
     session_model: str | None = None
+    memory: Mapping[str, MemoryState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if type(self.at_us) is not int or not -MAX_EXACT <= self.at_us <= MAX_EXACT:
@@ -183,6 +229,15 @@ class State:
                     raise TaskError(message)
         if self.session_model is not None and not _is_text(self.session_model):
             raise TaskError("the state's `session_model` is not the id of a model")
+        if type(self.memory) is not dict or self.memory:
+            _check_mapping(self.memory, "the state's `memory`")
+            if not all(_is_text(id) and type(one) is MemoryState for id, one in self.memory.items()):
+                raise TaskError("the state's `memory` is not MemoryState by backend id")
+
+
+def _check_count(value: object, what: str, unit: str) -> None:
+    if value is not None and not _is_count(value):
+        raise TaskError(f"{what} is not in whole {unit} from 0 to {MAX_EXACT}")
 
 
 def _is_count(value: object) -> bool:

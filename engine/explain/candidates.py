@@ -31,7 +31,7 @@ from ..condition import (
     walk_typed,
     work_of,
 )
-from ..decision import NOTHING_KNOWN, Decision, closing_lengths, parameters_of
+from ..decision import NOTHING_KNOWN, Decision, candidate_fact, closing_lengths, parameters_of
 from ..policy import MAX_SEARCH_WORK, CompiledFeature, largest, most_gated, sizes_by_name
 from .gap_values import other_arrays, other_numbers, other_texts
 from .search_work import works_of
@@ -129,8 +129,8 @@ def _conditions(decision: Decision, uses: _Uses) -> Iterator[CheckedExpr]:
             continue
         # By id: what is found first must not depend on the order of the catalog.
         for model in sorted(policy.catalog.models, key=lambda model: model.id):
-            facts = {name: model.facts.get(name) for name in constraint.model_names}
-            facts["state.latency_ms"] = state.models.get(model.id, NOTHING_KNOWN).latency_ms
+            observed = state.models.get(model.id, NOTHING_KNOWN)
+            facts = {name: candidate_fact(name, model, observed) for name in constraint.model_names}
             yield specialise(constraint.require, {**known, **facts})
 
 

@@ -11,6 +11,7 @@ from ..decision import MARKS, Outcome
 from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
 from ..report import ReportTree, money_text
 from .arm_text import arm_line, session_line
+from .load_text import load_words
 from .shapes import Change, Explained, PartValue, RuleExplanation, RunnerUp
 
 MAX_SHOWN = 12
@@ -146,15 +147,16 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}
+    loads = load_words(record)
     node = root.add("plan")
-    node.add(f"target: {_planned(by_model[plan.target])}")
+    node.add(f"target: {_planned(by_model[plan.target], loads)}")
     if plan.ensemble is not None:
         members = ", ".join(plan.ensemble.members)
         node.add(f"ensemble ({plan.ensemble.combine}, quorum {plan.ensemble.quorum}): {members}")
     if plan.ensemble_dropped is not None:
         node.add(f"ensemble not used: {plan.ensemble_dropped}")
     if plan.fallbacks:
-        node.add("then, if it fails", (_planned(by_model[model]) for model in plan.fallbacks))
+        node.add("then, if it fails", (_planned(by_model[model], loads) for model in plan.fallbacks))
     for step in plan.steps:
         options = "".join(f", {name}: {value}" for name, value in step.options.items())
         node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
@@ -197,14 +199,19 @@ def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> 
             text = f"{money_text(float(value), 6)} {candidates[name].currency}"
         else:
             text = f"{float(value):g} ms"
+            load_ms = candidates[name].load_ms
+            if load_ms:
+                text += f", of which {load_ms} for loading"
         shown.append(f"{name}: {text}")
     return f"{choice.how} ({', '.join(shown)})"
 
 
-def _planned(candidate: CandidateRecord) -> str:
+def _planned(candidate: CandidateRecord, loads: Mapping[str, str]) -> str:
     text = f"{candidate.model} ({candidate.origin})"
     if candidate.estimated_latency_ms is not None:
         text += f", about {candidate.estimated_latency_ms:g} ms ({candidate.latency_source})"
+    if candidate.model in loads:
+        text += f", {loads[candidate.model]}"
     if 0 < candidate.probability < 1:
         text += f", with a share of {candidate.probability:.3g}"
     return text

@@ -44,7 +44,7 @@ from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
 from .shapes.policy import Policy
 from .shapes.steps import STEPS, Role
-from .shapes.testfile import CaseState, CaseTask, TestFile
+from .shapes.testfile import CaseModelState, CaseState, CaseTask, TestFile
 from .shapes.tokenizers import Encoding, encoding_for
 from .source.document import Path
 from .source.nodes import MAX_FILE_BYTES, parse_yaml
@@ -59,6 +59,7 @@ __all__ = [
     "STEPS",
     "Backend",
     "Candidate",
+    "CaseModelState",
     "CaseState",
     "CaseTask",
     "Catalog",

@@ -202,6 +202,10 @@ class CandidateRecord(Shape):
     latency_source: str | None = varying(
         "`observed`, or as the `catalog` expects", of="expected.latency_source"
     )
+    load_ms: int | None = varying(
+        "how long it has to be loaded first; 0 while it is in memory", of="expected.load_ms", added=True
+    )
+    unloads: list[str] | None = varying("what has to be unloaded for it", of="expected.unloads", added=True)
 
 
 class ChoiceRecord(Shape):
@@ -313,6 +317,23 @@ class ModelStateRecord(Shape):
     breaker_after: str | None = field("the failure that opened it")
     latency_ms: float | None = field("the mean time to its first token")
     health_detail: str | None = field("why it is unhealthy", added=True)
+    loaded: bool | None = field("whether it is in memory", added=True)
+    load_ms: int | None = field("how long loading it took of late", added=True)
+    memory_bytes: int | None = field("what it takes in memory, as its backend says", added=True)
+
+
+class ResidentRecord(Shape):
+    """A model in memory."""
+
+    model: str = field("its id, or its backend's name for one that the catalog does not have")
+    memory_bytes: int | None = field("what it takes")
+
+
+class MemoryRecord(Shape):
+    """What was known of the memory of a backend."""
+
+    limit_bytes: int | None = field("what all its models together may take")
+    loaded: list[ResidentRecord] = field("the models in memory, in the order in which they make room")
 
 
 def _model_states(state: Any, decision: Decision) -> dict[str, ModelState]:
@@ -334,6 +355,9 @@ class StateRecord(Shape):
         "of each quota, in its own unit (money in nano-units)", take=_quota_used
     )
     session_model: str | None = varying("the model that last answered the task's session")
+    memory: dict[str, MemoryRecord] | None = field(
+        "of each backend whose memory was known", take=lambda state, _: state.memory or None, added=True
+    )
 
 
 def _features(decision: Decision, _: Decision) -> dict[str, Bound]:

@@ -9,7 +9,18 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, get_origin
 
-from ..decision import NOTHING_KNOWN, Arm, Decision, ModelState, NamedPolicy, RequestFacts, State, Task
+from ..decision import (
+    NOTHING_KNOWN,
+    Arm,
+    Decision,
+    MemoryState,
+    ModelState,
+    NamedPolicy,
+    RequestFacts,
+    Resident,
+    State,
+    Task,
+)
 from ..report import RecordError
 from .field import Field, Shape, fields_of, generated, plain_type, taken
 from .fields import DecisionRecord, NamedDigest
@@ -38,16 +49,16 @@ def record_values(decision: Decision) -> dict[str, Any]:
     return values_of(DecisionRecord, decision, decision)
 
 
-def values_of(shape: type[Shape], recorded: object, decision: Decision) -> dict[str, Any]:
+def values_of(shape: type[Shape], recorded: object, decision: Decision | None) -> dict[str, Any]:
     """What the record of ``decision`` holds of one object, as plain values."""
     return _values_function(shape)(recorded, decision)
 
 
 @cache
-def _values_function(shape: type[Shape]) -> Callable[[object, Decision], dict[str, Any]]:
+def _values_function(shape: type[Shape]) -> Callable[[object, Decision | None], dict[str, Any]]:
     names: dict[str, Any] = {"json": _json, "scalars": _SCALARS}
     members = [_member(field, _plain(field, names)) for field in fields_of(shape)]
-    function: Callable[[object, Decision], dict[str, Any]]
+    function: Callable[[object, Decision | None], dict[str, Any]]
     function = generated("x, decision", f"{{{', '.join(members)}}}", names)
     return function
 
@@ -66,10 +77,14 @@ def _plain(field: Field, names: dict[str, Any]) -> str:
     values = f"values_{field.name}"
     names[values] = _values_function(field.shape)
     if get_origin(kind) is list:
-        return f"[{values}(one, decision) for one in {value}]"
-    if get_origin(kind) is dict:
-        return f"{{name: {values}(one, decision) for name, one in {value}.items()}}"
-    return f"None if (one := {value}) is None else {values}(one, decision)"
+        written = f"[{values}(one, decision) for one in {{}}]"
+    elif get_origin(kind) is dict:
+        written = f"{{{{name: {values}(one, decision) for name, one in {{}}.items()}}}}"
+    else:
+        written = f"{values}({{}}, decision)"
+    # A shape by itself may be missing where its field says nothing of null, as the parts of a plan are.
+    held = get_origin(kind) in (list, dict) and not field.nullable
+    return written.format(value) if held else f"None if (v := {value}) is None else {written.format('v')}"
 
 
 def _json(value: Any) -> Any:
@@ -99,6 +114,12 @@ def state_of(record: DecisionRecord) -> State:
         models={id: state for id, state in states.items() if state != NOTHING_KNOWN},
         quota_used={name: used for name, used in record.state.quota_used.items() if used is not None},
         session_model=record.state.session_model,
+        memory={
+            id: MemoryState(
+                one.limit_bytes, tuple(Resident(**resident.model_dump()) for resident in one.loaded)
+            )
+            for id, one in (record.state.memory or {}).items()
+        },
     )
 
 

@@ -15,7 +15,16 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast, get_origin
 
 from ..canonical import canonical_text
-from ..decision import NO_REQUEST, NOTHING_KNOWN, Decision, Estimate, GateFailure, State, estimate
+from ..decision import (
+    NO_REQUEST,
+    NOTHING_KNOWN,
+    Decision,
+    Estimate,
+    GateFailure,
+    MemoryState,
+    State,
+    estimate,
+)
 from ..policy import CompiledPolicy, per_policy
 from ..version import ENGINE_VERSION
 from .field import Field, Shape, Uuid, fields_of, generated, plain_type, taken
@@ -24,6 +33,7 @@ from .fields import (
     CandidateRecord,
     DecisionRecord,
     Judged,
+    MemoryRecord,
     ModelStateRecord,
     NamedDigest,
     PlanRecord,
@@ -94,7 +104,8 @@ def _members(
         value, key = taken(field, names), f'{"{{" if number == 0 else ","}"{field.name}":'
         if field.added:
             names[f"key_{field.name}"] = key
-            yield field, f'{{"" if (added := {value}) is None else key_{field.name} + text(added)}}'
+            written = special.get(field.name, "text(added)")
+            yield field, f'{{"" if (added := {value}) is None else key_{field.name} + {written}}}'
         else:
             yield field, f"{key}{{{special.get(field.name) or _written(field, value, names)}}}"
 
@@ -131,7 +142,9 @@ _write_rule = _writer(RuleRecord)
 _write_request = _writer(RequestRecord)
 _write_model_state = _writer(ModelStateRecord)
 _write_state = _writer(
-    StateRecord, {"models": "parts.models(x)", "quota_used": "parts.quotas(x)"}, "x, decision, parts"
+    StateRecord,
+    {"memory": "parts.memory(added)", "models": "parts.models(x)", "quota_used": "parts.quotas(x)"},
+    "x, decision, parts",
 )
 _write_decision = _writer(
     DecisionRecord,
@@ -205,7 +218,8 @@ class _Parts:
 
     def state(self, decision: Decision) -> str:
         state = decision.state
-        if state.load is None and not state.models and not state.quota_used and state.session_model is None:
+        known = state.models or state.quota_used or state.memory
+        if not known and state.load is None and state.session_model is None:
             return self._no_state
         return _write_state(state, decision, self)
 
@@ -215,6 +229,9 @@ class _Parts:
             for id, key, nothing in self._models
         ]
         return f"{{{','.join(found)}}}"
+
+    def memory(self, memory: Mapping[str, MemoryState]) -> str:
+        return canonical_text({id: values_of(MemoryRecord, one, None) for id, one in memory.items()})
 
     def quotas(self, state: State) -> str:
         return canonical_text({name: state.quota_used.get(name) for name in self._quotas})

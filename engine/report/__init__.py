@@ -31,11 +31,13 @@ from .problems import (
     render_problems,
     sort_problems,
 )
+from .sizes import BYTES_PER_GB, gigabytes
 from .suggestions import closest, suggest
 from .times import EPOCH, iso_time
 from .tree import ReportTree, render_markdown, render_tree, wrapped_tree
 
 __all__ = [
+    "BYTES_PER_GB",
     "EPOCH",
     "MAX_PROBLEMS",
     "NANO",
@@ -58,6 +60,7 @@ __all__ = [
     "escape_json",
     "escape_line",
     "escape_markdown",
+    "gigabytes",
     "iso_time",
     "limit_problems",
     "money_text",

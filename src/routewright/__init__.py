@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from routewright.engine.condition import UNKNOWN as UNKNOWN
     from routewright.engine.condition import evaluate as evaluate
     from routewright.engine.decision import Decision as Decision
+    from routewright.engine.decision import MemoryState as MemoryState
     from routewright.engine.decision import ModelState as ModelState
     from routewright.engine.decision import RequestFacts as RequestFacts
+    from routewright.engine.decision import Resident as Resident
     from routewright.engine.decision import State as State
     from routewright.engine.decision import Task as Task
     from routewright.engine.decision import decide as decide
@@ -61,7 +63,7 @@ _NAMES = {
     "backends": "BackendError ChatRequest EmbedRequest Message RerankRequest",
     "backends.control": "StateError StateStore",
     "engine.condition": "UNKNOWN evaluate",
-    "engine.decision": "Decision ModelState RequestFacts State Task decide",
+    "engine.decision": "Decision MemoryState ModelState RequestFacts Resident State Task decide",
     "engine.explain": "explain",
     "engine.policy": "CompiledPolicy",
     "engine.record": "DecisionRecord record_of",

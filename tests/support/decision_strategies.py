@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from routewright.engine.decision.arms import arm_named, pick_arm
 from routewright.engine.decision.decision import Arm
-from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
+from routewright.engine.decision.task import MemoryState, ModelState, RequestFacts, Resident, State, Task
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import Source, read_catalog, read_policy
@@ -104,6 +104,7 @@ _REQUIRES = (
     "model.price_output < 8.0",
     "model.context_length > tokens",
     "state.latency_ms < 500.0 || model.location == 'local'",
+    "state.loaded || state.load_ms < 1000",
     "model.memory_gb < 100.0 * score",
 )
 _CHATTING = ("small", "coder", "general", "seeing", "large", "huge")
@@ -258,6 +259,17 @@ def states(draw: st.DrawFn) -> State:
         st.none() | st.floats(0, 1e18),
         st.sampled_from([None, AT_US + 1, AT_US + 5 * 3_600_000_000]),
         st.sampled_from([None, "overloaded", "quota_exhausted"]),
+        loaded=st.sampled_from([None, True, False]),
+        load_ms=st.none() | st.integers(0, 10**6),
+        memory_bytes=st.none() | st.integers(0, 20 * 10**9),
+    )
+    resident = st.builds(
+        Resident, st.sampled_from([*_MODELS, "a stranger"]), st.none() | st.integers(0, 9 * 10**9)
+    )
+    memory = st.builds(
+        MemoryState,
+        st.none() | st.integers(0, 10 * 10**9),
+        st.lists(resident, max_size=3, unique_by=lambda one: one.model).map(tuple),
     )
     return State(
         AT_US + draw(st.integers(0, 10**14)),
@@ -268,6 +280,7 @@ def states(draw: st.DrawFn) -> State:
             | st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12) | st.just(3 * 10**9))
         ),
         session_model=draw(st.none() | st.sampled_from([*_MODELS, "gone"])),
+        memory=draw(st.just({}) | st.dictionaries(st.sampled_from(["here", "away"]), memory)),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .checks import HARD_FAILURES, closes_first, no_steps
+from .checks import HARD_FAILURES, candidate_fact, closes_first, no_steps
 from .context import GateContext, GateFailure, context_of
 from .listed import BREAKER_OPEN_LAST, GATES, MARKS, PartFailure, failures, marks
 from .money import allowance
@@ -16,6 +16,7 @@ __all__ = [
     "GateFailure",
     "PartFailure",
     "allowance",
+    "candidate_fact",
     "closes_first",
     "context_of",
     "failures",

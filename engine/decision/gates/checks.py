@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from ...policy import MAY_FORWARD, CompiledConstraint, CompiledModel, Operation
-from ...report import iso_time
-from ..task import NOTHING_KNOWN
+from ...report import gigabytes, iso_time
+from ..fit import memory_fit
+from ..task import NOTHING_KNOWN, ModelState
 from ..token_limits import fit_of, lengths_of
 from .context import Call, GateContext, GateFailure
 
@@ -38,12 +39,16 @@ def _require(one: CompiledConstraint, model: CompiledModel, context: GateContext
     if one.by_model is not None:
         return one.by_model[model.index]
     assert one.function is not None
-    facts = [
-        context.known(model).latency_ms if name == "state.latency_ms" else model.facts.get(name)
-        for name in one.model_names
-    ]
+    known = context.known(model)
+    facts = [candidate_fact(name, model, known) for name in one.model_names]
     verdict: bool | None = one.function((*context.parameters, *facts))[0]
     return verdict
+
+
+def candidate_fact(name: str, model: CompiledModel, known: ModelState) -> object:
+    """The value of a name that conditions on a candidate may use: a fact of the model, or of its state now."""
+    field = name.removeprefix("state.")
+    return model.facts.get(name) if field == name else getattr(known, field)
 
 
 def operation(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:
@@ -114,6 +119,19 @@ def context_window(model: CompiledModel, context: GateContext) -> Iterable[GateF
     what = "the prompt does" if fit == "prompt_too_long" else "the prompt and the answer asked for do"
     why = f"{what} not fit into {model.context_length} tokens"
     return (_TooLong("context_window", why, {}, model),)
+
+
+def memory(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:
+    """Refuses a model that needs more memory than all models of its backend may take together. One that fits once
+    others are unloaded passes."""
+    fit = memory_fit(model, context.state)
+    if fit.how != "never" or fit.needed_bytes is None or fit.limit_bytes is None:
+        return ()
+    why = (
+        f"it needs {gigabytes(fit.needed_bytes)} of memory, and all models of {model.backend} together have"
+        f" {gigabytes(fit.limit_bytes)}"
+    )
+    return (GateFailure("memory", why, {"limit": fit.limit_bytes, "value": fit.needed_bytes}),)
 
 
 def disabled(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, NamedTuple
 
 from ...policy import CompiledModel
+from ..fit import is_fit_unknown
 from ..token_limits import fit_of
 from . import checks, money
 from .context import Call, GateContext, GateFailure
@@ -48,6 +49,7 @@ GATES: Final = (
     Gate("capability", checks.capability, remembered=True),
     Gate("embedding_space", checks.embedding_space, remembered=True),
     Gate("context_window", checks.context_window, remembered=True),
+    Gate("memory", checks.memory, remembered=True),
     Gate("disabled", checks.disabled, remembered=True),
     Gate("health", checks.health, remembered=True),
     Gate("breaker", checks.breaker, remembered=True),
@@ -74,6 +76,12 @@ MARKS: Final = (
         "the length of the prompt, or the model's window; or whether a length that was estimated fits",
         "whether the prompt fits",
         lambda model, context: fit_of(model, context.request, context.task.operation) == "unverified",
+    ),
+    Mark(
+        "memory_unverified",
+        "what the model needs, or what is in memory, where a backend's memory is bounded",
+        "whether it fits into memory",
+        lambda model, context: is_fit_unknown(model, context.state),
     ),
     Mark(
         "health_unknown",

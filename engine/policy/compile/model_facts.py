@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...condition import INTEGER, NUMBER, STRING, Declaration, ListType, Type
+from ...condition import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type
 from ..compiled import CompiledModel
 from ..locality import Location
 from ..shapes.catalog import Model
@@ -43,8 +43,12 @@ STATE_SCOPE: Mapping[str, Declaration] = {
 }
 """What every condition may know of the state: load from 0 to 1; hour 0-23 and weekday 1-7 (Monday is 1), UTC."""
 
-CANDIDATE_STATE: Mapping[str, Declaration] = {"state.latency_ms": Declaration(NUMBER, kind="state")}
-"""What conditions on a candidate may know besides: the latency observed of it."""
+CANDIDATE_STATE: Mapping[str, Declaration] = {
+    "state.latency_ms": Declaration(NUMBER, kind="state"),
+    "state.loaded": Declaration(BOOLEAN, kind="state"),
+    "state.load_ms": Declaration(INTEGER, kind="state"),
+}
+"""What conditions on a candidate may know besides: fields of its ``ModelState``."""
 
 
 def facts_of(

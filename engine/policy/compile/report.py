@@ -24,6 +24,7 @@ from ..limits import MAX_POLICY_PARTS, MAX_POLICY_PROGRAM
 from ..reading.shape_problems import place_problem
 from ..source.document import Document, Node, Path, properties_start
 from ..source.offsets import text_offsets
+from .model_facts import CANDIDATE_STATE
 
 # A comment of this form reads as the rest of the condition before it.
 _CUT_OFF = re.compile(r"[ \t]+#[ \t]*(?:&&|\|\||[=!<>]=)")
@@ -260,6 +261,6 @@ class Report:
         if problem.code == "bad-group" and any(_NEVER_A_GROUP.search(str(key)) for key in node.children):
             return "a `: ` makes a key of the text before it: put the whole condition in quotes"
         if problem.code == "unknown-name" and path[-1] in ("when", "for"):
-            if "`model." in problem.message or "`state.latency_ms`" in problem.message:
+            if any(f"`{name}" in problem.message for name in ("model.", *CANDIDATE_STATE)):
                 return "what is known of a candidate can be asked in `require`, `never` and `always`"
         return problem.help

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ..quantities import Money
-from .base import Condition, FileName, FormatVersion, ModelRef, NotNegative, Operation, Scalar, Shape
+from .base import (
+    Amount,
+    Condition,
+    FileName,
+    FormatVersion,
+    ModelRef,
+    Name,
+    NotNegative,
+    Operation,
+    Scalar,
+    Shape,
+)
 
 CaseName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -56,6 +67,25 @@ class CaseModelState(Shape):
     latency_ms: Annotated[int, Field(ge=0)] | Annotated[float, Field(ge=0)] | None = Field(
         None, description="as observed, in milliseconds"
     )
+    loaded: bool | None = Field(None, description="whether it is in memory; default: unknown")
+    load_ms: NotNegative | None = Field(
+        None, description="how long loading it took of late, in whole milliseconds"
+    )
+    memory_gb: Amount | None = Field(
+        None, description="what it takes in memory, as its backend says; the catalog's own number comes first"
+    )
+
+
+class CaseMemory(Shape):
+    """What is known about the memory of one backend at the time of the case."""
+
+    limit_gb: Amount | None = Field(
+        None, description="what all its models together may take; default: unknown"
+    )
+    loaded: list[ModelRef] = Field(
+        default_factory=list,
+        description="the models in memory, in the order in which they make room; its others are not loaded",
+    )
 
 
 class CaseState(Shape):
@@ -66,6 +96,7 @@ class CaseState(Shape):
     models: dict[ModelRef, CaseModelState] = Field(
         default_factory=dict, description="by any name of the model"
     )
+    memory: dict[Name, CaseMemory] = Field(default_factory=dict, description="by backend")
     quota_used: dict[str, int | float | Money] = Field(
         default_factory=dict,
         description="by control: requests, tokens or calls; money as `12.5 USD`, or as the amount alone",

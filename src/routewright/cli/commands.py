@@ -108,9 +108,10 @@ def decide(
     other lines are decided all the same.
 
     --assume names a JSON object; every key may be left out: `at`, a time; `load` of this machine, 0 to 1; `models`,
-    by name, each with `health` (healthy, unhealthy), `breaker` (closed, open, half_open) and `latency_ms`;
-    `quota_used`, by control: a number of requests, tokens or calls, or money such as "12.5 USD"; `session_model`, the
-    model that last answered the session.
+    by name, each with `health` (healthy, unhealthy), `breaker` (closed, open, half_open), `latency_ms`, `loaded`
+    (true, false) and `load_ms`; `memory`, by backend: `limit_gb`, and `loaded`, the models in it; `quota_used`, by
+    control: a number of requests, tokens or calls, or money such as "12.5 USD"; `session_model`, the model that last
+    answered the session.
 
     \b
     Example:

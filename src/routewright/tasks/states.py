@@ -1,12 +1,28 @@
-"""Reads what a decision is to take as known: time, load, models, quotas."""
+"""Reads what a decision is to take as known: time, load, models, memory, quotas."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from routewright.engine.decision import ModelState, State
-from routewright.engine.policy import CaseState, CompiledPolicy, MoneyAmount, Quota, nano_units
-from routewright.engine.report import EPOCH, TaskError, suggest
+from routewright.engine.decision import (
+    NOTHING_KNOWN,
+    MemoryState,
+    ModelState,
+    Resident,
+    State,
+    needed_bytes,
+)
+from routewright.engine.policy import (
+    CaseModelState,
+    CaseState,
+    CompiledModel,
+    CompiledPolicy,
+    MoneyAmount,
+    Quota,
+    nano_units,
+)
+from routewright.engine.report import BYTES_PER_GB, EPOCH, TaskError, suggest
 
 from .json_text import shape_of_text
 
@@ -27,17 +43,19 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
     in another unit.
     """
     policies = policy.with_candidate
-    models = {}
+    models: dict[str, ModelState] = {}
+    loaded = {
+        id: [models_named(name, policy)[0] for name in held.loaded] for id, held in shape.memory.items()
+    }
+    for backend, ids in loaded.items():
+        models |= {model.id: ModelState(loaded=model.id in ids) for model in _models_on(backend, policy)}
     for name, known in shape.models.items():
-        latency = None if known.latency_ms is None else float(known.latency_ms)
         for id in models_named(name, policy):
-            models[id] = ModelState(
-                known.health,
-                known.breaker,
-                latency,
-                None if known.breaker_until is None else parse_time(known.breaker_until),
-                known.breaker_after,
-            )
+            models[id] = _model_state(known, models.get(id, NOTHING_KNOWN))
+    memory = {
+        id: MemoryState(_bytes(held.limit_gb), tuple(_resident(one, models, policy) for one in loaded[id]))
+        for id, held in shape.memory.items()
+    }
     # Of a control that both have, the use is counted under the name: the policy in force says in which unit.
     quotas = {quota.name: quota for one in reversed(policies) for quota in one.quotas}
     used = {}
@@ -51,7 +69,39 @@ def state_from(shape: CaseState, policy: CompiledPolicy, *, at_us: int) -> State
     if session_model is not None:
         session_model = models_named(session_model, policy)[0]
     at_us = parse_time(shape.at) if shape.at else at_us
-    return State(at_us, shape.load, models, used, session_model)
+    return State(at_us, shape.load, models, used, session_model, memory)
+
+
+def _model_state(known: CaseModelState, otherwise: ModelState) -> ModelState:
+    return ModelState(
+        known.health,
+        known.breaker,
+        None if known.latency_ms is None else float(known.latency_ms),
+        None if known.breaker_until is None else parse_time(known.breaker_until),
+        known.breaker_after,
+        loaded=otherwise.loaded if known.loaded is None else known.loaded,
+        load_ms=known.load_ms,
+        memory_bytes=_bytes(known.memory_gb),
+    )
+
+
+def _models_on(backend: str, policy: CompiledPolicy) -> Sequence[CompiledModel]:
+    """The models of a backend, in either arm. Raises TaskError for a backend that neither has."""
+    policies = policy.with_candidate
+    backends = {id: None for one in policies for id in one.catalog.backends}
+    if backend not in backends:
+        help = suggest(backend, backends, label="backends")
+        raise TaskError(f"the state names an unknown backend `{backend}`", help=help)
+    return [model for one in policies for model in one.catalog.models if model.backend == backend]
+
+
+def _resident(id: str, models: Mapping[str, ModelState], policy: CompiledPolicy) -> Resident:
+    model = next(found for one in policy.with_candidate if (found := one.catalog.find(id)) is not None)
+    return Resident(id, needed_bytes(model, models.get(id, NOTHING_KNOWN).memory_bytes))
+
+
+def _bytes(size_gb: float | None) -> int | None:
+    return None if size_gb is None else round(size_gb * BYTES_PER_GB)
 
 
 def models_named(name: str, policy: CompiledPolicy, by: str = "the state") -> list[str]:

@@ -98,7 +98,8 @@ def test_no_model_of_a_plan_breaks_a_constraint_or_lacks_what_the_task_needs(
         model = policy.catalog.find(name)
         assert model is not None
         observed = state.models.get(name)
-        facts = {**known, **model.facts, "state.latency_ms": observed.latency_ms if observed else None}
+        now = {f"state.{name}": getattr(observed, name, None) for name in ("latency_ms", "loaded", "load_ms")}
+        facts = {**known, **model.facts, **now}
         for constraint in policy.constraints:
             off = evaluate_reference(constraint.when, facts) is False
             assert off or evaluate_reference(constraint.require, facts) is True, (name, constraint.name)

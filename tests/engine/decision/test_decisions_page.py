@@ -70,6 +70,8 @@ def test_every_field_of_a_decision_has_its_place() -> None:
         "cost_source",
         "estimated_latency_ms",
         "latency_source",
+        "load_ms",
+        "unloads",
     ]
 
 

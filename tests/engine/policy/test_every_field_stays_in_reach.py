@@ -46,7 +46,7 @@ TESTS: dict[str, Any] = {
         {
             "name": "one",
             "task": {"features": {"x": True}},
-            "state": {"models": {"a": {"health": "healthy"}}},
+            "state": {"models": {"a": {"health": "healthy"}}, "memory": {"b": {"loaded": ["a"]}}},
             "expect": {"outcome": "routed"},
         }
     ],
