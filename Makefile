@@ -21,6 +21,9 @@ export NO_COLOR := 1
 export PIP_PROGRESS_BAR := off
 endif
 
+# Hundreds of processes are started, and not each should compile the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Some tests wait: one process more than there are processors keeps these busy.
 JOBS ?= 3
 
@@ -88,10 +91,12 @@ $(VENV)/installed-run: $(VENV)/usable requirements/build.txt requirements/run.tx
 	@touch $@
 
 # mlx-lm is tested where its build without Metal is to be had; elsewhere its tests are skipped and say so.
-$(VENV)/installed-dev: $(VENV)/installed-run requirements/dev.txt requirements/mlx.txt
+DEV_LOCKS := dev $(if $(filter Linux,$(shell uname -s)),mlx)
+
+# Most modules of these are never imported; the others are compiled when they are.
+$(VENV)/installed-dev: $(VENV)/installed-run $(DEV_LOCKS:%=requirements/%.txt)
 	@echo "installing what the tests and checks need into $(VENV)"
-	@$(BIN)/python $(INSTALL) --requirement requirements/dev.txt
-	@if test "$$(uname -s)" = Linux; then $(BIN)/python $(INSTALL) --requirement requirements/mlx.txt; fi
+	@$(BIN)/python $(INSTALL) --no-compile $(DEV_LOCKS:%=--requirement requirements/%.txt)
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-run requirements/bench.txt
