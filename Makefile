@@ -38,9 +38,10 @@ demo: $(VENV)/installed-run  ## decide, execute and record the sample tasks, the
 test: $(VENV)/installed-dev  ## all tests, in as many processes as JOBS says
 	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
-# Nothing but the hunts has a time limit lifted: some of them run for a quarter of an hour.
+# Nothing else has its time limit lifted: some of the hunts run for a quarter of an hour.
 thorough: $(VENV)/installed-dev  ## the hunts for leaks and faults at full size, then all tests with each Python here
-	@ROUTEWRIGHT_THOROUGH=1 $(BIN)/python -m pytest --quiet -s -o faulthandler_timeout=3600 tests/hunt
+	@ROUTEWRIGHT_THOROUGH=1 $(BIN)/python -m pytest --quiet -s -o faulthandler_timeout=3600 \
+	    tests/hunt tests/backends/test_mlx_process.py
 	@failed=; for python in $$(.ci/pythons); do \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv/$$("$$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')" \
 	        || failed=yes; \

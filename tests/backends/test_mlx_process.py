@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.mlx_parts import tiny_models
+from support.sizes import ROUNDS
 
 CHAT = """
 import asyncio, resource, sys
@@ -76,7 +77,7 @@ asyncio.run(backend.close())
     assert run(folder, code) == "length\n"
 
 
-@pytest.mark.parametrize("round_", range(3))
+@pytest.mark.parametrize("round_", range(ROUNDS))
 def test_a_process_that_does_not_close_its_backend_ends_cleanly(folder: Path, round_: int) -> None:
     code = """
 async def main():

@@ -74,7 +74,9 @@ def assert_refused(ended: Ended) -> None:
 @pytest.mark.parametrize("attack", ["relative", "environment", "fifo"])
 def test_no_command_shows_what_a_policy_names(command: CommandLine, name: str, attack: str) -> None:
     attacked(command, attack)
-    assert_refused(command.process(*COMMANDS[name], environment={"PASSWORD": SECRET}))
+    # What /proc has is the environment that a process was started with.
+    started = command.process if attack == "environment" else command
+    assert_refused(started(*COMMANDS[name], environment={"PASSWORD": SECRET}))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -101,7 +103,7 @@ def test_the_root_is_an_option_and_a_variable(command: CommandLine) -> None:
         ended = command(*arguments, "--root", "..")
         assert ended.code == 0, (name, ended)
     assert command("eval", "true", "--policy", "policy.yaml", "--root", "..").code == 0
-    assert command.process("check", "policy.yaml", environment={"ROUTEWRIGHT_ROOT": str(outer)}).code == 0
+    assert command("check", "policy.yaml", environment={"ROUTEWRIGHT_ROOT": str(outer)}).code == 0
     nowhere = command("check", "policy.yaml", "--root", "nowhere")
     assert (nowhere.code, nowhere.err.splitlines()[0]) == (2, "error: the root `nowhere` is not a folder")
 
@@ -161,7 +163,7 @@ def test_no_command_sends_or_shows_what_a_policy_may_not_read(
 ) -> None:
     command, (port, requests) = CommandLine(tmp_path), heard
     command.write("policy.yaml", VARIABLES.replace("PORT", str(port)))
-    ended = command.process(*COMMANDS[name], environment=VALUES)
+    ended = command(*COMMANDS[name], environment=VALUES)
     assert requests == []
     assert SECRET not in ended.out + ended.err
     told = ended.out + ended.err
@@ -187,10 +189,10 @@ def test_what_the_user_s_file_allows_is_sent(tmp_path: Path, heard: tuple[int, l
     command.configure(
         f'[keys]\nAWS_SECRET_ACCESS_KEY = "127.0.0.1:{port}"\n[paths]\nvariables = ["STRIPE_KEY"]\n'
     )
-    ended = command.process("health", "policy.yaml", environment=VALUES)
+    ended = command("health", "policy.yaml", environment=VALUES)
     assert requests and all(f"Bearer {SECRET}" in one for one in requests)
     assert SECRET not in ended.out + ended.err, "messages name the variable, never its value"
-    ended = command.process("run", "policy.yaml", "hello", "--pin", "file", environment=VALUES)
+    ended = command("run", "policy.yaml", "hello", "--pin", "file", environment=VALUES)
     assert ended.code == 5 and "does not exist: `${STRIPE_KEY}/model.gguf`" in ended.err
     assert SECRET not in ended.err
     assert "note[" not in command("check", "policy.yaml").out

@@ -75,13 +75,15 @@ class CommandLine:
         self.configuration.parent.mkdir(parents=True, exist_ok=True)
         self.configuration.write_text(text, encoding="utf-8")
 
-    def __call__(self, *arguments: str, stdin: str = "") -> Ended:
+    def __call__(
+        self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None
+    ) -> Ended:
         """Run a command in this process, without a terminal."""
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
         with pytest.MonkeyPatch.context() as patch:
             for name in ("ROUTEWRIGHT_LEDGER", "ROUTEWRIGHT_ROOT", "ROUTEWRIGHT_CONFIG", "NO_COLOR", "TERM"):
                 patch.delenv(name, raising=False)
-            for name, value in self._settings().items():
+            for name, value in (self._settings() | dict(environment or {})).items():
                 patch.setenv(name, value)
             patch.chdir(self.folder)
             patch.setattr(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["ANSWERS", "EXAMPLES", "LEAK_POLICIES", "MUTATED_POLICIES", "SPOOL_FILES", "THOROUGH"]
+__all__ = ["ANSWERS", "EXAMPLES", "LEAK_POLICIES", "MUTATED_POLICIES", "ROUNDS", "SPOOL_FILES", "THOROUGH"]
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
 
 EXAMPLES: Final = 1_000 if THOROUGH else 60
 """Of each property, by hypothesis."""
+
+ROUNDS: Final = 20 if THOROUGH else 1
+"""How often something is done that fails only at times."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
