@@ -1,10 +1,11 @@
-"""Prices token counts, in integer nano-units (10⁻⁹) of a currency; ``None`` is not known."""
+"""Prices calls, in integer nano-units (10⁻⁹) of a currency; ``None`` is not known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from .protocol import Usage
+from .protocol import CostSource, Usage
 
 _MILLION = 1_000_000
 
@@ -18,6 +19,29 @@ class PriceFacts:
     cached_input_nano: int | None = None
     currency: str = "USD"
     since: str | None = None
+
+
+class Cost(NamedTuple):
+    """What a call costs, and how that is known, under the names that attempts have for it."""
+
+    cost_nano: int | None
+    currency: str | None
+    cost_source: CostSource | None
+    price_since: str | None
+
+
+def cost_of(usage: Usage | None, price: PriceFacts | None) -> Cost:
+    """What the server says that ``usage`` costs, else what it costs at ``price``.
+
+    The server's word is left out if the catalog's price is in another currency, as nothing is converted, and if its
+    token counts were too low to be true.
+    """
+    currency, since = (None, None) if price is None else (price.currency, price.since)
+    if usage is not None and usage.billed_usd_nano is not None:
+        if currency in (None, "USD") and usage.source != "lower_bound":
+            return Cost(usage.billed_usd_nano, "USD", "billed", None)
+    nano = cost_nano(usage, price)
+    return Cost(nano, currency, None if usage is None or nano is None else usage.source, since)
 
 
 def cost_nano(usage: Usage | None, price: PriceFacts | None) -> int | None:

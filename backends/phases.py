@@ -116,6 +116,11 @@ class CallClock:
         self._phase_ms = self.limits.idle_ms
         self._arm()
 
+    def ending(self, limit_ms: int) -> None:
+        """The answer is complete: what may still come of it has so long from now, and no other phase follows."""
+        self._limited = True
+        self.enter("idle", limit_ms=limit_ms)
+
     async def wait(self, work: Awaitable[T]) -> T:
         """What ``work`` gives; BackendError ``timeout.<phase>`` when the phase, or the whole, runs out first.
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, Protocol
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 TokenSource = Literal["reported", "estimated", "lower_bound"]
+CostSource = TokenSource | Literal["billed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,9 @@ class Usage:
     that nothing is counted twice. ``source`` says whether the server counted them (``reported``) or we did
     (``estimated``); ``lower_bound`` is the least that the call can have used, because the server reported less than
     that.
+
+    ``billed_usd_nano`` is what the server says that the call costs, in 10⁻⁹ US dollars. It is never 0: free models
+    have a price of 0 in the catalog.
     """
 
     input_tokens: int | None
@@ -58,6 +62,7 @@ class Usage:
     output_tokens: int | None
     reasoning_tokens: int | None
     source: TokenSource
+    billed_usd_nano: int | None = None
 
 
 NOTHING_USED: Final = Usage(0, 0, 0, 0, "estimated")
@@ -77,7 +82,7 @@ class ToolCall:
 class Message:
     """One turn of a conversation.
 
-    ``images`` are the bytes of PNG or JPEG files. ``tool_call_id`` says which call a ``tool`` turn answers.
+    ``images`` are the bytes of PNG, JPEG, WebP or GIF files. ``tool_call_id`` says which call a ``tool`` turn answers.
     """
 
     role: Literal["system", "user", "assistant", "tool"]

@@ -164,7 +164,7 @@ class AdmissionControl:
                     actual: dict[Unit, int | None] = {
                         "requests": 1,
                         "tokens": _total_tokens(made),
-                        "cost": made.cost_nano,
+                        "cost": _cost_in(made, ticket.lease),
                     }
                     state.quotas.settle(ticket.lease, actual)
                 self._judge(state, ticket, outcome, error, at_us)
@@ -308,6 +308,12 @@ def _total_tokens(made: Attempt) -> int | None:
     if made.input_tokens is None or made.output_tokens is None:
         return None
     return made.input_tokens + made.output_tokens
+
+
+def _cost_in(made: Attempt, lease: Lease) -> int | None:
+    """What the call cost in the currency of the limits on money; None if it is in another: nothing is converted."""
+    currencies = {limit.currency for limit in lease.limits if limit.unit == "cost"}
+    return made.cost_nano if currencies <= {made.currency} else None
 
 
 def _refused(refusal: Refusal) -> Rejection:

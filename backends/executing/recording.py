@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from routewright.engine.record import Attempt, Intent
 
-from ..cost import cost_nano
+from ..cost import cost_of
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, ChatAnswer, ChatRequest, Timings, Usage
 from ..wire import estimated_usage
@@ -80,9 +80,11 @@ def attempt_of(
     # No tokens cost nothing at any price; of an answer, a server may say 0 that counts none.
     unused = failure is not None and usage is not None and usage.input_tokens == usage.output_tokens == 0
     uncounted = usage is None or (usage.input_tokens is None and usage.output_tokens is None)
-    cost = 0 if unused else cost_nano(usage, made.target.price)
+    cost = cost_of(usage, made.target.price)
+    if unused and usage is not None and cost.cost_source != "billed":
+        cost = cost._replace(cost_nano=0, cost_source=usage.source)
     return Attempt(
-        **made._replace(simulated=outcome.simulated or made.simulated).intent._asdict(),
+        **(made._replace(simulated=outcome.simulated or made.simulated).intent._asdict() | cost._asdict()),
         model_said=None if isinstance(outcome, BackendError) else outcome.model_said,
         load_us=timings.load_us,
         first_token_us=timings.first_token_us,
@@ -95,8 +97,6 @@ def attempt_of(
         output_tokens=usage.output_tokens if usage else None,
         reasoning_tokens=usage.reasoning_tokens if usage else None,
         tokens_source=None if usage is None or uncounted else usage.source,
-        cost_nano=cost,
-        cost_source=usage.source if usage and cost is not None else None,
         reason=reason,
         message=str(failure) if failure else None,
     )

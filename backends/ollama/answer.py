@@ -37,7 +37,7 @@ class ChatPieces(wire.ChatPieces):
         self.load_us: int | None = None
         self._calls: list[ToolCall] = []
 
-    def feed(self, piece: Any) -> list[StreamEvent]:
+    def feed(self, piece: Any, *, whole: bool = False) -> list[StreamEvent]:
         """Take in a line; the events are what it adds. Raises Unreadable."""
         if not isinstance(piece, Mapping):
             raise Unreadable("a line that is no object")
@@ -149,9 +149,13 @@ def _tool_call(call: Any, index: int, intake: ChatIntake) -> ToolCall:
         raise Unreadable("a call of a tool without a name")
     gate, name = intake.gate, intake.gate.name(function["name"])
     arguments = function.get("arguments")
-    if arguments is not None and not isinstance(arguments, Mapping):
+    if arguments is None or arguments == "":
+        arguments = {}
+    elif isinstance(arguments, str):  # as OpenAI writes them
+        arguments = gate.parse_or_none(arguments.encode(errors="replace"))
+    if not isinstance(arguments, Mapping):
         raise Unreadable(f"arguments of the tool `{name}` that are not an object")
-    arguments = gate.arguments(arguments or {})
+    arguments = gate.arguments(arguments)
     given = call.get("id")
     id = gate.identifier(given) if isinstance(given, str) and given else f"call_{index}"
     intake.take(CALL_BYTES + len(name.encode()) + len(id.encode()))

@@ -50,12 +50,12 @@ from ..wire import (
     readable,
     vector_sizes,
 )
-from .answer import read_usage
 from .chat import ChatReader
 from .errors import complaint_in, failure, refusal_of
 from .lists import read_scores, read_tags, read_vectors
 from .parameters import Parameters
 from .request import RESERVED_OPTIONS, chat_body, embed_body, is_genuine, rerank_body
+from .usage import read_usage
 
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""

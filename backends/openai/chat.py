@@ -1,19 +1,33 @@
 """Reads one chat answer of an OpenAI-compatible server: a whole body, or a stream of server-sent events.
 
-Whatever is wrong with it becomes a BackendError of the call's clock, with the usage as far as it is known.
+Which of them comes is seen by how it begins, not by what was asked for or by its content type. Whatever is wrong with
+it becomes a BackendError of the call's clock, with the usage as far as it is known.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, Final
 
 from ..errors import BackendError
 from ..phases import CallClock
 from ..protocol import ChatAnswer, StreamEvent
-from ..wire import ChatIntake, Reply, Unreadable, event_data, own_name, readable, unreadable
+from ..wire import (
+    ChatIntake,
+    Event,
+    EventReader,
+    Reply,
+    Unreadable,
+    events_in,
+    own_name,
+    readable,
+    unreadable,
+)
 from .answer import ChatPieces
 from .errors import complaint_in, failure
+
+GRACE_MS: Final = 1_000
+"""How long a stream may take to end after its finish reason: the usage comes then, and some servers never end it."""
 
 
 class ChatReader:
@@ -22,41 +36,47 @@ class ChatReader:
     def __init__(self, clock: CallClock, intake: ChatIntake, name: str) -> None:
         self._clock, self._intake, self._name = clock, intake, name
         self._pieces = ChatPieces(intake)
+        self._ended = self._ending = False
 
     async def events(self, reply: Reply) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking as they come, to the end of the stream; the answer is ``finished`` then.
 
         Once the server has given its finish reason, what breaks afterwards costs the usage at most.
         """
+        reader = EventReader(self._intake.sizes.body)
         try:
-            if reply.content_type == "application/json":  # a server that does not stream
-                for event in self._feed(await reply.json(self._intake.sizes)):
-                    yield event
-                return
             async for lines in reply.lines(self._intake.sizes):
                 for line in lines:
-                    data = event_data(line)
-                    if data is None:
-                        self._check_silent(line)
-                    elif data == b"[DONE]":
-                        await reply.drain()
-                        return
-                    else:
-                        for event in self._feed(reply.parse(data, self._intake.sizes)):
-                            yield event
-        except BackendError as error:
-            if self._pieces.finished is None:
+                    if (event := reader.feed(line)) is not None:
+                        for piece in self._take(reply, event):
+                            yield piece
+                        if self._ended:
+                            await reply.drain()
+                            return
+            if (event := reader.rest()) is not None:
+                for piece in self._take(reply, event):
+                    yield piece
+        except (BackendError, Unreadable) as error:
+            if not self._is_complete():
+                if isinstance(error, Unreadable):
+                    error = unreadable(error, self._clock, self._intake.gate)
                 self._note_spent(error)
-                raise
+                raise error
 
     async def whole(self, reply: Reply) -> ChatAnswer:
         """The answer in a body that comes at once."""
-        said = await reply.json(self._intake.sizes)
+        body = await reply.read(self._intake.sizes.body)
         try:
-            self._feed(said, streamed=False)
+            events = events_in(body)
+            if (first := next(events, None)) is None:
+                self._feed(reply.parse(body, self._intake.sizes), streamed=False, whole=True)
+            else:
+                for event in (first, *events):
+                    self._take(reply, event, streamed=False)
         except BackendError as error:
-            self._note_spent(error)
-            raise
+            if not self._is_complete():
+                self._note_spent(error)
+                raise
         self.rest()
         return self.finished()
 
@@ -85,22 +105,37 @@ class ChatReader:
             raise
         return answer
 
+    def _is_complete(self) -> bool:
+        """Whether the answer is there, whatever follows."""
+        return self._pieces.finished is not None and not self._pieces.resumed
+
     def _note_spent(self, error: BackendError) -> None:
         error.usage = self._intake.spent(self._pieces.usage)
 
-    def _feed(self, piece: Any, *, streamed: bool = True) -> list[StreamEvent]:
+    def _take(self, reply: Reply, event: Event, *, streamed: bool = True) -> list[StreamEvent]:
+        """What an event adds. Raises BackendError."""
+        if self._ended:
+            return []
+        if event.data.startswith(b"[DONE]"):
+            self._ended = True
+            self._pieces.end()
+            return []
+        if event.name == "error":
+            gate = self._intake.gate
+            said = gate.parse_or_none(event.data) or event.data.decode(errors="replace")
+            complaint = complaint_in(said) or complaint_in({"error": said})
+            raise failure(self._clock, gate, complaint)
+        piece = reply.parse(event.data, self._intake.sizes)
+        events = self._feed(piece, streamed=streamed, whole=event.bare and not self._pieces.begun)
+        if streamed and self._pieces.resumed:
+            self._clock.token()
+        elif streamed and self._is_complete() and not self._ending:
+            self._ending = True
+            self._clock.ending(GRACE_MS)
+        return events
+
+    def _feed(self, piece: Any, *, streamed: bool, whole: bool) -> list[StreamEvent]:
         complaint = complaint_in(piece)
         if complaint is not None:  # in mid-stream, or under a status of 200
             raise failure(self._clock, self._intake.gate, complaint)
-        return self._pieces.take(piece, self._clock, streamed=streamed)
-
-    def _check_silent(self, line: bytes) -> None:
-        """Skip blank lines, comments and the other fields of an event. Raises BackendError for any other line."""
-        if not line.strip() or line.startswith((b":", b"event:", b"id:", b"retry:")):
-            return
-        gate = self._intake.gate
-        if line.startswith(b"error:"):  # older llama.cpp
-            said = gate.parse_or_none(line[6:]) or line[6:].decode(errors="replace")
-            raise failure(self._clock, gate, complaint_in({"error": said}))
-        problem = Unreadable(f"the line `{gate.shown(line)}` is not a server-sent event")
-        raise unreadable(problem, self._clock, gate)
+        return self._pieces.take(piece, self._clock, streamed=streamed, whole=whole)

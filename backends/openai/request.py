@@ -20,6 +20,14 @@ RESERVED_OPTIONS: Final = frozenset(
 )
 """What ``options`` may not say: the plan chose the model, and the rest would break the reading of the answer."""
 
+_IMAGES: Final = {
+    "png": re.compile(rb"\x89PNG"),
+    "jpeg": re.compile(rb"\xff\xd8\xff"),
+    "gif": re.compile(rb"GIF8"),
+    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+}
+"""How files of each type begin (https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern)."""
+
 
 _GENUINE_HOSTS: Final = re.compile(
     r"(^|\.)api\.openai\.com$|\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$", re.IGNORECASE
@@ -102,7 +110,7 @@ def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_url(image: bytes) -> str:
-    kind = "jpeg" if image.startswith(b"\xff\xd8") else "png"
+    kind = next((kind for kind, begins in _IMAGES.items() if begins.match(image)), "png")
     return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 

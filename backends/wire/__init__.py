@@ -13,7 +13,7 @@ from .counts import (
 )
 from .failures import readable, unreadable
 from .http import PROBE_LIMITS, HttpClient
-from .lines import event_data
+from .lines import Event, EventReader, events_in
 from .pieces import ChatPieces, own_name
 from .reply import Reply
 from .sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes, vector_sizes
@@ -33,6 +33,8 @@ __all__ = [
     "ChatIntake",
     "ChatPieces",
     "Complaint",
+    "Event",
+    "EventReader",
     "Gate",
     "HttpClient",
     "Reply",
@@ -42,7 +44,7 @@ __all__ = [
     "checked_input",
     "count_of",
     "estimated_usage",
-    "event_data",
+    "events_in",
     "given",
     "own_name",
     "plain",

@@ -1,16 +1,29 @@
-"""Splits bytes into lines as they arrive, and reads the data of server-sent events.
+"""Splits bytes into lines as they arrive, and lines into server-sent events. Knows no network.
 
-Knows no network. The format of events is https://html.spec.whatwg.org/multipage/server-sent-events.html,
-read as servers of language models write it: one line of data for each event, lines ended by LF or CRLF.
+The format of events is https://html.spec.whatwg.org/multipage/server-sent-events.html. What servers do beside it:
+
+- The last event may end without a blank line. The standard drops it, and so does OpenAI's client; but half an object
+  is not JSON, so what can be read has come whole.
+- There may be no blank line between two events. JSON has no ``}`` that a ``{`` or ``[`` follows, so a line of data
+  that would bring them together begins the next event.
+- A line without ``data:`` may hold an error, or the whole stream may be one answer. What cannot be a field is data.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 from .sizes import MAX_BODY_BYTES
+from .values import Unreadable
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_FIELD: Final = re.compile(rb"([A-Za-z][\w.-]*)[ \t]*(?:\Z|:)")
+
+_EVENTS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|error|event|id|retry|)[ \t]*:")
+"""How a stream of events begins."""
 
 
 class LineTooLong(ValueError):
@@ -18,38 +31,110 @@ class LineTooLong(ValueError):
 
 
 class LineSplitter:
-    """Cuts a stream of bytes into lines, wherever the pieces were cut."""
+    """Cuts a stream of bytes into lines, wherever the pieces were cut. A line ends with LF, CR or both."""
 
     def __init__(self, *, max_line_bytes: int = MAX_BODY_BYTES) -> None:
         self._rest: list[bytes] = []
         self._held = 0
         self._max = max_line_bytes
         self._first = True
+        self._after_cr = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The lines that end in ``piece``, without their line ends; raises LineTooLong."""
-        head, *tail = piece.split(b"\n")
-        self._rest.append(head)
-        self._held += len(head)
+        if self._after_cr and piece:
+            piece, self._after_cr = piece.removeprefix(b"\n"), False
+        if not piece:
+            return []
+        lines = piece.splitlines()
+        self._rest.append(lines[0])
+        self._held += len(lines[0])
         if self._held > self._max:
             raise LineTooLong
-        if not tail:
+        self._after_cr = piece.endswith(b"\r")
+        ended = self._after_cr or piece.endswith(b"\n")
+        if len(lines) == 1 and not ended:
             return []
-        lines = [b"".join(self._rest), *tail]
-        last = lines.pop()
-        self._rest, self._held = [last], len(last)
-        if self._first:
-            self._first = False
-            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
-        return [line.removesuffix(b"\r") for line in lines]
+        lines[0] = self.rest()
+        self._first = False
+        self._rest = [] if ended else [lines.pop()]
+        self._held = 0 if ended else len(self._rest[0])
+        return lines
 
     def rest(self) -> bytes:
         """What came after the last line end."""
-        return b"".join(self._rest)
+        rest = b"".join(self._rest)
+        return rest.removeprefix(_BYTE_ORDER_MARK) if self._first else rest
 
 
-def event_data(line: bytes) -> bytes | None:
-    """The data of a line of an event stream; ``None`` for comments, blank lines and other fields."""
-    if not line.startswith(b"data:"):
-        return None
-    return line[5:].strip()
+class Event(NamedTuple):
+    """An event: its name, empty if the server gives none, and its data. ``bare`` is data without ``data:``."""
+
+    name: str
+    data: bytes
+    bare: bool = False
+
+
+class EventReader:
+    """Puts the lines of a stream together to events, none with more than ``most`` bytes of data."""
+
+    def __init__(self, most: int = MAX_BODY_BYTES) -> None:
+        self._most = most
+        self._name = ""
+        self._data = bytearray()
+        self._bare = False
+
+    def feed(self, line: bytes) -> Event | None:
+        """The event that ends with ``line``, or before it. Raises Unreadable for an event that is too large."""
+        if not line:
+            return self.rest()
+        if line.startswith(b":"):
+            return None
+        field = _FIELD.match(line)
+        name = field[1].lower() if field else b""
+        value = line[field.end() :].strip() if field else line.strip()
+        if name == b"event":
+            ended = self.rest() if self._name and self._data else None
+            self._name = value.decode(errors="replace").lower()
+            return ended
+        known = name in (b"data", b"error")
+        if field and not known and not self._bare and (name in (b"id", b"retry") or not _opens(value)):
+            return None
+        data = value if known else line.strip()
+        ended = self.rest() if self._is_whole_before(data) else None
+        if name == b"error":  # older llama.cpp writes a field where others write an event of that name
+            self._name = "error"
+        self._add(data, bare=not known)
+        return self.rest() if self._data == b"[DONE]" and ended is None else ended
+
+    def rest(self) -> Event | None:
+        """The event that is not ended yet, if it has data."""
+        event = Event(self._name, bytes(self._data), self._bare) if self._data else None
+        self._name, self._data, self._bare = "", bytearray(), False
+        return event
+
+    def _is_whole_before(self, data: bytes) -> bool:
+        return _opens(data) and (self._data.endswith(b"}") or self._data == b"[DONE]")
+
+    def _add(self, data: bytes, *, bare: bool) -> None:
+        if self._data:
+            self._data += b"\n"
+        else:
+            self._bare = bare
+        self._data += data
+        if len(self._data) > self._most:
+            raise Unreadable("an event that does not end")
+
+
+def events_in(body: bytes) -> Iterator[Event]:
+    """The events of a whole body; none if it is not a stream of events."""
+    if not _EVENTS.match(body):
+        return
+    lines, events = LineSplitter(max_line_bytes=len(body)), EventReader(len(body))
+    for line in (*lines.feed(body), lines.rest(), b""):
+        if (event := events.feed(line)) is not None:
+            yield event
+
+
+def _opens(value: bytes) -> bool:
+    return value.startswith((b"{", b"["))

@@ -38,20 +38,22 @@ class ChatPieces(ABC):
         self._model: str | None = None
 
     @abstractmethod
-    def feed(self, piece: Any) -> list[StreamEvent]:
-        """Take in a piece; the events are what it adds. Raises Unreadable."""
+    def feed(self, piece: Any, *, whole: bool = False) -> list[StreamEvent]:
+        """Take in a piece, or the ``whole`` answer; the events are what it adds. Raises Unreadable."""
 
     @abstractmethod
     def calls(self) -> Sequence[ToolCall]:
         """The calls of tools, in order. Raises Unreadable."""
 
-    def take(self, piece: Any, clock: CallClock, *, streamed: bool = True) -> list[StreamEvent]:
+    def take(
+        self, piece: Any, clock: CallClock, *, streamed: bool = True, whole: bool = False
+    ) -> list[StreamEvent]:
         """The same for ``clock``, which is told of the tokens of a stream. Raises BackendError."""
         try:
-            events = self.feed(piece)
+            events = self.feed(piece, whole=whole)
         except Unreadable as error:
             raise unreadable(error, clock, self._intake.gate) from error
-        if streamed and self.begun:
+        if streamed and self.begun and (self.finished is None or clock.first_token_us is None):
             clock.token()
         return events
 
@@ -60,10 +62,13 @@ class ChatPieces(ABC):
         if self.finished is None:
             raise Unreadable("no finish reason")
         calls = tuple(self.calls())
+        finished = self.finished
+        # Ollama and some others end a call of a tool with `stop`, and vLLM a text with `tool_calls`.
+        if finished in ("stop", "tool_calls"):
+            finished = "tool_calls" if calls else "stop"
         return ChatAnswer(
             self._intake.text.whole(),
-            # Ollama and some others end a call of a tool with `stop`.
-            "tool_calls" if calls and self.finished == "stop" else self.finished,
+            finished,
             self._intake.checked(self.usage or NOT_COUNTED, truncated=truncated),
             self.model_said,
             timings,

@@ -17,6 +17,8 @@ MAX_WORDS_CHARACTERS: Final = 4_096
 MAX_COUNT: Final = MAX_EXACT
 """The greatest whole number that JSON, Python and the ledger agree on."""
 
+_DIGITS: Final = len(str(MAX_COUNT))
+
 _PIECES: Final = 1_024
 
 
@@ -126,8 +128,14 @@ def words(value: object) -> str:
 
 
 def count_of(value: object) -> int | None:
-    """``value`` if it is a whole number from 0 to ``MAX_COUNT``, the largest that can be recorded; otherwise
-    ``None``."""
+    """``value`` as a whole number from 0 to ``MAX_COUNT``, the largest that can be recorded; otherwise ``None``.
+
+    Some servers write ``12.0`` or ``"12"``.
+    """
+    if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdecimal():
+        value = int(value)
+    elif isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT:
         return value
     return None

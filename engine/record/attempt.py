@@ -13,8 +13,8 @@ _ModelId = Annotated[str, "the model called, by its id in the catalog"]
 _BackendId = Annotated[str, "the backend called, by its id in the catalog"]
 _StartedAtUs = Annotated[int, "when the call began"]
 _Streamed = Annotated[bool, "whether text was passed on as it came"]
-_Currency = Annotated[str | None, "the currency of the price, such as `USD`"]
-_PriceSince = Annotated[str | None, "since when the price used is the price"]
+_Currency = Annotated[str | None, "the currency of the cost, such as `USD`"]
+_PriceSince = Annotated[str | None, "since when the price used is the price; NULL where none was used"]
 _Simulated = Annotated[bool, "whether the answer was simulated and no model was called"]
 
 
@@ -65,7 +65,8 @@ class Attempt(NamedTuple):
     currency: _Currency
     cost_source: Annotated[
         str | None,
-        "whether the tokens behind the cost were `reported`, `estimated` or a `lower_bound`",
+        "`billed` if the server named the cost, else whether the tokens behind it were `reported`, `estimated` or a"
+        " `lower_bound`",
     ]
     price_since: _PriceSince
     simulated: _Simulated

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routewright.backends import PriceFacts, Usage, cost_nano
+from routewright.backends.cost import Cost, cost_of
 
 PRICE = PriceFacts(600_000_000, 2_500_000_000, 150_000_000, "USD", "2026-01-01")
 
@@ -41,6 +44,32 @@ def test_unknown_counts_or_price_are_an_unknown_cost_and_never_zero(
     counts: Usage | None, price: PriceFacts | None
 ) -> None:
     assert cost_nano(counts, price) is None
+
+
+EUROS = replace(PRICE, currency="EUR")
+
+
+@pytest.mark.parametrize(
+    ("counts", "price", "expected"),
+    [
+        (usage(1_000, 0, 50), PRICE, Cost(725_000, "USD", "reported", "2026-01-01")),
+        (replace(usage(1_000, 0, 50), billed_usd_nano=7), PRICE, Cost(7, "USD", "billed", None)),
+        (replace(usage(None, None, None), billed_usd_nano=7), None, Cost(7, "USD", "billed", None)),
+        # Nothing is converted, and a server that counts too little is not believed.
+        (
+            replace(usage(1_000, 0, 50), billed_usd_nano=7),
+            EUROS,
+            Cost(725_000, "EUR", "reported", "2026-01-01"),
+        ),
+        (Usage(1_000, 0, 50, 0, "lower_bound", 7), PRICE, Cost(725_000, "USD", "lower_bound", "2026-01-01")),
+        (Usage(1_000, 0, 50, 0, "lower_bound", 7), None, Cost(None, None, None, None)),
+        (None, PRICE, Cost(None, "USD", None, "2026-01-01")),
+    ],
+)
+def test_a_cost_that_the_server_names_goes_before_the_price(
+    counts: Usage | None, price: PriceFacts | None, expected: Cost
+) -> None:
+    assert cost_of(counts, price) == expected
 
 
 @given(tokens=st.integers(0, 10**9), cached=st.integers(0, 10**9), out=st.integers(0, 10**9))

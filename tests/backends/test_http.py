@@ -1,4 +1,4 @@
-"""Lines, statuses, the clock of a call, and the client they serve."""
+"""Statuses, the clock of a call, and the client they serve."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from support.scripted_http import Cut, Hang, ScriptedHttp, Send, events, reply
 
 from routewright.backends import NO_LIMITS, BackendError, Limits, Timings
 from routewright.backends.phases import CallClock
 from routewright.backends.wire.http import HttpClient
-from routewright.backends.wire.lines import LineSplitter, LineTooLong, event_data
 from routewright.backends.wire.statuses import retry_after_ms, status_class
 
 OK = reply(200, {"ok": True})
@@ -23,45 +20,6 @@ OK = reply(200, {"ok": True})
 async def ask(client: HttpClient, path: str = "/x", limits: Limits = NO_LIMITS, body: Any = None) -> Any:
     async with client.request("POST", path, CallClock(limits, who="m"), body=body) as got:
         return await got.json()
-
-
-# --- lines -------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.binary(max_size=6)), st.data())
-def test_lines_do_not_depend_on_where_the_bytes_were_cut(words: list[bytes], data: st.DataObject) -> None:
-    text = b"\n".join(words)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))))
-    splitter = LineSplitter()
-    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    lines = [line for piece in pieces for line in splitter.feed(piece)]
-    whole = LineSplitter()
-    assert (lines, splitter.rest()) == (whole.feed(text), whole.rest())
-    if not text.startswith(b"\xef\xbb\xbf"):  # a byte order mark is dropped
-        *ended, rest = text.split(b"\n")
-        assert (lines, splitter.rest()) == ([line.removesuffix(b"\r") for line in ended], rest)
-
-
-def test_a_line_without_end_is_refused() -> None:
-    splitter = LineSplitter(max_line_bytes=10)
-    assert splitter.feed(b"12345\n123456") == [b"12345"]
-    with pytest.raises(LineTooLong):
-        splitter.feed(b"78901")
-
-
-@pytest.mark.parametrize(
-    ("line", "data"),
-    [
-        (b"data: x", b"x"),
-        (b"data:x", b"x"),
-        (b"data:", b""),
-        (b": data: x", None),
-        (b"", None),
-        (b"event: x", None),
-    ],
-)
-def test_data_of_event_lines(line: bytes, data: bytes | None) -> None:
-    assert event_data(line) == data
 
 
 # --- statuses ----------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def test_a_call_of_a_tool_without_an_id_gets_one() -> None:
         {"message": {"thinking": []}},
         {"message": {"content": "", "tool_calls": "weather"}},
         {"message": {"content": "", "tool_calls": [{}]}},
-        {"message": {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}},
+        {"message": {"content": "", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}},
         {"message": {"content": ""}, "done": 1},
         {**DONE, "done_reason": "load"},
         {**DONE, "done_reason": "mystery"},

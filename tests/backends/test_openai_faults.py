@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from routewright.backends import (
     StreamEvent,
     TextDelta,
 )
+from routewright.backends.openai import chat
 from routewright.backends.openai.backend import OpenAIBackend
 
 KEY = "sk-test-0123456789"
@@ -52,6 +54,9 @@ WHOLE = [
 ]
 
 
+BODY = {**chunk(), "choices": [{"message": {"content": "Hi you"}, "finish_reason": "stop"}]}
+
+
 @dataclass(frozen=True)
 class Fault:
     """One way to fail: what the server does, and what becomes of it."""
@@ -69,6 +74,13 @@ class Fault:
 def ticking(raw: bytes) -> list[Step]:
     """The same bytes every 30 ms, for more than a second."""
     return [step for _ in range(40) for step in (Wait(0.03), Send(raw))]
+
+
+def called(script: Sequence[Step], kind: str) -> list[Step]:
+    """The same answer under another content type."""
+    [first, *rest] = script
+    assert isinstance(first, Send)
+    return [Send(re.sub(rb"Content-Type: [^\r]*", b"Content-Type: " + kind.encode(), first.raw)), *rest]
 
 
 def said(status: int, message: str) -> str:
@@ -293,7 +305,7 @@ STREAMS = [
     Fault(
         "not_json", events(chunk("Hi"), "data: {oops\n\n"), "bad_response", "not JSON: `{oops`", shown="Hi"
     ),
-    Fault("no_event", events("<html>\n"), "bad_response", "the line `<html>` is not a server-sent event"),
+    Fault("no_event", events("<html>\n"), "bad_response", "the answer of `m` is not JSON: `<html>`"),
     Fault("silence", events(), "broken_stream", "the answer of `m` ended without a finish reason"),
     Fault(
         "error_event",
@@ -314,6 +326,32 @@ STREAMS = [
         events('error: {"message": "slot gone", "code": 503}\n\n'),
         "overloaded",
         "the server of `m` broke off with an error: slot gone",
+    ),
+    Fault(
+        "error_event_by_name",
+        events('event: error\ndata: {"message": "slot gone", "code": 503}\n\n'),
+        "overloaded",
+        "the server of `m` broke off with an error: slot gone",
+    ),
+    Fault(
+        "error_line",
+        events(chunk("Hi"), '{"error": {"message": "slot gone", "code": 503}}\n\n'),
+        "overloaded",
+        "the server of `m` broke off with an error: slot gone",
+        shown="Hi",
+    ),
+    Fault(
+        "words",
+        events("Internal Server Error"),
+        "bad_response",
+        "the answer of `m` is not JSON: `Internal Server Error`",
+    ),
+    Fault(
+        "damaged_field",
+        events(chunk("Hi"), f"dbta: {json.dumps(chunk('Hi'))}\n\n", *WHOLE[2:]),
+        "bad_response",
+        "is not JSON: `dbta: {",
+        shown="Hi",
     ),
     Fault(
         "reset",
@@ -459,17 +497,70 @@ def test_usage_that_a_failed_stream_reported_is_kept() -> None:
         events(*WHOLE[:-1], 'data: {"cut'),  # broken after the end
         [*events(*WHOLE[:-1]), Cut()],
         [Send(step.raw.replace(b"\n\n", b"\r\n\r\n")) for step in events(*WHOLE) if isinstance(step, Send)],
-        reply(200, {**chunk(), "choices": [{"message": {"content": "Hi you"}, "finish_reason": "stop"}]}),
+        reply(200, BODY),
+        called(events(*WHOLE), "application/json"),
+        called(events(*WHOLE), ""),
+        called(reply(200, BODY), "text/event-stream"),
+        called(reply(200, json.dumps(BODY, indent=2)), "text/plain"),
     ],
-    ids=["plain", "comments", "no_done", "broken_after_the_end", "reset_after_the_end", "crlf", "unstreamed"],
+    ids=[
+        *(
+            "plain",
+            "comments",
+            "no_done",
+            "broken_after_the_end",
+            "reset_after_the_end",
+            "crlf",
+            "unstreamed",
+        ),
+        *("called_json", "called_nothing", "body_called_events", "body_in_lines"),
+    ],
 )
-def test_a_stream_with_a_finish_reason_is_whole(script: Sequence[Step]) -> None:
+@pytest.mark.parametrize("operation", ["stream", "chat"])
+def test_an_answer_with_a_finish_reason_is_whole(script: Sequence[Step], operation: str) -> None:
+    """Whether it was to be streamed or not, what comes is seen by its beginning."""
+
     async def run() -> None:
         async with ScriptedHttp(script) as server:
-            shown, answer = await outcome(server.url, "stream", NO_LIMITS)
+            shown, answer = await outcome(server.url, operation, NO_LIMITS)
         assert isinstance(answer, ChatAnswer), answer
         assert (answer.text, answer.finish_reason, answer.model_said) == ("Hi you", "stop", "m-1")
-        assert "".join(event.text for event in shown if isinstance(event, TextDelta)) == "Hi you"
+        text = "".join(event.text for event in shown if isinstance(event, TextDelta))
+        assert text == ("Hi you" if operation == "stream" else "")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("limits", [NO_LIMITS, Limits(first_token_ms=60_000, idle_ms=60_000)])
+def test_a_stream_that_does_not_end_after_its_finish_reason_is_left_after_a_grace(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "GRACE_MS", 150)
+
+    async def run() -> None:
+        for last, tokens in (({"choices": [], "usage": USAGE}, 2), (": nothing\n\n", None)):
+            script = [*events(chunk("Hi"), chunk(finish="stop")), Wait(0.05), *events(last)[1:], Hang()]
+            async with ScriptedHttp(script) as server:
+                _, answer = await outcome(server.url, "stream", limits)
+                await asyncio.wait_for(server.hung_up.wait(), 2)
+            assert isinstance(answer, ChatAnswer), answer
+            assert (answer.text, answer.usage.output_tokens) == ("Hi", tokens)
+            assert 100_000 < answer.timings.total_us < 2_000_000
+
+    asyncio.run(run())
+
+
+def test_a_server_whose_finish_reasons_come_early_has_no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "GRACE_MS", 150)
+    pieces = [step for text in "abc" for step in (*events(chunk(text, finish="stop"))[1:], Wait(0.1))]
+
+    async def run() -> None:
+        late = [*events(), *pieces, Wait(0.2), *events(chunk("d", finish="stop"), "data: [DONE]\n\n")[1:]]
+        async with ScriptedHttp(late, [*events(), *pieces, Hang()]) as server:
+            _, answer = await outcome(server.url, "stream", NO_LIMITS)
+            assert isinstance(answer, ChatAnswer) and answer.text == "abcd"
+            _, failure = await outcome(server.url, "stream", Limits(idle_ms=200))
+            assert isinstance(failure, BackendError) and failure.error_class == "timeout.idle"
 
     asyncio.run(run())
 

@@ -20,13 +20,15 @@ from routewright.backends import (
     ToolCall,
     Usage,
 )
-from routewright.backends.openai.answer import ChatPieces, read_usage
+from routewright.backends.openai.answer import ChatPieces
 from routewright.backends.openai.lists import read_scores, read_tags, read_vectors
 from routewright.backends.openai.request import chat_body, embed_body, rerank_body
+from routewright.backends.openai.usage import read_usage
 from routewright.backends.wire.values import Unreadable
 
 NOW = Timings(None, None, 1)
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"
+GIF, WEBP = b"GIF89a", b"RIFF\x24\0\n\0WEBPVP8 "
 ASK = Message("user", "Hello?")
 
 
@@ -47,7 +49,7 @@ def test_everything_that_a_request_can_say() -> None:
     request = ChatRequest(
         (
             Message("system", "Be brief."),
-            Message("user", "What is this?", images=(PNG, JPEG)),
+            Message("user", "What is this?", images=(PNG, JPEG, GIF, WEBP)),
             Message("assistant", "", tool_calls=(call,)),
             Message("tool", "rain", tool_call_id="c1"),
         ),
@@ -72,6 +74,8 @@ def test_everything_that_a_request_can_say() -> None:
                     {"type": "text", "text": "What is this?"},
                     {"type": "image_url", "image_url": {"url": data_url("png", PNG)}},
                     {"type": "image_url", "image_url": {"url": data_url("jpeg", JPEG)}},
+                    {"type": "image_url", "image_url": {"url": data_url("gif", GIF)}},
+                    {"type": "image_url", "image_url": {"url": data_url("webp", WEBP)}},
                 ],
             },
             {
@@ -184,6 +188,16 @@ def counts(prompt: int, completion: int, total: int, cached: int = 0, reasoning:
         ({"prompt_tokens": 5, "total_tokens": 5}, (5, None, 0, None)),  # embeddings
         ({"prompt_tokens": 5, "completion_tokens": 2, "prompt_cache_hit_tokens": 4}, (5, 4, 2, None)),
         ({"prompt_tokens": 5}, (5, None, None, None)),
+        ({"prompt_tokens": 5, "total_tokens": 3}, (5, None, None, None)),
+        ({"prompt_tokens": 5.0, "completion_tokens": "2"}, (5, None, 2, None)),
+        (
+            {"prompt_tokens": 20, "completion_tokens": 198, "total_tokens": 623},
+            (20, None, 603, None),
+        ),  # Gemini
+        (counts(20, 198, 623, cached=10), (20, 10, 603, 0)),  # so it is with a cached part of the prompt
+        (counts(20, 0, 425), (20, 0, 405, 0)),  # all of it was thinking
+        (counts(20, 198, 623, reasoning=100), (20, 0, None, 100)),  # a total that nothing explains
+        (counts(20, 198, 100), (20, 0, 198, 0)),  # a total that is none
         ({"prompt_tokens": -1, "completion_tokens": True}, (None, None, None, None)),
         ({}, (None, None, None, None)),
         (None, (None, None, None, None)),
@@ -193,6 +207,35 @@ def counts(prompt: int, completion: int, total: int, cached: int = 0, reasoning:
 def test_each_token_is_counted_once(usage: Any, expected: tuple[int | None, ...]) -> None:
     prompt, cached, completion, reasoning = expected
     assert read_usage(usage) == Usage(prompt, cached, completion, reasoning, "reported")
+
+
+BILL = {"prompt_tokens": 194, "completion_tokens": 2, "total_tokens": 196}
+
+
+@pytest.mark.parametrize(
+    ("billed", "nano"),
+    [
+        ({"cost": 0.00492, "cost_details": {"upstream_inference_cost": None}}, 4_920_000),
+        (
+            {"cost": 0.00492, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.00492}},
+            4_920_000,
+        ),
+        ({"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.0360795}}, 36_079_500),
+        ({"cost": 0.0018, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.036}}, 37_800_000),
+        ({"cost": 0.0018, "is_byok": True}, None),  # the fee alone: what the provider charges is unknown
+        ({"cost": 1e-12, "is_byok": False}, 1),
+        ({"cost": 0, "cost_details": {}}, None),
+        ({"cost": 0.5}, None),  # in whatever unit
+        ({"cost": None, "is_byok": False}, None),
+        ({"cost": "1", "is_byok": False}, None),
+        ({"cost": True, "is_byok": False}, None),
+        ({"cost": -1, "is_byok": False}, None),
+        ({"cost": 1e300, "is_byok": False}, None),
+        ({"cost": {"total_cost": 1}, "is_byok": False}, None),
+    ],
+)
+def test_a_cost_that_the_server_names_is_read(billed: dict[str, Any], nano: int | None) -> None:
+    assert read_usage({**BILL, **billed}) == Usage(194, None, 2, None, "reported", nano)
 
 
 # --- answers -----------------------------------------------------------------------------------------------
@@ -249,6 +292,241 @@ def test_calls_of_tools_are_put_together_by_their_index() -> None:
         ToolCall("call_2", "h", {"z": 3}),
         ToolCall("call_3", "none", {}),
     )
+
+
+def call(
+    index: object = 0, id: object = None, name: object = None, arguments: object = None
+) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    fields = {"index": index, "id": id, "function": {k: v for k, v in function.items() if v is not None}}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+OSLO, ROME = ToolCall("a", "f", {"city": "Oslo"}), ToolCall("b", "f", {"city": "Rome"})
+IN_OSLO, IN_ROME = '{"city": "Oslo"}', '{"city": "Rome"}'
+NAMELESS = (ToolCall("call_0", "f", {"city": "Oslo"}), ToolCall("call_1", "f", {"city": "Rome"}))
+
+# Each chunk's calls of tools, and what they are together.
+CALLS: dict[str, tuple[list[list[dict[str, Any]]], tuple[ToolCall, ...]]] = {
+    "by the standard": (
+        [[call(0, "a", "f", "")], [call(0, arguments='{"city": ')], [call(1, "b", "f", "")],
+         [call(1, arguments='{"city": "R')], [call(0, arguments='"Oslo"}')], [call(1, arguments='ome"}')]],
+        (OSLO, ROME),
+    ),
+    "one index, other ids": ([[call(0, "a", "f", IN_OSLO)], [call(0, "b", "f", IN_ROME)]], (OSLO, ROME)),
+    "one index, other ids, in pieces": (
+        [[call(0, "a", "f", '{"city')], [call(0, arguments='": "Oslo"}')],
+         [call(0, "b", "f", "")], [call(0, arguments='{"city": "Ro')], [call(0, arguments='me"}')]],
+        (OSLO, ROME),
+    ),
+    "one index, ids in every piece": (
+        [[call(0, "a", "f", '{"city"')], [call(0, "b", "f", '{"city"')],
+         [call(0, "a", arguments=': "Oslo"}')], [call(0, "b", arguments=': "Rome"}')]],
+        (OSLO, ROME),
+    ),
+    "no index": ([[call(None, "a", "f", IN_OSLO)], [call(None, "b", "f", IN_ROME)]], (OSLO, ROME)),
+    "no index, in one chunk": ([[call(None, "a", "f", IN_OSLO), call(None, "b", "f", IN_ROME)]], (OSLO, ROME)),
+    "no index, in pieces": (
+        [[call(None, "a", "f", '{"city": ')], [call(None, arguments='"Oslo"}')],
+         [call(None, "b", "f", '{"city": ')], [call(None, arguments='"Rome"}')]],
+        (OSLO, ROME),
+    ),
+    "neither index nor id": ([[call(None, "", "f", IN_OSLO)], [call(None, "", "f", IN_ROME)]], NAMELESS),
+    "one index, no id": ([[call(0, None, "f", IN_OSLO)], [call(0, None, "f", IN_ROME)]], NAMELESS),
+    "one index, no id, other names": (
+        [[call(0, None, "f", IN_OSLO)], [call(0, None, "g", "{}")]],
+        (NAMELESS[0], ToolCall("call_1", "g", {})),
+    ),
+    "an index as a text or a float": (
+        [[call("0", "a", "f", '{"city": '), call(1.0, "b", "f", '{"city": ')],
+         [call("1", arguments='"Rome"}'), call(0.0, arguments='"Oslo"}')]],
+        (OSLO, ROME),
+    ),
+    "the first last": ([[call(1, "b", "f", IN_ROME)], [call(0, "a", "f", IN_OSLO)]], (OSLO, ROME)),
+    "one id for two": (
+        [[call(0, "f", "f", IN_OSLO)], [call(1, "f", "f", IN_ROME)]],
+        (ToolCall("f", "f", {"city": "Oslo"}), ToolCall("f", "f", {"city": "Rome"})),
+    ),
+    "name and id in every piece": (
+        [[call(0, "a", "f", '{"city": ')], [call(0, "a", "f", '"Oslo"}')], [call(0, "a", "f", "")]],
+        (OSLO,),
+    ),
+    "a name in every piece, no id": (
+        [[call(0, None, "f", '{"city": ')], [call(0, None, "f", '"Oslo"}')], [call(0, None, "f", "")]],
+        NAMELESS[:1],
+    ),
+    "an id of its own in every piece": (  # vLLM's DeltaToolCall made one up
+        [[call(0, "a", "f", "")], [call(0, "b", None, '{"city": ')], [call(0, "c", None, '"Oslo"}')]],
+        (OSLO,),
+    ),
+    "an id that comes late": ([[call(0, None, "f", '{"city": ')], [call(0, "a", "f", '"Oslo"}')]], (OSLO,)),
+    "an object": ([[call(0, "a", "f", {"city": "Oslo"})], [call(1, "b", "f", {"city": "Rome"})]], (OSLO, ROME)),
+    "arguments once more": (
+        [[call(0, "a", "f", '{"city": ')], [call(0, arguments='"Oslo"}')], [call(0, "a", "f", '{"city":"Oslo"}')]],
+        (OSLO,),
+    ),
+    "arguments once more, as an object": (
+        [[call(0, None, "f", IN_OSLO)], [call(0, None, "f", {"city": "Oslo"})]],
+        NAMELESS[:1],
+    ),
+    "braces in texts": (
+        [[call(0, "a", "f", '{"city": "}\\')], [call(0, None, "f", '"{"')], [call(0, arguments="}")]],
+        (ToolCall("a", "f", {"city": '}"{'}),),
+    ),
+    "halves of a character": (
+        [[call(0, "a", "f", '{"city": "\ud83d')], [call(0, arguments='\ude00"}')]],
+        (ToolCall("a", "f", {"city": "\U0001f600"}),),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", CALLS)
+def test_each_call_of_a_tool_is_one_however_servers_number_them(chunks: str) -> None:
+    given, expected = CALLS[chunks]
+    pieces = ChatPieces()
+    for calls in given:
+        pieces.feed(delta(tool_calls=calls))
+    pieces.feed(delta("tool_calls"))
+    assert pieces.answer(NOW).tool_calls == expected
+
+
+def test_a_function_call_of_old_servers_is_a_call() -> None:
+    pieces = ChatPieces()
+    message = {"content": None, "function_call": {"name": "f", "arguments": IN_OSLO}}
+    pieces.feed({"choices": [{"message": message, "finish_reason": "function_call"}]}, whole=True)
+    answer = pieces.answer(NOW)
+    assert (answer.finish_reason, answer.tool_calls) == ("tool_calls", NAMELESS[:1])
+
+
+@pytest.mark.parametrize("arguments", ["", "{", '{"city": "Ro', '{"city": "Rome"', None])
+def test_a_call_that_the_length_of_the_answer_has_cut_is_left_out(arguments: str | None) -> None:
+    pieces = ChatPieces()
+    for calls in ([call(0, "a", "f", IN_OSLO)], [call(1, "b", "f", arguments)]):
+        pieces.feed(delta(tool_calls=calls))
+    pieces.feed(delta("length"))
+    answer = pieces.answer(NOW)
+    assert (answer.finish_reason, answer.tool_calls) == ("length", (OSLO,))
+
+
+def test_only_the_last_call_can_have_been_cut() -> None:
+    pieces = ChatPieces()
+    pieces.feed(delta("length", tool_calls=[call(0, "a", "f", "{"), call(1, "b", "f", IN_ROME)]))
+    with pytest.raises(Unreadable, match="arguments of the tool `f` that are not a JSON object"):
+        pieces.answer(NOW)
+
+
+def test_calls_that_are_announced_and_never_come_are_no_answer() -> None:
+    pieces = ChatPieces()
+    pieces.feed(delta("tool_calls"))
+    with pytest.raises(Unreadable, match="no call of a tool"):
+        pieces.answer(NOW)
+    pieces.feed(delta("tool_calls", content="I call nothing."))  # vLLM, where the text was no call after all
+    assert pieces.answer(NOW).finish_reason == "stop"
+
+
+TEXT, WHOLE_TEXT = {"content": "Hi"}, {"content": "Hi you"}
+
+# Chunks that say `Hi you` in the end, each with what it shows of that, and the finish reason.
+ENDS: dict[str, tuple[list[tuple[Any, str]], str | None]] = {
+    "plain": ([(delta(content="Hi"), "Hi"), (delta(content=" you"), " you"), (delta("stop"), "")], "stop"),
+    "an empty reason before": (
+        [(delta("", content="Hi"), "Hi"), (delta("", content=" you"), " you"), (delta("stop"), "")],
+        "stop",
+    ),
+    "an empty reason alone": ([(delta("", content="Hi you"), "Hi you"), (delta(""), "")], None),
+    "the reason once more": (
+        [(delta("length", content="Hi you"), "Hi you"), (delta("length"), ""), (delta("stop"), "")],
+        "length",
+    ),
+    "null, roles, nothing": (
+        [(delta(role="assistant"), ""), ({"choices": []}, ""), (delta(content=None), ""),
+         ({"choices": [{"delta": None}]}, ""), (delta(content="Hi you", role="assistant"), "Hi you"),
+         (delta("stop", role="assistant", content=None), "")],
+        "stop",
+    ),
+    "other choices": (
+        [({"choices": [{"index": 0, "delta": TEXT}, {"index": 1, "delta": {"content": "Ho"}}]}, "Hi"),
+         ({"choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]}, ""),
+         ({"choices": [{"index": 0, "delta": {"content": " you"}, "finish_reason": "stop"}]}, " you")],
+        "stop",
+    ),
+    "asides": (
+        [({"type": "ping"}, ""), ({}, ""), (delta("stop", content="Hi you"), "Hi you"),
+         ({"usage": {"prompt_tokens": 1}}, ""), ({"id": "x", "choices": None, "usage": {"prompt_tokens": 1}}, "")],
+        "stop",
+    ),
+    "all so far beside each piece": (  # Perplexity
+        [({"choices": [{"delta": TEXT, "message": TEXT}]}, "Hi"),
+         ({"choices": [{"delta": {"content": " you"}, "message": WHOLE_TEXT}]}, " you"),
+         ({"choices": [{"delta": {"content": ""}, "message": WHOLE_TEXT, "finish_reason": "stop"}]}, "")],
+        "stop",
+    ),
+    "a message, not streamed": ([({"choices": [{"message": WHOLE_TEXT, "finish_reason": "stop"}]}, "Hi you")], "stop"),
+    "a reason every time": ([(delta("stop", content="Hi"), "Hi"), (delta("stop", content=" you"), " you")], "stop"),
+    "a reason too early": ([(delta("stop", content="Hi"), "Hi"), (delta(content=" you"), " you")], None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("chunks", ENDS)
+def test_an_answer_ends_with_its_finish_reason_however_servers_write_it(chunks: str) -> None:
+    given, finished = ENDS[chunks]
+    pieces = ChatPieces()
+    shown = [
+        [event.text for event in pieces.feed(piece) if isinstance(event, TextDelta)] for piece, _ in given
+    ]
+    assert shown == [[text] if text else [] for _, text in given]
+    assert pieces.finished == finished
+    if finished is not None:
+        assert pieces.answer(NOW).text == "Hi you"
+
+
+def test_a_reason_before_the_last_text_counts_once_the_server_says_that_it_has_ended() -> None:
+    pieces = ChatPieces()
+    for piece in (delta("length", content="Hi"), delta(content=" you")):
+        pieces.feed(piece)
+    pieces.end()
+    assert (pieces.answer(NOW).text, pieces.finished, pieces.resumed) == ("Hi you", "length", True)
+
+
+@pytest.mark.parametrize(
+    "piece", [None, 1, "x", [], {"choices": {}}, {"choicfs": [{}]}, {"object": {}, "usage": {}}]
+)
+def test_what_may_be_a_part_of_the_answer_is_not_passed_over(piece: object) -> None:
+    with pytest.raises(Unreadable, match="no `choices` in it"):
+        ChatPieces().feed(piece)
+
+
+COUNTED = {"prompt_tokens": 9, "completion_tokens": 6, "total_tokens": 15}
+NOUGHT = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "usage"),
+    [
+        ([{"choices": [], "usage": COUNTED}], (9, 6)),
+        ([{"choices": [], "usage": COUNTED}, {"choices": [], "usage": NOUGHT}], (9, 6)),
+        ([{"choices": [], "usage": COUNTED}, {"choices": [], "usage": {}}], (9, 6)),
+        ([{"choices": [], "usage": COUNTED}, {"choices": [], "usage": None}], (9, 6)),
+        ([{"choices": [], "usage": NOUGHT}], (0, 0)),
+        ([{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in range(7)], (9, 6)),
+        ([{"choices": [], "usage": {"prompt_tokens": 9}}, {"choices": [], "usage": {"completion_tokens": 6}}], (9, 6)),
+        ([{"choices": [{"delta": {}, "usage": COUNTED}]}], (9, 6)),
+        ([{"choices": [], "x_groq": {"id": "x"}}, {"choices": [], "x_groq": {"usage": COUNTED}}], (9, 6)),
+        ([{"choices": [], "timings": {"prompt_n": 4, "cache_n": 5, "predicted_n": 6, "predicted_ms": 1.5}}], (9, 6)),
+        ([{"choices": [], "timings": {"prompt_n": 4, "predicted_n": n}} for n in range(7)], (None, 6)),
+        ([{"choices": [], "timings": {"prompt_n": 1, "cache_n": 0, "predicted_n": 9}, "usage": COUNTED}], (9, 6)),
+        ([{"timings": {"cache_n": 0, "prompt_n": 1, "predicted_n": 9}}, {"choices": [], "usage": COUNTED}], (9, 6)),
+        ([{"choices": [], "usage": COUNTED}, {"choices": [], "timings": {"predicted_n": 9}}], (9, 6)),
+    ],
+)  # fmt: skip
+def test_usage_is_found_wherever_servers_put_it(
+    chunks: list[dict[str, Any]], usage: tuple[int | None, int | None]
+) -> None:
+    pieces = ChatPieces()
+    for chunk in chunks:
+        pieces.feed(chunk)
+    assert pieces.usage is not None
+    assert (pieces.usage.input_tokens, pieces.usage.output_tokens) == usage
 
 
 json_values = st.recursive(

@@ -549,7 +549,12 @@ def test_a_body_that_is_too_large_is_not_read() -> None:
             for how in ("chat", "stream"):
                 error, server = await refused("openai", script, request, how=how)
                 assert error.error_class == "bad_response"
-                assert str(error).endswith(f"has more than {most} bytes, too many for what was asked")
+                endless = (
+                    "does not end"
+                    if how == "stream"
+                    else f"has more than {most} bytes, too many for what was asked"
+                )
+                assert str(error).endswith(endless)
                 assert server.endless_bytes < most + IN_SOCKETS
             for kind in ("openai", "ollama"):
                 async with serving(kind, script) as (backend, server):
@@ -699,7 +704,7 @@ def usage_said(
 
 
 @ways
-@pytest.mark.parametrize("count", [10**30, 2**62, 2**53, 1_000_000, -1, 12.5, "7", True, [7]])
+@pytest.mark.parametrize("count", [10**30, 2**62, 2**53, 1_000_000, -1, 12.5, "1e1", "٣", True, [7]])
 def test_a_count_that_a_call_cannot_have_is_unknown(
     kind: str, how: str, said: Callable[..., list[Step]], count: Any
 ) -> None:
@@ -1016,7 +1021,7 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
     async def run() -> None:
         async with ScriptedHttp(*(script for _, script in scripts), [Hang()]) as server:
             url = f"{server.url}/v1" if kind == "openai" else server.url
-            text = POLICY.replace("URL", url).replace("KIND", kind).replace("200", "64")
+            text = POLICY.replace("200", "64").replace("URL", url).replace("KIND", kind)
             (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
             gateway = ModelGateway.from_policy(
                 tmp_path / "policy.yaml", ledger=tmp_path / "ledger.duckdb", state=None
