@@ -1010,13 +1010,12 @@ def check(answer: ChatAnswer) -> None:
         assert count is None or (type(count) is int and 0 <= count <= min(most, MAX_COUNT))
 
 
-@pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize(("kind", "how"), [(kind, how) for kind, how, _ in WAYS])
 def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
-    kind: str, how: str, bad: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("routewright.backends.wire.http.Gate", lambda _: Gate(KEY))
-    scripts = list(replies(kind, how, bad))
+    scripts = [(f"{bad} at {path}", script) for bad in BAD for path, script in replies(kind, how, bad)]
 
     async def run() -> None:
         async with ScriptedHttp(*(script for _, script in scripts), [Hang()]) as server:
@@ -1027,7 +1026,7 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
                 tmp_path / "policy.yaml", ledger=tmp_path / "ledger.duckdb", state=None
             )
             async with gateway:
-                for path, _ in scripts:
+                for name, _ in scripts:
                     try:
                         if how == "chat":
                             check(
@@ -1038,8 +1037,8 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
                             "".join([piece async for piece in said]).encode()
                     except BackendError as error:
                         # It tells of the machine: such a call may not have reached the server.
-                        assert not error.error_class.startswith("timeout"), (path, str(error))
-                        assert len(str(error)) < 2_000, path
+                        assert not error.error_class.startswith("timeout"), (name, str(error))
+                        assert len(str(error)) < 2_000, name
                         f"{error} {error.help}".encode()
             assert len(server.requests) == len(scripts)
 

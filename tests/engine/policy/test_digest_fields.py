@@ -255,12 +255,13 @@ def test_what_means_nothing_is_a_key() -> None:
 
 @pytest.mark.parametrize(("kind", "name"), KEYS, ids=[f"{kind.__name__}.{name}" for kind, name in KEYS])
 def test_every_key_changes_the_digest_unless_it_means_nothing(kind: type[Shape], name: str) -> None:
-    found = list(digests_with_another(kind, name))
-    assert found, "no value that was tried fits: name one in `_TEXTS`"
+    found = digests_with_another(kind, name)
     if name == "description" or (kind, name) in MEANS_NOTHING:
-        assert all(other == digest for digest, other in found)
+        same = [other == digest for digest, other in found]
+        assert same and all(same)
     else:
-        assert any(other != digest for digest, other in found)
+        # The first that differs is enough: compiling more takes its time.
+        assert any(other != digest for digest, other in found), "if no value fits, name one in `_TEXTS`"
 
 
 # --- the compiled values ------------------------------------------------------------------------------------
