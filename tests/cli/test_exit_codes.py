@@ -144,7 +144,7 @@ def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals)
     assert rows == "model_id,error_class\nsmall,cancelled\n"
 
 
-@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.2, 0.4, 1])
+@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.3])
 def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path, after_s: float) -> None:
     command = CommandLine(tmp_path)
     command("run", "policy.yaml", "hello", "--simulate")

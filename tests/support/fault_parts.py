@@ -268,12 +268,14 @@ async def _strike(
             if brick.made.stopped:
                 act = lambda: _close(backends["one"])  # noqa: E731
         store = StateStore(folder / "state.db")
-        gateway = ModelGateway(policy, backends=backends, ledger=ledger, store=store, random=Random(1))
-        await stack.enter_async_context(gateway)
         request = ChatRequest(messages, max_output_tokens=most, temperature=0)
-        ran, shown = await _run(gateway, request, brick.stream, act)
-        # Whoever is killed is killed again: a long answer of a model that came back would show no more.
-        again, shown_again = await _run(gateway, request, brick.stream, act)
+        async with ModelGateway(
+            policy, backends=backends, ledger=ledger, store=store, random=Random(1)
+        ) as gateway:
+            ran, shown = await _run(gateway, request, brick.stream, act)
+            # Whoever is killed is killed again: a long answer of a model that came back would show no more.
+            again, shown_again = await _run(gateway, request, brick.stream, act)
+        # Closing has put them into the tables: asked before, the ledger would open its file for that twice.
         rows = rows_of(ledger, ran, again)
         return Seen(ran, shown, rows[0]), Seen(again, shown_again, rows[1])
 
