@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 from support.fault_parts import MESSAGES, policy_values, rows_of, write_policy
+from support.new_ledgers import new_ledger
 from support.scripted_http import Hang, ScriptedHttp, Step, events
 
-from routewright import ChatRequest, Ledger, ModelGateway, RunResult, Task
+from routewright import ChatRequest, ModelGateway, RunResult, Task
 from routewright.backends import BackendError, simulated_backend
 from routewright.backends.control import StateStore
 from routewright.gateway.opening import open_backends
@@ -60,7 +61,7 @@ async def hanging(
         gateway = ModelGateway(
             policy,
             backends=backends,
-            ledger=Ledger.open(folder / "ledger.duckdb"),
+            ledger=new_ledger(folder / "ledger.duckdb"),
             store=StateStore(folder / "state.db"),
             random=Random(1),
         )
@@ -154,7 +155,7 @@ def test_a_caller_that_goes_away_is_recorded_and_the_server_is_left_in_peace(tmp
     async def run() -> None:
         async with ScriptedHttp(STALLS, WHOLE) as server:
             policy = write_policy(policy_values({"kind": "openai", "host": server.url}, {}), tmp_path)
-            ledger = Ledger.open(tmp_path / "ledger.duckdb")
+            ledger = new_ledger(tmp_path / "ledger.duckdb")
             store = StateStore(tmp_path / "state.db")
             backends = open_backends(policy)
             async with ModelGateway(policy, backends=backends, ledger=ledger, store=store) as gateway:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from support.fault_parts import write_policy
+from support.new_ledgers import new_ledger
 
 from routewright import (
     ChatRequest,
@@ -166,7 +167,7 @@ def test_run_is_for_event_loops_too(policy: CompiledPolicy) -> None:
 
 def test_what_is_not_carried_out_is_refused_before_anything_is_called_or_stored(tmp_path: Path) -> None:
     sensitive = POLICY.replace("hard: { type: boolean,", "hard: { type: boolean, sensitive: true,")
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(written(tmp_path, sensitive), ledger=ledger)
     with pytest.raises(
         NotBuiltError, match="feature hard: sensitive values are stored like any other"
@@ -205,7 +206,7 @@ def test_a_ranking_needs_documents() -> None:
 
 
 def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(policy, ledger=ledger, small=["overloaded"])
     ran = gateway.run_sync(Task(), HELLO, tags={"team": "search"})
     gateway.run_sync(Task({"private": True, "hard": True}), HELLO)
@@ -221,7 +222,7 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
 
 
 def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(policy, ledger=ledger)
     decided, request = gateway.decide(Task()), request_for(Task(), "hello")
     asyncio.run(gateway.execute(decided, request))
@@ -231,7 +232,7 @@ def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> 
 
 
 def test_nothing_is_called_that_could_not_be_recorded(policy: CompiledPolicy, tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     (tmp_path / "ledger.duckdb.spool").write_text("in the way")
     gateway = gateway_with(policy, ledger=ledger)
     with pytest.raises(LedgerError, match="cannot be written"):
@@ -243,7 +244,7 @@ def test_nothing_is_called_that_could_not_be_recorded(policy: CompiledPolicy, tm
 def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
     policy: CompiledPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway = gateway_with(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb"))
+    gateway = gateway_with(policy, ledger=new_ledger(tmp_path / "ledger.duckdb"))
 
     def refuse(*_: object) -> None:
         raise LedgerError("the disk is full", help="make room")
@@ -262,7 +263,7 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
 
 
 def test_closing_again_does_nothing(policy: CompiledPolicy, tmp_path: Path) -> None:
-    with gateway_with(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb")) as gateway:
+    with gateway_with(policy, ledger=new_ledger(tmp_path / "ledger.duckdb")) as gateway:
         gateway.run_sync(Task(), HELLO)
         gateway.close_sync()
     gateway.close_sync()

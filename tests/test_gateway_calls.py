@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.new_ledgers import new_ledger
 
 from routewright import (
     BackendError,
     ChatRequest,
-    Ledger,
     LedgerError,
     Message,
     ModelGateway,
@@ -137,7 +137,7 @@ def test_each_text_gets_a_vector(policy: CompiledPolicy) -> None:
 def test_an_embedding_counts_for_its_team_and_is_of_its_session(
     policy: CompiledPolicy, tmp_path: Path
 ) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
 
     async def ask() -> None:
         async with ModelGateway(policy, ledger=ledger) as gateway:
@@ -289,7 +289,7 @@ def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(
     simulated.__class__ = Noting
     schema = {"type": "object"}
     tool = {"type": "function", "function": {"name": "look_up"}}
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
 
     async def ask() -> None:
         async with ModelGateway(policy, backends={"ollama": simulated}, ledger=ledger) as gateway:
@@ -321,7 +321,7 @@ def test_closing_a_stream_early_stops_the_work_and_keeps_its_attempt(
     policy: CompiledPolicy, tmp_path: Path
 ) -> None:
     backend = Slow()
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
 
     async def ask() -> str:
         async with ModelGateway(policy, backends={"ollama": backend}, ledger=ledger) as gateway:
@@ -337,7 +337,7 @@ def test_closing_a_stream_early_stops_the_work_and_keeps_its_attempt(
 
 
 def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
 
     async def ask() -> None:
         gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
@@ -360,7 +360,7 @@ def test_a_ledger_that_fails_does_not_hide_that_the_caller_was_cancelled(
         raise LedgerError("the disk is full")
 
     async def ask() -> None:
-        ledger = Ledger.open(tmp_path / "ledger.duckdb")
+        ledger = new_ledger(tmp_path / "ledger.duckdb")
         gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
         monkeypatch.setattr("routewright.ledger.spool.Spool.add", full)
         request = ChatRequest((Message("user", "hello"),))

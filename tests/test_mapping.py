@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.new_ledgers import new_ledger
 
 from routewright import (
     ChatRequest,
-    Ledger,
     Message,
     ModelGateway,
     Permissions,
@@ -73,7 +73,7 @@ def test_private_work_does_not_go_to_a_stand_in() -> None:
 
 def test_a_record_is_made_again_from_what_the_ledger_holds(tmp_path: Path) -> None:
     policy = load_policy(HYBRID, maps=EVERYTHING)
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = ModelGateway(policy, backends=simulated_backends(policy), ledger=ledger)
     ran = gateway.run_sync(Task({"general_reasoning": True}), ChatRequest((Message("user", "hello"),)))
     texts = {str(kind): str(text) for kind, text in ledger.query("SELECT kind, text FROM policies").rows}

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 from support.fault_parts import write_policy
+from support.new_ledgers import new_ledger
 
 from routewright import (
     ChatRequest,
@@ -54,7 +55,7 @@ def policy(tmp_path: Path) -> CompiledPolicy:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / "ledger.duckdb")
+    return new_ledger(tmp_path / "ledger.duckdb")
 
 
 def ids(ledger: Ledger) -> set[str]:

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from support.new_ledgers import new_ledger
 
 from routewright import (
     ChatRequest,
@@ -218,7 +219,7 @@ def test_an_ensemble_that_answered_is_a_success_of_its_arm(tmp_path: Path) -> No
         "routewright: 1\nname: next\ncatalog: catalog.yaml\nfeatures: { hard: { type: boolean } }\n" + rule
     )
     policy = load_policy(tmp_path / "policy.yaml")
-    with ModelGateway(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb")) as gateway:
+    with ModelGateway(policy, ledger=new_ledger(tmp_path / "ledger.duckdb")) as gateway:
         ran = gateway.run_sync(Task(), HELLO)
         assert ran.execution is not None and ran.execution.answer is not None and gateway.ledger is not None
         found = gateway.ledger.query("SELECT arm, answered, success_share FROM rollout_arms").rows

@@ -15,13 +15,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as example_of
 from hypothesis import strategies as st
 from support.ledger_rows import START_US, arm, attempt, decision, decision_id, failed, given, policy, record
+from support.new_ledgers import new_ledger
+from support.sizes import EXAMPLES
 
 from routewright.ledger import Appended, Ledger, LedgerError
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / "ledger.duckdb")
+    return new_ledger(tmp_path / "ledger.duckdb")
 
 
 def counts(ledger: Ledger) -> tuple[int, int, int]:
@@ -232,25 +234,27 @@ SCALARS = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@example_of(
-    features=st.dictionaries(
-        st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3)
-    ),
-    number=st.integers(0, 2**30),
+FEATURES = st.dictionaries(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,20}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3)
 )
-def test_any_features_come_back_equal(ledger: Ledger, features: dict[str, Any], number: int) -> None:
-    row = decision(number, features=given(**features))
-    try:
-        ledger.append([row])
-    except LedgerError as error:
-        assert "another record" in str(error)
-        return
-    sql = f"SELECT features FROM decisions WHERE decision_id = '{row.decision_id}'"
-    read = one(ledger, sql)["features"]
-    said = {name: feature["value"] for name, feature in json.loads(row.record)["features"].items()}
-    assert as_doubles(read) == as_doubles(said), "what the record says"
-    assert all((type(read[name]) is bool) is (type(value) is bool) for name, value in said.items())
+TOGETHER = 6
+"""An append takes far longer than a row in it."""
+
+
+@settings(max_examples=EXAMPLES // TOGETHER, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example_of(many=st.lists(FEATURES, min_size=TOGETHER, max_size=TOGETHER))
+def test_any_features_come_back_equal(ledger: Ledger, many: list[dict[str, Any]]) -> None:
+    [[before]] = ledger.query("SELECT count(*) FROM decisions").rows
+    rows = [decision(number, features=given(**features)) for number, features in enumerate(many, before)]
+    ledger.append(rows)
+    sql = "SELECT decision_id::VARCHAR, features FROM decisions"
+    stored = dict(ledger.query(sql).rows)
+    for row, features in zip(rows, many, strict=True):
+        read = stored[row.decision_id]
+        said = {name: feature["value"] for name, feature in json.loads(row.record)["features"].items()}
+        assert as_doubles(read) == as_doubles(said), "what the record says"
+        assert all((type(read[name]) is bool) is (type(value) is bool) for name, value in said.items())
+        assert said.keys() == features.keys()
 
 
 def as_doubles(value: Any) -> Any:

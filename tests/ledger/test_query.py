@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.ledger_rows import attempt, decision, failed
+from support.new_ledgers import new_ledger
 
 from routewright.engine.report.problems import render_problem
 from routewright.ledger import Ledger, LedgerError, QueryResult
@@ -16,7 +17,7 @@ from routewright.ledger import Ledger, LedgerError, QueryResult
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
-    ledger = Ledger.open(tmp_path_factory.mktemp("query") / "ledger.duckdb")
+    ledger = new_ledger(tmp_path_factory.mktemp("query") / "ledger.duckdb")
     rows = [decision(n)._replace(answered_attempt=2 if n == 1 else 1) for n in range(4)]
     ledger.append(rows, [attempt(0), failed(1), attempt(1, 2)])
     return ledger
@@ -211,6 +212,6 @@ def test_importing_the_ledger_does_not_load_duckdb() -> None:
 
 
 def test_a_query_leaves_no_files_behind(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     ledger.query("SELECT * FROM decisions")
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.duckdb"]

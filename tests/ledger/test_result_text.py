@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support.new_ledgers import new_ledger
 
 from routewright.engine.report.escapes import escape_csv
-from routewright.ledger import Ledger, QueryResult, to_csv, to_json, to_table
+from routewright.ledger import QueryResult, to_csv, to_json, to_table
 
 EVERYTHING = """
 SELECT NULL AS nothing, true AS flag, 9007199254740993 AS whole, 1.5::DECIMAL(4, 2) AS money,
@@ -28,7 +29,7 @@ SELECT NULL AS nothing, true AS flag, 9007199254740993 AS whole, 1.5::DECIMAL(4,
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> QueryResult:
-    return Ledger.open(tmp_path_factory.mktemp("output") / "ledger.duckdb").query(EVERYTHING)
+    return new_ledger(tmp_path_factory.mktemp("output") / "ledger.duckdb").query(EVERYTHING)
 
 
 def test_json_holds_every_type(result: QueryResult) -> None:
@@ -87,7 +88,7 @@ def table(columns: tuple[str, ...], *rows: tuple[object, ...]) -> QueryResult:
 
 def test_decimals_that_a_double_cannot_hold_stay_exact(tmp_path: Path) -> None:
     sql = "SELECT '12345678901234567890.123456789'::DECIMAL(38, 9) AS cost"
-    result = Ledger.open(tmp_path / "ledger.duckdb").query(sql)
+    result = new_ledger(tmp_path / "ledger.duckdb").query(sql)
     assert json.loads(to_json(result)) == [{"cost": "12345678901234567890.123456789"}]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 from support.ledger_rows import NEXT, arm, attempt, decision, policy
+from support.new_ledgers import new_ledger
 
 from routewright.ledger import Ledger, LedgerError, connection
 from routewright.ledger.connection import open_for_creation, open_for_reading, open_for_writing
@@ -52,12 +53,12 @@ def read(ledger: Ledger) -> Found:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / "ledger.duckdb")
+    return new_ledger(tmp_path / "ledger.duckdb")
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    ledger = Ledger.open(tmp_path_factory.mktemp("clean") / "ledger.duckdb")
+    ledger = new_ledger(tmp_path_factory.mktemp("clean") / "ledger.duckdb")
     write(ledger)
     return read(ledger)
 
@@ -93,7 +94,7 @@ def test_every_function_in_the_sql_of_the_ledger_is_known(
             return getattr(self._inner, name)
 
     monkeypatch.setattr(connection, "_connect", lambda *arguments: Listening(connect(*arguments)))
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     write(ledger)
     ledger.tail(9)
     used = {name for statement in seen for name in functions_in(statement)}

@@ -14,6 +14,7 @@ from threading import Thread
 
 import pytest
 from support.ledger_rows import attempt, decision, decision_id
+from support.new_ledgers import new_ledger
 from support.spool_mutations import check, frames_of, write_case
 
 from routewright.ledger import Ledger, LedgerError
@@ -28,7 +29,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / "ledger.duckdb")
+    return new_ledger(tmp_path / "ledger.duckdb")
 
 
 def entry(number: int) -> Entry:

@@ -20,6 +20,7 @@ from support.ledger_rows import (
     failed,
     policy,
 )
+from support.new_ledgers import new_ledger
 from support.pages import blocks
 
 from routewright.ledger import Ledger
@@ -31,7 +32,7 @@ EXAMPLES = [block.text for block in blocks(PAGE) if block.language == "sql"]
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """Four executed decisions on two days, one that fell back, one unanswered, one dry run, one dead end."""
-    ledger = Ledger.open(tmp_path_factory.mktemp("views") / "ledger.duckdb")
+    ledger = new_ledger(tmp_path_factory.mktemp("views") / "ledger.duckdb")
     later = START_US + DAY_US
     ledger.append(
         [
@@ -130,7 +131,7 @@ def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
 
 
 def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     features = [
         {"private": {"value": None, "source": "given"}},
         {"private": {"value": None, "source": "unknown"}},
@@ -173,7 +174,7 @@ def test_rule_hits_tells_winning_from_holding(ledger: Ledger) -> None:
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     """A rollout on one day: two tasks beside a shadow, one that the candidate could not decide, then a canary."""
-    ledger = Ledger.open(tmp_path_factory.mktemp("rollouts") / "ledger.duckdb")
+    ledger = new_ledger(tmp_path_factory.mktemp("rollouts") / "ledger.duckdb")
     control, shadow = arm("control", "shadow", 1.0), arm("candidate", "shadow", 0.0)
     cheap = [candidate("coder", "use", None, None, 1.0, 1_000_000, None)]
     rows = [
@@ -225,7 +226,7 @@ def test_rollout_differences_sets_each_shadow_beside_its_control(tried: Ledger) 
 
 
 def test_a_plan_differs_by_its_steps_ensemble_and_fallbacks_too(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     control, shadow = arm("control", "shadow", 1.0), arm("candidate", "shadow", 0.0)
     plan = {"target": "kimi", "fallbacks": ["coder"], "steps": [], "ensemble": None, "deadline_ms": 1}
     others: list[tuple[dict[str, Any], bool]] = [
@@ -269,7 +270,7 @@ def test_rollout_arms_sets_both_arms_side_by_side(tried: Ledger) -> None:
 
 
 def test_an_answer_of_several_models_counts_and_one_that_was_withheld_does_not(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     canary = arm("candidate", "canary", 0.5)
     members = [attempt(1, 1, role="member"), attempt(1, 2, role="member", model_id="coder")]
     # A model answered and a screen refused to show it.
@@ -287,7 +288,7 @@ def test_an_answer_of_several_models_counts_and_one_that_was_withheld_does_not(t
 
 
 def test_dead_ends_count_once_where_a_rollout_was_simulated_too(tmp_path: Path) -> None:
-    ledger = Ledger.open(tmp_path / "ledger.duckdb")
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
     lost: dict[str, Any] = {"outcome": "no_target", "target": None, "answered": None}
     control, canary = arm("control", "canary", 0.5), arm("candidate", "canary", 0.5)
     rows = [decision(number, arm=canary, mode="canary") for number in (1, 2)]

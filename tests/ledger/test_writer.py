@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ledger_rows import attempt, decision, decision_id, policy
+from support.new_ledgers import new_ledger
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
@@ -32,7 +33,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=5)
+    return new_ledger(tmp_path / "ledger.duckdb", lock_timeout_s=5)
 
 
 def waiting(ledger: Ledger) -> int:
@@ -55,7 +56,7 @@ def test_what_was_added_is_there_for_whoever_asks(ledger: Ledger) -> None:
 
 
 def test_a_row_is_the_same_by_either_way(ledger: Ledger, tmp_path: Path) -> None:
-    other = Ledger.open(tmp_path / "other.duckdb")
+    other = new_ledger(tmp_path / "other.duckdb")
     other.append([decision(1)], [attempt(1)], [policy()])
     writer = ledger.writer()
     writer.add(decision(1), [attempt(1)], [policy()])
