@@ -1,11 +1,11 @@
-"""Keeps quotas, breakers, latencies and sessions between calls, for all processes of a machine."""
+"""Keeps quotas, breakers, latencies, load times and sessions between calls, for all processes of a machine."""
 
 from __future__ import annotations
 
 from .breakers import Breaker, Breakers, BreakerSettings, Pass
 from .errors import StateError
 from .keys import QuotaKey, key_words
-from .latencies import Latencies
+from .latencies import Latencies, LoadTimes
 from .quotas import Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
 from .sessions import Sessions
 from .store import StateStore
@@ -17,6 +17,7 @@ __all__ = [
     "Breakers",
     "Latencies",
     "Lease",
+    "LoadTimes",
     "Pass",
     "Period",
     "QuotaKey",

@@ -1,24 +1,30 @@
-"""Observed latencies: an exponentially weighted mean of the time to the first token of each model.
+"""Observed latencies and load times: an exponentially weighted mean for each model.
 
-Cold starts are left out: loading is not slowness. Fewer than ``MIN_SAMPLES`` say nothing, and so does a mean
-that is old: the server may be another one by now.
+A latency is the time to the first token without cold starts: loading is not slowness, and has a mean of its own. Few
+samples say nothing, and so does a mean that is old: the server may be another one by now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .store import StateStore
 
 MIN_SAMPLES = 5
-"""Below this many a mean is not told."""
+"""Below this many a mean latency is not told."""
 
 WEIGHT = 0.2
-"""How much the newest sample counts, once it is less than its share of all."""
+"""How much the newest latency counts, once it is less than its share of all."""
 
 FORGET_AFTER_US = 3_600_000_000
-"""After an hour without a sample the mean begins anew."""
+"""After an hour without a sample the mean latency begins anew."""
+
+LOAD_WEIGHT = 0.5
+"""How much the newest load counts: loads are few, and differ by what else is in memory."""
+
+FORGET_LOADS_AFTER_US = 7 * 86_400_000_000
+"""After a week without a load the mean begins anew."""
 
 
 class _Row(NamedTuple):
@@ -27,35 +33,54 @@ class _Row(NamedTuple):
     updated_us: int
 
 
-class Latencies:
-    """The latencies of one state store. Times are arguments, in microseconds since 1970, UTC."""
+class _Means:
+    """The means of one table of a state store. Times are arguments, in microseconds since 1970, UTC."""
+
+    _table: ClassVar[str]
+    _min_samples: ClassVar[int]
+    _weight: ClassVar[float]
+    _forget_after_us: ClassVar[int]
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
 
     def all(self, *, at_us: int) -> Mapping[str, float]:
         """The mean of each model that has enough recent samples, in milliseconds. Raises StateError."""
-        rows = self._store.known("SELECT model, mean_ms, samples, updated_us FROM latencies", _Row)
+        rows = self._store.known(f"SELECT model, mean_ms, samples, updated_us FROM {self._table}", _Row)
         return {
             model: row.mean_ms
             for model, row in rows.items()
-            if row.samples >= MIN_SAMPLES and at_us - row.updated_us < FORGET_AFTER_US
+            if row.samples >= self._min_samples and at_us - row.updated_us < self._forget_after_us
         }
 
-    def observed(self, model: str, first_token_ms: float, *, at_us: int) -> None:
-        """Take a sample of a call that was not a cold start. Raises StateError."""
+    def observed(self, model: str, sample_ms: float, *, at_us: int) -> None:
+        """Take a sample. Raises StateError."""
         with self._store.change() as connection:
             row = connection.execute(
-                "SELECT mean_ms, samples, updated_us FROM latencies WHERE model = ?", (model,)
+                f"SELECT mean_ms, samples, updated_us FROM {self._table} WHERE model = ?", (model,)
             ).fetchone()
             mean, samples, updated_us = row or (0.0, 0, at_us)
-            if at_us - updated_us >= FORGET_AFTER_US:
+            if at_us - updated_us >= self._forget_after_us:
                 samples = 0
             samples += 1
-            mean += max(WEIGHT, 1 / samples) * (first_token_ms - mean)
+            mean += max(self._weight, 1 / samples) * (sample_ms - mean)
             if not row:
-                old = at_us - FORGET_AFTER_US
-                connection.execute("DELETE FROM latencies WHERE updated_us <= ?", (old,))
+                old = at_us - self._forget_after_us
+                connection.execute(f"DELETE FROM {self._table} WHERE updated_us <= ?", (old,))
             connection.execute(
-                "INSERT OR REPLACE INTO latencies VALUES (?, ?, ?, ?)", (model, mean, samples, at_us)
+                f"INSERT OR REPLACE INTO {self._table} VALUES (?, ?, ?, ?)", (model, mean, samples, at_us)
             )
+
+
+class Latencies(_Means):
+    """How long models took to their first token; a sample is of a call that was not a cold start."""
+
+    _table = "latencies"
+    _min_samples, _weight, _forget_after_us = MIN_SAMPLES, WEIGHT, FORGET_AFTER_US
+
+
+class LoadTimes(_Means):
+    """How long loading models took; a sample is a cold start."""
+
+    _table = "loads"
+    _min_samples, _weight, _forget_after_us = 1, LOAD_WEIGHT, FORGET_LOADS_AFTER_US

@@ -16,8 +16,6 @@ from .errors import StateError
 APPLICATION_ID = 0x52575354
 """``RWST`` in the file's header: tells a state store from other programs' databases."""
 
-LAYOUT_VERSION = 2
-
 # Usage is a row for each window in which something was used. `last_us` is when an attempt last began in it, and
 # `forget_us` when the row is of no more use. A lease that has lapsed counts as used in its window.
 # Unit and currency belong to the key: a control that is changed from requests to money must not take the ones for the
@@ -56,8 +54,17 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_by_answer ON sessions (answered_us);
 """
 
-# What each version holds. Version 0 is a file without any tables.
-_STATEMENTS = {0: "", 1: _LAYOUT, LAYOUT_VERSION: _LAYOUT + _SESSIONS}
+# Since layout 3: how long loading took, as `latencies` has it for answers.
+_LOADS = """
+CREATE TABLE loads (
+    model TEXT PRIMARY KEY, mean_ms REAL NOT NULL, samples INTEGER NOT NULL, updated_us INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+# What each version adds to the one before it. Version 0 is a file without any tables.
+_ADDED = (_LAYOUT, _SESSIONS, _LOADS)
+
+LAYOUT_VERSION = len(_ADDED)
 
 _MADE = re.compile(r"CREATE (?:UNIQUE )?(TABLE|INDEX) (\w+)")
 
@@ -104,8 +111,7 @@ def _in_transaction(connection: sqlite3.Connection, kind: str, action: Callable[
 
 def _make_tables(connection: sqlite3.Connection) -> bool:
     """Make the tables that the file lacks: all of them in a new one, the later ones in one of an older layout."""
-    wanted = _SESSIONS if _version(connection) == 1 else _LAYOUT + _SESSIONS
-    for statement in filter(str.strip, wanted.split(";")):
+    for statement in filter(str.strip, "".join(_ADDED[_version(connection) :]).split(";")):
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {LAYOUT_VERSION}")
@@ -130,7 +136,7 @@ def _is_ours(connection: sqlite3.Connection, path: Path) -> bool:
 
 def _check_objects(connection: sqlite3.Connection, path: Path, version: int) -> None:
     """Raise StateError unless the file holds exactly the tables and indexes of its version."""
-    expected = _objects(_STATEMENTS.get(version, ""))
+    expected = _objects("".join(_ADDED[:version]))
     # Cast to text: a schema that was edited by hand may hold any type.
     found = connection.execute(
         "SELECT CAST(type AS TEXT), CAST(name AS TEXT), CAST(sql AS TEXT) FROM sqlite_master ORDER BY rowid"

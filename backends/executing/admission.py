@@ -23,6 +23,7 @@ from ..control import (
     Breakers,
     Latencies,
     Lease,
+    LoadTimes,
     QuotaLimit,
     Quotas,
     Refusal,
@@ -39,7 +40,8 @@ from .work import Target
 _log = logging.getLogger("routewright")
 
 COLD_LOAD_US: Final = 500_000
-"""A call that loaded its model for longer is a cold start: it says nothing of the model's latency."""
+"""A call that loaded its model for longer is a cold start, which says nothing of the model's latency. Ollama reports
+some milliseconds of loading for a model that is in memory, too."""
 
 
 LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
@@ -65,6 +67,7 @@ class _State:
     breakers: Breakers
     quotas: Quotas
     latencies: Latencies
+    loads: LoadTimes
 
 
 class Admission(NamedTuple):
@@ -88,7 +91,9 @@ class AdmissionControl:
 
     def __init__(self, store: StateStore | None) -> None:
         self._state = (
-            None if store is None else _State(store, Breakers(store), Quotas(store), Latencies(store))
+            None
+            if store is None
+            else _State(store, Breakers(store), Quotas(store), Latencies(store), LoadTimes(store))
         )
         self._lease_ids = _lease_ids()
 
@@ -149,10 +154,11 @@ class AdmissionControl:
         state = self._state
         if state is None:
             return None
-        sample_ms = _latency_ms(made)
+        sample_ms, load_ms = _latency_ms(made), _load_ms(made)
         healthy = outcome.breaker in ("close", "ignore")
         # Most calls need no more than this: no lease, nothing new of the model.
-        if ticket.lease is None and sample_ms is None and healthy and not ticket.probe:
+        news = ticket.lease is not None or ticket.probe or sample_ms is not None or load_ms is not None
+        if healthy and not news:
             if self._breaker(state, ticket.model, at_us) is None:
                 return None
 
@@ -170,6 +176,8 @@ class AdmissionControl:
                 self._judge(state, ticket, outcome, error, at_us)
                 if sample_ms is not None:
                     state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
+                if load_ms is not None:
+                    state.loads.observed(ticket.model, load_ms, at_us=at_us)
 
         try:
             await state.store.run_in_thread(settle)
@@ -289,6 +297,12 @@ def _latency_ms(made: Attempt) -> float | None:
     if made.status != "ok" or made.simulated or made.first_token_us is None or load_us > COLD_LOAD_US:
         return None
     return (made.first_token_us - load_us) / 1_000
+
+
+def _load_ms(made: Attempt) -> float | None:
+    """How long a cold start took to load the model, also where its call failed afterwards."""
+    load_us = made.load_us or 0
+    return None if made.simulated or load_us <= COLD_LOAD_US else load_us / 1_000
 
 
 def _sized(limit: QuotaLimit, price: PriceFacts | None, input_tokens: int, output_tokens: int) -> QuotaLimit:

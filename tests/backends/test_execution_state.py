@@ -25,7 +25,15 @@ from support.executing_parts import (
 )
 
 from routewright.backends import NO_LIMITS, ChatAnswer, ChatRequest, Limits
-from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateError, StateStore
+from routewright.backends.control import (
+    Breakers,
+    Latencies,
+    LoadTimes,
+    QuotaLimit,
+    Quotas,
+    StateError,
+    StateStore,
+)
 from routewright.backends.executing import Attempt, Execution, Executor, NotCalledError, TaskLimits, Work
 
 DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
@@ -408,3 +416,10 @@ def test_latencies_are_those_of_warm_answers(store: StateStore) -> None:
     carry_out(Work(targets("a")), {"a": [Says(first_s=0.5, load_s=30.0)]}, store=store)
     carry_out(Work(targets("a")), {"a": [Fails("overloaded", after_s=9.0)]}, store=store)
     assert Latencies(store).all(at_us=START_US + 60_000_000) == {"a": pytest.approx(500.0)}
+
+
+def test_load_times_are_those_of_cold_starts(store: StateStore) -> None:
+    carry_out(Work(targets("a")), {"a": [Says(first_s=0.5, load_s=0.1)]}, store=store)
+    assert LoadTimes(store).all(at_us=START_US) == {}
+    carry_out(Work(targets("a")), {"a": [Says(first_s=4.5, load_s=4.0)]}, store=store)
+    assert LoadTimes(store).all(at_us=START_US + 60_000_000) == {"a": pytest.approx(4_000.0)}

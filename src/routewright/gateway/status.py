@@ -11,6 +11,7 @@ from routewright.backends.control import (
     Breaker,
     Breakers,
     Latencies,
+    LoadTimes,
     QuotaLimit,
     Quotas,
     QuotaUse,
@@ -58,6 +59,7 @@ class ModelStatus:
         self._backends, self._health = backends, health
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
+        self._loads = None if store is None else LoadTimes(store)
         self._quotas = None if store is None else Quotas(store)
         self._sessions = None if store is None else Sessions(store)
 
@@ -78,6 +80,11 @@ class ModelStatus:
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
         return dict(self._by_id(found)) if found else {}
 
+    def load_times(self, *, at_us: int) -> Mapping[str, int]:
+        """How long loading a model took of late, in whole milliseconds, by model id."""
+        found = {} if self._loads is None else self._loads.all(at_us=at_us)
+        return {id: round(ms) for id, ms in self._by_id(found)} if found else {}
+
     def quotas(self, *, at_us: int) -> Sequence[QuotaUsage]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
         quotas = self._quotas
@@ -97,8 +104,8 @@ class ModelStatus:
         """The state for deciding ``task``: quotas are read for the task's own team or user."""
         models: dict[str, ModelState] = {}
         breakers = self.breakers(at_us=at_us)
-        latencies = self.latencies(at_us=at_us)
-        if breakers or latencies or self._health:
+        latencies, loads = self.latencies(at_us=at_us), self.load_times(at_us=at_us)
+        if breakers or latencies or loads or self._health:
             said = {name: self._health.get(id(one)) for name, one in self._backends.items()}
             for model in self._planner.policy.catalog.models:
                 breaker = breakers.get(model.id)
@@ -111,6 +118,7 @@ class ModelStatus:
                     latency_ms=latencies.get(model.id),
                     breaker_until_us=None if resting is None else resting.until_us,
                     breaker_after=None if resting is None else resting.error_class,
+                    load_ms=loads.get(model.id),
                 )
                 if known != _NOTHING:
                     models[model.id] = known

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from routewright.backends.control import Latencies, StateStore
-from routewright.backends.control.latencies import FORGET_AFTER_US
+from routewright.backends.control import Latencies, LoadTimes, StateStore
+from routewright.backends.control.latencies import FORGET_AFTER_US, FORGET_LOADS_AFTER_US
 
 NOW = 1_795_341_600_000_000
 
@@ -53,3 +53,14 @@ def test_samples_of_another_process_count_at_once(latencies: Latencies, store: S
     observe(Latencies(other), *[100.0] * 5)
     other.close()
     assert latencies.all(at_us=NOW) == {"kimi": pytest.approx(100.0)}
+
+
+def test_one_load_is_told_the_newest_counts_half_and_a_week_later_none(store: StateStore) -> None:
+    loads = LoadTimes(store)
+    loads.observed("kimi", 8_000.0, at_us=NOW)
+    assert loads.all(at_us=NOW) == {"kimi": 8_000.0}
+    loads.observed("kimi", 2_000.0, at_us=NOW)
+    loads.observed("kimi", 1_000.0, at_us=NOW)
+    assert loads.all(at_us=NOW + FORGET_LOADS_AFTER_US - 1) == {"kimi": 3_000.0}
+    assert loads.all(at_us=NOW + FORGET_LOADS_AFTER_US) == {}
+    assert Latencies(store).all(at_us=NOW) == {}, "a cold start is no latency"

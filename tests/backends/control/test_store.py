@@ -12,6 +12,7 @@ from routewright.backends.control import (
     Breakers,
     Latencies,
     Lease,
+    LoadTimes,
     QuotaLimit,
     Quotas,
     StateError,
@@ -32,6 +33,13 @@ def change_nothing(store: StateStore) -> None:
         pass
 
 
+def older(connection: sqlite3.Connection, layout: int) -> None:
+    """Make a store one of an older layout."""
+    for table in ("sessions", "loads")[layout - 1 :]:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute(f"PRAGMA user_version = {layout}")
+
+
 def said(error: pytest.ExceptionInfo[StateError]) -> tuple[str, str | None]:
     return str(error.value), error.value.help
 
@@ -47,7 +55,7 @@ def test_a_file_of_a_newer_layout_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StateError) as error:
         StateStore(path)
-    message = f"the state store `{path}` is of a newer layout (7, known is 2)"
+    message = f"the state store `{path}` is of a newer layout (7, known is 3)"
     assert said(error) == (message, "use a newer Routewright, or another file")
 
 
@@ -101,7 +109,7 @@ COLUMNS = (
         ("DROP TABLE latencies", "lacks the table `latencies`"),
     ],
 )
-@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("layout", [1, 2, 3])
 def test_a_file_in_which_quotas_might_not_count_is_refused(
     tmp_path: Path, script: str, what: str, layout: int
 ) -> None:
@@ -112,8 +120,7 @@ def test_a_file_in_which_quotas_might_not_count_is_refused(
     assert not isinstance(reserve(store, "one more"), Lease)
     store.close()
     with sqlite3.connect(path) as connection:
-        if layout == 1:
-            connection.executescript("DROP TABLE sessions; PRAGMA user_version = 1")
+        older(connection, layout)
         connection.executescript(script)
     connection.close()
     before = path.read_bytes()
@@ -122,6 +129,29 @@ def test_a_file_in_which_quotas_might_not_count_is_refused(
     help = "find out who changed it; then name another file, or stop what uses it and delete it"
     assert said(error) == (f"the state store `{path}` {what}; its counts cannot be trusted", help)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("layout", [1, 2])
+def test_a_file_of_an_older_layout_keeps_what_it_holds_and_gets_what_it_lacks(
+    tmp_path: Path, layout: int
+) -> None:
+    path = tmp_path / "state.db"
+    store = StateStore(path)
+    reserve(store)
+    Latencies(store).observed("kimi", 5.0, at_us=NOW)
+    used = Quotas(store).use(DAILY, at_us=NOW)
+    store.close()
+    with sqlite3.connect(path) as connection:
+        older(connection, layout)
+    connection.close()
+    again = StateStore(path)
+    assert Quotas(again).use(DAILY, at_us=NOW) == used
+    assert again.read("SELECT model, samples FROM latencies") == [("kimi", 1)]
+    LoadTimes(again).observed("kimi", 4_000.0, at_us=NOW)
+    again.close()
+    third = StateStore(path)
+    assert LoadTimes(third).all(at_us=NOW) == {"kimi": 4_000.0}
+    third.close()
 
 
 def test_statistics_and_a_smaller_file_change_nothing(tmp_path: Path) -> None:
