@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,36 @@ def test_a_model_of_the_catalog_stands_in_as_the_catalog_has_it(tmp_path: Path) 
     dear = load_policy(path, maps={"own": "away:large"}).catalog.find("own")
     assert dear is not None and dear.shape.price is not None
     assert (dear.shape.price.output, dear.context_length, dear.location) == (6, 200000, "cloud")
+
+
+def test_a_stand_in_keeps_every_fact_that_the_catalog_has_of_it(tmp_path: Path) -> None:
+    facts = {
+        "source": "hub/own",
+        "architecture": "dense",
+        "total_parameters": "8B",
+        "active_parameters": "8B",
+        "quantization": "Q4_K_M",
+        "tokenizer": "o200k_base",
+        "memory_gb": 6,
+        "size_bytes": 5_000_000_000,
+        "expected_latency": "2s",
+        "think": False,
+        "unsupported": ["temperature"],
+        "max_output_tokens": 512,
+    }
+    path = tmp_path / "policy.yaml"
+    declared = f"own: {{ backend: away, {json.dumps(facts)[1:-1]}, context"
+    path.write_text(OF_ITS_OWN.replace("own: { backend: here, path: /own.gguf, context", declared))
+    catalog = load_policy(path, maps={"large": "away:own"}).catalog
+    large, own = catalog.find("large"), catalog.find("own")
+    assert large is not None and own is not None
+    differ = {
+        name
+        for name in type(own.shape).model_fields
+        if getattr(large.shape, name) != getattr(own.shape, name)
+    }
+    assert differ == {"aliases", "tag", "stands_in_for"}
+    assert {name for name in facts if getattr(own.shape, name) is None} == set()
 
 
 OF_ITS_OWN = """\

@@ -14,7 +14,7 @@ from .check.checker import check_expr
 from .check.typed import Apply, Bounded, CheckedExpr, Constant, Elements, Feature, Has, Typed, walk_typed
 from .check.work import LARGEST, always_within, patterns_of, work_of
 from .evaluation import evaluate
-from .library import COMPARISONS
+from .library import COMPARISONS, SOURCES
 from .library.declaration import Function, Sizes
 from .library.functions import FUNCTIONS, MACROS
 from .limits import MAX_EXACT_INTEGER
@@ -37,6 +37,7 @@ __all__ = [
     "MACROS",
     "MAX_EXACT_INTEGER",
     "NUMBER",
+    "SOURCES",
     "STRING",
     "UNKNOWN",
     "Apply",

@@ -34,7 +34,7 @@ Check = Callable[[object], object]
 
 class Bound(NamedTuple):
     """The values, their sources, the features given that the policy does not declare, sorted by name, and whether a
-    declared one has no value though a task or its request gave one: null, or one that is not in its enum.
+    declared one has no value though a task or its request gave one: null, or one that the declaration does not allow.
     """
 
     values: list[Any]
@@ -55,13 +55,13 @@ class Binder:
         self._sources: list[Source] = [
             "unknown" if feature.default is None else "default" for feature in policy.features
         ]
-        derived = [(slot, f.derived, f) for slot, f in enumerate(policy.features) if f.derived is not None]
-        self._timed = [one for one in derived if one[1].zone is not None]
-        self._requested = [
-            (slot, source, self._checks[f.name][1], _known_values(f))
-            for slot, source, f in derived
-            if source.zone is None
+        derived = [
+            (slot, f.derived, self._checks[f.name][1], f.refuses_other)
+            for slot, f in enumerate(policy.features)
+            if f.derived is not None
         ]
+        self._timed = [one for one in derived if one[1].zone is not None]
+        self._requested = [one for one in derived if one[1].zone is None]
 
     def bind(self, task: Task, state: State, *, strict: bool) -> Bound:
         """Raises FeatureError for a value that does not fit, and in strict use for an undeclared feature."""
@@ -84,20 +84,19 @@ class Binder:
                 continue
             values[slot] = check(value)
         if task.request is not NO_REQUEST:
-            for slot, derived, check, known in self._requested:
+            for slot, derived, check, refuses in self._requested:
                 if sources[slot] != "given":
                     value = _requested(derived, task.request)
                     if value is not None:
                         sources[slot] = "derived"
-                        if known is None or value in known:
-                            values[slot] = check(value)
-                        else:
-                            values[slot] = None
-                            nulls = True
-        for slot, derived, feature in self._timed:
+                        values[slot] = bound = check(value) if refuses else _allowed(value, check)
+                        nulls = nulls or bound is None
+        for slot, derived, check, refuses in self._timed:
             if sources[slot] != "given":
-                values[slot] = self._checks[feature.name][1](_timed(derived, state.at_us))
+                value = _timed(derived, state.at_us)
                 sources[slot] = "derived"
+                values[slot] = bound = check(value) if refuses else _allowed(value, check)
+                nulls = nulls or bound is None
         # Sorted, as a record read back is: what is explained from it must not depend on the order given.
         return Bound(values, sources, dict(sorted(ignored.items())) if len(ignored) > 1 else ignored, nulls)
 
@@ -113,10 +112,12 @@ class Binder:
         return _storable(name, value)
 
 
-def _known_values(feature: CompiledFeature) -> frozenset[object] | None:
-    """The values outside of which a derived one is unknown; None if any other is refused, or allowed."""
-    enum = feature.declaration.enum
-    return None if enum is None or feature.refuses_other else frozenset(enum)
+def _allowed(value: object, check: Check) -> object:
+    """A derived value; None where the declaration does not allow it, as whoever wrote it may not know the policy."""
+    try:
+        return check(value)
+    except FeatureError:
+        return None
 
 
 binder_of = per_policy(Binder)

@@ -131,7 +131,7 @@ def _add_feature_notes(root: ReportTree, record: DecisionRecord) -> None:
 
 def _how(feature: FeatureRecord) -> str:
     if feature.value is None and feature.source == "derived":
-        return "derived, and not in its enum"
+        return "derived, and not a value that it allows"
     return "given as null" if _is_null(feature) else feature.source
 
 

@@ -109,6 +109,10 @@ def test_the_policy_is_named_first_and_nobody_is_shown_the_shipped_one_unawares(
     as_json = command(name, "--format", "json")
     assert as_json.err.splitlines()[0] == "policy.yaml (from ROUTEWRIGHT_POLICY)"
     assert command(name, "policy.yaml", "--format", "json").err == ""
+    monkeypatch.setenv("ROUTEWRIGHT_POLICY", "nope.yaml")
+    missing = command(name)
+    assert (missing.code, missing.err.splitlines()[0]) == (2, "error: there is no policy at `nope.yaml`")
+    assert "ROUTEWRIGHT_POLICY names it" in missing.err
     monkeypatch.setenv("ROUTEWRIGHT_POLICY", "")
     first = f"{shipped('hybrid.yaml')} (the shipped policy: name yours, or set ROUTEWRIGHT_POLICY)"
     assert command(name).out.splitlines()[0] == first

@@ -118,9 +118,7 @@ class _Checker(CallChecker):
             case Unary():
                 return self.minus(expr)
             case Logical(op, parts):
-                return nodes.Logical(
-                    op == "||", tuple([self.expect(self.check(p), BOOLEAN) for p in parts]), expr
-                )
+                return self.logical(op == "||", parts, expr)
             case Binary():
                 return self.binary(expr)
             case Conditional():
@@ -131,6 +129,14 @@ class _Checker(CallChecker):
                 return self.macro(expr)
             case Call():
                 return self.call(expr)
+
+    def logical(self, is_or: bool, parts: tuple[Expr, ...], expr: Expr) -> Typed:
+        checked = [self.check(part) for part in parts]
+        first = checked[0].type
+        if first not in (BOOLEAN, NOTHING) and all(part.type == first for part in checked):
+            # `'a' || 'b'` is one mistake: alternatives are written as a list.
+            return self.expect(checked[0], BOOLEAN)
+        return nodes.Logical(is_or, tuple([self.expect(part, BOOLEAN) for part in checked]), expr)
 
     def name(self, expr: Name) -> Typed:
         variable = self.variables.get(expr.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from ...report import suggest
-from ..library import MEANT
+from ..library import MEANT, SOURCES
 from ..library.functions import FUNCTIONS
 from ..syntax.expr import Binary, Expr, Literal, Name
 from ..syntax.lexer import shorten
@@ -107,7 +107,8 @@ def _declare(name: str, scope: Mapping[str, Declaration]) -> str | None:
         source = f"request.metadata.{shorten(key) or 'NAME'}"
         return f"conditions see declared features: declare one with `from: {source}`"
     if first in ("request", "time") and dot:
-        return f"conditions see declared features: declare one with `from: {shorten(name)}`"
+        known = f"`from: {name}`" if name in SOURCES else "a value that tasks give"
+        return f"conditions see declared features: declare one with {known}"
     if first in ("features", "task") and rest:
         return f"features are written by name: `{shorten(rest.rpartition('.')[2])}`"
     if name == "operation":

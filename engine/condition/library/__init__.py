@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .functions import FUNCTIONS, MACROS, itself
 from .operators import OPERATORS, WIDEN
+from .sources import SOURCES as SOURCES
 
 OPERATIONS = {
     operation.name: operation

@@ -12,6 +12,7 @@ from ...condition import (
     BOOLEAN,
     INTEGER,
     NUMBER,
+    SOURCES,
     STRING,
     Declaration,
     ListType,
@@ -32,15 +33,6 @@ _SCALARS: Mapping[str, Type] = {"boolean": BOOLEAN, "integer": INTEGER, "number"
 GATING_FACTS: Final = ("prompt_tokens", "images", "tools", "json_schema")
 """The facts of a request that gates ask for."""
 
-_SOURCES: Mapping[str, Type] = {
-    "request.prompt_tokens": INTEGER,
-    "request.messages": INTEGER,
-    "request.images": INTEGER,
-    "request.tools": INTEGER,
-    "request.json_schema": BOOLEAN,
-    "time.hour": INTEGER,
-    "time.weekday": INTEGER,
-}
 _METADATA = re.compile(r"request\.metadata\.([A-Za-z_][A-Za-z0-9_.-]*)")
 
 
@@ -185,27 +177,24 @@ def _derived(feature: Feature, type: Type, report: Report) -> FeatureSource | No
             report.unfit("timezone", unfit)
         return None
     metadata = _METADATA.fullmatch(feature.from_)
-    given = STRING if metadata else _SOURCES.get(feature.from_)
+    given = STRING if metadata else SOURCES.get(feature.from_)
     if given is None:
         message = f"nothing can be derived from {quoted(feature.from_)}"
         report.at("from").add("unknown-source", message, _source_hint(feature.from_))
         return None
     if given != type and not (given == INTEGER and type == NUMBER):
         report.at("from").add("type-mismatch", f"`{feature.from_}` is {given}, the feature is {type}")
-    if metadata:
-        return FeatureSource("metadata", metadata[1].lower())
-    group, fact = feature.from_.split(".")
+    group, fact = feature.from_.split(".", 1)
     if group == "time":
         return FeatureSource(fact, zone=zone_named(feature.timezone or "UTC", report.at("timezone")))
     if feature.timezone is not None:
         report.unfit("timezone", unfit)
-    return FeatureSource(fact)
+    return FeatureSource("metadata", metadata[1].lower()) if metadata else FeatureSource(fact)
 
 
 def _refuses_other(feature: Feature, report: Report) -> bool:
-    lost = report.lost("enum", "from")
-    if feature.on_other is not None and (feature.enum is None or feature.from_ is None) and not lost:
-        report.unfit("on_other", "`on_other` belongs to a feature with `enum` and `from`")
+    if feature.on_other is not None and feature.from_ is None and not report.lost("from"):
+        report.unfit("on_other", "`on_other` belongs to a feature with `from`")
     return feature.on_other == "error"
 
 
@@ -226,7 +215,7 @@ assert set(get_args(Feature.model_fields["type"].annotation)) == {*_SCALARS, "ar
 
 def _source_hint(written: str) -> str:
     """Help for an unknown source: the closest one, and all known ones, since the list is closed."""
-    known = [*_SOURCES, "request.metadata.NAME"]
+    known = [*SOURCES, "request.metadata.NAME"]
     # Only the part after the first dot is compared: the shared `request.` makes any two similar.
     by_word = {source.split(".")[1]: source for source in known}
     close = closest(written.split(".")[:2][-1], by_word)

@@ -18,6 +18,7 @@ from ...report import MAX_PROBLEMS, Problem, closest, suggest
 from ..labels import chain_help, joined, owner, quoted, value_name
 from ..shapes import kinds
 from ..shapes.keys import keys_at
+from ..shapes.steps import STEPS
 from ..source.document import Document, Node, Path
 from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, kind_help, kinds_text, unfit
 
@@ -28,6 +29,22 @@ _VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
 
 _GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
 """A key and its value without the blank between them, which YAML reads as a key."""
+
+_MEANT = {
+    **dict.fromkeys(("if", "condition", "expression"), "when"),
+    **dict.fromkeys(("base_url", "url", "endpoint", "api_base"), "host"),
+    **dict.fromkeys(("model", "models", "target", "targets", "then"), "use"),
+    **dict.fromkeys(("provider", "server"), "backend"),
+    **dict.fromkeys(("ttl", "cache"), "cache_ttl"),
+    **dict.fromkeys(("limit", "quota", "budget"), "max_requests"),
+    **dict.fromkeys(("window", "context_window", "max_context"), "context_length"),
+    **dict.fromkeys(("max_tokens", "max_output"), "max_output_tokens"),
+    **dict.fromkeys(("retries", "max_retries"), "max_attempts"),
+    **dict.fromkeys(("timeout", "request_timeout"), "timeouts"),
+    **dict.fromkeys(("cost", "pricing"), "price"),
+    **dict.fromkeys(STEPS, "steps"),
+}
+"""Keys of other tools, and keys that stand elsewhere here, with the key that is meant where it is known."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -42,7 +59,7 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
             known = keys_at(model, details[0]["loc"][:-1])
             problems.append(_unknown_key(path, known, document))
             glued = _GLUED.match(str(path[-1]))
-            meant = glued[1] if glued else closest(str(path[-1]), known)
+            meant = glued[1] if glued else _meant(str(path[-1]), known)
             if meant is not None:
                 hinted.setdefault(path[:-1], set()).add(meant)
         elif details[0]["type"] == "missing":
@@ -117,7 +134,12 @@ def empty_value(path: Path, document: Document) -> Problem:
 
 def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
     name = str(path[-1])
+    meant = _MEANT.get(name)
     help: str | None = suggest(name, known, label="known")
+    if meant in known:
+        help = f"write `steps: [{{ {name}: … }}]`" if name in STEPS else f"did you mean `{meant}`?"
+        if meant == "max_requests":
+            help = "such as `max_requests`, `max_tokens`, `max_cost` or `max_concurrent`"
     empty = document.node_at(path).value is None
     above = _empty_above(path, known, document)
     if empty and (glued := _GLUED.match(name)):
@@ -133,6 +155,11 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
         help = "a `: ` makes a key of the text before it: put the whole text in quotes"
     problem = Problem("unknown-key", f"unknown key {quoted(name)}", help, path=path)
     return place_problem(problem, document, at_key=True)
+
+
+def _meant(name: str, known: Sequence[str]) -> str | None:
+    meant = _MEANT.get(name)
+    return meant if meant in known else closest(name, known)
 
 
 def _empty_above(path: Path, known: Sequence[str], document: Document) -> str | None:

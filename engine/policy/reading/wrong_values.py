@@ -102,11 +102,24 @@ def unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | 
     return by_kind.get(detail["type"], _out_of_limits)(detail, name, value)
 
 
+_TYPES: Mapping[str, str] = {
+    **dict.fromkeys(("text", "str", "varchar"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("bool", "flag"), "boolean"),
+    **dict.fromkeys(("list", "set", "tags"), "array"),
+}
+"""What other languages call the types of features."""
+
+
 def _not_listed(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
     # The only list of the allowed values that pydantic gives is a text: `'a', 'b' or 'c'`.
     expected = detail["ctx"]["expected"]
     allowed = re.findall(r"'([^']*)'", expected) or [expected]
-    meant = closest(str(value), allowed) if isinstance(value, str) else None
+    meant = None
+    if isinstance(value, str):
+        other = _TYPES.get(value.lower())
+        meant = other if other in allowed else closest(value, allowed)
     help = f"did you mean `{meant}`?" if meant else None
     if name == "`location`" and value == "local":
         help = _LOCAL_HELP

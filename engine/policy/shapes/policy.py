@@ -62,7 +62,8 @@ class Feature(Shape):
         "time.hour or time.weekday",
     )
     on_other: Literal["unknown", "error"] | None = Field(
-        None, description="what to do with a derived value that `enum` does not list; default: unknown"
+        None,
+        description="what to do with a derived value that the declaration does not allow; default: unknown",
     )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
     sensitive: bool | None = Field(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from routewright.backends.control import StateError, StateStore
-from routewright.engine.report import escape_line
+from routewright.engine.report import TaskError, escape_line
 from routewright.ledger import Ledger, default_ledger_path
 from routewright.loading import shipped
 
@@ -33,10 +33,17 @@ class ShownPolicy:
 
 
 def shown_policy(named: Path | None) -> ShownPolicy:
-    """The named policy, else that of the environment, else the shipped one."""
+    """The named policy, else that of the environment, else the shipped one.
+
+    Raises TaskError where the environment names a file that is not there.
+    """
     if named is not None:
         return ShownPolicy(named, None)
     if given := os.environ.get(VARIABLE):
+        if not Path(given).exists():
+            raise TaskError(
+                f"there is no policy at `{given}`", help=f"{VARIABLE} names it: change or unset it"
+            )
         return ShownPolicy(Path(given), f"from {VARIABLE}")
     return ShownPolicy(shipped("hybrid.yaml"), f"the shipped policy: name yours, or set {VARIABLE}")
 

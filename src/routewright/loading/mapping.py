@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from routewright.engine.policy import Catalog, check_unbroken, kinds, names_of_models
+from routewright.engine.policy import Catalog, Model, check_unbroken, kinds, names_of_models
 from routewright.engine.report import TaskError, suggest
 
 SMALL_CONTEXT = 8192
@@ -39,22 +39,9 @@ _KEPT = (
     "disabled",
     "disabled_reason",
 )
-_OF_WHAT_ANSWERS = (
-    "path",
-    "source",
-    "memory_gb",
-    "min_version",
-    "context_length",
-    "max_output_tokens",
-    "tokenizer",
-    "embedding_space",
-    "dimensions",
-    "pooling",
-    "price",
-    "expected_latency",
-    "think",
-    "keep_alive",
-)
+_PLACE = ("backend", "tag", "stands_in_for")
+_OF_WHAT_ANSWERS = tuple(Model.model_fields.keys() - {*_KEPT, *_PLACE})
+"""What a stand-in that the catalog describes has of its own: everything but its place and what it is wanted for."""
 
 
 def parse_maps(flags: Iterable[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Values that are derived from a request: names without case, and what is not in the feature's enum."""
+"""Values that are derived from a request: names without case, and what the declaration does not allow."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_value_that_is_not_in_the_enum_is_unknown_and_recorded_as_that() -> No
     assert record.request.metadata == {"plan": "enterprise"}
     again = decide(policy(), task_of(record), state_of(record), decision_id="d")
     assert record_bytes(again) == record_bytes(decision)
-    assert "plan = unknown (derived, and not in its enum)" in render_tree(record_tree(record))
+    assert "plan = unknown (derived, and not a value that it allows)" in render_tree(record_tree(record))
 
 
 def test_a_value_that_is_not_in_the_enum_is_refused_where_the_feature_says_so() -> None:
@@ -77,10 +77,29 @@ def test_a_value_that_is_not_in_the_enum_is_refused_where_the_feature_says_so() 
         decide(policy(), Task({"plan": "enterprise"}), State(0), decision_id="d")
 
 
-@pytest.mark.parametrize("key", ["enum: [free, pro], default: free, ", "from: request.metadata.Plan"])
-def test_on_other_belongs_to_derived_features_with_an_enum(key: str) -> None:
-    text = STRICT.replace(key, "").replace("error, }", "error }")
+OTHER = {
+    "above a maximum": "plan: { type: integer, maximum: 5, default: 1, from: request.images }",
+    "below a minimum": "plan: { type: number, minimum: 9, default: 9, from: request.images }",
+    "an hour that is none of the allowed": "plan: { type: integer, minimum: 8, maximum: 18, from: time.hour }",
+}
+
+
+@pytest.mark.parametrize("declared", OTHER)
+def test_whatever_a_derived_value_breaks_it_is_unknown_or_refused(declared: str) -> None:
+    begin = POLICY.index("  plan: ")
+    text = f"{POLICY[:begin]}  {OTHER[declared]}\nrules: [{{ name: high, when: plan > 5, use: [a] }}]\n"
+    task = Task(request=RequestFacts(images=7))
+    decision = decide(policy(text), task, State(0), decision_id="d")
+    assert decision.outcome == "no_match", "and not the default"
+    feature = record_of(decision).features["plan"]
+    assert (feature.value, feature.source) == (None, "derived")
+    with pytest.raises(FeatureError, match="feature `plan`"):
+        decide(policy(text.replace("from:", "on_other: error, from:")), task, State(0), decision_id="d")
+
+
+def test_on_other_belongs_to_derived_features() -> None:
+    text = STRICT.replace(", from: request.metadata.Plan", "")
     with pytest.raises(PolicyError) as caught:
         policy(text)
     (problem,) = caught.value.problems
-    assert problem.message == "`on_other` belongs to a feature with `enum` and `from`"
+    assert problem.message == "`on_other` belongs to a feature with `from`"
