@@ -49,6 +49,7 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
+    from complaint_tables import with_complaint_tables
     from condition_tables import with_condition_tables
     from key_tables import with_tables
     from ledger_layout import with_layout
@@ -70,6 +71,8 @@ def generated() -> dict[Path, str]:
     ):
         page = ROOT / "docs" / name
         texts[page] = filled(page.read_text(encoding="utf-8"), mark, lines)
+    backends_page = ROOT / "docs" / "backends.md"
+    texts[backends_page] = with_complaint_tables(texts[backends_page])
     conditions_page = ROOT / "docs" / "conditions.md"
     texts[conditions_page] = with_condition_tables(conditions_page.read_text(encoding="utf-8"))
     executing_page = ROOT / "docs" / "executing.md"

@@ -9,8 +9,8 @@ from routewright.engine.policy import Server
 
 from ..errors import BackendError
 from ..phases import CallClock
-from ..wire import HttpClient, Reply
-from .errors import complaint_in, failure, refusal_of
+from ..wire import HttpClient, Reply, complaint_in
+from .errors import failure, refusal_of
 from .places import remote_host, running_elsewhere
 
 

@@ -46,12 +46,13 @@ from ..wire import (
     Reply,
     Sizes,
     checked_input,
+    complaint_in,
     own_name,
     readable,
     vector_sizes,
 )
 from .chat import ChatReader
-from .errors import complaint_in, failure, refusal_of
+from .errors import failure, refusal_of
 from .lists import read_scores, read_tags, read_vectors
 from .parameters import Parameters
 from .request import RESERVED_OPTIONS, chat_body, embed_body, is_genuine, rerank_body

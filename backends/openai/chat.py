@@ -18,13 +18,14 @@ from ..wire import (
     EventReader,
     Reply,
     Unreadable,
+    complaint_in,
     events_in,
     own_name,
     readable,
     unreadable,
 )
 from .answer import ChatPieces
-from .errors import complaint_in, failure
+from .errors import failure
 
 GRACE_MS: Final = 1_000
 """How long a stream may take to end after its finish reason: the usage comes then, and some servers never end it."""

@@ -1,7 +1,17 @@
-"""What both HTTP dialects share: connections, replies within bounds, statuses, and checks of what servers send."""
+"""What both HTTP dialects share: connections, replies within bounds, what failures mean, checks of what is sent."""
 
 from __future__ import annotations
 
+from .complaints import (
+    ROWS,
+    Complaint,
+    Dialect,
+    Failure,
+    complaint_in,
+    failed,
+    retry_after_ms,
+    status_class,
+)
 from .counts import (
     CALL_BYTES,
     NOT_COUNTED,
@@ -17,7 +27,6 @@ from .lines import Event, EventReader, events_in
 from .pieces import ChatPieces, own_name
 from .reply import Reply
 from .sizes import MAX_BODY_BYTES, MAX_ERROR_BYTES, SMALL_SIZES, Sizes, vector_sizes
-from .statuses import Complaint, plain, retry_after_ms, status_class, status_in
 from .untrusted import Gate
 from .values import TextIntake, Unreadable, count_of, given, vectors_of, words
 
@@ -28,13 +37,16 @@ __all__ = [
     "NOTHING_ASKED",
     "NOT_COUNTED",
     "PROBE_LIMITS",
+    "ROWS",
     "SMALL_SIZES",
     "UNKNOWN_OUTPUT_TOKENS",
     "ChatIntake",
     "ChatPieces",
     "Complaint",
+    "Dialect",
     "Event",
     "EventReader",
+    "Failure",
     "Gate",
     "HttpClient",
     "Reply",
@@ -42,16 +54,16 @@ __all__ = [
     "TextIntake",
     "Unreadable",
     "checked_input",
+    "complaint_in",
     "count_of",
     "estimated_usage",
     "events_in",
+    "failed",
     "given",
     "own_name",
-    "plain",
     "readable",
     "retry_after_ms",
     "status_class",
-    "status_in",
     "unreadable",
     "vector_sizes",
     "vectors_of",

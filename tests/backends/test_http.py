@@ -11,8 +11,8 @@ from support.scripted_http import Cut, Hang, ScriptedHttp, Send, events, reply
 
 from routewright.backends import NO_LIMITS, BackendError, Limits, Timings
 from routewright.backends.phases import CallClock
+from routewright.backends.wire import retry_after_ms, status_class
 from routewright.backends.wire.http import HttpClient
-from routewright.backends.wire.statuses import retry_after_ms, status_class
 
 OK = reply(200, {"ok": True})
 

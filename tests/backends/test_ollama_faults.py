@@ -32,6 +32,10 @@ LARGER = "give the model a larger `context_length` in the catalog, shorten the p
 SWITCHED_OFF = "the server has its cloud switched off: unset OLLAMA_NO_CLOUD, or allow it in its settings"
 OWN_NAMES = "a server on this machine answers only to names of this machine; see OLLAMA_HOST"
 PRICING = "this model needs a paid plan: see https://ollama.com/pricing"
+STATUS = (
+    "no known wording: the status alone decided. If another class fits, report the wording (docs/backends.md)"
+)
+OPTION = "correct it in the `options` of the request"
 HOURS = "the limit lasts for hours: see https://ollama.com/settings"
 
 
@@ -47,7 +51,7 @@ def fails(url: str, model: str, limits: Limits | None = None) -> BackendError:
 
 # What comes before the first byte of an answer: fault, class, the server's words, advice.
 STATUSES: list[tuple[str, ErrorClass, str, str | None]] = [
-    ("bad-request", "invalid_request", "answered 400", None),
+    ("bad-request", "invalid_request", "answered 400", STATUS),
     ("invalid-name", "not_found", "invalid model name", None),
     ("no-tools", "not_found", "`fault-no-tools`: fault-no-tools does not support tools", None),
     ("no-chat", "not_found", "does not support chat", None),
@@ -55,7 +59,7 @@ STATUSES: list[tuple[str, ErrorClass, str, str | None]] = [
     ("no-remote", "not_found", "this server cannot run this remote model", None),
     ("overflow", "context_overflow", "exceeds the available context size (4096 tokens)", LARGER),
     ("overflow-text", "context_overflow", "the input length exceeds the context length", LARGER),
-    ("overflow-object", "context_overflow", "exceed_context_size_error", LARGER),
+    ("overflow-object", "context_overflow", "request (9031 tokens) exceeds the available context", LARGER),
     ("unauthorized", "unauthorized", "answered 401 for `fault-unauthorized`: unauthorized", SIGNIN),
     ("unauthorized-bare", "unauthorized", "unauthorized", "run `ollama signin`"),
     ("payment", "payment_required", "a subscription is required", PRICING),
@@ -72,14 +76,14 @@ STATUSES: list[tuple[str, ErrorClass, str, str | None]] = [
     ("canceled", "overloaded", "request canceled", None),
     ("crashed", "overloaded", "model runner has unexpectedly stopped", None),
     ("out-of-memory", "overloaded", "requires more system memory (11.1 GiB)", None),
-    ("bad-option", "bad_response", 'option "num_ctx" must be of type integer', None),
-    ("error-object", "bad_response", "out of order (server_error)", None),
-    ("error-html", "bad_response", "answered 500 for `fault-error-html`", None),
-    ("error-empty", "bad_response", "answered 500", None),
+    ("bad-option", "invalid_request", 'option "num_ctx" must be of type integer', OPTION),
+    ("error-object", "overloaded", "out of order", STATUS),
+    ("error-html", "overloaded", "answered 500 for `fault-error-html`", None),
+    ("error-empty", "overloaded", "answered 500", None),
     ("unreachable", "overloaded", "no such host", "the server cannot reach ollama.com"),
     ("queue-full", "overloaded", "maximum pending requests exceeded", "its queue is full: see OLLAMA_MAX_QUEUE"),
     ("timed-out", "timeout.total", "upstream request timeout", None),
-    ("teapot", "invalid_request", "short and stout", None),
+    ("teapot", "invalid_request", "short and stout", STATUS),
 ]  # fmt: skip
 
 
@@ -119,7 +123,7 @@ STREAMS: list[tuple[str, ErrorClass, str, bool]] = [
     ("empty", "broken_stream", "ended without `done`", False),
     ("error-line", "broken_stream", "broke off with an error for `fault-error-line`: an error was", True),
     ("error-line-first", "broken_stream", "model runner has unexpectedly stopped", False),
-    ("error-line-object", "broken_stream", "the model went away", True),
+    ("error-line-object", "overloaded", "the model went away", True),
     ("error-line-status", "rate_limited", "rate limit exceeded", True),
     ("load-reason", "bad_response", "the server only had to load the model, and did not answer", True),
     ("unload-reason", "bad_response", "the server only had to unload the model", True),

@@ -184,7 +184,7 @@ STATUSES = [
         "loading",
         reply(503, error("Loading model", 503, "unavailable_error")),
         "overloaded",
-        "the server is still loading `m`",
+        "the server of `m` is still loading the model",
     ),
     Fault(
         "busy", reply(503, {"error": "busy"}, {"Retry-After": "2"}), "overloaded", said(503, "busy"), 2_000
