@@ -128,12 +128,13 @@ class PolicyGenerations:
         if reading < self._newest:
             return False  # what was read later is in force already
         self._newest = reading
-        missing = any(unopened(side.backends) for side in self.current)
-        if is_as_before(self.current.control.policy, policy) and not missing:
+        same = is_as_before(self.current.control.policy, policy)
+        missing = _unopened(self.current)
+        if same and not any(missing):
             return False
         self._follow(self._make(policy, *source.backends(policy, self.current)))
         await self.close_left()
-        return True
+        return not same or _unopened(self.current) != missing
 
     def check_open(self) -> None:
         """Raise TaskError once all has ended."""
@@ -195,6 +196,11 @@ class PolicyGenerations:
         self._live.remove(arms)
         needed = {id(one) for other in self._live for one in other.every_backend()}
         self._left += [one for one in arms.every_backend() if id(one) not in needed]
+
+
+def _unopened(arms: RolloutRuntime) -> list[list[str]]:
+    """The ids of each arm's backends that could not be opened."""
+    return [sorted(unopened(side.backends)) for side in arms]
 
 
 def is_as_before(before: CompiledPolicy, policy: CompiledPolicy) -> bool:
