@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -225,10 +226,10 @@ def test_schemas_are_the_shipped_ones(tmp_path: Path, kind: str) -> None:
 # --- ledger ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def used(tmp_path: Path) -> CommandLine:
-    """A command line whose ledger has one decision, and one that had no target."""
-    command = CommandLine(tmp_path)
+@pytest.fixture(scope="module")
+def used_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a command line whose ledger has one decision, and one that had no target."""
+    command = CommandLine(tmp_path_factory.mktemp("used"))
     assert command("run", "policy.yaml", "hello", "--simulate", "--quiet").code == 0
     assert (
         command(
@@ -236,7 +237,14 @@ def used(tmp_path: Path) -> CommandLine:
         ).code
         == 4
     )
-    return command
+    return command.folder
+
+
+@pytest.fixture
+def used(used_once: Path, tmp_path: Path) -> CommandLine:
+    """A command line in a copy of that folder."""
+    shutil.copytree(used_once, tmp_path, dirs_exist_ok=True)
+    return CommandLine(tmp_path)
 
 
 @pytest.mark.parametrize(

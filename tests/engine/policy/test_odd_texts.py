@@ -17,7 +17,7 @@ Place = tuple[str | int, ...]
 BASE: dict[str, Any] = YAML(typ="safe", pure=True).load(WHOLE)
 
 ODD = (
-    *(" ", "\n", "x" * 300, "x" * 70_000, "\0", "a\0b", "\x1b[31m", "\u202e", "\ufeff", "é", "🐱", "\udc00a"),
+    *("\ud800", " ", "\n", "x" * 300, "x" * 70_000, "\0", "a\0b", "\x1b[31m", "\u202e", "\ufeff", "é", "🐱", "\udc00a"),
     *(
         "${X}",
         "{",
@@ -66,7 +66,7 @@ def put_at(value: Any, place: Place, is_key: bool, text: str) -> Any:
 PLACES = list(texts_of(BASE))
 
 
-@pytest.mark.parametrize("odd", ["", "\ud800", ODD], ids=["empty", "half of a pair", "each in turn"])
+@pytest.mark.parametrize("odd", ["", ODD], ids=["empty", "each in turn"])
 def test_any_text_in_the_place_of_another_is_a_policy_or_our_error(odd: str | tuple[str, ...]) -> None:
     for number, (place, is_key) in enumerate(PLACES):
         text = odd if isinstance(odd, str) else odd[number % len(odd)]
