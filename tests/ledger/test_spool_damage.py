@@ -9,13 +9,12 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
-from random import Random
 from threading import Thread
 
 import pytest
 from support.ledger_rows import attempt, decision, decision_id
 from support.new_ledgers import new_ledger
-from support.spool_mutations import check, frames_of, write_case
+from support.spool_mutations import frames_of
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger import ingest as ingest_module
@@ -55,12 +54,6 @@ def framed(number: int, entry: Entry) -> bytes:
     metadata, record = entry.metadata.encode(), (entry.record or "").encode()
     body = struct.pack("<QIB", number, len(metadata), entry.record is not None) + metadata + record
     return struct.pack("<II", len(body), zlib.crc32(body)) + body
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_damage_costs_only_the_entries_that_it_is_in_and_is_reported(ledger: Ledger, seed: int) -> None:
-    random = Random(seed)
-    check(ledger, [write_case(ledger, 1 + 100 * number, random) for number in range(20)])
 
 
 def test_the_format_of_a_spool_file_is_the_one_that_is_written_down(ledger: Ledger) -> None:

@@ -17,7 +17,21 @@ Place = tuple[str | int, ...]
 BASE: dict[str, Any] = YAML(typ="safe", pure=True).load(WHOLE)
 
 ODD = (
-    *("\ud800", " ", "\n", "x" * 300, "x" * 70_000, "\0", "a\0b", "\x1b[31m", "\u202e", "\ufeff", "é", "🐱", "\udc00a"),
+    *(
+        "\ud800",
+        " ",
+        "\n",
+        "x" * 300,
+        "x" * 70_000,
+        "\0",
+        "a\0b",
+        "\x1b[31m",
+        "\u202e",
+        "\ufeff",
+        "é",
+        "🐱",
+        "\udc00a",
+    ),
     *(
         "${X}",
         "{",
