@@ -48,10 +48,13 @@ def connection_failure(error: Exception, clock: CallClock, base_url: str) -> Bac
 
 
 def unreadable(error: Unreadable, clock: CallClock, gate: Gate) -> BackendError:
-    """The failure of a call whose answer came, and is not what it should be."""
-    return clock.error(
-        f"the answer of `{clock.who}` cannot be read: {gate.message(str(error))}", "bad_response"
-    )
+    """The failure of a call whose answer came, and is not what it should be.
+
+    ``error`` holds no more of the server's words than the failure does afterwards: collectors of errors show both.
+    """
+    said = gate.message(str(error))
+    error.args = (said,)
+    return clock.error(f"the answer of `{clock.who}` cannot be read: {said}", "bad_response")
 
 
 @contextmanager
