@@ -53,7 +53,7 @@ HALF = chunk("Half an ")
 
 OPENAI = [
     Brick("wrong key", Scripted([reply(401, error("no such key")), WHOLE]), "unauthorized", "next"),
-    Brick("no credit", Scripted([reply(402, error("add credit")), WHOLE]), "payment_required", "next"),
+    Brick("a bill is due", Scripted([reply(402, error("add credit")), WHOLE]), "payment_required", "next"),
     Brick("no such model", Scripted([reply(404, error("no such model")), WHOLE]), "not_found", "next"),
     Brick(
         "too long",
@@ -85,6 +85,34 @@ OPENAI = [
         "quota_exhausted",
         "next",
     ),
+    Brick(
+        "a pause of milliseconds, beside a word of quotas",
+        Scripted([reply(429, error("quota exceeded, retry in 50ms: https://aka.ms/oai/quotaincrease")), WHOLE]),
+        "rate_limited",
+        "retry",
+    ),
+    Brick(
+        "used up for two hours",
+        Scripted([reply(429, error("slow down"), {"X-RateLimit-Reset": "2h", "X-RateLimit-Remaining": "0"}), WHOLE]),
+        "quota_exhausted",
+        "next",
+    ),
+    Brick(
+        "larger than the limit for a minute",
+        Scripted([reply(429, error("on tokens per minute: Limit 12000, Requested 14137")), WHOLE]),
+        "context_overflow",
+        "next",
+    ),
+    Brick("no credit", Scripted([reply(400, error("credit balance is too low")), WHOLE]), "payment_required", "next"),
+    Brick(
+        "flagged by a moderation",
+        Scripted([reply(403, {"error": {"message": "no", "code": 403, "metadata": {"reasons": ["violence"]}}}), WHOLE]),
+        "refused_content",
+        "stop",
+    ),
+    Brick("given up by the server", Scripted([reply(499, error("CANCELLED")), WHOLE]), "overloaded", "retry"),
+    Brick("request not understood", Scripted([reply(422, {"detail": "no"}), WHOLE]), "invalid_request", "next"),
+    Brick("redirected", Scripted([reply(307, "", {"Location": "/v2"}), WHOLE]), "invalid_request", "next"),
     Brick("busy", Scripted([reply(503, error("busy")), WHOLE]), "overloaded", "retry"),
     Brick("busy without end", Scripted([reply(503, error("busy"))]), "overloaded", "worn"),
     Brick(
@@ -158,6 +186,10 @@ OLLAMA = [
     Brick("not signed in", Named("unauthorized"), "unauthorized", "next"),
     Brick("cloud switched off", Named("cloud-disabled"), "unauthorized", "next", stream=False),
     Brick("needs a plan", Named("payment"), "payment_required", "next"),
+    Brick("needs a subscription", Named("subscription"), "payment_required", "next"),
+    Brick("cloud failed", Named("cloud-failure"), "overloaded", "worn"),
+    Brick("limit as a line of a stream", Named("limit-line"), "quota_exhausted", "next"),
+    Brick("request not understood", Named("bad-request"), "invalid_request", "next"),
     Brick("not pulled", Named("missing"), "not_found", "next"),
     Brick("not pulled, alone", Named("missing"), "not_found", "next", stream=False, alone=True),
     Brick("too long", Named("overflow"), "context_overflow", "next"),

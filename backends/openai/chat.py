@@ -6,7 +6,7 @@ it becomes a BackendError of the call's clock, with the usage as far as it is kn
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Final
 
 from ..errors import BackendError
@@ -38,12 +38,14 @@ class ChatReader:
         self._clock, self._intake, self._name = clock, intake, name
         self._pieces = ChatPieces(intake)
         self._ended = self._ending = False
+        self._headers: Mapping[str, str] = {}
 
     async def events(self, reply: Reply) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking as they come, to the end of the stream; the answer is ``finished`` then.
 
         Once the server has given its finish reason, what breaks afterwards costs the usage at most.
         """
+        self._headers = reply.headers
         reader = EventReader(self._intake.sizes.body)
         try:
             async for lines in reply.lines(self._intake.sizes):
@@ -66,6 +68,7 @@ class ChatReader:
 
     async def whole(self, reply: Reply) -> ChatAnswer:
         """The answer in a body that comes at once."""
+        self._headers = reply.headers
         body = await reply.read(self._intake.sizes.body)
         try:
             events = events_in(body)
@@ -125,7 +128,7 @@ class ChatReader:
             gate = self._intake.gate
             said = gate.parse_or_none(event.data) or event.data.decode(errors="replace")
             complaint = complaint_in(said) or complaint_in({"error": said})
-            raise failure(self._clock, gate, complaint)
+            raise failure(self._clock, gate, complaint, headers=self._headers)
         piece = reply.parse(event.data, self._intake.sizes)
         events = self._feed(piece, streamed=streamed, whole=event.bare and not self._pieces.begun)
         if streamed and self._pieces.resumed:
@@ -138,5 +141,5 @@ class ChatReader:
     def _feed(self, piece: Any, *, streamed: bool, whole: bool) -> list[StreamEvent]:
         complaint = complaint_in(piece)
         if complaint is not None:  # in mid-stream, or under a status of 200
-            raise failure(self._clock, self._intake.gate, complaint)
+            raise failure(self._clock, self._intake.gate, complaint, headers=self._headers)
         return self._pieces.take(piece, self._clock, streamed=streamed, whole=whole)

@@ -326,8 +326,7 @@ def malformed(key: str) -> list[bytes]:
                 b"data: " + json.dumps({"choices": [{"delta": {}, "finish_reason": key}]}).encode() + b"\n\n",
                 b"error: " + key.encode() + b"\n\n",
                 # As servers pass on what another said: JSON in JSON, in which the key may be escaped a second time.
-                json.dumps({"error": {"message": "Provider returned error", "metadata": {"raw": json.dumps({"error": key})}}})
-                .encode(),
+                json.dumps({"error": {"message": "", "metadata": {"raw": json.dumps({"error": key})}}}).encode(),
                 json.dumps({"error": json.dumps({"error": {"message": key}}).replace("s", "\\u0073")}).encode(),
                 json.dumps([{"error": {"message": key, "status": key, "details": [{"reason": key}]}}]).encode(),
                 json.dumps({"error": "unauthorized", "signin_url": f"https://ollama.com/connect?key={key}"}).encode(),

@@ -144,6 +144,7 @@ PROMPTS = [
     "content filter: this prompt was flagged as potentially violating our usage policy",
     "model 'x' not found, API key not valid, credit balance is too low",
     "rate limit exceeded, retry after 3 seconds; out of memory",
+    'what does "maximum context length" mean, and "usage limit"?',
 ]
 
 
@@ -159,6 +160,9 @@ def test_the_words_of_a_prompt_that_a_server_repeats_decide_nothing(
         {"error": {"message": f'cannot read the message "{prompt}"', "input": prompt}},
         {"error": f"invalid value: `{prompt}`"},
         {"detail": [{"loc": ["body", "messages"], "msg": "Field required", "input": {"message": prompt}}]},
+        {"error": {"code": status, "message": f"Failed to parse input at pos 12: {prompt}"}},
+        {"detail": f"1 validation error\nmessages.0.content [type=string_type, input_value={prompt}]"},
+        {"error": f'no such shape; messages = [\n  {{"role": "user", "content": "{prompt}"}}\n]'},
         {"error": {"message": "bad request", "metadata": {"flagged_input": prompt}, "prompt": prompt}},
     ]
     for shape in shapes:
@@ -182,6 +186,7 @@ def test_words_in_addresses_are_no_words() -> None:
         ({}, {"error": {"message": "please try again in an hour"}}, 3_600_000),
         ({}, {"error": {"message": "within the last 5 minutes, please wait a moment"}}, None),
         ({}, {"error": {"message": "retry after lunch"}}, None),
+        ({}, {"message": "Out of call volume. It will be replenished in 01:23:45."}, 5_025_000),
         ({}, {"error": {"message": "x", "details": [{"retryDelay": "2.4s"}]}}, 2_400),
         (
             {},
@@ -254,6 +259,21 @@ def test_more_than_the_limit_never_fits_and_less_does_later() -> None:
         return meaning_of(Complaint(said), status=429, headers={}).error_class
 
     assert [asked(14_137), asked(12_000)] == ["context_overflow", "rate_limited"]
+
+
+@pytest.mark.parametrize("how", ["chat", "stream"])
+@pytest.mark.parametrize("dialect", ["openai", "ollama"])
+def test_a_header_counts_also_under_a_status_of_200(dialect: str, how: str) -> None:
+    async def run() -> BackendError:
+        said = reply(200, {"error": {"message": "slow down", "code": 429}}, {"Retry-After": "7"})
+        async with ScriptedHttp(said) as server:
+            backend: Backend = OpenAIBackend(server.url) if dialect == "openai" else OllamaBackend(server.url)
+            error = await failing(backend, how)
+            await backend.close()
+            return error
+
+    error = asyncio.run(run())
+    assert (error.error_class, error.retry_after_ms) == ("rate_limited", 7_000)
 
 
 def test_what_no_row_knows_is_classed_by_its_status_and_says_so() -> None:

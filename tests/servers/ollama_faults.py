@@ -106,6 +106,15 @@ FAULTS: Final[dict[str, StatusFault]] = {
         _struct(429, "Too Many Requests", "you have reached your weekly usage limit"),
         (("Retry-After", "3600"),),
     ),
+    "subscription": StatusFault(
+        403, {"error": "this model requires a subscription, upgrade for access: https://ollama.com/upgrade"}
+    ),
+    "cloud_failure": StatusFault(
+        500, {"error": "Internal Server Error (ref: bddedf60-d799-48d6-ad1f-6783dcfc8e9b)"}
+    ),
+    "limit_line": StatusFault(  # as a line of a stream that has begun
+        200, {"error": "you have reached your weekly usage limit"}, content_type="application/x-ndjson"
+    ),
     "canceled": StatusFault(499, {"error": "request canceled"}),
     "crashed": StatusFault(
         500, {"error": "model runner has unexpectedly stopped, this may be due to resource limitations"}

@@ -32,6 +32,12 @@ _QUOTED: Final = re.compile(
 )
 
 
+_ECHO: Final = re.compile(
+    r"(?: at pos \d+: |\b(?:messages|prompt) = |\binput_value=|['\"]messages['\"]: ).*", re.DOTALL
+)
+"""Where servers begin to repeat what they were sent, or what the model wrote (llama.cpp, pydantic)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """A failure understood. ``wait_ms`` is what the server states; ``row`` knew it, or else (``None``) the status."""
@@ -75,7 +81,7 @@ def own_words(message: str) -> str:
     >>> own_words('Unreadable: "my daily quota" at https://aka.ms/oai/quotaincrease, model `m`')
     'unreadable: "" at  model `m`'
     """
-    text = _ADDRESS.sub("", message)
+    text = _ECHO.sub("", _ADDRESS.sub("", message))
     return _QUOTED.sub(
         lambda found: '""' if " " in found[0] and not found["said"] else found[0], text
     ).lower()
@@ -92,5 +98,5 @@ def fits(row: Row, status: int, codes: frozenset[str], said: str) -> bool:
     found = row.words.search(said) if row.words is not None else None
     if found is None:
         return False
-    numbers = found.groupdict()
-    return not numbers or int(numbers["requested"]) > int(numbers["limit"])
+    numbers = {name: int(number.replace(",", "")) for name, number in found.groupdict().items()}
+    return not numbers or numbers["requested"] > numbers["limit"]

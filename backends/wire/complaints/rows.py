@@ -55,7 +55,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "context_overflow",
         "request too large on tokens per minute (TPM): Limit 12000, Requested 14137",
         "continuedev/continue#10218, continuedev/continue#11717",
-        words=_any(r"limit:? (?P<limit>\d+)\b.{0,60}?\brequested:? ~?(?P<requested>\d+)"),
+        words=_any(r"limit:? (?P<limit>\d[\d,]{0,12})\b.{0,60}?\brequested:? ~?(?P<requested>\d[\d,]{0,12})"),
         help="such a request never fits: shorten it, ask for a shorter answer, or raise the limit of the account",
     ),
     Row(
@@ -119,7 +119,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "This model's maximum context length is 8192 tokens",
         "cline/cline#3120, google-gemini/gemini-cli#6678, QwenLM/Qwen3#1321, llmmllab/llmmllab-api#69",
         codes=_any(
-            "context_length_exceeded|exceed_context_size_error|request_too_large|string_above_max_length"
+            "context_length_exceeded|exceed_context_size_error|request_too_large|model_max_prompt_tokens_exceeded"
         ),
         words=_any(
             r"maximum (?:context|prompt) length",
@@ -129,6 +129,7 @@ ROWS: Final[tuple[Row, ...]] = (
             r"prompt (?:is )?too long|too many tokens|input\b[^.]{0,40} is too (?:long|large|big)",
             r"input token(?:s exceed| count [^.]{0,30}exceeds)",
             r"max_new_tokens\W{0,3} must be <=|must have less than \d+ tokens",
+            r"(?:input|prompt)\b[^.]{0,60} exceeds? (?:the |our )?(?:maximum|limit|context)|range of input length",
             r"reduce the length of the (?:messages|prompt|input)",
         ),
     ),
@@ -206,7 +207,7 @@ ROWS: Final[tuple[Row, ...]] = (
         codes=_any("model_not_found|not_?found_?error|deploymentnotfound"),
         words=_any(
             r"\bmodels?\b[^.]{0,20}\S{0,120} (?:was |is )?(?:not found|does not exist|not available|unknown)",
-            r"unknown model|no such model|invalid model name|not a valid model|no models loaded",
+            r"unknown model|no such model|model not exist|invalid model\b|not a valid model|no models loaded",
             r"deployment for this resource does not exist|repository not found",
         ),
     ),
@@ -219,8 +220,10 @@ ROWS: Final[tuple[Row, ...]] = (
         "ggml-org/llama.cpp#15377, ollama/ollama#14795, langchain4j/langchain4j#3475, evalstate/fast-agent#122",
         codes=_any("not_supported_error"),
         words=_any(
-            r"does not support (?:tools|chat|thinking|vision|images?|insert|embed\w*|completion|generate)",
-            r"(?:image|audio|video)s? (?:inputs? )?(?:is|are) not supported|unsupported content part",
+            r"does not support (?:tools?|chat|thinking|reasoning|vision|images?|audio|embed\w*|insert|completion)\b",
+            r"does not support (?:generate|parallel|function|streaming|system)",
+            r"(?:image|audio|video|thinking|reasoning|tool|function call)s?\b(?: \w+)? (?:is|are) not supported",
+            r"unsupported content part",
             r"no endpoints (?:found|available)|requires? --[\w-]+",
             r"cannot run this remote model|missing data required for",
         ),
@@ -278,7 +281,7 @@ ROWS: Final[tuple[Row, ...]] = (
         ),
         words=_any(
             r"usage limit|\bquota\b",
-            r"(?:hourly|daily|weekly|monthly|session|account) (?:\w+ )?limit",
+            r"(?:hourly|daily|weekly|monthly|session|account) (?:\w+ )?(?:limit|allocation)|key limit exceeded",
         ),
     ),
     Row(
@@ -332,8 +335,8 @@ ROWS: Final[tuple[Row, ...]] = (
         ),
     ),
     Row(
-        "a failure inside Ollama's cloud",
-        "Ollama Cloud",
+        "an internal error",
+        "Ollama Cloud, any",
         frozenset({STREAM, 500}),
         "overloaded",
         "Internal Server Error (ref: bddedf60-d799-48d6-ad1f-6783dcfc8e9b)",

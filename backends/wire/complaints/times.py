@@ -45,11 +45,12 @@ _UNITS_MS: Final[dict[str, float]] = {
 }
 _UNIT: Final = "|".join(sorted(_UNITS_MS, key=len, reverse=True))
 _PART: Final = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,12}})?|an?\b)\s*({_UNIT})(?![a-z])")
-_DURATION: Final = re.compile(rf"{_PART.pattern}(?:(?:,|\s|and)*{_PART.pattern})*")
+_CLOCK: Final = re.compile(r"(\d{1,4}):(\d\d):(\d\d)")
+_DURATION: Final = re.compile(rf"{_CLOCK.pattern}|{_PART.pattern}(?:(?:,|\s|and){{0,6}}{_PART.pattern})*")
 
 _IN_WORDS: Final = re.compile(
-    r"\b(?:retry(?:ing)?|try(?: it)? again|wait(?:ing)?(?: at least)?|resets?|reset again|available(?: again)?|"
-    r"come back|refresh(?:es)?)\s{1,3}(?:in|after|for)?\s{0,3}(?:about |approximately |another |at least |~)?"
+    r"\b(?:retry(?:ing)?|try(?: it)? again|wait(?:ing)?|resets?|available(?: again)?|come back|refresh(?:es)?|"
+    r"replenished)\s{1,3}(?:in|after|for)?\s{0,3}(?:about |approximately |another |at least |~)?"
     rf"(?P<duration>{_DURATION.pattern})"
 )
 """\"please try again in 9m38.016s\", \"retry after 45 seconds\", \"retry in 1 minute\", \"wait 20s\"."""
@@ -142,15 +143,17 @@ def until_midnight_ms(zone: str, headers: Mapping[str, str]) -> int:
 
 
 def duration_ms(text: str, unit: str = "s") -> float | None:
-    """``9m38.016s``, ``1 minute``, or a bare number of ``unit``, in milliseconds.
+    """``9m38.016s``, ``1 minute``, ``01:23:45``, or a bare number of ``unit``, in milliseconds.
 
-    >>> duration_ms("1h2m3s"), duration_ms("1 minute"), duration_ms("2.5"), duration_ms("soon")
-    (3723000.0, 60000.0, 2500.0, None)
+    >>> duration_ms("1h2m3s"), duration_ms("1 minute"), duration_ms("00:01:30"), duration_ms("2.5"), duration_ms("soon")
+    (3723000.0, 60000.0, 90000.0, 2500.0, None)
     """
     text = text.strip().lower()
     number = _number(text)
     if number is not None:
         return number * _UNITS_MS[unit]
+    if clock := _CLOCK.fullmatch(text):
+        return 1_000.0 * (3_600 * int(clock[1]) + 60 * int(clock[2]) + int(clock[3]))
     if not _DURATION.fullmatch(text):
         return None
     return sum(
