@@ -23,7 +23,7 @@ def _wordings() -> Iterator[str]:
     yield "| | said by | under | for example | class |"
     yield "| --- | --- | --- | --- | --- |"
     for row in ROWS:
-        until = f", else until midnight in {row.midnight}" if row.midnight else ""
+        until = f"; without a stated time until midnight ({row.midnight})" if row.midnight else ""
         cells = (row.name, row.said_by, _under(row), _example(row), f"`{row.error_class}`{until}")
         yield f"| {' | '.join(cells)} |"
 
