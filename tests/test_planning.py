@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from support.executing_parts import every_target
+from support.shipped import hybrid
 
-from routewright import ModelGateway, RequestFacts, Task, load_policy
+from routewright import ModelGateway, RequestFacts, Task
 from routewright.backends import ChatRequest, Message
 from routewright.backends.control.keys import stored_key
 from routewright.backends.executing.cache import cache_key
@@ -22,7 +23,7 @@ from routewright.gateway.planning import Planner
 from routewright.loading import load_samples, shipped
 from routewright.tasks import task_from
 
-HYBRID = load_policy(shipped("hybrid.yaml"))
+HYBRID = hybrid()
 SAMPLES = [task_from(sample) for sample in load_samples(shipped("samples.yaml")).tasks]
 BOOLEANS = [feature.name for feature in HYBRID.features if str(feature.declaration.type) == "boolean"]
 

@@ -11,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
+from support.shipped import hybrid
 
 from routewright.cli.standins import EMBEDDED, short_prompts, stand_ins
 from routewright.loading.loading import load_policy, shipped
 
-HYBRID = load_policy(shipped("hybrid.yaml"))
+HYBRID = hybrid()
 NOBODY = "http://127.0.0.1:9"
 
 
