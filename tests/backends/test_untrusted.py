@@ -1053,6 +1053,9 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
                         assert not error.error_class.startswith("timeout"), (name, str(error))
                         assert len(str(error)) < 2_000, name
                         f"{error} {error.help}".encode()
+                    except Exception as error:
+                        error.add_note(name)
+                        raise
             assert len(server.requests) == len(scripts)
 
     asyncio.run(run())
