@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .cost import PriceFacts, cost_nano
 from .errors import ERROR_CLASSES, BackendError, ErrorClass, install_command
+from .images import IMAGE_TYPES, image_type
 from .protocol import (
     NO_LIMITS,
     Backend,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ERROR_CLASSES",
+    "IMAGE_TYPES",
     "NO_LIMITS",
     "Backend",
     "BackendError",
@@ -68,6 +70,7 @@ __all__ = [
     "cost_nano",
     "embedded_model",
     "full_name",
+    "image_type",
     "install_command",
     "is_loaded",
     "open_backend",

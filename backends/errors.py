@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 from routewright.engine.report import RoutewrightError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from routewright.engine.record import Attempt
+
     from .protocol import Timings, Usage
 
 
@@ -45,7 +49,8 @@ class BackendError(RoutewrightError):
     measured until the failure: failed calls take time and may cost money too. ``begun`` says that the server had
     begun, where the class says that it had not. ``simulated`` marks failures that no real model had. ``adjusted``
     names the parameter that the model does not take: the backend leaves it out from now on, so that the same call,
-    made again, may succeed.
+    made again, may succeed. Where a gateway raises it, ``decision_id`` and ``attempts`` say what was
+    decided, and every call that was tried, in order.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class BackendError(RoutewrightError):
         self.begun = begun
         self.simulated = simulated
         self.adjusted: str | None = None
+        self.decision_id: str | None = None
+        self.attempts: Sequence[Attempt] = ()
 
 
 def install_command(extra: str) -> str:

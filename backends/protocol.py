@@ -82,7 +82,8 @@ class ToolCall:
 class Message:
     """One turn of a conversation.
 
-    ``images`` are the bytes of PNG, JPEG, WebP or GIF files. ``tool_call_id`` says which call a ``tool`` turn answers.
+    ``images`` are the bytes of image files, of types that ``image_type`` knows. ``tool_call_id`` says which call a
+    ``tool`` turn answers.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
@@ -98,7 +99,8 @@ class ChatRequest:
 
     ``tools`` are function declarations in the shape of OpenAI's API, ``json_schema`` is the shape that the
     answer must have. ``context_tokens`` is the window that a local server should hold for it, ``think`` and
-    ``keep_alive`` go to backends that know them. ``options`` are passed to the backend as they are.
+    ``keep_alive`` go to backends that know them. ``options`` are passed to the backend as they are. With ``top_p``
+    only the likeliest tokens are drawn from, those that have this probability together.
     """
 
     messages: tuple[Message, ...]
@@ -112,6 +114,7 @@ class ChatRequest:
     think: bool | Literal["low", "medium", "high"] | None = None
     keep_alive: str | None = None
     options: Mapping[str, object] = field(default_factory=dict)
+    top_p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,16 @@ class ChatAnswer:
     thinking: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     truncated: bool = False
+
+    @property
+    def content(self) -> str:
+        """The text, under the name that messages have for it."""
+        return self.text
+
+    @property
+    def message(self) -> Message:
+        """The answer as a turn of the conversation, to go on with: text and calls of tools, without its thinking."""
+        return Message("assistant", self.text, tool_calls=self.tool_calls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -319,7 +319,7 @@ def forget():
 async def in_a_thread():
     await asyncio.to_thread(forget)
 
-held[0]._script._runner.run(in_a_thread())
+held[0]._own_loop.run(in_a_thread)
 """
     ended = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], timeout=60, capture_output=True, text=True, check=False

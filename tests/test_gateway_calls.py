@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.record import record_of
 from routewright.engine.report.times import iso_time
 from routewright.engine.report.tree import render_tree
+from routewright.gateway.calls import Calls
 from routewright.gateway.opening import simulated_backends
 from routewright.loading.loading import shipped
 
@@ -164,31 +167,10 @@ def test_what_every_model_failed_at_is_raised(policy: CompiledPolicy) -> None:
     assert caught.value.error_class == "unauthorized"
 
 
-@pytest.mark.parametrize(
-    ("messages", "said"),
-    [
-        ([{"text": "hello"}], "a message is"),
-        ("hello", "a message is"),
-        ([], "there is no message"),
-        ([{"role": "robot", "content": "hello"}], "`robot` is not a role"),
-        (
-            [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
-            "the content of a message is a text",
-        ),
-        ([Message("user", None)], "the content of a message is a text"),  # type: ignore[arg-type]
-        ([{"role": ["user"], "content": "hello"}], "is not a role"),
-        ([{"role": "user", "content": "so \ud83d"}], r"`\\ud83d` at character 4 is half of a character"),
-        ([{"role": "user", "content": "hello", "images": "abc"}], "`images` is a list"),
-        ([{"role": "user", "content": "hello", "images": ["a.png"]}], "`images` of a message are the bytes"),
-        (
-            [{"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}],
-            "`tool_calls` of a message are ToolCall",
-        ),
-    ],
-)
-def test_what_is_no_message_is_refused(policy: CompiledPolicy, messages: Any, said: str) -> None:
-    with pytest.raises(TaskError, match=said):
-        asyncio.run(ModelGateway(policy).generate_chat(messages=messages))
+def test_text_that_no_server_could_be_sent_is_refused(policy: CompiledPolicy) -> None:
+    messages = [{"role": "user", "content": "so \ud83d"}]
+    with pytest.raises(TaskError, match=r"`\\ud83d` at character 4 is half of a character"):
+        asyncio.run(ModelGateway(policy).generate_chat(messages))
 
 
 def test_what_would_be_no_answer_is_not_asked_for(policy: CompiledPolicy) -> None:
@@ -264,8 +246,22 @@ def test_what_no_model_can_be_asked_is_refused(
 
 
 def test_an_option_that_there_is_not_is_told(policy: CompiledPolicy) -> None:
-    with pytest.raises(TypeError, match="a chat has no option `temprature`; .* temperature, "):
-        asyncio.run(ModelGateway(policy).generate_chat(messages=HELLO, temprature=1))  # type: ignore[call-arg]
+    gateway = ModelGateway(policy)
+    said = r"there is no option `temprature`; did you mean `temperature`\? it takes model, .* temperature, "
+    with pytest.raises(TypeError, match=said):
+        asyncio.run(gateway.generate_chat(HELLO, temprature=1))  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no option `max_tokens`; did you mean `max_output_tokens`\?"):
+        gateway.stream_chat(HELLO, max_tokens=9)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="there is no option `temperature`; .*it takes model, features, "):
+        gateway.embed_sync(["a"], temperature=1)  # type: ignore[call-arg]
+
+
+def test_a_method_is_named_in_messages_as_its_callers_know_it(policy: CompiledPolicy) -> None:
+    with pytest.raises(TypeError, match=re.escape("ModelGateway.generate_chat() missing 1 required")):
+        _ = ModelGateway(policy).generate_chat()  # type: ignore[call-arg]
+    methods = [one for name, one in vars(Calls).items() if isfunction(one) and not name.startswith("_")]
+    assert {one.__qualname__ for one in methods} >= {"ModelGateway.embed_sync", "ModelGateway.stream_chat"}
+    assert all(one.__qualname__.startswith("ModelGateway.") for one in methods)
 
 
 def test_nothing_of_an_option_may_be_said_with_none(policy: CompiledPolicy) -> None:
@@ -542,7 +538,9 @@ def test_rules_and_gates_see_what_the_request_holds(tmp_path: Path) -> None:
     policy = load_policy(shipped("hybrid.yaml"))
     with ModelGateway(policy, store=StateStore(tmp_path / "state.sqlite")) as gateway:
         long = gateway.run_sync(Task(), ChatRequest((Message("user", "word " * 100_000),)))
-        picture = gateway.run_sync(Task(), ChatRequest((Message("user", "what is it?", images=(b"png",)),)))
+        picture = gateway.run_sync(
+            Task(), ChatRequest((Message("user", "what is it?", images=(b"GIF89a",)),))
+        )
     assert (long.decision.matched, long.decision.target) == ("massive_context", "qwen3-coder-cloud")
     assert (picture.decision.matched, picture.decision.target) == ("vision_tasks", "qwen2.5-vl")
 

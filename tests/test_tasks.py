@@ -266,7 +266,7 @@ def test_every_sample_can_be_executed() -> None:
 
 
 def test_a_request_takes_nothing_that_it_would_ignore() -> None:
-    with pytest.raises(TypeError, match="a chat has no option `temprature`"):
+    with pytest.raises(TypeError, match="there is no option `temprature`"):
         request_for(Task(), "p", temprature=0.5)  # type: ignore[call-arg]  # that is the point
     with pytest.raises(TaskError, match="`temperature` needs `operation` chat"):
         request_for(Task(operation="embed"), "p", temperature=0.5)
@@ -277,8 +277,8 @@ def test_a_request_takes_nothing_that_it_would_ignore() -> None:
 def test_a_task_with_a_prompt_has_the_request_that_it_describes() -> None:
     text = """{"name": "n", "prompt": "p", "system": "s", "temperature": 0.5, "session": "c", "tags": {"run": "1"},
         "max_output_tokens": 2, "metadata": {"team": "a"}}"""
-    attached = Attached((b"png",), {"type": "object"})
-    messages = (Message("system", "s"), Message("user", "p", (b"png",)))
+    attached = Attached((b"GIF89a",), {"type": "object"})
+    messages = (Message("system", "s"), Message("user", "p", (b"GIF89a",)))
     request = ChatRequest(messages, max_output_tokens=2, temperature=0.5, json_schema={"type": "object"})
     facts = RequestFacts(max_output_tokens=2, metadata={"team": "a", "session": "c"})
     assert asked_by(parse_task(text), attached) == AskedTask("n", Task(request=facts), request, {"run": "1"})
@@ -291,7 +291,7 @@ def test_facts_are_taken_for_every_operation() -> None:
 
 
 def test_a_task_without_a_prompt_knows_what_its_request_will_have() -> None:
-    attached = Attached((b"png", b"png"), {"type": "object"})
+    attached = Attached((b"GIF89a", b"GIF89a"), {"type": "object"})
     asked = asked_by(parse_task('{"system": "s"}'), attached)
     assert asked == AskedTask("", Task(request=RequestFacts(images=2, json_schema=True)), None, {})
 

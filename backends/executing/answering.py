@@ -17,7 +17,7 @@ class Answered(NamedTuple):
     """An answer and where it comes from.
 
     ``target`` is the model that gave it, ``attempt`` the number of that call, ``next`` the position of the first
-    target that was not tried. ``cached`` answers have been through every step already.
+    target that was not tried. ``cached`` answers have been through every step already, and were ``verified`` then.
     """
 
     answer: Answer
@@ -25,6 +25,7 @@ class Answered(NamedTuple):
     attempt: int
     next: int
     cached: bool = False
+    verified: bool | None = None
 
     @property
     def chat(self) -> ChatAnswer:
@@ -42,7 +43,7 @@ def from_cache(
 ) -> Answered:
     """An answer from the cache, which is on record then."""
     attempt = session.add_cached(target, role, kept)
-    return Answered(kept.answer, target, attempt.number, following, cached=True)
+    return Answered(kept.answer, target, attempt.number, following, cached=True, verified=kept.verified)
 
 
 class Search:

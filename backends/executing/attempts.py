@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,13 +20,15 @@ class StepReport:
     """What came of a step. ``notes`` are the model's own words, or why the step was left out.
 
     ``done`` is a draft or a refinement that was used; ``unreadable`` is a verdict that is neither yes nor no;
-    ``dropped`` and ``failed`` are steps that could not be carried out, the second of them required.
+    ``dropped`` and ``failed`` are steps that could not be carried out, the second of them required. ``about`` is the
+    number of the attempt whose answer a verdict judges.
     """
 
     role: Role
     model_id: str
     outcome: StepOutcome
     notes: str | None = None
+    about: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,9 @@ class Execution:
 
     The answer's type follows the request's: ChatAnswer for ChatRequest, and so on. ``answered_by`` is the number
     of the attempt whose answer it is. ``steps`` reports on steps as they were carried out, ``ensemble`` on how
-    answers were combined.
+    answers were combined. ``verified`` says whether the answer, as it is given, was accepted by every ``verify`` of the
+    work (True) or rejected by one (False); None if there is none, or one was left out or could not be read, or the
+    answer was changed after it.
     """
 
     answer: Answer | None
@@ -58,6 +63,15 @@ class Execution:
     answered_by: int | None = None
     steps: tuple[StepReport, ...] = ()
     ensemble: EnsembleReport | None = None
+    verified: bool | None = None
+
+
+def verdict_on(attempt: int, reports: Sequence[StepReport], verifiers: int) -> bool | None:
+    """What so many verifiers said of the answer of ``attempt``; see ``Execution.verified``."""
+    said = [report.outcome for report in reports if report.role == "verify" and report.about == attempt]
+    if "rejected" in said:
+        return False
+    return True if verifiers and said.count("accepted") == verifiers else None
 
 
 class NotCalledError(BackendError):

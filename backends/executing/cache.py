@@ -29,11 +29,12 @@ _OVERHEAD_BYTES: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """An answer, what it cost to make (None: unknown), and until when it may be used."""
+    """An answer, what it cost to make (None: unknown), until when it may be used, and whether it was verified."""
 
     answer: Answer
     cost_nano: int | None
     until_us: int
+    verified: bool | None = None
 
 
 class AnswerCache:

@@ -17,7 +17,7 @@ from routewright.engine.record import Attempt, Intent
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
 from .answering import Answered, Search, from_cache
-from .attempts import EnsembleReport, Execution, NotCalledError, StepReport
+from .attempts import EnsembleReport, Execution, NotCalledError, StepReport, verdict_on
 from .cache import CachedAnswer, cache_key, is_keepable
 from .ensemble import AskedTogether
 from .outcomes import stops
@@ -187,7 +187,7 @@ class Flow:
             self._keys[id(by)] = cache_key(self._work, by, self._request, self._services.backends, digest)
         return self._keys[id(by)]
 
-    def _keep(self, found: Answered) -> None:
+    def _keep(self, found: Answered, verified: bool | None) -> None:
         cache, use = self._cache, self._work.cache
         if cache is None or use is None or found.cached or not self._whole or not is_keepable(found.answer):
             return
@@ -199,7 +199,7 @@ class Flow:
         known = [cost for cost in costs if cost is not None]
         cost_nano = sum(known) if len(known) == len(costs) else None
         until_us = self._session.time.now_us() + use.ttl_ms * 1_000
-        cache.put(key, CachedAnswer(found.answer, cost_nano, until_us))
+        cache.put(key, CachedAnswer(found.answer, cost_nano, until_us, verified))
 
     def _show(self, answer: Answer) -> None:
         if self._on_text is not None and isinstance(answer, ChatAnswer) and answer.text:
@@ -209,5 +209,9 @@ class Flow:
         attempts = self._session.attempts()
         if isinstance(found, BackendError):
             return Execution(None, attempts, found, None, reports, self._report)
-        self._keep(found)
-        return Execution(found.answer, attempts, None, found.attempt, reports, self._report)
+        verified = found.verified
+        if not found.cached:
+            verifiers = sum(step.role == "verify" for step in self._steps)
+            verified = verdict_on(found.attempt, reports, verifiers)
+            self._keep(found, verified)
+        return Execution(found.answer, attempts, None, found.attempt, reports, self._report, verified)

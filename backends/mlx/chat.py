@@ -73,21 +73,22 @@ def chat_steps(
 def sampling_of(request: ChatRequest, defaults: Mapping[str, Any]) -> Sampling:
     """How the request wants tokens drawn; ``defaults`` are those of the model's makers.
 
-    Raises BackendError ``not_found`` for an option that is unknown or has a value that cannot be meant.
+    Raises BackendError ``invalid_request`` for an option that is unknown or has a value that cannot be meant.
     """
     words: dict[str, Any] = {name: defaults[name] for name in _DEFAULTED if name in defaults}
-    for name, value in request.options.items():
+    asked = {} if request.top_p is None else {"top_p": request.top_p}
+    for name, value in (asked | dict(request.options)).items():
         if name not in _OPTIONS:
             raise BackendError(
                 f"the mlx backend does not know the option `{name[:100]}`",
-                error_class="not_found",
+                error_class="invalid_request",
                 help=suggest(name, _OPTIONS, label="known"),
             )
         kinds = (int,) if name == "top_k" else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds) or not -1e6 < value < 1e6:
             raise BackendError(
                 f"the option `{name}` cannot be `{str(value)[:100]}`",
-                error_class="not_found",
+                error_class="invalid_request",
                 help="it is a whole number" if name == "top_k" else "it is a number",
             )
         words[name] = value
@@ -95,7 +96,7 @@ def sampling_of(request: ChatRequest, defaults: Mapping[str, Any]) -> Sampling:
     if temperature is None:
         temperature = float(defaults.get("temperature", 0.0))
     if not 0 <= temperature < 1e6:
-        raise BackendError(f"the temperature cannot be `{temperature}`", error_class="not_found")
+        raise BackendError(f"the temperature cannot be `{temperature}`", error_class="invalid_request")
     return Sampling(temperature, request.seed, **words)
 
 

@@ -29,6 +29,7 @@ def chat_body(model: str, request: ChatRequest) -> dict[str, Any]:
         num_ctx=request.context_tokens,
         num_predict=request.max_output_tokens,
         temperature=request.temperature,
+        top_p=request.top_p,
         seed=request.seed,
         stop=list(request.stop) or None,
     )

@@ -271,7 +271,7 @@ class OpenAIBackend(ServedBackend):
         if options and (taken := sorted(RESERVED_OPTIONS & set(options))):
             named = ", ".join(f"`{name}`" for name in taken)
             raise clock.error(
-                f"{named} cannot be set by options", "not_found", help="leave it out of `options`"
+                f"{named} cannot be set by options", "invalid_request", help="leave it out of `options`"
             )
         if self._places is None:
             return clock.who

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..images import image_type
 from ..protocol import ChatRequest, EmbedRequest, Message, RerankRequest, ToolCall
 from ..wire import given
 
@@ -19,15 +20,6 @@ RESERVED_OPTIONS: Final = frozenset(
     {"documents", "input", "messages", "model", "n", "query", "stream", "stream_options"}
 )
 """What ``options`` may not say: the plan chose the model, and the rest would break the reading of the answer."""
-
-_IMAGES: Final = {
-    "png": re.compile(rb"\x89PNG"),
-    "jpeg": re.compile(rb"\xff\xd8\xff"),
-    "gif": re.compile(rb"GIF8"),
-    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
-}
-"""How files of each type begin (https://mimesniff.spec.whatwg.org/#matching-an-image-type-pattern)."""
-
 
 _GENUINE_HOSTS: Final = re.compile(
     r"(^|\.)api\.openai\.com$|\.(openai|cognitiveservices|services\.ai)\.azure\.(com|us|cn)$", re.IGNORECASE
@@ -53,6 +45,7 @@ def chat_body(model: str, request: ChatRequest, *, stream: bool, genuine: bool) 
         stream=stream or None,
         stream_options={"include_usage": True} if stream else None,
         temperature=request.temperature,
+        top_p=request.top_p,
         seed=request.seed,
         stop=list(request.stop) or None,
         tools=list(request.tools) or None,
@@ -110,8 +103,8 @@ def _named(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_url(image: bytes) -> str:
-    kind = next((kind for kind, begins in _IMAGES.items() if begins.match(image)), "png")
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode('ascii')}"
+    kind = image_type(image) or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"
 
 
 def _fits_strict_mode(schema: object) -> bool:

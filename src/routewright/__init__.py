@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from routewright.backends import EmbedRequest as EmbedRequest
     from routewright.backends import Message as Message
     from routewright.backends import RerankRequest as RerankRequest
+    from routewright.backends import ToolCall as ToolCall
     from routewright.backends.control import StateError as StateError
     from routewright.backends.control import StateStore as StateStore
     from routewright.engine.condition import UNKNOWN as UNKNOWN
@@ -44,7 +45,11 @@ if TYPE_CHECKING:
     from routewright.engine.report import RecordError as RecordError
     from routewright.engine.report import RoutewrightError as RoutewrightError
     from routewright.engine.report import TaskError as TaskError
+    from routewright.gateway import ChatResult as ChatResult
+    from routewright.gateway import ChatStream as ChatStream
+    from routewright.gateway import Cost as Cost
     from routewright.gateway import DecisionResult as DecisionResult
+    from routewright.gateway import EmbedResult as EmbedResult
     from routewright.gateway import ModelGateway as ModelGateway
     from routewright.gateway import NoTargetError as NoTargetError
     from routewright.gateway import NotStoredError as NotStoredError
@@ -60,7 +65,7 @@ __version__ = "0.1.0"
 """The same as ``engine.version.ENGINE_VERSION`` and the project's version: a test compares them."""
 
 _NAMES = {
-    "backends": "BackendError ChatRequest EmbedRequest Message RerankRequest",
+    "backends": "BackendError ChatRequest EmbedRequest Message RerankRequest ToolCall",
     "backends.control": "StateError StateStore",
     "engine.condition": "UNKNOWN evaluate",
     "engine.decision": "Decision MemoryState ModelState RequestFacts Resident State Task decide",
@@ -69,7 +74,8 @@ _NAMES = {
     "engine.record": "DecisionRecord record_of",
     "engine.report": "ConditionError FeatureError NotBuiltError PolicyError "
     "Problem ProblemsError RecordError RoutewrightError TaskError",
-    "gateway": "DecisionResult ModelGateway NoTargetError NotStoredError RunResult",
+    "gateway": "ChatResult ChatStream Cost DecisionResult EmbedResult "
+    "ModelGateway NoTargetError NotStoredError RunResult",
     "ledger": "Ledger LedgerError",
     "loading": "ConfigurationError Permissions load_policy",
     "tasks": "request_for",

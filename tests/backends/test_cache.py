@@ -144,6 +144,7 @@ CHAT_CHANGES: list[dict[str, Any]] = [
     {"messages": (Message("user", "which models?"),)},
     {"messages": (Message("system", "which model?"),)},
     {"messages": (Message("user", "which model?", images=(b"png",)),)},
+    {"top_p": 0.5},
     {"messages": (*HELLO.messages, Message("assistant", ""))},
     {"max_output_tokens": 5},
     {"temperature": 0.0},

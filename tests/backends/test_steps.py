@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from support.executing_parts import (
     HELLO,
+    START_US,
     USED_NANO,
     Act,
     Ends,
@@ -22,7 +23,7 @@ from support.executing_parts import (
 )
 
 from routewright.backends import ChatRequest, EmbedRequest, Message, ToolCall
-from routewright.backends.executing import Step, StepReport, TaskLimits, Work
+from routewright.backends.executing import AnswerCache, CacheUse, Step, StepReport, TaskLimits, Work
 
 ACCEPT, REJECT = Says('{"verdict": "accept"}'), Says('{"verdict": "reject", "notes": "the sum is wrong"}')
 
@@ -191,6 +192,40 @@ def test_a_verifier_that_fails_is_left_out_unless_it_is_required(required: bool)
     assert reports(ran)[0][2] == ("failed" if required else "dropped")
 
 
+V = step("verify", "v")
+W = step("verify", "w", on_reject="retry")
+
+
+@pytest.mark.parametrize(
+    ("steps", "script", "said"),
+    [
+        ((), {}, None),
+        ((step("draft", "d"),), {}, None),
+        ((V,), {"v": [ACCEPT]}, True),
+        ((V,), {"v": [REJECT]}, False),
+        ((V,), {"v": [Says("hard to say")]}, None),
+        ((V,), {"v": [Fails("overloaded")]}, None),
+        ((V, W), {"v": [ACCEPT], "w": [ACCEPT]}, True),
+        ((V, W), {"v": [REJECT], "w": [ACCEPT]}, False),
+        ((V, W), {"v": [ACCEPT], "w": [Fails("overloaded")]}, None),
+        # `v` has not seen the answer that `w` accepts in the end.
+        ((V, W), {"v": [ACCEPT], "w": [REJECT, ACCEPT]}, None),
+        ((W, V), {"v": [ACCEPT], "w": [REJECT, ACCEPT]}, True),
+        ((V, step("refine", "r")), {"v": [ACCEPT]}, None),
+        ((step("refine", "r"), V), {"v": [ACCEPT]}, True),
+    ],
+)
+def test_an_answer_is_verified_if_every_verifier_accepted_it_as_it_is_given(
+    steps: tuple[Step, ...], script: dict[str, Any], said: bool | None
+) -> None:
+    cache = AnswerCache(clock=lambda: START_US)
+    work = Work(targets("a"), steps, cache=CacheUse(3_600_000))
+    ran = carry_out(work, script, cache=cache)
+    assert (ran.text is not None, ran.execution.verified) == (True, said)
+    again = carry_out(work, script, cache=cache)
+    assert again.execution.verified is said, "also from the cache, where it is kept"
+
+
 # --- refine ------------------------------------------------------------------------------------------------
 
 
@@ -316,7 +351,7 @@ def test_the_first_pattern_of_cloud_and_local_models() -> None:
         ("fallback", "qwen3-coder:480b-cloud", "ok", None),
         ("verify", "glm-4.5", "ok", None),
     ]
-    assert ran.execution.steps[1] == StepReport("verify", "glm-4.5", "rejected", "too short")
+    assert ran.execution.steps[1] == StepReport("verify", "glm-4.5", "rejected", "too short", about=2)
     assert ran.backend.asked(3) == ran.backend.asked(1), "the draft is for the fallback too"
 
 

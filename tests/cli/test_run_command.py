@@ -39,6 +39,28 @@ def test_the_last_line_names_the_cap_that_kept_fallbacks_from_being_asked(tmp_pa
     assert lines[-1].endswith("; `large` was not called: `max_attempts: 1` is reached")
 
 
+def test_json_has_all_that_an_answer_knows_in_python(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    flags = ("hello", "--simulate", "--format", "json")
+    ended = command("run", "policy.yaml", *flags, "--fail", "small=overloaded")
+    told = json.loads(ended.out)
+    assert (ended.code, told["model"], told["target"], told["rule"]) == (0, "large", "small", "otherwise")
+    assert told["answer"]["text"].startswith("[simulated] `kimi-k2:1t-cloud`")
+    assert (told["verified"], told["notes"], told["cost"], told["steps"]) == (None, None, None, [])
+    assert [(one["model_id"], one["status"]) for one in told["attempts"]] == [
+        ("small", "failed"),
+        ("large", "ok"),
+    ]
+    assert (told["error"], told["stored_in"]) == (None, str(command.ledger))
+    shown = command("ledger", "sql", "SELECT decision_id FROM decisions_flat", "--format", "json")
+    assert told["decision_id"] in shown.out
+    failed = command(
+        "run", "policy.yaml", *flags, *("--fail", "small=overloaded", "--fail", "large=not_found")
+    )
+    told = json.loads(failed.out)
+    assert (failed.code, told["answer"], told["error"]["class"]) == (5, None, "not_found")
+
+
 def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     given = command("run", "policy.yaml", "hello", "--simulate", "--no-ledger")
@@ -107,7 +129,7 @@ def test_what_flags_ask_of_an_answer_reaches_the_server(tmp_path: Path, echo: in
     ("arguments", "message"),
     [
         (["--image", "none.png"], "cannot read `none.png`: no such file or directory"),
-        (["--image", "policy.yaml"], "`policy.yaml` is neither a PNG nor a JPEG file"),
+        (["--image", "policy.yaml"], "`policy.yaml` is no image that can be sent"),
         (["--json-schema", "policy.yaml"], "`policy.yaml` is not JSON: "),
         (["--json-schema", "list.json"], "`list.json` is not a JSON Schema: expected an object"),
         (["--temperature", "-1"], "the temperature is a number from 0 to 100, not -1.0"),

@@ -116,20 +116,22 @@ class StepCalls:
         read: Callable[[ChatAnswer], Verdict],
         yes: StepOutcome,
         no: StepOutcome,
+        *,
+        about: int | None = None,
     ) -> Verdict | None:
         """The verdict of the step's model, reported as ``yes`` or ``no``; None where the step was left out.
 
-        A verdict that cannot be read leaves it out too.
+        A verdict that cannot be read leaves it out too. ``about`` is the attempt whose answer is judged.
         """
         said = await self.ask(step, request)
         if said is None:
             return None
         verdict = read(said.answer)
         if verdict.yes is not None:
-            self.report(step, yes if verdict.yes else no, verdict.notes)
+            self.report(step, yes if verdict.yes else no, verdict.notes, about)
             return verdict
         self.whole = False
-        self.report(step, "unreadable", verdict.notes)
+        self.report(step, "unreadable", verdict.notes, about)
         if step.required:
             message = f"the verdict of `{step.target.model_id}` cannot be read"
             raise StepFailed(BackendError(message, error_class="bad_response"))
@@ -142,9 +144,11 @@ class StepCalls:
         if step.required:
             raise StepFailed(error or NotCalledError(why, error_class="bad_response"))
 
-    def report(self, step: Step, outcome: StepOutcome, notes: str | None = None) -> None:
+    def report(
+        self, step: Step, outcome: StepOutcome, notes: str | None = None, about: int | None = None
+    ) -> None:
         """Say what came of the step."""
-        self.reports.append(StepReport(step.role, step.target.model_id, outcome, notes or None))
+        self.reports.append(StepReport(step.role, step.target.model_id, outcome, notes or None, about))
 
     def grown(self, request: ChatRequest) -> ChatRequest:
         """``request`` with a window that holds what it adds to the one that is to be answered."""

@@ -25,7 +25,7 @@ class Verify(StepKind):
         return step.required or step.option("on_reject") != "annotate"
 
     async def review(self, calls: StepCalls, step: Step, found: Answered, request: ChatRequest) -> Review:
-        verdict = await self._verdict(calls, step, found.chat)
+        verdict = await self._verdict(calls, step, found)
         if verdict is None or verdict.yes:
             return Review(found)
         on_reject, accepted = step.option("on_reject"), False
@@ -37,10 +37,11 @@ class Verify(StepKind):
             calls.whole = False
         return Review(found)
 
-    async def _verdict(self, calls: StepCalls, step: Step, answer: ChatAnswer) -> Verdict | None:
+    async def _verdict(self, calls: StepCalls, step: Step, found: Answered) -> Verdict | None:
         """What the model thinks of the answer; None where the step was left out."""
-        asked = calls.grown(calls.prompt(step, "verify", answer=said_by(answer)))
-        return await calls.judged(step, asked, read_verification, "accepted", "rejected")
+        asked = calls.grown(calls.prompt(step, "verify", answer=said_by(found.chat)))
+        about = found.attempt
+        return await calls.judged(step, asked, read_verification, "accepted", "rejected", about=about)
 
     async def _again(
         self, calls: StepCalls, step: Step, found: Answered, request: ChatRequest, notes: str
@@ -56,7 +57,7 @@ class Verify(StepKind):
         if not isinstance(result.answer, ChatAnswer):
             return found, False
         found = found._replace(answer=result.answer, attempt=result.attempt.number)
-        verdict = await self._verdict(calls, step, result.answer)
+        verdict = await self._verdict(calls, step, found)
         return found, verdict is not None and verdict.yes is True
 
 

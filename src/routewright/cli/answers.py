@@ -7,7 +7,6 @@ from routewright.backends.executing import Answer, Attempt, Execution, StepRepor
 from routewright.engine.decision import Decision
 from routewright.engine.explain import difference, share_text
 from routewright.engine.record import record_of
-from routewright.engine.report import money_text
 from routewright.gateway import RunResult
 
 _LONGEST_NOTE = 200
@@ -30,10 +29,10 @@ def summary_line(ran: RunResult) -> str:
     decision, execution = ran.decision, ran.execution
     assert execution is not None
     attempts = execution.attempts
-    by = answered_by(execution)
+    by = ran.answered_by
     failed = [f"{a.model_id}: {a.error_class}" for a in attempts if a.error_class is not None]
     skipped = [f"{a.model_id}: {a.reason}" for a in attempts if a.status == "skipped"]
-    steps = [f"{step.role} by {step.model_id} {step.outcome}" for step in execution.steps]
+    steps = [f"{step.role} by {step.model_id} {step.outcome}" for step in ran.steps]
     tokens = _tokens(attempts, "input_tokens")
     parts = [
         "no answer" if by is None else _named(decision, by),
@@ -97,12 +96,6 @@ def step_line(step: StepReport) -> str:
     return f"{step.role} by {step.model_id}: {step.outcome}{f': {said}' if said else ''}"
 
 
-def answered_by(execution: Execution) -> Attempt | None:
-    """The attempt whose answer it is; None without an answer."""
-    found = [attempt for attempt in execution.attempts if attempt.number == execution.answered_by]
-    return found[0] if found else None
-
-
 def took_ms(execution: Execution) -> float:
     """From the beginning of the first attempt to the end of the last; simulated times are added up."""
     attempts = execution.attempts
@@ -118,20 +111,10 @@ def output_tokens(execution: Execution) -> str:
 
 
 def cost_text(ran: RunResult) -> str:
-    """What all attempts cost together: unknown as soon as one of them is, else `at least` if one is a bound.
-
-    Where no price is known and nothing was used, it is 0 in any currency.
-    """
-    attempts = ran.execution.attempts if ran.execution is not None else ()
-    costs = [attempt.cost_nano for attempt in attempts]
-    known = [cost for cost in costs if cost is not None]
-    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
-    if len(known) < len(costs) or len(currencies) > 1:
+    """What all attempts cost together, if that is known."""
+    if ran.cost is None:
         return "cost unknown"
-    if not currencies and not any(known):
-        return "cost 0"
-    least = "at least " if any(attempt.cost_source == "lower_bound" for attempt in attempts) else ""
-    return f"{least}{money_text(sum(known), 6)} {' '.join(currencies)}".rstrip()
+    return str(ran.cost) if ran.cost.currency else "cost 0"
 
 
 def _named(decision: Decision, attempt: Attempt) -> str:

@@ -135,7 +135,8 @@ def run(
     """Decide, execute and store one prompt.
 
     The answer is written as it arrives. Text that is piped in is put before the prompt. A last line on standard
-    error names the model that answered, why, the time, tokens and cost, and what failed before.
+    error names the model that answered, why, the time, tokens and cost, and what failed before. With --format json the
+    answer comes at once, with the decision's id, the cost, whether it was verified, every step and every attempt.
 
     Exits with status 4 if no model is eligible or limits allow no call, 5 if every model of the plan failed, and 6 if
     the ledger refused the run; the answer is printed all the same.

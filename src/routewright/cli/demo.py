@@ -18,7 +18,7 @@ from routewright.ledger import Ledger, OtherLayoutError, default_ledger_path, sp
 from routewright.loading import load_policy, load_samples, shipped
 from routewright.tasks import AskedTask, WrittenTask, asked_by
 
-from .answers import answer_text, answered_by, cost_text, output_tokens, took_ms
+from .answers import answer_text, cost_text, output_tokens, took_ms
 from .invocation import command_line
 from .ledger import print_result
 from .opened import ledger_at
@@ -196,7 +196,7 @@ def _tell_what_is_special(ran: Sequence[tuple[AskedTask, RunResult]], here: Stan
 
 def _answering(ran: RunResult) -> CompiledModel | None:
     """The model whose answer it is."""
-    by = None if ran.execution is None else answered_by(ran.execution)
+    by = ran.answered_by
     return None if by is None else ran.decision.policy.catalog.find(by.model_id)
 
 

@@ -89,7 +89,9 @@ class TaskFlags:
     temperature: Annotated[
         float | None, Option(metavar="NUMBER", help="0 for the likeliest words; higher for more varied ones.")
     ] = None
-    image: Annotated[list[Path] | None, FileOption(help="A PNG or JPEG to look at. Repeatable.")] = None
+    image: Annotated[
+        list[Path] | None, FileOption(help="A PNG, JPEG, WebP or GIF to look at. Repeatable.")
+    ] = None
     json_schema: Annotated[Path | None, FileOption(help="A JSON Schema that the answer must fit.")] = None
     document: Annotated[
         list[str] | None,
@@ -172,6 +174,10 @@ class RunFlags:
     verbose: Annotated[
         bool, Option("--verbose", "-v", help="Print each attempt and step, and where the run is stored.")
     ] = False
+    format: Annotated[
+        Literal["text", "json"],
+        Option(help="The form of the output: the answer alone, or with all that is known of the run."),
+    ] = "text"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from .answers import answer_text, attempt_line, step_line, summary_line
 from .exit_codes import ExitCode
 from .opened import ledger_at, print_notices, state_store
 from .options import RunFlags, TaskFlags
+from .run_json import as_json
 from .task_flags import asked_by_flags
 from .writer import writer
 
@@ -134,7 +135,11 @@ async def _decided_and_executed(
     if not (how.quiet or how.simulate):
         remark_loading(decided.decision)
     return await gateway.execute(
-        decided, request, unenforced=how.unenforced, on_text=pieces.write, tags=asked.tags
+        decided,
+        request,
+        unenforced=how.unenforced,
+        on_text=None if how.format == "json" else pieces.write,
+        tags=asked.tags,
     )
 
 
@@ -164,20 +169,23 @@ def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Piece
     """Print what is left of the answer, and on standard error what came of the run."""
     pieces.end()
     execution = ran.execution
+    stored_in = str(gateway.ledger.path) if gateway.ledger is not None and stored else None
+    if how.format == "json":
+        writer.json_value(as_json(ran, stored_in=stored_in))
     if execution is None:
         writer.tree(record_tree(record_of(ran.decision)), note=True)
         return
-    if execution.answer is not None and not pieces.written:
+    if how.format == "text" and execution.answer is not None and not pieces.written:
         pieces.write(answer_text(execution.answer))
         pieces.end()
     if how.verbose or execution.error is not None:
-        for line in (*map(attempt_line, execution.attempts), *map(step_line, execution.steps)):
+        for line in (*map(attempt_line, execution.attempts), *map(step_line, ran.steps)):
             writer.note(line)
     if not how.quiet:
         writer.note(summary_line(ran))
-    if gateway.ledger is not None and stored:
+    if stored_in is not None:
         say = writer.note if how.verbose else writer.remark
-        say(f"stored in {gateway.ledger.path}")
+        say(f"stored in {stored_in}")
 
 
 def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:

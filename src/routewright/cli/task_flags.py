@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from routewright.backends import IMAGE_TYPES, image_type
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import TaskError
 from routewright.tasks import (
@@ -31,9 +32,6 @@ _MAX_FILE_BYTES = 32 * 1024 * 1024
 
 _PATIENCE_S = 2.0
 """After this time it is said that standard input has not ended: nobody can see why nothing happens."""
-
-_IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
-"""How PNG and JPEG files begin."""
 
 
 def asked_by_flags(flags: TaskFlags, prompt: str | None, policy: CompiledPolicy) -> AskedTask:
@@ -108,8 +106,8 @@ def _check_text(values: dict[str, Any]) -> None:
 
 def _image(path: Path) -> bytes:
     content = _content(path)
-    if not content.startswith(_IMAGES):
-        raise TaskError(f"`{path}` is neither a PNG nor a JPEG file", help="no other kind can be sent")
+    if image_type(content) is None:
+        raise TaskError(f"`{path}` is no image that can be sent", help=f"send a {IMAGE_TYPES} file")
     return content
 
 

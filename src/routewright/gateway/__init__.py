@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from .arms import open_candidate, simulated_candidate
+from .costs import Cost
 from .gateway import ModelGateway, now_us
 from .opening import open_backends, simulated_backends, unopened
 from .presence import Listed, Presence, listed_models, model_presence
-from .results import DecisionResult, NoTargetError, NotStoredError, RunResult
+from .results import ChatResult, DecisionResult, EmbedResult, NoTargetError, NotStoredError, RunResult
 from .status import QuotaUsage
+from .streams import ChatStream, ChatStreamSync
 
 __all__ = [
+    "ChatResult",
+    "ChatStream",
+    "ChatStreamSync",
+    "Cost",
     "DecisionResult",
+    "EmbedResult",
     "Listed",
     "ModelGateway",
     "NoTargetError",

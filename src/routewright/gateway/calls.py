@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import TypedDict, Unpack
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from inspect import isfunction
+from typing import Any, TypedDict, Unpack
 
-from routewright.backends import ChatAnswer, EmbedAnswer, Message
 from routewright.backends.executing import Request
 from routewright.engine.decision import Task
 from routewright.engine.policy import CompiledPolicy
-from routewright.tasks import ChatOptions, chat_request, embed_request, task_of
+from routewright.tasks import AnyMessage, ChatOptions, chat_request, check_known, embed_request, task_of
 
-from .results import RunResult, answer_of
+from .own_loop import OwnLoop
+from .results import ChatResult, EmbedResult, RunResult, chat_result, embed_result
+from .streams import ChatStream, ChatStreamSync
 
 
 class ExecuteOptions(TypedDict, total=False):
@@ -24,14 +25,45 @@ class ExecuteOptions(TypedDict, total=False):
     tags: Mapping[str, str] | None
 
 
+class CallOptions(TypedDict, total=False):
+    """What a call says of its task: each of it may be left out, or None.
+
+    ``model`` pins one, by its id or any other name; ``features`` and ``metadata`` are the task's; ``session`` names
+    the conversation for rules with ``sticky: session`` (it is ``metadata["session"]``); ``tags`` are stored with the
+    decision; ``unenforced`` allows a plan that asks for what is not supported yet.
+    """
+
+    model: str | None
+    features: Mapping[str, object] | None
+    metadata: Mapping[str, str] | None
+    session: str | None
+    tags: Mapping[str, str] | None
+    unenforced: bool
+
+
+class ChatCallOptions(CallOptions, ChatOptions, total=False):
+    """What a chat takes: what is said of the task, and of the answer."""
+
+
+Start = Callable[[Callable[[str], None] | None], Coroutine[Any, Any, RunResult]]
+"""Runs what was asked; with a function, the text goes to it piece by piece."""
+
+
 class Calls(ABC):
     """The calls of whatever decides and executes tasks that say what their requests say.
 
-    They have in common: ``model`` pins one, ``features`` and ``metadata`` are the task's, ``session`` names the
-    conversation for rules with ``sticky: session`` (it is ``metadata["session"]``), ``tags`` are stored with the
-    decision, ``unenforced`` allows a plan that asks for what is not supported yet. NoTargetError is raised when no
-    model may do it, BackendError when every model of the plan failed, and what ``ModelGateway.run`` raises.
+    All take the options of ``CallOptions``. TaskError is raised for a request that no model can be asked with,
+    NoTargetError when no model may do it, BackendError when every model of the plan failed (with ``decision_id`` and
+    ``attempts``), and what ``ModelGateway.run`` raises.
     """
+
+    def __init_subclass__(cls) -> None:
+        # Python's own messages then name a method as its callers know it.
+        for name, method in vars(Calls).items():
+            if isfunction(method) and not name.startswith("_"):
+                method.__qualname__ = f"{cls.__name__}.{name}"
+
+    _own_loop: OwnLoop
 
     @abstractmethod
     def _policy_in_force(self) -> CompiledPolicy:
@@ -42,70 +74,68 @@ class Calls(ABC):
         """Decide and execute a task that says what its request does."""
 
     async def generate_chat(
-        self,
-        *,
-        messages: Sequence[Message | Mapping[str, str]],
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        unenforced: bool = False,
-        **options: Unpack[ChatOptions],
-    ) -> ChatAnswer:
-        """The answer to a conversation; messages may be ``{"role": …, "content": …}``.
+        self, messages: Sequence[AnyMessage], **options: Unpack[ChatCallOptions]
+    ) -> ChatResult:
+        """The answer to a conversation.
 
-        ``options`` are ``max_output_tokens``, ``temperature``, ``seed``, ``stop``, ``tools`` and ``json_schema``, each
-        as in ``ChatRequest``.
+        A message is ``{"role": …, "content": …}`` as in OpenAI's API, a ``Message``, or an answer as it is. ``options``
+        are those of ``CallOptions``, and of the answer: ``max_output_tokens``, ``temperature``, ``top_p``, ``seed``,
+        ``stop``, ``tools``, ``json_schema``, ``think``, and ``options`` for what the backend takes besides, each as in
+        ``ChatRequest``.
         """
-        request = chat_request(messages, **options)
-        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
-        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
-        assert isinstance(answer, ChatAnswer)
-        return answer
+        return chat_result(await self._chat(messages, options)(None))
 
-    async def stream_chat(
-        self,
-        *,
-        messages: Sequence[Message | Mapping[str, str]],
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        unenforced: bool = False,
-        **options: Unpack[ChatOptions],
-    ) -> AsyncGenerator[str, None]:
-        """The answer of ``generate_chat`` piece by piece. Closing the iterator early stops the work."""
-        request = chat_request(messages, **options)
-        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        run = self._run(task, request, unenforced=unenforced, on_text=pieces.put_nowait, tags=tags)
-        running = asyncio.ensure_future(run)
-        running.add_done_callback(lambda _: pieces.put_nowait(None))
-        try:
-            while (piece := await pieces.get()) is not None:
-                yield piece
-            answer_of(await running)
-        finally:
-            if not running.done():
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+    def generate_chat_sync(
+        self, messages: Sequence[AnyMessage], **options: Unpack[ChatCallOptions]
+    ) -> ChatResult:
+        """``generate_chat`` for callers without an event loop; raises RuntimeError inside a running one."""
+        chat = self._chat(messages, options)
+        return chat_result(self._own_loop.run(lambda: chat(None)))
 
-    async def embed(
-        self,
-        texts: Sequence[str],
-        *,
-        model: str | None = None,
-        features: Mapping[str, object] | None = None,
-        metadata: Mapping[str, str] | None = None,
-        session: str | None = None,
-        tags: Mapping[str, str] | None = None,
-        unenforced: bool = False,
-    ) -> EmbedAnswer:
-        """One vector for each text, all of one embedding space."""
-        request = embed_request(texts)
-        task = await task_of(request, self._policy_in_force(), model, features, metadata, session)
-        answer = answer_of(await self._run(task, request, unenforced=unenforced, tags=tags))
-        assert isinstance(answer, EmbedAnswer)
-        return answer
+    def stream_chat(self, messages: Sequence[AnyMessage], **options: Unpack[ChatCallOptions]) -> ChatStream:
+        """The answer of ``generate_chat`` piece by piece: ``async for``. At its end it has the ``answer``.
+
+        Raises TaskError at once, everything else where the text ends. Closing it early stops the work.
+        """
+        return ChatStream(self._chat(messages, options))
+
+    def stream_chat_sync(
+        self, messages: Sequence[AnyMessage], **options: Unpack[ChatCallOptions]
+    ) -> ChatStreamSync:
+        """``stream_chat`` for callers without an event loop; raises RuntimeError inside a running one."""
+        return ChatStreamSync(self._own_loop, self._chat(messages, options))
+
+    async def embed(self, texts: Sequence[str], **options: Unpack[CallOptions]) -> EmbedResult:
+        """One vector for each text, in their order, all of one embedding space."""
+        return embed_result(await self._embed(texts, options)(None))
+
+    def embed_sync(self, texts: Sequence[str], **options: Unpack[CallOptions]) -> EmbedResult:
+        """``embed`` for callers without an event loop; raises RuntimeError inside a running one."""
+        embed = self._embed(texts, options)
+        return embed_result(self._own_loop.run(lambda: embed(None)))
+
+    def _chat(self, messages: Sequence[AnyMessage], options: ChatCallOptions) -> Start:
+        for name in options:
+            check_known(name, ChatCallOptions.__annotations__)
+        own = {name: value for name, value in options.items() if name in ChatOptions.__annotations__}
+        return self._start(chat_request(messages, **own), options)  # type: ignore[arg-type]  # the names are the same
+
+    def _embed(self, texts: Sequence[str], options: CallOptions) -> Start:
+        for name in options:
+            check_known(name, CallOptions.__annotations__)
+        return self._start(embed_request(texts), options)
+
+    def _start(self, request: Request, options: CallOptions) -> Start:
+        async def run(on_text: Callable[[str], None] | None) -> RunResult:
+            task = await task_of(
+                request,
+                self._policy_in_force(),
+                options.get("model"),
+                options.get("features"),
+                options.get("metadata"),
+                options.get("session"),
+            )
+            unenforced, tags = options.get("unenforced", False), options.get("tags")
+            return await self._run(task, request, unenforced=unenforced, tags=tags, on_text=on_text)
+
+        return run

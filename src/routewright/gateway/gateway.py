@@ -10,10 +10,11 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import closing
 from functools import partial
 from random import Random
-from typing import Unpack
+from typing import Any, Unpack
 
 from routewright.backends import Backend
 from routewright.backends.control import StateError, StateStore
@@ -31,9 +32,9 @@ from .calls import Calls, ExecuteOptions
 from .deciding import Decider
 from .generations import GatewaySource, PolicyGenerations
 from .opening import simulated_backends
+from .own_loop import OwnLoop
 from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
-from .scripts import ScriptLoop
 
 _log = logging.getLogger("routewright")
 
@@ -80,7 +81,7 @@ class ModelGateway(Calls):
         random = Random() if random is None else random
         self._recorder = Recorder(ledger)
         self._decider = Decider(random=random, clock=clock)
-        self._script = ScriptLoop()
+        self._own_loop = OwnLoop()
         if candidate_backends is None:
             candidate_backends = simulated_candidate(policy) if backends is None else {}
         cache = AnswerCache(clock=clock)
@@ -154,7 +155,7 @@ class ModelGateway(Calls):
 
     def reload_sync(self) -> bool:
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
-        return self._script.run(self.reload())
+        return self._own_loop.run(self.reload)
 
     async def __aenter__(self) -> ModelGateway:
         return self
@@ -187,12 +188,12 @@ class ModelGateway(Calls):
 
     def close_sync(self) -> None:
         """``close`` for callers without an event loop."""
-        if self._generations.ended and not self._script.is_open:
+        if self._generations.ended and not self._own_loop.is_open:
             return
         try:
-            self._script.run(self.close())
+            self._own_loop.run(self.close)
         finally:
-            self._script.close()
+            self._own_loop.close()
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""
@@ -319,9 +320,25 @@ class ModelGateway(Calls):
     def run_sync(self, task: Task, request: Request, **options: Unpack[RunOptions]) -> RunResult:
         """``run`` for callers without an event loop; raises RuntimeError inside a running one.
 
-        Close the gateway afterwards: ``with ModelGateway(…) as gateway``, or ``close_sync``.
+        ``on_text`` is called in this thread. Close the gateway afterwards: ``with ModelGateway(…) as gateway``, or
+        ``close_sync``.
         """
-        return self._script.run(self.run(task, request, **options))
+        on_text = options.get("on_text")
+        if on_text is None:
+            return self._own_loop.run(lambda: self.run(task, request, **options))
+
+        def start(give: Callable[[str], None]) -> Coroutine[Any, Any, RunResult]:
+            streamed: RunOptions = {**options, "on_text": give}
+            return self.run(task, request, **streamed)
+
+        with closing(self._own_loop.pieces(start)) as pieces:
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as ended:
+                    ran: RunResult = ended.value
+                    return ran
+                on_text(piece)
 
     async def _stored(self, pending: Pending, execution: Execution | None) -> RunResult:
         decided = pending.decided

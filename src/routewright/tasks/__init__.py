@@ -5,11 +5,13 @@ from __future__ import annotations
 from .facts import described, task_of
 from .flags import features_from_flags, texts_from_flags
 from .json_text import shape_of_values
-from .requests import ChatOptions, chat_request, embed_request, operation_of, request_for
+from .messages import AnyMessage
+from .requests import ChatOptions, chat_request, check_known, embed_request, operation_of, request_for
 from .states import models_named, parse_state, parse_time, state_from
 from .written import AskedTask, Attached, Samples, WrittenTask, asked_by, parse_task, task_from
 
 __all__ = [
+    "AnyMessage",
     "AskedTask",
     "Attached",
     "ChatOptions",
@@ -17,6 +19,7 @@ __all__ = [
     "WrittenTask",
     "asked_by",
     "chat_request",
+    "check_known",
     "described",
     "embed_request",
     "features_from_flags",

@@ -20,6 +20,7 @@ from routewright.engine.decision import SESSION, RequestFacts, Task, check_task
 from routewright.engine.policy import CompiledPolicy, Encoding, Operation
 from routewright.engine.report import TaskError
 
+from .messages import messages_of
 from .requests import operation_of
 
 COUNTED_AT_ONCE = 50_000
@@ -59,6 +60,8 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
         )
     texts = _texts(request)
     _check_texts(texts)
+    if isinstance(request, ChatRequest):
+        messages_of(request.messages)
     stated = task.request
     count = None
     if stated.prompt_tokens is None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypedDict, Unpack
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict, Unpack
 
-from routewright.backends import ChatRequest, EmbedRequest, Message, RerankRequest, ToolCall
+from routewright.backends import ChatRequest, EmbedRequest, Message, RerankRequest
 from routewright.backends.executing import Request
 from routewright.engine.decision import Task
 from routewright.engine.policy import Operation
-from routewright.engine.report import TaskError
+from routewright.engine.report import TaskError, closest
 
-_ROLES = frozenset(("system", "user", "assistant", "tool"))
+from .messages import AnyMessage, messages_of
 
 
 class ChatOptions(TypedDict, total=False):
@@ -20,11 +20,23 @@ class ChatOptions(TypedDict, total=False):
 
     max_output_tokens: int | None
     temperature: float | None
+    top_p: float | None
     seed: int | None
     stop: Sequence[str] | None
     tools: Sequence[Mapping[str, Any]] | None
     json_schema: Mapping[str, Any] | None
+    think: bool | Literal["low", "medium", "high"] | None
+    options: Mapping[str, object] | None
 
+
+_ELSEWHERE: Final = {
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "json_schema",
+    "reasoning_effort": "think",
+    "stream": "stream_chat",
+}
+"""What other clients call things that have another name here."""
 
 MAX_TEMPERATURE = 100
 """No model takes one that is higher; most take 2 at most, and say so."""
@@ -66,6 +78,7 @@ def request_for(
     ``system``, ``images`` and ``options`` are for chats alone. Raises TaskError for an empty prompt, for a rerank
     without documents, for what the operation has no use for, and for what no model can be asked.
     """
+    _check_names(options)
     if not prompt.strip():
         raise TaskError("the prompt is empty")
     check_operation(task.operation, {"system": system, "image": images, **options})
@@ -80,39 +93,47 @@ def request_for(
     return chat_request([*before, Message("user", prompt, tuple(images))], **options)
 
 
-def chat_request(
-    messages: Sequence[Message | Mapping[str, str]], **options: Unpack[ChatOptions]
-) -> ChatRequest:
-    """A conversation to continue; messages may be written as ``{"role": …, "content": …}``.
+def chat_request(messages: Sequence[AnyMessage], **options: Unpack[ChatOptions]) -> ChatRequest:
+    """A conversation to continue; messages as ``messages_of`` takes them.
 
-    Raises TaskError if there are no messages, if one is malformed, or if an option is unknown or out of range.
+    Raises TaskError if there are no messages, if one is malformed, or if an option is out of range.
     """
-    for name in options:
-        if name not in ChatOptions.__annotations__:
-            listed = ", ".join(ChatOptions.__annotations__)
-            raise TypeError(f"a chat has no option `{name}`; besides features and tags it takes {listed}")
+    _check_names(options)
     _check_numbers(options)
     _check_lists(options)
-    return ChatRequest(
-        _messages(messages),
-        options.get("max_output_tokens"),
-        options.get("temperature"),
-        options.get("seed"),
-        tuple(options.get("stop") or ()),
-        tuple(options.get("tools") or ()),
-        options.get("json_schema"),
-    )
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given |= {name: tuple(given[name]) for name in ("stop", "tools") if name in given}
+    return ChatRequest(messages_of(messages), **given)
+
+
+def _check_names(options: ChatOptions) -> None:
+    for name in options:
+        check_known(name, ChatOptions.__annotations__)
+
+
+def check_known(name: str, known: Iterable[str]) -> None:
+    """Raise TypeError, as Python does, for a keyword that a call does not take."""
+    if name not in known:
+        listed = list(known)
+        meant = _ELSEWHERE.get(name) if "max_output_tokens" in listed else None
+        meant = meant or closest(name, listed)
+        hint = f"did you mean `{meant}`? " if meant else ""
+        raise TypeError(f"there is no option `{name}`; {hint}it takes {', '.join(listed)}")
 
 
 def _check_numbers(options: ChatOptions) -> None:
     longest, temperature = options.get("max_output_tokens"), options.get("temperature")
-    seed = options.get("seed")
+    seed, top_p, think = options.get("seed"), options.get("top_p"), options.get("think")
     if longest is not None and (type(longest) is not int or longest < 1):
         raise TaskError(f"an answer of at most {longest!r} tokens cannot be asked for")
     if temperature is not None and not (
         type(temperature) in (int, float) and 0 <= temperature <= MAX_TEMPERATURE
     ):
         raise TaskError(f"the temperature is a number from 0 to {MAX_TEMPERATURE}, not {temperature!r}"[:200])
+    if top_p is not None and not (type(top_p) in (int, float) and 0 < top_p <= 1):
+        raise TaskError(f"`top_p` is a number above 0 and at most 1, not {top_p!r}"[:200])
+    if think is not None and think not in (True, False, "low", "medium", "high"):
+        raise TaskError(f"`think` is true, false, low, medium or high, not {think!r}"[:200])
     if seed is not None and not (type(seed) is int and -MAX_SEED <= seed <= MAX_SEED):
         raise TaskError(f"the seed is a whole number of at most 63 bits, not {seed!r}"[:200])
 
@@ -131,6 +152,11 @@ def _check_lists(options: ChatOptions) -> None:
         if not isinstance(json_schema, Mapping):
             raise TaskError("`json_schema` is a JSON Schema as a mapping")
         _check_json(json_schema, "json_schema")
+    more = options.get("options")
+    if more is not None:
+        if not isinstance(more, Mapping):
+            raise TaskError("`options` is a mapping", help='such as {"top_k": 20}')
+        _check_json(more, "options")
 
 
 def _check_list(values: Any, name: str, kind: type, message: str, help: str | None = None) -> None:
@@ -165,31 +191,3 @@ def operation_of(request: Request) -> Operation:
     if isinstance(request, ChatRequest):
         return "chat"
     return "embed" if isinstance(request, EmbedRequest) else "rerank"
-
-
-def _messages(messages: Sequence[Message | Mapping[str, str]]) -> tuple[Message, ...]:
-    try:
-        # What the mappings hold is checked below.
-        found = tuple([one if isinstance(one, Message) else Message(**one) for one in messages])  # type: ignore[arg-type]
-    except TypeError:
-        raise TaskError("a message is {'role': …, 'content': …}") from None
-    # Some models answer whatever they are asked, also nothing.
-    if not found:
-        raise TaskError("there is no message", help="give at least one: {'role': 'user', 'content': …}")
-    for message in found:
-        if not isinstance(message.role, str) or message.role not in _ROLES:
-            raise TaskError(
-                f"`{message.role}` is not a role of a message", help=f"roles: {', '.join(sorted(_ROLES))}"
-            )
-        if not isinstance(message.content, str):
-            raise TaskError(
-                "the content of a message is a text",
-                help="images stand beside it: Message(role, text, images)",
-            )
-        if message.images:
-            said = "`images` of a message are the bytes of files"
-            _check_list(message.images, "images", bytes, said, "write [bytes], also for one")
-        if message.tool_calls:
-            said = "`tool_calls` of a message are ToolCall(id, name, arguments)"
-            _check_list(message.tool_calls, "tool_calls", ToolCall, said)
-    return found

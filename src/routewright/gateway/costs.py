@@ -1,0 +1,52 @@
+"""What all calls for one task cost together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from routewright.engine.record import Attempt
+from routewright.engine.report import money_text
+
+_NANO: Final = Decimal(1_000_000_000)
+
+_WEAKEST_FIRST: Final = ("lower_bound", "estimated", "reported", "billed")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """An amount of money, and how it is known.
+
+    ``source`` is that of the least certain call, as the ``cost_source`` of attempts: ``lower_bound`` says that it is
+    at least so much. ``currency`` is None where nothing was used and no price is known: 0 in any currency.
+    """
+
+    amount: Decimal
+    currency: str | None
+    source: str
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether it may have been more."""
+        return self.source == "lower_bound"
+
+    def __str__(self) -> str:
+        least = "at least " if self.is_lower_bound else ""
+        return f"{least}{money_text(int(self.amount * _NANO), 6)} {self.currency or ''}".rstrip()
+
+
+def total_cost(attempts: Sequence[Attempt]) -> Cost | None:
+    """What ``attempts`` cost together; None (unknown) as soon as one of them is, or if they are in several currencies.
+
+    Steps, members, retries and failed calls count as the answer does.
+    """
+    known = [attempt.cost_nano for attempt in attempts if attempt.cost_nano is not None]
+    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
+    # Nothing is free of a unit: without a currency only 0 says anything.
+    if len(known) < len(attempts) or len(currencies) > 1 or (not currencies and any(known)):
+        return None
+    sources = {attempt.cost_source for attempt in attempts}
+    source = next((one for one in _WEAKEST_FIRST if one in sources), "reported")
+    return Cost(Decimal(sum(known)) / _NANO, next(iter(currencies), None), source)
