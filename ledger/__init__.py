@@ -12,14 +12,16 @@ from .results import Appended, QueryResult, TailRow
 
 if TYPE_CHECKING:
     from .ingest import spool_folder
-    from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
+    from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .store import Ledger
     from .writer import LedgerWriter
 
 __all__ = [
     "Appended",
     "AttemptRow",
+    "DecisionEnd",
     "DecisionRow",
+    "IntentRow",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
@@ -37,7 +39,9 @@ __all__ = [
 
 # These know the fields of records, whose shapes take a while to load: whoever only catches errors needs none of them.
 _HOMES = {
-    **dict.fromkeys(("AttemptRow", "DecisionRow", "LedgerEntry", "PolicyRow"), "rows"),
+    **dict.fromkeys(
+        ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
+    ),
     "Ledger": "store",
     "LedgerWriter": "writer",
     "spool_folder": "ingest",

@@ -9,6 +9,7 @@ from routewright.engine.record import (
     Attempt,
     DecisionRecord,
     Field,
+    Intent,
     Shape,
     Value,
     columns_of,
@@ -16,7 +17,7 @@ from routewright.engine.record import (
     without_null,
 )
 
-from .rows import DecisionRow, PolicyRow
+from .rows import DecisionEnd, DecisionRow, PolicyRow
 
 _TYPES: Final[Mapping[Any, str]] = {
     "uuid": "UUID",
@@ -71,10 +72,15 @@ def sql_type(kind: Any) -> str:
 
 def entry_types() -> dict[str, Any]:
     """The types of what stands beside a record in an entry."""
-    attempt = {"decision_id": "UUID", **_row_types(Attempt)}
     decision = _row_types(DecisionRow)
     del decision["record"]
-    return {"decision": decision, "attempts": [attempt], "policies": [_row_types(PolicyRow)]}
+    return {
+        "decision": decision,
+        "attempts": [{"decision_id": "UUID", **_row_types(Attempt)}],
+        "policies": [_row_types(PolicyRow)],
+        "intents": [{"decision_id": "UUID", **_row_types(Intent)}],
+        "ended": _row_types(DecisionEnd),
+    }
 
 
 def record_types() -> dict[str, Any]:
@@ -87,7 +93,7 @@ def record_types() -> dict[str, Any]:
 
 
 def decision_columns() -> str:
-    """What is selected for ``decisions``: of an entry ``d`` and its record ``r``."""
+    """What is selected for ``decisions``: of an entry ``d``, its record ``r``, and its end, all null without one."""
     columns = {**_MADE, **dict(_own_columns()), **dict(_record_columns())}
     return ",\n    ".join(f"{expression} AS {name}" for name, expression in columns.items())
 
@@ -122,8 +128,11 @@ def _field(shape: type[Shape] | None, name: str) -> Field:
 
 
 def _own_columns() -> Iterator[tuple[str, str]]:
+    at_the_end = {column.name for column in columns_of(DecisionEnd)} - {"decision_id"}
     for column in columns_of(DecisionRow):
-        if column.name != "record":
+        if column.name in at_the_end:
+            yield column.name, f"coalesce(ended.{column.name}, d.{column.name})"
+        elif column.name != "record":
             yield column.name, "coalesce(d.tags, MAP {})" if column.name == "tags" else f"d.{column.name}"
 
 

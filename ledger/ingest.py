@@ -7,8 +7,7 @@ or removed only after the tables are on disk, so an interrupted run is repeated 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from itertools import zip_longest
 from pathlib import Path
@@ -17,11 +16,23 @@ from typing import TYPE_CHECKING, Final
 from .connection import checkpoint, commit, open_for_writing
 from .errors import LedgerError
 from .frames import MAX_NUMBER, Damage, Frame, first_frame
+from .in_flight import writers_in_flight
 from .migrate import apply_migrations, create_ledger
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
-from .spool import Spool, SpoolFile, keep_aside, open_spool_file, remove, set_aside, spool_files, writer_of
-from .writing import Entry, insert
+from .spool import (
+    Spool,
+    SpoolFile,
+    files_of,
+    keep_aside,
+    open_spool_file,
+    remove,
+    set_aside,
+    spool_files,
+    writer_of,
+)
+from .storing import end_writers, mark, store
+from .writing import Entry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -59,10 +70,11 @@ def damage_kept(folder: Path) -> str | None:
     )
 
 
-def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> int:
+def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None, last: bool = False) -> int:
     """Load the spools of the ledger at ``path`` into its tables; return the number of entries.
 
-    Files of ``own``, the caller's spool, and of dead writers are then removed. An entry that cannot be stored as a row
+    Files of ``own``, the caller's spool, and of dead writers are then removed, and calls of dead writers that have not
+    ended were lost; ``last`` says that nothing more will be written to ``own``. An entry that cannot be stored as a row
     goes into the table ``rejected``, and a damaged file is kept as ``.damaged`` once the rest of it is in the tables.
     A ledger that was deleted is created again. Raises LedgerError when the ledger stays busy or cannot be written, and
     ShadowedError when something in it shadows names of ours: then everything stays in the spool. Without ``own``, also
@@ -71,17 +83,17 @@ def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None) -> in
     ingested, more = 0, True
     try:
         while more:
-            count, more = _ingest(path, lock_timeout_s, own)
+            count, more = _ingest(path, lock_timeout_s, own, last)
             ingested += count
         return ingested
     except OSError as error:
         raise LedgerError(f"what waits for ledger `{path}` cannot be ingested: {error.strerror}") from error
 
 
-def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, bool]:
+def _ingest(path: Path, lock_timeout_s: float, own: Spool | None, last: bool) -> tuple[int, bool]:
     """How many entries, and whether files of writers that are gone are left for the next time."""
     folder = spool_folder(path)
-    if not spool_files(folder) and (own is None or own.waiting_bytes == 0):
+    if not spool_files(folder) and (own is None or not (own.waiting_bytes or (last and own.in_flight))):
         return 0, False
     if not path.exists():
         create_ledger(path)
@@ -94,7 +106,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
             if own is not None:
                 # Only now that the ledger is open: each file holds a descriptor until it is ingested.
-                own.turn()
+                own.turn(last=last)
                 for file in own.full():
                     with own.open(file) as spool:
                         if spool is not None:
@@ -102,6 +114,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
             others = [file for file in spool_files(folder) if own is None or not own.owns(file)]
             found, orphans, refused = _ingest_others(connection, others, marks, done, locks)
             ingested += found
+            end_writers(connection, _gone(connection, folder, {file for file, _ in done}))
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
             checkpoint(connection)
@@ -112,6 +125,15 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None) -> tuple[int, 
     if refused and own is None:
         raise next(iter(refused.values()))
     return ingested, orphans == _ORPHANS
+
+
+def _gone(connection: DuckDBPyConnection, folder: Path, done: Collection[Path]) -> list[str]:
+    """The writers of what is in flight that are gone: none of their files is left, beside those that are ``done``."""
+    return [
+        writer
+        for writer in writers_in_flight(connection)
+        if all(file in done for file in files_of(folder, writer))
+    ]
 
 
 def _ingest_others(
@@ -160,10 +182,10 @@ def _ingest_file(
     ingested = damaged_bytes = missing = characters = 0
     batch: list[tuple[int, Entry]] = []
 
-    def store() -> None:
+    def store_batch() -> None:
         nonlocal ingested, characters
         if batch:
-            _store(connection, spool.writer, batch)
+            store(connection, spool.writer, batch)
             marks[spool.writer] = batch[-1][0]
             ingested, characters = ingested + len(batch), 0
             batch.clear()
@@ -179,13 +201,13 @@ def _ingest_file(
             batch.append((one.number, one.entry))
             characters += one.size
             if len(batch) == _BATCH or characters > _BATCH_BYTES:
-                store()
-    store()
+                store_batch()
+    store_batch()
     missing += _missing_at_end(spool, marks)
     if spool.complete:
         if damaged_bytes or missing:
             connection.execute("BEGIN")
-            _mark(connection, spool.writer, marks.get(spool.writer, 0), damaged=damaged_bytes)
+            mark(connection, spool.writer, marks.get(spool.writer, 0), damaged=damaged_bytes)
             commit(connection)
         done.append((spool.path, bool(damaged_bytes or missing)))
     return ingested
@@ -221,50 +243,3 @@ def _highest_number(spool: SpoolFile, following: Path | None) -> int:
             if first is not None:
                 return first.number - 1
     return MAX_NUMBER
-
-
-def _store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
-    """Commit a batch; where something in it cannot be stored, its halves, down to single entries."""
-    refusal = _commit(connection, writer, batch)
-    if refusal is None:
-        return
-    if len(batch) > 1:
-        half = len(batch) // 2
-        _store(connection, writer, batch[:half])
-        _store(connection, writer, batch[half:])
-        return
-    [(number, entry)] = batch
-    connection.execute("BEGIN")
-    connection.execute(
-        "INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)",
-        [writer, number, time.time_ns() // 1_000, refusal, entry.metadata, entry.record],
-    )
-    _mark(connection, writer, number)
-    commit(connection)
-
-
-def _commit(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> str | None:
-    """Why the batch cannot be stored, whoever tries; None when it has been. Other errors are raised."""
-    import duckdb
-
-    connection.execute("BEGIN")
-    try:
-        insert(connection, [entry for _, entry in batch])
-        _mark(connection, writer, batch[-1][0])
-        commit(connection)
-    except (LedgerError, duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
-        connection.execute("ROLLBACK")
-        return str(error)
-    return None
-
-
-def _mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: int = 0) -> None:
-    """Say that the entries up to ``number`` are in; what was said before of more, and of damage, stays."""
-    before = connection.execute(
-        "DELETE FROM writers WHERE writer = ? RETURNING entries, damaged_bytes", [writer]
-    ).fetchone()
-    if before is not None:
-        number, damaged = max(number, before[0]), damaged + before[1]
-    connection.execute(
-        "INSERT INTO writers VALUES (?, ?, ?, ?)", [writer, number, time.time_ns() // 1_000, damaged]
-    )

@@ -76,7 +76,7 @@ def latest_version() -> int:
 
 def view_text(name: str) -> str:
     """The SELECT statement of one of our views; a user may have replaced the view in the file."""
-    pattern = rf"^CREATE VIEW {name} AS\n(.+?);$"
+    pattern = rf"^CREATE (?:OR REPLACE )?VIEW {name} AS\n(.+?);$"
     found = [text for one in migrations() for text in re.findall(pattern, one.sql, re.MULTILINE | re.DOTALL)]
     return str(found[-1])
 

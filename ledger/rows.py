@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from routewright.engine.record import Attempt, Ordinal, Uuid
+from routewright.engine.record import Attempt, Intent, Ordinal, Uuid
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -60,9 +60,31 @@ class AttemptRow(NamedTuple):
     attempt: Attempt
 
 
-class LedgerEntry(NamedTuple):
-    """What is recorded together or not at all: a decision, its attempts, and policies that the ledger may lack."""
+class IntentRow(NamedTuple):
+    """A call that is about to be made, and the decision that it is made for."""
 
-    decision: DecisionRow
+    decision_id: str
+    intent: Intent
+
+
+class DecisionEnd(NamedTuple):
+    """Nothing more will be recorded of a decision; and the columns of its row that are known only then."""
+
+    decision_id: Annotated[Uuid, "the decision's id"]
+    answered_attempt: Annotated[
+        Ordinal | None, "the number of the attempt whose answer was given; NULL where none was"
+    ] = None
+
+
+class LedgerEntry(NamedTuple):
+    """What is recorded together or not at all: a decision, its attempts, and policies that the ledger may lack.
+
+    A decision without ``intents`` is recorded as a whole. With them its calls are under way: further entries without
+    ``decision`` hold the attempts that they become, and more intents, until one of them has its ``end``.
+    """
+
+    decision: DecisionRow | None
     attempts: Sequence[AttemptRow] = ()
     policies: Sequence[PolicyRow] = ()
+    intents: Sequence[IntentRow] = ()
+    end: DecisionEnd | None = None

@@ -27,7 +27,9 @@ FUNCTIONS: Final = frozenset(
 TYPES: Final = frozenset({"json"})
 """Types that a file can redefine; DuckDB does not allow it for any other."""
 
-TABLES: Final = frozenset({"attempts", "decisions", "migrations", "policies", "rejected", "writers"})
+TABLES: Final = frozenset(
+    {"attempts", "decisions", "in_flight", "migrations", "policies", "rejected", "writers"}
+)
 """The ledger's tables."""
 
 _FOUND: Final = """

@@ -4,7 +4,8 @@ Each writer has its own files in a folder next to the ledger. A frame is written
 and a checksum, so damage costs only the frames that it is in. What has been written survives the death of the process,
 but not a loss of power.
 
-A writer locks its files for as long as it lives: a process that gets the lock knows that the file is complete.
+A writer locks its files for as long as it lives: a process that gets the lock knows that the file is complete. While
+calls of it are in flight it has at least one file, so a writer without a file of its own is gone.
 """
 
 from __future__ import annotations
@@ -76,10 +77,14 @@ class SpoolFile:
 
 
 class Spool:
-    """The files of one writer in ``folder``: one that is written, and those before it. Safe in many threads."""
+    """The files of one writer in ``folder``: one that is written, and those before it. Safe in many threads.
+
+    ``in_flight`` holds the ids of decisions that have begun and not ended; who writes their entries keeps it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.writer = uuid.uuid4().hex
+        self.in_flight: set[str] = set()
         self._folder = folder
         self._lock = threading.Lock()
         self._file: int | None = None
@@ -104,17 +109,19 @@ class Spool:
 
     @property
     def waiting_bytes(self) -> int:
-        """The size of all that has not been removed."""
-        return self._size + self._full_bytes
+        """The size of all entries that have not been removed."""
+        return max(0, self._size - len(MAGIC)) + self._full_bytes
 
-    def add(self, *entries: Entry) -> int:
+    def add(self, *entries: Entry, beyond: bool = False) -> int:
         """Write entries, all at once; the number of the last.
 
-        Raises LedgerError, with none of them written, when one is no text or the disk takes no more.
+        Raises LedgerError, with none of them written, when one is no text, the disk takes no more, or too much waits;
+        what only says how something ended is taken ``beyond`` that.
         """
         encoded = [encode(entry) for entry in entries]
         with self._lock:
-            self._check_size()
+            if not beyond:
+                self._check_size()
             number = self._number
             pieces: list[bytes] = []
             for metadata, record in encoded:
@@ -141,10 +148,17 @@ class Spool:
                     self._cut()
                 self._refused = False
 
-    def turn(self) -> None:
-        """Begin another file with the next entry, so that those before are complete."""
+    def turn(self, *, last: bool = False) -> None:
+        """Begin another file with the next entry, so that those before are complete.
+
+        While decisions are in flight the file is made at once, unless nothing more is to be written (``last``). Raises
+        LedgerError, with nothing changed, when it cannot be.
+        """
         with self._lock:
-            self._turn()
+            if last or self._size > len(MAGIC):
+                self._turn()
+                if self.in_flight and not last:
+                    self._write(b"")
 
     def owns(self, path: Path) -> bool:
         """Whether a file is one of this writer's."""
@@ -182,8 +196,10 @@ class Spool:
                 os.close(found[0])
 
     def abandon(self) -> None:
-        """Close all files, and leave them to whoever opens the ledger next."""
+        """Close all files, and leave those with entries to whoever opens the ledger next."""
         with self._lock:
+            if self._size == len(MAGIC) and not self.in_flight:
+                self.path.unlink(missing_ok=True)
             self._turn()
             self.disown()
 
@@ -247,12 +263,18 @@ class Spool:
                 self._turn()
 
 
+def files_of(folder: Path, writer: str = "") -> list[Path]:
+    """All files of one writer, or of every writer: each one's in the order in which they were written."""
+    return sorted(folder.glob(f"{writer}*{_SUFFIX}"))
+
+
 def spool_files(folder: Path) -> list[Path]:
-    """The files in which something waits: those of one writer in the order in which they were written."""
+    """The files in which something waits, and the empty ones of writers that are gone, as of ``files_of``."""
     found = []
-    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+    for path in files_of(folder):
         try:
-            if path.stat().st_size > len(MAGIC):
+            size = path.stat().st_size
+            if size > len(MAGIC) or (size == len(MAGIC) and _is_left(path)):
                 found.append(path)
         except FileNotFoundError:
             # Removed meanwhile: whoever did so has put its entries into the tables.
@@ -260,6 +282,16 @@ def spool_files(folder: Path) -> list[Path]:
         except OSError:
             found.append(path)  # who reads it says why that cannot be
     return found
+
+
+def _is_left(path: Path) -> bool:
+    """Whether nobody writes an empty file any more."""
+    # A file that is shorter may not be locked yet, and its writer does not wait for the lock.
+    try:
+        with open_spool_file(path) as spool:
+            return spool is not None and spool.complete
+    except LedgerError:
+        return False
 
 
 def writer_of(path: Path) -> str:

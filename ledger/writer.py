@@ -11,6 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -63,25 +64,32 @@ class LedgerWriter:
 
         What is in one group is kept together or not at all.
         """
+        self._separate()
+        in_flight = self._spool.in_flight
+        # Before they are written, as their writer must not seem to be gone afterwards.
+        in_flight.update([one.decision.decision_id for one in chain(*groups) if one.decision and one.intents])
         errors: list[LedgerError | None] = [None] * len(groups)
-        encoded: dict[int, list[Entry]] = {}
-        for position, group in enumerate(groups):
-            try:
-                encoded[position] = [entry_of(*one) for one in group]
-            except LedgerError as refused:
-                errors[position] = refused
-        together = [entry for entries in encoded.values() for entry in entries]
         try:
-            if together:
-                self._write(*together)
+            self._write(*[entry_of(*one) for one in chain(*groups)])
         except LedgerError:
             # Together they may be too much for the disk, or one of them no text.
-            for position, entries in encoded.items():
-                try:
-                    self._write(*entries)
-                except LedgerError as refused:
-                    errors[position] = refused
+            errors = [self._error(group) for group in groups]
+        for group, error in zip(groups, errors, strict=True):
+            for one in group:
+                if error is None and one.end is not None:
+                    in_flight.discard(one.end.decision_id)
+                elif error is not None and one.decision is not None:
+                    in_flight.discard(one.decision.decision_id)
         return errors
+
+    def _error(self, group: Sequence[LedgerEntry]) -> LedgerError | None:
+        """Write a group by itself; why it was not kept, else None. What only says how something ended always fits."""
+        is_end = not any(one.decision or one.intents for one in group)
+        try:
+            self._write(*[entry_of(*one) for one in group], beyond=is_end)
+        except LedgerError as refused:
+            return refused
+        return None
 
     @property
     def file(self) -> int:
@@ -102,7 +110,7 @@ class LedgerWriter:
         self._separate()
         self._finish()
         try:
-            ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool)
+            ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool, last=True)
         except ShadowedError as error:
             _log.warning("%s", error)
             if self._blocked is not None:
@@ -115,9 +123,9 @@ class LedgerWriter:
         finally:
             self._spool.abandon()
 
-    def _write(self, *entries: Entry) -> None:
+    def _write(self, *entries: Entry, beyond: bool = False) -> None:
         self._separate()
-        self._spool.add(*entries)
+        self._spool.add(*entries, beyond=beyond)
         if self._thread is None:
             self._start()
         if self._spool.waiting_bytes > _INGEST_BYTES:

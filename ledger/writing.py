@@ -17,7 +17,7 @@ from routewright.engine.record import Attempt, columns_of
 
 from .columns import decision_columns, entry_types, record_types
 from .errors import LedgerError
-from .rows import AttemptRow, DecisionRow, PolicyRow
+from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, PolicyRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,15 +30,27 @@ _BATCH_CHARACTERS: Final = 16 * 1024 * 1024
 
 # Strict, since a number that does not fit its column would otherwise silently become NULL. Each entry is parsed alone:
 # in one joined array, a text with more than one value would give later entries the records of others.
-_TAKE_APART: Final = f"""
-CREATE OR REPLACE TEMP TABLE entries AS
-SELECT from_json_strict(beside, '{json.dumps(entry_types())}') AS e, record
-FROM (SELECT unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record)
+
+
+def parsed_entries(given: str) -> str:
+    """SQL for the rows of the table ``entries``: those of ``given``, their parts, and the decision that each is of."""
+    return f"""
+SELECT
+    entry, beside, record, e,
+    coalesce(
+        e.decision.decision_id, e.ended.decision_id, e.intents[1].decision_id, e.attempts[1].decision_id
+    ) AS decision_id
+FROM (SELECT entry, beside, record, from_json_strict(beside, '{json.dumps(entry_types())}') AS e FROM ({given}))
 """
+
+
+_TAKE_APART: Final = "CREATE OR REPLACE TEMP TABLE entries AS " + parsed_entries(
+    "SELECT unnest(?::BIGINT[]) AS entry, unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record"
+)
 
 _EMPTY: Final = """
 SELECT count(*) FROM entries
-WHERE record IS NULL
+WHERE record IS NULL AND e.ended IS NULL AND coalesce(len(e.intents), 0) = 0
     AND (e.decision IS NOT NULL OR (coalesce(len(e.attempts), 0) = 0 AND coalesce(len(e.policies), 0) = 0))
 """
 
@@ -46,10 +58,16 @@ _DECISIONS: Final = f"""
 INSERT INTO decisions BY NAME
 SELECT {decision_columns()}
 FROM (
-    SELECT e.decision AS d, record, from_json_strict(record, '{json.dumps(record_types())}') AS r
+    SELECT decision_id, e.decision AS d, record, from_json_strict(record, '{json.dumps(record_types())}') AS r
     FROM entries
     WHERE record IS NOT NULL
 )
+LEFT JOIN (
+    SELECT decision_id, max(e.ended.answered_attempt) AS answered_attempt
+    FROM entries
+    WHERE e.ended IS NOT NULL
+    GROUP BY decision_id
+) AS ended USING (decision_id)
 """
 
 _REPEATED: Final = """
@@ -79,10 +97,10 @@ def record_digest(record: str) -> str:
 
 
 class Entry(NamedTuple):
-    """What is stored together: a decision's record, and as JSON what stands beside it, attempts and policies.
+    """What is stored together: a decision's record, and as JSON what stands beside it (see ``entry_of``).
 
     The record stays apart, as quoting it inside of other JSON would cost more than all else. It is None where an
-    entry adds to a decision that is in the ledger.
+    entry adds to a decision that was recorded before.
     """
 
     metadata: str
@@ -90,7 +108,11 @@ class Entry(NamedTuple):
 
 
 def entry_of(
-    decision: DecisionRow | None, attempts: Sequence[AttemptRow] = (), policies: Sequence[PolicyRow] = ()
+    decision: DecisionRow | None,
+    attempts: Sequence[AttemptRow] = (),
+    policies: Sequence[PolicyRow] = (),
+    intents: Sequence[IntentRow] = (),
+    end: DecisionEnd | None = None,
 ) -> Entry:
     """The rows as one entry. Raises LedgerError for what JSON cannot hold."""
     try:
@@ -98,6 +120,8 @@ def entry_of(
             "decision": None if decision is None else _beside(decision),
             "attempts": [_stored(row) for row in attempts],
             "policies": [row._asdict() for row in policies],
+            "intents": [{"decision_id": row.decision_id, **row.intent._asdict()} for row in intents],
+            "ended": None if end is None else end._asdict(),
         }
         encoded = to_json(metadata).decode()  # in half the time of Python's own encoder
         if "NaN" in encoded or "Infinity" in encoded:
@@ -114,22 +138,38 @@ def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[in
     Policies that the ledger has are skipped. Raises LedgerError for a decision that it has, and for an entry without a
     row. The caller checks that attempts are new.
     """
-    written = [0, 0, 0]
+    policies = decisions = attempts = 0
     for batch in _batches(entries):
-        connection.execute(
-            _TAKE_APART, [[entry.metadata for entry in batch], [entry.record for entry in batch]]
-        )
-        if connection.execute(_EMPTY).fetchone() != (0,):
-            raise LedgerError("an entry holds no row, or a decision without its record")
-        repeated = connection.execute(_REPEATED).fetchone()
-        if repeated is not None:
-            raise LedgerError(f"decision `{repeated[0]}` is in the ledger already")
-        for position, statement in enumerate((_POLICIES, _DECISIONS, _ATTEMPTS)):
-            found = connection.execute(statement).fetchone()
-            assert found is not None
-            written[position] += int(found[0])
-    connection.execute("DROP TABLE IF EXISTS entries")
-    return written[0], written[1], written[2]
+        policies += take_apart(connection, list(enumerate(batch)))
+        decisions += insert_decisions(connection)
+        attempts += insert_attempts(connection)
+    return policies, decisions, attempts
+
+
+def take_apart(connection: DuckDBPyConnection, batch: Sequence[tuple[int, Entry]]) -> int:
+    """Make the table ``entries`` of a numbered batch, and insert its policies; return how many were new."""
+    columns = (
+        [number for number, _ in batch],
+        [_completed(entry.metadata) for _, entry in batch],
+        [entry.record for _, entry in batch],
+    )
+    connection.execute(_TAKE_APART, columns)
+    if connection.execute(_EMPTY).fetchone() != (0,):
+        raise LedgerError("an entry holds no row, or a decision without its record")
+    return _inserted(connection, _POLICIES)
+
+
+def insert_decisions(connection: DuckDBPyConnection) -> int:
+    """Insert the decisions of the table ``entries``; return their number. Raises LedgerError for one that is there."""
+    repeated = connection.execute(_REPEATED).fetchone()
+    if repeated is not None:
+        raise LedgerError(f"decision `{repeated[0]}` is in the ledger already")
+    return _inserted(connection, _DECISIONS)
+
+
+def insert_attempts(connection: DuckDBPyConnection) -> int:
+    """Insert the attempts of the table ``entries``; return their number."""
+    return _inserted(connection, _ATTEMPTS)
 
 
 def select_ids(
@@ -147,6 +187,17 @@ def select_ids(
         """,
         [min(ids), max(ids), json.dumps(list(ids))],
     ).fetchall()
+
+
+def _inserted(connection: DuckDBPyConnection, statement: str) -> int:
+    found = connection.execute(statement).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def _completed(metadata: str) -> str:
+    """Entries that were written before there were intents end with the list of their policies."""
+    return f'{metadata[:-1]},"intents":[],"ended":null}}' if metadata.endswith("]}") else metadata
 
 
 def _refuse(number: str) -> None:

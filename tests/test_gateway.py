@@ -31,6 +31,7 @@ from routewright import (
     request_for,
 )
 from routewright.backends import ChatAnswer, EmbedRequest, Fault, Message, RerankRequest, SimulatedBackend
+from routewright.backends.executing import NotCalledError
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.gateway.opening import simulated_backends
 from routewright.gateway.planning import Planner
@@ -231,6 +232,29 @@ def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> 
     assert ledger.query("SELECT count(*) FROM attempts").rows == ((1,),)
 
 
+def test_nothing_is_called_whose_intent_cannot_be_recorded(
+    policy: CompiledPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = gateway_with(policy, ledger=Ledger.open(tmp_path / "ledger.duckdb"))
+
+    def refuse(*_: object, **options: bool) -> None:
+        raise LedgerError("the disk is full", help="make room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Spool, "add", refuse)
+        with pytest.raises(NotStoredError, match="the disk is full") as caught:
+            gateway.run_sync(Task(), HELLO)
+    (backend,) = gateway.backends.values()
+    assert isinstance(backend, SimulatedBackend) and backend.calls == []
+    assert caught.value.help == "make room"
+    execution = caught.value.ran.execution
+    assert execution is not None and isinstance(execution.error, NotCalledError)
+    # The policy counts as stored only once it is.
+    gateway.run_sync(Task(), HELLO)
+    assert gateway.ledger is not None
+    assert gateway.ledger.query("SELECT count(*) FROM policies").rows == ((2,),)
+
+
 def test_nothing_is_called_that_could_not_be_recorded(policy: CompiledPolicy, tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     (tmp_path / "ledger.duckdb.spool").write_text("in the way")
@@ -246,20 +270,20 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
 ) -> None:
     gateway = gateway_with(policy, ledger=new_ledger(tmp_path / "ledger.duckdb"))
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **options: bool) -> None:
         raise LedgerError("the disk is full", help="make room")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Spool, "add", refuse)
-        with pytest.raises(NotStoredError, match="the disk is full") as caught:
-            gateway.run_sync(Task(), HELLO)
+    def fill(_: str) -> None:
+        monkeypatch.setattr(Spool, "add", refuse)
+
+    with pytest.raises(NotStoredError, match="the disk is full") as caught:
+        gateway.run_sync(Task(), HELLO, on_text=fill)
     assert caught.value.help == "make room"
     ran = caught.value.ran
     assert ran.execution is not None and ran.execution.answer is not None
-    # The policy counts as stored only once it is.
-    gateway.run_sync(Task(), HELLO)
+    gateway.close_sync()
     assert gateway.ledger is not None
-    assert gateway.ledger.query("SELECT count(*) FROM policies").rows == ((2,),)
+    assert [row.status for row in gateway.ledger.tail(5)] == ["lost"], "but that it was called is on record"
 
 
 def test_closing_again_does_nothing(policy: CompiledPolicy, tmp_path: Path) -> None:

@@ -352,16 +352,18 @@ def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> N
 def test_a_ledger_that_fails_does_not_hide_that_the_caller_was_cancelled(
     policy: CompiledPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **options: bool) -> None:
         raise LedgerError("the disk is full")
+
+    def fill(_: str) -> None:
+        monkeypatch.setattr("routewright.ledger.spool.Spool.add", full)
 
     async def ask() -> None:
         ledger = new_ledger(tmp_path / "ledger.duckdb")
         gateway = ModelGateway(policy, backends={"ollama": Slow()}, ledger=ledger)
-        monkeypatch.setattr("routewright.ledger.spool.Spool.add", full)
         request = ChatRequest((Message("user", "hello"),))
-        async with asyncio.timeout(0.1):
-            await gateway.run(Task(), request, on_text=lambda _: None)
+        async with asyncio.timeout(0.5):
+            await gateway.run(Task(), request, on_text=fill)
 
     with pytest.raises(TimeoutError) as raised:
         asyncio.run(ask())

@@ -75,13 +75,13 @@ def test_calls_that_end_together_are_written_in_one_go(
     sizes: list[int] = []
     add = Spool.add
 
-    def counting(spool: Spool, *entries: Entry) -> int:
+    def counting(spool: Spool, *entries: Entry, **options: bool) -> int:
         sizes.append(len(entries))
-        return add(spool, *entries)
+        return add(spool, *entries, **options)
 
     monkeypatch.setattr(Spool, "add", counting)
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 20))
-    assert sum(sizes) == 20 and max(sizes) > 1
+    assert sum(sizes) == 2 * 20 and max(sizes) > 1, "the beginning and the end of each"
     assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, RunResult)}
     assert ledger.query("SELECT count(*) FROM attempts").rows == ((20,),)
     assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
@@ -103,8 +103,8 @@ def test_one_that_cannot_be_recorded_takes_none_with_it(
         str(refused)
         == "a row holds what the ledger cannot store: `NaN` is no number in JSON; nothing was written"
     )
-    # The answer is not lost.
-    assert refused.ran.execution is not None and refused.ran.execution.answer is not None
+    assert refused.ran.execution is not None and refused.ran.execution.answer is None
+    assert [attempt.status for attempt in refused.ran.execution.attempts] == ["skipped"], "nor is it called"
     assert len(kept) == 3 and ids(ledger) == kept
 
 
@@ -122,10 +122,10 @@ def test_what_is_too_much_together_is_written_one_by_one(
 ) -> None:
     add = Spool.add
 
-    def small(spool: Spool, *entries: Entry) -> int:
+    def small(spool: Spool, *entries: Entry, **options: bool) -> int:
         if len(entries) > 1:
             raise LedgerError("the disk is full")
-        return add(spool, *entries)
+        return add(spool, *entries, **options)
 
     monkeypatch.setattr(Spool, "add", small)
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 5))
@@ -148,13 +148,15 @@ def test_a_mistake_in_writing_one_is_raised_where_it_belongs(
     monkeypatch.setattr("routewright.gateway.recorder.decision_row", mistaken)
     ran = asyncio.run(asyncio.wait_for(run_all(ModelGateway(policy, ledger=ledger), [None] * 3), 30))
     assert [type(one).__name__ for one in ran].count("ZeroDivisionError") == 1
-    assert len(ids(ledger)) == 2
+    rows = ledger.query("SELECT status, reason, count(*) FROM attempts GROUP BY ALL ORDER BY ALL").rows
+    why = "putting it on record failed unexpectedly: ZeroDivisionError"
+    assert rows == (("ok", None, 2), ("skipped", why, 1))
 
 
 def test_a_mistake_in_writing_them_all_is_raised_to_each(
     policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mistaken(*_: object) -> int:
+    def mistaken(*_: object, **options: bool) -> int:
         raise ZeroDivisionError("a mistake")
 
     monkeypatch.setattr(Spool, "add", mistaken)
@@ -165,7 +167,7 @@ def test_a_mistake_in_writing_them_all_is_raised_to_each(
 def test_a_refusal_is_told_to_who_was_cancelled_too(
     policy: CompiledPolicy, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> int:
+    def full(*_: object, **options: bool) -> int:
         raise LedgerError("the disk is full")
 
     record = Recorder.record_with_others
@@ -211,12 +213,12 @@ def test_a_decision_and_its_shadow_are_kept_together_or_not_at_all(
     add = Spool.add
     refusals = 0
 
-    def refusing(spool: Spool, *entries: Entry) -> int:
+    def refusing(spool: Spool, *entries: Entry, **options: bool) -> int:
         nonlocal refusals
-        if refusals < 2:
+        if refusals < 4:  # together and alone, of the intent and of the end
             refusals += 1
             raise LedgerError("the disk is full")
-        return add(spool, *entries)
+        return add(spool, *entries, **options)
 
     monkeypatch.setattr(Spool, "add", refusing)
     with ModelGateway(policy, ledger=ledger) as gateway:

@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
     @property
     def intent(self) -> Intent:
-        """What its attempt says whatever comes of it."""
+        """What is known of its attempt before it is made."""
         target, price = self.target, self.target.price
         return Intent(
             number=self.number,

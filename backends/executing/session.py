@@ -231,7 +231,12 @@ class Session:
         Raises Exhausted where it cannot be put on record, as no other call can then.
         """
         refused = isinstance(error, RoutewrightError)
-        why = str(error) if refused else "the request was cancelled before it was called"
+        if refused:
+            why = str(error)
+        elif isinstance(error, asyncio.CancelledError):
+            why = "the request was cancelled before"
+        else:
+            why = f"putting it on record failed unexpectedly: {type(error).__name__}"
         self.budget.give_back(held_nano, counted=made.role in COUNTED_ROLES)
         try:
             await self._services.admission.unused(ticket)

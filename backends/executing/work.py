@@ -143,7 +143,7 @@ class Work:
     not those of steps; without ``backoff_ms`` no model is asked twice after a failure, with it up to ``retries`` times;
     ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not counted; ``lease_ms`` is
     how long a reservation holds by itself. While its call is under way it is renewed, so that this is how long a
-    killed process keeps what it had reserved.
+    killed process keeps its places among the calls at once.
     """
 
     targets: tuple[Target, ...]

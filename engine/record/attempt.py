@@ -46,9 +46,11 @@ class Attempt(NamedTuple):
     started_at_us: _StartedAtUs
     load_us: Annotated[int | None, "how long loading the model took"]
     first_token_us: Annotated[int | None, "from the call's beginning to the first token, loading included"]
-    total_us: Annotated[int, "from the call's beginning to its end"]
+    total_us: Annotated[int, "from the call's beginning to its end; NULL where it was lost"]
     status: Annotated[
-        str, "`ok`, `failed`, `partial` (failed after text had been shown), `skipped`, `cached`"
+        str,
+        "`ok`, `failed`, `partial` (failed after text had been shown), `skipped`, `cached`; `lost` where its process "
+        "was gone before it said how the call ended",
     ]
     error_class: Annotated[str | None, "the kind of failure, such as `rate_limited`"]
     finish_reason: Annotated[str | None, "why the answer ended, such as `stop` or `length`"]

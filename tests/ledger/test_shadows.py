@@ -12,7 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.ledger_rows import NEXT, arm, attempt, decision, policy
+from support.ledger_rows import NEXT, arm, attempt, begun, decision, ended, policy
 from support.new_ledgers import new_ledger
 
 from routewright.ledger import Ledger, LedgerError, connection
@@ -37,6 +37,11 @@ def write(ledger: Ledger) -> None:
     writer.add(decision(4, arm=arm("control", "exploit", 1.0)), [attempt(4)])
     shadow = decision(5, mode="shadow", shadow_of=4, arm=arm("candidate", "shadow", 0.0), **NEXT)
     writer.add(shadow)
+    writer.add_all([[begun(6, 1, 2)], [begun(7)]])
+    ledger.ingest()
+    writer.add_all([[ended(6, attempt(6))]])
+    writer.close()
+    writer.add_all([[ended(7, attempt(7))]])
     writer.close()
 
 
@@ -297,7 +302,7 @@ def test_a_ledger_of_any_name_is_written_with_built_in_names_first(tmp_path: Pat
     ledger = Ledger.open(tmp_path / name)
     execute(ledger.path, "CREATE MACRO mine(x) AS 1")
     write(ledger)
-    assert len(ledger.tail(9)) == 4
+    assert len(ledger.tail(9)) == 6
     with open_for_writing(ledger.path, lock_timeout_s=5) as opened:
         refuse_shadows(opened)
         opened.execute("CREATE TEMP TABLE t AS SELECT 1 AS a")

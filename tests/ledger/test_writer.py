@@ -20,10 +20,11 @@ from support.new_ledgers import new_ledger
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
 from routewright.ledger.frames import Frame
+from routewright.ledger.in_flight import insert_ended
 from routewright.ledger.ingest import ingest, spool_folder
 from routewright.ledger.spool import Spool, SpoolFile, open_spool_file, spool_files
 from routewright.ledger.writer import _keep_ingesting
-from routewright.ledger.writing import Entry, entry_of, insert
+from routewright.ledger.writing import Entry, entry_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -387,11 +388,11 @@ def test_one_that_cannot_be_a_row_is_found_by_halving(
     # One by one, each with a commit of its own, two thousand held the ledger for a minute and a half.
     tried: list[int] = []
 
-    def counted(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[int, int, int]:
-        tried.append(len(entries))
-        return insert(connection, entries)
+    def counted(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
+        tried.append(len(batch))
+        insert_ended(connection, writer, batch)
 
-    monkeypatch.setattr("routewright.ledger.ingest.insert", counted)
+    monkeypatch.setattr("routewright.ledger.storing.insert_ended", counted)
     writer = ledger.writer()
     for number in range(64):
         writer.add(decision(number), [attempt(number, **({"total_us": 2**70} if number == 40 else {}))])

@@ -6,8 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from routewright.engine.canonical import canonical_bytes
-from routewright.engine.record.attempt import Attempt
-from routewright.ledger.rows import AttemptRow, DecisionRow, PolicyRow
+from routewright.engine.record.attempt import Attempt, Intent
+from routewright.ledger.rows import (
+    AttemptRow,
+    DecisionEnd,
+    DecisionRow,
+    IntentRow,
+    LedgerEntry,
+    PolicyRow,
+)
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
 DAY_US = 86_400_000_000
@@ -163,3 +170,21 @@ def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
 def failed(number: int, at: int = 1, **changes: Any) -> AttemptRow:
     unknown = dict.fromkeys(("finish_reason", "model_said", "cost_nano", "cost_source", "output_tokens"))
     return attempt(number, at, **unknown | {"status": "failed", "error_class": "overloaded"} | changes)
+
+
+def intent(number: int, at: int = 1, **changes: Any) -> IntentRow:
+    """The intent of ``attempt(number, at)``."""
+    made = attempt(number, at, **changes)
+    return IntentRow(made.decision_id, Intent(*(getattr(made.attempt, name) for name in Intent._fields)))
+
+
+def begun(number: int, *at: int) -> LedgerEntry:
+    """A decision with the intents of its first calls."""
+    return LedgerEntry(
+        decision(number, answered=None), (), [policy()], [intent(number, one) for one in at or (1,)]
+    )
+
+
+def ended(number: int, *attempts: AttemptRow, answered: int | None = 1) -> LedgerEntry:
+    """The end of a decision, with its last attempts."""
+    return LedgerEntry(None, attempts, end=DecisionEnd(decision_id(number), answered))

@@ -273,8 +273,15 @@ class ModelGateway(Calls):
         on_text: Callable[[str], None] | None,
         pending: Pending,
     ) -> Execution:
+        recorder = self._recorder
         try:
-            return await side.executor.run(work, request, on_text=on_text, on_attempt=pending.attempts.append)
+            return await side.executor.run(
+                work,
+                request,
+                on_text=on_text,
+                on_attempt=partial(recorder.attempted, pending),
+                before_call=partial(recorder.announce, pending) if recorder.records else None,
+            )
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
@@ -343,7 +350,7 @@ class ModelGateway(Calls):
     async def _stored(self, pending: Pending, execution: Execution | None) -> RunResult:
         decided = pending.decided
         if execution is not None:
-            pending.attempts, pending.answered_attempt = list(execution.attempts), execution.answered_by
+            pending.answered_attempt = execution.answered_by
         shadow = None if decided.shadow is None else decided.shadow.decision
         ran = RunResult(decided.decision, execution, shadow, decided.shadow_error)
         try:

@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import record_text
-from routewright.ledger import AttemptRow, DecisionRow, Ledger, LedgerEntry, PolicyRow
+from routewright.engine.record import Intent, record_text
+from routewright.ledger import AttemptRow, DecisionEnd, DecisionRow, IntentRow, Ledger, LedgerEntry, PolicyRow
 
 from .arms import meaning_of
 from .results import DecisionResult
@@ -19,23 +19,32 @@ from .results import DecisionResult
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """What is to be recorded: a decision with its attempts and its shadow, and the ``policy`` that was in force.
+    """What of a decision is not recorded yet: intents and attempts of calls, its shadow, and the ``policy`` in force.
 
-    ``answered_attempt`` is the number of the attempt that gave the answer. ``error`` says afterwards why it was not
-    recorded.
+    It is ``begun`` once the decision itself is recorded, and has ``ended`` once nothing more can come of it;
+    ``answered_attempt`` is then the number of the attempt that gave the answer. ``error`` says why what was there was
+    not recorded the last time.
     """
 
     policy: CompiledPolicy
     decided: DecisionResult
     tags: Mapping[str, str] | None
+    intents: list[Intent] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     answered_attempt: int | None = None
-    done: asyncio.Future[None] | None = None
+    begun: bool = False
+    ended: bool = False
     error: Exception | None = None
 
 
+_Waiting = dict[Pending, list[asyncio.Future[Exception | None]]]
+
+
 class Recorder:
-    """Records what is decided; without a ledger, nothing.
+    """Records what is decided and called; without a ledger, nothing.
+
+    A decision is recorded together with the intent of its first call, before that call leaves, and so is each later
+    intent; attempts as they end, and the end of it all. A decision without a call is recorded as a whole.
 
     A policy's text, with its rollout's, is recorded too, the first time that something of it is put into a file of the
     spool: so it is there also where somebody began a ledger anew meanwhile.
@@ -46,15 +55,36 @@ class Recorder:
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
-        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, list[Pending]] = WeakKeyDictionary()
+        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, _Waiting] = WeakKeyDictionary()
+
+    @property
+    def records(self) -> bool:
+        """Whether there is a ledger."""
+        return self._writer is not None
 
     def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError."""
         if self._writer is not None:
             self._writer.prepare()
 
+    async def announce(self, one: Pending, intent: Intent) -> None:
+        """Record a call that is about to be made. Raises LedgerError, with nothing of it kept, when it cannot be."""
+        one.intents.append(intent)
+        try:
+            await self._with_others(one)
+        finally:
+            if intent in one.intents:
+                one.intents.remove(intent)
+
+    def attempted(self, one: Pending, attempt: Attempt) -> None:
+        """Record an attempt soon, or else with what is recorded next of its decision."""
+        one.attempts.append(attempt)
+        if one.begun:
+            self._turn().setdefault(one, [])
+
     def record(self, one: Pending) -> None:
-        """Record a decision. Raises LedgerError, with nothing of it kept, when it cannot be written."""
+        """Record all of a decision that has ended. Raises LedgerError when it cannot be written."""
+        one.ended = True
         self._write([one])
         if one.error is not None:
             raise one.error
@@ -62,28 +92,10 @@ class Recorder:
     async def record_with_others(self, one: Pending) -> None:
         """``record``, together with what other calls record in this turn of the event loop.
 
-        One after the other they take half the time that they take between other work, and they are written in one
-        go. It is recorded also when the caller is cancelled meanwhile; if it cannot be, the cancellation says so.
+        It is recorded also when the caller is cancelled meanwhile; if it cannot be, the cancellation says so.
         """
-        if self._writer is None:
-            return
-        loop = asyncio.get_running_loop()
-        waiting = self._waiting.get(loop)
-        if waiting is None:
-            waiting = self._waiting[loop] = []
-            loop.call_soon(self._record_waiting, loop)
-        one.done = loop.create_future()
-        waiting.append(one)
-        try:
-            await one.done
-        except asyncio.CancelledError as cancelled:
-            self._record_waiting(loop)
-            if one.error is not None:
-                # Who cancels must see the cancellation, or a timeout is none.
-                cancelled.add_note(f"what was done is not in the ledger: {one.error}")
-            raise
-        if one.error is not None:
-            raise one.error
+        one.ended = True
+        await self._with_others(one)
 
     async def close(self) -> None:
         """Put everything into the ledger's tables. Raises LedgerError when that cannot be: then it waits."""
@@ -92,13 +104,41 @@ class Recorder:
             # In a thread: another process may hold the file for a while, and the loop has others to serve.
             await asyncio.to_thread(self._writer.close)
 
+    async def _with_others(self, one: Pending) -> None:
+        """One after the other they take half the time that they take between other work, and in one go less still."""
+        if self._writer is None:
+            return
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Exception | None] = loop.create_future()
+        self._turn().setdefault(one, []).append(done)
+        try:
+            error = await done
+        except asyncio.CancelledError as cancelled:
+            self._record_waiting(loop)
+            if one.error is not None:
+                # Who cancels must see the cancellation, or a timeout is none.
+                cancelled.add_note(f"what was done is not in the ledger: {one.error}")
+            raise
+        if error is not None:
+            raise error
+
+    def _turn(self) -> _Waiting:
+        """What is recorded at the end of this turn of the event loop."""
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting.get(loop)
+        if waiting is None:
+            waiting = self._waiting[loop] = {}
+            loop.call_soon(self._record_waiting, loop)
+        return waiting
+
     def _record_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting = self._waiting.pop(loop, None)
         if waiting:
-            self._write(waiting)
-            for one in waiting:
-                if one.done is not None and not one.done.done():
-                    one.done.set_result(None)
+            self._write(list(waiting))
+            for one, futures in waiting.items():
+                for done in futures:
+                    if not done.done():
+                        done.set_result(one.error)
 
     def _write(self, many: Sequence[Pending]) -> None:
         """Record each by itself, and note why one could not be; nothing is raised, as others wait too."""
@@ -113,28 +153,41 @@ class Recorder:
         groups: list[Sequence[LedgerEntry]] = []
         grouped: list[Pending] = []
         for one in many:
+            one.error = None
             meaning = meaning_of(one.policy)
             try:
-                groups.append(_rows(one, with_policies=meaning not in known and meaning not in given))
+                rows = _rows(one, with_policies=meaning not in known and meaning not in given)
             except Exception as error:
                 one.error = error
                 continue
-            grouped.append(one)
-            given.add(meaning)
+            if rows:
+                groups.append(rows)
+                grouped.append(one)
+                if rows[0].policies:
+                    given.add(meaning)
         try:
-            errors: Sequence[Exception | None] = writer.add_all(groups)
+            errors: Sequence[Exception | None] = writer.add_all(groups) if groups else ()
         except Exception as error:
             errors = [error] * len(groups)
         for one, texts, refused in zip(grouped, groups, errors, strict=True):
             one.error = refused
-            if refused is None and texts[0].policies:
-                known.add(meaning_of(one.policy))
+            if refused is None:
+                one.begun = True
+                one.intents.clear()
+                one.attempts.clear()
+                if texts[0].policies:
+                    known.add(meaning_of(one.policy))
 
 
 def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
-    """A decision with its attempts, and its shadow."""
+    """What is there of a decision and not recorded yet; with the decision itself its shadow."""
     decided = one.decided
     decision = decided.decision
+    attempts = [AttemptRow(decision.id, attempt) for attempt in one.attempts]
+    intents = [IntentRow(decision.id, intent) for intent in one.intents]
+    if one.begun:
+        end = DecisionEnd(decision.id, one.answered_attempt) if one.ended else None
+        return [LedgerEntry(None, attempts, (), intents, end)] if attempts or intents or end else []
     policies = policy_rows(one.policy, first_seen_us=decision.state.at_us) if with_policies else ()
     row = decision_row(
         decision,
@@ -142,7 +195,7 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         tags=one.tags,
         answered_attempt=one.answered_attempt,
     )
-    rows = [LedgerEntry(row, [AttemptRow(decision.id, attempt) for attempt in one.attempts], policies)]
+    rows = [LedgerEntry(row, attempts, policies, intents)]
     metadata = decided.shadow
     if metadata is not None:
         shadow = decision_row(
