@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
+from routewright.engine.policy import Operation
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 TokenSource = Literal["reported", "estimated", "lower_bound"]
 CostSource = TokenSource | Literal["billed"]
@@ -219,6 +221,27 @@ class HealthReport:
     simulated: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A model in memory, by the backend's own tag; ``size_bytes`` is what it takes, None where nobody says."""
+
+    tag: str
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendMemory:
+    """What a backend has in memory, in the order in which it unloads for others.
+
+    All its models together take ``limit_bytes`` at most; None where nobody says. ``sizes`` are what others of its
+    models would take, by tag, as far as it knows.
+    """
+
+    loaded: tuple[InMemory, ...]
+    limit_bytes: int | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
 class Backend(Protocol):
     """Something that runs models.
 
@@ -261,6 +284,14 @@ class Backend(Protocol):
     async def models(self) -> Sequence[str]:
         """The models that it has, by its own tags."""
         ...
+
+    async def memory(self) -> BackendMemory | None:
+        """What it has in memory now; None where it does not know. Loads nothing, and takes a moment."""
+        return None
+
+    async def load(self, model: str, operation: Operation, *, limits: Limits = NO_LIMITS) -> Timings | None:
+        """Load a model as a call of ``operation`` would, and ask it nothing; None where models are not loaded."""
+        return None
 
     async def close(self) -> None:
         """Let go of connections and models. No other method may be called afterwards."""

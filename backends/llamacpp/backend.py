@@ -18,7 +18,7 @@ from routewright.engine.policy import CompiledModel, judge, kinds
 from ..errors import BackendError, install_command
 from ..openai import OpenAIBackend, Operation, ServedBackend
 from ..phases import CallClock, shared
-from ..protocol import HealthReport
+from ..protocol import NO_LIMITS, BackendMemory, HealthReport, InMemory, Limits, Timings
 from ..registry import Opening
 from .process import GgufModel, ModelProcess, embedded_model
 
@@ -61,6 +61,20 @@ class LlamaCppBackend(ServedBackend):
     async def models(self) -> Sequence[str]:
         """The tags of the models whose files are there."""
         return sorted(tag for tag, model in self._models.items() if _is_there(model))
+
+    async def memory(self) -> BackendMemory:
+        """The models that are loaded, each as large as its file. Each has memory of its own, and none makes room."""
+        sizes = {tag: size for tag, model in self._models.items() if (size := _file_bytes(model)) is not None}
+        loaded = dict.fromkeys(
+            tag for (tag, _), running in self._running.items() if running.alive and running.is_loaded
+        )
+        return BackendMemory(tuple(InMemory(tag, sizes.get(tag)) for tag in loaded), None, sizes)
+
+    async def load(self, model: str, operation: Operation, *, limits: Limits = NO_LIMITS) -> Timings:
+        """Start the process of the model for this operation, and wait until it is loaded."""
+        clock = CallClock(limits, who=model)
+        async with self.server_for(clock, operation):
+            return clock.timings()
 
     async def close(self) -> None:
         """End the processes of all models, also of those that still load."""
@@ -134,10 +148,16 @@ async def _see_it_end(process: ModelProcess) -> None:
 
 
 def _is_there(model: GgufModel) -> bool:
+    return _file_bytes(model) is not None
+
+
+def _file_bytes(model: GgufModel) -> int | None:
+    """The size of a model's file; None where it is not there."""
     try:
-        return (embedded_model() if model.path is None else model.path).is_file()
-    except BackendError:
-        return False
+        path = embedded_model() if model.path is None else model.path
+        return path.stat().st_size if path.is_file() else None
+    except (BackendError, OSError):
+        return None
 
 
 def _names(tags: Sequence[str]) -> str:

@@ -92,6 +92,11 @@ class ModelProcess:
         """Whether the process runs, still loading or loaded."""
         return self._process.poll() is None
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether loading has ended well."""
+        return self.loaded.done() and not self.loaded.cancelled() and self.loaded.exception() is None
+
     def kill(self) -> None:
         """End the process, which frees its memory; who still waits for it gets an error."""
         self._process.kill()

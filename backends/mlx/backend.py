@@ -16,18 +16,21 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from routewright.engine.policy import CompiledModel, kinds
-from routewright.engine.report import suggest
+from routewright.engine.report import BYTES_PER_GB, suggest
 
 from ..errors import BackendError, install_command
+from ..keep_alive import kept_ms
 from ..phases import CallClock, shared
 from ..protocol import (
     NO_LIMITS,
     Backend,
+    BackendMemory,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
     HealthReport,
+    InMemory,
     Limits,
     RerankAnswer,
     RerankRequest,
@@ -39,9 +42,9 @@ from ..protocol import (
 from ..registry import Opening
 from .chat import chat_steps
 from .failures import first_line, is_out_of_memory
-from .load import end_thread, free_memory, library_version, load_folder
+from .load import end_thread, free_memory, library_version, load_folder, machine_bytes
 from .models import Folders, Found, MlxModel
-from .pool import BYTES_PER_GB, Claim, ModelPool, closed
+from .pool import Claim, ModelPool, closed
 from .runtime import LoadedModel
 from .scoring import Operation, check_family, score_steps, vector_steps
 from .threads import ModelThread
@@ -59,7 +62,8 @@ class MlxBackend(Backend):
 
     ``path`` is the folder that holds their folders and may start with ``${NAME}``, as a model's own may; names
     are looked up in ``env`` (default: the process's environment) at each model's first call. ``memory_gb``
-    bounds what all loaded models take together (``None``: no bound). Making one reads nothing and loads nothing.
+    bounds what all loaded models take together (``None``: the memory of this machine). Making one reads nothing and
+    loads nothing.
     """
 
     def __init__(
@@ -72,9 +76,12 @@ class MlxBackend(Backend):
     ) -> None:
         self._models = dict(models)
         self._folders = Folders(self._models, path, os.environ if env is None else env)
-        limit = None if memory_gb is None else round(memory_gb * BYTES_PER_GB)
+        self._limit_bytes = machine_bytes() if memory_gb is None else round(memory_gb * BYTES_PER_GB)
         self._pool: ModelPool[LoadedModel] = ModelPool(
-            partial(_load, self._folders), memory_bytes=limit, thread_ended=end_thread
+            partial(_load, self._folders),
+            memory_bytes=self._limit_bytes,
+            thread_ended=end_thread,
+            let_go=free_memory,
         )
         self._running: set[Work[Any]] = set()
         self._closed = False
@@ -84,12 +91,12 @@ class MlxBackend(Backend):
     ) -> AsyncGenerator[StreamEvent, None]:
         """Text and thinking token by token, then the answer.
 
-        Waiting for other calls, for their memory or the model's thread, is waiting for a turn. ``context_tokens`` and
-        ``keep_alive`` change nothing: memory grows with the conversation, and models stay until others need theirs.
+        Waiting for other calls, for their memory or the model's thread, is waiting for a turn. ``context_tokens``
+        changes nothing: memory grows with the conversation. A ``keep_alive`` that is none is ``invalid_request``.
         """
         clock = CallClock(limits, who=model)
         make = partial(chat_steps, request=request, tag=model)
-        async with aclosing(self._run(model, "chat", clock, make)) as steps:
+        async with aclosing(self._run(model, "chat", clock, make, request.keep_alive)) as steps:
             async for step in steps:
                 if isinstance(step, ChatAnswer):
                     yield StreamEnd(replace(step, timings=clock.timings()))
@@ -135,6 +142,27 @@ class MlxBackend(Backend):
         """The tags of the configured models whose folders are on this disk."""
         return [tag for tag in sorted(self._models) if self._folders.problem(tag) is None]
 
+    async def memory(self) -> BackendMemory:
+        """What the pool holds, and the sizes on disk of models that do not say what they take."""
+        unsaid = [tag for tag, model in self._models.items() if model.memory_gb is None]
+        sizes = await asyncio.to_thread(self._folders.sizes, unsaid)
+        loaded = tuple(InMemory(tag, size) for tag, size in self._pool.loaded().items())
+        return BackendMemory(loaded, self._limit_bytes, sizes)
+
+    async def load(self, model: str, operation: Operation, *, limits: Limits = NO_LIMITS) -> Timings:
+        """Load the model, and unload others for it as a call would."""
+        clock = CallClock(limits, who=model)
+        claim: Claim[LoadedModel] | None = None
+        try:
+            _, claim = self._claim(model, operation, clock, None)
+            await self._loaded(claim, clock)
+        except BackendError as error:
+            raise clock.again(error) from error
+        finally:
+            if claim is not None:
+                claim.leave()
+        return clock.timings()
+
     async def close(self) -> None:
         """Stop all work, wait until it has stopped, unload all models."""
         self._closed = True
@@ -157,7 +185,12 @@ class MlxBackend(Backend):
         return tuple(values)
 
     async def _run(
-        self, tag: str, operation: Operation, clock: CallClock, make: Make[T]
+        self,
+        tag: str,
+        operation: Operation,
+        clock: CallClock,
+        make: Make[T],
+        keep_alive: str | None = None,
     ) -> AsyncGenerator[T, None]:
         """What ``make`` yields in the model's thread, once the model is loaded and its turn has come.
 
@@ -165,7 +198,7 @@ class MlxBackend(Backend):
         """
         clock.usage = _NOTHING
         try:
-            async with aclosing(self._items(tag, operation, clock, make)) as items:
+            async with aclosing(self._items(tag, operation, clock, make, keep_alive)) as items:
                 async for item in items:
                     yield item
             if self._closed:
@@ -177,10 +210,9 @@ class MlxBackend(Backend):
             raise clock.again(ours) from error
 
     async def _items(
-        self, tag: str, operation: Operation, clock: CallClock, make: Make[T]
+        self, tag: str, operation: Operation, clock: CallClock, make: Make[T], keep_alive: str | None
     ) -> AsyncGenerator[T, None]:
-        found = self._offered(tag, operation)
-        claim = self._pool.claim(tag, self._memory_bytes(tag, found))
+        found, claim = self._claim(tag, operation, clock, keep_alive)
         work: Work[T] | None = None
         try:
             thread, loaded = await self._loaded(claim, clock)
@@ -194,6 +226,17 @@ class MlxBackend(Backend):
                 claim.leave()
             else:
                 self._running.discard(work)
+
+    def _claim(
+        self, tag: str, operation: Operation, clock: CallClock, keep_alive: str | None
+    ) -> tuple[Found, Claim[LoadedModel]]:
+        found = self._offered(tag, operation)
+        written = self._models[tag].keep_alive if keep_alive is None else keep_alive
+        try:
+            kept = None if written is None else kept_ms(written)
+        except ValueError as error:
+            raise clock.error(f"`keep_alive`: {error}", "invalid_request") from error
+        return found, self._pool.claim(tag, self._memory_bytes(tag, found), kept)
 
     async def _loaded(self, claim: Claim[LoadedModel], clock: CallClock) -> tuple[ModelThread, LoadedModel]:
         """The claimed model once it is loaded, and its thread."""
@@ -263,6 +306,7 @@ def open_backend(shape: kinds.MlxShape, models: Sequence[CompiledModel], opening
                 memory_gb=None if model.shape.memory_gb is None else float(model.shape.memory_gb),
                 context_length=model.context_length,
                 dimensions=model.shape.dimensions,
+                keep_alive=model.shape.keep_alive,
             )
             for model in models
         },

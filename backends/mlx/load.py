@@ -9,6 +9,7 @@ import gc
 import importlib.metadata
 import importlib.util
 import json
+import os
 import resource
 import sys
 import threading
@@ -81,6 +82,14 @@ def free_memory() -> None:
         import mlx.core as mx
 
         mx.clear_cache()
+
+
+def machine_bytes() -> int | None:
+    """The memory of this machine; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
 
 
 def end_thread() -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ class MlxModel:
     backend's path, by the model's tag, then by ``source`` (a repository such as ``org/name``).
     ``memory_gb`` (1 GB is 10^9 bytes) is what it takes in memory; without it, the size of its weights counts.
     ``context_length`` narrows the window of the model's own configuration. ``dimensions`` shortens vectors.
+    ``keep_alive`` is how long it stays in memory after a call that does not say it; without it, until others need the
+    room.
     """
 
     path: str | None = None
@@ -34,6 +37,7 @@ class MlxModel:
     memory_gb: float | None = None
     context_length: int | None = None
     dimensions: int | None = None
+    keep_alive: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,14 @@ class Folders:
         except BackendError as error:
             return str(error)
         return None
+
+    def sizes(self, tags: Iterable[str]) -> Mapping[str, int]:
+        """The size of the weights of each of these models that is on this disk."""
+        found = {}
+        for tag in tags:
+            with suppress(BackendError):
+                found[tag] = self.find(tag).size_bytes
+        return found
 
 
 def find_folder(tag: str, model: MlxModel, root: str | None, env: Mapping[str, str]) -> tuple[Path, str]:

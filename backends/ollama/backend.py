@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
-from routewright.engine.policy import CompiledModel, Server, judge, kinds
+from routewright.engine.policy import CompiledModel, Operation, Server, judge, kinds
+from routewright.engine.report import BYTES_PER_GB
 
 from ..errors import BackendError, install_command
 from ..phases import CallClock
 from ..protocol import (
     NO_LIMITS,
     Backend,
+    BackendMemory,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
@@ -27,6 +29,7 @@ from ..protocol import (
     RerankRequest,
     StreamEnd,
     StreamEvent,
+    Timings,
 )
 from ..registry import Opening
 from ..wire import (
@@ -44,8 +47,9 @@ from ..wire import (
 from .answer import ChatPieces, count_usage, load_us, named_model, read_vectors, was_truncated
 from .connection import Connection
 from .health import check_health
-from .preflight import Preflight
+from .preflight import NO_LIMIT_MS, Preflight
 from .request import chat_body, embed_body
+from .running import running_models
 
 
 class OllamaBackend(Backend):
@@ -56,7 +60,9 @@ class OllamaBackend(Backend):
     ``api_key`` is for ``https://ollama.com``, and refused with any other host. There, models go by their names
     without the cloud suffix. ``location="cloud"`` allows a server of this machine to have models without a cloud
     tag run elsewhere; otherwise such a model is refused before it is asked. ``min_versions`` are the oldest
-    servers that run a model, by tag. Raises ValueError for an address or key that cannot be one.
+    servers that run a model, by tag; ``keep_alives`` say how long it keeps one in memory whose call does not say so.
+    All models together have ``memory_gb``, as far as anybody says. Raises ValueError for an address or key that cannot
+    be one.
 
     A limit on loading or on the first token makes the backend ask whether the model is in memory, and load it
     in a phase of its own if it is not.
@@ -70,12 +76,16 @@ class OllamaBackend(Backend):
         location: Literal["cloud"] | None = None,
         min_version: str | None = None,
         min_versions: Mapping[str, str] | None = None,
+        keep_alives: Mapping[str, str] | None = None,
+        memory_gb: float | None = None,
         requires_signin: bool = False,
         concurrency: int | None = None,
     ) -> None:
         server = host if isinstance(host, Server) else judge("ollama", host, location=location)
         self._link = Connection(server, api_key=api_key, concurrency=concurrency)
         self._min_version, self._needs_signin = min_version, requires_signin
+        self._keep_alives = dict(keep_alives or {})
+        self._limit_bytes = None if memory_gb is None else round(memory_gb * BYTES_PER_GB)
         self._ready = Preflight(self._link, min_version=min_version, min_versions=min_versions or {})
 
     def __repr__(self) -> str:
@@ -121,7 +131,7 @@ class OllamaBackend(Backend):
         clock = CallClock(limits, who=model)
         if not request.texts:
             return EmbedAnswer((), NOTHING_ASKED, None, clock.timings())
-        body = embed_body(model, request)
+        body = self._embed_body(model, request)
         await self._ready.prepare(clock, body)
         async with self._link.http.request("POST", "/api/embed", clock, body=body) as reply:
             if reply.status != 200:
@@ -172,9 +182,32 @@ class OllamaBackend(Backend):
             f"what answers at {self._link.url} is no Ollama server, or a very different one", "bad_response"
         )
 
+    async def memory(self) -> BackendMemory | None:
+        """The models that a server on this machine has in memory or loads just now; what expires first goes first."""
+        if not self._link.server.is_local:
+            return None
+        clock = CallClock(PROBE_LIMITS, who=self._link.url)
+        status, said = await self._link.ask(clock, "GET", "/api/ps")
+        loaded = running_models(said, self._link.gate) if status == 200 else None
+        return None if loaded is None else BackendMemory(loaded, self._limit_bytes)
+
+    async def load(self, model: str, operation: Operation, *, limits: Limits = NO_LIMITS) -> Timings:
+        """Have the server load the model, with the window that it has by itself."""
+        clock = CallClock(replace(limits, load_ms=limits.load_ms or NO_LIMIT_MS), who=model)
+        chat = ChatRequest((), keep_alive=self._keep_alives.get(model))
+        asked = chat_body(model, chat) if operation == "chat" else self._embed_body(model, EmbedRequest(()))
+        await self._ready.prepare(clock, asked)
+        return clock.timings()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._link.close()
+
+    def _embed_body(self, model: str, request: EmbedRequest) -> dict[str, Any]:
+        kept = self._keep_alives.get(model)
+        if kept is not None and "keep_alive" not in request.options:
+            request = replace(request, options={**request.options, "keep_alive": kept})
+        return embed_body(model, request)
 
     def _take(
         self, clock: CallClock, reply: Reply, pieces: ChatPieces, intake: ChatIntake, line: bytes
@@ -199,6 +232,8 @@ def open_backend(
         api_key=opening.key(shape.api_key),
         min_version=shape.min_version,
         min_versions={m.tag: m.shape.min_version for m in models if m.shape.min_version is not None},
+        keep_alives={m.tag: m.shape.keep_alive for m in models if m.shape.keep_alive is not None},
+        memory_gb=shape.memory_gb,
         requires_signin=shape.requires_signin,
         concurrency=shape.concurrency,
     )

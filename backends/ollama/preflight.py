@@ -20,7 +20,7 @@ from .names import full_name, full_names, is_older
 from .places import Findings, Places
 from .request import load_body
 
-_NO_LIMIT_MS: Final = 10**12
+NO_LIMIT_MS: Final = 10**12
 
 
 class Preflight:
@@ -85,7 +85,7 @@ class Preflight:
         if not self._loading[key] and await self._is_loaded(clock, window):
             return
         path, wanted = load_body(body)
-        limit_ms = _NO_LIMIT_MS if limits.load_ms is None else limits.load_ms
+        limit_ms = NO_LIMIT_MS if limits.load_ms is None else limits.load_ms
         self._loading[key] += 1
         try:
             async with self._link.http.request(

@@ -1,7 +1,8 @@
 """Notes on a policy or a catalog: what is valid and no mistake, but which the author may not have meant.
 
 They are about values that a policy refuses, or does not compute, below the engine's own limits, and about backends that
-may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude.
+may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude; and about
+models that never fit into memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _FACT = "model.location"
 
 
 def place_notes(loaded: CompiledPolicy | CompiledCatalog) -> list[Problem]:
-    """Notes on backends that may be local but do not count as local, each at its place in the YAML.
+    """Notes on backends that may be local but do not count as local, and on models that need more memory than their
+    backend has, each at its place in the YAML.
 
     Includes those of a rollout's candidate. An unknown location is only noted if the policy asks for it. Disabled
     backends are skipped.
@@ -49,6 +51,7 @@ def _placed(notes: Iterable[Problem], file: CompiledPolicy | CompiledCatalog) ->
 
 
 def _of_places(catalog: CompiledCatalog, inside: Path, *, asking: str | None) -> Iterator[Problem]:
+    yield from _of_memory(catalog, inside)
     for id, backend in catalog.backends.items():
         if backend.disabled or not isinstance(backend, ServerBackend) or backend.host is None:
             continue
@@ -63,6 +66,19 @@ def _of_places(catalog: CompiledCatalog, inside: Path, *, asking: str | None) ->
             )
             help = "say `stays: true` if the server does the work itself, `location: cloud` if it does not"
             yield Problem("location-unknown", message, help, path=path)
+
+
+def _of_memory(catalog: CompiledCatalog, inside: Path) -> Iterator[Problem]:
+    for model in catalog.models:
+        backend = catalog.backends[model.backend]
+        limit_gb, needs_gb = getattr(backend, "memory_gb", None), model.shape.memory_gb
+        if model.disabled is None and limit_gb is not None and needs_gb is not None and needs_gb > limit_gb:
+            message = (
+                f"`{model.id}` is never loaded: it needs {needs_gb:g} GB, and all models of `{model.backend}` "
+                f"together have {limit_gb:g} GB"
+            )
+            path = (*inside, "models", model.id, "memory_gb")
+            yield Problem("never-loaded", message, path=path)
 
 
 def limit_notes(policy: CompiledPolicy) -> list[Problem]:

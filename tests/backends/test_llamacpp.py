@@ -16,13 +16,16 @@ from support.llamacpp_servers import needs_llamacpp
 
 from routewright.backends import (
     BackendError,
+    BackendMemory,
     ChatAnswer,
     ChatRequest,
     EmbedRequest,
+    InMemory,
     Limits,
     Message,
     RerankRequest,
     StreamEnd,
+    Timings,
 )
 from routewright.backends.llamacpp.backend import EMBEDDED_MODEL, LlamaCppBackend
 from routewright.backends.llamacpp.process import GgufModel, ModelProcess
@@ -317,3 +320,16 @@ def test_a_caller_who_gives_up_while_a_model_loads_leaves_no_complaint() -> None
         assert complaints == []
 
     asyncio.run(body())
+
+
+def test_memory_says_which_models_are_loaded_and_how_large_they_are() -> None:
+    async def work(backend: LlamaCppBackend) -> tuple[BackendMemory, Timings, Timings, BackendMemory]:
+        before = await backend.memory()
+        first = await backend.load(EMBEDDED_MODEL, "chat")
+        return before, first, await backend.load(EMBEDDED_MODEL, "chat"), await backend.memory()
+
+    before, first, again, after = run(work)
+    size = before.sizes[EMBEDDED_MODEL]
+    assert before.loaded == () and size > 50_000_000
+    assert first.load_us and again.load_us == 0
+    assert after == BackendMemory((InMemory(EMBEDDED_MODEL, size),), None, {EMBEDDED_MODEL: size})

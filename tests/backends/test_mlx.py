@@ -20,10 +20,12 @@ from support.mlx_parts import tiny_models
 from routewright.backends import (
     Backend,
     BackendError,
+    BackendMemory,
     ChatAnswer,
     ChatRequest,
     EmbedRequest,
     HealthReport,
+    InMemory,
     Limits,
     Message,
     RerankRequest,
@@ -34,7 +36,7 @@ from routewright.backends import (
     Usage,
 )
 from routewright.backends.mlx.backend import MlxBackend
-from routewright.backends.mlx.load import import_library
+from routewright.backends.mlx.load import import_library, machine_bytes
 from routewright.backends.mlx.models import MlxModel
 from routewright.backends.mlx.runtime import LoadedModel
 
@@ -51,6 +53,7 @@ WEATHER: Mapping[str, Any] = {
 }
 CHATTERS = ("tiny-a", "tiny-b", "tiny-c", "thinker", "caller", "mumbler", "untaught")
 GB_EACH = 4.0
+GB = 1_000_000_000
 
 
 @pytest.fixture(scope="module")
@@ -435,7 +438,7 @@ def test_models_stay_within_the_memory_and_what_is_unloaded_is_freed(
         async with opened(folder, memory_gb=9) as backend:
             for tag in ("tiny-a", "tiny-b", "tiny-a", "tiny-c"):
                 await backend.chat(tag, HELLO)
-            assert backend._pool.loaded() == {"tiny-a", "tiny-c"}
+            assert backend._pool.loaded().keys() == {"tiny-a", "tiny-c"}
             gc.collect()
             assert len(alive) == 2
             with pytest.raises(BackendError) as caught:
@@ -478,6 +481,48 @@ def test_a_model_larger_than_the_memory_is_refused(folder: Path) -> None:
     error = asyncio.run(main())
     assert str(error) == "`tiny-a` needs 4 GB of memory, and all MLX models together may use 2 GB"
     assert error.error_class == "not_found"
+
+
+def test_a_model_is_kept_as_long_as_its_call_or_the_catalog_says(folder: Path) -> None:
+    short = MlxModel(keep_alive="0s")
+
+    async def main() -> None:
+        async with opened(folder, memory_gb=None, **{"tiny-b": short}) as backend:
+            await backend.chat("tiny-a", HELLO)
+            await backend.chat("tiny-b", HELLO)
+            assert [one.tag for one in (await backend.memory()).loaded] == ["tiny-a"]
+            await backend.chat("tiny-b", replace(HELLO, keep_alive="5m"))
+            assert [one.tag for one in (await backend.memory()).loaded] == ["tiny-a", "tiny-b"]
+            with pytest.raises(BackendError, match="`keep_alive`: `soon` is no duration") as caught:
+                await backend.chat("tiny-b", replace(HELLO, keep_alive="soon"))
+            assert caught.value.error_class == "invalid_request"
+
+    asyncio.run(main())
+
+
+def test_memory_says_what_is_loaded_what_it_takes_and_what_others_would(folder: Path) -> None:
+    async def main() -> None:
+        async with opened(folder, memory_gb=9, **{"tiny-b": MlxModel()}) as backend:
+            before = await backend.memory()
+            size = before.sizes["tiny-b"]
+            assert before == BackendMemory((), 9 * GB, {"tiny-b": size}) and 100_000 < size < 1_000_000
+            loaded = await backend.load("tiny-a", "chat")
+            assert loaded.load_us
+            assert (await backend.load("tiny-a", "chat")).load_us == 0
+            await backend.load("tiny-b", "chat")
+            assert (await backend.memory()).loaded == (InMemory("tiny-a", 4 * GB), InMemory("tiny-b", size))
+            await backend.load("thinker", "chat")
+            await backend.load("caller", "chat")
+            assert [one.tag for one in (await backend.memory()).loaded] == ["tiny-b", "thinker", "caller"]
+            with pytest.raises(BackendError, match="does not offer `embed`"):
+                await backend.load("tiny-a", "embed")
+
+    asyncio.run(main())
+
+
+def test_without_a_bound_there_is_that_of_the_machine() -> None:
+    memory = asyncio.run(MlxBackend({"a": MlxModel()}).memory())
+    assert memory.limit_bytes == machine_bytes() and (memory.limit_bytes or 0) > GB
 
 
 # --- failures ----------------------------------------------------------------------------------------------
@@ -677,9 +722,9 @@ def test_health_and_models_load_nothing_and_say_what_is_missing(folder: Path) ->
             assert health.version
             listed = await backend.models()
             assert listed == sorted(CHATTERS)
-            assert backend._pool.loaded() == frozenset()
+            assert backend._pool.loaded().keys() == frozenset()
             await backend.chat("tiny-a", HELLO)
-            assert backend._pool.loaded() == {"tiny-a"}
+            assert backend._pool.loaded().keys() == {"tiny-a"}
 
     asyncio.run(main())
 

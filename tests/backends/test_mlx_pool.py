@@ -78,7 +78,7 @@ def test_a_model_is_loaded_once_and_stays(pool: ModelPool[str], models: Models) 
     use(pool, "a")
     use(pool, "a")
     assert models.loads == ["a"]
-    assert pool.loaded() == {"a"}
+    assert pool.loaded().keys() == {"a"}
 
 
 def test_the_least_recently_used_idle_model_makes_room(pool: ModelPool[str]) -> None:
@@ -86,21 +86,21 @@ def test_the_least_recently_used_idle_model_makes_room(pool: ModelPool[str]) -> 
     use(pool, "b")
     use(pool, "a")
     use(pool, "c")
-    assert pool.loaded() == {"a", "c"}
+    assert pool.loaded().keys() == {"a", "c"}
 
 
 def test_no_more_models_are_unloaded_than_must_be(pool: ModelPool[str]) -> None:
     use(pool, "small", 1)
     use(pool, "large", 8)
     use(pool, "next", 7)
-    assert pool.loaded() == {"small", "next"}
+    assert pool.loaded().keys() == {"small", "next"}
 
 
 def test_a_busy_model_is_not_unloaded_while_an_idle_one_can_be(pool: ModelPool[str]) -> None:
     busy = hold(pool, "a")  # least recently used, but in use
     use(pool, "b")
     use(pool, "c")
-    assert pool.loaded() == {"a", "c"}
+    assert pool.loaded().keys() == {"a", "c"}
     busy.leave()
 
 
@@ -189,7 +189,7 @@ def test_a_load_goes_on_when_its_caller_has_left(pool: ModelPool[str], models: M
     models.gates["a"] = threading.Event()
     pool.claim("a", 4 * GB).leave()
     models.gates["a"].set()
-    assert soon(lambda: pool.loaded() == {"a"})
+    assert soon(lambda: pool.loaded().keys() == {"a"})
     use(pool, "a")
     assert models.loads == ["a"]
 
@@ -206,7 +206,7 @@ def test_without_a_bound_all_models_stay(models: Models) -> None:
     pool = ModelPool(models.load, memory_bytes=None, thread_ended=models.end)
     for tag in "abcdef":
         use(pool, tag, 100)
-    assert pool.loaded() == set("abcdef")
+    assert pool.loaded().keys() == set("abcdef")
     pool.close()
 
 
@@ -235,7 +235,7 @@ def test_closing_refuses_those_in_the_line_and_later_ones(pool: ModelPool[str]) 
         waiting.granted.result(10)
     with pytest.raises(BackendError, match="was closed"):
         pool.claim("a", GB)
-    assert pool.loaded() == set()
+    assert pool.loaded().keys() == set()
 
 
 def test_under_load_memory_is_never_exceeded_and_everyone_is_served(models: Models) -> None:
@@ -267,3 +267,70 @@ def test_under_load_memory_is_never_exceeded_and_everyone_is_served(models: Mode
     pool.close()
     assert over == []
     assert len(served) > 200
+
+
+# --- how long models are kept ------------------------------------------------------------------------------
+
+
+def kept(pool: ModelPool[str], tag: str, kept_ms: int | None, gb: int = 4) -> None:
+    claim = pool.claim(tag, gb * GB, kept_ms)
+    assert claim.granted.result(10).loading.result(10) == f"model {tag}"
+    claim.leave()
+
+
+def test_a_model_that_nobody_calls_is_unloaded_when_its_time_is_over(models: Models) -> None:
+    let_go = threading.Event()
+    pool = ModelPool(models.load, memory_bytes=None, thread_ended=models.end, let_go=let_go.set)
+    kept(pool, "a", 60)
+    kept(pool, "b", None)
+    assert pool.loaded().keys() == {"a", "b"}
+    assert let_go.wait(10)
+    assert pool.loaded().keys() == {"b"}
+    pool.close()
+
+
+def test_a_call_keeps_a_model_as_long_as_it_says_itself(pool: ModelPool[str]) -> None:
+    kept(pool, "a", 1)
+    kept(pool, "a", 60_000)
+    kept(pool, "b", 1)
+    assert soon(lambda: pool.loaded().keys() == {"a"}), "the timer of the shorter one is not lost"
+    kept(pool, "a", 0)
+    assert not pool.loaded()
+
+
+def test_a_busy_model_is_kept_until_it_is_free(pool: ModelPool[str]) -> None:
+    busy = hold(pool, "a")
+    kept(pool, "a", 0)
+    assert pool.loaded().keys() == {"a"}
+    busy.leave()
+    assert pool.loaded().keys() == {"a"}, "the last call said nothing of unloading it"
+
+
+def test_a_model_whose_caller_left_while_it_was_loaded_is_kept_from_then_on(
+    pool: ModelPool[str], models: Models
+) -> None:
+    models.gates["a"] = threading.Event()
+    claim = pool.claim("a", 4 * GB, 1)
+    claim.granted.result(10)
+    claim.leave()
+    models.gates["a"].set()
+    assert soon(lambda: models.loads == ["a"] and not pool.loaded())
+    assert soon(lambda: not pool._residents)
+
+
+def test_models_are_listed_in_the_order_in_which_they_make_room(pool: ModelPool[str]) -> None:
+    use(pool, "a", 3)
+    busy = hold(pool, "b", 2)
+    use(pool, "c", 1)
+    assert list(pool.loaded().items()) == [("a", 3 * GB), ("c", GB), ("b", 2 * GB)]
+    busy.leave()
+
+
+def test_no_timer_outlives_its_pool(models: Models) -> None:
+    pool = ModelPool(models.load, memory_bytes=None, thread_ended=models.end)
+    kept(pool, "a", 3_600_000)
+    timer = pool._timer
+    assert timer is not None and timer.is_alive()
+    pool.close()
+    timer.join(10)
+    assert not timer.is_alive()

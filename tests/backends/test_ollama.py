@@ -12,6 +12,7 @@ from support.ollama_process import OllamaProcess, failing, using
 
 from routewright.backends import (
     Backend,
+    BackendMemory,
     ChatRequest,
     EmbedRequest,
     Limits,
@@ -21,6 +22,7 @@ from routewright.backends import (
     StreamEvent,
     TextDelta,
     ThinkingDelta,
+    Timings,
     ToolCall,
 )
 from routewright.backends.ollama.backend import OllamaBackend
@@ -28,6 +30,7 @@ from routewright.backends.ollama.backend import OllamaBackend
 ollama_server = ollama_process.ollama_server
 
 MODEL = "smollm2:135m"
+EMBEDDER = "smollm2-embed:135m"
 ASKED = (Message("user", "What is the capital of France? Answer in one sentence."),)
 BRIEF = ChatRequest(ASKED, max_output_tokens=12, temperature=0)
 PICTURE = bytes.fromhex("89504e470d0a1a0a")
@@ -269,6 +272,38 @@ def test_keep_alive_of_nothing_unloads_after_the_answer(server: OllamaProcess) -
     assert answer.text
     assert "smollm2:latest" not in server.report()["running"]
     assert server.seen("/api/chat")[0]["json"]["keep_alive"] == 0
+
+
+def test_memory_is_what_the_server_says_it_has_loaded(server: OllamaProcess) -> None:
+    async def use(backend: OllamaBackend) -> tuple[BackendMemory | None, Timings, BackendMemory | None]:
+        await backend.chat("smollm2:latest", ChatRequest(ASKED, max_output_tokens=1, keep_alive="0"))
+        before = await backend.memory()
+        timings = await backend.load("smollm2", "chat")
+        return before, timings, await backend.memory()
+
+    opened = OllamaBackend(server.url, memory_gb=1.5, keep_alives={"smollm2": "10m"})
+    before, timings, after = asyncio.run(using(opened, use))
+    assert before is not None and "smollm2:latest" not in [one.tag for one in before.loaded]
+    assert after is not None and after.limit_bytes == 1_500_000_000
+    sizes = {one.tag: one.size_bytes for one in after.loaded}
+    assert (sizes["smollm2:latest"] or 0) > 50_000_000 and timings.load_us is not None
+    loading = [request["json"] for request in server.seen("/api/generate")]
+    assert loading == [{"model": "smollm2:latest:local", "stream": False, "keep_alive": "10m"}]
+
+
+def test_an_embedding_model_is_kept_as_the_catalog_says_too(server: OllamaProcess) -> None:
+    backend = OllamaBackend(server.url, keep_alives={EMBEDDER: "15m"})
+    asyncio.run(using(backend, lambda b: b.embed(EMBEDDER, EmbedRequest(("x",)))))
+    backend = OllamaBackend(server.url, keep_alives={EMBEDDER: "15m"})
+    asyncio.run(using(backend, lambda b: b.embed(EMBEDDER, EmbedRequest(("x",), {"keep_alive": "1m"}))))
+    assert [request["json"]["keep_alive"] for request in server.seen("/api/embed")] == ["15m", "1m"]
+
+
+def test_nobody_asks_what_a_server_elsewhere_has_in_memory() -> None:
+    assert (
+        asyncio.run(using(OllamaBackend("http://127.0.0.1:1", location="cloud"), lambda b: b.memory()))
+        is None
+    )
 
 
 def test_cancelling_stops_the_work_at_the_server(server: OllamaProcess) -> None:

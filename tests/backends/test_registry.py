@@ -34,8 +34,8 @@ models:
 
 PACKAGES = Path(__file__).parents[2] / "backends"
 
-NOT_FOR_OPENING = {*BackendShape.model_fields, "keep_alive"}
-"""Carried out by the compiler, the planner and each request."""
+NOT_FOR_OPENING = {*BackendShape.model_fields, "preload"}
+"""Carried out by the compiler, the planner and the gateway."""
 
 
 @pytest.fixture(scope="module")

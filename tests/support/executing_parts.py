@@ -164,7 +164,7 @@ Act = Says | Fails | Hangs | Ends | Crashes
 
 
 @dataclass
-class Scripted:
+class Scripted(Backend):
     """A backend that does for each call of a tag what its script says next; after that it answers.
 
     ``calls`` holds what was asked, ``stopped`` the tags of calls that were told to stop.

@@ -50,6 +50,7 @@ catalog:
       location: cloud
       requires_signin: false
       min_version: 0.1.2
+      memory_gb: 24
     staying:
       kind: openai
       host: http://localhost:8080/v1
@@ -88,7 +89,7 @@ catalog:
     c: { backend: mlx }
     served: { backend: ollama, min_version: '1.2', keep_alive: 5m }
     stayed: { backend: staying }
-    filed: { backend: file, path: /models/filed.gguf, pooling: mean }
+    filed: { backend: file, path: /models/filed.gguf, pooling: mean, preload: true }
 features:
   x: { type: boolean, default: false, needs: vision, description: d, sensitive: false, unit: u }
   n: { type: integer, minimum: 0, maximum: 10, default: 5, from: request.prompt_tokens }

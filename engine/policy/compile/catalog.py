@@ -92,6 +92,9 @@ def _compile_model(index: int, id: str, model: Model, catalog: Catalog, report: 
         here.at("active_parameters").add("wrong-value", message)
     operations = _operations(model, backend, report, here)
     location = backend.server.place(tag).location
+    if model.preload and location == "cloud":
+        message = f"`{tag}` does not run on this machine, so nothing can be loaded"
+        here.at("preload").add("wrong-value", message, "leave `preload` out")
     return CompiledModel(
         index=ModelIndex(index),
         id=id,

@@ -122,7 +122,12 @@ class Model(Shape):
     keep_alive: str | None = Field(
         None,
         pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)?$",
-        description="how long its server keeps it loaded (kind `ollama`)",
+        description="how long it stays in memory after a call (kinds `ollama` and `mlx`)",
+    )
+    preload: bool = Field(
+        False,
+        description="whether it is loaded when a gateway opens, if nothing has to go for it (kinds `ollama`, `mlx` and "
+        "`llamacpp`)",
     )
     stands_in_for: str | None = Field(
         None, description="the model that this one stands in for, as `backend:tag`"

@@ -117,9 +117,12 @@ class OllamaShape(ServerBackend):
     """An Ollama server."""
 
     offers = frozenset(("chat", "embed"))
-    model_keys = frozenset(("min_version", "keep_alive"))
+    model_keys = frozenset(("min_version", "keep_alive", "preload"))
 
     kind: Literal["ollama"]
+    memory_gb: Amount | None = Field(
+        None, description="what its server has for all loaded models together; without it nobody knows"
+    )
     min_version: Version | None = Field(
         None, description="the oldest server version that is accepted, such as 0.12.3"
     )
@@ -142,10 +145,12 @@ class MlxShape(FolderBackend):
     """MLX models in this process."""
 
     offers = frozenset(("chat",))
-    model_keys = frozenset(("path",))
+    model_keys = frozenset(("path", "keep_alive", "preload"))
 
     kind: Literal["mlx"]
-    memory_gb: Amount | None = Field(None, description="what all loaded models take together at most")
+    memory_gb: Amount | None = Field(
+        None, description="what all loaded models take together at most; default: the memory of this machine"
+    )
 
 
 class OpenAIShape(ServerBackend):
@@ -191,7 +196,7 @@ class LlamaCppShape(Backend):
     """GGUF models, each in a process of its own."""
 
     offers = frozenset(("chat", "embed"))
-    model_keys = frozenset(("path", "pooling"))
+    model_keys = frozenset(("path", "pooling", "preload"))
 
     kind: Literal["llamacpp"]
     concurrency: Positive | None = Field(None, description="generations of each model at once, default 1")

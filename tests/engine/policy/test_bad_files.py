@@ -57,6 +57,7 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
         "bounded-condition",
         "bounded-values",
         "location-unknown",
+        "never-loaded",
         "empty-file",
         "file-too-large",
         "foreign-file",

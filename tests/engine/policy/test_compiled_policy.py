@@ -212,7 +212,19 @@ rules:
         ),
         ("kind: ollama, host: 'http://x:0'", "", ["`host` takes an address such as"]),
         ("kind: mlx, host: 'http://x'", "", ["unknown key `host`"]),
-        ("kind: mlx", "keep_alive: 5m", ["unknown key `keep_alive`"]),
+        (
+            "kind: llamacpp",
+            "tag: smollm2, keep_alive: 5m, preload: true",
+            ["unknown key `keep_alive`"],
+        ),
+        ("kind: mlx", "keep_alive: 5m, preload: true", []),
+        ("kind: simulated", "preload: true", ["unknown key `preload`"]),
+        ("kind: mlx, memory_pressure: evict", "", ["unknown key `memory_pressure`"]),
+        (
+            "kind: ollama",
+            "tag: 'kimi-k2:1t-cloud', preload: true",
+            ["`kimi-k2:1t-cloud` does not run on this machine, so nothing can be loaded"],
+        ),
         ("kind: ollama", "path: /m, pooling: mean", ["unknown key `path`", "unknown key `pooling`"]),
         (
             "kind: openai, host: 'http://x', health: 'http://y/health'",

@@ -32,6 +32,7 @@ _OLLAMA = """\
       location: cloud
       requires_signin: false
       min_version: 0.1.2
+      memory_gb: 24
 """
 _C_BEFORE_B = "    c: { backend: mlx }\n    b: { backend: ollama }\n"
 

@@ -92,3 +92,22 @@ def test_of_a_catalog_in_the_policy_the_place_is_in_the_policy() -> None:
 
 def test_the_shipped_policy_has_none() -> None:
     assert place_notes(load_policy(shipped("hybrid.yaml"))) == []
+
+
+@pytest.mark.parametrize(
+    ("backend", "model", "noted"),
+    [
+        ("kind: mlx, memory_gb: 6", "memory_gb: 8", True),
+        ("kind: ollama, memory_gb: 6", "memory_gb: 6.5", True),
+        ("kind: mlx, memory_gb: 6", "memory_gb: 6", False),
+        ("kind: mlx, memory_gb: 6", "memory_gb: 8, disabled: true", False),
+        ("kind: mlx", "memory_gb: 8", False),
+        ("kind: llamacpp", "memory_gb: 8, path: /m.gguf", False),
+    ],
+)
+def test_a_model_that_can_never_be_loaded_is_noted(backend: str, model: str, noted: bool) -> None:
+    text = CATALOG.replace("LAB", backend).replace("tag: qwen", f"tag: qwen, {model}")
+    found = place_notes(compile_catalog_file(read_catalog(text, "catalog.yaml")))
+    assert [note.code for note in found] == ["never-loaded"] * noted
+    for note in found:
+        assert note.line == 5 and note.message.startswith("`small` is never loaded: it needs ")
