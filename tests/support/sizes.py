@@ -5,7 +5,18 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["ANSWERS", "EXAMPLES", "LEAK_POLICIES", "MUTATED_POLICIES", "ROUNDS", "SPOOL_FILES", "THOROUGH"]
+__all__ = [
+    "ANSWERS",
+    "CUT_POSITIONS",
+    "CUT_THROUGH_GATEWAY",
+    "EXAMPLES",
+    "LEAK_POLICIES",
+    "MUTATED_POLICIES",
+    "ROUNDS",
+    "SPOOL_FILES",
+    "STALLS",
+    "THOROUGH",
+]
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
 
@@ -19,3 +30,10 @@ LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
 ANSWERS: Final = 10_000 if THOROUGH else 400
 SPOOL_FILES: Final = 2_500 if THOROUGH else 50
+
+CUT_POSITIONS: Final = None if THOROUGH else 150
+STALLS: Final = None if THOROUGH else 3
+"""Of each recorded stream: damages at its bytes, and stalls; None for one of each kind at every byte."""
+
+CUT_THROUGH_GATEWAY: Final = 60 if THOROUGH else 6
+"""Damages of each recorded stream that go through real sockets, the whole gateway and a ledger."""
