@@ -1067,6 +1067,8 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
     ).rows
     assert attempts == len(scripts)
     assert (longest or 0) <= MAX_NAME_CHARACTERS and (most or 0) <= 10**7
+    for table in ("attempts", "decisions", "rejected"):
+        assert KEY not in str(ledger.query(f"SELECT * FROM {table}").rows)
 
 
 OPENAI_VECTORS = {

@@ -276,9 +276,18 @@ def test_a_header_counts_also_under_a_status_of_200(dialect: str, how: str) -> N
     assert (error.error_class, error.retry_after_ms) == ("rate_limited", 7_000)
 
 
-def test_what_no_row_knows_is_classed_by_its_status_and_says_so() -> None:
+@pytest.mark.parametrize(
+    ("status", "error_class", "decided"),
+    [
+        (418, "invalid_request", "the status alone decided"),
+        (200, "broken_stream", "it counts as a broken stream"),
+    ],
+)
+def test_what_no_row_knows_is_classed_by_its_status_and_says_so(
+    status: int, error_class: str, decided: str
+) -> None:
     async def run() -> BackendError:
-        async with ScriptedHttp(reply(418, {"error": "short and stout"})) as server:
+        async with ScriptedHttp(reply(status, {"error": "short and stout"})) as server:
             backend = OpenAIBackend(server.url)
             error = await failing(backend, "chat")
             await backend.close()
@@ -286,9 +295,14 @@ def test_what_no_row_knows_is_classed_by_its_status_and_says_so() -> None:
 
     error = asyncio.run(run())
     assert (error.error_class, error.help) == (
-        "invalid_request",
-        "no known wording: the status alone decided. If another class fits, report the wording (docs/backends.md)",
+        error_class,
+        f"no known wording: {decided}. If another class fits, report the wording (docs/backends.md)",
     )
+
+
+def test_reasons_are_those_of_a_moderation_in_metadata_alone() -> None:
+    said = {"message": "bad request", "details": {"reasons": ["two tools have one name"]}}
+    assert meaning_of(complaint_in({"error": said}), status=400, headers={}).error_class == "invalid_request"
 
 
 @pytest.mark.parametrize("deep", [[], {}])

@@ -13,7 +13,7 @@ from .meaning import Meaning, meaning_of
 from .shapes import Complaint, complaint_in, plain
 
 UNKNOWN_WORDING: Final = (
-    "no known wording: the status alone decided. If another class fits, report the wording (docs/backends.md)"
+    "no known wording: {decided}. If another class fits, report the wording (docs/backends.md)"
 )
 
 _MOVED: Final = "write the final address into the catalog: redirects are not followed"
@@ -72,7 +72,9 @@ def failed(
         advice = meaning.row.help if meaning.row is not None else None
         help = advice or dialect.advice(Failure(clock.who, known, meaning, complaint))
         if meaning.row is None and said:
-            help = f"{help}; {UNKNOWN_WORDING}" if help else UNKNOWN_WORDING
+            decided = "the status alone decided" if known is not None else "it counts as a broken stream"
+            unknown = UNKNOWN_WORDING.format(decided=decided)
+            help = f"{help}; {unknown}" if help else unknown
     message = dialect.sentence.format(did=did, tag=clock.who)
     return clock.error(
         f"{message}: {said}" if said else message,

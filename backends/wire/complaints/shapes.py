@@ -91,7 +91,9 @@ def complaint_in(body: Any) -> Complaint | None:
         if isinstance(value, str | int | float) and not isinstance(value, bool)
     )
     codes = {value.lower()[:200] for name, value in single if name in _CODES and isinstance(value, str)}
-    if any(name == "reasons" and value for name, value in said):
+    if any(
+        name == "metadata" and isinstance(value, Mapping) and value.get("reasons") for name, value in said
+    ):
         codes.add(FLAGGED)
     return Complaint(
         words(_message(error or {name: body.get(name) for name in _BARE}, _MOST_LEVELS)),
