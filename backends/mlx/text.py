@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from ..errors import BackendError
 from ..protocol import ChatRequest, TextDelta, ThinkingDelta, ToolCall
+from ..wire import Gate
 
 Transitions = dict[str, list[tuple[str, str | None]]]
 """For each state the markers that end it, each with the state after it; ``None`` ends the answer.
@@ -112,6 +113,7 @@ class AnswerText:
         Raises BackendError ``bad_response`` for one that cannot be read, unless the answer was cut off (not
         ``whole``) and it is the last: that one is left out.
         """
+        gate = Gate()
         found: list[ToolCall] = []
         for number, call in enumerate(self._calls, start=1):
             try:
@@ -120,8 +122,8 @@ class AnswerText:
                     arguments = one["arguments"]
                     if not isinstance(arguments, Mapping):
                         raise ValueError("the arguments are not an object")
-                    name = str(one["name"])
-                    found.append(ToolCall(str(one.get("id") or f"call_{uuid4().hex}"), name, arguments))
+                    id = gate.identifier(str(one.get("id") or f"call_{uuid4().hex}"))
+                    found.append(ToolCall(id, gate.name(str(one["name"])), gate.arguments(arguments)))
             except Exception as error:  # the parsers are many, and raise what they like
                 if not whole and number == len(self._calls):
                     break

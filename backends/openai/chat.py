@@ -14,6 +14,7 @@ from ..phases import CallClock
 from ..protocol import ChatAnswer, StreamEvent
 from ..wire import (
     ChatIntake,
+    Complaint,
     Event,
     EventReader,
     Reply,
@@ -139,7 +140,16 @@ class ChatReader:
         return events
 
     def _feed(self, piece: Any, *, streamed: bool, whole: bool) -> list[StreamEvent]:
-        complaint = complaint_in(piece)
+        complaint = complaint_in(piece) or _choice_complaint(piece)
         if complaint is not None:  # in mid-stream, or under a status of 200
             raise failure(self._clock, self._intake.gate, complaint, headers=self._headers)
         return self._pieces.take(piece, self._clock, streamed=streamed, whole=whole)
+
+
+def _choice_complaint(piece: Any) -> Complaint | None:
+    """The error inside of a choice, where OpenRouter puts that of the provider behind it."""
+    choices = piece.get("choices") if isinstance(piece, dict) else None
+    for choice in choices if isinstance(choices, list) else ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return complaint_in({"error": choice["error"]})
+    return None

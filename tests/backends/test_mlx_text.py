@@ -119,6 +119,12 @@ def test_tool_calls_are_parsed_in_order() -> None:
     assert calls(answer) == [("weather", {"city": "Paris"}), ("weather", {"city": "Rome"})]
 
 
+def test_half_a_character_in_a_call_is_none() -> None:
+    call = r'{"name": "we\udc00ather", "arguments": {"city": "\ud83d", "\ud800": ["\ud83d\ude00"]}}'
+    answer = read([f"<tool_call>{call}</tool_call>"], WITH_TOOLS)
+    assert calls(answer) == [("we\ufffdather", {"city": "\ufffd", "\ufffd": ["\U0001f600"]})]
+
+
 def test_without_tools_their_markers_are_text() -> None:
     said = "write <tool_call>{}</tool_call> for a call"
     answer = read([said])

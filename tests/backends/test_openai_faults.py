@@ -243,6 +243,23 @@ BODIES = [
         "the finish reason `[key]!!!",
     ),
     Fault(
+        "error_in_a_choice",
+        reply(
+            200,
+            {
+                "choices": [
+                    {
+                        "message": {"content": ""},
+                        "finish_reason": "error",
+                        "error": {"code": 429, "message": "slow down"},
+                    }
+                ]
+            },
+        ),
+        "rate_limited",
+        "slow down",
+    ),
+    Fault(
         "refused",
         reply(200, {"choices": [{"message": {"refusal": "I will not"}, "finish_reason": "stop"}]}),
         "refused_content",

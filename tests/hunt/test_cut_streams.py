@@ -37,6 +37,28 @@ def test_a_stream_is_read_as_it_was_sent(stream: Stream) -> None:
         assert outcome.result.usage.output_tokens or stream.name == "mlx-length"  # which counts nothing
 
 
+@pytest.mark.parametrize("stream", [one for one in STREAMS if one.dialect == "ollama" and one.finished_at])
+def test_ollamas_own_client_reads_the_same(stream: Stream) -> None:
+    ollama = pytest.importorskip("ollama")
+
+    async def theirs() -> tuple[str, str, list[tuple[str, object]]]:
+        async with ScriptedHttp(steps_of(stream, Damage("split", 1))) as server:
+            text = thinking = ""
+            calls = []
+            async for piece in await ollama.AsyncClient(server.url).chat("m", stream=True):
+                text += piece.message.content or ""
+                thinking += piece.message.thinking or ""
+                calls += [
+                    (call.function.name, call.function.arguments) for call in piece.message.tool_calls or ()
+                ]
+            return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le"), thinking, calls
+
+    ours = asyncio.run(run(stream)).result
+    assert isinstance(ours, ChatAnswer)
+    said = ours.text, ours.thinking or "", [(call.name, call.arguments) for call in ours.tool_calls]
+    assert asyncio.run(theirs()) == said
+
+
 def test_a_stream_that_ends_stalls_or_is_damaged_at_any_byte_is_what_came_of_it() -> None:
     counts: Counter[str] = Counter()
     faults: list[str] = []
