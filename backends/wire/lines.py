@@ -26,6 +26,12 @@ _EVENTS: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|error|event|id|retry|
 """How a stream of events begins."""
 
 
+_DONE: Final = b"[DONE]"
+
+_LINE_BYTES: Final = 16
+"""What a line takes of an event's room besides its bytes: an event could have millions of lines otherwise."""
+
+
 class LineTooLong(ValueError):
     """A line is longer than allowed."""
 
@@ -81,56 +87,64 @@ class EventReader:
     def __init__(self, most: int = MAX_BODY_BYTES) -> None:
         self._most = most
         self._name = ""
-        self._data = bytearray()
+        self._lines: list[bytes] = []
+        self._size = 0
         self._bare = False
 
     def feed(self, line: bytes) -> Event | None:
         """The event that ends with ``line``, or before it. Raises Unreadable for an event that is too large."""
         if not line:
-            return self.rest()
+            return self.rest() if self._lines or self._name else None
+        if line.startswith(b"data:"):
+            return self._take(line[5:].strip(), bare=False)
         if line.startswith(b":"):
             return None
         field = _FIELD.match(line)
         name = field[1].lower() if field else b""
         value = line[field.end() :].strip() if field else line.strip()
         if name == b"event":
-            ended = self.rest() if self._name and self._data else None
+            ended = self.rest() if self._name and self._lines else None
             self._name = value.decode(errors="replace").lower()
             return ended
-        known = name in (b"data", b"error")
-        if field and not known and not self._bare and (name in (b"id", b"retry") or not _opens(value)):
+        if name in (b"data", b"error"):
+            ended = self._take(value, bare=False)
+            if name == b"error":  # older llama.cpp writes a field where others write an event of that name
+                self._name = "error"
+            return ended
+        if field and not self._bare and (name in (b"id", b"retry") or not _opens(value)):
             return None
-        data = value if known else line.strip()
-        ended = self.rest() if self._is_whole_before(data) else None
-        if name == b"error":  # older llama.cpp writes a field where others write an event of that name
-            self._name = "error"
-        self._add(data, bare=not known)
-        return self.rest() if self._data == b"[DONE]" and ended is None else ended
+        return self._take(line.strip(), bare=True)
 
     def rest(self) -> Event | None:
         """The event that is not ended yet, if it has data."""
-        event = Event(self._name, bytes(self._data), self._bare) if self._data else None
-        self._name, self._data, self._bare = "", bytearray(), False
+        lines = self._lines
+        event = None
+        if lines:
+            event = Event(self._name, lines[0] if len(lines) == 1 else b"\n".join(lines), self._bare)
+        self._name, self._lines, self._size, self._bare = "", [], 0, False
         return event
 
-    def _is_whole_before(self, data: bytes) -> bool:
-        return _opens(data) and (self._data.endswith(b"}") or self._data == b"[DONE]")
-
-    def _add(self, data: bytes, *, bare: bool) -> None:
-        if self._data:
-            self._data += b"\n"
-        else:
+    def _take(self, data: bytes, *, bare: bool) -> Event | None:
+        """The event that the next line of data ends, if it ends one."""
+        if not data:
+            return None
+        ended = None
+        if self._lines and _opens(data) and (self._lines[-1].endswith(b"}") or self._lines == [_DONE]):
+            ended = self.rest()
+        if not self._lines:
             self._bare = bare
-        self._data += data
-        if len(self._data) > self._most:
+        self._lines.append(data)
+        self._size += len(data) + _LINE_BYTES
+        if self._size > self._most:
             raise Unreadable("an event that does not end")
+        return self.rest() if data == _DONE and len(self._lines) == 1 and ended is None else ended
 
 
 def events_in(body: bytes) -> Iterator[Event]:
     """The events of a whole body; none if it is not a stream of events."""
     if not _EVENTS.match(body):
         return
-    lines, events = LineSplitter(max_line_bytes=len(body)), EventReader(len(body))
+    lines, events = LineSplitter(max_line_bytes=len(body)), EventReader((1 + _LINE_BYTES) * len(body))
     for line in (*lines.feed(body), lines.rest(), b""):
         if (event := events.feed(line)) is not None:
             yield event

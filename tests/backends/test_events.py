@@ -43,7 +43,7 @@ def test_a_line_without_end_is_refused() -> None:
 
 
 def test_an_event_without_end_is_refused() -> None:
-    reader = EventReader(10)
+    reader = EventReader(50)
     assert [reader.feed(b"data: 1234") for _ in range(2)] == [None, None]
     with pytest.raises(Unreadable, match="an event that does not end"):
         reader.feed(b"data: 1234")
