@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from support.scripted_http import ScriptedHttp, Send, Step, events, reply
 
-from routewright.backends import Backend, BackendError, ChatRequest, Message
+from routewright.backends import ERROR_CLASSES, Backend, BackendError, ChatRequest, Message
 from routewright.backends.ollama.backend import OllamaBackend
 from routewright.backends.openai.backend import OpenAIBackend
 from routewright.backends.wire import ROWS, complaint_in
@@ -186,6 +188,16 @@ def test_words_in_addresses_are_no_words() -> None:
         ({}, {"error": {"message": "please try again in an hour"}}, 3_600_000),
         ({}, {"error": {"message": "within the last 5 minutes, please wait a moment"}}, None),
         ({}, {"error": {"message": "retry after lunch"}}, None),
+        (
+            {},
+            {"error": {"message": "50 per 86400s exceeded. Please wait 42077 seconds before retrying."}},
+            42_077_000,
+        ),
+        (
+            {"x-ratelimit-remaining-requests-day": "0", "x-ratelimit-reset-requests-day": "33011.38"},
+            {"message": "Requests per day limit exceeded - too many requests sent."},
+            33_011_380,
+        ),
         ({}, {"message": "Out of call volume. It will be replenished in 01:23:45."}, 5_025_000),
         ({}, {"error": {"message": "x", "details": [{"retryDelay": "2.4s"}]}}, 2_400),
         (
@@ -226,6 +238,7 @@ def test_words_in_addresses_are_no_words() -> None:
             7_800_000,
         ),
         ({}, {"error": {"message": "x", "retry_after": -5}}, None),
+        ({"retry-after": "1.797693134862316e+305"}, {"error": "x"}, 366 * 24 * 3_600_000),
         ({}, {"error": {"message": "x", "retry_after": "1e400", "reset_at": "9" * 400}}, None),
     ],
 )
@@ -310,6 +323,91 @@ def test_any_nesting_is_read_or_is_no_complaint(deep: Any) -> None:
     for _ in range(300):
         deep = {"error": deep} if isinstance(deep, dict) else [deep]
     assert complaint_in({"error": {"message": deep}}) == complaint_in({"error": {"message": deep}})
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "code"),
+    [
+        (
+            {"error": "model_not_found", "message": "The model `m` is gone"},
+            "The model `m` is gone",
+            "model_not_found",
+        ),
+        ({"error": "invalid_client", "error_description": "who are you"}, "who are you", "invalid_client"),
+        (
+            {"statusCode": 429, "error": "Too Many Requests", "message": "Throttled"},
+            "Too Many Requests",
+            None,
+        ),
+        (
+            {"error": "unauthorized", "signin_url": "https://ollama.com/connect"},
+            "unauthorized",
+            "unauthorized",
+        ),
+        ({"success": False, "errors": [{"message": "no", "code": 5021}]}, "no", None),
+        ({"error": {"message": {"detail": "deep"}}}, "deep", None),
+    ],
+)
+def test_the_words_of_a_complaint_stand_beside_its_code(body: Any, message: str, code: str | None) -> None:
+    found = complaint_in(body)
+    assert found is not None
+    assert (found.message, code is None or code in found.codes) == (message, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"choices": [], "error": None, "message": "ok"},
+        {"data": [], "message": "ok"},
+        {"message": {"role": "assistant", "content": "x"}},
+        {"model": "m", "done": True, "detail": "x"},
+        {"results": [], "message": "ok"},
+        [{"index": 0, "score": 0.5}],
+        {"type": "ping"},
+        {},
+        [],
+        "text",
+        None,
+    ],
+)
+def test_an_answer_is_no_complaint(body: Any) -> None:
+    assert complaint_in(body) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(PROMPTS),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["error", "message", "code", "status", "metadata", "raw", "headers", "detail", "retryDelay"]
+            )
+            | st.sampled_from([*times.FIELDS])
+            | st.text(max_size=5),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["error", "message", "errors"]), JSON | JSON.map(repr), min_size=1),
+    st.none() | st.integers(300, 599),
+    st.dictionaries(
+        st.sampled_from(
+            ["retry-after", "retry-after-ms", "date", "x-ratelimit-reset", "x-ratelimit-remaining"]
+        ),
+        st.text(max_size=12) | st.floats().map(str),
+    ),
+)
+def test_anything_that_a_server_says_has_a_class_and_a_wait_within_a_year(
+    body: Any, status: int | None, headers: dict[str, str]
+) -> None:
+    found = meaning_of(complaint_in(body), status=status, headers=headers)
+    assert found.error_class in ERROR_CLASSES
+    assert found.wait_ms is None or 0 <= found.wait_ms <= 366 * 24 * 3_600_000
 
 
 def test_rows_of_an_error_in_mid_stream_need_no_status() -> None:

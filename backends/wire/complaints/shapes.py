@@ -23,10 +23,10 @@ _MOST_FIELDS: Final = 400
 _ANSWERS: Final = frozenset({"choices", "data", "done", "embeddings", "results"})
 """Fields that only answers have: beside them, words outside of ``error`` are no complaint."""
 
-_BARE: Final = ("message", "detail", "msg")
+_BARE: Final = ("message", "detail", "msg", "error_description")
 """Where the words of a complaint without ``error`` are."""
 
-_MESSAGES: Final = ("message", "msg", "detail", "error", "errors", "description", "title")
+_MESSAGES: Final = (*_BARE, "error", "errors", "description", "title")
 _INSIDE: Final = ("metadata", "raw", "innererror")
 """Where the words of the server behind a server are."""
 
@@ -95,8 +95,12 @@ def complaint_in(body: Any) -> Complaint | None:
         name == "metadata" and isinstance(value, Mapping) and value.get("reasons") for name, value in said
     ):
         codes.add(FLAGGED)
+    bare = {name: body.get(name) for name in _BARE}
+    if isinstance(error, str) and " " not in error.strip():  # a code, with the words beside it
+        codes.add(error.lower()[:200])
+        error = _message(bare, _MOST_LEVELS) or error
     return Complaint(
-        words(_message(error or {name: body.get(name) for name in _BARE}, _MOST_LEVELS)),
+        words(_message(error or bare, _MOST_LEVELS)),
         next((status for name, value in single if name in _STATUSES and (status := status_in(value))), None),
         frozenset(codes),
         url if isinstance(url, str) else None,

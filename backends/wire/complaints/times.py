@@ -246,4 +246,4 @@ def _now(headers: Mapping[str, str]) -> float:
 
 
 def _bounded(wait_ms: float) -> int:
-    return max(0, min(round(wait_ms), _LONGEST_WAIT_MS))
+    return round(max(0.0, min(wait_ms, _LONGEST_WAIT_MS)))
