@@ -7,6 +7,7 @@ silence, none begins anew after its first token, and nothing of a failure is eve
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def error(message: str, code: object = None) -> dict[str, Any]:
 
 WHOLE = events(chunk("A whole"), chunk(" answer."), chunk(finish="stop"), "data: [DONE]\n\n")
 HALF = chunk("Half an ")
+DAMAGED = f"dbta: {json.dumps(chunk('answer', 'stop'))}\n\n"
 
 OPENAI = [
     Brick("wrong key", Scripted([reply(401, error("no such key")), WHOLE]), "unauthorized", "next"),
@@ -132,6 +134,20 @@ OPENAI = [
     Brick("done without a reason", Scripted([events(HALF, "data: [DONE]\n\n"), WHOLE]), "broken_stream", "partial"),
     Brick("ends within a line", Scripted([events(HALF, 'data: {"cho'), WHOLE]), "broken_stream", "partial"),
     Brick("not json in mid-stream", Scripted([events(HALF, "data: {oops\n\n"), WHOLE]), "bad_response", "partial"),
+    Brick("pings alone", Scripted([events({"type": "ping"}, {"type": "ping"}), WHOLE]), "broken_stream", "retry"),
+    Brick("a damaged field", Scripted([events(HALF, DAMAGED, "data: [DONE]\n\n"), WHOLE]), "bad_response", "partial"),
+    Brick(
+        "text after the reason, then the end",
+        Scripted([events(HALF, chunk(finish="stop"), chunk("answer")), WHOLE]),
+        "broken_stream",
+        "partial",
+    ),
+    Brick(
+        "calls that never come",
+        Scripted([events(chunk(finish="tool_calls"), "data: [DONE]\n\n"), WHOLE]),
+        "bad_response",
+        "next",
+    ),
     Brick("error event in mid-stream", Scripted([events(HALF, error("gone", 500)), WHOLE]), "overloaded", "partial"),
     Brick("reset in mid-stream", Scripted([[*events(HALF), Wait(0.1), Cut()], WHOLE]), "broken_stream", "partial"),
     Brick(
