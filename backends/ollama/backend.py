@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
 
-from routewright.engine.policy import CompiledModel, Operation, Server, judge, kinds
+from routewright.engine.policy import CompiledModel, HttpWay, Operation, Server, judge, kinds
 from routewright.engine.report import BYTES_PER_GB
 
 from ..errors import BackendError, install_command
@@ -80,9 +80,10 @@ class OllamaBackend(Backend):
         memory_gb: float | None = None,
         requires_signin: bool = False,
         concurrency: int | None = None,
+        way: HttpWay = HttpWay(),  # noqa: B008  # frozen
     ) -> None:
         server = host if isinstance(host, Server) else judge("ollama", host, location=location)
-        self._link = Connection(server, api_key=api_key, concurrency=concurrency)
+        self._link = Connection(server, api_key=api_key, concurrency=concurrency, way=way)
         self._min_version, self._needs_signin = min_version, requires_signin
         self._keep_alives = dict(keep_alives or {})
         self._limit_bytes = None if memory_gb is None else round(memory_gb * BYTES_PER_GB)
@@ -236,4 +237,5 @@ def open_backend(
         memory_gb=shape.memory_gb,
         requires_signin=shape.requires_signin,
         concurrency=shape.concurrency,
+        way=shape.way,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routewright.engine.policy import Server
+from routewright.engine.policy import HttpWay, Server
 
 from ..errors import BackendError
 from ..phases import CallClock
@@ -21,7 +21,7 @@ class Connection:
     server is ollama.com itself.
     """
 
-    def __init__(self, server: Server, *, api_key: str | None, concurrency: int | None) -> None:
+    def __init__(self, server: Server, *, api_key: str | None, concurrency: int | None, way: HttpWay) -> None:
         self.server, self.direct = server, server.is_ollama_com
         self.url = server.url or ""
         if api_key is not None and not self.direct:
@@ -30,7 +30,7 @@ class Connection:
             )
         stays = server.is_local
         self.http = HttpClient(
-            self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays
+            self.url, extra="ollama", api_key=api_key, concurrency=concurrency, this_machine=stays, way=way
         )
         self.gate = self.http.gate
 

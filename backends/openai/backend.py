@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from routewright.engine.policy import CompiledModel, Server, judge, kinds
+from routewright.engine.policy import CompiledModel, HttpWay, Server, judge, kinds
 
 from ..errors import BackendError
 from ..ollama import DeclaredPlaces
@@ -116,8 +116,8 @@ class OpenAIBackend(ServedBackend):
 
     ``api_key`` goes to that server alone. ``concurrency`` is how many calls it gets at once, ``health_url`` an
     address of the same server that answers 200 while it is well (default: tried out). ``logits`` says that its
-    rerank scores are logits, ``unsupported`` which parameters the models with these tags do not take. Raises ValueError
-    for an address or key that cannot be one.
+    rerank scores are logits, ``unsupported`` which parameters the models with these tags do not take, ``way`` how
+    it is reached besides its address. Raises ValueError for an address or key that cannot be one.
 
     ``answer``, ``events``, ``vectors`` and ``scores`` ask for the model that the clock of a call names.
 
@@ -134,6 +134,7 @@ class OpenAIBackend(ServedBackend):
         health_url: str | None = None,
         logits: bool = False,
         unsupported: Mapping[str, Collection[str]] = MappingProxyType({}),
+        way: HttpWay = HttpWay(),  # noqa: B008  # frozen
         extra: str = "openai",
     ) -> None:
         server = base_url if isinstance(base_url, Server) else judge("openai", base_url)
@@ -142,7 +143,12 @@ class OpenAIBackend(ServedBackend):
         if parts.path in ("", "/"):
             base_url = base_url.rstrip("/") + "/v1"
         self.http = HttpClient(
-            base_url, extra=extra, api_key=api_key, concurrency=concurrency, this_machine=server.is_local
+            base_url,
+            extra=extra,
+            api_key=api_key,
+            concurrency=concurrency,
+            this_machine=server.is_local,
+            way=way,
         )
         self._places = DeclaredPlaces(self.http, server) if server.stays else None
         if health_url is not None and not self.http.owns(health_url):
@@ -341,6 +347,7 @@ def open_backend(
         api_key=opening.key(shape.api_key),
         concurrency=shape.concurrency,
         health_url=shape.health,
+        way=shape.way,
         unsupported={model.tag: model.shape.unsupported or () for model in models},
     )
 

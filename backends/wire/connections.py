@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
-from routewright.engine.policy import is_loopback
+from routewright.engine.policy import HttpWay, is_loopback
 
 from ..errors import BackendError, install_command
 from ..phases import CallClock
@@ -32,7 +32,9 @@ _ACCEPT: Final = {
 class Connections:
     """What belongs to one event loop: the connections, and the turns of those who wait."""
 
-    def __init__(self, key: str | None, extra: str, concurrency: int | None, *, this_machine: bool) -> None:
+    def __init__(
+        self, key: str | None, extra: str, concurrency: int | None, way: HttpWay, *, this_machine: bool
+    ) -> None:
         try:
             import aiohttp
         except ImportError as error:
@@ -41,12 +43,13 @@ class Connections:
                 error_class="not_found",
                 help=install_command(extra),
             ) from error
+        # INVARIANT: these are not the session's own, which it gives to a proxy too, with the key, before there is TLS.
+        self.headers = {**_ACCEPT, **way.headers, **_authorization(key, way.key_header)}
         self._sockets: WeakSet[socket.socket] = WeakSet()
         connector = _connector_class(this_machine)
         self.session = aiohttp.ClientSession(
             connector=connector(limit=0, keepalive_timeout=_KEEPALIVE_S, socket_factory=self._socket),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_ACCEPT if key is None else {**_ACCEPT, "Authorization": f"Bearer {key}"},
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
             auto_decompress=False,
             read_bufsize=2**18,
@@ -72,6 +75,12 @@ class Connections:
         made = socket.socket(family, kind, protocol)
         self._sockets.add(made)
         return made
+
+
+def _authorization(key: str | None, header: str | None) -> dict[str, str]:
+    if key is None:
+        return {}
+    return {"Authorization": f"Bearer {key}"} if header is None else {header: key}
 
 
 CONNECTING: ContextVar[tuple[CallClock, int | None]] = ContextVar("connecting")

@@ -20,12 +20,25 @@ def connection_failure(error: Exception, clock: CallClock, base_url: str) -> Bac
     where = urlsplit(base_url).netloc
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return clock.error(f"the name of the server `{where}` is not known", "timeout.connect")
+            what = "server" if error.host == urlsplit(base_url).hostname else "proxy on the way to"
+            return clock.error(f"the name of the {what} `{where}` is not known", "timeout.connect")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
             return clock.error(
                 f"no secure connection to `{where}`: {_tls_reason(error.__cause__)}",
                 "bad_response",
                 help="check the address (http or https?) and the server's certificate",
+            )
+        case aiohttp.ClientHttpProxyError():
+            return clock.error(
+                f"the proxy on the way to `{where}` refused with {error.status}",
+                "unauthorized" if error.status in (401, 403, 407) else "timeout.connect",
+                help="see `proxy` of this backend; one that asks for a password is not supported",
+            )
+        case aiohttp.ClientProxyConnectionError():
+            return clock.error(
+                f"no connection to the proxy on the way to `{where}`",
+                "timeout.connect",
+                help="see `proxy` of this backend",
             )
         case aiohttp.ClientConnectorError():
             number = error.os_error.errno

@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
+
+from routewright.engine.policy import HttpWay
 
 from ..errors import BackendError
 from ..phases import CallClock
@@ -44,7 +46,8 @@ class HttpClient:
     ``api_key`` goes to that server alone, as a bearer token. ``extra`` is the extra of the package to name when
     ``aiohttp`` is missing. ``concurrency`` is how many calls may run at once (``None``: any number); the others
     wait for their turn, in a phase of its own. With ``this_machine`` nothing is sent to a peer that is not this
-    machine, whatever its name resolved to. Connections belong to the event loop they were made in, and end with it.
+    machine, whatever its name resolved to. ``way`` adds headers, a query and a proxy. Connections belong to the event
+    loop they were made in, and end with it.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class HttpClient:
         api_key: str | None = None,
         concurrency: int | None = None,
         this_machine: bool = False,
+        way: HttpWay = HttpWay(),  # noqa: B008  # frozen
     ) -> None:
         try:
             parts = urlsplit(base_url)
@@ -67,12 +71,15 @@ class HttpClient:
             raise ValueError("the server's address must be without user, query and fragment")
         if api_key is not None and not (api_key.isascii() and api_key.isprintable() and api_key.strip()):
             raise ValueError("the key for the server is empty, or holds characters that no header may hold")
+        if this_machine and way.proxy is not None:
+            raise ValueError("what is sent by way of a proxy leaves this machine")
         self.base_url = base_url.rstrip("/")
         self.root_url = f"{parts.scheme}://{parts.netloc}"
         self._extra = extra
         self._key = api_key.strip() if api_key is not None else None
         self.gate = Gate(self._key)
-        self._concurrency, self._this_machine = concurrency, this_machine
+        self._concurrency, self._this_machine, self._way = concurrency, this_machine, way
+        self._query = f"?{urlencode(way.query)}" if way.query else ""
         self._rooms = PerLoop(self._connections)
 
     def __repr__(self) -> str:
@@ -99,10 +106,11 @@ class HttpClient:
         url = path if "://" in path else self.base_url + path
         if not self.owns(url):
             raise ValueError(f"`{url}` is another server than `{self.root_url}`")
-        sending: dict[str, Any] = {"method": method, "url": url}
-        if body is not None:
-            sending |= {"data": _encoded(body, clock), "headers": _JSON_TYPE}
+        sending: dict[str, Any] = {"method": method, "url": url + self._query, "proxy": self._way.proxy}
         room = self._rooms.here()
+        sending["headers"] = room.headers
+        if body is not None:
+            sending |= {"data": _encoded(body, clock), "headers": room.headers | _JSON_TYPE}
         return _Exchange(self, room, clock, sending, next_phase_ms, room.turns if in_turn else None)
 
     def owns(self, url: str) -> bool:
@@ -114,7 +122,9 @@ class HttpClient:
         await self._rooms.close()
 
     def _connections(self) -> Connections:
-        return Connections(self._key, self._extra, self._concurrency, this_machine=self._this_machine)
+        return Connections(
+            self._key, self._extra, self._concurrency, self._way, this_machine=self._this_machine
+        )
 
 
 @dataclass

@@ -40,6 +40,7 @@ from .reading.shape_problems import place_problem, shape_problems
 from .shapes import kinds
 from .shapes.base import Operation, Shape, check_unbroken
 from .shapes.catalog import Catalog, Model, UnsupportedParameter
+from .shapes.http_parts import HttpWay
 from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
 from .shapes.policy import Policy
@@ -77,6 +78,7 @@ __all__ = [
     "FeatureSource",
     "FileKind",
     "FolderBackend",
+    "HttpWay",
     "Model",
     "MoneyAmount",
     "Operation",

@@ -117,9 +117,16 @@ class Server:
 
 
 def judge(
-    rule: Rule, host: str | None = None, *, location: Literal["cloud"] | None = None, stays: bool = False
+    rule: Rule,
+    host: str | None = None,
+    *,
+    location: Literal["cloud"] | None = None,
+    stays: bool = False,
+    proxy: str | None = None,
 ) -> Server:
     """The judgement on a server at ``host``, with what is declared of it.
+
+    What is sent by way of a proxy leaves this machine, wherever the proxy is: it may pass a request on to anybody.
 
     An Ollama client without a host talks to this machine; other servers have no default. An invalid address is not this
     machine; it is kept as written, for the backend to refuse.
@@ -127,7 +134,7 @@ def judge(
     written = (host or "").strip() or None
     if rule == "ollama":
         written = _ollama_url(written)
-    here = rule == "in_process" if written is None else is_this_machine(written)
+    here = rule == "in_process" if written is None else proxy is None and is_this_machine(written)
     return Server(rule, written, here, location, stays)
 
 

@@ -51,6 +51,9 @@ catalog:
       requires_signin: false
       min_version: 0.1.2
       memory_gb: 24
+      headers: { X-Title: t }
+      query: { v: w }
+      proxy: http://proxy.example.org:3128
     staying:
       kind: openai
       host: http://localhost:8080/v1
@@ -58,6 +61,9 @@ catalog:
       stays: true
       health: http://localhost:8080/health
       concurrency: 2
+      key_header: api-key
+      headers: { X-Title: t }
+      query: { v: w }
     file: { kind: llamacpp, concurrency: 2, threads: 4 }
     planned: { kind: simulated }
   models:

@@ -177,4 +177,5 @@ def _check_backends(catalog: Catalog, report: Report) -> None:
         here = report.at("backends", id)
         # What could not be read is reported, and may be the cause.
         for problem in () if here.has_lost_parts else backend.problems():
-            here.at(problem.key).add("wrong-value", problem.message, problem.help)
+            at = here.at(problem.key) if problem.inside is None else here.at(problem.key, problem.inside)
+            at.add("wrong-value", problem.message, problem.help, secret=problem.secret)

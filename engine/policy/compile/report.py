@@ -79,11 +79,21 @@ class Report:
         """Whether more problems would not be kept: looking for them is wasted."""
         return len(self.problems) >= MAX_PROBLEMS
 
-    def add(self, code: str, message: str, help: str | None = None, *, at_key: bool = False) -> None:
-        """Note a problem at the value that ``path`` leads to, or at its key."""
+    def add(
+        self,
+        code: str,
+        message: str,
+        help: str | None = None,
+        *,
+        at_key: bool = False,
+        secret: bool = False,
+    ) -> None:
+        """Note a problem at the value that ``path`` leads to, or at its key; the line of a ``secret`` is not shown."""
         if not self.full:
-            problem = Problem(code, message, help, path=self.path)
-            self._note(place_problem(problem, self.document, at_key=at_key))
+            problem = place_problem(
+                Problem(code, message, help, path=self.path), self.document, at_key=at_key
+            )
+            self._note(replace(problem, source_line=None) if secret else problem)
 
     def _note(self, problem: Problem) -> None:
         if (problem.line, problem.column) not in self._settled:

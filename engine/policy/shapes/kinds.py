@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from ..locality import IN_PROCESS, Server, address_parts, callable_instead, judge
+from ..locality import IN_PROCESS, Server, address_parts, callable_instead, is_this_machine, judge
 from ..quantities import DurationMs
 from .base import Amount, EnvRef, FilePath, Operation, Positive, Shape, Version
+from .http_parts import HeaderName, Headers, HttpWay, Query, header_problems, query_problems
 
 
 def _address(value: str) -> str:
@@ -36,16 +37,29 @@ def _url(value: str) -> str:
     return value
 
 
+def _proxy(value: str) -> str:
+    """Refuse what is more than the address of a server."""
+    if urlsplit(_url(value)).path not in ("", "/"):
+        raise ValueError("expected an address without a path, such as `http://proxy.example.org:3128`")
+    return value
+
+
 Address = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_address)]
 Url = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_url)]
+Proxy = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_proxy)]
 
 
 class KeyProblem(NamedTuple):
-    """What is wrong with the value of a key, given the others."""
+    """What is wrong with the value of a key, given the others; ``inside`` it if that is named.
+
+    What holds a ``secret`` is not shown.
+    """
 
     key: str
     message: str
     help: str | None = None
+    inside: str | None = None
+    secret: bool = False
 
 
 class Timeouts(Shape):
@@ -105,6 +119,32 @@ class ServerBackend(Backend):
         description="`cloud` for a local address that forwards elsewhere; `local` is found out, never declared",
     )
     concurrency: Positive | None = Field(None, description="calls at the same time")
+    headers: Headers = Field(
+        default_factory=dict, description="headers to send with each request; no secrets"
+    )
+    query: Query = Field(
+        default_factory=dict, description="parameters of each address, such as `api-version`; no secrets"
+    )
+    proxy: Proxy | None = Field(
+        None, description="an HTTP proxy to reach another machine by; none is taken from the environment"
+    )
+
+    @property
+    def way(self) -> HttpWay:
+        """How its server is reached."""
+        return HttpWay(self.headers, self.query, self.proxy)
+
+    def problems(self) -> Iterator[KeyProblem]:
+        """What would keep it from opening."""
+        for key, found in (("headers", header_problems(self.headers)), ("query", query_problems(self.query))):
+            for one in found:
+                yield KeyProblem(key, one.message, one.help, one.name, one.secret)
+        if self.proxy is not None and is_this_machine(self.server.url or ""):
+            yield KeyProblem(
+                "proxy",
+                "`proxy` is for a server on another machine, and `host` is this one",
+                "leave `proxy` out: what a proxy does with a request, nobody here can tell",
+            )
 
 
 class FolderBackend(Backend):
@@ -130,9 +170,10 @@ class OllamaShape(ServerBackend):
 
     @property
     def server(self) -> Server:
-        return judge("ollama", self.host, location=self.location)
+        return judge("ollama", self.host, location=self.location, proxy=self.proxy)
 
     def problems(self) -> Iterator[KeyProblem]:
+        yield from super().problems()
         if self.api_key is not None and not self.server.is_ollama_com:
             yield KeyProblem(
                 "api_key",
@@ -165,14 +206,26 @@ class OpenAIShape(ServerBackend):
         False,
         description="whether a server on this machine does all work itself, which makes its models local",
     )
+    key_header: HeaderName | None = Field(
+        None, description="the header that carries the key as it is; default: `Authorization`, after `Bearer`"
+    )
     health: Url | None = Field(None, description="an address of the server that answers if it is healthy")
 
     @property
     def server(self) -> Server:
-        return judge("openai", self.host, location=self.location, stays=self.stays)
+        return judge("openai", self.host, location=self.location, stays=self.stays, proxy=self.proxy)
+
+    @property
+    def way(self) -> HttpWay:
+        return HttpWay(self.headers, self.query, self.proxy, self.key_header)
 
     def problems(self) -> Iterator[KeyProblem]:
-        if self.stays and not self.server.here:
+        yield from super().problems()
+        if self.key_header is not None and self.api_key is None:
+            yield KeyProblem("key_header", "`key_header` is for a key, and there is no `api_key`")
+        elif self.key_header is not None and self.key_header.lower() in map(str.lower, self.headers):
+            yield KeyProblem("key_header", f"`{self.key_header}` is among the `headers` too")
+        if self.stays and not is_this_machine(self.host):
             listening = callable_instead(self.host)
             yield KeyProblem(
                 "stays",

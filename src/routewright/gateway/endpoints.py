@@ -7,6 +7,7 @@ whatever they call it, and two models never share it for having one id.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from routewright.engine.policy import (
     CompiledModel,
     CompiledPolicy,
     FolderBackend,
+    HttpWay,
     ServerBackend,
     with_variables,
 )
@@ -44,13 +46,20 @@ def _name(model: CompiledModel, environment: Mapping[str, str]) -> str:
 
 def _place(id: str, shape: Backend, environment: Mapping[str, str]) -> str:
     if isinstance(shape, ServerBackend):
-        where = _address(shape.server.url or "")
+        where = _address(shape.server.url or "") + _way(shape.way)
     elif isinstance(shape, FolderBackend):
         where = _file(shape.path, environment) or ""
     else:
         # What is simulated is nowhere else: two catalogs simulate the same backend if they call it the same.
         where = id if shape.kind == "simulated" else ""
     return f"{shape.kind} {where}".rstrip()
+
+
+def _way(way: HttpWay) -> str:
+    """A fingerprint of what else decides who answers, and nothing where there is nothing else."""
+    said = json.dumps([way.headers, way.query, way.proxy], sort_keys=True)
+    plain = not (way.headers or way.query or way.proxy)
+    return "" if plain else f" way {hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 def _address(url: str) -> str:

@@ -89,8 +89,11 @@ class Permissions:
         more = self.keys.get(variable, ())
         return frozenset(more) | ({SERVICES[variable]} if variable in SERVICES else set())
 
-    def key_refusal(self, variable: str, url: str | None) -> Problem | None:
-        """Why the key in ``variable`` may not be sent to ``url``; None if it may."""
+    def key_refusal(self, variable: str, url: str | None, proxy: str | None = None) -> Problem | None:
+        """Why the key in ``variable`` may not be sent to ``url``, by way of ``proxy``; None if it may.
+
+        Over TLS a proxy sees the host's name and nothing else; without it, it reads the key.
+        """
         server = _server(url)
         if server is None:
             message = f"the key `${{{variable}}}` has no server to go to"
@@ -114,6 +117,13 @@ class Permissions:
                 "key-without-tls",
                 f"the key `${{{variable}}}` would be sent to `{host}` without TLS",
                 f"use https; to allow plain http, {self._write(self._without_tls(host))}",
+            )
+        passed = None if scheme == "https" else _server(proxy)
+        if passed is not None and passed[1] not in self.without_tls and not is_this_machine(passed[1]):
+            return Problem(
+                "key-without-tls",
+                f"the key `${{{variable}}}` would pass the proxy `{passed[1]}` without TLS",
+                f"use https for `{host}`; to trust this proxy, {self._write(self._without_tls(passed[1]))}",
             )
         return None
 
@@ -154,7 +164,12 @@ def refusals(
     """What a backend and its ``models`` ask for without permission; each ``path`` is the place in the catalog."""
     if isinstance(backend, ServerBackend):
         for variable in variables_in(backend.api_key or ""):
-            yield from _at(permissions.key_refusal(variable, backend.server.url), "backends", id, "api_key")
+            yield from _at(
+                permissions.key_refusal(variable, backend.server.url, backend.proxy),
+                "backends",
+                id,
+                "api_key",
+            )
     paths = {("models", one): model.path for one, model in models.items()}
     if isinstance(backend, FolderBackend):
         paths = {("backends", id): backend.path, **paths}

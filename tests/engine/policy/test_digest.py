@@ -33,6 +33,9 @@ _OLLAMA = """\
       requires_signin: false
       min_version: 0.1.2
       memory_gb: 24
+      headers: { X-Title: t }
+      query: { v: w }
+      proxy: http://proxy.example.org:3128
 """
 _C_BEFORE_B = "    c: { backend: mlx }\n    b: { backend: ollama }\n"
 
