@@ -277,7 +277,7 @@ def test_an_answer_is_not_lost_when_the_ledger_refuses_it(
         monkeypatch.setattr(Spool, "add", refuse)
 
     with pytest.raises(NotStoredError, match="the disk is full") as caught:
-        gateway.run_sync(Task(), HELLO, on_text=fill)
+        asyncio.run(gateway.run(Task(), HELLO, on_text=fill))
     assert caught.value.help == "make room"
     ran = caught.value.ran
     assert ran.execution is not None and ran.execution.answer is not None

@@ -7,6 +7,7 @@ from typing import Final
 
 __all__ = [
     "ANSWERS",
+    "CRASHES",
     "CUT_POSITIONS",
     "CUT_THROUGH_GATEWAY",
     "EXAMPLES",
@@ -30,6 +31,7 @@ LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
 ANSWERS: Final = 10_000 if THOROUGH else 400
 SPOOL_FILES: Final = 2_500 if THOROUGH else 50
+CRASHES: Final = 100 if THOROUGH else 12
 
 CUT_POSITIONS: Final = None if THOROUGH else 150
 STALLS: Final = None if THOROUGH else 3
