@@ -176,7 +176,7 @@ def damages(stream: Stream, kinds: tuple[Kind, ...], random: Random) -> Iterator
     """One damage of each kind at every byte."""
     for at in range(len(stream.raw)):
         for kind in kinds:
-            yield Damage(kind, at, random.choice([other for other in range(256) if other != stream.raw[at]]))
+            yield Damage(kind, at, (stream.raw[at] + random.randrange(1, 256)) % 256)
 
 
 @dataclass(frozen=True)
