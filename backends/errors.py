@@ -33,6 +33,7 @@ ErrorClass = Literal[
     "timeout.first_token",
     "timeout.idle",
     "timeout.total",
+    "timeout.deadline",  # cut by the task's deadline, or to leave time to those who could still be asked
     "overloaded",
     "broken_stream",  # ended without a finish reason
     "bad_response",  # an answer that is not what the protocol promises

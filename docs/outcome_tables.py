@@ -7,13 +7,26 @@ from collections.abc import Iterator
 from marks import filled
 
 from routewright.backends.executing import FAILURES, STAGES
+from routewright.engine.policy import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, kinds
+from routewright.engine.report import duration_text
 
 _COST = {"none": "0", "unknown": "unknown", "estimated": "estimated"}
 
 
 def with_outcome_tables(page: str) -> str:
     """``page`` with the tables between its marks made anew. Raises ValueError where a table has no place."""
-    return filled(filled(page, "failures", _failures()), "stages", _stages())
+    for name, lines in (("failures", _failures()), ("stages", _stages()), ("defaults", _defaults())):
+        page = filled(page, name, lines)
+    return page
+
+
+def _defaults() -> Iterator[str]:
+    yield "| limit | default | holds | of what |"
+    yield "| --- | --- | --- | --- |"
+    for phase, wait in DEFAULT_TIMEOUTS.items():
+        means = kinds.Timeouts.model_fields[phase].description
+        yield f"| `{phase}` | {duration_text(wait.ms)} | {wait.holds} | {means} |"
+    yield f"| `deadline` | {duration_text(DEFAULT_DEADLINE_MS)} | always | all calls of a task together |"
 
 
 def _failures() -> Iterator[str]:

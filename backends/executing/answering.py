@@ -78,7 +78,7 @@ class Search:
                 if (found := await self._ask(position)) is not None:
                     return found
             for asked, before in self._put_off:
-                result = await self._session.retry(before, asked)
+                result = await self._session.retry(before, asked._replace(behind=()))
                 if result.attempt is not before.attempt:
                     found = self._came(asked, result, len(self._targets))
                     if found is not None:
@@ -95,14 +95,15 @@ class Search:
         return stopped or self._denied or nothing
 
     async def _ask(self, position: int, forced: str | None = None) -> Answered | BackendError | None:
-        target, left = self._targets[position], len(self._targets) - position - 1
+        target, behind = self._targets[position], self._targets[position + 1 :]
+        left = len(behind)
         kept = self._lookup(target)
         if kept is not None:
             return from_cache(self._session, kept, target, target.role, position + 1)
         if not (forced or left or self._error or self._passed_over) and self._session.may_pass(target):
             # Where there is nothing else, there is no use in passing it over first.
             forced = _LAST
-        asked = TargetRequest(target, self._request, target.role, self._on_text)
+        asked = TargetRequest(target, self._request, target.role, self._on_text, behind)
         result = await self._session.obtain(asked, more=left > 0, forced=forced, spare=left)
         if result.denied is not None:
             self._denied = self._denied or result.error

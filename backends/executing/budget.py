@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from routewright.engine.policy import TaskLimits
+from routewright.engine.policy import DEFAULT_DEADLINE_MS, TaskLimits
 from routewright.engine.report import money_text
 
 from ..cost import PriceFacts, cost_nano
@@ -45,19 +45,18 @@ class Budget:
 
     def __init__(self, limits: TaskLimits, time: Timeline, loop_time: Callable[[], float]) -> None:
         self._limits, self._time, self._loop_time = limits, time, loop_time
-        deadline_ms = limits.deadline_ms or 0
-        self._deadline_us = time.start_us + deadline_ms * 1_000
-        self._ends_s = loop_time() + deadline_ms / 1_000
+        written = limits.deadline_ms
+        self.deadline_ms = DEFAULT_DEADLINE_MS if written is None else written
+        self._deadline_us = time.start_us + self.deadline_ms * 1_000
+        self._ends_s = loop_time() + self.deadline_ms / 1_000
         self._spent_nano = self._held_nano = 0
         self.calls = 0
 
-    def left_us(self) -> int | None:
-        """How long until the deadline; 0 when it is less than a millisecond, None without one.
+    def left_us(self) -> int:
+        """How long until the deadline; 0 when it is less than a millisecond.
 
         By both clocks: the wall clock may be put back, and the event loop's knows nothing of simulated time.
         """
-        if self._limits.deadline_ms is None:
-            return None
         by_loop_us = int((self._ends_s - self._loop_time()) * 1e6)
         left_us = min(self._deadline_us - self._time.now_us(), by_loop_us)
         return left_us if left_us >= 1_000 else 0
@@ -67,13 +66,19 @@ class Budget:
         if counted and not self.leaves(0):
             return f"`max_attempts: {self._limits.max_attempts}` is reached"
         if self.left_us() == 0:
-            return f"the deadline of {self._limits.deadline_ms} ms has passed"
+            by_default = " (by default)" if self._limits.deadline_ms is None else ""
+            return f"the deadline of {self.deadline_ms} ms{by_default} has passed"
         return None
+
+    def calls_left(self) -> int | None:
+        """How many more calls for the answer may be made; None for any number."""
+        most = self._limits.max_attempts
+        return None if most is None else most - self.calls
 
     def leaves(self, spare: int) -> bool:
         """Whether one more call for the answer leaves ``spare`` others."""
-        most = self._limits.max_attempts
-        return most is None or most - self.calls > spare
+        left = self.calls_left()
+        return left is None or left > spare
 
     def hold(
         self, price: PriceFacts | None, input_tokens: int, output_tokens: int, *, counted: bool

@@ -82,18 +82,17 @@ async def call(
     *,
     timeouts: Timeouts,
     relay: StreamSink,
-    stream: bool,
 ) -> Answer | BackendError:
     """What ``target`` answers, or why it does not.
 
     Raises what the caller's ``on_text`` raised, and CancelledError when the caller is cancelled; the backend has
     been told to stop then.
     """
-    guard = _Guard(relay, timeouts.total_ms, timeouts.first_ms)
+    guard = _Guard(relay, timeouts)
     try:
-        answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, stream))
+        answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, timeouts.stream))
     except BackendError as error:
-        return error
+        return _past_deadline(target, error, timeouts) if _is_by_deadline(error, timeouts) else error
     except Exception as error:
         if relay.caller_error is error:
             raise
@@ -117,10 +116,10 @@ class _Guard:
     ``run`` gives the answer; else the limit that was reached, or ``cancelled`` where the backend itself cancelled it.
     """
 
-    __slots__ = ("_expired", "_first_ms", "_loop", "_relay", "_task", "_timers", "_total_ms", "_waiter")
+    __slots__ = ("_expired", "_loop", "_relay", "_task", "_timeouts", "_timers", "_waiter")
 
-    def __init__(self, relay: StreamSink, total_ms: float | None, first_ms: float | None) -> None:
-        self._relay, self._total_ms, self._first_ms = relay, total_ms, first_ms
+    def __init__(self, relay: StreamSink, timeouts: Timeouts) -> None:
+        self._relay, self._timeouts = relay, timeouts
         self._expired: ErrorClass | None = None
         self._timers: list[asyncio.TimerHandle] = []
 
@@ -132,10 +131,11 @@ class _Guard:
         context.run(FOLLOWED.set, self._relay.progress)
         self._task: asyncio.Task[Answer] = self._loop.create_task(coroutine, context=context)
         self._task.add_done_callback(self._wake)
-        if self._total_ms is not None:
-            self._after(self._total_ms / 1_000, self._total_over)
-        if self._first_ms is not None:
-            self._after(self._first_ms / 1_000, self._first_over)
+        self._after(self._timeouts.total_ms, self._total_over)
+        if self._timeouts.first_ms is not None:
+            self._after(self._timeouts.first_ms, self._first_over)
+        if self._timeouts.unshown_ms is not None:
+            self._after(self._timeouts.unshown_ms, self._share_over)
         try:
             await self._waiter
         except asyncio.CancelledError:
@@ -149,26 +149,30 @@ class _Guard:
             return self._expired
         return "cancelled" if self._task.cancelled() else self._task.result()
 
-    def _after(self, delay_s: float, then: Callable[[], None]) -> None:
-        self._timers.append(self._loop.call_later(delay_s, then))
+    def _after(self, delay_ms: float, then: Callable[[], None]) -> None:
+        self._timers.append(self._loop.call_later(delay_ms / 1_000, then))
 
     def _wake(self, _: object = None) -> None:
         if not self._waiter.done():
             self._waiter.set_result(None)
 
     def _total_over(self) -> None:
-        self._expire("timeout.total")
+        self._expire(self._timeouts.total_by)
 
     def _first_over(self) -> None:
         if self._relay.begun_s is None:
             self._expire("timeout.first_token")
+
+    def _share_over(self) -> None:
+        if not self._relay.shown:
+            self._expire("timeout.deadline")
 
     def _expire(self, expired: ErrorClass) -> None:
         if self._expired is None and not self._task.done():
             self._expired = expired
             self._relay.closed = True
             self._task.cancel()
-            self._after(STOP_GRACE_S, self._wake)
+            self._after(STOP_GRACE_S * 1_000, self._wake)
 
     async def _stop(self) -> None:
         """Tell the call to stop, and wait a moment for it."""
@@ -242,6 +246,9 @@ def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, relay: S
         return clock.timeout()
     if error_class == "cancelled":
         return BackendError(f"`{target.model_id}` stopped its own work", error_class=error_class)
+    if error_class == "timeout.deadline":
+        return _past_deadline(target, None, timeouts)
+    guard_ms: float | None
     if error_class == "timeout.first_token":
         what, guard_ms, own_ms = "gave no token within", timeouts.first_ms, timeouts.limits.first_token_ms
     else:
@@ -250,6 +257,29 @@ def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, relay: S
     limit_ms = min(guard_ms or 0, guard_ms or 0 if own_ms is None else own_ms)
     message = f"`{target.model_id}` {what} {limit_ms:.0f} ms and was stopped"
     return BackendError(message, error_class=error_class)
+
+
+def _is_by_deadline(error: BackendError, timeouts: Timeouts) -> bool:
+    """Whether it is the task's deadline that set the limit which the backend kept. A server may have limits as well."""
+    if error.error_class not in timeouts.by_deadline:
+        return False
+    limit_ms, timings = timeouts.limits.total_ms or 0, error.timings
+    return error.error_class != "timeout.total" or (
+        timings is not None and timings.total_us >= limit_ms * 1_000
+    )
+
+
+def _past_deadline(target: Target, error: BackendError | None, timeouts: Timeouts) -> BackendError:
+    """The failure of a call that the task's deadline has ended, as the backend noticed it or the guard."""
+    own_ms = timeouts.total_ms if timeouts.unshown_ms is None else timeouts.unshown_ms
+    return BackendError(
+        f"`{target.model_id}` did not answer within {own_ms:.0f} ms, its share of the time until the deadline",
+        error_class="timeout.deadline",
+        timings=None if error is None else error.timings,
+        usage=None if error is None else error.usage,
+        begun=error is not None and error.begun,
+        simulated=error is not None and error.simulated,
+    )
 
 
 def _checked(target: Target, request: Request, answer: Answer) -> Answer | BackendError:

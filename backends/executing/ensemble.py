@@ -71,9 +71,10 @@ class AskedTogether:
         return 1 if self.ensemble.combine == "first" else self.ensemble.quorum
 
     async def _ask(self, member: Target, forced: str | None) -> Result | Exhausted:
-        asked = TargetRequest(member, self.request, "member")
+        behind = self.session.fallbacks
+        asked = TargetRequest(member, self.request, "member", behind=behind)
         try:
-            return await self.session.obtain(asked, forced=forced, spare=self.session.fallbacks)
+            return await self.session.obtain(asked, forced=forced, spare=len(behind))
         except Exhausted as exhausted:
             return exhausted
 

@@ -89,11 +89,13 @@ class Flow:
         if kept is not None:
             self._show(kept.answer)
             return kept
+        # Members are asked at the same time.
+        steps.behind = self._work.targets if self._ensemble is None else self._ensemble.members[:1]
         for step in self._steps:
             await STEP_KINDS[step.role].check_prompt(steps, step)
         drafts = [await STEP_KINDS[step.role].prepare(steps, step) for step in self._steps]
         prepared = with_drafts(steps, [draft for draft in drafts if draft is not None])
-        before = steps.whole
+        before, steps.behind = steps.whole, ()
         may_change = any(STEP_KINDS[step.role].may_change(step) for step in self._steps)
         live = self._on_text if self._ensemble is None and not may_change else None
         found = await self._answer(prepared, 0, live, together=True)

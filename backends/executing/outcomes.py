@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from ..errors import BackendError, ErrorClass
+from ..protocol import Timings
 from .calling import StreamSink
 
 Stage = Literal["unsent", "refused", "begun", "answering", "shown"]
@@ -18,8 +19,11 @@ Stage = Literal["unsent", "refused", "begun", "answering", "shown"]
 Then = Literal["done", "retry", "next", "stop"]
 """Who is asked after it: nobody, as there is an answer; the same model; the next one; nobody any more."""
 
-Blame = Literal["close", "count", "cool", "ignore"]
-"""What the model's breaker hears: an answer, a failure, that it must be left alone for a while, or nothing."""
+Blame = Literal["close", "count", "slow", "cool", "ignore"]
+"""What the model's breaker hears: an answer, a failure, that it must be left alone for a while, or nothing.
+
+``slow`` counts as a failure where the model had the time that it usually takes, and gave no token in it.
+"""
 
 Cost = Literal["none", "reported", "estimated", "unknown"]
 """What a call cost of which the server reports nothing; what it does report always counts."""
@@ -101,6 +105,9 @@ FAILURES: Final[Mapping[ErrorClass, Failure]] = MappingProxyType(
         ),
         "timeout.idle": Failure("next", "count", "begun", "stopped in the middle"),
         "timeout.total": Failure("next", "count", "begun", "took too long"),
+        "timeout.deadline": Failure(
+            "next", "slow", "begun", "the task's time was over, or belonged to those who could still be asked"
+        ),
         "overloaded": Failure("retry", "count", "refused", "busy or broken for a moment"),
         "broken_stream": Failure("retry", "count", "begun", "the connection broke; nobody has seen anything"),
         "bad_response": Failure("next", "count", "begun", "it would say the same again"),
@@ -112,16 +119,30 @@ ANSWERED: Final = Outcome("done", "close", "reported", request=True)
 """What follows an answer. Where the server does not count, its cost is unknown."""
 
 
-def outcome_of(error_class: ErrorClass, stage: Stage) -> Outcome:
-    """What follows a failure. After text that somebody has seen, nothing is started again."""
+def outcome_of(error_class: ErrorClass, stage: Stage, *, had_its_time: bool = True) -> Outcome:
+    """What follows a failure. After text that somebody has seen, nothing is started again.
+
+    ``had_its_time`` is whether the model had at least the time that it usually takes.
+    """
     failure, use = FAILURES[error_class], STAGES[stage]
     then: Then = "stop" if stage == "shown" else failure.then
-    return Outcome(then, failure.breaker, use.cost, use.request, failure.cool_ms)
+    breaker = failure.breaker
+    if breaker == "slow":
+        breaker = "count" if had_its_time and stage not in ("answering", "shown") else "ignore"
+    return Outcome(then, breaker, use.cost, use.request, failure.cool_ms)
 
 
 def stops(error: BackendError) -> bool:
     """Whether nobody else is asked after a failure, whatever it had come to."""
     return FAILURES[error.error_class].then == "stop"
+
+
+def had_its_time(timings: Timings, relay: StreamSink, usual_ms: float) -> bool:
+    """Whether a call had the time that its model usually takes. Loading is not slowness, and does not count."""
+    clock = relay.progress.clock
+    if clock is not None and clock.phase == "load":
+        return False
+    return timings.total_us - (timings.load_us or 0) >= usual_ms * 1_000
 
 
 def stage_of(error: BackendError, relay: StreamSink) -> Stage:

@@ -6,7 +6,7 @@ The one loop that retries. Every way out of a call settles its lease and leaves 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Final, NamedTuple
@@ -25,9 +25,10 @@ from .cache import AnswerCache, CachedAnswer
 from .calling import StreamSink, call
 from .estimate import input_bound, output_bound, window_for
 from .leases import KeptLease
-from .outcomes import ANSWERED, Outcome, Then, outcome_of, stage_of
+from .outcomes import ANSWERED, Outcome, Then, had_its_time, outcome_of, stage_of
 from .prompts import Prompts
 from .recording import Call, attempt_of, not_called, usage_of
+from .shares import Share, UsualTimes
 from .timing import pause_ms, timeouts_of
 from .work import DEFAULT_LEASE_MS, Answer, AttemptRole, Request, Target, Work
 
@@ -53,12 +54,16 @@ COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "m
 
 
 class TargetRequest(NamedTuple):
-    """What one target is asked, in which role, and where the text goes as it comes."""
+    """What one target is asked, in which role, and where the text goes as it comes.
+
+    ``behind`` are the targets that could still be asked after it: they keep their share of the time.
+    """
 
     target: Target
     request: Request
     role: AttemptRole
     on_text: Callable[[str], None] | None = None
+    behind: Sequence[Target] = ()
 
 
 class Result(NamedTuple):
@@ -104,13 +109,14 @@ class Session:
         self.random = services.random
         self.time = Timeline(services.clock)
         self.budget = Budget(work.limits, self.time, self._loop_time)
+        self._usual = UsualTimes(work.observed_ms, self.budget.deadline_ms)
         self._attempts: list[Attempt] = []
         self._numbers = 0
 
     @property
-    def fallbacks(self) -> int:
-        """How many models may be asked after an ensemble."""
-        return len(self._work.targets)
+    def fallbacks(self) -> Sequence[Target]:
+        """The models that may be asked after an ensemble."""
+        return self._work.targets
 
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts so far, in the order they began."""
@@ -150,8 +156,9 @@ class Session:
                 break
             if asked.role in ("answer", "fallback"):
                 asked = asked._replace(role="retry")
+            spare_us = self.budget.left_us() - self._kept_us(asked.behind)
             wait_ms = pause_ms(
-                error.retry_after_ms, retry, self._work.limits, self.budget.left_us(), self.random, more=more
+                error.retry_after_ms, retry, self._work.limits, spare_us, self.random, more=more
             )
             if wait_ms is None or self.budget.left_us() == 0:
                 break
@@ -188,7 +195,7 @@ class Session:
         return resting is not None and not resting.holds
 
     async def _call(self, asked: TargetRequest, forced: str | None, note: str | None = None) -> Result:
-        target, request, role, on_text = asked
+        target, request, role, on_text, _ = asked
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
             raise self._exhausted(asked)
         backend = self._services.backends.get(target.backend_id)
@@ -213,9 +220,12 @@ class Session:
                 raise
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         relay = StreamSink(shows, self._loop_time)
-        came, timings, interrupted = await self._ask(backend, made, request, relay, ticket)
-        failure = came if isinstance(came, BackendError) else None
-        outcome = ANSWERED if failure is None else outcome_of(failure.error_class, stage_of(failure, relay))
+        share = self._usual.share(target, self._keeping(asked.behind), self.budget.left_us())
+        came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
+        failure, outcome = None, ANSWERED
+        if isinstance(came, BackendError):
+            failure, enough = came, had_its_time(timings, relay, share.usual_ms)
+            outcome = outcome_of(failure.error_class, stage_of(failure, relay), had_its_time=enough)
         usage = usage_of(came, outcome, request, relay.received)
         attempt = attempt_of(
             made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason or note
@@ -247,19 +257,23 @@ class Session:
             raise Exhausted(NotCalledError(message, error_class="quota_exhausted")) from error
 
     async def _ask(
-        self, backend: Backend, made: Call, request: Request, relay: StreamSink, ticket: Admission
+        self,
+        backend: Backend,
+        made: Call,
+        request: Request,
+        relay: StreamSink,
+        ticket: Admission,
+        share: Share,
     ) -> tuple[Answer | BackendError, Timings, BaseException | None]:
         """What the backend answers, in what time, and what has interrupted the call from outside."""
         target, begun_s = made.target, self._loop_time()
-        chat = isinstance(request, ChatRequest)
-        timeouts = timeouts_of(target, self._work.limits, self.budget.left_us(), chat=chat)
-        # A first token can only be seen in a stream.
-        stream = made.streamed or timeouts.limits.first_token_ms is not None
+        chat, within_ms = isinstance(request, ChatRequest), self._work.limits.first_token_within_ms
+        timeouts = timeouts_of(target, within_ms, share, streamed=made.streamed, chat=chat)
         kept = KeptLease(self._services.admission, ticket, self._lease_ms, self.time.now_us)
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
-            outcome = await call(backend, target, request, timeouts=timeouts, relay=relay, stream=stream)
+            outcome = await call(backend, target, request, timeouts=timeouts, relay=relay)
         except BaseException as error:
             interrupted = error
             outcome = BackendError(
@@ -326,6 +340,15 @@ class Session:
                 self.budget.give_back(held, counted=counted)
         return ticket if isinstance(ticket, Rejection) else (ticket, held)
 
+    def _keeping(self, behind: Sequence[Target]) -> Sequence[Target]:
+        """Those of ``behind`` for whom time is kept: who may still be called, as far as the cap on calls goes."""
+        if not behind:
+            return ()
+        return [target for target in behind if self.resting(target) is None][: self.budget.calls_left()]
+
+    def _kept_us(self, behind: Sequence[Target]) -> float:
+        return 1_000 * sum(map(self._usual.of, self._keeping(behind)))
+
     def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""
         counted = target.prompt_tokens
@@ -352,7 +375,9 @@ class Session:
         self._record(not_called(self._planned(asked.target, asked.role), reason=why))
         message = f"`{asked.target.model_id}` was not called: {why}"
         late = self.budget.left_us() == 0
-        return Exhausted(NotCalledError(message, error_class="timeout.total" if late else "quota_exhausted"))
+        return Exhausted(
+            NotCalledError(message, error_class="timeout.deadline" if late else "quota_exhausted")
+        )
 
     def _planned(self, target: Target, role: AttemptRole, *, streamed: bool = False) -> Call:
         self._numbers += 1

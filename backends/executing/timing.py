@@ -1,17 +1,17 @@
-"""How long a call may take, and how long to wait before a model is asked again.
-
-Pure: limits and what is left of the request's time in, milliseconds out.
-"""
+"""How long a call may take, and how long to wait before a model is asked again. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple
 
-from routewright.engine.policy import TaskLimits
+from routewright.engine.policy import DEFAULT_TIMEOUTS, TaskLimits, default_timeouts
 
+from ..errors import ErrorClass
 from ..protocol import Limits
+from .shares import Share
 from .work import Target
 
 GUARD_GRACE_MS: Final = 100
@@ -28,44 +28,83 @@ PATIENCE_MS: Final = 2_000
 
 
 class Timeouts(NamedTuple):
-    """The limits that the backend keeps, and those of the guard: for the whole call and for its first token."""
+    """The limits that the backend keeps, and those of the guard, in milliseconds.
+
+    ``stream`` is whether the call is streamed inside. The guard's are for the whole call, for its first token, and
+    until something is shown to the caller. ``by_deadline`` are the classes of those of the backend's limits that the
+    task's deadline has set. ``usual_ms`` is what the model usually takes.
+    """
 
     limits: Limits
-    total_ms: float | None = None
-    first_ms: float | None = None
+    stream: bool
+    total_ms: float
+    first_ms: float | None
+    unshown_ms: float | None
+    total_by: ErrorClass
+    by_deadline: frozenset[ErrorClass]
+    usual_ms: float
 
 
-def timeouts_of(target: Target, work: TaskLimits, left_us: int | None, *, chat: bool) -> Timeouts:
-    """The limits of a call that is made now. ``left_us`` is the time until the deadline, None without one.
+def timeouts_of(
+    target: Target, within_ms: int | None, share: Share, *, streamed: bool, chat: bool
+) -> Timeouts:
+    """The limits of a call that is made now.
 
-    Only chats have a first token: embeddings and rankings come at once.
+    ``within_ms`` is how long the policy lets it keep others waiting. Only chats have a first token: embeddings and
+    rankings come at once. A chat is ``streamed`` to its caller, or inside where a limit that is written needs tokens;
+    after something of it was shown nobody else can be asked, and the whole time until the deadline is its own.
     """
-    own, within = target.limits, work.first_token_within_ms if chat else None
-    guarded = None if own.total_ms is None else own.total_ms + _grace_ms(own.total_ms)
-    if within is None and left_us is None:
-        return Timeouts(own, guarded)
-    left_ms = None if left_us is None else left_us / 1_000
+    within = within_ms if chat else None
+    own = target.limits
+    if within is not None:
+        queue_ms = None if own.queue_ms is None else _least(own.queue_ms, within)
+        own = replace(own, queue_ms=queue_ms, first_token_ms=_least(own.first_token_ms, within))
+    stream = chat and (streamed or (own.first_token_ms, own.idle_ms) != (None, None))
+    own = _with_defaults(own, streamed=stream, may_load=target.may_load)
+    assert own.total_ms is not None  # there is a default
+    left_ms = share.left_ms if streamed else share.own_ms
     # Of the time that is left the backend gets a little less, so that it can say itself what happened.
-    total_own = own.total_ms if left_ms is None else _least(own.total_ms, max(1, int(left_ms * 0.98)))
-    total = guarded if left_ms is None else left_ms if guarded is None else min(left_ms, guarded)
-    first: float | None = None
-    if within is not None and (own.load_ms is not None or not target.may_load):
-        # Where loading has no limit, only the backend can tell it from slowness.
-        first = within + _grace_ms(within) + ((own.load_ms or 0) if target.may_load else 0)
+    by_deadline: dict[ErrorClass, int] = {}
+    deadline_ms, unshown_ms = max(1, int(left_ms * 0.98)), max(1, int(share.own_ms * 0.98))
+    if deadline_ms < own.total_ms:
+        by_deadline["timeout.total"] = deadline_ms
+    first_token = own.first_token_ms
+    if streamed and share.own_ms < share.left_ms and (first_token is None or unshown_ms < first_token):
+        by_deadline["timeout.first_token"] = unshown_ms
     limits = replace(
         own,
-        queue_ms=None if own.queue_ms is None else _least(own.queue_ms, within),
-        first_token_ms=_least(own.first_token_ms, within),
-        total_ms=total_own,
+        first_token_ms=by_deadline.get("timeout.first_token", first_token),
+        total_ms=by_deadline.get("timeout.total", own.total_ms),
     )
-    return Timeouts(limits, total, first)
+    guarded = own.total_ms + _grace_ms(own.total_ms)
+    first: float | None = None
+    if first_token is not None and (own.load_ms is not None or not target.may_load):
+        # Where loading has no limit, only the backend can tell it from slowness.
+        first = first_token + _grace_ms(first_token) + ((own.load_ms or 0) if target.may_load else 0)
+    return Timeouts(
+        limits,
+        stream,
+        min(left_ms, guarded),
+        first,
+        share.own_ms if streamed and share.own_ms < share.left_ms else None,
+        "timeout.deadline" if left_ms < guarded else "timeout.total",
+        frozenset(by_deadline),
+        share.usual_ms,
+    )
+
+
+@lru_cache(maxsize=256)
+def _with_defaults(own: Limits, *, streamed: bool, may_load: bool) -> Limits:
+    written = {phase: getattr(own, f"{phase}_ms") for phase in DEFAULT_TIMEOUTS}
+    added = default_timeouts(written, streamed=streamed, may_load=may_load)
+    return replace(own, **{f"{phase}_ms": ms for phase, ms in added.items()})
 
 
 def pause_ms(
     retry_after_ms: int | None,
     retry: int,
     work: TaskLimits,
-    left_us: int | None,
+    spare_us: float,
     random: Random,
     *,
     more: bool,
@@ -73,7 +112,7 @@ def pause_ms(
     """How long to wait before the same model is asked again; None when it should not be.
 
     ``retry_after_ms`` is what the server asked for. ``retry`` counts from 0; ``more`` says that another model could be
-    asked instead. Exponential backoff with full jitter:
+    asked instead, and ``spare_us`` is the time that nobody else needs. Exponential backoff with full jitter:
     https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
     base = work.backoff_ms
@@ -84,7 +123,7 @@ def pause_ms(
     pause += retry_after_ms or 0
     if pause > (PATIENCE_MS if more else MOST_PAUSE_MS):
         return None
-    return None if left_us is not None and pause * 1_000 >= left_us else pause
+    return None if pause * 1_000 >= spare_us else pause
 
 
 def _least(first: int | None, second: int | None) -> int | None:

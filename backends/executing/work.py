@@ -46,6 +46,7 @@ class Target:
     model first: then, without a limit for loading, only the backend can tell a slow start from a slow model.
     ``think`` and ``keep_alive`` hold where the request says nothing of them. ``prompt_tokens`` is the length of the
     request's prompt where somebody stated it, or counted it with this model's tokenizer.
+    ``expected_ms`` is how long the catalog expects an answer to take.
     ``window`` is the most tokens that a local model can hold, where its server has to be told how many it should.
     ``endpoint`` is what is really called, under which its breaker and its latency are kept; without it, its id.
     """
@@ -63,6 +64,7 @@ class Target:
     keep_alive: str | None = None
     prompt_tokens: int | None = None
     window: int | None = None
+    expected_ms: float | None = None
     endpoint: str | None = None
 
     @property
@@ -143,7 +145,8 @@ class Work:
     not those of steps; without ``backoff_ms`` no model is asked twice after a failure, with it up to ``retries`` times;
     ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not counted; ``lease_ms`` is
     how long a reservation holds by itself. While its call is under way it is renewed, so that this is how long a
-    killed process keeps its places among the calls at once.
+    killed process keeps its places among the calls at once. ``observed_ms`` are the mean times to the first token that
+    are known, by model id: of the time until the deadline a target leaves to those behind it what they usually take.
     """
 
     targets: tuple[Target, ...]
@@ -152,3 +155,4 @@ class Work:
     limits: TaskLimits = TaskLimits()
     cache: CacheUse | None = None
     retries: int = 2
+    observed_ms: Mapping[str, float] = field(default_factory=dict)

@@ -50,8 +50,18 @@ from .shapes.tokenizers import Encoding, encoding_for
 from .source.document import Path
 from .source.nodes import MAX_FILE_BYTES, parse_yaml
 from .variables import variables_in, with_variables
+from .waits import (
+    DEFAULT_DEADLINE_MS,
+    DEFAULT_TIMEOUTS,
+    DefaultWait,
+    default_timeouts,
+    default_waits,
+    waits_by_default,
+)
 
 __all__ = [
+    "DEFAULT_DEADLINE_MS",
+    "DEFAULT_TIMEOUTS",
     "MAX_EXACT",
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
@@ -74,6 +84,7 @@ __all__ = [
     "CompiledRule",
     "CompiledSplit",
     "CompiledStep",
+    "DefaultWait",
     "Encoding",
     "FeatureSource",
     "FileKind",
@@ -99,6 +110,8 @@ __all__ = [
     "client_address",
     "compile_catalog_file",
     "compile_policy",
+    "default_timeouts",
+    "default_waits",
     "encoding_for",
     "is_loopback",
     "is_this_machine",
@@ -122,5 +135,6 @@ __all__ = [
     "sizes_by_name",
     "unreadable_catalog",
     "variables_in",
+    "waits_by_default",
     "with_variables",
 ]

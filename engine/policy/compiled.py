@@ -53,6 +53,11 @@ class CompiledModel:
     """``model.*`` as conditions see them; a fact that the catalog does not give is left out."""
     shape: Model
 
+    @property
+    def may_load(self) -> bool:
+        """Whether a call may have to load it first, as any server on this machine may."""
+        return self.location != "cloud"
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledCatalog:

@@ -33,7 +33,7 @@ from .problems import (
 )
 from .sizes import BYTES_PER_GB, gigabytes
 from .suggestions import closest, suggest
-from .times import EPOCH, iso_time
+from .times import EPOCH, duration_text, iso_time
 from .tree import ReportTree, render_markdown, render_tree, wrapped_tree
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "Span",
     "TaskError",
     "closest",
+    "duration_text",
     "escape_answer",
     "escape_commands",
     "escape_csv",

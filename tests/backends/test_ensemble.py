@@ -284,11 +284,8 @@ def test_members_share_the_caps_and_the_deadline() -> None:
         limits=TaskLimits(deadline_ms=1_000),
         fallbacks=("z",),
     )
-    assert late.took_s == pytest.approx(1.0) and "z" not in late.backend.tags
-    assert [a.error_class for a in late.execution.attempts] == ["timeout.total"] * 3 + [None]
-    assert late.execution.attempts[-1].reason == "the deadline of 1000 ms has passed"
-    assert late.execution.error is not None
-    assert late.execution.error.help == "`z` was not called: the deadline of 1000 ms has passed"
+    assert late.took_s == pytest.approx(0.9) and late.text == "hello there", "the fallback keeps a tenth"
+    assert [a.error_class for a in late.execution.attempts] == ["timeout.deadline"] * 3 + [None]
 
 
 def test_under_a_cap_members_are_not_asked_again_as_long_as_a_fallback_needs_the_call() -> None:

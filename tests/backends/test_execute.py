@@ -83,7 +83,7 @@ def test_the_target_answers_and_no_fallback_is_called() -> None:
         model_id="kimi",
         backend_id="cloud",
         model_said="kimi-k2:1t-cloud (simulated)",
-        started_at_us=1_000_010,
+        started_at_us=1_000_020,
         load_us=0,
         first_token_us=timings.first_token_us,
         total_us=timings.total_us,

@@ -6,7 +6,7 @@ one that is required raises StepFailed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
@@ -18,7 +18,7 @@ from ..estimate import input_bound
 from ..prompts import Material, Prompts, Template
 from ..session import Exhausted, Session, TargetRequest
 from ..verdicts import Verdict
-from ..work import Step
+from ..work import Step, Target
 
 
 class StepFailed(Exception):
@@ -73,6 +73,7 @@ class Said:
 class StepCalls:
     """The calls of steps around the answer to ``request``, and what came of each step, in ``reports``.
 
+    ``behind`` are the targets that are to answer after the steps: until they did, these leave them their time.
     ``whole`` is whether every step since it was last set came to its end: what is not whole is never kept.
     """
 
@@ -80,6 +81,7 @@ class StepCalls:
         self.session, self.prompts, self.request = session, prompts, request
         self.reports: list[StepReport] = []
         self.whole = True
+        self.behind: Sequence[Target] = ()
 
     def prompt(self, step: Step, name: str, **given: Material) -> ChatRequest:
         """What the step's model is asked by the template ``name``, which gets the conversation beside ``given``."""
@@ -92,7 +94,8 @@ class StepCalls:
         if step.required and self.session.may_pass(step.target):
             forced = "its breaker is open, and the step is required"
         try:
-            result = await self.session.obtain(TargetRequest(step.target, request, step.role), forced=forced)
+            asked = TargetRequest(step.target, request, step.role, behind=self.behind)
+            result = await self.session.obtain(asked, forced=forced)
         except Exhausted as exhausted:
             self.left_out(step, str(exhausted.error), exhausted.error)
             return None

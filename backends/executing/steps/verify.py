@@ -29,7 +29,7 @@ class Verify(StepKind):
         if verdict is None or verdict.yes:
             return Review(found)
         on_reject, accepted = step.option("on_reject"), False
-        if on_reject == "escalate" and found.next < calls.session.fallbacks:
+        if on_reject == "escalate" and found.next < len(calls.session.fallbacks):
             return Review(found, escalates=True)
         if on_reject == "retry":
             found, accepted = await self._again(calls, step, found, request, verdict.notes)

@@ -87,6 +87,7 @@ class Planner:
             ),
             ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
             limits=policy.limits,
+            observed_ms=_observed(decision),
             cache=_cache(decision),
         )
 
@@ -140,6 +141,20 @@ def _quota_key(policy: CompiledPolicy, for_each: str | None, values: Sequence[ob
     return (for_each,) if value is None else (for_each, str(value))
 
 
+def _observed(decision: Decision) -> Mapping[str, float]:
+    """What the models of the plan took of late, where the decision knew it."""
+    plan = decision.plan
+    if plan is None or not plan.fallbacks or not decision.state.models:
+        return {}
+    models, state = decision.policy.catalog.models, decision.state.models
+    found = {}
+    for index in (plan.target, *plan.fallbacks):
+        known = state.get(models[index].id)
+        if known is not None and known.latency_ms is not None:
+            found[models[index].id] = known.latency_ms
+    return found
+
+
 def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
     policy = decision.policy
     parameters = parameters_of(policy, decision.values, decision.state)
@@ -165,8 +180,8 @@ def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endp
         ),
         limits=Limits(**{f"{phase}_ms": most for phase, most in timeouts}),
         max_output_tokens=model.shape.max_output_tokens,
-        # Any server on this machine may have to load the model first.
-        may_load=model.location != "cloud",
+        may_load=model.may_load,
+        expected_ms=model.shape.expected_latency,
         think=model.shape.think,
         keep_alive=model.shape.keep_alive,
         # Servers of the cloud hold as much as the model can.
