@@ -27,7 +27,15 @@ from ..decision import (
     verdicts_of,
 )
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, largest
-from ..record import DecisionRecord, arm_of, no_decision, record_of, state_of, task_of
+from ..record import (
+    DecisionRecord,
+    arm_of,
+    no_decision,
+    record_of,
+    state_of,
+    task_of,
+    without_later_fields,
+)
 from ..report import FeatureError, RecordError, TaskError, render_tree
 from ..version import ENGINE_VERSION
 from .counterfactual import drawn_from, search_changes
@@ -78,7 +86,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     rule = None if decision.rule is None else policy.rules[decision.rule]
     context = _context(decision, rule)
     return Explanation(
-        record=record_of(decision),
+        record=decided if isinstance(decided, DecisionRecord) else record_of(decision),
         rules=_rules(decision),
         candidates=_candidates(decision, context),
         steps=_steps(decision, context),
@@ -129,7 +137,7 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
         )
     except (FeatureError, TaskError) as error:
         raise RecordError(f"the record's task cannot be decided: {error}") from None
-    again = record_of(decision).model_copy(update={"engine": record.engine})
+    again = without_later_fields(record_of(decision), record).model_copy(update={"engine": record.engine})
     # Bytes, not values: in Python 1 equals true.
     if again.canonical() != record.canonical():
         differing = [

@@ -8,8 +8,8 @@ from itertools import islice
 
 from ..condition import UNKNOWN, render_value
 from ..decision import MARKS, Outcome
-from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord
-from ..report import ReportTree, money_text
+from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, PlanRecord
+from ..report import ReportTree, duration_text, money_text
 from .arm_text import arm_line, session_line
 from .load_text import load_words
 from .shapes import Change, Explained, PartValue, RuleExplanation, RunnerUp
@@ -166,6 +166,7 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
         node.add(
             f"may cost {money_text(plan.max_cost_nano)} {plan.max_cost_currency} at most, all calls together"
         )
+    node.add(_times(plan))
     if plan.cache_ttl_ms is not None:
         node.add(_cached(plan.cache_ttl_ms, plan.cache_by))
     if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
@@ -179,6 +180,21 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks} & _MARKS.keys())
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def _times(plan: PlanRecord) -> str:
+    """How long what may take: the limits that are written, then the engine's."""
+    written = {**plan.timeouts, "first_token_within_ms": plan.first_token_within_ms}
+    written["deadline_ms"] = plan.deadline_ms
+    defaults = _limits(plan.defaults or {})
+    told = [_limits(written), defaults and f"by default {defaults}"]
+    return f"limits: {'; '.join(filter(None, told)) or 'none'}"
+
+
+def _limits(by_name: Mapping[str, int | None]) -> str:
+    return ", ".join(
+        f"{name.removesuffix('_ms')} {duration_text(ms)}" for name, ms in by_name.items() if ms is not None
+    )
 
 
 def _cached(ttl_ms: int, by: Sequence[str] | None) -> str:

@@ -10,9 +10,10 @@ from .field import (
     Uuid,
     columns_of,
     fields_of,
+    without_later_fields,
     without_null,
 )
-from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, Value
+from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, PlanRecord, Value
 from .reading import read_record
 from .record import arm_of, no_decision, record_of, record_values, state_of, task_of
 from .text import record_text
@@ -27,6 +28,8 @@ __all__ = [
     "Field",
     "Intent",
     "Ordinal",
+    "PlanRecord",
+    "PlanRecord",
     "Shape",
     "Uuid",
     "Value",
@@ -40,5 +43,6 @@ __all__ = [
     "record_values",
     "state_of",
     "task_of",
+    "without_later_fields",
     "without_null",
 ]

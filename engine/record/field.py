@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic import Field as _PydanticField
@@ -43,6 +43,9 @@ class Shape(BaseModel):
             if field.added and values.get(field.name, 0) is None:
                 del values[field.name]
         return values
+
+
+S = TypeVar("S", bound=Shape)
 
 
 class Field(NamedTuple):
@@ -101,6 +104,18 @@ def fields_of(shape: type[Shape]) -> tuple[Field, ...]:
         about = {**about, "of": about["of"] or name, "columns": columns}
         found.append(Field(name, kind, nullable, inside, info.description or "", **about))
     return tuple(found)
+
+
+def without_later_fields(shape: S, older: S) -> S:
+    """``shape`` without the added fields that ``older`` lacks: it was recorded before there were any."""
+    changes: dict[str, Any] = {}
+    for field in fields_of(type(shape)):
+        value, known = getattr(shape, field.name), getattr(older, field.name)
+        if field.added and known is None:
+            changes[field.name] = None
+        elif isinstance(value, Shape) and isinstance(known, Shape):
+            changes[field.name] = without_later_fields(value, known)
+    return shape.model_copy(update=changes)
 
 
 class Column(NamedTuple):

@@ -32,7 +32,7 @@ from ..decision import (
     Source,
     estimate,
 )
-from ..policy import Operation, Role
+from ..policy import Operation, Role, default_waits
 from ..version import ENGINE_VERSION
 from .field import Shape, Take, Uuid, field
 
@@ -264,6 +264,10 @@ def _timeouts(plan: Any, decision: Decision) -> dict[str, int]:
     return {f"{phase}_ms": ms for phase, ms in backend.timeouts if ms is not None}
 
 
+def _default_waits(plan: Any, decision: Decision) -> dict[str, int]:
+    return {f"{name}_ms": ms for name, ms in default_waits(decision.policy, plan.target).items()}
+
+
 def _unknown_cost(_: object, decision: Decision) -> str | None:
     cost = decision.policy.limits.cost
     return None if cost is None else "refuse" if cost.refuses_unknown else "allow"
@@ -306,6 +310,11 @@ class PlanRecord(Shape):
     )
     lease_ms: int | None = field("how long a place in a quota is held", of="decision.policy.limits.lease_ms")
     unenforced: list[str] = field("what the plan asks for that is not supported yet")
+    defaults: dict[str, int] | None = field(
+        "limits that the engine sets for the target because the policy writes none; no digest of a policy covers them",
+        take=_default_waits,
+        added=True,
+    )
 
 
 class ModelStateRecord(Shape):

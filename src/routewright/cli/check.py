@@ -9,11 +9,19 @@ from typing import Literal
 
 import typer
 
-from routewright.engine.policy import CompiledCatalog, CompiledPolicy, FileKind, limit_notes, place_notes
+from routewright.engine.policy import (
+    CompiledCatalog,
+    CompiledPolicy,
+    FileKind,
+    limit_notes,
+    place_notes,
+    waits_by_default,
+)
 from routewright.engine.report import (
     PolicyError,
     Problem,
     TaskError,
+    duration_text,
     render_problem,
     render_problems,
     sort_problems,
@@ -51,6 +59,8 @@ class FileReport:
     notes: Sequence[Problem] = ()
     problems: Sequence[Problem] = ()
     kind: FileKind = "policy"
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    """Limits on time that the engine sets, in milliseconds."""
 
     def values(self, path: Path) -> dict[str, object]:
         """The report for JSON."""
@@ -61,6 +71,7 @@ class FileReport:
             "problems": [],
             "not_carried_out": list(self.unenforced),
             **({"notes": list(map(_values, self.notes))} if self.notes else {}),
+            **({"defaults_ms": dict(self.defaults)} if self.defaults else {}),
             **self.more,
         }
 
@@ -104,6 +115,9 @@ def _print(path: Path, report: FileReport) -> None:
         writer.text(f"  disabled: {disabled}")
     for part in report.unenforced:
         writer.text(f"  not supported yet: {part}")
+    if report.defaults:
+        waits = ", ".join(f"{name} {duration_text(ms)}" for name, ms in report.defaults.items())
+        writer.text(f"  limits by default: {waits}")
     for note in report.notes:
         writer.problems(render_problem(note, kind="note"))
 
@@ -122,7 +136,8 @@ def _check_policy(path: Path, root: Path | None) -> FileReport:
     policy = load_policy(path, root=root)
     what = [counted(len(policy.rules), "rule"), counted(len(policy.catalog.models), "model"), policy.digest]
     more, lines = rollout_report(policy)
-    return FileReport(", ".join(what), policy.disabled, policy.unenforced, more, lines, _notes(policy))
+    report = FileReport(", ".join(what), policy.disabled, policy.unenforced, more, lines, _notes(policy))
+    return replace(report, defaults=waits_by_default(policy))
 
 
 def _check_catalog(path: Path, root: Path | None) -> FileReport:

@@ -129,6 +129,14 @@ def test_whole_record_of_a_small_decision() -> None:
             "unknown_cost": None,
             "lease_ms": None,
             "unenforced": [],
+            "defaults": {
+                "connect_ms": 10_000,
+                "load_ms": 600_000,
+                "first_token_ms": 120_000,
+                "idle_ms": 120_000,
+                "total_ms": 900_000,
+                "deadline_ms": 1_200_000,
+            },
         },
         "state": {
             "load": 0.25,
