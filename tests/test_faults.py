@@ -246,7 +246,7 @@ OLLAMA = [
         Signalled(signal.SIGSTOP, "text"),
         "timeout.idle",
         "partial",
-        timeouts={"idle": "600ms", "connect": "500ms", "first_token": "900ms"},
+        timeouts={"idle": "600ms", "connect": "500ms", "first_token": "3s"},
     ),
     Brick(
         "server frozen all along",

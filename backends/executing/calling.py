@@ -263,10 +263,9 @@ def _is_by_deadline(error: BackendError, timeouts: Timeouts) -> bool:
     """Whether it is the task's deadline that set the limit which the backend kept. A server may have limits as well."""
     if error.error_class not in timeouts.by_deadline:
         return False
-    limit_ms, timings = timeouts.limits.total_ms or 0, error.timings
-    return error.error_class != "timeout.total" or (
-        timings is not None and timings.total_us >= limit_ms * 1_000
-    )
+    limits, timings = timeouts.limits, error.timings
+    limit_ms = limits.total_ms if error.error_class == "timeout.total" else limits.first_token_ms
+    return timings is not None and limit_ms is not None and timings.total_us >= limit_ms * 1_000
 
 
 def _past_deadline(target: Target, error: BackendError | None, timeouts: Timeouts) -> BackendError:

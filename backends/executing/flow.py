@@ -61,9 +61,8 @@ class Flow:
             return await self._run()
         made = cache.claim(key)
         if made is not None:
-            left_us = self._session.budget.left_us()
             waited = asyncio.wrap_future(made)
-            await asyncio.wait([waited], timeout=None if left_us is None else left_us / 2e6)
+            await asyncio.wait([waited], timeout=self._session.budget.left_us() / 2e6)
             waited.cancel()
             return await self._run()
         try:

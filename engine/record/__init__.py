@@ -29,7 +29,6 @@ __all__ = [
     "Intent",
     "Ordinal",
     "PlanRecord",
-    "PlanRecord",
     "Shape",
     "Uuid",
     "Value",
