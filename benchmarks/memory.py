@@ -1,97 +1,81 @@
-"""Whether memory stays flat: a hundred thousand simulated requests through a whole gateway.
+"""Whether memory stays flat: a hundred thousand requests under the shipped policy, 16 at once, with a state store.
 
-Ledger, state store, quotas, breakers, retries, fallbacks and cache are on, and some calls fail. Prints resident
-memory every tenth of the way. ``python benchmarks/memory.py [REQUESTS]``
+    python benchmarks/memory.py [REQUESTS] [--ledger]
+
+Every prompt is another one, so that the cache fills up; answers are simulated. Prints resident memory every tenth of
+the way, the most of it after the first tenth, and how long closing took.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import sys
-from itertools import cycle, islice
+import time
+from collections.abc import Iterator
+from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from routewright import (
-    ChatRequest,
-    Ledger,
-    Message,
-    ModelGateway,
-    RequestFacts,
-    StateStore,
-    Task,
-    load_policy,
-)
-from routewright.backends import Fault
-from routewright.gateway.opening import simulated_backends
+from routewright import Ledger, ModelGateway, StateStore, load_policy
+from routewright.loading import load_samples
+from routewright.tasks import AskedTask, asked_by
 
 REQUESTS = 100_000
-AT_ONCE = 64
-_FAULTS: tuple[Fault, ...] = ("ok", "overloaded", "ok", "broken_stream", "ok", "ok", "rate_limited")
-
-_POLICY = """
-routewright: 1
-name: memory
-catalog:
-  routewright: 1
-  backends: { simulated: { kind: simulated } }
-  models:
-    a: { backend: simulated, price: { input: 1, output: 2 } }
-    b: { backend: simulated }
-features:
-  team: { type: string, from: request.metadata.team }
-  length: { type: integer, from: request.prompt_tokens }
-rules:
-  - { name: otherwise, use: [a], fallback: [b] }
-controls:
-  - { name: in_all, deadline: 10m }
-  - { name: calls, max_attempts: 4 }
-  - { name: answers, cache_ttl: 2s }
-  - { name: daily, for_each: team, max_requests: 1000000000, per: day }
-  - { name: tokens, on: a, max_tokens: 1000000000000, per: hour }
-"""
+AT_ONCE = 16
+POLICIES = Path(__file__).resolve().parent.parent / "policies"
 
 
-def main(requests: int) -> None:
+def main() -> None:
     """Run and print."""
+    parser = argparse.ArgumentParser(description="Measure memory over many requests.")
+    parser.add_argument("requests", nargs="?", type=int, default=REQUESTS)
+    parser.add_argument("--ledger", action="store_true", help="record everything as well")
+    given = parser.parse_args()
     with TemporaryDirectory() as folder:
-        asyncio.run(_run(requests, Path(folder)))
+        asyncio.run(_run(given.requests, Path(folder), ledger=given.ledger))
 
 
-async def _run(requests: int, folder: Path) -> None:
-    (folder / "policy.yaml").write_text(_POLICY, encoding="utf-8")
-    policy = load_policy(folder / "policy.yaml")
-    faults = {"a": tuple(islice(cycle(_FAULTS), requests))}
-    ledger = Ledger.open(folder / "ledger.duckdb")
+async def _run(requests: int, folder: Path, *, ledger: bool) -> None:
     gateway = ModelGateway(
-        policy,
-        backends=simulated_backends(policy, seed=1, faults=faults),
-        ledger=ledger,
+        load_policy(POLICIES / "hybrid.yaml"),
+        ledger=Ledger.open(folder / "ledger.duckdb") if ledger else None,
         store=StateStore(folder / "state.sqlite"),
     )
-    numbers = iter(range(requests))
+    tasks, most = islice(_tasks(), requests), 0.0
+    tenth = max(1, requests // 10)
+    done = 0
 
     async def worker() -> None:
-        for number in numbers:
-            request = ChatRequest((Message("user", f"question {number}"),))
-            task = Task(request=RequestFacts(metadata={"team": f"team-{number % 20}"}))
-            ran = await gateway.run(task, request)
-            assert ran.execution is not None
-            if (number + 1) % (requests // 10 or 1) == 0:
+        nonlocal done, most
+        for asked in tasks:
+            assert asked.request is not None
+            await gateway.execute(gateway.decide(asked.task), asked.request, unenforced=True)
+            done += 1
+            if done % 100 == 0 and done > tenth:
+                most = max(most, resident_mb())
+            if done % tenth == 0:
                 gc.collect()
-                print(f"{number + 1:>8} requests  {_resident_mb():6.1f} MB", flush=True)
+                print(f"{done:>8} requests  {resident_mb():6.1f} MB", flush=True)
 
-    print(f"{0:>8} requests  {_resident_mb():6.1f} MB", flush=True)
-    async with gateway:
-        await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-    [[decisions, attempts]] = ledger.query(
-        "SELECT (SELECT count(*) FROM decisions), count(*) FROM attempts"
-    ).rows
-    print(f"{decisions} decisions and {attempts} attempts in the ledger, {_resident_mb():.1f} MB")
+    print(f"{0:>8} requests  {resident_mb():6.1f} MB", flush=True)
+    await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+    began_s = time.monotonic()
+    await gateway.close()
+    took_s = time.monotonic() - began_s
+    print(f"at most {most:.1f} MB after the first tenth; closed in {took_s:.2f} s", flush=True)
 
 
-def _resident_mb() -> float:
+def _tasks() -> Iterator[AskedTask]:
+    """The sample tasks again and again, each time with another prompt."""
+    samples = load_samples(POLICIES / "samples.yaml").tasks
+    for number in count():
+        sample = samples[number % len(samples)]
+        yield asked_by(sample.model_copy(update={"prompt": f"{number}: {sample.prompt}"}))
+
+
+def resident_mb() -> float:
     """Resident memory now where the system tells, else the most so far."""
     status = Path("/proc/self/status")
     if status.exists():
@@ -105,4 +89,4 @@ def _resident_mb() -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS)
+    main()

@@ -14,6 +14,7 @@ __all__ = [
     "LEAK_POLICIES",
     "MUTATED_POLICIES",
     "ROUNDS",
+    "SOAK_REQUESTS",
     "SPOOL_FILES",
     "STALLS",
     "THOROUGH",
@@ -39,3 +40,6 @@ STALLS: Final = None if THOROUGH else 3
 
 CUT_THROUGH_GATEWAY: Final = 60 if THOROUGH else 6
 """Damages of each recorded stream that go through real sockets, the whole gateway and a ledger."""
+
+SOAK_REQUESTS: Final = 100_000 if THOROUGH else 500
+"""Simulated requests through a whole gateway, 16 at once."""
