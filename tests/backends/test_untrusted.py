@@ -354,28 +354,34 @@ SHORT_KEY = "szq012"
 @pytest.mark.parametrize("kind", ["openai", "ollama"])
 @pytest.mark.parametrize("how", ["chat", "stream", "embed", "models"])
 def test_no_failure_holds_the_key_nor_does_what_it_came_from(kind: str, how: str, key: str) -> None:
-    async def failed(raw: bytes) -> BaseException | None:
-        async with serving(kind, [Send(raw), End()], key=key) as (backend, _):
-            try:
-                match how:
-                    case "chat":
-                        await backend.chat("m", ASK)
-                    case "stream":
-                        async for _ in backend.stream("m", ASK):
-                            pass
-                    case "embed":
-                        await backend.embed("m", EmbedRequest(("a",)))
-                    case _:
-                        await backend.models()
-            except BackendError as error:
-                return error
+    raws = malformed(key)
+    scripts: list[list[Step]] = [[Send(raw), End()] for raw in raws]
+
+    async def failed(backend: Any) -> BaseException | None:
+        try:
+            match how:
+                case "chat":
+                    await backend.chat("m", ASK)
+                case "stream":
+                    async for _ in backend.stream("m", ASK):
+                        pass
+                case "embed":
+                    await backend.embed("m", EmbedRequest(("a",)))
+                case _:
+                    await backend.models()
+        except BackendError as error:
+            return error
         return None
 
     async def run() -> None:
-        for raw in malformed(key):
-            for link in links(await failed(raw)):
-                said = f"{link} {link!r} {vars(link)} {getattr(link, 'doc', '')} {getattr(link, 'help', '')}"
-                assert key not in said + "".join(traceback.format_exception(link)), raw
+        async with serving(kind, *scripts, key=key) as (backend, server):
+            for number, raw in enumerate(raws, 1):
+                for link in links(await failed(backend)):
+                    said = (
+                        f"{link} {link!r} {vars(link)} {getattr(link, 'doc', '')} {getattr(link, 'help', '')}"
+                    )
+                    assert key not in said + "".join(traceback.format_exception(link)), raw
+                assert len(server.requests) == number, raw
 
     asyncio.run(run())
 

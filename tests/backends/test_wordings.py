@@ -313,6 +313,25 @@ def test_what_no_row_knows_is_classed_by_its_status_and_says_so(
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\"model 'm' not found\"",
+        'event: error\ndata: {"error": {"code": "model_not_found"}}\n\n',
+        "unknown model",
+    ],
+)
+def test_a_body_that_is_no_json_object_has_its_words_too(text: str) -> None:
+    async def run() -> BackendError:
+        async with ScriptedHttp(reply(400, text)) as server:
+            backend = OpenAIBackend(server.url)
+            error = await failing(backend, "chat")
+            await backend.close()
+            return error
+
+    assert asyncio.run(run()).error_class == "not_found"
+
+
 def test_reasons_are_those_of_a_moderation_in_metadata_alone() -> None:
     said = {"message": "bad request", "details": {"reasons": ["two tools have one name"]}}
     assert meaning_of(complaint_in({"error": said}), status=400, headers={}).error_class == "invalid_request"

@@ -57,8 +57,8 @@ def failed(
     """
     if complaint is None and (said := plain(text).strip()):
         # Some send their errors as an event even under another status.
-        event = gate.parse_or_none(said.removeprefix("data:").encode()) if said.startswith("data:") else None
-        complaint = complaint_in(event) or Complaint(said.strip('"'))
+        data = next((line[5:] for line in said.splitlines() if line.startswith("data:")), "")
+        complaint = complaint_in(gate.parse_or_none(data.encode())) or Complaint(said.strip('"'))
     meaning = meaning_of(complaint, status=status, headers=headers)
     known = status if status is not None else complaint.status if complaint else None
     said = gate.message(complaint.message) if complaint else ""
