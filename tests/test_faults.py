@@ -326,7 +326,7 @@ MLX = [
         Mlx(prompt="abc " * 600, warm=True),
         "timeout.first_token",
         "next",
-        timeouts={"first_token": "1ms", "load": "60s"},
+        timeouts={"first_token": "30ms", "load": "60s"},
     ),
     Brick(
         "writes too long",

@@ -654,7 +654,7 @@ def test_who_waits_for_the_look_up_of_another_call_looks_up_itself_when_that_giv
 
     (cancelled, hurried, patient), requests = asyncio.run(run())
     assert isinstance(cancelled, asyncio.CancelledError)
-    assert isinstance(hurried, BackendError) and hurried.error_class == "timeout.first_token"
+    assert isinstance(hurried, BackendError) and hurried.error_class == "timeout.queue"
     assert isinstance(patient, ChatAnswer) and patient.text == "hi"
     assert _paths(requests) == {"/api/show": 2, "/api/chat": 1}
 
