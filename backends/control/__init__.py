@@ -5,13 +5,14 @@ from __future__ import annotations
 from .breakers import Breaker, Breakers, BreakerSettings, Pass
 from .errors import StateError
 from .keys import QuotaKey, key_words
-from .latencies import Latencies, LoadTimes
+from .latencies import COLD_LOAD_US, Latencies, LoadTimes
 from .quotas import Lease, QuotaLimit, Quotas, QuotaUse, Refusal, Unit
 from .sessions import Sessions
 from .store import StateStore
 from .windows import Period, window_of
 
 __all__ = [
+    "COLD_LOAD_US",
     "Breaker",
     "BreakerSettings",
     "Breakers",

@@ -11,6 +11,10 @@ from typing import ClassVar, NamedTuple
 
 from .store import StateStore
 
+COLD_LOAD_US = 500_000
+"""A call that loaded its model for longer is a cold start, which says nothing of the model's latency. Ollama reports
+some milliseconds of loading for a model that is in memory, too."""
+
 MIN_SAMPLES = 5
 """Below this many a mean latency is not told."""
 

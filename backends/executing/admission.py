@@ -19,6 +19,7 @@ from routewright.engine.record import Attempt
 from routewright.engine.report import RoutewrightError, iso_time, money_text
 
 from ..control import (
+    COLD_LOAD_US,
     Breaker,
     Breakers,
     Latencies,
@@ -38,11 +39,6 @@ from .outcomes import Outcome
 from .work import Target
 
 _log = logging.getLogger("routewright")
-
-COLD_LOAD_US: Final = 500_000
-"""A call that loaded its model for longer is a cold start, which says nothing of the model's latency. Ollama reports
-some milliseconds of loading for a model that is in memory, too."""
-
 
 LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
 """No model is left alone for longer, whatever a server asks for: weekly limits are the longest there are."""

@@ -215,6 +215,10 @@ def models(how: ModelsFlags) -> None:
     Backends are asked which models they have, and no model is loaded. A catalog can be named too; its backends are not
     asked. What is missing is named below, with the commands that fetch it.
 
+    Where a backend says what is in memory, so does the list: what is loaded, what fits, what would have to go for a
+    model, and how long loading it took of late. `--preload` has servers load what the catalog says (`preload: true`),
+    and waits; models that run in a process of their own are loaded by the programs that use them.
+
     Exits with status 1 if no enabled model has the capability.
 
     \b

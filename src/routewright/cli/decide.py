@@ -32,6 +32,8 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
         writer.problems(render_problem(told, kind="note"), note=True)
     with _gateway(policy, how) as gateway:
         state = None if how.live else _assumed(how, policy)
+        if how.live:
+            asyncio.run(gateway.admin.ask_memory())
         if how.tasks is not None:
             _decide_lines(gateway, how.tasks, state, how)
             return
@@ -45,7 +47,8 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
 
 
 def _gateway(policy: CompiledPolicy, how: DecideFlags) -> ModelGateway:
-    """What decides: with ``--live`` it knows what ``run`` would know, also which backends cannot be opened."""
+    """What decides: with ``--live`` it knows what ``run`` would know, also which backends cannot be opened, and what
+    those that say it have in memory."""
     if not how.live:
         return ModelGateway(policy, random=Random(how.seed))
     return ModelGateway(

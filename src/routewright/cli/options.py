@@ -191,6 +191,10 @@ class ModelsFlags:
     offline: Annotated[bool, Option("--offline", help="Do not ask the backends which models they have.")] = (
         False
     )
+    preload: Annotated[
+        bool, Option("--preload", help="First have servers load the models that the catalog preloads.")
+    ] = False
+    state: StatePath = None
     root: Root = None
     format: TableFormat = "table"
 

@@ -131,6 +131,7 @@ async def _decided_and_executed(
 ) -> RunResult:
     request = asked.request
     assert request is not None  # `run` insists on a prompt
+    await gateway.admin.ask_memory()
     decided = gateway.decide(await gateway.describe(asked.task, request))
     if not (how.quiet or how.simulate):
         remark_loading(decided.decision)

@@ -6,6 +6,7 @@ from .arms import open_candidate, simulated_candidate
 from .costs import Cost
 from .gateway import ModelGateway, now_us
 from .opening import open_backends, simulated_backends, unopened
+from .preloading import Preloaded
 from .presence import Listed, Presence, listed_models, model_presence
 from .results import ChatResult, DecisionResult, EmbedResult, NoTargetError, NotStoredError, RunResult
 from .status import QuotaUsage
@@ -22,6 +23,7 @@ __all__ = [
     "ModelGateway",
     "NoTargetError",
     "NotStoredError",
+    "Preloaded",
     "Presence",
     "QuotaUsage",
     "RunResult",

@@ -1,4 +1,4 @@
-"""What an operator asks of a gateway, and does to it: health, breakers, latencies, quotas.
+"""What an operator asks of a gateway, and does to it: health, memory, breakers, latencies, quotas.
 
 Models are named by their ids in either arm of a rollout; where both have one, the policy's own counts.
 """
@@ -6,7 +6,7 @@ Models are named by their ids in either arm of a rollout; where both have one, t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from routewright.backends import Backend as OpenedBackend
 from routewright.backends import HealthReport
@@ -16,6 +16,8 @@ from routewright.engine.report import TaskError, suggest
 
 from .arms import ArmRuntime
 from .generations import PolicyGenerations
+from .in_memory import says_memory
+from .preloading import Preloaded, models_to_preload, preload
 from .presence import HEALTH_TIMEOUT_S
 from .status import QuotaUsage
 
@@ -55,6 +57,33 @@ class GatewayAdmin:
             if arms is not self._generations.current:
                 arms.tell_health(self._generations.current)
             return dict(zip(asked, reports, strict=True))
+
+    async def ask_memory(self) -> None:
+        """Ask every backend what it has in memory, at the same time; decisions know for a minute what they said.
+
+        A gateway asks by itself, beside the calls of models and at most every ten seconds; call it to decide well
+        before the first call.
+        """
+        with self._generations.running() as arms:
+            asked = [one for one in arms.every_backend() if says_memory(one)]
+            if asked:
+                await arms.memory.ask(asked, at_us=self._clock())
+
+    async def preload(self, only: Collection[str] | None = None) -> Sequence[Preloaded]:
+        """Load the models that the catalog in force preloads, and say what became of each, in the catalog's order.
+
+        ``only`` limits them to the models of these backends. One at a time on each backend, and none for which others
+        would have to be unloaded. What fails is said, never raised, but StateError.
+        """
+        with self._generations.running() as arms:
+            side = arms.in_force
+            made = await preload(side, models_to_preload(arms, only))
+            for one in made:
+                model = side.policy.catalog.find(one.model)
+                if one.load_us is not None and model is not None:
+                    await side.status.was_loaded(model, one.load_us, at_us=self._clock())
+            arms.memory.is_outdated()
+            return made
 
     def breakers(self) -> Mapping[str, Breaker]:
         """Every model of either arm that has failed since it last succeeded, by id; the others are closed."""

@@ -24,6 +24,7 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
 from routewright.engine.report import TaskError
 
+from .in_memory import MemoryWatch
 from .opening import open_backends, simulated_backends, unopened
 from .planning import Planner
 from .status import ModelStatus
@@ -59,10 +60,11 @@ class RolloutRuntime:
         def arm(own: CompiledPolicy, backends: Mapping[str, Backend]) -> ArmRuntime:
             planner = Planner(own, counted_for=policy.name)
             self.know_health((one, one.report) for one in unopened(backends).values())
-            status = ModelStatus(store, planner, backends, self._health)
+            status = ModelStatus(store, planner, backends, self._health, self.memory)
             return ArmRuntime(own, backends, executor(backends), planner, status)
 
         self._health: dict[int, tuple[Health, str | None]] = {}
+        self.memory = MemoryWatch()
         self.control = arm(policy, backends)
         self.candidate: ArmRuntime | None = None
         self.running = 0
@@ -149,9 +151,10 @@ class RolloutRuntime:
                 self._health[id(backend)] = ("healthy" if report.healthy else "unhealthy", detail)
 
     def tell_health(self, following: RolloutRuntime) -> None:
-        """Let the arms that replace these know what the backends that both have said of their health."""
+        """Let the arms that replace these know what the backends that both have said of health and memory."""
         both = {id(one) for one in following.every_backend()} & self._health.keys()
         following._health |= {one: self._health[one] for one in both}
+        self.memory.tell(following.memory, following.every_backend())
 
 
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from .opening import simulated_backends
 from .own_loop import OwnLoop
 from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
+from .upkeep import Upkeep
 
 _log = logging.getLogger("routewright")
 
@@ -58,8 +59,9 @@ class ModelGateway(Calls):
     quota binds are not called. ``backends`` are by backend id; by default they are simulated, and so are then
     ``candidate_backends``: those of a rollout's candidate whose declaration is not the policy's own (see ``arms``).
     ``prompts`` are the templates of steps, by default the shipped ones. ``random`` and ``clock`` make ids, draws and
-    times: give both to have the same result again. Use it in ``async with``, or call ``close``. ``admin`` is what its
-    operator asks of it: health, breakers, latencies, quotas.
+    times: give both to have the same result again. Use it in ``async with``, or call ``close``. With ``preload``,
+    entering it begins to load what the catalog preloads, beside other work. ``admin`` is what its operator asks of it:
+    health, memory, breakers, latencies, quotas.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class ModelGateway(Calls):
         prompts: Prompts | None = None,
         random: Random | None = None,
         clock: Callable[[], int] = now_us,
+        preload: bool = False,
         source: GatewaySource | None = None,
     ) -> None:
         self.ledger = ledger
@@ -90,6 +93,7 @@ class ModelGateway(Calls):
         first = arms(policy, simulated_backends(policy) if backends is None else backends, candidate_backends)
         self._generations = PolicyGenerations(arms, first, source)
         self.admin = GatewayAdmin(self._generations, clock)
+        self._upkeep = Upkeep(self._generations, self.admin, clock, preloads=preload)
 
     @property
     def policy(self) -> CompiledPolicy:
@@ -112,6 +116,7 @@ class ModelGateway(Calls):
         simulate: bool = False,
         root: str | os.PathLike[str] | None = None,
         permissions: Permissions | None = None,
+        preload: bool = True,
     ) -> ModelGateway:
         """A gateway for the policy in the file at ``path``, with a ledger and a state store if files are named.
 
@@ -120,7 +125,8 @@ class ModelGateway(Calls):
         ``permissions``, instead of the user's configuration file, say which variables the policy may read and where
         keys may go. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
         cannot be opened, and ConfigurationError for a configuration file that cannot be used. A backend that cannot be
-        opened, because its key is missing for example, makes its own models ineligible and no others.
+        opened, because its key is missing for example, makes its own models ineligible and no others. ``preload=False``
+        leaves models to be loaded by their first calls.
         """
         name = os.fspath(path)
         source = GatewaySource(
@@ -138,6 +144,7 @@ class ModelGateway(Calls):
             candidate_backends=candidate_backends,
             ledger=None if ledger is None else Ledger.open(ledger),
             store=None if state is None else StateStore(state),
+            preload=preload,
             source=source,
         )
 
@@ -158,6 +165,7 @@ class ModelGateway(Calls):
         return self._own_loop.run(self.reload)
 
     async def __aenter__(self) -> ModelGateway:
+        self._upkeep.begin()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -171,6 +179,7 @@ class ModelGateway(Calls):
         """
         if self._generations.ended:
             return
+        await self._upkeep.end()
         try:
             await asyncio.gather(*(one.close() for one in self._generations.end_all()))
         finally:
@@ -181,6 +190,8 @@ class ModelGateway(Calls):
                 await self._recorder.close()
 
     def __enter__(self) -> ModelGateway:
+        if self._upkeep.has_to_preload:
+            self._own_loop.run(self.__aenter__)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -249,6 +260,7 @@ class ModelGateway(Calls):
         result, when the ledger refuses it.
         """
         self._generations.check_open()
+        self._upkeep.ask_memory()
         if tags:
             check_labels(tags, "`tags`")
         with self._generations.running() as arms:
@@ -259,6 +271,8 @@ class ModelGateway(Calls):
             decided.executed = True
             if work is not None:
                 execution = await self._executed(side, work, request, on_text, pending)
+                if any(attempt.load_us for attempt in execution.attempts):
+                    self._upkeep.loaded()
         try:
             return await self._stored(pending, execution)
         finally:

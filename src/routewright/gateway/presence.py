@@ -51,7 +51,7 @@ async def _listings(backend: Backend, timeout_s: float) -> frozenset[str] | str:
     """The tags that a backend has, or why it did not say."""
     try:
         async with asyncio.timeout(timeout_s):
-            return frozenset(_comparable(tag) for tag in await backend.models())
+            return frozenset(comparable_tag(tag) for tag in await backend.models())
     except BackendError as error:
         return str(error)
     except TimeoutError:
@@ -61,7 +61,7 @@ async def _listings(backend: Backend, timeout_s: float) -> frozenset[str] | str:
 def _presence(model: CompiledModel, policy: CompiledPolicy, had: frozenset[str] | str) -> Presence:
     if isinstance(had, str):
         return Presence("not known", had)
-    if _comparable(model.tag) in had:
+    if comparable_tag(model.tag) in had:
         return Presence("present")
     kind = policy.catalog.backends[model.backend].kind
     if kind == "ollama":
@@ -70,6 +70,6 @@ def _presence(model: CompiledModel, policy: CompiledPolicy, had: frozenset[str] 
     return Presence("missing", get=f"hf download {quote(source)}" if kind == "mlx" and source else None)
 
 
-def _comparable(tag: str) -> str:
+def comparable_tag(tag: str) -> str:
     """A tag as Ollama's servers list it, with ``latest`` where nothing else is said; others compare alike."""
     return (tag if ":" in tag.rpartition("/")[2] else f"{tag}:latest").lower()

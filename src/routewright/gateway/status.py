@@ -1,4 +1,4 @@
-"""Reads how models and quotas are now: health, breakers, latencies, and what is used. Reserves nothing."""
+"""Reads how models and quotas are now: health, breakers, latencies, memory, and what is used. Reserves nothing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from routewright.backends import Backend
+from routewright.backends import Backend, BackendMemory
 from routewright.backends.control import (
+    COLD_LOAD_US,
     Breaker,
     Breakers,
     Latencies,
@@ -21,6 +22,7 @@ from routewright.backends.control import (
 from routewright.engine.decision import Health, ModelState, State, Task, binder_of
 from routewright.engine.policy import CompiledModel
 
+from .in_memory import KnownMemory, MemoryWatch, known_memory
 from .planning import Planner
 
 T = TypeVar("T")
@@ -54,9 +56,11 @@ class ModelStatus:
         planner: Planner,
         backends: Mapping[str, Backend],
         health: KnownHealth,
+        watch: MemoryWatch,
     ) -> None:
         self._store, self._planner = store, planner
-        self._backends, self._health = backends, health
+        self._backends, self._health, self._watch = backends, health, watch
+        self._known: tuple[tuple[BackendMemory, ...], KnownMemory] = ((), KnownMemory())
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
         self._loads = None if store is None else LoadTimes(store)
@@ -85,6 +89,21 @@ class ModelStatus:
         found = {} if self._loads is None else self._loads.all(at_us=at_us)
         return {id: round(ms) for id, ms in self._by_id(found)} if found else {}
 
+    def memory(self, *, at_us: int) -> KnownMemory:
+        """What backends said of late that they hold in memory."""
+        said = {id: held for id, one in self._backends.items() if (held := self._watch.of(one, at_us=at_us))}
+        # Worked out once for what was said: backends are asked far less often than tasks are decided.
+        kept, values = self._known, tuple(said.values())
+        if len(kept[0]) != len(values) or any(a is not b for a, b in zip(kept[0], values, strict=True)):
+            kept = self._known = values, known_memory(said, self._planner.policy.catalog.models)
+        return kept[1]
+
+    async def was_loaded(self, model: CompiledModel, load_us: int, *, at_us: int) -> None:
+        """Remember how long loading a model by itself took. Raises StateError."""
+        loads, endpoint = self._loads, self._planner.endpoints[model.index]
+        if self._store is not None and loads is not None and load_us > COLD_LOAD_US:
+            await self._store.run_in_thread(lambda: loads.observed(endpoint, load_us / 1_000, at_us=at_us))
+
     def quotas(self, *, at_us: int) -> Sequence[QuotaUsage]:
         """One for each key of each quota, in the policy's order, keys in theirs."""
         quotas = self._quotas
@@ -105,7 +124,8 @@ class ModelStatus:
         models: dict[str, ModelState] = {}
         breakers = self.breakers(at_us=at_us)
         latencies, loads = self.latencies(at_us=at_us), self.load_times(at_us=at_us)
-        if breakers or latencies or loads or self._health:
+        memory = self.memory(at_us=at_us)
+        if breakers or latencies or loads or memory.backends or self._health:
             said = {name: self._health.get(id(one)) for name, one in self._backends.items()}
             for model in self._planner.policy.catalog.models:
                 breaker = breakers.get(model.id)
@@ -118,7 +138,9 @@ class ModelStatus:
                     latency_ms=latencies.get(model.id),
                     breaker_until_us=None if resting is None else resting.until_us,
                     breaker_after=None if resting is None else resting.error_class,
+                    loaded=memory.loaded.get(model.id),
                     load_ms=loads.get(model.id),
+                    memory_bytes=memory.sizes.get(model.id),
                 )
                 if known != _NOTHING:
                     models[model.id] = known
@@ -127,6 +149,7 @@ class ModelStatus:
             models=models,
             quota_used=self._quota_used(task, at_us),
             session_model=self._session_model(task, at_us),
+            memory=memory.backends,
         )
 
     async def answered(self, task: Task, model: str, *, at_us: int) -> None:
