@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .blocking import run_blocking
 from .cost import PriceFacts, cost_nano
 from .errors import ERROR_CLASSES, BackendError, ErrorClass, install_command
 from .images import IMAGE_TYPES, image_type
@@ -79,6 +80,7 @@ __all__ = [
     "is_loaded",
     "open_backend",
     "prompt_tokens",
+    "run_blocking",
     "simulated_backend",
     "text_tokens",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -370,3 +372,28 @@ def test_a_forked_process_has_a_loop_of_its_own(policy: CompiledPolicy, pipe: tu
         assert gateway.generate_chat_sync(HELLO).text == "hello there"
     os.close(writing)
     assert os.read(reading, 100) == b"hello there"
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_a_program_may_close_its_gateway_when_the_interpreter_ends(tmp_path: Path, used: bool) -> None:
+    program = f"""
+import atexit
+from routewright import ModelGateway
+from routewright.loading import shipped
+
+gateway = ModelGateway.from_policy(shipped("hybrid.yaml"), ledger={str(tmp_path / "ledger.duckdb")!r}, simulate=True)
+atexit.register(gateway.close_sync)
+if {used}:
+    # So long a prompt is counted by a thread of the loop's, which has to end too.
+    gateway.generate_chat_sync([{{"role": "user", "content": "word " * 20_000}}])
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    [(rows,)] = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT count(*) FROM decisions").rows
+    assert rows == used

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from routewright.engine.policy import CompiledModel, kinds
 from routewright.engine.report import BYTES_PER_GB, suggest
 
+from ..blocking import run_blocking
 from ..errors import BackendError, install_command
 from ..keep_alive import kept_ms
 from ..phases import CallClock, shared
@@ -168,8 +169,8 @@ class MlxBackend(Backend):
         self._closed = True
         for work in list(self._running):
             work.stop()
-        await asyncio.to_thread(self._pool.close)
-        await asyncio.to_thread(free_memory)
+        await run_blocking(self._pool.close)
+        await run_blocking(free_memory)
 
     async def _all(
         self, tag: str, operation: Operation, clock: CallClock, make: Make[tuple[int, T]]

@@ -1,7 +1,8 @@
 """Runs the blocks of code on a page of the documentation as a reader would, from top to bottom.
 
 - A block whose first line is ``# NAME`` is a file of that name. ``policy.yaml`` of the README and, as in a
-  checkout, ``policies``, ``tests`` and ``.venv`` are there from the beginning.
+  checkout, ``policies``, ``tests`` and ``.venv`` are there from the beginning. Where a page names the server of
+  ``lab_server``, it is there.
 - ``console``: after each ``$ command`` stands what it prints; ``…`` stands for any text, and a line of its own for any
   lines.
 - ``sh``: commands that end with status 0. In the comment ``<!-- run … -->`` are commands that a reader need not see.
@@ -17,18 +18,22 @@ import doctest
 import importlib
 import json
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from routewright.ledger import Ledger
 
 from .command_line import CommandLine, Ended
+from .lab_server import LAB_URL, lab_server
 from .pages import BLOCK, ROOT, Block, block_of, blocks
 
 _SHELL_SIGNS = frozenset("|<>&;()")
@@ -39,6 +44,7 @@ class PageRun:
 
     def __init__(self, page: Path, command: CommandLine) -> None:
         self.page, self._command, self._namespace = page, command, dict[str, Any]()
+        self._lab = LAB_URL
         shutil.copytree(ROOT / "policies", command.folder / "policies")
         (command.folder / "tests").symlink_to(ROOT / "tests")
         (command.folder / ".venv").symlink_to(sys.prefix)
@@ -49,7 +55,10 @@ class PageRun:
     def run(self) -> str:
         """Run every block. Returns the page's text with the output that commands have now."""
         text = self.page.read_text(encoding="utf-8")
-        return BLOCK.sub(lambda found: found[0].replace(*self._run(block_of(found))), text)
+        with ExitStack() as stack:
+            if LAB_URL in text:
+                self._lab = stack.enter_context(lab_server())
+            return BLOCK.sub(lambda found: found[0].replace(*self._run(block_of(found))), text)
 
     def _run(self, block: Block) -> tuple[str, str]:
         """Run a block. Returns its text as it is and as it should be."""
@@ -57,7 +66,7 @@ class PageRun:
             assert block.mark.startswith("not run: "), f"say why it is not run: {block.text}"
         elif block.file is not None:
             (self._command.folder / block.file).parent.mkdir(parents=True, exist_ok=True)
-            self._command.write(block.file, block.text)
+            self._command.write(block.file, block.text.replace(LAB_URL, self._lab))
         elif block.language == "console":
             return block.text, re.sub(
                 r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", self._show, block.text, flags=re.MULTILINE
@@ -90,12 +99,20 @@ class PageRun:
             and not any(set(w) <= _SHELL_SIGNS for w in words if w)
         ):
             return self._command(*words[1:])
+        if words[:1] == ["python"] and len(words) == 2 and words[1].endswith(".py"):
+            return self._program(words[1])
         environment = self._command.environment()
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         done = subprocess.run(
             line, shell=True, cwd=self._command.folder, env=environment, capture_output=True, text=True
         )
         return Ended(done.returncode, done.stdout, done.stderr)
+
+    def _program(self, file: str) -> Ended:
+        """What a program prints; in this process, which has everything loaded already."""
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+            runpy.run_path(str(self._command.folder / file), run_name="__main__")
+        return Ended(0, out.getvalue(), err.getvalue())
 
     def _python(self, text: str) -> None:
         if ">>>" not in text:

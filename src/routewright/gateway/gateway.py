@@ -199,12 +199,8 @@ class ModelGateway(Calls):
 
     def close_sync(self) -> None:
         """``close`` for callers without an event loop."""
-        if self._generations.ended and not self._own_loop.is_open:
-            return
-        try:
-            self._own_loop.run(self.close)
-        finally:
-            self._own_loop.close()
+        if not self._generations.ended or self._own_loop.is_open:
+            self._own_loop.finish(self.close)
 
     def has_capability(self, capability: str) -> bool:
         """Whether any model that is not disabled has ``capability``."""

@@ -20,7 +20,7 @@ _END_S: Final = 10.0
 class OwnLoop:
     """One event loop in a thread, which all calls share: any number of threads may call at once.
 
-    The thread starts with the first call. It ends with ``close``, or when nothing refers to this any more. A process
+    The thread starts with the first call. It ends with ``finish``, or when nothing refers to this any more. A process
     that was forked starts its own, as threads do not survive a fork.
     """
 
@@ -30,8 +30,8 @@ class OwnLoop:
 
     @property
     def is_open(self) -> bool:
-        """Whether anything has been run that ``close`` has not ended."""
-        return self._thread is not None
+        """Whether anything has been run in this process that ``finish`` has not ended."""
+        return self._thread is not None and self._thread.process == os.getpid()
 
     def run(self, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """The result of ``start()``. Raises RuntimeError where an event loop is running."""
@@ -60,8 +60,18 @@ class OwnLoop:
         finally:
             call.stop()
 
-    def close(self) -> None:
-        """End the loop, and what still runs in it."""
+    def finish(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run ``last()`` and end the loop, with what still runs in it. May be called when the interpreter ends."""
+        if not self.is_open:
+            _check_no_loop()
+            asyncio.run(last())  # no thread has to be started for that
+            return
+        try:
+            self.run(last)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
         with self._lock:
             thread, self._thread = self._thread, None
             if thread is not None:
@@ -72,9 +82,10 @@ class OwnLoop:
     def _begun(self, start: Callable[[], Coroutine[Any, Any, T]]) -> _Call[T]:
         # INVARIANT: a call begins before the end of its loop, or in a new one. Another would never end.
         with self._lock:
-            if self._thread is None or self._thread.process != os.getpid():
+            if self._thread is None or not self.is_open:
                 self._thread = _LoopThread()
-                weakref.finalize(self, self._thread.end)
+                # When the interpreter ends, whoever closes the gateway then still needs the loop.
+                weakref.finalize(self, self._thread.end).atexit = False
             return _Call(self._thread.loop, start)
 
 
@@ -84,9 +95,7 @@ class _LoopThread:
     def __init__(self) -> None:
         self.process = os.getpid()
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(_serve(started)), name="routewright", daemon=True
-        )
+        self._thread = threading.Thread(target=_run, args=[started], name="routewright", daemon=True)
         self._thread.start()
         self.loop, self._ended = started.result()
 
@@ -101,10 +110,26 @@ class _LoopThread:
             self._thread.join(_END_S)
 
 
+def _run(started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(_serve(started))
+    finally:
+        loop.close()
+
+
 async def _serve(started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-    ended = asyncio.Event()
-    started.set_result((asyncio.get_running_loop(), ended))
+    """Keep the loop running until its event is set, then end it as ``asyncio.run`` does."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    started.set_result((loop, ended))
     await ended.wait()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await loop.shutdown_asyncgens()
+    if threading.main_thread().is_alive():  # else no thread can be started, and this starts one
+        await loop.shutdown_default_executor()
 
 
 class _Call(Generic[T]):

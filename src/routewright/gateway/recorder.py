@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
+from routewright.backends import run_blocking
 from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
@@ -102,7 +103,7 @@ class Recorder:
         self._record_waiting(asyncio.get_running_loop())
         if self._writer is not None:
             # In a thread: another process may hold the file for a while, and the loop has others to serve.
-            await asyncio.to_thread(self._writer.close)
+            await run_blocking(self._writer.close)
 
     async def _with_others(self, one: Pending) -> None:
         """One after the other they take half the time that they take between other work, and in one go less still."""
