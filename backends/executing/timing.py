@@ -54,50 +54,59 @@ def timeouts_of(
     rankings come at once. A chat is ``streamed`` to its caller, or inside where a limit that is written needs tokens;
     after something of it was shown nobody else can be asked, and the whole time until the deadline is its own.
     """
-    within = within_ms if chat else None
-    own = target.limits
-    if within is not None:
-        queue_ms = None if own.queue_ms is None else _least(own.queue_ms, within)
-        own = replace(own, queue_ms=queue_ms, first_token_ms=_least(own.first_token_ms, within))
-    stream = chat and (streamed or (own.first_token_ms, own.idle_ms) != (None, None))
-    own = _with_defaults(own, streamed=stream, may_load=target.may_load)
-    assert own.total_ms is not None  # there is a default
+    own, within = target.limits, within_ms if chat else None
+    stream = chat and (streamed or (own.first_token_ms, own.idle_ms, within) != (None, None, None))
+    limits, total_ms, guarded_ms, first_ms = _bounded(own, within, stream, target.may_load)
     left_ms = share.left_ms if streamed else share.own_ms
+    unshown_ms = share.own_ms if streamed and share.own_ms < share.left_ms else None
     # Of the time that is left the backend gets a little less, so that it can say itself what happened.
     by_deadline: dict[ErrorClass, int] = {}
-    deadline_ms, unshown_ms = max(1, int(left_ms * 0.98)), max(1, int(share.own_ms * 0.98))
-    if deadline_ms < own.total_ms:
-        by_deadline["timeout.total"] = deadline_ms
-    first_token = own.first_token_ms
-    if streamed and share.own_ms < share.left_ms and (first_token is None or unshown_ms < first_token):
-        by_deadline["timeout.first_token"] = unshown_ms
-    limits = replace(
-        own,
-        first_token_ms=by_deadline.get("timeout.first_token", first_token),
-        total_ms=by_deadline.get("timeout.total", own.total_ms),
-    )
-    guarded = own.total_ms + _grace_ms(own.total_ms)
-    first: float | None = None
-    if first_token is not None and (own.load_ms is not None or not target.may_load):
-        # Where loading has no limit, only the backend can tell it from slowness.
-        first = first_token + _grace_ms(first_token) + ((own.load_ms or 0) if target.may_load else 0)
+    if left_ms * 0.98 < total_ms:
+        by_deadline["timeout.total"] = max(1, int(left_ms * 0.98))
+    if unshown_ms is not None and unshown_ms * 0.98 < (limits.first_token_ms or total_ms):
+        by_deadline["timeout.first_token"] = max(1, int(unshown_ms * 0.98))
+    if by_deadline:
+        limits = replace(
+            limits,
+            first_token_ms=by_deadline.get("timeout.first_token", limits.first_token_ms),
+            total_ms=by_deadline.get("timeout.total", total_ms),
+        )
     return Timeouts(
         limits,
         stream,
-        min(left_ms, guarded),
-        first,
-        share.own_ms if streamed and share.own_ms < share.left_ms else None,
-        "timeout.deadline" if left_ms < guarded else "timeout.total",
+        min(left_ms, guarded_ms),
+        first_ms,
+        unshown_ms,
+        "timeout.deadline" if left_ms < guarded_ms else "timeout.total",
         frozenset(by_deadline),
         share.usual_ms,
     )
 
 
+class _Bounds(NamedTuple):
+    """The limits of a call, its total one, and those of the guard for the whole and for the first token."""
+
+    limits: Limits
+    total_ms: int
+    guarded_ms: float
+    first_ms: float | None
+
+
 @lru_cache(maxsize=256)
-def _with_defaults(own: Limits, *, streamed: bool, may_load: bool) -> Limits:
+def _bounded(own: Limits, within: int | None, streamed: bool, may_load: bool) -> _Bounds:
+    """The limits that are written, with the defaults for what is not."""
+    if within is not None:
+        queue_ms = None if own.queue_ms is None else _least(own.queue_ms, within)
+        own = replace(own, queue_ms=queue_ms, first_token_ms=_least(own.first_token_ms, within))
     written = {phase: getattr(own, f"{phase}_ms") for phase in DEFAULT_TIMEOUTS}
     added = default_timeouts(written, streamed=streamed, may_load=may_load)
-    return replace(own, **{f"{phase}_ms": ms for phase, ms in added.items()})
+    own = replace(own, **{f"{phase}_ms": ms for phase, ms in added.items()})
+    first_ms, first_token = None, own.first_token_ms
+    if first_token is not None and (own.load_ms is not None or not may_load):
+        # Where loading has no limit, only the backend can tell it from slowness.
+        first_ms = first_token + _grace_ms(first_token) + ((own.load_ms or 0) if may_load else 0)
+    assert own.total_ms is not None  # it has a default
+    return _Bounds(own, own.total_ms, own.total_ms + _grace_ms(own.total_ms), first_ms)
 
 
 def pause_ms(
