@@ -116,6 +116,15 @@ def test_a_model_of_the_catalog_stands_in_as_the_catalog_has_it(tmp_path: Path) 
     assert (dear.shape.price.output, dear.context_length, dear.location) == (6, 200000, "cloud")
 
 
+def test_a_stand_in_without_a_price_is_of_unknown_cost_where_the_catalog_declares_it(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(OF_ITS_OWN)
+    for maps, price in (("here:own", None), ("llamacpp:smollm2", 0)):
+        model = load_policy(path, maps={"large": maps}).catalog.find("large")
+        assert model is not None
+        assert (None if model.shape.price is None else model.shape.price.output) == price
+
+
 def test_a_stand_in_keeps_every_fact_that_the_catalog_has_of_it(tmp_path: Path) -> None:
     facts = {
         "source": "hub/own",

@@ -230,6 +230,8 @@ def test_an_answer_that_came_from_elsewhere_is_no_answer(work: str, field: str) 
         "`m` did not run on this machine: its server forwards it to https://ollama.com:443",
     )
     assert error.help and "`location: cloud`" in error.help
+    # It was read there, and nobody knows what that costs; a model that is only loaded has read nothing.
+    assert error.begun and error.usage == (NOTHING_USED if work == "chat that loads" else None)
 
 
 @pytest.mark.parametrize(

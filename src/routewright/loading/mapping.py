@@ -98,7 +98,7 @@ def map_models(
             backends[backend] = {"kind": backend}
         known = [name for name, found in names.items() if found == (ids.index(id),) and name != id]
         declared = _declared(plain["models"], backend, tag)
-        problem = kinds.backend_of(backends[backend]).model_problem(tag, declared.get("path"))
+        problem = kinds.backend_of(backends[backend]).model_problem(tag, (declared or {}).get("path"))
         if problem is not None:
             raise TaskError(f"`{target}`: {problem.message}", help=problem.help)
         models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
@@ -120,12 +120,12 @@ def _targets(maps: Mapping[str, str | None], catalog: Catalog) -> dict[str, str 
     return targets
 
 
-def _declared(models: Mapping[str, Any], backend: str, tag: str) -> dict[str, Any]:
-    """What the catalog itself says of the model that stands in; nothing where it does not have it."""
+def _declared(models: Mapping[str, Any], backend: str, tag: str) -> dict[str, Any] | None:
+    """What the catalog itself says of the model that stands in; None where it does not have it."""
     for id, model in models.items():
         if (model["backend"], model.get("tag", id)) == (backend, tag):
             return {key: model[key] for key in _OF_WHAT_ANSWERS if key in model}
-    return {}
+    return None
 
 
 def _stand_in(
@@ -135,7 +135,7 @@ def _stand_in(
     backend: str,
     tag: str,
     runs_on: Mapping[str, Any],
-    declared: dict[str, Any],
+    declared: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The stand-in answers to every name of the model, so that no reference of a policy is lost."""
     stand_in = {key: model[key] for key in _KEPT if key in model} | {"aliases": sorted(names)}
@@ -144,11 +144,12 @@ def _stand_in(
         "tag": tag,
         "stands_in_for": f"{model['backend']}:{model.get('tag', id)}",
     }
+    if declared is not None:
+        # Without a price there, its cost is unknown, as when it is called by its own name.
+        return stand_in | declared
     place = kinds.backend_of(runs_on).server.place(tag)
     if runs_on["kind"] != "simulated" and place.location == "local":
         stand_in["price"] = {"input": 0, "output": 0}
-    if declared:
-        return stand_in | declared
     if runs_on["kind"] == "llamacpp" or (runs_on["kind"] == "ollama" and tag.partition(":")[0] == "smollm2"):
         # What is known of the small model binds, whoever serves it.
         stand_in |= {"context_length": SMALL_CONTEXT, "max_output_tokens": SMALL_OUTPUT, "think": False}
