@@ -24,7 +24,7 @@ def _defaults() -> Iterator[str]:
     yield "| limit | default | holds | of what |"
     yield "| --- | --- | --- | --- |"
     for phase, wait in DEFAULT_TIMEOUTS.items():
-        means = kinds.Timeouts.model_fields[phase].description
+        means = (kinds.Timeouts.model_fields[phase].description or "").partition(";")[0]
         yield f"| `{phase}` | {duration_text(wait.ms)} | {wait.holds} | {means} |"
     yield f"| `deadline` | {duration_text(DEFAULT_DEADLINE_MS)} | always | all calls of a task together |"
 

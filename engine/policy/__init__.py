@@ -30,6 +30,7 @@ from .compiled import (
     TaskCost,
     TaskLimits,
 )
+from .default_waits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, default_timeouts
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
@@ -50,14 +51,7 @@ from .shapes.tokenizers import Encoding, encoding_for
 from .source.document import Path
 from .source.nodes import MAX_FILE_BYTES, parse_yaml
 from .variables import variables_in, with_variables
-from .waits import (
-    DEFAULT_DEADLINE_MS,
-    DEFAULT_TIMEOUTS,
-    DefaultWait,
-    default_timeouts,
-    default_waits,
-    waits_by_default,
-)
+from .waits import default_waits, waits_by_default
 
 __all__ = [
     "DEFAULT_DEADLINE_MS",

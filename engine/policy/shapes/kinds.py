@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from ...report import duration_text
+from ..default_waits import DEFAULT_TIMEOUTS
 from ..locality import IN_PROCESS, Server, address_parts, callable_instead, is_this_machine, judge
 from ..quantities import DurationMs
 from .base import Amount, EnvRef, FilePath, Operation, Positive, Shape, Version
@@ -62,17 +64,23 @@ class KeyProblem(NamedTuple):
     secret: bool = False
 
 
+def _wait(meaning: str, phase: str) -> Any:
+    wait = DEFAULT_TIMEOUTS[phase]
+    where = "" if wait.holds == "always" else f" {wait.holds}"
+    return Field(None, description=f"{meaning}; default{where}: {duration_text(wait.ms)}")
+
+
 class Timeouts(Shape):
     """How long each phase of a call may take."""
 
     queue: DurationMs | None = Field(
         None, description="in our own queue (`concurrency`); default: as for a first token"
     )
-    connect: DurationMs | None = Field(None, description="until the server is reached")
-    load: DurationMs | None = Field(None, description="for loading the model")
-    first_token: DurationMs | None = Field(None, description="until the first token of an answer")
-    idle: DurationMs | None = Field(None, description="between two tokens")
-    total: DurationMs | None = Field(None, description="for the whole call")
+    connect: DurationMs | None = _wait("until the server is reached", "connect")
+    load: DurationMs | None = _wait("for loading the model", "load")
+    first_token: DurationMs | None = _wait("until the first token of an answer", "first_token")
+    idle: DurationMs | None = _wait("between two tokens", "idle")
+    total: DurationMs | None = _wait("for the whole call", "total")
 
 
 Kind = Annotated[str, "a name in KINDS"]

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ...report import duration_text
+from ..default_waits import DEFAULT_DEADLINE_MS
 from ..quantities import MAX_EXACT, DurationMs, Money, Percent
 from .base import (
     MAX_LISTED_MODELS,
@@ -197,7 +199,9 @@ class Control(Shape):
         description="calls for the answer to one task: retries, fallbacks and members, but not steps",
     )
     backoff: DurationMs | None = Field(None, description="the first wait before a retry")
-    deadline: DurationMs | None = Field(None, description="the time for one task, in all")
+    deadline: DurationMs | None = Field(
+        None, description=f"the time for one task, in all; default: {duration_text(DEFAULT_DEADLINE_MS)}"
+    )
     lease: DurationMs | None = Field(
         None,
         description="how long the reservations of a killed process last before they count as used; default: 1 minute",
