@@ -98,6 +98,26 @@ def test_the_fallback_answers_within_the_threshold_and_its_own_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_a_model_that_hangs_through_its_share_is_left_alone_and_its_fallback_is_not(
+    tmp_path: Path, stream: bool
+) -> None:
+    shown: list[str] | None = [] if stream else None
+
+    async def run() -> None:
+        controls = [{"name": "answers", "deadline": "700ms"}]
+        async with hanging(tmp_path, scripts=[HANGS], controls=controls) as gateway:
+            ran = [(await timed(gateway, shown))[0] for _ in range(4)]
+            assert gateway.ledger is not None
+            rows = rows_of(gateway.ledger, *ran)
+        hung = (("answer", "first", "failed", "timeout.deadline"), ("fallback", "second", "ok", None))
+        assert rows[:3] == [hung] * 3
+        assert rows[3][-1][1:] == ("second", "ok", None)
+        assert all(row[2] != "failed" for row in rows[3]), "its breaker is open"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
 def test_the_deadline_holds_when_everything_hangs(tmp_path: Path, stream: bool) -> None:
     shown: list[str] | None = [] if stream else None
 

@@ -137,11 +137,11 @@ def stops(error: BackendError) -> bool:
     return FAILURES[error.error_class].then == "stop"
 
 
-def had_its_time(timings: Timings, relay: StreamSink, usual_ms: float) -> bool:
-    """Whether a call had the time that its model usually takes. Loading is not slowness, and does not count."""
-    clock = relay.progress.clock
-    if clock is not None and clock.phase == "load":
-        return False
+def had_its_time(timings: Timings, usual_ms: float) -> bool:
+    """Whether a call had the time that its model usually takes, once it was loaded.
+
+    One that is still loading then is as good as slow; servers that do not say when they load cannot be told apart.
+    """
     return timings.total_us - (timings.load_us or 0) >= usual_ms * 1_000
 
 

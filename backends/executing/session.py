@@ -224,7 +224,7 @@ class Session:
         came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
         failure, outcome = None, ANSWERED
         if isinstance(came, BackendError):
-            failure, enough = came, had_its_time(timings, relay, share.usual_ms)
+            failure, enough = came, had_its_time(timings, share.usual_ms)
             outcome = outcome_of(failure.error_class, stage_of(failure, relay), had_its_time=enough)
         usage = usage_of(came, outcome, request, relay.received)
         attempt = attempt_of(
@@ -347,7 +347,7 @@ class Session:
         return [target for target in behind if self.resting(target) is None][: self.budget.calls_left()]
 
     def _kept_us(self, behind: Sequence[Target]) -> float:
-        return 1_000 * sum(map(self._usual.of, self._keeping(behind)))
+        return 1_000 * sum(map(self._usual.kept, self._keeping(behind)))
 
     def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""

@@ -11,6 +11,10 @@ UNKNOWN_SHARE: Final = 10
 """Of a model of which nobody knows how long it takes, a tenth of the deadline is expected."""
 
 
+KEPT: Final = 1.5
+"""How many times what is known is kept: half of all calls take longer, and an answer goes on after its first token."""
+
+
 class Share(NamedTuple):
     """The milliseconds of one call: until the deadline, its own part of these, and what its model usually takes."""
 
@@ -28,16 +32,20 @@ class UsualTimes:
     def __init__(self, observed: Mapping[str, float], deadline_ms: int) -> None:
         self._observed, self._unknown_ms = observed, deadline_ms / UNKNOWN_SHARE
 
-    def of(self, target: Target) -> float:
-        """What ``target`` usually takes."""
-        found = self._observed.get(target.model_id, target.expected_ms)
-        return self._unknown_ms if found is None else found
+    def kept(self, target: Target) -> float:
+        """What is kept for ``target`` while others are asked."""
+        known = self._known(target)
+        return self._unknown_ms if known is None else KEPT * known
 
     def share(self, target: Target, behind: Collection[Target], left_us: int) -> Share:
-        """The part of ``left_us`` that ``target`` has while each of ``behind`` keeps what it usually takes.
+        """The part of ``left_us`` that ``target`` has while each of ``behind`` keeps the time that it needs.
 
         It has an equal part at least: the time may not be enough for all.
         """
         left_ms = left_us / 1_000
-        own_ms = max(left_ms - sum(map(self.of, behind)), left_ms / (1 + len(behind)))
-        return Share(left_ms, own_ms, self.of(target))
+        own_ms = max(left_ms - sum(map(self.kept, behind)), left_ms / (1 + len(behind)))
+        known = self._known(target)
+        return Share(left_ms, own_ms, self._unknown_ms if known is None else known)
+
+    def _known(self, target: Target) -> float | None:
+        return self._observed.get(target.model_id, target.expected_ms)

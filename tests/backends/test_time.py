@@ -54,7 +54,7 @@ def failures(store: StateStore) -> dict[str, int]:
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
     ("observed", "expected_ms", "began_s"),
-    [({"b": 1_000.0}, 500, 2.0), ({}, 500, 2.5), ({}, None, 2.7)],
+    [({"b": 1_000.0}, 500, 1.5), ({}, 500, 2.25), ({}, None, 2.7)],
     ids=["observed", "expected", "a tenth"],
 )
 def test_a_fallback_keeps_the_time_that_it_usually_takes(
@@ -96,7 +96,7 @@ def test_no_time_is_kept_for_whom_nobody_will_call(store: StateStore, limits: Ta
 
 def test_a_retry_does_not_wait_in_the_time_of_a_fallback() -> None:
     limits = TaskLimits(deadline_ms=3_000, backoff_ms=1)
-    work = Work(targets("a", "b"), limits=limits, observed_ms={"b": 2_000.0})
+    work = Work(targets("a", "b"), limits=limits, observed_ms={"b": 1_250.0})
     late = Fails("overloaded", after_s=0.5, retry_after_ms=800)
     ran = carry_out(work, {"a": [late, Says()], "b": [Says(first_s=1.9)]})
     assert [a.model_id for a in ran.execution.attempts] == ["a", "b"] and ran.text == "hello there"
@@ -117,7 +117,7 @@ def test_shares_hold_in_simulated_time() -> None:
         return found
 
     plain, streamed = run_virtual(main)
-    assert plain == streamed == ("a", "timeout.deadline", 1_960)
+    assert plain == streamed == ("a", "timeout.deadline", 1_470)
 
 
 # --- who is blamed -------------------------------------------------------------------------------------------------
@@ -134,9 +134,9 @@ def three_times(store: StateStore, work: Work, script: dict[str, Any], *, stream
 def test_a_model_that_hangs_through_its_share_is_slow_and_the_one_behind_it_is_not_blamed(
     store: StateStore,
 ) -> None:
-    """The fallback needs one second, and gets it however long the first model hangs."""
+    """The fallback needs one second and a little more at times, and gets it however long the first model hangs."""
     work = Work(targets("a", "b"), limits=THREE_SECONDS, observed_ms={"b": 1_000.0})
-    ran = three_times(store, work, {"a": [Hangs()], "b": [Says(first_s=0.95)]})
+    ran = three_times(store, work, {"a": [Hangs()], "b": [Says(first_s=1.4)]})
     assert ran.text == "hello there"
     assert failures(store) == {"a": 3}
     assert Breakers(store).all(at_us=START_US)["a"].state == "open"
