@@ -111,7 +111,9 @@ class AdmissionControl:
         if state is None:
             if target.quotas:
                 control = target.quotas[0].control
-                return Rejection("quota", f"`{control}` cannot be counted: there is no state store")
+                return Rejection(
+                    "quota", f"`{control}` cannot be counted: there is no state store (`state=`)"
+                )
             return Admission(model, at_us, reason=forced)
         known, reason = None, forced
         if forced is None:

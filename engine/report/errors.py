@@ -32,12 +32,14 @@ _MOST_CHARACTERS = 500
 class RoutewrightError(Exception):
     """Base of every error that Routewright raises on purpose; ``str()`` is one line, fit for a log.
 
-    ``help`` is advice, where there is some.
+    ``help`` is advice, where there is some; the traceback of an error that nobody catches shows it too.
     """
 
     def __init__(self, message: object, *, help: str | None = None) -> None:
         super().__init__(message)
         self.help = help
+        if help is not None:
+            self.add_note(f"help: {escape_line(help)}")
 
     def __str__(self) -> str:
         return escape_line(super().__str__())

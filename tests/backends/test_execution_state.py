@@ -165,7 +165,7 @@ def test_a_lease_that_cannot_be_renewed_is_a_warning(
 
 def test_without_a_state_store_nothing_is_called_that_a_quota_binds() -> None:
     ran = carry_out(Work((target("a", quotas=(DAILY,)), target("b", role="fallback"))))
-    why = "`daily` cannot be counted: there is no state store"
+    why = "`daily` cannot be counted: there is no state store (`state=`)"
     assert ran.outline() == [("answer", "a", "skipped", why), ("fallback", "b", "ok", None)]
 
 
