@@ -27,7 +27,7 @@ from routewright import (
     TaskError,
 )
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.gateway.recorder import Recorder, decision_row
+from routewright.gateway.recorder import Pending, Recorder, decision_row
 from routewright.ledger import DecisionRow
 from routewright.ledger.ingest import spool_folder
 from routewright.ledger.spool import Spool, spool_files
@@ -289,6 +289,24 @@ def test_threads_with_event_loops_of_their_own_may_share_a_gateway(
         made = [id for each in [pool.submit(work) for _ in range(6)] for id in each.result()]
     gateway.close_sync()
     assert len(made) == 360 and ids(ledger) == set(made)
+
+
+def test_what_waits_in_a_loop_that_was_closed_is_recorded_with_the_next(
+    policy: CompiledPolicy, ledger: Ledger
+) -> None:
+    gateway = ModelGateway(policy, ledger=ledger)
+    pending = Pending(policy, gateway.decide(Task()), None)
+    recording = gateway._recorder.record_with_others(pending)
+    loop = asyncio.new_event_loop()
+    loop.call_soon(lambda: recording.send(None))
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert len(gateway._recorder._waiting) == 1
+    ran = gateway.run_sync(Task(), HELLO)
+    gateway.close_sync()
+    assert (ids(ledger), gateway._recorder._waiting) == ({pending.decided.decision.id, ran.decision_id}, {})
+    recording.close()
 
 
 def test_a_fork_records_its_own_calls_alone(policy: CompiledPolicy, ledger: Ledger, tmp_path: Path) -> None:

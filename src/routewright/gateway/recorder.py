@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
 
 from routewright.backends import run_blocking
 from routewright.backends.executing import Attempt
@@ -56,7 +55,8 @@ class Recorder:
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
-        self._waiting: WeakKeyDictionary[asyncio.AbstractEventLoop, _Waiting] = WeakKeyDictionary()
+        # INVARIANT: an entry leaves with its turn, or with its loop, which the futures in it refer to.
+        self._waiting: dict[asyncio.AbstractEventLoop, _Waiting] = {}
 
     @property
     def records(self) -> bool:
@@ -101,6 +101,7 @@ class Recorder:
     async def close(self) -> None:
         """Put everything into the ledger's tables. Raises LedgerError when that cannot be: then it waits."""
         self._record_waiting(asyncio.get_running_loop())
+        self._record_left()
         if self._writer is not None:
             # In a thread: another process may hold the file for a while, and the loop has others to serve.
             await run_blocking(self._writer.close)
@@ -128,6 +129,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(loop)
         if waiting is None:
+            self._record_left()
             waiting = self._waiting[loop] = {}
             loop.call_soon(self._record_waiting, loop)
         return waiting
@@ -140,6 +142,12 @@ class Recorder:
                 for done in futures:
                     if not done.done():
                         done.set_result(one.error)
+
+    def _record_left(self) -> None:
+        """Record what waits for a turn of a loop that was closed before; nobody waits for that any more."""
+        for loop in list(self._waiting):
+            if loop.is_closed() and (waiting := self._waiting.pop(loop, None)):
+                self._write(list(waiting))
 
     def _write(self, many: Sequence[Pending]) -> None:
         """Record each by itself, and note why one could not be; nothing is raised, as others wait too."""
