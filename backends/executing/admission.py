@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from routewright.engine.record import Attempt
-from routewright.engine.report import RoutewrightError, iso_time, money_text
+from routewright.engine.report import RoutewrightError
 
 from ..control import (
     COLD_LOAD_US,
@@ -30,31 +30,18 @@ from ..control import (
     Refusal,
     StateStore,
     Unit,
-    key_words,
 )
 from ..cost import PriceFacts, cost_nano
 from ..errors import BackendError
 from ..protocol import Usage
 from .outcomes import Outcome
+from .rejections import Rejection, no_room, resting
 from .work import Target
 
 _log = logging.getLogger("routewright")
 
 LONGEST_COOLING_MS: Final = 7 * 24 * 3_600_000
 """No model is left alone for longer, whatever a server asks for: weekly limits are the longest there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a call may not be made, in words; ``until_us`` is when it may be, where that is known.
-
-    ``holds`` says of an open breaker that it is not passed even where no other model is left.
-    """
-
-    by: Literal["breaker", "quota", "cost"]
-    reason: str
-    until_us: int | None = None
-    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +109,7 @@ class AdmissionControl:
             except RoutewrightError as error:
                 reason = _unread(target, error)
         if known is not None and known.state == "open":
-            return _resting(known, at_us)
+            return resting(known, at_us)
         wanted = Admission(model, at_us, reason=reason)
         if known is None and not target.quotas:
             return wanted
@@ -253,14 +240,14 @@ class AdmissionControl:
         with state.store.change():
             passed = "free" if known is None else state.breakers.admit(wanted.model, at_us=wanted.at_us)
             if passed is None:
-                return _resting(known, wanted.at_us)
+                return resting(known, wanted.at_us)
             lease = state.quotas.reserve(
                 next(self._lease_ids), limits, at_us=wanted.at_us, expires_us=expires_us
             )
             if isinstance(lease, Refusal):
                 if passed == "probe":
                     state.breakers.released(wanted.model)
-                return _refused(lease)
+                return no_room(lease)
             return wanted._replace(lease=lease, probe=passed == "probe")
 
     def _take_back(self, ticket: Admission | Rejection) -> None:
@@ -278,15 +265,6 @@ def _unread(target: Target, error: RoutewrightError) -> str:
     """What an attempt says where the breaker is not known; it counts as closed then."""
     _log.warning("the breaker of `%s` could not be read and counts as closed: %s", target.model_id, error)
     return f"its breaker could not be read: {error}"
-
-
-def _resting(known: Breaker | None, at_us: int) -> Rejection:
-    """Why a model whose breaker is not closed is left alone."""
-    if known is None or known.state != "open":
-        return Rejection("breaker", "its breaker is half open, and another call is trying it", at_us)
-    why = "" if known.error_class is None else f" after {known.error_class}"
-    until = "" if known.until_us is None else f" until {_time_text(known.until_us)}"
-    return Rejection("breaker", f"its breaker is open{until}{why}", known.until_us, known.holds)
 
 
 def _latency_ms(made: Attempt) -> float | None:
@@ -326,25 +304,6 @@ def _cost_in(made: Attempt, lease: Lease) -> int | None:
     """What the call cost in the currency of the limits on money; None if it is in another: nothing is converted."""
     currencies = {limit.currency for limit in lease.limits if limit.unit == "cost"}
     return made.cost_nano if currencies <= {made.currency} else None
-
-
-def _refused(refusal: Refusal) -> Rejection:
-    limit = refusal.limit
-    if limit.unit == "cost":
-        taken = (
-            f"{money_text(refusal.taken)} of {money_text(limit.limit)} {limit.currency},"
-            f" and {money_text(limit.amount)} more"
-        )
-    else:
-        unit = "calls at once" if limit.unit == "concurrent" else limit.unit
-        taken = f"{refusal.taken} of {limit.limit} {unit}, and {limit.amount} more"
-    who = f" for `{key_words(limit.key)}`" if limit.key else ""
-    until = "" if refusal.until_us is None else f" until {_time_text(refusal.until_us)}"
-    return Rejection("quota", f"`{limit.control}`{who} has no room{until}: {taken} wanted", refusal.until_us)
-
-
-def _time_text(at_us: int) -> str:
-    return iso_time(at_us // 1_000_000 * 1_000_000)
 
 
 def _lease_ids() -> Iterator[str]:

@@ -7,9 +7,10 @@ from typing import Final, NamedTuple
 
 from ..errors import BackendError
 from ..protocol import ChatAnswer
+from .asking import Exhausted, Result, TargetRequest
 from .attempts import NotCalledError
 from .cache import CachedAnswer
-from .session import Exhausted, Result, Session, TargetRequest
+from .session import Session
 from .work import Answer, AttemptRole, Request, Target
 
 

@@ -16,9 +16,10 @@ from typing import Final
 from ..errors import BackendError, ErrorClass
 from ..protocol import ChatAnswer, ChatRequest
 from .answering import Answered
+from .asking import Exhausted, Result, TargetRequest
 from .attempts import EnsembleReport, QuorumError
 from .prompts import Block, Prompts, Template, said_by, spoken
-from .session import Exhausted, Result, Session, TargetRequest
+from .session import Session
 from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
 

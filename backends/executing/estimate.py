@@ -1,4 +1,4 @@
-"""Upper bounds of a request's tokens, to be reserved before a call. They are never billed.
+"""Upper bounds of a request's tokens, to be reserved before a call, and what a target is asked within them.
 
 Where nobody counted, bytes are: a quarter of a token each is right for English and code, and up to 2.5 times too
 low for JSON full of numbers or for a small vocabulary, so the bound is 2.5 times that.
@@ -7,6 +7,7 @@ low for JSON full of numbers or for a small vocabulary, so the bound is 2.5 time
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Final
 
 from ..protocol import ChatRequest, EmbedRequest
@@ -60,6 +61,25 @@ def window_for(target: Target, request: ChatRequest) -> int | None:
     if needed <= SMALLEST_WINDOW:
         return None
     return min(1 << (needed - 1).bit_length(), target.window)
+
+
+def fitted(request: Request, target: Target) -> Request:
+    """The request within what the catalog says of the target, and with it where the request says nothing itself."""
+    if not isinstance(request, ChatRequest):
+        return request
+    most, window = target.max_output_tokens, request.context_tokens
+    if window is None and target.window is not None:
+        window = window_for(target, request)
+    if (most, target.think, target.keep_alive) == (None, None, None) and window == request.context_tokens:
+        return request
+    asked = request.max_output_tokens
+    return replace(
+        request,
+        max_output_tokens=asked if most is None or (asked is not None and asked <= most) else most,
+        context_tokens=window,
+        think=target.think if request.think is None else request.think,
+        keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
+    )
 
 
 def _tokens(size: int) -> int:

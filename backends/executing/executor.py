@@ -11,12 +11,12 @@ from routewright.engine.record import Attempt, Intent
 from ..control import StateStore
 from ..protocol import Backend
 from .admission import AdmissionControl
+from .asking import Services
 from .attempts import Execution
 from .cache import AnswerCache
 from .flow import Flow
 from .prompt_files import shipped_prompts
 from .prompts import Prompts
-from .session import Services
 from .work import Request, Work
 
 

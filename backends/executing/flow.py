@@ -17,11 +17,12 @@ from routewright.engine.record import Attempt, Intent
 from ..errors import BackendError
 from ..protocol import ChatAnswer, ChatRequest
 from .answering import Answered, Search, from_cache
+from .asking import Services
 from .attempts import EnsembleReport, Execution, NotCalledError, StepReport, verdict_on
 from .cache import CachedAnswer, cache_key, is_keepable
 from .ensemble import AskedTogether
 from .outcomes import stops
-from .session import Services, Session
+from .session import Session
 from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
 from .work import Answer, Ensemble, Request, Target, Work
 

@@ -6,10 +6,8 @@ The one loop that retries. Every way out of a call settles its lease and leaves 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from random import Random
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from routewright.engine.record import Attempt, Intent
 from routewright.engine.report import RoutewrightError
@@ -18,76 +16,23 @@ from ..control import Breaker
 from ..errors import BackendError
 from ..protocol import NOTHING_USED, Backend, ChatRequest, Timings
 from ..unopened import UnopenedBackend
-from .admission import Admission, AdmissionControl, Rejection
+from .admission import Admission
+from .asking import COUNTED_ROLES, Exhausted, Result, Services, TargetRequest
 from .attempts import NotCalledError
 from .budget import Budget, Timeline
-from .cache import AnswerCache, CachedAnswer
+from .cache import CachedAnswer
 from .calling import StreamSink, call
-from .estimate import input_bound, output_bound, window_for
+from .estimate import fitted, input_bound, output_bound
 from .leases import KeptLease
-from .outcomes import ANSWERED, Outcome, Then, had_its_time, outcome_of, stage_of
-from .prompts import Prompts
+from .outcomes import ANSWERED, Outcome, had_its_time, outcome_of, stage_of
 from .recording import Call, attempt_of, not_called, usage_of
+from .rejections import Rejection
 from .shares import Share, UsualTimes
 from .timing import pause_ms, timeouts_of
 from .work import DEFAULT_LEASE_MS, Answer, AttemptRole, Request, Target, Work
 
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """What requests are carried out with: what ``Executor`` says of it, for all of them."""
-
-    backends: Mapping[str, Backend]
-    admission: AdmissionControl
-    clock: Callable[[], int]
-    sleep: Callable[[float], Awaitable[None]]
-    random: Random
-    cache: AnswerCache | None
-    prompts: Callable[[], Prompts]
-
-
 _MOST_ADJUSTMENTS: Final = 3
 """Parameters that a model may refuse one after the other."""
-
-COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "member"))
-"""The calls that ``max_attempts`` counts: those for the answer, not those of steps around it."""
-
-
-class TargetRequest(NamedTuple):
-    """What one target is asked, in which role, and where the text goes as it comes.
-
-    ``behind`` are the targets that could still be asked after it: they keep their share of the time.
-    """
-
-    target: Target
-    request: Request
-    role: AttemptRole
-    on_text: Callable[[str], None] | None = None
-    behind: Sequence[Target] = ()
-
-
-class Result(NamedTuple):
-    """An attempt with its answer or its error, and who is asked after it; with ``denied`` where no call was made.
-
-    ``held`` is the number of the retry that would follow, where it was left to other models' calls.
-    """
-
-    attempt: Attempt
-    answer: Answer | None = None
-    error: BackendError | None = None
-    then: Then = "next"
-    denied: Rejection | None = None
-    held: int | None = None
-
-
-class Exhausted(Exception):
-    """Nothing more may be called for the request: its deadline has passed, its calls are used up, or no call can be
-    put on record.
-    """
-
-    def __init__(self, error: BackendError) -> None:
-        super().__init__(str(error))
-        self.error = error
 
 
 class Session:
@@ -203,7 +148,7 @@ class Session:
         made = self._planned(target, role, streamed=shows is not None)
         if backend is None or isinstance(backend, UnopenedBackend):
             return self._no_backend(made, backend)
-        request = _fitted(request, target)
+        request = fitted(request, target)
         admitted = await self._admit(made, request, forced)
         if isinstance(admitted, Rejection):
             attempt = self._record(not_called(made, reason=admitted.reason))
@@ -388,22 +333,3 @@ class Session:
         if self._on_attempt is not None:
             self._on_attempt(attempt)
         return attempt
-
-
-def _fitted(request: Request, target: Target) -> Request:
-    """The request within what the catalog says of the target, and with it where the request says nothing itself."""
-    if not isinstance(request, ChatRequest):
-        return request
-    most, window = target.max_output_tokens, request.context_tokens
-    if window is None and target.window is not None:
-        window = window_for(target, request)
-    if (most, target.think, target.keep_alive) == (None, None, None) and window == request.context_tokens:
-        return request
-    asked = request.max_output_tokens
-    return replace(
-        request,
-        max_output_tokens=asked if most is None or (asked is not None and asked <= most) else most,
-        context_tokens=window,
-        think=target.think if request.think is None else request.think,
-        keep_alive=target.keep_alive if request.keep_alive is None else request.keep_alive,
-    )

@@ -50,8 +50,8 @@ from routewright.backends.executing import (
     TaskLimits,
     Work,
 )
+from routewright.backends.executing.asking import COUNTED_ROLES
 from routewright.backends.executing.estimate import input_bound, output_bound
-from routewright.backends.executing.session import COUNTED_ROLES
 from routewright.backends.protocol import Usage
 from routewright.engine.policy import STEPS
 from routewright.engine.record import Intent

@@ -13,10 +13,11 @@ from typing import ClassVar, NamedTuple
 from ...errors import BackendError
 from ...protocol import ChatAnswer, ChatRequest
 from ..answering import Answered
+from ..asking import Exhausted, TargetRequest
 from ..attempts import NotCalledError, StepOutcome, StepReport
 from ..estimate import input_bound
 from ..prompts import Material, Prompts, Template
-from ..session import Exhausted, Session, TargetRequest
+from ..session import Session
 from ..verdicts import Verdict
 from ..work import Step, Target
 

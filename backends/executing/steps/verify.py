@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from ...protocol import ChatAnswer, ChatRequest, Message
 from ..answering import Answered
+from ..asking import Exhausted, TargetRequest
 from ..prompts import Template, said_by, spoken
-from ..session import Exhausted, TargetRequest
 from ..verdicts import Verdict, read_verification
 from ..work import Step
 from .base import Review, StepCalls, StepKind
