@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from routewright import ModelGateway
+from routewright import BackendError, ModelGateway
+from routewright.backends.control import StateStore
 from routewright.backends.openai.backend import OpenAIBackend
 from routewright.loading.loading import load_policy
 
@@ -109,3 +111,41 @@ def test_closing_in_one_loop_closes_the_connections_of_another_that_runs(gateway
     other.call_soon_threadsafe(other.stop)
     thread.join()
     other.close()
+
+
+def test_a_process_without_room_for_another_socket_blames_no_model(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.format(url=url), encoding="utf-8")
+    backends = {"served": OpenAIBackend(url)}
+    store = StateStore(tmp_path / "state.sqlite")
+    with ModelGateway(load_policy(path), backends=backends, store=store) as gateway:
+        gateway._own_loop.run(lambda: asyncio.sleep(0))  # which needs descriptors of its own
+        gateway.admin.breakers()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))), hard))
+        try:
+            held = [os.open(os.devnull, os.O_RDONLY) for _ in range(free_descriptors())]
+            for _ in range(4):
+                with pytest.raises(BackendError) as caught:
+                    gateway.generate_chat_sync([{"role": "user", "content": "hello"}])
+                assert caught.value.error_class == "timeout.queue", caught.value
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in held:
+            os.close(one)
+        assert str(caught.value) == "this process cannot open another connection: too many open files"
+        assert gateway.admin.breakers() == {}
+        assert gateway.generate_chat_sync([{"role": "user", "content": "hello"}]).text == "Here I am."
+
+
+def free_descriptors() -> int:
+    """How many more descriptors this process may open."""
+    opened: list[int] = []
+    try:
+        while True:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        return len(opened)
+    finally:
+        for one in opened:
+            os.close(one)

@@ -97,7 +97,9 @@ FAILURES: Final[Mapping[ErrorClass, Failure]] = MappingProxyType(
         "refused_content": Failure(
             "stop", "ignore", "begun", "nobody shops around for a model that says yes"
         ),
-        "timeout.queue": Failure("next", "ignore", "unsent", "our own queue (`concurrency`) was too long"),
+        "timeout.queue": Failure(
+            "next", "ignore", "unsent", "our own queue (`concurrency`) was too long, or no socket left"
+        ),
         "timeout.connect": Failure("next", "count", "unsent", "the server cannot be reached"),
         "timeout.load": Failure("next", "count", "refused", "the model did not get into memory"),
         "timeout.first_token": Failure(

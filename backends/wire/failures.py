@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 from urllib.parse import urlsplit
 
 from ..errors import BackendError
 from ..phases import CallClock
 from .untrusted import Gate
 from .values import Unreadable
+
+_NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.EADDRNOTAVAIL))
+"""What the system says when this process, or this machine, has no room for another socket: no server is to blame."""
 
 
 def connection_failure(error: Exception, clock: CallClock, base_url: str) -> BackendError:
@@ -42,6 +47,12 @@ def connection_failure(error: Exception, clock: CallClock, base_url: str) -> Bac
             )
         case aiohttp.ClientConnectorError():
             number = error.os_error.errno
+            if number in _NO_ROOM:
+                return clock.error(
+                    f"this process cannot open another connection: {os.strerror(number).lower()}",
+                    "timeout.queue",
+                    help="raise its limit of open files (`ulimit -n`), or make fewer calls at once",
+                )
             reason = os.strerror(number) if number else type(error.os_error).__name__
             return clock.error(
                 f"no connection to `{where}`: {reason.lower()}",
