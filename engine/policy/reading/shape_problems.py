@@ -42,9 +42,17 @@ _MEANT = {
     **dict.fromkeys(("retries", "max_retries"), "max_attempts"),
     **dict.fromkeys(("timeout", "request_timeout"), "timeouts"),
     **dict.fromkeys(("cost", "pricing"), "price"),
+    **dict.fromkeys(("unload_after", "idle_timeout"), "keep_alive"),
+    **dict.fromkeys(("memory", "vram", "vram_gb", "max_memory"), "memory_gb"),
     **dict.fromkeys(STEPS, "steps"),
 }
 """Keys of other tools, and keys that stand elsewhere here, with the key that is meant where it is known."""
+
+_INSTEAD = {
+    "memory_pressure": "nothing is done when memory runs short: `memory_gb` of a backend bounds what is loaded",
+    "residency": "write `preload: true` to have a model loaded early, and `keep_alive` for how long it stays",
+}
+"""Keys that mean nothing here, and what does what they are written for."""
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -135,7 +143,7 @@ def empty_value(path: Path, document: Document) -> Problem:
 def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
     name = str(path[-1])
     meant = _MEANT.get(name)
-    help: str | None = suggest(name, known, label="known")
+    help: str | None = _INSTEAD.get(name) or suggest(name, known, label="known")
     if meant in known:
         help = f"write `steps: [{{ {name}: … }}]`" if name in STEPS else f"did you mean `{meant}`?"
         if meant == "max_requests":

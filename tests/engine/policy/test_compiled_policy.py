@@ -255,3 +255,25 @@ def test_a_key_of_another_kind_is_told_with_the_kinds_that_take_it() -> None:
     assert problem.help == "backends of kind `llamacpp` take it, and this one is `mlx`"
     (problem,) = problems_of(OF_ONE_KIND.replace("BACKEND", "kind: mlx").replace("MODEL", "pooling: mean"))
     assert problem.help == "models on backends of kind `llamacpp` take it, and `b` is of kind `mlx`"
+
+
+@pytest.mark.parametrize(
+    ("backend", "model", "help"),
+    [
+        (
+            "kind: mlx, memory_pressure: evict",
+            "",
+            "nothing is done when memory runs short: `memory_gb` of a backend bounds what is loaded",
+        ),
+        (
+            "kind: mlx",
+            "residency: pinned",
+            "write `preload: true` to have a model loaded early, and `keep_alive` for how long it stays",
+        ),
+        ("kind: ollama", "unload_after: 5m", "did you mean `keep_alive`?"),
+        ("kind: mlx, vram_gb: 8", "", "did you mean `memory_gb`?"),
+    ],
+)
+def test_keys_about_memory_that_mean_nothing_name_those_that_do(backend: str, model: str, help: str) -> None:
+    text = OF_ONE_KIND.replace("BACKEND", backend).replace(", MODEL", f", {model}" if model else "")
+    assert [problem.help for problem in problems_of(text)] == [help]
