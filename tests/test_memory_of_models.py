@@ -172,6 +172,24 @@ def test_a_script_preloads_too(tmp_path: Path) -> None:
         assert not gateway._own_loop.is_open, "nothing is to be done, so no thread is started"
 
 
+def test_what_a_reloaded_catalog_preloads_is_loaded_too(tmp_path: Path) -> None:
+    mlx_gateway(tmp_path, Clock()).close_sync()
+    path = tmp_path / "policy.yaml"
+
+    async def main() -> None:
+        async with ModelGateway.from_policy(path) as gateway:
+            values = json.loads(path.read_text())
+            values["catalog"]["models"]["b"]["preload"] = True
+            path.write_text(json.dumps(values))
+            assert await gateway.reload()
+            async with asyncio.timeout(60):
+                while loaded(gateway.state(Task())) != ["b"]:
+                    await gateway.admin.ask_memory()
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+
+
 def test_backends_are_asked_now_and_then_and_one_that_fails_is_not_known() -> None:
     class Says(Backend):
         answer: BackendMemory | None = BackendMemory((InMemory("x", 1),), 10)

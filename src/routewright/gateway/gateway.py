@@ -158,7 +158,10 @@ class ModelGateway(Calls):
         PolicyError and TaskError as ``from_policy`` does, and BackendError for a new or changed backend that cannot be
         opened, with everything left as it is; and TaskError for a gateway that was not made by it or is closed.
         """
-        return await self._generations.reload()
+        changed = await self._generations.reload()
+        if changed:
+            self._upkeep.begin()
+        return changed
 
     def reload_sync(self) -> bool:
         """``reload`` for callers without an event loop; raises RuntimeError inside a running one."""
