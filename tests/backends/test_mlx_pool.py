@@ -291,9 +291,12 @@ def test_a_model_that_nobody_calls_is_unloaded_when_its_time_is_over(models: Mod
 
 def test_a_call_keeps_a_model_as_long_as_it_says_itself(pool: ModelPool[str]) -> None:
     kept(pool, "a", 1)
+    assert soon(lambda: not pool.loaded())
     kept(pool, "a", 60_000)
     kept(pool, "b", 1)
-    assert soon(lambda: pool.loaded().keys() == {"a"}), "the timer of the shorter one is not lost"
+    assert soon(lambda: pool.loaded().keys() == {"a"}), "the shorter one does not wait for the longer one"
+    kept(pool, "b", 1)
+    assert soon(lambda: pool.loaded().keys() == {"a"}), "and not the second time either"
     kept(pool, "a", 0)
     assert not pool.loaded()
 
