@@ -24,7 +24,7 @@ ErrorClass = Literal[
     "payment_required",
     "unauthorized",
     "not_found",  # the model is not there, or does not offer the operation
-    "invalid_request",  # the server refuses the request itself, before anything begins
+    "invalid_request",  # refused before anything begins: not understood, or asks for what the model cannot do
     "context_overflow",
     "refused_content",
     "timeout.queue",  # our own queue was too long: the call never left

@@ -12,7 +12,7 @@ from .failures import first_line
 def prompt_tokens(tokenizer: Any, request: ChatRequest, *, tag: str) -> list[int]:
     """The tokens that the model reads for ``request``, up to where its answer begins.
 
-    ``tokenizer`` is a ``TokenizerWrapper`` of mlx_lm. Raises BackendError ``not_found`` when the model was not
+    ``tokenizer`` is a ``TokenizerWrapper`` of mlx_lm. Raises BackendError ``invalid_request`` when the model was not
     made for what the request asks (chat, tools, thinking, images, a JSON schema), and ``bad_response`` when
     its template refuses the conversation.
     """
@@ -42,7 +42,7 @@ def prompt_tokens(tokenizer: Any, request: ChatRequest, *, tag: str) -> list[int
     except Exception as error:  # templates are programs, and raise what they like
         raise BackendError(
             f"the chat template of `{tag}` refuses this conversation: {first_line(error)}",
-            error_class="bad_response",
+            error_class="invalid_request",
             help="templates may ask for an order of roles, or know no system turn",
         ) from error
     return [int(token) for token in tokens]
@@ -79,4 +79,4 @@ def _turn(message: Message) -> dict[str, object]:
 
 
 def _lacks(message: str, help: str) -> BackendError:
-    return BackendError(message, error_class="not_found", help=help)
+    return BackendError(message, error_class="invalid_request", help=help)

@@ -118,7 +118,7 @@ def _instruction(options: Mapping[str, object]) -> str | None:
     if unknown:
         raise BackendError(
             f"the mlx backend does not know the option `{unknown[0][:100]}` here",
-            error_class="not_found",
+            error_class="invalid_request",
             help="known: instruction",
         )
     instruction = options.get("instruction")

@@ -567,23 +567,20 @@ LACKS: tuple[tuple[str, ChatRequest, str, str], ...] = (
 
 
 @pytest.mark.parametrize(("tag", "request_", "message", "help"), LACKS)
-def test_what_a_model_does_not_offer_is_not_found(
+def test_what_a_model_cannot_do_is_an_invalid_request(
     folder: Path, tag: str, request_: ChatRequest, message: str, help: str
 ) -> None:
     error = failure(folder, tag, request_)
-    # An option is the caller's doing; the model's breaker does not hear of it.
-    assert (str(error), error.error_class) == (
-        message,
-        "invalid_request" if "option" in message else "not_found",
-    )
+    missing = "has no model" in message
+    assert (str(error), error.error_class) == (message, "not_found" if missing else "invalid_request")
     assert help in (error.help or "")
     assert error.usage == Usage(0, 0, 0, 0, "reported")
 
 
-def test_a_conversation_that_the_template_refuses_is_a_bad_response(folder: Path) -> None:
+def test_a_conversation_that_the_template_refuses_is_an_invalid_request(folder: Path) -> None:
     error = failure(folder, "tiny-a", replace(HELLO, messages=(Message("assistant", "hello"),)))
     assert str(error) == "the chat template of `tiny-a` refuses this conversation: the user speaks first"
-    assert error.error_class == "bad_response"
+    assert error.error_class == "invalid_request"
 
 
 def test_a_prompt_over_the_window_is_refused_before_it_runs(folder: Path) -> None:

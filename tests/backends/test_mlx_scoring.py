@@ -171,7 +171,7 @@ def test_unknown_options_are_refused(folder: Path) -> None:
         async with opened(folder) as backend:
             error = await failed(backend.embed(EMBEDDER, EmbedRequest(("a",), options={"pooling": "mean"})))
             assert str(error) == "the mlx backend does not know the option `pooling` here"
-            assert (error.error_class, error.help) == ("not_found", "known: instruction")
+            assert (error.error_class, error.help) == ("invalid_request", "known: instruction")
 
     asyncio.run(main())
 

@@ -215,7 +215,7 @@ ROWS: Final[tuple[Row, ...]] = (
         "what the model or its server cannot do",
         "Ollama, llama.cpp, vLLM, OpenRouter",
         frozenset({STREAM, 400, 404, 422, 500, 501}),
-        "not_found",
+        "invalid_request",
         "image input is not supported",
         "ggml-org/llama.cpp#15377, ollama/ollama#14795, langchain4j/langchain4j#3475, evalstate/fast-agent#122",
         codes=_any("not_supported_error"),
