@@ -30,7 +30,7 @@ from .compiled import (
     TaskCost,
     TaskLimits,
 )
-from .default_waits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, default_timeouts
+from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, default_timeouts
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .compiled import CompiledPolicy
-from .default_waits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, default_timeouts
+from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, default_timeouts
 
 
 def default_waits(policy: CompiledPolicy, model: int) -> dict[str, int]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from ...report import duration_text
-from ..default_waits import DEFAULT_TIMEOUTS
+from ..default_limits import DEFAULT_TIMEOUTS
 from ..locality import IN_PROCESS, Server, address_parts, callable_instead, is_this_machine, judge
 from ..quantities import DurationMs
 from .base import Amount, EnvRef, FilePath, Operation, Positive, Shape, Version

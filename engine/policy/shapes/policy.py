@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ...report import duration_text
-from ..default_waits import DEFAULT_DEADLINE_MS
+from ..default_limits import DEFAULT_DEADLINE_MS
 from ..quantities import MAX_EXACT, DurationMs, Money, Percent
 from .base import (
     MAX_LISTED_MODELS,
