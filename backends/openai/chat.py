@@ -57,9 +57,6 @@ class ChatReader:
                         if self._ended:
                             await reply.drain()
                             return
-            if (event := reader.rest()) is not None:
-                for piece in self._take(reply, event):
-                    yield piece
         except (BackendError, Unreadable) as error:
             if not self._is_complete():
                 if isinstance(error, Unreadable):

@@ -111,7 +111,7 @@ class EventReader:
             if name == b"error":  # older llama.cpp writes a field where others write an event of that name
                 self._name = "error"
             return ended
-        if field and not self._bare and (name in (b"id", b"retry") or not _opens(value)):
+        if field and not self._bare and (name in (b"id", b"retry") or b"{" not in value):
             return None
         return self._take(line.strip(), bare=True)
 

@@ -44,6 +44,7 @@ class Reply:
         self._response, self._clock, self._failures = response, clock, failures
         self._gate, self._base_url = gate, base_url
         self._cut = False
+        self._broken: BackendError | None = None
         self._refusal: tuple[Any, str] | None = None
 
     @property
@@ -79,7 +80,7 @@ class Reply:
         except Unreadable as error:
             why = str(error)
         if self._cut and text.startswith((b"{", b"[")):
-            raise self._clock.error(
+            raise self._broken or self._clock.error(
                 f"the answer of `{self._clock.who}` ended in the middle of a line", "broken_stream"
             )
         raise self._clock.error(f"the answer of `{self._clock.who}` {why}", "bad_response")
@@ -102,14 +103,24 @@ class Reply:
         return self._refusal
 
     async def lines(self, sizes: Sizes = SMALL_SIZES) -> AsyncIterator[list[bytes]]:
-        """Yields whole lines as they arrive, several at a time, without line ends; the last line need not have one.
+        """Yields whole lines as they arrive, several at a time, without line ends; a blank line follows the last.
 
+        The last line need not have an end: whoever reads it sees whether it is whole, also where the connection broke.
         Other tasks get a turn and limits are checked after each ``STEP_BYTES``, however much arrives at once.
         """
         self._refuse_encoded()
         splitter = LineSplitter(max_line_bytes=sizes.body)
         left = sizes.stream
-        while piece := await self._piece():
+        while True:
+            try:
+                piece = await self._piece()
+            except BackendError as error:
+                if error.error_class != "broken_stream":
+                    raise
+                self._broken = error
+                break
+            if not piece:
+                break
             left -= len(piece)
             if left < 0:
                 raise self._too_large(sizes.stream)
@@ -121,9 +132,10 @@ class Reply:
                 if lines := self._split(splitter, piece[start : start + STEP_BYTES]):
                     yield lines
                 await self._clock.turn()
-        if rest := splitter.rest():
-            self._cut = True
-            yield [rest]
+        self._cut = True
+        yield [splitter.rest(), b""]
+        if self._broken is not None:
+            raise self._broken
 
     async def drain(self) -> None:
         """Read what is left, for a moment: a connection whose last byte was read can be used again.

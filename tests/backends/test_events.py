@@ -90,6 +90,7 @@ STREAMS: list[tuple[str, bytes, list[Event]]] = [
     ("words", b"Internal Server Error", bare(b"Internal Server Error")),
     # Damaged on its way: the data is not passed over, and what it is damaged to is not JSON.
     ("a damaged field", b'dbta: {"a": 1}\n\n', bare(b'dbta: {"a": 1}')),
+    ("a field damaged in its middle", b'dat:: {"a": 1}\n\n', bare(b'dat:: {"a": 1}')),
     ("a damaged blank line", b'data: {"a": 1}\nxdata: {"b": 2}\n\n', said(b'{"a": 1}\nxdata: {"b": 2}')),
 ]
 

@@ -311,4 +311,4 @@ def test_lines_come_as_they_arrive() -> None:
             await client.close()
             return lines
 
-    assert [line for lines in asyncio.run(run()) for line in lines] == [b"1", b"a", b"b"]
+    assert [line for lines in asyncio.run(run()) for line in lines] == [b"1", b"a", b"b", b""]

@@ -50,6 +50,8 @@ MODEL: Final = "m:1b-cloud"
 
 _STALL_MS: Final = 8
 
+_COMMENT: Final = re.compile(rb"(?:^|[\r\n]):")
+
 
 @dataclass(frozen=True)
 class Part:
@@ -120,6 +122,11 @@ class Stream:
         return next((part.end for part in self.parts if part.finish), None)
 
     @property
+    def failed_at(self) -> int:
+        """How many bytes must have come for the server's error to have come."""
+        return next(part.end for part in self.parts if part.said.get("error") or part.said.get("code"))
+
+    @property
     def content_at(self) -> int:
         """How many bytes must have come for something of the answer to have come."""
         names = ("content", "thinking", "reasoning", "reasoning_content", "tool_calls")
@@ -129,6 +136,10 @@ class Stream:
     def usage_at(self) -> int:
         """How many bytes must have come for all of the usage to have come."""
         return max((part.end for part in self.parts if part.has_usage), default=len(self.raw))
+
+    def ended_by(self, at: int) -> int:
+        """How many of so many bytes are parts that have ended."""
+        return max((part.next for part in self.parts if part.next <= at), default=0)
 
     def part_at(self, at: int) -> int:
         return next(index for index, part in enumerate(self.parts) if at < part.next)
@@ -261,14 +272,16 @@ def faults_of(stream: Stream, damage: Damage, outcome: Outcome, whole: Outcome) 
 
 def _of_a_cut(stream: Stream, damage: Damage, outcome: Outcome, whole: Outcome) -> list[str]:
     found, result = [], outcome.result
-    if stream.finished_at is not None and damage.at >= stream.finished_at:
+    # Nobody waits for the rest of a line and then takes it for whole.
+    reached = stream.ended_by(damage.at) if damage.kind == "stall" else damage.at
+    if stream.finished_at is not None and reached >= stream.finished_at:
         if not isinstance(result, ChatAnswer):
             return [f"an answer that was whole has failed: {result}"]
         assert isinstance(whole.result, ChatAnswer)
         usage = whole.result.usage
         if _facts(result) != _facts(whole.result):
             found.append("it is not what comes of the whole stream")
-        if damage.at >= stream.usage_at and result.usage != usage:
+        if reached >= stream.usage_at and result.usage != usage:
             found.append("its usage is lost")
         return found
     if isinstance(result, ChatAnswer):
@@ -276,7 +289,7 @@ def _of_a_cut(stream: Stream, damage: Damage, outcome: Outcome, whole: Outcome) 
     allowed = {"end": ("broken_stream",), "reset": ("broken_stream",), "stall": ("timeout.total",)}[
         damage.kind
     ]
-    if stream.finished_at is None and damage.at >= stream.parts[-1].end:
+    if stream.finished_at is None and reached >= stream.failed_at:
         assert isinstance(whole.result, BackendError)
         allowed = (whole.result.error_class,)
     if result.error_class not in allowed:
@@ -327,7 +340,8 @@ def _of_a_change(stream: Stream, damage: Damage, outcome: Outcome, whole: Outcom
 
 def _is_in_words(stream: Stream, damage: Damage) -> bool:
     """Whether a change is in what a part says or whose choice it is, or makes a comment of it."""
-    if damage.kind == "change" and damage.byte == ord(":"):
+    damaged = damage.pieces(stream.raw)[0]
+    if len(_COMMENT.findall(damaged)) > len(_COMMENT.findall(stream.raw)):
         return True
     part = stream.parts[stream.part_at(damage.at)]
     block, at = stream.raw[part.start : part.end], damage.at - part.start
