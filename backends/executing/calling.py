@@ -278,6 +278,7 @@ def _past_deadline(target: Target, error: BackendError | None, timeouts: Timeout
         usage=None if error is None else error.usage,
         begun=error is not None and error.begun,
         simulated=error is not None and error.simulated,
+        help="the control `deadline` says how long a task may take, all its calls together",
     )
 
 

@@ -93,9 +93,8 @@ FAILURES: Final[Mapping[ErrorClass, Failure]] = MappingProxyType(
         "context_overflow": Failure(
             "next", "ignore", "refused", "the request's fault; another model may have a larger window"
         ),
-        # The prompt was read, and some providers bill that.
         "refused_content": Failure(
-            "stop", "ignore", "begun", "nobody shops around for a model that says yes"
+            "stop", "ignore", "begun", "nobody shops around for a model that says yes; some bill the reading"
         ),
         "timeout.queue": Failure(
             "next", "ignore", "unsent", "our own queue (`concurrency`) was too long, or no socket left"
