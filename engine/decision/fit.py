@@ -26,9 +26,14 @@ class Fit(NamedTuple):
     unloads: tuple[str, ...] = ()
 
 
+_UNKNOWN = Fit(None)
+
+
 def memory_fit(model: CompiledModel, state: State) -> Fit:
     """Whether ``model`` fits into memory as ``state`` knows it."""
     known = state.models.get(model.id, NOTHING_KNOWN)
+    if not state.memory and not known.loaded:
+        return _UNKNOWN
     memory = state.memory.get(model.backend)
     needed = needed_bytes(model, known.memory_bytes)
     limit = None if memory is None else memory.limit_bytes

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from routewright.backends import ChatRequest, EmbedRequest, Message, Timings, ToolCall, Usage
+from routewright.backends import ChatRequest, EmbedRequest, InMemory, Message, Timings, ToolCall, Usage
 from routewright.backends.ollama import names as names
 from routewright.backends.ollama.answer import ChatPieces, count_usage, load_us, read_vectors, was_truncated
 from routewright.backends.ollama.backend import OllamaBackend
 from routewright.backends.ollama.names import is_older
 from routewright.backends.ollama.request import chat_body, embed_body, load_body
+from routewright.backends.ollama.running import running_models
+from routewright.backends.wire.untrusted import Gate
 from routewright.backends.wire.values import Unreadable
 
 HELLO = ChatRequest((Message("user", "hello"),))
@@ -186,3 +188,33 @@ def test_a_prompt_was_cut_when_the_count_cannot_be_all_of_it(
 def test_vectors_of_another_shape_cannot_be_read(body: object) -> None:
     with pytest.raises(Unreadable):
         read_vectors(body, 2)
+
+
+# --- what is in memory -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("models", "loaded"),
+    [
+        ([], ()),
+        (
+            [
+                {"name": "late:1b", "size": 7, "expires_at": "2026-11-02T10:00:00Z"},
+                {"model": "soon:1b", "size": 8, "expires_at": "2026-11-02T09:00:00Z"},
+            ],
+            (InMemory("soon:1b", 8), InMemory("late:1b", 7)),
+        ),
+        (
+            [{"name": "x", "size": size} for size in (0, -1, 2**60, 1.5, "7", None, True)],
+            (InMemory("x", None),) * 7,
+        ),
+        ([{"name": "bad\nname\x1b[31m", "size": 7}], (InMemory("bad\ufffdname\ufffd[31m", 7),)),
+        ([7, None, {"name": 3}, {}, {"name": ""}], ()),
+        ([{"name": "a"}, {"name": "b", "expires_at": {"at": 1}}], (InMemory("a", None), InMemory("b", None))),
+        ({"a": 1}, None),
+        (None, None),
+        ([{"name": "x"}] * 257, None),
+    ],
+)
+def test_what_a_server_says_it_has_in_memory(models: object, loaded: tuple[InMemory, ...] | None) -> None:
+    assert running_models({"models": models}, Gate()) == loaded
