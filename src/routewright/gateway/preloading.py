@@ -11,13 +11,10 @@ from dataclasses import dataclass
 
 from routewright.backends import Backend, BackendError, Limits
 from routewright.engine.decision import ModelState, State, memory_fit
-from routewright.engine.policy import CompiledModel, Operation
+from routewright.engine.policy import DEFAULT_TIMEOUTS, CompiledModel, Operation
 
 from .arms import ArmRuntime, RolloutRuntime
 from .in_memory import known_memory
-
-LOAD_LIMIT_MS = 600_000
-"""How long loading a model may take where its backend has no `load` limit: ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +79,10 @@ async def _on_backend(side: ArmRuntime, id: str, models: Sequence[CompiledModel]
 
 async def _loaded(model: CompiledModel, backend: Backend, side: ArmRuntime) -> Preloaded:
     timeouts = side.policy.catalog.backends[model.backend].timeouts
-    limits = Limits(connect_ms=timeouts.connect, load_ms=timeouts.load or LOAD_LIMIT_MS)
+    limits = Limits(
+        connect_ms=timeouts.connect or DEFAULT_TIMEOUTS["connect"].ms,
+        load_ms=timeouts.load or DEFAULT_TIMEOUTS["load"].ms,
+    )
     try:
         said = await backend.memory()
         if said is not None:
