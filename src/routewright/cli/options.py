@@ -124,7 +124,9 @@ class DecideFlags:
     assume: Annotated[
         Path | None, FileOption(help="A JSON file of what to assume (see above): time, load, models, quotas.")
     ] = None
-    live: Annotated[bool, Option("--live", help="Use current breakers, latencies and quotas.")] = False
+    live: Annotated[bool, Option("--live", help="Use current breakers, latencies, memory and quotas.")] = (
+        False
+    )
     state: StatePath = None
     at: Annotated[str | None, Option(metavar="TIME", help="Decide as of this time (ISO 8601).")] = None
     map: Map = None
