@@ -117,13 +117,17 @@ def test_vectors_of_a_chat_model_alone_are_a_clear_failure(tmp_path: Path) -> No
 def test_a_model_that_waits_too_long_for_the_memory_of_a_busy_one_leaves_the_work_to_the_next(
     tmp_path: Path,
 ) -> None:
-    # Two of 4 GB each, with room for one: `tiny-a` is busy, so that `tiny-b` cannot come into memory.
-    models = {"tiny-a": {"memory_gb": 4}, "tiny-b": {"memory_gb": 4}}
-    timeouts = {"load": "50ms"}
+    # `tiny-a` is busy, and has left room for `small` alone: `tiny-b` cannot come into memory.
+    models: dict[str, dict[str, object]] = {
+        "tiny-a": {"memory_gb": 4},
+        "tiny-b": {"memory_gb": 4},
+        "small": {"memory_gb": 1, "path": str(tiny_models() / "tiny-a")},
+    }
+    timeouts = {"queue": "50ms"}
 
     async def main() -> tuple[RunResult, tuple[Row, ...], RunResult]:
         async with gateway_with(
-            tmp_path, models, ["tiny-b", "tiny-a"], memory_gb=6, timeouts=timeouts
+            tmp_path, models, ["tiny-b", "small"], memory_gb=6, timeouts=timeouts
         ) as gateway:
             await gateway.backends["mlx"].chat("tiny-a", ChatRequest(STORY.messages, max_output_tokens=1))
             begun = asyncio.Event()
@@ -135,6 +139,6 @@ def test_a_model_that_waits_too_long_for_the_memory_of_a_busy_one_leaves_the_wor
             return ran, rows(gateway, ran), await busy
 
     ran, seen, busy = asyncio.run(main())
-    assert seen == (("answer", "tiny-b", "failed", "timeout.load"), ("fallback", "tiny-a", "ok", None))
+    assert seen == (("answer", "tiny-b", "failed", "timeout.queue"), ("fallback", "small", "ok", None))
     assert ran.execution is not None and ran.execution.answer is not None
     assert busy.execution is not None and busy.execution.error is None, "whoever was busy was let finish"

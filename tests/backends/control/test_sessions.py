@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
-from routewright.backends.control import Breakers, Sessions, StateStore
+from routewright.backends.control import Breakers, Sessions, StateStore, layout
 from routewright.backends.control.sessions import FORGET_AFTER_US, REFRESH_AFTER_US
 
 NOW = 1_795_341_600_000_000
@@ -83,16 +82,17 @@ def test_what_another_process_kept_counts_at_once(sessions: Sessions, store: Sta
     assert sessions.model_of("a", "chat", at_us=NOW) == "kimi"
 
 
-def test_a_file_of_the_first_layout_is_given_what_it_lacks_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", range(1, layout.LAYOUT_VERSION))
+def test_a_file_of_an_older_layout_is_given_what_it_lacks_and_loses_nothing(
+    tmp_path: Path, version: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "state.db"
-    first = StateStore(path)
-    Breakers(first).failed("kimi", at_us=NOW, error_class="overloaded")
-    first.close()
-    connection = sqlite3.connect(path)
-    connection.execute("DROP TABLE sessions")
-    connection.execute("PRAGMA user_version = 1")
-    connection.commit()
-    connection.close()
+    with monkeypatch.context() as older:
+        older.setattr(layout, "LAYOUT_VERSION", version)
+        older.setattr(layout, "_ADDED", layout._ADDED[:version])
+        first = StateStore(path)
+        Breakers(first).failed("kimi", at_us=NOW, error_class="overloaded")
+        first.close()
     again = StateStore(path)
     Sessions(again).answered("a", "chat", "kimi", at_us=NOW)
     assert Sessions(again).model_of("a", "chat", at_us=NOW) == "kimi"
