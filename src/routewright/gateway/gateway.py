@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import closing
 from functools import partial
 from random import Random
 from typing import Any, Unpack
@@ -351,14 +350,7 @@ class ModelGateway(Calls):
             streamed: RunOptions = {**options, "on_text": give}
             return self.run(task, request, **streamed)
 
-        with closing(self._own_loop.pieces(start)) as pieces:
-            while True:
-                try:
-                    piece = next(pieces)
-                except StopIteration as ended:
-                    ran: RunResult = ended.value
-                    return ran
-                on_text(piece)
+        return self._own_loop.run_telling(start, on_text)
 
     async def _stored(self, pending: Pending, execution: Execution | None) -> RunResult:
         decided = pending.decided

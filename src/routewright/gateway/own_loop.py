@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
+from contextlib import closing
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
@@ -59,6 +60,19 @@ class OwnLoop:
             return call.result()
         finally:
             call.stop()
+
+    def run_telling(
+        self, start: Callable[[Callable[[str], None]], Coroutine[Any, Any, T]], tell: Callable[[str], None]
+    ) -> T:
+        """The result of ``start(give)``, whose texts are told in this thread. What ``tell`` raises stops the work."""
+        with closing(self.pieces(start)) as pieces:
+            while True:
+                try:
+                    piece = next(pieces)
+                except StopIteration as ended:
+                    result: T = ended.value
+                    return result
+                tell(piece)
 
     def finish(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run ``last()`` and end the loop, with what still runs in it. May be called when the interpreter ends."""
