@@ -38,9 +38,9 @@ def _failures() -> Iterator[str]:
 
 
 def _stages() -> Iterator[str]:
-    yield "| stage | when the call ended | its cost | a quota of requests | of tokens and money |"
+    yield "| stage | when the call ended | its cost | quotas of requests, `max_attempts` | of tokens or money |"
     yield "| --- | --- | --- | --- | --- |"
     for stage, use in STAGES.items():
-        counts = "counts it" if use.request else "is released"
+        counts = "count it" if use.request else "are released"
         used = {"none": "nothing", "unknown": "as reserved", "estimated": "as estimated"}[use.cost]
-        yield f"| {stage} | {use.means} | {_COST[use.cost]} | {counts} | {used if use.request else 'is released'} |"
+        yield f"| {stage} | {use.means} | {_COST[use.cost]} | {counts} | {used if use.request else 'are released'} |"

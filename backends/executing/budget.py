@@ -111,6 +111,10 @@ class Budget:
         self._held_nano -= held_nano
         self.calls -= counted
 
+    def uncount(self) -> None:
+        """The call did not leave: it does not count."""
+        self.calls -= 1
+
     def settle(self, held_nano: int, cost_nano: int | None, currency: str | None) -> None:
         """Replace a reservation by what the call cost; where nobody knows, by what was reserved."""
         self._held_nano -= held_nano

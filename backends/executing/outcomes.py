@@ -47,7 +47,10 @@ class Failure(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What a call has used that failed at a stage. ``request`` is whether a quota of requests counts it."""
+    """What a call has used that failed at a stage.
+
+    ``request`` is whether quotas of requests and `max_attempts` count it.
+    """
 
     means: str
     cost: Cost

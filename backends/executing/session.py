@@ -246,6 +246,8 @@ class Session:
             # Members overlap; whoever waits for all of them moves the time on.
             self.time.advance_to(ended_us)
         self.budget.settle(held_nano, attempt.cost_nano, attempt.currency)
+        if not outcome.request and attempt.role in COUNTED_ROLES:
+            self.budget.uncount()
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())

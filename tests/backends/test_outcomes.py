@@ -193,5 +193,13 @@ def test_a_call_that_is_ended_in_our_queue_never_left(store: StateStore, ended_b
     assert Breakers(store).all(at_us=START_US) == {}
 
 
+def test_a_call_that_never_left_leaves_its_place_to_the_fallbacks() -> None:
+    waited = Fails("timeout.queue", phase="turn")
+    work = Work((target("a"), target("b"), target("c")), limits=TaskLimits(max_attempts=1))
+    ran = carry_out(work, {"a": [waited], "b": [waited]})
+    assert [one.status for one in ran.execution.attempts] == ["failed", "failed", "ok"]
+    assert ran.text == "hello there"
+
+
 def _usage(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
