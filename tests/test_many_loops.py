@@ -149,3 +149,35 @@ def free_descriptors() -> int:
     finally:
         for one in opened:
             os.close(one)
+
+
+def test_a_forked_process_leaves_the_connections_of_its_parent_alone(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY.format(url=url), encoding="utf-8")
+    program = f"""
+import gc, os, sys
+from routewright import ModelGateway
+from routewright.backends.openai import OpenAIBackend
+from routewright.loading import load_policy
+
+gateway = ModelGateway(load_policy({str(path)!r}), backends={{"served": OpenAIBackend({url!r})}})
+
+def ask():
+    return gateway.generate_chat_sync([{{"role": "user", "content": "hello"}}]).text
+
+assert ask() == "Here I am."
+child = os.fork()
+assert ask() == "Here I am."
+gateway.close_sync()
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+gc.collect()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        timeout=60,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
