@@ -272,7 +272,7 @@ def _past_deadline(target: Target, error: BackendError | None, timeouts: Timeout
     """The failure of a call that the task's deadline has ended, as the backend noticed it or the guard."""
     own_ms = timeouts.total_ms if timeouts.unshown_ms is None else timeouts.unshown_ms
     return BackendError(
-        f"`{target.model_id}` did not answer within {own_ms:.0f} ms, its share of the time until the deadline",
+        f"`{target.model_id}` did not finish within {own_ms:.0f} ms, its share of the time until the deadline",
         error_class="timeout.deadline",
         timings=None if error is None else error.timings,
         usage=None if error is None else error.usage,

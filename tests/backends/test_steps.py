@@ -385,7 +385,7 @@ def test_steps_share_the_deadline_and_take_nothing_of_the_cap_on_calls() -> None
         "verify",
         "v",
         "dropped",
-        "`v` did not answer within 500 ms, its share of the time until the deadline",
+        "`v` did not finish within 500 ms, its share of the time until the deadline",
     )
     steps = (step("draft", "d"), step("refine", "r"), step("verify", "v"))
     capped = Work(targets("a", "b"), steps, limits=TaskLimits(max_attempts=2, backoff_ms=1))

@@ -68,7 +68,7 @@ def test_a_fallback_keeps_the_time_that_it_usually_takes(
         ("fallback", "b", "ok", None),
     ]
     assert ran.execution.attempts[1].started_at_us - START_US == pytest.approx(began_s * 1e6, abs=1_000)
-    share = f"`a` did not answer within {began_s * 1_000:.0f} ms, its share of the time until the deadline"
+    share = f"`a` did not finish within {began_s * 1_000:.0f} ms, its share of the time until the deadline"
     assert ran.execution.attempts[0].message == share
 
 
