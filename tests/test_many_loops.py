@@ -168,6 +168,8 @@ def ask():
 assert ask() == "Here I am."
 child = os.fork()
 assert ask() == "Here I am."
+rooms = gateway.backends["served"].http._rooms
+assert len(rooms) == 1, "the child has its own alone"
 gateway.close_sync()
 if child:
     assert os.waitpid(child, 0)[1] == 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 
 class Closable(Protocol):
@@ -26,18 +27,23 @@ class _Kept(NamedTuple, Generic[T]):
     holder: AsyncGenerator[None, None]
 
 
+_OF_PARENTS: Final[list[object]] = []
+"""What a forked process has from its parent: kept, since even its destructors would do harm."""
+
+
 class PerLoop(Generic[T]):
     """One ``make()`` for each event loop, made when it is first asked for there. Safe to use from many threads.
 
     A loop closes its asynchronous generators before it ends (``loop.shutdown_asyncgens``, which ``asyncio.run`` and
     ``asyncio.Runner`` call), and each one is held by such a generator. What belonged to a loop that was closed without
-    that is dropped when another loop asks for its own.
+    that is dropped when another loop asks for its own. A process that was forked has none of its parent's.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         # INVARIANT: an entry leaves with its loop, since the loop is its key and its value refers to the loop.
         self._kept: dict[asyncio.AbstractEventLoop, _Kept[T]] = {}
+        self._process = os.getpid()
 
     def __len__(self) -> int:
         """The number of loops for which something is kept."""
@@ -45,20 +51,21 @@ class PerLoop(Generic[T]):
 
     def here(self) -> T:
         """The one of the running loop."""
+        self._leave_to_parent()
         loop = asyncio.get_running_loop()
         kept = self._kept.get(loop)
         if kept is None:
             self._drop_closed()
             one = self._make()
             kept = self._kept[loop] = _Kept(one, _held(self._kept, loop, one))
-            with suppress(
-                StopIteration
-            ):  # it runs to its `yield` without waiting, and the loop knows it from then on
+            # It runs to its `yield` without waiting, and the loop knows it from then on.
+            with suppress(StopIteration):
                 kept.holder.asend(None).send(None)
         return kept.one
 
     async def close(self) -> None:
         """Close the one of the running loop, and have other loops that are running close theirs."""
+        self._leave_to_parent()
         kept = self._kept.pop(asyncio.get_running_loop(), None)
         if kept is not None:
             await kept.holder.aclose()
@@ -67,6 +74,12 @@ class PerLoop(Generic[T]):
             if loop.is_running():
                 with suppress(RuntimeError):  # closed just now, which has closed it too
                     loop.call_soon_threadsafe(loop.create_task, other.holder.aclose())
+
+    def _leave_to_parent(self) -> None:
+        if self._process != os.getpid():
+            # Closing any of it here would take its sockets out of what the parent's loop waits for.
+            _OF_PARENTS.append(self._kept)
+            self._kept, self._process = {}, os.getpid()
 
     def _drop_closed(self) -> None:
         for loop in list(self._kept):
