@@ -86,7 +86,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     rule = None if decision.rule is None else policy.rules[decision.rule]
     context = _context(decision, rule)
     return Explanation(
-        record=decided if isinstance(decided, DecisionRecord) else record_of(decision),
+        record=record_of(decision) if isinstance(decided, Decision) else _made_again(decision, decided),
         rules=_rules(decision),
         candidates=_candidates(decision, context),
         steps=_steps(decision, context),
@@ -137,7 +137,7 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
         )
     except (FeatureError, TaskError) as error:
         raise RecordError(f"the record's task cannot be decided: {error}") from None
-    again = without_later_fields(record_of(decision), record).model_copy(update={"engine": record.engine})
+    again = _made_again(decision, record)
     # Bytes, not values: in Python 1 equals true.
     if again.canonical() != record.canonical():
         differing = [
@@ -151,6 +151,15 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
             help="the policy given to `as_recorded` must be the text that the ledger keeps under the record's digest",
         )
     return decision
+
+
+def _made_again(decision: Decision, record: DecisionRecord) -> DecisionRecord:
+    """The record of a decision that was made again, as the engine of ``record`` would have written it.
+
+    Its features are in the policy's order, those of a record that was read in the alphabet's.
+    """
+    made = without_later_fields(record_of(decision), record)
+    return made.model_copy(update={"engine": record.engine})
 
 
 def values_by_name(decision: Decision) -> Mapping[str, object]:
