@@ -359,6 +359,8 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(end)
 
 
+# A fork beside threads is deprecated since Python 3.12, and done by web servers all the same.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_process_has_a_loop_of_its_own(policy: CompiledPolicy, pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     with gateway_of(policy) as gateway:
