@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from .writing import Entry, insert_attempts, insert_decisions, parsed_entries, take_apart
+from .writing import Entry, drop_entries, insert_attempts, insert_decisions, parsed_entries, take_apart
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -141,3 +141,4 @@ def _finish(connection: DuckDBPyConnection) -> None:
             connection.execute(statement)
     insert_attempts(connection)
     connection.execute(_LOST)
+    drop_entries(connection)

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BATCH: Final = 2_000
-"""Entries for one transaction."""
+_BATCH: Final = 4_000
+"""Entries for one transaction: two of most decisions."""
 
 _BATCH_BYTES: Final = 16 * 1024**2
 """Bytes of entries in one transaction, which takes several times that in memory."""

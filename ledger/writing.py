@@ -143,6 +143,7 @@ def insert(connection: DuckDBPyConnection, entries: Sequence[Entry]) -> tuple[in
         policies += take_apart(connection, list(enumerate(batch)))
         decisions += insert_decisions(connection)
         attempts += insert_attempts(connection)
+    drop_entries(connection)
     return policies, decisions, attempts
 
 
@@ -187,6 +188,11 @@ def select_ids(
         """,
         [min(ids), max(ids), json.dumps(list(ids))],
     ).fetchall()
+
+
+def drop_entries(connection: DuckDBPyConnection) -> None:
+    """Drop the table ``entries`` while its transaction is open: else committing writes it all once more."""
+    connection.execute("DROP TABLE IF EXISTS entries")
 
 
 def _inserted(connection: DuckDBPyConnection, statement: str) -> int:
