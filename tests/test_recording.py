@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -26,11 +27,13 @@ from routewright import (
     Task,
     TaskError,
 )
+from routewright.backends import NO_LIMITS, ChatAnswer, Limits, SimulatedBackend, SimulatedModel
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.gateway.recorder import Pending, Recorder, decision_row
 from routewright.ledger import DecisionRow
+from routewright.ledger.frames import Frame
 from routewright.ledger.ingest import spool_folder
-from routewright.ledger.spool import Spool, spool_files
+from routewright.ledger.spool import Spool, files_of, open_spool_file, spool_files
 from routewright.ledger.writing import Entry
 
 HELLO = ChatRequest((Message("user", "hello"),))
@@ -354,3 +357,103 @@ async def parent():
 
 asyncio.run(parent())
 """
+
+
+def test_every_call_is_on_record_when_it_is_made(ledger: Ledger, tmp_path: Path) -> None:
+    """Retries, fallbacks, steps and members, many at once: their intents are in the spool before their models hear."""
+    policy = write_policy(
+        {
+            "routewright": 1,
+            "name": "busy",
+            "catalog": {
+                "routewright": 1,
+                "backends": {"one": {"kind": "simulated"}},
+                "models": {name: {"backend": "one"} for name in ("a", "b", "c", "judge")},
+            },
+            "features": {"together": {"type": "boolean", "default": False}},
+            "controls": [{"name": "again", "backoff": "1ms"}],
+            "rules": [
+                {
+                    "name": "together",
+                    "when": "together",
+                    "ensemble": {
+                        "members": ["a", "b", "c"],
+                        "combine": "judge",
+                        "judge": "judge",
+                        "quorum": 2,
+                    },
+                },
+                {
+                    "name": "all",
+                    "use": ["a"],
+                    "fallback": ["b"],
+                    "steps": [{"verify": {"with": "judge"}}],
+                },
+            ],
+        },
+        tmp_path,
+    )
+    called: list[str] = []
+    too_early: list[str] = []
+
+    class Watching(SimulatedBackend):
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+            called.append(model)
+            announced = [intent["model_id"] for one in entries(ledger) for intent in one["intents"]]
+            if announced.count(model) < called.count(model):
+                too_early.append(model)  # raised, it would be one more failure of the model
+            return await super().chat(model, request, limits=limits)
+
+    models = {name: SimulatedModel() for name in ("a", "b", "c", "judge")}
+    backend = Watching(models, seed=1, faults={"a": ["overloaded"] * 99})
+    gateway = ModelGateway(policy, backends={"one": backend}, ledger=ledger)
+
+    async def ask() -> None:
+        async with gateway:
+            await asyncio.gather(*(gateway.run(Task({"together": n % 2 == 1}), HELLO) for n in range(6)))
+            ended = [attempt["number"] for one in entries(ledger) for attempt in one["attempts"]]
+            begun = [intent["number"] for one in entries(ledger) for intent in one["intents"]]
+            assert sorted(ended) == sorted(begun) and len(begun) == len(called)
+
+    asyncio.run(ask())
+    assert too_early == []
+    statuses = ledger.query("SELECT DISTINCT role, status FROM attempts ORDER BY ALL").rows
+    assert {role for role, _ in statuses} >= {"answer", "retry", "fallback", "verify", "member", "judge"}
+    assert "lost" not in {status for _, status in statuses}
+
+
+def entries(ledger: Ledger) -> list[dict[str, Any]]:
+    """What stands beside the records in the spool."""
+    found = []
+    for path in files_of(spool_folder(ledger.path)):
+        with open_spool_file(path) as spool:
+            assert spool is not None
+            found += [json.loads(one.entry.metadata) for one in spool.frames() if isinstance(one, Frame)]
+    return found
+
+
+def test_a_call_that_ends_after_its_gateway_was_closed_takes_the_place_of_the_lost_one(
+    policy: CompiledPolicy, ledger: Ledger
+) -> None:
+    going, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(SimulatedBackend):
+        async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
+            going.set()
+            await go_on.wait()
+            return await super().chat(model, request, limits=limits)
+
+    async def ask() -> None:
+        backend = Slow({"small": SimulatedModel()}, seed=1)
+        gateway = ModelGateway(policy, backends={"one": backend}, ledger=ledger)
+        running = asyncio.ensure_future(gateway.run(Task(), HELLO))
+        await going.wait()
+        await gateway._recorder.close()
+        assert ledger.query("SELECT status FROM attempts").rows == (("lost",),)
+        go_on.set()
+        assert (await running).execution is not None
+        assert ledger.query("SELECT status FROM attempts").rows == (("ok",),)
+        await gateway.close()
+
+    asyncio.run(ask())
+    assert [row.status for row in ledger.tail(5)] == ["ok"]
