@@ -16,24 +16,24 @@ from random import Random
 from typing import Any, Unpack
 
 from routewright.backends import Backend
-from routewright.backends.control import StateError, StateStore
-from routewright.backends.executing import AnswerCache, Execution, Executor, Prompts, Request, Work
-from routewright.engine.decision import ArmName, Decision, State, Task, check_labels, check_task
+from routewright.backends.control import StateStore
+from routewright.backends.executing import AnswerCache, Executor, Prompts, Request
+from routewright.engine.decision import ArmName, State, Task, check_task
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.report import NotBuiltError, TaskError
-from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import Ledger
 from routewright.loading import Permissions, root_for
-from routewright.tasks import described, operation_of
+from routewright.tasks import described
 
 from .admin import GatewayAdmin
-from .arms import ArmRuntime, RolloutRuntime, simulated_candidate
+from .arms import RolloutRuntime, simulated_candidate
 from .calls import Calls, ExecuteOptions
 from .deciding import Decider
+from .execution import DecisionExecutor
 from .generations import GatewaySource, PolicyGenerations
 from .opening import simulated_backends
 from .own_loop import OwnLoop
-from .recorder import Pending, Recorder
-from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
+from .recorder import Recorder
+from .results import DecisionResult, RunResult
 from .upkeep import Upkeep
 
 _log = logging.getLogger("routewright")
@@ -93,6 +93,7 @@ class ModelGateway(Calls):
         self._generations = PolicyGenerations(arms, first, source)
         self.admin = GatewayAdmin(self._generations, clock)
         self._upkeep = Upkeep(self._generations, self.admin, clock, preloads=preload)
+        self._decisions = DecisionExecutor(self._generations, self._recorder, self._upkeep, clock)
 
     @property
     def policy(self) -> CompiledPolicy:
@@ -257,61 +258,9 @@ class ModelGateway(Calls):
         canary's whose arm was asked for, one of a policy that was replaced); and NotStoredError, which holds the
         result, when the ledger refuses it.
         """
-        self._generations.check_open()
-        self._upkeep.ask_memory()
-        if tags:
-            check_labels(tags, "`tags`")
-        with self._generations.running() as arms:
-            side, work = _checked(arms, decided, request, unenforced)
-            pending, execution = Pending(arms.control.policy, decided, tags), None
-            if work is not None:
-                self._recorder.prepare()
-            decided.executed = True
-            if work is not None:
-                execution = await self._executed(side, work, request, on_text, pending)
-                if any(attempt.load_us for attempt in execution.attempts):
-                    self._upkeep.loaded()
-        try:
-            return await self._stored(pending, execution)
-        finally:
-            if execution is not None:
-                await self._keep_session(side, decided.decision, execution)
-
-    async def _executed(
-        self,
-        side: ArmRuntime,
-        work: Work,
-        request: Request,
-        on_text: Callable[[str], None] | None,
-        pending: Pending,
-    ) -> Execution:
-        recorder = self._recorder
-        try:
-            return await side.executor.run(
-                work,
-                request,
-                on_text=on_text,
-                on_attempt=partial(recorder.attempted, pending),
-                before_call=partial(recorder.announce, pending) if recorder.records else None,
-            )
-        except BaseException as ended:
-            # Whatever ends this call (a cancelled caller above all), what was done is kept.
-            try:
-                self._recorder.record(pending)
-            except LedgerError as error:
-                # Who cancels must see the cancellation, or a timeout is none.
-                ended.add_note(f"what was done is not in the ledger: {error}")
-            raise
-
-    async def _keep_session(self, side: ArmRuntime, decision: Decision, execution: Execution) -> None:
-        """Remember which model answered the session; without that the answer stands all the same."""
-        model = None if decision.task.session is None else model_that_answered(execution)
-        if model is None:
-            return
-        try:
-            await side.status.answered(decision.task, model, at_us=self._clock())
-        except StateError as error:
-            _log.warning("the model of a session was not kept, so its next turn chooses anew: %s", error)
+        return await self._decisions.execute(
+            decided, request, unenforced=unenforced, on_text=on_text, tags=tags
+        )
 
     async def describe(self, task: Task, request: Request) -> Task:
         """The task as ``run`` decides about it: with what its request says of itself. Raises TaskError."""
@@ -351,38 +300,3 @@ class ModelGateway(Calls):
             return self.run(task, request, **streamed)
 
         return self._own_loop.run_telling(start, on_text)
-
-    async def _stored(self, pending: Pending, execution: Execution | None) -> RunResult:
-        decided = pending.decided
-        if execution is not None:
-            pending.answered_attempt = execution.answered_by
-        shadow = None if decided.shadow is None else decided.shadow.decision
-        ran = RunResult(decided.decision, execution, shadow, decided.shadow_error)
-        try:
-            await self._recorder.record_with_others(pending)
-        except LedgerError as error:
-            raise NotStoredError(error, ran) from error
-        return ran
-
-
-def _checked(
-    arms: RolloutRuntime, decided: DecisionResult, request: Request, unenforced: bool
-) -> tuple[ArmRuntime, Work | None]:
-    """The side that executes a decision, and its work. Raises as ``ModelGateway.execute`` does."""
-    decision = decided.decision
-    if decided.executed:
-        raise TaskError("this decision has been executed", help="decide again: each execution has its own")
-    if operation_of(request) != decision.task.operation:
-        raise TaskError(
-            f"the decision is about {decision.task.operation}, and the request asks for {operation_of(request)}",
-            help="decide again for this request",
-        )
-    side = arms.side_of(decision)
-    work = side.planner.work_of(decision)
-    if decision.plan is not None and decision.plan.unenforced and not unenforced:
-        listed = "\n".join(f"  {part}" for part in decision.plan.unenforced)
-        raise NotBuiltError(
-            f"the plan asks for what is not supported yet:\n{listed}",
-            help="allow it with `unenforced` (`--unenforced`): what is listed is then left out",
-        )
-    return side, work
