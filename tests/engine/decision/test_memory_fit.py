@@ -134,6 +134,24 @@ def test_a_model_that_can_never_fit_is_refused_with_the_numbers() -> None:
     ]
 
 
+def test_a_plan_that_is_remembered_under_one_memory_is_not_taken_under_another() -> None:
+    first = compiled(
+        {
+            "routewright": 1,
+            "name": "p",
+            "catalog": "catalog.yaml",
+            "rules": [{"name": "r", "use": ["coder", "small"]}],
+        }
+    )
+    held = ModelState(loaded=True)
+    states = [memory(9), memory(7), memory(7, coder=held), memory(9, ("a stranger", None)), memory(None)]
+    for state in (*states, *reversed(states)):
+        fresh = replace(first, name="fresh")
+        assert record_of(decide(first, Task(), state, decision_id="d")).candidates == (
+            record_of(decide(fresh, Task(), state, decision_id="d")).candidates
+        )
+
+
 def test_where_a_bound_is_known_and_a_size_is_not_the_model_is_marked() -> None:
     def marked(state: State) -> list[bool]:
         record = record_of(decide(POLICY, Task(), state, decision_id="d"))
