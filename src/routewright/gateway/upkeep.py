@@ -49,7 +49,7 @@ class Upkeep:
     def ask_memory(self) -> None:
         """Begin to ask what is in memory, where that is due."""
         arms = self._generations.current
-        if any(map(says_memory, arms.every_backend())) and arms.memory.is_due(self._clock()):
+        if arms.memory.is_due(self._clock()) and any(map(says_memory, arms.every_backend())):
             self._start(self._admin.ask_memory())
 
     def loaded(self) -> None:
