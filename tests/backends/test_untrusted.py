@@ -832,11 +832,14 @@ catalog:
   backends:
     there: { kind: KIND, host: "URL", location: cloud, timeouts: { connect: 4m, total: 4m } }
   models:
-    model: { backend: there, tag: m, price: { input: 1, output: 10 }, max_output_tokens: 200 }
+    model: { backend: there, tag: "m:cloud", price: { input: 1, output: 10 }, max_output_tokens: 200 }
 rules:
   - { name: otherwise, use: [model] }
 """
-"""With limits far above what a call takes on a busy machine: one that they end may never have reached the server."""
+"""With limits far above what a call takes on a busy machine: one that they end may never have reached the server.
+
+No Ollama is asked whether a model of the cloud is loaded: every request is a call.
+"""
 CAPS = {
     "tokens": "controls: [{ name: cap, on: model, max_tokens: 5000, per: day }]\n",
     "cost": "controls: [{ name: cap, on: model, max_cost: 0.1 USD, per: day }]\n",
