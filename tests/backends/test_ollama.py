@@ -206,7 +206,7 @@ def test_no_texts_need_no_call(server: OllamaProcess) -> None:
 
 def test_a_chat_model_does_not_embed_and_nothing_reranks(server: OllamaProcess) -> None:
     error = asyncio.run(failing(OllamaBackend(server.url), lambda b: b.embed(MODEL, EmbedRequest(("x",)))))
-    assert (error.error_class, "does not support embeddings" in str(error)) == ("not_found", True)
+    assert (error.error_class, "does not support embeddings" in str(error)) == ("invalid_request", True)
     error = asyncio.run(
         failing(OllamaBackend(server.url), lambda b: b.rerank(MODEL, RerankRequest("q", ("d",))))
     )

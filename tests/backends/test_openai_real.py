@@ -152,7 +152,7 @@ def test_a_server_that_was_not_started_for_an_operation(llamacpp: Server) -> Non
         refused(llamacpp.url, lambda b: b.embed("m", EmbedRequest(("a",)))),
         refused(llamacpp.url, lambda b: b.rerank("m", RerankRequest("a", ("b",)))),
     ):
-        assert failure.error_class == "not_found"
+        assert failure.error_class == "invalid_request"
         assert "does not support" in str(failure)
 
 
