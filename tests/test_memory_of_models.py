@@ -163,6 +163,21 @@ def test_a_gateway_that_closes_does_not_wait_for_what_it_preloads(tmp_path: Path
     asyncio.run(main())
 
 
+def test_a_server_that_is_not_there_is_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    text = OLLAMA.format(host="http://127.0.0.1:9").replace("own: {", "own: { disabled: true,")
+    (tmp_path / "policy.yaml").write_text(text.replace("memory_gb: 5.2, ", ""))
+
+    async def main() -> None:
+        policy = load_policy(tmp_path / "policy.yaml")
+        async with ModelGateway(policy, backends=open_backends(policy), preload=True):
+            await until(lambda: bool(caplog.messages))
+
+    asyncio.run(main())
+    assert caplog.messages == [
+        "not preloaded: `here`, `large`: no connection to `127.0.0.1:9`: connection refused"
+    ]
+
+
 def test_a_script_preloads_too(tmp_path: Path) -> None:
     mlx_gateway(tmp_path, Clock(), a={"preload": True}).close_sync()
     with ModelGateway.from_policy(tmp_path / "policy.yaml", ledger=None) as gateway:

@@ -146,7 +146,7 @@ class MlxBackend(Backend):
     async def memory(self) -> BackendMemory:
         """What the pool holds, and the sizes on disk of models that do not say what they take."""
         unsaid = [tag for tag, model in self._models.items() if model.memory_gb is None]
-        sizes = await asyncio.to_thread(self._folders.sizes, unsaid)
+        sizes = await asyncio.to_thread(self._folders.sizes, unsaid) if unsaid else {}
         loaded = tuple(InMemory(tag, size) for tag, size in self._pool.loaded().items())
         return BackendMemory(loaded, self._limit_bytes, sizes)
 

@@ -29,11 +29,6 @@ class Preloaded:
     load_us: int | None
     why_not: str | None = None
 
-    @property
-    def is_loaded(self) -> bool:
-        """Whether it is in memory now."""
-        return self.why_not is None
-
     def __str__(self) -> str:
         if self.load_us is None:
             return f"`{self.model}` was not preloaded: {self.why_not}"

@@ -66,9 +66,18 @@ class Upkeep:
         await asyncio.gather(*own, return_exceptions=True)
 
     async def _preload(self) -> None:
+        left: dict[str, list[str]] = {}
         try:
             for one in await self._admin.preload():
-                _log.log(logging.INFO if one.is_loaded else logging.WARNING, "%s", one)
+                if one.why_not is None:
+                    _log.info("%s", one)
+                else:
+                    left.setdefault(one.why_not, []).append(f"`{one.model}`")
+            for (
+                why,
+                models,
+            ) in left.items():  # a server that is not there is one matter, however many models it has
+                _log.warning("not preloaded: %s: %s", ", ".join(models), why)
         except StateError as error:
             _log.warning("how long preloading took was not kept: %s", error)
 
