@@ -139,7 +139,9 @@ class Stream:
 
     def ended_by(self, at: int) -> int:
         """How many of so many bytes are parts that have ended."""
-        return max((part.next for part in self.parts if part.next <= at), default=0)
+        # The LF after a CR ends nothing any more.
+        ends = [part.next - self.raw.endswith(b"\r\n", part.end, part.next) for part in self.parts]
+        return max((part.next for part, end in zip(self.parts, ends, strict=True) if end <= at), default=0)
 
     def part_at(self, at: int) -> int:
         return next(index for index, part in enumerate(self.parts) if at < part.next)
