@@ -140,7 +140,8 @@ def _candidate_writers() -> tuple[Callable[..., tuple[str, ...]], Callable[..., 
 _write_name = _writer(NamedDigest)
 _write_rule = _writer(RuleRecord)
 _write_request = _writer(RequestRecord)
-_write_model_state = _writer(ModelStateRecord)
+# What is known of a model stays the same over many decisions.
+_write_model_state = lru_cache(maxsize=4096)(_writer(ModelStateRecord))
 _write_state = _writer(
     StateRecord,
     {"memory": "parts.memory(added)", "models": "parts.models(x)", "quota_used": "parts.quotas(x)"},
