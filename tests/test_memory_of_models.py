@@ -222,6 +222,15 @@ def test_backends_are_asked_now_and_then_and_one_that_fails_is_not_known() -> No
         await watch.ask([backend], at_us=100)
         assert watch.of(backend, at_us=100 + KNOWN_FOR_US - 1) == backend.answer
         assert watch.of(backend, at_us=100 + KNOWN_FOR_US) is None
+        following = MemoryWatch()
+        watch.tell(following, [])
+        assert following.of(backend, at_us=100) is None
+        watch.tell(following, [backend])
+        assert following.of(backend, at_us=100) == backend.answer
+        backend.answer = newer = BackendMemory(())
+        await following.ask([backend], at_us=150)
+        watch.tell(following, [backend])
+        assert following.of(backend, at_us=150) == newer, "what is older does not replace it"
         backend.answer = None
         await watch.ask([backend], at_us=200)
         assert watch.of(backend, at_us=200) is None

@@ -62,8 +62,11 @@ class MemoryWatch:
         return None if said is None or abs(at_us - said[1]) >= KNOWN_FOR_US else said[0]
 
     def tell(self, following: MemoryWatch, backends: Sequence[Backend]) -> None:
-        """Let another one know what these backends said."""
-        following._said |= {id(one): self._said[id(one)] for one in backends if id(one) in self._said}
+        """Let another one know what these backends said, unless they have told it since."""
+        for key in self._said.keys() & {id(one) for one in backends}:
+            before = following._said.get(key)
+            if before is None or before[1] <= self._said[key][1]:
+                following._said[key] = self._said[key]
 
 
 def says_memory(backend: Backend) -> bool:
