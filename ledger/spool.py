@@ -36,6 +36,7 @@ _PROBE: Final = b"\xff" * 65_536
 """Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
 _SUFFIX: Final = ".spool"
 _NAME: Final = re.compile(r"[0-9a-f]{32}\.\d{8}\.spool")
+_DRAFT: Final = ".new"
 _SET_ASIDE: Final = ".damaged"
 
 
@@ -152,13 +153,14 @@ class Spool:
         """Begin another file with the next entry, so that those before are complete.
 
         While decisions are in flight the file is made at once, unless nothing more is to be written (``last``). Raises
-        LedgerError, with nothing changed, when it cannot be.
+        LedgerError when it cannot be: then the files before must stay, and it is tried again the next time.
         """
         with self._lock:
             if last or self._size > len(MAGIC):
                 self._turn()
-                if self.in_flight and not last:
-                    self._write(b"")
+            # INVARIANT: with decisions in flight there is always a file that this writer has locked.
+            if self.in_flight and not last and self._file is None:
+                self._write(b"")
 
     def owns(self, path: Path) -> bool:
         """Whether a file is one of this writer's."""
@@ -226,15 +228,16 @@ class Spool:
 
     def _create(self) -> int:
         make_private_folder(self._folder)
-        file = create_private(self.path, os.O_RDWR | os.O_APPEND)
+        draft = self.path.with_suffix(_DRAFT)
+        file = create_private(draft, os.O_RDWR | os.O_APPEND)
         try:
-            # Nobody looks at a file that is still empty, so nobody else has this lock.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.write(file, MAGIC) < len(MAGIC):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            # Only now, so that whoever finds the file can tell by its lock whether its writer lives.
+            draft.rename(self.path)
         except BaseException:
-            # Frames in a file that does not begin as a spool could not be read.
-            self.path.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
             os.close(file)
             raise
         self._size = len(MAGIC)
@@ -274,7 +277,7 @@ def spool_files(folder: Path) -> list[Path]:
     for path in files_of(folder):
         try:
             size = path.stat().st_size
-            if size > len(MAGIC) or (size == len(MAGIC) and _is_left(path)):
+            if size > len(MAGIC) or _is_left(path):
                 found.append(path)
         except FileNotFoundError:
             # Removed meanwhile: whoever did so has put its entries into the tables.
@@ -285,8 +288,9 @@ def spool_files(folder: Path) -> list[Path]:
 
 
 def _is_left(path: Path) -> bool:
-    """Whether nobody writes an empty file any more."""
-    # A file that is shorter may not be locked yet, and its writer does not wait for the lock.
+    """Whether an empty file is a writer's that is gone."""
+    if _NAME.fullmatch(path.name) is None:
+        return False
     try:
         with open_spool_file(path) as spool:
             return spool is not None and spool.complete

@@ -362,6 +362,44 @@ def test_a_writer_has_a_file_for_as_long_as_anything_is_in_flight_and_none_longe
     assert files_of(folder) == []
 
 
+def test_empty_files_are_removed_only_of_writers_that_are_gone(ledger: Ledger) -> None:
+    folder = spool_folder(ledger.path)
+    living, gone = ledger.writer(), Spool(folder)
+    living.prepare()
+    gone.in_flight.add(decision_id(1))
+    gone.prepare()
+    gone.abandon()
+    mine = folder / "mine.spool"
+    mine.touch()
+    assert len(files_of(folder)) == 3
+    assert ledger.ingest() == 0
+    assert files_of(folder) == sorted([living._spool.path, mine])
+    living.close()
+
+
+def test_a_writer_whose_next_file_cannot_be_made_keeps_the_last_one(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = ledger.writer()
+    folder = spool_folder(ledger.path)
+    add(writer, begun(1))
+
+    def refuse(*_: object, **options: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("routewright.ledger.spool.create_private", refuse)
+        for _ in range(2):
+            with pytest.raises(LedgerError, match="No space left on device"):
+                ingest(ledger.path, lock_timeout_s=5, own=writer._spool)
+            assert statuses(ledger) == [] and len(files_of(folder)) == 1, "its writer is not taken to be gone"
+    ingest(ledger.path, lock_timeout_s=5, own=writer._spool)
+    assert statuses(ledger) == [] and len(files_of(folder)) == 1
+    add(writer, ended(1, attempt(1)))
+    writer.close()
+    assert statuses(ledger) == [(decision_id(1), 1, "ok")]
+
+
 def test_the_writers_thread_has_nothing_to_do_while_a_call_takes_long(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
