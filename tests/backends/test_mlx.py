@@ -283,7 +283,7 @@ def test_a_load_over_its_limit_is_a_timeout_and_goes_on(folder: Path) -> None:
 
 def test_reading_a_long_prompt_over_the_first_tokens_limit_is_a_timeout(folder: Path) -> None:
     prompt = replace(HELLO, messages=(Message("user", "abc " * 600),))
-    limits = Limits(load_ms=60_000, first_token_ms=1)
+    limits = Limits(queue_ms=60_000, load_ms=60_000, first_token_ms=1)
     error = failure(folder, "tiny-a", prompt, limits)
     assert error.error_class == "timeout.first_token"
     assert error.timings is not None
