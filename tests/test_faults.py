@@ -302,7 +302,7 @@ MLX = [
         "not_found",
         "next",
     ),
-    Brick("made for no chat", Mlx("untaught"), "not_found", "next"),
+    Brick("made for no chat", Mlx("untaught"), "invalid_request", "next"),
     Brick(
         "larger than the memory",
         Mlx(backend={"memory_gb": 4}, model={"memory_gb": 4.5}),
