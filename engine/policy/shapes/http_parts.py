@@ -25,11 +25,8 @@ Headers = Annotated[dict[HeaderName, HeaderText], Field(max_length=32)]
 Query = Annotated[dict[QueryName, QueryText], Field(max_length=32)]
 
 _OURS: Final = frozenset(
-    (
-        *("accept", "accept-encoding", "connection", "content-encoding", "content-length", "content-type"),
-        *("expect", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("proxy-authenticate", "proxy-connection"),
-    )
+    "accept accept-encoding connection content-encoding content-length content-type expect host keep-alive"
+    " proxy-authenticate proxy-connection te trailer transfer-encoding upgrade".split()
 )
 """Headers that say how a request is sent, which is not for a catalog to say."""
 

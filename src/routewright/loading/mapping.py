@@ -102,6 +102,10 @@ def map_models(
         if problem is not None:
             raise TaskError(f"`{target}`: {problem.message}", help=problem.help)
         models[id] = _stand_in(models[id], id, known, backend, tag, backends[backend], declared)
+    for id, model in models.items():
+        place = kinds.backend_of(backends[model["backend"]]).server.place(model.get("tag", id))
+        if place.location == "cloud":
+            models[id] = {key: value for key, value in model.items() if key != "preload"}
     return json.dumps({**plain, "models": models, "backends": backends}, ensure_ascii=False, indent=1)
 
 
