@@ -197,9 +197,10 @@ class Flow:
         key = self._key(self._ensemble if by_ensemble and self._ensemble is not None else found.target)
         if key is None:
             return
-        costs = [attempt.cost_nano for attempt in self._session.attempts()]
-        known = [cost for cost in costs if cost is not None]
-        cost_nano = sum(known) if len(known) == len(costs) else None
+        attempts = self._session.attempts()
+        known = [attempt.cost_nano for attempt in attempts if attempt.cost_nano is not None]
+        currencies = {attempt.currency for attempt in attempts if attempt.cost_nano}
+        cost_nano = sum(known) if len(known) == len(attempts) and len(currencies) < 2 else None
         until_us = self._session.time.now_us() + use.ttl_ms * 1_000
         cache.put(key, CachedAnswer(found.answer, cost_nano, until_us, verified))
 

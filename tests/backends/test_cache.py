@@ -251,6 +251,15 @@ def test_unknown_costs_are_unknown_savings(cache: AnswerCache) -> None:
     assert run(cache, work).execution.attempts[0].saved_nano is None
 
 
+def test_costs_in_two_currencies_are_no_sum(cache: AnswerCache) -> None:
+    one = target("a")
+    assert one.price is not None
+    other = target("v", price=replace(one.price, currency="EUR"))
+    work = Work((one,), (Step("verify", other),), cache=HOUR)
+    run(cache, work, {"v": [Says("ACCEPT")]})
+    assert run(cache, work).execution.attempts[0].saved_nano is None
+
+
 def test_embeddings_and_rankings_are_kept_too(cache: AnswerCache) -> None:
     for request in (EmbedRequest(("x",)), RerankRequest("q", ("x",))):
         run(cache, request=request)
