@@ -6,14 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.command_line import POLICY, CommandLine
 
 from routewright import load_policy
-from routewright.backends.control import Breakers, BreakerSettings, StateStore
+from routewright.backends.control import Breakers, BreakerSettings, Lease, Quotas, StateStore
 from routewright.gateway.endpoints import endpoints_of
+from routewright.gateway.planning import Planner
 
 QUOTAS = """\
 controls:
@@ -159,6 +161,22 @@ def test_a_quota_of_which_nothing_is_left_is_named_and_ends_with_1(tmp_path: Pat
         0,
         "the state store also holds counts of `first/daily`: under another name a quota begins at zero\n",
     )
+
+
+def test_what_a_killed_process_had_reserved_is_shown_as_used_once_its_lease_has_lapsed(
+    tmp_path: Path,
+) -> None:
+    command = CommandLine(tmp_path)
+    quotas = "controls:\n  - { name: daily, on: large, max_requests: 5, per: day }\n"
+    command.write("policy.yaml", POLICY.replace("kind: ollama", "kind: simulated") + quotas)
+    (limit,) = Planner(load_policy(tmp_path / "policy.yaml")).quotas
+    limit, at_us = replace(limit, amount=1), time.time_ns() // 1_000
+    with state_of(command) as store:
+        for id, lasts_us in (("gone", 1), ("running", 600_000_000)):
+            lease = Quotas(store).reserve(id, [limit], at_us=at_us, expires_us=at_us + lasts_us)
+            assert isinstance(lease, Lease)
+    (told,) = json.loads(command("quota", "policy.yaml", "--format", "json").out)
+    assert (told["used"], told["reserved"], told["left"]) == (1, 1, 3)
 
 
 def test_each_quota_is_shown_for_everyone_who_used_it(tmp_path: Path) -> None:
