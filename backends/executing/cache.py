@@ -7,6 +7,7 @@ is complete, unrefused and went through every step; a caller never gets less fro
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -46,8 +47,9 @@ class AnswerCache:
     def __init__(self, *, clock: Callable[[], int], max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self._largest = max_bytes // 8
         self._lock = threading.Lock()
-        # Not of asyncio: those that wait may be in other threads, with event loops of their own.
-        self._made: dict[str, Future[None]] = {}
+        # Not of asyncio: those that wait may be in other threads, with event loops of their own. By process too: a
+        # forked one has none of the threads that make its parent's answers.
+        self._made: dict[tuple[int, str], Future[None]] = {}
         self._entries: TLRUCache[str, CachedAnswer] = TLRUCache(
             max_bytes, ttu=lambda _key, entry, _now: entry.until_us, timer=clock, getsizeof=_size
         )
@@ -72,10 +74,11 @@ class AnswerCache:
 
         Otherwise what ends when whoever makes it has finished, whatever came of it.
         """
+        here = os.getpid(), key
         with self._lock:
-            made = self._made.get(key)
+            made = self._made.get(here)
             if made is None:
-                made = self._made[key] = Future()
+                made = self._made[here] = Future()
                 # It cannot be cancelled then: one that gives up waiting takes nothing from the others.
                 made.set_running_or_notify_cancel()
                 return None
@@ -84,8 +87,9 @@ class AnswerCache:
     def finished(self, key: str) -> None:
         """Let those that wait for ``key`` go on."""
         with self._lock:
-            made = self._made.pop(key)
-        made.set_result(None)
+            made = self._made.pop((os.getpid(), key), None)
+        if made is not None:  # a process that was forked meanwhile has none that wait
+            made.set_result(None)
 
     def __len__(self) -> int:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -305,6 +306,23 @@ def test_who_waits_for_a_failure_or_a_cancelled_call_makes_the_call_itself(cache
         return backend
 
     assert run_virtual(cancel_the_first).tags == ["x", "x"]
+
+
+# A fork beside threads is deprecated since Python 3.12, and done by web servers all the same.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_what_its_parent_makes(cache: AnswerCache) -> None:
+    assert cache.claim("asked") is None
+    child = os.fork()
+    if child == 0:
+        makes_it = cache.claim("asked") is None
+        cache.finished("asked")
+        os._exit(0 if makes_it else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    waiting = cache.claim("asked")
+    assert waiting is not None and not waiting.done()
+    cache.finished("asked")
+    assert waiting.done()
 
 
 def test_who_waits_keeps_half_of_its_time(cache: AnswerCache) -> None:
