@@ -72,6 +72,7 @@ class CallClock:
         self.first_token_us: int | None = None
         self.usage: Usage | None = None
         self._start = self._phase_start = self._left = time.monotonic()
+        self._queued_s = 0.0
         self._phase_ms = limits.connect_ms
         self._limited = limits != Limits()
         self._waiting: asyncio.Task[object] | None = None
@@ -90,6 +91,8 @@ class CallClock:
 
     def enter(self, phase: Phase, *, limit_ms: int | None = None) -> None:
         """Begin a phase now; its limit is the one of ``limits`` unless ``limit_ms`` gives another."""
+        if self.phase == "turn":
+            self._queued_s = self._in_queue_s()
         self.phase = phase
         self._phase_start = self._left = time.monotonic()
         self._phase_ms = _FACTS[phase].limit_ms(self.limits) if limit_ms is None else limit_ms
@@ -213,9 +216,17 @@ class CallClock:
         """What was measured until now."""
         return Timings(self.load_us, self.first_token_us, self.total_us())
 
+    def queued_us(self) -> int:
+        """Microseconds that the call has spent in our own queue so far."""
+        return _microseconds(self._in_queue_s())
+
     def total_us(self) -> int:
         """Microseconds since the call began."""
         return _microseconds(time.monotonic() - self._start)
+
+    def _in_queue_s(self) -> float:
+        waiting_s = time.monotonic() - self._phase_start if self.phase == "turn" else 0.0
+        return self._queued_s + waiting_s
 
     def _phase_us(self) -> int:
         return _microseconds(time.monotonic() - self._phase_start)

@@ -55,6 +55,11 @@ class StreamSink:
         self.received = 0
         self.progress = Progress()
 
+    @property
+    def queued_us(self) -> int:
+        """How long the call has waited in our own queue."""
+        return 0 if self.progress.clock is None else self.progress.clock.queued_us()
+
     def token(self, text: str) -> None:
         """Note a piece of text or thinking."""
         if self.begun_s is None:
@@ -116,11 +121,12 @@ class _Guard:
     ``run`` gives the answer; else the limit that was reached, or ``cancelled`` where the backend itself cancelled it.
     """
 
-    __slots__ = ("_expired", "_loop", "_relay", "_task", "_timeouts", "_timers", "_waiter")
+    __slots__ = ("_expired", "_loop", "_queued_ms", "_relay", "_task", "_timeouts", "_timers", "_waiter")
 
     def __init__(self, relay: StreamSink, timeouts: Timeouts) -> None:
         self._relay, self._timeouts = relay, timeouts
         self._expired: ErrorClass | None = None
+        self._queued_ms = 0.0
         self._timers: list[asyncio.TimerHandle] = []
 
     async def run(self, work: Awaitable[Answer]) -> Answer | ErrorClass:
@@ -160,7 +166,14 @@ class _Guard:
         self._expire(self._timeouts.total_by)
 
     def _first_over(self) -> None:
-        if self._relay.begun_s is None:
+        if self._relay.begun_s is not None:
+            return
+        # The model has its whole time once the call has left our own queue, which has a limit of its own.
+        queued_ms = self._relay.queued_us / 1_000
+        more_ms, self._queued_ms = queued_ms - self._queued_ms, queued_ms
+        if more_ms > 0:
+            self._after(more_ms, self._first_over)
+        else:
             self._expire("timeout.first_token")
 
     def _share_over(self) -> None:

@@ -123,14 +123,19 @@ ANSWERED: Final = Outcome("done", "close", "reported", request=True)
 """What follows an answer. Where the server does not count, its cost is unknown."""
 
 
-def outcome_of(error_class: ErrorClass, stage: Stage, *, had_its_time: bool = True) -> Outcome:
+def outcome_of(
+    error_class: ErrorClass, stage: Stage, *, had_its_time: bool = True, queued: bool = False
+) -> Outcome:
     """What follows a failure. After text that somebody has seen, nothing is started again.
 
-    ``had_its_time`` is whether the model had at least the time that it usually takes.
+    ``had_its_time`` is whether the model had at least the time that it usually takes, and ``queued`` whether the call
+    has waited in our own queue.
     """
     failure, use = FAILURES[error_class], STAGES[stage]
     then: Then = "stop" if stage == "shown" else failure.then
     breaker = failure.breaker
+    if error_class == "timeout.total" and queued:
+        breaker = "slow"  # a part of that limit was spent in our own queue
     if breaker == "slow":
         breaker = "count" if had_its_time and stage not in ("answering", "shown") else "ignore"
     return Outcome(then, breaker, use.cost, use.request, failure.cool_ms)
@@ -141,12 +146,16 @@ def stops(error: BackendError) -> bool:
     return FAILURES[error.error_class].then == "stop"
 
 
-def had_its_time(timings: Timings, usual_ms: float) -> bool:
-    """Whether a call had the time that its model usually takes, once it was loaded.
+_LESS: Final = 0.95
+"""A backend ends a call a little before its share is over."""
+
+
+def had_its_time(timings: Timings, queued_us: int, usual_ms: float) -> bool:
+    """Whether a call had the time that its model usually takes, once it had left our own queue and was loaded.
 
     One that is still loading then is as good as slow; servers that do not say when they load cannot be told apart.
     """
-    return timings.total_us - (timings.load_us or 0) >= usual_ms * 1_000
+    return timings.total_us - queued_us - (timings.load_us or 0) >= _LESS * usual_ms * 1_000
 
 
 def stage_of(error: BackendError, relay: StreamSink) -> Stage:

@@ -169,8 +169,10 @@ class Session:
         came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
         failure, outcome = None, ANSWERED
         if isinstance(came, BackendError):
-            failure, enough = came, had_its_time(timings, share.usual_ms)
-            outcome = outcome_of(failure.error_class, stage_of(failure, relay), had_its_time=enough)
+            failure, queued_us = came, relay.queued_us
+            enough = had_its_time(timings, queued_us, share.usual_ms)
+            stage = stage_of(failure, relay)
+            outcome = outcome_of(failure.error_class, stage, had_its_time=enough, queued=queued_us > 0)
         usage = usage_of(came, outcome, request, relay.received)
         attempt = attempt_of(
             made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason or note

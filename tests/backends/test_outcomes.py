@@ -22,9 +22,9 @@ from support.executing_parts import (
     run_virtual,
     target,
 )
-from support.scripted_http import ScriptedHttp, Wait, reply
+from support.scripted_http import ScriptedHttp, Wait, events, reply
 
-from routewright.backends import ERROR_CLASSES, ErrorClass, Limits
+from routewright.backends import ERROR_CLASSES, NO_LIMITS, ErrorClass, Limits
 from routewright.backends.control import Breakers, QuotaLimit, Quotas, StateStore
 from routewright.backends.executing import (
     FAILURES,
@@ -87,7 +87,7 @@ def test_what_is_decided_is_what_happens(store: StateStore, error_class: ErrorCl
     if stage == "refused":  # nobody tells: then it is what the class says
         stage = FAILURES[error_class].stage
     # What fails at once never had the time that its model usually takes.
-    told = outcome_of(error_class, stage, had_its_time=False)
+    told = outcome_of(error_class, stage, had_its_time=False, queued=stage == "unsent")
     limits = TaskLimits(backoff_ms=1, first_token_within_ms=5_000)
     a, b = target("a", quotas=QUOTAS), target("b", role="fallback")
     ran = carry_out(Work((a, b), limits=limits, retries=1), {"a": [act]}, stream=stream, store=store)
@@ -203,3 +203,30 @@ def test_a_call_that_never_left_leaves_its_place_to_the_fallbacks() -> None:
 
 def _usage(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+@pytest.mark.parametrize("waits", ["first token", "total", "deadline"])
+def test_a_model_is_not_blamed_for_what_its_calls_have_waited_in_our_own_queue(
+    store: StateStore, waits: str, stream: bool
+) -> None:
+    """Each call takes 0.8 s, and the second waits as long for the first: a limit of 1.1 s is over while it works."""
+    limits = {"first token": Limits(first_token_ms=1_100, queue_ms=9_000), "total": Limits(total_ms=1_100)}
+    facts = target("a", limits=limits.get(waits, NO_LIMITS), expected_ms=900)
+    work = Work((facts,), limits=TaskLimits(deadline_ms=1_100 if waits == "deadline" else 9_000))
+    answer = [{"choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]}]
+    whole = reply(200, {"choices": [{"index": 0, "message": {"content": "yes"}, "finish_reason": "stop"}]})
+    said = events(*answer) if stream or waits == "first token" else whole
+
+    async def main() -> list[str | None]:
+        async with ScriptedHttp([Wait(0.8), *said]) as server:
+            backend = OpenAIBackend(server.url, concurrency=1)
+            executor = Executor({"b": backend}, clock=lambda: START_US, store=store)
+            shown = (lambda _: None) if stream else None
+            ran = await asyncio.gather(*(executor.run(work, HELLO, on_text=shown) for _ in range(2)))
+            await backend.close()
+            return [one.error_class for execution in ran for one in execution.attempts]
+
+    ended = {"first token": None, "total": "timeout.total", "deadline": "timeout.deadline"}[waits]
+    assert sorted(asyncio.run(main()), key=str) == sorted([None, ended], key=str)
+    assert Breakers(store).all(at_us=START_US) == {}
