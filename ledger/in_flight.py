@@ -76,15 +76,19 @@ WHERE status = 'lost' AND attempts.decision_id = late.decision_id
 UPDATE decisions SET answered_attempt = late.answered_attempt FROM late
 WHERE decisions.decision_id = late.decision_id AND late.answered_attempt IS NOT NULL
 """,
-    "INSERT INTO said SELECT decision_id, number FROM attempts SEMI JOIN late USING (decision_id)",
 )
 
 _LOST: Final = """
-INSERT INTO attempts BY NAME
-SELECT *, 'lost' AS status, false AS cached_answer
-FROM (SELECT unnest(i) FROM (SELECT unnest(e.intents) AS i FROM entries))
+CREATE OR REPLACE TEMP TABLE lost AS
+SELECT * FROM (SELECT unnest(i) FROM (SELECT unnest(e.intents) AS i FROM entries))
 ANTI JOIN said USING (decision_id, number)
 """
+
+_ADD_LOST: Final = (
+    # An end may have been found before its beginning, where a file is damaged.
+    "DELETE FROM lost USING attempts WHERE lost.decision_id = attempts.decision_id AND lost.number = attempts.number",
+    "INSERT INTO attempts BY NAME SELECT *, 'lost' AS status, false AS cached_answer FROM lost",
+)
 
 
 def insert_ended(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
@@ -141,4 +145,7 @@ def _finish(connection: DuckDBPyConnection) -> None:
             connection.execute(statement)
     insert_attempts(connection)
     connection.execute(_LOST)
+    if connection.execute("FROM lost LIMIT 1").fetchone() is not None:
+        for statement in _ADD_LOST:
+            connection.execute(statement)
     drop_entries(connection)

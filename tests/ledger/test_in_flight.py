@@ -284,6 +284,14 @@ def test_what_a_damaged_end_said_is_lost_and_what_a_damaged_beginning_said_is_no
     assert ledger.notices() != ()
 
 
+def test_an_end_that_is_found_before_its_beginning_leaves_one_row(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    add(writer, ended(1, attempt(1)), begun(1))
+    writer.close()
+    assert statuses(ledger) == [(decision_id(1), 1, "ok")]
+    assert [row.decision_id for row in ledger.tail(5)] == [decision_id(1)]
+
+
 # --- what cannot be taken ----------------------------------------------------------------------------------
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, LedgerEntry
 from routewright.ledger.ingest import spool_folder
 from routewright.ledger.spool import Spool, set_aside, spool_files
 from routewright.ledger.writing import entry_of
 
-from .ledger_rows import attempt, decision, decision_id
+from .ledger_rows import attempt, begun, decision, decision_id, ended
 
 __all__ = ["MUTATIONS", "Case", "check", "frames_of", "mutate", "write_case"]
 
@@ -34,11 +34,14 @@ class Piece:
 
 @dataclass
 class Case:
-    """A damaged file of a writer that is gone: entry ``i`` is decision ``first + i``."""
+    """A damaged file of a writer that is gone, of decisions ``first`` and those behind it; which of them are touched.
+
+    Some were recorded as a whole, others by the intent of their call and by its end.
+    """
 
     writer: str
     first: int
-    entries: int
+    decisions: int
     touched: frozenset[int]
     mutations: tuple[str, ...]
 
@@ -66,21 +69,31 @@ def mutate(
     return b"".join(piece.data for piece in pieces), frozenset(touched), tuple(one.__name__ for one in chosen)
 
 
-def write_case(ledger: Ledger, first: int, random: Random, *, entries: int = 12) -> Case:
+def write_case(ledger: Ledger, first: int, random: Random, *, decisions: int = 10) -> Case:
     """Write the damaged file of a dead writer beside the ledger; its decisions are ``first`` and those behind it."""
     spool = Spool(spool_folder(ledger.path))
-    for number in range(first, first + entries):
-        spool.add(entry_of(decision(number), [attempt(number)]))
+    entries: list[tuple[int, LedgerEntry]] = []
+    for number in range(first, first + decisions):
+        if random.random() < 0.6:
+            entries.append((number, LedgerEntry(decision(number), [attempt(number)])))
+        else:
+            entries.append((number, begun(number)))
+            end = random.randrange(len(entries), len(entries) + 3)
+            entries.insert(end, (number, ended(number, attempt(number))))
+    for _, entry in entries:
+        spool.add(entry_of(*entry))
     path = spool.path
     spool.abandon()
     data = path.read_bytes()
     damaged, touched, mutations = mutate(data, frames_of(data), random)
     path.write_bytes(damaged)
-    return Case(spool.writer, first, entries, touched, mutations)
+    return Case(
+        spool.writer, first, decisions, frozenset(entries[at][0] - first for at in touched), mutations
+    )
 
 
 def check(ledger: Ledger, cases: Sequence[Case]) -> None:
-    """Ingest the files of ``cases``: untouched entries are in exactly once, touched ones too or they are reported."""
+    """Ingest the files of ``cases``: untouched decisions are in exactly once, touched ones too or they are reported."""
     ledger.ingest()
     folder = spool_folder(ledger.path)
     waiting = {path.name.partition(".")[0] for path in spool_files(folder)}
@@ -88,11 +101,11 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
     told = ledger.notices()
     assert not kept or any("damaged" in notice for notice in told)
     for case in cases:
-        ids = [decision_id(number) for number in range(case.first, case.first + case.entries)]
+        ids = [decision_id(number) for number in range(case.first, case.first + case.decisions)]
         between = f"decision_id BETWEEN '{ids[0]}' AND '{ids[-1]}'"
         rows = ledger.query(
             f"SELECT decision_id::VARCHAR, record, (SELECT count(*) FROM attempts AS a "
-            f"WHERE a.decision_id = d.decision_id) FROM decisions AS d WHERE {between}"
+            f"WHERE a.decision_id = d.decision_id AND a.number = 1) FROM decisions AS d WHERE {between}"
         ).rows
         stored = [row[0] for row in rows]
         rejected = ledger.query(f"SELECT count(*) FROM rejected WHERE writer = '{case.writer}'").rows[0][0]
@@ -101,6 +114,10 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
         lost = {position for position, id in enumerate(ids) if id not in stored}
         assert lost <= case.touched, (case, "lost without being touched", lost - case.touched)
         assert not lost or case.writer in kept or rejected, (case, "lost without a word", lost)
+        without_end = ledger.query(
+            f"SELECT decision_id::VARCHAR FROM attempts WHERE status = 'lost' AND {between}"
+        ).rows
+        assert {ids.index(id) for (id,) in without_end} <= case.touched, (case, "its end was not touched")
         records = {id: decision(case.first + position).record for position, id in enumerate(ids)}
         assert all(records[id] == record and calls == 1 for id, record, calls in rows), (case, "wrong")
 
