@@ -284,7 +284,10 @@ def test_what_a_damaged_end_said_is_lost_and_what_a_damaged_beginning_said_is_no
     assert ledger.notices() != ()
 
 
-def test_an_end_that_is_found_before_its_beginning_leaves_one_row(ledger: Ledger) -> None:
+def test_an_end_that_is_found_before_its_beginning_leaves_one_row(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routewright.ledger.ingest._BATCH", 1)
     writer = ledger.writer()
     add(writer, ended(1, attempt(1)), begun(1))
     writer.close()
