@@ -63,9 +63,10 @@ class Search:
         request: Request,
         lookup: Callable[[Target], CachedAnswer | None],
         on_text: Callable[[str], None] | None,
+        after: Sequence[Target] = (),
     ) -> None:
         self._session, self._targets, self._request = session, targets, request
-        self._lookup, self._on_text = lookup, on_text
+        self._lookup, self._on_text, self._after = lookup, on_text, after
         self._error: BackendError | None = None
         self._denied: BackendError | None = None
         self._passed_over: list[tuple[int, int]] = []
@@ -104,7 +105,7 @@ class Search:
         if not (forced or left or self._error or self._passed_over) and self._session.may_pass(target):
             # Where there is nothing else, there is no use in passing it over first.
             forced = _LAST
-        asked = TargetRequest(target, self._request, target.role, self._on_text, behind)
+        asked = TargetRequest(target, self._request, target.role, self._on_text, behind, self._after)
         result = await self._session.obtain(asked, more=left > 0, forced=forced, spare=left)
         if result.denied is not None:
             self._denied = self._denied or result.error

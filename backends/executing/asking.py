@@ -39,7 +39,8 @@ COUNTED_ROLES: Final = frozenset[AttemptRole](("answer", "fallback", "retry", "m
 class TargetRequest(NamedTuple):
     """What one target is asked, in which role, and where the text goes as it comes.
 
-    ``behind`` are the targets that could still be asked after it: they keep their share of the time.
+    ``behind`` are the targets that could still be asked instead of it, and ``after`` those without which its answer is
+    none: all keep their share of the time.
     """
 
     target: Target
@@ -47,6 +48,7 @@ class TargetRequest(NamedTuple):
     role: AttemptRole
     on_text: Callable[[str], None] | None = None
     behind: Sequence[Target] = ()
+    after: Sequence[Target] = ()
 
 
 class Result(NamedTuple):

@@ -39,12 +39,13 @@ _Labels = tuple[tuple[str, str | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class AskedTogether:
-    """One request to the members of an ensemble."""
+    """One request to the members of an ensemble; ``after`` are those of ``TargetRequest``."""
 
     session: Session
     ensemble: Ensemble
     request: ChatRequest
     prompts: Prompts
+    after: Sequence[Target] = ()
 
     async def run(self) -> tuple[Answered | BackendError, EnsembleReport]:
         """The answer that the members' answers come to, or a QuorumError; and how it came about.
@@ -72,8 +73,9 @@ class AskedTogether:
         return 1 if self.ensemble.combine == "first" else self.ensemble.quorum
 
     async def _ask(self, member: Target, forced: str | None) -> Result | Exhausted:
-        behind = self.session.fallbacks
-        asked = TargetRequest(member, self.request, "member", behind=behind)
+        behind, judge = self.session.fallbacks, self.ensemble.judge
+        after = self.after if judge is None else (judge, *self.after)
+        asked = TargetRequest(member, self.request, "member", behind=behind, after=after)
         try:
             return await self.session.obtain(asked, forced=forced, spare=len(behind))
         except Exhausted as exhausted:
@@ -145,7 +147,8 @@ class AskedTogether:
         )
         forced = "its breaker is open, and there is no other judge" if session.may_pass(judge) else None
         try:
-            result = await session.obtain(TargetRequest(judge, asked, "judge"), forced=forced)
+            request = TargetRequest(judge, asked, "judge", behind=session.fallbacks, after=self.after)
+            result = await session.obtain(request, forced=forced)
         except Exhausted as exhausted:
             return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
         if not isinstance(result.answer, ChatAnswer):

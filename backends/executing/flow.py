@@ -10,7 +10,7 @@ Text is shown as it comes only where no later step may withhold or replace it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from routewright.engine.record import Attempt, Intent
 
@@ -24,7 +24,7 @@ from .ensemble import AskedTogether
 from .outcomes import stops
 from .session import Session
 from .steps import STEP_KINDS, Review, StepCalls, StepFailed, with_drafts
-from .work import Answer, Ensemble, Request, Target, Work
+from .work import Answer, Ensemble, Request, Step, Target, Work
 
 
 class Flow:
@@ -91,6 +91,7 @@ class Flow:
             return kept
         # Members are asked at the same time.
         steps.behind = self._work.targets if self._ensemble is None else self._ensemble.members[:1]
+        steps.after = self._after()
         for step in self._steps:
             await STEP_KINDS[step.role].check_prompt(steps, step)
         drafts = [await STEP_KINDS[step.role].prepare(steps, step) for step in self._steps]
@@ -113,6 +114,7 @@ class Flow:
                 break
             found = following
         if isinstance(found, Answered):
+            steps.after = ()
             for step in self._steps if not found.cached else ():
                 await STEP_KINDS[step.role].check_answer(steps, step, found.chat)
             if live is None or found.cached:
@@ -121,6 +123,7 @@ class Flow:
 
     async def _reviewed(self, steps: StepCalls, found: Answered, request: ChatRequest) -> Review:
         for step in self._steps:
+            steps.after = self._after(step)
             review = await STEP_KINDS[step.role].review(steps, step, found, request)
             if review.escalates:
                 return review
@@ -140,14 +143,15 @@ class Flow:
         if together and self._ensemble is not None:
             assert isinstance(request, ChatRequest)
             prompts = self._services.prompts()
-            members = AskedTogether(self._session, self._ensemble, request, prompts)
+            members = AskedTogether(self._session, self._ensemble, request, prompts, self._after())
             found, self._report = await members.run()
             if isinstance(found, Answered):
                 return found
             if not self._work.targets or stops(found):
                 return found
             refused = found
-        found = await Search(self._session, self._work.targets, request, self._kept, on_text).run(start)
+        search = Search(self._session, self._work.targets, request, self._kept, on_text, self._after())
+        found = await search.run(start)
         if isinstance(found, Answered) and found.cached and on_text is not None and not self._steps:
             self._show(found.answer)
         if refused is not None and isinstance(found, NotCalledError):
@@ -155,6 +159,14 @@ class Flow:
             refused.help = str(found)
             return refused
         return found
+
+    def _after(self, but: Step | None = None) -> Sequence[Target]:
+        """The models of the steps after an answer without which it is not given, ``but`` one that is carried out."""
+        return [
+            step.target
+            for step in self._steps
+            if step is not but and step.required and STEP_KINDS[step.role].may_change(step)
+        ]
 
     def _first_key(self) -> str | None:
         """The key of the answer that the work gives if nothing fails."""

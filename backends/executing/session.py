@@ -101,7 +101,7 @@ class Session:
                 break
             if asked.role in ("answer", "fallback"):
                 asked = asked._replace(role="retry")
-            spare_us = self.budget.left_us() - self._kept_us(asked.behind)
+            spare_us = self.budget.left_us() - self._kept_us(asked)
             wait_ms = pause_ms(
                 error.retry_after_ms, retry, self._work.limits, spare_us, self.random, more=more
             )
@@ -140,7 +140,7 @@ class Session:
         return resting is not None and not resting.holds
 
     async def _call(self, asked: TargetRequest, forced: str | None, note: str | None = None) -> Result:
-        target, request, role, on_text, _ = asked
+        target, request, role, on_text, *_ = asked
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
             raise self._exhausted(asked)
         backend = self._services.backends.get(target.backend_id)
@@ -165,7 +165,7 @@ class Session:
                 raise
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
         relay = StreamSink(shows, self._loop_time)
-        share = self._usual.share(target, self._keeping(asked.behind), self.budget.left_us())
+        share = self._usual.share(target, self._keeping(asked), self.budget.left_us())
         came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
         failure, outcome = None, ANSWERED
         if isinstance(came, BackendError):
@@ -289,14 +289,15 @@ class Session:
                 self.budget.give_back(held, counted=counted)
         return ticket if isinstance(ticket, Rejection) else (ticket, held)
 
-    def _keeping(self, behind: Sequence[Target]) -> Sequence[Target]:
-        """Those of ``behind`` for whom time is kept: who may still be called, as far as the cap on calls goes."""
-        if not behind:
-            return ()
-        return [target for target in behind if self.resting(target) is None][: self.budget.calls_left()]
+    def _keeping(self, asked: TargetRequest) -> Sequence[Target]:
+        """For whom time is kept: who is asked after it, and who may be instead, as far as the cap on calls goes."""
+        if not asked.behind:
+            return asked.after
+        instead = [target for target in asked.behind if self.resting(target) is None]
+        return [*asked.after, *instead[: self.budget.calls_left()]]
 
-    def _kept_us(self, behind: Sequence[Target]) -> float:
-        return 1_000 * sum(map(self._usual.kept, self._keeping(behind)))
+    def _kept_us(self, asked: TargetRequest) -> float:
+        return 1_000 * sum(map(self._usual.kept, self._keeping(asked)))
 
     def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from .work import Target
@@ -37,15 +37,27 @@ class UsualTimes:
         known = self._known(target)
         return self._unknown_ms if known is None else KEPT * known
 
-    def share(self, target: Target, behind: Collection[Target], left_us: int) -> Share:
+    def share(self, target: Target, behind: Sequence[Target], left_us: int) -> Share:
         """The part of ``left_us`` that ``target`` has while each of ``behind`` keeps the time that it needs.
 
-        It has an equal part at least: the time may not be enough for all.
+        Where the time is not enough for all, each has an equal part, and the last of them keep none until that is what
+        ``target`` needs. The next one keeps half then, unless that is less than either of the two usually takes.
         """
         left_ms = left_us / 1_000
-        own_ms = max(left_ms - sum(map(self.kept, behind)), left_ms / (1 + len(behind)))
+        keeping = list(behind)
+        while True:
+            own_ms = left_ms - sum(map(self.kept, keeping))
+            equal_ms = left_ms / (1 + len(keeping))
+            if own_ms >= equal_ms or equal_ms >= self.kept(target):
+                break
+            if len(keeping) == 1 and equal_ms >= min(self._usual(target), self._usual(keeping[0])):
+                break
+            keeping.pop()
+        return Share(left_ms, max(own_ms, equal_ms), self._usual(target))
+
+    def _usual(self, target: Target) -> float:
         known = self._known(target)
-        return Share(left_ms, own_ms, self._unknown_ms if known is None else known)
+        return self._unknown_ms if known is None else known
 
     def _known(self, target: Target) -> float | None:
         return self._observed.get(target.model_id, target.expected_ms)

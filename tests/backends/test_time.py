@@ -31,7 +31,7 @@ from routewright.backends import (
     SimulatedModel,
 )
 from routewright.backends.control import Breakers, StateStore
-from routewright.backends.executing import Executor, TaskLimits, Work
+from routewright.backends.executing import Ensemble, Executor, Step, TaskLimits, Work
 from routewright.engine.policy import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS
 
 THREE_SECONDS = TaskLimits(deadline_ms=3_000)
@@ -78,12 +78,39 @@ def test_once_something_was_shown_the_whole_time_is_the_models_own() -> None:
     assert ran.outline() == [("answer", "a", "ok", None)] and ran.took_s == pytest.approx(2.9)
 
 
-def test_where_the_time_is_not_enough_for_all_each_has_an_equal_part() -> None:
-    limits = TaskLimits(deadline_ms=4_500)
-    work = Work(targets("a", "b", "c"), limits=limits, observed_ms={"a": 2_000, "b": 2_000, "c": 4_000})
-    ran = carry_out(work, {name: [Hangs()] for name in "abc"})
-    took = [round(attempt.total_us / 1_000) for attempt in ran.execution.attempts]
-    assert took == [1_500, 1_500, 1_500]
+@pytest.mark.parametrize(
+    ("deadline_ms", "usual_ms", "shares"),
+    [
+        (6_000, [2_000, 2_000, 4_000], [3_000, 3_000]),  # a third is too little for the first
+        (6_000, [1_200, 3_000, 1_500], [2_000, 2_000, 2_000]),
+        (3_000, [1_000, 2_000, 2_000, 2_000], [1_500, 1_500]),  # half of 1,500 is too little for each
+        (3_000, [2_500, 2_500], [3_000]),
+        (3_000, [2_500, 1_100], [1_500, 1_500]),
+        (1_000, [None] * 30, [100] * 10),
+    ],
+)
+def test_where_the_time_is_not_enough_for_all_the_last_go_without(
+    deadline_ms: int, usual_ms: list[int | None], shares: list[int]
+) -> None:
+    names = [f"m{at}" for at in range(len(usual_ms))]
+    observed = {name: float(ms) for name, ms in zip(names, usual_ms, strict=True) if ms is not None}
+    work = Work(targets(*names), limits=TaskLimits(deadline_ms=deadline_ms), observed_ms=observed)
+    ran = carry_out(work, {name: [Hangs()] for name in names})
+    took = [round(attempt.total_us / 1_000) for attempt in ran.execution.attempts if attempt.total_us]
+    assert took == shares
+    assert ran.took_s == pytest.approx(deadline_ms / 1_000, abs=0.01)
+
+
+def test_fallbacks_that_need_more_time_than_there_is_take_none_from_a_model_that_is_well(
+    store: StateStore,
+) -> None:
+    observed = {"a": 1_000.0, "b": 2_000.0, "c": 2_000.0, "d": 2_000.0}
+    work = Work(targets("a", "b", "c", "d"), limits=THREE_SECONDS, observed_ms=observed)
+    ran = carry_out(work, {"a": [Says(first_s=1.1)]})
+    assert ran.outline() == [("answer", "a", "ok", None)]
+    both_slow = Work(targets("a", "b"), limits=THREE_SECONDS, observed_ms={"a": 2_500.0, "b": 2_500.0})
+    three_times(store, both_slow, {"a": [Hangs()]})
+    assert carry_out(both_slow, {"b": [Says(first_s=2.4)]}, store=store).text == "hello there"
 
 
 @pytest.mark.parametrize("limits", [TaskLimits(deadline_ms=3_000, max_attempts=1), THREE_SECONDS])
@@ -120,6 +147,27 @@ def test_shares_hold_in_simulated_time() -> None:
     assert plain == streamed == ("a", "timeout.deadline", 1_470)
 
 
+def test_a_member_that_hangs_leaves_a_judge_its_time() -> None:
+    ensemble = Ensemble((target("a"), target("b"), target("c")), "judge", 2, judge=target("j"))
+    script: dict[str, Any] = {"c": [Hangs()], "j": [Says('{"best": 1}', first_s=0.2)]}
+    ran = carry_out(Work((), ensemble=ensemble, limits=THREE_SECONDS), script)
+    assert ran.text == "hello there" and ran.execution.attempts[-1].role == "judge"
+
+
+@pytest.mark.parametrize("hangs", ["a", "v"])
+def test_steps_that_an_answer_needs_keep_their_time(hangs: str) -> None:
+    """The fallback answers late, or a step that may be left out hangs: the screening goes on."""
+    steps = (
+        Step("verify", target("v")),
+        Step("screen", target("s"), required=True, options={"on": "answer"}),
+    )
+    work = Work(targets("a", "b"), steps=steps, limits=THREE_SECONDS)
+    script: dict[str, Any] = {hangs: [Hangs()], "b": [Says(first_s=0.29)], "s": [Says("SAFE", first_s=0.29)]}
+    ran = carry_out(work, script)
+    assert ran.text == "hello there"
+    assert ran.outline()[-1] == ("screen", "s", "ok", None)
+
+
 # --- who is blamed -------------------------------------------------------------------------------------------------
 
 
@@ -143,8 +191,8 @@ def test_a_model_that_hangs_through_its_share_is_slow_and_the_one_behind_it_is_n
 
 
 def test_a_model_that_is_cut_after_less_than_its_usual_time_is_not_blamed(store: StateStore) -> None:
-    work = Work(targets("a", "b"), limits=THREE_SECONDS, observed_ms={"a": 2_500.0, "b": 2_500.0})
-    three_times(store, work, {"a": [Hangs()], "b": [Hangs()]})
+    work = Work(targets("a", "b"), limits=THREE_SECONDS, observed_ms={"a": 2_500.0, "b": 1_500.0})
+    three_times(store, work, {"a": [Hangs()], "b": [Says(first_s=1.4)]})
     assert failures(store) == {}
 
 

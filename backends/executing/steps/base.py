@@ -74,7 +74,8 @@ class Said:
 class StepCalls:
     """The calls of steps around the answer to ``request``, and what came of each step, in ``reports``.
 
-    ``behind`` are the targets that are to answer after the steps: until they did, these leave them their time.
+    ``behind`` are the targets that are to answer after the steps, and ``after`` those of the other steps without which
+    there is no answer: these leave them their time.
     ``whole`` is whether every step since it was last set came to its end: what is not whole is never kept.
     """
 
@@ -83,6 +84,7 @@ class StepCalls:
         self.reports: list[StepReport] = []
         self.whole = True
         self.behind: Sequence[Target] = ()
+        self.after: Sequence[Target] = ()
 
     def prompt(self, step: Step, name: str, **given: Material) -> ChatRequest:
         """What the step's model is asked by the template ``name``, which gets the conversation beside ``given``."""
@@ -95,7 +97,7 @@ class StepCalls:
         if step.required and self.session.may_pass(step.target):
             forced = "its breaker is open, and the step is required"
         try:
-            asked = TargetRequest(step.target, request, step.role, behind=self.behind)
+            asked = TargetRequest(step.target, request, step.role, behind=self.behind, after=self.after)
             result = await self.session.obtain(asked, forced=forced)
         except Exhausted as exhausted:
             self.left_out(step, str(exhausted.error), exhausted.error)

@@ -51,7 +51,10 @@ class Verify(StepKind):
         said = Message("assistant", spoken(found.chat))
         asked = replace(request, messages=(*request.messages, said, Message("user", told)))
         try:
-            result = await calls.session.obtain(TargetRequest(found.target, calls.grown(asked), "retry"))
+            again = TargetRequest(
+                found.target, calls.grown(asked), "retry", after=(step.target, *calls.after)
+            )
+            result = await calls.session.obtain(again)
         except Exhausted:
             return found, False
         if not isinstance(result.answer, ChatAnswer):
