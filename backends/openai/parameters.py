@@ -27,6 +27,14 @@ _REFUSED: Final = re.compile(
 _NEAR: Final = 80
 """Characters between a parameter's name and the words that refuse it."""
 
+_SENTENCE_ENDS: Final = re.compile(r"[.;!?]\s|\\n|\n")
+
+_BOUND: Final = re.compile(
+    r"exceed|above|below|(larg|small|great|high|low)er|(more|less) than|at most|at least|between|range",
+    re.IGNORECASE,
+)
+"""What a sentence says that refuses one value: others may be taken, and the parameter is not left out."""
+
 _logger = logging.getLogger("routewright")
 
 
@@ -64,15 +72,22 @@ class Parameters:
 
 
 def refused_parameter(body: Mapping[str, Any], refusal: str) -> str | None:
-    """The parameter of ``body`` that the text of a refusal names first, next to words that refuse it."""
+    """The parameter of ``body`` that a sentence of a refusal names first, next to words that refuse it."""
+    for sentence in _SENTENCE_ENDS.split(refusal):
+        if _BOUND.search(sentence) is None and (found := _refused_in(sentence, body)) is not None:
+            return found
+    return None
+
+
+def _refused_in(sentence: str, body: Mapping[str, Any]) -> str | None:
     found = {}
     for name in PARAMETERS:
         if name not in body:
             continue
         # xAI writes `reasoningEffort`.
         spelt = rf"\b({name}|{re.sub('_(.)', lambda match: match[1].upper(), name)})\b"
-        for match in re.finditer(spelt, refusal):
-            if _REFUSED.search(refusal[max(0, match.start() - _NEAR) : match.end() + _NEAR]):
+        for match in re.finditer(spelt, sentence):
+            if _REFUSED.search(sentence[max(0, match.start() - _NEAR) : match.end() + _NEAR]):
                 found[match.start()] = name
                 break
     return found[min(found)] if found else None

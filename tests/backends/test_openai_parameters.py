@@ -58,6 +58,11 @@ REFUSALS = {
     "Unsupported parameter: 'stop' is not supported with this model.": None,
     "max_tokens is too large: 100000. This model supports at most 4096 completion tokens": None,
     "temperature must be between 0 and 2": None,
+    "temperature: values above 2 are not allowed": None,
+    "max_tokens (100000) is not allowed to exceed 8192": None,
+    "Unsupported parameter: 'echo'. Supported parameters: temperature, top_p, max_tokens.": None,
+    "`stop` is not supported. Use `seed` instead.": None,
+    "Image input is not supported. Request: model=m, temperature=0": None,
     "This model's maximum context length is 8192 tokens": None,
 }
 
