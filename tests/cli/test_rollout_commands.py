@@ -46,6 +46,7 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "  rollout: canary of next.yaml: 10%, by team",
         "  candidate next.yaml: ok, 2 rules, 2 models",
         "  candidate next.yaml: has no constraint private_stays_here",
+        "  limits by default: connect 10s, load 10m, first_token 2m, idle 2m, total 15m, deadline 20m",
     ]
     [said] = json.loads(with_rollout(tmp_path, CANARY)("check", "policy.yaml", "--format", "json").out)
     rollout = said["rollout"]
@@ -141,10 +142,11 @@ def test_a_shadow_that_would_check_the_answer_is_not_the_same(tmp_path: Path) ->
     text = (tmp_path / "next.yaml").read_text()
     command.write("next.yaml", text.replace("fallback: [large] }", "steps: [{ verify: { with: large } }] }"))
     said = command("decide", "policy.yaml").out.splitlines()
-    assert said[2:6] == [
+    assert said[2:7] == [
         "│   └── the same model by another plan: routed to small by rule otherwise",
         "│       ├── target: small (use)",
         "│       ├── verify with large, on_reject: annotate",
+        "│       ├── limits: by default connect 10s, load 10m, first_token 2m, idle 2m, total 15m, deadline 20m",
         "│       └── not known, and passed: whether the prompt fits, health",
     ]
     command.write("tasks.jsonl", "{}\n")
