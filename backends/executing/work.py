@@ -143,7 +143,7 @@ class Work:
     ``targets`` are tried in order: the answer's model, then its fallbacks. With an ensemble they are what is
     tried when it gives no answer. ``limits`` hold whatever is called: ``max_attempts`` counts the calls for an answer,
     not those of steps; without ``backoff_ms`` no model is asked twice after a failure, with it up to ``retries`` times;
-    ``first_token_within_ms`` is how long a model may keep the next one waiting, loading not counted; ``lease_ms`` is
+    ``first_token_within_ms`` is how long a model may take for its first token, loading not counted; ``lease_ms`` is
     how long a reservation holds by itself. While its call is under way it is renewed, so that this is how long a
     killed process keeps its places among the calls at once. ``observed_ms`` are the mean times to the first token that
     are known, by model id: of the time until the deadline a target leaves to those behind it what they usually take.
