@@ -34,7 +34,9 @@ _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 _TAIL = """
 WITH decisions_flat AS ({view})
 SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
-       answered_by, status, attempts, latency_ms, known_cost_nano, currency, unknown_cost_attempts, simulated
+       answered_by, status, attempts, latency_ms, known_cost_nano, currency, unknown_cost_attempts, simulated,
+       EXISTS (SELECT 1 FROM main.attempts AS a
+               WHERE a.decision_id = decisions_flat.decision_id AND a.cost_source = 'lower_bound')
 FROM decisions_flat
 WHERE decision_id IN (SELECT decision_id FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?)
 ORDER BY decided_at, decision_id

@@ -36,7 +36,7 @@ class TailRow:
     """A decision and what came of it; ``status`` is ``None`` when it was not executed.
 
     ``known_cost_nano`` is ``None`` when no attempt has a known cost; ``unknown_cost_attempts`` counts those
-    whose cost is missing from it.
+    whose cost is missing from it. ``cost_is_least`` is whether the cost of one is a lower bound.
     """
 
     decision_id: str
@@ -55,3 +55,4 @@ class TailRow:
     currency: str | None
     unknown_cost_attempts: int
     simulated: bool | None
+    cost_is_least: bool

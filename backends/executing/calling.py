@@ -97,7 +97,7 @@ async def call(
     try:
         answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, timeouts.stream))
     except BackendError as error:
-        return _past_deadline(target, error, timeouts) if _is_by_deadline(error, timeouts) else error
+        return _past_deadline(target, error, timeouts, relay) if _is_by_deadline(error, timeouts) else error
     except Exception as error:
         if relay.caller_error is error:
             raise
@@ -260,7 +260,7 @@ def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, relay: S
     if error_class == "cancelled":
         return BackendError(f"`{target.model_id}` stopped its own work", error_class=error_class)
     if error_class == "timeout.deadline":
-        return _past_deadline(target, None, timeouts)
+        return _past_deadline(target, None, timeouts, relay)
     guard_ms: float | None
     if error_class == "timeout.first_token":
         what, guard_ms, own_ms = "gave no token within", timeouts.first_ms, timeouts.limits.first_token_ms
@@ -281,11 +281,17 @@ def _is_by_deadline(error: BackendError, timeouts: Timeouts) -> bool:
     return timings is not None and limit_ms is not None and timings.total_us >= limit_ms * 1_000
 
 
-def _past_deadline(target: Target, error: BackendError | None, timeouts: Timeouts) -> BackendError:
+def _past_deadline(
+    target: Target, error: BackendError | None, timeouts: Timeouts, relay: StreamSink
+) -> BackendError:
     """The failure of a call that the task's deadline has ended, as the backend noticed it or the guard."""
-    own_ms = timeouts.total_ms if timeouts.unshown_ms is None else timeouts.unshown_ms
+    if relay.shown:  # since then the whole time was its own
+        within = f"{timeouts.total_ms:.0f} ms, all the time until the deadline"
+    else:
+        own_ms = timeouts.total_ms if timeouts.unshown_ms is None else timeouts.unshown_ms
+        within = f"{own_ms:.0f} ms, its share of the time until the deadline"
     return BackendError(
-        f"`{target.model_id}` did not finish within {own_ms:.0f} ms, its share of the time until the deadline",
+        f"`{target.model_id}` did not finish within {within}",
         error_class="timeout.deadline",
         timings=None if error is None else error.timings,
         usage=None if error is None else error.usage,

@@ -78,6 +78,16 @@ def test_once_something_was_shown_the_whole_time_is_the_models_own() -> None:
     assert ran.outline() == [("answer", "a", "ok", None)] and ran.took_s == pytest.approx(2.9)
 
 
+def test_what_the_deadline_ends_in_mid_answer_had_all_the_time_until_it() -> None:
+    work = Work(targets("a", "b"), limits=THREE_SECONDS)
+    ran = carry_out(work, {"a": [Says(first_s=1.0, rest_s=9.0)]}, stream=True)
+    assert ran.outline() == [("answer", "a", "partial", "timeout.deadline")] and ran.took_s == pytest.approx(
+        3
+    )
+    whole = "`a` did not finish within 3000 ms, all the time until the deadline"
+    assert ran.execution.attempts[0].message == whole
+
+
 @pytest.mark.parametrize(
     ("deadline_ms", "usual_ms", "shares"),
     [

@@ -334,6 +334,12 @@ def counts_nothing() -> Iterator[int]:
     yield from _server(lambda _: "an answer of many words " * 100)
 
 
+@pytest.fixture
+def says_nothing() -> Iterator[int]:
+    """The port of a server whose answers are empty."""
+    yield from _server(lambda _: "")
+
+
 def _server(answer: Callable[[str], str]) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
@@ -371,3 +377,18 @@ def test_what_is_only_a_lower_bound_is_said_to_be_one(tmp_path: Path, counts_not
     assert ended.code == 0
     [tokens, cost] = ended.err.split(" | ")[3:5]
     assert (tokens, cost) == ("at least 1 token in, 300 out", "at least 0.000601 USD")
+    assert command("ledger", "tail").out.rstrip().endswith(" at least 0.000601 USD")
+    command("run", "policy.yaml", "hello", "--simulate")
+    [bounded, simulated] = json.loads(command("ledger", "tail", "--format", "json").out)
+    assert (bounded["cost_is_least"], simulated["cost_is_least"]) == (True, False)
+
+
+def test_an_empty_answer_is_said_to_be_one(tmp_path: Path, says_nothing: int) -> None:
+    command = CommandLine(tmp_path)
+    host = f"http://127.0.0.1:{says_nothing}/v1"
+    command.write(
+        "policy.yaml", KEYS.replace('"http://127.0.0.1:9/v1", api_key: "${NO_SUCH_KEY}"', f'"{host}"')
+    )
+    ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
+    assert (ended.code, ended.out.strip()) == (0, "")
+    assert ended.err.rstrip().endswith(" | no fallback | the answer is empty")

@@ -45,6 +45,7 @@ def summary_line(ran: RunResult) -> str:
         *([f"failed: {', '.join(failed)}"] if failed else []),
         *([f"skipped: {', '.join(skipped)}"] if skipped else []),
         *_way(decision, by, bool(failed or skipped)),
+        *(["the answer is empty"] if _is_empty(execution.answer) else []),
         *(["cut off: its limit of tokens was reached"] if _is_cut(execution) else []),
         *([f"steps: {', '.join(steps)}"] if steps else []),
     ]
@@ -76,6 +77,11 @@ def _way(decision: Decision, by: Attempt | None, tried: bool) -> list[str]:
 
 def _is_cut(execution: Execution) -> bool:
     return getattr(execution.answer, "finish_reason", None) == "length"
+
+
+def _is_empty(answer: Answer | None) -> bool:
+    """Whether a chat ended well and said nothing: what is printed is a blank line, which is easily overlooked."""
+    return isinstance(answer, ChatAnswer) and not answer.text.strip() and not answer.tool_calls
 
 
 def attempt_line(attempt: Attempt) -> str:
@@ -154,4 +160,5 @@ def _tokens(attempts: tuple[Attempt, ...], column: str) -> str:
     known = [count for count in counts if count is not None]
     if len(known) == len(counts):
         return str(sum(known))
-    return f"{sum(known)}+?" if known else "?"
+    # A call that was refused used no tokens: 0 of it says nothing about the others.
+    return f"{sum(known)}+?" if any(known) else "?"

@@ -52,7 +52,8 @@ def print_result(
 def _tail_row(row: TailRow) -> list[str]:
     cost = "" if row.status is None else "unknown"
     if row.known_cost_nano is not None:
-        cost = f"{money_text(row.known_cost_nano, 6)} {row.currency or ''}".rstrip()
+        least = "at least " if row.cost_is_least else ""
+        cost = f"{least}{money_text(row.known_cost_nano, 6)} {row.currency or ''}".rstrip()
         cost += f" + {row.unknown_cost_attempts} unknown" if row.unknown_cost_attempts else ""
     return [
         row.decided_at.isoformat(sep=" ", timespec="seconds"),
