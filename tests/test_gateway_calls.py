@@ -45,6 +45,7 @@ from routewright.engine.report.tree import render_tree
 from routewright.gateway.calls import Calls
 from routewright.gateway.opening import simulated_backends
 from routewright.loading.loading import shipped
+from routewright.tasks import chat_request
 
 POLICY = """\
 routewright: 1
@@ -204,7 +205,7 @@ def test_a_closed_gateway_calls_nobody(policy: CompiledPolicy) -> None:
 
 def test_a_call_without_an_event_loop_inside_of_one_says_what_to_do(policy: CompiledPolicy) -> None:
     async def ask() -> None:
-        with pytest.raises(RuntimeError, match="await the method without `_sync`"):
+        with pytest.raises(RuntimeError, match="write `async with`, and call the method without `_sync`"):
             ModelGateway(policy).run_sync(Task(), ChatRequest((Message("user", "hello"),)))
 
     asyncio.run(ask())
@@ -250,10 +251,53 @@ def test_an_option_that_there_is_not_is_told(policy: CompiledPolicy) -> None:
     said = r"there is no option `temprature`; did you mean `temperature`\? it takes model, .* temperature, "
     with pytest.raises(TypeError, match=said):
         asyncio.run(gateway.generate_chat(HELLO, temprature=1))  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"no option `max_tokens`; did you mean `max_output_tokens`\?"):
+    with pytest.raises(
+        TypeError, match=r"no option `max_tokens`; did you mean `max_output_tokens`\? .*, options$"
+    ):
         gateway.stream_chat(HELLO, max_tokens=9)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="there is no option `temperature`; .*it takes model, features, "):
+    with pytest.raises(TypeError, match="; those that only the backend knows go into `options`"):
+        gateway.generate_chat_sync(HELLO, top_k=20)  # type: ignore[call-arg]
+    with pytest.raises(
+        TypeError, match="there is no option `temperature`; .*it takes model, features, .*unenforced$"
+    ):
         gateway.embed_sync(["a"], temperature=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"name": "look_up", "parameters": {"type": "object"}},
+        {"type": "function", "name": "look_up", "parameters": {"type": "object"}},
+        {"type": "function", "function": "look_up"},
+        {"function": {"parameters": {"type": "object"}}},
+    ],
+)
+def test_a_tool_that_is_declared_in_the_shape_of_another_api_reaches_no_model(
+    policy: CompiledPolicy, tool: dict[str, Any]
+) -> None:
+    fine = {"function": {"name": "look_up"}}
+    with pytest.raises(TaskError, match="^tool 2 has no `function` with a `name`") as caught:
+        ModelGateway(policy).generate_chat_sync(HELLO, tools=[fine, tool])
+    assert (caught.value.help or "").startswith('write {"type": "function", "function": {"name": …')
+    chat_request(HELLO, tools=[fine, {"type": "web_search"}])
+
+
+def test_an_operation_that_the_rule_has_no_model_for_is_told_with_those_that_offer_it(
+    policy: CompiledPolicy,
+) -> None:
+    gateway = ModelGateway(policy)
+    with pytest.raises(NoTargetError, match="small: the model does not offer embed; large: ") as caught:
+        gateway.embed_sync(["a"])
+    assert (
+        caught.value.help
+        == "offered by `vectors`: give the features of a rule that uses it, or name it as `model`"
+    )
+    with pytest.raises(NoTargetError) as caught:
+        gateway.embed_sync(["a"], model="small")
+    assert caught.value.help is None, "the caller has named a model"
+    with pytest.raises(NoTargetError) as caught:
+        gateway.generate_chat_sync(HELLO, json_schema={"type": "object"})
+    assert caught.value.help is None, "another gate"
 
 
 def test_a_method_is_named_in_messages_as_its_callers_know_it(policy: CompiledPolicy) -> None:

@@ -1,7 +1,8 @@
 """The server of the examples in docs/python.md: speaks OpenAI's protocol, and says what a model would.
 
 ``writer`` asks for the tool `weather` where a request has tools, and answers with what came back; ``reviewer`` finds
-fault with every answer that a `verify` step shows it. Whatever else they are asked, they say that they are here.
+fault with every answer that a `verify` step shows it, unless ``writer`` has mended it. Whatever else they are asked,
+they say that they are here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ LAB_URL = "http://127.0.0.1:8000"
 """Where pages say that it is."""
 
 _NOTES = "it does not say how the services find each other"
+_MENDED = "and now how the services find each other"
 
 
 @contextmanager
@@ -83,8 +85,12 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
     if asked.get("tools"):
         function = {"name": "weather", "arguments": '{"town": "Ulm"}'}
         return {**_said(None), "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
-    if model == "reviewer" and "verdict" in json.dumps(asked["messages"]):
-        return _said(json.dumps({"verdict": "reject", "notes": _NOTES}))
+    told = json.dumps(asked["messages"])
+    if model == "reviewer" and "verdict" in told:
+        rejected = {"verdict": "reject", "notes": _NOTES}
+        return _said(json.dumps({"verdict": "accept"} if _MENDED in told else rejected))
+    if model == "writer" and _NOTES in told:
+        return _said(f"This is what writer says, {_MENDED}.")
     return _said(f"This is what {model} says.")
 
 

@@ -7,7 +7,7 @@ not fit; here they become one message, in an author's words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -20,7 +20,7 @@ from ..shapes import kinds
 from ..shapes.keys import keys_at
 from ..shapes.steps import STEPS
 from ..source.document import Document, Node, Path
-from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, kind_help, kinds_text, unfit
+from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, key_help, kind_help, kinds_text, unfit
 
 _CONDITION_KEYS = frozenset(("when", "require", "never", "always", "for", "every"))
 
@@ -30,23 +30,24 @@ _VARIABLE = re.compile(r"\$?([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)")
 _GLUED = re.compile(r"([A-Za-z_]+):([^\s:/].*)")
 """A key and its value without the blank between them, which YAML reads as a key."""
 
-_MEANT = {
-    **dict.fromkeys(("if", "condition", "expression"), "when"),
-    **dict.fromkeys(("base_url", "url", "endpoint", "api_base"), "host"),
-    **dict.fromkeys(("model", "models", "target", "targets", "then"), "use"),
-    **dict.fromkeys(("provider", "server"), "backend"),
-    **dict.fromkeys(("ttl", "cache"), "cache_ttl"),
-    **dict.fromkeys(("limit", "quota", "budget"), "max_requests"),
-    **dict.fromkeys(("window", "context_window", "max_context"), "context_length"),
-    **dict.fromkeys(("max_tokens", "max_output"), "max_output_tokens"),
-    **dict.fromkeys(("retries", "max_retries"), "max_attempts"),
-    **dict.fromkeys(("timeout", "request_timeout"), "timeouts"),
-    **dict.fromkeys(("cost", "pricing"), "price"),
-    **dict.fromkeys(("unload_after", "idle_timeout"), "keep_alive"),
-    **dict.fromkeys(("memory", "vram", "vram_gb", "max_memory"), "memory_gb"),
-    **dict.fromkeys(STEPS, "steps"),
+_MEANT: Mapping[str, Collection[str]] = {
+    "when": ("if", "condition", "expression"),
+    "host": ("base_url", "url", "endpoint", "api_base"),
+    "use": ("model", "models", "target", "targets", "then"),
+    "backend": ("provider", "server"),
+    "tag": ("name", "id", "model", "model_name", "model_id"),
+    "cache_ttl": ("ttl", "cache"),
+    "max_requests": ("limit", "quota", "budget"),
+    "context_length": ("window", "context_window", "max_context"),
+    "max_output_tokens": ("max_tokens", "max_output"),
+    "max_attempts": ("retries", "max_retries"),
+    "timeouts": ("timeout", "request_timeout"),
+    "price": ("cost", "pricing"),
+    "keep_alive": ("unload_after", "idle_timeout"),
+    "memory_gb": ("memory", "vram", "vram_gb", "max_memory"),
+    "steps": STEPS,
 }
-"""Keys of other tools, and keys that stand elsewhere here, with the key that is meant where it is known."""
+"""What keys of other tools, and keys that stand elsewhere here, are called where the key is known."""
 
 _INSTEAD = {
     "memory_pressure": "nothing is done when memory runs short: `memory_gb` of a backend bounds what is loaded",
@@ -142,9 +143,9 @@ def empty_value(path: Path, document: Document) -> Problem:
 
 def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
     name = str(path[-1])
-    meant = _MEANT.get(name)
+    meant = _renamed(name, known)
     help: str | None = _INSTEAD.get(name) or suggest(name, known, label="known")
-    if meant in known:
+    if meant is not None:
         help = f"write `steps: [{{ {name}: … }}]`" if name in STEPS else f"did you mean `{meant}`?"
         if meant == "max_requests":
             help = "such as `max_requests`, `max_tokens`, `max_cost` or `max_concurrent`"
@@ -165,9 +166,12 @@ def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Proble
     return place_problem(problem, document, at_key=True)
 
 
+def _renamed(name: str, known: Sequence[str]) -> str | None:
+    return next((meant for meant, others in _MEANT.items() if name in others and meant in known), None)
+
+
 def _meant(name: str, known: Sequence[str]) -> str | None:
-    meant = _MEANT.get(name)
-    return meant if meant in known else closest(name, known)
+    return _renamed(name, known) or closest(name, known)
 
 
 def _empty_above(path: Path, known: Sequence[str], document: Document) -> str | None:
@@ -206,6 +210,8 @@ def _wrong_value(path: Path, details: Sequence[Mapping[str, Any]], document: Doc
         if is_about_key(detail):
             name, value = f"a key of {value_name(path[:-1])}", detail["input"]
         message, help = unfit(detail, name, value)
+        if is_about_key(detail):
+            help = key_help(path)
     problem = Problem("wrong-value", message, help, path=path)
     # A key that does not fit its form is reported where it stands, not at what it leads to.
     return place_problem(problem, document, at_key=is_about_key(detail))

@@ -80,6 +80,13 @@ def form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
     return None
 
 
+def key_help(path: Path) -> str | None:
+    """What may help where a key does not fit: many names that servers give to models are no ids."""
+    if path[:-1] in (("models",), ("catalog", "models")):
+        return "choose another id, and give the name that the server knows as the model's `tag`"
+    return None
+
+
 def _count(text: str) -> int | None:
     """The whole number that a text such as ``200k`` means."""
     try:

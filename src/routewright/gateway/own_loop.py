@@ -193,5 +193,6 @@ def _check_no_loop() -> None:
     except RuntimeError:
         return  # there is none, as it should be
     raise RuntimeError(
-        "an event loop is running here, and would stand still meanwhile: await the method without `_sync`"
+        "an event loop is running here, and would stand still meanwhile: "
+        "write `async with`, and call the method without `_sync`"
     )

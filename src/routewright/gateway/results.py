@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from routewright.backends import BackendError, ChatAnswer, EmbedAnswer
 from routewright.backends.executing import Answer, Attempt, Execution, StepReport
@@ -12,6 +13,9 @@ from routewright.engine.report import RoutewrightError, TaskError
 from routewright.ledger import LedgerError
 
 from .costs import Cost, total_cost
+
+_NAMED: Final = 5
+"""The most models that advice names."""
 
 
 @dataclass(slots=True, eq=False)
@@ -185,13 +189,27 @@ class NoTargetError(TaskError):
             if c.failure
         ]
         said = f"no eligible target ({decision.outcome})"
-        super().__init__(f"{said}: {'; '.join(why)}" if why else said)
+        super().__init__(f"{said}: {'; '.join(why)}" if why else said, help=_offered_elsewhere(decision))
         self.decision = decision
 
     @property
     def decision_id(self) -> str:
         """The id of the decision, under which the ledger has it."""
         return self.decision.id
+
+
+def _offered_elsewhere(decision: Decision) -> str | None:
+    """Advice where no candidate offers the operation, and models that were none do."""
+    asked, gates = decision.task.operation, {one.failure and one.failure.gate for one in decision.candidates}
+    if decision.task.pin is not None or gates != {"operation"}:
+        return None
+    models = decision.policy.catalog.models
+    able = [f"`{model.id}`" for model in models if asked in model.operations and model.disabled is None]
+    if not able:
+        return None
+    more = f" and {len(able) - _NAMED} more" if len(able) > _NAMED else ""
+    named = ", ".join(able[:_NAMED])
+    return f"offered by {named}{more}: give the features of a rule that uses it, or name it as `model`"
 
 
 class NotStoredError(LedgerError):

@@ -115,10 +115,12 @@ def check_known(name: str, known: Iterable[str]) -> None:
     """Raise TypeError, as Python does, for a keyword that a call does not take."""
     if name not in known:
         listed = list(known)
-        meant = _ELSEWHERE.get(name) if "max_output_tokens" in listed else None
-        meant = meant or closest(name, listed)
+        elsewhere = _ELSEWHERE.get(name) if "max_output_tokens" in listed else None
+        meant = elsewhere or closest(name, listed)
         hint = f"did you mean `{meant}`? " if meant else ""
-        raise TypeError(f"there is no option `{name}`; {hint}it takes {', '.join(listed)}")
+        own = not elsewhere and "options" in listed
+        more = "; those that only the backend knows go into `options`, such as {'top_k': 20}" if own else ""
+        raise TypeError(f"there is no option `{name}`; {hint}it takes {', '.join(listed)}{more}")
 
 
 def _check_numbers(options: ChatOptions) -> None:
@@ -148,6 +150,8 @@ def _check_lists(options: ChatOptions) -> None:
         help = "write [tool], also for a single one"
         _check_list(tools, "tools", Mapping, "`tools` is a list of tools, each a mapping", help)
         _check_json(tools, "tools")
+        for number, tool in enumerate(tools, start=1):
+            _check_tool(tool, number)
     if json_schema is not None:
         if not isinstance(json_schema, Mapping):
             raise TaskError("`json_schema` is a JSON Schema as a mapping")
@@ -157,6 +161,18 @@ def _check_lists(options: ChatOptions) -> None:
         if not isinstance(more, Mapping):
             raise TaskError("`options` is a mapping", help='such as {"top_k": 20}')
         _check_json(more, "options")
+
+
+def _check_tool(tool: Mapping[str, Any], number: int) -> None:
+    """Raise TaskError for a function that is declared in another API's shape. Other types of tools are a server's own
+    affair."""
+    function = tool.get("function")
+    named = isinstance(function, Mapping) and isinstance(function.get("name"), str)
+    if tool.get("type", "function") == "function" and not named:
+        raise TaskError(
+            f"tool {number} has no `function` with a `name`",
+            help='write {"type": "function", "function": {"name": …, "description": …, "parameters": {…}}}',
+        )
 
 
 def _check_list(values: Any, name: str, kind: type, message: str, help: str | None = None) -> None:
