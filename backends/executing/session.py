@@ -83,7 +83,10 @@ class Session:
                 break
             if asked.role in ("answer", "fallback"):
                 asked = asked._replace(role="retry")
-            result = await self._call(asked, forced, f"without `{without}`, which the model does not take")
+            adjusted = await self._call(asked, forced, f"without `{without}`, which the model does not take")
+            if adjusted.denied is not None:
+                break
+            result = adjusted
         return result if forced is not None else await self.retry(result, asked, more=more, spare=spare)
 
     async def retry(

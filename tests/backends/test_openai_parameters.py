@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from support.executing_parts import targets
+from support.executing_parts import target, targets
 from support.scripted_http import ScriptedHttp, reply
 
 from routewright.backends import BackendError, ChatRequest, Message
+from routewright.backends.control import QuotaLimit, StateStore
 from routewright.backends.executing import Execution, Executor, Step, TaskLimits, Work
 from routewright.backends.openai.backend import OpenAIBackend
 from routewright.backends.openai.parameters import PARAMETERS, Parameters, refused_parameter
 from routewright.backends.openai.request import is_genuine
 from routewright.engine.policy.shapes.catalog import UnsupportedParameter
 
+ONE_REQUEST = QuotaLimit("q", "requests", 1, 0, "day")
 ASK = ChatRequest((Message("user", "Hello?"),), temperature=0.0, max_output_tokens=9)
 BODY: dict[str, Any] = {
     "model": "m",
@@ -179,6 +182,25 @@ def test_a_judging_step_is_not_lost_to_a_parameter() -> None:
     work = Work(targets("a"), (Step("verify", targets("v")[0]),))
     (first, _), _ = carry_out(work, answer("hello"), refusal("temperature"), answer("ACCEPT"))
     assert [report.outcome for report in first.steps] == ["accepted"]
+
+
+def test_a_quota_without_room_for_the_same_call_leaves_the_refusal(tmp_path: Path) -> None:
+    async def main(store: StateStore) -> Execution:
+        async with ScriptedHttp(reply(*refusal("temperature"))) as server:
+            backend = OpenAIBackend(server.url)
+            executor = Executor({"b": backend}, clock=lambda: 0, store=store)
+            ran = await executor.run(Work((target("a", quotas=(ONE_REQUEST,)),)), ASK)
+            await backend.close()
+            return ran
+
+    store = StateStore(tmp_path / "state.sqlite")
+    ran = asyncio.run(main(store))
+    store.close()
+    assert [(one.status, one.error_class) for one in ran.attempts] == [
+        ("failed", "invalid_request"),
+        ("skipped", None),
+    ]
+    assert ran.error is not None and ran.error.error_class == "invalid_request"
 
 
 def test_the_same_call_is_made_again_only_within_the_cap_on_calls() -> None:
