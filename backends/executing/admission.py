@@ -130,16 +130,18 @@ class AdmissionControl:
         outcome: Outcome,
         error: BackendError | None,
         *,
+        queued_us: int,
         at_us: int,
     ) -> str | None:
         """The call was ``made``, and ``error`` is why it has no answer: count it. What could not be counted, in words.
 
-        Is done also when the caller is cancelled meanwhile.
+        ``queued_us`` is how long it has waited in our own queue, which is no part of the model's latency. Is done also
+        when the caller is cancelled meanwhile.
         """
         state = self._state
         if state is None:
             return None
-        sample_ms, load_ms = _latency_ms(made), _load_ms(made)
+        sample_ms, load_ms = _latency_ms(made, queued_us), _load_ms(made)
         healthy = outcome.breaker in ("close", "ignore")
         # Most calls need no more than this: no lease, nothing new of the model.
         news = ticket.lease is not None or ticket.probe or sample_ms is not None or load_ms is not None
@@ -152,12 +154,7 @@ class AdmissionControl:
                 if ticket.lease is not None and not outcome.request:
                     state.quotas.release(ticket.lease)
                 elif ticket.lease is not None:
-                    actual: dict[Unit, int | None] = {
-                        "requests": 1,
-                        "tokens": _total_tokens(made),
-                        "cost": _cost_in(made, ticket.lease),
-                    }
-                    state.quotas.settle(ticket.lease, actual)
+                    state.quotas.settle(ticket.lease, _actual(made, ticket.lease))
                 self._judge(state, ticket, outcome, error, at_us)
                 if sample_ms is not None:
                     state.latencies.observed(ticket.model, sample_ms, at_us=at_us)
@@ -267,12 +264,12 @@ def _unread(target: Target, error: RoutewrightError) -> str:
     return f"its breaker could not be read: {error}"
 
 
-def _latency_ms(made: Attempt) -> float | None:
+def _latency_ms(made: Attempt, queued_us: int) -> float | None:
     """A sample of the time to the first token: of an answer that was not a cold start, and not simulated."""
     load_us = made.load_us or 0
     if made.status != "ok" or made.simulated or made.first_token_us is None or load_us > COLD_LOAD_US:
         return None
-    return (made.first_token_us - load_us) / 1_000
+    return max(0, made.first_token_us - load_us - queued_us) / 1_000
 
 
 def _load_ms(made: Attempt) -> float | None:
@@ -292,6 +289,11 @@ def _sized(limit: QuotaLimit, price: PriceFacts | None, input_tokens: int, outpu
         case _:
             amount = 1
     return replace(limit, amount=amount)
+
+
+def _actual(made: Attempt, lease: Lease) -> dict[Unit, int | None]:
+    """What the call has used of each unit; None where nobody knows."""
+    return {"requests": 1, "tokens": _total_tokens(made), "cost": _cost_in(made, lease)}
 
 
 def _total_tokens(made: Attempt) -> int | None:

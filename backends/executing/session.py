@@ -170,9 +170,9 @@ class Session:
         relay = StreamSink(shows, self._loop_time)
         share = self._usual.share(target, self._keeping(asked), self.budget.left_us())
         came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
-        failure, outcome = None, ANSWERED
+        failure, outcome, queued_us = None, ANSWERED, relay.queued_us
         if isinstance(came, BackendError):
-            failure, queued_us = came, relay.queued_us
+            failure = came
             enough = had_its_time(timings, queued_us, share.usual_ms)
             stage = stage_of(failure, relay)
             outcome = outcome_of(failure.error_class, stage, had_its_time=enough, queued=queued_us > 0)
@@ -180,7 +180,7 @@ class Session:
         attempt = attempt_of(
             made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason or note
         )
-        attempt = await self._settle(attempt, outcome, failure, ticket, held_nano)
+        attempt = await self._settle(attempt, outcome, failure, ticket, held_nano, queued_us)
         if interrupted is not None:
             raise interrupted
         return Result(attempt, None if isinstance(came, BackendError) else came, failure, outcome.then)
@@ -244,6 +244,7 @@ class Session:
         error: BackendError | None,
         ticket: Admission,
         held_nano: int,
+        queued_us: int,
     ) -> Attempt:
         """Count what the call took, and record its attempt, which says what could not be counted."""
         ended_us = attempt.started_at_us + attempt.total_us
@@ -256,7 +257,9 @@ class Session:
         uncounted: str | None = None
         try:
             at_us = max(ended_us, self.time.now_us())
-            uncounted = await self._services.admission.used(ticket, attempt, outcome, error, at_us=at_us)
+            uncounted = await self._services.admission.used(
+                ticket, attempt, outcome, error, queued_us=queued_us, at_us=at_us
+            )
         finally:
             if uncounted is not None:
                 attempt = attempt._replace(reason="; ".join(filter(None, [attempt.reason, uncounted])))

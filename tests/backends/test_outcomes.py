@@ -25,7 +25,8 @@ from support.executing_parts import (
 from support.scripted_http import ScriptedHttp, Wait, events, reply
 
 from routewright.backends import ERROR_CLASSES, NO_LIMITS, ErrorClass, Limits
-from routewright.backends.control import Breakers, QuotaLimit, Quotas, StateStore
+from routewright.backends.control import Breakers, Latencies, QuotaLimit, Quotas, StateStore
+from routewright.backends.control.latencies import MIN_SAMPLES
 from routewright.backends.executing import (
     FAILURES,
     STAGES,
@@ -230,3 +231,24 @@ def test_a_model_is_not_blamed_for_what_its_calls_have_waited_in_our_own_queue(
     ended = {"first token": None, "total": "timeout.total", "deadline": "timeout.deadline"}[waits]
     assert sorted(asyncio.run(main()), key=str) == sorted([None, ended], key=str)
     assert Breakers(store).all(at_us=START_US) == {}
+
+
+def test_the_latency_of_a_model_is_without_the_wait_in_our_own_queue(store: StateStore) -> None:
+    said = events({"choices": [{"index": 0, "delta": {"content": "yes"}, "finish_reason": "stop"}]})
+
+    async def main() -> list[int]:
+        async with ScriptedHttp([Wait(0.2), *said]) as server:
+            backend = OpenAIBackend(server.url, concurrency=1)
+            executor = Executor({"b": backend}, clock=lambda: START_US, store=store)
+            work = Work((target("a"),))
+            ran = await asyncio.gather(
+                *(executor.run(work, HELLO, on_text=lambda _: None) for _ in range(MIN_SAMPLES))
+            )
+            await backend.close()
+            return [one.total_us for execution in ran for one in execution.attempts]
+
+    took_us = asyncio.run(main())
+    latency_ms = Latencies(store).all(at_us=START_US)["a"]
+    assert 190 < latency_ms < sum(took_us) / len(took_us) / 1_000 - 190, (
+        "the mean call has waited for one at least"
+    )
