@@ -282,6 +282,22 @@ def test_a_tool_that_is_declared_in_the_shape_of_another_api_reaches_no_model(
     chat_request(HELLO, tools=[fine, {"type": "web_search"}])
 
 
+@pytest.mark.parametrize(
+    "format",
+    [
+        {"type": "json_schema", "json_schema": {"name": "reply", "schema": {"type": "object"}}},
+        {"name": "reply", "schema": {"type": "object"}},
+    ],
+)
+def test_a_response_format_is_no_schema(policy: CompiledPolicy, format: dict[str, Any]) -> None:
+    with pytest.raises(
+        TaskError, match="^`json_schema` is a `response_format`, and no JSON Schema"
+    ) as caught:
+        ModelGateway(policy).generate_chat_sync(HELLO, json_schema=format)
+    assert caught.value.help == "give what stands under its `schema`: the schema itself"
+    chat_request(HELLO, json_schema={"properties": {"schema": {"type": "string"}}})
+
+
 def test_an_operation_that_the_rule_has_no_model_for_is_told_with_those_that_offer_it(
     policy: CompiledPolicy,
 ) -> None:

@@ -34,7 +34,7 @@ from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, 
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
-from .notes import limit_notes, place_notes
+from .notes import limit_notes, place_notes, step_notes
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
 from .reading.shape_problems import place_problem, shape_problems
@@ -127,6 +127,7 @@ __all__ = [
     "read_tests",
     "shape_problems",
     "sizes_by_name",
+    "step_notes",
     "unreadable_catalog",
     "variables_in",
     "waits_by_default",

@@ -1,8 +1,8 @@
 """Notes on a policy or a catalog: what is valid and no mistake, but which the author may not have meant.
 
 They are about values that a policy refuses, or does not compute, below the engine's own limits, and about backends that
-may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude; and about
-models that never fit into memory.
+may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude; about models
+that never fit into memory, and about verdicts that have nobody to escalate to.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from ..condition import LARGEST, Bounded, CheckedExpr, Sizes, always_within, render_expr, walk_typed
 from ..report import Problem, sort_problems
 from .compile.budget import sizes_by_name
-from .compiled import CompiledCatalog, CompiledPolicy
+from .compiled import CompiledCatalog, CompiledPolicy, CompiledRule
 from .locality import callable_instead
 from .reading.shape_problems import place_problem
 from .shapes.catalog import Catalog
@@ -81,6 +81,32 @@ def _of_memory(catalog: CompiledCatalog, inside: Path) -> Iterator[Problem]:
             yield Problem("never-loaded", message, path=path)
 
 
+def step_notes(policy: CompiledPolicy) -> list[Problem]:
+    """A note on each step that escalates where its rule has no other model; those of a rollout's candidate too."""
+    found = _placed(_of_steps(policy), policy)
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    return sort_problems([*found, *(() if candidate is None else step_notes(candidate))])
+
+
+def _of_steps(policy: CompiledPolicy) -> Iterator[Problem]:
+    for number, rule in _rules(policy):
+        if _has_another(rule, policy.catalog):
+            continue
+        for at, step in enumerate(rule.steps):
+            if step.options.get("on_reject") == "escalate":
+                message = f"`{rule.name}` has no other model to escalate to: a rejected answer is given all the same"
+                path = ("rules", number, "steps", at, step.role, "on_reject")
+                yield Problem(
+                    "nobody-to-ask", message, "give the rule a `fallback`, or write `retry`", path=path
+                )
+
+
+def _has_another(rule: CompiledRule, catalog: CompiledCatalog) -> bool:
+    """Whether a model is left once the rule's answer, or its ensemble's, is rejected."""
+    usable = {one.model for one in rule.candidates if catalog.models[one.model].disabled is None}
+    return bool(usable - set(rule.ensemble.members)) if rule.ensemble else len(usable) > 1
+
+
 def limit_notes(policy: CompiledPolicy) -> list[Problem]:
     """A note on each part of a condition that long values cut short, and one on values that are refused."""
     return _placed(_of_sizes(policy), policy)
@@ -106,10 +132,15 @@ def _more_than(sizes: Sizes) -> str:
 
 
 def _conditions(policy: CompiledPolicy) -> Iterator[tuple[CheckedExpr, Path]]:
-    rules = [number for number, rule in enumerate(policy.shape.rules) if not rule.disabled]
-    for number, rule in zip(rules, policy.rules, strict=True):
+    for number, rule in _rules(policy):
         yield rule.when, ("rules", number, "when")
     constraints = [number for number, one in enumerate(policy.shape.constraints) if not one.disabled]
     for number, constraint in zip(constraints, policy.constraints, strict=True):
         yield constraint.when, ("constraints", number, "when")
         yield constraint.require, ("constraints", number, "require")
+
+
+def _rules(policy: CompiledPolicy) -> Iterator[tuple[int, CompiledRule]]:
+    """The rules, each with its position in the file, where disabled ones count too."""
+    numbers = [number for number, rule in enumerate(policy.shape.rules) if not rule.disabled]
+    return zip(numbers, policy.rules, strict=True)

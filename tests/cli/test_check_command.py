@@ -58,6 +58,15 @@ def test_what_is_wrong_in_a_folder_is_reported_where_it_is(tmp_path: Path) -> No
     assert "secret" not in ended.out
 
 
+def test_a_step_that_escalates_to_nobody_is_a_note_and_no_mistake(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    step = "steps: [{ verify: { with: large, on_reject: escalate } }]"
+    command.write("policy.yaml", POLICY + f"  - {{ name: last, use: [small], {step} }}\n")
+    ended = command("check", "policy.yaml")
+    assert ended.code == 0
+    assert "note[nobody-to-ask]: `last` has no other model to escalate to" in ended.out
+
+
 def test_a_folder_without_any_is_refused(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     (tmp_path / "none").mkdir()

@@ -15,6 +15,7 @@ from routewright.engine.policy import (
     FileKind,
     limit_notes,
     place_notes,
+    step_notes,
     waits_by_default,
 )
 from routewright.engine.report import (
@@ -163,8 +164,8 @@ def _check_prompts(path: Path, root: Path | None) -> FileReport:
 
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
-    bounds = limit_notes(loaded) if isinstance(loaded, CompiledPolicy) else []
-    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *bounds])
+    of_rules = [*limit_notes(loaded), *step_notes(loaded)] if isinstance(loaded, CompiledPolicy) else []
+    return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *of_rules])
 
 
 _CHECKS: Mapping[FileKind, Callable[[Path, Path | None], FileReport]] = {

@@ -155,6 +155,9 @@ def _check_lists(options: ChatOptions) -> None:
     if json_schema is not None:
         if not isinstance(json_schema, Mapping):
             raise TaskError("`json_schema` is a JSON Schema as a mapping")
+        if any(isinstance(json_schema.get(name), Mapping) for name in ("schema", "json_schema")):
+            help = "give what stands under its `schema`: the schema itself"
+            raise TaskError("`json_schema` is a `response_format`, and no JSON Schema", help=help)
         _check_json(json_schema, "json_schema")
     more = options.get("options")
     if more is not None:
