@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from support.policy_texts import compiled
 
+from routewright import load_policy
 from routewright.engine.policy import step_notes
 
 _HEAD = """
@@ -47,3 +50,13 @@ def test_a_step_that_escalates_to_nobody_is_noted_where_it_says_so(
         )
     ] * noted
     assert all(note.line == 10 for note in notes)
+
+
+def test_the_candidate_of_a_rollout_is_looked_at_too(tmp_path: Path) -> None:
+    steps = "steps: [{ verify: { with: v, on_reject: escalate } }]"
+    control = f"{_HEAD}  - {{ name: r, use: [m, n], {steps} }}\n"
+    (tmp_path / "candidate.yaml").write_text(control.replace("[m, n]", "[m]"), encoding="utf-8")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(f"{control}rollout: {{ candidate: candidate.yaml, mode: shadow }}\n", encoding="utf-8")
+    (note,) = step_notes(load_policy(policy))
+    assert (note.code, note.source, note.line) == ("nobody-to-ask", str(tmp_path / "candidate.yaml"), 10)
