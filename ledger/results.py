@@ -35,8 +35,9 @@ class QueryResult:
 class TailRow:
     """A decision and what came of it; ``status`` is ``None`` when it was not executed.
 
-    ``known_cost_nano`` is ``None`` when no attempt has a known cost; ``unknown_cost_attempts`` counts those
-    whose cost is missing from it. ``cost_is_least`` is whether the cost of one is a lower bound.
+    ``known_cost_nano`` is ``None`` when no attempt has a known cost, or when costs are in several currencies; a cost
+    of 0 may have no currency. ``unknown_cost_attempts`` counts those whose cost is missing from it.
+    ``cost_is_least`` is whether the cost of one is a lower bound.
     """
 
     decision_id: str

@@ -383,6 +383,16 @@ def test_what_is_only_a_lower_bound_is_said_to_be_one(tmp_path: Path, counts_not
     assert (bounded["cost_is_least"], simulated["cost_is_least"]) == (True, False)
 
 
+def test_a_call_that_never_left_cost_nothing_whatever_its_model_costs(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", KEYS.replace(', api_key: "${NO_SUCH_KEY}"', ""))
+    ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
+    assert ended.code == 5 and " | 0 tokens in, 0 out | cost 0 | failed: big: timeout.connect" in ended.err
+    command("run", "policy.yaml", "hello", "-f", "task_type=hard")
+    refused, answered = command("ledger", "tail").out.splitlines()[2:]
+    assert refused.endswith("  0") and answered.endswith("  unknown")
+
+
 def test_an_empty_answer_is_said_to_be_one(tmp_path: Path, says_nothing: int) -> None:
     command = CommandLine(tmp_path)
     host = f"http://127.0.0.1:{says_nothing}/v1"

@@ -53,7 +53,7 @@ def _tail_row(row: TailRow) -> list[str]:
     cost = "" if row.status is None else "unknown"
     if row.known_cost_nano is not None:
         least = "at least " if row.cost_is_least else ""
-        cost = f"{least}{money_text(row.known_cost_nano, 6)} {row.currency or ''}".rstrip()
+        cost = f"{least}{money_text(row.known_cost_nano, 6)} {row.currency}" if row.currency else "0"
         cost += f" + {row.unknown_cost_attempts} unknown" if row.unknown_cost_attempts else ""
     return [
         row.decided_at.isoformat(sep=" ", timespec="seconds"),
