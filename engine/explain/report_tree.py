@@ -200,7 +200,7 @@ def _limits(by_name: Mapping[str, int | None]) -> str:
 def _cached(ttl_ms: int, by: Sequence[str] | None) -> str:
     equal = ["the request", *(["all facts that the caller gives"] if by is None else by)]
     are = "are" if len(equal) > 1 else "is"
-    return f"an answer of the last {ttl_ms / 1_000:g} s may be reused if {' and '.join(equal)} {are} equal"
+    return f"an answer of the last {duration_text(ttl_ms)} may be reused if {' and '.join(equal)} {are} equal"
 
 
 def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> str:
@@ -214,7 +214,7 @@ def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> 
         elif choice.how == "cheapest":
             text = f"{money_text(float(value), 6)} {candidates[name].currency}"
         else:
-            text = f"{float(value):g} ms"
+            text = _milliseconds(float(value))
             load_ms = candidates[name].load_ms
             if load_ms:
                 text += f", of which {load_ms} for loading"
@@ -222,10 +222,15 @@ def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> 
     return f"{choice.how} ({', '.join(shown)})"
 
 
+def _milliseconds(ms: float) -> str:
+    """A mean of measured times has more digits than a reader has use for."""
+    return f"{ms:.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
+
+
 def _planned(candidate: CandidateRecord, loads: Mapping[str, str]) -> str:
     text = f"{candidate.model} ({candidate.origin})"
     if candidate.estimated_latency_ms is not None:
-        text += f", about {candidate.estimated_latency_ms:g} ms ({candidate.latency_source})"
+        text += f", about {_milliseconds(candidate.estimated_latency_ms)} ({candidate.latency_source})"
     if candidate.model in loads:
         text += f", {loads[candidate.model]}"
     if 0 < candidate.probability < 1:

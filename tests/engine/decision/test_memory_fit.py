@@ -87,9 +87,9 @@ def test_loading_is_counted_where_a_latency_is_known() -> None:
     assert found._replace(latency_ms=300.0, load_ms=None).answer_ms == 300.0
 
 
-def decided() -> DecisionRecord:
+def decided(latency_ms: float = 900.0) -> DecisionRecord:
     models = {
-        "small": ModelState(latency_ms=900.0, loaded=True, load_ms=700, memory_bytes=GB),
+        "small": ModelState(latency_ms=latency_ms, loaded=True, load_ms=700, memory_bytes=GB),
         "coder": ModelState(latency_ms=300.0, loaded=False, load_ms=4200),
     }
     held = MemoryState(8 * GB, (Resident("small", GB), Resident("a stranger", 2 * GB)))
@@ -120,6 +120,16 @@ def test_the_explanation_says_what_is_loaded_and_what_would_go() -> None:
         " and unloads small, a stranger for it" in said
     )
     assert "chosen: fastest (small: 900 ms, coder: 4500 ms, of which 4200 for loading)" in said
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "said"),
+    [(78.01063, "78 ms"), (9.8763, "9.88 ms"), (99.96, "100 ms"), (1_234.5678, "1235 ms")],
+)
+def test_times_are_shown_as_exactly_as_they_are_of_use(latency_ms: float, said: str) -> None:
+    text = str(explain(POLICY, decided(latency_ms)))
+    assert f"target: small (use), about {said} (observed), in memory" in text
+    assert f"chosen: fastest (small: {said}, coder: 4500 ms, of which 4200 for loading)" in text
 
 
 def test_a_model_that_can_never_fit_is_refused_with_the_numbers() -> None:
