@@ -37,11 +37,13 @@ async def task_of(
 ) -> Task:
     """The task of a request, described as ``described`` does; ``model`` pins one.
 
-    ``session`` is the conversation that it belongs to. Raises TaskError as ``described`` does.
+    ``session`` is the conversation that it belongs to. ``request`` is one that a function of this package has made:
+    its messages are not looked at again. Raises TaskError as ``described`` does.
     """
     labels = {**(metadata or {}), **({} if session is None else {SESSION: session})}
-    facts = RequestFacts(metadata=labels)
-    return await described(Task(dict(features or {}), operation_of(request), facts, model), request, policy)
+    operation = operation_of(request)
+    facts = await _told(RequestFacts(metadata=labels), request, policy, operation, model)
+    return Task(dict(features or {}), operation, facts, model)
 
 
 async def described(task: Task, request: Request, policy: CompiledPolicy) -> Task:
@@ -58,16 +60,21 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
             f"a request is a ChatRequest, an EmbedRequest or a RerankRequest, not {type(request).__name__}",
             help="make one of a text with `request_for(task, text)`",
         )
-    texts = _texts(request)
-    _check_texts(texts)
     if isinstance(request, ChatRequest):
         messages_of(request.messages)
-    stated = task.request
+    return replace(task, request=await _told(task.request, request, policy, task.operation, task.pin))
+
+
+async def _told(
+    stated: RequestFacts, request: Request, policy: CompiledPolicy, operation: Operation, pin: str | None
+) -> RequestFacts:
+    texts = _texts(request)
+    _check_texts(texts)
     count = None
     if stated.prompt_tokens is None:
-        encoding = encoding_of(policy, task.operation, task.pin)
+        encoding = encoding_of(policy, operation, pin)
         count = await _counted(request, encoding, sum(map(len, texts)))
-    return replace(task, request=_facts(stated, request, count, stated.metadata))
+    return _facts(stated, request, count, stated.metadata)
 
 
 def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
@@ -76,7 +83,7 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
     The tokenizer of the pinned model, else the commonest among the enabled models that offer the task's operation; if
     several are as common, the first by name. None if no such model has a known tokenizer.
     """
-    pinned = None if pin is None else policy.catalog.find(pin)
+    pinned = policy.catalog.find(pin) if isinstance(pin, str) else None
     if pinned is not None:
         return pinned.tokenizer
     return policy.catalog.tokenizers[operation]

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, get_args, get_type_hints
+from typing import Any, Final, TypeGuard, cast, get_args, get_type_hints
 
 from routewright.backends import IMAGE_TYPES, ChatAnswer, Message, ToolCall, image_type
 from routewright.engine.report import TaskError, suggest
@@ -22,15 +22,16 @@ _ROLES: Final = get_args(get_type_hints(Message)["role"])
 _EMPTY_WITHOUT_MEANING: Final = frozenset({"annotations", "audio", "function_call", "name", "refusal"})
 """What an SDK writes into every message; with a value, it would be lost."""
 
+_MOST_HAVE: Final = frozenset({"role", "content"})
+"""The keys of most messages, which need not be looked at one by one."""
+
 _EXAMPLE: Final = 'such as {"role": "user", "content": "Why is the sky blue?"}'
 _NO_TEXT: Final = "write a text, or a list of {'type': 'text', 'text': …} and {'type': 'image_url', …}"
 
 
 def messages_of(messages: Sequence[AnyMessage]) -> tuple[Message, ...]:
     """The messages of a conversation, in order. Raises TaskError for a message that no model could be asked with."""
-    if isinstance(messages, str | bytes | Mapping | Message | ChatAnswer) or not isinstance(
-        messages, Sequence
-    ):
+    if not _is_list(messages):
         raise TaskError("`messages` is a list of messages", help=f"write [message], also for one, {_EXAMPLE}")
     # Some models answer whatever they are asked, also nothing.
     if not messages:
@@ -43,26 +44,33 @@ def _message(given: AnyMessage, where: str) -> Message:
         return given.message
     if isinstance(given, Message):
         return _checked(given, where)
-    if not isinstance(given, Mapping):
+    if not _is_mapping(given):
         dumped = hasattr(given, "model_dump")
         raise TaskError(
             f"{where} is a `{type(given).__name__}`, and no message",
             help="write `message.model_dump()`" if dumped else f"write a mapping, {_EXAMPLE}",
         )
+    keys = given if given.keys() <= _MOST_HAVE else _meant(given, where)
+    if "role" not in keys:
+        raise TaskError(f"{where} has no `role`", help=f"roles: {', '.join(_ROLES)}")
+    role: Any = "system" if keys["role"] == "developer" else keys["role"]  # newer models' name for it
+    calls = tuple(_tool_calls(given_calls, where)) if (given_calls := keys.get("tool_calls")) else ()
+    text, images = _content(keys.get("content"), where, may_be_none=bool(calls))
+    if more := keys.get("images"):
+        images += tuple(_list(more, "images", where))
+    said = Message(role, text, images, calls, keys.get("tool_call_id"))
+    return _checked(said, where)
+
+
+def _meant(given: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """What a message holds, without what means nothing. Raises TaskError for what would be lost."""
     keys = {
         name: value for name, value in given.items() if not (name in _EMPTY_WITHOUT_MEANING and not value)
     }
     if keys.get("role") == "tool":
         keys.pop("name", None)  # that of the tool, which the id of the call says
     _check_known(keys, ("role", "content", "images", "tool_calls", "tool_call_id"), where)
-    if "role" not in keys:
-        raise TaskError(f"{where} has no `role`", help=f"roles: {', '.join(_ROLES)}")
-    role: Any = "system" if keys["role"] == "developer" else keys["role"]  # newer models' name for it
-    calls = tuple(_tool_calls(keys.get("tool_calls") or (), where))
-    text, images = _content(keys.get("content"), where, may_be_none=bool(calls))
-    images += tuple(_list(keys.get("images") or (), f"`images` of {where}"))
-    said = Message(role, text, images, calls, keys.get("tool_call_id"))
-    return _checked(said, where)
+    return keys
 
 
 def _checked(message: Message, where: str) -> Message:
@@ -72,12 +80,12 @@ def _checked(message: Message, where: str) -> Message:
         raise TaskError(
             f"the content of {where} is a text", help="images stand beside it: Message(role, text, images)"
         )
-    for image in _list(message.images, f"`images` of {where}"):
+    for image in _list(message.images, "images", where):
         if not isinstance(image, bytes):
             raise TaskError(f"`images` of {where} are the bytes of files", help="write [path.read_bytes()]")
         if image_type(image) is None:
             raise TaskError(f"an image of {where} is of no type that can be sent", help=f"send {IMAGE_TYPES}")
-    for call in _list(message.tool_calls, f"`tool_calls` of {where}"):
+    for call in _list(message.tool_calls, "tool_calls", where):
         if not isinstance(call, ToolCall):
             raise TaskError(f"`tool_calls` of {where} are ToolCall(id, name, arguments)")
     if message.role == "tool" and not (isinstance(message.tool_call_id, str) and message.tool_call_id):
@@ -135,7 +143,7 @@ def _image(given: object, where: str) -> bytes:
 def _tool_calls(calls: object, where: str) -> list[ToolCall]:
     return [
         call if isinstance(call, ToolCall) else _tool_call(call, where)
-        for call in _list(calls, f"`tool_calls` of {where}")
+        for call in _list(calls, "tool_calls", where)
     ]
 
 
@@ -160,10 +168,23 @@ def _tool_call(call: object, where: str) -> ToolCall:
     return ToolCall(id, name, arguments)
 
 
-def _list(given: Any, what: str) -> Sequence[Any]:
-    if isinstance(given, Mapping | str | bytes) or not isinstance(given, Sequence):
-        raise TaskError(f"{what} is a list", help="write [...], also for a single one")
-    return given
+def _list(given: Any, key: str, where: str) -> Sequence[Any]:
+    if not _is_list(given):
+        raise TaskError(f"`{key}` of {where} is a list", help="write [...], also for a single one")
+    return cast(Sequence[Any], given)
+
+
+# Asking an abstract class takes ten times as long as asking for the types that nearly everybody uses.
+
+
+def _is_list(given: object) -> bool:
+    return type(given) in (list, tuple) or (
+        isinstance(given, Sequence) and not isinstance(given, str | bytes | Mapping)
+    )
+
+
+def _is_mapping(given: object) -> TypeGuard[Mapping[str, Any]]:
+    return type(given) is dict or isinstance(given, Mapping)
 
 
 def _check_known(given: Mapping[Any, Any], known: Sequence[str], where: str) -> None:
