@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from routewright.engine.policy import Operation
 
@@ -18,8 +18,7 @@ TokenSource = Literal["reported", "estimated", "lower_bound"]
 CostSource = TokenSource | Literal["billed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """How long each phase of a call may take, in milliseconds; ``None`` is no limit.
 
     ``queue`` is the wait for a turn in our own queue. ``first_token`` starts when the model is loaded: a cold start is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from random import Random
 from typing import Final, NamedTuple
@@ -66,8 +65,7 @@ def timeouts_of(
     if unshown_ms is not None and unshown_ms * 0.98 < (limits.first_token_ms or total_ms):
         by_deadline["timeout.first_token"] = max(1, int(unshown_ms * 0.98))
     if by_deadline:
-        limits = replace(
-            limits,
+        limits = limits._replace(
             first_token_ms=by_deadline.get("timeout.first_token", limits.first_token_ms),
             total_ms=by_deadline.get("timeout.total", total_ms),
         )
@@ -97,10 +95,10 @@ def _bounded(own: Limits, within: int | None, streamed: bool, may_load: bool) ->
     """The limits that are written, with the defaults for what is not."""
     if within is not None:
         queue_ms = None if own.queue_ms is None else _least(own.queue_ms, within)
-        own = replace(own, queue_ms=queue_ms, first_token_ms=_least(own.first_token_ms, within))
+        own = own._replace(queue_ms=queue_ms, first_token_ms=_least(own.first_token_ms, within))
     written = {phase: getattr(own, f"{phase}_ms") for phase in DEFAULT_TIMEOUTS}
     added = default_timeouts(written, streamed=streamed, may_load=may_load)
-    own = replace(own, **{f"{phase}_ms": ms for phase, ms in added.items()})
+    own = own._replace(**{f"{phase}_ms": ms for phase, ms in added.items()})
     first_ms, first_token = None, own.first_token_ms
     if first_token is not None and (own.load_ms is not None or not may_load):
         # Where loading has no limit, only the backend can tell it from slowness.

@@ -36,11 +36,11 @@ from ..wire import (
     NOTHING_ASKED,
     PROBE_LIMITS,
     ChatIntake,
+    Readable,
     Reply,
     Unreadable,
     checked_input,
     own_name,
-    readable,
     unreadable,
     vector_sizes,
 )
@@ -139,7 +139,7 @@ class OllamaBackend(Backend):
                 raise await self._link.refusal(clock, reply)
             said = await reply.json(vector_sizes(len(request.texts), body.get("dimensions")))
             self._link.check(clock, reply, said)
-        with readable(clock, self._link.gate):
+        with Readable(clock, self._link.gate):
             vectors = read_vectors(said, len(request.texts))
         if clock.load_us is None:
             clock.reported_load(load_us(said))
@@ -194,7 +194,7 @@ class OllamaBackend(Backend):
 
     async def load(self, model: str, operation: Operation, *, limits: Limits = NO_LIMITS) -> Timings:
         """Have the server load the model, with the window that it has by itself."""
-        clock = CallClock(replace(limits, load_ms=limits.load_ms or NO_LIMIT_MS), who=model)
+        clock = CallClock(limits._replace(load_ms=limits.load_ms or NO_LIMIT_MS), who=model)
         chat = ChatRequest((), keep_alive=self._keep_alives.get(model))
         asked = chat_body(model, chat) if operation == "chat" else self._embed_body(model, EmbedRequest(()))
         await self._ready.prepare(clock, asked)

@@ -9,7 +9,6 @@ import time
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
@@ -43,12 +42,12 @@ from ..wire import (
     SMALL_SIZES,
     ChatIntake,
     HttpClient,
+    Readable,
     Reply,
     Sizes,
     checked_input,
     complaint_in,
     own_name,
-    readable,
     vector_sizes,
 )
 from .chat import ChatReader
@@ -213,7 +212,7 @@ class OpenAIBackend(ServedBackend):
         name = await self._name(clock, request.options)
         said = await self._ask(clock, "/embeddings", embed_body(name, request), sizes)
         clock.usage = usage = checked_input(_usage(said), request)
-        with readable(clock, self.http.gate):
+        with Readable(clock, self.http.gate):
             vectors = read_vectors(said, len(request.texts))
         return EmbedAnswer(vectors, usage, self._model(said, name, clock), clock.timings())
 
@@ -231,7 +230,7 @@ class OpenAIBackend(ServedBackend):
         name = await self._name(clock, request.options)
         said = await self._ask(clock, "/rerank", rerank_body(name, request), sizes)
         clock.usage = usage = checked_input(_usage(said), request)
-        with readable(clock, self.http.gate):
+        with Readable(clock, self.http.gate):
             scores = read_scores(said, len(request.documents), logits=self._logits)
         return RerankAnswer(scores, usage, self._model(said, name, clock), clock.timings())
 
@@ -262,7 +261,7 @@ class OpenAIBackend(ServedBackend):
             if reply.status != 200:
                 raise await refusal_of(clock, self.http.gate, reply)
             said = await reply.json()
-        with readable(clock, self.http.gate):
+        with Readable(clock, self.http.gate):
             return read_tags(said, self.http.gate)
 
     async def close(self) -> None:
@@ -358,4 +357,4 @@ def _usage(said: Any) -> Usage:
 
 def _without_tokens(limits: Limits) -> Limits:
     """For answers that have no tokens, and come at once."""
-    return replace(limits, first_token_ms=None, idle_ms=None)
+    return limits._replace(first_token_ms=None, idle_ms=None)

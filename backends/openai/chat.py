@@ -17,12 +17,12 @@ from ..wire import (
     Complaint,
     Event,
     EventReader,
+    Readable,
     Reply,
     Unreadable,
     complaint_in,
     events_in,
     own_name,
-    readable,
     unreadable,
 )
 from .answer import ChatPieces
@@ -84,7 +84,7 @@ class ChatReader:
 
     def rest(self) -> list[StreamEvent]:
         """The rest of the text at the end of the stream."""
-        with readable(self._clock, self._intake.gate):
+        with Readable(self._clock, self._intake.gate):
             return self._intake.rest()
 
     def finished(self) -> ChatAnswer:
@@ -96,7 +96,7 @@ class ChatReader:
                     f"the answer of `{clock.who}` ended without a finish reason", "broken_stream"
                 )
             pieces.model_said = own_name(pieces.model_said, self._name, clock.who)
-            with readable(clock, gate):
+            with Readable(clock, gate):
                 answer = pieces.answer(clock.timings())
             nothing = not answer.text and not answer.tool_calls
             if nothing and (pieces.refusal or pieces.finished == "content_filter"):

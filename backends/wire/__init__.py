@@ -21,7 +21,7 @@ from .counts import (
     checked_input,
     estimated_usage,
 )
-from .failures import readable, unreadable
+from .failures import Readable, unreadable
 from .http import PROBE_LIMITS, HttpClient
 from .lines import Event, EventReader, events_in
 from .pieces import ChatPieces, own_name
@@ -49,6 +49,7 @@ __all__ = [
     "Failure",
     "Gate",
     "HttpClient",
+    "Readable",
     "Reply",
     "Sizes",
     "TextIntake",
@@ -61,7 +62,6 @@ __all__ = [
     "failed",
     "given",
     "own_name",
-    "readable",
     "retry_after_ms",
     "status_class",
     "unreadable",

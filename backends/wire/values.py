@@ -132,6 +132,8 @@ def count_of(value: object) -> int | None:
 
     Some servers write ``12.0`` or ``"12"``.
     """
+    if value is None:
+        return None
     if isinstance(value, str) and len(value) <= _DIGITS and value.isascii() and value.isdecimal():
         value = int(value)
     elif isinstance(value, float) and value.is_integer():

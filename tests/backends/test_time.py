@@ -232,9 +232,9 @@ def ms(*phases: str) -> Limits:
             {"may_load": True, "limits": Limits(first_token_ms=5)},
             False,
             None,
-            replace(ms("connect", "idle", "total"), first_token_ms=5),
+            ms("connect", "idle", "total")._replace(first_token_ms=5),
         ),
-        ({"may_load": True}, False, 7, replace(ms("connect", "idle", "total"), first_token_ms=7)),
+        ({"may_load": True}, False, 7, ms("connect", "idle", "total")._replace(first_token_ms=7)),
         (
             {"limits": Limits(queue_ms=1, connect_ms=2, total_ms=3_000)},
             False,

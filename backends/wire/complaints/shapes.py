@@ -78,7 +78,7 @@ def complaint_in(body: Any) -> Complaint | None:
     if isinstance(body, list):
         body = body[0] if body else None
     # Asked of every piece of every answer: most have neither.
-    if not isinstance(body, Mapping) or not (_accuses(body) or _is_bare(body)):
+    if not isinstance(body, dict) or not (_accuses(body) or _is_bare(body)):
         return None
     body = _opened(body, _MOST_LEVELS)
     error = body.get("error") or body.get("errors")
@@ -115,7 +115,7 @@ def _accuses(body: Mapping[str, Any]) -> bool:
 
 def _is_bare(body: Mapping[str, Any]) -> bool:
     """Whether words that stand alone are a complaint."""
-    if not _ANSWERS.isdisjoint(body) or isinstance(body.get("message"), Mapping):
+    if not _ANSWERS.isdisjoint(body) or isinstance(body.get("message"), dict):
         return False
     return body.get("error") is not None or any(body.get(name) for name in _BARE)
 
