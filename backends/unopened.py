@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import NoReturn
+from typing import NoReturn, final
 
 from .errors import BackendError
 from .protocol import (
@@ -21,6 +21,7 @@ from .protocol import (
 )
 
 
+@final
 class UnopenedBackend(Backend):
     """A backend that failed to open with ``error``: it is not healthy, and every call of it fails so."""
 

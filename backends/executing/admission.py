@@ -10,7 +10,6 @@ import logging
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from typing import Final, NamedTuple
@@ -198,9 +197,10 @@ class AdmissionControl:
 
     def _breaker(self, state: _State, model: str, at_us: int) -> Breaker | None:
         """What is known of a model that has failed."""
-        with suppress(RoutewrightError):  # `admit` meets the same error, and tells it
+        try:
             return state.breakers.all(at_us=at_us).get(model)
-        return None
+        except RoutewrightError:  # `admit` meets the same error, and tells it
+            return None
 
     def _judge(
         self, state: _State, ticket: Admission, outcome: Outcome, error: BackendError | None, at_us: int

@@ -29,7 +29,9 @@ class Timeline:
 
     def now_us(self) -> int:
         """The time now."""
-        self._last_us = max(self._last_us, self._clock() + self._ahead_us)
+        now_us = self._clock() + self._ahead_us
+        if now_us > self._last_us:
+            self._last_us = now_us
         return self._last_us
 
     def advance_to(self, at_us: int) -> None:

@@ -149,7 +149,9 @@ class Session:
         backend = self._services.backends.get(target.backend_id)
         shows = on_text if isinstance(request, ChatRequest) else None
         made = self._planned(target, role, streamed=shows is not None)
-        if backend is None or isinstance(backend, UnopenedBackend):
+        if (
+            backend is None or type(backend) is UnopenedBackend
+        ):  # asking a protocol takes a hundred times as long
             return self._no_backend(made, backend)
         request = fitted(request, target)
         admitted = await self._admit(made, request, forced)
@@ -159,7 +161,8 @@ class Session:
             denial = NotCalledError(message, error_class="quota_exhausted")
             return Result(attempt, None, denial, denied=admitted)
         ticket, held_nano = admitted
-        made = made._replace(simulated=backend.simulated)
+        if backend.simulated:
+            made = made._replace(simulated=True)
         if self._before_call is not None:
             try:
                 await self._before_call(made.intent)

@@ -281,7 +281,11 @@ class ModelGateway(Calls):
         return await self.execute(decided, request, **options)
 
     def _run(self, task: Task, request: Request, **options: Unpack[ExecuteOptions]) -> Awaitable[RunResult]:
-        return self.execute(self.decide(task), request, **options)
+        on_text, tags = options.get("on_text"), options.get("tags")
+        unenforced = options.get("unenforced", False)
+        return self._decisions.execute(
+            self.decide(task), request, unenforced=unenforced, on_text=on_text, tags=tags
+        )
 
     def _policy_in_force(self) -> CompiledPolicy:
         return self._generations.current.in_force.policy

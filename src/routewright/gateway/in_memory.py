@@ -42,6 +42,11 @@ class MemoryWatch:
         self._asked_us = at_us
         return True
 
+    @property
+    def knows_nothing(self) -> bool:
+        """Whether no backend has said anything, as most have nothing to say."""
+        return not self._said
+
     def is_outdated(self) -> None:
         """Something was loaded since: it is time to ask."""
         self._asked_us = None

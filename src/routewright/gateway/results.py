@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Final
 
 from routewright.backends import BackendError, ChatAnswer, EmbedAnswer
@@ -220,18 +221,22 @@ class NotStoredError(LedgerError):
         self.ran = ran
 
 
+_CHAT_FIELDS: Final = attrgetter(*(one.name for one in fields(ChatAnswer)))
+_EMBED_FIELDS: Final = attrgetter(*(one.name for one in fields(EmbedAnswer)))
+
+
 def chat_result(ran: RunResult) -> ChatResult:
     """The answer of a chat. Raises NoTargetError, and its BackendError with the decision's id and the attempts."""
     answer = _answer_of(ran)
     assert isinstance(answer, ChatAnswer)
-    return ChatResult(**{one.name: getattr(answer, one.name) for one in fields(answer)}, ran=ran)
+    return ChatResult(*_CHAT_FIELDS(answer), ran=ran)
 
 
 def embed_result(ran: RunResult) -> EmbedResult:
     """The vectors of an embedding. Raises as ``chat_result`` does."""
     answer = _answer_of(ran)
     assert isinstance(answer, EmbedAnswer)
-    return EmbedResult(**{one.name: getattr(answer, one.name) for one in fields(answer)}, ran=ran)
+    return EmbedResult(*_EMBED_FIELDS(answer), ran=ran)
 
 
 def _answer_of(ran: RunResult) -> Answer:

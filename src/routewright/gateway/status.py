@@ -60,7 +60,7 @@ class ModelStatus:
     ) -> None:
         self._store, self._planner = store, planner
         self._backends, self._health, self._watch = backends, health, watch
-        self._known: tuple[tuple[BackendMemory, ...], KnownMemory] = ((), KnownMemory())
+        self._known: tuple[tuple[BackendMemory, ...], KnownMemory] = ((), _NOTHING_SAID)
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
         self._loads = None if store is None else LoadTimes(store)
@@ -91,6 +91,8 @@ class ModelStatus:
 
     def memory(self, *, at_us: int) -> KnownMemory:
         """What backends said of late that they hold in memory."""
+        if self._watch.knows_nothing:
+            return _NOTHING_SAID
         said = {id: held for id, one in self._backends.items() if (held := self._watch.of(one, at_us=at_us))}
         # Worked out once for what was said: backends are asked far less often than tasks are decided.
         kept, values = self._known, tuple(said.values())
@@ -183,3 +185,4 @@ class ModelStatus:
 
 
 _NOTHING = ModelState()
+_NOTHING_SAID = KnownMemory()
