@@ -143,7 +143,8 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     request, plan = record.request, record.plan
     if request.prompt_tokens_source in ("counted", "estimated"):
         how = "estimated" if request.tokenizer is None else f"counted with {request.tokenizer}"
-        root.add(f"prompt: {request.prompt_tokens} tokens, {how}")
+        tokens = "1 token" if request.prompt_tokens == 1 else f"{request.prompt_tokens} tokens"
+        root.add(f"prompt: {tokens}, {how}")
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}

@@ -141,6 +141,11 @@ def test_where_a_length_comes_from_is_told(facts: dict[str, Any], line: str | No
     assert line is None or all(line in tree for tree in trees)
 
 
+def test_a_prompt_of_one_token_is_told_in_the_singular() -> None:
+    tree = render_tree(record_tree(record_of(decided(1, **ESTIMATED))))
+    assert "prompt: 1 token, estimated" in tree
+
+
 @pytest.mark.parametrize(
     "facts",
     [
