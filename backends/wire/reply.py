@@ -47,11 +47,6 @@ class Reply:
         self._broken: BackendError | None = None
         self._refusal: tuple[Any, str] | None = None
 
-    @property
-    def content_type(self) -> str:
-        """In lower case, without parameters; empty when the server does not say."""
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
     async def read(self, most: int = MAX_BODY_BYTES) -> bytes:
         """The whole body, at most ``most`` bytes."""
         self._refuse_encoded()

@@ -306,7 +306,6 @@ def test_lines_come_as_they_arrive() -> None:
         async with ScriptedHttp(events(json.dumps(1) + "\n", "a\r\nb")) as server:
             client = HttpClient(server.url, extra="openai")
             async with client.request("GET", "/", CallClock(NO_LIMITS, who="m")) as got:
-                assert got.content_type == "text/event-stream"
                 lines = [line async for line in got.lines()]
             await client.close()
             return lines
