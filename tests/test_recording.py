@@ -29,6 +29,7 @@ from routewright import (
 )
 from routewright.backends import NO_LIMITS, ChatAnswer, Limits, SimulatedBackend, SimulatedModel
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record import Intent
 from routewright.gateway.recorder import Pending, Recorder, decision_row
 from routewright.ledger import DecisionRow
 from routewright.ledger.frames import Frame
@@ -310,6 +311,20 @@ def test_what_waits_in_a_loop_that_was_closed_is_recorded_with_the_next(
     gateway.close_sync()
     assert (ids(ledger), gateway._recorder._waiting) == ({pending.decided.decision.id, ran.decision_id}, {})
     recording.close()
+
+
+def test_a_call_that_ends_after_its_loop_was_closed_is_recorded_with_its_decision(
+    policy: CompiledPolicy, ledger: Ledger
+) -> None:
+    with ModelGateway(policy, ledger=ledger) as gateway:
+        [attempt] = gateway.run_sync(Task(), HELLO).attempts
+        pending = Pending(policy, gateway.decide(Task()), None)
+        begun = Intent(**{name: getattr(attempt, name) for name in Intent._fields})
+        asyncio.run(gateway._recorder.announce(pending, begun))
+        gateway._recorder.attempted(pending, attempt)
+        gateway._recorder.record(pending)
+    rows = ledger.query("SELECT decision_id::VARCHAR, status FROM attempts").rows
+    assert (pending.decided.decision.id, "ok") in rows and len(rows) == 2
 
 
 def test_a_fork_records_its_own_calls_alone(policy: CompiledPolicy, ledger: Ledger, tmp_path: Path) -> None:

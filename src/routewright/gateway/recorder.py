@@ -80,7 +80,8 @@ class Recorder:
     def attempted(self, one: Pending, attempt: Attempt) -> None:
         """Record an attempt soon, or else with what is recorded next of its decision."""
         one.attempts.append(attempt)
-        if one.begun:
+        # A call whose loop was closed under it ends in no loop, and its decision with it.
+        if one.begun and asyncio._get_running_loop() is not None:
             self._turn().setdefault(one, [])
 
     def record(self, one: Pending) -> None:
