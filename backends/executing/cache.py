@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from cachetools import TLRUCache
 
@@ -38,6 +38,14 @@ class CachedAnswer:
     verified: bool | None = None
 
 
+class Claim(NamedTuple):
+    """That somebody makes an answer: ``here`` is the process and the key, ``made`` ends when it is made."""
+
+    here: tuple[int, str]
+    made: Future[None]
+    is_gone: Callable[[], bool]
+
+
 class AnswerCache:
     """A bounded cache: the least recently used answers give way. Safe to use from many threads.
 
@@ -49,7 +57,7 @@ class AnswerCache:
         self._lock = threading.Lock()
         # Not of asyncio: those that wait may be in other threads, with event loops of their own. By process too: a
         # forked one has none of the threads that make its parent's answers.
-        self._made: dict[tuple[int, str], Future[None]] = {}
+        self._made: dict[tuple[int, str], Claim] = {}
         self._entries: TLRUCache[str, CachedAnswer] = TLRUCache(
             max_bytes, ttu=lambda _key, entry, _now: entry.until_us, timer=clock, getsizeof=_size
         )
@@ -69,27 +77,37 @@ class AnswerCache:
             with self._lock:
                 self._entries[key] = entry
 
-    def claim(self, key: str) -> Future[None] | None:
-        """None if nobody makes the answer for ``key`` now: the caller does, and calls ``finished`` afterwards.
+    def claim(self, key: str, is_gone: Callable[[], bool]) -> Claim | None:
+        """None if somebody makes the answer for ``key`` now, or else the claim of the caller, who does.
 
-        Otherwise what ends when whoever makes it has finished, whatever came of it.
+        ``is_gone`` says whether what the caller runs in has come to its end without it: then the claim lapses.
         """
         here = os.getpid(), key
         with self._lock:
-            made = self._made.get(here)
-            if made is None:
-                made = self._made[here] = Future()
-                # It cannot be cancelled then: one that gives up waiting takes nothing from the others.
-                made.set_running_or_notify_cancel()
+            before = self._made.get(here)
+            if before is not None and not before.is_gone():
                 return None
-            return made
+            # It cannot be cancelled: one that gives up waiting takes nothing from the others.
+            claim = self._made[here] = Claim(here, Future(), is_gone)
+            claim.made.set_running_or_notify_cancel()
+        if before is not None:
+            before.made.set_result(None)
+        return claim
 
-    def finished(self, key: str) -> None:
-        """Let those that wait for ``key`` go on."""
+    def making(self, key: str) -> Future[None] | None:
+        """What ends when whoever makes the answer for ``key`` has finished; None if nobody does."""
         with self._lock:
-            made = self._made.pop((os.getpid(), key), None)
-        if made is not None:  # a process that was forked meanwhile has none that wait
-            made.set_result(None)
+            claim = self._made.get((os.getpid(), key))
+        return None if claim is None else claim.made
+
+    def finished(self, claim: Claim) -> None:
+        """Let those that wait for the answer go on, unless the claim has lapsed."""
+        with self._lock:
+            mine = self._made.get(claim.here) is claim and claim.here[0] == os.getpid()
+            if mine:
+                del self._made[claim.here]
+        if mine:
+            claim.made.set_result(None)
 
     def __len__(self) -> int:
         with self._lock:

@@ -60,16 +60,17 @@ class Flow:
         cache, key = self._cache, self._first_key()
         if cache is None or key is None or cache.get(key) is not None:
             return await self._run()
-        made = cache.claim(key)
-        if made is not None:
-            waited = asyncio.wrap_future(made)
-            await asyncio.wait([waited], timeout=self._session.budget.left_us() / 2e6)
-            waited.cancel()
+        claim = cache.claim(key, asyncio.get_running_loop().is_closed)
+        if claim is None:
+            if (made := cache.making(key)) is not None:
+                waited = asyncio.wrap_future(made)
+                await asyncio.wait([waited], timeout=self._session.budget.left_us() / 2e6)
+                waited.cancel()
             return await self._run()
         try:
             return await self._run()
         finally:
-            cache.finished(key)
+            cache.finished(claim)
 
     async def _run(self) -> Execution:
         if not self._steps and self._ensemble is None:

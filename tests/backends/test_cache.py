@@ -311,18 +311,36 @@ def test_who_waits_for_a_failure_or_a_cancelled_call_makes_the_call_itself(cache
 # A fork beside threads is deprecated since Python 3.12, and done by web servers all the same.
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_what_its_parent_makes(cache: AnswerCache) -> None:
-    assert cache.claim("asked") is None
+    claim = cache.claim("asked", lambda: False)
+    assert claim is not None
     child = os.fork()
     if child == 0:
-        makes_it = cache.claim("asked") is None
-        cache.finished("asked")
-        os._exit(0 if makes_it else 1)
+        own = cache.claim("asked", lambda: False)
+        if own is not None:
+            cache.finished(own)
+        os._exit(1 if own is None else 0)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    waiting = cache.claim("asked")
+    assert cache.claim("asked", lambda: False) is None and not claim.made.done()
+    cache.finished(claim)
+    assert claim.made.done() and cache.making("asked") is None
+
+
+def test_nobody_waits_for_a_call_whose_event_loop_was_closed(cache: AnswerCache) -> None:
+    backend = Scripted({"a": [Says("late", first_s=60)]})
+    executor = Executor({"b": backend}, clock=lambda: START_US, cache=cache)
+    work = Work(targets("a"), cache=HOUR, limits=TaskLimits(deadline_ms=60_000))
+    closed = asyncio.new_event_loop()
+    left = closed.create_task(executor.run(work, HELLO))
+    closed.run_until_complete(asyncio.sleep(0.01))
+    waiting = cache.making(next(key for _, key in cache._made))
     assert waiting is not None and not waiting.done()
-    cache.finished("asked")
-    assert waiting.done()
+    running = asyncio.all_tasks(closed)
+    closed.close()
+    ran = asyncio.run(asyncio.wait_for(executor.run(work, HELLO), 10))
+    assert ran.answer is not None and waiting.done(), "who waited before goes on as well"
+    for task in (left, *running):  # asyncio would say that they never ended
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
 def test_who_waits_keeps_half_of_its_time(cache: AnswerCache) -> None:
