@@ -7,6 +7,7 @@ Servers with one API differ in this by model: OpenAI's reasoning models refuse a
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Collection, Mapping, MutableMapping
@@ -73,13 +74,23 @@ class Parameters:
 
 def refused_parameter(body: Mapping[str, Any], refusal: str) -> str | None:
     """The parameter of ``body`` that a sentence of a refusal names first, next to words that refuse it."""
+    given = _plain(json.dumps(body.get("messages"), ensure_ascii=False))
     for sentence in _SENTENCE_ENDS.split(refusal):
-        if _BOUND.search(sentence) is None and (found := _refused_in(sentence, body)) is not None:
+        if (
+            _BOUND.search(sentence) is None
+            and (found := _refused_in(_plain(sentence), body, given)) is not None
+        ):
             return found
     return None
 
 
-def _refused_in(sentence: str, body: Mapping[str, Any]) -> str | None:
+def _plain(text: str) -> str:
+    """``text`` without what quoting it in JSON, once or twice, may add."""
+    return text.replace("\\", "")
+
+
+def _refused_in(sentence: str, body: Mapping[str, Any], given: str) -> str | None:
+    """The parameter that ``sentence`` refuses, unless the words are ``given``: some servers repeat what they got."""
     found = {}
     for name in PARAMETERS:
         if name not in body:
@@ -87,7 +98,10 @@ def _refused_in(sentence: str, body: Mapping[str, Any]) -> str | None:
         # xAI writes `reasoningEffort`.
         spelt = rf"\b({name}|{re.sub('_(.)', lambda match: match[1].upper(), name)})\b"
         for match in re.finditer(spelt, sentence):
-            if _REFUSED.search(sentence[max(0, match.start() - _NEAR) : match.end() + _NEAR]):
+            refused = _REFUSED.search(sentence, max(0, match.start() - _NEAR), match.end() + _NEAR)
+            if refused is None:
+                continue
+            if sentence[min(match.start(), refused.start()) : max(match.end(), refused.end())] not in given:
                 found[match.start()] = name
                 break
     return found[min(found)] if found else None

@@ -79,6 +79,18 @@ def test_the_refused_parameter_is_found_in_the_words_of_servers(refusal: str) ->
         assert refused_parameter({key: BODY[key] for key in BODY if key != name}, refusal) is None
 
 
+@pytest.mark.parametrize("said", ["temperature is not supported", 'no "max_tokens", which is unsupported'])
+def test_a_prompt_that_the_server_repeats_refuses_nothing(said: str) -> None:
+    body = {**BODY, "messages": [{"role": "user", "content": f"Say: {said}, please"}]}
+    for refusal in (
+        f"cannot read `{said}`",
+        json.dumps({"detail": [{"msg": "bad", "input": body["messages"]}]}),
+    ):
+        assert refused_parameter(body, refusal) is None
+        assert refused_parameter(body, json.dumps({"error": {"message": refusal}})) is None
+        assert refused_parameter(BODY, refusal) is not None
+
+
 def test_every_parameter_can_be_declared_and_only_a_name_of_the_limit_is_changed() -> None:
     assert get_args(UnsupportedParameter) == PARAMETERS
     for name in PARAMETERS:
