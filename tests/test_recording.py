@@ -38,6 +38,7 @@ from routewright.ledger.spool import Spool, files_of, open_spool_file, spool_fil
 from routewright.ledger.writing import Entry
 
 HELLO = ChatRequest((Message("user", "hello"),))
+INTENT = Intent(1, "answer", "small", "one", 0, False, None, None, True)
 
 
 @pytest.fixture
@@ -66,6 +67,11 @@ def ids(ledger: Ledger) -> set[str]:
     return {str(row[0]) for row in ledger.query("SELECT decision_id FROM decisions").rows}
 
 
+def beside_another(recorder: Recorder) -> None:
+    """Have another call under way, so that what is recorded waits for the end of the turn."""
+    recorder._under_way.add(cast(Pending, object()))
+
+
 async def run_all(gateway: ModelGateway, tags: Sequence[Any]) -> list[RunResult | BaseException]:
     async with gateway:
         return await asyncio.gather(
@@ -89,6 +95,29 @@ def test_calls_that_end_together_are_written_in_one_go(
     assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, RunResult)}
     assert ledger.query("SELECT count(*) FROM attempts").rows == ((20,),)
     assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
+
+
+def test_the_only_call_under_way_does_not_wait_for_others_to_be_recorded(
+    policy: CompiledPolicy, ledger: Ledger
+) -> None:
+    async def ask() -> None:
+        async with ModelGateway(policy, ledger=ledger) as gateway:
+            for _ in range(2):
+                one = Pending(policy, gateway.decide(Task()), None)
+                announced = gateway._recorder.announce(one, INTENT)
+                with pytest.raises(StopIteration):
+                    announced.send(None)
+                assert one.begun
+                another = Pending(policy, gateway.decide(Task()), None)
+                waits = asyncio.ensure_future(gateway._recorder.announce(another, INTENT))
+                await asyncio.sleep(0)
+                assert not another.begun, "it is recorded with whatever else comes in its turn"
+                await waits
+                assert another.begun
+                for each in (one, another):
+                    await gateway._recorder.record_with_others(each)
+
+    asyncio.run(ask())
 
 
 def test_one_that_cannot_be_recorded_takes_none_with_it(
@@ -180,6 +209,7 @@ def test_a_refusal_is_told_to_who_was_cancelled_too(
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().call_soon(task.cancel)
+        beside_another(recorder)
         await record(recorder, *args, **options)
 
     monkeypatch.setattr(Spool, "add", full)
@@ -242,6 +272,7 @@ def test_who_is_cancelled_while_it_is_recorded_is_recorded(
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().call_soon(task.cancel)  # before what is recorded is written
+        beside_another(recorder)
         await record(recorder, *args, **options)
 
     monkeypatch.setattr(Recorder, "record_with_others", cancelling)
@@ -300,6 +331,7 @@ def test_what_waits_in_a_loop_that_was_closed_is_recorded_with_the_next(
 ) -> None:
     gateway = ModelGateway(policy, ledger=ledger)
     pending = Pending(policy, gateway.decide(Task()), None)
+    beside_another(gateway._recorder)
     recording = gateway._recorder.record_with_others(pending)
     loop = asyncio.new_event_loop()
     loop.call_soon(lambda: recording.send(None))
@@ -335,7 +367,7 @@ def test_a_fork_records_its_own_calls_alone(policy: CompiledPolicy, ledger: Ledg
         [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert len(ids(ledger)) == 4, "three of the parent's, one of the child's"
+    assert len(ids(ledger)) == 5, "four of the parent's, one of the child's"
     assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
 
 
@@ -354,7 +386,8 @@ async def child():
     await gateway.close()
 
 async def parent():
-    calls = [asyncio.ensure_future(gateway.run(Task(), hello)) for _ in range(3)]
+    # The first is recorded at once, as nothing else is under way; the others wait for the end of the turn.
+    calls = [asyncio.ensure_future(gateway.run(Task(), hello)) for _ in range(4)]
     loop = asyncio.get_running_loop()
     while len(gateway._recorder._waiting.get(loop, ())) < 3:
         await asyncio.sleep(0)

@@ -57,6 +57,9 @@ class Recorder:
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
         # INVARIANT: an entry leaves with its turn, or with its loop, which the futures in it refer to.
         self._waiting: dict[asyncio.AbstractEventLoop, _Waiting] = {}
+        # What was announced and has not ended. A process that was forked has its parent's too, and then never thinks
+        # that it is alone.
+        self._under_way: set[Pending] = set()
 
     @property
     def records(self) -> bool:
@@ -71,6 +74,7 @@ class Recorder:
     async def announce(self, one: Pending, intent: Intent) -> None:
         """Record a call that is about to be made. Raises LedgerError, with nothing of it kept, when it cannot be."""
         one.intents.append(intent)
+        self._under_way.add(one)
         try:
             await self._with_others(one)
         finally:
@@ -87,6 +91,7 @@ class Recorder:
     def record(self, one: Pending) -> None:
         """Record all of a decision that has ended. Raises LedgerError when it cannot be written."""
         one.ended = True
+        self._under_way.discard(one)
         self._write([one])
         if one.error is not None:
             raise one.error
@@ -97,7 +102,10 @@ class Recorder:
         It is recorded also when the caller is cancelled meanwhile; if it cannot be, the cancellation says so.
         """
         one.ended = True
-        await self._with_others(one)
+        try:
+            await self._with_others(one)
+        finally:
+            self._under_way.discard(one)
 
     async def close(self) -> None:
         """Put everything into the ledger's tables. Raises LedgerError when that cannot be: then it waits."""
@@ -108,10 +116,19 @@ class Recorder:
             await run_blocking(self._writer.close)
 
     async def _with_others(self, one: Pending) -> None:
-        """One after the other they take half the time that they take between other work, and in one go less still."""
+        """One after the other they take half the time that they take between other work, and in one go less still.
+
+        What is the only one under way is recorded at once: nobody would join it.
+        """
         if self._writer is None:
             return
         loop = asyncio.get_running_loop()
+        if self._under_way <= {one}:
+            self._turn(ends=False).setdefault(one, [])
+            self._record_waiting(loop)
+            if one.error is not None:
+                raise one.error
+            return
         done: asyncio.Future[Exception | None] = loop.create_future()
         self._turn().setdefault(one, []).append(done)
         try:
@@ -125,14 +142,15 @@ class Recorder:
         if error is not None:
             raise error
 
-    def _turn(self) -> _Waiting:
-        """What is recorded at the end of this turn of the event loop."""
+    def _turn(self, *, ends: bool = True) -> _Waiting:
+        """What is recorded when this turn of the event loop ``ends``, or before by whoever asks for it."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(loop)
         if waiting is None:
             self._record_left()
             waiting = self._waiting[loop] = {}
-            loop.call_soon(self._record_waiting, loop)
+            if ends:
+                loop.call_soon(self._record_waiting, loop)
         return waiting
 
     def _record_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
