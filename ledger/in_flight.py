@@ -47,6 +47,9 @@ _OF_DECISIONS: Final = (
     "CREATE OR REPLACE TEMP TABLE ending AS SELECT DISTINCT unnest(?::UUID[]) AS decision_id"
 )
 
+# Mostly nothing is: asking first takes a tenth of the time.
+_IS_IN_FLIGHT: Final = "SELECT 1 FROM in_flight SEMI JOIN ending USING (decision_id) LIMIT 1"
+
 _BRING_BACK: Final = (
     "INSERT INTO entries " + parsed_entries("SELECT * FROM in_flight SEMI JOIN ending USING (decision_id)"),
     "DELETE FROM in_flight USING ending WHERE in_flight.decision_id = ending.decision_id",
@@ -135,8 +138,9 @@ def reject_in_flight(connection: DuckDBPyConnection, decision_id: str, at_us: in
 
 def _finish(connection: DuckDBPyConnection) -> None:
     """Insert the rows of the decisions in ``ending``: what is in ``entries``, and what was in flight of them."""
-    for statement in _BRING_BACK:
-        connection.execute(statement)
+    if connection.execute(_IS_IN_FLIGHT).fetchone() is not None:
+        for statement in _BRING_BACK:
+            connection.execute(statement)
     insert_decisions(connection)
     connection.execute(_SAID)
     connection.execute(_LATE)
