@@ -314,6 +314,26 @@ def test_what_no_row_knows_is_classed_by_its_status_and_says_so(
 
 
 @pytest.mark.parametrize(
+    ("seconds", "said"),
+    [("7200", "2h"), ("7141", "2h"), ("3601", "61m"), ("3599", "1h"), ("599", "599s"), ("20", "20s")],
+)
+@pytest.mark.parametrize("advised", [True, False])
+def test_the_help_says_how_long_the_server_refuses(seconds: str, said: str, advised: bool) -> None:
+    words = "You exceeded your current quota" if advised else "short and stout"
+
+    async def run() -> BackendError:
+        headers = {"Retry-After": seconds}
+        async with ScriptedHttp(reply(429, {"error": words}, headers=headers)) as server:
+            backend = OpenAIBackend(server.url)
+            error = await failing(backend, "chat")
+            await backend.close()
+            return error
+
+    error = asyncio.run(run())
+    assert error.help is not None and error.help.split("; ")[0] == f"ask again in {said}"
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "\"model 'm' not found\"",

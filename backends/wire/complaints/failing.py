@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from routewright.engine.report import duration_text
+
 from ...errors import BackendError
 from ...phases import CallClock
 from ..untrusted import Gate
@@ -75,6 +77,8 @@ def failed(
             decided = "the status alone decided" if known is not None else "it counts as a broken stream"
             unknown = UNKNOWN_WORDING.format(decided=decided)
             help = f"{help}; {unknown}" if help else unknown
+    if meaning.wait_ms:
+        help = "; ".join(filter(None, (f"ask again in {_wait_text(meaning.wait_ms)}", help)))
     message = dialect.sentence.format(did=did, tag=clock.who)
     return clock.error(
         f"{message}: {said}" if said else message,
@@ -84,3 +88,9 @@ def failed(
         begun=status is None and meaning.error_class == "overloaded",
         help=None if help is None else gate.message(help),
     )
+
+
+def _wait_text(ms: int) -> str:
+    """How long to wait, rounded up: to minutes from ten minutes on, else to seconds."""
+    unit = 60_000 if ms >= 600_000 else 1_000
+    return duration_text(-(-ms // unit) * unit)
