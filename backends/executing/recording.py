@@ -83,10 +83,11 @@ def attempt_of(
     cost = cost_of(usage, made.target.price)
     if unused and usage is not None and cost.cost_source != "billed":
         cost = cost._replace(cost_nano=0, cost_source=usage.source)
-    if outcome.simulated and not made.simulated:
-        made = made._replace(simulated=True)
+    intended = made.intent._asdict()
+    if outcome.simulated:
+        intended["simulated"] = True
     return Attempt(
-        **(made.intent._asdict() | cost._asdict()),
+        **(intended | cost._asdict()),
         model_said=None if isinstance(outcome, BackendError) else outcome.model_said,
         load_us=timings.load_us,
         first_token_us=timings.first_token_us,

@@ -23,7 +23,8 @@ _EMPTY_WITHOUT_MEANING: Final = frozenset({"annotations", "audio", "function_cal
 """What an SDK writes into every message; with a value, it would be lost."""
 
 _MOST_HAVE: Final = frozenset({"role", "content"})
-"""The keys of most messages, which need not be looked at one by one."""
+_OF_TEXTS: Final = tuple(role for role in _ROLES if role != "tool")
+"""The roles of messages that need no more than a text: most have no more, and nothing else to be looked at."""
 
 _EXAMPLE: Final = 'such as {"role": "user", "content": "Why is the sky blue?"}'
 _NO_TEXT: Final = "write a text, or a list of {'type': 'text', 'text': …} and {'type': 'image_url', …}"
@@ -50,7 +51,9 @@ def _message(given: AnyMessage, where: str) -> Message:
             f"{where} is a `{type(given).__name__}`, and no message",
             help="write `message.model_dump()`" if dumped else f"write a mapping, {_EXAMPLE}",
         )
-    keys = given if given.keys() <= _MOST_HAVE else _meant(given, where)
+    if given.keys() == _MOST_HAVE and type(given["content"]) is str and given["role"] in _OF_TEXTS:
+        return Message(given["role"], given["content"])
+    keys = _meant(given, where)
     if "role" not in keys:
         raise TaskError(f"{where} has no `role`", help=f"roles: {', '.join(_ROLES)}")
     role: Any = "system" if keys["role"] == "developer" else keys["role"]  # newer models' name for it
