@@ -37,6 +37,13 @@ class _Row(NamedTuple):
     updated_us: int
 
 
+_BOTH = " UNION ALL ".join(
+    f"SELECT '{table}' || model, mean_ms, samples, updated_us FROM {table}"
+    for table in ("latencies", "loads")
+)
+"""Every decision needs both, and under a quota every call changes the store, so that they are read anew."""
+
+
 class _Means:
     """The means of one table of a state store. Times are arguments, in microseconds since 1970, UTC."""
 
@@ -50,11 +57,13 @@ class _Means:
 
     def all(self, *, at_us: int) -> Mapping[str, float]:
         """The mean of each model that has enough recent samples, in milliseconds. Raises StateError."""
-        rows = self._store.known(f"SELECT model, mean_ms, samples, updated_us FROM {self._table}", _Row)
+        own = len(self._table)
         return {
-            model: row.mean_ms
-            for model, row in rows.items()
-            if row.samples >= self._min_samples and at_us - row.updated_us < self._forget_after_us
+            key[own:]: row.mean_ms
+            for key, row in self._store.known(_BOTH, _Row).items()
+            if key.startswith(self._table)
+            and row.samples >= self._min_samples
+            and at_us - row.updated_us < self._forget_after_us
         }
 
     def observed(self, model: str, sample_ms: float, *, at_us: int) -> None:

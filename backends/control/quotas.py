@@ -51,16 +51,20 @@ _USED = (
 _LEASED = (
     "FROM leases WHERE control = :control AND unit = :unit {key} AND end_us > :start AND start_us < :end"
 )
-_RESERVED = f"{_LEASED} AND expires_us > :at"
-_LAPSED = f"{_LEASED} AND expires_us <= :at AND expires_us >= :start AND unit <> 'concurrent'"
+_RESERVES = "expires_us > :at"
+_LAPSED = "expires_us <= :at AND expires_us >= :start AND unit <> 'concurrent'"
+# The leases are looked through once for both: as many calls are under way, so many there are.
+_OF_LEASES = (
+    f"CASE WHEN {_LAPSED} THEN amount ELSE 0 END AS used,"
+    f" CASE WHEN {_RESERVES} THEN amount ELSE 0 END AS reserved"
+)
 _TAKEN = (
-    f"SELECT (SELECT coalesce(sum(amount), 0) {_USED}) + (SELECT coalesce(sum(amount), 0) {_LAPSED}),"
-    f" (SELECT coalesce(sum(amount), 0) {_RESERVED})"
+    f"SELECT (SELECT coalesce(sum(amount), 0) {_USED}) + coalesce(sum(used), 0), coalesce(sum(reserved), 0)"
+    f" FROM (SELECT {_OF_LEASES} {_LEASED})"
 ).replace("{key}", "AND key = :key")
 _TAKEN_BY_KEY = (
     f"SELECT key, sum(used), sum(reserved) FROM (SELECT key, amount AS used, 0 AS reserved {_USED}"
-    f" UNION ALL SELECT key, amount, 0 {_LAPSED} UNION ALL SELECT key, 0, amount {_RESERVED})"
-    " GROUP BY key ORDER BY key"
+    f" UNION ALL SELECT key, {_OF_LEASES} {_LEASED} AND ({_RESERVES} OR {_LAPSED})) GROUP BY key ORDER BY key"
 ).replace("{key}", "")
 _COUNTERS = (
     "SELECT control FROM quota_used WHERE forget_us > :at"
