@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -71,7 +71,7 @@ class Found:
         return f"{counted}; {len(self.leaks)} leaks; {self.seconds:.0f} s"
 
 
-async def hunt(seeds: range, *, enough: Callable[[Found], bool] = lambda _: False) -> Found:
+async def hunt(seeds: Iterable[int], *, enough: Callable[[Found], bool] = lambda _: False) -> Found:
     """Hunt with each of ``seeds``, until it is ``enough``. The policies of one seed are always the same."""
     found = Found()
     started = time.monotonic()

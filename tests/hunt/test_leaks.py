@@ -134,14 +134,19 @@ PLANTS: dict[str, tuple[Callable[[], AbstractContextManager[None]], Callable[[Le
 }
 
 
+FOUND_AT = {"a tag of the cloud": 134, "a stub behind a look-up": 66, "a model mapped onto a cloud's": 1_130}
+"""The seeds that find those which few policies can leak, to begin with; the others follow."""
+
+
 @pytest.mark.parametrize("name", PLANTS)
 def test_a_planted_leak_is_found(name: str) -> None:
     plant, is_it = PLANTS[name]
+    start = FOUND_AT.get(name, 0)
 
     def enough(found: Found) -> bool:
         return any(is_it(leak) for leak in found.leaks)
 
     with plant():
-        found = asyncio.run(hunt(range(1_500), enough=enough))
+        found = asyncio.run(hunt([*range(start, 1_500), *range(start)], enough=enough))
     print(found.summary())
     assert enough(found)
