@@ -116,8 +116,8 @@ class Spool:
     def add(self, *entries: Entry, beyond: bool = False) -> int:
         """Write entries, all at once; the number of the last.
 
-        Raises LedgerError, with none of them written, when one is no text, the disk takes no more, or too much waits;
-        what only says how something ended is taken ``beyond`` that.
+        Raises LedgerError if one is not valid text, the disk is full, or too many bytes wait; then none is written.
+        ``beyond`` writes however much waits: for entries that only say how something ended.
         """
         encoded = [encode(entry) for entry in entries]
         with self._lock:
