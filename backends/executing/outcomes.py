@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 from ..errors import BackendError, ErrorClass
 from ..protocol import Timings
-from .calling import StreamSink
+from .guard import StreamSink
 
 Stage = Literal["unsent", "refused", "begun", "answering", "shown"]
 """How far a call had come when it ended."""

@@ -21,8 +21,9 @@ from .asking import COUNTED_ROLES, Exhausted, Result, Services, TargetRequest
 from .attempts import NotCalledError
 from .budget import Budget, Timeline
 from .cache import CachedAnswer
-from .calling import StreamSink, call
+from .calling import call
 from .estimate import fitted, input_bound, output_bound
+from .guard import StreamSink
 from .leases import KeptLease
 from .outcomes import ANSWERED, Outcome, had_its_time, outcome_of, stage_of
 from .recording import Call, attempt_of, not_called, usage_of

@@ -31,7 +31,7 @@ class Timeouts(NamedTuple):
 
     ``stream`` is whether the call is streamed inside. The guard's are for the whole call, for its first token, and
     until something is shown to the caller. ``by_deadline`` are the classes of those of the backend's limits that the
-    task's deadline has set. ``usual_ms`` is what the model usually takes.
+    task's deadline has set.
     """
 
     limits: Limits
@@ -41,7 +41,6 @@ class Timeouts(NamedTuple):
     unshown_ms: float | None
     total_by: ErrorClass
     by_deadline: frozenset[ErrorClass]
-    usual_ms: float
 
 
 def timeouts_of(
@@ -77,7 +76,6 @@ def timeouts_of(
         unshown_ms,
         "timeout.deadline" if left_ms < guarded_ms else "timeout.total",
         frozenset(by_deadline),
-        share.usual_ms,
     )
 
 
