@@ -10,6 +10,7 @@ from ..protocol import ChatAnswer
 from .asking import Exhausted, Result, TargetRequest
 from .attempts import NotCalledError
 from .cache import CachedAnswer
+from .repeating import obtain, retry
 from .session import Session
 from .work import Answer, AttemptRole, Request, Target
 
@@ -80,7 +81,7 @@ class Search:
                 if (found := await self._ask(position)) is not None:
                     return found
             for asked, before in self._put_off:
-                result = await self._session.retry(before, asked._replace(behind=()))
+                result = await retry(self._session, before, asked._replace(behind=()))
                 if result.attempt is not before.attempt:
                     found = self._came(asked, result, len(self._targets))
                     if found is not None:
@@ -106,7 +107,7 @@ class Search:
             # Where there is nothing else, there is no use in passing it over first.
             forced = _LAST
         asked = TargetRequest(target, self._request, target.role, self._on_text, behind, self._after)
-        result = await self._session.obtain(asked, more=left > 0, forced=forced, spare=left)
+        result = await obtain(self._session, asked, more=left > 0, forced=forced, spare=left)
         if result.denied is not None:
             self._denied = self._denied or result.error
             if result.denied.by == "breaker" and not result.denied.holds:

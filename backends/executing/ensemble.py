@@ -19,6 +19,7 @@ from .answering import Answered
 from .asking import Exhausted, Result, TargetRequest
 from .attempts import EnsembleReport, QuorumError
 from .prompts import Block, Prompts, Template, said_by, spoken
+from .repeating import obtain
 from .session import Session
 from .verdicts import read_choice, without_thoughts
 from .work import Ensemble, Target
@@ -77,7 +78,7 @@ class AskedTogether:
         after = self.after if judge is None else (judge, *self.after)
         asked = TargetRequest(member, self.request, "member", behind=behind, after=after)
         try:
-            return await self.session.obtain(asked, forced=forced, spare=len(behind))
+            return await obtain(self.session, asked, forced=forced, spare=len(behind))
         except Exhausted as exhausted:
             return exhausted
 
@@ -148,7 +149,7 @@ class AskedTogether:
         forced = "its breaker is open, and there is no other judge" if session.may_pass(judge) else None
         try:
             request = TargetRequest(judge, asked, "judge", behind=session.fallbacks, after=self.after)
-            result = await session.obtain(request, forced=forced)
+            result = await obtain(session, request, forced=forced)
         except Exhausted as exhausted:
             return _Undecided(f"the judge was not asked: {exhausted.error}", exhausted.error)
         if not isinstance(result.answer, ChatAnswer):

@@ -1,13 +1,12 @@
-"""Makes the calls of one request: within the budget, admitted, guarded, recorded; and repeats those that may succeed.
+"""Makes the calls of one request: within the budget, admitted, guarded, recorded.
 
-The one loop that retries. Every way out of a call settles its lease and leaves an attempt, cancellation too.
+Every way out of a call settles its lease and leaves an attempt, cancellation too.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from routewright.engine.record import Attempt, Intent
 from routewright.engine.report import RoutewrightError
@@ -31,9 +30,6 @@ from .rejections import Rejection
 from .shares import Share, UsualTimes
 from .timing import pause_ms, timeouts_of
 from .work import DEFAULT_LEASE_MS, Answer, AttemptRole, Request, Target, Work
-
-_MOST_ADJUSTMENTS: Final = 3
-"""Parameters that a model may refuse one after the other."""
 
 
 class Session:
@@ -60,6 +56,11 @@ class Session:
         self._numbers = 0
 
     @property
+    def retries(self) -> int:
+        """How often a model may be asked again."""
+        return self._work.retries
+
+    @property
     def fallbacks(self) -> Sequence[Target]:
         """The models that may be asked after an ensemble."""
         return self._work.targets
@@ -67,67 +68,6 @@ class Session:
     def attempts(self) -> tuple[Attempt, ...]:
         """All attempts so far, in the order they began."""
         return tuple(sorted(self._attempts, key=lambda attempt: attempt.number))
-
-    async def obtain(
-        self, asked: TargetRequest, *, more: bool = False, forced: str | None = None, spare: int = 0
-    ) -> Result:
-        """One target's result, after retries where its failure and the work's backoff allow them.
-
-        ``forced`` is why an open breaker is passed: by a single call, as the model has just failed. ``more`` and
-        ``spare`` are those of ``retry``. Raises Exhausted when not even the first call may be made.
-        """
-        result = await self._call(asked, forced)
-        counted = asked.role in COUNTED_ROLES
-        for _ in range(_MOST_ADJUSTMENTS):
-            without = None if result.error is None else result.error.adjusted
-            if without is None or (counted and not self.budget.leaves(spare)) or self.budget.left_us() == 0:
-                break
-            if asked.role in ("answer", "fallback"):
-                asked = asked._replace(role="retry")
-            adjusted = await self._call(asked, forced, f"without `{without}`, which the model does not take")
-            if adjusted.denied is not None:
-                break
-            result = adjusted
-        return result if forced is not None else await self.retry(result, asked, more=more, spare=spare)
-
-    async def retry(
-        self, result: Result, asked: TargetRequest, *, more: bool = False, spare: int = 0
-    ) -> Result:
-        """``result``, or what came of asking its model again; from the retry on that ``result`` holds.
-
-        ``more`` says that another model could be asked instead of waiting long. ``spare`` is how many calls of the cap
-        are left to others. Raises Exhausted where nothing is left for others either.
-        """
-        counted = asked.role in COUNTED_ROLES
-        for retry in range(result.held or 0, self._work.retries):
-            error = result.error
-            if error is None or result.then != "retry":
-                break
-            if asked.role in ("answer", "fallback"):
-                asked = asked._replace(role="retry")
-            spare_us = self.budget.left_us() - self._kept_us(asked)
-            wait_ms = pause_ms(
-                error.retry_after_ms, retry, self._work.limits, spare_us, self.random, more=more
-            )
-            if wait_ms is None or self.budget.left_us() == 0:
-                break
-            if counted and not self.budget.leaves(spare):
-                if result.held is not None:
-                    raise self._exhausted(asked)
-                return result._replace(held=retry)
-            resume_us = self.time.now_us() + round(wait_ms * 1_000)
-            await self._services.sleep(wait_ms / 1_000)
-            self.time.advance_to(resume_us)
-            if self.budget.left_us() == 0:
-                break
-            if counted and not self.budget.leaves(spare):
-                return result._replace(held=retry)  # other members were faster
-            repeated = await self._call(asked, None)
-            if repeated.denied is not None:
-                # The breaker opened meanwhile: the failure that opened it is what came of the target.
-                break
-            result = repeated
-        return result._replace(held=None)
 
     def add_cached(self, target: Target, role: AttemptRole, kept: CachedAnswer) -> Attempt:
         """Record that an answer from the cache was used."""
@@ -143,16 +83,46 @@ class Session:
         resting = self.resting(target)
         return resting is not None and not resting.holds
 
-    async def _call(self, asked: TargetRequest, forced: str | None, note: str | None = None) -> Result:
+    def exhausted(self, asked: TargetRequest) -> Exhausted:
+        """What to raise instead of a call; the call that is not made is on record."""
+        why = self.budget.exhausted(counted=asked.role in COUNTED_ROLES)
+        assert why is not None
+        self._record(not_called(self._planned(asked.target, asked.role), reason=why))
+        message = f"`{asked.target.model_id}` was not called: {why}"
+        late = self.budget.left_us() == 0
+        return Exhausted(
+            NotCalledError(message, error_class="timeout.deadline" if late else "quota_exhausted")
+        )
+
+    def pause_ms(
+        self, asked: TargetRequest, retry_after_ms: int | None, retry: int, *, more: bool
+    ) -> float | None:
+        """How long to wait before the retry, counted from 0; None if its model should not be asked again.
+
+        Takes no time that is kept for others.
+        """
+        spare_us = self.budget.left_us() - 1_000 * sum(map(self._usual.kept, self._keeping(asked)))
+        return pause_ms(retry_after_ms, retry, self._work.limits, spare_us, self.random, more=more)
+
+    async def pause(self, wait_ms: float) -> None:
+        """Wait, and move the request's time on by no less."""
+        resume_us = self.time.now_us() + round(wait_ms * 1_000)
+        await self._services.sleep(wait_ms / 1_000)
+        self.time.advance_to(resume_us)
+
+    async def call(self, asked: TargetRequest, forced: str | None = None, note: str | None = None) -> Result:
+        """One call and its attempt, or the refusal of it. Raises Exhausted if no call may be made any more.
+
+        ``forced`` is why an open breaker is passed, ``note`` the reason that the attempt gives for the call.
+        """
         target, request, role, on_text, *_ = asked
         if self.budget.exhausted(counted=role in COUNTED_ROLES) is not None:
-            raise self._exhausted(asked)
+            raise self.exhausted(asked)
         backend = self._services.backends.get(target.backend_id)
         shows = on_text if isinstance(request, ChatRequest) else None
         made = self._planned(target, role, streamed=shows is not None)
-        if (
-            backend is None or type(backend) is UnopenedBackend
-        ):  # asking a protocol takes a hundred times as long
+        # The exact type, as `isinstance` with a protocol takes a hundred times as long.
+        if backend is None or type(backend) is UnopenedBackend:
             return self._no_backend(made, backend)
         request = fitted(request, target)
         admitted = await self._admit(made, request, forced)
@@ -306,9 +276,6 @@ class Session:
         instead = [target for target in asked.behind if self.resting(target) is None]
         return [*asked.after, *instead[: self.budget.calls_left()]]
 
-    def _kept_us(self, asked: TargetRequest) -> float:
-        return 1_000 * sum(map(self._usual.kept, self._keeping(asked)))
-
     def _input_bound(self, request: Request, target: Target) -> int:
         """What somebody counted of the prompt, and an upper bound of what steps have added to it."""
         counted = target.prompt_tokens
@@ -327,17 +294,6 @@ class Session:
         made = made._replace(streamed=False)
         attempt = attempt_of(made, error, usage=NOTHING_USED, timings=at_once, shown=False, reason=None)
         return Result(self._record(attempt), None, error, outcome_of(error.error_class, "unsent").then)
-
-    def _exhausted(self, asked: TargetRequest) -> Exhausted:
-        """What to raise instead of a call; the call that is not made is on record."""
-        why = self.budget.exhausted(counted=asked.role in COUNTED_ROLES)
-        assert why is not None
-        self._record(not_called(self._planned(asked.target, asked.role), reason=why))
-        message = f"`{asked.target.model_id}` was not called: {why}"
-        late = self.budget.left_us() == 0
-        return Exhausted(
-            NotCalledError(message, error_class="timeout.deadline" if late else "quota_exhausted")
-        )
 
     def _planned(self, target: Target, role: AttemptRole, *, streamed: bool = False) -> Call:
         self._numbers += 1

@@ -17,6 +17,7 @@ from ..asking import Exhausted, TargetRequest
 from ..attempts import NotCalledError, StepOutcome, StepReport
 from ..estimate import input_bound
 from ..prompts import Material, Prompts, Template
+from ..repeating import obtain
 from ..session import Session
 from ..verdicts import Verdict
 from ..work import Step, Target
@@ -98,7 +99,7 @@ class StepCalls:
             forced = "its breaker is open, and the step is required"
         try:
             asked = TargetRequest(step.target, request, step.role, behind=self.behind, after=self.after)
-            result = await self.session.obtain(asked, forced=forced)
+            result = await obtain(self.session, asked, forced=forced)
         except Exhausted as exhausted:
             self.left_out(step, str(exhausted.error), exhausted.error)
             return None

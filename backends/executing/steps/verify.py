@@ -8,6 +8,7 @@ from ...protocol import ChatAnswer, ChatRequest, Message
 from ..answering import Answered
 from ..asking import Exhausted, TargetRequest
 from ..prompts import Template, said_by, spoken
+from ..repeating import obtain
 from ..verdicts import Verdict, read_verification
 from ..work import Step
 from .base import Review, StepCalls, StepKind
@@ -54,7 +55,7 @@ class Verify(StepKind):
             again = TargetRequest(
                 found.target, calls.grown(asked), "retry", after=(step.target, *calls.after)
             )
-            result = await calls.session.obtain(again)
+            result = await obtain(calls.session, again)
         except Exhausted:
             return found, False
         if not isinstance(result.answer, ChatAnswer):
