@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .backend import OpenAIBackend, Operation, ServedBackend, open_backend
+from .backend import OpenAIBackend, open_backend
+from .served import Operation, ServedBackend
 
 __all__ = ["OpenAIBackend", "Operation", "ServedBackend", "open_backend"]

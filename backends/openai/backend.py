@@ -6,11 +6,10 @@ OpenAI's own package is not used: a call through it costs five times as much, an
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from routewright.engine.policy import CompiledModel, HttpWay, Server, judge, kinds
@@ -19,15 +18,12 @@ from ..errors import BackendError
 from ..ollama import DeclaredPlaces
 from ..phases import CallClock
 from ..protocol import (
-    NO_LIMITS,
     NOTHING_USED,
-    Backend,
     ChatAnswer,
     ChatRequest,
     EmbedAnswer,
     EmbedRequest,
     HealthReport,
-    Limits,
     RerankAnswer,
     RerankRequest,
     StreamEnd,
@@ -39,7 +35,6 @@ from ..wire import (
     NOT_COUNTED,
     NOTHING_ASKED,
     PROBE_LIMITS,
-    SMALL_SIZES,
     ChatIntake,
     HttpClient,
     Readable,
@@ -52,59 +47,14 @@ from ..wire import (
 )
 from .chat import ChatReader
 from .errors import failure, refusal_of
-from .lists import read_scores, read_tags, read_vectors
+from .lists import read_scores, read_tags, read_vectors, score_sizes
 from .parameters import Parameters
 from .request import RESERVED_OPTIONS, chat_body, embed_body, is_genuine, rerank_body
+from .served import Operation, ServedBackend
 from .usage import read_usage
 
 WARM_S: Final = 240.0
 """A model that answered this long ago is held to be in memory: less than the shortest keep-alive in use (5 min)."""
-
-_ESCAPED_BYTES: Final = 12
-"""The most bytes that a character takes in JSON: an escape for each half of a surrogate pair."""
-
-
-Operation = Literal["chat", "embed", "rerank"]
-
-
-class ServedBackend(Backend):
-    """Makes the clock of each call, and asks the server that has its model."""
-
-    @abstractmethod
-    def server_for(
-        self, clock: CallClock, operation: Operation
-    ) -> AbstractAsyncContextManager[OpenAIBackend]:
-        """The server of the model that ``clock`` names, held meanwhile. Entering it raises BackendError."""
-
-    async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
-        """The whole answer."""
-        clock = CallClock(limits, who=model)
-        async with self.server_for(clock, "chat") as server:
-            return await server.answer(clock, request)
-
-    async def stream(
-        self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS
-    ) -> AsyncGenerator[StreamEvent, None]:
-        """Text and thinking as they come, then one ``StreamEnd``."""
-        clock = CallClock(limits, who=model)
-        async with (
-            self.server_for(clock, "chat") as server,
-            aclosing(server.events(clock, request)) as events,
-        ):
-            async for event in events:
-                yield event
-
-    async def embed(self, model: str, request: EmbedRequest, *, limits: Limits = NO_LIMITS) -> EmbedAnswer:
-        """One vector for each text; no texts need no call."""
-        clock = CallClock(_without_tokens(limits), who=model)
-        async with self.server_for(clock, "embed") as server:
-            return await server.vectors(clock, request)
-
-    async def rerank(self, model: str, request: RerankRequest, *, limits: Limits = NO_LIMITS) -> RerankAnswer:
-        """One score for each document; no documents need no call."""
-        clock = CallClock(_without_tokens(limits), who=model)
-        async with self.server_for(clock, "rerank") as server:
-            return await server.scores(clock, request)
 
 
 class OpenAIBackend(ServedBackend):
@@ -220,14 +170,8 @@ class OpenAIBackend(ServedBackend):
         """One score for each document, from servers that offer ``/rerank``; no documents need no call."""
         if not request.documents:
             return RerankAnswer((), NOTHING_ASKED, None, clock.timings())
-        # Some servers return the documents even if not asked to.
-        documents = sum(map(len, request.documents))
-        sizes = SMALL_SIZES._replace(
-            body=SMALL_SIZES.body + _ESCAPED_BYTES * documents,
-            lists=SMALL_SIZES.lists + 4 * len(request.documents),
-            values=SMALL_SIZES.values + documents,
-        )
         name = await self._name(clock, request.options)
+        sizes = score_sizes(request.documents)
         said = await self._ask(clock, "/rerank", rerank_body(name, request), sizes)
         clock.usage = usage = checked_input(_usage(said), request)
         with Readable(clock, self.http.gate):
@@ -353,8 +297,3 @@ def open_backend(
 
 def _usage(said: Any) -> Usage:
     return read_usage(said.get("usage")) if isinstance(said, Mapping) else NOT_COUNTED
-
-
-def _without_tokens(limits: Limits) -> Limits:
-    """For answers that have no tokens, and come at once."""
-    return limits._replace(first_token_ms=None, idle_ms=None)

@@ -7,10 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from ..wire import Gate, Unreadable, vectors_of
+from ..wire import SMALL_SIZES, Gate, Sizes, Unreadable, vectors_of
 
 _LARGEST: Final = sys.float_info.max
 """JSON integers may be larger; infinities and NaN are never below it."""
+
+_ESCAPED_BYTES: Final = 12
+"""The most bytes that a character takes in JSON: an escape for each half of a surrogate pair."""
 
 
 def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
@@ -20,6 +23,16 @@ def read_vectors(body: Any, count: int) -> tuple[tuple[float, ...], ...]:
         raise Unreadable("no `data` in it")
     placed = _by_index(data, count, "vectors")
     return vectors_of(entry.get("embedding") for entry in placed)
+
+
+def score_sizes(documents: Sequence[str]) -> Sizes:
+    """How large a ``/rerank`` body may be: some servers return the documents even if not asked to."""
+    characters = sum(map(len, documents))
+    return SMALL_SIZES._replace(
+        body=SMALL_SIZES.body + _ESCAPED_BYTES * characters,
+        lists=SMALL_SIZES.lists + 4 * len(documents),
+        values=SMALL_SIZES.values + characters,
+    )
 
 
 def read_scores(body: Any, count: int, *, logits: bool = False) -> tuple[float, ...]:
