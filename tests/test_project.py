@@ -157,6 +157,17 @@ def test_no_two_locks_name_different_versions_of_one_package() -> None:
 # --- imports -----------------------------------------------------------------------------------------------
 
 
+def test_no_pattern_is_possessive() -> None:
+    # Before Python 3.11.5 such patterns match too much: https://github.com/python/cpython/issues/100061.
+    possessive = re.compile(r"(?<!\\)[+*?}]\+|\(\?>")
+    for folder in ("engine", "backends", "ledger", "src/routewright"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+                    texts = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
+                    assert not [text for text in texts if possessive.search(str(text))], path
+
+
 def test_import_routewright_loads_no_heavy_library() -> None:
     heavy = ["duckdb", "mlx", "mlx_lm", "ollama", "re2", "rich", "simpleeval", "typer"]
     script = f"import sys, routewright; print([name for name in {heavy!r} if name in sys.modules])"

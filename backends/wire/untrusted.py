@@ -40,10 +40,11 @@ _NO_SECRETS: Final = frozenset(
 _MOST_CLEANED: Final = 2**14
 """Values that are searched for the key; more would block other calls."""
 
-_ESCAPED_LETTER: Final = re.compile(
-    r"((?:[^\\]++|\\(?!u00[2-7])(?:u.{4}|.))++)|\\u00([2-7][0-9A-Fa-f])", re.DOTALL
-)
-"""Either a stretch of JSON without escaped printable ASCII, or one such character."""
+_ESCAPED_LETTER: Final = re.compile(r"(?<!\\)((?:\\\\)*)\\u00([2-7][0-9A-Fa-f])")
+"""An escaped printable ASCII character of JSON, after any number of escaped backslashes.
+
+No possessive quantifiers: before Python 3.11.5 they match too much (https://github.com/python/cpython/issues/100061).
+"""
 
 _NOT_JSON: Final = object()
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
@@ -143,7 +144,7 @@ class Gate:
         if hidden > MAX_VALUES:
             raise Unreadable(f"has more than {MAX_VALUES} letters written as escapes")
         if hidden:
-            text = _ESCAPED_LETTER.sub(lambda found: found[1] or chr(int(found[2], 16)), text)
+            text = _ESCAPED_LETTER.sub(lambda found: found[1] + chr(int(found[2], 16)), text)
         return secret in (text.replace("\\/", "/") if "/" in secret else text)
 
     def _clean(self, value: Any, depth: int | None) -> Any:
