@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from marks import filled
+from collections.abc import Iterable, Iterator
 
 from routewright.backends import ErrorClass
 from routewright.backends.wire.complaints.classes import STATUS_CLASSES
@@ -12,11 +10,9 @@ from routewright.backends.wire.complaints.rows import ROWS, STREAM, Row
 from routewright.backends.wire.complaints.times import FIELDS
 
 
-def with_complaint_tables(page: str) -> str:
-    """`page` with each table between its marks made anew. Raises ValueError where a mark is missing."""
-    for name, lines in (("wordings", _wordings()), ("statuses", _statuses()), ("waits", _waits())):
-        page = filled(page, name, lines)
-    return page
+def complaint_tables() -> dict[str, Iterable[str]]:
+    """The lines of each table, by the name of its marks."""
+    return {"wordings": _wordings(), "statuses": _statuses(), "waits": _waits()}
 
 
 def _wordings() -> Iterator[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from marks import filled
-
 from routewright.engine.condition import FUNCTIONS, MACROS, Function
 
 
-def with_condition_tables(page: str) -> str:
-    """`page` with each table between its marks made anew. Raises ValueError where a mark is missing."""
-    return filled(filled(page, "functions", _functions()), "macros", _macros())
+def condition_tables() -> dict[str, Iterable[str]]:
+    """The lines of each table, by the name of its marks."""
+    return {"functions": _functions(), "macros": _macros()}
 
 
 def _functions() -> Iterable[str]:

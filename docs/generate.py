@@ -12,7 +12,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,13 @@ def main() -> int:
 
 def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
-    from complaint_tables import with_complaint_tables
-    from condition_tables import with_condition_tables
+    from complaint_tables import complaint_tables
+    from condition_tables import condition_tables
     from key_tables import with_tables
     from ledger_layout import with_layout
     from marks import filled
-    from outcome_tables import with_outcome_tables
-    from record_tables import with_record_tables
+    from outcome_tables import outcome_tables
+    from record_tables import record_tables
     from rooms import rooms
 
     from routewright.cli import app
@@ -65,20 +65,16 @@ def generated() -> dict[Path, str]:
     for name in ("policies.md", "testing-policies.md"):
         page = ROOT / "docs" / name
         texts[page] = with_tables(page.read_text(encoding="utf-8"))
-    for name, mark, lines in (
-        ("backends.md", "services", _services()),
-        ("architecture.md", "rooms", rooms()),
-    ):
+    parts: dict[str, dict[str, Iterable[str]]] = {
+        "architecture.md": {"rooms": rooms()},
+        "backends.md": {"services": _services(), **complaint_tables()},
+        "conditions.md": condition_tables(),
+        "executing.md": outcome_tables(),
+        "decisions.md": record_tables(),
+    }
+    for name, lines in parts.items():
         page = ROOT / "docs" / name
-        texts[page] = filled(page.read_text(encoding="utf-8"), mark, lines)
-    backends_page = ROOT / "docs" / "backends.md"
-    texts[backends_page] = with_complaint_tables(texts[backends_page])
-    conditions_page = ROOT / "docs" / "conditions.md"
-    texts[conditions_page] = with_condition_tables(conditions_page.read_text(encoding="utf-8"))
-    executing_page = ROOT / "docs" / "executing.md"
-    texts[executing_page] = with_outcome_tables(executing_page.read_text(encoding="utf-8"))
-    decisions_page = ROOT / "docs" / "decisions.md"
-    texts[decisions_page] = with_record_tables(decisions_page.read_text(encoding="utf-8"))
+        texts[page] = filled(page.read_text(encoding="utf-8"), lines)
     ledger_page = ROOT / "docs" / "ledger.md"
     texts[ledger_page] = with_layout(ledger_page.read_text(encoding="utf-8"))
     return texts | {ROOT / "docs" / "cli.md": cli_page(app)}

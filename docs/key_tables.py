@@ -94,10 +94,8 @@ def with_tables(page: str) -> str:
         table = "\n".join(_table(known[name]))
         made.append(f"{name} -->\n\n{table}\n\n<!-- end of keys -->{after}")
     page = "<!-- keys: ".join(made)
-    for mark, rows in (("facts", _facts()), ("operations", _operations()), ("steps", _steps())):
-        if f"<!-- {mark} -->" in page:
-            page = filled(page, mark, rows)
-    return page
+    tables = {"facts": _facts(), "operations": _operations(), "steps": _steps()}
+    return filled(page, {mark: rows for mark, rows in tables.items() if f"<!-- {mark} -->" in page})
 
 
 def _facts() -> Iterator[str]:

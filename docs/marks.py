@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
-def filled(page: str, name: str, lines: Iterable[str]) -> str:
-    """``page`` with ``lines`` between its marks ``<!-- name -->`` and ``<!-- end of name -->``.
+def filled(page: str, parts: Mapping[str, Iterable[str]]) -> str:
+    """``page`` with the lines of each part between the marks ``<!-- name -->`` and ``<!-- end of name -->``.
 
-    Raises ValueError where the page does not have the two.
+    Raises ValueError where the page does not have both marks of a part.
     """
-    before, opened, rest = page.partition(f"<!-- {name} -->")
-    _, ended, after = rest.partition(f"<!-- end of {name} -->")
-    if not (opened and ended):
-        raise ValueError(f"the page needs the lines `<!-- {name} -->` and `<!-- end of {name} -->`")
-    return f"{before}{opened}\n\n" + "\n".join(lines) + f"\n\n{ended}{after}"
+    for name, lines in parts.items():
+        before, opened, rest = page.partition(f"<!-- {name} -->")
+        _, ended, after = rest.partition(f"<!-- end of {name} -->")
+        if not (opened and ended):
+            raise ValueError(f"the page needs the lines `<!-- {name} -->` and `<!-- end of {name} -->`")
+        page = f"{before}{opened}\n\n" + "\n".join(lines) + f"\n\n{ended}{after}"
+    return page

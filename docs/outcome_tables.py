@@ -1,10 +1,8 @@
-"""Writes the tables of docs/executing.md from what is decided at the end of a call. Reads no files."""
+"""The tables of `docs/executing.md` that say what follows the end of a call, and which limits hold by default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from marks import filled
+from collections.abc import Iterable, Iterator
 
 from routewright.backends.executing import FAILURES, STAGES
 from routewright.engine.policy import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, kinds
@@ -13,11 +11,9 @@ from routewright.engine.report import duration_text
 _COST = {"none": "0", "unknown": "unknown", "estimated": "estimated"}
 
 
-def with_outcome_tables(page: str) -> str:
-    """``page`` with the tables between its marks made anew. Raises ValueError where a table has no place."""
-    for name, lines in (("failures", _failures()), ("stages", _stages()), ("defaults", _defaults())):
-        page = filled(page, name, lines)
-    return page
+def outcome_tables() -> dict[str, Iterable[str]]:
+    """The lines of each table, by the name of its marks."""
+    return {"failures": _failures(), "stages": _stages(), "defaults": _defaults()}
 
 
 def _defaults() -> Iterator[str]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
-
-from marks import filled
 
 from routewright.engine.decision import GATES, MARKS
 from routewright.engine.record.field import Shape, fields_of, plain_type
@@ -33,11 +30,10 @@ from routewright.engine.record.fields import (
 )
 
 
-def with_record_tables(page: str) -> str:
-    """``page`` with the tables between its marks made anew. Raises ValueError where a table has no place."""
-    for name, rows in _TABLES.items():
-        page = filled(page, name, rows())
-    return page
+def record_tables() -> dict[str, Iterable[str]]:
+    """The lines of each table, by the name of its marks."""
+    fields = {f"fields of: {name}": _fields(shape) for shape, name in _SHAPES.items()}
+    return {"gates": _gates(), "marks": _marks(), **fields}
 
 
 def _gates() -> Iterator[str]:
@@ -102,10 +98,4 @@ _SHAPES: Mapping[type[Shape], str] = {
     ModelStateRecord: "state of a model",
     MemoryRecord: "memory",
     ResidentRecord: "model in memory",
-}
-
-_TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
-    "gates": _gates,
-    "marks": _marks,
-    **{f"fields of: {name}": partial(_fields, shape) for shape, name in _SHAPES.items()},
 }

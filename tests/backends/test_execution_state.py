@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,13 +40,6 @@ DAILY = QuotaLimit("daily", "requests", 2, 0, "day")
 TOKENS = QuotaLimit("tokens", "tokens", 100_000, 0, "day")
 MONEY = QuotaLimit("money", "cost", 10**9, 0, "month", currency="USD")
 AT_ONCE = QuotaLimit("at_once", "concurrent", 1, 0)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    opened = StateStore(tmp_path / "state.sqlite")
-    yield opened
-    opened.close()
 
 
 def used(store: StateStore, limit: QuotaLimit) -> tuple[int, int]:

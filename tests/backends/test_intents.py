@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 import pytest
@@ -27,13 +26,6 @@ from routewright.engine.record import Intent
 from routewright.engine.report import RoutewrightError
 
 DAILY = QuotaLimit("daily", "requests", 5, 0, "day")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    opened = StateStore(tmp_path / "state.sqlite")
-    yield opened
-    opened.close()
 
 
 class Told:

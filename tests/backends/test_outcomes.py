@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -47,13 +46,6 @@ QUOTAS = (REQUESTS, TOKENS, MONEY)
 RESERVED = (1, 16 + 4_096, 16 * 1_000 + 4_096 * 2_000)
 TEXT = "half an answer "
 ESTIMATED = (1, 3 + 4, 3 * 1_000 + 4 * 2_000)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    opened = StateStore(tmp_path / "state.sqlite")
-    yield opened
-    opened.close()
 
 
 def used(store: StateStore) -> tuple[int, ...]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,13 +33,6 @@ from routewright.backends.executing import Ensemble, Executor, Step, TaskLimits,
 from routewright.engine.policy import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS
 
 THREE_SECONDS = TaskLimits(deadline_ms=3_000)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
-    opened = StateStore(tmp_path / "state.sqlite")
-    yield opened
-    opened.close()
 
 
 def failures(store: StateStore) -> dict[str, int]:
