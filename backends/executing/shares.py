@@ -10,7 +10,6 @@ from .work import Target
 UNKNOWN_SHARE: Final = 10
 """Of a model of which nobody knows how long it takes, a tenth of the deadline is expected."""
 
-
 KEPT: Final = 1.5
 """How many times what is known is kept: half of all calls take longer, and an answer goes on after its first token."""
 

@@ -67,8 +67,9 @@ async def refusal_of(clock: CallClock, gate: Gate, reply: Reply, *, direct: bool
 
 def _advice(failure: Failure) -> str | None:
     words = failure.complaint.message.lower() if failure.complaint else ""
+    status = failure.meaning.status
     match failure.meaning.error_class:
-        case "unauthorized" if failure.status == 403:
+        case "unauthorized" if status == 403:
             return "a server on this machine answers only to names of this machine; see OLLAMA_HOST"
         case "unauthorized":
             url = failure.complaint.signin_url if failure.complaint else None
@@ -77,11 +78,11 @@ def _advice(failure: Failure) -> str | None:
             return f"run `ollama signin`{where}"
         case "not_found" if _NO_SUCH_MODEL.search(words):
             return f"run `ollama pull {failure.tag}`"
-        case "not_found" if failure.status == 404:
+        case "not_found" if status == 404:
             return "is there an Ollama server at this address?"
-        case "overloaded" if failure.status == 502:
+        case "overloaded" if status == 502:
             return "the server cannot reach ollama.com"
-        case "overloaded" if failure.status == 503:
+        case "overloaded" if status == 503:
             return "its queue is full: see OLLAMA_MAX_QUEUE"
         case error_class:
             return _HELP.get(error_class)

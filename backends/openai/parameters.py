@@ -36,7 +36,7 @@ _BOUND: Final = re.compile(
 )
 """What a sentence says that refuses one value: others may be taken, and the parameter is not left out."""
 
-_logger = logging.getLogger("routewright")
+_log = logging.getLogger("routewright")
 
 
 class Parameters:
@@ -64,7 +64,7 @@ class Parameters:
         if name in unsupported or _INSTEAD.get(name) in unsupported:
             return None
         self._unsupported[model] = unsupported | {name}
-        _logger.warning(
+        _log.warning(
             "`%s` does not take `%s`, which is left out from now on; `unsupported: [%s]` in the catalog saves the "
             "refused call",
             *(model, name, name),

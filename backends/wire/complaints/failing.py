@@ -23,10 +23,9 @@ _MOVED: Final = "write the final address into the catalog: redirects are not fol
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failure on its way to the user: of the model ``tag``, with the ``status`` of the reply or of the complaint."""
+    """A failure on its way to the user: of the model ``tag``, with what it means and the words it came in."""
 
     tag: str
-    status: int | None
     meaning: Meaning
     complaint: Complaint | None
 
@@ -62,19 +61,20 @@ def failed(
         data = next((line[5:] for line in said.splitlines() if line.startswith("data:")), "")
         complaint = complaint_in(gate.parse_or_none(data.encode())) or Complaint(said.strip('"'))
     meaning = meaning_of(complaint, status=status, headers=headers)
-    known = status if status is not None else complaint.status if complaint else None
     said = gate.message(complaint.message) if complaint else ""
     did = "broke off with an error" if status is None else f"answered {status}"
     help: str | None
     if status is not None and 300 <= status < 400:
         did, said, help = f"{did}: it sends callers to another address", "", _MOVED
-    elif known == 503 and said.lower().startswith("loading"):
+    elif meaning.status == 503 and said.lower().startswith("loading"):
         did, said, help = "is still loading the model", "", None
     else:
         advice = meaning.row.help if meaning.row is not None else None
-        help = advice or dialect.advice(Failure(clock.who, known, meaning, complaint))
+        help = advice or dialect.advice(Failure(clock.who, meaning, complaint))
         if meaning.row is None and said:
-            decided = "the status alone decided" if known is not None else "it counts as a broken stream"
+            decided = (
+                "the status alone decided" if meaning.status is not None else "it counts as a broken stream"
+            )
             unknown = UNKNOWN_WORDING.format(decided=decided)
             help = f"{help}; {unknown}" if help else unknown
     if meaning.wait_ms:

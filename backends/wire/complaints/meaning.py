@@ -40,8 +40,12 @@ _ECHO: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A failure understood. ``wait_ms`` is what the server states; ``row`` knew it, or else (``None``) the status."""
+    """A failure understood. ``wait_ms`` is what the server states; ``row`` knew it, or else (``None``) the status.
 
+    ``status`` is that of the reply, or in mid-stream the complaint's own.
+    """
+
+    status: int | None
     error_class: ErrorClass
     wait_ms: int | None
     row: Row | None
@@ -64,13 +68,13 @@ def meaning_of(complaint: Complaint | None, *, status: int | None, headers: Mapp
     else:
         error_class = "broken_stream" if known is None else status_class(known)
     if error_class not in _PASSING:
-        return Meaning(error_class, retry_after_ms(headers), row)
+        return Meaning(known, error_class, retry_after_ms(headers), row)
     wait_ms = stated_wait_ms(headers, complaint, said, zone=row.zone if row else None)
     if error_class in _LIMITS and wait_ms is not None:
         error_class = "quota_exhausted" if wait_ms >= HOURS_MS else "rate_limited"
     elif wait_ms is None and row is not None and row.midnight is not None:
         wait_ms = until_midnight_ms(row.midnight, headers)
-    return Meaning(error_class, wait_ms, row)
+    return Meaning(known, error_class, wait_ms, row)
 
 
 def own_words(message: str) -> str:

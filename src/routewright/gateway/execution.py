@@ -85,7 +85,7 @@ class DecisionExecutor:
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
             try:
-                self._recorder.record(pending)
+                recorder.record(pending)
             except LedgerError as error:
                 # Who cancels must see the cancellation, or a timeout is none.
                 ended.add_note(f"what was done is not in the ledger: {error}")

@@ -224,12 +224,11 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         answered_attempt=one.answered_attempt,
     )
     rows = [LedgerEntry(row, attempts, policies, intents)]
-    metadata = decided.shadow
-    if metadata is not None:
-        shadow = decision_row(
-            metadata.decision, deciding_ns=metadata.deciding_ns, tags=one.tags, shadow_of=decision.id
+    if (shadow := decided.shadow) is not None:
+        row = decision_row(
+            shadow.decision, deciding_ns=shadow.deciding_ns, tags=one.tags, shadow_of=decision.id
         )
-        rows.append(LedgerEntry(shadow))
+        rows.append(LedgerEntry(row))
     return rows
 
 

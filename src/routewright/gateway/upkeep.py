@@ -73,10 +73,8 @@ class Upkeep:
                     _log.info("%s", one)
                 else:
                     left.setdefault(one.why_not, []).append(f"`{one.model}`")
-            for (
-                why,
-                models,
-            ) in left.items():  # a server that is not there is one matter, however many models it has
+            # A server that is not there is one matter, however many models it has.
+            for why, models in left.items():
                 _log.warning("not preloaded: %s: %s", ", ".join(models), why)
         except StateError as error:
             _log.warning("how long preloading took was not kept: %s", error)
