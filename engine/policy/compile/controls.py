@@ -96,6 +96,7 @@ class _ControlCompiler:
         self._kinds: dict[str, ControlKind | None] = {}
         self._quotas: dict[str, Quota] = {}
         self._limits = TaskLimits()
+        self._set_by: dict[str, str] = {}
 
     def compile(self, controls: Sequence[Control], scope: Mapping[str, Declaration]) -> CompiledControls:
         disabled = [f"control {control.name}" for control in controls if control.disabled]
@@ -216,7 +217,7 @@ class _ControlCompiler:
         if control.max_cost is None:
             return
         if self._limits.cost is not None:
-            message = "what one task may cost is set by another control already"
+            message = f"what one task may cost is set by control `{self._limits.cost.control}` already"
             report.at("per").add("duplicate-control", message, at_key=True)
         nano, currency = control.max_cost
         self._check_currency(control, currency, self._every, report)
@@ -229,8 +230,9 @@ class _ControlCompiler:
             if value is None:
                 continue
             if getattr(self._limits, field) is not None:
-                message = f"`{key}` is set by another control already"
+                message = f"`{key}` is set by control `{self._set_by[key]}` already"
                 report.at(key).add("duplicate-control", message, at_key=True)
+            self._set_by.setdefault(key, control.name)
             if key == "lease" and value < MIN_LEASE_MS:
                 report.at(key).add("wrong-value", "a lease lasts a second at least")
             self._limits = replace(self._limits, **{field: value})

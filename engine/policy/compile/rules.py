@@ -6,6 +6,7 @@ import re
 from collections.abc import Container, Mapping, Sequence
 
 from ...condition import Declaration, PatternError, compile_pattern
+from ...report import closest
 from ..compiled import (
     Candidate,
     CompiledCatalog,
@@ -173,9 +174,10 @@ class RuleCompiler:
             entries, excluded = self._chains[rule.fallback]
             return entries, tuple(excluded)
         if rule.fallback != "none" and not self._report.has_lost("chains", rule.fallback):
-            # Only a name that is a model's was meant as one.
-            meant = self._catalog is not None and rule.fallback in self._catalog.names
-            help = f"a single model is written as a list: [{rule.fallback}]" if meant else ""
+            # Only a name that looks like a model's was meant as one.
+            names = {} if self._catalog is None or report.full else self._catalog.names
+            meant = rule.fallback if rule.fallback in names else closest(rule.fallback, names)
+            help = f"a single model is written as a list: [{meant}]" if meant else ""
             report.unknown("chain", rule.fallback, [*self._chains, "none"], help)
         return [], ()
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from ...report import MAX_PROBLEMS, Problem, closest, suggest
 from ..labels import chain_help, joined, owner, quoted, value_name
 from ..shapes import kinds
-from ..shapes.keys import keys_at
+from ..shapes.keys import keys_at, takers
 from ..shapes.steps import STEPS
 from ..source.document import Document, Node, Path
 from .wrong_values import KINDS_OF_VALUES, form_help, is_about_key, key_help, kind_help, kinds_text, unfit
@@ -55,6 +55,9 @@ _INSTEAD = {
 }
 """Keys that mean nothing here, and what does what they are written for."""
 
+_MOST_PLACES = 2
+"""Of so many parts that take a key, each is named where it stands elsewhere."""
+
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
@@ -66,7 +69,7 @@ def shape_problems(error: ValidationError, document: Document, model: type[BaseM
     for path, details in islice(by_place(error, document.root).items(), MAX_PROBLEMS):
         if details[0]["type"] == "extra_forbidden":
             known = keys_at(model, details[0]["loc"][:-1])
-            problems.append(_unknown_key(path, known, document))
+            problems.append(_unknown_key(path, known, takers(model, str(path[-1])), document))
             glued = _GLUED.match(str(path[-1]))
             meant = glued[1] if glued else _meant(str(path[-1]), known)
             if meant is not None:
@@ -141,10 +144,14 @@ def empty_value(path: Path, document: Document) -> Problem:
     return place_problem(problem, document, at_key=True)
 
 
-def _unknown_key(path: Path, known: Sequence[str], document: Document) -> Problem:
+def _unknown_key(path: Path, known: Sequence[str], elsewhere: Sequence[str], document: Document) -> Problem:
+    """The problem of a key that is none of those ``known`` here; it may be one ``elsewhere``, below other keys."""
     name = str(path[-1])
     meant = _renamed(name, known)
     help: str | None = _INSTEAD.get(name) or suggest(name, known, label="known")
+    # A word that many parts take, such as `description`, says nothing of where it was to stand.
+    if name not in _INSTEAD and 0 < len(elsewhere) <= _MOST_PLACES:
+        help = f"it belongs to {joined([f'`{one}`' for one in elsewhere])}"
     if meant is not None:
         help = f"write `steps: [{{ {name}: … }}]`" if name in STEPS else f"did you mean `{meant}`?"
         if meant == "max_requests":

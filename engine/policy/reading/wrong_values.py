@@ -8,8 +8,8 @@ from typing import Any
 
 from ...report import closest
 from ..labels import counted, joined, quoted
-from ..quantities import parse_count
 from ..source.document import Path
+from .quantity_help import duration_help, money_help, number_help
 
 KINDS_OF_VALUES: Mapping[str, str] = {
     "string_type": "text",
@@ -60,10 +60,7 @@ def kind_help(kinds: Sequence[str], value: object) -> str | None:
     if "a list" in kinds and isinstance(value, (str, bool, int, float)) and len(str(value)) <= 60:
         return f"a list of one is written `[{str(value).lower() if isinstance(value, bool) else value}]`"
     if isinstance(value, str) and not {"text", "a list", "a mapping"} & set(kinds):
-        if _is_number(value):
-            return "leave out the quotes"
-        if "a whole number" in kinds and (count := _count(value)) is not None:
-            return f"write `{count}`"
+        return number_help(kinds, value)
     return None
 
 
@@ -72,6 +69,8 @@ def form_help(path: Path, kinds: Sequence[str], value: object) -> str | None:
     if set(kinds) == {"a list"} and isinstance(value, dict) and value:
         named = path[-1] in ("constraints", "controls", "rules")
         return f"begin each entry with `- {'name: ' if named else ''}`"
+    if path[-1:] == ("price",) and isinstance(value, str | int | float):
+        return "write `{ input: …, output: … }`, each for a million tokens"
     if "a mapping" in kinds and isinstance(value, str):
         if len(path) > 2 and path[-3] == "steps":
             return f"write `{{ with: {value} }}`"
@@ -85,22 +84,6 @@ def key_help(path: Path) -> str | None:
     if path[:-1] in (("models",), ("catalog", "models")):
         return "choose another id, and give the name that the server knows as the model's `tag`"
     return None
-
-
-def _count(text: str) -> int | None:
-    """The whole number that a text such as ``200k`` means."""
-    try:
-        return parse_count(text.upper())
-    except ValueError:
-        return None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def unfit(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str | None]:
@@ -153,6 +136,10 @@ def _refused(detail: Mapping[str, Any], name: str, value: Any) -> tuple[str, str
         help = f"write `{value * 100 if 0 < value < 1 else value:.10g}%`"
     elif reason.startswith("expected an address with") and "://" not in str(value):
         help = f"write `http://{value}`"
+    elif reason.startswith("expected a duration"):
+        help = duration_help(value)
+    elif reason.startswith("expected an amount"):
+        help = money_help(value)
     wanted, colon, why = reason.removeprefix("expected ").partition(": ")
     return f"{name} takes {wanted}, not {about}{colon}{why}", help
 

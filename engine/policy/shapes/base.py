@@ -113,8 +113,8 @@ MAX_LISTED_MODELS = 100
 
 
 def _version(value: object) -> object:
-    """Refuse `true` and `1.0`, which equal 1 in Python."""
-    if type(value) is not int:
+    """Refuse `true` and `1.0`, which equal 1 in Python, and numbers that pydantic does not compare."""
+    if type(value) is not int or abs(value) > MAX_EXACT:
         raise ValueError("expected the number `1`")
     return value
 

@@ -44,6 +44,9 @@ def _day(value: str) -> str:
 
 Day = Annotated[str, Form(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day such as `2026-01-31`"), AfterValidator(_day)]
 
+KeepAlive = Annotated[
+    str, Form(r"-?[0-9]+(\.[0-9]+)?(ms|s|m|h)?", 'a duration such as `15m` or `1h`, or `"-1"` for ever')
+]
 
 UnsupportedParameter = Literal[
     "temperature",
@@ -119,10 +122,8 @@ class Model(Shape):
         description="parameters that it does not take, so that they are left out; a limit in tokens goes under the "
         "other of its two names (kind `openai`)",
     )
-    keep_alive: str | None = Field(
-        None,
-        pattern=r"^-?\d+(\.\d+)?(ms|s|m|h)?$",
-        description="how long it stays in memory after a call (kinds `ollama` and `mlx`)",
+    keep_alive: KeepAlive | None = Field(
+        None, description="how long it stays in memory after a call (kinds `ollama` and `mlx`)"
     )
     preload: bool = Field(
         False,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -27,6 +28,44 @@ def keys_at(model: type[BaseModel], path: Path) -> list[str]:
         for name, field in shape.model_fields.items()
     ]
     return list(dict.fromkeys(found))
+
+
+def takers(model: type[BaseModel], key: str) -> list[str]:
+    """The keys of a file of ``model`` under which ``key`` may stand, at any depth, as in ``["controls"]``.
+
+    >>> from .policy import Policy
+    >>> takers(Policy, "max_cost"), takers(Policy, "judge")
+    (['controls'], ['ensemble'])
+    """
+    return list(_takers(model).get(key, ()))
+
+
+@cache
+def _takers(model: type[BaseModel]) -> Mapping[str, tuple[str, ...]]:
+    """By key, what it may stand under; keys at the top of the file are none of it."""
+    found: dict[str, dict[str, None]] = {}
+    seen: set[tuple[str, Any]] = set()
+    waiting: list[tuple[str, Any]] = [("", model)]
+    while waiting:
+        above, shape = waiting.pop(0)
+        if (above, shape) in seen or not _is_model(shape):
+            continue
+        seen.add((above, shape))
+        for name, field in shape.model_fields.items():
+            key = field.alias or name
+            if above:
+                found.setdefault(key, {})[above] = None
+            waiting += [(key, inner) for inner in _members(field.annotation)]
+    return {key: tuple(places) for key, places in found.items()}
+
+
+def _members(annotation: Any) -> Iterable[Any]:
+    """The shapes that a value of this annotation holds, through lists and mappings."""
+    for shape in _unwrapped(annotation):
+        if get_origin(shape) in (list, dict):
+            yield from _members(get_args(shape)[-1])
+        else:
+            yield shape
 
 
 def _below(shape: Any, step: str | int) -> Iterable[Any]:

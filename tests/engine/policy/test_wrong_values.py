@@ -28,9 +28,9 @@ WRONG: dict[str, Any] = {
     "empty list": [],
 }
 
-# Words of the libraries below, of Python, and of regular expressions.
+# Words of the libraries below, of Python, and of regular expressions; and what does not say what would be right.
 FOREIGN = re.compile(
-    r"pydantic|[Ii]nput should|[Vv]alue error|\bNone\b|\bint\b|\bstr\b|\bdict\b|\bbool\b|\^\[|\{0,"
+    r"cannot be `|pydantic|[Ii]nput should|[Vv]alue error|\bNone\b|\bint\b|\bstr\b|\bdict\b|\bbool\b|\^\[|\{0,"
 )
 
 
