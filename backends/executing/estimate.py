@@ -68,7 +68,7 @@ def fitted(request: Request, target: Target) -> Request:
     if not isinstance(request, ChatRequest):
         return request
     most, window = target.max_output_tokens, request.context_tokens
-    if window is None and target.window is not None:
+    if window is None:
         window = window_for(target, request)
     if (most, target.think, target.keep_alive) == (None, None, None) and window == request.context_tokens:
         return request

@@ -34,14 +34,12 @@ class Connection:
         )
         self.gate = self.http.gate
 
-    async def ask(
-        self, clock: CallClock, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> tuple[int, Mapping[str, Any]]:
+    async def ask(self, clock: CallClock, method: str, path: str) -> tuple[int, Mapping[str, Any]]:
         """Status and JSON object of a small question's answer; an empty one for what is none.
 
         Raises BackendError where nothing answered, and for 403: the server talks to nobody under this address.
         """
-        async with self.http.request(method, path, clock, body=body, in_turn=False) as reply:
+        async with self.http.request(method, path, clock, in_turn=False) as reply:
             if reply.status == 403:
                 raise await self.refusal(clock, reply)
             said = self.gate.parse_or_none(await reply.read())

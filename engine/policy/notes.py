@@ -32,10 +32,12 @@ def place_notes(loaded: CompiledPolicy | CompiledCatalog) -> list[Problem]:
     """
     if isinstance(loaded, CompiledCatalog):
         return sort_problems(_placed(_of_places(loaded, (), asking=None), loaded))
-    inside = ("catalog",) if isinstance(loaded.shape.catalog, Catalog) else ()
-    found = _placed(_of_places(loaded.catalog, inside, asking=_who_asks(loaded)), loaded.catalog)
-    candidate = None if loaded.rollout is None else loaded.rollout.candidate
-    return sort_problems([*found, *(() if candidate is None else place_notes(candidate))])
+    found: list[Problem] = []
+    for policy in loaded.with_candidate:
+        inside = ("catalog",) if isinstance(policy.shape.catalog, Catalog) else ()
+        notes = _of_places(policy.catalog, inside, asking=_who_asks(policy))
+        found += _placed(notes, policy.catalog)
+    return sort_problems(found)
 
 
 def _who_asks(policy: CompiledPolicy) -> str | None:
@@ -83,9 +85,7 @@ def _of_memory(catalog: CompiledCatalog, inside: Path) -> Iterator[Problem]:
 
 def step_notes(policy: CompiledPolicy) -> list[Problem]:
     """A note on each step that escalates where its rule has no other model; those of a rollout's candidate too."""
-    found = _placed(_of_steps(policy), policy)
-    candidate = None if policy.rollout is None else policy.rollout.candidate
-    return sort_problems([*found, *(() if candidate is None else step_notes(candidate))])
+    return sort_problems(note for one in policy.with_candidate for note in _placed(_of_steps(one), one))
 
 
 def _of_steps(policy: CompiledPolicy) -> Iterator[Problem]:

@@ -9,10 +9,8 @@ from dataclasses import replace
 from typing import Literal
 
 from ...condition import (
-    BOOLEAN,
     CheckedExpr,
     Declaration,
-    Type,
     check_expr,
     parse_condition,
     patterns_of,
@@ -155,9 +153,7 @@ class Report:
         """Whether the list or mapping at ``path`` is not all there: it, or a part of it, could not be read."""
         return (self.node is not None and bool(self.node.lost)) or self._lost(self.path)
 
-    def condition(
-        self, value: object, scope: Mapping[str, Declaration], expected: Type = BOOLEAN
-    ) -> CheckedExpr | None:
+    def condition(self, value: object, scope: Mapping[str, Declaration]) -> CheckedExpr | None:
         """The checked condition at ``path``, or None after noting what is wrong with it."""
         if self.full or self._is_too_much or not self.well_written():
             return None
@@ -170,7 +166,7 @@ class Report:
                 )
                 self.add("too-many-parts", message, "conditions from here on are not checked")
                 return None
-            checked = check_expr(parsed, scope, expected=expected)
+            checked = check_expr(parsed, scope)
             self._count_patterns(checked)
             return checked
         except ConditionError as error:
