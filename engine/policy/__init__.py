@@ -35,6 +35,7 @@ from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import limit_notes, place_notes, step_notes
+from .promises import PROMISE_KINDS, Promise, compare_promises
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
 from .reading.shape_problems import place_problem, shape_problems
@@ -60,6 +61,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_SEARCH_WORK",
     "MAY_FORWARD",
+    "PROMISE_KINDS",
     "SCHEMAS",
     "STEPS",
     "Backend",
@@ -89,6 +91,7 @@ __all__ = [
     "Operation",
     "Path",
     "Policy",
+    "Promise",
     "Quota",
     "Role",
     "Server",
@@ -102,6 +105,7 @@ __all__ = [
     "UnsupportedParameter",
     "check_unbroken",
     "client_address",
+    "compare_promises",
     "compile_catalog_file",
     "compile_policy",
     "default_timeouts",

@@ -107,6 +107,11 @@ def digest_of_policy(policy: CompiledPolicy) -> str:
     return digest_of({"form": FORM, "policy": _Meaning(policy.catalog).of(policy)})
 
 
+def meaning_of(value: object, catalog: CompiledCatalog) -> object:
+    """JSON values for a compiled value of a policy with this catalog; equal where the meaning is equal."""
+    return _Meaning(catalog).of(value)
+
+
 class _Field(NamedTuple):
     name: str
     key: str

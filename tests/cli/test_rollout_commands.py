@@ -57,8 +57,7 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "share": 0.1,
         "key": "team",
         "not_carried_out": [],
-        "constraints_left_out": ["private_stays_here"],
-        "constraints_changed": [],
+        "promises": {"left_out": {"constraint": ["private_stays_here"]}, "changed": {}, "added": {}},
         "quotas_counted_anew": [],
     }
 
@@ -82,9 +81,57 @@ def test_check_names_constraints_that_hold_otherwise_in_the_candidate(
     assert part in text
     command.write("next.yaml", text.replace(part, other))
     [said] = json.loads(command("check", "policy.yaml", "--format", "json").out)
-    assert (said["rollout"]["constraints_left_out"], said["rollout"]["constraints_changed"]) == ([], changed)
+    changes = {"constraint": changed} if changed else {}
+    assert said["rollout"]["promises"] == {"left_out": {}, "changed": changes, "added": {}}
     line = "  candidate next.yaml: changes constraint private_stays_here"
     assert (line in command("check", "policy.yaml").out.splitlines()) == bool(changed)
+
+
+PROMISES = """\
+controls:
+  - { name: budget, max_cost: 50 USD, per: month, unknown_cost: allow }
+  - { name: kept, of: budget, reserve: 20%, for: complex_reasoning }
+  - { name: calls, max_requests: 100, per: day, for_each: team }
+  - { name: cached, cache_ttl: 1d, cache_by: [team] }
+  - { name: a_task, max_cost: 1 USD, per: request, unknown_cost: allow }
+assertions:
+  - { name: stays, never: private && model.location == 'cloud' }
+  - { always: private || true }
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "lines"),
+    [
+        ("", "", []),
+        ("name: budget, max_cost", "description: for people, name: budget, timezone: UTC, max_cost", []),
+        ("50 USD", "80 USD", ["changes quota budget"]),
+        (", for_each: team", "", ["changes quota calls"]),
+        (
+            "  - { name: kept, of: budget, reserve: 20%, for: complex_reasoning }\n",
+            "",
+            ["has no reserve kept"],
+        ),
+        ("for: complex_reasoning", "for: private", ["changes reserve kept"]),
+        ("cache_by: [team]", "cache_by: []", ["changes limit cache_by"]),
+        (", cache_by: [team]", "", ["has no limit cache_by"]),
+        ("name: a_task, max_cost: 1 USD", "name: its, max_cost: 1.0 USD", []),
+        ("max_cost: 1 USD", "max_cost: 2 USD", ["changes limit max_cost per request"]),
+        ("controls:\n", "controls:\n  - { name: more, max_attempts: 9 }\n", ["adds limit max_attempts"]),
+        ("'cloud' }", "'cloud' && complex_reasoning }", ["changes assertion stays"]),
+        ("  - { always: private || true }\n", "", ["has no assertion always private || true"]),
+    ],
+)
+def test_check_names_each_promise_that_the_candidate_does_not_keep(
+    tmp_path: Path, part: str, other: str, lines: list[str]
+) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    head, _, rollout = (tmp_path / "policy.yaml").read_text().partition("rollout:")
+    assert part in PROMISES
+    command.write("policy.yaml", f"{head}{PROMISES}rollout:{rollout}")
+    command.write("next.yaml", head + PROMISES.replace(part, other, 1))
+    said = [line.partition("next.yaml: ")[2] for line in command("check", "policy.yaml").out.splitlines()]
+    assert [line for line in said if line and not line.startswith(("ok, ", "not supported"))] == lines
 
 
 @pytest.mark.parametrize(

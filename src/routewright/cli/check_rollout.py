@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from routewright.engine.condition import render_expr
+from collections.abc import Sequence
+
 from routewright.engine.explain import share_text
-from routewright.engine.policy import CompiledConstraint, CompiledPolicy
+from routewright.engine.policy import PROMISE_KINDS, CompiledPolicy, Promise, compare_promises
 
 from .writer import counted
+
+_VERBS = {"left_out": "has no", "changed": "changes", "added": "adds"}
 
 
 def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]]:
@@ -15,7 +18,10 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     if rollout is None or rollout.candidate is None:
         return {}, []
     candidate = rollout.candidate
-    left_out, changed = _left_out(policy, candidate), _changed(policy, candidate)
+    # Each arm keeps its own promises, so a reviewer has to know.
+    differences = {
+        key: _by_kind(promises) for key, promises in compare_promises(policy, candidate)._asdict().items()
+    }
     counted_anew = _counted_anew(policy, candidate)
     values = {
         "mode": rollout.mode,
@@ -24,8 +30,7 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
         "share": rollout.share,
         "key": rollout.key_name,
         "not_carried_out": list(candidate.unenforced),
-        "constraints_left_out": left_out,
-        "constraints_changed": changed,
+        "promises": differences,
         "quotas_counted_anew": counted_anew,
     }
     share = "" if rollout.share is None else f": {share_text(rollout.share)}"
@@ -33,26 +38,16 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     counts = f"{counted(len(candidate.rules), 'rule')}, {counted(len(candidate.catalog.models), 'model')}"
     told = [f"ok, {counts}, {candidate.digest}"]
     told += [f"not supported yet: {part}" for part in candidate.unenforced]
-    told += [f"has no constraint {', '.join(left_out)}"] if left_out else []
-    told += [f"changes constraint {', '.join(changed)}"] if changed else []
+    for key, verb in _VERBS.items():
+        told += [f"{verb} {kind} {', '.join(names)}" for kind, names in differences[key].items()]
     lines = [f"candidate {rollout.file}: {said}" for said in (*told, *counted_anew)]
     return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *lines]
 
 
-def _left_out(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
-    """Constraints that the candidate lacks by name: each arm keeps its own, so a reviewer has to know."""
-    there = {constraint.name for constraint in candidate.constraints}
-    return [constraint.name for constraint in policy.constraints if constraint.name not in there]
-
-
-def _changed(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
-    """Constraints of both that do not ask the same: by another condition, or of a feature with another value."""
-    there = {constraint.name: _meaning(constraint, candidate) for constraint in candidate.constraints}
-    return [
-        constraint.name
-        for constraint in policy.constraints
-        if constraint.name in there and there[constraint.name] != _meaning(constraint, policy)
-    ]
+def _by_kind(promises: Sequence[Promise]) -> dict[str, list[str]]:
+    """Names by kind, without kinds that none has."""
+    found = {kind: [one.name for one in promises if one.kind == kind] for kind in PROMISE_KINDS}
+    return {kind: names for kind, names in found.items() if names}
 
 
 def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:
@@ -65,10 +60,3 @@ def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str
             f"its quotas count under {policy.name} in this rollout, and begin at zero by itself, as {candidate.name}"
         )
     return said
-
-
-def _meaning(constraint: CompiledConstraint, policy: CompiledPolicy) -> tuple[object, ...]:
-    names = constraint.when.names | constraint.require.names
-    features = [(one.name, one.default, one.derived) for one in policy.features if one.name in names]
-    features.sort(key=lambda one: one[0])
-    return render_expr(constraint.when.source), render_expr(constraint.require.source), features

@@ -1,0 +1,75 @@
+"""What a policy promises of every task, whatever its rules say, and what another policy makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, replace
+from typing import Final, Literal, NamedTuple, get_args
+
+from ..condition import render_expr
+from .compiled import CompiledPolicy, TaskCost
+from .digest import meaning_of
+
+PromiseKind = Literal["constraint", "assertion", "quota", "reserve", "limit"]
+
+PROMISE_KINDS: Final[tuple[PromiseKind, ...]] = get_args(PromiseKind)
+
+
+class Promise(NamedTuple):
+    """A promise by its name. A limit on each task goes by its key, as no two controls set the same one."""
+
+    kind: PromiseKind
+    name: str
+
+
+class Differences(NamedTuple):
+    """What another policy does to promises; each list is in the order of the policy that has them."""
+
+    left_out: list[Promise]
+    changed: list[Promise]
+    added: list[Promise]
+
+
+def compare_promises(policy: CompiledPolicy, other: CompiledPolicy) -> Differences:
+    """The promises of ``policy`` that ``other`` lacks or changes, and those that it adds.
+
+    A promise is changed if it compiles to something else, or if a feature in it has another default or source. Texts
+    for people make no difference, nor does which model has which position in a catalog.
+    """
+    here, there = dict(_promises(policy)), dict(_promises(other))
+    return Differences(
+        left_out=[promise for promise in here if promise not in there],
+        changed=[promise for promise in here if promise in there and here[promise] != there[promise]],
+        added=[promise for promise in there if promise not in here],
+    )
+
+
+def _promises(policy: CompiledPolicy) -> Iterator[tuple[Promise, object]]:
+    """Each promise with what it means."""
+
+    def meaning(value: object, names: Iterable[str | None]) -> object:
+        used = set(names)
+        features = {one.name: (one.default, one.derived) for one in policy.features if one.name in used}
+        return meaning_of(value, policy.catalog), features
+
+    for constraint in policy.constraints:
+        conditions = (constraint.when, constraint.require)
+        names = constraint.when.names | constraint.require.names
+        yield Promise("constraint", constraint.name), meaning(conditions, names)
+    for assertion in policy.assertions:
+        condition = assertion.condition
+        name = assertion.name or f"{assertion.kind} {render_expr(condition.source)}"
+        yield Promise("assertion", name), meaning((assertion.kind, condition), condition.names)
+    for quota in policy.quotas:
+        yield Promise("quota", quota.name), meaning(replace(quota, reserves=()), [quota.for_each])
+        for reserve in quota.reserves:
+            kept = (quota.name, reserve.share, reserve.when)
+            yield Promise("reserve", reserve.name), meaning(kept, reserve.when.names)
+    for field in fields(policy.limits):
+        value = getattr(policy.limits, field.name)
+        if isinstance(value, TaskCost):
+            # The name of its control is no part of it, as those of other limits are not.
+            yield Promise("limit", "max_cost per request"), meaning(replace(value, control=""), ())
+        elif value is not None:
+            features = policy.limits.cache_by or () if field.name == "cache_by" else ()
+            yield Promise("limit", field.name.removesuffix("_ms")), meaning(value, features)
