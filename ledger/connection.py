@@ -76,8 +76,12 @@ def open_for_reading(
 
     For an ``own_statement`` of Routewright, names resolve to DuckDB's own objects before the file's.
     """
-    config = _CLOSED | {"errors_as_json": "true"}
+    # The ledger's times are UTC and have no zone: beside the machine's own zone `now()` would be hours off. DuckDB
+    # knows zones only once it is open, so the settings are locked after that.
+    config = _CLOSED | {"errors_as_json": "true", "lock_configuration": "false"}
     with _opened(path, read_only=True, config=config, lock_timeout_s=lock_timeout_s) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
         if own_statement:
             _built_in_first(connection)
         yield connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -189,6 +190,22 @@ def test_a_time_with_zone_needs_no_time_zone_package(ledger: Ledger) -> None:
         " | cast it: `now()::TIMESTAMP`; times in the ledger are UTC\n",
         "",
     )
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Los_Angeles"])
+def test_now_is_in_utc_like_the_times_of_the_ledger_wherever_the_machine_stands(
+    ledger: Ledger, zone: str
+) -> None:
+    script = (
+        "import sys; from datetime import UTC, datetime; from routewright.ledger import Ledger\n"
+        "sql = 'SELECT now()::TIMESTAMP, current_date, make_timestamp(0) < make_timestamptz(1)'\n"
+        "[[now, day, before]] = Ledger.open(sys.argv[1]).query(sql).rows\n"
+        "utc = datetime.now(UTC).replace(tzinfo=None)\n"
+        "print(abs((utc - now).total_seconds()) < 60, day in (now.date(), utc.date()), before)\n"
+    )
+    command = [sys.executable, "-c", script, str(ledger.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"TZ": zone})
+    assert (done.stdout, done.stderr) == ("True True True\n", "")
 
 
 def test_tail_gives_the_newest_decisions_oldest_first(ledger: Ledger) -> None:
