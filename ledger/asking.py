@@ -34,12 +34,7 @@ _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 _TAIL = """
 WITH decisions_flat AS ({view})
 SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
-       answered_by, status, attempts, latency_ms,
-       -- A cost of 0 needs no currency: refused and cached calls of a model without a price have none.
-       CASE WHEN known_cost_nano IS NULL AND attempts > 0 AND NOT EXISTS (
-                SELECT 1 FROM main.attempts AS a
-                WHERE a.decision_id = decisions_flat.decision_id AND a.cost_nano IS DISTINCT FROM 0)
-            THEN 0 ELSE known_cost_nano END,
+       answered_by, status, attempts, latency_ms, known_cost_nano,
        currency, unknown_cost_attempts, simulated,
        EXISTS (SELECT 1 FROM main.attempts AS a
                WHERE a.decision_id = decisions_flat.decision_id AND a.cost_source = 'lower_bound')

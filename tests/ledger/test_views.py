@@ -124,6 +124,64 @@ def test_cost_daily_shows_the_share_of_unknown_cost_beside_the_sum(ledger: Ledge
     )
 
 
+EUROS: dict[str, Any] = {"currency": "EUR", "cost_nano": 400_000}
+NOTHING: dict[str, Any] = {"cost_nano": 0}
+NO_PRICE: dict[str, Any] = {"cost_nano": None, "currency": None, "cost_source": None}
+
+
+@pytest.mark.parametrize(
+    ("calls", "known"),
+    [
+        ([{}, {}], (1_450_000, "USD")),
+        ([{}, EUROS], (None, None)),
+        ([NOTHING, EUROS], (400_000, "EUR")),
+        ([{}, EUROS | NOTHING], (725_000, "USD")),
+        ([NOTHING, NOTHING], (0, "USD")),
+        ([NOTHING, EUROS | NOTHING], (0, None)),
+        ([NOTHING | {"currency": None}], (0, None)),
+        ([NOTHING | {"currency": None}, EUROS], (400_000, "EUR")),
+        ([{"cost_nano": None}, EUROS], (400_000, "EUR")),
+        ([NO_PRICE, NO_PRICE], (None, None)),
+        ([NO_PRICE, EUROS], (400_000, "EUR")),
+    ],
+)
+def test_a_cost_has_the_currency_of_what_was_paid(
+    tmp_path: Path, calls: list[dict[str, Any]], known: tuple[int | None, str | None]
+) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    attempts = [attempt(1, at, **changes) for at, changes in enumerate(calls, 1)]
+    ledger.append([decision(1, arm=arm("control", "canary", 0.5), mode="canary")], attempts, [policy()])
+    nano, currency = known
+    unknown = sum(one.get("cost_nano", 0) is None for one in calls)
+    expected = ((nano, currency, unknown),)
+    assert (
+        ledger.query("SELECT known_cost_nano, currency, unknown_cost_attempts FROM decisions_flat").rows
+        == expected
+    )
+    [tail] = ledger.tail(1)
+    assert ((tail.known_cost_nano, tail.currency, tail.unknown_cost_attempts),) == expected
+    arms = "SELECT (known_cost * 1000000000)::BIGINT, currency, unknown_cost_attempts FROM rollout_arms"
+    assert ledger.query(arms).rows == expected
+
+
+def test_the_cost_of_an_arm_adds_no_two_currencies(tmp_path: Path) -> None:
+    """Nor where a decision that paid in two stands beside one that paid in one of them."""
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    one = arm("control", "canary", 0.5)
+    rows = [decision(number, arm=one, mode="canary") for number in (1, 2)]
+    ledger.append(rows, [attempt(1), attempt(1, 2, **EUROS), attempt(2)], [policy()])
+    assert ledger.query("SELECT known_cost, currency FROM rollout_arms").rows == ((None, None),)
+
+
+def test_what_the_cache_saved_is_in_units_of_its_currency(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    kept = attempt(2, status="cached", cached_answer=True, saved_nano=725_000, **NOTHING)
+    ledger.append([decision(1), decision(2)], [attempt(1), kept], [policy()])
+    asked = "SELECT status, cost, saved, currency FROM attempts_flat ORDER BY started_at"
+    saved = Decimal("0.000725")
+    assert ledger.query(asked).rows == (("ok", saved, None, "USD"), ("cached", 0, saved, "USD"))
+
+
 def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
     rows = {row["feature"]: row for row in view(ledger, "SELECT * FROM unknown_features")}
     assert (rows["team"]["decisions"], rows["team"]["unknown_rate"]) == (5, 1.0)

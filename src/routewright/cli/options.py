@@ -161,7 +161,7 @@ class RunFlags:
     ] = False
     fail: Annotated[
         list[str] | None,
-        Option(metavar="MODEL=CLASS", help="With --simulate, let a model fail, to see the fallback."),
+        Option(metavar="MODEL=CLASS", help="With --simulate, let the next call of a model fail. Repeatable."),
     ] = None
     unenforced: Annotated[
         bool,
