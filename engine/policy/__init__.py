@@ -34,7 +34,7 @@ from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, 
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
-from .notes import limit_notes, place_notes, step_notes
+from .notes import limit_notes, place_notes, quota_notes, step_notes
 from .promises import PROMISE_KINDS, Promise, compare_promises
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
@@ -126,6 +126,7 @@ __all__ = [
     "per_policy",
     "place_notes",
     "place_problem",
+    "quota_notes",
     "read_catalog",
     "read_policy",
     "read_tests",

@@ -2,17 +2,18 @@
 
 They are about values that a policy refuses, or does not compute, below the engine's own limits, and about backends that
 may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude; about models
-that never fit into memory, and about verdicts that have nobody to escalate to.
+that never fit into memory, about verdicts that have nobody to escalate to, and about quotas that count the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from ..condition import LARGEST, Bounded, CheckedExpr, Sizes, always_within, render_expr, walk_typed
 from ..report import Problem, sort_problems
 from .compile.budget import sizes_by_name
-from .compiled import CompiledCatalog, CompiledPolicy, CompiledRule
+from .compiled import CompiledCatalog, CompiledPolicy, CompiledRule, Quota
 from .locality import callable_instead
 from .reading.shape_problems import place_problem
 from .shapes.catalog import Catalog
@@ -105,6 +106,26 @@ def _has_another(rule: CompiledRule, catalog: CompiledCatalog) -> bool:
     """Whether a model is left once the rule's answer, or its ensemble's, is rejected."""
     usable = {one.model for one in rule.candidates if catalog.models[one.model].disabled is None}
     return bool(usable - set(rule.ensemble.members)) if rule.ensemble else len(usable) > 1
+
+
+def quota_notes(policy: CompiledPolicy) -> list[Problem]:
+    """A note on each quota that counts what an earlier one counts; those of a rollout's candidate too."""
+    found = _placed(_of_quotas(policy), policy)
+    candidate = None if policy.rollout is None else policy.rollout.candidate
+    return sort_problems([*found, *(() if candidate is None else quota_notes(candidate))])
+
+
+def _of_quotas(policy: CompiledPolicy) -> Iterator[Problem]:
+    numbers = {control.name: number for number, control in enumerate(policy.shape.controls)}
+    counted: dict[Quota, Quota] = {}
+    # A reserve makes of the larger limit another one for some tasks; calls of other policies may count under one name.
+    for quota in (quota for quota in policy.quotas if not quota.reserves and not quota.shared):
+        first = counted.setdefault(replace(quota, name="", limit=0), quota)
+        if first is not quota:
+            message = f"`{quota.name}` counts the same as `{first.name}`: only the smaller limit matters"
+            yield Problem(
+                "same-quota", message, "keep one of them", path=("controls", numbers[quota.name], "name")
+            )
 
 
 def limit_notes(policy: CompiledPolicy) -> list[Problem]:

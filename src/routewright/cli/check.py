@@ -15,6 +15,7 @@ from routewright.engine.policy import (
     FileKind,
     limit_notes,
     place_notes,
+    quota_notes,
     step_notes,
     waits_by_default,
 )
@@ -164,7 +165,11 @@ def _check_prompts(path: Path, root: Path | None) -> FileReport:
 
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
-    of_rules = [*limit_notes(loaded), *step_notes(loaded)] if isinstance(loaded, CompiledPolicy) else []
+    of_rules = (
+        [*limit_notes(loaded), *step_notes(loaded), *quota_notes(loaded)]
+        if isinstance(loaded, CompiledPolicy)
+        else []
+    )
     return sort_problems([*permission_notes(loaded, user_permissions()), *place_notes(loaded), *of_rules])
 
 

@@ -50,8 +50,8 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
         codes |= set(re.findall(r'(?:\.add|Problem|_problem)\(\s*"([a-z-]+)"', text))
     assert len(codes) > 25
     # In test_yaml.py, test_two_files.py and test_loading_candidates.py: they end the reading, or need two files.
-    # In test_work_limits.py: they need very large files. In test_place_notes.py, test_limit_notes.py and
-    # test_step_notes.py: they are no mistakes.
+    # In test_work_limits.py: they need very large files. In test_place_notes.py, test_limit_notes.py,
+    # test_step_notes.py and test_quota_notes.py: they are no mistakes.
     elsewhere = {
         "address-to-listen-at",
         "bounded-condition",
@@ -59,6 +59,7 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
         "location-unknown",
         "never-loaded",
         "nobody-to-ask",
+        "same-quota",
         "empty-file",
         "file-too-large",
         "foreign-file",
