@@ -24,6 +24,7 @@ from routewright.backends import (
     ChatRequest,
     Limits,
     Message,
+    RerankRequest,
     StreamEnd,
     StreamEvent,
     TextDelta,
@@ -705,3 +706,19 @@ def test_a_server_without_tls_where_tls_was_asked_for() -> None:
         assert failure.error_class in ("bad_response", "timeout.connect")
 
     asyncio.run(run())
+
+
+def test_a_ranking_may_repeat_its_documents_however_it_writes_them() -> None:
+    long = "a" * 800_000
+    escaped = "\\u0061" * len(long)  # more than any other answer may have
+    body = f'{{"results": [{{"index": 0, "relevance_score": 0.5, "document": {{"text": "{escaped}"}}}}]}}'
+
+    async def run() -> tuple[float, ...]:
+        async with ScriptedHttp(reply(200, body)) as server:
+            backend = OpenAIBackend(server.url)
+            try:
+                return (await backend.rerank("m", RerankRequest("q", (long,)))).scores
+            finally:
+                await backend.close()
+
+    assert asyncio.run(run()) == (0.5,)

@@ -17,12 +17,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from support.scripted_http import ScriptedHttp, Send, Step, events, reply
 
-from routewright.backends import ERROR_CLASSES, Backend, BackendError, ChatRequest, Message
+from routewright.backends import ERROR_CLASSES, NO_LIMITS, Backend, BackendError, ChatRequest, Message
 from routewright.backends.ollama.backend import OllamaBackend
+from routewright.backends.ollama.errors import failure as ollama_failure
 from routewright.backends.openai.backend import OpenAIBackend
+from routewright.backends.phases import CallClock
 from routewright.backends.wire import ROWS, complaint_in
 from routewright.backends.wire.complaints import STREAM, Complaint, meaning, meaning_of, times
 from routewright.backends.wire.complaints.meaning import fits, own_words
+from routewright.backends.wire.untrusted import Gate
 
 REQUEST = ChatRequest((Message("user", "Hello?"),))
 CLOUD = "m:1b-cloud"
@@ -264,6 +267,15 @@ def test_a_time_belongs_to_what_passes_and_to_nothing_else() -> None:
     complaint = Complaint("model 'm' not found, please retry in 20 seconds")
     assert meaning_of(complaint, status=404, headers={}).wait_ms is None
     assert meaning_of(complaint, status=503, headers={}).wait_ms == 20_000
+
+
+def test_an_error_in_mid_stream_has_the_status_that_it_names_and_a_reply_its_own() -> None:
+    def helped(status: int | None) -> str:
+        clock, complaint = CallClock(NO_LIMITS, who="m"), complaint_in({"error": "no", "status": 502})
+        return ollama_failure(clock, Gate(), complaint, status=status, headers={}).help or ""
+
+    assert "cannot reach ollama.com" in helped(None)
+    assert "its queue is full" in helped(503)
 
 
 def test_more_than_the_limit_never_fits_and_less_does_later() -> None:
