@@ -35,7 +35,7 @@ from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import limit_notes, place_notes, quota_notes, step_notes
-from .promises import PROMISE_KINDS, Promise, compare_promises
+from .promises import PROMISE_KINDS, Promise, compare_promises, other_models
 from .quantities import MAX_EXACT, MoneyAmount, nano_units
 from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
 from .reading.shape_problems import place_problem, shape_problems
@@ -122,6 +122,7 @@ __all__ = [
     "most_gated",
     "names_of_models",
     "nano_units",
+    "other_models",
     "parse_yaml",
     "per_policy",
     "place_notes",

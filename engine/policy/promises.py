@@ -1,4 +1,4 @@
-"""What a policy promises of every task, whatever its rules say, and what another policy makes of it."""
+"""What a policy promises of every task, and where its models are; and what another policy makes of both."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Final, Literal, NamedTuple, get_args
 
 from ..condition import render_expr
-from .compiled import CompiledPolicy, TaskCost
+from .compiled import CompiledCatalog, CompiledPolicy, TaskCost
 from .digest import meaning_of
 
 PromiseKind = Literal["constraint", "assertion", "quota", "reserve", "limit"]
@@ -42,6 +42,22 @@ def compare_promises(policy: CompiledPolicy, other: CompiledPolicy) -> Differenc
         changed=[promise for promise in here if promise in there and here[promise] != there[promise]],
         added=[promise for promise in there if promise not in here],
     )
+
+
+def other_models(catalog: CompiledCatalog, other: CompiledCatalog) -> list[str]:
+    """The ids of both catalogs under which ``other`` has another model, or one at another place, in its order.
+
+    A constraint on ``model.location``, or on a backend by its name, may let such a model do what the first may not.
+    """
+    here = dict(_whereabouts(catalog))
+    return [id for id, found in _whereabouts(other) if here.get(id, found) != found]
+
+
+def _whereabouts(catalog: CompiledCatalog) -> Iterator[tuple[str, object]]:
+    for model in catalog.models:
+        backend = catalog.backends[model.backend]
+        proxy = getattr(backend, "proxy", None)
+        yield model.id, (model.kind, model.tag, model.location, model.backend, backend.server, proxy)
 
 
 def _promises(policy: CompiledPolicy) -> Iterator[tuple[Promise, object]]:

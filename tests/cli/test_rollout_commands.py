@@ -58,6 +58,7 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "key": "team",
         "not_carried_out": [],
         "promises": {"left_out": {"constraint": ["private_stays_here"]}, "changed": {}, "added": {}},
+        "other_models": [],
         "quotas_counted_anew": [],
     }
 
@@ -85,6 +86,31 @@ def test_check_names_constraints_that_hold_otherwise_in_the_candidate(
     assert said["rollout"]["promises"] == {"left_out": {}, "changed": changes, "added": {}}
     line = "  candidate next.yaml: changes constraint private_stays_here"
     assert (line in command("check", "policy.yaml").out.splitlines()) == bool(changed)
+
+
+@pytest.mark.parametrize(
+    ("part", "other", "found"),
+    [
+        ("", "", []),
+        ("kind: ollama", "kind: ollama, timeouts: { total: 1m }", []),
+        ("kind: ollama", 'kind: ollama, host: "http://192.168.1.20:11434"', ["small", "large"]),
+        ("kind: ollama", "kind: ollama, location: cloud", ["small", "large"]),
+        ('tag: "qwen3-coder:30b"', 'tag: "qwen3-coder:480b-cloud"', ["small"]),
+        ("small: {", 'third: { backend: ollama, tag: "x:1b" }\n  small: {', []),
+    ],
+)
+def test_check_names_models_that_are_others_or_elsewhere_in_the_candidates_catalog(
+    tmp_path: Path, part: str, other: str, found: list[str]
+) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    policy, catalog = ((tmp_path / name).read_text() for name in ("policy.yaml", "catalog.yaml"))
+    assert part in catalog
+    command.write("other.yaml", catalog.replace(part, other, 1))
+    command.write("next.yaml", policy.partition("rollout:")[0].replace("catalog.yaml", "other.yaml"))
+    [said] = json.loads(command("check", "policy.yaml", "--format", "json").out)
+    assert said["rollout"]["other_models"] == found
+    line = f"  candidate next.yaml: another model or place stands behind {', '.join(found)}"
+    assert (line in command("check", "policy.yaml").out.splitlines()) == bool(found)
 
 
 PROMISES = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from routewright.engine.explain import share_text
-from routewright.engine.policy import PROMISE_KINDS, CompiledPolicy, Promise, compare_promises
+from routewright.engine.policy import PROMISE_KINDS, CompiledPolicy, Promise, compare_promises, other_models
 
 from .writer import counted
 
@@ -22,6 +22,7 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     differences = {
         key: _by_kind(promises) for key, promises in compare_promises(policy, candidate)._asdict().items()
     }
+    others = other_models(policy.catalog, candidate.catalog)
     counted_anew = _counted_anew(policy, candidate)
     values = {
         "mode": rollout.mode,
@@ -31,6 +32,7 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
         "key": rollout.key_name,
         "not_carried_out": list(candidate.unenforced),
         "promises": differences,
+        "other_models": others,
         "quotas_counted_anew": counted_anew,
     }
     share = "" if rollout.share is None else f": {share_text(rollout.share)}"
@@ -40,6 +42,7 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     told += [f"not supported yet: {part}" for part in candidate.unenforced]
     for key, verb in _VERBS.items():
         told += [f"{verb} {kind} {', '.join(names)}" for kind, names in differences[key].items()]
+    told += [f"another model or place stands behind {', '.join(others)}"] if others else []
     lines = [f"candidate {rollout.file}: {said}" for said in (*told, *counted_anew)]
     return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *lines]
 
