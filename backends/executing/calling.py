@@ -29,20 +29,20 @@ async def call(
     request: Request,
     *,
     timeouts: Timeouts,
-    relay: StreamSink,
+    sink: StreamSink,
 ) -> Answer | BackendError:
     """What ``target`` answers, or why it does not.
 
     Raises what the caller's ``on_text`` raised, and CancelledError when the caller is cancelled; the backend has
     been told to stop then.
     """
-    guard = Guard(relay, timeouts)
+    guard = Guard(sink, timeouts)
     try:
-        answer = await guard.run(_ask(backend, target, request, timeouts.limits, relay, timeouts.stream))
+        answer = await guard.run(_ask(backend, target, request, timeouts.limits, sink, timeouts.stream))
     except BackendError as error:
-        return _past_deadline(target, error, timeouts, relay) if _is_by_deadline(error, timeouts) else error
+        return _past_deadline(target, error, timeouts, sink) if _is_by_deadline(error, timeouts) else error
     except Exception as error:
-        if relay.caller_error is error:
+        if sink.caller_error is error:
             raise
         # A backend raises BackendError alone; whatever else leaves it is a mistake in it, not the caller's.
         wrapped = BackendError(
@@ -52,19 +52,19 @@ async def call(
         wrapped.__cause__ = error
         return wrapped
     finally:
-        relay.closed = True
+        sink.closed = True
     if isinstance(answer, str):
-        return _ended(target, answer, timeouts, relay)
+        return _ended(target, answer, timeouts, sink)
     return _checked(target, request, answer)
 
 
 def _ask(
-    backend: Backend, target: Target, request: Request, limits: Limits, relay: StreamSink, stream: bool
+    backend: Backend, target: Target, request: Request, limits: Limits, sink: StreamSink, stream: bool
 ) -> Awaitable[Answer]:
     # No coroutine of its own: each one between the event loop and the socket costs at every step of an answer.
     match request:
         case ChatRequest() if stream:
-            return _streamed(backend.stream(target.tag, request, limits=limits), target, relay)
+            return _streamed(backend.stream(target.tag, request, limits=limits), target, sink)
         case ChatRequest():
             return backend.chat(target.tag, request, limits=limits)
         case EmbedRequest():
@@ -73,18 +73,18 @@ def _ask(
             return backend.rerank(target.tag, request, limits=limits)
 
 
-async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: StreamSink) -> ChatAnswer:
+async def _streamed(events: AsyncIterator[StreamEvent], target: Target, sink: StreamSink) -> ChatAnswer:
     answer: ChatAnswer | None = None
     try:
         # Read to the end, also past the answer: a connection is only used again when it was read out.
         async for event in events:
             match event:
                 case TextDelta():
-                    relay.text(event.text)
+                    sink.text(event.text)
                 case StreamEnd():
                     answer = event.answer
                 case _:
-                    relay.token(event.text)
+                    sink.token(event.text)
     finally:
         close = getattr(events, "aclose", None)
         if close is not None:
@@ -96,15 +96,15 @@ async def _streamed(events: AsyncIterator[StreamEvent], target: Target, relay: S
     return answer
 
 
-def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, relay: StreamSink) -> BackendError:
+def _ended(target: Target, error_class: ErrorClass, timeouts: Timeouts, sink: StreamSink) -> BackendError:
     """The error of a call that the guard or the backend itself has ended."""
-    clock = relay.progress.clock
+    clock = sink.progress.clock
     if clock is not None and clock.phase == "turn":
         return clock.timeout()
     if error_class == "cancelled":
         return BackendError(f"`{target.model_id}` stopped its own work", error_class=error_class)
     if error_class == "timeout.deadline":
-        return _past_deadline(target, None, timeouts, relay)
+        return _past_deadline(target, None, timeouts, sink)
     guard_ms: float | None
     if error_class == "timeout.first_token":
         what, guard_ms, own_ms = "gave no token within", timeouts.first_ms, timeouts.limits.first_token_ms
@@ -126,10 +126,10 @@ def _is_by_deadline(error: BackendError, timeouts: Timeouts) -> bool:
 
 
 def _past_deadline(
-    target: Target, error: BackendError | None, timeouts: Timeouts, relay: StreamSink
+    target: Target, error: BackendError | None, timeouts: Timeouts, sink: StreamSink
 ) -> BackendError:
     """The failure of a call that the task's deadline has ended, as the backend noticed it or the guard."""
-    if relay.shown:  # since then the whole time was its own
+    if sink.shown:  # since then the whole time was its own
         within = f"{timeouts.total_ms:.0f} ms, all the time until the deadline"
     else:
         own_ms = timeouts.total_ms if timeouts.unshown_ms is None else timeouts.unshown_ms

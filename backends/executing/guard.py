@@ -73,10 +73,10 @@ class Guard:
     ``run`` gives the answer; else the limit that was reached, or ``cancelled`` where the backend itself cancelled it.
     """
 
-    __slots__ = ("_expired", "_loop", "_queued_ms", "_relay", "_task", "_timeouts", "_timers", "_waiter")
+    __slots__ = ("_expired", "_loop", "_queued_ms", "_sink", "_task", "_timeouts", "_timers", "_waiter")
 
-    def __init__(self, relay: StreamSink, timeouts: Timeouts) -> None:
-        self._relay, self._timeouts = relay, timeouts
+    def __init__(self, sink: StreamSink, timeouts: Timeouts) -> None:
+        self._sink, self._timeouts = sink, timeouts
         self._expired: ErrorClass | None = None
         self._queued_ms = 0.0
         self._timers: list[asyncio.TimerHandle] = []
@@ -86,7 +86,7 @@ class Guard:
         self._waiter: asyncio.Future[None] = self._loop.create_future()
         coroutine = work if isinstance(work, CoroutineType) else _awaited(work)
         context = contextvars.copy_context()
-        context.run(FOLLOWED.set, self._relay.progress)
+        context.run(FOLLOWED.set, self._sink.progress)
         self._task: asyncio.Task[Answer] = self._loop.create_task(coroutine, context=context)
         self._task.add_done_callback(self._wake)
         self._after(self._timeouts.total_ms, self._total_over)
@@ -118,10 +118,10 @@ class Guard:
         self._expire(self._timeouts.total_by)
 
     def _first_over(self) -> None:
-        if self._relay.begun_s is not None:
+        if self._sink.begun_s is not None:
             return
         # The model has its whole time once the call has left our own queue, which has a limit of its own.
-        queued_ms = self._relay.queued_us / 1_000
+        queued_ms = self._sink.queued_us / 1_000
         more_ms, self._queued_ms = queued_ms - self._queued_ms, queued_ms
         if more_ms > 0:
             self._after(more_ms, self._first_over)
@@ -129,19 +129,19 @@ class Guard:
             self._expire("timeout.first_token")
 
     def _share_over(self) -> None:
-        if not self._relay.shown:
+        if not self._sink.shown:
             self._expire("timeout.deadline")
 
     def _expire(self, expired: ErrorClass) -> None:
         if self._expired is None and not self._task.done():
             self._expired = expired
-            self._relay.closed = True
+            self._sink.closed = True
             self._task.cancel()
             self._after(STOP_GRACE_S * 1_000, self._wake)
 
     async def _stop(self) -> None:
         """Tell the call to stop, and wait a moment for it."""
-        self._relay.closed = True
+        self._sink.closed = True
         self._task.cancel()
         try:
             await asyncio.wait({self._task}, timeout=STOP_GRACE_S)

@@ -158,12 +158,12 @@ def had_its_time(timings: Timings, queued_us: int, usual_ms: float) -> bool:
     return timings.total_us - queued_us - (timings.load_us or 0) >= _LESS * usual_ms * 1_000
 
 
-def stage_of(error: BackendError, relay: StreamSink) -> Stage:
+def stage_of(error: BackendError, sink: StreamSink) -> Stage:
     """How far the call had come that ended with ``error``: by what came of it, what the backend says, or its class."""
-    clock = relay.progress.clock
-    if relay.shown:
+    clock = sink.progress.clock
+    if sink.shown:
         return "shown"
-    if relay.received or (clock is not None and clock.first_token_us is not None):
+    if sink.received or (clock is not None and clock.first_token_us is not None):
         return "answering"
     if error.begun:
         return "begun"

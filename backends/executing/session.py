@@ -141,18 +141,18 @@ class Session:
                 await self._withdraw(made, ticket, held_nano, refused)
                 raise
         # INVARIANT: from here on, every way out settles ticket and budget and records an attempt.
-        relay = StreamSink(shows, self._loop_time)
+        sink = StreamSink(shows, self._loop_time)
         share = self._usual.share(target, self._keeping(asked), self.budget.left_us())
-        came, timings, interrupted = await self._ask(backend, made, request, relay, ticket, share)
-        failure, outcome, queued_us = None, ANSWERED, relay.queued_us
+        came, timings, interrupted = await self._ask(backend, made, request, sink, ticket, share)
+        failure, outcome, queued_us = None, ANSWERED, sink.queued_us
         if isinstance(came, BackendError):
             failure = came
             enough = had_its_time(timings, queued_us, share.usual_ms)
-            stage = stage_of(failure, relay)
+            stage = stage_of(failure, sink)
             outcome = outcome_of(failure.error_class, stage, had_its_time=enough, queued=queued_us > 0)
-        usage = usage_of(came, outcome, request, relay.received)
+        usage = usage_of(came, outcome, request, sink.received)
         attempt = attempt_of(
-            made, came, usage=usage, timings=timings, shown=relay.shown, reason=ticket.reason or note
+            made, came, usage=usage, timings=timings, shown=sink.shown, reason=ticket.reason or note
         )
         attempt = await self._settle(attempt, outcome, failure, ticket, held_nano, queued_us)
         if interrupted is not None:
@@ -185,7 +185,7 @@ class Session:
         backend: Backend,
         made: Call,
         request: Request,
-        relay: StreamSink,
+        sink: StreamSink,
         ticket: Admission,
         share: Share,
     ) -> tuple[Answer | BackendError, Timings, BaseException | None]:
@@ -197,7 +197,7 @@ class Session:
         interrupted: BaseException | None = None
         outcome: Answer | BackendError
         try:
-            outcome = await call(backend, target, request, timeouts=timeouts, relay=relay)
+            outcome = await call(backend, target, request, timeouts=timeouts, sink=sink)
         except BaseException as error:
             interrupted = error
             outcome = BackendError(
@@ -207,7 +207,7 @@ class Session:
             kept.end()
         timings = outcome.timings
         if timings is None:
-            first_us = None if relay.begun_s is None else int((relay.begun_s - begun_s) * 1e6)
+            first_us = None if sink.begun_s is None else int((sink.begun_s - begun_s) * 1e6)
             timings = Timings(None, first_us, max(0, self.time.now_us() - made.started_us))
         return outcome, timings, interrupted
 

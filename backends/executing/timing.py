@@ -25,6 +25,9 @@ MOST_PAUSE_MS: Final = 60_000
 PATIENCE_MS: Final = 2_000
 """While another model could be asked, no pause is longer than this."""
 
+_BACKENDS_PART: Final = 0.98
+"""Of the time until the deadline, what the backend gets: a little less, so that it can say itself what happened."""
+
 
 class Timeouts(NamedTuple):
     """The limits that the backend keeps, and those of the guard, in milliseconds.
@@ -57,12 +60,11 @@ def timeouts_of(
     limits, total_ms, guarded_ms, first_ms = _bounded(own, within, stream, target.may_load)
     left_ms = share.left_ms if streamed else share.own_ms
     unshown_ms = share.own_ms if streamed and share.own_ms < share.left_ms else None
-    # Of the time that is left the backend gets a little less, so that it can say itself what happened.
     by_deadline: dict[ErrorClass, int] = {}
-    if left_ms * 0.98 < total_ms:
-        by_deadline["timeout.total"] = max(1, int(left_ms * 0.98))
-    if unshown_ms is not None and unshown_ms * 0.98 < (limits.first_token_ms or total_ms):
-        by_deadline["timeout.first_token"] = max(1, int(unshown_ms * 0.98))
+    if left_ms * _BACKENDS_PART < total_ms:
+        by_deadline["timeout.total"] = max(1, int(left_ms * _BACKENDS_PART))
+    if unshown_ms is not None and unshown_ms * _BACKENDS_PART < (limits.first_token_ms or total_ms):
+        by_deadline["timeout.first_token"] = max(1, int(unshown_ms * _BACKENDS_PART))
     if by_deadline:
         limits = limits._replace(
             first_token_ms=by_deadline.get("timeout.first_token", limits.first_token_ms),
