@@ -192,5 +192,5 @@ def _encoded(body: Mapping[str, Any], clock: CallClock) -> bytes:
         return _JSON.encode(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise clock.error(
-            f"the request to `{clock.who}` cannot be written as JSON: {error}", "bad_response"
+            f"the request to `{clock.who}` cannot be written as JSON: {error}", "invalid_request"
         ) from error

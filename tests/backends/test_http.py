@@ -279,9 +279,10 @@ def test_what_is_no_json_is_not_sent(body: dict[str, Any]) -> None:
     async def run() -> None:
         async with ScriptedHttp(OK) as server:
             client = HttpClient(server.url, extra="openai")
-            with pytest.raises(BackendError, match="cannot be written as JSON"):
+            with pytest.raises(BackendError, match="cannot be written as JSON") as caught:
                 await ask(client, body=body)
             await client.close()
+            assert caught.value.error_class == "invalid_request", "no model is to blame for it"
         assert server.requests == []
 
     asyncio.run(run())
