@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 from support.command_line import HYBRID, POLICY, CommandLine
+from support.ledger_rows import attempt, decision
+from support.new_ledgers import new_ledger
 from syrupy.assertion import SnapshotAssertion
 from typer.main import get_command
 
@@ -334,3 +336,21 @@ def test_who_asks_the_ledger_hears_of_what_is_in_no_view(used: CommandLine, comm
         "2 entries could not be stored as rows, and no table but `rejected` has them: ask"
         ' `routewright ledger sql "SELECT writer, entry, error FROM rejected"`\n'
     )
+
+
+def test_tail_tells_costs_in_two_currencies_from_unknown_ones(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    euros = attempt(1, 2, currency="EUR")
+    unknown = attempt(2, cost_nano=None, currency=None, cost_source=None)
+    refused = attempt(3, cost_nano=0)
+    ledger.append(
+        [decision(1), decision(2), decision(3)],
+        [attempt(1), euros, unknown, refused, attempt(3, 2, currency="EUR")],
+    )
+    shown = command("ledger", "tail", "--ledger", str(ledger.path)).out.splitlines()[2:]
+    assert [line.split("  ")[-1].strip() for line in shown] == [
+        "in two currencies",
+        "unknown",
+        "0.000725 EUR",
+    ]

@@ -402,3 +402,28 @@ def test_an_empty_answer_is_said_to_be_one(tmp_path: Path, says_nothing: int) ->
     ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
     assert (ended.code, ended.out.strip()) == (0, "")
     assert ended.err.rstrip().endswith(" | no fallback | the answer is empty")
+
+
+def test_a_cost_in_two_currencies_is_not_said_to_be_unknown(tmp_path: Path) -> None:
+    """A fallback that takes over from a refused call is paid for alone."""
+    command = CommandLine(tmp_path)
+    command.write(
+        "policy.yaml",
+        """routewright: 1
+name: first
+catalog:
+  routewright: 1
+  backends: { lab: { kind: openai, host: "http://127.0.0.1:9/v1" } }
+  models:
+    dollars: { backend: lab, tag: a, price: { input: 1, output: 1, currency: USD } }
+    euros: { backend: lab, tag: b, price: { input: 1, output: 1, currency: EUR } }
+features: { both: { type: boolean, default: false } }
+rules:
+  - { name: draft, when: both, use: [dollars], steps: [{ draft: { with: euros } }] }
+  - { name: otherwise, use: [dollars], fallback: [euros] }
+""",
+    )
+    both = command("run", "policy.yaml", "hello", "--simulate", "-f", "both=true")
+    assert "cost in two currencies" in both.err
+    taken_over = command("run", "policy.yaml", "hello", "--simulate", "--fail", "dollars=overloaded")
+    assert " EUR" in taken_over.err

@@ -23,6 +23,7 @@ from support.ledger_rows import (
 from support.new_ledgers import new_ledger
 from support.pages import blocks
 
+from routewright.gateway.costs import Cost, total_cost
 from routewright.ledger import Ledger
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
@@ -158,6 +159,8 @@ def test_a_cost_has_the_currency_of_what_was_paid(
         ledger.query("SELECT known_cost_nano, currency, unknown_cost_attempts FROM decisions_flat").rows
         == expected
     )
+    total = total_cost([one.attempt for one in attempts])
+    assert total == (None if unknown or nano is None else Cost(Decimal(nano) / 10**9, currency, "estimated"))
     [tail] = ledger.tail(1)
     assert ((tail.known_cost_nano, tail.currency, tail.unknown_cost_attempts),) == expected
     arms = "SELECT (known_cost * 1000000000)::BIGINT, currency, unknown_cost_attempts FROM rollout_arms"

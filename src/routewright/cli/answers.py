@@ -119,7 +119,9 @@ def output_tokens(execution: Execution) -> str:
 def cost_text(ran: RunResult) -> str:
     """What all attempts cost together, if that is known."""
     if ran.cost is None:
-        return "cost unknown"
+        ended = ran.execution
+        known = ended is not None and all(attempt.cost_nano is not None for attempt in ended.attempts)
+        return "cost in two currencies" if known else "cost unknown"
     return str(ran.cost) if ran.cost.currency else "cost 0"
 
 

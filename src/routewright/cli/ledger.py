@@ -50,11 +50,17 @@ def print_result(
 
 
 def _tail_row(row: TailRow) -> list[str]:
-    cost = "" if row.status is None else "unknown"
-    if row.known_cost_nano is not None:
-        least = "at least " if row.cost_is_least else ""
-        cost = f"{least}{money_text(row.known_cost_nano, 6)} {row.currency}" if row.currency else "0"
-        cost += f" + {row.unknown_cost_attempts} unknown" if row.unknown_cost_attempts else ""
+    unknown = row.unknown_cost_attempts
+    if row.status is None:
+        cost = ""
+    elif row.known_cost_nano is None and unknown < row.attempts:
+        cost = "in two currencies"
+    elif row.currency is not None and row.known_cost_nano is not None:
+        cost = "at least " if row.cost_is_least else ""
+        cost += f"{money_text(row.known_cost_nano, 6)} {row.currency}"
+        cost += f" + {unknown} unknown" if unknown else ""
+    else:
+        cost = "unknown" if unknown else "0"
     return [
         row.decided_at.isoformat(sep=" ", timespec="seconds"),
         row.outcome,

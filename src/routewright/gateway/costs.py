@@ -20,7 +20,7 @@ class Cost:
     """An amount of money, and how it is known.
 
     ``source`` is that of the least certain call, as the ``cost_source`` of attempts: ``lower_bound`` says that it is
-    at least so much. ``currency`` is None where nothing was used and no price is known: 0 in any currency.
+    at least so much. ``currency`` is None where nothing was paid and no one currency is known: 0 in any.
     """
 
     amount: Decimal
@@ -38,15 +38,16 @@ class Cost:
 
 
 def total_cost(attempts: Sequence[Attempt]) -> Cost | None:
-    """What ``attempts`` cost together; None (unknown) as soon as one of them is, or if they are in several currencies.
+    """What ``attempts`` cost together; None as soon as one is unknown, or if they were paid in two currencies.
 
     Steps, members, retries and failed calls count as the answer does.
     """
     known = [attempt.cost_nano for attempt in attempts if attempt.cost_nano is not None]
-    currencies = {attempt.currency for attempt in attempts if attempt.currency is not None}
-    # Nothing is free of a unit: without a currency only 0 says anything.
-    if len(known) < len(attempts) or len(currencies) > 1 or (not currencies and any(known)):
+    # Nothing is free of a unit: without a currency only 0 says anything, and a 0 has no say in the others' currency.
+    paid = {attempt.currency for attempt in attempts if attempt.cost_nano}
+    if len(known) < len(attempts) or len(paid) > 1 or None in paid:
         return None
+    named = paid or {attempt.currency for attempt in attempts} - {None}
     sources = {attempt.cost_source for attempt in attempts}
     source = next((one for one in _WEAKEST_FIRST if one in sources), "reported")
-    return Cost(Decimal(sum(known)) / _NANO, next(iter(currencies), None), source)
+    return Cost(Decimal(sum(known)) / _NANO, next(iter(named)) if len(named) == 1 else None, source)
