@@ -72,7 +72,7 @@ def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: f
             help="narrow it by a WHERE clause, or raise the time limit",
         ) from error
     except duckdb.Error as error:
-        raise _explained(error, sql) from error
+        raise translate_error(error, sql) from error
     columns = tuple(str(column[0]) for column in described)
     types = tuple(str(column[1]) for column in described)
     return QueryResult(columns, types, tuple(rows[:max_rows]), len(rows) > max_rows)
@@ -139,12 +139,3 @@ def _interruptibly(connection: DuckDBPyConnection, work: Callable[[], T], timeou
             connection.interrupt()
             wait([done], _INTERRUPT_EVERY_S)
     return done.result()
-
-
-def _explained(error: Exception, sql: str) -> LedgerError:
-    if "pytz" in str(error):
-        return LedgerError(
-            "a column of type TIMESTAMP WITH TIME ZONE cannot be shown",
-            help="cast it: `now()::TIMESTAMP`; times in the ledger are UTC",
-        )
-    return translate_error(error, sql)

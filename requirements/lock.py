@@ -74,7 +74,7 @@ def main() -> int:
     parts: dict[str, list[str]] = {
         "build": BUILD + pyproject["build-system"]["requires"],
         "run": pyproject["project"]["dependencies"] + [line for name in DEMO for line in extras[name]],
-        "dev": groups["dev"] + extras["tokens"],
+        "dev": groups["dev"] + extras["arrow"] + extras["tokens"],
         "mlx": extras["mlx"],
         "bench": groups["bench"],
     }
