@@ -209,14 +209,14 @@ def test_a_ranking_needs_documents() -> None:
 def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(policy, ledger=ledger, small=["overloaded"])
-    ran = gateway.run_sync(Task(), HELLO, tags={"team": "search"})
+    ran = gateway.run_sync(Task(), HELLO, tags={"team": "search"}, trace_id="4bf92f35")
     gateway.run_sync(Task({"private": True, "hard": True}), HELLO)
     answer = ledger.query(
-        "SELECT decision_id::VARCHAR, target, answered_by, attempts, tags['team'] FROM decisions_flat "
+        "SELECT decision_id::VARCHAR, target, answered_by, attempts, tags['team'], trace_id FROM decisions_flat "
         "ORDER BY attempts DESC"
     )
-    assert answer.rows[0] == (ran.decision.id, "small", "large", 2, "search")
-    assert answer.rows[1][1:] == (None, None, 0, None)
+    assert answer.rows[0] == (ran.decision.id, "small", "large", 2, "search", "4bf92f35")
+    assert answer.rows[1][1:] == (None, None, 0, None, None)
     stored = ledger.query("SELECT kind, digest, text FROM policies ORDER BY kind DESC").rows
     assert stored[0] == ("policy", policy.digest, POLICY)
     assert [kind for kind, *_ in stored] == ["policy", "catalog"]

@@ -350,7 +350,7 @@ def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(
     async def ask() -> None:
         async with ModelGateway(policy, backends={"ollama": simulated}, ledger=ledger) as gateway:
             options: dict[str, Any] = {"max_output_tokens": 9, "temperature": 0, "seed": 7, "stop": ["END"]}
-            await gateway.generate_chat(messages=HELLO, tags={"team": "search"}, **options)
+            await gateway.generate_chat(messages=HELLO, tags={"team": "search"}, trace_id="t1", **options)
             with pytest.raises(NoTargetError, match="no_target"):
                 await gateway.generate_chat(messages=HELLO, tools=[tool], json_schema=schema)
 
@@ -358,7 +358,8 @@ def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(
     assert asked == [
         ChatRequest((Message("user", "hello"),), max_output_tokens=9, temperature=0, seed=7, stop=("END",))
     ]
-    assert ledger.query("SELECT tags['team'] FROM decisions WHERE target IS NOT NULL").rows == (("search",),)
+    stored = ledger.query("SELECT tags['team'], trace_id FROM decisions WHERE target IS NOT NULL")
+    assert stored.rows == (("search", "t1"),)
 
 
 def test_a_decision_is_not_executed_for_a_request_of_another_kind(policy: CompiledPolicy) -> None:

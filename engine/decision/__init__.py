@@ -45,6 +45,7 @@ from .task import (
     Source,
     State,
     Task,
+    check_label,
     check_labels,
     check_task,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "candidate_fact",
     "candidate_of",
     "check_declared",
+    "check_label",
     "check_labels",
     "check_task",
     "closing_lengths",

@@ -277,6 +277,12 @@ def check_labels(labels: Mapping[str, str], what: str) -> None:
             raise TaskError(f"{what} is text by name")
 
 
+def check_label(label: str, what: str) -> None:
+    """Raise TaskError for what is no text, or an empty one, named ``what``."""
+    if not _is_text(label) or not label:
+        raise TaskError(f"{what} is not a text of at least one character")
+
+
 def _check_mapping(value: object, what: str) -> None:
     if type(value) is not dict and not isinstance(value, Mapping):
         raise TaskError(f"{what} is not a mapping")

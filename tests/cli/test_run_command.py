@@ -26,7 +26,9 @@ def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
     assert first.startswith("tried small on ollama (answer, simulated): failed, overloaded, ")
     assert second.startswith("tried large on ollama (fallback, simulated): ok, ")
     assert summary.startswith("large | rule otherwise | ")
-    assert summary.endswith(" | cost unknown | failed: small: overloaded")
+    assert " | cost unknown | failed: small: overloaded | decision " in summary
+    shown = command("ledger", "sql", "SELECT decision_id FROM decisions_flat", "--format", "csv")
+    assert summary.rpartition("decision ")[2] == shown.out.split()[1]
     assert (stored, rest) == (f"stored in {command.ledger}", [""])
 
 
@@ -401,7 +403,7 @@ def test_an_empty_answer_is_said_to_be_one(tmp_path: Path, says_nothing: int) ->
     )
     ended = command("run", "policy.yaml", "hello", "-f", "task_type=alone")
     assert (ended.code, ended.out.strip()) == (0, "")
-    assert ended.err.rstrip().endswith(" | no fallback | the answer is empty")
+    assert " | no fallback | the answer is empty | decision " in ended.err
 
 
 def test_a_cost_in_two_currencies_is_not_said_to_be_unknown(tmp_path: Path) -> None:

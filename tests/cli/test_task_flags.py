@@ -30,6 +30,7 @@ BOTH: dict[str, tuple[Any, dict[str, Any]]] = {
     "documents": (["one", "two"], {"document": ["one", "two"]}),
     "temperature": (0.5, {"temperature": 0.5}),
     "tags": ({"run": "1"}, {"tag": ["run=1"]}),
+    "trace": ("4bf92f35", {"trace": "4bf92f35"}),
 }
 """By key of a written task: its value, and the flags that say the same."""
 

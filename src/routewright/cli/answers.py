@@ -24,8 +24,8 @@ def answer_text(answer: Answer) -> str:
     return mark + ", ".join(f"document {number}: {score:.3f}" for number, score in scores)
 
 
-def summary_line(ran: RunResult) -> str:
-    """One line: model, why, time, tokens, cost, fallbacks, and steps if there were any."""
+def summary_line(ran: RunResult, *, stored: bool) -> str:
+    """One line: model, why, time, tokens, cost, fallbacks, steps if there were any, and the id of what is stored."""
     decision, execution = ran.decision, ran.execution
     assert execution is not None
     attempts = execution.attempts
@@ -48,6 +48,7 @@ def summary_line(ran: RunResult) -> str:
         *(["the answer is empty"] if _is_empty(execution.answer) else []),
         *(["cut off: its limit of tokens was reached"] if _is_cut(execution) else []),
         *([f"steps: {', '.join(steps)}"] if steps else []),
+        *([f"decision {ran.decision_id}"] if stored else []),
     ]
     return " | ".join(parts)
 

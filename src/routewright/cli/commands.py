@@ -100,7 +100,8 @@ def decide(
 
     One task comes from the options that `run` takes too, or from --task. Many come from --tasks: one JSON object a
     line, with the keys name, prompt, system, documents, features, operation, pin, session, metadata, prompt_tokens,
-    max_output_tokens, temperature, messages, images, tools, json_schema, tags and draw. With the same --at and
+    max_output_tokens, temperature, messages, images, tools, json_schema, tags, trace
+    and draw. With the same --at and
     --seed the output is the same, byte for byte.
 
     Under a rollout the arm is picked as for a real task; under a shadow both decisions are shown, in JSON as a list.
@@ -135,7 +136,8 @@ def run(
     """Decide, execute and store one prompt.
 
     The answer is written as it arrives. Text that is piped in is put before the prompt. A last line on standard
-    error names the model that answered, why, the time, tokens and cost, and what failed before. With --format json the
+    error names the model that answered, why, the time, tokens and cost, what failed before, and the decision's id, which
+    `ledger show` takes. With --format json the
     answer comes at once, with the decision's id, the cost, whether it was verified, every step and every attempt.
 
     Exits with status 4 if no model is eligible or limits allow no call, 5 if every model of the plan failed, and 6 if

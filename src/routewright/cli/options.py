@@ -102,6 +102,10 @@ class TaskFlags:
         Option(metavar="NAME=TEXT", help="A label that is stored with the decision. Repeatable."),
     ] = None
 
+    trace: Annotated[
+        str | None, Option(metavar="ID", help="The trace it belongs to, stored with the decision.")
+    ] = None
+
     def given(self) -> list[str]:
         """The flags that are given, as they are written."""
         return [spelled(one.name) for one in fields(self) if getattr(self, one.name) is not None]

@@ -141,6 +141,7 @@ async def _decided_and_executed(
         unenforced=how.unenforced,
         on_text=None if how.format == "json" else pieces.write,
         tags=asked.tags,
+        trace_id=asked.trace_id,
     )
 
 
@@ -183,7 +184,7 @@ def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Piece
         for line in (*map(attempt_line, execution.attempts), *map(step_line, ran.steps)):
             writer.note(line)
     if not how.quiet:
-        writer.note(summary_line(ran))
+        writer.note(summary_line(ran, stored=stored_in is not None))
     if stored_in is not None:
         say = writer.note if how.verbose else writer.remark
         say(f"stored in {stored_in}")

@@ -23,14 +23,15 @@ class ExecuteOptions(TypedDict, total=False):
     unenforced: bool
     on_text: Callable[[str], None] | None
     tags: Mapping[str, str] | None
+    trace_id: str | None
 
 
 class CallOptions(TypedDict, total=False):
     """What a call says of its task: each of it may be left out, or None.
 
     ``model`` pins one, by its id or any other name; ``features`` and ``metadata`` are the task's; ``session`` names
-    the conversation for rules with ``sticky: session`` (it is ``metadata["session"]``); ``tags`` are stored with the
-    decision; ``unenforced`` allows a plan that asks for what is not supported yet.
+    the conversation for rules with ``sticky: session`` (it is ``metadata["session"]``); ``tags`` and
+    ``trace_id``, the trace that it belongs to, are stored with the decision; ``unenforced`` allows a plan that asks for what is not supported yet.
     """
 
     model: str | None
@@ -38,6 +39,7 @@ class CallOptions(TypedDict, total=False):
     metadata: Mapping[str, str] | None
     session: str | None
     tags: Mapping[str, str] | None
+    trace_id: str | None
     unenforced: bool
 
 
@@ -135,7 +137,13 @@ class Calls(ABC):
                 options.get("metadata"),
                 options.get("session"),
             )
-            unenforced, tags = options.get("unenforced", False), options.get("tags")
-            return await self._run(task, request, unenforced=unenforced, tags=tags, on_text=on_text)
+            return await self._run(
+                task,
+                request,
+                unenforced=options.get("unenforced", False),
+                on_text=on_text,
+                tags=options.get("tags"),
+                trace_id=options.get("trace_id"),
+            )
 
         return run

@@ -8,7 +8,7 @@ from functools import partial
 
 from routewright.backends.control import StateError
 from routewright.backends.executing import Execution, Request, Work
-from routewright.engine.decision import Decision, check_labels
+from routewright.engine.decision import Decision, check_label, check_labels
 from routewright.engine.report import NotBuiltError, TaskError
 from routewright.ledger import LedgerError
 from routewright.tasks import operation_of
@@ -43,15 +43,18 @@ class DecisionExecutor:
         unenforced: bool,
         on_text: Callable[[str], None] | None,
         tags: Mapping[str, str] | None,
+        trace_id: str | None,
     ) -> RunResult:
         """What ``ModelGateway.execute`` does."""
         self._generations.check_open()
         self._upkeep.ask_memory()
         if tags:
             check_labels(tags, "`tags`")
+        if trace_id is not None:
+            check_label(trace_id, "`trace_id`")
         with self._generations.running() as arms:
             side, work = _checked(arms, decided, request, unenforced)
-            pending, execution = Pending(arms.control.policy, decided, tags), None
+            pending, execution = Pending(arms.control.policy, decided, tags, trace_id), None
             if work is not None:
                 self._recorder.prepare()
             decided.executed = True

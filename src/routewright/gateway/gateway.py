@@ -246,21 +246,22 @@ class ModelGateway(Calls):
         unenforced: bool = False,
         on_text: Callable[[str], None] | None = None,
         tags: Mapping[str, str] | None = None,
+        trace_id: str | None = None,
     ) -> RunResult:
         """Execute a decision along its plan, and store it with its attempts; one without a plan is stored alone.
 
         Each call is stored before it is made, and none is made that the ledger refuses. With ``on_text`` a chat is
-        streamed to it. ``tags`` are stored with the decision. What a backend could not do is returned in
+        streamed to it. ``tags`` and ``trace_id`` are stored with the decision. What a backend could not do is returned in
         ``execution.error``, never raised. A cancelled call is stored with the attempts made so far. A shadow is
         stored with the decision that it is beside, and nothing is called for it. Raises
         NotBuiltError, with nothing executed or stored, when the plan asks for what is not supported yet and
-        ``unenforced`` does not allow that; TaskError for tags that are not texts by name, for a request of another
+        ``unenforced`` does not allow that; TaskError for tags and a trace that are not texts, for a request of another
         operation than was decided about, and for a decision that has been executed or is not to be (a shadow, a
         canary's whose arm was asked for, one of a policy that was replaced); and NotStoredError, which holds the
         result, when the ledger refuses it.
         """
         return await self._decisions.execute(
-            decided, request, unenforced=unenforced, on_text=on_text, tags=tags
+            decided, request, unenforced=unenforced, on_text=on_text, tags=tags, trace_id=trace_id
         )
 
     async def describe(self, task: Task, request: Request) -> Task:
@@ -281,10 +282,13 @@ class ModelGateway(Calls):
         return await self.execute(decided, request, **options)
 
     def _run(self, task: Task, request: Request, **options: Unpack[ExecuteOptions]) -> Awaitable[RunResult]:
-        on_text, tags = options.get("on_text"), options.get("tags")
-        unenforced = options.get("unenforced", False)
         return self._decisions.execute(
-            self.decide(task), request, unenforced=unenforced, on_text=on_text, tags=tags
+            self.decide(task),
+            request,
+            unenforced=options.get("unenforced", False),
+            on_text=options.get("on_text"),
+            tags=options.get("tags"),
+            trace_id=options.get("trace_id"),
         )
 
     def _policy_in_force(self) -> CompiledPolicy:

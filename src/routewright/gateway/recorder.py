@@ -29,6 +29,7 @@ class Pending:
     policy: CompiledPolicy
     decided: DecisionResult
     tags: Mapping[str, str] | None
+    trace_id: str | None = None
     intents: list[Intent] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     answered_attempt: int | None = None
@@ -221,12 +222,17 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         decision,
         deciding_ns=decided.deciding_ns,
         tags=one.tags,
+        trace_id=one.trace_id,
         answered_attempt=one.answered_attempt,
     )
     rows = [LedgerEntry(row, attempts, policies, intents)]
     if (shadow := decided.shadow) is not None:
         row = decision_row(
-            shadow.decision, deciding_ns=shadow.deciding_ns, tags=one.tags, shadow_of=decision.id
+            shadow.decision,
+            deciding_ns=shadow.deciding_ns,
+            tags=one.tags,
+            trace_id=one.trace_id,
+            shadow_of=decision.id,
         )
         rows.append(LedgerEntry(row))
     return rows
@@ -237,6 +243,7 @@ def decision_row(
     *,
     deciding_ns: int | None = None,
     tags: Mapping[str, str] | None = None,
+    trace_id: str | None = None,
     shadow_of: str | None = None,
     answered_attempt: int | None = None,
 ) -> DecisionRow:
@@ -251,6 +258,7 @@ def decision_row(
         mode_of(decision),
         tags=dict(tags or {}),
         session_id=decision.task.session,
+        trace_id=trace_id,
         deciding_ns=deciding_ns,
         shadow_of=shadow_of,
         answered_attempt=answered_attempt,

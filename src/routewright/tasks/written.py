@@ -29,6 +29,7 @@ class WrittenTask(CaseTask):
     documents: list[str] = Field(default_factory=list)
     temperature: float | None = None
     tags: dict[str, str] = Field(default_factory=dict)
+    trace: str | None = Field(default=None, min_length=1)
 
 
 class Samples(Shape):
@@ -53,6 +54,7 @@ class AskedTask:
     task: Task
     request: Request | None
     tags: Mapping[str, str] = field(default_factory=dict)
+    trace_id: str | None = None
 
 
 def parse_task(text: str) -> WrittenTask:
@@ -88,7 +90,7 @@ def asked_by(
         images = len(attached.images) or facts.images
         has_schema = True if attached.json_schema is not None else facts.json_schema
         task = replace(task, request=replace(facts, images=images, json_schema=has_schema))
-        return AskedTask(written.name or "", task, None, written.tags)
+        return AskedTask(written.name or "", task, None, written.tags, written.trace)
     request = request_for(
         task,
         written.prompt,
@@ -98,7 +100,7 @@ def asked_by(
         temperature=written.temperature,
         json_schema=attached.json_schema,
     )
-    return AskedTask(written.name or "", task, request, written.tags)
+    return AskedTask(written.name or "", task, request, written.tags, written.trace)
 
 
 def task_from(written: CaseTask) -> Task:
