@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from support.command_line import HYBRID, CommandLine
 from syrupy.assertion import SnapshotAssertion
 
 from routewright.cli.task_lines import MAX_LINE_BYTES
+from routewright.engine.record import read_record
 
 FIXED = ("--at", "2026-01-31T12:00:00Z", "--seed", "1")
 
@@ -41,6 +44,98 @@ def test_many_decisions_are_one_json_array_or_a_line_each(tmp_path: Path, explai
     lines = command(*arguments, "--format", "jsonl").out.splitlines()
     assert len(lines) == 5
     assert [json.loads(line) for line in lines] == array
+
+
+def test_a_line_of_json_says_which_task_it_is_of_and_what_is_wrong_with_one(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    lines = (
+        '{"name": "hard", "features": {"complex_reasoning": true}}\n\n{"name": "b", "pin": "x"}\n{bad\n{}\n'
+    )
+    arguments = ("decide", "policy.yaml", "--tasks", "-", *FIXED, "--format")
+    ended = command(*arguments, "jsonl", stdin=lines)
+    assert ended.code == 2
+    told = [json.loads(line) for line in ended.out.splitlines()]
+    assert [one.pop("task") for one in told] == [
+        {"line": 1, "name": "hard"},
+        {"line": 3, "name": "b"},
+        {"line": 4, "name": None},
+        {"line": 5, "name": None},
+    ]
+    assert told[1:3] == [
+        {"error": {"message": "the pin `x` names no model", "help": "in the catalog: large, small"}},
+        {
+            "error": {
+                "message": "the task is not JSON at column 2",
+                "help": 'one JSON object such as {"features": {"complexity": 0.9}}',
+            }
+        },
+    ]
+    alone = command("decide", "policy.yaml", "--task", lines.splitlines()[0], *FIXED, "--format", "jsonl")
+    assert json.loads(alone.out) == told[0]
+    assert read_record(alone.out).target == "large"
+    array = json.loads(command(*arguments, "json", stdin=lines).out)
+    assert [one.get("error") for one in array] == [one.get("error") for one in told]
+
+
+def test_fields_and_the_short_form_are_parts_of_the_record(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("tasks.jsonl", TASKS + '{"name": "=1", "pin": "x"}\n')
+    arguments = ("decide", "policy.yaml", "--tasks", "tasks.jsonl", *FIXED)
+    whole = command(*arguments, "--format", "jsonl").out.splitlines()
+    fields = "task.name,target,plan.fallbacks,features.private.value"
+    some = command(*arguments, "--format", "jsonl", "--fields", fields).out.splitlines()
+    for line, part in zip(map(json.loads, whole), map(json.loads, some), strict=True):
+        task = {"task": {"name": line["task"]["name"]}}
+        if "error" in line:
+            assert part == {**task, "error": line["error"]}
+            continue
+        plan, private = line["plan"], line["features"]["private"]["value"]
+        assert part == {
+            **task,
+            "target": line["target"],
+            "plan": None if plan is None else {"fallbacks": plan["fallbacks"]},
+            "features": {"private": {"value": private}},
+        }
+    table = command(*arguments, "--fields", fields).out.splitlines()
+    assert table[0].split() == fields.split(",")
+    assert table[2].split() == ["hard", "large", "small", "false"]
+    rows = list(csv.DictReader(io.StringIO(command(*arguments, "--format", "csv").out)))
+    assert rows == list(csv.DictReader(io.StringIO(command(*arguments, "--format", "csv", "--short").out)))
+    assert [(row["task.line"], row["target"]) for row in rows[:2]] == [("1", "large"), ("3", "small")]
+    assert (rows[-1]["task.name"], rows[-1]["error.message"]) == ("'=1", "the pin `x` names no model")
+    single = command("decide", "policy.yaml", "--short", "--format", "json", *FIXED)
+    assert json.loads(single.out).keys() == {"outcome", "target", "rule", "reason", "plan"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("targt", "--fields: a decision has no `targt`\n  = help: did you mean `target`?"),
+        ("policy.nam", "--fields: a decision has no `policy.nam`\n  = help: did you mean `name`?"),
+        ("target.x", "--fields: nothing is below `target`"),
+        (
+            "candidates.model",
+            "--fields: `candidates.model` leads into a list\n  = help: ask for `candidates`",
+        ),
+        ("rule,rule", "--fields names `rule` twice"),
+        ("", "--fields: a decision has no ``"),
+    ],
+)
+def test_a_field_that_no_decision_has_is_named(tmp_path: Path, fields: str, message: str) -> None:
+    ended = CommandLine(tmp_path)("decide", "policy.yaml", "--fields", fields)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f"error: {message}")
+
+
+def test_a_table_of_very_many_tasks_is_written_as_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = CommandLine(tmp_path)
+    tasks = '{"name": "one"}\n{"name": "two", "features": {"complex_reasoning": true}}\n' * 3
+    arguments = ("decide", "policy.yaml", "--tasks", "-")
+    whole = command(*arguments, stdin=tasks)
+    monkeypatch.setattr("routewright.cli.decisions._HELD_ROWS", 2)
+    assert command(*arguments, stdin=tasks) == whole
 
 
 def test_the_same_time_and_seed_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:
@@ -93,7 +188,7 @@ def test_a_bad_line_is_told_and_the_others_are_decided(tmp_path: Path) -> None:
         "error: tasks.jsonl:5: unknown feature `privat`\n"
         "  = help: did you mean `private`? declared: complex_reasoning, context_length, private\n"
         "error: tasks.jsonl:6: unknown key `featurs`\n"
-        "  = help: did you mean `features`? known: documents, draw, features, images, json_schema (13 more)\n"
+        "  = help: did you mean `features`? known: documents, draw, features, images, json_schema (14 more)\n"
         "error: tasks.jsonl:7: the task has the key `private` twice\n"
         "error: tasks.jsonl:8: the task is not a JSON object\n"
         '  = help: one JSON object such as {"features": {"complexity": 0.9}}\n'

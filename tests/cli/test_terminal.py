@@ -122,7 +122,7 @@ def test_a_long_file_shows_progress_to_who_watches_and_to_nobody_else(tmp_path: 
     shown = on_terminal(command, *arguments, "many.jsonl", columns=80, results=tmp_path / "out", code=2)
     assert "deciding" in shown
     assert "error: many.jsonl:1501: the task is not JSON at column 3\n" in ESCAPES.sub("", shown)
-    assert (tmp_path / "out").read_text().count("\n") == 1500
+    assert (tmp_path / "out").read_text().count("\n") == 1501
 
 
 # --- the parts ---------------------------------------------------------------------------------------------

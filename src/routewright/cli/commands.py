@@ -106,7 +106,11 @@ def decide(
 
     Under a rollout the arm is picked as for a real task; under a shadow both decisions are shown, in JSON as a list.
     Exits with status 4 if the one task has no eligible target, and with 2 if a line of --tasks cannot be decided; the
-    other lines are decided all the same.
+    other lines are decided all the same. As JSON, each decision of --tasks begins with its `task`: {"line": 1, "name":
+    "first"}, and a line that cannot be decided has an `error` instead of a decision.
+
+    --fields picks parts of a record by their names, and of --tasks also task.line, task.name, error.message and
+    error.help. --short is a choice of them; CSV is short if no fields are named.
 
     --assume names a JSON object; every key may be left out: `at`, a time; `load` of this machine, 0 to 1; `models`,
     by name, each with `health` (healthy, unhealthy), `breaker` (closed, open, half_open), `latency_ms`, `loaded`
@@ -119,6 +123,7 @@ def decide(
       routewright decide policies/hybrid.yaml -f complex_reasoning=true --explain
       echo '{"models": {"glm-4.5": {"breaker": "open"}}}' > assumed.json
       routewright decide policies/hybrid.yaml "Design a payment platform" --assume assumed.json
+      echo '{"name": "first"}' | routewright decide policies/hybrid.yaml --tasks - --format csv
     """
     from .decide import decide_and_print
 
@@ -136,9 +141,9 @@ def run(
     """Decide, execute and store one prompt.
 
     The answer is written as it arrives. Text that is piped in is put before the prompt. A last line on standard
-    error names the model that answered, why, the time, tokens and cost, what failed before, and the decision's id, which
-    `ledger show` takes. With --format json the
-    answer comes at once, with the decision's id, the cost, whether it was verified, every step and every attempt.
+    error names the model that answered, why, the time, tokens and cost, what failed before, and the decision's id
+    in the ledger. With --format json the answer comes at once, with the decision's id, the cost, whether it was
+    verified, every step and every attempt.
 
     Exits with status 4 if no model is eligible or limits allow no call, 5 if every model of the plan failed, and 6 if
     the ledger refused the run; the answer is printed all the same.

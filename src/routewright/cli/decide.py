@@ -15,7 +15,8 @@ from routewright.gateway import DecisionResult, ModelGateway, now_us, open_backe
 from routewright.loading import load_policy, parse_maps, permission_notes, read_text, user_permissions
 from routewright.tasks import AskedTask, asked_by, parse_state, parse_task, parse_time, state_from
 
-from .decisions import DecisionPrinter
+from .decision_fields import SHORT, parse_fields
+from .decisions import DecisionPrinter, TaskPlace
 from .exit_codes import ExitCode
 from .opened import state_store
 from .options import DecideFlags, TaskFlags
@@ -39,8 +40,8 @@ def decide_and_print(path: Path, prompt: str | None, flags: TaskFlags, how: Deci
             return
         asked = asked_by_flags(flags, prompt, policy) if how.task is None else asked_by(parse_task(how.task))
         decided = _decided(gateway, asked, state, how)
-        show = DecisionPrinter(how.format or "tree", explained=how.explain, many=False)
-        show.write(asked.name, decided)
+        show = _printer(how, many=False)
+        show.write(TaskPlace(asked.name), decided)
         show.finish()
         if decided.decision.plan is None:
             raise typer.Exit(ExitCode.NO_TARGET)
@@ -68,8 +69,18 @@ def _check_combination(prompt: str | None, flags: TaskFlags, how: DecideFlags) -
             f"{' and '.join([*given, *described])} cannot be combined",
             help="say all of it in the task itself",
         )
-    if how.explain and how.format == "table":
-        raise TaskError("--explain cannot be written as a table", help="choose another --format")
+    parts = "--fields" if how.fields is not None else "--short" if how.short else None
+    if how.fields is not None and how.short:
+        raise TaskError("--fields and --short cannot be combined", help=f"--short is --fields {SHORT}")
+    if how.explain and parts is not None:
+        raise TaskError(f"--explain and {parts} cannot be combined")
+    if how.explain and how.format in ("table", "csv"):
+        form = "a table" if how.format == "table" else "CSV"
+        raise TaskError(f"--explain cannot be written as {form}", help="choose another --format")
+    if parts is not None and how.format in ("tree", "markdown"):
+        raise TaskError(
+            f"{parts} and --format {how.format} cannot be combined", help="choose another --format"
+        )
     assumed = [name for name, value in (("--assume", how.assume), ("--at", how.at)) if value is not None]
     if how.live and assumed:
         raise TaskError(
@@ -78,6 +89,15 @@ def _check_combination(prompt: str | None, flags: TaskFlags, how: DecideFlags) -
         )
     if how.state is not None and not how.live:
         raise TaskError("--state needs --live", help="what is to be assumed stands in a file for --assume")
+
+
+def _printer(how: DecideFlags, *, many: bool) -> DecisionPrinter:
+    some = how.fields is not None or how.short
+    form = how.format or ("table" if some or (many and not how.explain) else "tree")
+    named = SHORT if how.short or (form == "csv" and how.fields is None) else how.fields
+    return DecisionPrinter(
+        form, explained=how.explain, many=many, fields=None if named is None else parse_fields(named)
+    )
 
 
 def _assumed(how: DecideFlags, policy: CompiledPolicy) -> State:
@@ -103,27 +123,28 @@ def _decided(
 
 def _decide_lines(gateway: ModelGateway, path: Path, state: State | None, how: DecideFlags) -> None:
     """Decide every line. A bad line is reported and passed over; the run then ends with status 2."""
-    form = how.format or ("tree" if how.explain else "table")
-    show = DecisionPrinter(form, explained=how.explain, many=True)
+    show = _printer(how, many=True)
     # Decisions that appear line by line on the same terminal are progress enough.
-    progress = form == "table" or not writer.pretty
+    progress = show.format == "table" or not writer.pretty
     bad = good = 0
     for number, line in task_lines(path, progress=progress):
+        name = ""
         try:
             if isinstance(line, TaskError):
                 raise line
-            asked = asked_by(parse_task(line))
-            decided = _decided(gateway, asked, state, how)
+            written = parse_task(line)
+            name = written.name or ""
+            decided = _decided(gateway, asked_by(written), state, how)
         except (FeatureError, TaskError) as error:
             bad += 1
+            show.fail(TaskPlace(name, number), error)
             writer.note(f"error: {path}:{number}: {error}")
             if error.help:
                 writer.note(f"  = help: {error.help}")
             continue
         good += 1
-        show.write(asked.name or str(number), decided)
-    if good or not bad:
-        show.finish()
+        show.write(TaskPlace(name, number), decided)
+    show.finish()
     if bad:
         writer.note(f"{bad} of {good + bad} tasks could not be decided")
         raise typer.Exit(ExitCode.USAGE)

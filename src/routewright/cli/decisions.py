@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from routewright.engine.canonical import canonical_bytes
@@ -19,95 +19,181 @@ from routewright.engine.explain import (
     record_tree,
 )
 from routewright.engine.record import record_of, record_values
-from routewright.engine.report import ReportTree, render_markdown
+from routewright.engine.report import ReportTree, RoutewrightError, render_markdown
 from routewright.gateway import DecisionResult
 
+from .decision_fields import Path, csv_line, picked, text_of, value_at
 from .writer import writer
 
 _LISTED_NAMES = 3
 
-Format = Literal["tree", "table", "json", "jsonl", "markdown"]
+_HELD_ROWS = 1000
+"""So many rows say how wide the columns of a table are; later ones are printed as they come."""
+
+_HEADER = ["task", "target", "rule", "fallbacks", "excluded", "reason", "arm", "candidate"]
+
+Format = Literal["tree", "table", "json", "jsonl", "csv", "markdown"]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlace:
+    """Which task a decision is of: its name, or nothing, and its line where there are many."""
+
+    name: str
+    line: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Its name, else its line."""
+        return self.name or ("" if self.line is None else str(self.line))
 
 
 class DecisionPrinter:
-    """Writes decisions in one form, each as it comes; a table at the end, and what its plans ask for in vain below.
+    """Writes decisions in one form, each as it comes; below a table, what its plans ask for in vain.
 
-    With ``many``, JSON is an array; else it is the one record.
+    With ``many``, JSON is an array; else it is the one record. With ``fields``, only these parts of a record are
+    written.
     """
 
-    def __init__(self, format: Format, *, explained: bool, many: bool) -> None:
-        self._format = format
+    def __init__(
+        self, format: Format, *, explained: bool, many: bool, fields: Sequence[Path] | None = None
+    ) -> None:
+        self.format = format
         self._explained = explained
         self._many = many
+        self._fields = fields
         self._rows: list[list[str]] = []
-        self._count = 0
+        self._add_row: Callable[[Sequence[str]], None] | None = None
+        self._count = self._failed = 0
         self._unenforced: dict[str, None] = {}
 
-    def write(self, name: str, decided: DecisionResult) -> None:
-        """Write one decision, or keep it for the table. ``name`` says which task it is of.
+    def write(self, task: TaskPlace, decided: DecisionResult) -> None:
+        """Write one decision, or keep it for the table.
 
-        A shadow is a record of its own in JSON, after that of the decision it is beside; else a line of it.
+        A shadow is a record of its own in JSON and CSV, after that of the decision it is beside; else a line of it.
         """
         decision, shadow = decided.decision, decided.shadow
-        if self._format in ("json", "jsonl") and shadow is not None:
+        as_records = self._fields is not None or self.format in ("json", "jsonl")
+        if as_records and shadow is not None:
             self._many = True
-            self.write(name, replace(decided, shadow=None))
-            self.write(name, shadow)
+            self.write(task, replace(decided, shadow=None))
+            self.write(task, shadow)
             return
         self._count += 1
-        match self._format:
-            case "table":
-                self._rows.append([name, *_cells(decision), *_arm_cells(decided)])
-                if decision.plan is not None:
-                    self._unenforced |= dict.fromkeys(decision.plan.unenforced)
-            case "jsonl":
-                writer.json(canonical_bytes(self._values(decision)).decode() + "\n")
-            case "json":
-                text = json.dumps(self._values(decision), indent=2, ensure_ascii=False)
-                if self._many:
-                    text = ("[\n" if self._count == 1 else ",\n") + text
-                writer.json(text if self._many else text + "\n")
-            case "markdown" | "tree":
-                if self._count > 1:
-                    writer.text()
-                tree = self._tree(decision)
-                if name:
-                    tree.label = f"{name}: {tree.label}"
-                _add_shadow(tree, decided)
-                if self._format == "tree":
-                    writer.tree(tree)
-                else:
-                    writer.lines(render_markdown(tree))
+        if as_records:
+            self._write_values(_of_task(task) | self._values(decision))
+        elif self.format == "table":
+            self._row([task.label, *_cells(decision), *_arm_cells(decided)])
+        else:
+            self._write_tree(task, decided)
+        if self.format == "table" and decision.plan is not None:
+            self._unenforced |= dict.fromkeys(decision.plan.unenforced)
+
+    def fail(self, task: TaskPlace, error: RoutewrightError) -> None:
+        """Write why a task cannot be decided, in forms for programs; elsewhere a message says so."""
+        self._failed += 1
+        if self.format in ("json", "jsonl", "csv"):
+            self._count += 1
+            why = {"error": {"message": str(error), "help": getattr(error, "help", None)}}
+            self._write_values(_of_task(task) | why)
 
     def finish(self) -> None:
         """Write what was held back."""
-        if self._format == "table":
-            header = ["task", "target", "rule", "fallbacks", "excluded", "reason", "arm", "candidate"]
-            # What says something of no task is left out; who asked for one task knows which it is.
-            kept = [
-                index
-                for index, name in enumerate(header)
-                if name in ("target", "rule") or any(row[index] for row in self._rows)
-            ]
-            rows = [[row[index] for index in kept] for row in self._rows]
-            writer.table([header[index] for index in kept], rows)
+        if self.format == "table" and (self._count or not self._failed):
+            if self._add_row is None:
+                self._begin_table()
             if self._unenforced:
                 writer.text()
                 writer.text("in the policy, not supported yet")
                 for part in self._unenforced:
                     writer.text(f"  {part}")
-        elif self._format == "json" and self._many:
+        elif self.format == "json" and self._many:
             writer.json("\n]\n" if self._count else "[]\n")
 
-    def _values(self, decision: Decision) -> Any:
+    def _write_values(self, values: dict[str, Any]) -> None:
+        if self._fields is not None:
+            paths = self._paths
+            if self.format == "table":
+                self._row([text_of(value_at(values, path)) for path in paths])
+                return
+            if self.format == "csv":
+                header = csv_line([".".join(path) for path in paths]) if self._count == 1 else ""
+                writer.csv(header + csv_line([value_at(values, path) for path in paths]))
+                return
+            # A line that has no decision says so, whatever is asked of decisions.
+            values = picked(values, paths) | ({"error": values["error"]} if "error" in values else {})
+        if self.format == "jsonl":
+            task = {"task": values.pop("task")} if "task" in values else {}
+            text = canonical_bytes(values).decode() if self._fields is None else _on_a_line(values)
+            writer.json((f"{_on_a_line(task)[:-1]},{text[1:]}" if task else text) + "\n")
+            return
+        text = json.dumps(values, indent=2, ensure_ascii=False)
+        if self._many:
+            text = ("[\n" if self._count == 1 else ",\n") + text
+        writer.json(text if self._many else text + "\n")
+
+    @property
+    def _paths(self) -> Sequence[Path]:
+        """The parts that are asked for, without those that no decision of this form has."""
+        without = [
+            *([] if self._many else ["task"]),
+            *(["error"] if self.format == "table" or not self._many else []),
+        ]
+        return [path for path in self._fields or () if path[0] not in without]
+
+    def _row(self, cells: list[str]) -> None:
+        if self._add_row is not None:
+            self._add_row(cells)
+            return
+        self._rows.append(cells)
+        if len(self._rows) == _HELD_ROWS:
+            self._begin_table()
+
+    def _begin_table(self) -> None:
+        if self._fields is not None:
+            self._add_row = writer.begin_table([".".join(path) for path in self._paths], self._rows)
+            return
+        # What says something of no task is left out; who asked for one task knows which it is.
+        kept = [
+            index
+            for index, name in enumerate(_HEADER)
+            if name in ("target", "rule") or any(row[index] for row in self._rows)
+        ]
+        rows = [[row[index] for index in kept] for row in self._rows]
+        add = writer.begin_table([_HEADER[index] for index in kept], rows)
+        self._add_row = lambda row: add([row[index] for index in kept])
+
+    def _write_tree(self, task: TaskPlace, decided: DecisionResult) -> None:
+        if self._count > 1:
+            writer.text()
+        tree = self._tree(decided.decision)
+        if task.label:
+            tree.label = f"{task.label}: {tree.label}"
+        _add_shadow(tree, decided)
+        if self.format == "tree":
+            writer.tree(tree)
+        else:
+            writer.lines(render_markdown(tree))
+
+    def _values(self, decision: Decision) -> dict[str, Any]:
         if self._explained:
             return explanation_values(explain(decision.policy, decision))
-        return record_values(decision)
+        values: dict[str, Any] = record_values(decision)
+        return values
 
     def _tree(self, decision: Decision) -> ReportTree:
         if self._explained:
             return explanation_tree(explain(decision.policy, decision))
         return record_tree(record_of(decision))
+
+
+def _of_task(task: TaskPlace) -> dict[str, Any]:
+    """Which of many tasks a decision is of, as values."""
+    return {} if task.line is None else {"task": {"line": task.line, "name": task.name or None}}
+
+
+def _on_a_line(values: object) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
 def _arm_cells(decided: DecisionResult) -> list[str]:

@@ -143,9 +143,19 @@ class DecideFlags:
         bool, Option("--lenient", help="Ignore features that the policy does not declare.")
     ] = False
     format: Annotated[
-        Literal["tree", "table", "json", "jsonl", "markdown"] | None,
-        Option(help="The form of the output.  [default: tree; table for --tasks]"),
+        Literal["tree", "table", "json", "jsonl", "csv", "markdown"] | None,
+        Option(help="The form of the output.  [default: tree; table for --tasks, --fields and --short]"),
     ] = None
+    fields: Annotated[
+        str | None,
+        Option(
+            metavar="NAMES",
+            help="Write these fields of decisions alone: names with commas between, such as target,policy.digest.",
+        ),
+    ] = None
+    short: Annotated[
+        bool, Option("--short", help="Write where a task goes and why, and not the whole record.")
+    ] = False
     seed: Seed = None
     root: Root = None
 

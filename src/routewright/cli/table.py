@@ -29,18 +29,23 @@ def column_lines(header: Sequence[str], rows: Rows, widths: Sequence[int] | None
     widths = natural_widths(header, rows) if widths is None else widths
     right = numeric_columns(header, rows)
     for row in (header, ["-" * width for width in widths], *rows):
-        cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for number in range(max(map(len, cells))):
-            parts = [cell[number] if number < len(cell) else "" for cell in cells]
-            aligned = zip(parts, widths, right, strict=True)
-            yield (" " * GAP).join(p.rjust(w) if r else p.ljust(w) for p, w, r in aligned).rstrip()
+        yield from row_lines(row, widths, right)
 
 
-def stacked_lines(header: Sequence[str], rows: Rows, window: int) -> Iterator[str]:
+def row_lines(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> Iterator[str]:
+    """The lines of one row in columns of these widths; ``right`` says which are set to the right."""
+    cells = [_wrapped(cell, width) for cell, width in zip(row, widths, strict=True)]
+    for number in range(max(map(len, cells))):
+        parts = [cell[number] if number < len(cell) else "" for cell in cells]
+        aligned = zip(parts, widths, right, strict=True)
+        yield (" " * GAP).join(p.rjust(w) if r else p.ljust(w) for p, w, r in aligned).rstrip()
+
+
+def stacked_lines(header: Sequence[str], rows: Rows, window: int, *, first_number: int = 1) -> Iterator[str]:
     """For each row its first cell, and below it the others that are not empty, each after its name."""
     width = max(map(len, header))
     room = max(window - width - 2 * GAP, _NARROWEST)
-    for number, (first, *others) in enumerate(rows, start=1):
+    for number, (first, *others) in enumerate(rows, start=first_number):
         yield first or f"({number})"
         for name, cell in zip(header[1:], others, strict=True):
             if cell:

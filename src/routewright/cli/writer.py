@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
@@ -26,7 +26,14 @@ from routewright.engine.report import (
     wrapped_tree,
 )
 
-from .table import column_lines, fitted_widths, stacked_lines
+from .table import (
+    column_lines,
+    fitted_widths,
+    natural_widths,
+    numeric_columns,
+    row_lines,
+    stacked_lines,
+)
 
 if TYPE_CHECKING:
     from routewright.engine.report import ReportTree
@@ -113,23 +120,47 @@ class Writer:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
+        self.begin_table(header, rows)
+
+    def begin_table(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> Callable[[Sequence[str]], None]:
+        """Print a table, and return what prints one more row of it, in columns as wide as those of ``rows``."""
         clean = [list(map(escape_flat, row)) for row in rows]
         header = list(map(escape_flat, header))
-        if not self.pretty:
-            for line in column_lines(header, clean):
-                self.text(line)
-            return
-        widths = fitted_widths(header, clean, _window())
+        widths = fitted_widths(header, clean, _window()) if self.pretty else natural_widths(header, clean)
         if widths is None:
-            for line in stacked_lines(header, clean, _window()):
-                self._styled([("" if line.startswith(" ") else "1", line)])
-            return
+            return self._begin_stacked(header, clean)
+        right = numeric_columns(header, clean)
         style = "1"
         for line in column_lines(header, clean, widths):
             if not line.strip("- "):
                 style = "2"
             self._styled([(style, line)])
             style = "" if style == "2" else style
+
+        def add(row: Sequence[str]) -> None:
+            for line in row_lines(list(map(escape_flat, row)), widths, right):
+                self._styled([("", line)])
+
+        return add
+
+    def _begin_stacked(
+        self, header: Sequence[str], rows: Sequence[Sequence[str]]
+    ) -> Callable[[Sequence[str]], None]:
+        """A table for a narrow window: one cell a line."""
+        count = 0
+
+        def add(row: Sequence[str]) -> None:
+            nonlocal count
+            count += 1
+            clean = list(map(escape_flat, row))
+            for line in stacked_lines(header, [clean], _window(), first_number=count):
+                self._styled([("" if line.startswith(" ") else "1", line)])
+
+        for row in rows:
+            add(row)
+        return add
 
     def note(self, text: str) -> None:
         """Print one line that is not a result to standard error."""

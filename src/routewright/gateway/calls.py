@@ -30,8 +30,9 @@ class CallOptions(TypedDict, total=False):
     """What a call says of its task: each of it may be left out, or None.
 
     ``model`` pins one, by its id or any other name; ``features`` and ``metadata`` are the task's; ``session`` names
-    the conversation for rules with ``sticky: session`` (it is ``metadata["session"]``); ``tags`` and
-    ``trace_id``, the trace that it belongs to, are stored with the decision; ``unenforced`` allows a plan that asks for what is not supported yet.
+    the conversation for rules with ``sticky: session`` (it is ``metadata["session"]``); ``tags``, and ``trace_id``, the
+    trace that the call belongs to, are stored with the decision; ``unenforced`` allows a plan that asks for what is not
+    supported yet.
     """
 
     model: str | None

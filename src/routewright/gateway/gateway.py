@@ -251,9 +251,9 @@ class ModelGateway(Calls):
         """Execute a decision along its plan, and store it with its attempts; one without a plan is stored alone.
 
         Each call is stored before it is made, and none is made that the ledger refuses. With ``on_text`` a chat is
-        streamed to it. ``tags`` and ``trace_id`` are stored with the decision. What a backend could not do is returned in
-        ``execution.error``, never raised. A cancelled call is stored with the attempts made so far. A shadow is
-        stored with the decision that it is beside, and nothing is called for it. Raises
+        streamed to it. ``tags`` and ``trace_id`` are stored with the decision. What a backend could not do is
+        returned in ``execution.error``, never raised. A cancelled call is stored with the attempts made so far. A
+        shadow is stored with the decision that it is beside, and nothing is called for it. Raises
         NotBuiltError, with nothing executed or stored, when the plan asks for what is not supported yet and
         ``unenforced`` does not allow that; TaskError for tags and a trace that are not texts, for a request of another
         operation than was decided about, and for a decision that has been executed or is not to be (a shadow, a
