@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import LedgerError, OtherLayoutError
 from .output import to_csv, to_json, to_table
-from .paths import default_ledger_path
+from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow
 
 if TYPE_CHECKING:
-    from .ingest import spool_folder
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .store import Ledger
     from .writer import LedgerWriter
@@ -44,7 +43,6 @@ _HOMES = {
     ),
     "Ledger": "store",
     "LedgerWriter": "writer",
-    "spool_folder": "ingest",
 }
 
 

@@ -1,8 +1,8 @@
 """Opens DuckDB files for the rest of the ledger; the only module that imports ``duckdb``.
 
-A file is open for a moment only: while one process has it open for writing, every other is shut out. A busy
-file is tried again until a limit, then refused with the name of whoever holds it. Every DuckDB error leaves
-as LedgerError.
+A file is open for a moment only: while one process has it open for writing, every other is shut out. Who comes first
+is served first; a file that another client holds is tried again until a limit, then refused with the name of whoever
+holds it. Every DuckDB error leaves as LedgerError.
 
 A ledger file is not trusted: anybody may have put macros, types and views into it. No connection can reach another
 file, the network or its own settings, and statements of ours resolve names to DuckDB's own objects before the file's.
@@ -15,8 +15,8 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from routewright.private_files import ensure_private, make_private_folder
 
 from .errors import LedgerError
 from .sql_errors import translate_error
+from .turns import NotServedError, Turns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,13 +36,13 @@ STORAGE_VERSION = "v1.5.0"
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
 _HOLDER = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 
-# DuckDB refuses to open one file twice in a process with different settings, so opening takes turns.
-_turns: dict[Path, threading.RLock] = {}
+# DuckDB refuses to open one file twice in a process with different settings, so its threads take turns too.
+_turns: dict[Path, Turns] = {}
 _turns_lock = threading.Lock()
 
 _FORK_WAITS_S = 60.0
 """How long a fork waits for each file that another thread has open."""
-_held: list[threading.RLock] = []
+_held: list[Turns] = []
 
 
 _CLOSED = {
@@ -159,45 +160,57 @@ def _opened(
 ) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
-    with _turns_lock:
-        turn = _turns.setdefault(path, threading.RLock())
-    deadline = time.monotonic() + lock_timeout_s
-    if not turn.acquire(timeout=max(lock_timeout_s, 0)):
-        raise _busy(path, None, lock_timeout_s)
-    # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
-    spill = path.with_name(f"{path.name}.tmp")
-    try:
-        connection = _connect(path, read_only, config, deadline, lock_timeout_s)
+    with _in_turn(path, read_only, lock_timeout_s) as connect:
+        # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
+        spill = path.with_name(f"{path.name}.tmp")
         try:
-            with suppress(OSError):  # if it cannot be created, DuckDB cannot spill there either
-                make_private_folder(spill)
-            yield connection
-        except duckdb.Error as error:
-            raise translate_error(error) from error
-        finally:
+            connection = connect(config)
             try:
-                connection.close()
+                with suppress(OSError):  # if it cannot be created, DuckDB cannot spill there either
+                    make_private_folder(spill)
+                yield connection
             except duckdb.Error as error:
                 raise translate_error(error) from error
             finally:
-                with suppress(OSError):  # another process may be using it
-                    spill.rmdir()
-    except RuntimeError as error:
-        # In the main thread DuckDB takes Ctrl-C itself, and says so in its own words.
-        if str(error) != "Query interrupted":
-            raise
-        raise KeyboardInterrupt from None
-    finally:
-        turn.release()
+                try:
+                    connection.close()
+                except duckdb.Error as error:
+                    raise translate_error(error) from error
+                finally:
+                    with suppress(OSError):  # another process may be using it
+                        spill.rmdir()
+        except RuntimeError as error:
+            # In the main thread DuckDB takes Ctrl-C itself, and says so in its own words.
+            if str(error) != "Query interrupted":
+                raise
+            raise KeyboardInterrupt from None
+
+
+@contextmanager
+def _in_turn(
+    path: Path, read_only: bool, lock_timeout_s: float
+) -> Iterator[Callable[[dict[str, str]], DuckDBPyConnection]]:
+    """What connects to the file with given settings, once it is this thread's turn."""
+    deadline = time.monotonic() + lock_timeout_s
+    # Two paths that lead to one file are one file: DuckDB locks it for the whole process.
+    file = Path(os.path.realpath(path))
+    with _turns_lock:
+        turns = _turns.setdefault(file, Turns(file))
+    with ExitStack() as turn:
+        try:
+            turn.enter_context(turns.take(shared=read_only, deadline=deadline))
+        except NotServedError as error:
+            raise _busy(path, error.holder, lock_timeout_s) from error
+        yield lambda config: _connect(path, read_only, config, turns, deadline, lock_timeout_s)
 
 
 def _before_fork() -> None:
     # DuckDB cannot be carried across: in the child its threads would be missing, and its locks held for ever.
     _turns_lock.acquire()
     # In one order, so that two threads that fork at the same time do not wait for each other.
-    for _, turn in sorted(_turns.items()):
-        if turn.acquire(timeout=_FORK_WAITS_S):
-            _held.append(turn)
+    for _, turns in sorted(_turns.items()):
+        if turns.hold(_FORK_WAITS_S):
+            _held.append(turns)
 
 
 def _after_fork_in_parent() -> None:
@@ -209,6 +222,8 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     global _turns_lock
     _held.clear()
+    for turns in _turns.values():
+        turns.leave()  # the descriptor alone: locks are not inherited
     _turns.clear()
     _turns_lock = threading.Lock()
 
@@ -219,8 +234,9 @@ os.register_at_fork(
 
 
 def _connect(
-    path: Path, read_only: bool, config: dict[str, str], deadline: float, lock_timeout_s: float
+    path: Path, read_only: bool, config: dict[str, str], turns: Turns, deadline: float, lock_timeout_s: float
 ) -> DuckDBPyConnection:
+    """A connection. A client that knows nothing of the turns may hold the file; the others behind this one wait too."""
     import duckdb
 
     pause_s = _FIRST_PAUSE_S
@@ -230,16 +246,20 @@ def _connect(
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
                 raise _cannot_open(path, error) from error
+            found = _HOLDER.search(str(error))
+            holder = None if found is None else f"process {found['pid']} (`{found['program']}`)"
+            if holder is not None:
+                turns.held_by(holder)
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
-                raise _busy(path, _HOLDER.search(str(error)), lock_timeout_s) from error
+                raise _busy(path, holder, lock_timeout_s) from error
         # Jitter keeps two waiting processes from meeting again and again.
         time.sleep(min(remaining_s, pause_s * random.uniform(0.5, 1.5)))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _busy(path: Path, holder: re.Match[str] | None, lock_timeout_s: float) -> LedgerError:
-    who = f"process {holder['pid']} (`{holder['program']}`)" if holder else "another part of this program"
+def _busy(path: Path, holder: str | None, lock_timeout_s: float) -> LedgerError:
+    who = holder or "another part of this program"
     return LedgerError(
         f"ledger `{path}` is held open by {who}; gave up after {lock_timeout_s:g} s and changed nothing",
         help="close what holds it, or try again later",

@@ -18,6 +18,7 @@ from .errors import LedgerError
 from .frames import MAX_NUMBER, Damage, Frame, first_frame
 from .in_flight import writers_in_flight
 from .migrate import apply_migrations, create_ledger
+from .paths import spool_folder
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
 from .spool import (
@@ -48,11 +49,6 @@ _BATCH_BYTES: Final = 16 * 1024**2
 
 _ORPHANS: Final = 64
 """Files of dead writers that are ingested at once: each is held open, and a process may open only a few hundred."""
-
-
-def spool_folder(path: Path) -> Path:
-    """Where the writers of the ledger at ``path`` have their files."""
-    return path.with_name(f"{path.name}.spool")
 
 
 def damage_kept(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""Where the ledger is when nobody says: the platform's folder for a user's data."""
+"""Where the ledger is when nobody says, and what belongs to it beside its file."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ def default_ledger_path(
     xdg = Path(env.get("XDG_DATA_HOME", ""))
     data = xdg if xdg.is_absolute() else home / ".local" / "share"
     return data / "routewright" / "ledger.duckdb"
+
+
+def spool_folder(path: Path) -> Path:
+    """The folder beside the ledger at ``path`` that holds all else: what writers have left waiting, and the queue."""
+    return path.with_name(f"{path.name}.spool")

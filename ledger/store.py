@@ -18,8 +18,9 @@ from typing import Final
 from .asking import MAX_ROWS, MOST_COUNTED, TIMEOUT_S, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import LedgerError, ShadowedError
-from .ingest import damage_kept, ingest, spool_folder
+from .ingest import damage_kept, ingest
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
+from .paths import spool_folder
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .shadows import refuse_shadows

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from .errors import LedgerError, ShadowedError
-from .ingest import ingest, spool_folder
+from .ingest import ingest
+from .paths import spool_folder
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
 from .spool import Spool
 from .writing import Entry, entry_of

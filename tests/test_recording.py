@@ -33,7 +33,7 @@ from routewright.engine.record import Intent
 from routewright.gateway.recorder import Pending, Recorder, decision_row
 from routewright.ledger import DecisionRow
 from routewright.ledger.frames import Frame
-from routewright.ledger.ingest import spool_folder
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, files_of, open_spool_file, spool_files
 from routewright.ledger.writing import Entry
 

@@ -10,7 +10,7 @@ import pytest
 from support.command_line import CommandLine, Ended
 
 from routewright.ledger import Ledger
-from routewright.ledger.ingest import spool_folder
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool
 from routewright.ledger.writing import Entry
 

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 from support.ledger_rows import attempt, begun, decision, decision_id, ended, failed, intent, policy
-from support.new_ledgers import new_ledger
+from support.new_ledgers import left_in_spool, new_ledger
 from support.sizes import THOROUGH
 
 from routewright.ledger import AttemptRow, Ledger, LedgerEntry, LedgerError, LedgerWriter
 from routewright.ledger.frames import MAGIC, encode_frame
-from routewright.ledger.ingest import ingest, spool_folder
+from routewright.ledger.ingest import ingest
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, files_of, spool_files
 from routewright.ledger.writing import entry_of
 
@@ -203,7 +204,7 @@ def test_calls_of_a_killed_process_were_lost_and_no_others(ledger: Ledger, turne
         (decision_id(3), "lost", 2),
     ]
     assert in_flight(ledger) == 0
-    assert list(spool_folder(ledger.path).iterdir()) == []
+    assert left_in_spool(ledger) == []
 
 
 def test_views_count_a_lost_call_as_made_of_unknown_cost_and_no_success(ledger: Ledger) -> None:
@@ -243,7 +244,7 @@ def test_closing_a_writer_loses_what_has_not_ended(ledger: Ledger) -> None:
     writer.close()
     with Ledger.open(ledger.path) as other:
         assert other.query("SELECT status FROM attempts").rows == (("lost",),)
-        assert list(spool_folder(ledger.path).iterdir()) == []
+        assert left_in_spool(ledger) == []
 
 
 def test_an_end_that_comes_late_takes_the_place_of_the_lost_attempt(ledger: Ledger) -> None:

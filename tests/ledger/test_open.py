@@ -217,7 +217,11 @@ def test_two_processes_may_make_and_append_to_one_ledger_at_once(tmp_path: Path)
     sql = """SELECT count(*), count(DISTINCT decision_id), (SELECT count(*) FROM attempts),
                     (SELECT count(*) FROM migrations) FROM decisions"""
     assert Ledger.open(path).query(sql).rows == ((200, 200, 200, latest_version()),)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["ledger.duckdb"]
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == [
+        "ledger.duckdb",
+        "ledger.duckdb.spool",
+        "queue",
+    ]
 
 
 @pytest.mark.parametrize("acknowledged", [1, 2, 3, 5])

@@ -19,7 +19,8 @@ from support.spool_mutations import frames_of
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger import ingest as ingest_module
 from routewright.ledger.frames import MAGIC, MAX_FRAME_BYTES
-from routewright.ledger.ingest import ingest, spool_folder
+from routewright.ledger.ingest import ingest
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, open_spool_file, set_aside, spool_files
 from routewright.ledger.writing import Entry, entry_of
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ledger_rows import attempt, decision, decision_id, policy
-from support.new_ledgers import new_ledger
+from support.new_ledgers import left_in_spool, new_ledger
 
 from routewright.ledger import Ledger, LedgerError
 from routewright.ledger.connection import open_for_writing
 from routewright.ledger.frames import Frame
 from routewright.ledger.in_flight import insert_ended
-from routewright.ledger.ingest import ingest, spool_folder
+from routewright.ledger.ingest import ingest
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, SpoolFile, open_spool_file, spool_files
 from routewright.ledger.writer import _keep_ingesting
 from routewright.ledger.writing import Entry, entry_of
@@ -53,7 +54,7 @@ def test_what_was_added_is_there_for_whoever_asks(ledger: Ledger) -> None:
     writer.add(decision(3))
     writer.close()
     assert ledger.query(counts).rows == ((3, 3, 1),)
-    assert list(spool_folder(ledger.path).iterdir()) == [], "an empty spool leaves nothing"
+    assert left_in_spool(ledger) == [], "an empty spool leaves nothing"
 
 
 def test_a_row_is_the_same_by_either_way(ledger: Ledger, tmp_path: Path) -> None:
@@ -193,7 +194,9 @@ def test_a_torn_end_is_cut_at_the_last_whole_entry_and_said(ledger: Ledger) -> N
     assert len(ledger.tail(5)) == 2
     [[entries, damaged]] = ledger.query("SELECT entries, damaged_bytes FROM writers").rows
     assert entries == 2 and damaged > 0
-    assert [file.suffix for file in folder.iterdir()] == [".damaged"], "kept for whoever wants to look"
+    assert [Path(name).suffix for name in left_in_spool(ledger)] == [".damaged"], (
+        "kept for whoever wants to look"
+    )
 
 
 def test_entries_written_in_one_go_are_numbered_one_by_one_and_cut_one_by_one(ledger: Ledger) -> None:
@@ -483,7 +486,7 @@ def test_half_an_entry_that_cannot_be_taken_back_spoils_nothing(
     assert [row.decision_id for row in ledger.tail(5)] == [decision_id(1), decision_id(3)]
     [[entries, damaged]] = ledger.query("SELECT entries, damaged_bytes FROM writers").rows
     assert entries == 2 and damaged > 0
-    assert [file.suffix for file in spool_folder(ledger.path).iterdir()] == [".damaged"]
+    assert [Path(name).suffix for name in left_in_spool(ledger)] == [".damaged"]
 
 
 def test_what_cannot_be_written_as_text_is_refused(ledger: Ledger) -> None:

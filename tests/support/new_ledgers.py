@@ -1,4 +1,4 @@
-"""Ledgers without a row, for tests that are not about how one is made: that takes longer than most of them do."""
+"""Ledgers without a row, for tests that are not about how one is made, which takes longer; and what waits for one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, spool_folder
 
-__all__ = ["new_ledger"]
+__all__ = ["left_in_spool", "new_ledger"]
 
 
 @cache
@@ -22,3 +22,8 @@ def new_ledger(path: Path, *, lock_timeout_s: float = 10) -> Ledger:
     path.touch(mode=0o600, exist_ok=False)
     path.write_bytes(_file())
     return Ledger.open(path, lock_timeout_s=lock_timeout_s)
+
+
+def left_in_spool(ledger: Ledger) -> list[str]:
+    """The names of the files that wait for ``ledger`` or are kept beside it."""
+    return sorted(path.name for path in spool_folder(ledger.path).iterdir() if path.name != "queue")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 
 from routewright.ledger import Ledger, LedgerEntry
-from routewright.ledger.ingest import spool_folder
+from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, set_aside, spool_files
 from routewright.ledger.writing import entry_of
 
