@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 
 _NOT_STORED: Final = set(Attempt._fields) - {column.name for column in columns_of(Attempt)}
+
+_NO_LOCATION: Final = re.compile(r'"simulated":(?:true|false)(?!,"location":)')
+"""Where an earlier version went on without a location; no text holds it, as its quotes would have backslashes."""
 
 _BATCH_CHARACTERS: Final = 16 * 1024 * 1024
 """About so much text is handed to DuckDB at once; it takes several times that in memory."""
@@ -202,8 +206,10 @@ def _inserted(connection: DuckDBPyConnection, statement: str) -> int:
 
 
 def _completed(metadata: str) -> str:
-    """Entries that were written before there were intents end with the list of their policies."""
-    return f'{metadata[:-1]},"intents":[],"ended":null}}' if metadata.endswith("]}") else metadata
+    """An entry of an earlier version with what entries have by now."""
+    if metadata.endswith("]}"):  # from before there were intents
+        metadata = f'{metadata[:-1]},"intents":[],"ended":null}}'
+    return _NO_LOCATION.sub(r'\g<0>,"location":null,"host":null', metadata)
 
 
 def _refuse(number: str) -> None:

@@ -217,6 +217,8 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
     )
     assert answer.rows[0] == (ran.decision.id, "small", "large", 2, "search", "4bf92f35")
     assert answer.rows[1][1:] == (None, None, 0, None, None)
+    places = ledger.query("SELECT model_id, location, host FROM attempts ORDER BY number").rows
+    assert places == (("small", "local", "127.0.0.1:11434"), ("large", "cloud", "127.0.0.1:11434"))
     stored = ledger.query("SELECT kind, digest, text FROM policies ORDER BY kind DESC").rows
     assert stored[0] == ("policy", policy.digest, POLICY)
     assert [kind for kind, *_ in stored] == ["policy", "catalog"]

@@ -50,6 +50,20 @@ def test_the_work_of_each_sample_holds_the_models_of_its_plan(task: Task) -> Non
     assert found[1] == found[0]
 
 
+def test_a_target_says_where_its_model_runs_as_the_engine_judges_it() -> None:
+    planner = Planner(HYBRID)
+    found: dict[str, tuple[str | None, str | None]] = {}
+    for task in SAMPLES:
+        work = planner.work_of(ModelGateway(HYBRID).decide(task).decision)
+        found |= (
+            {} if work is None else {one.model_id: (one.location, one.host) for one in every_target(work)}
+        )
+    assert found["kimi-k2-cloud"] == ("cloud", "localhost:11434")
+    for model in HYBRID.catalog.models:
+        assert found.get(model.id, (model.location,))[0] == model.location
+    assert {location for location, _ in found.values()} == {"local", "cloud"}
+
+
 @given(
     st.dictionaries(st.sampled_from(BOOLEANS), st.booleans()),
     st.one_of(st.none(), st.integers(0, 300_000)),

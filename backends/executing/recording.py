@@ -63,6 +63,8 @@ class Call(NamedTuple):
             currency=price.currency if price else None,
             price_since=price.since if price else None,
             simulated=self.simulated,
+            location=target.location,
+            host=target.host,
         )
 
 

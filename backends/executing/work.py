@@ -49,6 +49,7 @@ class Target:
     ``expected_ms`` is how long the catalog expects an answer to take.
     ``window`` is the most tokens that a local model can hold, where its server has to be told how many it should.
     ``endpoint`` is what is really called, under which its breaker and its latency are kept; without it, its id.
+    ``location`` (``local``, ``cloud``, ``unknown``) and ``host`` are what attempts say of where the model runs.
     """
 
     model_id: str
@@ -66,6 +67,8 @@ class Target:
     window: int | None = None
     expected_ms: float | None = None
     endpoint: str | None = None
+    location: str | None = None
+    host: str | None = None
 
     @property
     def kept_under(self) -> str:

@@ -73,6 +73,21 @@ class Server:
     stays: bool
 
     @property
+    def host(self) -> str | None:
+        """The host of its address in lower case, with the port where the address has one; None without an address.
+
+        >>> judge("ollama").host, judge("openai", "https://API.example.com/v1").host, judge("in_process").host
+        ('127.0.0.1:11434', 'api.example.com', None)
+        """
+        if self.url is None:
+            return None
+        try:
+            _, name, port, _ = address_parts(self.url)
+        except ValueError:
+            return None
+        return f"{_bracketed(name)}{port}"
+
+    @property
     def is_local(self) -> bool:
         """Whether its models are local unless their names say otherwise."""
         return self.here and self.declared is None and (self.rule != "openai" or self.stays)

@@ -16,6 +16,13 @@ _Streamed = Annotated[bool, "whether text was passed on as it came"]
 _Currency = Annotated[str | None, "the currency of the cost, such as `USD`"]
 _PriceSince = Annotated[str | None, "since when the price used is the price; NULL where none was used"]
 _Simulated = Annotated[bool, "whether the answer was simulated and no model was called"]
+_Location = Annotated[
+    str | None,
+    "where the model runs: `local` on this machine, `cloud`, or `unknown`; NULL where an earlier version recorded it",
+]
+_Host = Annotated[
+    str | None, "the server that was called, such as `127.0.0.1:11434`; NULL for a model in our own process"
+]
 
 
 class Intent(NamedTuple):
@@ -30,6 +37,8 @@ class Intent(NamedTuple):
     currency: _Currency
     price_since: _PriceSince
     simulated: _Simulated
+    location: _Location = None
+    host: _Host = None
 
 
 class Attempt(NamedTuple):
@@ -72,6 +81,8 @@ class Attempt(NamedTuple):
     ]
     price_since: _PriceSince
     simulated: _Simulated
+    location: _Location = None
+    host: _Host = None
     cached_answer: Annotated[bool, "whether the answer came from a cache and no model was called"] = False
     reason: Annotated[str | None, "why the call was not made, where it was skipped"] = None
     saved_nano: Annotated[int | None, "what a cached answer had cost to make"] = None

@@ -336,6 +336,22 @@ def test_a_decision_that_is_there_already_is_rejected_when_it_ends_or_its_writer
     assert in_flight(ledger) == 0
 
 
+def test_a_spool_of_an_intent_without_a_location_is_taken_in(ledger: Ledger) -> None:
+    folder = spool_folder(ledger.path)
+    folder.mkdir()
+    tagged = decision(1, answered=None)._replace(tags={"location": '"simulated":true'})
+    new = json.loads(entry_of(tagged, (), [policy()], [intent(1)]).metadata)
+    del new["intents"][0]["location"], new["intents"][0]["host"]
+    text = json.dumps(new, separators=(",", ":")).encode()
+    frame = encode_frame(1, text, decision(1).record.encode())
+    (folder / f"{'a' * 32}.00000000.spool").write_bytes(MAGIC + b"".join(frame))
+    ledger.ingest()
+    found = ledger.query(
+        "SELECT status, location, tags['location'] FROM attempts JOIN decisions USING (decision_id)"
+    )
+    assert found.rows == (("lost", None, '"simulated":true'),)
+
+
 def test_a_spool_of_before_there_were_intents_is_taken_in(ledger: Ledger) -> None:
     folder = spool_folder(ledger.path)
     folder.mkdir()
@@ -344,6 +360,8 @@ def test_a_spool_of_before_there_were_intents_is_taken_in(ledger: Ledger) -> Non
         new = json.loads(entry_of(decision(number), [attempt(number)], [policy()]).metadata)
         assert list(new)[-2:] == ["intents", "ended"]
         del new["intents"], new["ended"]
+        for one in new["attempts"]:
+            del one["location"], one["host"]
         text = json.dumps(new, separators=(",", ":"))
         old.append(b"".join(encode_frame(number, text.encode(), decision(number).record.encode())))
     (folder / f"{'a' * 32}.00000000.spool").write_bytes(MAGIC + b"".join(old))

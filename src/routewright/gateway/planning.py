@@ -162,7 +162,7 @@ def _reserve_verdicts(decision: Decision) -> Sequence[bool | None]:
 
 
 def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endpoint: str) -> Target:
-    price, timeouts = model.shape.price, policy.catalog.backends[model.backend].timeouts
+    price, backend = model.shape.price, policy.catalog.backends[model.backend]
     return Target(
         model_id=model.id,
         backend_id=model.backend,
@@ -178,7 +178,7 @@ def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endp
             currency=price.currency,
             since=price.since,
         ),
-        limits=Limits(**{f"{phase}_ms": most for phase, most in timeouts}),
+        limits=Limits(**{f"{phase}_ms": most for phase, most in backend.timeouts}),
         max_output_tokens=model.shape.max_output_tokens,
         may_load=model.may_load,
         expected_ms=model.shape.expected_latency,
@@ -186,6 +186,8 @@ def _target(model: CompiledModel, policy: CompiledPolicy, role: TargetRole, endp
         keep_alive=model.shape.keep_alive,
         # Servers of the cloud hold as much as the model can.
         window=model.context_length if model.kind == "ollama" and model.location == "local" else None,
+        location=model.location or "unknown",
+        host=backend.server.host,
     )
 
 
