@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import LedgerError, OtherLayoutError
+from .errors import LedgerError, OtherLayoutError, QuestionError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow
 
 if TYPE_CHECKING:
+    from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .store import Ledger
     from .writer import LedgerWriter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Appended",
     "AttemptRow",
+    "Chart",
     "DecisionEnd",
     "DecisionRow",
     "IntentRow",
@@ -28,8 +30,13 @@ __all__ = [
     "OtherLayoutError",
     "PolicyRow",
     "QueryResult",
+    "Question",
+    "QuestionError",
     "TailRow",
     "default_ledger_path",
+    "now_in",
+    "read_question",
+    "shipped_questions",
     "spool_folder",
     "to_csv",
     "to_json",
@@ -41,6 +48,7 @@ _HOMES = {
     **dict.fromkeys(
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
+    **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
     "Ledger": "store",
     "LedgerWriter": "writer",
 }

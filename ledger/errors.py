@@ -19,6 +19,10 @@ class LedgerError(RoutewrightError):
         self.problem = problem
 
 
+class QuestionError(RoutewrightError):
+    """A saved question cannot be asked as it was: there is none of that name, or a parameter does not fit."""
+
+
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
 

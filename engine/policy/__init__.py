@@ -36,11 +36,19 @@ from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import limit_notes, place_notes, quota_notes, step_notes
 from .promises import PROMISE_KINDS, Promise, compare_promises, other_models
-from .quantities import MAX_EXACT, MoneyAmount, nano_units
-from .reading.read import FileKind, Source, kind_of, read_catalog, read_policy, unreadable_catalog
+from .quantities import MAX_EXACT, MoneyAmount, nano_units, parse_duration_ms
+from .reading.read import (
+    FileKind,
+    Source,
+    kind_of,
+    read_catalog,
+    read_policy,
+    read_shape,
+    unreadable_catalog,
+)
 from .reading.shape_problems import place_problem, shape_problems
 from .shapes import kinds
-from .shapes.base import Operation, Shape, check_unbroken
+from .shapes.base import FeatureName, FormatVersion, Operation, Shape, Text, check_unbroken
 from .shapes.catalog import Catalog, Model, UnsupportedParameter
 from .shapes.http_parts import HttpWay
 from .shapes.json_schema import SCHEMAS, json_schema
@@ -82,9 +90,11 @@ __all__ = [
     "CompiledStep",
     "DefaultWait",
     "Encoding",
+    "FeatureName",
     "FeatureSource",
     "FileKind",
     "FolderBackend",
+    "FormatVersion",
     "HttpWay",
     "Model",
     "MoneyAmount",
@@ -101,6 +111,7 @@ __all__ = [
     "TaskCost",
     "TaskLimits",
     "TestFile",
+    "Text",
     "UnfitCandidate",
     "UnsupportedParameter",
     "check_unbroken",
@@ -123,6 +134,7 @@ __all__ = [
     "names_of_models",
     "nano_units",
     "other_models",
+    "parse_duration_ms",
     "parse_yaml",
     "per_policy",
     "place_notes",
@@ -130,6 +142,7 @@ __all__ = [
     "quota_notes",
     "read_catalog",
     "read_policy",
+    "read_shape",
     "read_tests",
     "shape_problems",
     "sizes_by_name",

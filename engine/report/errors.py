@@ -9,6 +9,7 @@
     ├── RecordError             a decision record that does not belong to the policy, or cannot be read
     ├── BackendError            a backend could not do what was asked of it        (routewright.backends)
     ├── LedgerError             the ledger could not be opened, written or asked   (routewright.ledger)
+    ├── QuestionError           a saved question cannot be asked as it was         (routewright.ledger)
     ├── ConfigurationError      the user's configuration file cannot be used       (routewright.loading)
     └── NotBuiltError           asked for something that is accepted but not built yet
 
