@@ -14,7 +14,7 @@ _REPORTING = re.compile(r"Problem|UnreachableError|.+\.(add|fail|_?problem|wrong
 
 def codes() -> Iterator[str]:
     """The first argument of calls that report a problem, and the first part of a tuple that looks like a code."""
-    for folder in ("engine/condition", "engine/policy", "engine/report", "src/routewright/loading"):
+    for folder in ("engine/condition", "engine/policy", "engine/report", "ledger", "src/routewright/loading"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 match node:
