@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from routewright.engine.report import PolicyError
+from routewright.engine.report import PolicyError, Problem
 from routewright.ledger import LedgerError, QuestionError, now_in, read_question
 from routewright.ledger.question import parse_moment
 
@@ -111,3 +111,15 @@ def test_a_mistake_in_a_file_is_shown_with_its_line(
 def test_a_file_with_another_name_is_no_question() -> None:
     with pytest.raises(PolicyError, match="`Who asked` is no name for a question"):
         read_question(FILE, "Who asked", "Who asked.yaml")
+
+
+def test_a_mistake_in_the_statement_has_its_place_in_the_file() -> None:
+    sql = read_question(FILE, "who", "who.yaml").sql
+    error = LedgerError(
+        "no such table", problem=Problem("sql", "no such table", source="sql", line=2, column=6)
+    )
+    assert sql.splitlines()[1][5:].startswith("decisions_flat")
+    problem = read_question(FILE, "who", "who.yaml").placed(error).problem
+    assert problem is not None and problem.source == "who.yaml"
+    assert (problem.line, problem.column) == (11, 8)
+    assert FILE.splitlines()[10][7:].startswith("decisions_flat")
