@@ -5,12 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import LedgerError, OtherLayoutError, QuestionError
+from .errors import LedgerError, OtherLayoutError, QuestionError, UnknownDecisionError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow
 
 if TYPE_CHECKING:
+    from .finding import FoundDecision
     from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .store import Ledger
@@ -22,6 +23,7 @@ __all__ = [
     "Chart",
     "DecisionEnd",
     "DecisionRow",
+    "FoundDecision",
     "IntentRow",
     "Ledger",
     "LedgerEntry",
@@ -33,6 +35,7 @@ __all__ = [
     "Question",
     "QuestionError",
     "TailRow",
+    "UnknownDecisionError",
     "default_ledger_path",
     "now_in",
     "read_question",
@@ -49,6 +52,7 @@ _HOMES = {
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
     **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
+    "FoundDecision": "finding",
     "Ledger": "store",
     "LedgerWriter": "writer",
 }

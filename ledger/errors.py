@@ -23,6 +23,10 @@ class QuestionError(RoutewrightError):
     """A saved question cannot be asked as it was: there is none of that name, or a parameter does not fit."""
 
 
+class UnknownDecisionError(LedgerError):
+    """No decision, or more than one, has the id that was given or begins so."""
+
+
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
 

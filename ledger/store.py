@@ -18,6 +18,7 @@ from typing import Final
 from .asking import MAX_ROWS, MOST_COUNTED, TIMEOUT_S, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import LedgerError, ShadowedError
+from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
@@ -165,6 +166,21 @@ class Ledger:
         ) as connection:
             self._rejected = count_rejected(connection)
             return newest(connection, n)
+
+    def find(self, beginning: str | None = None) -> FoundDecision:
+        """The decision whose id is ``beginning``, or begins so; by default the newest.
+
+        It has what was decided, the texts of policy and catalog, and its attempts.
+
+        What waits in spools is taken in first, where that can be. Raises UnknownDecisionError if there is none, or more
+        than one.
+        """
+        self._refresh()
+        with open_for_reading(
+            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
+        ) as connection:
+            self._rejected = count_rejected(connection)
+            return find_decision(connection, beginning)
 
     def notices(self) -> tuple[str, ...]:
         """Notices for the ledger's user: why recorded rows still wait, rejected entries, damage.

@@ -132,6 +132,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         [*RUN[1:], "--ledger", f"data/{HOSTILE.replace('/', '')}"],
         ["policy.yaml", "hello"],
     ],
+    ("ledger", "show"): [["0"], ["01"], [HOSTILE], [HOSTILE, "--ledger", HOSTILE]],
     ("eval",): [
         [f"team == '{HOSTILE}'"],
         ["team", "-f", f"team={HOSTILE}"],
@@ -288,6 +289,17 @@ def test_no_command_passes_a_hostile_text_on(hostile: CommandLine, path: tuple[s
     for option in ("--format", f"--{HOSTILE}"):
         call = [*path, *HOSTILE_CALLS[path][0], option, HOSTILE]
         check_written(hostile(*call), None, call)
+
+
+def test_a_decision_of_hostile_texts_is_shown_harmlessly(hostile: CommandLine) -> None:
+    ids = hostile("ledger", "sql", "SELECT decision_id FROM decisions", "--format", "csv").out.split()[1:]
+    assert len(ids) >= 2
+    for id in ids:
+        for form in ("text", "json"):
+            call = ["ledger", "show", id, "--format", form]
+            ended = hostile(*call)
+            assert ended.code == 0
+            check_written(ended, form, call)
 
 
 def test_json_says_exactly_what_was_given(hostile: CommandLine) -> None:

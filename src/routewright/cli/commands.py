@@ -346,3 +346,29 @@ def tail(
     from .ledger import print_newest
 
     print_newest(path, count, format)
+
+
+@ledger.command()
+def show(
+    id: Annotated[
+        str | None,
+        Argument(
+            metavar="ID",
+            help="The decision's id, or its beginning: `tail` and `run` print it.  [default: the newest decision]",
+        ),
+    ] = None,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Show one decision: why it was made, and what came of it.
+
+    The explanation is computed again, from the record and from the policy's text as it was then, which is in the
+    ledger. If that cannot be done, it is said why, and the record is shown alone.
+
+    \b
+    Example:
+      routewright ledger show
+    """
+    from .show import show_decision
+
+    show_decision(id, path, format)

@@ -8,6 +8,7 @@ from .mapping import parse_maps
 from .other_files import load_prompts, load_samples, routewright_files
 from .permissions import Permissions, permission_notes, refusals
 from .reach import Root, root_for
+from .recorded import recorded_policy
 
 __all__ = [
     "ConfigurationError",
@@ -22,6 +23,7 @@ __all__ = [
     "parse_maps",
     "permission_notes",
     "read_text",
+    "recorded_policy",
     "refusals",
     "root_for",
     "routewright_files",

@@ -1,0 +1,115 @@
+"""Finds one decision by its id, or by the beginning of it, with all that is recorded of it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from routewright.engine.record import Attempt, DecisionRecord, columns_of, read_record
+
+from .errors import UnknownDecisionError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_NAMED: Final = 5
+"""So many decisions are named where several have the same beginning."""
+
+_ATTEMPT: Final = tuple(column.name for column in columns_of(Attempt))
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDecision:
+    """What the ledger has of a decision: its record, what is known beside it, and its attempts in their order.
+
+    ``text`` is the record as canonical JSON. ``policy_text`` and ``catalog_text`` are those of the record's digests;
+    None where the ledger does not have them.
+    """
+
+    decision_id: str
+    text: str
+    record_digest: str
+    mode: str
+    tags: Mapping[str, str]
+    session_id: str | None
+    trace_id: str | None
+    deciding_ns: int | None
+    shadow_of: str | None
+    answered_attempt: int | None
+    policy_text: str | None
+    catalog_text: str | None
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def record(self) -> DecisionRecord:
+        """The record. Raises RecordError where this version cannot read it."""
+        return read_record(self.text)
+
+
+def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> FoundDecision:
+    """The decision whose id begins so, by default the newest.
+
+    Raises UnknownDecisionError if there is none, or more than one.
+    """
+    decision_id = _newest_id(connection) if beginning is None else _the_id(connection, beginning)
+    [row] = connection.execute(_DECISION, [decision_id]).fetchall()
+    attempts = connection.execute(
+        f"SELECT {', '.join(_ATTEMPT)} FROM attempts WHERE decision_id = ?::UUID ORDER BY number",
+        [decision_id],
+    ).fetchall()
+    made = tuple(Attempt(**dict(zip(_ATTEMPT, row, strict=True))) for row in attempts)
+    return FoundDecision(decision_id=decision_id, attempts=made, **dict(zip(_OWN, row, strict=True)))
+
+
+_OWN: Final = [field.name for field in fields(FoundDecision) if field.name not in ("decision_id", "attempts")]
+
+_DECISION: Final = """
+SELECT record, record_digest, mode, tags, session_id, trace_id, deciding_ns, shadow_of::VARCHAR, answered_attempt,
+    (SELECT any_value(text) FROM policies WHERE kind = 'policy' AND digest = policy_digest),
+    (SELECT any_value(text) FROM policies WHERE kind = 'catalog' AND digest = catalog_digest)
+FROM decisions WHERE decision_id = ?::UUID
+"""
+
+_BETWEEN: Final = (
+    "SELECT DISTINCT decision_id::VARCHAR AS id FROM {table} WHERE decision_id BETWEEN ?::UUID AND ?::UUID "
+    f"ORDER BY id LIMIT {_NAMED + 1}"
+)
+
+
+def _newest_id(connection: DuckDBPyConnection) -> str:
+    row = connection.execute(
+        "SELECT decision_id::VARCHAR FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        raise UnknownDecisionError("the ledger has no decision yet", help="run a task first")
+    return str(row[0])
+
+
+def _the_id(connection: DuckDBPyConnection, beginning: str) -> str:
+    digits = beginning.strip().lower().replace("-", "")
+    if not re.fullmatch(r"[0-9a-f]{4,32}", digits):
+        raise UnknownDecisionError(
+            f"`{beginning}` is not the id of a decision, nor the beginning of one",
+            help="`routewright ledger tail` shows ids; four characters or more are enough where no other has them",
+        )
+    bounds = [str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f"]
+    ids = [row[0] for row in connection.execute(_BETWEEN.format(table="decisions"), bounds).fetchall()]
+    if len(ids) == 1:
+        return str(ids[0])
+    if not ids:
+        under_way = connection.execute(_BETWEEN.format(table="in_flight"), bounds).fetchall()
+        if under_way:
+            raise UnknownDecisionError(
+                f"decision `{under_way[0][0]}` has not ended: its calls are under way",
+                help="`routewright ledger ask in-flight` shows them",
+            )
+        raise UnknownDecisionError(f"no decision has an id that begins with `{beginning}`")
+    named = ", ".join(f"`{one}`" for one in ids[:_NAMED])
+    more = " and others" if len(ids) > _NAMED else ""
+    raise UnknownDecisionError(
+        f"several decisions have an id that begins with `{beginning}`: {named}{more}",
+        help="give more of the id",
+    )
