@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import LedgerError, OtherLayoutError, QuestionError, UnknownDecisionError
+from .errors import BusyError, FullError, LedgerError, OtherLayoutError, QuestionError, UnknownDecisionError
 from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow
+from .settings import LedgerSettings
 
 if TYPE_CHECKING:
     from .finding import FoundDecision
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 __all__ = [
     "Appended",
     "AttemptRow",
+    "BusyError",
     "Chart",
     "DecisionEnd",
     "DecisionRow",
     "FoundDecision",
+    "FullError",
     "IntentRow",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
+    "LedgerSettings",
     "LedgerWriter",
     "OtherLayoutError",
     "PolicyRow",

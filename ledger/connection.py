@@ -18,11 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from routewright.private_files import ensure_private, make_private_folder
 
-from .errors import LedgerError
+from .errors import BusyError, LedgerError
 from .sql_errors import translate_error
 from .turns import NotServedError, Turns
 
@@ -55,11 +55,18 @@ _CLOSED = {
 
 
 @contextmanager
-def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyConnection]:
-    """The ledger at ``path``, open for writing; what is not committed when the block ends is rolled back."""
+def open_for_writing(
+    path: Path, *, lock_timeout_s: float, client_timeout_s: float | None = None
+) -> Iterator[DuckDBPyConnection]:
+    """The ledger at ``path``, open for writing; what is not committed when the block ends is rolled back.
+
+    It is waited for until ``lock_timeout_s`` have passed, but for a client that does not queue only
+    ``client_timeout_s``, if that is given. Raises BusyError then.
+    """
     # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
     config = _CLOSED | {"threads": "1"}
-    with _opened(path, read_only=False, config=config, lock_timeout_s=lock_timeout_s) as connection:
+    wait = _Wait(lock_timeout_s, client_timeout_s)
+    with _opened(path, read_only=False, config=config, wait=wait) as connection:
         _built_in_first(connection)
         try:
             yield connection
@@ -71,16 +78,18 @@ def open_for_writing(path: Path, *, lock_timeout_s: float) -> Iterator[DuckDBPyC
 
 @contextmanager
 def open_for_reading(
-    path: Path, *, lock_timeout_s: float, own_statement: bool = False
+    path: Path, *, lock_timeout_s: float, client_timeout_s: float | None = None, own_statement: bool = False
 ) -> Iterator[DuckDBPyConnection]:
     """A connection to the ledger at ``path`` on which a user's statement can read the ledger and touch nothing else.
 
-    For an ``own_statement`` of Routewright, names resolve to DuckDB's own objects before the file's.
+    It is waited for as in ``open_for_writing``. For an ``own_statement`` of Routewright, names resolve to DuckDB's own
+    objects before the file's.
     """
     # The ledger's times are UTC and have no zone: beside the machine's own zone `now()` would be hours off. DuckDB
     # knows zones only once it is open, so the settings are locked after that.
     config = _CLOSED | {"errors_as_json": "true", "lock_configuration": "false"}
-    with _opened(path, read_only=True, config=config, lock_timeout_s=lock_timeout_s) as connection:
+    wait = _Wait(lock_timeout_s, client_timeout_s)
+    with _opened(path, read_only=True, config=config, wait=wait) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
         if own_statement:
@@ -92,7 +101,7 @@ def open_for_reading(
 def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
     """A new file at ``path`` in a storage format that knows VARIANT."""
     config = _CLOSED | {"storage_compatibility_version": STORAGE_VERSION}
-    with _opened(path, read_only=False, config=config, lock_timeout_s=0) as connection:
+    with _opened(path, read_only=False, config=config, wait=_Wait(0, None)) as connection:
         yield connection
 
 
@@ -154,13 +163,20 @@ def _drop_empty_log(path: Path) -> None:
             log.unlink()
 
 
+class _Wait(NamedTuple):
+    """How long a file that is open elsewhere is waited for, and how long of that for who does not queue."""
+
+    lock_s: float
+    client_s: float | None
+
+
 @contextmanager
 def _opened(
-    path: Path, *, read_only: bool, config: dict[str, str], lock_timeout_s: float
+    path: Path, *, read_only: bool, config: dict[str, str], wait: _Wait
 ) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
-    with _in_turn(path, read_only, lock_timeout_s) as connect:
+    with _in_turn(path, read_only, wait) as connect:
         # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
         spill = path.with_name(f"{path.name}.tmp")
         try:
@@ -188,10 +204,10 @@ def _opened(
 
 @contextmanager
 def _in_turn(
-    path: Path, read_only: bool, lock_timeout_s: float
+    path: Path, read_only: bool, wait: _Wait
 ) -> Iterator[Callable[[dict[str, str]], DuckDBPyConnection]]:
     """What connects to the file with given settings, once it is this thread's turn."""
-    deadline = time.monotonic() + lock_timeout_s
+    deadline = time.monotonic() + wait.lock_s
     # Two paths that lead to one file are one file: DuckDB locks it for the whole process.
     file = Path(os.path.realpath(path))
     with _turns_lock:
@@ -200,8 +216,10 @@ def _in_turn(
         try:
             turn.enter_context(turns.take(shared=read_only, deadline=deadline))
         except NotServedError as error:
-            raise _busy(path, error.holder, lock_timeout_s) from error
-        yield lambda config: _connect(path, read_only, config, turns, deadline, lock_timeout_s)
+            raise _busy(path, error.holder, wait.lock_s) from error
+        client_s = wait.lock_s if wait.client_s is None else wait.client_s
+        waited = _Waited(turns, min(deadline, time.monotonic() + client_s), min(client_s, wait.lock_s))
+        yield lambda config: _connect(path, read_only, config, waited)
 
 
 def _before_fork() -> None:
@@ -233,10 +251,16 @@ os.register_at_fork(
 )
 
 
-def _connect(
-    path: Path, read_only: bool, config: dict[str, str], turns: Turns, deadline: float, lock_timeout_s: float
-) -> DuckDBPyConnection:
-    """A connection. A client that knows nothing of the turns may hold the file; the others behind this one wait too."""
+class _Waited(NamedTuple):
+    """The turn that has come, and until when and how long a client that does not queue is waited for in it."""
+
+    turns: Turns
+    deadline: float
+    limit_s: float
+
+
+def _connect(path: Path, read_only: bool, config: dict[str, str], waited: _Waited) -> DuckDBPyConnection:
+    """A connection; while another client holds the file, those behind this turn wait too."""
     import duckdb
 
     pause_s = _FIRST_PAUSE_S
@@ -249,20 +273,19 @@ def _connect(
             found = _HOLDER.search(str(error))
             holder = None if found is None else f"process {found['pid']} (`{found['program']}`)"
             if holder is not None:
-                turns.held_by(holder)
-            remaining_s = deadline - time.monotonic()
+                waited.turns.held_by(holder)
+            remaining_s = waited.deadline - time.monotonic()
             if remaining_s <= 0:
-                raise _busy(path, holder, lock_timeout_s) from error
+                raise _busy(path, holder, waited.limit_s) from error
         # Jitter keeps two waiting processes from meeting again and again.
         time.sleep(min(remaining_s, pause_s * random.uniform(0.5, 1.5)))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _busy(path: Path, holder: str | None, lock_timeout_s: float) -> LedgerError:
+def _busy(path: Path, holder: str | None, limit_s: float) -> BusyError:
     who = holder or "another part of this program"
-    return LedgerError(
-        f"ledger `{path}` is held open by {who}; gave up after {lock_timeout_s:g} s and changed nothing",
-        help="close what holds it, or try again later",
+    return BusyError(
+        f"ledger `{path}` is held open by {who}; gave up after {limit_s:g} s and changed nothing", who
     )
 
 

@@ -27,6 +27,18 @@ class UnknownDecisionError(LedgerError):
     """No decision, or more than one, has the id that was given or begins so."""
 
 
+class BusyError(LedgerError):
+    """The ledger's file is open elsewhere; ``holder`` says where, as far as that is known."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message, help="close what holds it, or try again later")
+        self.holder = holder
+
+
+class FullError(LedgerError):
+    """So much waits for the ledger's tables that nothing more is taken."""
+
+
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -66,27 +66,38 @@ def damage_kept(folder: Path) -> str | None:
     )
 
 
-def ingest(path: Path, *, lock_timeout_s: float, own: Spool | None = None, last: bool = False) -> int:
+def ingest(
+    path: Path,
+    *,
+    lock_timeout_s: float,
+    client_timeout_s: float | None = None,
+    own: Spool | None = None,
+    last: bool = False,
+) -> int:
     """Load the spools of the ledger at ``path`` into its tables; return the number of entries.
 
     Files of ``own``, the caller's spool, and of dead writers are then removed, and calls of dead writers that have not
     ended were lost; ``last`` says that nothing more will be written to ``own``. An entry that cannot be stored as a row
     goes into the table ``rejected``, and a damaged file is kept as ``.damaged`` once the rest of it is in the tables.
-    A ledger that was deleted is created again. Raises LedgerError when the ledger stays busy or cannot be written, and
-    ShadowedError when something in it shadows names of ours: then everything stays in the spool. Without ``own``, also
+    A ledger that was deleted is created again; one that is open elsewhere is waited for as in ``open_for_writing``.
+    Raises BusyError when it stays so, LedgerError when it cannot be written, and ShadowedError when something in it
+    shadows names of ours: then everything stays in the spool. Without ``own``, also
     raises LedgerError for a file that cannot be read, after the other files are ingested.
     """
     ingested, more = 0, True
     try:
         while more:
-            count, more = _ingest(path, lock_timeout_s, own, last)
+            opening = open_for_writing(path, lock_timeout_s=lock_timeout_s, client_timeout_s=client_timeout_s)
+            count, more = _ingest(path, opening, own, last)
             ingested += count
         return ingested
     except OSError as error:
         raise LedgerError(f"what waits for ledger `{path}` cannot be ingested: {error.strerror}") from error
 
 
-def _ingest(path: Path, lock_timeout_s: float, own: Spool | None, last: bool) -> tuple[int, bool]:
+def _ingest(
+    path: Path, opening: AbstractContextManager[DuckDBPyConnection], own: Spool | None, last: bool
+) -> tuple[int, bool]:
     """How many entries, and whether files of writers that are gone are left for the next time."""
     folder = spool_folder(path)
     if not spool_files(folder) and (own is None or not (own.waiting_bytes or (last and own.in_flight))):
@@ -96,7 +107,7 @@ def _ingest(path: Path, lock_timeout_s: float, own: Spool | None, last: bool) ->
     ingested = 0
     done: list[tuple[Path, bool]] = []
     with ExitStack() as locks:
-        with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
+        with opening as connection:
             refuse_shadows(connection)
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())

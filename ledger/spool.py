@@ -25,12 +25,11 @@ from typing import Final
 
 from routewright.private_files import create_private, make_private_folder
 
-from .errors import LedgerError
+from .errors import FullError, LedgerError
 from .frames import MAGIC, Damage, Frame, begins_as_spool, encode, encode_frame, find_frames, first_frame
+from .room import Room
+from .settings import DEFAULTS, LedgerSettings
 from .writing import Entry
-
-MAX_SPOOL_BYTES: Final = 256 * 1024**2
-"""What one writer lets wait. Beyond it, entries are refused: a disk is finite, and nothing is dropped in silence."""
 
 _PROBE: Final = b"\xff" * 65_536
 """Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
@@ -83,10 +82,12 @@ class Spool:
     ``in_flight`` holds the ids of decisions that have begun and not ended; who writes their entries keeps it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: LedgerSettings = DEFAULTS) -> None:
         self.writer = uuid.uuid4().hex
         self.in_flight: set[str] = set()
         self._folder = folder
+        most = settings.room_mib
+        self._room = Room(folder, None if most is None else most * 1024**2, _SUFFIX)
         self._lock = threading.Lock()
         self._file: int | None = None
         self._size = 0
@@ -113,16 +114,28 @@ class Spool:
         """The size of all entries that have not been removed."""
         return max(0, self._size - len(MAGIC)) + self._full_bytes
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits in the folder that nothing more is taken."""
+        return not self._room.is_left(self.waiting_bytes)
+
+    @property
+    def filling(self) -> str:
+        """How much waits in the folder, and of how much."""
+        waiting, most = self._room.waiting(self.waiting_bytes), self._room.most
+        return f"{waiting // 1024**2} MiB wait in `{self._folder}`, of at most {most // 1024**2}"
+
     def add(self, *entries: Entry, beyond: bool = False) -> int:
         """Write entries, all at once; the number of the last.
 
-        Raises LedgerError if one is not valid text, the disk is full, or too many bytes wait; then none is written.
+        Raises LedgerError if one is not valid text or the disk is full, and FullError if too much waits; then none is
+        written.
         ``beyond`` writes however much waits: for entries that only say how something ended.
         """
         encoded = [encode(entry) for entry in entries]
         with self._lock:
             if not beyond:
-                self._check_size()
+                self._check_room()
             number = self._number
             pieces: list[bytes] = []
             for metadata, record in encoded:
@@ -138,10 +151,10 @@ class Spool:
         Who asks before a call that costs money does not pay for what cannot be recorded. After a refusal it is tried
         with as many bytes as an entry may have.
         """
-        if self._file is not None and not self._refused and self.waiting_bytes <= MAX_SPOOL_BYTES:
+        if self._file is not None and not self._refused and not self.is_full:
             return
         with self._lock:
-            self._check_size()
+            self._check_room()
             if self._file is None or self._refused:
                 self._write(_PROBE if self._refused else b"")
                 if self._refused:
@@ -212,10 +225,10 @@ class Spool:
                 os.close(file)
         self._file, self._full, self._full_bytes = None, {}, 0
 
-    def _check_size(self) -> None:
-        if self.waiting_bytes > MAX_SPOOL_BYTES:
-            raise LedgerError(
-                f"{MAX_SPOOL_BYTES // 1024**2} MiB wait in `{self._folder}`; nothing was written",
+    def _check_room(self) -> None:
+        if self.is_full:
+            raise FullError(
+                f"{self.filling}; nothing was written",
                 help="the ledger cannot be written as fast, or not at all: see what holds it open",
             )
 

@@ -10,6 +10,7 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +18,16 @@ from typing import Final
 
 from .asking import MAX_ROWS, MOST_COUNTED, TIMEOUT_S, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
-from .errors import LedgerError, ShadowedError
+from .errors import BusyError, LedgerError, ShadowedError
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
+from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
-from .writer import LedgerWriter
+from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
 
 _log = logging.getLogger(__name__)
@@ -37,44 +39,64 @@ LOCK_TIMEOUT_S: Final = 10.0
 class Ledger:
     """A ledger file; get one by ``Ledger.open``. Safe to use from many threads and many processes."""
 
-    def __init__(self, path: Path, lock_timeout_s: float) -> None:
+    def __init__(self, path: Path, lock_timeout_s: float, settings: LedgerSettings = DEFAULTS) -> None:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
+        self._settings = settings
+        self._full = FullCounts()
         self._blocked: LedgerError | None = None
         self._rejected = 0
+        self._is_current = False
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, create: bool = True, lock_timeout_s: float = LOCK_TIMEOUT_S
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        create: bool = True,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+        settings: LedgerSettings = DEFAULTS,
     ) -> Ledger:
         """The ledger at ``path``, with its layout brought up to date.
 
         A missing file is created with its folders; with ``create=False`` it is a LedgerError. So are a file that is not
-        a ledger, a ledger of a newer version and a file that stays busy. Unacknowledged damage in its spool is logged
-        as a warning.
+        a ledger and a ledger of a newer version. A ledger that is open elsewhere is opened all the same, and looked at
+        when it is next used. Unacknowledged damage in its spool is logged as a warning.
         """
-        ledger = cls(Path(os.path.abspath(path)), lock_timeout_s)
+        ledger = cls(Path(os.path.abspath(path)), lock_timeout_s, settings)
         if not ledger.path.exists():
             if not create:
                 raise LedgerError(
                     f"there is no ledger at `{ledger.path}`", help="run a task first, or name another file"
                 )
             create_ledger(ledger.path)
-        with open_for_reading(ledger.path, lock_timeout_s=lock_timeout_s, own_statement=True) as connection:
-            current = layout_version(connection, ledger.path) == latest_version()
-        if not current:
-            try:
-                with open_for_writing(ledger.path, lock_timeout_s=lock_timeout_s) as connection:
-                    refuse_shadows(connection)
-                    apply_migrations(connection, ledger.path)
-            except ShadowedError as error:
-                # Like everything to be written to the file, the migration waits; calls continue.
-                _log.warning("%s", error)
-                ledger._blocked = error
+        try:
+            ledger._bring_up_to_date(CLIENT_TIMEOUT_S)
+        except (BusyError, ShadowedError) as error:
+            # Like everything to be written to the file, the migration waits; calls continue.
+            _log.warning("%s", error)
+            ledger._blocked = error
         damage = damage_kept(spool_folder(ledger.path))
         if damage is not None:
             _log.warning("%s", damage)
         return ledger
+
+    def _bring_up_to_date(self, client_timeout_s: float | None = None) -> None:
+        """Apply the migrations that the file lacks, unless that was done before."""
+        if self._is_current:
+            return
+        lock_timeout_s = self._lock_timeout_s
+        with open_for_reading(
+            self._path, lock_timeout_s=lock_timeout_s, client_timeout_s=client_timeout_s, own_statement=True
+        ) as connection:
+            current = layout_version(connection, self._path) == latest_version()
+        if not current:
+            with open_for_writing(
+                self._path, lock_timeout_s=lock_timeout_s, client_timeout_s=client_timeout_s
+            ) as connection:
+                refuse_shadows(connection)
+                apply_migrations(connection, self._path)
+        self._is_current = True
 
     @property
     def path(self) -> Path:
@@ -100,8 +122,9 @@ class Ledger:
         Decisions that the ledger has (by id), attempts that it has (by decision id and number) and policies that it
         has (by digest) are counted and not written again. Raises LedgerError, with nothing written, when a decision is
         there with another record, when an attempt has no decision, when something in the file shadows names of ours,
-        and when the file stays busy.
+        and when the file stays open elsewhere.
         """
+        self._bring_up_to_date()
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.attempt.number): row for row in attempts}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
@@ -131,7 +154,13 @@ class Ledger:
 
     def writer(self) -> LedgerWriter:
         """A writer of its own for whoever records much: it never waits for the file. Close it in the end."""
-        return LedgerWriter(self._path, self._lock_timeout_s, blocked=self._note_blocked)
+        return LedgerWriter(
+            self._path,
+            self._lock_timeout_s,
+            settings=self._settings,
+            counts=self._full,
+            blocked=self._note_blocked,
+        )
 
     def ingest(self) -> int:
         """Put what writers have left waiting into the tables; how many entries that were.
@@ -188,14 +217,23 @@ class Ledger:
         The number of rejected entries is the one that the last ``query`` or ``tail`` found. Damage is reported until
         somebody has deleted or moved the files that are kept.
         """
-        waiting = None if self._blocked is None else f"the newest decisions may be missing: {self._blocked}"
-        found = (waiting, _rejected_text(self._rejected), damage_kept(spool_folder(self._path)))
+        waiting = (
+            None if self._blocked is None else f"the newest decisions may be missing: {self._waiting_for()}"
+        )
+        found = (
+            waiting,
+            _full_text(self._full),
+            _rejected_text(self._rejected),
+            damage_kept(spool_folder(self._path)),
+        )
         return tuple(notice for notice in found if notice is not None)
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""
+        with suppress(BusyError, ShadowedError):  # ingesting comes upon the same
+            self._bring_up_to_date(CLIENT_TIMEOUT_S)
         try:
-            self.ingest()
+            ingest(self._path, lock_timeout_s=self._lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S)
         except LedgerError as error:
             _log.warning("the newest decisions may be missing: %s", error)
             self._blocked = error
@@ -203,8 +241,23 @@ class Ledger:
         self._blocked = None
         return None
 
-    def _note_blocked(self, error: ShadowedError) -> None:
+    def _note_blocked(self, error: LedgerError) -> None:
         self._blocked = error
+
+    def _waiting_for(self) -> str:
+        if isinstance(self._blocked, BusyError):
+            return (
+                f"what was recorded is safe in `{spool_folder(self._path)}`, and loaded as soon as nobody else holds "
+                f"the ledger open; now {self._blocked.holder} does"
+            )
+        return str(self._blocked)
+
+
+def _full_text(counts: FullCounts) -> str | None:
+    """The notice about what found the spool full."""
+    said = [f"{counts.refused:,} were refused"] if counts.refused else []
+    said += [f"{counts.blocked:,} waited for room"] if counts.blocked else []
+    return f"the spool was full: of what was to be recorded, {' and '.join(said)}" if said else None
 
 
 def _rejected_text(count: int) -> str | None:

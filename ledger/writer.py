@@ -9,16 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from .errors import LedgerError, ShadowedError
+from .errors import BusyError, FullError, LedgerError, ShadowedError
 from .ingest import ingest
 from .paths import spool_folder
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
+from .settings import DEFAULTS, LedgerSettings
 from .spool import Spool
 from .writing import Entry, entry_of
 
@@ -31,7 +34,23 @@ _INGEST_BYTES: Final = 64 * 1024**2
 """They do not wait when there are so many; each filling writes the last part of the tables anew, so few are better."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-"""How long is waited after a failure, at first and at most; each one doubles the wait."""
+"""How long is waited after a failure, at first and at most; each one doubles the wait, until no room is left."""
+
+_WARN_BYTES: Final = 64 * 1024**2
+"""From here on it is said who holds the ledger open; what waits until then is no matter."""
+
+CLIENT_TIMEOUT_S: Final = 0.5
+"""How long a client that does not queue is waited for where nothing is lost by going on without the tables."""
+
+_LOOK_FOR_ROOM_S: Final = 0.05
+
+
+@dataclass(slots=True)
+class FullCounts:
+    """How often a spool was full: how many entries were refused, and how many waited for room."""
+
+    refused: int = 0
+    blocked: int = 0
 
 
 class LedgerWriter:
@@ -42,10 +61,21 @@ class LedgerWriter:
     """
 
     def __init__(
-        self, path: Path, lock_timeout_s: float, *, blocked: Callable[[ShadowedError], object] | None = None
+        self,
+        path: Path,
+        lock_timeout_s: float,
+        *,
+        settings: LedgerSettings = DEFAULTS,
+        counts: FullCounts | None = None,
+        blocked: Callable[[LedgerError], object] | None = None,
     ) -> None:
-        """``blocked`` is called by ``close`` if something in the ledger keeps recorded rows out of its tables."""
+        """``blocked`` is called by ``close`` if something keeps recorded rows out of the ledger's tables.
+
+        What is refused or waits because too much waits already is counted in ``counts``.
+        """
         self._path, self._lock_timeout_s, self._blocked = path, lock_timeout_s, blocked
+        self._settings = settings
+        self._counts = FullCounts() if counts is None else counts
         self._begin()
 
     def add(
@@ -56,9 +86,12 @@ class LedgerWriter:
     ) -> None:
         """Record a decision with its attempts, and policies that the ledger may lack.
 
-        Raises LedgerError, with nothing kept, when they cannot be written.
+        Waits if too much waits already and the settings say ``block``. Raises LedgerError, with nothing kept, when
+        they cannot be written.
         """
-        self._write(entry_of(decision, attempts, policies))
+        entry = entry_of(decision, attempts, policies)
+        self.prepare()
+        self._write(entry)
 
     def add_all(self, groups: Sequence[Sequence[LedgerEntry]]) -> list[LedgerError | None]:
         """``add`` for what several callers record at the same time, in one go: why each group was not kept, else None.
@@ -89,6 +122,8 @@ class LedgerWriter:
         try:
             self._write(*[entry_of(*one) for one in group], beyond=is_end)
         except LedgerError as refused:
+            if isinstance(refused, FullError):
+                self._count_refused(refused)
             return refused
         return None
 
@@ -97,23 +132,57 @@ class LedgerWriter:
         """The number of the file that is written now: another whenever what was written goes into the tables."""
         return self._spool.file
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether ``prepare`` would wait: whoever serves others meanwhile calls it in a thread then."""
+        return self._settings.when_full == "block" and self._spool.is_full
+
     def prepare(self) -> None:
-        """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it."""
+        """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it.
+
+        If too much waits and the settings say ``block``, waits for room first. FullError is raised, and counted, when
+        there is none.
+        """
         self._separate()
-        self._spool.prepare()
+        if self._spool.is_full and self._settings.when_full == "block":
+            self._wait_for_room()
+        try:
+            self._spool.prepare()
+        except FullError as error:
+            self._count_refused(error)
+            raise
+
+    def _count_refused(self, error: FullError) -> None:
+        if self._counts.refused == 0:
+            _log.warning("no call is made that cannot be recorded: %s", error)
+        self._counts.refused += 1
+
+    def _wait_for_room(self) -> None:
+        self._counts.blocked += 1
+        self._start()
+        deadline = time.monotonic() + self._settings.block_s
+        while self._spool.is_full and (remaining_s := deadline - time.monotonic()) > 0:
+            self._wake.set()
+            time.sleep(min(_LOOK_FOR_ROOM_S, remaining_s))
 
     def close(self) -> None:
         """Put everything into the tables. Raises LedgerError if that fails: the rows then stay in the spool.
 
-        If something in the file shadows names of ours, the rows stay there too, but that is only logged: anyone who
-        can write to the file must not be able to make calls fail.
+        If the file is open elsewhere, or something in it shadows names of ours, the rows stay there too, but that is
+        only logged: anyone who can open the file must not be able to make calls fail.
         """
         self._separate()
         self._finish()
         try:
-            ingest(self._path, lock_timeout_s=self._lock_timeout_s, own=self._spool, last=True)
-        except ShadowedError as error:
-            _log.warning("%s", error)
+            ingest(
+                self._path,
+                lock_timeout_s=self._lock_timeout_s,
+                client_timeout_s=CLIENT_TIMEOUT_S,
+                own=self._spool,
+                last=True,
+            )
+        except (BusyError, ShadowedError) as error:
+            _log.warning("what was recorded waits in `%s`: %s", spool_folder(self._path), error)
             if self._blocked is not None:
                 self._blocked(error)
         except LedgerError as error:
@@ -140,7 +209,7 @@ class LedgerWriter:
 
     def _begin(self) -> None:
         self._process, self._forks = os.getpid(), _forks
-        self._spool = Spool(spool_folder(self._path))
+        self._spool = Spool(spool_folder(self._path), self._settings)
         self._wake, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
         self._finish: Callable[[], object] = _nothing
@@ -197,17 +266,17 @@ def _keep_ingesting(
         wake.clear()
         if ended.is_set():
             return
-        if spool.waiting_bytes == 0:
+        if spool.waiting_bytes == 0 and not spool.is_full:
             continue
         try:
-            ingest(path, lock_timeout_s=lock_timeout_s, own=spool)
+            ingest(path, lock_timeout_s=lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S, own=spool)
             pause_s = _FIRST_PAUSE_S
             reported = False
         except LedgerError as error:
-            if not reported:
-                _log.warning("what was recorded waits in `%s`: %s", spool_folder(path), error)
-                reported = True
             # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
-            if ended.wait(pause_s):
+            if not reported and not (isinstance(error, BusyError) and spool.waiting_bytes < _WARN_BYTES):
+                _log.warning("%s: %s", spool.filling, error)
+                reported = True
+            if ended.wait(_FIRST_PAUSE_S if spool.is_full else pause_s):
                 return
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)

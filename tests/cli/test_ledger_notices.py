@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 from support.command_line import CommandLine, Ended
+from support.ledger_clients import client_on
 
 from routewright.ledger import Ledger
 from routewright.ledger.paths import spool_folder
@@ -76,3 +77,16 @@ def test_what_stands_in_for_a_name_of_ours_stops_no_command_and_is_named(
         client.execute('DROP MACRO main."sha256"')
     assert command(*COMMANDS[name]).err == ""
     assert len(json.loads(command(*COMMANDS["tail as JSON"]).out)) >= 2
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_sits_on_the_ledger_fails_no_run_and_is_named(
+    command: CommandLine, reads: bool
+) -> None:
+    with client_on(command.ledger, reads=reads) as client:
+        ended = command(*COMMANDS["run"])
+        assert (ended.code, ended.out != "") == (0, True)
+        assert ended.err.count("what was recorded is safe in ") == 1
+        assert f"now process {client.pid} (`" in ended.err
+    assert command(*COMMANDS["tail"]).err == ""
+    assert len(json.loads(command(*COMMANDS["tail as JSON"]).out)) == 2

@@ -18,7 +18,7 @@ from support.ledger_rows import attempt, begun, decision, decision_id, ended, fa
 from support.new_ledgers import left_in_spool, new_ledger
 from support.sizes import THOROUGH
 
-from routewright.ledger import AttemptRow, Ledger, LedgerEntry, LedgerError, LedgerWriter
+from routewright.ledger import AttemptRow, FullError, Ledger, LedgerEntry, LedgerError, LedgerWriter
 from routewright.ledger.frames import MAGIC, encode_frame
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
@@ -304,7 +304,7 @@ def test_beyond_its_room_a_spool_takes_ends_and_no_new_calls(
 ) -> None:
     writer = ledger.writer()
     add(writer, begun(1), begun(2))
-    monkeypatch.setattr("routewright.ledger.spool.MAX_SPOOL_BYTES", 100)
+    monkeypatch.setattr(writer._spool._room, "most", 100)
     refused = writer.add_all(
         [
             [begun(3)],
@@ -313,7 +313,7 @@ def test_beyond_its_room_a_spool_takes_ends_and_no_new_calls(
             [ended(2, attempt(2))],
         ]
     )
-    assert [type(one) for one in refused] == [LedgerError, LedgerError, type(None), type(None)]
+    assert [type(one) for one in refused] == [FullError, FullError, type(None), type(None)]
     writer.close()
     assert statuses(ledger) == [(decision_id(1), 1, "ok"), (decision_id(2), 1, "ok")]
 

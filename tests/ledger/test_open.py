@@ -7,15 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
 import pytest
+from support.ledger_clients import client_on
 from support.ledger_rows import attempt, decision, policy
 
-from routewright.ledger import Ledger, LedgerError, OtherLayoutError, default_ledger_path
+from routewright.ledger import BusyError, Ledger, LedgerError, OtherLayoutError, default_ledger_path
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation, open_for_reading
 from routewright.ledger.migrate import latest_version, migrations
 
@@ -125,36 +124,24 @@ def test_files_that_are_not_ledgers_are_refused_and_left_as_they_are(tmp_path: P
     )
 
 
-@contextmanager
-def held(path: Path, seconds: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that has the ledger open for writing."""
-    script = (
-        "import sys, time, duckdb\n"
-        "client = duckdb.connect(sys.argv[1]); print('open', flush=True)\n"
-        "time.sleep(float(sys.argv[2])); client.close()\n"
-    )
-    arguments = [sys.executable, "-c", script, str(path), seconds]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
-        try:
-            yield holder
-        finally:
-            holder.kill()
-
-
 def test_a_busy_ledger_is_refused_with_the_name_of_its_holder(tmp_path: Path) -> None:
-    path = Ledger.open(tmp_path / "ledger.duckdb").path
-    with held(path, "60") as holder:
-        error = refused(path)
-        assert str(error).startswith(f"ledger `{path}` is held open by process {holder.pid} (`")
+    ledger = Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=0.2)
+    with client_on(ledger.path) as holder:
+        with pytest.raises(BusyError) as caught:
+            ledger.append([decision(1)])
+        error = caught.value
+        assert str(error).startswith(f"ledger `{ledger.path}` is held open by process {holder.pid} (`")
         assert str(error).endswith("; gave up after 0.2 s and changed nothing")
         assert error.help == "close what holds it, or try again later"
 
 
 def test_a_ledger_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.duckdb", lock_timeout_s=20)
-    with held(ledger.path, "0.3"):
+    with client_on(ledger.path) as holder:
+        timer = threading.Timer(0.3, holder.kill)
+        timer.start()
         ledger.append([decision(1)])
+        timer.join()
     assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
 
 

@@ -55,10 +55,13 @@ class DecisionExecutor:
         with self._generations.running() as arms:
             side, work = _checked(arms, decided, request, unenforced)
             pending, execution = Pending(arms.control.policy, decided, tags, trace_id), None
-            if work is not None:
-                self._recorder.prepare()
             decided.executed = True
             if work is not None:
+                try:
+                    await self._recorder.prepare()
+                except BaseException:
+                    decided.executed = False
+                    raise
                 execution = await self._executed(side, work, request, on_text, pending)
                 if any(attempt.load_us for attempt in execution.attempts):
                     self._upkeep.loaded()

@@ -177,8 +177,9 @@ class ModelGateway(Calls):
     async def close(self) -> None:
         """Let go of backends and of the state store, and put what was recorded into the ledger's tables.
 
-        No other method may be called afterwards; closing again does nothing. Raises LedgerError when the ledger is
-        busy or cannot be written: then nothing is lost, and whoever reads it next takes it in.
+        No other method may be called afterwards; closing again does nothing. If the ledger is open elsewhere, what was
+        recorded stays in its spool, with a warning, until it is next read. Raises LedgerError when the ledger cannot be
+        written: then nothing is lost either.
         """
         if self._generations.ended:
             return

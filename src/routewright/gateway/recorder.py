@@ -67,16 +67,21 @@ class Recorder:
         """Whether there is a ledger."""
         return self._writer is not None
 
-    def prepare(self) -> None:
-        """Nothing, if a decision can be recorded now; else raises LedgerError."""
-        if self._writer is not None:
-            self._writer.prepare()
+    async def prepare(self) -> None:
+        """Nothing, if a decision can be recorded now; else raises LedgerError, perhaps after a wait for room."""
+        writer = self._writer
+        if writer is not None and writer.may_wait:
+            await run_blocking(writer.prepare)
+        elif writer is not None:
+            writer.prepare()
 
     async def announce(self, one: Pending, intent: Intent) -> None:
         """Record a call that is about to be made. Raises LedgerError, with nothing of it kept, when it cannot be."""
         one.intents.append(intent)
         self._under_way.add(one)
         try:
+            if self._writer is not None and self._writer.may_wait:
+                await self.prepare()
             await self._with_others(one)
         finally:
             if intent in one.intents:
