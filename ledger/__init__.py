@@ -10,8 +10,10 @@ from .output import to_csv, to_json, to_table
 from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow
 from .settings import LedgerSettings
+from .stoppable import left_running
 
 if TYPE_CHECKING:
+    from .connection import remove_spilled
     from .finding import FoundDecision
     from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
@@ -41,8 +43,10 @@ __all__ = [
     "TailRow",
     "UnknownDecisionError",
     "default_ledger_path",
+    "left_running",
     "now_in",
     "read_question",
+    "remove_spilled",
     "shipped_questions",
     "spool_folder",
     "to_csv",
@@ -58,6 +62,7 @@ _HOMES = {
     **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
     "FoundDecision": "finding",
     "Ledger": "store",
+    "remove_spilled": "connection",
     "LedgerWriter": "writer",
 }
 

@@ -1,13 +1,11 @@
-"""Runs one read-only statement, limited in time and rows."""
+"""Runs one read-only statement within limits."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LedgerError
+from .limits import Limits
 from .migrate import view_text
 from .results import QueryResult, TailRow
 from .sql_errors import translate_error
@@ -16,16 +14,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-T = TypeVar("T")
-
-MAX_ROWS: Final = 10_000
-TIMEOUT_S: Final = 60.0
 MAX_SQL_CHARACTERS: Final = 1_000_000
 
 MOST_COUNTED: Final = 10_000
 """Rejected entries are counted up to this number."""
-
-_INTERRUPT_EVERY_S = 0.05
 
 # PIVOT is taken apart into several statements that belong together, and is then of type MULTI.
 _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
@@ -53,35 +45,32 @@ def count_rejected(connection: DuckDBPyConnection) -> int:
     return len(connection.execute(statement).fetchall())
 
 
-def ask(connection: DuckDBPyConnection, sql: str, *, max_rows: int, timeout_s: float) -> QueryResult:
-    """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``. Ctrl-C raises KeyboardInterrupt."""
-    if max_rows < 0:
-        raise LedgerError(f"`{max_rows}` rows cannot be asked for", help="the row limit is 0 or more")
+def ask(connection: DuckDBPyConnection, sql: str, limits: Limits) -> QueryResult:
+    """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
     import duckdb
 
+    # One row more than asked for shows whether there are more.
+    most = -1 if limits.max_rows is None else limits.max_rows + 1
     try:
         statement = _one_statement(connection, sql)
-        # One row more than asked for shows whether there are more.
-        rows = _interruptibly(
-            connection, lambda: connection.execute(statement).fetchmany(max_rows + 1), timeout_s
-        )
+        executed = connection.execute(statement)
+        rows = executed.fetchall() if most < 0 else executed.fetchmany(most)
         described = connection.description or []
-    except duckdb.InterruptException as error:
-        raise LedgerError(
-            f"the statement took longer than {timeout_s:g} s and was stopped",
-            help="narrow it by a WHERE clause, or raise the time limit",
-        ) from error
+    except duckdb.OutOfMemoryException as error:
+        on_disk = "max_temp_directory_size" in str(error)
+        raise (limits.too_much_disk() if on_disk else limits.too_much_memory()) from error
     except duckdb.Error as error:
         raise translate_error(error, sql) from error
     columns = tuple(str(column[0]) for column in described)
     types = tuple(str(column[1]) for column in described)
-    return QueryResult(columns, types, tuple(rows[:max_rows]), len(rows) > max_rows)
+    kept = rows if limits.max_rows is None else rows[: limits.max_rows]
+    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows))
 
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
-    """The ``n`` newest decisions, oldest first. Ctrl-C raises KeyboardInterrupt."""
+    """The ``n`` newest decisions, oldest first."""
     statement = _TAIL.format(view=view_text("decisions_flat"))
-    rows = _interruptibly(connection, lambda: connection.execute(statement, [max(0, n)]).fetchall(), None)
+    rows = connection.execute(statement, [max(0, n)]).fetchall()
     return tuple(TailRow(*row) for row in rows)
 
 
@@ -110,32 +99,3 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
             "the statement has parameters, and there are no values for them", help="write the values out"
         )
     return statement
-
-
-def _interruptibly(connection: DuckDBPyConnection, work: Callable[[], T], timeout_s: float | None) -> T:
-    """What ``work`` gives, interrupted at the time limit or by Ctrl-C.
-
-    A thread does it: DuckDB misses a Ctrl-C that comes while it starts, and the thread that waits does not. The
-    connection is interrupted until the work has ended, since one interrupt may fall between two steps.
-    """
-    done: Future[T] = Future()
-    # Ctrl-C may come while the thread starts: it must do nothing until somebody is there to interrupt it.
-    go = threading.Event()
-
-    def run() -> None:
-        go.wait()
-        try:
-            done.set_result(work())
-        except BaseException as error:  # raised where it is waited for
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="ledger-statement", daemon=True).start()
-    try:
-        go.set()
-        wait([done], timeout_s)
-    finally:
-        go.set()
-        while not done.done():
-            connection.interrupt()
-            wait([done], _INTERRUPT_EVERY_S)
-    return done.result()

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from routewright.private_files import ensure_private, make_private_folder
 
 from .errors import BusyError, LedgerError
+from .limits import Limits
 from .sql_errors import translate_error
 from .turns import NotServedError, Turns
 
@@ -78,7 +79,12 @@ def open_for_writing(
 
 @contextmanager
 def open_for_reading(
-    path: Path, *, lock_timeout_s: float, client_timeout_s: float | None = None, own_statement: bool = False
+    path: Path,
+    *,
+    lock_timeout_s: float,
+    client_timeout_s: float | None = None,
+    limits: Limits | None = None,
+    own_statement: bool = False,
 ) -> Iterator[DuckDBPyConnection]:
     """A connection to the ledger at ``path`` on which a user's statement can read the ledger and touch nothing else.
 
@@ -87,7 +93,8 @@ def open_for_reading(
     """
     # The ledger's times are UTC and have no zone: beside the machine's own zone `now()` would be hours off. DuckDB
     # knows zones only once it is open, so the settings are locked after that.
-    config = _CLOSED | {"errors_as_json": "true", "lock_configuration": "false"}
+    bounds = {} if limits is None else limits.settings
+    config = _CLOSED | bounds | {"errors_as_json": "true", "lock_configuration": "false"}
     wait = _Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=True, config=config, wait=wait) as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -151,6 +158,22 @@ def _attached(connection: DuckDBPyConnection, column: str) -> str | None:
     return None if row is None else row[0]
 
 
+def remove_spilled(path: Path) -> None:
+    """Remove what statements of this process have put on disk, if the process ends while they run.
+
+    DuckDB removes what other dead processes have left when it next has something to put there. Raises OSError.
+    """
+    folder = _spill_folder(path)
+    for file in folder.glob(f"duckdb_temp_{os.getpid()}_*"):
+        file.unlink(missing_ok=True)
+    if folder.exists():
+        folder.rmdir()
+
+
+def _spill_folder(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tmp")
+
+
 def _log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.wal")
 
@@ -178,7 +201,7 @@ def _opened(
 
     with _in_turn(path, read_only, wait) as connect:
         # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
-        spill = path.with_name(f"{path.name}.tmp")
+        spill = _spill_folder(path)
         try:
             connection = connect(config)
             try:

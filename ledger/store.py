@@ -16,17 +16,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from .asking import MAX_ROWS, MOST_COUNTED, TIMEOUT_S, ask, count_rejected, newest
+from .asking import MOST_COUNTED, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import BusyError, LedgerError, ShadowedError
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
+from .limits import Limits
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
 from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
+from .stoppable import Running, run_stoppably
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
 
@@ -170,31 +172,59 @@ class Ledger:
         """
         return ingest(self._path, lock_timeout_s=self._lock_timeout_s)
 
-    def query(self, sql: str, *, max_rows: int = MAX_ROWS, timeout_s: float = TIMEOUT_S) -> QueryResult:
-        """What one SQL statement gives, at most ``max_rows`` rows of it.
+    def query(
+        self,
+        sql: str,
+        *,
+        max_rows: int | None = Limits.max_rows,
+        timeout_s: float = Limits.timeout_s,
+        max_memory_mb: int = Limits.max_memory_mb,
+        max_disk_mb: int = Limits.max_disk_mb,
+    ) -> QueryResult:
+        """What one SQL statement gives, at most ``max_rows`` rows of it; None is no limit.
 
-        What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The
-        statement can read the ledger and nothing else: no files, no network, no settings. Raises LedgerError for
-        anything that is not one reading statement, for a mistake in it (with its place), and when it takes longer
-        than ``timeout_s``.
+        What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
+        can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
+        disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes.
+
+        Raises LedgerError for anything that is not one reading statement, for a mistake in it (with its place), and
+        when it takes more than a limit allows: then it is stopped. Ctrl-C stops it too.
         """
+        limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
-        with open_for_reading(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
-            result = ask(connection, sql, max_rows=max_rows, timeout_s=timeout_s)
-            self._rejected = count_rejected(connection)
+
+        def work(running: Running) -> tuple[QueryResult, int]:
+            with open_for_reading(
+                self._path, lock_timeout_s=self._lock_timeout_s, limits=limits
+            ) as connection:
+                running.begin(connection)
+                return ask(connection, sql, limits), count_rejected(connection)
+
+        def watch(running: Running) -> None:
+            if running.seconds > timeout_s:
+                raise limits.too_long()
+            if running.grown_bytes > max_memory_mb * 1e6:
+                raise limits.too_much_memory()
+
+        result, self._rejected = run_stoppably(work, watch)
         return replace(result, stale=stale)
 
     def tail(self, n: int) -> tuple[TailRow, ...]:
         """The ``n`` newest decisions, oldest first, each with what came of it.
 
-        What waits in spools is taken in first, where that can be.
+        What waits in spools is taken in first, where that can be. Ctrl-C stops it.
         """
         self._refresh()
-        with open_for_reading(
-            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
-        ) as connection:
-            self._rejected = count_rejected(connection)
-            return newest(connection, n)
+
+        def work(running: Running) -> tuple[tuple[TailRow, ...], int]:
+            with open_for_reading(
+                self._path, lock_timeout_s=self._lock_timeout_s, limits=Limits(), own_statement=True
+            ) as connection:
+                running.begin(connection)
+                return newest(connection, n), count_rejected(connection)
+
+        rows, self._rejected = run_stoppably(work, lambda running: None)
+        return rows
 
     def find(self, beginning: str | None = None) -> FoundDecision:
         """The decision whose id is ``beginning``, or begins so; by default the newest.

@@ -16,7 +16,7 @@ from routewright.private_files import create_private, ensure_private, make_priva
 # what it left, a file that is damaged, and a question that does not fit into memory.
 COMMANDS = """
 import sys
-from routewright.cli.app import run_app
+from routewright.cli.invoking import run_app
 for words in (
     ["demo", "--simulate"],
     ["run", sys.argv[1], "hello", "--simulate"],

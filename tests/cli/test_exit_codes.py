@@ -12,10 +12,10 @@ from typing import NoReturn
 
 import pytest
 from pydantic_core import SchemaError
-from support.command_line import POLICY, CommandLine, hear_ctrl_c
+from support.command_line import POLICY, CommandLine
 
-from routewright.cli.app import run_app
 from routewright.cli.exit_codes import ExitCode
+from routewright.cli.invoking import run_app
 
 REFUSED = """\
 error: the plan asks for what is not supported yet:
@@ -144,43 +144,19 @@ def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals)
     assert rows == "model_id,error_class\nsmall,cancelled\n"
 
 
-@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.3])
-def test_130_ctrl_c_ends_a_long_statement_without_a_traceback(tmp_path: Path, after_s: float) -> None:
-    command = CommandLine(tmp_path)
-    command("run", "policy.yaml", "hello", "--simulate")
-    # Everything is loaded before the signal is set up, so that it falls into the command.
-    script = (
-        "import os, signal, threading, duckdb, routewright.ledger, routewright.engine.report, routewright.backends\n"
-        "from routewright.cli import main\n"
-        f"threading.Timer({after_s}, os.kill, (os.getpid(), signal.SIGINT)).start(); main()"
-    )
-    statement = "SELECT count(*) FROM range(1000000000000)"
-    words = [sys.executable, "-c", script, "ledger", "sql", statement, "--timeout", "86400"]
-    # Neither the statement nor its time limit ends within the time that the process is given.
-    done = subprocess.run(
-        words,
-        capture_output=True,
-        cwd=tmp_path,
-        env=command.environment(),
-        preexec_fn=hear_ctrl_c,
-        timeout=30,
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"stopped\n")
-
-
 def test_130_ctrl_c_while_a_shape_is_built_is_no_error_of_pydantic(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(_: object) -> NoReturn:
         raise SchemaError('Error building "model" validator:\n  KeyboardInterrupt: ')
 
-    monkeypatch.setattr(sys.modules["routewright.cli.app"], "get_command", interrupted)
+    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "get_command", interrupted)
     assert (run_app(["check"]), capsys.readouterr().err) == (130, "stopped\n")
 
     def mistaken(_: object) -> NoReturn:
         raise SchemaError('Error building "model" validator')
 
-    monkeypatch.setattr(sys.modules["routewright.cli.app"], "get_command", mistaken)
+    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "get_command", mistaken)
     with pytest.raises(SchemaError):
         run_app(["check"])
 

@@ -24,10 +24,10 @@ def loaded(script: str) -> list[str]:
     [
         ("import routewright", []),
         ("from routewright import RoutewrightError, LedgerError", []),
-        ("from routewright.cli.app import run_app; run_app(['--help'])", []),
+        ("from routewright.cli.invoking import run_app; run_app(['--help'])", []),
         # typer reads the arguments of a command with pydantic.
-        ("from routewright.cli.app import run_app; run_app(['decide', '--help'])", ["pydantic"]),
-        ("from routewright.cli.app import run_app; run_app(['ledger', 'sql', '--help'])", ["pydantic"]),
+        ("from routewright.cli.invoking import run_app; run_app(['decide', '--help'])", ["pydantic"]),
+        ("from routewright.cli.invoking import run_app; run_app(['ledger', 'sql', '--help'])", ["pydantic"]),
     ],
 )
 def test_starting_loads_nothing_heavy(script: str, expected: list[str]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from routewright.cli.app import run_app
+from routewright.cli.invoking import run_app
 from routewright.loading.loading import shipped
 
 HYBRID = str(shipped("hybrid.yaml"))

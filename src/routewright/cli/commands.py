@@ -9,6 +9,7 @@ import typer
 from typer import Argument, Option
 
 from .options import (
+    AskFlags,
     DecideFlags,
     Features,
     FileOption,
@@ -17,7 +18,6 @@ from .options import (
     ModelsFlags,
     PolicyPath,
     QuotaFlags,
-    ResultFormat,
     Root,
     RunFlags,
     TableFormat,
@@ -25,6 +25,7 @@ from .options import (
     TextFormat,
     with_flags,
 )
+from .stopping import finish_first
 from .writer import show_warnings, writer
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ app = typer.Typer(
     "(129 and 143: SIGHUP and SIGTERM), 141 whoever read the output is gone.",
 )
 
-ledger = typer.Typer(help="Ask the ledger.", no_args_is_help=True, rich_markup_mode=None)
+ledger = typer.Typer(name="ledger", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _show_version(wanted: bool) -> None:
@@ -51,8 +52,13 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_READING = frozenset({"sql", "tail"})
+"""The commands of the ledger that have nothing to finish when they are stopped."""
+
+
 @app.callback()
 def _common(
+    context: typer.Context,
     plain: Annotated[bool, Option("--plain", help="No colours, also on a terminal.")] = False,
     version: Annotated[
         bool, Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -60,6 +66,15 @@ def _common(
 ) -> None:
     writer.plain = plain
     show_warnings()
+    if context.invoked_subcommand != ledger.info.name:
+        finish_first()
+
+
+@ledger.callback()
+def _ask(context: typer.Context) -> None:
+    """Ask the ledger."""
+    if context.invoked_subcommand not in _READING:
+        finish_first()
 
 
 @app.command()
@@ -297,18 +312,14 @@ def schema(
     writer.json_value(json_schema(kind))
 
 
-app.add_typer(ledger, name="ledger")
+app.add_typer(ledger)
 
 
 @ledger.command()
+@with_flags
 def sql(
     statement: Annotated[str, Argument(metavar="SQL", help="One SQL statement that reads.")],
-    path: LedgerPath = None,
-    format: ResultFormat = "table",
-    max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000,
-    timeout: Annotated[
-        float, Option(metavar="SECONDS", min=0.001, help="Stop after this many seconds.")
-    ] = 60.0,
+    how: AskFlags,
 ) -> None:
     """Ask the ledger in SQL.
 
@@ -320,11 +331,9 @@ def sql(
     Example:
       routewright ledger sql "SELECT target, decisions FROM routing_daily"
     """
-    from .ledger import print_result
-    from .opened import ledger_at
+    from .sql import ask_and_print
 
-    with ledger_at(path, create=False) as opened:
-        print_result(opened, statement, format=format, max_rows=max_rows, timeout_s=timeout)
+    ask_and_print(statement, how)
 
 
 @ledger.command()

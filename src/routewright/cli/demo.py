@@ -20,9 +20,9 @@ from routewright.tasks import AskedTask, WrittenTask, asked_by
 
 from .answers import answer_text, cost_text, output_tokens, took_ms
 from .invocation import command_line
-from .ledger import print_result
 from .opened import ledger_at
 from .run import remark_loading
+from .sql import print_rows
 from .standins import StandIns, short_prompts, stand_ins
 from .writer import writer
 
@@ -140,7 +140,7 @@ def _tell_how_to_go_on(ledger: Ledger, question: str) -> None:
     )
     writer.lines(question)
     writer.text()
-    print_result(ledger, question)
+    print_rows(ledger, question)
     hybrid = str(shipped("hybrid.yaml"))
     writer.text()
     writer.text(f"The ledger is {ledger.path}")

@@ -1,4 +1,4 @@
-"""Asks the ledger, and prints what it answers."""
+"""Prints the newest decisions of the ledger."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from routewright.engine.report import money_text
-from routewright.ledger import Ledger, TailRow, to_csv, to_json, to_table
+from routewright.ledger import TailRow
 
 from .opened import ledger_at, print_notices
 from .writer import writer
@@ -23,30 +23,6 @@ def print_newest(path: Path | None, count: int, format: Literal["table", "json"]
         return
     header = ["time (UTC)", "outcome", "rule", "target", "answered by", "attempts", "status", "took", "cost"]
     writer.table(header, list(map(_tail_row, rows)))
-
-
-def print_result(
-    opened: Ledger,
-    statement: str,
-    *,
-    format: Literal["table", "csv", "json"] = "table",
-    max_rows: int = 10_000,
-    timeout_s: float = 60.0,
-) -> None:
-    """Run one statement and print its rows."""
-    result = opened.query(statement, max_rows=max_rows, timeout_s=timeout_s)
-    if format == "json":
-        writer.json(to_json(result))
-    elif format == "csv":
-        writer.csv(to_csv(result))
-    else:
-        header, rows = to_table(result)
-        writer.table(header, rows)
-        if not rows:
-            writer.remark("no rows")
-    print_notices(opened)
-    if result.truncated:
-        writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")
 
 
 def _tail_row(row: TailRow) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from routewright.backends.control import StateError, StateStore
 from routewright.engine.report import TaskError, escape_line
-from routewright.ledger import Ledger, default_ledger_path
+from routewright.ledger import Ledger, default_ledger_path, remove_spilled
 from routewright.loading import shipped
 
+from .stopping import before_stopping
 from .writer import writer
 
 VARIABLE = "ROUTEWRIGHT_POLICY"
@@ -62,7 +64,9 @@ def state_store(named: Path | None, *, must_exist: bool = False) -> StateStore:
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:
     """The ledger at ``path``, or the default one; the caller prints its notices at the end."""
-    return Ledger.open(path or default_ledger_path(), create=create)
+    opened = Ledger.open(path or default_ledger_path(), create=create)
+    before_stopping(partial(remove_spilled, opened.path))
+    return opened
 
 
 def print_notices(opened: Ledger) -> None:

@@ -55,7 +55,6 @@ StatePath = Annotated[
 _format = Option(help="The form of the output.")
 TableFormat = Annotated[Literal["table", "json"], _format]
 TextFormat = Annotated[Literal["text", "json"], _format]
-ResultFormat = Annotated[Literal["table", "csv", "json"], _format]
 
 
 @dataclass(frozen=True)
@@ -244,6 +243,27 @@ class QuotaFlags:
     state: StatePath = None
     root: Root = None
     format: TableFormat = "table"
+
+
+@dataclass(frozen=True)
+class AskFlags:
+    """What a statement may take, and how its rows are written."""
+
+    ledger: LedgerPath = None
+    format: Annotated[Literal["table", "csv", "json"], _format] = "table"
+    max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000
+    timeout: Annotated[float, Option(metavar="SECONDS", min=0.001, help="Stop after this many seconds.")] = (
+        60.0
+    )
+    max_memory: Annotated[
+        int, Option(metavar="MB", min=50, help="Stop when it needs more memory than this.")
+    ] = 2_000
+    max_disk: Annotated[
+        int,
+        Option(
+            metavar="MB", min=0, help="Stop when what does not fit into memory needs more disk than this."
+        ),
+    ] = 10_000
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:

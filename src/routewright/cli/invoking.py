@@ -14,11 +14,6 @@ from .exit_codes import ExitCode
 from .writer import ReaderGone, counted, writer
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    sys.exit(run_app())
-
-
 def run_app(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; errors are told on standard error.
 
