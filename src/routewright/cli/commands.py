@@ -52,7 +52,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_READING = frozenset({"sql", "tail"})
+_READING = frozenset({"show", "sql", "tail"})
 """The commands of the ledger that have nothing to finish when they are stopped."""
 
 
