@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LedgerError
 from .limits import Limits
 from .migrate import view_text
 from .results import QueryResult, TailRow
-from .sql_errors import translate_error
+from .sql_errors import mistake, translate_error
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
 MAX_SQL_CHARACTERS: Final = 1_000_000
+
+_NO_SQL: Final = {"\0": "a character with the code 0", "[\ud800-\udfff]": "bytes that are no UTF-8"}
+"""Characters that no statement has: half a surrogate pair stands for a byte that could not be decoded."""
 
 MOST_COUNTED: Final = 10_000
 """Rejected entries are counted up to this number."""
@@ -45,7 +50,9 @@ def count_rejected(connection: DuckDBPyConnection) -> int:
     return len(connection.execute(statement).fetchall())
 
 
-def ask(connection: DuckDBPyConnection, sql: str, limits: Limits) -> QueryResult:
+def ask(
+    connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object], limits: Limits
+) -> QueryResult:
     """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
     import duckdb
 
@@ -53,7 +60,8 @@ def ask(connection: DuckDBPyConnection, sql: str, limits: Limits) -> QueryResult
     most = -1 if limits.max_rows is None else limits.max_rows + 1
     try:
         statement = _one_statement(connection, sql)
-        executed = connection.execute(statement)
+        _check_names(statement.named_parameters, parameters)
+        executed = connection.execute(statement, parameters or None)
         rows = executed.fetchall() if most < 0 else executed.fetchmany(most)
         described = connection.description or []
     except duckdb.OutOfMemoryException as error:
@@ -77,8 +85,9 @@ def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
 def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
     if len(sql) > MAX_SQL_CHARACTERS:
         raise LedgerError(f"the statement has more than {MAX_SQL_CHARACTERS} characters")
-    if "\0" in sql:
-        raise LedgerError("the statement has a character with the code 0")
+    for character, what in _NO_SQL.items():
+        if (found := re.search(character, sql)) is not None:
+            raise mistake(sql, f"the statement has {what}", found.start())
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
         raise LedgerError(
@@ -94,8 +103,25 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
             f"a statement of type `{kind}` was not run: the ledger is only read here",
             help="use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         )
-    if statement.named_parameters:
-        raise LedgerError(
-            "the statement has parameters, and there are no values for them", help="write the values out"
-        )
     return statement
+
+
+def _check_names(asked: Set[str], given: Mapping[str, object]) -> None:
+    """Refuse a statement that lacks a value, and a value that it does not use. Names ignore case, as in DuckDB."""
+    if any(name.isdigit() for name in asked):
+        raise LedgerError(
+            "a parameter of the statement has no name", help="write `$team`, and give a value for `team`"
+        )
+    used, there = ({name.lower() for name in names} for names in (asked, given))
+    for name in sorted(asked):
+        if name.lower() not in there:
+            raise LedgerError(
+                f"there is no value for the parameter `${name}`",
+                help=f'give it one: `--param {name}=…`, in Python `{{"{name}": …}}`',
+            )
+    for name in given:
+        if name.lower() not in used:
+            raise LedgerError(
+                f"the statement has no parameter `${name}`",
+                help=f"it has: {', '.join(f'`${one}`' for one in sorted(asked))}" if asked else None,
+            )

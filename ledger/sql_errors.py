@@ -43,6 +43,11 @@ def _plain(line: str) -> str:
     return line.rstrip(".!")
 
 
+def mistake(sql: str, message: str, start: int) -> LedgerError:
+    """Our error for what is wrong with the character at ``start``."""
+    return LedgerError(message, problem=_problem_at(message, None, sql, start, 1))
+
+
 def _problem(message: str, help: str | None, location: object, sql: str) -> Problem | None:
     try:
         offset, length = json.loads(str(location))
@@ -52,16 +57,19 @@ def _problem(message: str, help: str | None, location: object, sql: str) -> Prob
         width = len(encoded[offset : offset + length].decode().split("\n", 1)[0])
     except (ValueError, TypeError):
         return None
+    return _problem_at(message, help, sql, start, max(1, width))
+
+
+def _problem_at(message: str, help: str | None, sql: str, start: int, width: int) -> Problem:
     before = sql[:start]
     line = before.count("\n") + 1
-    column = start - (before.rfind("\n") + 1) + 1
     return Problem(
         code="sql",
         message=message,
         help=help,
         source=_SOURCE,
         line=line,
-        column=column,
+        column=start - (before.rfind("\n") + 1) + 1,
         source_line=sql.split("\n")[line - 1],
-        width=max(1, width),
+        width=width,
     )

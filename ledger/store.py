@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -175,6 +175,7 @@ class Ledger:
     def query(
         self,
         sql: str,
+        parameters: Mapping[str, object] | None = None,
         *,
         max_rows: int | None = Limits.max_rows,
         timeout_s: float = Limits.timeout_s,
@@ -183,12 +184,16 @@ class Ledger:
     ) -> QueryResult:
         """What one SQL statement gives, at most ``max_rows`` rows of it; None is no limit.
 
+        ``parameters`` are the values for names such as ``$team`` in it, by name without the ``$``. They are bound, and
+        never become part of the statement; each has the type that DuckDB gives to its Python type.
+
         What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
         can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
         disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes.
 
-        Raises LedgerError for anything that is not one reading statement, for a mistake in it (with its place), and
-        when it takes more than a limit allows: then it is stopped. Ctrl-C stops it too.
+        Raises LedgerError for anything that is not one reading statement, for a mistake in it (with its place), for
+        a parameter without a value or a value without a parameter, and when it takes more than a limit allows: then it
+        is stopped. Ctrl-C stops it too.
         """
         limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
@@ -198,7 +203,7 @@ class Ledger:
                 self._path, lock_timeout_s=self._lock_timeout_s, limits=limits
             ) as connection:
                 running.begin(connection)
-                return ask(connection, sql, limits), count_rejected(connection)
+                return ask(connection, sql, parameters or {}, limits), count_rejected(connection)
 
         def watch(running: Running) -> None:
             if running.seconds > timeout_s:

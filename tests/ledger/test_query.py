@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -103,10 +105,14 @@ def test_a_statement_can_read_the_ledger_and_do_nothing_else(ledger: Ledger, sql
         ),
         (
             "SELECT * FROM decisions WHERE target = ?",
-            "the statement has parameters, and there are no values for them",
-            "write the values out",
+            "a parameter of the statement has no name",
+            "write `$team`, and give a value for `team`",
         ),
-        ("SELECT '\0'", "the statement has a character with the code 0", None),
+        (
+            "SELECT * FROM decisions WHERE target = $model",
+            "there is no value for the parameter `$model`",
+            'give it one: `--param model=…`, in Python `{"model": …}`',
+        ),
     ],
 )
 def test_what_is_not_one_reading_statement_is_refused(
@@ -127,6 +133,15 @@ def test_what_is_not_one_reading_statement_is_refused(
             "  = help: candidate bindings: `target`, `trace_id`, `tags`, `state`, `reason`",
         ),
         (
+            "SELECT 1,\n'\0'",
+            "sql:2:2: error[sql]: the statement has a character with the code 0\n  | '\\x00'\n  |  ^^^^",
+        ),
+        (
+            "SELECT '\udcff'",
+            "sql:1:9: error[sql]: the statement has bytes that are no UTF-8\n  | SELECT '\\u{dcff}'\n"
+            "  |         ^^^^^^^^",
+        ),
+        (
             "SELEC 1",
             "sql:1:1: error[sql]: syntax error at or near `SELEC`\n  | SELEC 1\n  | ^^^^^",
         ),
@@ -143,6 +158,40 @@ def test_a_mistake_is_shown_at_its_place(ledger: Ledger, sql: str, shown: str) -
     problem = refused(ledger, sql).problem
     assert problem is not None
     assert render_problem(problem) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "type"),
+    [
+        ("x'; DROP TABLE decisions; --", "VARCHAR"),
+        (5, "INTEGER"),
+        (0.5, "DOUBLE"),
+        (True, "BOOLEAN"),
+        (None, '"NULL"'),
+        ([1, 2], "INTEGER[]"),
+        (Decimal("1.50"), "DECIMAL(3,2)"),
+        (datetime(2026, 1, 2, tzinfo=UTC), "TIMESTAMP WITH TIME ZONE"),
+    ],
+)
+def test_a_value_is_bound_and_never_part_of_the_statement(ledger: Ledger, value: object, type: str) -> None:
+    result = ledger.query("SELECT $value, typeof($VALUE)", {"value": value})
+    assert result.rows == ((value, type),)
+
+
+def test_a_text_is_compared_with_numbers_and_times_by_what_it_says(ledger: Ledger) -> None:
+    sql = "SELECT count(*) FROM attempts WHERE number = $number AND now() > $since"
+    assert ledger.query(sql, {"number": "1", "since": "2020-01-01"}).rows == ((2,),)
+
+
+def test_values_and_parameters_that_do_not_match_are_named(ledger: Ledger) -> None:
+    for given, message, help in [
+        ({"a": 1, "C": 2}, "there is no value for the parameter `$b`", None),
+        ({"a": 1, "B": 2, "tem": 3}, "the statement has no parameter `$tem`", "it has: `$a`, `$b`"),
+    ]:
+        with pytest.raises(LedgerError) as caught:
+            ledger.query("SELECT $a, $b", given)
+        assert str(caught.value) == message
+        assert help is None or caught.value.help == help
 
 
 def test_describing_and_pivoting_are_reading(ledger: Ledger) -> None:

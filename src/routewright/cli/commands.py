@@ -25,6 +25,7 @@ from .options import (
     TextFormat,
     with_flags,
 )
+from .sql_argument import SqlCommand
 from .stopping import finish_first
 from .writer import show_warnings, writer
 
@@ -315,11 +316,17 @@ def schema(
 app.add_typer(ledger)
 
 
-@ledger.command()
+@ledger.command(cls=SqlCommand)
 @with_flags
 def sql(
-    statement: Annotated[str, Argument(metavar="SQL", help="One SQL statement that reads.")],
     how: AskFlags,
+    statement: Annotated[
+        str | None,
+        Argument(
+            metavar="SQL",
+            help="One SQL statement that reads; - reads it from standard input, and so does a pipe.",
+        ),
+    ] = None,
 ) -> None:
     """Ask the ledger in SQL.
 
@@ -330,6 +337,7 @@ def sql(
     \b
     Example:
       routewright ledger sql "SELECT target, decisions FROM routing_daily"
+      routewright ledger sql -f question.sql --param team=research --param n:=5
     """
     from .sql import ask_and_print
 

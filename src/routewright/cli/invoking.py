@@ -52,6 +52,9 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.STOPPED
 
 
+_ONE_LINE = {(None, None), ("sql", 1)}
+
+
 def _let_go(code: ExitCode) -> ExitCode:
     """Give up standard output: what is still in its buffer must not be complained about at the end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -83,7 +86,9 @@ def _report(error: Exception) -> None:
     lines = [f"error: {error if isinstance(error, NotBuiltError) else escape_line(str(error))}"]
     problem = getattr(error, "problem", None)
     if problem is not None and problem.source_line is not None:
-        lines.append(render_problem(problem).partition("\n")[2])
+        first, _, rest = render_problem(problem).partition("\n")
+        # A statement of one line is its own place.
+        lines = [*(lines if (problem.source, problem.line) in _ONE_LINE else [first]), rest]
     elif help := getattr(error, "help", None):
         lines.append(escape_line(f"  = help: {help}"))
     writer.problems("\n".join(lines), note=True)

@@ -247,8 +247,19 @@ class QuotaFlags:
 
 @dataclass(frozen=True)
 class AskFlags:
-    """What a statement may take, and how its rows are written."""
+    """Where a statement and its values are, what it may take, and how its rows are written."""
 
+    file: Annotated[
+        Path | None,
+        FileOption("--file", "-f", help="Read the statement from this file; - is standard input."),
+    ] = None
+    param: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME=TEXT",
+            help="A value for $NAME in the statement; NAME:=JSON is a number, true, false, null or a list. Repeatable.",
+        ),
+    ] = None
     ledger: LedgerPath = None
     format: Annotated[Literal["table", "csv", "json"], _format] = "table"
     max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000
