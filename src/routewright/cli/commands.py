@@ -20,6 +20,7 @@ from .options import (
     QuotaFlags,
     Root,
     RunFlags,
+    StatementFlags,
     TableFormat,
     TaskFlags,
     TextFormat,
@@ -319,6 +320,7 @@ app.add_typer(ledger)
 @ledger.command(cls=SqlCommand)
 @with_flags
 def sql(
+    where: StatementFlags,
     how: AskFlags,
     statement: Annotated[
         str | None,
@@ -341,7 +343,7 @@ def sql(
     """
     from .sql import ask_and_print
 
-    ask_and_print(statement, how)
+    ask_and_print(statement, where, how)
 
 
 @ledger.command()

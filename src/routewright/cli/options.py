@@ -246,8 +246,8 @@ class QuotaFlags:
 
 
 @dataclass(frozen=True)
-class AskFlags:
-    """Where a statement and its values are, what it may take, and how its rows are written."""
+class StatementFlags:
+    """Where a statement and its values are."""
 
     file: Annotated[
         Path | None,
@@ -260,6 +260,12 @@ class AskFlags:
             help="A value for $NAME in the statement; NAME:=JSON is a number, true, false, null or a list. Repeatable.",
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class AskFlags:
+    """What is asked, what that may take, and how the rows are written."""
+
     ledger: LedgerPath = None
     format: Annotated[Literal["table", "csv", "json"], _format] = "table"
     max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000
