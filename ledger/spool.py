@@ -1,8 +1,8 @@
 """Spool files, which hold rows until they are in the ledger's tables.
 
 Each writer has its own files in a folder next to the ledger. A frame is written by one call and has a number, a length
-and a checksum, so damage costs only the frames that it is in. What has been written survives the death of the process,
-but not a loss of power.
+and a checksum, so damage costs only the frames that it is in. What has been written survives the death of the process;
+a loss of power only once it is synced (``power``), and with ``none`` it is not even written at once.
 
 A writer locks its files for as long as it lives: a process that gets the lock knows that the file is complete. While
 calls of it are in flight it has at least one file, so a writer without a file of its own is gone.
@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import stat
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,17 @@ from routewright.private_files import create_private, make_private_folder
 
 from .errors import FullError, LedgerError
 from .frames import MAGIC, Damage, Frame, begins_as_spool, encode, encode_frame, find_frames, first_frame
+from .group_sync import GroupSync, put_on_disk
 from .room import Room
 from .settings import DEFAULTS, LedgerSettings
 from .writing import Entry
 
+_log = logging.getLogger(__name__)
+
 _PROBE: Final = b"\xff" * 65_536
 """Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
+_MOST_BUFFERED: Final = 1024**2
+"""What a spool that need not survive its process keeps in memory."""
 _SUFFIX: Final = ".spool"
 _NAME: Final = re.compile(r"[0-9a-f]{32}\.\d{8}\.spool")
 _DRAFT: Final = ".new"
@@ -98,6 +104,12 @@ class Spool:
         self._number = 0
         self._files = 0
         self._refused = False  # whether the last write failed
+        self._durability = settings.durability
+        self._buffer = bytearray()  # entries that are not written yet, and the number of the last that is
+        self._written = 0
+        self._unsynced: set[Path] = set()
+        self._is_named = True  # whether the names of all files are on the disk
+        self._group = GroupSync(self._begin_sync)
 
     @property
     def path(self) -> Path:
@@ -112,7 +124,7 @@ class Spool:
     @property
     def waiting_bytes(self) -> int:
         """The size of all entries that have not been removed."""
-        return max(0, self._size - len(MAGIC)) + self._full_bytes
+        return max(0, self._size - len(MAGIC)) + len(self._buffer) + self._full_bytes
 
     @property
     def is_full(self) -> bool:
@@ -145,6 +157,25 @@ class Spool:
             self._number = number
         return number
 
+    def settle(self) -> None:
+        """Return once what has been written is as durable as the settings say.
+
+        Raises LedgerError if the disk does not take it; it may be there all the same.
+        """
+        if self._durability != "power":
+            return
+        try:
+            self._group.wait_for(self._number)
+        except OSError as error:
+            raise LedgerError(
+                f"what was written to `{self._folder}` may not survive a loss of power: {error.strerror}"
+            ) from error
+
+    def flush(self) -> None:
+        """Write what is kept in memory. Raises LedgerError when it cannot be: then it stays there."""
+        with self._lock:
+            self._flush()
+
     def prepare(self) -> None:
         """Make the file, if there is none. Raises LedgerError where an entry could not be written now.
 
@@ -156,7 +187,7 @@ class Spool:
         with self._lock:
             self._check_room()
             if self._file is None or self._refused:
-                self._write(_PROBE if self._refused else b"")
+                self._put(_PROBE if self._refused else b"")
                 if self._refused:
                     self._size -= len(_PROBE)
                     self._cut()
@@ -169,11 +200,12 @@ class Spool:
         LedgerError when it cannot be: then the files before must stay, and it is tried again the next time.
         """
         with self._lock:
+            self._flush()
             if last or self._size > len(MAGIC):
                 self._turn()
             # INVARIANT: with decisions in flight there is always a file that this writer has locked.
             if self.in_flight and not last and self._file is None:
-                self._write(b"")
+                self._put(b"")
 
     def owns(self, path: Path) -> bool:
         """Whether a file is one of this writer's."""
@@ -213,6 +245,10 @@ class Spool:
     def abandon(self) -> None:
         """Close all files, and leave those with entries to whoever opens the ledger next."""
         with self._lock:
+            try:
+                self._flush()
+            except LedgerError as error:
+                _log.warning("%d bytes that were recorded are lost: %s", len(self._buffer), error)
             if self._size == len(MAGIC) and not self.in_flight:
                 self.path.unlink(missing_ok=True)
             self._turn()
@@ -224,6 +260,7 @@ class Spool:
             if file is not None:
                 os.close(file)
         self._file, self._full, self._full_bytes = None, {}, 0
+        self._buffer.clear()
 
     def _check_room(self) -> None:
         if self.is_full:
@@ -234,7 +271,8 @@ class Spool:
 
     def _turn(self) -> None:
         if self._file is not None:
-            self._full[self.path] = (self._file, self._size, self._number)
+            last = self._written if self._buffer else self._number
+            self._full[self.path] = (self._file, self._size, last)
             self._full_bytes += self._size
             self._file, self._size = None, 0
             self._files += 1
@@ -254,13 +292,30 @@ class Spool:
             os.close(file)
             raise
         self._size = len(MAGIC)
+        self._is_named = False
         return file
 
-    def _write(self, frame: bytes) -> None:
+    def _write(self, frames: bytes) -> None:
+        if self._durability != "none" or self._file is None:
+            self._put(frames)
+            return
+        if len(self._buffer) + len(frames) > _MOST_BUFFERED:
+            self._flush()
+        self._buffer += frames
+
+    def _flush(self) -> None:
+        if self._buffer:
+            self._put(self._buffer)
+            self._buffer.clear()
+            self._written = self._number
+
+    def _put(self, data: bytes | bytearray) -> None:
         try:
             if self._file is None:
                 self._file = self._create()
-            if os.write(self._file, frame) < len(frame):
+            if self._durability == "power" and data:
+                self._unsynced.add(self.path)
+            if os.write(self._file, data) < len(data):
                 raise OSError(errno.ENOSPC, "the disk is full")
         except OSError as error:
             self._refused = True
@@ -268,7 +323,36 @@ class Spool:
             raise LedgerError(
                 f"`{self.path}` cannot be written: {error.strerror}; nothing was kept"
             ) from error
-        self._size += len(frame)
+        self._size += len(data)
+
+    def _begin_sync(self) -> tuple[int, Callable[[], None]]:
+        """The number of the last entry, and what puts all up to it onto the disk. Raises OSError."""
+        with self._lock:
+            # Another thread may remove a file meanwhile; what is removed is in the tables, and they are on the disk.
+            held = {path: found[0] for path, found in self._full.items()}
+            if self._file is not None:
+                held[self.path] = self._file
+            files = [os.dup(held[path]) for path in self._unsynced if path in held]
+            named, number = self._is_named, self._number
+            self._unsynced, self._is_named = set(), True
+
+        def sync() -> None:
+            try:
+                for file in files:
+                    put_on_disk(file)
+                if not named:
+                    _put_names_on_disk(self._folder)
+            except OSError:
+                with self._lock:
+                    # What the system has failed to write once it may take for written later.
+                    self._refused = True
+                    self._turn()
+                raise
+            finally:
+                for file in files:
+                    os.close(file)
+
+        return number, sync
 
     def _cut(self) -> None:
         """Take back half a frame: what comes after it could not be read."""
@@ -277,6 +361,16 @@ class Spool:
                 os.ftruncate(self._file, self._size)
             except OSError:
                 self._turn()
+
+
+def _put_names_on_disk(folder: Path) -> None:
+    """Have the disk keep which files there are in ``folder``, and that there is this folder."""
+    for one in (folder, folder.parent):
+        descriptor = os.open(one, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def files_of(folder: Path, writer: str = "") -> list[Path]:

@@ -44,6 +44,9 @@ CLIENT_TIMEOUT_S: Final = 0.5
 
 _LOOK_FOR_ROOM_S: Final = 0.05
 
+_FLUSH_EVERY_S: Final = 1.0
+"""How often what need not survive the process is written."""
+
 
 @dataclass(slots=True)
 class FullCounts:
@@ -56,8 +59,8 @@ class FullCounts:
 class LedgerWriter:
     """Writes decisions into one ledger; get one by ``Ledger.writer``. Safe to use from many threads.
 
-    What ``add`` has taken survives the death of the process, killed or not: whoever opens the ledger next puts it
-    into the tables. It does not survive a loss of power that comes before it is there, within half a minute.
+    Whoever opens the ledger next puts into the tables what a writer has left; ``LedgerSettings.durability`` says what
+    that survives until it is there, within half a minute.
     """
 
     def __init__(
@@ -92,11 +95,12 @@ class LedgerWriter:
         entry = entry_of(decision, attempts, policies)
         self.prepare()
         self._write(entry)
+        self.settle()
 
     def add_all(self, groups: Sequence[Sequence[LedgerEntry]]) -> list[LedgerError | None]:
         """``add`` for what several callers record at the same time, in one go: why each group was not kept, else None.
 
-        What is in one group is kept together or not at all.
+        What is in one group is kept together or not at all. ``settle`` is left to the caller.
         """
         self._separate()
         in_flight = self._spool.in_flight
@@ -126,6 +130,15 @@ class LedgerWriter:
                 self._count_refused(refused)
             return refused
         return None
+
+    @property
+    def settles_at_once(self) -> bool:
+        """Whether ``settle`` has nothing to wait for."""
+        return self._settings.durability != "power"
+
+    def settle(self) -> None:
+        """Return once what was written is as durable as the settings say. Raises LedgerError if it may not be."""
+        self._spool.settle()
 
     @property
     def file(self) -> int:
@@ -226,9 +239,15 @@ class LedgerWriter:
                 daemon=True,
             )
             self._thread.start()
+            if self._settings.durability == "none":
+                threading.Thread(
+                    target=_keep_flushing, args=(self._spool, ended), name="ledger-flusher", daemon=True
+                ).start()
             # A writer that nobody closes is finished when it is forgotten, or the interpreter ends: a thread
             # that is stopped inside of DuckDB by then would take the process down.
-            self._finish = weakref.finalize(self, _finish, self._process, self._thread, self._wake, ended)
+            self._finish = weakref.finalize(
+                self, _finish, self._process, self._thread, self._wake, ended, self._spool
+            )
 
 
 # How many forks lie between this process and the one that loaded this module: asking the system is slower.
@@ -247,13 +266,33 @@ def _nothing() -> None:
     pass
 
 
-def _finish(process: int, thread: threading.Thread, wake: threading.Event, ended: threading.Event) -> None:
+def _finish(
+    process: int, thread: threading.Thread, wake: threading.Event, ended: threading.Event, spool: Spool
+) -> None:
     if os.getpid() != process:
         return  # a child of the process has no such thread, and may have its locks as they were held
     ended.set()
     wake.set()
     if thread is not threading.current_thread():  # who forgets a writer may do so in any thread
         thread.join()
+    _flush(spool)
+
+
+def _keep_flushing(spool: Spool, ended: threading.Event) -> None:
+    """Write every second what the spool keeps in memory, so that no more than that is lost with the process."""
+    reported = False
+    while not ended.wait(_FLUSH_EVERY_S):
+        reported = not _flush(spool, quietly=reported)
+
+
+def _flush(spool: Spool, *, quietly: bool = False) -> bool:
+    try:
+        spool.flush()
+    except LedgerError as error:
+        if not quietly:
+            _log.warning("%s", error)
+        return False
+    return True
 
 
 def _keep_ingesting(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from routewright.backends.control import StateError, StateStore
 from routewright.engine.report import TaskError, escape_line
-from routewright.ledger import Ledger, default_ledger_path, remove_spilled
-from routewright.loading import shipped
+from routewright.ledger import Ledger, LedgerSettings, default_ledger_path, remove_spilled
+from routewright.loading import shipped, user_ledger_settings
 
 from .stopping import before_stopping
 from .writer import writer
@@ -63,8 +63,12 @@ def state_store(named: Path | None, *, must_exist: bool = False) -> StateStore:
 
 
 def ledger_at(path: Path | None, *, create: bool) -> Ledger:
-    """The ledger at ``path``, or the default one; the caller prints its notices at the end."""
-    opened = Ledger.open(path or default_ledger_path(), create=create)
+    """The ledger at ``path``, or the default one; the caller prints its notices at the end.
+
+    Who may create it may write to it, as the user's configuration says.
+    """
+    settings = user_ledger_settings() if create else LedgerSettings()
+    opened = Ledger.open(path or default_ledger_path(), create=create, settings=settings)
     before_stopping(partial(remove_spilled, opened.path))
     return opened
 

@@ -21,7 +21,7 @@ from routewright.backends.executing import AnswerCache, Executor, Prompts, Reque
 from routewright.engine.decision import ArmName, State, Task, check_task
 from routewright.engine.policy import CompiledPolicy
 from routewright.ledger import Ledger
-from routewright.loading import Permissions, root_for
+from routewright.loading import Permissions, root_for, user_ledger_settings
 from routewright.tasks import described
 
 from .admin import GatewayAdmin
@@ -110,7 +110,7 @@ class ModelGateway(Calls):
         cls,
         path: str | os.PathLike[str],
         *,
-        ledger: str | os.PathLike[str] | None = None,
+        ledger: str | os.PathLike[str] | Ledger | None = None,
         state: str | os.PathLike[str] | None = None,
         maps: Mapping[str, str] | None = None,
         simulate: bool = False,
@@ -123,7 +123,8 @@ class ModelGateway(Calls):
         ``maps`` replaces models, as in ``{"kimi-k2-cloud": "llamacpp:smollm2"}``; with ``simulate`` no model is called
         and every answer says so. Files that the policy names must be under ``root``, as for ``load_policy``.
         ``permissions``, instead of the user's configuration file, say which variables the policy may read and where
-        keys may go. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
+        keys may go. That file also says how rows wait for a ledger that is named by its path; a ``Ledger`` has settings
+        of its own. Raises PolicyError with all problems of the policy, LedgerError and StateError for a file that
         cannot be opened, and ConfigurationError for a configuration file that cannot be used. A backend that cannot be
         opened, because its key is missing for example, makes its own models ineligible and no others. ``preload=False``
         leaves models to be loaded by their first calls.
@@ -142,7 +143,7 @@ class ModelGateway(Calls):
             policy,
             backends=backends,
             candidate_backends=candidate_backends,
-            ledger=None if ledger is None else Ledger.open(ledger),
+            ledger=ledger if ledger is None or isinstance(ledger, Ledger) else _opened_ledger(ledger),
             store=None if state is None else StateStore(state),
             preload=preload,
             source=source,
@@ -310,3 +311,7 @@ class ModelGateway(Calls):
             return self.run(task, request, **streamed)
 
         return self._own_loop.run_telling(start, on_text)
+
+
+def _opened_ledger(path: str | os.PathLike[str]) -> Ledger:
+    return Ledger.open(path, settings=user_ledger_settings())

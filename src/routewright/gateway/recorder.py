@@ -15,6 +15,7 @@ from routewright.ledger import AttemptRow, DecisionEnd, DecisionRow, IntentRow, 
 
 from .arms import meaning_of
 from .results import DecisionResult
+from .settling import SharedWait
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +53,9 @@ class Recorder:
     """
 
     def __init__(self, ledger: Ledger | None) -> None:
-        self._writer = None if ledger is None else ledger.writer()
+        self._writer = writer = None if ledger is None else ledger.writer()
+        # What waits for a disk must not keep an event loop waiting.
+        self._settled = None if writer is None or writer.settles_at_once else SharedWait(writer.settle)
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
@@ -76,13 +79,19 @@ class Recorder:
             writer.prepare()
 
     async def announce(self, one: Pending, intent: Intent) -> None:
-        """Record a call that is about to be made. Raises LedgerError, with nothing of it kept, when it cannot be."""
+        """Record a call that is about to be made; returns once that is as durable as the ledger's settings say.
+
+        Raises LedgerError, with nothing of it kept, when it cannot be recorded. If it cannot be made durable, it may be
+        kept all the same, as a call that was lost.
+        """
         one.intents.append(intent)
         self._under_way.add(one)
         try:
             if self._writer is not None and self._writer.may_wait:
                 await self.prepare()
             await self._with_others(one)
+            if self._settled is not None:
+                await self._settled.join()
         finally:
             if intent in one.intents:
                 one.intents.remove(intent)
@@ -110,6 +119,8 @@ class Recorder:
         one.ended = True
         try:
             await self._with_others(one)
+            if self._settled is not None:
+                await self._settled.join()
         finally:
             self._under_way.discard(one)
 

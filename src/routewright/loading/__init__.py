@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .configuration import ConfigurationError, user_permissions
+from .configuration import ConfigurationError, user_ledger_settings, user_permissions
 from .loading import file_kind, load_catalog, load_policy, load_tests, read_text, shipped
 from .mapping import parse_maps
 from .other_files import load_prompts, load_samples, routewright_files
@@ -28,5 +28,6 @@ __all__ = [
     "root_for",
     "routewright_files",
     "shipped",
+    "user_ledger_settings",
     "user_permissions",
 ]

@@ -1,4 +1,4 @@
-"""Reads the user's configuration: what policies may do on this machine beyond the built-in rules."""
+"""Reads the user's configuration: what policies may do on this machine, and how recorded rows wait for the ledger."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from routewright.engine.report import RoutewrightError
+from routewright.ledger import LedgerSettings
 
 from .permissions import Permissions
 
@@ -18,6 +20,17 @@ CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
 
 # The field of Permissions for each key of a table; the keys of `[keys]` are names of variables.
 _LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
+_KEYS: Final = {
+    "ledger": [one.name for one in fields(LedgerSettings)],
+    **{table: [key for of, key in _LISTS if of == table] for table, _ in _LISTS},
+}
+"""The keys of each table with fixed ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Configuration:
+    permissions: Permissions = Permissions()
+    ledger: LedgerSettings = LedgerSettings()
 
 
 class ConfigurationError(RoutewrightError):
@@ -47,13 +60,22 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
     Raises ConfigurationError for a file that cannot be read, that everybody may write to, or that has an unknown key
     or an invalid value.
     """
+    return _configuration(environment).permissions
+
+
+def user_ledger_settings(environment: Mapping[str, str] | None = None) -> LedgerSettings:
+    """The table ``[ledger]`` of the user's configuration; raises ConfigurationError as ``user_permissions`` does."""
+    return _configuration(environment).ledger
+
+
+def _configuration(environment: Mapping[str, str] | None) -> _Configuration:
     env = os.environ if environment is None else environment
     try:
         path = configuration_path(env)
     except RuntimeError:  # an account without a home folder
         if named := env.get(CONFIG_VARIABLE):
             raise ConfigurationError(f"{named}: there is no such home folder") from None
-        return Permissions()
+        return _Configuration()
     try:
         with path.open("rb") as file:
             mode, content = os.fstat(file.fileno()).st_mode, file.read()
@@ -62,14 +84,14 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
             raise ConfigurationError(
                 f"{path}: there is no such file", help=f"create it, or unset {CONFIG_VARIABLE}"
             ) from None
-        return Permissions(file=str(path))
+        return _Configuration(Permissions(file=str(path)))
     except OSError as error:
         raise ConfigurationError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     if mode & stat.S_IWOTH:
         # The file decides where keys are sent, so anyone who can write to it can get them.
         raise ConfigurationError(f"{path}: everybody may write to it", help=f"chmod o-w {path}")
     try:
-        return _permissions(tomllib.loads(content.decode("utf-8")), str(path))
+        return _read(tomllib.loads(content.decode("utf-8")), str(path))
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path}: the file is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
@@ -78,25 +100,28 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
         raise ConfigurationError(f"{path}: {error}") from None
 
 
-def _permissions(tables: Mapping[str, Any], file: str) -> Permissions:
+def _read(tables: Mapping[str, Any], file: str) -> _Configuration:
     """Raises ValueError for an unknown table or key, or an invalid value."""
-    known = {"keys", *(table for table, _ in _LISTS)}
+    known = {"keys", *_KEYS}
     for name, table in tables.items():
         if name not in known:
             if not isinstance(table, dict):
-                home = next((of for of, key in _LISTS if key == name), "keys")
+                home = next((of for of, keys in _KEYS.items() if name in keys), "keys")
                 raise ValueError(f"`{name}` is outside the tables: write it under `[{home}]`")
             raise ValueError(f"unknown table `[{name}]`; known: {', '.join(sorted(known))}")
         if not isinstance(table, dict):
             raise ValueError(f"`{name}` is a table: write `[{name}]`")
-        allowed = [key for of, key in _LISTS if of == name]
         for key, value in table.items():
-            if name != "keys" and key not in allowed:
-                raise ValueError(f"unknown key `{key}` in `[{name}]`; known: {', '.join(allowed)}")
-            if not isinstance(value, str) and not _is_list(value):
+            if name != "keys" and key not in _KEYS[name]:
+                raise ValueError(f"unknown key `{key}` in `[{name}]`; known: {', '.join(_KEYS[name])}")
+            if name != "ledger" and not isinstance(value, str) and not _is_list(value):
                 raise ValueError(f"`{key}` in `[{name}]` takes a text in quotes, or a list of them")
     lists = {field: tables.get(table, {}).get(key, ()) for (table, key), field in _LISTS.items()}
-    return Permissions(keys=tables.get("keys", {}), file=file, **lists)
+    permissions = Permissions(keys=tables.get("keys", {}), file=file, **lists)
+    try:
+        return _Configuration(permissions, LedgerSettings(**tables.get("ledger", {})))
+    except ValueError as error:
+        raise ValueError(f"in `[ledger]`: {error}") from None
 
 
 def _is_list(value: object) -> bool:
