@@ -47,6 +47,8 @@ def describe_layout() -> str:
             lines.append("")
         lines += ["### Views", "", "| view | rows | columns |", "| --- | --- | --- |"]
         for view, comment in connection.execute(_VIEWS).fetchall():
+            if view.startswith("all_"):
+                continue  # said of all of them at once
             columns = ", ".join(f"`{row[0]}`" for row in connection.execute(_COLUMNS, [view]).fetchall())
             lines.append(f"| `{view}` | {comment} | {columns} |")
     return "\n".join(lines) + "\n"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .errors import LedgerError
 from .limits import Limits
-from .migrate import view_text
 from .results import QueryResult, TailRow
 from .sql_errors import mistake, translate_error
+from .views import selected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,15 +29,28 @@ _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
 
 # Any user may replace the view in the file, or shadow one of its functions with a macro.
 _TAIL = """
-WITH decisions_flat AS ({view})
-SELECT decision_id::VARCHAR, decided_at, operation, outcome, mode, policy_name, matched_rule, target,
-       answered_by, status, attempts, latency_ms, known_cost_nano,
-       currency, unknown_cost_attempts, simulated,
-       EXISTS (SELECT 1 FROM main.attempts AS a
-               WHERE a.decision_id = decisions_flat.decision_id AND a.cost_source = 'lower_bound')
-FROM decisions_flat
-WHERE decision_id IN (SELECT decision_id FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?)
-ORDER BY decided_at, decision_id
+WITH all_decisions_flat AS ({view}),
+newest AS (SELECT decision_id AS id FROM main.decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?),
+spent AS (
+    SELECT
+        id,
+        count(number) AS attempts,
+        CASE WHEN NOT bool_or(status = 'lost')
+            THEN (max(started_at_us + total_us) - min(started_at_us)) / 1000 END AS latency_ms,
+        CASE WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) <= 1 THEN sum(cost_nano)::HUGEINT END AS known,
+        CASE
+            WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) = 1 THEN max(currency) FILTER (cost_nano <> 0)
+            WHEN count(DISTINCT currency) = 1 THEN max(currency)
+        END AS currency,
+        count(number) FILTER (cost_nano IS NULL) AS unknown,
+        coalesce(bool_or(cost_source = 'lower_bound'), false) AS is_least
+    FROM newest LEFT JOIN main.attempts AS a ON a.decision_id = newest.id
+    GROUP BY id
+)
+SELECT flat.decision_id, decided_at, operation, outcome, mode, policy_name, matched_rule, target, answered_by, status,
+       attempts, spent.latency_ms, known, currency, unknown, CASE WHEN executed THEN simulated END, is_least
+FROM all_decisions_flat AS flat JOIN spent ON flat.decision_id::UUID = spent.id
+ORDER BY decided_at, flat.decision_id
 """
 
 
@@ -77,7 +90,7 @@ def ask(
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
     """The ``n`` newest decisions, oldest first."""
-    statement = _TAIL.format(view=view_text("decisions_flat"))
+    statement = _TAIL.format(view=selected("decisions_flat", {}))
     rows = connection.execute(statement, [max(0, n)]).fetchall()
     return tuple(TailRow(*row) for row in rows)
 

@@ -115,7 +115,7 @@ def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
 @contextmanager
 def file_first(connection: DuckDBPyConnection) -> Iterator[None]:
     """Resolve names to the file's objects first, as creating tables needs; refuse a file in which one shadows ours."""
-    _set_search_path(connection, _database(connection))
+    _set_search_path(connection, database(connection))
     yield
     _built_in_first(connection)
 
@@ -132,12 +132,12 @@ def commit(connection: DuckDBPyConnection) -> None:
 
 def checkpoint(connection: DuckDBPyConnection) -> None:
     """Write committed changes into the file itself."""
-    connection.execute(f"CHECKPOINT {_database(connection)}")
+    connection.execute(f"CHECKPOINT {database(connection)}")
 
 
 def _built_in_first(connection: DuckDBPyConnection) -> None:
     # Qualified names are not enough: operators, `a.b`, `[a]` and `count(*)` are functions too and cannot be qualified.
-    _set_search_path(connection, "system.main", _database(connection))
+    _set_search_path(connection, "system.main", database(connection))
 
 
 def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
@@ -145,7 +145,7 @@ def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
     connection.execute(f"SET search_path = '{path}'")
 
 
-def _database(connection: DuckDBPyConnection) -> str:
+def database(connection: DuckDBPyConnection) -> str:
     """The quoted name under which the ledger's file is attached."""
     name = str(_attached(connection, "database_name")).replace('"', '""')
     return f'"{name}"'

@@ -33,6 +33,7 @@ from .spool import (
     writer_of,
 )
 from .storing import end_writers, mark, store
+from .views import make_views
 from .writing import Entry
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def _ingest(
             found, orphans, refused = _ingest_others(connection, others, marks, done, locks)
             ingested += found
             end_writers(connection, _gone(connection, folder, {file for file, _ in done}))
+            connection.execute("BEGIN")
+            make_views(connection)
+            commit(connection)
             # Closing the file would do so too, and not say when it cannot: rows would be in the write-ahead log
             # alone, and whoever loses that loses them.
             checkpoint(connection)

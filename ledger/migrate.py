@@ -21,6 +21,7 @@ from routewright.private_files import make_private_folder
 
 from .connection import checkpoint, commit, file_first, open_for_creation
 from .errors import LedgerError, OtherLayoutError
+from .views import make_views
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -72,13 +73,6 @@ def migrations() -> tuple[Migration, ...]:
 def latest_version() -> int:
     """The layout that this version of Routewright writes."""
     return len(migrations())
-
-
-def view_text(name: str) -> str:
-    """The SELECT statement of one of our views; a user may have replaced the view in the file."""
-    pattern = rf"^CREATE (?:OR REPLACE )?VIEW {name} AS\n(.+?);$"
-    found = [text for one in migrations() for text in re.findall(pattern, one.sql, re.MULTILINE | re.DOTALL)]
-    return str(found[-1])
 
 
 def create_ledger(path: Path) -> None:
@@ -144,6 +138,7 @@ def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
                 "INSERT INTO migrations VALUES (?, ?, ?, ?)",
                 [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
             )
+        make_views(connection)
         commit(connection)
     # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.
     checkpoint(connection)

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 FUNCTIONS: Final = frozenset(
     """
-    * + - / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
-    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json_strict histogram json_type len list_concat
-    list_filter list_transform list_value make_timestamp map map_entries map_from_entries map_keys max
-    min quantile_cont sha256 struct_extract struct_pack sum unnest variant_extract ||
+    * + - ->> / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
+    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict histogram json_type
+    len list_concat list_filter list_transform list_value make_timestamp make_timestamptz map map_entries
+    map_extract_value map_from_entries map_keys max min nullif quantile_cont sha256 struct_extract struct_pack
+    sum unnest variant_extract variant_typeof || ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
@@ -28,7 +29,17 @@ TYPES: Final = frozenset({"json"})
 """Types that a file can redefine; DuckDB does not allow it for any other."""
 
 TABLES: Final = frozenset(
-    {"attempts", "decisions", "in_flight", "migrations", "policies", "rejected", "writers"}
+    {
+        "attempts",
+        "declarations",
+        "decisions",
+        "in_flight",
+        "migrations",
+        "policies",
+        "rejected",
+        "views_made",
+        "writers",
+    }
 )
 """The ledger's tables."""
 

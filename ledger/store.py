@@ -29,6 +29,7 @@ from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
 from .stoppable import Running, run_stoppably
+from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
 
@@ -150,6 +151,7 @@ class Ledger:
             if fresh or policies:
                 entries.append(entry_of(None, fresh, policies))
             written = insert(connection, entries)
+            make_views(connection)
             commit(connection)
         given = len(policies) + len(decisions) + len(attempts)
         return Appended(*written, already_there=given - sum(written))

@@ -212,8 +212,8 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
     ran = gateway.run_sync(Task(), HELLO, tags={"team": "search"}, trace_id="4bf92f35")
     gateway.run_sync(Task({"private": True, "hard": True}), HELLO)
     answer = ledger.query(
-        "SELECT decision_id::VARCHAR, target, answered_by, attempts, tags['team'], trace_id FROM decisions_flat "
-        "ORDER BY attempts DESC"
+        "SELECT decision_id::VARCHAR, target, answered_by, calls, tags['team'], trace_id FROM all_decisions_flat "
+        "ORDER BY calls DESC"
     )
     assert answer.rows[0] == (ran.decision.id, "small", "large", 2, "search", "4bf92f35")
     assert answer.rows[1][1:] == (None, None, 0, None, None)

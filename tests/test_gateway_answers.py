@@ -86,7 +86,9 @@ def test_an_answer_knows_its_decision_its_model_and_what_it_cost(
     with gateway_of(policy, {"judge": [ACCEPT]}, ledger=ledger) as gateway:
         answer = gateway.generate_chat_sync(HELLO, features={"checked": True})
     [(id, target)] = (
-        Ledger.open(tmp_path / "ledger.duckdb").query("SELECT decision_id, target FROM decisions_flat").rows
+        Ledger.open(tmp_path / "ledger.duckdb")
+        .query("SELECT decision_id, target FROM all_decisions_flat")
+        .rows
     )
     assert (answer.decision_id, answer.model) == (str(id), target)
     assert (answer.text, answer.content) == ("hello there", "hello there")

@@ -19,7 +19,12 @@ TEXT = PAGE.read_text(encoding="utf-8")
 BLOCKS = blocks(PAGE)
 FILES = {block.file: block.text for block in BLOCKS if block.file is not None}
 PHASES = [block.text for block in BLOCKS if block.text.startswith("# in hybrid.yaml\n")]
-SQL = [block.text for block in BLOCKS if block.language == "sql"]
+# No model is called here, and plain views hold what was real.
+SQL = [
+    re.sub(r"(FROM|JOIN) rollout_", r"\1 all_rollout_", block.text)
+    for block in BLOCKS
+    if block.language == "sql"
+]
 HELLO = ChatRequest((Message("user", "Design a payment platform"),))
 TASKS = [
     Task({"team": f"team {n % 61}", "requires_moe": n % 3 == 0, "privacy_required": n % 5 == 0})

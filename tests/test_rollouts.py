@@ -150,7 +150,7 @@ def test_a_shadow_that_cannot_decide_takes_nothing_from_the_answer(tmp_path: Pat
         assert ran.shadow is None and "`'z'` is not one of" in str(ran.shadow_error)
         gateway.run_sync(HARD, HELLO)
         assert gateway.ledger is not None
-        found = gateway.ledger.query("SELECT differs FROM rollout_differences ORDER BY decision_id").rows
+        found = gateway.ledger.query("SELECT differs FROM all_rollout_differences ORDER BY decision_id").rows
     assert found == ((None,), (True,))
 
 
@@ -222,7 +222,7 @@ def test_an_ensemble_that_answered_is_a_success_of_its_arm(tmp_path: Path) -> No
     with ModelGateway(policy, ledger=new_ledger(tmp_path / "ledger.duckdb")) as gateway:
         ran = gateway.run_sync(Task(), HELLO)
         assert ran.execution is not None and ran.execution.answer is not None and gateway.ledger is not None
-        found = gateway.ledger.query("SELECT arm, answered, success_share FROM rollout_arms").rows
+        found = gateway.ledger.query("SELECT arm, answered, success_share FROM all_rollout_arms").rows
     assert found == (("candidate", 1, 1.0),)
 
 

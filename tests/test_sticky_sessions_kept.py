@@ -219,6 +219,6 @@ def test_the_keyword_of_a_chat_names_the_session_and_the_ledger_has_it(tmp_path:
 
     asyncio.run(talk())
     found = ledger.query(
-        "SELECT session_id, count(*), count(DISTINCT target) FROM decisions_flat GROUP BY ALL ORDER BY ALL"
+        "SELECT session_id, count(*), count(DISTINCT target) FROM all_decisions_flat GROUP BY ALL ORDER BY ALL"
     ).rows
     assert found == (("s1", 5, 1), (None, 1, 1))

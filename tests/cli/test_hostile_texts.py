@@ -147,8 +147,8 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ("quota",): [["policy.yaml", "--state", "state.sqlite"], ["policy.yaml", "--state", HOSTILE]],
     ("schema",): [["policy"], [HOSTILE]],
     ("ledger", "sql"): [
-        ["SELECT * FROM decisions_flat"],
-        ["SELECT * FROM attempts_flat"],
+        ["SELECT * FROM all_decisions_flat"],
+        ["SELECT * FROM all_attempts_flat"],
         ["SELECT * FROM decisions"],
         [f"SELECT '{HOSTILE}' AS \"{HOSTILE}\""],
         [f"SELECT [{{'key': '{HOSTILE}'}}] AS nested, -5 AS number"],

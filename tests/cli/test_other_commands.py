@@ -263,7 +263,8 @@ def used(used_once: Path, tmp_path: Path) -> CommandLine:
     ],
 )
 def test_sql_is_answered_in_every_form(used: CommandLine, format: str, expected: str) -> None:
-    statement = "SELECT outcome, count(*) AS n, max(known_cost_nano) AS cost FROM decisions_flat GROUP BY 1 ORDER BY 1"
+    cost = "max(known_cost_usd) AS cost"
+    statement = f"SELECT outcome, count(*) AS n, {cost} FROM all_decisions_flat GROUP BY 1 ORDER BY 1"
     ended = used("ledger", "sql", statement, "--format", format)
     assert (ended.code, ended.out, ended.err) == (0, expected, "")
 

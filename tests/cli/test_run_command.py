@@ -27,7 +27,7 @@ def test_it_says_who_answered_when_told(tmp_path: Path) -> None:
     assert second.startswith("tried large on ollama (fallback, simulated): ok, ")
     assert summary.startswith("large | rule otherwise | ")
     assert " | cost unknown | failed: small: overloaded | decision " in summary
-    shown = command("ledger", "sql", "SELECT decision_id FROM decisions_flat", "--format", "csv")
+    shown = command("ledger", "sql", "SELECT decision_id FROM all_decisions_flat", "--format", "csv")
     assert summary.rpartition("decision ")[2] == shown.out.split()[1]
     assert (stored, rest) == (f"stored in {command.ledger}", [""])
 
@@ -55,7 +55,7 @@ def test_json_has_all_that_an_answer_knows_in_python(tmp_path: Path) -> None:
         ("large", "ok"),
     ]
     assert (told["error"], told["stored_in"]) == (None, str(command.ledger))
-    shown = command("ledger", "sql", "SELECT decision_id FROM decisions_flat", "--format", "json")
+    shown = command("ledger", "sql", "SELECT decision_id FROM all_decisions_flat", "--format", "json")
     assert told["decision_id"] in shown.out
     failed = command(
         "run", "policy.yaml", *flags, *("--fail", "small=overloaded", "--fail", "large=not_found")
@@ -124,7 +124,7 @@ def test_what_flags_ask_of_an_answer_reaches_the_server(tmp_path: Path, echo: in
     assert user == {"role": "user", "content": [{"type": "text", "text": "What is wrong?"}, image]}
     assert (asked["temperature"], asked["max_tokens"]) == (0.5, 50)
     assert asked["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    tags = command("ledger", "sql", "SELECT tags['team'] AS team FROM decisions_flat", "--format", "csv")
+    tags = command("ledger", "sql", "SELECT tags['team'] AS team FROM all_decisions_flat", "--format", "csv")
     assert tags.out == "team\na=b\n"
 
 
@@ -230,7 +230,7 @@ def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) ->
     ended = [(*process.communicate(), process.returncode) for process in started]
     assert [(err, code) for _, err, code in ended] == [(b"", 0), (b"", 0)]
     counted = command(
-        "ledger", "sql", "SELECT count(*) AS n, sum(attempts) AS a FROM decisions_flat", "--format", "csv"
+        "ledger", "sql", "SELECT count(*) AS n, sum(calls) AS a FROM all_decisions_flat", "--format", "csv"
     )
     assert counted.out == "n,a\n2,2\n"
 

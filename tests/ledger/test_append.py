@@ -145,13 +145,18 @@ def test_no_features_are_no_features(ledger: Ledger) -> None:
 def test_an_unknown_cost_is_null_and_a_known_zero_is_zero(ledger: Ledger) -> None:
     ledger.append([decision(1)], [failed(1, 1), attempt(1, 2, cost_nano=0)])
     assert ledger.query("SELECT cost_nano FROM attempts ORDER BY number").rows == ((None,), (0,))
-    assert ledger.query("SELECT cost FROM attempts_flat ORDER BY number").rows == ((None,), (Decimal(0),))
+    assert ledger.query("SELECT known_cost_usd FROM attempts_flat ORDER BY number").rows == (
+        (None,),
+        (Decimal(0),),
+    )
 
 
 def test_the_largest_amounts_do_not_overflow(ledger: Ledger) -> None:
     largest = 2**63 - 1
     ledger.append([decision(1), decision(2)], [attempt(n, cost_nano=largest) for n in (1, 2)])
-    assert one(ledger, "SELECT known_cost FROM cost_daily")["known_cost"] == Decimal(2 * largest) / 10**9
+    assert (
+        one(ledger, "SELECT known_cost_usd AS cost FROM cost_daily")["cost"] == Decimal(2 * largest) / 10**9
+    )
 
 
 def test_appending_again_changes_nothing_and_is_counted(ledger: Ledger) -> None:

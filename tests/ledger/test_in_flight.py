@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -196,7 +197,9 @@ def test_calls_of_a_killed_process_were_lost_and_no_others(ledger: Ledger, turne
         "currency": "USD",
         "price_since": "2026-01-01",
         "cached_answer": "False",
-        "simulated": "True",
+        "simulated": "False",
+        "location": "cloud",
+        "host": "ollama.com",
     }, "all else is unknown"
     assert [(row.decision_id, row.status, row.attempts) for row in ledger.tail(9)] == [
         (decision_id(1), "ok", 1),
@@ -212,15 +215,17 @@ def test_views_count_a_lost_call_as_made_of_unknown_cost_and_no_success(ledger: 
     add(writer, begun(1), begun(2, 1, 2), ended(1, attempt(1)))
     add(writer, LedgerEntry(None, [failed(2, cost_nano=0)]))
     writer.close()
-    rates = "SELECT model_id, attempts, ok, failed, lost, success_rate FROM success_rate ORDER BY model_id"
-    assert ledger.query(rates).rows == (("coder", 1, 0, 0, 1, 0.0), ("kimi", 2, 1, 1, 0, 0.5))
-    costs = "SELECT model_id, currency, attempts, unknown_cost_attempts FROM cost_daily ORDER BY model_id"
-    assert ledger.query(costs).rows == (("coder", None, 1, 1), ("kimi", "USD", 2, 0))
-    flat = "SELECT status, answered, attempts, latency_ms, unknown_cost_attempts FROM decisions_flat ORDER BY 1 DESC"
+    rates = "SELECT model_id, calls, ok, failed, lost FROM success_rate ORDER BY model_id"
+    assert ledger.query(rates).rows == (("coder", 1, 0, 0, 1), ("kimi", 2, 1, 1, 0))
+    costs = "SELECT model_id, known_cost_usd, calls, unknown_cost_calls FROM cost_daily ORDER BY model_id"
+    assert ledger.query(costs).rows == (("coder", None, 1, 1), ("kimi", Decimal("0.000725"), 2, 0))
+    flat = (
+        "SELECT status, answered, calls, latency_ms, unknown_cost_calls FROM decisions_flat ORDER BY 1 DESC"
+    )
     assert ledger.query(flat).rows == (("ok", True, 1, 1_000.0, 0), ("lost", False, 2, None, 1))
     assert ledger.query("SELECT sum(unanswered), sum(executed) FROM fallback_frequency").rows == ((1, 2),)
     assert ledger.query("SELECT sum(executed) FROM routing_daily").rows == ((2,),)
-    assert ledger.query("SELECT total_ms, cost FROM attempts_flat WHERE status = 'lost'").rows == (
+    assert ledger.query("SELECT total_ms, known_cost_usd FROM attempts_flat WHERE status = 'lost'").rows == (
         (None, None),
     )
 

@@ -47,9 +47,9 @@ def test_without_create_nothing_is_made(tmp_path: Path) -> None:
 
 def test_any_duckdb_client_can_open_it(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path / "ledger.duckdb")
-    ledger.append([decision(1)], [attempt(1)])
+    ledger.append([decision(1)], [attempt(1)], [policy()])
     with duckdb.connect(str(ledger.path), read_only=True) as client:
-        row = client.execute("SELECT features.task_type::VARCHAR FROM decisions_flat").fetchone()
+        row = client.execute("SELECT features.task_type FROM decisions_hybrid").fetchone()
     assert row == ("chat",)
 
 
@@ -179,7 +179,7 @@ def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
 APPENDER = """
 import sys
 sys.path.insert(0, sys.argv[3])
-from support.ledger_rows import attempt, decision
+from support.ledger_rows import attempt, decision, policy
 from routewright.ledger import Ledger
 ledger = Ledger.open(sys.argv[1], lock_timeout_s=60)
 first, last, step = (int(part) for part in sys.argv[2].split(":"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from support.ledger_rows import (
     attempt,
     candidate,
     decision,
+    decision_id,
     failed,
+    given,
     policy,
 )
 from support.new_ledgers import new_ledger
@@ -25,6 +27,7 @@ from support.pages import blocks
 
 from routewright.gateway.costs import Cost, total_cost
 from routewright.ledger import Ledger
+from routewright.ledger.views import view_names
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
 EXAMPLES = [block.text for block in blocks(PAGE) if block.language == "sql"]
@@ -63,17 +66,22 @@ def view(ledger: Ledger, sql: str) -> list[dict[str, Any]]:
 
 
 def test_decisions_flat_says_what_came_of_each_decision(ledger: Ledger) -> None:
-    columns = """decided_at, target, answered_by, status, attempts, latency_ms, known_cost_nano, currency,
-                 unknown_cost_attempts, simulated"""
-    rows = ledger.query(f"SELECT {columns} FROM decisions_flat ORDER BY decision_id").rows
-    start, day = datetime(2026, 1, 1), datetime(2026, 1, 2)
+    columns = """decided_at, target, answered_by, status, calls, latency_ms, failed_after_ms, known_cost_usd,
+                 unknown_cost_calls, fell_back"""
+    rows = ledger.query(f"SELECT {columns} FROM all_decisions_flat ORDER BY decision_id").rows
+    start, day = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+    cost = Decimal("0.000725")
     assert rows == (
-        (start, "kimi", "kimi", "ok", 1, 5_000.0, 725_000, "USD", 0, True),
-        (start.replace(second=1), "kimi", "coder", "ok", 2, 1_000.001, None, "USD", 2, True),
-        (start.replace(second=2), "kimi", None, "failed", 2, 1_000.001, None, None, 2, True),
-        (day, "kimi", "kimi", "ok", 1, 2_000.0, 725_000, "USD", 0, True),
-        (day, "kimi", None, None, 0, None, None, None, 0, None),
-        (day, None, None, None, 0, None, None, None, 0, None),
+        (start, "kimi", "kimi", "ok", 1, 5_000.0, None, cost, 0, False),
+        (start.replace(second=1), "kimi", "coder", "ok", 2, 1_000.001, None, None, 2, True),
+        (start.replace(second=2), "kimi", None, "failed", 2, None, 1_000.001, None, 2, True),
+        (day, "kimi", "kimi", "ok", 1, 2_000.0, None, cost, 0, False),
+        (day, "kimi", None, None, 0, None, None, None, 0, False),
+        (day, None, None, None, 0, None, None, None, 0, False),
+    )
+    assert ledger.query(f"SELECT {columns} FROM decisions_flat ORDER BY decision_id").rows == (
+        *rows[:4],
+        rows[5],
     )
 
 
@@ -91,37 +99,35 @@ def test_routing_daily_leaves_dry_runs_out(ledger: Ledger) -> None:
 
 
 def test_model_latency_takes_loading_out(ledger: Ledger) -> None:
-    [kimi] = view(ledger, "SELECT * FROM model_latency WHERE model_id = 'kimi'")
-    assert (kimi["calls"], kimi["calls_with_load"], kimi["simulated"]) == (2, 1, True)
-    assert (kimi["p50_ms"], kimi["p95_ms"], kimi["p99_ms"]) == pytest.approx((1_500, 1_950, 1_990))
-    assert kimi["first_token_p50_ms"] == 100
+    asked = (
+        "SELECT latency_ms, first_token_ms, load_ms FROM model_latency WHERE model_id = 'kimi' ORDER BY day"
+    )
+    assert ledger.query(asked).rows == ((1_000.0, 100.0, 4_000.0), (2_000.0, 100.0, 0.0))
 
 
 def test_success_rate_counts_failures_by_class(ledger: Ledger) -> None:
-    [kimi] = view(ledger, "SELECT * FROM success_rate WHERE model_id = 'kimi'")
-    assert (kimi["attempts"], kimi["ok"], kimi["failed"], kimi["partial"]) == (4, 2, 2, 0)
-    assert (kimi["success_rate"], kimi["error_classes"]) == (0.5, {"overloaded": 2})
+    asked = "SELECT calls, ok, failed, partial, error_classes FROM success_rate WHERE model_id = 'kimi' ORDER BY day"
+    assert ledger.query(asked).rows == ((3, 1, 2, 0, {"overloaded": 2}), (1, 1, 0, 0, None))
 
 
 def test_fallback_frequency_says_who_answered_instead(ledger: Ledger) -> None:
-    rows = {row["matched_rule"]: row for row in view(ledger, "SELECT * FROM fallback_frequency")}
-    otherwise, moe = rows["otherwise"], rows["mixture_of_experts"]
-    assert (otherwise["executed"], otherwise["fell_back"], otherwise["unanswered"]) == (2, 1, 0)
-    assert otherwise["answered_instead"] == {"coder": 1}
-    assert (moe["executed"], moe["fell_back"], moe["unanswered"]) == (2, 1, 1)
-    assert moe["fallback_rate"] == 0.5
+    asked = """SELECT matched_rule, executed, fell_back, unanswered, answered_instead FROM fallback_frequency
+               WHERE day = '2026-01-01' ORDER BY matched_rule"""
+    assert ledger.query(asked).rows == (
+        ("mixture_of_experts", 2, 1, 1, None),
+        ("otherwise", 1, 1, 0, {"coder": 1}),
+    )
 
 
 def test_cost_daily_shows_the_share_of_unknown_cost_beside_the_sum(ledger: Ledger) -> None:
     rows = ledger.query(
-        """SELECT day, model_id, currency, known_cost, attempts, unknown_cost_attempts, unknown_cost_share
-           FROM cost_daily ORDER BY day, model_id"""
+        "SELECT day, model_id, known_cost_usd, calls, unknown_cost_calls FROM cost_daily ORDER BY day, model_id"
     ).rows
     known = Decimal("0.000725")
     assert rows == (
-        (date(2026, 1, 1), "coder", None, None, 2, 2, 1.0),
-        (date(2026, 1, 1), "kimi", "USD", known, 3, 2, pytest.approx(2 / 3)),
-        (date(2026, 1, 2), "kimi", "USD", known, 1, 0, 0.0),
+        (date(2026, 1, 1), "coder", None, 2, 2),
+        (date(2026, 1, 1), "kimi", known, 3, 2),
+        (date(2026, 1, 2), "kimi", known, 1, 0),
     )
 
 
@@ -131,64 +137,67 @@ NO_PRICE: dict[str, Any] = {"cost_nano": None, "currency": None, "cost_source": 
 
 
 @pytest.mark.parametrize(
-    ("calls", "known"),
+    ("calls", "usd", "eur", "tail"),
     [
-        ([{}, {}], (1_450_000, "USD")),
-        ([{}, EUROS], (None, None)),
-        ([NOTHING, EUROS], (400_000, "EUR")),
-        ([{}, EUROS | NOTHING], (725_000, "USD")),
-        ([NOTHING, NOTHING], (0, "USD")),
-        ([NOTHING, EUROS | NOTHING], (0, None)),
-        ([NOTHING | {"currency": None}], (0, None)),
-        ([NOTHING | {"currency": None}, EUROS], (400_000, "EUR")),
-        ([{"cost_nano": None}, EUROS], (400_000, "EUR")),
-        ([NO_PRICE, NO_PRICE], (None, None)),
-        ([NO_PRICE, EUROS], (400_000, "EUR")),
+        ([{}, {}], 1_450_000, None, (1_450_000, "USD")),
+        ([{}, EUROS], 725_000, 400_000, (None, None)),
+        ([NOTHING, EUROS], 0, 400_000, (400_000, "EUR")),
+        ([{}, EUROS | NOTHING], 725_000, 0, (725_000, "USD")),
+        ([NOTHING, NOTHING], 0, None, (0, "USD")),
+        ([NOTHING, EUROS | NOTHING], 0, 0, (0, None)),
+        ([NOTHING | {"status": "failed", "currency": None}], None, None, (0, None)),
+        ([NOTHING | {"status": "failed"}, EUROS], None, 400_000, (400_000, "EUR")),
+        ([{"cost_nano": None}, EUROS], None, 400_000, (400_000, "EUR")),
+        ([NO_PRICE, NO_PRICE], None, None, (None, None)),
+        ([NO_PRICE, EUROS], None, 400_000, (400_000, "EUR")),
     ],
 )
-def test_a_cost_has_the_currency_of_what_was_paid(
-    tmp_path: Path, calls: list[dict[str, Any]], known: tuple[int | None, str | None]
+def test_each_currency_has_a_column_of_its_own(
+    tmp_path: Path,
+    calls: list[dict[str, Any]],
+    usd: int | None,
+    eur: int | None,
+    tail: tuple[int | None, str | None],
 ) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     attempts = [attempt(1, at, **changes) for at, changes in enumerate(calls, 1)]
-    ledger.append([decision(1, arm=arm("control", "canary", 0.5), mode="canary")], attempts, [policy()])
-    nano, currency = known
+    one = decision(1, arm=arm("control", "canary", 0.5), mode="canary")
+    other = decision(2)
+    ledger.append([one, other], [*attempts, attempt(2, **EUROS | {"cost_nano": 1})], [policy()])
     unknown = sum(one.get("cost_nano", 0) is None for one in calls)
-    expected = ((nano, currency, unknown),)
-    assert (
-        ledger.query("SELECT known_cost_nano, currency, unknown_cost_attempts FROM decisions_flat").rows
-        == expected
-    )
+    whole = tuple(None if nano is None else Decimal(nano) / 10**9 for nano in (usd, eur))
+    columns = "known_cost_usd, known_cost_eur, unknown_cost_calls"
+    flat = f"SELECT {columns} FROM decisions_flat WHERE decision_id = '{decision_id(1)}'"
+    assert ledger.query(flat).rows == ((*whole, unknown),)
+    assert ledger.query(f"SELECT {columns} FROM rollout_arms").rows == ((*whole, unknown),)
+    summed = "sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls)"
+    of_calls = f"SELECT {summed} FROM attempts_flat WHERE decision_id = '{decision_id(1)}'"
+    assert ledger.query(of_calls).rows == ((*whole, unknown),)
     total = total_cost([one.attempt for one in attempts])
+    nano, currency = tail
     assert total == (None if unknown or nano is None else Cost(Decimal(nano) / 10**9, currency, "estimated"))
-    [tail] = ledger.tail(1)
-    assert ((tail.known_cost_nano, tail.currency, tail.unknown_cost_attempts),) == expected
-    arms = "SELECT (known_cost * 1000000000)::BIGINT, currency, unknown_cost_attempts FROM rollout_arms"
-    assert ledger.query(arms).rows == expected
-
-
-def test_the_cost_of_an_arm_adds_no_two_currencies(tmp_path: Path) -> None:
-    """Nor where a decision that paid in two stands beside one that paid in one of them."""
-    ledger = new_ledger(tmp_path / "ledger.duckdb")
-    one = arm("control", "canary", 0.5)
-    rows = [decision(number, arm=one, mode="canary") for number in (1, 2)]
-    ledger.append(rows, [attempt(1), attempt(1, 2, **EUROS), attempt(2)], [policy()])
-    assert ledger.query("SELECT known_cost, currency FROM rollout_arms").rows == ((None, None),)
+    shown = ledger.tail(2)[0]
+    assert (shown.known_cost_nano, shown.currency, shown.unknown_cost_attempts) == (*tail, unknown)
 
 
 def test_what_the_cache_saved_is_in_units_of_its_currency(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     kept = attempt(2, status="cached", cached_answer=True, saved_nano=725_000, **NOTHING)
     ledger.append([decision(1), decision(2)], [attempt(1), kept], [policy()])
-    asked = "SELECT status, cost, saved, currency FROM attempts_flat ORDER BY started_at"
+    asked = "SELECT status, known_cost_usd, known_saved_usd FROM all_attempts_flat ORDER BY started_at"
     saved = Decimal("0.000725")
-    assert ledger.query(asked).rows == (("ok", saved, None, "USD"), ("cached", 0, saved, "USD"))
+    assert ledger.query(asked).rows == (("ok", saved, None), ("cached", None, saved))
+    assert ledger.query("SELECT status FROM attempts_flat").rows == (("ok",),)
+    assert ledger.query("SELECT known_saved_usd FROM cache_hits").rows == ((saved,),)
 
 
 def test_unknown_features_counts_what_was_missing(ledger: Ledger) -> None:
-    rows = {row["feature"]: row for row in view(ledger, "SELECT * FROM unknown_features")}
-    assert (rows["team"]["decisions"], rows["team"]["unknown_rate"]) == (5, 1.0)
-    assert (rows["task_type"]["defaulted"], rows["task_type"]["unknown"]) == (5, 0)
+    asked = """SELECT feature, sum(decisions), sum(unknown), sum(defaulted) FROM unknown_features
+               GROUP BY feature ORDER BY feature"""
+    assert [row for row in ledger.query(asked).rows if row[0].startswith("t")] == [
+        ("task_type", 5, 0, 5),
+        ("team", 5, 5, 0),
+    ]
 
 
 def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path) -> None:
@@ -202,14 +211,13 @@ def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path)
     ledger.append(
         [decision(n, features=one, answered=None) for n, one in enumerate(features)], [], [policy()]
     )
-    (row,) = view(ledger, "SELECT * EXCLUDE policy_name FROM unknown_features")
+    (row,) = view(ledger, "SELECT * EXCLUDE (day, policy_name, team, user, mode) FROM unknown_features")
     assert row == {
         "feature": "private",
         "decisions": 4,
         "unknown": 1,
         "given_as_null": 1,
         "defaulted": 1,
-        "unknown_rate": 0.5,
     }
     sources = (
         "SELECT feature_sources['private'] AS source, features.private IS NULL AS no_value FROM decisions"
@@ -223,7 +231,8 @@ def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path)
 
 
 def test_rule_hits_tells_winning_from_holding(ledger: Ledger) -> None:
-    rows = {row["rule"]: row for row in view(ledger, "SELECT * FROM rule_hits")}
+    asked = "SELECT rule, sum(won) AS won, sum(held) AS held, sum(unknown) AS unknown FROM rule_hits GROUP BY rule"
+    rows = {row["rule"]: row for row in view(ledger, asked)}
     assert [(rows[name]["won"], rows[name]["held"], rows[name]["unknown"]) for name in sorted(rows)] == [
         (0, 0, 5),
         (2, 2, 0),
@@ -275,14 +284,14 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
 def test_rollout_differences_sets_each_shadow_beside_its_control(tried: Ledger) -> None:
     rows = tried.query(
         """SELECT control_rule, candidate_rule, control_target, candidate_target, differs,
-                  control_estimated_cost_nano, candidate_estimated_cost_nano, candidate_currency
+                  control_estimated_cost_usd, candidate_estimated_cost_usd
            FROM rollout_differences ORDER BY decision_id"""
     ).rows
-    moe = "mixture_of_experts"
+    moe, cost = "mixture_of_experts", Decimal("0.005")
     assert rows == (
-        (moe, "otherwise", "kimi", "kimi", False, 5_000_000, 5_000_000, "USD"),
-        (moe, "cheap", "kimi", "coder", True, 5_000_000, 1_000_000, "USD"),
-        (moe, None, "kimi", None, None, 5_000_000, None, None),
+        (moe, "otherwise", "kimi", "kimi", False, cost, cost),
+        (moe, "cheap", "kimi", "coder", True, cost, Decimal("0.001")),
+        (moe, None, "kimi", None, None, cost, None),
     )
 
 
@@ -320,12 +329,8 @@ def test_rollout_arms_sets_both_arms_side_by_side(tried: Ledger) -> None:
     names = ("decisions", "dead_ends", "answered", "success_share", "answered_by_fallback")
     assert [control[name] for name in names] == [8, 0, 8, 1.0, 0]
     assert [candidate[name] for name in names] == [4, 1, 3, 0.75, 1]
-    assert (control["p50_ms"], control["known_cost"], control["currency"]) == (
-        1_500,
-        Decimal("0.0058"),
-        "USD",
-    )
-    assert (candidate["known_cost"], candidate["unknown_cost_attempts"]) == (Decimal("0.00145"), 2)
+    assert (control["p50_ms"], control["known_cost_usd"]) == (1_500, Decimal("0.0058"))
+    assert (candidate["known_cost_usd"], candidate["unknown_cost_calls"]) == (Decimal("0.00145"), 2)
     assert candidate["unknown_cost_share"] == 0.5
     assert rows["exploit", "control"]["decisions"] == 3, "beside a shadow, which is no arm that executes"
 
@@ -348,16 +353,22 @@ def test_an_answer_of_several_models_counts_and_one_that_was_withheld_does_not(t
     assert ledger.query("SELECT sum(executed), sum(unanswered) FROM fallback_frequency").rows == ((2, 1),)
 
 
-def test_dead_ends_count_once_where_a_rollout_was_simulated_too(tmp_path: Path) -> None:
+def test_dead_ends_stand_beside_what_is_real(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     lost: dict[str, Any] = {"outcome": "no_target", "target": None, "answered": None}
     control, canary = arm("control", "canary", 0.5), arm("candidate", "canary", 0.5)
     rows = [decision(number, arm=canary, mode="canary") for number in (1, 2)]
     rows += [decision(number, arm=canary, mode="canary", **lost) for number in (3, 4)]
     rows.append(decision(5, arm=control, mode="canary", **lost))
-    ledger.append(rows, [attempt(1), attempt(2, simulated=False)], [policy()])
-    found = ledger.query("SELECT arm, simulated, decisions, dead_ends FROM rollout_arms ORDER BY ALL").rows
-    assert found == (("candidate", False, 3, 2), ("candidate", True, 1, 0), ("control", None, 1, 1))
+    ledger.append(rows, [attempt(1, simulated=True), attempt(2)], [policy()])
+    asked = "SELECT arm, simulated, decisions, dead_ends FROM all_rollout_arms ORDER BY ALL"
+    assert ledger.query(asked).rows == (
+        ("candidate", False, 3, 2),
+        ("candidate", True, 1, 0),
+        ("control", False, 1, 1),
+    )
+    plain = "SELECT arm, decisions FROM rollout_arms ORDER BY ALL"
+    assert ledger.query(plain).rows == (("candidate", 3), ("control", 1))
 
 
 def test_shadows_count_nowhere_else(tried: Ledger) -> None:
@@ -378,19 +389,18 @@ def test_shadows_count_nowhere_else(tried: Ledger) -> None:
     shadows = "SELECT decision_id FROM decisions WHERE mode = 'shadow'"
     assert not tried.query(f"SELECT 1 FROM attempts WHERE decision_id IN ({shadows})").rows
     assert (
-        len(tried.query("SELECT 1 FROM decisions_flat WHERE mode = 'shadow' AND shadow_of IS NOT NULL").rows)
+        len(
+            tried.query(
+                "SELECT 1 FROM all_decisions_flat WHERE mode = 'shadow' AND shadow_of IS NOT NULL"
+            ).rows
+        )
         == 2
     )
 
 
-@pytest.mark.parametrize("sql", EXAMPLES, ids=[example.split("FROM")[1].split()[0] for example in EXAMPLES])
-def test_every_example_of_the_page_runs_and_finds_something(ledger: Ledger, tried: Ledger, sql: str) -> None:
-    assert (tried if "FROM rollout" in sql else ledger).query(sql).rows
-
-
 def test_every_view_has_an_example(ledger: Ledger) -> None:
-    for (name,) in ledger.query("SELECT view_name FROM duckdb_views() WHERE NOT internal").rows:
-        assert any(f"FROM {name}" in example for example in EXAMPLES), name
+    for name in view_names():
+        assert any(f"FROM {name}\n" in example for example in EXAMPLES), name
 
 
 def test_the_page_describes_the_layout_as_it_is() -> None:
@@ -405,3 +415,26 @@ def test_every_table_column_and_view_is_described() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="the page needs the lines"):
         with_layout("# The ledger\n")
+
+
+@pytest.fixture(scope="module")
+def shown(tried: Ledger) -> Ledger:
+    """Something for each example of the page."""
+    readme = next(
+        block.text for block in blocks(PAGE.parents[1] / "README.md") if block.file == "policy.yaml"
+    )
+    controls = "controls:\n  - { name: daily, max_requests: 5, per: day }\n"
+    first = policy("first")._replace(text=readme + controls)
+    state = {"models": {}, "quota_used": {"daily": 3}}
+    name = {"name": "first", "digest": first.digest}
+    features = given(private=True, complex_reasoning=False, context_length=70_000)
+    rows = [decision(number, state=state, policy=name, features=features) for number in (30, 31)]
+    cached = attempt(30, status="cached", cached_answer=True, saved_nano=725_000, **NOTHING)
+    skipped = attempt(31, status="skipped", reason="its breaker is open", **NOTHING)
+    tried.append(rows, [cached, skipped, attempt(31, 2)], [first])
+    return tried
+
+
+@pytest.mark.parametrize("sql", EXAMPLES, ids=[example.split("FROM")[1].split()[0] for example in EXAMPLES])
+def test_every_example_of_the_page_runs_and_finds_something(shown: Ledger, sql: str) -> None:
+    assert shown.query(sql).rows

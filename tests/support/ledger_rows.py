@@ -25,8 +25,22 @@ def decision_id(number: int) -> str:
     return str(UUID(int=((1_767_225_600_000 + number) << 80) | (0x7000_8 << 60) | number))
 
 
-def policy(name: str = "hybrid") -> PolicyRow:
-    return PolicyRow(f"sha256:{name}", "policy", name, f"routewright: 1\nname: {name}\n", START_US)
+DECLARED = """\
+catalog: { routewright: 1, backends: { ollama: { kind: ollama } }, models: { kimi: { backend: ollama } } }
+features:
+  requires_moe: { type: boolean }
+  context_length: { type: integer }
+  task_type: { type: string, default: chat }
+  team: { type: string }
+rules:
+  - { name: otherwise, use: [kimi] }
+"""
+"""A policy of which the records below could be."""
+
+
+def policy(name: str = "hybrid", declared: str = DECLARED, **changes: Any) -> PolicyRow:
+    text = f"routewright: 1\nname: {name}\n{declared}"
+    return PolicyRow(f"sha256:{name}", "policy", name, text, START_US)._replace(**changes)
 
 
 def record(number: int, **changes: Any) -> dict[str, Any]:
@@ -143,7 +157,7 @@ def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
         role="answer" if at == 1 else "fallback",
         model_id="kimi" if at == 1 else "coder",
         backend_id="ollama_cloud",
-        model_said="kimi-k2:1t-cloud (simulated)",
+        model_said="kimi-k2:1t-cloud",
         started_at_us=START_US + number * 1_000_000 + at,
         load_us=0,
         first_token_us=100_000,
@@ -161,7 +175,9 @@ def attempt(number: int, at: int = 1, **changes: Any) -> AttemptRow:
         currency="USD",
         cost_source="estimated",
         price_since="2026-01-01",
-        simulated=True,
+        simulated=False,
+        location="cloud",
+        host="ollama.com",
     )
     id = changes.pop("decision_id", decision_id(number))
     return AttemptRow(id, made._replace(**changes))

@@ -28,9 +28,9 @@ from .writer import writer
 
 _QUESTION = """\
 SELECT model_id, backend_id, count(*) AS calls, round(avg(total_ms))::INT AS mean_ms,
-       sum(output_tokens) AS output_tokens, sum(cost) AS known_cost,
-       any_value(currency) AS currency, count(*) FILTER (cost IS NULL) AS unknown_costs
-FROM attempts_flat WHERE tags['demo'] = '{run}'
+       sum(output_tokens)::BIGINT AS output_tokens, sum(COLUMNS('^known_cost_')),
+       sum(unknown_cost_calls)::BIGINT AS unknown_costs
+FROM all_attempts_flat WHERE tags['demo'] = '{run}'
 GROUP BY model_id, backend_id ORDER BY calls DESC, model_id"""
 
 _LONGEST_ANSWER = 60
@@ -147,7 +147,7 @@ def _tell_how_to_go_on(ledger: Ledger, question: str) -> None:
     writer.text(f"The policy is {hybrid}")
     writer.text("Next, for instance:")
     for words in (
-        ["ledger", "sql", "SELECT target, decisions FROM routing_daily", "--ledger", str(ledger.path)],
+        ["ledger", "sql", "SELECT target, decisions FROM all_routing_daily", "--ledger", str(ledger.path)],
         ["decide", hybrid, "-f", "complex_reasoning=true", "--explain"],
     ):
         writer.text(f"  {command_line(*words)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +39,7 @@ def _tail_row(row: TailRow) -> list[str]:
     else:
         cost = "unknown" if unknown else "0"
     return [
-        row.decided_at.isoformat(sep=" ", timespec="seconds"),
+        row.decided_at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds"),
         row.outcome,
         row.matched_rule or "",
         row.target or "",

@@ -1,0 +1,193 @@
+"""Makes the views that people ask: from one file each, the currencies that were paid in, and what policies declare.
+
+A view file says what ``all_NAME`` selects; ``NAME`` is what of it is executed, real traffic of one's own. For each
+policy there are its decisions and attempts with its features in their types. Views are made anew when they change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .connection import database
+from .declarations import DeclaredFeatures, currencies, declared_features, read_declarations
+from .errors import ShadowedError
+from .typed_features import typed_features
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_SOURCES: Final = {
+    # INVARIANT: rows of other origins join here, by UNION ALL BY NAME, and nowhere else.
+    "decisions": "(SELECT *, NULL::VARCHAR AS import FROM decisions)",
+    "attempts": "(SELECT *, NULL::VARCHAR AS import FROM attempts)",
+}
+"""What stands for ``{{decisions}}`` and ``{{attempts}}``: all rows, with the name of their import."""
+
+_PARTS: Final = {
+    "simulated": "(SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated)",
+    "whose": "coalesce(d.tags['team'], TRY_CAST(d.features.team AS VARCHAR)) AS team,\n"
+    '    coalesce(d.tags[\'user\'], TRY_CAST(d.features."user" AS VARCHAR)) AS "user"',
+}
+"""What else stands in the files for what several of them need. A decision's row is ``d``."""
+
+_REAL: Final = "NOT simulated AND import IS NULL AND mode NOT IN ('shadow', 'dry_run')"
+"""What is executed, real traffic of one's own. A simulated call answers for nobody; a shadow was never carried out."""
+
+_WITHOUT: Final[Mapping[str, Sequence[str]]] = {
+    "decisions_flat": ("shadow_of",),
+    "attempts_flat": ("called", "known_saved_{{currency}}"),
+}
+"""Columns that say nothing of what is executed and real, beside those of every view."""
+
+_OF_POLICIES: Final = {"decisions_flat": "decisions", "attempts_flat": "attempts"}
+"""Views that there are for each policy too, and how their names begin."""
+
+DEFAULT_CURRENCY: Final = "USD"
+"""There is always a column for it, so that statements can be written before anything was paid."""
+
+_SHARED: Final = (
+    "All of `{name}`, and what is simulated, shadow, dry run or imported: `simulated`, `mode`, `import` tell."
+)
+
+
+Currencies = Mapping[str, Sequence[str]]
+"""The codes of currencies by what the names of their columns end with: `usd` for `USD`."""
+
+
+class View(NamedTuple):
+    """A view: its name, what its comment says, and the statement that it selects."""
+
+    name: str
+    comment: str
+    select: str
+
+
+class _File(NamedTuple):
+    comment: str
+    template: str
+
+
+@cache
+def _files() -> Mapping[str, _File]:
+    """The view files by name, each after those that it selects from."""
+    found = {}
+    for path in sorted((Path(__file__).parent / "views").glob("*.sql")):
+        comment, _, template = path.read_text(encoding="utf-8").partition("\n")
+        found[path.stem.removeprefix("all_")] = _File(comment.removeprefix("-- "), template.strip())
+    needed = {
+        name: {other for other in found if f"FROM all_{other}\n" in f"{one.template}\n"}
+        for name, one in found.items()
+    }
+    return {name: found[name] for name in TopologicalSorter(needed).static_order()}
+
+
+def view_names() -> tuple[str, ...]:
+    """The plain names of all views but those of policies; each has its ``all_NAME`` too."""
+    return tuple(_files())
+
+
+def selected(name: str, currencies: Currencies) -> str:
+    """The statement of the view ``all_NAME``."""
+    return _filled(_files()[name].template, currencies)
+
+
+def views(currencies: Currencies, policies: Mapping[str, DeclaredFeatures]) -> Iterator[View]:
+    """Every view, each after those that it selects from.
+
+    ``policies`` has the features that the policies of each name declare.
+    """
+    for name, (comment, template) in _files().items():
+        yield View(f"all_{name}", _SHARED.format(name=name), _filled(template, currencies))
+        yield View(name, comment, _plain(name, f"all_{name}", currencies))
+    taken = {one for name in _files() for one in (name, f"all_{name}")}
+    for policy, features in policies.items():
+        for name, prefix in _OF_POLICIES.items():
+            template = _files()[name].template
+            view = _free(f"{prefix}_{_identifier(policy)}", taken)
+            comment = f"The rows of `{name}` of the policy `{policy}`, with its features in their types."
+            full = _filled(
+                template,
+                currencies,
+                features=f"{typed} AS features," if (typed := typed_features(features)) else "",
+                policy=f"WHERE (d.policy_name = {_quoted(policy)})",
+            )
+            yield View(f"all_{view}", _SHARED.format(name=view), full)
+            yield View(view, comment, _plain(name, f"all_{view}", currencies))
+
+
+def _plain(name: str, all_name: str, currencies: Currencies) -> str:
+    columns = ["simulated", "import", *_WITHOUT.get(name, ())]
+    excluded = ", ".join(_repeated(columns, currencies))
+    # What was skipped, or answered from the cache, was no call.
+    called = " AND called" if "called" in columns else ""
+    return f'SELECT * EXCLUDE ({excluded})\nFROM "{all_name}"\nWHERE {_REAL}{called}'
+
+
+def _filled(template: str, currencies: Currencies, *, features: str = "", policy: str = "") -> str:
+    for name, part in {**_PARTS, "features": features, "policy": policy, **_SOURCES}.items():
+        template = template.replace(f"{{{{{name}}}}}", part)
+    return "\n".join(_repeated(filter(str.strip, template.split("\n")), currencies))
+
+
+def _repeated(lines: Iterable[str], currencies: Currencies) -> Iterator[str]:
+    """The lines, each that is of a currency once for each currency."""
+    for line in lines:
+        if "{{currency}}" not in line:
+            yield line
+            continue
+        for suffix, codes in currencies.items():
+            listed = ", ".join(map(_quoted, codes))
+            yield line.replace("{{currency}}", suffix).replace("{{codes}}", listed)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _identifier(name: str) -> str:
+    """A policy's name as part of a plain SQL name: in lower case, with `_` for every other sign."""
+    return re.sub(r"[^a-z0-9_]", "_", name.lower())
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, or it with a suffix where another view has it; with its ``all_`` form it is then ``taken``."""
+    while name in taken or f"all_{name}" in taken:
+        name += "_policy"
+    taken |= {name, f"all_{name}"}
+    return name
+
+
+def make_views(connection: DuckDBPyConnection) -> None:
+    """Make the views anew if they are not what they should be for what the ledger holds. Ends no transaction.
+
+    Raises ShadowedError, with the statements that rename them, if tables of the user have names of views.
+    """
+    read_declarations(connection)
+    suffixes: dict[str, list[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
+    for code in currencies(connection):
+        suffixes.setdefault(_identifier(code), []).append(code)
+    wanted = list(views(suffixes, declared_features(connection)))
+    digest = hashlib.sha256(repr(wanted).encode()).hexdigest()
+    if connection.execute("SELECT digest FROM views_made").fetchall() == [(digest,)]:
+        return
+    _refuse_tables(connection, wanted)
+    here = f"{database(connection)}.main"
+    for view in wanted:
+        connection.execute(f'CREATE OR REPLACE VIEW {here}."{view.name}" AS\n{view.select}')
+        connection.execute(f'COMMENT ON VIEW {here}."{view.name}" IS {_quoted(view.comment)}')
+    connection.execute("DELETE FROM views_made")
+    connection.execute("INSERT INTO views_made VALUES (?)", [digest])
+
+
+def _refuse_tables(connection: DuckDBPyConnection, wanted: Iterable[View]) -> None:
+    names = {view.name for view in wanted}
+    tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()
+    taken = sorted(name for (name,) in tables if name.lower() in names)
+    if taken:
+        raise ShadowedError([f'ALTER TABLE main."{name}" RENAME TO "{name}_of_mine"' for name in taken])

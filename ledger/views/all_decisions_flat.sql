@@ -1,0 +1,71 @@
+-- One row for each decision, with what came of it. `latency_ms` is NULL where no model answered; what failed says so in `failed_after_ms`.
+WITH executed AS (
+    SELECT
+        decision_id,
+        count(*) AS attempts,
+        count(*) FILTER (status NOT IN ('skipped', 'cached')) AS calls,
+        count(*) FILTER (status IN ('failed', 'partial')) AS failed_calls,
+        -- The turn of a fallback comes after a call that failed or was skipped; a retry is of the same model.
+        count(*) FILTER (role IN ('answer', 'fallback')) > 1 AS fell_back,
+        arg_max(status, number) FILTER (role IN ('answer', 'fallback', 'retry')) AS last_status,
+        arg_max(model_id, number)
+            FILTER (role IN ('answer', 'fallback', 'retry') AND status IN ('ok', 'cached')) AS answered_by,
+        bool_or(status = 'lost') AS lost,
+        bool_or(simulated) AS simulated,
+        (max(started_at_us + total_us) - min(started_at_us)) / 1000 AS took_ms,
+        -- What failed, was skipped or came from the cache for nothing is no cost that an average should count.
+        sum(cost_nano) FILTER (currency IN ({{codes}}) AND (cost_nano <> 0 OR status = 'ok')) AS nano_{{currency}},
+        count(*) FILTER (cost_nano IS NULL) AS unknown_cost_calls,
+        count(*) FILTER (cost_nano IS NOT NULL AND cost_source = 'lower_bound') AS lower_bound_calls
+    FROM {{attempts}}
+    GROUP BY decision_id
+)
+SELECT
+    d.decision_id::VARCHAR COLLATE NOCASE AS decision_id,
+    make_timestamptz(d.at_us) AS decided_at,
+    make_timestamptz(d.at_us)::DATE AS day,
+    d.operation,
+    d.outcome,
+    d.mode,
+    d.policy_name,
+    d.policy_digest,
+    d.matched_rule,
+    d.reason,
+    d.target,
+    CASE WHEN d.answered_attempt IS NOT NULL THEN e.answered_by END AS answered_by,
+    d.answered_attempt IS NOT NULL AS answered,
+    CASE
+        WHEN d.answered_attempt IS NOT NULL THEN given.status
+        -- Whoever asked has heard nothing, whatever came of the calls before.
+        WHEN e.lost THEN 'lost'
+        -- What a model said is no answer where a step refused it, or an ensemble came to nothing.
+        WHEN e.last_status IN ('ok', 'cached') OR (e.attempts > 0 AND e.last_status IS NULL) THEN 'failed'
+        ELSE e.last_status
+    END AS status,
+    coalesce(e.attempts, 0) > 0 AS executed,
+    coalesce(given.status = 'cached', false) AS cached,
+    coalesce(e.fell_back, false) AS fell_back,
+    coalesce(e.calls, 0) AS calls,
+    coalesce(e.failed_calls, 0) AS failed_calls,
+    CASE WHEN given.status = 'ok' AND NOT e.lost THEN e.took_ms END AS latency_ms,
+    CASE WHEN d.answered_attempt IS NULL AND e.calls > 0 AND NOT e.lost THEN e.took_ms END AS failed_after_ms,
+    (e.nano_{{currency}}::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) AS known_cost_{{currency}},
+    coalesce(e.unknown_cost_calls, 0) AS unknown_cost_calls,
+    coalesce(e.lower_bound_calls, 0) AS lower_bound_calls,
+    {{features}}
+    {{whose}},
+    d.tags,
+    d.session_id,
+    d.trace_id,
+    d.deciding_ns / 1000 AS deciding_us,
+    d.arm,
+    d.arm_probability,
+    d.control_digest,
+    d.candidate_digest,
+    d.shadow_of::VARCHAR AS shadow_of,
+    coalesce(e.simulated, false) AS simulated,
+    d.import
+FROM {{decisions}} AS d
+LEFT JOIN executed AS e ON e.decision_id = d.decision_id
+LEFT JOIN {{attempts}} AS given ON given.decision_id = d.decision_id AND given.number = d.answered_attempt
+{{policy}}
