@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .finding import FoundDecision
     from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
+    from .snapshot import Snapshot
     from .store import Ledger
     from .writer import LedgerWriter
 
@@ -40,6 +41,7 @@ __all__ = [
     "QueryResult",
     "Question",
     "QuestionError",
+    "Snapshot",
     "TailRow",
     "UnknownDecisionError",
     "default_ledger_path",
@@ -62,6 +64,7 @@ _HOMES = {
     **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
     "FoundDecision": "finding",
     "Ledger": "store",
+    "Snapshot": "snapshot",
     "remove_spilled": "connection",
     "LedgerWriter": "writer",
 }

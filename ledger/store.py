@@ -18,7 +18,7 @@ from typing import Final
 
 from .asking import MOST_COUNTED, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
-from .errors import BusyError, LedgerError, ShadowedError
+from .errors import BlockedError, BusyError, LedgerError
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .limits import Limits
@@ -28,6 +28,7 @@ from .results import Appended, QueryResult, TailRow
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
+from .snapshot import Snapshot, refuse_snapshot, take_snapshot
 from .stoppable import Running, run_stoppably
 from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
@@ -75,7 +76,7 @@ class Ledger:
             create_ledger(ledger.path)
         try:
             ledger._bring_up_to_date(CLIENT_TIMEOUT_S)
-        except (BusyError, ShadowedError) as error:
+        except BlockedError as error:
             # Like everything to be written to the file, the migration waits; calls continue.
             _log.warning("%s", error)
             ledger._blocked = error
@@ -131,6 +132,7 @@ class Ledger:
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.attempt.number): row for row in attempts}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            refuse_snapshot(connection, self._path)
             refuse_shadows(connection)
             connection.execute("BEGIN")
             ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
@@ -248,6 +250,16 @@ class Ledger:
             self._rejected = count_rejected(connection)
             return find_decision(connection, beginning)
 
+    def snapshot(self, path: str | os.PathLike[str]) -> Snapshot:
+        """A copy of the ledger at ``path``, for other clients, in place of an earlier snapshot there.
+
+        What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The file is
+        readable by its owner only, and a missing folder is not made. Raises LedgerError when something else is there,
+        when it cannot be written, and when another client keeps writing to the ledger.
+        """
+        stale = self._refresh()
+        return take_snapshot(self._path, Path(path), lock_timeout_s=self._lock_timeout_s, stale=stale)
+
     def notices(self) -> tuple[str, ...]:
         """Notices for the ledger's user: why recorded rows still wait, rejected entries, damage.
 
@@ -267,7 +279,7 @@ class Ledger:
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""
-        with suppress(BusyError, ShadowedError):  # ingesting comes upon the same
+        with suppress(BlockedError):  # ingesting comes upon the same
             self._bring_up_to_date(CLIENT_TIMEOUT_S)
         try:
             ingest(self._path, lock_timeout_s=self._lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S)

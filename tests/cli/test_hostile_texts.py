@@ -133,6 +133,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         ["policy.yaml", "hello"],
     ],
     ("ledger", "show"): [["0"], ["01"], [HOSTILE], [HOSTILE, "--ledger", HOSTILE]],
+    ("ledger", "snapshot"): [["s.duckdb"], ["policy.yaml"], [HOSTILE], [HOSTILE.replace("/", "")]],
     ("eval",): [
         [f"team == '{HOSTILE}'"],
         ["team", "-f", f"team={HOSTILE}"],

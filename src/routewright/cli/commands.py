@@ -392,3 +392,24 @@ def show(
     from .show import show_decision
 
     show_decision(id, path, format)
+
+
+@ledger.command()
+def snapshot(
+    file: Annotated[Path, Argument(metavar="FILE", readable=False, help="The file to write.")],
+    path: LedgerPath = None,
+) -> None:
+    """Copy the ledger into a file for other clients.
+
+    Open the copy, not the ledger itself, in a notebook, a BI tool or another DuckDB client: whoever has the ledger open
+    keeps rows from being loaded. What waits is loaded first. An earlier snapshot is replaced, also while a client
+    reads it; any other file is refused.
+
+    \b
+    Example:
+      routewright ledger snapshot today.duckdb
+      duckdb today.duckdb "SELECT target, sum(decisions) FROM routing_daily GROUP BY ALL"
+    """
+    from .snapshot import take_snapshot
+
+    take_snapshot(file, path)
