@@ -5,15 +5,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import BusyError, FullError, LedgerError, OtherLayoutError, QuestionError, UnknownDecisionError
-from .output import to_csv, to_json, to_table
+from .errors import (
+    BusyError,
+    FullError,
+    LedgerError,
+    NotWrittenError,
+    OtherLayoutError,
+    QuestionError,
+    UnknownDecisionError,
+)
+from .output import to_csv, to_json, to_jsonl, to_table
 from .paths import default_ledger_path, spool_folder
-from .results import Appended, QueryResult, TailRow
+from .results import Appended, QueryResult, TailRow, Written
 from .settings import LedgerSettings
 from .stoppable import left_running
 
 if TYPE_CHECKING:
     from .connection import remove_spilled
+    from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision
     from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
@@ -22,12 +31,14 @@ if TYPE_CHECKING:
     from .writer import LedgerWriter
 
 __all__ = [
+    "BINARY_FORMS",
     "Appended",
     "AttemptRow",
     "BusyError",
     "Chart",
     "DecisionEnd",
     "DecisionRow",
+    "FileForm",
     "FoundDecision",
     "FullError",
     "IntentRow",
@@ -36,6 +47,7 @@ __all__ = [
     "LedgerError",
     "LedgerSettings",
     "LedgerWriter",
+    "NotWrittenError",
     "OtherLayoutError",
     "PolicyRow",
     "QueryResult",
@@ -44,7 +56,9 @@ __all__ = [
     "Snapshot",
     "TailRow",
     "UnknownDecisionError",
+    "Written",
     "default_ledger_path",
+    "form_of",
     "left_running",
     "now_in",
     "read_question",
@@ -53,6 +67,7 @@ __all__ = [
     "spool_folder",
     "to_csv",
     "to_json",
+    "to_jsonl",
     "to_table",
 ]
 
@@ -66,6 +81,7 @@ _HOMES = {
     "Ledger": "store",
     "Snapshot": "snapshot",
     "remove_spilled": "connection",
+    **dict.fromkeys(("BINARY_FORMS", "FileForm", "form_of"), "exporting"),
     "LedgerWriter": "writer",
 }
 

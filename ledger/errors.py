@@ -43,6 +43,10 @@ class FullError(LedgerError):
     """So much waits for the ledger's tables that nothing more is taken."""
 
 
+class NotWrittenError(LedgerError):
+    """A file with an answer could not be written."""
+
+
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
 

@@ -28,6 +28,11 @@ _INSTEAD: Final = {
 
 def portable(relation: DuckDBPyRelation, names: Sequence[str]) -> DuckDBPyRelation:
     """The relation with columns of these names whose types every reader of Parquet and Arrow knows."""
+    # A VARIANT becomes text by way of JSON.
+    return _known(_known(relation, names), names)
+
+
+def _known(relation: DuckDBPyRelation, names: Sequence[str]) -> DuckDBPyRelation:
     columns = []
     for number, (name, kind) in enumerate(zip(names, relation.types, strict=True), start=1):
         column = f"#{number}"
@@ -39,6 +44,8 @@ def portable(relation: DuckDBPyRelation, names: Sequence[str]) -> DuckDBPyRelati
 
 def known_type(kind: DuckDBPyType) -> str:
     """``kind`` in SQL, with every part of it that others do not know replaced."""
+    if str(kind) == "JSON":
+        return "VARCHAR"
     if (instead := _INSTEAD.get(kind.id)) is not None:
         return instead
     match kind.id:
@@ -47,7 +54,10 @@ def known_type(kind: DuckDBPyType) -> str:
         case "map":
             return f"MAP({known_type(_child(kind, 0))}, {known_type(_child(kind, 1))})"
         case "struct":
-            fields = [f"{_quoted(name)} {known_type(child)}" for name, child in kind.children]
+            fields = [
+                f"{_quoted(name)} {known_type(_child(kind, number))}"
+                for number, (name, _) in enumerate(kind.children)
+            ]
             return f"STRUCT({', '.join(fields)})"
     return str(kind)
 

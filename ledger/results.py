@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,37 @@ class QueryResult:
     columns: tuple[str, ...]
     types: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
+    stale: str | None = None
+
+    def to_arrow(self) -> pyarrow.Table:
+        """The rows as an Arrow table. Needs the extra ``arrow``; raises LedgerError without it.
+
+        A HUGEINT, the type of sums of whole numbers, is a decimal of 38 digits, VARIANT is JSON text, an INTERVAL is a
+        duration with 30 days for a month, and UUID is text.
+        """
+        from .arrow import arrow_table
+
+        return arrow_table(self.columns, self.types, self.rows)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a data frame with Arrow's types, in which no digit is lost and NULL is not NaN."""
+        from .arrow import pandas_frame
+
+        return pandas_frame(self.to_arrow())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The rows as a data frame of polars, which needs to be installed."""
+        from .arrow import polars_frame
+
+        return polars_frame(self.to_arrow())
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many rows an export wrote; ``truncated`` says that rows were cut, ``stale`` why the newest may be missing."""
+
+    rows: int
     truncated: bool
     stale: str | None = None
 

@@ -9,22 +9,25 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from routewright.private_files import whole_file
 
 from .asking import MOST_COUNTED, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
-from .errors import BlockedError, BusyError, LedgerError
+from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
+from .exporting import FORMS, FileForm, form_of, write_rows
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .limits import Limits
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
-from .results import Appended, QueryResult, TailRow
+from .results import Appended, QueryResult, TailRow, Written
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
@@ -33,6 +36,12 @@ from .stoppable import Running, run_stoppably
 from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -181,6 +190,7 @@ class Ledger:
         sql: str,
         parameters: Mapping[str, object] | None = None,
         *,
+        timezone: str = "UTC",
         max_rows: int | None = Limits.max_rows,
         timeout_s: float = Limits.timeout_s,
         max_memory_mb: int = Limits.max_memory_mb,
@@ -189,7 +199,8 @@ class Ledger:
         """What one SQL statement gives, at most ``max_rows`` rows of it; None is no limit.
 
         ``parameters`` are the values for names such as ``$team`` in it, by name without the ``$``. They are bound, and
-        never become part of the statement; each has the type that DuckDB gives to its Python type.
+        never become part of the statement; each has the type that DuckDB gives to its Python type. Times are shown in
+        ``timezone``, such as ``Europe/Berlin``, and ``current_date`` and ``date_trunc`` go by it.
 
         What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
         can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
@@ -201,22 +212,58 @@ class Ledger:
         """
         limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
-
-        def work(running: Running) -> tuple[QueryResult, int]:
-            with open_for_reading(
-                self._path, lock_timeout_s=self._lock_timeout_s, limits=limits
-            ) as connection:
-                running.begin(connection)
-                return ask(connection, sql, parameters or {}, limits), count_rejected(connection)
-
-        def watch(running: Running) -> None:
-            if running.seconds > timeout_s:
-                raise limits.too_long()
-            if running.grown_bytes > max_memory_mb * 1e6:
-                raise limits.too_much_memory()
-
-        result, self._rejected = run_stoppably(work, watch)
+        result = self._read(
+            lambda connection: ask(connection, sql, parameters or {}, limits), limits, timezone=timezone
+        )
         return replace(result, stale=stale)
+
+    def export(
+        self,
+        sql: str,
+        file: str | os.PathLike[str],
+        parameters: Mapping[str, object] | None = None,
+        *,
+        form: FileForm | None = None,
+        overwrite: bool = False,
+        timezone: str = "UTC",
+        max_rows: int | None = None,
+        timeout_s: float = Limits.timeout_s,
+        max_memory_mb: int = Limits.max_memory_mb,
+        max_disk_mb: int = Limits.max_disk_mb,
+    ) -> Written:
+        """Write what one SQL statement gives into a file, which appears whole or not at all, with mode 0600.
+
+        ``form`` is ``csv``, ``json``, ``jsonl``, ``parquet`` or ``arrow`` (which needs the extra ``arrow``), by default
+        what the file's name says. Rows are written as they come, so that memory does not grow with them. In Parquet and
+        Arrow files a HUGEINT is a decimal of 38 digits, VARIANT and JSON are JSON text, and INTERVAL is text. All else
+        is as in ``query``.
+
+        Also raises NotWrittenError when the file is there already and is not to be overwritten, or cannot be written.
+        """
+        limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
+        target = Path(file)
+        chosen = form or form_of(target)
+        if chosen is None:
+            raise LedgerError(
+                f"the name of `{target}` does not say what form it has",
+                help=f"the forms are {', '.join(FORMS)}",
+            )
+        stale = self._refresh()
+        try:
+            with whole_file(target, replace=overwrite) as draft:
+                written = self._read(
+                    lambda connection: write_rows(
+                        connection, sql, parameters or {}, limits, form=chosen, file=draft
+                    ),
+                    limits,
+                    timezone=timezone,
+                    writes=draft if chosen == "parquet" else None,
+                )
+        except OSError as error:
+            raise NotWrittenError(
+                f"`{target}` cannot be written: {(error.strerror or str(error)).lower()}"
+            ) from error
+        return replace(written, stale=stale)
 
     def tail(self, n: int) -> tuple[TailRow, ...]:
         """The ``n`` newest decisions, oldest first, each with what came of it.
@@ -225,15 +272,7 @@ class Ledger:
         """
         self._refresh()
 
-        def work(running: Running) -> tuple[tuple[TailRow, ...], int]:
-            with open_for_reading(
-                self._path, lock_timeout_s=self._lock_timeout_s, limits=Limits(), own_statement=True
-            ) as connection:
-                running.begin(connection)
-                return newest(connection, n), count_rejected(connection)
-
-        rows, self._rejected = run_stoppably(work, lambda running: None)
-        return rows
+        return self._read(lambda connection: newest(connection, n), Limits(), own_statement=True)
 
     def find(self, beginning: str | None = None) -> FoundDecision:
         """The decision whose id is ``beginning``, or begins so; by default the newest.
@@ -276,6 +315,38 @@ class Ledger:
             damage_kept(spool_folder(self._path)),
         )
         return tuple(notice for notice in found if notice is not None)
+
+    def _read(
+        self,
+        work: Callable[[DuckDBPyConnection], T],
+        limits: Limits,
+        *,
+        timezone: str = "UTC",
+        writes: Path | None = None,
+        own_statement: bool = False,
+    ) -> T:
+        """What ``work`` gives on a connection that reads, within limits."""
+
+        def opened(running: Running) -> tuple[T, int]:
+            with open_for_reading(
+                self._path,
+                lock_timeout_s=self._lock_timeout_s,
+                limits=limits,
+                timezone=timezone,
+                writes=writes,
+                own_statement=own_statement,
+            ) as connection:
+                running.begin(connection)
+                return work(connection), count_rejected(connection)
+
+        def watch(running: Running) -> None:
+            if running.seconds > limits.timeout_s:
+                raise limits.too_long()
+            if running.grown_bytes > limits.max_memory_mb * 1e6:
+                raise limits.too_much_memory()
+
+        given, self._rejected = run_stoppably(opened, watch)
+        return given
 
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""

@@ -9,7 +9,6 @@ import typer
 from typer import Argument, Option
 
 from .options import (
-    AskFlags,
     DecideFlags,
     Features,
     FileOption,
@@ -20,6 +19,7 @@ from .options import (
     QuotaFlags,
     Root,
     RunFlags,
+    SqlFlags,
     StatementFlags,
     TableFormat,
     TaskFlags,
@@ -321,7 +321,7 @@ app.add_typer(ledger)
 @with_flags
 def sql(
     where: StatementFlags,
-    how: AskFlags,
+    how: SqlFlags,
     statement: Annotated[
         str | None,
         Argument(
@@ -341,6 +341,7 @@ def sql(
     Example:
       routewright ledger sql "SELECT target, decisions FROM routing_daily"
       routewright ledger sql -f question.sql --param team=research --param n:=5
+      routewright ledger sql "SELECT * FROM attempts_flat" -o attempts.parquet
     """
     from .sql import ask_and_print
 

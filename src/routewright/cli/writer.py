@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from routewright.engine.report import (
     escape_answer,
@@ -103,6 +103,15 @@ class Writer:
     def csv(self, text: str) -> None:
         """Print a result as CSV with escaped cells; in a CI log its lines are not commands either."""
         _write(sys.stdout, escape_commands(text) if _in_build() else text)
+
+    def bytes(self, file: BinaryIO) -> None:
+        """Print a file as it is, which must not go to a terminal."""
+        try:
+            sys.stdout.flush()
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def heading(self, text: str) -> None:
         """A heading between results."""
