@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .connection import remove_spilled
     from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision
+    from .importing.importer import Imported, check_import
+    from .importing.run import ImportReport
+    from .outcome_files import outcome_value, read_outcomes
+    from .outcomes import Outcome, RecordedOutcomes
     from .question import Chart, Question, now_in, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
@@ -41,6 +45,8 @@ __all__ = [
     "FileForm",
     "FoundDecision",
     "FullError",
+    "ImportReport",
+    "Imported",
     "IntentRow",
     "Ledger",
     "LedgerEntry",
@@ -49,18 +55,23 @@ __all__ = [
     "LedgerWriter",
     "NotWrittenError",
     "OtherLayoutError",
+    "Outcome",
     "PolicyRow",
     "QueryResult",
     "Question",
     "QuestionError",
+    "RecordedOutcomes",
     "Snapshot",
     "TailRow",
     "UnknownDecisionError",
     "Written",
+    "check_import",
     "default_ledger_path",
     "form_of",
     "left_running",
     "now_in",
+    "outcome_value",
+    "read_outcomes",
     "read_question",
     "remove_spilled",
     "shipped_questions",
@@ -78,6 +89,10 @@ _HOMES = {
     ),
     **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
     "FoundDecision": "finding",
+    **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
+    **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
+    "ImportReport": "importing.run",
+    **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
     "Ledger": "store",
     "Snapshot": "snapshot",
     "remove_spilled": "connection",

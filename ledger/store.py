@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,10 @@ from .writing import entry_of, insert, record_digest, select_ids
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from .importing.importer import Imported
+    from .importing.run import ImportReport, Progress
+    from .outcomes import Outcome, RecordedOutcomes
 
 
 T = TypeVar("T")
@@ -298,6 +302,54 @@ class Ledger:
         """
         stale = self._refresh()
         return take_snapshot(self._path, Path(path), lock_timeout_s=self._lock_timeout_s, stale=stale)
+
+    def record_outcomes(self, outcomes: Iterable[Outcome]) -> RecordedOutcomes:
+        """Record what was found out about answers, all of it or nothing.
+
+        An outcome of the same decision, attempt, model, metric and source supersedes the one before; with the same
+        value it is counted as there already. What waits in spools is taken in first. Raises LedgerError, with nothing
+        recorded, for an unknown decision, attempt or model and for a value that is none.
+        """
+        from .outcomes import record_outcomes
+
+        self._refresh()
+        return record_outcomes(self._path, self._lock_timeout_s, outcomes)
+
+    def import_file(
+        self,
+        source: str,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        mapping: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Import what another router has logged; ``docs/importing.md`` lists the sources.
+
+        Calls that are there already change nothing. Rows that cannot be read are counted, and the first of them named
+        in the report. ``progress`` is told the bytes read, all bytes of the file, and the rows. Raises LedgerError
+        for a file that cannot be read to its end; what was stored before stays. Raises PolicyError for a bad
+        ``mapping``.
+        """
+        from .importing.importer import find_source, import_into
+
+        found, named = find_source(source, None if mapping is None else Path(mapping))
+        return import_into(self._path, self._lock_timeout_s, Path(path), found, name or named, progress)
+
+    def imports(self) -> tuple[Imported, ...]:
+        """What has been imported, by name; the import that was read last comes last."""
+        from .importing.importer import list_imports
+
+        with open_for_reading(
+            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
+        ) as connection:
+            return list_imports(connection)
+
+    def remove_import(self, name: str) -> tuple[int, int]:
+        """Remove an import whole; how many requests and calls it had. Raises LedgerError if there is none."""
+        from .importing.importer import remove_import
+
+        return remove_import(self._path, self._lock_timeout_s, name)
 
     def notices(self) -> tuple[str, ...]:
         """Notices for the ledger's user: why recorded rows still wait, rejected entries, damage.

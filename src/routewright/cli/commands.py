@@ -414,3 +414,112 @@ def snapshot(
     from .snapshot import take_snapshot
 
     take_snapshot(file, path)
+
+
+@ledger.command("import")
+def import_(
+    source: Annotated[
+        Literal["litellm", "agentgateway", "langfuse", "otel", "calls", "table"] | None,
+        Argument(metavar="SOURCE", help="Whose log it is (see above).", show_default=False),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        Argument(metavar="FILE", readable=False, help="The log; several become one import."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        Option(
+            metavar="NAME", help="What the import is called.  [default: that of the mapping or the source]"
+        ),
+    ] = None,
+    map: Annotated[Path | None, FileOption(help="A mapping, for the source table.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Read the files, and store nothing.")] = False,
+    remove: Annotated[str | None, Option(metavar="NAME", help="Remove an import whole.")] = None,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Import what another router has logged.
+
+    Sources: litellm (the table LiteLLM_SpendLogs as CSV, JSON, JSON lines or Parquet), agentgateway (its SQLite
+    request log), langfuse (observations as JSON or JSON lines), otel (spans of generative AI as OTLP JSON), calls
+    (our own shape: CSV, JSON, JSON lines or Parquet), table (any table that a mapping describes).
+
+    What a source does not say stays unknown. Rows that are there already change nothing, so that a file can be
+    imported again. Imported rows are in the views whose names begin with `all_`, under the name of the import, and in
+    no other.
+
+    Exits with status 1 if some rows could not be read, or were imported before with other values; the others are
+    there.
+
+    \b
+    Example:
+      routewright ledger import litellm spend.csv --dry-run
+      routewright ledger import table results.jsonl --map results.yaml --name benchmark
+      routewright ledger import --remove benchmark
+    """
+    from .imports import import_files, remove_import
+
+    if remove is not None:
+        if source or files or name or map or dry_run:
+            raise typer.BadParameter("--remove stands alone")
+        remove_import(path, remove)
+    elif source is None or not files:
+        raise typer.BadParameter("a source and a file are needed, or --remove")
+    else:
+        import_files(path, source, files, name, map, dry_run=dry_run, format=format)
+
+
+@ledger.command()
+def imports(path: LedgerPath = None, format: TableFormat = "table") -> None:
+    """List the imports.
+
+    \b
+    Example:
+      routewright ledger imports
+    """
+    from .imports import print_imports
+
+    print_imports(path, format)
+
+
+@ledger.command()
+def outcome(
+    decision_id: Annotated[
+        str | None, Argument(metavar="DECISION_ID", help="The decision; its id is in `ledger tail`.")
+    ] = None,
+    found: Annotated[
+        list[str] | None,
+        Argument(metavar="METRIC=VALUE", help="What was found: a number, true, false or a label."),
+    ] = None,
+    file: Annotated[
+        Path | None, FileOption(help="A file of outcomes: CSV, JSON, JSON lines or Parquet.")
+    ] = None,
+    attempt: Annotated[
+        int | None, Option(metavar="N", min=1, help="Of this attempt of the decision.")
+    ] = None,
+    model: Annotated[str | None, Option(metavar="MODEL", help="Of what this model said.")] = None,
+    source: Annotated[
+        str | None, Option(metavar="TEXT", help="Who found it out.  [default: that of the file, else manual]")
+    ] = None,
+    path: LedgerPath = None,
+) -> None:
+    """Record what was found out about an answer: scores and labels.
+
+    A value that looks like a number is one; in double quotes it is a label. An outcome with the same metric and
+    source corrects the one before, which stays in the ledger.
+
+    A row of a --file has a column decision_id and either the columns metric and value, or a column for each metric.
+    It may have attempt, model, source and time (ISO 8601). All of a file is recorded, or nothing.
+
+    \b
+    Example:
+      routewright ledger outcome 01928f3e-7c00-7000-8000-00000000002a score=0.8 helpful=true
+      routewright ledger outcome --file scores.csv --source reviewers
+    """
+    from .outcome import record
+
+    if (file is None) != (decision_id is not None and bool(found)) or (file is not None and decision_id):
+        raise typer.BadParameter("a decision's id with METRIC=VALUE is needed, or --file")
+    if file is not None and (attempt or model):
+        raise typer.BadParameter("a --file says in each row which attempt or model it is of")
+    record(path, decision_id, found or [], file, attempt, model, source)
