@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from routewright.engine.report import EPOCH
 
 from .errors import LedgerError
 from .limits import Limits
@@ -64,6 +67,12 @@ def count_rejected(connection: DuckDBPyConnection) -> int:
     return len(connection.execute(statement).fetchall())
 
 
+def newest_at(connection: DuckDBPyConnection) -> datetime | None:
+    """When the newest decision in the tables was made; None if there is none. Uses no function either."""
+    rows = connection.execute("SELECT at_us FROM main.decisions ORDER BY at_us DESC LIMIT 1").fetchall()
+    return EPOCH + timedelta(microseconds=rows[0][0]) if rows else None
+
+
 def ask(
     connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object], limits: Limits
 ) -> QueryResult:
@@ -78,7 +87,7 @@ def ask(
     columns = tuple(str(column[0]) for column in described)
     types = tuple(str(column[1]) for column in described)
     kept = rows if limits.max_rows is None else rows[: limits.max_rows]
-    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows))
+    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows), newest_at=newest_at(connection))
 
 
 @contextmanager

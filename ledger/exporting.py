@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from .arrow import load_pyarrow
-from .asking import one_statement, placed
+from .asking import newest_at, one_statement, placed
 from .json_values import Rows, unique_names
 from .limits import Limits
 from .output import TextForm, text_pieces
@@ -49,10 +50,13 @@ def write_rows(
         statement = one_statement(connection, sql, parameters)
         values = dict(parameters) or None
         if form not in BINARY_FORMS:
-            return _write_text(connection, statement, values, limits.max_rows, form, file)
-        relation = _relation(connection, statement, values)
-    with placed(None, limits):  # it is a part of another statement now, and places are those in that
-        return _write_relation(connection, relation, limits.max_rows, form, file)
+            written = _write_text(connection, statement, values, limits.max_rows, form, file)
+        else:
+            relation = _relation(connection, statement, values)
+    if form in BINARY_FORMS:
+        with placed(None, limits):  # it is a part of another statement now, and places are those in that
+            written = _write_relation(connection, relation, limits.max_rows, form, file)
+    return replace(written, newest_at=newest_at(connection))
 
 
 def _write_text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ class Appended:
 class QueryResult:
     """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut.
 
-    ``stale`` says why the newest decisions may be missing; None when none are.
+    ``newest_at`` is when the newest decision in the tables was made (UTC; None if there is none), and ``stale`` says
+    why newer ones may be missing from them; None when none are.
     """
 
     columns: tuple[str, ...]
@@ -34,6 +35,7 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
     stale: str | None = None
+    newest_at: datetime | None = field(default=None, compare=False)
 
     def to_arrow(self) -> pyarrow.Table:
         """The rows as an Arrow table. Needs the extra ``arrow``; raises LedgerError without it.
@@ -60,11 +62,12 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many rows an export wrote; ``truncated`` says that rows were cut, ``stale`` why the newest may be missing."""
+    """How many rows an export wrote; ``truncated``, ``stale`` and ``newest_at`` are those of ``QueryResult``."""
 
     rows: int
     truncated: bool
     stale: str | None = None
+    newest_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

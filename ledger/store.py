@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+ShareDone = Callable[[float | None], None]
 
 _log = logging.getLogger(__name__)
 
@@ -199,6 +200,7 @@ class Ledger:
         timeout_s: float = Limits.timeout_s,
         max_memory_mb: int = Limits.max_memory_mb,
         max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
     ) -> QueryResult:
         """What one SQL statement gives, at most ``max_rows`` rows of it; None is no limit.
 
@@ -208,7 +210,9 @@ class Ledger:
 
         What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
         can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
-        disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes.
+        disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes. While it runs, ``progress`` is
+        called again and again with the share that is done, from 0 to 1, or None where that is not known; what it raises
+        stops the statement.
 
         Raises LedgerError for anything that is not one reading statement, for a mistake in it (with its place), for
         a parameter without a value or a value without a parameter, and when it takes more than a limit allows: then it
@@ -217,7 +221,10 @@ class Ledger:
         limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
         result = self._read(
-            lambda connection: ask(connection, sql, parameters or {}, limits), limits, timezone=timezone
+            lambda connection: ask(connection, sql, parameters or {}, limits),
+            limits,
+            timezone=timezone,
+            progress=progress,
         )
         return replace(result, stale=stale)
 
@@ -234,6 +241,7 @@ class Ledger:
         timeout_s: float = Limits.timeout_s,
         max_memory_mb: int = Limits.max_memory_mb,
         max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
     ) -> Written:
         """Write what one SQL statement gives into a file, which appears whole or not at all, with mode 0600.
 
@@ -262,6 +270,7 @@ class Ledger:
                     limits,
                     timezone=timezone,
                     writes=draft if chosen == "parquet" else None,
+                    progress=progress,
                 )
         except OSError as error:
             raise NotWrittenError(
@@ -376,6 +385,7 @@ class Ledger:
         timezone: str = "UTC",
         writes: Path | None = None,
         own_statement: bool = False,
+        progress: ShareDone | None = None,
     ) -> T:
         """What ``work`` gives on a connection that reads, within limits."""
 
@@ -396,6 +406,8 @@ class Ledger:
                 raise limits.too_long()
             if running.grown_bytes > limits.max_memory_mb * 1e6:
                 raise limits.too_much_memory()
+            if progress is not None and running.has_begun:
+                progress(running.done_share)
 
         given, self._rejected = run_stoppably(opened, watch)
         return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from support.command_line import CommandLine
 from support.new_ledgers import new_ledger
 
-from routewright.cli.options import OutputFlags
-from routewright.cli.sql import export
+from routewright.cli.options import AskFlags, OutputFlags
+from routewright.cli.sql import ask, export, tell_about
 from routewright.cli.statement import statement_of
 from routewright.engine.report import TaskError
 from routewright.ledger import Ledger
@@ -250,6 +251,43 @@ def test_a_day_begins_where_the_zone_says(command: CommandLine) -> None:
         6,
         "error: there is no time zone `Mars/Olympus' OR`\n  = help: give one as in `Europe/Berlin` or `UTC`\n",
     )
+
+
+def test_whoever_watches_sees_how_far_a_statement_is(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routewright.cli.progress._PATIENCE_S", 0.0)
+    monkeypatch.setattr("routewright.cli.progress._EVERY_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    ledger = Ledger.open(command.ledger)
+    rows = "SELECT count(*) FROM range(300_000) a, range($n) b WHERE a.range % 7 < b.range"
+    answer = ask(ledger, rows, {"n": 1_000}, AskFlags())
+    assert answer.rows[0][0] > 0
+    lines = shown.getvalue().split("\r")
+    assert all(line.endswith("\x1b[K") for line in lines[1:])
+    assert lines[-1] == "\x1b[K"
+    assert any(re.match(r"asking: (\d+% done, )?\d+ s \(Ctrl-C stops it\)", line) for line in lines)
+
+
+def test_nobody_hears_of_progress_in_a_pipe(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.cli.progress._PATIENCE_S", 0.0)
+    assert command("ledger", "sql", "SELECT sum(range) FROM range(30_000_000)").err == ""
+
+
+def test_an_answer_says_how_fresh_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = CommandLine(tmp_path)
+    command("run", "policy.yaml", "hello", "--simulate")
+    ledger = Ledger.open(command.ledger)
+    result = ledger.query("SELECT max(at_us) FROM decisions")
+    assert result.newest_at is not None
+    assert result.newest_at.timestamp() * 1e6 == pytest.approx(result.rows[0][0])
+    assert ledger.export("SELECT 1", tmp_path / "x.csv").newest_at == result.newest_at
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    tell_about(ledger, result, AskFlags())
+    assert shown.getvalue() == f"newest decision in the ledger: {result.newest_at:%Y-%m-%d %H:%M:%S} UTC\n"
 
 
 def test_at_a_terminal_nobody_waits_for_a_statement(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from routewright.private_files import whole_file
 
 from .opened import ledger_at, print_notices
 from .options import AskFlags, LimitFlags, OutputFlags, SqlFlags, StatementFlags
+from .progress import statement_progress
 from .statement import statement_of, values_of
 from .table import column_lines
 from .writer import counted, writer
@@ -57,15 +58,17 @@ def _asked(how: SqlFlags) -> AskFlags:
 
 def ask(opened: Ledger, sql: str, values: Mapping[str, object], how: AskFlags) -> QueryResult:
     """What a statement gives within the limits of a command."""
-    return opened.query(
-        sql,
-        values,
-        timezone=how.timezone,
-        max_rows=how.max_rows,
-        timeout_s=how.timeout,
-        max_memory_mb=how.max_memory,
-        max_disk_mb=how.max_disk,
-    )
+    with statement_progress() as progress:
+        return opened.query(
+            sql,
+            values,
+            timezone=how.timezone,
+            max_rows=how.max_rows,
+            timeout_s=how.timeout,
+            max_memory_mb=how.max_memory,
+            max_disk_mb=how.max_disk,
+            progress=progress,
+        )
 
 
 def print_answer(opened: Ledger, result: QueryResult, how: AskFlags) -> None:
@@ -86,10 +89,16 @@ def print_answer(opened: Ledger, result: QueryResult, how: AskFlags) -> None:
 
 
 def tell_about(opened: Ledger, result: QueryResult, how: AskFlags) -> None:
-    """Say what is to be known of an answer: what is missing from it, and what waits."""
+    """Say what is to be known of an answer: how fresh it is, what is missing from it, and what waits."""
+    _tell(opened, result, how.max_rows)
+
+
+def _tell(opened: Ledger, result: QueryResult | Written, max_rows: int | None) -> None:
+    if result.newest_at is not None:
+        writer.remark(f"newest decision in the ledger: {result.newest_at:%Y-%m-%d %H:%M:%S} UTC")
     print_notices(opened)
     if result.truncated:
-        writer.note(f"stopped after row {how.max_rows}: there are more, see --max-rows")
+        writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")
 
 
 def print_rows(opened: Ledger, statement: str) -> None:
@@ -134,9 +143,7 @@ def export(
             written = _write(opened, sql, values, form, how, whole, max_rows)
             with whole.open("rb") as rows:
                 writer.bytes(rows)
-    print_notices(opened)
-    if written.truncated:
-        writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")
+    _tell(opened, written, max_rows)
 
 
 def _write(
@@ -148,18 +155,20 @@ def _write(
     file: Path,
     max_rows: int | None,
 ) -> Written:
-    return opened.export(
-        sql,
-        file,
-        values,
-        form=form,
-        overwrite=how.force,
-        timezone=how.timezone,
-        max_rows=max_rows,
-        timeout_s=how.timeout,
-        max_memory_mb=how.max_memory,
-        max_disk_mb=how.max_disk,
-    )
+    with statement_progress() as progress:
+        return opened.export(
+            sql,
+            file,
+            values,
+            form=form,
+            overwrite=how.force,
+            timezone=how.timezone,
+            max_rows=max_rows,
+            timeout_s=how.timeout,
+            max_memory_mb=how.max_memory,
+            max_disk_mb=how.max_disk,
+            progress=progress,
+        )
 
 
 @contextmanager

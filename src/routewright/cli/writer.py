@@ -68,6 +68,15 @@ class Writer:
         """Whether somebody watches standard error: progress and remarks are for them alone."""
         return _is_terminal(sys.stderr)
 
+    @property
+    def watched(self) -> bool:
+        """Whether standard error is a terminal on which a line can be drawn again."""
+        return self._for_terminal(sys.stderr)
+
+    def passing(self, text: str) -> None:
+        """Draw a line on the terminal of standard error in place of the last one that was drawn so."""
+        _write(sys.stderr, f"\r{_line(text)[: _window() - 1]}\x1b[K")
+
     def text(self, text: str = "") -> None:
         """Print one line of a result."""
         _write(sys.stdout, _line(text) + "\n")
