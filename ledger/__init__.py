@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from .importing.run import ImportReport
     from .outcome_files import outcome_value, read_outcomes
     from .outcomes import Outcome, RecordedOutcomes
-    from .question import Chart, Question, now_in, read_question, shipped_questions
+    from .question import (
+        QUESTION_SUFFIX,
+        Chart,
+        Question,
+        Unit,
+        about_simulated,
+        now_in,
+        read_question,
+        shipped_questions,
+    )
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BINARY_FORMS",
+    "QUESTION_SUFFIX",
     "Appended",
     "AttemptRow",
     "BusyError",
@@ -63,8 +73,10 @@ __all__ = [
     "RecordedOutcomes",
     "Snapshot",
     "TailRow",
+    "Unit",
     "UnknownDecisionError",
     "Written",
+    "about_simulated",
     "check_import",
     "default_ledger_path",
     "form_of",
@@ -87,7 +99,19 @@ _HOMES = {
     **dict.fromkeys(
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
-    **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
+    **dict.fromkeys(
+        (
+            "QUESTION_SUFFIX",
+            "Chart",
+            "Question",
+            "Unit",
+            "about_simulated",
+            "now_in",
+            "read_question",
+            "shipped_questions",
+        ),
+        "question",
+    ),
     "FoundDecision": "finding",
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),

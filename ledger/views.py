@@ -97,6 +97,12 @@ def selected(name: str, currencies: Currencies) -> str:
     return _filled(_files()[name].template, currencies)
 
 
+def simulated_select(name: str) -> str:
+    """The statement of what the view ``NAME`` would hold if only simulated work were real."""
+    called = " AND called" if "called" in _WITHOUT.get(name, ()) else ""
+    return f'SELECT * FROM main."all_{name}" WHERE simulated{called}'
+
+
 def views(currencies: Currencies, policies: Mapping[str, DeclaredFeatures]) -> Iterator[View]:
     """Every view, each after those that it selects from.
 

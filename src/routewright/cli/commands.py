@@ -16,9 +16,12 @@ from .options import (
     LedgerPath,
     ModelsFlags,
     PolicyPath,
+    QuestionFlags,
     QuotaFlags,
     Root,
     RunFlags,
+    Simulated,
+    Since,
     SqlFlags,
     StatementFlags,
     TableFormat,
@@ -54,7 +57,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_READING = frozenset({"show", "sql", "tail"})
+_READING = frozenset({"ask", "report", "show", "sql", "stats", "tail"})
 """The commands of the ledger that have nothing to finish when they are stopped."""
 
 
@@ -523,3 +526,84 @@ def outcome(
     if file is not None and (attempt or model):
         raise typer.BadParameter("a --file says in each row which attempt or model it is of")
     record(path, decision_id, found or [], file, attempt, model, source)
+
+
+@ledger.command()
+@with_flags
+def ask(
+    which: QuestionFlags,
+    how: SqlFlags,
+    name: Annotated[
+        str | None, Argument(metavar="NAME", help="The question; without one, all questions are listed.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the question. Repeatable."),
+    ] = None,
+    sql: Annotated[
+        bool, Option("--sql", help="Print the question's statement instead of asking it.")
+    ] = False,
+) -> None:
+    """Ask a saved question.
+
+    Among the questions that come with Routewright are those of an operator's morning: slow, fell-back, cost, private
+    and policy-change. Your own are YAML files in a folder `questions` beside your policy, or in the folders that
+    routewright.toml names; `routewright check` checks them.
+
+    \b
+    Example:
+      routewright ledger ask
+      routewright ledger ask cost
+      routewright ledger ask latency --param by=team --param since=24h
+    """
+    from .ask import ask_saved
+
+    ask_saved(name, param or [], sql, which, how)
+
+
+@ledger.command()
+def stats(
+    since: Since = "7d",
+    by: Annotated[
+        Literal["model", "team", "user", "rule", "day"], Option(help="A row for each of these.")
+    ] = "model",
+    simulated: Simulated = False,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Show latency, success, fallbacks and cost at a glance.
+
+    Each is the answer of a question of that name: `ledger ask latency`, success, fallbacks or cost asks it alone, in
+    other forms too. Simulated runs are not counted.
+
+    \b
+    Example:
+      routewright ledger stats --since 24h --by team
+    """
+    from .stats import print_stats
+
+    print_stats(path, since, by, simulated=simulated, format=format)
+
+
+@ledger.command()
+@with_flags
+def report(
+    output: Annotated[Path, FileOption("--output", "-o", help="The file to write.")],
+    which: QuestionFlags,
+    since: Since = "7d",
+    title: Annotated[str | None, Option(metavar="TEXT", help="The page's title.")] = None,
+    path: LedgerPath = None,
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write the ledger's metrics and questions as a page of HTML.
+
+    The page needs nothing else: its charts are in it, and it has no script. Your own questions are on it too, with
+    their default parameters.
+
+    \b
+    Example:
+      routewright ledger report -o report.html --since 30d --force
+    """
+    from .report import write_report
+
+    write_report(output, path, since, title, which, force=force)

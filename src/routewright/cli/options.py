@@ -52,6 +52,11 @@ StatePath = Annotated[
     ),
 ]
 
+Since = Annotated[
+    str, Option(metavar="TIME", help="From when: 7d, 24h, today, yesterday, 2026-01-31 or all (UTC).")
+]
+Simulated = Annotated[bool, Option("--simulated", help="Ask about simulated runs, instead of real ones.")]
+
 _format = Option(help="The form of the output.")
 TableFormat = Annotated[Literal["table", "json"], _format]
 TextFormat = Annotated[Literal["text", "json"], _format]
@@ -315,6 +320,20 @@ class SqlFlags(OutputFlags):
         int | None,
         Option(metavar="N", min=1, help="Stop after this many rows.  [default: 10000; all in a file]"),
     ] = None
+
+
+@dataclass(frozen=True)
+class QuestionFlags:
+    """Where questions are looked for, and which decisions they are about."""
+
+    policy: Annotated[
+        Path | None,
+        FileOption(
+            help="Look for your own questions in the folder `questions` beside it.  [default: $ROUTEWRIGHT_POLICY, "
+            "else the working directory]"
+        ),
+    ] = None
+    simulated: Simulated = False
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Literal
 
 from routewright.engine.report import TaskError
 from routewright.ledger import (
@@ -32,23 +33,47 @@ from .statement import statement_of, values_of
 from .table import column_lines
 from .writer import counted, writer
 
+AnyForm = FileForm | Literal["table"]
+"""The form of an answer, in a file or not."""
+
 
 def ask_and_print(argument: str | None, where: StatementFlags, how: SqlFlags) -> None:
     """Run one statement and print its rows, or write them into the file that is named."""
-    refuse_output(how.output, force=how.force)
-    form = how.format or ("table" if how.output is None else form_by_name(how.output))
+    form = asked_form(how)
     statement, values = statement_of(argument, where.file), values_of(where.param or [])
     with ledger_at(how.ledger, create=False) as opened, _reported_under(statement.source):
-        if form == "parquet" or form == "arrow" or (form != "table" and how.output is not None):
-            export(opened, statement.sql, values, form, how, how.output, how.max_rows)
-            return
-        asked = _asked(how)
-        result = ask(opened, statement.sql, values, asked)
-        if how.output is None:
-            print_answer(opened, result, replace(asked, format=form))
-        else:
-            _write_table(result, how.output, force=how.force)
-            tell_about(opened, result, asked)
+        answer_in_form(opened, statement.sql, values, form, how)
+
+
+def asked_form(how: SqlFlags) -> AnyForm:
+    """The form of the answer. Raises TaskError, before anything is computed, if its file may not be written."""
+    refuse_output(how.output, force=how.force)
+    return how.format or ("table" if how.output is None else form_by_name(how.output))
+
+
+def answer_in_form(
+    opened: Ledger,
+    sql: str,
+    values: Mapping[str, object],
+    form: AnyForm,
+    how: SqlFlags,
+    *,
+    show: Callable[[QueryResult], None] | None = None,
+) -> None:
+    """Print what a statement gives, or write it into the file that is named; ``show`` prints it for people."""
+    if form == "parquet" or form == "arrow" or (form != "table" and how.output is not None):
+        export(opened, sql, values, form, how, how.output, how.max_rows)
+        return
+    asked = _asked(how)
+    result = ask(opened, sql, values, asked)
+    if how.output is not None:
+        _write_table(result, how.output, force=how.force)
+    elif form == "table" and show is not None:
+        show(result)
+    else:
+        print_answer(opened, result, replace(asked, format=form))
+        return
+    tell_about(opened, result, asked)
 
 
 def _asked(how: SqlFlags) -> AskFlags:
@@ -73,7 +98,13 @@ def ask(opened: Ledger, sql: str, values: Mapping[str, object], how: AskFlags) -
 
 def print_answer(opened: Ledger, result: QueryResult, how: AskFlags) -> None:
     """Print the rows in the form of a command, and what is to be known of them."""
-    match how.format:
+    print_rows_as(result, how.format)
+    tell_about(opened, result, how)
+
+
+def print_rows_as(result: QueryResult, form: Literal["table", "csv", "json", "jsonl"]) -> None:
+    """Print the rows in a form that is text."""
+    match form:
         case "json":
             writer.json(to_json(result))
         case "jsonl":
@@ -85,7 +116,6 @@ def print_answer(opened: Ledger, result: QueryResult, how: AskFlags) -> None:
             writer.table(header, rows)
             if not rows:
                 writer.remark("no rows")
-    tell_about(opened, result, how)
 
 
 def tell_about(opened: Ledger, result: QueryResult, how: AskFlags) -> None:

@@ -27,6 +27,7 @@ from routewright.engine.report import (
 )
 
 from .table import (
+    GAP,
     column_lines,
     fitted_widths,
     natural_widths,
@@ -62,6 +63,15 @@ class Writer:
     def pretty(self) -> bool:
         """Whether results are for a terminal that may be given colours."""
         return self._for_terminal(sys.stdout)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether results are for a terminal, with colours or without."""
+        return _is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
+
+    def says(self, text: str) -> bool:
+        """Whether standard output can say every character of ``text``."""
+        return _says(text, sys.stdout)
 
     @property
     def attended(self) -> bool:
@@ -139,6 +149,10 @@ class Writer:
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
         self.begin_table(header, rows)
+
+    def fits(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Whether a table fits into the window without a cell being wrapped."""
+        return sum(natural_widths(header, rows)) + GAP * (len(header) - 1) <= _window()
 
     def begin_table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]]
