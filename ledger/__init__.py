@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Unit,
         about_simulated,
         now_in,
+        parse_moment,
         read_question,
         shipped_questions,
     )
@@ -83,6 +84,7 @@ __all__ = [
     "left_running",
     "now_in",
     "outcome_value",
+    "parse_moment",
     "read_outcomes",
     "read_question",
     "remove_spilled",
@@ -107,6 +109,7 @@ _HOMES = {
             "Unit",
             "about_simulated",
             "now_in",
+            "parse_moment",
             "read_question",
             "shipped_questions",
         ),

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from .options import (
     DecideFlags,
+    ExportFlags,
     Features,
     FileOption,
     HealthFlags,
@@ -57,7 +58,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_READING = frozenset({"ask", "report", "show", "sql", "stats", "tail"})
+_READING = frozenset({"ask", "export", "report", "show", "sql", "stats", "tail"})
 """The commands of the ledger that have nothing to finish when they are stopped."""
 
 
@@ -349,6 +350,25 @@ def sql(
     from .sql import ask_and_print
 
     ask_and_print(statement, where, how)
+
+
+@ledger.command("export")
+@with_flags
+def export(how: ExportFlags) -> None:
+    """Write decisions and attempts into files.
+
+    Into a folder goes a file for each view, by default decisions.parquet and attempts.parquet with every column. A
+    period takes the decisions that were made in it and their attempts; of a view that counts by day, the days that it
+    touches. Rows are written as they come, so that memory does not grow with them.
+
+    \b
+    Example:
+      routewright ledger export -o ledger-export
+      routewright ledger export --view cost_daily -o cost.csv --since 30d
+    """
+    from .export import export_views
+
+    export_views(how)
 
 
 @ledger.command()

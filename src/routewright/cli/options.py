@@ -336,6 +336,33 @@ class QuestionFlags:
     simulated: Simulated = False
 
 
+@dataclass(frozen=True)
+class ExportFlags(OutputFlags):
+    """Which views are written where, and of which time."""
+
+    output: Annotated[
+        Path | None,
+        FileOption(
+            "--output", "-o", help="A file for one view, a folder for several, or - for standard output."
+        ),
+    ] = None
+    format: Annotated[
+        Literal["csv", "json", "jsonl", "parquet", "arrow"] | None,
+        Option(help="The form of the files.  [default: what the file's name says, else parquet]"),
+    ] = None
+    view: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="A table or view. Repeatable.  [default: decisions and attempts]"),
+    ] = None
+    since: Annotated[
+        str | None, Option(metavar="TIME", help="Decided at this time or later: 7d, yesterday, 2026-01-31.")
+    ] = None
+    until: Annotated[str | None, Option(metavar="TIME", help="Decided before this time.")] = None
+    timeout: Annotated[
+        float, Option(metavar="SECONDS", min=0.001, help="Stop a view after this many seconds.")
+    ] = 3_600.0
+
+
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:
     """``command`` for typer: a parameter whose type is a dataclass of options is replaced by these options."""
     groups: dict[str, type[Any]] = {}
