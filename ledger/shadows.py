@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .connection import database
 from .errors import ShadowedError
 
 if TYPE_CHECKING:
@@ -18,19 +17,13 @@ if TYPE_CHECKING:
 FUNCTIONS: Final = frozenset(
     """
     * + - ->> / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
-    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict histogram json_type
-    len list_concat list_filter list_transform list_value make_timestamp make_timestamptz map map_entries
-    map_extract_value map_from_entries map_keys max min nullif quantile_cont sha256 struct_extract struct_pack
-    sum unnest variant_extract variant_typeof || ~~
+    duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict histogram json_extract
+    json_type len list_concat list_contains list_filter list_transform list_value make_timestamp
+    make_timestamptz map map_entries map_extract_value map_from_entries map_keys map_values max min nullif
+    quantile_cont sha256 struct_extract struct_pack sum unnest variant_extract || ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
-
-TABLE_FUNCTIONS: Final = frozenset(name for name in FUNCTIONS if name.startswith("duckdb_")) | {
-    "histogram",
-    "unnest",
-}
-"""Those among them that a table macro could stand in for."""
 
 TYPES: Final = frozenset({"json"})
 """Types that a file can redefine; DuckDB does not allow it for any other."""
@@ -40,13 +33,8 @@ TABLES: Final = frozenset(
         "attempts",
         "declarations",
         "decisions",
-        "imported_attempts",
-        "imported_decisions",
-        "imported_outcomes",
-        "imports",
         "in_flight",
         "migrations",
-        "outcomes",
         "policies",
         "rejected",
         "views_made",
@@ -55,15 +43,12 @@ TABLES: Final = frozenset(
 )
 """The ledger's tables."""
 
-_MACROS: Final = """
-SELECT DISTINCT CASE function_type WHEN 'table_macro' THEN 'MACRO TABLE' ELSE 'MACRO' END AS kind, function_name AS name
+_FOUND: Final = """
+SELECT CASE function_type WHEN 'table_macro' THEN 'MACRO TABLE' ELSE 'MACRO' END AS kind, function_name AS name
 FROM duckdb_functions()
 WHERE NOT internal AND schema_name = 'main' AND function_type IN ('macro', 'table_macro')
-ORDER BY kind, name
-"""
-
-_OTHERS: Final = """
-SELECT 'TYPE' AS kind, type_name AS name FROM duckdb_types() WHERE NOT internal AND schema_name = 'main'
+UNION
+SELECT 'TYPE', type_name FROM duckdb_types() WHERE NOT internal AND schema_name = 'main'
 UNION
 SELECT 'VIEW', view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'
 ORDER BY kind, name
@@ -75,34 +60,12 @@ _OURS: Final = {"MACRO": FUNCTIONS, "MACRO TABLE": FUNCTIONS, "TYPE": TYPES, "VI
 def refuse_shadows(connection: DuckDBPyConnection) -> None:
     """Raise ShadowedError, with the statements that drop them, if objects in the file shadow names of ours.
 
-    The connection must resolve names to DuckDB's own objects first, and be in no transaction.
+    The connection must resolve names to DuckDB's own objects first.
     """
-    found = connection.execute(_OTHERS).fetchall()
-    if _has_macros_of_our_names(connection):
-        found = connection.execute(_MACROS).fetchall() + found
     statements = [
         f'DROP {kind} main."{name.replace(chr(34), chr(34) * 2)}"'
-        for kind, name in found
+        for kind, name in connection.execute(_FOUND).fetchall()
         if name.lower() in _OURS[kind]
     ]
     if statements:
         raise ShadowedError(statements)
-
-
-def _has_macros_of_our_names(connection: DuckDBPyConnection) -> bool:
-    """Whether macros of these names cannot be made, as there are some; none is made.
-
-    DuckDB lists the macros of a file only among its own three thousand functions, which takes several times as long.
-    """
-    import duckdb
-
-    main = f"{database(connection)}.main"
-    connection.execute("BEGIN")
-    try:
-        for names, body in ((FUNCTIONS, "1"), (TABLE_FUNCTIONS, "TABLE SELECT 1")):
-            connection.execute(";".join(f'CREATE MACRO {main}."{name}"() AS {body}' for name in names))
-    except duckdb.CatalogException:
-        return True
-    finally:
-        connection.execute("ROLLBACK")
-    return False

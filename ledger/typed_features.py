@@ -6,25 +6,29 @@ type is NULL unless it can be written as that one.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .declarations import DeclaredFeatures
 
-_SCALARS: Final[Mapping[str, str]] = {
+_TYPES: Final[Mapping[str, str]] = {
     "boolean": "BOOLEAN",
     "integer": "BIGINT",
     "number": "DOUBLE",
     "string": "VARCHAR",
 }
 
-# What a value of a type may be as, by DuckDB's names of what is in a VARIANT. A cast alone would make 1 of true.
 _FITS: Final[Mapping[str, str]] = {
-    "boolean": "({kind} LIKE 'BOOL%')",
-    "integer": "({kind} LIKE 'INT%' OR {kind} LIKE 'UINT%')",
-    "number": "({kind} LIKE 'INT%' OR {kind} LIKE 'UINT%' OR {kind} LIKE 'DECIMAL%' OR {kind} IN ('DOUBLE', 'FLOAT'))",
-    "string": "(NOT ({kind} LIKE 'ARRAY%' OR {kind} LIKE 'OBJECT%'))",
+    "boolean": "= 'BOOLEAN'",
+    "integer": "IN ('UBIGINT', 'BIGINT', 'HUGEINT')",
+    "number": "IN ('UBIGINT', 'BIGINT', 'HUGEINT', 'DOUBLE')",
+    "string": "NOT IN ('ARRAY', 'OBJECT', 'NULL')",
+    "[]": "= 'ARRAY'",
 }
+"""Which values, by DuckDB's names for what JSON holds, may be of a type. A cast alone would make 1 of true."""
+
+_ALL: Final = "d.features::JSON"
 
 
 def typed_features(declared: DeclaredFeatures) -> str | None:
@@ -40,48 +44,55 @@ def typed_features(declared: DeclaredFeatures) -> str | None:
                 known.append(name)
     if not spellings:
         return None
-    types = {key: [one.get(name) for one in declared for name in names] for key, names in spellings.items()}
-    chosen = {key: _chosen(found) for key, found in types.items()}
-    always = all(len(set(map(_widened, found))) == 1 for found in types.values())
-    fields = ", ".join(
-        f"{_quoted(names[0])}: {_read(names, chosen[key])}" for key, names in spellings.items()
+    steady = {names[0]: type for names in spellings.values() if (type := _steady(names, declared))}
+    # All at once: field by field takes longer than this for each that most decisions lack.
+    parsed = (
+        f"from_json({_ALL}, {_quoted(json.dumps({name: _parsed(type) for name, type in steady.items()}))})"
     )
-    each = f"{{{fields}}}"
-    if not always:
-        return each
-    shape = ", ".join(f"{_named(names[0])} {_sql_type(chosen[key])}" for key, names in spellings.items())
-    # All at once takes half the time; it is NULL where a single field does not fit.
-    return f"coalesce(TRY_CAST(d.features AS STRUCT({shape})), {each})"
+    if len(steady) == len(spellings):
+        return parsed
+    fields = (
+        f"{_quoted(name)}: {f'({parsed}).{_named(name)}' if name in steady else _read(names, declared)}"
+        for name, *_ in spellings.values()
+        for names in [spellings[name.lower()]]
+    )
+    return f"{{{', '.join(fields)}}}"
 
 
-def _chosen(found: Sequence[str | None]) -> str:
-    """The type of a feature, of those that it was declared with, the newest first; None where it was not."""
-    types = [one for one in found if one is not None]
-    return next((one for one in types if "number" in one and set(map(_widened, types)) == {one}), types[0])
+def _steady(names: Sequence[str], declared: DeclaredFeatures) -> str | None:
+    """The type of a feature that every version of the policy declares alike, but for integers and numbers."""
+    types = [one.get(names[0], "") for one in declared]
+    return _chosen(types) if len(names) == 1 and len(set(map(_widened, types))) == 1 else None
 
 
-def _widened(type: str | None) -> str | None:
-    return None if type is None else type.replace("integer", "number")
+def _chosen(types: Sequence[str]) -> str:
+    """The type of a feature, of those that it was declared with, the newest first."""
+    wide = _widened(types[0])
+    return wide if wide in types and set(map(_widened, types)) == {wide} else types[0]
 
 
-def _read(names: Sequence[str], type: str) -> str:
-    values = [_cast(f"d.features.{_named(name)}", type) for name in names]
+def _widened(type: str) -> str:
+    return type.replace("integer", "number")
+
+
+def _read(names: Sequence[str], declared: DeclaredFeatures) -> str:
+    type = _chosen([one[name] for one in declared for name in names if name in one])
+    values = [_cast(f"json_extract({_ALL}, {_quoted(f'$.{_named(name)}')})", type) for name in names]
     return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
 def _cast(value: str, type: str) -> str:
-    kind = f"variant_typeof({value})"
-    fits = f"({kind} LIKE 'ARRAY%')" if type.endswith("[]") else _FITS[type].format(kind=kind)
-    return f"CASE WHEN {fits} THEN TRY_CAST({value} AS {_sql_type(type)}) END"
+    fits = _FITS["[]" if type.endswith("[]") else type]
+    return f"CASE WHEN json_type({value}) {fits} THEN from_json({value}, {_quoted(json.dumps(_parsed(type)))}) END"
 
 
-def _sql_type(type: str) -> str:
-    element = type.removesuffix("[]")
-    return _SCALARS[element] + type[len(element) :]
+def _parsed(type: str) -> str | list[str]:
+    """The type as DuckDB reads it from JSON."""
+    return [_TYPES[type[:-2]]] if type.endswith("[]") else _TYPES[type]
 
 
-def _quoted(name: str) -> str:
-    return "'" + name.replace("'", "''") + "'"
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _named(name: str) -> str:

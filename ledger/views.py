@@ -29,12 +29,8 @@ _SOURCES: Final = {
 }
 """What stands for ``{{decisions}}`` and ``{{attempts}}``: all rows, with the name of their import."""
 
-_PARTS: Final = {
-    "simulated": "(SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated)",
-    "whose": "coalesce(d.tags['team'], TRY_CAST(d.features.team AS VARCHAR)) AS team,\n"
-    '    coalesce(d.tags[\'user\'], TRY_CAST(d.features."user" AS VARCHAR)) AS "user"',
-}
-"""What else stands in the files for what several of them need. A decision's row is ``d``."""
+_SIMULATED: Final = "(SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated)"
+"""What stands for ``{{simulated}}``: the decisions of which a call was."""
 
 _REAL: Final = "NOT simulated AND import IS NULL AND mode NOT IN ('shadow', 'dry_run')"
 """What is executed, real traffic of one's own. A simulated call answers for nobody; a shadow was never carried out."""
@@ -56,8 +52,20 @@ _SHARED: Final = (
 )
 
 
-Currencies = Mapping[str, Sequence[str]]
-"""The codes of currencies by what the names of their columns end with: `usd` for `USD`."""
+class Holding(NamedTuple):
+    """What of a ledger the views follow from.
+
+    ``currencies`` has codes by what the names of their columns end with, ``policies`` the features that the policies of
+    each name declare.
+    """
+
+    currencies: Mapping[str, Sequence[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
+    policies: Mapping[str, DeclaredFeatures] = {}
+
+    @property
+    def features(self) -> set[str]:
+        """The names of all features."""
+        return {name for declared in self.policies.values() for one in declared for name in one}
 
 
 class View(NamedTuple):
@@ -92,64 +100,67 @@ def view_names() -> tuple[str, ...]:
     return tuple(_files())
 
 
-def selected(name: str, currencies: Currencies) -> str:
+def selected(name: str, holding: Holding) -> str:
     """The statement of the view ``all_NAME``."""
-    return _filled(_files()[name].template, currencies)
+    return _filled(_files()[name].template, holding)
 
 
-def simulated_select(name: str) -> str:
-    """The statement of what the view ``NAME`` would hold if only simulated work were real."""
-    called = " AND called" if "called" in _WITHOUT.get(name, ()) else ""
-    return f'SELECT * FROM main."all_{name}" WHERE simulated{called}'
-
-
-def views(currencies: Currencies, policies: Mapping[str, DeclaredFeatures]) -> Iterator[View]:
-    """Every view, each after those that it selects from.
-
-    ``policies`` has the features that the policies of each name declare.
-    """
+def views(holding: Holding) -> Iterator[View]:
+    """Every view, each after those that it selects from."""
     for name, (comment, template) in _files().items():
-        yield View(f"all_{name}", _SHARED.format(name=name), _filled(template, currencies))
-        yield View(name, comment, _plain(name, f"all_{name}", currencies))
+        yield View(f"all_{name}", _SHARED.format(name=name), _filled(template, holding))
+        yield View(name, comment, _plain(name, f"all_{name}", holding))
     taken = {one for name in _files() for one in (name, f"all_{name}")}
-    for policy, features in policies.items():
+    for policy, features in holding.policies.items():
         for name, prefix in _OF_POLICIES.items():
             template = _files()[name].template
             view = _free(f"{prefix}_{_identifier(policy)}", taken)
             comment = f"The rows of `{name}` of the policy `{policy}`, with its features in their types."
             full = _filled(
                 template,
-                currencies,
+                holding,
                 features=f"{typed} AS features," if (typed := typed_features(features)) else "",
                 policy=f"WHERE (d.policy_name = {_quoted(policy)})",
             )
             yield View(f"all_{view}", _SHARED.format(name=view), full)
-            yield View(view, comment, _plain(name, f"all_{view}", currencies))
+            yield View(view, comment, _plain(name, f"all_{view}", holding))
 
 
-def _plain(name: str, all_name: str, currencies: Currencies) -> str:
+def _plain(name: str, all_name: str, holding: Holding) -> str:
     columns = ["simulated", "import", *_WITHOUT.get(name, ())]
-    excluded = ", ".join(_repeated(columns, currencies))
+    excluded = ", ".join(_repeated(columns, holding))
     # What was skipped, or answered from the cache, was no call.
     called = " AND called" if "called" in columns else ""
     return f'SELECT * EXCLUDE ({excluded})\nFROM "{all_name}"\nWHERE {_REAL}{called}'
 
 
-def _filled(template: str, currencies: Currencies, *, features: str = "", policy: str = "") -> str:
-    for name, part in {**_PARTS, "features": features, "policy": policy, **_SOURCES}.items():
+def _filled(template: str, holding: Holding, *, features: str = "", policy: str = "") -> str:
+    parts = {"simulated": _SIMULATED, "whose": _whose(holding), "features": features, "policy": policy}
+    for name, part in (parts | _SOURCES).items():
         template = template.replace(f"{{{{{name}}}}}", part)
-    return "\n".join(_repeated(filter(str.strip, template.split("\n")), currencies))
+    return "\n".join(_repeated(filter(str.strip, template.split("\n")), holding))
 
 
-def _repeated(lines: Iterable[str], currencies: Currencies) -> Iterator[str]:
+def _repeated(lines: Iterable[str], holding: Holding) -> Iterator[str]:
     """The lines, each that is of a currency once for each currency."""
     for line in lines:
         if "{{currency}}" not in line:
             yield line
             continue
-        for suffix, codes in currencies.items():
+        for suffix, codes in holding.currencies.items():
             listed = ", ".join(map(_quoted, codes))
             yield line.replace("{{currency}}", suffix).replace("{{codes}}", listed)
+
+
+def _whose(holding: Holding) -> str:
+    """What stands for ``{{whose}}``: of the decision ``d``, the tags, else the features where there are such."""
+    found = []
+    for name in ("team", "user"):
+        value = f"d.tags['{name}']"
+        if name in holding.features:  # looking for one that no row has takes longest
+            value = f'coalesce({value}, TRY_CAST(d.features."{name}" AS VARCHAR))'
+        found.append(f'{value} AS "{name}"')
+    return ",\n    ".join(found)
 
 
 def _quoted(text: str) -> str:
@@ -178,7 +189,7 @@ def make_views(connection: DuckDBPyConnection) -> None:
     suffixes: dict[str, list[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
     for code in currencies(connection):
         suffixes.setdefault(_identifier(code), []).append(code)
-    wanted = list(views(suffixes, declared_features(connection)))
+    wanted = list(views(Holding(suffixes, declared_features(connection))))
     digest = hashlib.sha256(repr(wanted).encode()).hexdigest()
     if connection.execute("SELECT digest FROM views_made").fetchall() == [(digest,)]:
         return

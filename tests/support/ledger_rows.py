@@ -140,7 +140,7 @@ def decision(
     """The row of a decision whose record has ``changes``; ``answered`` is the attempt whose answer was given."""
     return DecisionRow(
         decision_id=id or decision_id(number),
-        record=canonical_bytes(record(number, **changes)).decode(),
+        record=canonical_bytes(record(number, **changes | ({} if id is None else {"id": id}))).decode(),
         mode=mode,
         tags={"team": "search"},
         session_id=None,
