@@ -18,9 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from routewright.engine.report import install_command
-
-from ..errors import BackendError
+from ..errors import BackendError, install_command
 from .failures import first_line, is_out_of_memory
 from .runtime import LoadedModel
 

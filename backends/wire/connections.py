@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from routewright.engine.policy import HttpWay, is_loopback
-from routewright.engine.report import install_command
 
-from ..errors import BackendError
+from ..errors import BackendError, install_command
 from ..phases import CallClock
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from .escapes import (
     escape_line,
     escape_markdown,
 )
-from .extras import install_command
 from .money import NANO, money_text
 from .problems import (
     MAX_PROBLEMS,
@@ -63,7 +62,6 @@ __all__ = [
     "escape_line",
     "escape_markdown",
     "gigabytes",
-    "install_command",
     "iso_time",
     "limit_problems",
     "money_text",

@@ -93,10 +93,9 @@ def escape_csv(text: str) -> str:
 
     A text that is a number is not a formula.
     """
-    shown = text
-    if not _is_plain(text):
-        parts = re.split(r"([\n\t])", text)
-        shown = "".join(part if part in ("\n", "\t") else escape_line(part) for part in parts)
+    shown = "".join(
+        part if part in ("\n", "\t") else escape_line(part) for part in re.split(r"([\n\t])", text)
+    )
     return f"'{shown}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else shown
 
 
