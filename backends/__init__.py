@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .blocking import run_blocking
 from .cost import PriceFacts, cost_nano
-from .errors import ERROR_CLASSES, BackendError, ErrorClass, install_command
+from .errors import ERROR_CLASSES, BackendError, ErrorClass
 from .images import IMAGE_TYPES, image_type
 from .protocol import (
     NO_LIMITS,
@@ -76,7 +76,6 @@ __all__ = [
     "embedded_model",
     "full_name",
     "image_type",
-    "install_command",
     "is_loaded",
     "open_backend",
     "prompt_tokens",

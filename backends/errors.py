@@ -76,12 +76,3 @@ class BackendError(RoutewrightError):
         self.adjusted: str | None = None
         self.decision_id: str | None = None
         self.attempts: Sequence[Attempt] = ()
-
-
-def install_command(extra: str) -> str:
-    """The command that installs the libraries of one extra, for a message.
-
-    It installs from a checkout: Routewright is not published yet, so a command that takes it from a package index
-    would run the code of whoever registered the name there.
-    """
-    return f"pip install '.[{extra}]' in the checkout"

@@ -51,6 +51,7 @@ def generated() -> dict[Path, str]:
     """Every generated file with the whole text that it should have, in a fixed order."""
     from complaint_tables import complaint_tables
     from condition_tables import condition_tables
+    from import_tables import import_tables
     from key_tables import with_tables
     from ledger_layout import with_layout
     from marks import filled
@@ -71,6 +72,7 @@ def generated() -> dict[Path, str]:
         "conditions.md": condition_tables(),
         "executing.md": outcome_tables(),
         "decisions.md": record_tables(),
+        "importing.md": import_tables(),
     }
     for name, lines in parts.items():
         page = ROOT / "docs" / name

@@ -5,52 +5,94 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import BusyError, FullError, LedgerError, OtherLayoutError, QuestionError, UnknownDecisionError
-from .output import to_csv, to_json, to_table
+from .errors import (
+    BusyError,
+    FullError,
+    LedgerError,
+    NotWrittenError,
+    OtherLayoutError,
+    QuestionError,
+    UnknownDecisionError,
+)
+from .output import to_csv, to_json, to_jsonl, to_table
 from .paths import default_ledger_path, spool_folder
-from .results import Appended, QueryResult, TailRow
+from .results import Appended, QueryResult, TailRow, Written
 from .settings import LedgerSettings
 from .stoppable import left_running
 
 if TYPE_CHECKING:
     from .connection import remove_spilled
+    from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision
-    from .question import Chart, Question, now_in, read_question, shipped_questions
+    from .importing.importer import Imported, check_import
+    from .importing.run import ImportReport
+    from .outcome_files import outcome_value, read_outcomes
+    from .outcomes import Outcome, RecordedOutcomes
+    from .question import (
+        QUESTION_SUFFIX,
+        Chart,
+        Question,
+        Unit,
+        about_simulated,
+        now_in,
+        parse_moment,
+        read_question,
+        shipped_questions,
+    )
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
+    from .snapshot import Snapshot
     from .store import Ledger
     from .writer import LedgerWriter
 
 __all__ = [
+    "BINARY_FORMS",
+    "QUESTION_SUFFIX",
     "Appended",
     "AttemptRow",
     "BusyError",
     "Chart",
     "DecisionEnd",
     "DecisionRow",
+    "FileForm",
     "FoundDecision",
     "FullError",
+    "ImportReport",
+    "Imported",
     "IntentRow",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
     "LedgerSettings",
     "LedgerWriter",
+    "NotWrittenError",
     "OtherLayoutError",
+    "Outcome",
     "PolicyRow",
     "QueryResult",
     "Question",
     "QuestionError",
+    "RecordedOutcomes",
+    "Snapshot",
     "TailRow",
+    "Unit",
     "UnknownDecisionError",
+    "Written",
+    "about_simulated",
+    "check_import",
     "default_ledger_path",
+    "form_of",
     "left_running",
     "now_in",
+    "outcome_value",
+    "parse_moment",
+    "read_outcomes",
     "read_question",
     "remove_spilled",
     "shipped_questions",
     "spool_folder",
     "to_csv",
     "to_json",
+    "to_jsonl",
     "to_table",
 ]
 
@@ -59,10 +101,29 @@ _HOMES = {
     **dict.fromkeys(
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
-    **dict.fromkeys(("Chart", "Question", "now_in", "read_question", "shipped_questions"), "question"),
+    **dict.fromkeys(
+        (
+            "QUESTION_SUFFIX",
+            "Chart",
+            "Question",
+            "Unit",
+            "about_simulated",
+            "now_in",
+            "parse_moment",
+            "read_question",
+            "shipped_questions",
+        ),
+        "question",
+    ),
     "FoundDecision": "finding",
+    **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
+    **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
+    "ImportReport": "importing.run",
+    **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
     "Ledger": "store",
+    "Snapshot": "snapshot",
     "remove_spilled": "connection",
+    **dict.fromkeys(("BINARY_FORMS", "FileForm", "form_of"), "exporting"),
     "LedgerWriter": "writer",
 }
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
+
+from routewright.engine.report import EPOCH
 
 from .errors import LedgerError
 from .limits import Limits
@@ -63,29 +67,41 @@ def count_rejected(connection: DuckDBPyConnection) -> int:
     return len(connection.execute(statement).fetchall())
 
 
+def newest_at(connection: DuckDBPyConnection) -> datetime | None:
+    """When the newest decision in the tables was made; None if there is none. Uses no function either."""
+    rows = connection.execute("SELECT at_us FROM main.decisions ORDER BY at_us DESC LIMIT 1").fetchall()
+    return EPOCH + timedelta(microseconds=rows[0][0]) if rows else None
+
+
 def ask(
     connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object], limits: Limits
 ) -> QueryResult:
     """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
-    import duckdb
-
     # One row more than asked for shows whether there are more.
     most = -1 if limits.max_rows is None else limits.max_rows + 1
-    try:
-        statement = _one_statement(connection, sql)
-        _check_names(statement.named_parameters, parameters)
-        executed = connection.execute(statement, parameters or None)
+    with placed(sql, limits):
+        statement = one_statement(connection, sql, parameters)
+        executed = connection.execute(statement, dict(parameters) or None)
         rows = executed.fetchall() if most < 0 else executed.fetchmany(most)
         described = connection.description or []
+    columns = tuple(str(column[0]) for column in described)
+    types = tuple(str(column[1]) for column in described)
+    kept = rows if limits.max_rows is None else rows[: limits.max_rows]
+    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows), newest_at=newest_at(connection))
+
+
+@contextmanager
+def placed(sql: str | None, limits: Limits) -> Iterator[None]:
+    """Errors of DuckDB become ours: with their place in ``sql``, if they have one there."""
+    import duckdb
+
+    try:
+        yield
     except duckdb.OutOfMemoryException as error:
         on_disk = "max_temp_directory_size" in str(error)
         raise (limits.too_much_disk() if on_disk else limits.too_much_memory()) from error
     except duckdb.Error as error:
         raise translate_error(error, sql) from error
-    columns = tuple(str(column[0]) for column in described)
-    types = tuple(str(column[1]) for column in described)
-    kept = rows if limits.max_rows is None else rows[: limits.max_rows]
-    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows))
 
 
 def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
@@ -95,7 +111,8 @@ def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
     return tuple(TailRow(*row) for row in rows)
 
 
-def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
+def one_statement(connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object]) -> Any:
+    """The one statement in ``sql``, which reads and has the parameters that are given. Raises LedgerError otherwise."""
     if len(sql) > MAX_SQL_CHARACTERS:
         raise LedgerError(f"the statement has more than {MAX_SQL_CHARACTERS} characters")
     for character, what in _NO_SQL.items():
@@ -116,6 +133,7 @@ def _one_statement(connection: DuckDBPyConnection, sql: str) -> Any:
             f"a statement of type `{kind}` was not run: the ledger is only read here",
             help="use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         )
+    _check_names(statement.named_parameters, parameters)
     return statement
 
 

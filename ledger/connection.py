@@ -84,20 +84,30 @@ def open_for_reading(
     lock_timeout_s: float,
     client_timeout_s: float | None = None,
     limits: Limits | None = None,
+    timezone: str = "UTC",
+    writes: Path | None = None,
     own_statement: bool = False,
 ) -> Iterator[DuckDBPyConnection]:
     """A connection to the ledger at ``path`` on which a user's statement can read the ledger and touch nothing else.
 
-    It is waited for as in ``open_for_writing``. For an ``own_statement`` of Routewright, names resolve to DuckDB's own
+    It is waited for as in ``open_for_writing``. Times are shown in ``timezone``, and days are days there. ``writes`` is
+    the one file that the connection may write. For an ``own_statement`` of Routewright, names resolve to DuckDB's own
     objects before the file's.
     """
-    # The ledger's times are UTC and have no zone: beside the machine's own zone `now()` would be hours off. DuckDB
-    # knows zones only once it is open, so the settings are locked after that.
+    # DuckDB knows zones only once it is open, so the settings are locked after that.
     bounds = {} if limits is None else limits.settings
     config = _CLOSED | bounds | {"errors_as_json": "true", "lock_configuration": "false"}
+    if writes is not None:
+        del config["enable_external_access"]  # while it is off, nothing can be allowed
     wait = _Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=True, config=config, wait=wait) as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        if writes is not None:
+            connection.execute(f"SET allowed_paths = [{_text(str(writes))}]")
+            connection.execute("SET enable_external_access = false")
+        _set_time_zone(connection, timezone)
+        # Measured, and not shown: nobody may be watching.
+        connection.execute("SET enable_progress_bar_print = false")
+        connection.execute("SET enable_progress_bar = true")
         connection.execute("SET lock_configuration = true")
         if own_statement:
             _built_in_first(connection)
@@ -140,9 +150,24 @@ def _built_in_first(connection: DuckDBPyConnection) -> None:
     _set_search_path(connection, "system.main", database(connection))
 
 
+def _set_time_zone(connection: DuckDBPyConnection, timezone: str) -> None:
+    import duckdb
+
+    try:
+        connection.execute(f"SET TimeZone = {_text(timezone)}")
+    except duckdb.Error as error:
+        raise LedgerError(
+            f"there is no time zone `{timezone}`", help="give one as in `Europe/Berlin` or `UTC`"
+        ) from error
+
+
+def _text(text: str) -> str:
+    """A literal in SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
-    path = ",".join(names).replace("'", "''")
-    connection.execute(f"SET search_path = '{path}'")
+    connection.execute(f"SET search_path = {_text(','.join(names))}")
 
 
 def database(connection: DuckDBPyConnection) -> str:

@@ -27,7 +27,11 @@ class UnknownDecisionError(LedgerError):
     """No decision, or more than one, has the id that was given or begins so."""
 
 
-class BusyError(LedgerError):
+class BlockedError(LedgerError):
+    """The ledger's file takes no rows now: what is recorded waits in the spool, and calls go on."""
+
+
+class BusyError(BlockedError):
     """The ledger's file is open elsewhere; ``holder`` says where, as far as that is known."""
 
     def __init__(self, message: str, holder: str) -> None:
@@ -39,11 +43,15 @@ class FullError(LedgerError):
     """So much waits for the ledger's tables that nothing more is taken."""
 
 
+class NotWrittenError(LedgerError):
+    """A file with an answer could not be written."""
+
+
 class OtherLayoutError(LedgerError):
     """A ledger whose tables are not those of this version, although their number says so."""
 
 
-class ShadowedError(LedgerError):
+class ShadowedError(BlockedError):
     """Objects in the ledger's file shadow names that its SQL uses; ``statements`` drop them."""
 
     def __init__(self, statements: Sequence[str]) -> None:
@@ -52,3 +60,7 @@ class ShadowedError(LedgerError):
             f"are dropped: `{'; '.join(statements)}` in a DuckDB client, as `ledger sql` only reads"
         )
         self.statements = tuple(statements)
+
+
+class SnapshotError(BlockedError):
+    """The file is a snapshot of a ledger: what would be written into it would be gone with the next one."""

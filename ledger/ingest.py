@@ -21,6 +21,7 @@ from .migrate import apply_migrations, create_ledger
 from .paths import spool_folder
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
+from .snapshot import refuse_snapshot
 from .spool import (
     Spool,
     SpoolFile,
@@ -109,6 +110,7 @@ def _ingest(
     done: list[tuple[Path, bool]] = []
     with ExitStack() as locks:
         with opening as connection:
+            refuse_snapshot(connection, path)
             refuse_shadows(connection)
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())

@@ -1,23 +1,25 @@
 """Query results as text: cells for a table, CSV, JSON.
 
 Unknown stays visible: NULL is ``null`` in JSON and in tables, and an empty field in CSV. Nested values are
-JSON inside tables and CSV. Numbers that JSON does not have (NaN, infinities) become ``null`` there.
+JSON inside tables and CSV.
 """
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Literal, assert_never
 
 from routewright.engine.report import escape_csv, escape_json, escape_line
 
+from .json_values import Rows, json_value, unique_names
 from .results import QueryResult
+
+TextForm = Literal["csv", "json", "jsonl"]
 
 
 def to_json(result: QueryResult) -> str:
@@ -25,16 +27,12 @@ def to_json(result: QueryResult) -> str:
 
     Invisible characters are written as JSON escapes, so the values are exact.
     """
-    names = _unique(result.columns)
-    rows = [
-        json.dumps(
-            {name: json_value(value) for name, value in zip(names, row, strict=True)},
-            ensure_ascii=False,
-            allow_nan=False,
-        )
-        for row in result.rows
-    ]
-    return escape_json("[" + ",\n ".join(rows) + "]\n")
+    return "".join(text_pieces("json", result.columns, [result.rows]))
+
+
+def to_jsonl(result: QueryResult) -> str:
+    """JSON Lines: an object for each row, as in ``to_json``."""
+    return "".join(text_pieces("jsonl", result.columns, [result.rows]))
 
 
 def to_csv(result: QueryResult) -> str:
@@ -42,8 +40,31 @@ def to_csv(result: QueryResult) -> str:
 
     Text that a spreadsheet would run as a formula gets a leading ``'``, and invisible characters become escapes.
     """
-    rows = [["" if value is None else _csv_cell(value) for value in row] for row in result.rows]
-    return "".join(_csv_line(row) for row in [list(map(escape_csv, result.columns)), *rows])
+    return "".join(text_pieces("csv", result.columns, [result.rows]))
+
+
+def text_pieces(form: TextForm, columns: Sequence[str], batches: Iterable[Rows]) -> Iterator[str]:
+    """The text of rows that come in batches, a piece for each batch and what stands around them."""
+    match form:
+        case "csv":
+            yield _csv_lines([list(map(escape_csv, columns))])
+            for batch in batches:
+                yield _csv_lines(
+                    ["" if value is None else _csv_cell(value) for value in row] for row in batch
+                )
+        case "jsonl":
+            names = unique_names(columns)
+            for batch in batches:
+                yield "".join(f"{_json_row(names, row)}\n" for row in batch)
+        case "json":
+            names, before = unique_names(columns), "["
+            for batch in batches:
+                for row in batch:
+                    yield before + _json_row(names, row)
+                    before = ",\n "
+            yield "[]\n" if before == "[" else "]\n"
+        case _:
+            assert_never(form)
 
 
 def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
@@ -51,37 +72,6 @@ def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
     header = [escape_line(name) for name in result.columns]
     rows = [["null" if value is None else escape_line(_text(value)) for value in row] for row in result.rows]
     return header, rows
-
-
-def json_value(value: object) -> Any:
-    """``value`` as what JSON can hold. Decimals are numbers where a double holds them exactly, else text."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if math.isfinite(value) else None
-        case Decimal():
-            return _decimal(value)
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta():
-            return str(value)
-        case bytes() | bytearray() | memoryview():
-            return bytes(value).hex()
-        case Mapping():
-            return {str(key): json_value(item) for key, item in value.items()}
-        case Sequence() | set() | frozenset():
-            return [json_value(item) for item in value]
-        case _:
-            return str(value)
-
-
-def _decimal(value: Decimal) -> int | float | str | None:
-    if not value.is_finite():
-        return None
-    if value == value.to_integral_value():
-        return int(value)
-    return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
 def _text(value: object) -> str:
@@ -98,26 +88,23 @@ def _text(value: object) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, allow_nan=False)
 
 
+def _json_row(names: Sequence[str], row: Sequence[object]) -> str:
+    values = {name: json_value(value) for name, value in zip(names, row, strict=True)}
+    return escape_json(json.dumps(values, ensure_ascii=False, allow_nan=False))
+
+
 def _csv_cell(value: object) -> str:
     # Only text can be a formula: a number below zero is one.
     return escape_csv(_text(value)) if not isinstance(value, int | float | Decimal) else _text(value)
 
 
-def _csv_line(cells: Sequence[str]) -> str:
-    buffer = io.StringIO()
+def _csv_lines(rows: Iterable[Sequence[str]]) -> str:
+    lines: list[str] = []
     # A writer whose lines end in "\n" alone leaves a lone "\r" unquoted, and readers then see two lines.
-    csv.writer(buffer, lineterminator="\r\n").writerow(cells)
-    return buffer.getvalue().removesuffix("\r\n") + "\n"
+    csv.writer(_Lines(lines), lineterminator="\r\n").writerows(rows)
+    return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
 
-def _unique(names: Sequence[str]) -> list[str]:
-    taken: set[str] = set(names)
-    seen: set[str] = set()
-    unique = []
-    for name in names:
-        fresh, number = name, 2
-        while fresh in seen or (fresh != name and fresh in taken):
-            fresh, number = f"{name}_{number}", number + 1
-        seen.add(fresh)
-        unique.append(fresh)
-    return unique
+class _Lines:
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append

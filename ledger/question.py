@@ -30,8 +30,9 @@ from routewright.engine.policy import (
 from routewright.engine.report import PolicyError, Problem, suggest
 
 from .errors import LedgerError, QuestionError
+from .views import simulated_select, view_names
 
-SUFFIX: Final = ".yaml"
+QUESTION_SUFFIX: Final = ".yaml"
 SHIPPED_FOLDER: Final = Path(__file__).parent / "questions"
 
 NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,49}")
@@ -42,6 +43,7 @@ Unit = Literal["ms", "percent", "money", "count"]
 
 _NAMED: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _NOT_CODE: Final = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_WITH: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WITH(?:\s+RECURSIVE)?\b", re.IGNORECASE | re.DOTALL)
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 N = TypeVar("N", int, float)
@@ -146,14 +148,20 @@ class Question:
                 raise QuestionError(f"`{name}` is `{text}`: expected {error}", help=parameter.help) from None
         return values
 
-    def placed(self, error: LedgerError) -> LedgerError:
-        """An error of the statement with its place in the question's file."""
+    def placed(self, error: LedgerError, *, lines_before: int = 0) -> LedgerError:
+        """An error of the statement with its place in the question's file.
+
+        ``lines_before`` are lines that stood before the statement when it was asked.
+        """
         problem = error.problem
         if problem is None or problem.line is None or problem.column is None:
             return error
         line, column = self.sql_at
         at = replace(
-            problem, source=self.source, line=problem.line + line - 1, column=problem.column + column - 1
+            problem,
+            source=self.source,
+            line=problem.line - lines_before + line - 1,
+            column=problem.column + column - 1,
         )
         return LedgerError(str(error), help=error.help, problem=at)
 
@@ -170,7 +178,7 @@ def read_question(text: str, name: str, source: str) -> Question:
 @cache
 def shipped_questions() -> Mapping[str, Question]:
     """The questions that come with Routewright, by name."""
-    files = sorted(SHIPPED_FOLDER.glob(f"*{SUFFIX}"))
+    files = sorted(SHIPPED_FOLDER.glob(f"*{QUESTION_SUFFIX}"))
     return {
         path.stem: read_question(path.read_text(encoding="utf-8"), path.stem, str(path)) for path in files
     }
@@ -200,6 +208,23 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
     except ValueError:
         raise ValueError(wanted) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)
+
+
+def about_simulated(sql: str) -> str:
+    """The statement about what was simulated, in place of what was real: one line stands before it.
+
+    Each view that it names is what ``all_`` and its name holds of simulated work.
+    """
+    words = set(re.findall(r"\w+", sql))
+    replaced = ", ".join(f"{name} AS ({simulated_select(name)})" for name in view_names() if name in words)
+    if not replaced:
+        return f"\n{sql}"
+    begin = _WITH.match(sql)
+    if begin is None:
+        return f"WITH {replaced}\n{sql}"
+    before = sql[: begin.end()]
+    indent = " " * len(before.rpartition("\n")[2])  # what stood behind the keyword keeps its column
+    return f"{before} {replaced},\n{indent}{sql[begin.end() :]}"
 
 
 def now_in(zone: str) -> datetime:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class Appended:
 class QueryResult:
     """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut.
 
-    ``stale`` says why the newest decisions may be missing; None when none are.
+    ``newest_at`` is when the newest decision in the tables was made (UTC; None if there is none), and ``stale`` says
+    why newer ones may be missing from them; None when none are.
     """
 
     columns: tuple[str, ...]
@@ -29,6 +35,39 @@ class QueryResult:
     rows: tuple[tuple[Any, ...], ...]
     truncated: bool
     stale: str | None = None
+    newest_at: datetime | None = field(default=None, compare=False)
+
+    def to_arrow(self) -> pyarrow.Table:
+        """The rows as an Arrow table. Needs the extra ``arrow``; raises LedgerError without it.
+
+        A HUGEINT, the type of sums of whole numbers, is a decimal of 38 digits, VARIANT is JSON text, an INTERVAL is a
+        duration with 30 days for a month, and UUID is text.
+        """
+        from .arrow import arrow_table
+
+        return arrow_table(self.columns, self.types, self.rows)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a data frame with Arrow's types, in which no digit is lost and NULL is not NaN."""
+        from .arrow import pandas_frame
+
+        return pandas_frame(self.to_arrow())
+
+    def to_polars(self) -> polars.DataFrame:
+        """The rows as a data frame of polars, which needs to be installed."""
+        from .arrow import polars_frame
+
+        return polars_frame(self.to_arrow())
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How many rows an export wrote; ``truncated``, ``stale`` and ``newest_at`` are those of ``QueryResult``."""
+
+    rows: int
+    truncated: bool
+    stale: str | None = None
+    newest_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

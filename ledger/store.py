@@ -9,29 +9,44 @@ from __future__ import annotations
 import logging
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from routewright.private_files import whole_file
 
 from .asking import MOST_COUNTED, ask, count_rejected, newest
 from .connection import commit, open_for_reading, open_for_writing
-from .errors import BusyError, LedgerError, ShadowedError
+from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
+from .exporting import FORMS, FileForm, form_of, write_rows
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .limits import Limits
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
-from .results import Appended, QueryResult, TailRow
+from .results import Appended, QueryResult, TailRow, Written
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
+from .snapshot import Snapshot, refuse_snapshot, take_snapshot
 from .stoppable import Running, run_stoppably
 from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from .importing.importer import Imported
+    from .importing.run import ImportReport, Progress
+    from .outcomes import Outcome, RecordedOutcomes
+
+
+T = TypeVar("T")
+ShareDone = Callable[[float | None], None]
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +90,7 @@ class Ledger:
             create_ledger(ledger.path)
         try:
             ledger._bring_up_to_date(CLIENT_TIMEOUT_S)
-        except (BusyError, ShadowedError) as error:
+        except BlockedError as error:
             # Like everything to be written to the file, the migration waits; calls continue.
             _log.warning("%s", error)
             ledger._blocked = error
@@ -131,6 +146,7 @@ class Ledger:
         new_decisions = _unique_decisions(decisions)
         new_attempts = {(_uuid(row.decision_id), row.attempt.number): row for row in attempts}
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
+            refuse_snapshot(connection, self._path)
             refuse_shadows(connection)
             connection.execute("BEGIN")
             ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
@@ -179,19 +195,24 @@ class Ledger:
         sql: str,
         parameters: Mapping[str, object] | None = None,
         *,
+        timezone: str = "UTC",
         max_rows: int | None = Limits.max_rows,
         timeout_s: float = Limits.timeout_s,
         max_memory_mb: int = Limits.max_memory_mb,
         max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
     ) -> QueryResult:
         """What one SQL statement gives, at most ``max_rows`` rows of it; None is no limit.
 
         ``parameters`` are the values for names such as ``$team`` in it, by name without the ``$``. They are bound, and
-        never become part of the statement; each has the type that DuckDB gives to its Python type.
+        never become part of the statement; each has the type that DuckDB gives to its Python type. Times are shown in
+        ``timezone``, such as ``Europe/Berlin``, and ``current_date`` and ``date_trunc`` go by it.
 
         What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
         can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
-        disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes.
+        disk, beside the ledger, until the statement ends. A MB is 1,000,000 bytes. While it runs, ``progress`` is
+        called again and again with the share that is done, from 0 to 1, or None where that is not known; what it raises
+        stops the statement.
 
         Raises LedgerError for anything that is not one reading statement, for a mistake in it (with its place), for
         a parameter without a value or a value without a parameter, and when it takes more than a limit allows: then it
@@ -199,22 +220,63 @@ class Ledger:
         """
         limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
-
-        def work(running: Running) -> tuple[QueryResult, int]:
-            with open_for_reading(
-                self._path, lock_timeout_s=self._lock_timeout_s, limits=limits
-            ) as connection:
-                running.begin(connection)
-                return ask(connection, sql, parameters or {}, limits), count_rejected(connection)
-
-        def watch(running: Running) -> None:
-            if running.seconds > timeout_s:
-                raise limits.too_long()
-            if running.grown_bytes > max_memory_mb * 1e6:
-                raise limits.too_much_memory()
-
-        result, self._rejected = run_stoppably(work, watch)
+        result = self._read(
+            lambda connection: ask(connection, sql, parameters or {}, limits),
+            limits,
+            timezone=timezone,
+            progress=progress,
+        )
         return replace(result, stale=stale)
+
+    def export(
+        self,
+        sql: str,
+        file: str | os.PathLike[str],
+        parameters: Mapping[str, object] | None = None,
+        *,
+        form: FileForm | None = None,
+        overwrite: bool = False,
+        timezone: str = "UTC",
+        max_rows: int | None = None,
+        timeout_s: float = Limits.timeout_s,
+        max_memory_mb: int = Limits.max_memory_mb,
+        max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
+    ) -> Written:
+        """Write what one SQL statement gives into a file, which appears whole or not at all, with mode 0600.
+
+        ``form`` is ``csv``, ``json``, ``jsonl``, ``parquet`` or ``arrow`` (which needs the extra ``arrow``), by default
+        what the file's name says. Rows are written as they come, so that memory does not grow with them. In Parquet and
+        Arrow files a HUGEINT is a decimal of 38 digits, VARIANT and JSON are JSON text, and INTERVAL is text. All else
+        is as in ``query``.
+
+        Also raises NotWrittenError when the file is there already and is not to be overwritten, or cannot be written.
+        """
+        limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
+        target = Path(file)
+        chosen = form or form_of(target)
+        if chosen is None:
+            raise LedgerError(
+                f"the name of `{target}` does not say what form it has",
+                help=f"the forms are {', '.join(FORMS)}",
+            )
+        stale = self._refresh()
+        try:
+            with whole_file(target, replace=overwrite) as draft:
+                written = self._read(
+                    lambda connection: write_rows(
+                        connection, sql, parameters or {}, limits, form=chosen, file=draft
+                    ),
+                    limits,
+                    timezone=timezone,
+                    writes=draft if chosen == "parquet" else None,
+                    progress=progress,
+                )
+        except OSError as error:
+            raise NotWrittenError(
+                f"`{target}` cannot be written: {(error.strerror or str(error)).lower()}"
+            ) from error
+        return replace(written, stale=stale)
 
     def tail(self, n: int) -> tuple[TailRow, ...]:
         """The ``n`` newest decisions, oldest first, each with what came of it.
@@ -223,15 +285,7 @@ class Ledger:
         """
         self._refresh()
 
-        def work(running: Running) -> tuple[tuple[TailRow, ...], int]:
-            with open_for_reading(
-                self._path, lock_timeout_s=self._lock_timeout_s, limits=Limits(), own_statement=True
-            ) as connection:
-                running.begin(connection)
-                return newest(connection, n), count_rejected(connection)
-
-        rows, self._rejected = run_stoppably(work, lambda running: None)
-        return rows
+        return self._read(lambda connection: newest(connection, n), Limits(), own_statement=True)
 
     def find(self, beginning: str | None = None) -> FoundDecision:
         """The decision whose id is ``beginning``, or begins so; by default the newest.
@@ -247,6 +301,64 @@ class Ledger:
         ) as connection:
             self._rejected = count_rejected(connection)
             return find_decision(connection, beginning)
+
+    def snapshot(self, path: str | os.PathLike[str]) -> Snapshot:
+        """A copy of the ledger at ``path``, for other clients, in place of an earlier snapshot there.
+
+        What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The file is
+        readable by its owner only, and a missing folder is not made. Raises LedgerError when something else is there,
+        when it cannot be written, and when another client keeps writing to the ledger.
+        """
+        stale = self._refresh()
+        return take_snapshot(self._path, Path(path), lock_timeout_s=self._lock_timeout_s, stale=stale)
+
+    def record_outcomes(self, outcomes: Iterable[Outcome]) -> RecordedOutcomes:
+        """Record what was found out about answers, all of it or nothing.
+
+        An outcome of the same decision, attempt, model, metric and source supersedes the one before; with the same
+        value it is counted as there already. What waits in spools is taken in first. Raises LedgerError, with nothing
+        recorded, for an unknown decision, attempt or model and for a value that is none.
+        """
+        from .outcomes import record_outcomes
+
+        self._refresh()
+        return record_outcomes(self._path, self._lock_timeout_s, outcomes)
+
+    def import_file(
+        self,
+        source: str,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        mapping: str | os.PathLike[str] | None = None,
+        progress: Progress | None = None,
+    ) -> ImportReport:
+        """Import what another router has logged; ``docs/importing.md`` lists the sources.
+
+        Calls that are there already change nothing. Rows that cannot be read are counted, and the first of them named
+        in the report. ``progress`` is told the bytes read, all bytes of the file, and the rows. Raises LedgerError
+        for a file that cannot be read to its end; what was stored before stays. Raises PolicyError for a bad
+        ``mapping``.
+        """
+        from .importing.importer import find_source, import_into
+
+        found, named = find_source(source, None if mapping is None else Path(mapping))
+        return import_into(self._path, self._lock_timeout_s, Path(path), found, name or named, progress)
+
+    def imports(self) -> tuple[Imported, ...]:
+        """What has been imported, by name; the import that was read last comes last."""
+        from .importing.importer import list_imports
+
+        with open_for_reading(
+            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
+        ) as connection:
+            return list_imports(connection)
+
+    def remove_import(self, name: str) -> tuple[int, int]:
+        """Remove an import whole; how many requests and calls it had. Raises LedgerError if there is none."""
+        from .importing.importer import remove_import
+
+        return remove_import(self._path, self._lock_timeout_s, name)
 
     def notices(self) -> tuple[str, ...]:
         """Notices for the ledger's user: why recorded rows still wait, rejected entries, damage.
@@ -265,9 +377,44 @@ class Ledger:
         )
         return tuple(notice for notice in found if notice is not None)
 
+    def _read(
+        self,
+        work: Callable[[DuckDBPyConnection], T],
+        limits: Limits,
+        *,
+        timezone: str = "UTC",
+        writes: Path | None = None,
+        own_statement: bool = False,
+        progress: ShareDone | None = None,
+    ) -> T:
+        """What ``work`` gives on a connection that reads, within limits."""
+
+        def opened(running: Running) -> tuple[T, int]:
+            with open_for_reading(
+                self._path,
+                lock_timeout_s=self._lock_timeout_s,
+                limits=limits,
+                timezone=timezone,
+                writes=writes,
+                own_statement=own_statement,
+            ) as connection:
+                running.begin(connection)
+                return work(connection), count_rejected(connection)
+
+        def watch(running: Running) -> None:
+            if running.seconds > limits.timeout_s:
+                raise limits.too_long()
+            if running.grown_bytes > limits.max_memory_mb * 1e6:
+                raise limits.too_much_memory()
+            if progress is not None and running.has_begun:
+                progress(running.done_share)
+
+        given, self._rejected = run_stoppably(opened, watch)
+        return given
+
     def _refresh(self) -> str | None:
         """Why something may still wait in spools; None when nothing does."""
-        with suppress(BusyError, ShadowedError):  # ingesting comes upon the same
+        with suppress(BlockedError):  # ingesting comes upon the same
             self._bring_up_to_date(CLIENT_TIMEOUT_S)
         try:
             ingest(self._path, lock_timeout_s=self._lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S)

@@ -105,6 +105,12 @@ def selected(name: str, holding: Holding) -> str:
     return _filled(_files()[name].template, holding)
 
 
+def simulated_select(name: str) -> str:
+    """The statement of what the view ``NAME`` would hold if only simulated work were real."""
+    called = " AND called" if "called" in _WITHOUT.get(name, ()) else ""
+    return f'SELECT * FROM main."all_{name}" WHERE simulated{called}'
+
+
 def views(holding: Holding) -> Iterator[View]:
     """Every view, each after those that it selects from."""
     for name, (comment, template) in _files().items():

@@ -17,7 +17,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from .errors import BusyError, FullError, LedgerError, ShadowedError
+from .errors import BlockedError, BusyError, FullError, LedgerError
 from .ingest import ingest
 from .paths import spool_folder
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
@@ -181,8 +181,8 @@ class LedgerWriter:
     def close(self) -> None:
         """Put everything into the tables. Raises LedgerError if that fails: the rows then stay in the spool.
 
-        If the file is open elsewhere, or something in it shadows names of ours, the rows stay there too, but that is
-        only logged: anyone who can open the file must not be able to make calls fail.
+        If the file is open elsewhere, is a snapshot, or has something that shadows names of ours, the rows stay there
+        too, but that is only logged: anyone who can open the file must not be able to make calls fail.
         """
         self._separate()
         self._finish()
@@ -194,7 +194,7 @@ class LedgerWriter:
                 own=self._spool,
                 last=True,
             )
-        except (BusyError, ShadowedError) as error:
+        except BlockedError as error:
             _log.warning("what was recorded waits in `%s`: %s", spool_folder(self._path), error)
             if self._blocked is not None:
                 self._blocked(error)

@@ -288,7 +288,7 @@ def test_the_example_of_the_page_is_read(config: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[kyes]\n", "unknown table `[kyes]`; known: hosts, keys, ledger, paths"),
+        ("[kyes]\n", "unknown table `[kyes]`; known: hosts, keys, ledger, paths, questions"),
         ("without_tls = []\n", "`without_tls` is outside the tables: write it under `[hosts]`"),
         ("LAB_KEY = 'x'\n", "`LAB_KEY` is outside the tables: write it under `[keys]`"),
         ("keys = 3\n", "`keys` is a table: write `[keys]`"),

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from routewright.engine.policy import CompiledModel, judge, kinds
+from routewright.engine.report import install_command
 
-from ..errors import BackendError, install_command
+from ..errors import BackendError
 from ..openai import OpenAIBackend, Operation, ServedBackend
 from ..phases import CallClock, shared
 from ..protocol import NO_LIMITS, BackendMemory, HealthReport, InMemory, Limits, Timings

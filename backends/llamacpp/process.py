@@ -20,7 +20,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from ..errors import BackendError, install_command
+from routewright.engine.report import install_command
+
+from ..errors import BackendError
 from ..openai import OpenAIBackend, Operation
 from ..wire import MAX_ERROR_BYTES, Gate, words
 

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from routewright.engine.policy import CompiledModel, kinds
-from routewright.engine.report import BYTES_PER_GB, suggest
+from routewright.engine.report import BYTES_PER_GB, install_command, suggest
 
 from ..blocking import run_blocking
-from ..errors import BackendError, install_command
+from ..errors import BackendError
 from ..keep_alive import kept_ms
 from ..phases import CallClock, shared
 from ..protocol import (

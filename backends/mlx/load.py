@@ -18,7 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import BackendError, install_command
+from routewright.engine.report import install_command
+
+from ..errors import BackendError
 from .failures import first_line, is_out_of_memory
 from .runtime import LoadedModel
 

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from routewright.engine.policy import CompiledModel, HttpWay, Operation, Server, judge, kinds
-from routewright.engine.report import BYTES_PER_GB
+from routewright.engine.report import BYTES_PER_GB, install_command
 
-from ..errors import BackendError, install_command
+from ..errors import BackendError
 from ..phases import CallClock
 from ..protocol import (
     NO_LIMITS,

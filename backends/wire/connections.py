@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from routewright.engine.policy import HttpWay, is_loopback
+from routewright.engine.report import install_command
 
-from ..errors import BackendError, install_command
+from ..errors import BackendError
 from ..phases import CallClock
 
 if TYPE_CHECKING:

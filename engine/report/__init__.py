@@ -21,6 +21,7 @@ from .escapes import (
     escape_line,
     escape_markdown,
 )
+from .extras import install_command
 from .money import NANO, money_text
 from .problems import (
     MAX_PROBLEMS,
@@ -62,6 +63,7 @@ __all__ = [
     "escape_line",
     "escape_markdown",
     "gigabytes",
+    "install_command",
     "iso_time",
     "limit_problems",
     "money_text",

@@ -93,9 +93,10 @@ def escape_csv(text: str) -> str:
 
     A text that is a number is not a formula.
     """
-    shown = "".join(
-        part if part in ("\n", "\t") else escape_line(part) for part in re.split(r"([\n\t])", text)
-    )
+    shown = text
+    if not _is_plain(text):
+        parts = re.split(r"([\n\t])", text)
+        shown = "".join(part if part in ("\n", "\t") else escape_line(part) for part in parts)
     return f"'{shown}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else shown
 
 

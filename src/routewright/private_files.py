@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FILE, _FOLDER = 0o600, 0o700
+
+_unfinished: set[Path] = set()
 
 
 def make_private_folder(path: Path) -> None:
@@ -39,3 +45,34 @@ def ensure_private(path: Path) -> None:
     """
     with suppress(FileExistsError):
         os.close(create_private(path))
+
+
+@contextmanager
+def whole_file(path: Path, *, replace: bool) -> Iterator[Path]:
+    """Where the block writes a file that is then at ``path``, with mode 0600: all of it, or none if an error is raised.
+
+    It is written in a folder of its own beside ``path``. A file that is there is replaced if ``replace`` says so.
+    Raises FileExistsError if it does not, or if something else than a file is there, and other OSErrors.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not (replace and path.is_file()):
+        raise FileExistsError(errno.EEXIST, "it is there already", str(path))
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:100]}."))
+    _unfinished.add(folder)
+    try:
+        draft = folder / "draft"
+        yield draft
+        draft.chmod(_FILE)
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.discard(folder)
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written by ``whole_file``: the process ends."""
+    for folder in tuple(_unfinished):
+        shutil.rmtree(folder, ignore_errors=True)

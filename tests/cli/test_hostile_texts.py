@@ -19,6 +19,7 @@ from typer.main import get_command
 from routewright.cli import app
 from routewright.cli.writer import Writer
 from routewright.engine.report.escapes import is_shown
+from routewright.ledger import BINARY_FORMS
 
 HOSTILE = (
     "=cmd\x1b]0;title\x07\x1b[2J\x9b31m\x7f \u202egnp\u2066\u200e \u200bzero\u2060\ufeff\u3164 "
@@ -132,7 +133,23 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         [*RUN[1:], "--ledger", f"data/{HOSTILE.replace('/', '')}"],
         ["policy.yaml", "hello"],
     ],
+    ("ledger", "ask"): [
+        [],
+        ["latency", "--simulated", "--param", "by=team"],
+        ["fell-back", "--simulated"],
+        [HOSTILE],
+        ["cost", "--param", HOSTILE],
+        ["cost", "--param", f"by={HOSTILE}"],
+        ["cost", "--policy", HOSTILE],
+    ],
+    ("ledger", "stats"): [["--simulated"], ["--simulated", "--by", "team"], ["--since", HOSTILE]],
+    ("ledger", "report"): [
+        ["-o", "out.html", "--simulated", "--force", "--title", HOSTILE],
+        ["-o", HOSTILE],
+        ["-o", "none.html", "--since", HOSTILE],
+    ],
     ("ledger", "show"): [["0"], ["01"], [HOSTILE], [HOSTILE, "--ledger", HOSTILE]],
+    ("ledger", "snapshot"): [["s.duckdb"], ["policy.yaml"], [HOSTILE], [HOSTILE.replace("/", "")]],
     ("eval",): [
         [f"team == '{HOSTILE}'"],
         ["team", "-f", f"team={HOSTILE}"],
@@ -213,12 +230,12 @@ def condition_text(text: str) -> str:
 
 
 def forms_of(path: tuple[str, ...]) -> list[str | None]:
-    """The values of a command's ``--format``."""
+    """The values of a command's ``--format`` that are text."""
     command: Any = get_command(app)
     for name in path:
         command = command.commands[name]
     found = [param.type_descriptor.annotation for param in command.params if param.name == "format"]
-    return list(get_args(found[0])) if found else [None]
+    return [form for form in get_args(found[0]) if form not in BINARY_FORMS] if found else [None]
 
 
 def check_written(ended: Ended, form: str | None, call: Sequence[str]) -> None:

@@ -11,6 +11,15 @@ from support.command_line import CommandLine
 from support.page_run import PageRun
 from support.pages import PAGES, ROOT, blocks
 
+FILES = {
+    "screen.png": b"\x89PNG\r\n\x1a\n",
+    "question.sql": b"SELECT $team, $n",
+    "spend.csv": b"request_id,startTime,model,spend\na,2026-01-01T00:00:00Z,small,0.1\n",
+    "results.jsonl": b'{"model": "small"}\n',
+    "results.yaml": b"routewright: 1\ncalls: [{model: model}]\n",
+}
+"""The files that examples of the help name."""
+
 
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
@@ -33,10 +42,12 @@ def test_a_page_shows_what_happens(page: Path, command: CommandLine) -> None:
 def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> None:
     page = ROOT / "docs" / "cli.md"
     examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    calling = re.compile(r"routewright (demo|health|run (?!.*--simulate))")
+    # Nor any that needs the id of a decision.
+    calling = re.compile(r"routewright (demo|health|ledger outcome|run (?!.*--simulate))")
     quiet = [example for example in examples if not calling.match(example)]
     assert len(quiet) >= 10
-    command.write("screen.png", b"\x89PNG\r\n\x1a\n")
+    for file, content in FILES.items():
+        command.write(file, content)
     PageRun(page, command).shell("\n".join(quiet))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from pathlib import Path
 
@@ -10,8 +11,16 @@ import pytest
 from support.command_line import CommandLine
 from support.new_ledgers import new_ledger
 
+from routewright.cli.options import AskFlags, OutputFlags
+from routewright.cli.sql import ask, export, tell_about
 from routewright.cli.statement import statement_of
 from routewright.engine.report import TaskError
+from routewright.ledger import Ledger
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +107,8 @@ def test_a_statement_is_an_argument_a_file_or_piped_in(
             ["SELECT 1", "--formt", "csv"],
             "",
             2,
-            "error: no such option: --formt (Possible options: --format)\n  = help: routewright ledger sql --help\n",
+            "error: no such option: --formt (Possible options: --force, --format)\n"
+            "  = help: routewright ledger sql --help\n",
         ),
         (
             ["SELECT $a", "--param", "a"],
@@ -164,11 +174,123 @@ def test_values_are_text_unless_they_are_given_as_json(command: CommandLine) -> 
     assert ended.out == '[{"t": "a:=b\'; --\\n$t"}]\n'
 
 
-def test_at_a_terminal_nobody_waits_for_a_statement(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+@pytest.mark.parametrize(
+    ("name", "words", "text"),
+    [
+        ("rows.csv", [], "a,b\n1,x\n"),
+        ("rows.json", [], '[{"a": 1, "b": "x"}]\n'),
+        ("rows.ndjson", [], '{"a": 1, "b": "x"}\n'),
+        ("rows.txt", ["--format", "table"], "a  b\n-  -\n1  x\n"),
+        ("rows", ["--format", "csv"], "a,b\n1,x\n"),
+    ],
+)
+def test_a_file_has_the_form_that_its_name_or_the_option_says(
+    command: CommandLine, name: str, words: list[str], text: str
+) -> None:
+    file = command.folder / name
+    sql = ("ledger", "sql", "SELECT 1 AS a, 'x' AS b", "-o", name, *words)
+    ended = command(*sql)
+    assert (ended.code, ended.out, ended.err, file.read_text()) == (0, "", "", text)
+    ended = command(*sql)
+    assert (ended.code, ended.err) == (
+        2,
+        f"error: `{name}` is there already\n  = help: name another file, or replace it with --force\n",
+    )
+    assert command(*sql, "--force").code == 0
 
+
+@pytest.mark.parametrize(("form", "magic"), [("parquet", "PAR1"), ("arrow", "ARROW1")])
+def test_binary_forms_go_to_files_and_pipes(command: CommandLine, form: str, magic: str) -> None:
+    words = ("ledger", "sql", "SELECT 1 AS a", "--format", form)
+    assert command(*words).out.startswith(magic)
+    assert command(*words, "-o", f"x.{form}").code == 0
+    assert (command.folder / f"x.{form}").read_bytes().startswith(magic.encode())
+
+
+def test_binary_forms_do_not_go_to_a_terminal(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    with pytest.raises(TaskError, match="parquet is not for a terminal"):
+        export(Ledger.open(command.ledger), "SELECT 1", {}, "parquet", OutputFlags(), None)
+
+
+def test_all_rows_go_to_a_file_and_the_first_ones_to_a_terminal(command: CommandLine) -> None:
+    sql = ("ledger", "sql", "SELECT range AS n FROM range(10001)")
+    cut = command(*sql, "--format", "csv")
+    assert (cut.out.count("\n"), cut.err) == (
+        10_001,
+        "stopped after row 10000: there are more, see --max-rows\n",
+    )
+    assert command(*sql, "-o", "many.csv").err == ""
+    assert (command.folder / "many.csv").read_text().count("\n") == 10_002
+    cut = command(*sql, "-o", "few.csv", "--max-rows", "5")
+    assert cut.err == "stopped after row 5: there are more, see --max-rows\n"
+    assert (command.folder / "few.csv").read_text() == "n\n0\n1\n2\n3\n4\n"
+
+
+def test_a_file_that_cannot_be_written_is_an_error_of_the_output(command: CommandLine) -> None:
+    ended = command("ledger", "sql", "SELECT 1", "-o", "none/x.csv")
+    assert (ended.code, ended.err) == (
+        74,
+        "error: `none/x.csv` cannot be written: no such file or directory\n",
+    )
+    ended = command("ledger", "sql", "SELECT 1", "-o", "x.xlsx")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: the name of `x.xlsx` does not say what form it has\n  = help: name the form with --format\n",
+    )
+
+
+def test_a_day_begins_where_the_zone_says(command: CommandLine) -> None:
+    sql = "SELECT TIMESTAMPTZ '2026-06-30 22:30:00+00' AS t, t::DATE AS day, date_trunc('day', t) AS begins"
+    ended = command("ledger", "sql", sql, "--timezone", "Europe/Berlin", "--format", "csv")
+    assert ended.out == "t,day,begins\n2026-07-01 00:30:00+02:00,2026-07-01,2026-07-01 00:00:00+02:00\n"
+    ended = command("ledger", "sql", sql, "--format", "csv")
+    assert ended.out == "t,day,begins\n2026-06-30 22:30:00+00:00,2026-06-30,2026-06-30 00:00:00+00:00\n"
+    ended = command("ledger", "sql", sql, "--timezone", "Mars/Olympus' OR")
+    assert (ended.code, ended.err) == (
+        6,
+        "error: there is no time zone `Mars/Olympus' OR`\n  = help: give one as in `Europe/Berlin` or `UTC`\n",
+    )
+
+
+def test_whoever_watches_sees_how_far_a_statement_is(
+    command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("routewright.cli.progress._PATIENCE_S", 0.0)
+    monkeypatch.setattr("routewright.cli.progress._EVERY_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    ledger = Ledger.open(command.ledger)
+    rows = "SELECT count(*) FROM range(300_000) a, range($n) b WHERE a.range % 7 < b.range"
+    answer = ask(ledger, rows, {"n": 1_000}, AskFlags())
+    assert answer.rows[0][0] > 0
+    lines = shown.getvalue().split("\r")
+    assert all(line.endswith("\x1b[K") for line in lines[1:])
+    assert lines[-1] == "\x1b[K"
+    assert any(re.match(r"asking: (\d+% done, )?\d+ s \(Ctrl-C stops it\)", line) for line in lines)
+
+
+def test_nobody_hears_of_progress_in_a_pipe(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("routewright.cli.progress._PATIENCE_S", 0.0)
+    assert command("ledger", "sql", "SELECT sum(range) FROM range(30_000_000)").err == ""
+
+
+def test_an_answer_says_how_fresh_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = CommandLine(tmp_path)
+    command("run", "policy.yaml", "hello", "--simulate")
+    ledger = Ledger.open(command.ledger)
+    result = ledger.query("SELECT max(at_us) FROM decisions")
+    assert result.newest_at is not None
+    assert result.newest_at.timestamp() * 1e6 == pytest.approx(result.rows[0][0])
+    assert ledger.export("SELECT 1", tmp_path / "x.csv").newest_at == result.newest_at
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    tell_about(ledger, result, AskFlags())
+    assert shown.getvalue() == f"newest decision in the ledger: {result.newest_at:%Y-%m-%d %H:%M:%S} UTC\n"
+
+
+def test_at_a_terminal_nobody_waits_for_a_statement(monkeypatch: pytest.MonkeyPatch) -> None:
     for stdin in (Terminal(), None):
         monkeypatch.setattr(sys, "stdin", stdin)
         with pytest.raises(TaskError, match="there is no statement") as caught:

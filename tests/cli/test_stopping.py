@@ -36,7 +36,7 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 @pytest.mark.parametrize(("after_s", "statement"), CASES)
 def test_130_ctrl_c_ends_a_question_at_once(command: CommandLine, after_s: float, statement: str) -> None:
     limits = ("--timeout", "86400", "--max-memory", "2000" if statement == ONE_VALUE else "100")
-    started = command.start("ledger", "sql", statement, *limits)
+    started = command.start("ledger", "sql", statement, *limits, "-o", "out.csv")
     time.sleep(after_s)
     started.send_signal(signal.SIGINT)
     at = time.monotonic()
@@ -44,6 +44,7 @@ def test_130_ctrl_c_ends_a_question_at_once(command: CommandLine, after_s: float
     assert (started.returncode, out, err) == (130, b"", b"stopped\n")
     assert time.monotonic() - at < 2
     assert not command.ledger.with_name("ledger.duckdb.tmp").exists()
+    assert [path.name for path in command.folder.iterdir() if "out.csv" in path.name] == []
 
 
 @pytest.mark.parametrize("module", ["typer", "pydantic", "duckdb"])

@@ -95,6 +95,20 @@ def test_with_no_disk_nothing_is_written(ledger: Ledger) -> None:
     assert str(error) == "the statement needed more than 0 MB of disk beside 60 MB of memory and was stopped"
 
 
+def test_whoever_follows_the_progress_can_stop_the_statement(ledger: Ledger) -> None:
+    seen: list[float | None] = []
+
+    def follow(share: float | None) -> None:
+        seen.append(share)
+        if len(seen) == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ledger.query(STATEMENTS[0][0], progress=follow)
+    assert len(seen) == 3
+    assert all(share is None or 0 <= share < 1 for share in seen)
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [

@@ -20,7 +20,7 @@ from routewright.ledger.connection import open_for_creation, open_for_reading, o
 from routewright.ledger.errors import ShadowedError
 from routewright.ledger.migrate import migrations
 from routewright.ledger.results import TailRow
-from routewright.ledger.shadows import FUNCTIONS, TABLES, TYPES, refuse_shadows
+from routewright.ledger.shadows import FUNCTIONS, TABLE_FUNCTIONS, TABLES, TYPES, refuse_shadows
 from routewright.ledger.views import Holding
 from routewright.ledger.views import views as all_views
 
@@ -78,9 +78,10 @@ def execute(path: Path, *statements: str) -> None:
         client.commit()
 
 
-def built_in_functions() -> set[str]:
+def built_in_functions(kind: str = "") -> set[str]:
+    sql = "SELECT function_name FROM duckdb_functions() WHERE internal AND function_type LIKE ?"
     with duckdb.connect() as client:
-        rows = client.execute("SELECT function_name FROM duckdb_functions() WHERE internal").fetchall()
+        rows = client.execute(sql, [f"{kind}%"]).fetchall()
     return {name.lower() for (name,) in rows}
 
 
@@ -109,6 +110,7 @@ def test_every_function_in_the_sql_of_the_ledger_is_known(
     assert {"sha256", "sum", "duckdb_tables"} <= used, "the test has heard the statements"
     assert used - FUNCTIONS == set()
     assert FUNCTIONS <= built_in_functions()
+    assert FUNCTIONS & built_in_functions("table") == TABLE_FUNCTIONS
 
 
 def functions_in(statements: str) -> Iterator[str]:
@@ -143,6 +145,29 @@ def test_a_name_is_ours_in_whatever_letters(ledger: Ledger) -> None:
         pytest.raises(ShadowedError, match='DROP MACRO main."Sha256"'),
     ):
         refuse_shadows(connection)
+
+
+@pytest.mark.parametrize("statement", [f'CREATE MACRO "{name}"() AS 1' for name in sorted(FUNCTIONS)[::9]])
+def test_a_single_macro_is_found(ledger: Ledger, statement: str) -> None:
+    execute(ledger.path, statement)
+    with pytest.raises(ShadowedError) as caught:
+        ledger.append([decision(1)])
+    assert len(caught.value.statements) == 1
+
+
+@pytest.mark.parametrize("name", sorted(TABLE_FUNCTIONS)[::4])
+def test_a_single_table_macro_is_found(ledger: Ledger, name: str) -> None:
+    execute(ledger.path, f'CREATE MACRO "{name}"() AS TABLE SELECT 1')
+    with pytest.raises(ShadowedError, match=f'DROP MACRO TABLE main."{name}"'):
+        ledger.append([decision(1)])
+
+
+def test_looking_for_macros_leaves_the_file_as_it_is(ledger: Ledger) -> None:
+    before = ledger.path.read_bytes()
+    with open_for_writing(ledger.path, lock_timeout_s=5) as opened:
+        refuse_shadows(opened)
+        assert not ledger.path.with_name("ledger.duckdb.wal").exists()
+    assert ledger.path.read_bytes() == before
 
 
 def test_macros_with_any_other_name_of_a_built_in_function_change_nothing(

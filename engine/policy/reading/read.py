@@ -20,7 +20,7 @@ from ..source.nodes import parse_yaml
 from .recover import set_aside
 from .shape_problems import empty_value, shape_problems
 
-FileKind = Literal["policy", "catalog", "tests", "samples", "prompts"]
+FileKind = Literal["policy", "catalog", "tests", "samples", "prompts", "question"]
 
 _BEGIN: Final = "such a file begins with `routewright: 1`"
 
@@ -70,6 +70,7 @@ _KIND_BY_KEY: Final[Mapping[str, FileKind]] = {
     "models": "catalog",
     "backends": "catalog",
     "prompts": "prompts",
+    "sql": "question",
 }
 """What each key at the top of a file says of its kind; the first that is there counts."""
 

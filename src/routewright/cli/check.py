@@ -33,6 +33,7 @@ from routewright.loading import (
     load_catalog,
     load_policy,
     load_prompts,
+    load_question,
     load_samples,
     load_tests,
     permission_notes,
@@ -164,6 +165,11 @@ def _check_prompts(path: Path, root: Path | None) -> FileReport:
     return FileReport(f"a file of prompts, for {counted(len(load_prompts(path).by_name), 'step')}")
 
 
+def _check_question(path: Path, root: Path | None) -> FileReport:
+    question = load_question(path)
+    return FileReport(f"a question, {counted(len(question.shape.parameters), 'parameter')}, not asked")
+
+
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
     of_rules = (
         [*limit_notes(loaded), *step_notes(loaded), *quota_notes(loaded)]
@@ -179,6 +185,7 @@ _CHECKS: Mapping[FileKind, Callable[[Path, Path | None], FileReport]] = {
     "tests": _check_tests,
     "samples": _check_samples,
     "prompts": _check_prompts,
+    "question": _check_question,
 }
 
 

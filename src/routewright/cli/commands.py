@@ -9,17 +9,21 @@ import typer
 from typer import Argument, Option
 
 from .options import (
-    AskFlags,
     DecideFlags,
+    ExportFlags,
     Features,
     FileOption,
     HealthFlags,
     LedgerPath,
     ModelsFlags,
     PolicyPath,
+    QuestionFlags,
     QuotaFlags,
     Root,
     RunFlags,
+    Simulated,
+    Since,
+    SqlFlags,
     StatementFlags,
     TableFormat,
     TaskFlags,
@@ -54,7 +58,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-_READING = frozenset({"show", "sql", "tail"})
+_READING = frozenset({"ask", "export", "report", "show", "sql", "stats", "tail"})
 """The commands of the ledger that have nothing to finish when they are stopped."""
 
 
@@ -321,7 +325,7 @@ app.add_typer(ledger)
 @with_flags
 def sql(
     where: StatementFlags,
-    how: AskFlags,
+    how: SqlFlags,
     statement: Annotated[
         str | None,
         Argument(
@@ -341,10 +345,30 @@ def sql(
     Example:
       routewright ledger sql "SELECT target, decisions FROM routing_daily"
       routewright ledger sql -f question.sql --param team=research --param n:=5
+      routewright ledger sql "SELECT * FROM attempts_flat" -o attempts.parquet
     """
     from .sql import ask_and_print
 
     ask_and_print(statement, where, how)
+
+
+@ledger.command("export")
+@with_flags
+def export(how: ExportFlags) -> None:
+    """Write decisions and attempts into files.
+
+    Into a folder goes a file for each view, by default decisions.parquet and attempts.parquet with every column. A
+    period takes the decisions that were made in it and their attempts; of a view that counts by day, the days that it
+    touches. Rows are written as they come, so that memory does not grow with them.
+
+    \b
+    Example:
+      routewright ledger export -o ledger-export
+      routewright ledger export --view cost_daily -o cost.csv --since 30d
+    """
+    from .export import export_views
+
+    export_views(how)
 
 
 @ledger.command()
@@ -392,3 +416,214 @@ def show(
     from .show import show_decision
 
     show_decision(id, path, format)
+
+
+@ledger.command()
+def snapshot(
+    file: Annotated[Path, Argument(metavar="FILE", readable=False, help="The file to write.")],
+    path: LedgerPath = None,
+) -> None:
+    """Copy the ledger into a file for other clients.
+
+    Open the copy, not the ledger itself, in a notebook, a BI tool or another DuckDB client: whoever has the ledger open
+    keeps rows from being loaded. What waits is loaded first. An earlier snapshot is replaced, also while a client
+    reads it; any other file is refused.
+
+    \b
+    Example:
+      routewright ledger snapshot today.duckdb
+      duckdb today.duckdb "SELECT target, sum(decisions) FROM routing_daily GROUP BY ALL"
+    """
+    from .snapshot import take_snapshot
+
+    take_snapshot(file, path)
+
+
+@ledger.command("import")
+def import_(
+    source: Annotated[
+        Literal["litellm", "agentgateway", "langfuse", "otel", "calls", "table"] | None,
+        Argument(metavar="SOURCE", help="Whose log it is (see above).", show_default=False),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        Argument(metavar="FILE", readable=False, help="The log; several become one import."),
+    ] = None,
+    name: Annotated[
+        str | None,
+        Option(
+            metavar="NAME", help="What the import is called.  [default: that of the mapping or the source]"
+        ),
+    ] = None,
+    map: Annotated[Path | None, FileOption(help="A mapping, for the source table.")] = None,
+    dry_run: Annotated[bool, Option("--dry-run", help="Read the files, and store nothing.")] = False,
+    remove: Annotated[str | None, Option(metavar="NAME", help="Remove an import whole.")] = None,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Import what another router has logged.
+
+    Sources: litellm (the table LiteLLM_SpendLogs as CSV, JSON, JSON lines or Parquet), agentgateway (its SQLite
+    request log), langfuse (observations as JSON or JSON lines), otel (spans of generative AI as OTLP JSON), calls
+    (our own shape: CSV, JSON, JSON lines or Parquet), table (any table that a mapping describes).
+
+    What a source does not say stays unknown. Rows that are there already change nothing, so that a file can be
+    imported again. Imported rows are in the views whose names begin with `all_`, under the name of the import, and in
+    no other.
+
+    Exits with status 1 if some rows could not be read, or were imported before with other values; the others are
+    there.
+
+    \b
+    Example:
+      routewright ledger import litellm spend.csv --dry-run
+      routewright ledger import table results.jsonl --map results.yaml --name benchmark
+      routewright ledger import --remove benchmark
+    """
+    from .imports import import_files, remove_import
+
+    if remove is not None:
+        if source or files or name or map or dry_run:
+            raise typer.BadParameter("--remove stands alone")
+        remove_import(path, remove)
+    elif source is None or not files:
+        raise typer.BadParameter("a source and a file are needed, or --remove")
+    else:
+        import_files(path, source, files, name, map, dry_run=dry_run, format=format)
+
+
+@ledger.command()
+def imports(path: LedgerPath = None, format: TableFormat = "table") -> None:
+    """List the imports.
+
+    \b
+    Example:
+      routewright ledger imports
+    """
+    from .imports import print_imports
+
+    print_imports(path, format)
+
+
+@ledger.command()
+def outcome(
+    decision_id: Annotated[
+        str | None, Argument(metavar="DECISION_ID", help="The decision; its id is in `ledger tail`.")
+    ] = None,
+    found: Annotated[
+        list[str] | None,
+        Argument(metavar="METRIC=VALUE", help="What was found: a number, true, false or a label."),
+    ] = None,
+    file: Annotated[
+        Path | None, FileOption(help="A file of outcomes: CSV, JSON, JSON lines or Parquet.")
+    ] = None,
+    attempt: Annotated[
+        int | None, Option(metavar="N", min=1, help="Of this attempt of the decision.")
+    ] = None,
+    model: Annotated[str | None, Option(metavar="MODEL", help="Of what this model said.")] = None,
+    source: Annotated[
+        str | None, Option(metavar="TEXT", help="Who found it out.  [default: that of the file, else manual]")
+    ] = None,
+    path: LedgerPath = None,
+) -> None:
+    """Record what was found out about an answer: scores and labels.
+
+    A value that looks like a number is one; in double quotes it is a label. An outcome with the same metric and
+    source corrects the one before, which stays in the ledger.
+
+    A row of a --file has a column decision_id and either the columns metric and value, or a column for each metric.
+    It may have attempt, model, source and time (ISO 8601). All of a file is recorded, or nothing.
+
+    \b
+    Example:
+      routewright ledger outcome 01928f3e-7c00-7000-8000-00000000002a score=0.8 helpful=true
+      routewright ledger outcome --file scores.csv --source reviewers
+    """
+    from .outcome import record
+
+    if (file is None) != (decision_id is not None and bool(found)) or (file is not None and decision_id):
+        raise typer.BadParameter("a decision's id with METRIC=VALUE is needed, or --file")
+    if file is not None and (attempt or model):
+        raise typer.BadParameter("a --file says in each row which attempt or model it is of")
+    record(path, decision_id, found or [], file, attempt, model, source)
+
+
+@ledger.command()
+@with_flags
+def ask(
+    which: QuestionFlags,
+    how: SqlFlags,
+    name: Annotated[
+        str | None, Argument(metavar="NAME", help="The question; without one, all questions are listed.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the question. Repeatable."),
+    ] = None,
+    sql: Annotated[
+        bool, Option("--sql", help="Print the question's statement instead of asking it.")
+    ] = False,
+) -> None:
+    """Ask a saved question.
+
+    Among the questions that come with Routewright are those of an operator's morning: slow, fell-back, cost, private
+    and policy-change. Your own are YAML files in a folder `questions` beside your policy, or in the folders that
+    routewright.toml names; `routewright check` checks them.
+
+    \b
+    Example:
+      routewright ledger ask
+      routewright ledger ask cost
+      routewright ledger ask latency --param by=team --param since=24h
+    """
+    from .ask import ask_saved
+
+    ask_saved(name, param or [], sql, which, how)
+
+
+@ledger.command()
+def stats(
+    since: Since = "7d",
+    by: Annotated[
+        Literal["model", "team", "user", "rule", "day"], Option(help="A row for each of these.")
+    ] = "model",
+    simulated: Simulated = False,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Show latency, success, fallbacks and cost at a glance.
+
+    Each is the answer of a question of that name: `ledger ask latency`, success, fallbacks or cost asks it alone, in
+    other forms too. Simulated runs are not counted.
+
+    \b
+    Example:
+      routewright ledger stats --since 24h --by team
+    """
+    from .stats import print_stats
+
+    print_stats(path, since, by, simulated=simulated, format=format)
+
+
+@ledger.command()
+@with_flags
+def report(
+    output: Annotated[Path, FileOption("--output", "-o", help="The file to write.")],
+    which: QuestionFlags,
+    since: Since = "7d",
+    title: Annotated[str | None, Option(metavar="TEXT", help="The page's title.")] = None,
+    path: LedgerPath = None,
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write the ledger's metrics and questions as a page of HTML.
+
+    The page needs nothing else: its charts are in it, and it has no script. Your own questions are on it too, with
+    their default parameters.
+
+    \b
+    Example:
+      routewright ledger report -o report.html --since 30d --force
+    """
+    from .report import write_report
+
+    write_report(output, path, since, title, which, force=force)

@@ -11,6 +11,7 @@ from routewright.backends.control import StateError, StateStore
 from routewright.engine.report import TaskError, escape_line
 from routewright.ledger import Ledger, LedgerSettings, default_ledger_path, remove_spilled
 from routewright.loading import shipped, user_ledger_settings
+from routewright.private_files import remove_unfinished
 
 from .stopping import before_stopping
 from .writer import writer
@@ -70,6 +71,7 @@ def ledger_at(path: Path | None, *, create: bool) -> Ledger:
     settings = user_ledger_settings() if create else LedgerSettings()
     opened = Ledger.open(path or default_ledger_path(), create=create, settings=settings)
     before_stopping(partial(remove_spilled, opened.path))
+    before_stopping(remove_unfinished)
     return opened
 
 

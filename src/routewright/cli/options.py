@@ -52,6 +52,11 @@ StatePath = Annotated[
     ),
 ]
 
+Since = Annotated[
+    str, Option(metavar="TIME", help="From when: 7d, 24h, today, yesterday, 2026-01-31 or all (UTC).")
+]
+Simulated = Annotated[bool, Option("--simulated", help="Ask about simulated runs, instead of real ones.")]
+
 _format = Option(help="The form of the output.")
 TableFormat = Annotated[Literal["table", "json"], _format]
 TextFormat = Annotated[Literal["text", "json"], _format]
@@ -263,12 +268,13 @@ class StatementFlags:
 
 
 @dataclass(frozen=True)
-class AskFlags:
-    """What is asked, what that may take, and how the rows are written."""
+class LimitFlags:
+    """Which ledger is asked, and what a statement may take."""
 
     ledger: LedgerPath = None
-    format: Annotated[Literal["table", "csv", "json"], _format] = "table"
-    max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000
+    timezone: Annotated[
+        str, Option(metavar="ZONE", help="Show times as they are there, and go by its days: Europe/Berlin.")
+    ] = "UTC"
     timeout: Annotated[float, Option(metavar="SECONDS", min=0.001, help="Stop after this many seconds.")] = (
         60.0
     )
@@ -281,6 +287,80 @@ class AskFlags:
             metavar="MB", min=0, help="Stop when what does not fit into memory needs more disk than this."
         ),
     ] = 10_000
+
+
+@dataclass(frozen=True)
+class AskFlags(LimitFlags):
+    """What is asked, what that may take, and how the rows are written."""
+
+    format: Annotated[Literal["table", "csv", "json", "jsonl"], _format] = "table"
+    max_rows: Annotated[int, Option(metavar="N", min=1, help="Stop after this many rows.")] = 10_000
+
+
+@dataclass(frozen=True)
+class OutputFlags(LimitFlags):
+    """The file that rows are written into instead of standard output."""
+
+    output: Annotated[
+        Path | None,
+        FileOption("--output", "-o", help="Write to this file, which appears whole or not at all."),
+    ] = None
+    force: Annotated[bool, Option("--force", help="Replace a file that is there already.")] = False
+
+
+@dataclass(frozen=True)
+class SqlFlags(OutputFlags):
+    """What a statement may take, and where its rows are written in which form."""
+
+    format: Annotated[
+        Literal["table", "csv", "json", "jsonl", "parquet", "arrow"] | None,
+        Option(help="The form of the output.  [default: what the file's name says, else table]"),
+    ] = None
+    max_rows: Annotated[
+        int | None,
+        Option(metavar="N", min=1, help="Stop after this many rows.  [default: 10000; all in a file]"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class QuestionFlags:
+    """Where questions are looked for, and which decisions they are about."""
+
+    policy: Annotated[
+        Path | None,
+        FileOption(
+            help="Look for your own questions in the folder `questions` beside it.  [default: $ROUTEWRIGHT_POLICY, "
+            "else the working directory]"
+        ),
+    ] = None
+    simulated: Simulated = False
+
+
+@dataclass(frozen=True)
+class ExportFlags(OutputFlags):
+    """Which views are written where, and of which time."""
+
+    output: Annotated[
+        Path | None,
+        FileOption(
+            "--output", "-o", help="A file for one view, a folder for several, or - for standard output."
+        ),
+    ] = None
+    format: Annotated[
+        Literal["csv", "json", "jsonl", "parquet", "arrow"] | None,
+        Option(help="The form of the files.  [default: what the file's name says, else parquet]"),
+    ] = None
+    view: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="A table or view. Repeatable.  [default: decisions and attempts]"),
+    ] = None
+    since: Annotated[
+        str | None, Option(metavar="TIME", help="Decided at this time or later: 7d, yesterday, 2026-01-31.")
+    ] = None
+    until: Annotated[str | None, Option(metavar="TIME", help="Decided before this time.")] = None
+    timeout: Annotated[
+        float, Option(metavar="SECONDS", min=0.001, help="Stop a view after this many seconds.")
+    ] = 3_600.0
 
 
 def with_flags(command: Callable[..., None]) -> Callable[..., None]:

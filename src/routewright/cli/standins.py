@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Final
 
-from routewright.backends import BackendError, OllamaBackend, embedded_model, install_command
+from routewright.backends import BackendError, OllamaBackend, embedded_model
 from routewright.backends.executing import Prompts, shipped_prompts
 from routewright.engine.policy import CompiledModel, CompiledPolicy, client_address
+from routewright.engine.report import install_command
 from routewright.gateway import Listed, listed_models, model_presence, open_backends
 
 EMBEDDED = "llamacpp:smollm2"

@@ -15,7 +15,7 @@ MAX_LINES = 3
 _NARROWEST = 24
 """A cell is never squeezed below this many characters."""
 
-_NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( ms)?")
+_NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?( (ms|s|%))?")
 _NO_VALUE = frozenset({"", "null", "unknown"})
 
 Rows = Sequence[Sequence[str]]
@@ -28,7 +28,11 @@ def column_lines(header: Sequence[str], rows: Rows, widths: Sequence[int] | None
     """
     widths = natural_widths(header, rows) if widths is None else widths
     right = numeric_columns(header, rows)
-    for row in (header, ["-" * width for width in widths], *rows):
+    for row in (
+        header,
+        ["-" * width if name else "" for name, width in zip(header, widths, strict=True)],
+        *rows,
+    ):
         yield from row_lines(row, widths, right)
 
 

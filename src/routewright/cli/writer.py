@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from routewright.engine.report import (
     escape_answer,
@@ -27,6 +27,7 @@ from routewright.engine.report import (
 )
 
 from .table import (
+    GAP,
     column_lines,
     fitted_widths,
     natural_widths,
@@ -64,9 +65,27 @@ class Writer:
         return self._for_terminal(sys.stdout)
 
     @property
+    def on_terminal(self) -> bool:
+        """Whether results are for a terminal, with colours or without."""
+        return _is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb"
+
+    def says(self, text: str) -> bool:
+        """Whether standard output can say every character of ``text``."""
+        return _says(text, sys.stdout)
+
+    @property
     def attended(self) -> bool:
         """Whether somebody watches standard error: progress and remarks are for them alone."""
         return _is_terminal(sys.stderr)
+
+    @property
+    def watched(self) -> bool:
+        """Whether standard error is a terminal on which a line can be drawn again."""
+        return self._for_terminal(sys.stderr)
+
+    def passing(self, text: str) -> None:
+        """Draw a line on the terminal of standard error in place of the last one that was drawn so."""
+        _write(sys.stderr, f"\r{_line(text)[: _window() - 1]}\x1b[K")
 
     def text(self, text: str = "") -> None:
         """Print one line of a result."""
@@ -104,6 +123,15 @@ class Writer:
         """Print a result as CSV with escaped cells; in a CI log its lines are not commands either."""
         _write(sys.stdout, escape_commands(text) if _in_build() else text)
 
+    def bytes(self, file: BinaryIO) -> None:
+        """Print a file as it is, which must not go to a terminal."""
+        try:
+            sys.stdout.flush()
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+
     def heading(self, text: str) -> None:
         """A heading between results."""
         self._styled([("1", text)])
@@ -121,6 +149,10 @@ class Writer:
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
         self.begin_table(header, rows)
+
+    def fits(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+        """Whether a table fits into the window without a cell being wrapped."""
+        return sum(natural_widths(header, rows)) + GAP * (len(header) - 1) <= _window()
 
     def begin_table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from .configuration import ConfigurationError, user_ledger_settings, user_permissions
+from .configuration import (
+    ConfigurationError,
+    user_ledger_settings,
+    user_permissions,
+    user_question_folders,
+)
 from .loading import file_kind, load_catalog, load_policy, load_tests, read_text, shipped
 from .mapping import parse_maps
 from .other_files import load_prompts, load_samples, routewright_files
 from .permissions import Permissions, permission_notes, refusals
+from .questions import all_questions, find_question, load_question
 from .reach import Root, root_for
 from .recorded import recorded_policy
 
@@ -14,10 +20,13 @@ __all__ = [
     "ConfigurationError",
     "Permissions",
     "Root",
+    "all_questions",
     "file_kind",
+    "find_question",
     "load_catalog",
     "load_policy",
     "load_prompts",
+    "load_question",
     "load_samples",
     "load_tests",
     "parse_maps",
@@ -30,4 +39,5 @@ __all__ = [
     "shipped",
     "user_ledger_settings",
     "user_permissions",
+    "user_question_folders",
 ]

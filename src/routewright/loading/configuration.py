@@ -1,4 +1,4 @@
-"""Reads the user's configuration: what policies may do on this machine, and how recorded rows wait for the ledger."""
+"""Reads the user's configuration: what policies may do here, how recorded rows wait, and where saved questions are."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ CONFIG_VARIABLE: Final = "ROUTEWRIGHT_CONFIG"
 _LISTS: Final = {("paths", "variables"): "path_variables", ("hosts", "without_tls"): "without_tls"}
 _KEYS: Final = {
     "ledger": [one.name for one in fields(LedgerSettings)],
+    "questions": ["folders"],
     **{table: [key for of, key in _LISTS if of == table] for table, _ in _LISTS},
 }
 """The keys of each table with fixed ones."""
@@ -31,6 +32,7 @@ _KEYS: Final = {
 class _Configuration:
     permissions: Permissions = Permissions()
     ledger: LedgerSettings = LedgerSettings()
+    question_folders: tuple[Path, ...] = ()
 
 
 class ConfigurationError(RoutewrightError):
@@ -66,6 +68,11 @@ def user_permissions(environment: Mapping[str, str] | None = None) -> Permission
 def user_ledger_settings(environment: Mapping[str, str] | None = None) -> LedgerSettings:
     """The table ``[ledger]`` of the user's configuration; raises ConfigurationError as ``user_permissions`` does."""
     return _configuration(environment).ledger
+
+
+def user_question_folders(environment: Mapping[str, str] | None = None) -> tuple[Path, ...]:
+    """The folders of saved questions in the user's configuration; raises as ``user_permissions`` does."""
+    return _configuration(environment).question_folders
 
 
 def _configuration(environment: Mapping[str, str] | None) -> _Configuration:
@@ -118,8 +125,10 @@ def _read(tables: Mapping[str, Any], file: str) -> _Configuration:
                 raise ValueError(f"`{key}` in `[{name}]` takes a text in quotes, or a list of them")
     lists = {field: tables.get(table, {}).get(key, ()) for (table, key), field in _LISTS.items()}
     permissions = Permissions(keys=tables.get("keys", {}), file=file, **lists)
+    named: str | list[str] = tables.get("questions", {}).get("folders", [])
+    folders = tuple(Path(one).expanduser() for one in ([named] if isinstance(named, str) else named))
     try:
-        return _Configuration(permissions, LedgerSettings(**tables.get("ledger", {})))
+        return _Configuration(permissions, LedgerSettings(**tables.get("ledger", {})), folders)
     except ValueError as error:
         raise ValueError(f"in `[ledger]`: {error}") from None
 

@@ -280,6 +280,7 @@ _OTHER_FILES: Mapping[FileKind, tuple[str, str]] = {
     ),
     "samples": ("a file of sample tasks", "name the policy that decides them; `check` takes samples too"),
     "prompts": ("a file of prompts of steps", "name a policy; `check` takes prompts too"),
+    "question": ("a saved question", "ask it by `routewright ledger ask`; `check` takes questions too"),
     "tests": ("a file of policy tests", "name the policy that it is for; `check` takes test files too"),
 }
 

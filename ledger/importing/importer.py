@@ -1,0 +1,158 @@
+"""Imports files into a ledger, lists its imports and removes them: what `Ledger` offers of it."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from routewright.engine.policy import MAX_FILE_BYTES
+
+from ..connection import checkpoint, commit, open_for_writing
+from ..errors import LedgerError
+from ..shadows import refuse_shadows
+from .calls import Call
+from .mapping import read_mapping
+from .run import ImportReport, Progress, import_row, now_us, run_import
+from .shape import name as checked_name
+from .source import Source
+from .sources.agentgateway import AGENTGATEWAY
+from .sources.langfuse import LANGFUSE
+from .sources.litellm import LITELLM
+from .sources.otel import OTEL
+from .sources.own import CALLS
+from .storing import Stored, delete_import, note_import, store_calls
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+SOURCES: Final = {source.name: source for source in (LITELLM, AGENTGATEWAY, LANGFUSE, OTEL, CALLS)}
+"""The kinds of logs whose shape is known, by name."""
+
+TABLE: Final = "table"
+"""The source of whatever a mapping describes."""
+
+
+def find_source(name: str, mapping: Path | None) -> tuple[Source, str]:
+    """The source of that name, and the name of its imports where nobody gives one.
+
+    Raises LedgerError for an unknown source, a mapping that is missing or not wanted, or one that cannot be read, and
+    PolicyError with all that is wrong in a mapping.
+    """
+    if name == TABLE:
+        if mapping is None:
+            raise LedgerError(
+                "the source `table` needs a mapping, which says which column is what", help="--map FILE"
+            )
+        source, named = read_mapping(_read(mapping), str(mapping))
+        return source, named or mapping.name.split(".")[0]
+    if mapping is not None:
+        raise LedgerError(
+            f"the source `{name}` takes no mapping: its columns are known", help="use the source `table`"
+        )
+    if name not in SOURCES:
+        raise LedgerError(f"unknown source `{name}`", help=f"known: {', '.join((*SOURCES, TABLE))}")
+    return SOURCES[name], name
+
+
+def check_import(
+    source: str,
+    path: Path,
+    *,
+    name: str | None = None,
+    mapping: Path | None = None,
+    progress: Progress | None = None,
+) -> ImportReport:
+    """What importing a file would find in it; needs no ledger. Raises as ``Ledger.import_file`` does."""
+    found, named = find_source(source, mapping)
+    return run_import(path, found, name or named, None, progress)
+
+
+def import_into(
+    ledger: Path, lock_timeout_s: float, path: Path, source: Source, name: str, progress: Progress | None
+) -> ImportReport:
+    """Import a file into the ledger at ``ledger``. Its file is open only while a batch is stored."""
+    try:
+        valid = checked_name(name) == name
+    except ValueError:
+        valid = False
+    if not valid:
+        raise LedgerError(f"`{name}` cannot be the name of an import")
+    import_id, started_us = uuid.uuid4(), now_us()
+
+    def store(calls: list[Call], report: ImportReport) -> Stored:
+        with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
+            refuse_shadows(connection)
+            connection.execute("BEGIN")
+            stored = store_calls(connection, calls)
+            report.new_decisions += stored.decisions
+            report.new_calls += stored.calls
+            report.new_outcomes += stored.outcomes
+            report.changed += len(stored.changed)
+            note_import(connection, import_row(report, source, import_id, started_us))
+            commit(connection)
+        return stored
+
+    return run_import(path, source, name, store, progress)
+
+
+class Imported(NamedTuple):
+    """What one import has brought so far, all its files together; ``last_at_us`` is when the last of them was read."""
+
+    name: str
+    sources: tuple[str, ...]
+    files: int
+    decisions: int
+    calls: int
+    outcomes: int
+    bad_rows: int
+    complete: bool
+    last_at_us: int
+
+
+def list_imports(connection: DuckDBPyConnection) -> tuple[Imported, ...]:
+    """The imports of a ledger, the one that was read last at the end."""
+    columns = "source, file, new_decisions, new_calls, new_outcomes, bad, complete, at_us"
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    for name, *values in connection.execute(f'SELECT "import", {columns} FROM imports').fetchall():
+        found.setdefault(name, []).append(tuple(values))
+    imports = []
+    for name, rows in found.items():
+        sources, files, decisions, calls, outcomes, bad, complete, times = zip(*rows, strict=True)
+        imports.append(
+            Imported(
+                name,
+                tuple(sorted(set(sources))),
+                len(set(files)),
+                sum(decisions),
+                sum(calls),
+                sum(outcomes),
+                sum(bad),
+                all(complete),
+                max(times),
+            )
+        )
+    return tuple(sorted(imports, key=lambda one: (one.last_at_us, one.name)))
+
+
+def remove_import(ledger: Path, lock_timeout_s: float, name: str) -> tuple[int, int]:
+    """Remove all rows of an import; how many requests and calls it had. Raises LedgerError if there is none."""
+    with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
+        refuse_shadows(connection)
+        connection.execute("BEGIN")
+        removed = delete_import(connection, name)
+        if removed is None:
+            raise LedgerError(f"there is no import `{name}`", help="`routewright ledger imports` lists them")
+        commit(connection)
+        checkpoint(connection)  # what was removed is out of the file, and its room can be used again
+    return removed
+
+
+def _read(mapping: Path) -> str:
+    try:
+        with open(mapping, "rb") as file:
+            return file.read(MAX_FILE_BYTES + 1).decode()
+    except OSError as error:
+        raise LedgerError(f"`{mapping}` cannot be read: {(error.strerror or str(error)).lower()}") from error
+    except UnicodeDecodeError as error:
+        raise LedgerError(f"`{mapping}` is not UTF-8 text") from error

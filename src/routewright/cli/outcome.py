@@ -1,0 +1,60 @@
+"""Records outcomes that are named on the command line or in a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import typer
+
+from routewright.ledger import Outcome, outcome_value, read_outcomes
+
+from .opened import ledger_at, print_notices
+from .writer import counted, writer
+
+
+def record(
+    path: Path | None,
+    decision_id: str | None,
+    found: Sequence[str],
+    file: Path | None,
+    attempt: int | None,
+    model: str | None,
+    source: str | None,
+) -> None:
+    """Record what was found about a decision, or all that is in a file."""
+    outcomes: Iterator[Outcome]
+    if file is not None:
+        outcomes = read_outcomes(file, source)
+    else:
+        assert decision_id is not None
+        named = [_named(one) for one in found]
+        outcomes = (
+            Outcome(decision_id, metric, value, attempt, model, source or "manual") for metric, value in named
+        )
+    with ledger_at(path, create=False) as opened:
+        done = opened.record_outcomes(outcomes)
+    text = f"{counted(done.added, 'outcome')} recorded"
+    text += f", {done.corrected:,} of them in place of another" if done.corrected else ""
+    text += f"; {done.already_there:,} there already" if done.already_there else ""
+    writer.text(text)
+    print_notices(opened)
+
+
+def _named(argument: str) -> tuple[str, float | str]:
+    metric, sign, written = argument.partition("=")
+    if not (metric and sign and written):
+        raise typer.BadParameter(f"`{argument}` is not METRIC=VALUE")
+    if len(written) > 1 and written[0] == written[-1] == '"':
+        try:
+            return metric, str(json.loads(written))
+        except ValueError:
+            raise typer.BadParameter(f"`{written}` is no text in quotes") from None
+    try:
+        value = outcome_value(written)
+    except ValueError as error:
+        raise typer.BadParameter(f"`{argument}`: {error}") from None
+    if value is None:
+        raise typer.BadParameter(f"`{argument}` has no value")
+    return metric, value

@@ -1,0 +1,50 @@
+"""One line on standard error that says how far a statement is, for whoever watches it; gone when it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from .stopping import before_stopping
+from .writer import writer
+
+_PATIENCE_S: Final = 1.0
+"""What is faster than this needs no such line."""
+_EVERY_S: Final = 0.2
+
+
+@contextmanager
+def statement_progress() -> Iterator[Callable[[float | None], None] | None]:
+    """What takes the share that is done, from 0 to 1 or unknown; None where nobody watches."""
+    if not writer.watched:
+        yield None
+        return
+    line = _Line()
+    before_stopping(line.clear)
+    try:
+        yield line.show
+    finally:
+        line.clear()
+
+
+class _Line:
+    def __init__(self) -> None:
+        self._began_s = time.monotonic()
+        self._shown_s = 0.0
+
+    def show(self, share: float | None) -> None:
+        """Draw the line anew, now and then."""
+        now = time.monotonic()
+        if now - self._began_s < _PATIENCE_S or now - self._shown_s < _EVERY_S:
+            return
+        self._shown_s = now
+        done = "" if share is None else f"{share:.0%} done, "
+        writer.passing(f"asking: {done}{now - self._began_s:.0f} s (Ctrl-C stops it)")
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._shown_s:
+            self._shown_s = 0.0
+            writer.passing("")

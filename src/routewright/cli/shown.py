@@ -1,0 +1,187 @@
+"""What people see of a question's answer: titles and cells with their units, and what its chart draws."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from routewright.ledger import Chart, QueryResult, Question, QuestionError, Unit, to_table
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ID_LENGTH = 18
+"""The time in milliseconds and 12 more bits."""
+
+_SECONDS_FROM_MS = 10_000
+"""If one time of an answer is as long, all are told in seconds."""
+
+
+class Point(NamedTuple):
+    """What is drawn of a row: its label, its number where that is known, and the number as people read it."""
+
+    label: str
+    number: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart of some ``kind``: its points by series; a single series has the name ``""``."""
+
+    kind: str
+    title: str
+    points: dict[str, list[Point]]
+
+    @property
+    def all_points(self) -> list[Point]:
+        """The points of all series, in the order of the rows."""
+        return [point for series in self.points.values() for point in series]
+
+
+def highest(points: Sequence[Point]) -> Point | None:
+    """The point with the largest number, if any has one."""
+    known = [point for point in points if point.number is not None]
+    return max(known, key=lambda point: point.number or 0.0, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An answer as a table, and what its chart draws."""
+
+    header: list[str]
+    rows: list[list[str]]
+    charts: list[Drawn]
+
+
+def shown(question: Question, result: QueryResult, values: Mapping[str, object]) -> Shown:
+    """The answer to a question that was asked with ``values``.
+
+    A column that is named like a parameter is titled by its value: ``by`` becomes ``model``. Raises QuestionError if
+    the answer lacks a column that the question's chart names.
+    """
+    units = [_unit(question, name) for name in result.columns]
+    header, rows = to_table(result)
+    seconds = any(
+        unit == "ms" and (number := _number(value)) is not None and abs(number) >= _SECONDS_FROM_MS
+        for row in result.rows
+        for value, unit in zip(row, units, strict=True)
+    )
+    cells = [
+        [_cell(value, unit, text, seconds) for value, unit, text in zip(row, units, texts, strict=True)]
+        for row, texts in zip(result.rows, rows, strict=True)
+    ]
+    titles = [str(values.get(name) or _title(name, unit)) for name, unit in zip(header, units, strict=True)]
+    chart = question.shape.chart
+    columns = [] if chart is None else _charted(question, chart, result)
+    drawn = [] if chart is None else [_drawn(chart, result, cells, titles, index) for index in columns]
+    return Shown(titles, cells, drawn)
+
+
+def short_id(text: str) -> str:
+    """The beginning of a decision's id, which nearly always tells it from all others; other text as it is."""
+    return text[:_ID_LENGTH] if _ID.fullmatch(text) else text
+
+
+def unit_text(value: float, unit: Unit, *, seconds: bool = False) -> str:
+    """A number with its unit, as short as it can be read; times in ``seconds`` or in milliseconds.
+
+    >>> unit_text(850.4, "ms"), unit_text(850.4, "ms", seconds=True), unit_text(0.125, "percent")
+    ('850 ms', '0.85 s', '12.5 %')
+    """
+    match unit:
+        case "ms":
+            places = 2 if abs(value) < _SECONDS_FROM_MS else 1
+            return f"{value / 1000:,.{places}f} s" if seconds else f"{value:,.0f} ms"
+        case "percent":
+            return f"{value * 100:.1f} %"
+        case "count":
+            return f"{value:,.0f}"
+        case "money":
+            return _money(value)
+
+
+def _unit(question: Question, column: str) -> Unit | None:
+    for name, unit in question.shape.units.items():
+        if column == name or (name.endswith("*") and column.startswith(name[:-1])):
+            return unit
+    return None
+
+
+def _title(column: str, unit: Unit | None) -> str:
+    """The name of a column without the unit that its cells have."""
+    if unit == "money":
+        name, _, currency = column.rpartition("_")
+        return (
+            f"{name.replace('_', ' ')} {currency.upper()}"
+            if name and len(currency) == 3
+            else column.replace("_", " ")
+        )
+    name = column.removesuffix("_ms") if unit == "ms" else column
+    return name.replace("_", " ")
+
+
+def _cell(value: object, unit: Unit | None, text: str, seconds: bool) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
+    number = _number(value)
+    if unit is None or number is None:
+        return text
+    return _money(value) if isinstance(value, Decimal) else unit_text(number, unit, seconds=seconds)
+
+
+def _money(value: int | float | Decimal) -> str:
+    """An amount with two decimals, or with as many as show three digits of a small one."""
+    amount = Decimal(str(value))
+    if amount == 0 or abs(amount) >= 1:
+        return f"{amount:,.2f}"
+    places = min(9, 2 - amount.adjusted())
+    return f"{amount:.{places}f}"
+
+
+def _charted(question: Question, chart: Chart, result: QueryResult) -> list[int]:
+    for name in (chart.label, *([] if chart.series is None else [chart.series])):
+        if name not in result.columns:
+            raise _lacks(question, name)
+    found = [result.columns.index(name) for name in chart.columns(result.columns)]
+    if not found:
+        raise _lacks(question, chart.value)
+    return [index for index in found if any(_number(row[index]) is not None for row in result.rows)]
+
+
+def _lacks(question: Question, name: str) -> QuestionError:
+    return QuestionError(
+        f"the chart of `{question.name}` names the column `{name}`, which the statement does not give",
+        help=f"change `chart` in {question.source}",
+    )
+
+
+def _drawn(
+    chart: Chart,
+    result: QueryResult,
+    cells: Sequence[Sequence[str]],
+    titles: Sequence[str],
+    index: int,
+) -> Drawn:
+    label = result.columns.index(chart.label)
+    series = None if chart.series is None else result.columns.index(chart.series)
+    points: dict[str, list[Point]] = {}
+    for row, texts in zip(result.rows, cells, strict=True):
+        name = "" if series is None else texts[series]
+        points.setdefault(name, []).append(
+            Point(texts[label], _number(row[index]), texts[index] or "unknown")
+        )
+    return Drawn(chart.kind, titles[index], points)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,84 @@
+"""Shows the ledger's metrics at a glance: how much work, latency, success, fallbacks and cost."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from routewright.ledger import QueryResult, Question, now_in, shipped_questions, to_json
+
+from .ask import answer, count_simulated, print_shown, tell_simulated
+from .invocation import command_line
+from .opened import ledger_at, print_notices
+from .options import AskFlags
+from .shown import shown
+from .writer import counted, writer
+
+DAILY: Final = "daily"
+"""The question about all work, whose sums stand above the metrics."""
+
+METRICS: Final = ("latency", "success", "fallbacks", "cost")
+"""The questions that are asked, each with a row for every model, team or day."""
+
+
+def print_stats(
+    path: Path | None,
+    since: str,
+    by: Literal["model", "team", "user", "rule", "day"],
+    *,
+    simulated: bool,
+    format: Literal["text", "json"],
+) -> None:
+    """Print the metrics of the time since ``since``."""
+    now = now_in("UTC")
+    with ledger_at(path, create=False) as opened:
+        asked = []
+        for name in (DAILY, *METRICS):
+            question = shipped_questions()[name]
+            given = {"since": since, "by": by}
+            values = question.values({one: given[one] for one in question.shape.parameters}, now=now)
+            asked.append(
+                (question, values, answer(opened, question, values, AskFlags(), simulated=simulated))
+            )
+        hidden = 0 if simulated else count_simulated(opened)
+    since_then = asked[0][1]["since"]
+    assert isinstance(since_then, datetime)
+    if format == "json":
+        told: dict[str, Any] = {"since": since_then.isoformat(), "by": by, "simulated": simulated}
+        writer.json_value(
+            told | {question.name: json.loads(to_json(result)) for question, _, result in asked}
+        )
+    else:
+        what = "simulated work" if simulated else "real work"
+        writer.text(f"{what} since {since_then:%Y-%m-%d %H:%M} UTC, by {by}")
+        _print(asked)
+    if not asked[0][2].rows:
+        writer.note("nothing was decided in this time; run a task, or look further back:")
+        writer.note(f"  {command_line('ledger', 'stats', '--since', 'all')}")
+    tell_simulated(hidden)
+    print_notices(opened)
+
+
+def _print(asked: list[tuple[Question, dict[str, Any], QueryResult]]) -> None:
+    for question, values, result in asked:
+        if not result.rows:
+            continue
+        if question.name == DAILY:
+            writer.text(_sums(result))
+            continue
+        writer.text()
+        writer.heading(question.shape.question)
+        print_shown(shown(question, result, values))
+
+
+def _sums(daily: QueryResult) -> str:
+    sums = {name: sum(row[index] for row in daily.rows) for index, name in enumerate(daily.columns) if index}
+    parts = [
+        counted(sums["decisions"], "decision"),
+        f"{sums['answered']:,} answered",
+        f"{sums['fell_back']:,} fell back",
+        f"{sums['no_model']:,} without a model to go to",
+    ]
+    return ", ".join(parts)
