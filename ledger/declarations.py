@@ -56,6 +56,8 @@ ORDER BY first_seen_us DESC, digest
 _CURRENCIES: Final = """
 SELECT currency FROM attempts WHERE currency IS NOT NULL
 UNION
+SELECT currency FROM imported_attempts WHERE currency IS NOT NULL
+UNION
 SELECT unnest(currencies) FROM declarations
 """
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 from routewright.engine.record import Ordinal, Uuid, columns_of
 
+from .changing import changing
 from .columns import sql_type
-from .connection import commit, open_for_writing
 from .errors import LedgerError
-from .shadows import refuse_shadows
 from .writing import select_ids
 
 if TYPE_CHECKING:
@@ -89,13 +88,10 @@ def record_outcomes(path: Path, lock_timeout_s: float, outcomes: Iterable[Outcom
     """Record all of ``outcomes``, or none. See ``Ledger.record_outcomes``."""
     waiting = iter(outcomes)
     counts = RecordedOutcomes(0, 0, 0)
-    with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
-        refuse_shadows(connection)
-        connection.execute("BEGIN")
+    with changing(path, lock_timeout_s) as connection:
         while batch := list(islice(waiting, _AT_ONCE)):
             done = _record(connection, [_checked(one) for one in batch])
             counts = RecordedOutcomes(*(sum(pair) for pair in zip(counts, done, strict=True)))
-        commit(connection)
     return counts
 
 

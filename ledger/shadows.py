@@ -19,9 +19,9 @@ FUNCTIONS: Final = frozenset(
     """
     * + - ->> / arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
     duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict histogram json_extract
-    json_type len list_concat list_contains list_filter list_transform list_value make_timestamp
+    json_type len list list_concat list_contains list_filter list_transform list_value make_timestamp
     make_timestamptz map map_entries map_extract_value map_from_entries map_keys map_values max min nullif
-    quantile_cont sha256 struct_extract struct_pack sum unnest variant_extract || ~~
+    quantile_cont row_number sha256 struct_extract struct_pack sum unnest variant_extract || ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""

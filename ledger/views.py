@@ -24,10 +24,26 @@ if TYPE_CHECKING:
 
 _SOURCES: Final = {
     # INVARIANT: rows of other origins join here, by UNION ALL BY NAME, and nowhere else.
-    "decisions": "(SELECT *, NULL::VARCHAR AS import FROM decisions)",
-    "attempts": "(SELECT *, NULL::VARCHAR AS import FROM attempts)",
+    "decisions": """(
+    SELECT *, NULL::VARCHAR AS import FROM decisions
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (source_id, requested_model), 'imported' AS mode FROM imported_decisions
+)""",
+    "attempts": """(
+    SELECT *, NULL::VARCHAR AS import FROM attempts
+    UNION ALL BY NAME
+    SELECT * EXCLUDE (call_id, digest), false AS simulated FROM imported_attempts
+)""",
+    # What was corrected is no outcome.
+    "outcomes": """(
+    SELECT outcomes.*, NULL::VARCHAR AS import
+    FROM outcomes
+    ANTI JOIN (SELECT supersedes AS outcome_id FROM outcomes WHERE supersedes IS NOT NULL) USING (outcome_id)
+    UNION ALL BY NAME
+    SELECT *, import AS source FROM imported_outcomes
+)""",
 }
-"""What stands for ``{{decisions}}`` and ``{{attempts}}``: all rows, with the name of their import."""
+"""What stands for ``{{decisions}}``, ``{{attempts}}`` and so on: all rows, with the name of their import."""
 
 _SIMULATED: Final = "(SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated)"
 """What stands for ``{{simulated}}``: the decisions of which a call was."""

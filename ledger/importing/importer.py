@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from routewright.engine.policy import MAX_FILE_BYTES
 
-from ..connection import checkpoint, commit, open_for_writing
+from ..changing import changing
+from ..connection import checkpoint, open_for_writing
 from ..errors import LedgerError
-from ..shadows import refuse_shadows
+from ..views import make_views
 from .calls import Call
 from .mapping import read_mapping
 from .run import ImportReport, Progress, import_row, now_us, run_import
@@ -80,17 +81,20 @@ def import_into(
         raise LedgerError(f"`{name}` cannot be the name of an import")
     import_id, started_us = uuid.uuid4(), now_us()
 
+    currencies: set[str] = set()
+
     def store(calls: list[Call], report: ImportReport) -> Stored:
-        with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
-            refuse_shadows(connection)
-            connection.execute("BEGIN")
+        with changing(ledger, lock_timeout_s) as connection:
             stored = store_calls(connection, calls)
             report.new_decisions += stored.decisions
             report.new_calls += stored.calls
             report.new_outcomes += stored.outcomes
             report.changed += len(stored.changed)
             note_import(connection, import_row(report, source, import_id, started_us))
-            commit(connection)
+            paid_in = {call["currency"] for call in calls if "currency" in call}
+            if not paid_in <= currencies:
+                make_views(connection)  # they have a column for each currency
+                currencies.update(paid_in)
         return stored
 
     return run_import(path, source, name, store, progress)
@@ -137,13 +141,12 @@ def list_imports(connection: DuckDBPyConnection) -> tuple[Imported, ...]:
 
 def remove_import(ledger: Path, lock_timeout_s: float, name: str) -> tuple[int, int]:
     """Remove all rows of an import; how many requests and calls it had. Raises LedgerError if there is none."""
-    with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
-        refuse_shadows(connection)
-        connection.execute("BEGIN")
+    with changing(ledger, lock_timeout_s) as connection:
         removed = delete_import(connection, name)
         if removed is None:
             raise LedgerError(f"there is no import `{name}`", help="`routewright ledger imports` lists them")
-        commit(connection)
+        make_views(connection)
+    with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
         checkpoint(connection)  # what was removed is out of the file, and its room can be used again
     return removed
 

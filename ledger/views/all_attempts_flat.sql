@@ -17,7 +17,8 @@ SELECT
     a.host,
     a.model_said,
     a.status,
-    a.status NOT IN ('skipped', 'cached') AS called,
+    -- What came of a call that another router logged may be unknown.
+    coalesce(a.status NOT IN ('skipped', 'cached'), true) AS called,
     a.error_class,
     a.finish_reason,
     a.streamed,

@@ -3,7 +3,7 @@ WITH executed AS (
     SELECT
         decision_id,
         count(*) AS attempts,
-        count(*) FILTER (status NOT IN ('skipped', 'cached')) AS calls,
+        count(*) FILTER (coalesce(status NOT IN ('skipped', 'cached'), true)) AS calls,
         count(*) FILTER (status IN ('failed', 'partial')) AS failed_calls,
         -- The turn of a fallback comes after a call that failed or was skipped; a retry is of the same model.
         count(*) FILTER (role IN ('answer', 'fallback')) > 1 AS fell_back,
@@ -33,11 +33,13 @@ SELECT
     d.reason,
     d.target,
     CASE WHEN d.answered_attempt IS NOT NULL THEN e.answered_by END AS answered_by,
-    d.answered_attempt IS NOT NULL AS answered,
+    -- A source may say what became of calls, and not which of them was the answer.
+    CASE WHEN d.import IS NULL OR d.answered_attempt IS NOT NULL OR e.last_status IN ('failed', 'lost') THEN d.answered_attempt IS NOT NULL END AS answered,
     CASE
         WHEN d.answered_attempt IS NOT NULL THEN given.status
         -- Whoever asked has heard nothing, whatever came of the calls before.
         WHEN e.lost THEN 'lost'
+        WHEN d.import IS NOT NULL THEN e.last_status
         -- What a model said is no answer where a step refused it, or an ensemble came to nothing.
         WHEN e.last_status IN ('ok', 'cached') OR (e.attempts > 0 AND e.last_status IS NULL) THEN 'failed'
         ELSE e.last_status
@@ -48,7 +50,7 @@ SELECT
     coalesce(e.calls, 0) AS calls,
     coalesce(e.failed_calls, 0) AS failed_calls,
     CASE WHEN given.status = 'ok' AND NOT e.lost THEN e.took_ms END AS latency_ms,
-    CASE WHEN d.answered_attempt IS NULL AND e.calls > 0 AND NOT e.lost THEN e.took_ms END AS failed_after_ms,
+    CASE WHEN NOT answered AND e.calls > 0 AND NOT e.lost THEN e.took_ms END AS failed_after_ms,
     (e.nano_{{currency}}::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) AS known_cost_{{currency}},
     coalesce(e.unknown_cost_calls, 0) AS unknown_cost_calls,
     coalesce(e.lower_bound_calls, 0) AS lower_bound_calls,

@@ -16,5 +16,5 @@ SELECT
     simulated,
     import
 FROM all_attempts_flat
-WHERE called
+WHERE called AND status IS NOT NULL
 GROUP BY ALL

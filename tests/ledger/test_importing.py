@@ -7,6 +7,7 @@ import gzip
 import json
 import sqlite3
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -599,6 +600,55 @@ def test_batches_give_what_one_batch_gives(
     assert (noted["new_calls"], noted["rows"], noted["complete"]) == (7, 7, True)
 
 
+# --- the views ---------------------------------------------------------------------------------------------
+
+
+def test_imported_rows_are_in_the_views_of_everything_and_in_no_other(ledger: Ledger, tmp_path: Path) -> None:
+    plain, all_ = (
+        [f"{prefix}{name}" for name in ("decisions_flat", "attempts_flat", "outcomes_flat", "cost_daily")]
+        for prefix in ("", "all_")
+    )
+    ledger.import_file("calls", as_lines(tmp_path / "own.jsonl", OWN), name="ours")
+    ledger.import_file("litellm", as_lines(tmp_path / "spend.jsonl", SPEND_LOGS))
+    assert [ledger.query(f"SELECT count(*) FROM {name}").rows for name in plain] == [((0,),)] * 4
+    assert all(ledger.query(f"SELECT import FROM {name}").rows for name in all_)
+    what = "target, answered_by, answered, status, calls, latency_ms, failed_after_ms"
+    sql = f"SELECT {what} FROM all_decisions_flat WHERE import = 'litellm' ORDER BY target, status"
+    assert ledger.query(sql).rows == (
+        ("gpt-4o-mini", "gpt-4o-mini", True, "cached", 0, None, None),
+        ("gpt-4o-mini", None, False, "failed", 1, None, 1500.0),
+        ("gpt-4o-mini", "gpt-4o-mini", True, "ok", 1, 1500.0, None),
+        ("my-model", "my-model", True, "ok", 1, 1500.0, None),
+    )
+    whose = "SELECT DISTINCT mode, outcome, team, \"user\" FROM all_decisions_flat WHERE import = 'litellm'"
+    assert ledger.query(whose).rows == (("imported", "routed", "search", "ada"),)
+    # Nobody said which call of this request was its answer.
+    columns = "answered, status, latency_ms, failed_after_ms"
+    [ours] = ledger.query(f"SELECT {columns} FROM all_decisions_flat WHERE import = 'ours'").rows
+    assert set(ours) == {None}
+    costs = """SELECT import, sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls)
+               FROM all_attempts_flat GROUP BY ALL ORDER BY ALL"""
+    assert ledger.query(costs).rows == (
+        ("litellm", Decimal("0.000123457"), None, 2),
+        ("ours", None, Decimal("0.000000001"), 1),
+    )
+    # A call of which nobody said what became of it is a call, and neither a success nor a failure.
+    ledger.import_file(
+        "calls", as_lines(tmp_path / "x.jsonl", [{"model": "x", "cost": 1, "currency": "USD"}]), name="x"
+    )
+    assert ledger.query("SELECT calls FROM all_decisions_flat WHERE import = 'x'").rows == ((1,),)
+    assert ledger.query("SELECT known_cost_usd FROM all_cost_daily WHERE import = 'x'").rows == ((1,),)
+    assert ledger.query("SELECT * FROM all_success_rate WHERE import = 'x'").rows == ()
+    features = "SELECT feature, boolean, number, list FROM all_decision_features ORDER BY feature"
+    assert ledger.query(features).rows == (
+        ("complexity", None, 0.5, None),
+        ("langs", None, None, ["de"]),
+        ("private", True, None, None),
+    )
+    ledger.remove_import("ours")
+    assert "known_cost_eur" not in ledger.query("SELECT * FROM all_attempts_flat").columns
+
+
 # --- bad input ---------------------------------------------------------------------------------------------
 
 
@@ -895,21 +945,25 @@ def test_what_is_known_of_routerarena_comes_out_to_the_last_digit(ledger: Ledger
         (809, 0, 809, 0),
     ]
     # By the prices of each model in the data's own description, in nano-dollars for a token.
-    sql = """SELECT model_id, sum(cost_nano), sum(input_tokens * price_in + output_tokens * price_out)
-             FROM imported_attempts
+    sql = """SELECT model_id, sum(known_cost_usd), sum(input_tokens * price_in + output_tokens * price_out),
+                    sum(unknown_cost_calls)
+             FROM all_attempts_flat
              JOIN (VALUES ('claude-3-haiku-20240307', 250, 1250), ('gemini-2.0-flash-001', 100, 400))
                   AS prices(model_id, price_in, price_out) USING (model_id)
+             WHERE import = 'routerarena'
              GROUP BY model_id ORDER BY model_id"""
     costs = ledger.query(sql).rows
-    assert [(model, round(cost / 10**9, 6), cost - exact) for model, cost, exact in costs] == [
-        ("claude-3-haiku-20240307", 0.142377, 0),
-        ("gemini-2.0-flash-001", 0.03842, 0),
+    assert [
+        (model, round(cost, 6), cost * 10**9 - exact, unknown) for model, cost, exact, unknown in costs
+    ] == [
+        ("claude-3-haiku-20240307", Decimal("0.142377"), 0, 0),
+        ("gemini-2.0-flash-001", Decimal("0.038420"), 0, 0),
     ]
-    sql = """SELECT round(avg(value), 4) FROM imported_outcomes AS o JOIN imported_attempts AS a
-             ON (a.decision_id = o.decision_id) AND (a.number = o.attempt) GROUP BY model_id ORDER BY model_id"""
+    sql = "SELECT round(avg(scores['score']), 4) FROM all_outcomes_flat GROUP BY model_id ORDER BY model_id"
     assert ledger.query(sql).rows == ((0.5234,), (0.6901,))
-    best = "SELECT round(avg(best), 4) FROM (SELECT max(value) AS best FROM imported_outcomes GROUP BY decision_id)"
-    assert ledger.query(best).rows == ((0.7408,),)
+    sql = """SELECT round(avg(best), 4)
+             FROM (SELECT max(scores['score']) AS best FROM all_outcomes_flat GROUP BY decision_id)"""
+    assert ledger.query(sql).rows == ((0.7408,),)
 
 
 @published
@@ -924,12 +978,13 @@ def test_what_is_known_of_gsm8k_comes_out_as_the_file_gives_it(ledger: Ledger, t
     with open(DATA / "routellm" / "gsm8k_responses.csv", newline="") as file:
         answers = list(csv.DictReader(file))
     models = ["gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"]
-    sql = """SELECT model_id, sum(value), avg(value), count(cost_nano) FROM imported_outcomes AS o
-             JOIN imported_attempts AS a ON (a.decision_id = o.decision_id) AND (a.number = o.attempt)
-             GROUP BY model_id ORDER BY model_id"""
+    sql = """SELECT model_id, sum(scores['correct']), avg(scores['correct']) FROM all_outcomes_flat
+             WHERE import = 'gsm8k' GROUP BY model_id ORDER BY model_id"""
     right = {model: sum(answer[model] == "True" for answer in answers) for model in models}
     assert right == {models[0]: 1130, models[1]: 842}
-    assert ledger.query(sql).rows == tuple((model, right[model], right[model] / 1319, 0) for model in models)
+    assert ledger.query(sql).rows == tuple((model, right[model], right[model] / 1319) for model in models)
+    sql = "SELECT count(*), sum(unknown_cost_calls), sum(known_cost_usd) FROM all_attempts_flat"
+    assert ledger.query(sql).rows == ((2638, 2638, None),)
 
 
 def test_the_list_of_sources_is_that_of_the_command() -> None:

@@ -79,6 +79,37 @@ def test_corrections_within_one_file_supersede_each_other(ledger: Ledger) -> Non
     assert ledger.record_outcomes(outcomes) == (3, 2, 1)
 
 
+def test_the_view_shows_what_holds_with_the_model_that_answered(ledger: Ledger) -> None:
+    ledger.append([decision(3)], [attempt(3, simulated=True)])
+    ledger.record_outcomes(
+        [
+            Outcome(decision_id(3), "score", 0.1),
+            Outcome(decision_id(3), "score", 0.7),
+            Outcome(decision_id(3), "grade", "b"),
+            Outcome(decision_id(3), "score", 0.9, source="judge"),
+            Outcome(decision_id(1), "score", 0.4),
+            Outcome(decision_id(1), "score", 0.2, model_id="kimi"),
+            Outcome(decision_id(1), "score", 0.3, attempt=1),
+        ]
+    )
+    shown = "model_id, attempt, scores, labels, source"
+    assert ledger.query(f"SELECT {shown} FROM outcomes_flat ORDER BY scores['score']").rows == (
+        ("kimi", None, {"score": 0.2}, {}, "manual"),
+        ("kimi", 1, {"score": 0.3}, {}, "manual"),
+        ("coder", None, {"score": 0.4}, {}, "manual"),
+    )
+    assert ledger.query(f"SELECT {shown} FROM all_outcomes_flat WHERE simulated ORDER BY source").rows == (
+        ("kimi", None, {"score": 0.9}, {}, "judge"),
+        ("kimi", None, {"score": 0.7}, {"grade": "b"}, "manual"),
+    )
+    # A score that an answer lacks is unknown, and an outcome multiplies no cost.
+    averages = "SELECT round(avg(scores['score']), 9), avg(scores['grade']) FROM outcomes_flat"
+    assert ledger.query(averages).rows == ((0.3, None),)
+    for other in ("decisions_flat", "attempts_flat", "decision_features"):
+        with pytest.raises(LedgerError, match="collation"):
+            ledger.query(f"SELECT count(*) FROM outcomes_flat JOIN {other} USING (decision_id)")
+
+
 MISTAKES: list[tuple[Outcome, str, str | None]] = [
     (Outcome("x", "score", 1), "`x` is no decision id", "an id is a UUID, as `ledger tail` shows it"),
     (

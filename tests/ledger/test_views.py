@@ -26,7 +26,7 @@ from support.new_ledgers import new_ledger
 from support.pages import blocks
 
 from routewright.gateway.costs import Cost, total_cost
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, Outcome
 from routewright.ledger.views import view_names
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
@@ -432,6 +432,7 @@ def shown(tried: Ledger) -> Ledger:
     cached = attempt(30, status="cached", cached_answer=True, saved_nano=725_000, **NOTHING)
     skipped = attempt(31, status="skipped", reason="its breaker is open", **NOTHING)
     tried.append(rows, [cached, skipped, attempt(31, 2)], [first])
+    tried.record_outcomes([Outcome(decision_id(31), "score", 0.5)])
     return tried
 
 
