@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
+    from .tailing import Followed, TailFilter
     from .writer import LedgerWriter
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "DecisionEnd",
     "DecisionRow",
     "FileForm",
+    "Followed",
     "FoundDecision",
     "FullError",
     "ImportReport",
@@ -73,6 +75,7 @@ __all__ = [
     "QuestionError",
     "RecordedOutcomes",
     "Snapshot",
+    "TailFilter",
     "TailRow",
     "Unit",
     "UnknownDecisionError",
@@ -116,6 +119,7 @@ _HOMES = {
         "question",
     ),
     "FoundDecision": "finding",
+    **dict.fromkeys(("Followed", "TailFilter"), "tailing"),
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     "ImportReport": "importing.run",

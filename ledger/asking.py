@@ -12,9 +12,8 @@ from routewright.engine.report import EPOCH
 
 from .errors import LedgerError
 from .limits import Limits
-from .results import QueryResult, TailRow
+from .results import QueryResult
 from .sql_errors import mistake, translate_error
-from .views import Holding, selected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -30,32 +29,6 @@ MOST_COUNTED: Final = 10_000
 
 # PIVOT is taken apart into several statements that belong together, and is then of type MULTI.
 _READING: Final = frozenset({"SELECT", "EXPLAIN", "MULTI"})
-
-# Any user may replace the view in the file, or shadow one of its functions with a macro.
-_TAIL = """
-WITH all_decisions_flat AS ({view}),
-newest AS (SELECT decision_id AS id FROM main.decisions ORDER BY at_us DESC, decision_id DESC LIMIT ?),
-spent AS (
-    SELECT
-        id,
-        count(number) AS attempts,
-        CASE WHEN NOT bool_or(status = 'lost')
-            THEN (max(started_at_us + total_us) - min(started_at_us)) / 1000 END AS latency_ms,
-        CASE WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) <= 1 THEN sum(cost_nano)::HUGEINT END AS known,
-        CASE
-            WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) = 1 THEN max(currency) FILTER (cost_nano <> 0)
-            WHEN count(DISTINCT currency) = 1 THEN max(currency)
-        END AS currency,
-        count(number) FILTER (cost_nano IS NULL) AS unknown,
-        coalesce(bool_or(cost_source = 'lower_bound'), false) AS is_least
-    FROM newest LEFT JOIN main.attempts AS a ON a.decision_id = newest.id
-    GROUP BY id
-)
-SELECT flat.decision_id, decided_at, operation, outcome, mode, policy_name, matched_rule, target, answered_by, status,
-       attempts, spent.latency_ms, known, currency, unknown, CASE WHEN executed THEN simulated END, is_least
-FROM all_decisions_flat AS flat JOIN spent ON flat.decision_id::UUID = spent.id
-ORDER BY decided_at, flat.decision_id
-"""
 
 
 def count_rejected(connection: DuckDBPyConnection) -> int:
@@ -102,13 +75,6 @@ def placed(sql: str | None, limits: Limits) -> Iterator[None]:
         raise (limits.too_much_disk() if on_disk else limits.too_much_memory()) from error
     except duckdb.Error as error:
         raise translate_error(error, sql) from error
-
-
-def newest(connection: DuckDBPyConnection, n: int) -> tuple[TailRow, ...]:
-    """The ``n`` newest decisions, oldest first."""
-    statement = _TAIL.format(view=selected("decisions_flat", Holding(currencies={})))
-    rows = connection.execute(statement, [max(0, n)]).fetchall()
-    return tuple(TailRow(*row) for row in rows)
 
 
 def one_statement(connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object]) -> Any:

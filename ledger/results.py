@@ -96,3 +96,5 @@ class TailRow:
     unknown_cost_attempts: int
     simulated: bool | None
     cost_is_least: bool
+    team: str | None
+    trace_id: str | None

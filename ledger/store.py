@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from routewright.private_files import whole_file
 
-from .asking import MOST_COUNTED, ask, count_rejected, newest
+from .asking import MOST_COUNTED, ask, count_rejected
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
 from .exporting import FORMS, FileForm, form_of, write_rows
@@ -33,6 +34,7 @@ from .settings import DEFAULTS, LedgerSettings
 from .shadows import refuse_shadows
 from .snapshot import Snapshot, refuse_snapshot, take_snapshot
 from .stoppable import Running, run_stoppably
+from .tailing import Followed, Tail, TailFilter, newest
 from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
 from .writing import entry_of, insert, record_digest, select_ids
@@ -49,6 +51,9 @@ T = TypeVar("T")
 ShareDone = Callable[[float | None], None]
 
 _log = logging.getLogger(__name__)
+
+_REST: Final = 4
+"""Whoever follows the ledger waits so many times as long as looking took."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """How long a ledger that another process holds open is waited for."""
@@ -278,14 +283,44 @@ class Ledger:
             ) from error
         return replace(written, stale=stale)
 
-    def tail(self, n: int) -> tuple[TailRow, ...]:
-        """The ``n`` newest decisions, oldest first, each with what came of it.
+    def tail(self, n: int, where: TailFilter = TailFilter()) -> tuple[TailRow, ...]:  # noqa: B008  # frozen
+        """The ``n`` newest decisions that fit, oldest first, each with what came of it.
 
         What waits in spools is taken in first, where that can be. Ctrl-C stops it.
         """
         self._refresh()
+        return self._read(
+            lambda connection: tuple(newest(connection, n, where)), Limits(), own_statement=True
+        )
 
-        return self._read(lambda connection: newest(connection, n), Limits(), own_statement=True)
+    def newest(self, n: int, where: TailFilter = TailFilter()) -> Followed:  # noqa: B008  # frozen
+        """What ``tail`` gives, and the decisions whose calls are under way."""
+        self._refresh()
+        return self._read(Tail(n, where).look, Limits(), own_statement=True)
+
+    def follow(
+        self,
+        n: int,
+        where: TailFilter = TailFilter(),  # noqa: B008  # frozen
+        *,
+        every_s: float = 1.0,
+    ) -> Iterator[Followed]:
+        """The ``n`` newest decisions that fit, and then without an end those that come, as often as ``every_s``.
+
+        The ledger is open for moments only, and less often if reading it takes long. While another process keeps it
+        open, nothing is given, and ``notices`` says so.
+        """
+        tail = Tail(n, where)
+        while True:
+            began = time.monotonic()
+            self._refresh()
+            try:
+                found = self._read(tail.look, Limits(), own_statement=True)
+            except BusyError as error:
+                self._blocked = error
+            else:
+                yield found
+            time.sleep(max(every_s, _REST * (time.monotonic() - began)))
 
     def find(self, beginning: str | None = None) -> FoundDecision:
         """The decision whose id is ``beginning``, or begins so; by default the newest.
@@ -296,11 +331,9 @@ class Ledger:
         than one.
         """
         self._refresh()
-        with open_for_reading(
-            self._path, lock_timeout_s=self._lock_timeout_s, own_statement=True
-        ) as connection:
-            self._rejected = count_rejected(connection)
-            return find_decision(connection, beginning)
+        return self._read(
+            lambda connection: find_decision(connection, beginning), Limits(), own_statement=True
+        )
 
     def snapshot(self, path: str | os.PathLike[str]) -> Snapshot:
         """A copy of the ledger at ``path``, for other clients, in place of an earlier snapshot there.

@@ -26,6 +26,7 @@ from .options import (
     SqlFlags,
     StatementFlags,
     TableFormat,
+    TailFlags,
     TaskFlags,
     TextFormat,
     with_flags,
@@ -372,24 +373,32 @@ def export(how: ExportFlags) -> None:
 
 
 @ledger.command()
+@with_flags
 def tail(
+    flags: TailFlags,
     count: Annotated[
         int, Option("--count", "-n", metavar="N", min=1, help="How many decisions to show.")
     ] = 10,
+    follow: Annotated[
+        bool, Option("--follow", "-f", help="Then show decisions as they end, until Ctrl-C.")
+    ] = False,
     path: LedgerPath = None,
     format: TableFormat = "table",
 ) -> None:
     """Show the newest decisions.
 
-    The oldest of them comes first. Each has its target, who answered, how long that took and what it cost.
+    The oldest of them comes first. Each has its id for `ledger show` (on a terminal its beginning), its target, who
+    answered, how long that took and what it cost. Those whose calls are under way are at the end; with --follow, their
+    number is below the newest line. With --follow, JSON has one decision a line.
 
     \b
     Example:
       routewright ledger tail -n 5
+      routewright ledger tail --status failed --since 24h
     """
-    from .ledger import print_newest
+    from .tail import print_tail
 
-    print_newest(path, count, format)
+    print_tail(path, count, flags, follow=follow, format=format)
 
 
 @ledger.command()

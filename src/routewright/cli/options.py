@@ -323,6 +323,26 @@ class SqlFlags(OutputFlags):
 
 
 @dataclass(frozen=True)
+class TailFlags:
+    """Which decisions are shown."""
+
+    model: Annotated[
+        str | None, Option(metavar="MODEL", help="Only decisions whose target it was, or that called it.")
+    ] = None
+    policy: Annotated[str | None, Option(metavar="NAME", help="Only decisions of this policy.")] = None
+    team: Annotated[str | None, Option(metavar="TEAM", help="Only work of this team.")] = None
+    status: Annotated[
+        str | None,
+        Option(metavar="STATUS", help="Only what came out so: ok, failed, lost, cached, no_target, ..."),
+    ] = None
+    rule: Annotated[str | None, Option(metavar="RULE", help="Only decisions of this rule.")] = None
+    since: Annotated[
+        str | None,
+        Option(metavar="TIME", help="Only decisions from then on: 24h, today, 2026-01-31 (UTC)."),
+    ] = None
+
+
+@dataclass(frozen=True)
 class QuestionFlags:
     """Where questions are looked for, and which decisions they are about."""
 

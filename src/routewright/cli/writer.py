@@ -215,6 +215,11 @@ class Writer:
         if self.attended:
             self.note(text)
 
+    def status(self, text: str) -> None:
+        """Show a line below all others until the next ``status``, to who watches standard error."""
+        if self.attended and self._for_terminal(sys.stderr):
+            _write(sys.stderr, f"\r\x1b[K{_line(text)[: _window() - 1]}")
+
     def _for_terminal(self, stream: TextIO | None) -> bool:
         dumb = os.environ.get("TERM") == "dumb"
         return _is_terminal(stream) and not (self.plain or dumb or os.environ.get("NO_COLOR"))

@@ -1,0 +1,130 @@
+"""Prints the newest decisions of the ledger, and those that come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from routewright.engine.report import TaskError, money_text
+from routewright.ledger import Followed, Ledger, TailFilter, TailRow, now_in, parse_moment
+
+from .opened import ledger_at, print_notices
+from .options import TailFlags
+from .shown import short_id
+from .writer import counted, writer
+
+_HEADER = ["decision", "time (UTC)", "rule", "target", "answered by", "calls", "status", "took", "cost"]
+
+
+def print_tail(
+    path: Path | None, count: int, flags: TailFlags, *, follow: bool, format: Literal["table", "json"]
+) -> None:
+    """Print the newest decisions, the oldest of them first; to ``follow``, print those that come until Ctrl-C."""
+    where = _filter(flags)
+    with ledger_at(path, create=False) as opened:
+        if follow:
+            _follow(opened, count, where, format)
+            return
+        found = opened.newest(count, where)
+    if format == "table" and not found.rows and not found.in_flight:
+        writer.note("no decision fits" if where != TailFilter() else "there is no decision yet")
+    elif format == "json":
+        writer.json_value([*map(asdict, found.rows), *map(_under_way, found.in_flight)])
+    else:
+        writer.table(
+            _HEADER, [*map(_cells, found.rows), *(_cells_under_way(*one) for one in found.in_flight)]
+        )
+    print_notices(opened)
+
+
+def _filter(flags: TailFlags) -> TailFilter:
+    """Raises TaskError for a time that is none."""
+    try:
+        since = None if flags.since is None else parse_moment(flags.since, now=now_in("UTC"))
+    except ValueError as error:
+        raise TaskError(f"--since is `{flags.since}`: expected {error}") from None
+    return TailFilter(flags.model, flags.policy, flags.team, flags.status, flags.rule, since)
+
+
+def _follow(opened: Ledger, count: int, where: TailFilter, format: Literal["table", "json"]) -> None:
+    told: set[str] = set()
+    for found in opened.follow(count, where):
+        writer.status("")
+        for row in found.rows:
+            if format == "json":
+                writer.json(json.dumps(asdict(row), ensure_ascii=False, default=str) + "\n")
+            else:
+                writer.text("  ".join(filter(None, _line(row))))
+        for notice in opened.notices():
+            if notice not in told:
+                writer.note(notice)
+        told = set(opened.notices())
+        writer.status(_in_flight_text(found))
+
+
+def _in_flight_text(found: Followed) -> str:
+    """What is said below the newest line while calls are under way."""
+    if not found.in_flight:
+        return ""
+    longest = (datetime.now(UTC) - found.in_flight[0][1]).total_seconds()
+    return f"{counted(len(found.in_flight), 'decision')} under way, the first for {max(longest, 0):.0f} s"
+
+
+def _line(row: TailRow) -> Sequence[str]:
+    """A decision as one line of a log."""
+    id, at, rule, target, by, calls, status, took, cost = _cells(row)
+    where = target if by in ("", target) else f"{target}, answered by {by}"
+    return [at, id, rule, f"-> {where}", status, "" if calls in "01" else f"{calls} calls", took, cost]
+
+
+def _under_way(one: tuple[str, datetime]) -> dict[str, Any]:
+    return {"decision_id": one[0], "decided_at": one[1], "status": "in flight"}
+
+
+def _cells_under_way(id: str, made_at: datetime) -> list[str]:
+    return [_id(id), _time(made_at), "", "", "", "", "in flight", "", ""]
+
+
+def _cells(row: TailRow) -> list[str]:
+    return [
+        _id(row.decision_id),
+        _time(row.decided_at),
+        row.matched_rule or "",
+        row.target or row.outcome,
+        row.answered_by or "",
+        str(row.attempts),
+        _status(row),
+        "" if row.latency_ms is None else f"{row.latency_ms:.0f} ms",
+        _cost(row),
+    ]
+
+
+def _id(id: str) -> str:
+    """The id; on a terminal as much of it as ``ledger show`` needs."""
+    return short_id(id) if writer.on_terminal else id
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
+
+
+def _cost(row: TailRow) -> str:
+    unknown = row.unknown_cost_attempts
+    if row.status is None:
+        return ""
+    if row.known_cost_nano is None and unknown < row.attempts:
+        return "in two currencies"
+    if row.currency is None or row.known_cost_nano is None:
+        return "unknown" if unknown else "0"
+    cost = f"{'at least ' if row.cost_is_least else ''}{money_text(row.known_cost_nano, 6)} {row.currency}"
+    return f"{cost} + {unknown} unknown" if unknown else cost
+
+
+def _status(row: TailRow) -> str:
+    if row.mode == "shadow":
+        return "shadow"
+    return (row.status or "not executed") + (", simulated" if row.simulated else "")
