@@ -13,13 +13,15 @@ from routewright.engine.report import EPOCH
 from .errors import LedgerError
 from .limits import Limits
 from .results import QueryResult
-from .sql_errors import mistake, translate_error
+from .sql_errors import ONLY_READS, mistake, translate_error
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
 MAX_SQL_CHARACTERS: Final = 1_000_000
+
+_FIRST_WORD: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*(\w+)", re.DOTALL)
 
 _NO_SQL: Final = {"\0": "a character with the code 0", "[\ud800-\udfff]": "bytes that are no UTF-8"}
 """Characters that no statement has: half a surrogate pair stands for a byte that could not be decoded."""
@@ -93,14 +95,24 @@ def one_statement(connection: DuckDBPyConnection, sql: str, parameters: Mapping[
             help="try `SELECT * FROM decisions_flat LIMIT 10`",
         )
     [statement] = statements
-    kind = statement.type.name
+    kind = _kind(statement)
     if kind not in _READING:
         raise LedgerError(
-            f"a statement of type `{kind}` was not run: the ledger is only read here",
+            f"`{kind}` was not run: {ONLY_READS}",
             help="use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         )
     _check_names(statement.named_parameters, parameters)
     return statement
+
+
+def _kind(statement: Any) -> str:
+    """DuckDB's name of what a statement is, if that reads or the statement begins with WITH; else its first word."""
+    try:
+        kind = str(statement.type.name)
+    except ValueError:  # DuckDB has kinds that it has no name for
+        kind = ""
+    first = _FIRST_WORD.match(statement.query)
+    return kind if kind in _READING or first is None or first[1].upper() == "WITH" else first[1].upper()
 
 
 def _check_names(asked: Set[str], given: Mapping[str, object]) -> None:

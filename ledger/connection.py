@@ -189,10 +189,16 @@ def remove_spilled(path: Path) -> None:
     DuckDB removes what other dead processes have left when it next has something to put there. Raises OSError.
     """
     folder = _spill_folder(path)
-    for file in folder.glob(f"duckdb_temp_{os.getpid()}_*"):
-        file.unlink(missing_ok=True)
-    if folder.exists():
-        folder.rmdir()
+    if not folder.exists():
+        return
+    ours = f"duckdb_temp_{os.getpid()}_"
+    if all(name.startswith(ours) for name in os.listdir(folder)):
+        # Its threads go on meanwhile: under another name they put nothing more into it.
+        folder = folder.rename(folder.with_name(f"{folder.name}.{os.getpid()}"))
+    for name in os.listdir(folder):
+        if name.startswith(ours):
+            (folder / name).unlink(missing_ok=True)
+    folder.rmdir()
 
 
 def _spill_folder(path: Path) -> Path:

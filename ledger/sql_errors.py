@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from routewright.engine.report import Problem
@@ -10,6 +11,15 @@ from routewright.engine.report import Problem
 from .errors import LedgerError
 
 _SOURCE = "sql"
+
+ONLY_READS = "a statement can read the ledger and nothing else"
+
+_NOT_ALLOWED = {
+    r"^Cannot access (?:file|directory) (`.*`) - ": r"cannot open \1",
+    r"attached in read-only mode": "nothing was changed",
+    r"the configuration has been locked": "no setting was changed",
+}
+"""What DuckDB says of what a connection for reading does not allow."""
 
 
 def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
@@ -38,6 +48,9 @@ def _described(error: Exception) -> dict[str, Any]:
 def _plain(line: str) -> str:
     """DuckDB's sentence in our form: lower case, names in backticks, no final stop."""
     line = line.strip().replace('"', "`")
+    for pattern, what in _NOT_ALLOWED.items():
+        if (found := re.search(pattern, line)) is not None:
+            return f"{found.expand(what)}: {ONLY_READS}"
     if line[:1].isupper() and not line[:2].isupper():
         line = line[0].lower() + line[1:]
     return line.rstrip(".!")

@@ -67,9 +67,6 @@ def test_one_view_goes_into_a_file_and_several_into_a_folder(command: CommandLin
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["attempts.csv", "attempts_flat.csv"]
     refused = command("ledger", "export", *views, "-o", str(tmp_path / "b"), "--format", "csv")
     assert refused.err.startswith(f"error: `{tmp_path / 'b' / 'attempts_flat.csv'}` is there already\n")
-    assert (
-        command("ledger", "export", *views, "-o", str(tmp_path / "b"), "--format", "csv", "--force").code == 0
-    )
 
 
 @pytest.mark.parametrize(

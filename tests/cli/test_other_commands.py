@@ -280,13 +280,16 @@ def test_more_rows_than_asked_for_are_told_of(used: CommandLine) -> None:
     [
         (
             "DROP TABLE decisions",
-            "error: a statement of type `DROP` was not run: the ledger is only read here",
+            "error: `DROP` was not run: a statement can read the ledger and nothing else",
         ),
         ("SELEC 1", "error: syntax error at or near `SELEC`\n  | SELEC 1\n  | ^^^^^\n"),
         ("FROM decision", "error: table with name decision does not exist\n  | FROM decision\n"),
         ("SELECT 1; SELECT 2", "error: one statement was expected, and there are 2; none was run"),
         ("", "error: there is no statement to run"),
-        ("FROM read_csv('/etc/hosts')", "error: cannot access file `/etc/hosts`"),
+        (
+            "FROM read_csv('/etc/hosts')",
+            "error: cannot open `/etc/hosts`: a statement can read the ledger and nothing else",
+        ),
     ],
 )
 def test_statements_that_are_refused_say_why(used: CommandLine, statement: str, message: str) -> None:

@@ -18,10 +18,9 @@ SPILLING = "SELECT count(*) FROM (SELECT DISTINCT hash(range) FROM range(1000000
 
 _RANDOM = random.Random(36)
 CASES = [
-    # Python has started by then; before, it is the kernel that ends the process.
-    (0.2, ENDLESS),
     (0.9, ONE_VALUE),
     (1.2, SPILLING),
+    # Before Python has started, it is the kernel that ends the process.
     *((_RANDOM.uniform(0.05, 1.5), ENDLESS) for _ in range(36 if THOROUGH else 0)),
 ]
 
@@ -43,16 +42,15 @@ def test_130_ctrl_c_ends_a_question_at_once(command: CommandLine, after_s: float
     out, err = started.communicate(timeout=30)
     assert (started.returncode, out, err) == (130, b"", b"stopped\n")
     assert time.monotonic() - at < 2
-    assert not command.ledger.with_name("ledger.duckdb.tmp").exists()
+    assert [path.name for path in command.ledger.parent.iterdir() if ".tmp" in path.name] == []
     assert [path.name for path in command.folder.iterdir() if "out.csv" in path.name] == []
 
 
-@pytest.mark.parametrize("module", ["typer", "pydantic", "duckdb"])
-def test_130_ctrl_c_ends_a_question_while_modules_are_loaded(command: CommandLine, module: str) -> None:
+def test_130_ctrl_c_ends_a_question_while_modules_are_loaded(command: CommandLine) -> None:
     script = (
         "import os, signal, sys\n"
         "def stop(event, arguments):\n"
-        f"    if event == 'import' and arguments[0] == '{module}': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if event == 'import' and arguments[0] == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.addaudithook(stop)\n"
         "from routewright.cli import main; main()"
     )
@@ -81,17 +79,11 @@ def run(command: CommandLine, script: str, *arguments: str) -> tuple[int, bytes,
 
 
 def test_a_process_that_is_deaf_to_ctrl_c_stays_so(command: CommandLine) -> None:
-    started = subprocess.Popen(
-        command.words("ledger", "sql", "SELECT count(*) FROM range(1000000000)"),
-        stdout=subprocess.PIPE,
-        cwd=command.folder,
-        env=command.environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    script = (
+        "import signal; from routewright.cli.stopping import stop_at_once\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); stop_at_once(); signal.raise_signal(signal.SIGINT)"
     )
-    time.sleep(0.3)
-    started.send_signal(signal.SIGINT)
-    out, _ = started.communicate(timeout=30)
-    assert (started.returncode, b"1000000000" in out) == (0, True)
+    assert run(command, script) == (0, b"", b"")
 
 
 def test_a_command_ends_although_duckdb_does_not_stop(command: CommandLine) -> None:

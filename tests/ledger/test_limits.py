@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,7 +33,7 @@ STATEMENTS = [
 ]
 
 ONE_VALUE = [
-    ("SELECT length(repeat('x', 300_000_000))", TOO_MUCH_MEMORY),
+    ("SELECT length(repeat('x', 200_000_000))", TOO_MUCH_MEMORY),
     *(
         [
             ("SELECT length(repeat('x', 4_000_000_000))", TOO_MUCH_MEMORY),
@@ -128,13 +126,3 @@ def test_limits_under_which_nothing_can_run_are_refused(
 def test_no_row_limit_gives_all_rows(ledger: Ledger) -> None:
     result = ledger.query("SELECT * FROM range(20_000)", max_rows=None)
     assert (len(result.rows), result.truncated) == (20_000, False)
-
-
-def test_a_statement_stops_while_another_thread_is_served(ledger: Ledger, tmp_path: Path) -> None:
-    other = new_ledger(tmp_path / "other.duckdb")
-    errors: list[LedgerError] = []
-    thread = threading.Thread(target=lambda: errors.append(stopped(ledger, STATEMENTS[0][0])))
-    thread.start()
-    assert other.query("SELECT 1").rows == ((1,),)
-    thread.join()
-    assert str(errors[0]) == f"the statement {TOO_LONG} and was stopped"

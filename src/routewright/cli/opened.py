@@ -69,10 +69,10 @@ def ledger_at(path: Path | None, *, create: bool) -> Ledger:
     Who may create it may write to it, as the user's configuration says.
     """
     settings = user_ledger_settings() if create else LedgerSettings()
-    opened = Ledger.open(path or default_ledger_path(), create=create, settings=settings)
-    before_stopping(partial(remove_spilled, opened.path))
+    path = path or default_ledger_path()
+    before_stopping(partial(remove_spilled, path))
     before_stopping(remove_unfinished)
-    return opened
+    return Ledger.open(path, create=create, settings=settings)
 
 
 def print_notices(opened: Ledger) -> None:
