@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from routewright.engine.report import Problem
 
@@ -21,6 +22,15 @@ _NOT_ALLOWED = {
 }
 """What DuckDB says of what a connection for reading does not allow."""
 
+_HELP: Final[Mapping[str, str]] = {
+    "cannot combine types with different collation": (
+        "a decision has several attempts, so joined with them its cost and latency would count once for each; leave "
+        "the join out, as each view has what the other says of the decision, or write `WHERE decision_id IN (SELECT "
+        "decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
+    ),
+}
+"""What to do about errors that our views lead to on purpose."""
+
 
 def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     """Our error for ``error``; with the statement's text, it carries a problem with line and column."""
@@ -28,7 +38,7 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     lines = str(fields["exception_message"]).strip().splitlines() or ["the statement failed"]
     message = _plain(lines[0])
     help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
-    help = "; ".join(help_lines) or None
+    help = "; ".join(help_lines) or _HELP.get(message)
     problem = _problem(message, help, fields.get("location"), sql) if sql is not None else None
     return LedgerError(message, help=help, problem=problem)
 

@@ -26,7 +26,7 @@ from support.new_ledgers import new_ledger
 from support.pages import blocks
 
 from routewright.gateway.costs import Cost, total_cost
-from routewright.ledger import Ledger, Outcome
+from routewright.ledger import Ledger, LedgerError, Outcome
 from routewright.ledger.views import view_names
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
@@ -396,6 +396,15 @@ def test_shadows_count_nowhere_else(tried: Ledger) -> None:
         )
         == 2
     )
+
+
+def test_a_join_that_would_multiply_a_decision_s_facts_says_what_to_write(ledger: Ledger) -> None:
+    joined = "SELECT sum(latency_ms) FROM decisions_flat AS d JOIN attempts_flat AS a ON {} = {}"
+    with pytest.raises(LedgerError, match="cannot combine types with different collation") as caught:
+        ledger.query(joined.format("a.decision_id", "d.decision_id"))
+    assert "`decision_id::UUID`" in str(caught.value.help)
+    asked = "SELECT sum(d.latency_ms) FROM decisions_flat AS d JOIN attempts_flat AS a ON {} = {}"
+    assert ledger.query(asked.format("a.decision_id::UUID", "d.decision_id::UUID")).rows
 
 
 def test_every_view_has_an_example(ledger: Ledger) -> None:

@@ -41,6 +41,7 @@ def compile_features(
 ) -> tuple[CompiledFeature, ...]:
     """Return the features in the order of the file, also those that have problems: what conditions say of
     them is still checked, against the type that was meant."""
+    _refuse_same_letters(features, report)
     offered: frozenset[str] | None = None
     if catalog is not None:
         offered = frozenset(capability for model in catalog.models for capability in model.capabilities)
@@ -72,6 +73,16 @@ def _compile(name: str, feature: Feature, offered: frozenset[str] | None, report
         sensitive=feature.sensitive,
         refuses_other=_refuses_other(feature, report),
     )
+
+
+def _refuse_same_letters(features: Mapping[str, Feature], report: Report) -> None:
+    """Features stand in the ledger's views as fields of SQL, which does not tell `Team` from `team`."""
+    first: dict[str, str] = {}
+    for name in features:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            message = f"`{name}` and `{other}` differ by case alone, which SQL does not tell apart"
+            report.at("features", name).add("duplicate-name", message, "rename one of them", at_key=True)
 
 
 def _can_be_read(name: str) -> bool:
