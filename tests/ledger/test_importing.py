@@ -17,7 +17,7 @@ from support.new_ledgers import new_ledger
 from support.pages import ROOT, blocks
 
 from routewright.engine.report import PolicyError
-from routewright.ledger import ImportReport, Ledger, LedgerError, check_import
+from routewright.ledger import ImportReport, Ledger, LedgerError, check_import, now_in, shipped_questions
 from routewright.ledger.columns import sql_type
 from routewright.ledger.importing.importer import SOURCES
 from routewright.ledger.importing.shape import TABLES, columns
@@ -936,6 +936,16 @@ def published_import(ledger: Ledger, folder: Path, mapping: str, *files: str) ->
     return [ledger.import_file("table", DATA / file, mapping=path) for file in files]
 
 
+def shipped_answer(ledger: Ledger, **given: str) -> list[tuple[Any, ...]]:
+    """What the shipped question about imported models says of one import, rounded as the known values are."""
+    question = shipped_questions()["imported-models"]
+    rows = ledger.query(question.sql, question.values(given, now=now_in("UTC"))).rows
+    return [
+        (model, calls, judged, round(mean, 4), None if cost is None else round(cost, 6), unknown)
+        for _, model, calls, judged, mean, cost, unknown in rows
+    ]
+
+
 @published
 def test_what_is_known_of_routerarena_comes_out_to_the_last_digit(ledger: Ledger, tmp_path: Path) -> None:
     files = [f"routerarena/{model}.jsonl" for model in ("claude-3-haiku-20240307", "gemini-2.0-flash-001")]
@@ -964,6 +974,11 @@ def test_what_is_known_of_routerarena_comes_out_to_the_last_digit(ledger: Ledger
     sql = """SELECT round(avg(best), 4)
              FROM (SELECT max(scores['score']) AS best FROM all_outcomes_flat GROUP BY decision_id)"""
     assert ledger.query(sql).rows == ((0.7408,),)
+    assert shipped_answer(ledger, of="routerarena") == [
+        ("gemini-2.0-flash-001", 809, 809, 0.6901, Decimal("0.038420"), 0),
+        ("claude-3-haiku-20240307", 809, 809, 0.5234, Decimal("0.142377"), 0),
+        ("(the best for each request)", None, 809, 0.7408, None, None),
+    ]
 
 
 @published
@@ -983,6 +998,11 @@ def test_what_is_known_of_gsm8k_comes_out_as_the_file_gives_it(ledger: Ledger, t
     right = {model: sum(answer[model] == "True" for answer in answers) for model in models}
     assert right == {models[0]: 1130, models[1]: 842}
     assert ledger.query(sql).rows == tuple((model, right[model], right[model] / 1319) for model in models)
+    assert shipped_answer(ledger, of="gsm8k", metric="correct") == [
+        (models[0], 1319, 1319, 0.8567, None, 1319),
+        (models[1], 1319, 1319, 0.6384, None, 1319),
+        ("(the best for each request)", None, 1319, 0.9287, None, None),
+    ]
     sql = "SELECT count(*), sum(unknown_cost_calls), sum(known_cost_usd) FROM all_attempts_flat"
     assert ledger.query(sql).rows == ((2638, 2638, None),)
 

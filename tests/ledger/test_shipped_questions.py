@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -11,7 +12,7 @@ import pytest
 from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given
 from support.new_ledgers import new_ledger
 
-from routewright.ledger import PolicyRow, QueryResult, now_in, shipped_questions
+from routewright.ledger import Outcome, PolicyRow, QueryResult, now_in, shipped_questions
 from routewright.ledger.asking import ask
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.limits import Limits
@@ -47,6 +48,15 @@ LOCAL: dict[str, Any] = {"backend_id": "mlx", "location": "local", "host": None}
 CLOUD: dict[str, Any] = {"location": "cloud", "host": "ollama.com"}
 UNKNOWN: dict[str, Any] = dict.fromkeys(("cost_nano", "currency", "cost_source"))
 DAY_1, DAY_2 = date(2026, 1, 1), date(2026, 1, 2)
+
+
+IMPORTED = [
+    {"id": "a", "model": "big", "cost": 0.5, "currency": "USD", "outcomes": {"score": 1}},
+    {"id": "a", "model": "small", "outcomes": {"score": 0.25}},
+    {"id": "b", "model": "big", "cost": 0.25, "currency": "USD", "outcomes": {"score": 0}},
+    {"id": "b", "model": "small", "outcomes": {"score": 0.25, "right": False}},
+    {"id": "c", "model": "tiny"},
+]
 
 
 def at(second: int, day: int = 0) -> datetime:
@@ -94,6 +104,20 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
         ],
         POLICIES,
     )
+    ledger.record_outcomes(
+        [
+            Outcome(decision_id(number), metric, value)
+            for number, metric, value in (
+                (0, "score", 1),
+                (1, "score", 0.25),
+                (1, "right", True),
+                (3, "score", 0.5),
+            )
+        ]
+    )
+    path = ledger.path.with_name("results.jsonl")
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in IMPORTED))
+    ledger.import_file("calls", path, name="results")
     writer = ledger.writer()
     try:
         assert writer.add_all([[begun(7)]]) == [None]
@@ -138,6 +162,24 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
         ("kimi", 3, Decimal("0.000725"), None, 2, 0),
         ("coder", 3, Decimal("0.0000005"), Decimal("0.001"), 1, 0),
     ],
+    ("outcomes", "by=model"): [
+        ("coder", "right", 1, 1.0, 1.0, 1.0),
+        ("kimi", "score", 1, 1.0, 1.0, 1.0),
+        ("coder", "score", 2, 0.375, 0.25, 0.5),
+    ],
+    ("imported-models",): [
+        ("results", "big", 2, 2, 0.5, Decimal("0.75"), None, 0),
+        ("results", "small", 2, 2, 0.25, None, None, 2),
+        ("results", "tiny", 1, 0, None, None, None, 1),
+        ("results", "(the best for each request)", None, 2, 0.625, None, None, None),
+    ],
+    ("imported-models", "of=results", "metric=right"): [
+        ("results", "small", 2, 1, 0.0, None, None, 2),
+        ("results", "big", 2, 0, None, Decimal("0.75"), None, 0),
+        ("results", "tiny", 1, 0, None, None, None, 1),
+        ("results", "(the best for each request)", None, 1, 0.0, None, None, None),
+    ],
+    ("imported-models", "of=other"): [],
     ("slow", "most=2"): [
         (at(0, 1), "otherwise", "coder", 1, False, "search", 5000.0, 2000.0, decision_id(3)),
         (at(1), "otherwise", "coder", 2, True, "search", 3000.001, 0.0, decision_id(1)),
