@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.children import Child, Tell
 from support.fault_parts import write_policy
 from support.ledger_rows import decision
 from support.new_ledgers import left_in_spool, new_ledger
@@ -184,31 +183,40 @@ def test_a_gateway_calls_and_answers_after_syncs_that_keep_nobody_waiting(tmp_pa
     assert len(ledger.tail(50)) == 21
 
 
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[1])
-from support.ledger_rows import decision
-from routewright.ledger import Ledger, LedgerSettings
-writer = Ledger.open(sys.argv[2], settings=LedgerSettings(durability="none")).writer()
-for number in range(int(sys.argv[3])):
-    writer.add(decision(number))
-if sys.argv[4] == "killed":
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+def left_by(ledger: Ledger, number: int) -> int:
+    """What is there of what a process recorded that was killed right after it."""
+
+    def work(tell: Tell) -> None:
+        writer = ledger.writer()
+        for each in range(number):
+            writer.add(decision(each))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert Child(work).wait() == -signal.SIGKILL
+    return len(ledger.tail(1_000))
 
 
-def left_by(ledger: Ledger, number: int, end: str) -> int:
-    arguments = [str(Path(__file__).parents[1]), str(ledger.path), str(number), end]
-    done = subprocess.run([sys.executable, "-W", "error", "-c", KILLED, *arguments], check=False)
-    assert done.returncode == (-signal.SIGKILL if end == "killed" else 0)
-    return len(ledger.tail(10_000))
-
-
-def test_without_durability_a_kill_loses_what_was_recorded_last_and_an_exit_nothing(tmp_path: Path) -> None:
-    killed = left_by(opened(tmp_path, NONE), 900, "killed")
-    assert 100 < killed < 900, "what is more than 1 MiB is written"
+def test_a_kill_loses_what_was_recorded_last_without_durability_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spools, "_MOST_BUFFERED", 100_000)
+    ledger = opened(tmp_path, NONE)
+    assert 20 < left_by(ledger, 90) < 90, "what does not fit into memory is written"
     (tmp_path / "other").mkdir()
-    assert left_by(opened(tmp_path / "other", NONE), 50, "ended") == 50
+    assert left_by(opened(tmp_path / "other", LedgerSettings()), 9) == 9
+
+
+def test_a_writer_that_nobody_closes_writes_what_it_keeps_in_memory_when_the_interpreter_ends(
+    tmp_path: Path,
+) -> None:
+    ledger = opened(tmp_path, NONE)
+    writer = ledger.writer()
+    writer.add(decision(1))
+    writer.add(decision(2))
+    finish = writer._finish
+    del writer
+    assert not getattr(finish, "alive")  # noqa: B009  # a finalizer, which also runs at the interpreter's end
+    assert len(ledger.tail(5)) == 2
 
 
 def test_without_durability_rows_are_written_now_and_then(

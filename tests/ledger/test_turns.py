@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from support.children import Child, Tell
+from support.ledger_clients import client_on
 from support.ledger_rows import decision
 from support.new_ledgers import new_ledger
 
@@ -34,41 +35,10 @@ def turn(path: Path, *, shared: bool = False, timeout_s: float = LONG_S) -> Iter
         yield
 
 
-class Child:
-    """A process that does ``work``, which gets what tells a byte to the test; it is killed in the end."""
-
-    def __init__(self, work: Callable[[Callable[[bytes], object]], object]) -> None:
-        self._told, tell = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                work(lambda byte: os.write(tell, byte))
-            finally:
-                os._exit(0)
-        os.close(tell)
-
-    def heard(self, size: int = 1) -> bytes:
-        """The next that it told; empty if it is gone."""
-        return os.read(self._told, size)
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-        os.close(self._told)
-
-    def kill(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-            self.pid = 0
-
-
 def holding(path: Path, *, shared: bool = False) -> Child:
     """A process that says when its turn has come, and keeps it."""
 
-    def work(tell: Callable[[bytes], object]) -> None:
+    def work(tell: Tell) -> None:
         tell(b"?")
         with turn(path, shared=shared):
             tell(b"!")
@@ -79,7 +49,7 @@ def holding(path: Path, *, shared: bool = False) -> Child:
     return child
 
 
-def idle(tell: Callable[[bytes], object]) -> None:
+def idle(tell: Tell) -> None:
     tell(b".")
     time.sleep(LONG_S)
 
@@ -212,7 +182,7 @@ def test_where_no_queue_can_be_kept_the_ledger_is_opened_without(path: Path) -> 
 def test_a_writer_gets_its_turn_between_readers_that_never_pause(path: Path) -> None:
     ledger = new_ledger(path, lock_timeout_s=LONG_S)
 
-    def read(tell: Callable[[bytes], object]) -> None:
+    def read(tell: Tell) -> None:
         while True:
             with open_for_reading(path, lock_timeout_s=LONG_S) as connection:
                 tell(b".")
@@ -230,21 +200,13 @@ def test_a_writer_gets_its_turn_between_readers_that_never_pause(path: Path) -> 
 
 
 def test_those_behind_a_turn_are_told_which_other_client_has_the_file(path: Path) -> None:
-    import duckdb
-
     new_ledger(path)
-
-    def sit(tell: Callable[[bytes], object]) -> None:
-        with duckdb.connect(str(path), read_only=True):
-            tell(b"!")
-            time.sleep(LONG_S)
 
     def write(_: object) -> None:
         with open_for_writing(path, lock_timeout_s=LONG_S):
             pass
 
-    with Child(sit) as client:
-        assert client.heard() == b"!"
+    with client_on(path, reads=True) as client:
         before = numbers_taken(path)
         with Child(write):
             arrived(path, before)

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
+
+from .children import Child, Tell
+
 __all__ = ["client_on"]
 
-_SIT = """
-import sys, duckdb
-client = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "read")
-print("open", flush=True)
-sys.stdin.read()
-"""
+LONG_S = 600
 
 
 @contextmanager
-def client_on(path: Path, *, reads: bool = False) -> Iterator[subprocess.Popen[str]]:
+def client_on(path: Path, *, reads: bool = False) -> Iterator[Child]:
     """A client that sits on the file at ``path``, to read or to write, until the block ends or it is killed."""
-    arguments = [sys.executable, "-c", _SIT, str(path), "read" if reads else "write"]
-    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == "open\n"
-        try:
-            yield process
-        finally:
-            process.kill()
+
+    def sit(tell: Tell) -> None:
+        deadline = time.monotonic() + LONG_S
+        while time.monotonic() < deadline:
+            try:
+                client = duckdb.connect(str(path), read_only=reads)
+            except duckdb.IOException:  # others may have it open
+                time.sleep(0.001)
+                continue
+            tell(b"!")
+            time.sleep(LONG_S)
+            client.close()
+
+    with Child(sit) as child:
+        assert child.heard() == b"!"
+        yield child
