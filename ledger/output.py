@@ -70,8 +70,14 @@ def text_pieces(form: TextForm, columns: Sequence[str], batches: Iterable[Rows])
 def to_table(result: QueryResult) -> tuple[list[str], list[list[str]]]:
     """The header and the rows as text cells, safe to print: control characters are written as escapes."""
     header = [escape_line(name) for name in result.columns]
-    rows = [["null" if value is None else escape_line(_text(value)) for value in row] for row in result.rows]
+    rows = [["null" if value is None else escape_line(_cell(value)) for value in row] for row in result.rows]
     return header, rows
+
+
+def _cell(value: object) -> str:
+    """For a table, in which an offset of whole hours is one number, as DuckDB writes it: ``+02``."""
+    text = _text(value)
+    return text.removesuffix(":00") if isinstance(value, datetime) and value.tzinfo is not None else text
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -105,6 +106,21 @@ def test_no_rows_are_valid_everywhere() -> None:
 def test_a_table_shows_null_and_escapes_what_a_terminal_would_obey() -> None:
     result = table(("a\x1b[2J",), (None,), ("\x1b]0;title\x07 é\n",))
     assert to_table(result) == (["a\\x1b[2J"], [["null"], ["\\x1b]0;title\\x07 é\\n"]])
+
+
+def test_a_table_shows_times_with_a_short_offset_and_numbers_in_full() -> None:
+    moments = [
+        datetime(2026, 1, 2, 3, 4, 5, 60, tzinfo=zone) for zone in (UTC, timezone(timedelta(hours=5.5)))
+    ]
+    result = table(("a", "b", "c", "d"), (*moments, moments[0].replace(tzinfo=None), Decimal("0.000725000")))
+    assert to_table(result)[1] == [
+        [
+            "2026-01-02 03:04:05.000060+00",
+            "2026-01-02 03:04:05.000060+05:30",
+            "2026-01-02 03:04:05.000060",
+            "0.000725000",
+        ]
+    ]
 
 
 @example(rows=[("\r", 0.0), ("\n", 0.0), ("\r\n", 0.0), ('"', 0.0), ("", 0.0)])

@@ -7,7 +7,7 @@
   lines.
 - ``sh``: commands that end with status 0. In the comment ``<!-- run … -->`` are commands that a reader need not see.
 - ``python`` with ``>>>``: examples, all in one namespace. Without: what it imports from Routewright must exist.
-- ``sql``: a question that the ledger can answer; ``json`` and ``toml``: must parse.
+- ``sql``: a question that ``ledger sql`` answers as it is pasted; ``json`` and ``toml``: must parse.
 - The comment ``<!-- not run: why -->`` before a block says that a test cannot run it.
 """
 
@@ -127,8 +127,9 @@ class PageRun:
         self._namespace = test.globs
 
     def _sql(self, text: str) -> None:
-        with Ledger.open(self._command.ledger) as ledger:
-            ledger.query(text)
+        Ledger.open(self._command.ledger)  # empty where nothing before the question has run a task
+        ended = self._command("ledger", "sql", text)
+        assert ended.code == 0, f"{text}\n{ended.err}"
 
 
 _RUNNERS: dict[str, Callable[[PageRun, str], object]] = {
