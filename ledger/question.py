@@ -77,7 +77,7 @@ class Parameter(Shape):
 
 
 class Chart(Shape):
-    """One bar for each row, as long as the number in the column ``value`` and named by the column ``label``.
+    """One bar for each row, as long as the number in the column ``value`` and named by one column or more, ``label``.
 
     A ``line`` has a point for each row, with one line for each text in the column ``series``. A ``value`` that ends in
     ``*`` is any column that begins so, such as ``known_cost_*``: each that has a number gets a chart.
@@ -85,8 +85,13 @@ class Chart(Shape):
 
     kind: Literal["bars", "line"] = "bars"
     value: Text
-    label: Text
+    label: Text | list[Text]
     series: Text | None = None
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The columns whose texts together name a row."""
+        return [self.label] if isinstance(self.label, str) else self.label
 
     def columns(self, columns: Sequence[str]) -> tuple[str, ...]:
         """Those of ``columns`` that are shown."""

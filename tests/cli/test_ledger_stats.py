@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from test_terminal import ESCAPES, on_terminal
 
 from routewright.cli.report import _ASKED
 from routewright.cli.report_page import Page, Section, page_html
-from routewright.cli.shown import Drawn, Point, Shown, shown, unit_text
+from routewright.cli.shown import Drawn, Point, Shown, shown
 from routewright.ledger import QueryResult, shipped_questions
 
 
@@ -80,12 +81,18 @@ def test_times_of_one_answer_have_one_unit() -> None:
 
     assert told(850.4, 9_999.0, None) == ["1,200", "850 ms", "9,999 ms", ""]
     assert told(850.4, 10_000.0, 123_456.0) == ["1,200", "0.85 s", "10.0 s", "123.5 s"]
-    assert [unit_text(one, "money") for one in (0.0, 0.000725, 0.5, 12.345)] == [
-        "0.00",
-        "0.000725",
-        "0.500",
-        "12.34",
-    ]
+
+
+def test_amounts_of_one_answer_have_as_many_decimals() -> None:
+    def told(*amounts: str | None) -> list[str]:
+        rows = tuple(("m", 1, None if one is None else Decimal(one), 0, 0) for one in amounts)
+        columns = ("by", "calls", "known_cost_usd", "unknown", "at_least")
+        made = shown(shipped_questions()["cost"], QueryResult(columns, (), rows, False), {"by": "team"})
+        assert made.header[2] == "known cost USD"
+        return [row[2] for row in made.rows]
+
+    assert told("1234.5", "2", None) == ["1,234.50", "2.00", ""]
+    assert told("0.000725", "0", "12.345") == ["0.000725", "0.000000", "12.345000"]
 
 
 # --- the page ----------------------------------------------------------------------------------------------

@@ -6,13 +6,14 @@ Every text is escaped, and every chart has its numbers in the table below it.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from routewright.engine.report import escape_line
 
-from .shown import Drawn, Point, Shown, highest
+from .shown import Drawn, Point, Shown, highest, short_id
 from .table import numeric_columns
 
 _MOST_BARS = 20
@@ -20,6 +21,8 @@ _MOST_BARS = 20
 
 _LONG = 30
 """A cell of more characters is wrapped; shorter ones stay on a line, and a table that is too wide can be scrolled."""
+
+_CODE = re.compile(r"`([^`]+)`")
 
 _MOST_ROWS = 200
 """So many rows of a table are on the page, which says how many more there are."""
@@ -72,7 +75,8 @@ def page_html(page: Page) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     yield f'<section id="{_text(section.name)}">\n<h2>{_text(section.title)}</h2>'
-    yield f'<p class="soft">{_text(section.tells)}</p>'
+    tells = _CODE.sub(r"<code>\1</code>", _text(section.tells))
+    yield f'<p class="soft">{tells}</p>'
     if section.note is not None:
         yield f"<p>{_text(section.note)}</p>"
     if section.shown is not None:
@@ -145,6 +149,8 @@ def _table(shown: Shown) -> Iterator[str]:
 
 
 def _cell(cell: str, side: str) -> str:
+    if (short := short_id(cell)) != cell:
+        return f'<td title="{_text(cell)}">{_text(short)}</td>'
     return f"<td{side or (' class=long' if len(cell) > _LONG else '')}>{_text(cell)}</td>"
 
 

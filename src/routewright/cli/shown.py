@@ -65,13 +65,9 @@ def shown(question: Question, result: QueryResult, values: Mapping[str, object])
     """
     units = [_unit(question, name) for name in result.columns]
     header, rows = to_table(result)
-    seconds = any(
-        unit == "ms" and (number := _number(value)) is not None and abs(number) >= _SECONDS_FROM_MS
-        for row in result.rows
-        for value, unit in zip(row, units, strict=True)
-    )
+    scale = _scale(units, result)
     cells = [
-        [_cell(value, unit, text, seconds) for value, unit, text in zip(row, units, texts, strict=True)]
+        [_cell(value, unit, text, scale) for value, unit, text in zip(row, units, texts, strict=True)]
         for row, texts in zip(result.rows, rows, strict=True)
     ]
     titles = [str(values.get(name) or _title(name, unit)) for name, unit in zip(header, units, strict=True)]
@@ -86,22 +82,42 @@ def short_id(text: str) -> str:
     return text[:_ID_LENGTH] if _ID.fullmatch(text) else text
 
 
-def unit_text(value: float, unit: Unit, *, seconds: bool = False) -> str:
-    """A number with its unit, as short as it can be read; times in ``seconds`` or in milliseconds.
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the numbers of one answer are written, so that they can be compared: times in seconds or in milliseconds, and
+    money with so many decimals that the least amount shows three digits."""
 
-    >>> unit_text(850.4, "ms"), unit_text(850.4, "ms", seconds=True), unit_text(0.125, "percent")
-    ('850 ms', '0.85 s', '12.5 %')
+    seconds: bool = False
+    places: int = 2
+
+
+def unit_text(value: float | Decimal, unit: Unit, scale: Scale) -> str:
+    """A number with its unit.
+
+    >>> unit_text(850.4, "ms", Scale()), unit_text(850.4, "ms", Scale(seconds=True))
+    ('850 ms', '0.85 s')
     """
     match unit:
         case "ms":
-            places = 2 if abs(value) < _SECONDS_FROM_MS else 1
-            return f"{value / 1000:,.{places}f} s" if seconds else f"{value:,.0f} ms"
+            seconds = float(value) / 1000
+            return f"{seconds:,.{2 if abs(seconds) < 10 else 1}f} s" if scale.seconds else f"{value:,.0f} ms"
         case "percent":
             return f"{value * 100:.1f} %"
         case "count":
             return f"{value:,.0f}"
         case "money":
-            return _money(value)
+            return f"{value:,.{scale.places}f}"
+
+
+def _scale(units: Sequence[Unit | None], result: QueryResult) -> Scale:
+    found: dict[Unit | None, list[float]] = {}
+    for row in result.rows:
+        for value, unit in zip(row, units, strict=True):
+            if (number := _number(value)) is not None:
+                found.setdefault(unit, []).append(abs(number))
+    least = min((amount for amount in found.get("money", ()) if amount), default=1.0)
+    places = max(2, min(9, 2 - math.floor(math.log10(least)))) if least < 1 else 2
+    return Scale(max(found.get("ms", ()), default=0.0) >= _SECONDS_FROM_MS, places)
 
 
 def _unit(question: Question, column: str) -> Unit | None:
@@ -124,30 +140,20 @@ def _title(column: str, unit: Unit | None) -> str:
     return name.replace("_", " ")
 
 
-def _cell(value: object, unit: Unit | None, text: str, seconds: bool) -> str:
+def _cell(value: object, unit: Unit | None, text: str, scale: Scale) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds").removesuffix("+00:00")
-    number = _number(value)
-    if unit is None or number is None:
+    if unit is None or _number(value) is None or not isinstance(value, int | float | Decimal):
         return text
-    return _money(value) if isinstance(value, Decimal) else unit_text(number, unit, seconds=seconds)
-
-
-def _money(value: int | float | Decimal) -> str:
-    """An amount with two decimals, or with as many as show three digits of a small one."""
-    amount = Decimal(str(value))
-    if amount == 0 or abs(amount) >= 1:
-        return f"{amount:,.2f}"
-    places = min(9, 2 - amount.adjusted())
-    return f"{amount:.{places}f}"
+    return unit_text(value, unit, scale)
 
 
 def _charted(question: Question, chart: Chart, result: QueryResult) -> list[int]:
-    for name in (chart.label, *([] if chart.series is None else [chart.series])):
+    for name in (*chart.labels, *([] if chart.series is None else [chart.series])):
         if name not in result.columns:
             raise _lacks(question, name)
     found = [result.columns.index(name) for name in chart.columns(result.columns)]
@@ -170,13 +176,15 @@ def _drawn(
     titles: Sequence[str],
     index: int,
 ) -> Drawn:
-    label = result.columns.index(chart.label)
+    labels = [result.columns.index(name) for name in chart.labels]
     series = None if chart.series is None else result.columns.index(chart.series)
     points: dict[str, list[Point]] = {}
     for row, texts in zip(result.rows, cells, strict=True):
         name = "" if series is None else texts[series]
         points.setdefault(name, []).append(
-            Point(texts[label], _number(row[index]), texts[index] or "unknown")
+            Point(
+                ", ".join(texts[one] or "-" for one in labels), _number(row[index]), texts[index] or "unknown"
+            )
         )
     return Drawn(chart.kind, titles[index], points)
 
