@@ -180,7 +180,7 @@ def _whose(holding: Holding) -> str:
     for name in ("team", "user"):
         value = f"d.tags['{name}']"
         if name in holding.features:  # looking for one that no row has takes longest
-            value = f'coalesce({value}, TRY_CAST(d.features."{name}" AS VARCHAR))'
+            value = f"coalesce({value}, TRY_CAST(d.features['{name}'] AS VARCHAR))"
         found.append(f'{value} AS "{name}"')
     return ",\n    ".join(found)
 

@@ -20,9 +20,9 @@ FROM (
     SELECT
         d.decision_id, d.at_us, d.policy_name, d.policy_digest, d.mode, d.import,
         {{whose}},
-        d.entry.key AS feature,
-        d.entry.value AS source,
-        d.given[d.entry.key] AS value
+        d.entry['key'] AS feature,
+        d.entry['value'] AS source,
+        d.given[d.entry['key']] AS value
     FROM (
         SELECT
             *, unnest(map_entries(feature_sources)) AS entry,

@@ -29,15 +29,21 @@ FROM (
         declared.for_each,
         CASE WHEN declared.for_each IS NOT NULL THEN d.features::JSON ->> declared.for_each END AS whose,
         (declared.limit * declared.whole)::DECIMAL(27, 9) AS "limit",
-        ((d.state.quota_used::JSON ->> declared.name)::DECIMAL(27, 0) * declared.whole)::DECIMAL(27, 9) AS used,
+        ((d.state['quota_used']::JSON ->> declared.name)::DECIMAL(27, 0) * declared.whole)::DECIMAL(27, 9) AS used,
         d.mode,
         d.import,
         beside.decision_id IS NOT NULL AS simulated
     FROM {{decisions}} AS d
     JOIN (
         SELECT
-            digest, quota.name, quota.unit, quota.limit, quota.currency, quota.per, quota.for_each,
-            CASE WHEN quota.unit = 'cost' THEN 0.000000001 ELSE 1 END AS whole
+            digest,
+            quota['name'] AS name,
+            quota['unit'] AS unit,
+            quota['limit'] AS "limit",
+            quota['currency'] AS currency,
+            quota['per'] AS per,
+            quota['for_each'] AS for_each,
+            CASE WHEN quota['unit'] = 'cost' THEN 0.000000001 ELSE 1 END AS whole
         FROM (SELECT digest, unnest(quotas) AS quota FROM declarations)
     ) AS declared ON declared.digest = d.policy_digest
     LEFT JOIN {{simulated}} AS beside ON beside.decision_id = d.decision_id

@@ -2,9 +2,9 @@
 WITH costed AS (
     SELECT
         *,
-        list_filter(candidates, lambda one: one.model = target)[1] AS estimated,
+        list_filter(candidates, lambda one: one['model'] = target)[1] AS estimated,
         -- Who would be called: not what limits it, which is each policy's and the same for all its decisions.
-        [outcome, plan.target::VARCHAR, plan.fallbacks::VARCHAR, plan.steps::VARCHAR, plan.ensemble::VARCHAR] AS called
+        [outcome, plan['target']::VARCHAR, plan['fallbacks']::VARCHAR, plan['steps']::VARCHAR, plan['ensemble']::VARCHAR] AS called
     FROM {{decisions}}
     WHERE arm IS NOT NULL
 )
@@ -27,8 +27,8 @@ SELECT
         THEN d.outcome IS DISTINCT FROM s.outcome OR d.target IS DISTINCT FROM s.target
     END AS differs,
     CASE WHEN s.decision_id IS NOT NULL THEN d.called IS DISTINCT FROM s.called END AS plan_differs,
-    CASE WHEN d.estimated.currency IN ({{codes}}) THEN (d.estimated.estimated_cost_nano::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) END AS control_estimated_cost_{{currency}},
-    CASE WHEN s.estimated.currency IN ({{codes}}) THEN (s.estimated.estimated_cost_nano::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) END AS candidate_estimated_cost_{{currency}},
+    CASE WHEN d.estimated['currency'] IN ({{codes}}) THEN (d.estimated['estimated_cost_nano']::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) END AS control_estimated_cost_{{currency}},
+    CASE WHEN s.estimated['currency'] IN ({{codes}}) THEN (s.estimated['estimated_cost_nano']::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) END AS candidate_estimated_cost_{{currency}},
     {{whose}},
     d.tags,
     d.mode,

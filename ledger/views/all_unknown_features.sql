@@ -25,16 +25,16 @@ WITH alike AS (
 SELECT
     day,
     policy_name,
-    entry.key AS feature,
+    entry['key'] AS feature,
     team,
     user,
     sum(decisions)::BIGINT AS decisions,
-    coalesce(sum(decisions) FILTER (entry.value = 'unknown'), 0)::BIGINT AS unknown,
-    coalesce(sum(decisions) FILTER (list_contains(nulls, entry.key)), 0)::BIGINT AS given_as_null,
-    coalesce(sum(decisions) FILTER (entry.value = 'default'), 0)::BIGINT AS defaulted,
+    coalesce(sum(decisions) FILTER (entry['value'] = 'unknown'), 0)::BIGINT AS unknown,
+    coalesce(sum(decisions) FILTER (list_contains(nulls, entry['key'])), 0)::BIGINT AS given_as_null,
+    coalesce(sum(decisions) FILTER (entry['value'] = 'default'), 0)::BIGINT AS defaulted,
     mode,
     simulated,
     import
 FROM (SELECT *, unnest(map_entries(feature_sources)) AS entry FROM alike)
-WHERE entry.value <> 'ignored'
+WHERE entry['value'] <> 'ignored'
 GROUP BY ALL

@@ -327,7 +327,7 @@ def test_no_connection_reaches_anything_but_the_ledger(
         new_ledger(path)
     arguments = {} if opened is open_for_creation else {"lock_timeout_s": 5}
     with (
-        pytest.raises(LedgerError, match="disabled|locked|not been (loaded|installed)|cannot"),
+        pytest.raises(LedgerError, match="disabled|locked|not been (loaded|installed)|cannot|no setting"),
         opened(path, **arguments) as connection,
     ):
         connection.execute(statement.format(file=canary))

@@ -1,0 +1,73 @@
+"""The features of a policy have one type over all its versions, and no value is read as something else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import duckdb
+import pytest
+
+from routewright.ledger.typed_features import typed_features
+
+VALUES = {
+    "true": True,
+    "whole": 3,
+    "number": 0.75,
+    "text": "gold",
+    "digits": "12",
+    "list": ["a", "b"],
+    "numbers": [1, 2.5],
+    "null": None,
+}
+ALL = dict.fromkeys(VALUES)
+
+
+def read(declared: list[dict[str, str]], *records: dict[str, Any]) -> list[Any]:
+    """What the struct says of each record's features."""
+    struct = typed_features(declared)
+    assert struct is not None
+    with duckdb.connect() as connection:
+        given = [json.dumps(one) for one in records]
+        source = "(SELECT unnest(?::VARCHAR[])::JSON::VARIANT AS features) AS d"
+        return [row for (row,) in connection.execute(f"SELECT {struct} FROM {source}", [given]).fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("newest", "fits"),
+    [
+        ("boolean", {"true": True}),
+        ("integer", {"whole": 3}),
+        ("number", {"whole": 3.0, "number": 0.75}),
+        ("string", {"true": "true", "whole": "3", "number": "0.75", "text": "gold", "digits": "12"}),
+        ("number[]", {"list": [None, None], "numbers": [1.0, 2.5]}),
+        ("string[]", {"list": ["a", "b"], "numbers": ["1", "2.5"]}),
+    ],
+)
+def test_a_value_of_another_type_is_null_unless_it_can_be_written_as_the_newest(
+    newest: str, fits: dict[str, Any]
+) -> None:
+    other = "boolean" if newest != "boolean" else "string"
+    found = read([{"f": newest}, {"f": other}], *({"f": value} for value in VALUES.values()))
+    assert dict(zip(VALUES, (one["f"] for one in found), strict=True)) == ALL | fits
+
+
+def test_an_integer_widens_to_a_number_whichever_is_newer() -> None:
+    for declared in ([{"f": "integer"}, {"f": "number"}], [{"f": "number"}, {"f": "integer"}]):
+        assert read(declared, {"f": 3}, {"f": 0.75}) == [{"f": 3.0}, {"f": 0.75}]
+    [lists] = read([{"f": "integer[]"}, {"f": "number[]"}], {"f": [1, 2.5]})
+    assert lists == {"f": [1.0, 2.5]}
+
+
+def test_what_one_version_does_not_declare_was_ignored_there_and_may_be_anything() -> None:
+    found = read([{"f": "boolean"}, {"g": "string"}], {"f": True, "g": "x"}, {"f": 1, "g": ["x"]})
+    assert found == [{"f": True, "g": "x"}, {"f": None, "g": None}]
+
+
+def test_spellings_of_one_name_are_one_field_with_the_newest() -> None:
+    found = read([{"Team": "string"}, {"team": "string"}], {"Team": "a"}, {"team": "b"}, {})
+    assert found == [{"Team": "a"}, {"Team": "b"}, {"Team": None}]
+
+
+def test_a_policy_without_features_has_no_struct() -> None:
+    assert typed_features([{}, {}]) is None
