@@ -48,14 +48,14 @@ def load_pyarrow() -> Any:
     return pyarrow
 
 
-def arrow_table(columns: Sequence[str], types: Sequence[str], rows: Rows) -> pyarrow.Table:
+def arrow_table(columns: Sequence[str], types: Sequence[str], rows: Rows, timezone: str) -> pyarrow.Table:
     """Rows as an Arrow table; ``types`` are DuckDB's. See ``QueryResult.to_arrow``."""
     pa = load_pyarrow()
     import duckdb
 
     arrays = []
     for number, kind in enumerate(types):
-        type, convert = _arrow(pa, duckdb.sqltype(kind))
+        type, convert = _arrow(pa, duckdb.sqltype(kind), timezone)
         values = [None if row[number] is None else convert(row[number]) for row in rows]
         try:
             arrays.append(pa.array(values, type))
@@ -87,7 +87,7 @@ def polars_frame(table: pyarrow.Table) -> polars.DataFrame:
     return frame
 
 
-def _arrow(pa: Any, kind: DuckDBPyType) -> tuple[Any, _Convert]:
+def _arrow(pa: Any, kind: DuckDBPyType, timezone: str) -> tuple[Any, _Convert]:
     """Arrow's type for a type of DuckDB, and what makes its value of the one that DuckDB gives to Python."""
     if (leaf := _LEAVES.get(kind.id)) is not None:
         return getattr(pa, leaf)(), _same
@@ -100,7 +100,7 @@ def _arrow(pa: Any, kind: DuckDBPyType) -> tuple[Any, _Convert]:
         case "timestamp" | "timestamp_s" | "timestamp_ms" | "timestamp_ns":
             return pa.timestamp("us"), _same
         case "timestamp with time zone":
-            return pa.timestamp("us", "UTC"), _same
+            return pa.timestamp("us", timezone), _same
         case "time":
             return pa.time64("us"), _same
         case "interval":
@@ -108,15 +108,21 @@ def _arrow(pa: Any, kind: DuckDBPyType) -> tuple[Any, _Convert]:
         case "variant":
             return pa.string(), _json_text
         case "list" | "array":
-            item, convert = _arrow(pa, _child(kind, 0))
+            item, convert = _arrow(pa, _child(kind, 0), timezone)
             return pa.list_(item), lambda values: [_converted(convert, one) for one in values]
         case "map":
-            (key, of_key), (value, of_value) = _arrow(pa, _child(kind, 0)), _arrow(pa, _child(kind, 1))
+            (key, of_key), (value, of_value) = (
+                _arrow(pa, _child(kind, 0), timezone),
+                _arrow(pa, _child(kind, 1), timezone),
+            )
             return pa.map_(key, value), lambda values: [
                 (of_key(one), _converted(of_value, other)) for one, other in values.items()
             ]
         case "struct":
-            parts = {name: _arrow(pa, _child(kind, number)) for number, (name, _) in enumerate(kind.children)}
+            parts = {
+                name: _arrow(pa, _child(kind, number), timezone)
+                for number, (name, _) in enumerate(kind.children)
+            }
             return pa.struct([(name, type) for name, (type, _) in parts.items()]), lambda values: {
                 name: _converted(convert, values[name]) for name, (_, convert) in parts.items()
             }

@@ -27,7 +27,7 @@ class QueryResult:
     """A table: ``types`` are DuckDB's names of the columns' types; ``truncated`` says that rows were cut.
 
     ``newest_at`` is when the newest decision in the tables was made (UTC; None if there is none), and ``stale`` says
-    why newer ones may be missing from them; None when none are.
+    why newer ones may be missing from them; None when none are. ``timezone`` is that in which the times are shown.
     """
 
     columns: tuple[str, ...]
@@ -36,6 +36,7 @@ class QueryResult:
     truncated: bool
     stale: str | None = None
     newest_at: datetime | None = field(default=None, compare=False)
+    timezone: str = "UTC"
 
     def to_arrow(self) -> pyarrow.Table:
         """The rows as an Arrow table. Needs the extra ``arrow``; raises LedgerError without it.
@@ -45,7 +46,7 @@ class QueryResult:
         """
         from .arrow import arrow_table
 
-        return arrow_table(self.columns, self.types, self.rows)
+        return arrow_table(self.columns, self.types, self.rows, self.timezone)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a data frame with Arrow's types, in which no digit is lost and NULL is not NaN."""

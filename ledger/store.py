@@ -231,7 +231,7 @@ class Ledger:
             timezone=timezone,
             progress=progress,
         )
-        return replace(result, stale=stale)
+        return replace(result, stale=stale, timezone=timezone)
 
     def export(
         self,

@@ -118,6 +118,12 @@ def test_data_frames_compute_with_what_they_hold(ledger: Ledger) -> None:
     assert ledger.query("SELECT 1 AS a WHERE false").to_polars().schema == {"a": polars.Int32}
 
 
+def test_data_frames_show_times_where_they_were_asked_for(ledger: Ledger) -> None:
+    result = ledger.query("SELECT TIMESTAMPTZ '2026-06-30 22:30:00+00' AS t", timezone="Europe/Berlin")
+    assert str(result.to_pandas()["t"][0]) == "2026-07-01 00:30:00+02:00"
+    assert result.to_polars()["t"].dt.day().to_list() == [1]
+
+
 def test_text_files_are_what_is_printed(ledger: Ledger, tmp_path: Path) -> None:
     result = ledger.query(EVERYTHING)
     for form, text in ("csv", to_csv(result)), ("json", to_json(result)), ("jsonl", to_jsonl(result)):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import time
 from typing import Any
 
@@ -84,6 +86,20 @@ def test_nobody_waits_for_a_value_that_duckdb_does_not_stop_making(
     # Whoever comes next waits until DuckDB lets go of the file, and is served.
     assert Ledger.open(ledger.path, lock_timeout_s=120).query("SELECT 1").rows == ((1,),)
     assert not left_running()
+
+
+def test_ctrl_c_is_raised_where_a_statement_is_waited_for(ledger: Ledger) -> None:
+    # A test run in the background may have been started deaf to it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        threading.Timer(0.1, signal.raise_signal, (signal.SIGINT,)).start()
+        start = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ledger.query(STATEMENTS[0][0], timeout_s=60)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 10
+    assert ledger.query("SELECT 1").rows == ((1,),)
 
 
 def test_with_no_disk_nothing_is_written(ledger: Ledger) -> None:

@@ -50,11 +50,13 @@ def before_stopping(do: Callable[[], None]) -> None:
     _to_do.append(do)
 
 
-def end(code: int) -> NoReturn:
+def end(code: int, said: bytes = b"") -> NoReturn:
     """End the process without waiting for threads, after what is to be done first."""
     for do in reversed(_to_do):
         with suppress(OSError):
             do()
+    with suppress(OSError):
+        os.write(2, said)
     os._exit(code)
 
 
@@ -68,6 +70,4 @@ def _listen(listening: int) -> None:
 def _end(*_: object) -> None:
     if not _ending.acquire(blocking=False):
         return  # the other thread is about to end the process
-    with suppress(OSError):
-        os.write(2, b"stopped\n")
-    end(_STOPPED)
+    end(_STOPPED, b"stopped\n")
