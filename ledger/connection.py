@@ -11,21 +11,17 @@ file, the network or its own settings, and statements of ours resolve names to D
 from __future__ import annotations
 
 import os
-import random
-import re
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from routewright.private_files import ensure_private, make_private_folder
 
-from .errors import BusyError, LedgerError
+from .errors import LedgerError
 from .limits import Limits
+from .opening import Wait, in_turn
 from .sql_errors import translate_error
-from .turns import NotServedError, Turns
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -33,18 +29,6 @@ if TYPE_CHECKING:
 
 STORAGE_VERSION = "v1.5.0"
 """The oldest storage format that knows VARIANT."""
-
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
-_HOLDER = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
-
-# DuckDB refuses to open one file twice in a process with different settings, so its threads take turns too.
-_turns: dict[Path, Turns] = {}
-_turns_lock = threading.Lock()
-
-_FORK_WAITS_S = 60.0
-"""How long a fork waits for each file that another thread has open."""
-_held: list[Turns] = []
-
 
 _CLOSED = {
     "enable_external_access": "false",
@@ -66,7 +50,7 @@ def open_for_writing(
     """
     # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
     config = _CLOSED | {"threads": "1"}
-    wait = _Wait(lock_timeout_s, client_timeout_s)
+    wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=False, config=config, wait=wait) as connection:
         _built_in_first(connection)
         try:
@@ -99,7 +83,7 @@ def open_for_reading(
     config = _CLOSED | bounds | {"errors_as_json": "true", "lock_configuration": "false"}
     if writes is not None:
         del config["enable_external_access"]  # while it is off, nothing can be allowed
-    wait = _Wait(lock_timeout_s, client_timeout_s)
+    wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=True, config=config, wait=wait) as connection:
         if writes is not None:
             connection.execute(f"SET allowed_paths = [{_text(str(writes))}]")
@@ -118,7 +102,7 @@ def open_for_reading(
 def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
     """A new file at ``path`` in a storage format that knows VARIANT."""
     config = _CLOSED | {"storage_compatibility_version": STORAGE_VERSION}
-    with _opened(path, read_only=False, config=config, wait=_Wait(0, None)) as connection:
+    with _opened(path, read_only=False, config=config, wait=Wait(0, None)) as connection:
         yield connection
 
 
@@ -217,20 +201,13 @@ def _drop_empty_log(path: Path) -> None:
             log.unlink()
 
 
-class _Wait(NamedTuple):
-    """How long a file that is open elsewhere is waited for, and how long of that for who does not queue."""
-
-    lock_s: float
-    client_s: float | None
-
-
 @contextmanager
 def _opened(
-    path: Path, *, read_only: bool, config: dict[str, str], wait: _Wait
+    path: Path, *, read_only: bool, config: dict[str, str], wait: Wait
 ) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
-    with _in_turn(path, read_only, wait) as connect:
+    with in_turn(path, read_only, wait) as connect:
         # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
         spill = _spill_folder(path)
         try:
@@ -254,110 +231,3 @@ def _opened(
             if str(error) != "Query interrupted":
                 raise
             raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _in_turn(
-    path: Path, read_only: bool, wait: _Wait
-) -> Iterator[Callable[[dict[str, str]], DuckDBPyConnection]]:
-    """What connects to the file with given settings, once it is this thread's turn."""
-    deadline = time.monotonic() + wait.lock_s
-    # Two paths that lead to one file are one file: DuckDB locks it for the whole process.
-    file = Path(os.path.realpath(path))
-    with _turns_lock:
-        turns = _turns.setdefault(file, Turns(file))
-    with ExitStack() as turn:
-        try:
-            turn.enter_context(turns.take(shared=read_only, deadline=deadline))
-        except NotServedError as error:
-            raise _busy(path, error.holder, wait.lock_s) from error
-        client_s = wait.lock_s if wait.client_s is None else wait.client_s
-        waited = _Waited(turns, min(deadline, time.monotonic() + client_s), min(client_s, wait.lock_s))
-        yield lambda config: _connect(path, read_only, config, waited)
-
-
-def _before_fork() -> None:
-    # DuckDB cannot be carried across: in the child its threads would be missing, and its locks held for ever.
-    _turns_lock.acquire()
-    # In one order, so that two threads that fork at the same time do not wait for each other.
-    for _, turns in sorted(_turns.items()):
-        if turns.hold(_FORK_WAITS_S):
-            _held.append(turns)
-
-
-def _after_fork_in_parent() -> None:
-    while _held:
-        _held.pop().release()
-    _turns_lock.release()
-
-
-def _after_fork_in_child() -> None:
-    global _turns_lock
-    _held.clear()
-    for turns in _turns.values():
-        turns.leave()  # the descriptor alone: locks are not inherited
-    _turns.clear()
-    _turns_lock = threading.Lock()
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-)
-
-
-class _Waited(NamedTuple):
-    """The turn that has come, and until when and how long a client that does not queue is waited for in it."""
-
-    turns: Turns
-    deadline: float
-    limit_s: float
-
-
-def _connect(path: Path, read_only: bool, config: dict[str, str], waited: _Waited) -> DuckDBPyConnection:
-    """A connection; while another client holds the file, those behind this turn wait too."""
-    import duckdb
-
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return duckdb.connect(str(path), read_only=read_only, config=dict(config))
-        except duckdb.Error as error:
-            if "Could not set lock on file" not in str(error):
-                raise _cannot_open(path, error) from error
-            found = _HOLDER.search(str(error))
-            holder = None if found is None else f"process {found['pid']} (`{found['program']}`)"
-            if holder is not None:
-                waited.turns.held_by(holder)
-            remaining_s = waited.deadline - time.monotonic()
-            if remaining_s <= 0:
-                raise _busy(path, holder, waited.limit_s) from error
-        # Jitter keeps two waiting processes from meeting again and again.
-        time.sleep(min(remaining_s, pause_s * random.uniform(0.5, 1.5)))
-        pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-
-def _busy(path: Path, holder: str | None, limit_s: float) -> BusyError:
-    who = holder or "another part of this program"
-    return BusyError(
-        f"ledger `{path}` is held open by {who}; gave up after {limit_s:g} s and changed nothing", who
-    )
-
-
-def _cannot_open(path: Path, error: Exception) -> LedgerError:
-    text = str(error)
-    # DuckDB knows files of SQLite and others by their first bytes, and would load an extension for them.
-    if "not a valid DuckDB database file" in text or "Loading external extensions" in text:
-        return LedgerError(
-            f"`{path}` is not a ledger: it is no DuckDB file; left it as it is",
-            help="name another file; a new ledger is made where there is none",
-        )
-    if "newer" in text and "version" in text:
-        return LedgerError(
-            f"`{path}` was written by a newer DuckDB; left it as it is", help="upgrade the package `duckdb`"
-        )
-    return LedgerError(f"ledger `{path}` cannot be opened: {_first_line(text)}")
-
-
-def _first_line(text: str) -> str:
-    line = text.split(":", 1)[-1].strip().splitlines()[0]
-    return line[:1].lower() + line[1:]

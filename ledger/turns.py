@@ -5,15 +5,14 @@ and locks the byte of that number, to read (shared) or to write. It is its turn 
 own in the same way: a writer when all who came earlier are gone, a reader when the writers among them are. The kernel
 drops the locks of a process that dies, so nobody's turn has to be cleared up.
 
-DuckDB's own lock still decides who has the file, so one who knows nothing of the queue, or cannot write to it, is only
-not served in order.
+DuckDB's own lock still decides who has the file. So whoever knows nothing of the queue, cannot write to it or has
+waited too long, perhaps behind a process that was stopped, only does not come in order.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import sys
 import threading
 import time
 from collections import deque
@@ -26,23 +25,13 @@ from .paths import spool_folder
 
 _NAME: Final = "queue"
 _DIGITS: Final = 20
-_HOLDER_AT: Final = 32
-_HOLDER_BYTES: Final = 480
-"""The file begins with the last number that was taken; then comes who has the ledger open, for those who wait."""
+"""The file has the last number that was taken."""
 _DOOR: Final = 0
 """The byte that is locked while a number is taken."""
 _FIRST_NUMBER: Final = 2
 """So that there is a byte between the door and any number."""
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.02
-
-
-class NotServedError(Exception):
-    """The turn did not come in time; ``holder`` is who has the ledger open, if that is known."""
-
-    def __init__(self, holder: str | None) -> None:
-        super().__init__(holder)
-        self.holder = holder
 
 
 class _Threads:
@@ -96,22 +85,36 @@ class Turns:
         self._file: int | None = None
 
     @contextmanager
-    def take(self, *, shared: bool, deadline: float) -> Iterator[None]:
-        """Wait for this thread's turn, to read if it is ``shared``. Raises NotServedError after ``deadline``.
+    def take(self, *, shared: bool, deadline: float) -> Iterator[bool]:
+        """Wait for this thread's turn, to read if it is ``shared``, until ``deadline``; whether it has come.
 
-        ``deadline`` is a time of ``time.monotonic``; also after it, a turn that has come is taken.
+        ``deadline`` is a time of ``time.monotonic``. Raises TimeoutError if another thread of this process still has
+        its turn then: DuckDB does not let two into one file.
         """
         if not self.hold(deadline - time.monotonic()):
-            raise NotServedError(None)
+            raise TimeoutError
         try:
+            outermost = self._threads.depth == 1
             # INVARIANT: a process has the file open once at most, since closing one descriptor drops all its locks.
-            if self._threads.depth == 1:
-                self._file = _queued(self._folder, shared, deadline)
-            yield
+            yield self._join(shared, deadline) if outermost else True
         finally:
-            if self._threads.depth == 1:
+            if outermost:
                 self.leave()
             self.release()
+
+    def _join(self, shared: bool, deadline: float) -> bool:
+        """Wait in the queue between processes; whether the turn has come, or cannot be waited for."""
+        self._file = _opened(self._folder, create=not shared)
+        if self._file is None:
+            return True
+        try:
+            if _came(self._file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, deadline):
+                return True
+        except OSError:  # a file system without locks, or a full disk
+            self.leave()
+            return True
+        self.leave()
+        return False
 
     def hold(self, timeout_s: float) -> bool:
         """Keep the other threads of this process from the file; whether that was possible in time."""
@@ -127,34 +130,25 @@ class Turns:
             os.close(self._file)
             self._file = None
 
-    def held_by(self, holder: str) -> None:
-        """Tell those who wait behind this turn that ``holder``, who is not in the queue, has the file open."""
-        if self._file is not None:
-            _write_holder(self._file, holder)
 
-
-def _queued(folder: Path, shared: bool, deadline: float) -> int | None:
-    """The queue's open file once it is this process's turn; None where there can be no such file."""
+def _opened(folder: Path, *, create: bool) -> int | None:
+    """The queue's file; None where there can be none. Who only reads leaves no folder beside a file of any kind."""
     try:
-        if not shared:  # who only reads leaves nothing beside a file, which may be no ledger at all
+        if create:
             with suppress(FileExistsError):
                 os.mkdir(folder, 0o700)
-        file = os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(folder / _NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None
-    try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        _wait(file, lambda: _locks(file, fcntl.LOCK_EX, _DOOR, 1), deadline)
-        number = _take_number(file, kind)
-        fcntl.lockf(file, fcntl.LOCK_UN, 1, _DOOR)
-        _wait(file, lambda: _locks(file, kind, 1, number - 1), deadline)
-        _write_holder(file, f"process {os.getpid()} (`{sys.argv[0] or sys.executable}`)")
-    except BaseException as error:
-        os.close(file)
-        if isinstance(error, OSError):  # a file system without locks, or a full disk
-            return None
-        raise
-    return file
+
+
+def _came(file: int, kind: int, deadline: float) -> bool:
+    """Take a place in the queue and wait; whether the turn came before the ``deadline``."""
+    if not _wait(lambda: _locks(file, fcntl.LOCK_EX, _DOOR, 1), deadline):
+        return False
+    number = _take_number(file, kind)
+    fcntl.lockf(file, fcntl.LOCK_UN, 1, _DOOR)
+    return _wait(lambda: _locks(file, kind, 1, number - 1), deadline)
 
 
 def _take_number(file: int, kind: int) -> int:
@@ -178,20 +172,13 @@ def _locks(file: int, kind: int, start: int, length: int) -> bool:
     return True
 
 
-def _wait(file: int, is_there: Callable[[], bool], deadline: float) -> None:
-    """Wait until something ``is_there``. Raises NotServedError at the ``deadline``."""
+def _wait(is_there: Callable[[], bool], deadline: float) -> bool:
+    """Wait until something ``is_there``; whether that was before the ``deadline``."""
     pause_s = _FIRST_PAUSE_S
     while not is_there():
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
-            raise NotServedError(_holder(file))
+            return False
         time.sleep(min(pause_s, remaining_s))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-
-def _write_holder(file: int, holder: str) -> None:
-    os.pwrite(file, holder.encode()[: _HOLDER_BYTES - 1].ljust(_HOLDER_BYTES - 1) + b"\n", _HOLDER_AT)
-
-
-def _holder(file: int) -> str | None:
-    return os.pread(file, _HOLDER_BYTES, _HOLDER_AT).decode(errors="replace").strip() or None
+    return True

@@ -15,7 +15,7 @@ import pytest
 from support.ledger_rows import NEXT, arm, attempt, begun, decision, decision_id, ended, policy
 from support.new_ledgers import new_ledger
 
-from routewright.ledger import Ledger, LedgerError, Outcome, connection
+from routewright.ledger import Ledger, LedgerError, Outcome, opening
 from routewright.ledger.connection import open_for_creation, open_for_reading, open_for_writing
 from routewright.ledger.errors import ShadowedError
 from routewright.ledger.migrate import migrations
@@ -98,7 +98,7 @@ def test_every_function_in_the_sql_of_the_ledger_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[str] = set()
-    connect = connection._connect
+    connect = opening._connect
 
     class Listening:
         def __init__(self, inner: Any) -> None:
@@ -111,7 +111,7 @@ def test_every_function_in_the_sql_of_the_ledger_is_known(
         def __getattr__(self, name: str) -> Any:
             return getattr(self._inner, name)
 
-    monkeypatch.setattr(connection, "_connect", lambda *arguments: Listening(connect(*arguments)))
+    monkeypatch.setattr(opening, "_connect", lambda *arguments: Listening(connect(*arguments)))
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     write(ledger)
     ledger.tail(9)

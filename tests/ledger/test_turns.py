@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from support.new_ledgers import new_ledger
 
 from routewright.ledger import LedgerError
 from routewright.ledger.connection import open_for_reading, open_for_writing
-from routewright.ledger.turns import NotServedError, Turns
+from routewright.ledger.turns import Turns
 
 LONG_S = 60
 
@@ -29,10 +30,10 @@ def path(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def turn(path: Path, *, shared: bool = False, timeout_s: float = LONG_S) -> Iterator[None]:
+def turn(path: Path, *, shared: bool = False, timeout_s: float = LONG_S) -> Iterator[bool]:
     """A turn of another process, or of one that has never been here: one process has one ``Turns`` for a file."""
-    with Turns(path).take(shared=shared, deadline=time.monotonic() + timeout_s):
-        yield
+    with Turns(path).take(shared=shared, deadline=time.monotonic() + timeout_s) as has_come:
+        yield has_come
 
 
 def holding(path: Path, *, shared: bool = False) -> Child:
@@ -65,9 +66,8 @@ def arrived(path: Path, number: int) -> None:
 
 
 def is_served(path: Path, *, shared: bool) -> bool:
-    with suppress(NotServedError), turn(path, shared=shared, timeout_s=0):
-        return True
-    return False
+    with turn(path, shared=shared, timeout_s=0) as has_come:
+        return has_come
 
 
 def test_readers_share_and_a_writer_is_alone(path: Path) -> None:
@@ -123,16 +123,35 @@ def test_a_child_has_no_part_in_its_parents_turn(path: Path) -> None:
         assert other.heard() == b"!"
 
 
-def test_who_gives_up_leaves_the_queue_and_is_told_who_holds_the_ledger(path: Path) -> None:
+def test_who_gives_up_leaves_the_queue(path: Path) -> None:
     with holding(path) as holder:
         assert holder.heard() == b"!"
-        with pytest.raises(NotServedError) as caught, turn(path, timeout_s=0.01):
+        with turn(path, timeout_s=0.01) as has_come:
+            assert not has_come
+            with holding(path) as next_one:
+                arrived(path, 3)
+                holder.kill()
+                assert next_one.heard() == b"!"
+
+
+def test_a_process_that_was_stopped_while_it_waited_keeps_nobody_from_a_file_that_is_free(path: Path) -> None:
+    new_ledger(path)
+
+    def wait(_: Tell) -> None:
+        with open_for_writing(path, lock_timeout_s=LONG_S):
             pass
-        assert (caught.value.holder or "").startswith(f"process {holder.pid} (`")
-        with holding(path) as next_one:
-            arrived(path, 3)
-            holder.kill()
-            assert next_one.heard() == b"!"
+
+    before = numbers_taken(path)
+    with holding(path) as holder, Child(wait) as stopped:
+        assert holder.heard() == b"!"
+        arrived(path, before + 1)
+        os.kill(stopped.pid, signal.SIGSTOP)
+        holder.kill()
+        assert not is_served(path, shared=True)
+        with open_for_writing(path, lock_timeout_s=0.01):
+            pass
+        os.kill(stopped.pid, signal.SIGCONT)
+        assert stopped.wait() == 0
 
 
 def test_threads_are_served_in_the_order_in_which_they_came(path: Path) -> None:
