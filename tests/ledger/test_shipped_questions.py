@@ -181,12 +181,12 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
     ],
     ("imported-models", "of=other"): [],
     ("slow", "most=2"): [
-        (at(0, 1), "otherwise", "coder", 1, False, "search", 5000.0, 2000.0, decision_id(3)),
-        (at(1), "otherwise", "coder", 2, True, "search", 3000.001, None, decision_id(1)),
+        (at(0, 1), "otherwise", "coder", 1, "search", 5000.0, 2000.0, decision_id(3)),
+        (at(1), "otherwise", "coder", 2, "search", 3000.001, None, decision_id(1)),
     ],
     ("fell-back",): [
-        ("mixture_of_experts", "kimi", "overloaded", "(nobody)", 1, at(2), decision_id(2)),
-        ("otherwise", "kimi", "overloaded", "coder", 1, at(1), decision_id(1)),
+        ("mixture_of_experts", "kimi", "overloaded", "(nobody)", 1, decision_id(2)),
+        ("otherwise", "kimi", "overloaded", "coder", 1, decision_id(1)),
     ],
     ("errors",): [
         ("overloaded", "kimi", "ollama_cloud", "ollama.com", 2, at(2), decision_id(2)),

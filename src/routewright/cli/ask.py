@@ -14,13 +14,15 @@ from routewright.ledger import Ledger, LedgerError, QueryResult, Question, about
 from routewright.loading import all_questions, find_question, user_question_folders
 from routewright.tasks import texts_from_flags
 
-from .charts import BLOCKS, bars, sparkline
+from .charts import BAR_WIDTH, BLOCKS, bars, sparkline
 from .exit_codes import ExitCode
 from .opened import VARIABLE, ledger_at
 from .options import AskFlags, QuestionFlags, SqlFlags
 from .shown import Drawn, Shown, highest, short_id, shown
 from .sql import answer_in_form, ask, asked_form, print_rows_as
 from .writer import writer
+
+_NARROWEST_BAR = 4
 
 OWN_FOLDER = "questions"
 """The folder of a user's questions, beside the policy or in the working directory."""
@@ -120,10 +122,10 @@ def print_shown(one: Shown) -> None:
         if chart.kind == "line":
             lines += [_line(chart, name, ascii=ascii) for name in chart.points]
             continue
-        drawn = bars([point.number for point in chart.all_points], ascii=ascii)
-        with_bars = [*header, ""], [[*row, bar] for row, bar in zip(rows, drawn, strict=True)]
-        if writer.fits(*with_bars):
-            header, rows = with_bars
+        width = min(BAR_WIDTH, writer.room_beside(header, rows))
+        if width >= _NARROWEST_BAR:
+            drawn = bars([point.number for point in chart.all_points], width=width, ascii=ascii)
+            header, rows = [*header, ""], [[*row, bar] for row, bar in zip(rows, drawn, strict=True)]
     writer.table(header, rows)
     for line in lines:
         writer.text()

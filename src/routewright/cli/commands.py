@@ -29,6 +29,7 @@ from .options import (
     TailFlags,
     TaskFlags,
     TextFormat,
+    Timezone,
     with_flags,
 )
 from .sql_argument import SqlCommand
@@ -597,6 +598,7 @@ def stats(
         Literal["model", "team", "user", "rule", "day"], Option(help="A row for each of these.")
     ] = "model",
     simulated: Simulated = False,
+    timezone: Timezone = "UTC",
     path: LedgerPath = None,
     format: TextFormat = "text",
 ) -> None:
@@ -611,7 +613,7 @@ def stats(
     """
     from .stats import print_stats
 
-    print_stats(path, since, by, simulated=simulated, format=format)
+    print_stats(path, since, by, simulated=simulated, timezone=timezone, format=format)
 
 
 @ledger.command()
@@ -620,6 +622,7 @@ def report(
     output: Annotated[Path, FileOption("--output", "-o", help="The file to write.")],
     which: QuestionFlags,
     since: Since = "7d",
+    timezone: Timezone = "UTC",
     title: Annotated[str | None, Option(metavar="TEXT", help="The page's title.")] = None,
     path: LedgerPath = None,
     force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
@@ -635,4 +638,4 @@ def report(
     """
     from .report import write_report
 
-    write_report(output, path, since, title, which, force=force)
+    write_report(output, path, since, title, which, timezone=timezone, force=force)

@@ -53,7 +53,10 @@ StatePath = Annotated[
 ]
 
 Since = Annotated[
-    str, Option(metavar="TIME", help="From when: 7d, 24h, today, yesterday, 2026-01-31 or all (UTC).")
+    str, Option(metavar="TIME", help="From when: 7d, 24h, today, yesterday, 2026-01-31 or all.")
+]
+Timezone = Annotated[
+    str, Option(metavar="ZONE", help="Show times as they are there, and go by its days: Europe/Berlin.")
 ]
 Simulated = Annotated[bool, Option("--simulated", help="Ask about simulated runs, instead of real ones.")]
 
@@ -272,9 +275,7 @@ class LimitFlags:
     """Which ledger is asked, and what a statement may take."""
 
     ledger: LedgerPath = None
-    timezone: Annotated[
-        str, Option(metavar="ZONE", help="Show times as they are there, and go by its days: Europe/Berlin.")
-    ] = "UTC"
+    timezone: Timezone = "UTC"
     timeout: Annotated[float, Option(metavar="SECONDS", min=0.001, help="Stop after this many seconds.")] = (
         60.0
     )

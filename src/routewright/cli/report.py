@@ -42,21 +42,27 @@ _ASKED: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
 
 
 def write_report(
-    out: Path, path: Path | None, since: str, title: str | None, which: QuestionFlags, *, force: bool
+    out: Path,
+    path: Path | None,
+    since: str,
+    title: str | None,
+    which: QuestionFlags,
+    *,
+    timezone: str,
+    force: bool,
 ) -> None:
     """Write the page to a file, which appears whole or not at all. Raises TaskError if it is there already."""
     refuse_output(out, force=force)
-    now = now_in("UTC")
+    now = now_in(timezone)
     with ledger_at(path, create=False) as opened:
         sections = list(_sections(opened, since, which, now))
         hidden = 0 if which.simulated else count_simulated(opened)
         notices = [*opened.notices(), *([simulated_text(hidden)] if hidden else [])]
     begin = shipped_questions()["daily"].values({"since": since}, now=now)["since"]
     assert isinstance(begin, datetime)
-    facts = [
-        f"{'Simulated' if which.simulated else 'Real'} work from {begin:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} UTC, "
-        f"from the ledger {opened.path}",
-    ]
+    work = "Simulated" if which.simulated else "Real"
+    period = f"{begin:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} {timezone}"
+    facts = [f"{work} work from {period}, from the ledger {opened.path}"]
     page = Page(title or "What was routed", facts, notices, sections)
     try:
         with whole_file(out, replace=force) as draft:
@@ -89,7 +95,9 @@ def _section(
         title, key = f"{title.rstrip('?')}, by {taken['by']}?", f"{key}-{taken['by']}"
     try:
         values = question.values(taken, now=now)
-        result = answer(opened, question, values, AskFlags(), simulated=which.simulated)
+        result = answer(
+            opened, question, values, AskFlags(timezone=str(now.tzinfo)), simulated=which.simulated
+        )
         seen = shown(question, result, values) if result.rows else None
     except (LedgerError, QuestionError) as error:
         return Section(key, title, question.shape.tells, None, f"not asked: {error}")

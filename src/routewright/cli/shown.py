@@ -60,8 +60,8 @@ class Shown:
 def shown(question: Question, result: QueryResult, values: Mapping[str, object]) -> Shown:
     """The answer to a question that was asked with ``values``.
 
-    A column that is named like a parameter is titled by its value: ``by`` becomes ``model``. Raises QuestionError if
-    the answer lacks a column that the question's chart names.
+    A column that is named like a parameter with a choice is titled by the value: ``by`` becomes ``model``. Raises
+    QuestionError if the answer lacks a column that the question's chart names.
     """
     units = [_unit(question, name) for name in result.columns]
     header, rows = to_table(result)
@@ -70,7 +70,8 @@ def shown(question: Question, result: QueryResult, values: Mapping[str, object])
         [_cell(value, unit, text, scale) for value, unit, text in zip(row, units, texts, strict=True)]
         for row, texts in zip(result.rows, rows, strict=True)
     ]
-    titles = [str(values.get(name) or _title(name, unit)) for name, unit in zip(header, units, strict=True)]
+    chosen = {name: str(values[name]) for name, one in question.shape.parameters.items() if one.one_of}
+    titles = [chosen.get(name) or _title(name, unit) for name, unit in zip(header, units, strict=True)]
     chart = question.shape.chart
     columns = [] if chart is None else _charted(question, chart, result)
     drawn = [] if chart is None else [_drawn(chart, result, cells, titles, index) for index in columns]

@@ -14,7 +14,7 @@ from .invocation import command_line
 from .opened import ledger_at, print_notices
 from .options import AskFlags
 from .shown import shown
-from .writer import counted, writer
+from .writer import writer
 
 DAILY: Final = "daily"
 """The question about all work, whose sums stand above the metrics."""
@@ -29,19 +29,19 @@ def print_stats(
     by: Literal["model", "team", "user", "rule", "day"],
     *,
     simulated: bool,
+    timezone: str,
     format: Literal["text", "json"],
 ) -> None:
     """Print the metrics of the time since ``since``."""
-    now = now_in("UTC")
+    how = AskFlags(timezone=timezone)
+    now = now_in(timezone)
     with ledger_at(path, create=False) as opened:
         asked = []
         for name in (DAILY, *METRICS):
             question = shipped_questions()[name]
             given = {"since": since, "by": by}
             values = question.values({one: given[one] for one in question.shape.parameters}, now=now)
-            asked.append(
-                (question, values, answer(opened, question, values, AskFlags(), simulated=simulated))
-            )
+            asked.append((question, values, answer(opened, question, values, how, simulated=simulated)))
         hidden = 0 if simulated else count_simulated(opened)
     since_then = asked[0][1]["since"]
     assert isinstance(since_then, datetime)
@@ -52,7 +52,7 @@ def print_stats(
         )
     else:
         what = "simulated work" if simulated else "real work"
-        writer.text(f"{what} since {since_then:%Y-%m-%d %H:%M} UTC, by {by}")
+        writer.text(f"{what} since {since_then:%Y-%m-%d %H:%M} {timezone}, by {by}")
         _print(asked)
     if not asked[0][2].rows:
         writer.note("nothing was decided in this time; run a task, or look further back:")
@@ -76,7 +76,7 @@ def _print(asked: list[tuple[Question, dict[str, Any], QueryResult]]) -> None:
 def _sums(daily: QueryResult) -> str:
     sums = {name: sum(row[index] for row in daily.rows) for index, name in enumerate(daily.columns) if index}
     parts = [
-        counted(sums["decisions"], "decision"),
+        f"{sums['decisions']:,} {'decision' if sums['decisions'] == 1 else 'decisions'}",
         f"{sums['answered']:,} answered",
         f"{sums['fell_back']:,} fell back",
         f"{sums['no_model']:,} without a model to go to",

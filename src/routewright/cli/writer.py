@@ -150,9 +150,9 @@ class Writer:
         """A table: fitted to the window on a terminal, else in columns as wide as they need."""
         self.begin_table(header, rows)
 
-    def fits(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-        """Whether a table fits into the window without a cell being wrapped."""
-        return sum(natural_widths(header, rows)) + GAP * (len(header) - 1) <= _window()
+    def room_beside(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+        """How wide a further column of a table may be; below 0 if the table has no room itself."""
+        return _window() - sum(natural_widths(header, rows)) - GAP * len(header)
 
     def begin_table(
         self, header: Sequence[str], rows: Sequence[Sequence[str]]
