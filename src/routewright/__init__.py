@@ -11,8 +11,9 @@ True
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+# Loading `typing` would take longer than all else that the command line loads before it hears Ctrl-C.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from routewright.backends import BackendError as BackendError
     from routewright.backends import ChatRequest as ChatRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -41,3 +42,20 @@ def test_deciding_loads_no_database_and_no_terminal_library() -> None:
         "ModelGateway(load_policy(shipped('hybrid.yaml'))).decide(Task())"
     )
     assert {"duckdb", "rich", "click"} & set(loaded(script)) == set()
+
+
+def test_next_to_nothing_is_loaded_before_ctrl_c_is_heard() -> None:
+    script = (
+        "import __future__, importlib, os, sys; before = set(sys.modules)\n"
+        "import routewright.cli.start; print(*sorted(set(sys.modules) - before))"
+    )
+    # Without `site`, nothing that another package has put there hides what we load.
+    paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=paths)
+    assert done.stdout.split() == [
+        "routewright",
+        "routewright.cli",
+        "routewright.cli.start",
+        "routewright.cli.stopping",
+    ]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .start import main
 
+TYPE_CHECKING = False  # as in `typing`, which is not loaded yet
 if TYPE_CHECKING:
     from .commands import app
 
 __all__ = ["app", "main"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     # Loading the commands takes a while, and `main` has something to do before.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,22 +3,29 @@
 At once is from the first line on, while modules are loaded, and for commands that only read. Python would raise
 KeyboardInterrupt there wherever it stands, in the middle of an import or of a library that does not expect it, and not
 before a library written in C returns.
+
+INVARIANT: until Ctrl-C is handled, nothing is loaded that Python has not loaded when it starts. That is why the modules
+behind ``signal`` and ``threading`` are used, and nothing of ``typing`` and ``contextlib``.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
-import threading
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Final, NoReturn
 
-_STOPPED: Final = 130
-"""The exit code STOPPED; this module loads nothing."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import NoReturn
+else:
+    import _signal as signal
 
-_ending = threading.Lock()
-_to_do: list[Callable[[], None]] = []
+_STOPPED = 130
+"""The exit code STOPPED."""
+
+_ending = _thread.allocate_lock()
+_to_do: list[Callable[[], object]] = []
 _woken_by: int | None = None
 
 
@@ -32,7 +39,7 @@ def stop_at_once() -> None:
     listening, _woken_by = os.pipe()
     os.set_blocking(_woken_by, False)
     signal.set_wakeup_fd(_woken_by, warn_on_full_buffer=False)
-    threading.Thread(target=_listen, args=(listening,), name="ctrl-c", daemon=True).start()
+    _thread.start_new_thread(_listen, (listening,))
 
 
 def finish_first() -> None:
@@ -45,7 +52,7 @@ def finish_first() -> None:
         _woken_by = None
 
 
-def before_stopping(do: Callable[[], None]) -> None:
+def before_stopping(do: Callable[[], object]) -> None:
     """What is done first when the process is stopped: remove what would be left behind. May raise OSError."""
     _to_do.append(do)
 
@@ -53,11 +60,16 @@ def before_stopping(do: Callable[[], None]) -> None:
 def end(code: int, said: bytes = b"") -> NoReturn:
     """End the process without waiting for threads, after what is to be done first."""
     for do in reversed(_to_do):
-        with suppress(OSError):
-            do()
-    with suppress(OSError):
-        os.write(2, said)
+        _try(do)
+    _try(lambda: os.write(2, said))
     os._exit(code)
+
+
+def _try(do: Callable[[], object]) -> None:
+    try:
+        do()
+    except OSError:
+        pass  # what cannot be removed or said keeps nobody
 
 
 def _listen(listening: int) -> None:
