@@ -19,18 +19,14 @@ from support.ledger_rows import (
     decision,
     decision_id,
     failed,
-    given,
     policy,
 )
 from support.new_ledgers import new_ledger
-from support.pages import blocks
 
 from routewright.gateway.costs import Cost, total_cost
-from routewright.ledger import Ledger, LedgerError, Outcome
-from routewright.ledger.views import view_names
+from routewright.ledger import Ledger, LedgerError
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
-EXAMPLES = [block.text for block in blocks(PAGE) if block.language == "sql"]
 
 
 @pytest.fixture(scope="module")
@@ -407,11 +403,6 @@ def test_a_join_that_would_multiply_a_decision_s_facts_says_what_to_write(ledger
     assert ledger.query(asked.format("a.decision_id::UUID", "d.decision_id::UUID")).rows
 
 
-def test_every_view_has_an_example(ledger: Ledger) -> None:
-    for name in view_names():
-        assert any(f"FROM {name}\n" in example for example in EXAMPLES), name
-
-
 def test_the_page_describes_the_layout_as_it_is() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_layout(page) == page, "run `make generate`"
@@ -424,27 +415,3 @@ def test_every_table_column_and_view_is_described() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="the page needs the lines"):
         with_layout("# The ledger\n")
-
-
-@pytest.fixture(scope="module")
-def shown(tried: Ledger) -> Ledger:
-    """Something for each example of the page."""
-    readme = next(
-        block.text for block in blocks(PAGE.parents[1] / "README.md") if block.file == "policy.yaml"
-    )
-    controls = "controls:\n  - { name: daily, max_requests: 5, per: day }\n"
-    first = policy("first")._replace(text=readme + controls)
-    state = {"models": {}, "quota_used": {"daily": 3}}
-    name = {"name": "first", "digest": first.digest}
-    features = given(private=True, complex_reasoning=False, context_length=70_000)
-    rows = [decision(number, state=state, policy=name, features=features) for number in (30, 31)]
-    cached = attempt(30, status="cached", cached_answer=True, saved_nano=725_000, **NOTHING)
-    skipped = attempt(31, status="skipped", reason="its breaker is open", **NOTHING)
-    tried.append(rows, [cached, skipped, attempt(31, 2)], [first])
-    tried.record_outcomes([Outcome(decision_id(31), "score", 0.5)])
-    return tried
-
-
-@pytest.mark.parametrize("sql", EXAMPLES, ids=[example.split("FROM")[1].split()[0] for example in EXAMPLES])
-def test_every_example_of_the_page_runs_and_finds_something(shown: Ledger, sql: str) -> None:
-    assert shown.query(sql).rows

@@ -52,7 +52,9 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("world") / "ledger.duckdb")
+    return make_world(
+        tmp_path_factory.mktemp("world") / "ledger.duckdb", datetime.now(UTC).replace(microsecond=0)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from support.ledger_rows import decision as decision_row
 from support.new_ledgers import new_ledger
 from support.shipped import plain_yaml
 
-from routewright.ledger import AttemptRow, DecisionRow, Ledger, PolicyRow
+from routewright.ledger import AttemptRow, DecisionRow, Ledger, Outcome, PolicyRow
 
 RULES = ("never", "hard", "vote", "small", "otherwise")
 NANO = Decimal(10) ** 9
@@ -29,6 +29,9 @@ catalog:
   models: { kimi: { backend: ollama, price: { input: 1, output: 2, currency: EUR } } }
 rules:
   - { name: otherwise, use: [kimi] }
+controls:
+  - { name: daily, max_requests: 20, per: day }
+  - { name: spent, max_cost: 5 USD, per: day, for_each: team }
 """
 
 VERSIONS: Mapping[str, tuple[str, str]] = {
@@ -175,11 +178,17 @@ class World:
         return [(d, call, at) for d in self.decisions for call, at in zip(d.calls, d.started, strict=True)]
 
 
-def make_world(path: Path) -> World:
-    now = datetime.now(UTC).replace(microsecond=0)
+def make_world(path: Path, now: datetime, *, hybrid: str = "hybrid") -> World:
+    """The ledger as if made ``now``, with another name for the policy `hybrid`."""
     rows = [Made(**{**vars(one), "at": now - one.ago}) for one in ROWS]
     ledger: Ledger = new_ledger(path)
-    ledger.append(list(map(_decision, rows)), list(_attempts(rows)), list(_policies()))
+    names = {name: hybrid if name == "hybrid" else name for name, _ in VERSIONS.values()}
+    decisions = [_decision(one, names[one.policy]) for one in rows]
+    ledger.append(decisions, list(_attempts(rows)), list(_policies(names)))
+    scored = {1: 0.9, 3: 0.4, 6: 0.7}
+    ledger.record_outcomes(
+        [Outcome(id_of(one), "score", scored[one.number]) for one in rows if one.number in scored]
+    )
     return World(path, rows)
 
 
@@ -188,12 +197,12 @@ def id_of(made: Made) -> str:
     return str(UUID(int=(ms << 80) | (0x7000_8 << 60) | made.number))
 
 
-def _policies() -> Iterator[PolicyRow]:
+def _policies(names: Mapping[str, str]) -> Iterator[PolicyRow]:
     for at, (version, (name, declared)) in enumerate(VERSIONS.items()):
-        yield policy(name, declared + _REST, digest=f"sha256:{version}", first_seen_us=at)
+        yield policy(names[name], declared + _REST, digest=f"sha256:{version}", first_seen_us=at)
 
 
-def _decision(made: Made) -> DecisionRow:
+def _decision(made: Made, policy: str) -> DecisionRow:
     features = {
         **{name: {"value": value, "source": "given"} for name, value in made.features.items()},
         **{name: {"value": value, "source": "default"} for name, value in made.default.items()},
@@ -207,7 +216,7 @@ def _decision(made: Made) -> DecisionRow:
         mode=made.mode,
         answered=made.answered,
         at_us=int(made.at.timestamp() * 1e6),
-        policy={"name": made.policy, "digest": f"sha256:{made.version}"},
+        policy={"name": policy, "digest": f"sha256:{made.version}"},
         arm=None if made.arm is None else arm_of(made.arm, mode, probability[made.arm]),
         outcome="no_target" if made.target is None else "routed",
         features=features,
@@ -216,16 +225,21 @@ def _decision(made: Made) -> DecisionRow:
             {"name": name, "verdict": name in (made.rule, "otherwise") or (None if name == "vote" else False)}
             for name in RULES
         ],
+        state={"models": {}, "quota_used": {"daily": made.number % 7, "spent": made.number * 10**8}},
         target=made.target,
-        candidates=[]
-        if made.target is None
-        else [candidate(made.target, "use", None, None, 1.0, 5_000_000, None)],
+        candidates=_candidates(made),
         plan=None if made.target is None else {"target": made.target, "fallbacks": [], "steps": []},
     )
     tags = {name: tag for name, tag in (("team", made.team), ("user", made.user)) if tag is not None}
     control = next((one for one in ROWS if one.number == made.shadow_of), None)
     shadow_of = None if control is None else id_of(Made(**{**vars(control), "at": made.at}))
     return row._replace(tags=tags, shadow_of=shadow_of)
+
+
+def _candidates(made: Made) -> list[dict[str, Any]]:
+    chosen = [] if made.target is None else [candidate(made.target, "use", None, None, 1.0, 5_000_000, None)]
+    refused = candidate("kimi", "use", "constraint", "private_stays_here", 0.0, None, None)
+    return [refused, *chosen] if made.values.get("private") and made.target != "glm" else chosen
 
 
 def _attempts(rows: Sequence[Made]) -> Iterator[AttemptRow]:

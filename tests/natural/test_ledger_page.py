@@ -1,0 +1,44 @@
+"""The examples of docs/ledger.md give what the page shows of a small ledger; ``PAGES_UPDATE=1`` writes it anew."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from support.command_line import CommandLine
+from support.pages import ROOT
+
+from routewright.ledger.views import view_names
+
+from .world import make_world
+
+PAGE = ROOT / "docs" / "ledger.md"
+_EXAMPLE = re.compile(
+    r"^```sql\n(?P<sql>.*?)^```\n(?:\n```text\n(?P<shown>.*?)^```\n)?", re.DOTALL | re.MULTILINE
+)
+_NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
+
+
+def test_the_page_shows_what_its_examples_give(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    world = make_world(tmp_path / "ledger.duckdb", _NOON, hybrid="first")
+
+    def with_output(found: re.Match[str]) -> str:
+        ended = command("ledger", "sql", found["sql"], "--ledger", str(world.path), "--timezone", "UTC")
+        assert ended.code == 0 and len(ended.out.splitlines()) > 2, (found["sql"], ended)
+        lines = "".join(f"{line.rstrip()}\n" for line in ended.out.splitlines())
+        return f"```sql\n{found['sql']}```\n\n```text\n{lines}```\n"
+
+    text = PAGE.read_text(encoding="utf-8")
+    fresh = _EXAMPLE.sub(with_output, text)
+    if os.environ.get("PAGES_UPDATE"):
+        PAGE.write_text(fresh, encoding="utf-8")
+    assert fresh == text
+
+
+def test_every_view_has_an_example() -> None:
+    examples = [found["sql"] for found in _EXAMPLE.finditer(PAGE.read_text(encoding="utf-8"))]
+    for name in view_names():
+        assert any(f"FROM {name}\n" in example for example in examples), name
