@@ -12,6 +12,7 @@ from routewright.engine.report import EPOCH
 
 from .errors import LedgerError
 from .limits import Limits
+from .portable import INTERVALS, with_types
 from .results import QueryResult
 from .sql_errors import ONLY_READS, mistake, translate_error
 
@@ -49,20 +50,38 @@ def newest_at(connection: DuckDBPyConnection) -> datetime | None:
 
 
 def ask(
-    connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object], limits: Limits
+    connection: DuckDBPyConnection,
+    sql: str,
+    parameters: Mapping[str, object],
+    limits: Limits,
+    *,
+    interval_text: bool = False,
 ) -> QueryResult:
     """At most ``max_rows`` rows of what ``sql`` gives; see ``Ledger.query``."""
     # One row more than asked for shows whether there are more.
     most = -1 if limits.max_rows is None else limits.max_rows + 1
     with placed(sql, limits):
         statement = one_statement(connection, sql, parameters)
-        executed = connection.execute(statement, dict(parameters) or None)
+        executed = execute(connection, statement, dict(parameters) or None, interval_text=interval_text)
         rows = executed.fetchall() if most < 0 else executed.fetchmany(most)
         described = connection.description or []
     columns = tuple(str(column[0]) for column in described)
     types = tuple(str(column[1]) for column in described)
     kept = rows if limits.max_rows is None else rows[: limits.max_rows]
     return QueryResult(columns, types, tuple(kept), len(kept) < len(rows), newest_at=newest_at(connection))
+
+
+def execute(
+    connection: DuckDBPyConnection, statement: Any, values: dict[str, object] | None, *, interval_text: bool
+) -> DuckDBPyConnection:
+    """Run a statement; with ``interval_text`` an INTERVAL is text, as DuckDB writes it."""
+    executed = connection.execute(statement, values)
+    if interval_text and any("INTERVAL" in str(column[1]) for column in executed.description or []):
+        relation = connection.sql(statement, params=values)
+        if relation is not None:
+            text = with_types(relation, relation.columns, INTERVALS).sql_query()
+            executed = connection.execute(text, values)
+    return executed
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from .arrow import load_pyarrow
-from .asking import newest_at, one_statement, placed
+from .asking import execute, newest_at, one_statement, placed
 from .json_values import Rows, unique_names
 from .limits import Limits
 from .output import TextForm, text_pieces
@@ -67,7 +67,7 @@ def _write_text(
     form: FileForm,
     file: Path,
 ) -> Written:
-    executed = connection.execute(statement, values)
+    executed = execute(connection, statement, values, interval_text=True)
     columns = [str(column[0]) for column in connection.description or []]
     batches = _Batches(executed, most)
     with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as opened:

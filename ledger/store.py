@@ -201,6 +201,7 @@ class Ledger:
         parameters: Mapping[str, object] | None = None,
         *,
         timezone: str = "UTC",
+        interval_text: bool = False,
         max_rows: int | None = Limits.max_rows,
         timeout_s: float = Limits.timeout_s,
         max_memory_mb: int = Limits.max_memory_mb,
@@ -211,7 +212,8 @@ class Ledger:
 
         ``parameters`` are the values for names such as ``$team`` in it, by name without the ``$``. They are bound, and
         never become part of the statement; each has the type that DuckDB gives to its Python type. Times are shown in
-        ``timezone``, such as ``Europe/Berlin``, and ``current_date`` and ``date_trunc`` go by it.
+        ``timezone``, such as ``Europe/Berlin``, and ``current_date`` and ``date_trunc`` go by it. An INTERVAL is a
+        ``timedelta``, in which a month has 30 days; with ``interval_text`` it is text such as ``1 month 2 days``.
 
         What waits in spools is taken in first; where that cannot be, ``stale`` of the result says why. The statement
         can read the ledger and nothing else: no files, no network, no settings. What does not fit into memory goes to
@@ -226,7 +228,7 @@ class Ledger:
         limits = Limits(max_rows, timeout_s, max_memory_mb, max_disk_mb)
         stale = self._refresh()
         result = self._read(
-            lambda connection: ask(connection, sql, parameters or {}, limits),
+            lambda connection: ask(connection, sql, parameters or {}, limits, interval_text=interval_text),
             limits,
             timezone=timezone,
             progress=progress,

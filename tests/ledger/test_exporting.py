@@ -25,7 +25,7 @@ SELECT * FROM (VALUES (1), (2)) AS t(n), (SELECT NULL AS nothing, true AS flag, 
        1.50::DECIMAL(4, 2) AS money, 12345678901234567890.123456789::DECIMAL(38, 9) AS fine,
        'nan'::DOUBLE AS nan, '-inf'::DOUBLE AS infinite, 0.1::DOUBLE AS number, 'é, "x"' AS text,
        TIMESTAMPTZ '2026-01-02 03:04:05.000006+02' AS moment, TIMESTAMP '2026-01-02 03:04:05' AS naive,
-       DATE '2026-01-02' AS day, TIME '01:02:03.5' AS clock, INTERVAL 90 SECOND AS span, [1, NULL] AS list,
+       DATE '2026-01-02' AS day, TIME '01:02:03.5' AS clock, INTERVAL '1 month 90 seconds' AS span, [1, NULL] AS list,
        {'a': 'x', 'b': [1.5::DECIMAL(4, 1)], 'h': 5::HUGEINT} AS struct, MAP {'k': DATE '2026-01-02'} AS map,
        '\\x00\\xff'::BLOB AS bytes, '019b76da-a801-7000-8000-000000000001'::UUID AS id, 'up'::ENUM('up', 'down') AS way,
        {'f': [true, NULL], 'big': 9007199254740993}::VARIANT AS variant, '{"a": 1}'::JSON AS json,
@@ -56,7 +56,11 @@ EXPECTED: dict[str, Any] = {
     "pair": [1, 2],
     "bits": "101",
 }
-TEXTS = {"span": "00:01:30", "zoned": "01:02:03+02", "variant": '{"big":9007199254740993,"f":[true,null]}'}
+TEXTS = {
+    "span": "1 month 00:01:30",
+    "zoned": "01:02:03+02",
+    "variant": '{"big":9007199254740993,"f":[true,null]}',
+}
 ID = "019b76da-a801-7000-8000-000000000001"
 
 
@@ -98,7 +102,9 @@ def test_every_type_survives_in_arrow(ledger: Ledger, tmp_path: Path) -> None:
 
 def test_every_type_survives_in_data_frames(ledger: Ledger) -> None:
     result = ledger.query(EVERYTHING)
-    expected = EXPECTED | TEXTS | {"id": ID, "span": timedelta(seconds=90), "zoned": "01:02:03+02:00"}
+    expected = (
+        EXPECTED | TEXTS | {"id": ID, "span": timedelta(days=30, seconds=90), "zoned": "01:02:03+02:00"}
+    )
     expected["variant"] = '{"big": 9007199254740993, "f": [true, null]}'
     same(result.to_arrow().to_pylist()[0], expected)
     same(result.to_polars().to_dicts()[0], expected)
@@ -125,7 +131,8 @@ def test_data_frames_show_times_where_they_were_asked_for(ledger: Ledger) -> Non
 
 
 def test_text_files_are_what_is_printed(ledger: Ledger, tmp_path: Path) -> None:
-    result = ledger.query(EVERYTHING)
+    result = ledger.query(EVERYTHING, interval_text=True)
+    assert json.loads(to_json(result))[0]["span"] == "1 month 00:01:30"
     for form, text in ("csv", to_csv(result)), ("json", to_json(result)), ("jsonl", to_jsonl(result)):
         file = tmp_path / f"all.{form}"
         ledger.export(EVERYTHING, file)

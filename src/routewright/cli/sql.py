@@ -88,6 +88,7 @@ def ask(opened: Ledger, sql: str, values: Mapping[str, object], how: AskFlags) -
             sql,
             values,
             timezone=how.timezone,
+            interval_text=True,
             max_rows=how.max_rows,
             timeout_s=how.timeout,
             max_memory_mb=how.max_memory,
