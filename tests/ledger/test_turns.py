@@ -199,23 +199,21 @@ def test_where_no_queue_can_be_kept_the_ledger_is_opened_without(path: Path) -> 
 
 
 def test_a_writer_gets_its_turn_between_readers_that_never_pause(path: Path) -> None:
-    ledger = new_ledger(path, lock_timeout_s=LONG_S)
+    new_ledger(path)
 
     def read(tell: Tell) -> None:
         while True:
-            with open_for_reading(path, lock_timeout_s=LONG_S) as connection:
+            with open_for_reading(path, lock_timeout_s=LONG_S):
                 tell(b".")
-                connection.execute("SELECT count(*) FROM decisions").fetchall()
 
     with Child(read) as one, Child(read) as other:
         assert one.heard() and other.heard()
-        for number in range(5):
+        for _ in range(3):
             before = numbers_taken(path)
             with open_for_writing(path, lock_timeout_s=LONG_S):
                 passed = numbers_taken(path) - before - 1
             # Each reader may have come between the count and the writer, and waits behind it now.
             assert passed <= 2 + 2
-            assert ledger.append([decision(number)]).decisions == 1
 
 
 def test_those_behind_a_turn_are_told_which_other_client_has_the_file(path: Path) -> None:

@@ -186,10 +186,10 @@ def test_a_full_spool_blocks_until_there_is_room(ledger: Ledger, monkeypatch: py
     small(monkeypatch, 20_000)
     opened = Ledger.open(ledger.path, settings=BLOCKING)
     writer = opened.writer()
-    for number in range(40):
+    for number in range(20):
         writer.add(decision(number))
     writer.close()
-    assert len(opened.tail(50)) == 40
+    assert len(opened.tail(50)) == 20
     [notice] = opened.notices()
     assert notice.endswith(" waited for room")
 

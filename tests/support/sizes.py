@@ -47,9 +47,9 @@ CUT_THROUGH_GATEWAY: Final = 60 if THOROUGH else 6
 SOAK_REQUESTS: Final = 100_000 if THOROUGH else 500
 """Simulated requests through a whole gateway, 16 at once."""
 
-APPENDED: Final = 50_000 if THOROUGH else 250
+APPENDED: Final = 50_000 if THOROUGH else 100
 """By each of four processes into one ledger, from which some are killed and others read."""
 
-KILLED_WRITERS: Final = 200 if THOROUGH else 5
+KILLED_WRITERS: Final = 200 if THOROUGH else 3
 CLIENT_SITS_S: Final = 60.0 if THOROUGH else 0.5
 """How many of them are killed, and how long another client holds the ledger meanwhile."""
