@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from routewright.engine.policy import MAX_FILE_BYTES
 
@@ -101,7 +102,11 @@ def import_into(
 
 
 class Imported(NamedTuple):
-    """What one import has brought so far, all its files together; ``last_at_us`` is when the last of them was read."""
+    """What one import has brought so far, all its files together.
+
+    ``bad_rows`` and ``complete`` (whether all was read to its end) are of the last time that each file was read;
+    ``last_at_us`` is when that was.
+    """
 
     name: str
     sources: tuple[str, ...]
@@ -114,29 +119,43 @@ class Imported(NamedTuple):
     last_at_us: int
 
 
+class _Run(NamedTuple):
+    """A row of ``imports``: a file that was read once."""
+
+    name: str
+    source: str
+    file: str
+    decisions: int
+    calls: int
+    outcomes: int
+    bad: int
+    complete: bool
+    at_us: int
+
+
 def list_imports(connection: DuckDBPyConnection) -> tuple[Imported, ...]:
     """The imports of a ledger, the one that was read last at the end."""
-    columns = "source, file, new_decisions, new_calls, new_outcomes, bad, complete, at_us"
-    found: dict[str, list[tuple[Any, ...]]] = {}
-    for name, *values in connection.execute(f'SELECT "import", {columns} FROM imports').fetchall():
-        found.setdefault(name, []).append(tuple(values))
-    imports = []
-    for name, rows in found.items():
-        sources, files, decisions, calls, outcomes, bad, complete, times = zip(*rows, strict=True)
-        imports.append(
-            Imported(
-                name,
-                tuple(sorted(set(sources))),
-                len(set(files)),
-                sum(decisions),
-                sum(calls),
-                sum(outcomes),
-                sum(bad),
-                all(complete),
-                max(times),
-            )
-        )
+    columns = '"import", source, file, new_decisions, new_calls, new_outcomes, bad, complete, at_us'
+    runs: dict[str, list[_Run]] = {}
+    for row in connection.execute(f"SELECT {columns} FROM imports ORDER BY at_us").fetchall():
+        runs.setdefault(row[0], []).append(_Run(*row))
+    imports = (_imported(name, found) for name, found in runs.items())
     return tuple(sorted(imports, key=lambda one: (one.last_at_us, one.name)))
+
+
+def _imported(name: str, runs: Sequence[_Run]) -> Imported:
+    last = {run.file: run for run in runs}
+    return Imported(
+        name,
+        tuple(sorted({run.source for run in runs})),
+        len(last),
+        sum(run.decisions for run in runs),
+        sum(run.calls for run in runs),
+        sum(run.outcomes for run in runs),
+        sum(run.bad for run in last.values()),
+        all(run.complete for run in last.values()),
+        max(run.at_us for run in runs),
+    )
 
 
 def remove_import(ledger: Path, lock_timeout_s: float, name: str) -> tuple[int, int]:

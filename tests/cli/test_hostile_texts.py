@@ -142,6 +142,14 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         ["cost", "--param", f"by={HOSTILE}"],
         ["cost", "--policy", HOSTILE],
     ],
+    ("ledger", "import"): [
+        ["calls", "calls.jsonl", "--name", HOSTILE],
+        ["calls", HOSTILE],
+        ["table", "tasks.jsonl", "--map", "policy.yaml"],
+        ["--remove", HOSTILE],
+    ],
+    ("ledger", "imports"): [[]],
+    ("ledger", "outcome"): [[HOSTILE, "a=1"], ["--file", HOSTILE], ["--file", "tasks.jsonl"]],
     ("ledger", "stats"): [["--simulated"], ["--simulated", "--by", "team"], ["--since", HOSTILE]],
     ("ledger", "report"): [
         ["-o", "out.html", "--simulated", "--force", "--title", HOSTILE],
@@ -278,6 +286,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
         {HOSTILE: HOSTILE},
     ]
     command.write("tasks.jsonl", "".join(json.dumps(task) + "\n" for task in tasks) + HOSTILE)
+    calls = [
+        {"id": HOSTILE, "model": HOSTILE, "tags": {HOSTILE: HOSTILE}, "outcomes": {HOSTILE: HOSTILE}},
+        {"id": "1", "status": HOSTILE},
+        {"id": "2", "outcomes": {HOSTILE: [HOSTILE]}},
+        {"id": HOSTILE, "model": HOSTILE, "error_class": HOSTILE},
+    ]
+    command.write("calls.jsonl", "".join(json.dumps(call) + "\n" for call in calls) + HOSTILE)
     command.write("state.json", json.dumps({"models": {"small": {"health": "unhealthy"}}}))
     command.write("bad.json", json.dumps({"models": {HOSTILE: {"health": HOSTILE}}}))
     for more in ([], ["--fail", "small=unauthorized"]):

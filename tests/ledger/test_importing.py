@@ -13,14 +13,18 @@ from typing import Any
 
 import duckdb
 import pytest
+from ledger_layout import ledger_in_memory
 from support.new_ledgers import new_ledger
 from support.pages import ROOT, blocks
 
 from routewright.engine.report import PolicyError
 from routewright.ledger import ImportReport, Ledger, LedgerError, check_import, now_in, shipped_questions
 from routewright.ledger.columns import sql_type
-from routewright.ledger.importing.importer import SOURCES
+from routewright.ledger.importing.calls import Call
+from routewright.ledger.importing.importer import SOURCES, find_source
+from routewright.ledger.importing.run import run_import
 from routewright.ledger.importing.shape import TABLES, columns
+from routewright.ledger.importing.storing import Stored
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
 
@@ -45,6 +49,20 @@ def calls(ledger: Ledger) -> list[dict[str, Any]]:
     )
     made = ("import", "decision_id", "feature_sources")
     return [{k: v for k, v in row.items() if v not in (None, {}) and k not in made} for row in found]
+
+
+def read(source: str, path: Path, mapping: Path | None = None) -> tuple[ImportReport, list[dict[str, Any]]]:
+    """What a source makes of a file without a ledger, as `calls` gives it: requests that have one call each."""
+    found: list[dict[str, Any]] = []
+
+    def store(batch: list[Call], report: ImportReport) -> Stored:
+        found.extend({**call, "number": 1} for call in batch)
+        return Stored(0, len(batch), 0, ())
+
+    report = run_import(path, find_source(source, mapping)[0], source, store)
+    made = ("import", "decision_id", "feature_sources", "call_id", "digest", "place", "outcomes")
+    shown = [{key: value for key, value in call.items() if key not in made} for call in found]
+    return report, shown
 
 
 def as_csv(path: Path, entries: Sequence[dict[str, Any]]) -> Path:
@@ -81,17 +99,15 @@ def as_parquet(path: Path, entries: Sequence[dict[str, Any]]) -> Path:
 # --- the tables --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_columns_have_the_type_and_meaning_of_their_field(table: str, ledger: Ledger) -> None:
-    found = {
-        row["column_name"]: (row["data_type"], row["comment"])
-        for row in rows(ledger, f"SELECT * FROM duckdb_columns() WHERE table_name = '{table}'")
-    }
-    declared = {
-        name: ("VARIANT" if name == "features" else sql_type(kind), meaning)
-        for name, (kind, meaning) in columns(TABLES[table]).items()
-    }
-    assert found == declared
+def test_columns_have_the_type_and_meaning_of_their_field() -> None:
+    with ledger_in_memory() as connection:
+        for table, row in TABLES.items():
+            sql = "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ?"
+            declared = [
+                (name, "VARIANT" if name == "features" else sql_type(kind), meaning)
+                for name, (kind, meaning) in columns(row).items()
+            ]
+            assert connection.execute(sql, [table]).fetchall() == declared
 
 
 # --- LiteLLM -----------------------------------------------------------------------------------------------
@@ -198,33 +214,36 @@ LITELLM = [
         **KNOWN_OF_ALL,
         **{"source_id": "chatcmpl-4", "status": "failed", "operation": "embed", "first_token_us": 250_000},
         "error_class": "RateLimitError",
-        # The counts are those of what it did with the provider.
-        **{"tokens_source": None},
     },
 ]
 
 
 @pytest.mark.parametrize("write", [as_csv, as_lines, as_array, as_parquet], ids=lambda one: one.__name__)
-def test_spend_logs_of_litellm_say_the_same_in_every_format(
-    write: Any, ledger: Ledger, tmp_path: Path
-) -> None:
-    report = ledger.import_file("litellm", write(tmp_path / "spend", SPEND_LOGS))
-    assert calls(ledger) == [{k: v for k, v in call.items() if v is not None} for call in LITELLM]
-    assert (report.rows, report.calls, report.new_calls, report.bad) == (4, 4, 4, 0)
+def test_spend_logs_of_litellm_say_the_same_in_every_format(write: Any, tmp_path: Path) -> None:
+    report, found = read("litellm", write(tmp_path / "spend", SPEND_LOGS))
+    assert found == LITELLM
+    assert (report.rows, report.calls, report.bad) == (4, 4, 0)
     assert report.costs_rounded == 1  # 123,456.789 nano-dollars
 
 
-def test_answers_of_litellms_api_are_lists_in_an_object(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_tables_hold_what_a_source_says(ledger: Ledger, tmp_path: Path) -> None:
+    report = ledger.import_file("litellm", as_lines(tmp_path / "spend.jsonl", SPEND_LOGS))
+    assert calls(ledger) == LITELLM
+    assert report.new_calls == 4
+
+
+def test_answers_of_litellms_api_are_lists_in_an_object(tmp_path: Path) -> None:
     path = tmp_path / "answer.json"
     path.write_text(json.dumps({"data": SPEND_LOGS, "total": 4}, indent=1))
-    assert ledger.import_file("litellm", path).new_calls == 4
-    assert "hush" not in str(calls(ledger))
+    _, found = read("litellm", path)
+    assert found == LITELLM
+    assert "hush" not in str(found)
 
 
 # --- agentgateway ------------------------------------------------------------------------------------------
 
 
-def test_the_request_log_of_agentgateway_is_read_from_its_database(ledger: Ledger, tmp_path: Path) -> None:
+def test_the_request_log_of_agentgateway_is_read_from_its_database(tmp_path: Path) -> None:
     path = tmp_path / "logs #1?.db"
     with sqlite3.connect(path) as store:
         store.execute(
@@ -237,7 +256,7 @@ def test_the_request_log_of_agentgateway_is_read_from_its_database(ledger: Ledge
                 attributes_json TEXT NOT NULL)"""
         )
         time = "2026-01-01T00:00:00.123456789+00:00"
-        read = json.dumps({"gen_ai.usage.cache_read.input_tokens": 40})
+        cache = json.dumps({"gen_ai.usage.cache_read.input_tokens": 40})
         model = ("chat", "anthropic", "claude-haiku", "claude-haiku-4-5")
         store.executemany(
             f"INSERT INTO request_logs VALUES ({', '.join('?' * 21)})",
@@ -260,14 +279,14 @@ def test_the_request_log_of_agentgateway_is_read_from_its_database(ledger: Ledge
                     "search",
                     None,
                     0,
-                    read,
+                    cache,
                 ),
                 ("b", time, time, 12, None, None, 429, "slow down", *model, *[None] * 7, 0, "{}"),
                 ("c", time, time, 3, None, None, 200, None, *[None] * 11, 0, "{}"),
             ],
         )
     store.close()
-    report = ledger.import_file("agentgateway", path)
+    report, found = read("agentgateway", path)
     shared = {
         **{
             "at_us": START_US + 123_456,
@@ -278,7 +297,7 @@ def test_the_request_log_of_agentgateway_is_read_from_its_database(ledger: Ledge
         **{"target": "claude-haiku", "model_id": "claude-haiku", "model_said": "claude-haiku-4-5"},
         **{"backend_id": "anthropic", "number": 1, "role": "answer"},
     }
-    assert calls(ledger) == [
+    assert found == [
         {
             **shared,
             **{
@@ -302,14 +321,14 @@ def test_the_request_log_of_agentgateway_is_read_from_its_database(ledger: Ledge
     assert (report.rows, report.passed_over) == (3, 1)
 
 
-def test_a_database_without_the_table_is_refused(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_database_without_the_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     with sqlite3.connect(path) as store:
         store.execute("CREATE VIEW request_logs AS SELECT 1 AS id")
         store.execute("CREATE TABLE mine (a INTEGER)")
     store.close()
     with pytest.raises(LedgerError, match="has no table `request_logs`") as caught:
-        ledger.import_file("agentgateway", path)
+        check_import("agentgateway", path)
     assert caught.value.help == "it has: mine"
 
 
@@ -352,10 +371,8 @@ API_GENERATION = {
 SPAN = {"id": "obs-3", "traceId": "trace-1", "type": "SPAN", "startTime": "2026-01-01T00:00:00.000Z"}
 
 
-def test_observations_of_langfuse_are_read_under_both_their_names(ledger: Ledger, tmp_path: Path) -> None:
-    report = ledger.import_file(
-        "langfuse", as_lines(tmp_path / "obs.jsonl", [GENERATION, API_GENERATION, SPAN])
-    )
+def test_observations_of_langfuse_are_read_under_both_their_names(tmp_path: Path) -> None:
+    report, found = read("langfuse", as_lines(tmp_path / "obs.jsonl", [GENERATION, API_GENERATION, SPAN]))
     shared = {
         **{
             "at_us": START_US,
@@ -366,7 +383,7 @@ def test_observations_of_langfuse_are_read_under_both_their_names(ledger: Ledger
         },
         **{"target": "claude-haiku", "model_id": "claude-haiku", "role": "answer", "trace_id": "trace-1"},
     }
-    assert calls(ledger) == [
+    assert found == [
         {
             **shared,
             **{"source_id": "obs-1", "session_id": "s-1", "answered_attempt": 1, "status": "ok"},
@@ -404,7 +421,7 @@ def span(own: str, *, status: Any = None, **attributes: Any) -> dict[str, Any]:
     }
 
 
-def test_spans_of_opentelemetry_are_read_from_otlp_json(ledger: Ledger, tmp_path: Path) -> None:
+def test_spans_of_opentelemetry_are_read_from_otlp_json(tmp_path: Path) -> None:
     ours = {"gen_ai__operation__name": "chat", "gen_ai__request__model": "gpt-4o"}
     spans = [
         span(
@@ -434,7 +451,7 @@ def test_spans_of_opentelemetry_are_read_from_otlp_json(ledger: Ledger, tmp_path
     ]
     service = [{"key": "service.name", "value": {"stringValue": "shop"}}]
     line = {"resourceSpans": [{"resource": {"attributes": service}, "scopeSpans": [{"spans": spans}]}]}
-    report = ledger.import_file("otel", as_lines(tmp_path / "spans.json", [line]))
+    report, found = read("otel", as_lines(tmp_path / "spans.json", [line]))
     shared = {
         **{
             "trace_id": "5b8efff798038103d269b633813fc60c",
@@ -456,7 +473,7 @@ def test_spans_of_opentelemetry_are_read_from_otlp_json(ledger: Ledger, tmp_path
             "tags": {"service": "shop"},
         },
     }
-    assert calls(ledger) == [
+    assert found == [
         {
             **shared,
             **{
@@ -652,7 +669,7 @@ def test_imported_rows_are_in_the_views_of_everything_and_in_no_other(ledger: Le
 # --- bad input ---------------------------------------------------------------------------------------------
 
 
-def test_bad_rows_are_counted_and_named_with_their_line(ledger: Ledger, tmp_path: Path) -> None:
+def test_bad_rows_are_counted_and_named_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "spend.csv"
     as_csv(
         path,
@@ -665,7 +682,7 @@ def test_bad_rows_are_counted_and_named_with_their_line(ledger: Ledger, tmp_path
     lines[5] = lines[5].replace("r4", "")
     lines.append('r9,"a line\nin a field",' + lines[1].split(",", 2)[2].replace("0.000123456789", "-1"))
     path.write_text("\n".join(lines) + "\n")
-    report = ledger.import_file("litellm", path)
+    report = check_import("litellm", path)
     assert [(row.place, row.why) for row in report.bad_rows] == [
         (3, "`prompt_tokens` is `a hundred`, and a number was expected"),
         (4, "`startTime` is `yesterday`, and a time was expected, such as `2026-01-31T12:00:00Z`"),
@@ -673,7 +690,7 @@ def test_bad_rows_are_counted_and_named_with_their_line(ledger: Ledger, tmp_path
         (6, "`request_id` has no value, and it is the id"),
         (7, "`spend` is `-1`, and an amount from 0 on was expected"),
     ]
-    assert (report.rows, report.bad, report.new_calls) == (6, 5, 1)
+    assert (report.rows, report.bad, report.calls) == (6, 5, 1)
 
 
 VALUES: list[tuple[str, Any, str]] = [
@@ -761,6 +778,7 @@ def test_what_was_stored_before_a_file_broke_off_stays_and_is_told(
     assert [one.complete for one in ledger.imports()] == [False]
     path.write_text(whole)
     assert ledger.import_file("calls", path).new_calls == 0
+    assert [(one.complete, one.calls) for one in ledger.imports()] == [(True, 2)]
 
 
 def test_text_in_files_is_never_sql_and_names_no_file(ledger: Ledger, tmp_path: Path) -> None:

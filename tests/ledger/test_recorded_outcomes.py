@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from ledger_layout import ledger_in_memory
 from support.ledger_rows import START_US, attempt, begun, decision, decision_id, failed
 from support.new_ledgers import new_ledger
 
@@ -19,22 +21,37 @@ from routewright.ledger.outcomes import OutcomeRow
 COLUMNS = "decision_id::VARCHAR, attempt, model_id, metric, value, label, source"
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    """Two decisions: one whose fallback answered, and one that is still under way."""
-    ledger = new_ledger(tmp_path / "ledger.duckdb")
+def two_decisions(folder: Path) -> Ledger:
+    """A ledger with two decisions, one of which a fallback answered."""
+    ledger = new_ledger(folder / "ledger.duckdb")
     ledger.append([decision(1, answered=2), decision(2)], [failed(1, 1), attempt(1, 2), attempt(2)])
     return ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return two_decisions(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    """A ledger in which a third decision is still under way, for what is refused."""
+    ledger = two_decisions(tmp_path_factory.mktemp("untouched"))
+    writer = ledger.writer()
+    writer.add_all([[begun(5)]])
+    yield ledger
+    writer.close()
 
 
 def stored(ledger: Ledger) -> list[tuple[Any, ...]]:
     return list(ledger.query(f"SELECT {COLUMNS} FROM outcomes ORDER BY at_us, metric").rows)
 
 
-def test_the_table_has_the_columns_that_its_rows_declare(ledger: Ledger) -> None:
+def test_the_table_has_the_columns_that_its_rows_declare() -> None:
     sql = "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = 'outcomes'"
     declared = [(one.name, sql_type(one.kind), one.meaning) for one in columns_of(OutcomeRow)]
-    assert ledger.query(sql).rows == tuple(declared)
+    with ledger_in_memory() as connection:
+        assert connection.execute(sql).fetchall() == declared
 
 
 def test_outcomes_are_of_a_decision_an_attempt_or_a_model(ledger: Ledger) -> None:
@@ -158,15 +175,12 @@ MISTAKES: list[tuple[Outcome, str, str | None]] = [
 
 @pytest.mark.parametrize(("outcome", "why", "help"), MISTAKES, ids=lambda one: None)
 def test_what_cannot_be_recorded_is_refused_and_nothing_is_recorded(
-    outcome: Outcome, why: str, help: str | None, ledger: Ledger
+    outcome: Outcome, why: str, help: str | None, untouched: Ledger
 ) -> None:
-    writer = ledger.writer()
-    writer.add_all([[begun(5)]])
     with pytest.raises(LedgerError) as caught:
-        ledger.record_outcomes([Outcome(decision_id(1), "score", 1), outcome])
-    writer.close()
+        untouched.record_outcomes([Outcome(decision_id(1), "score", 1), outcome])
     assert (str(caught.value), caught.value.help) == (f"{why}; no outcome was recorded", help)
-    assert stored(ledger) == []
+    assert stored(untouched) == []
 
 
 LONG = [

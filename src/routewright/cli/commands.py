@@ -495,7 +495,7 @@ def import_(
     if remove is not None:
         if source or files or name or map or dry_run:
             raise typer.BadParameter("--remove stands alone")
-        remove_import(path, remove)
+        remove_import(path, remove, format)
     elif source is None or not files:
         raise typer.BadParameter("a source and a file are needed, or --remove")
     else:

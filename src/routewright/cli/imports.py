@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,9 +14,8 @@ from routewright.ledger import ImportReport, Ledger, check_import
 
 from .exit_codes import ExitCode
 from .opened import ledger_at, print_notices
+from .progress import progress_line
 from .writer import writer
-
-_TELL_EVERY_S: Final = 2.0
 
 _TOLD: Final = ("time", "model", "status", "total_ms", "input_tokens", "output_tokens", "cost", "currency")
 """Fields that many questions need: it is told how many calls do not say them."""
@@ -50,11 +48,14 @@ def import_files(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def remove_import(path: Path | None, name: str) -> None:
+def remove_import(path: Path | None, name: str, format: Literal["text", "json"]) -> None:
     """Remove an import and say what it had."""
     with ledger_at(path, create=False) as opened:
         decisions, calls = opened.remove_import(name)
-    writer.text(escape_line(f"{name}: {_n(decisions, 'request')} and {_n(calls, 'call')} removed"))
+    if format == "json":
+        writer.json_value({"name": name, "decisions": decisions, "calls": calls})
+    else:
+        writer.text(escape_line(f"{name}: {_n(decisions, 'request')} and {_n(calls, 'call')} removed"))
     print_notices(opened)
 
 
@@ -87,24 +88,17 @@ def print_imports(path: Path | None, format: Literal["table", "json"]) -> None:
 def _import(
     opened: Ledger | None, source: str, file: Path, name: str | None, mapping: Path | None
 ) -> ImportReport:
-    tell = _Progress(file)
-    progress = tell if writer.attended else None
-    if opened is None:
-        return check_import(source, file, name=name, mapping=mapping, progress=progress)
-    return opened.import_file(source, file, name=name, mapping=mapping, progress=progress)
+    with progress_line() as line:
 
+        def show(done: int, size: int, rows: int) -> None:
+            if line is not None:
+                share = f"{done / size:.0%} of {file.name}, " if 0 < done <= size else ""
+                line.show(escape_line(f"importing: {share}{rows:,} rows, {line.elapsed_s:.0f} s"))
 
-class _Progress:
-    """Says now and then how far a long file has been read."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._next_s = file, time.monotonic() + _TELL_EVERY_S
-
-    def __call__(self, done: int, size: int, rows: int) -> None:
-        if time.monotonic() >= self._next_s:
-            self._next_s = time.monotonic() + _TELL_EVERY_S
-            share = f"{done / size:.0%}" if 0 < done <= size else "…"
-            writer.note(escape_line(f"{self._file.name}: {rows:,} rows, {share} of the file"))
+        progress = None if line is None else show
+        if opened is None:
+            return check_import(source, file, name=name, mapping=mapping, progress=progress)
+        return opened.import_file(source, file, name=name, mapping=mapping, progress=progress)
 
 
 def _print(report: ImportReport) -> None:

@@ -1,4 +1,4 @@
-"""One line on standard error that says how far a statement is, for whoever watches it; gone when it ends."""
+"""One line on standard error that says how far something is, for whoever watches it; gone when it ends."""
 
 from __future__ import annotations
 
@@ -17,31 +17,52 @@ _EVERY_S: Final = 0.2
 
 @contextmanager
 def statement_progress() -> Iterator[Callable[[float | None], None] | None]:
-    """What takes the share that is done, from 0 to 1 or unknown; None where nobody watches."""
+    """What takes the share of a statement that is done, from 0 to 1 or unknown; None where nobody watches."""
+    with progress_line() as line:
+        if line is None:
+            yield None
+            return
+
+        def show(share: float | None) -> None:
+            done = "" if share is None else f"{share:.0%} done, "
+            line.show(f"asking: {done}{line.elapsed_s:.0f} s (Ctrl-C stops it)")
+
+        yield show
+
+
+@contextmanager
+def progress_line() -> Iterator[ProgressLine | None]:
+    """A line that says how far something is; None where nobody watches."""
     if not writer.watched:
         yield None
         return
-    line = _Line()
+    line = ProgressLine()
     before_stopping(line.clear)
     try:
-        yield line.show
+        yield line
     finally:
         line.clear()
 
 
-class _Line:
+class ProgressLine:
+    """A line that is drawn anew in its place."""
+
     def __init__(self) -> None:
         self._began_s = time.monotonic()
         self._shown_s = 0.0
 
-    def show(self, share: float | None) -> None:
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has taken so far."""
+        return time.monotonic() - self._began_s
+
+    def show(self, text: str) -> None:
         """Draw the line anew, now and then."""
         now = time.monotonic()
         if now - self._began_s < _PATIENCE_S or now - self._shown_s < _EVERY_S:
             return
         self._shown_s = now
-        done = "" if share is None else f"{share:.0%} done, "
-        writer.passing(f"asking: {done}{now - self._began_s:.0f} s (Ctrl-C stops it)")
+        writer.passing(text)
 
     def clear(self) -> None:
         """Remove the line."""
