@@ -49,7 +49,12 @@ class GroupSync:
         finally:
             with self._changed:
                 if failure is not None:
-                    self._failed.append((self._done, last, failure))
+                    above = self._done
+                    if (
+                        self._failed and self._failed[-1][1] == above
+                    ):  # one range, however long the disk fails
+                        above, _, _ = self._failed.pop()
+                    self._failed.append((above, last, failure))
                 self._done = max(self._done, last)
                 self._runs = False
                 self._changed.notify_all()

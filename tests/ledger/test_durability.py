@@ -122,13 +122,17 @@ def test_whoever_shares_a_sync_that_fails_is_told_and_the_next_one_is_not(tmp_pa
     disk.error = OSError(5, "Input/output error")
     with pytest.raises(LedgerError, match="may not survive a loss of power: Input/output error"):
         writer.add(decision(1))
+    with pytest.raises(LedgerError, match="may not survive"):
+        writer.add(decision(2))
     disk.error = None
-    writer.add(decision(2))
-    assert len(left_in_spool(ledger)) == 2, "a file whose sync failed is not written to again"
-    with pytest.raises(OSError, match="Input/output error"):
-        writer._spool._group.wait_for(2)
+    writer.add(decision(3))
+    assert len(left_in_spool(ledger)) == 3, "a file whose sync failed is not written to again"
+    for number in (2, 3):
+        with pytest.raises(OSError, match="Input/output error"):
+            writer._spool._group.wait_for(number)
+    assert len(writer._spool._group._failed) == 1
     writer.close()
-    assert len(ledger.tail(9)) == 3, "what was refused may be there all the same"
+    assert len(ledger.tail(9)) == 4, "what was refused may be there all the same"
 
 
 @pytest.mark.parametrize("settings", [LedgerSettings(), NONE])
