@@ -401,9 +401,7 @@ class Ledger:
         The number of rejected entries is the one that the last ``query`` or ``tail`` found. Damage is reported until
         somebody has deleted or moved the files that are kept.
         """
-        waiting = (
-            None if self._blocked is None else f"the newest decisions may be missing: {self._waiting_for()}"
-        )
+        waiting = self._waiting_text()
         found = (
             waiting,
             _full_text(self._full),
@@ -463,13 +461,18 @@ class Ledger:
     def _note_blocked(self, error: LedgerError) -> None:
         self._blocked = error
 
-    def _waiting_for(self) -> str:
-        if isinstance(self._blocked, BusyError):
-            return (
-                f"what was recorded is safe in `{spool_folder(self._path)}`, and loaded as soon as nobody else holds "
-                f"the ledger open; now {self._blocked.holder} does"
-            )
-        return str(self._blocked)
+    def _waiting_text(self) -> str | None:
+        """The notice about rows that wait."""
+        match self._blocked:
+            case None:
+                return None
+            case BusyError(holder=holder):
+                return (
+                    f"the newest decisions wait in `{spool_folder(self._path)}`, where they are safe, while {holder} "
+                    "holds the ledger open; let other clients open a copy (`routewright ledger snapshot FILE`)"
+                )
+            case error:
+                return f"the newest decisions may be missing: {error}"
 
 
 def _full_text(counts: FullCounts) -> str | None:

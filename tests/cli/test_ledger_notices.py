@@ -86,7 +86,7 @@ def test_a_client_that_sits_on_the_ledger_fails_no_run_and_is_named(
     with client_on(command.ledger, reads=reads) as client:
         ended = command(*COMMANDS["run"])
         assert (ended.code, ended.out != "") == (0, True)
-        assert ended.err.count("what was recorded is safe in ") == 1
-        assert f"now process {client.pid} (`" in ended.err
+        assert ended.err.count("the newest decisions wait in ") == 1
+        assert f" while process {client.pid} (`" in ended.err
     assert command(*COMMANDS["tail"]).err == ""
     assert len(json.loads(command(*COMMANDS["tail as JSON"]).out)) == 2

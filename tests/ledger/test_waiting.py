@@ -53,10 +53,12 @@ def test_a_ledger_that_another_client_holds_is_opened_and_written_to_all_the_sam
         writer.add(decision(1))
         writer.close()
         [notice] = opened.notices()
+        folder = spool_folder(ledger.path)
         assert notice.startswith(
-            f"the newest decisions may be missing: what was recorded is safe in `{spool_folder(ledger.path)}`"
+            f"the newest decisions wait in `{folder}`, where they are safe, while process "
         )
-        assert f"now process {client.pid} (`" in notice
+        assert f" while process {client.pid} (`" in notice
+        assert notice.endswith(" open a copy (`routewright ledger snapshot FILE`)")
         assert f"held open by process {client.pid}" in caplog.text
         if reads:
             result = opened.query("SELECT count(*) FROM decisions")
