@@ -49,9 +49,9 @@ _OF_RESULT: Final = {
 # The view's text is used: any user may replace the view in the file, or shadow one of its functions with a macro. Here
 # it reads the decisions that fit and their attempts alone, under the names of the tables.
 _TAIL: Final = """
-WITH fit AS (SELECT * FROM main.decisions AS d WHERE true{of_decision}{newest_first}),
-decisions AS (SELECT * FROM fit),
-attempts AS (SELECT * FROM main.attempts AS a WHERE a.decision_id IN (SELECT decision_id FROM fit)),
+WITH fit AS MATERIALIZED (SELECT decision_id FROM main.decisions AS d WHERE true{of_decision}{newest_first}),
+decisions AS NOT MATERIALIZED (SELECT * FROM main.decisions WHERE decision_id IN (SELECT decision_id FROM fit)),
+attempts AS NOT MATERIALIZED (SELECT * FROM main.attempts WHERE decision_id IN (SELECT decision_id FROM fit)),
 all_decisions_flat AS ({view}),
 flat AS (
     SELECT *, decision_id::UUID AS id FROM all_decisions_flat
