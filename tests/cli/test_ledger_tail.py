@@ -146,17 +146,16 @@ def followed(tmp_path: Path) -> Iterator[tuple[CommandLine, subprocess.Popen[byt
         started.communicate()
 
 
-def test_what_other_processes_write_is_followed_until_ctrl_c(
+def test_what_another_process_writes_is_followed_until_ctrl_c(
     followed: tuple[CommandLine, subprocess.Popen[bytes]],
 ) -> None:
     command, started = followed
     assert started.stdout is not None
     first = json.loads(started.stdout.readline())
-    others = [command.start("run", "policy.yaml", "hello", "--simulate", "--trace", str(n)) for n in (1, 2)]
-    came = [json.loads(started.stdout.readline()) for _ in others]
-    assert {one["trace_id"] for one in came} == {"1", "2"} and first["trace_id"] is None
-    for one in others:
-        one.communicate()
+    for trace in ("1", "2"):
+        assert command("run", "policy.yaml", "hello", "--simulate", "--trace", trace).code == 0
+    came = [json.loads(started.stdout.readline()) for _ in range(2)]
+    assert [one["trace_id"] for one in (first, *came)] == [None, "1", "2"]
     began = time.monotonic()
     started.send_signal(signal.SIGINT)
     out, err = started.communicate()

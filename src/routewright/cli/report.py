@@ -53,6 +53,8 @@ def write_report(
 ) -> None:
     """Write the page to a file, which appears whole or not at all. Raises TaskError if it is there already."""
     refuse_output(out, force=force)
+    if not out.parent.is_dir():
+        raise TaskError(f"there is no folder `{out.parent}`")
     now = now_in(timezone)
     with ledger_at(path, create=False) as opened:
         sections = list(_sections(opened, since, which, now))

@@ -22,7 +22,7 @@ def show_decision(id: str | None, path: Path | None, format: Literal["text", "js
     """Print all that the ledger has of a decision, and its explanation, which is computed again."""
     with ledger_at(path, create=False) as opened:
         found = opened.find(id)
-    told = _told(found)
+    told = explained(found)
     if format == "json":
         writer.json_value(_values(found, told))
     else:
@@ -31,7 +31,7 @@ def show_decision(id: str | None, path: Path | None, format: Literal["text", "js
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """A decision's record and explanation, or why there is none."""
 
     record: DecisionRecord | None = None
@@ -39,19 +39,20 @@ class _Told:
     missing: str | None = None
 
 
-def _told(found: FoundDecision) -> _Told:
+def explained(found: FoundDecision) -> Told:
+    """Why a decision came out as it did, computed again; or why that cannot be said."""
     record = None
     try:
         record = found.record
-        return _Told(record, explain(recorded_policy(found), record))
+        return Told(record, explain(recorded_policy(found), record))
     except ProblemsError as error:
         first = error.problems[0]
-        return _Told(record, missing=f"this version cannot compile the policy that decided: {first.message}")
+        return Told(record, missing=f"this version cannot compile the policy that decided: {first.message}")
     except RecordError as error:
-        return _Told(record, missing=str(error))
+        return Told(record, missing=str(error))
 
 
-def _print(found: FoundDecision, told: _Told) -> None:
+def _print(found: FoundDecision, told: Told) -> None:
     for name, value in _facts(found, told.record):
         writer.text(f"{name.ljust(8)}  {value}")
     writer.text()
@@ -106,7 +107,7 @@ def _row(found: FoundDecision, attempt: Attempt) -> list[str]:
     ]
 
 
-def _values(found: FoundDecision, told: _Told) -> dict[str, Any]:
+def _values(found: FoundDecision, told: Told) -> dict[str, Any]:
     explanation = None if told.explanation is None else explanation_values(told.explanation)
     if explanation is not None:
         del explanation["record"]
