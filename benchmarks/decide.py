@@ -32,7 +32,7 @@ from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.memory import memory_of
 from routewright.engine.decision.task import State
 from routewright.engine.explain.explanation import explain
-from routewright.engine.record.text import record_text
+from routewright.engine.record.parts import parts_of
 from routewright.loading.loading import load_policy
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
@@ -136,7 +136,7 @@ def _shipped_parts(workload: Workload, effort: Effort) -> str:
         "decide": Timed("", whole.inputs, whole.call),
         "decide, every model's health known": Timed("", health.inputs, health.call),
         "decide, no plan remembered": Timed("", whole.inputs, forgetful),
-        "write its record": Timed("", decisions, record_text),
+        "encode its record": Timed("", decisions, parts_of),
         "explain the decision": Timed("", decisions, lambda decision: explain(policy, decision)),
         "load and compile the policy and its catalog": Timed("", [SHIPPED_POLICY], load_policy),
     }

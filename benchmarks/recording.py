@@ -18,7 +18,7 @@ from workload import Workload, shipped
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State
 from routewright.engine.record.attempt import Attempt, Intent
-from routewright.engine.record.text import record_text
+from routewright.engine.record.parts import parts_of
 from routewright.gateway.recorder import Pending, Recorder
 from routewright.gateway.results import DecisionResult
 from routewright.ledger import Ledger
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def contenders(workload: Workload, recorder: Recorder) -> list[Timed]:
-    """Deciding, the record's text, and recording a decision: whole, as before a call, and also after it."""
+    """Deciding, the record's parts, and recording a decision: whole, as before a call, and also after it."""
     policy = workload.policy
     ids = [f"019b76da-a800-7000-8000-{number:012d}" for number in range(len(workload.tasks))]
     decided = [
@@ -67,7 +67,7 @@ def contenders(workload: Workload, recorder: Recorder) -> list[Timed]:
 
     return [
         Timed("decide", workload.tasks, lambda task: decide(policy, task, STATE, decision_id=ids[0])),
-        Timed("record's text", decided, lambda one: record_text(one.decision)),
+        Timed("record's parts", decided, lambda one: parts_of(one.decision)),
         Timed("whole, after the call", decided, lambda one: ended(Pending(policy, one, None))),
         Timed("intent", decided, begun),
         Timed("intent and end", decided, lambda one: ended(begun(one))),

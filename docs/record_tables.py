@@ -21,9 +21,9 @@ from routewright.engine.record.fields import (
     ModelStateRecord,
     NamedDigest,
     PlanRecord,
+    PriceRecord,
     RequestRecord,
     ResidentRecord,
-    RuleRecord,
     StateRecord,
     StepRecord,
     Value,
@@ -57,7 +57,8 @@ def _fields(shape: type[Shape]) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for field in fields_of(shape):
         null = " or null" if field.nullable else ""
-        yield f"| `{field.name}` | {_words(field.kind)}{null} | {field.meaning} |"
+        part = "" if field.part is None else " ◆"
+        yield f"| `{field.name}`{part} | {_words(field.kind)}{null} | {field.meaning} |"
 
 
 def _words(kind: Any) -> str:
@@ -87,7 +88,7 @@ _SHAPES: Mapping[type[Shape], str] = {
     ArmRecord: "arm",
     RequestRecord: "request",
     FeatureRecord: "feature",
-    RuleRecord: "rule",
+    PriceRecord: "price",
     CandidateRecord: "candidate",
     ChoiceRecord: "choice",
     PlanRecord: "plan",

@@ -15,6 +15,7 @@ from .limits import Limits
 from .portable import INTERVALS, with_types
 from .results import QueryResult
 from .sql_errors import ONLY_READS, mistake, translate_error
+from .views import DECISION_IDS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -45,7 +46,10 @@ def count_rejected(connection: DuckDBPyConnection) -> int:
 
 def newest_at(connection: DuckDBPyConnection) -> datetime | None:
     """When the newest decision in the tables was made; None if there is none. Uses no function either."""
-    rows = connection.execute("SELECT at_us FROM main.decisions ORDER BY at_us DESC LIMIT 1").fetchall()
+    # A file that is held may have an older layout, whose decisions are a table.
+    found = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'decision_rows'").fetchone()
+    decisions = "main.decisions" if found is None else f"({DECISION_IDS})"
+    rows = connection.execute(f"SELECT at_us FROM {decisions} ORDER BY at_us DESC LIMIT 1").fetchall()
     return EPOCH + timedelta(microseconds=rows[0][0]) if rows else None
 
 

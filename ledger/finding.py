@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
-from routewright.engine.record import Attempt, DecisionRecord, columns_of, read_record
+from routewright.engine.record import Attempt, Record, columns_of, read_record
 
 from .errors import UnknownDecisionError
+from .restoring import record_text
+from .views import DECISION_IDS, decisions_select
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -44,7 +46,7 @@ class FoundDecision:
     attempts: tuple[Attempt, ...]
 
     @property
-    def record(self) -> DecisionRecord:
+    def record(self) -> Record:
         """The record. Raises RecordError where this version cannot read it."""
         return read_record(self.text)
 
@@ -55,22 +57,26 @@ def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> Foun
     Raises UnknownDecisionError if there is none, or more than one.
     """
     decision_id = _newest_id(connection) if beginning is None else _the_id(connection, beginning)
-    [row] = connection.execute(_DECISION, [decision_id]).fetchall()
+    [row] = connection.execute(_DECISION.format(decisions=decisions_select()), [decision_id]).fetchall()
     attempts = connection.execute(
         f"SELECT {', '.join(_ATTEMPT)} FROM attempts WHERE decision_id = ?::UUID ORDER BY number",
         [decision_id],
     ).fetchall()
     made = tuple(Attempt(**dict(zip(_ATTEMPT, row, strict=True))) for row in attempts)
-    return FoundDecision(decision_id=decision_id, attempts=made, **dict(zip(_OWN, row, strict=True)))
+    text = record_text(connection, decision_id) or ""
+    return FoundDecision(
+        decision_id=decision_id, text=text, attempts=made, **dict(zip(_OWN, row, strict=True))
+    )
 
 
-_OWN: Final = [field.name for field in fields(FoundDecision) if field.name not in ("decision_id", "attempts")]
+_MADE: Final = ("decision_id", "text", "attempts")
+_OWN: Final = [field.name for field in fields(FoundDecision) if field.name not in _MADE]
 
 _DECISION: Final = """
-SELECT record, record_digest, mode, tags, session_id, trace_id, deciding_ns, shadow_of::VARCHAR, answered_attempt,
+SELECT record_digest, mode, tags, session_id, trace_id, deciding_ns, shadow_of::VARCHAR, answered_attempt,
     (SELECT any_value(text) FROM policies WHERE kind = 'policy' AND digest = policy_digest),
     (SELECT any_value(text) FROM policies WHERE kind = 'catalog' AND digest = catalog_digest)
-FROM decisions WHERE decision_id = ?::UUID
+FROM ({decisions}) WHERE decision_id = ?::UUID
 """
 
 _BETWEEN: Final = (
@@ -81,7 +87,7 @@ _BETWEEN: Final = (
 
 def _newest_id(connection: DuckDBPyConnection) -> str:
     row = connection.execute(
-        "SELECT decision_id::VARCHAR FROM decisions ORDER BY at_us DESC, decision_id DESC LIMIT 1"
+        f"SELECT decision_id::VARCHAR FROM ({DECISION_IDS}) ORDER BY at_us DESC, decision_id DESC LIMIT 1"
     ).fetchone()
     if row is None:
         raise UnknownDecisionError("the ledger has no decision yet", help="run a task first")
@@ -96,7 +102,9 @@ def _the_id(connection: DuckDBPyConnection, beginning: str) -> str:
             help="`routewright ledger tail` shows ids; four characters or more are enough where no other has them",
         )
     bounds = [str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f"]
-    ids = [row[0] for row in connection.execute(_BETWEEN.format(table="decisions"), bounds).fetchall()]
+    ids = [
+        row[0] for row in connection.execute(_BETWEEN.format(table=f"({DECISION_IDS})"), bounds).fetchall()
+    ]
     if len(ids) == 1:
         return str(ids[0])
     if not ids:

@@ -14,10 +14,13 @@ import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from .entries import BEGINNING
 from .errors import LedgerError
-from .writing import Entry
+from .version_1 import BEGINNING as BEGINNING_1
 
-MAGIC: Final = b"routewright spool 1\n"
+MAGIC: Final = b"routewright spool 2\n"
+_MAGIC_1: Final = b"routewright spool 1\n"
+"""How files of earlier versions begin, whose records stand beside the rest of an entry."""
 
 MAX_FRAME_BYTES: Final = 64 * 1024**2
 """A longer entry is refused when it is added; a greater length in a file is damage and is not read."""
@@ -32,17 +35,23 @@ _LENGTHS: Final = struct.Struct("<II")
 MAX_NUMBER: Final = 2**63 - 1
 """The highest number that the ledger's tables can hold."""
 
-_BEGINNING: Final = b'{"decision":'
-"""How ``entry_of`` begins every entry."""
+_BEGINNINGS: Final = (BEGINNING, BEGINNING_1)
 _PIECE: Final = 1024**2
 """Damaged parts are searched in pieces of this size."""
+
+
+class Texts(NamedTuple):
+    """The text of an entry; in files of earlier versions, the text of a record beside it."""
+
+    text: str
+    record: str | None
 
 
 class Frame(NamedTuple):
     """One entry and its number; ``at`` is the offset of the frame, and ``size`` its length in bytes."""
 
     number: int
-    entry: Entry
+    entry: Texts
     at: int
     size: int
 
@@ -53,33 +62,13 @@ class Damage(NamedTuple):
     size: int
 
 
-def encode(entry: Entry) -> tuple[bytes, bytes | None]:
-    """The texts of an entry in UTF-8.
-
-    Raises LedgerError if one of them holds half of a surrogate pair, or if together they are too long for a frame.
-    """
-    try:
-        metadata, record = entry.metadata.encode(), None if entry.record is None else entry.record.encode()
-    except UnicodeEncodeError as error:
-        raise LedgerError(
-            f"a row holds what the ledger cannot store: {error.reason}; nothing was written"
-        ) from error
-    if _BODY.size + len(metadata) + len(record or b"") > MAX_FRAME_BYTES:
+def encode_frame(number: int, text: bytes) -> bytes:
+    """An entry's text as a frame. Raises LedgerError if it is too long for one."""
+    if len(text) > MAX_FRAME_BYTES - _BODY.size:
         raise LedgerError(f"a row has more than {MAX_FRAME_BYTES // 1024**2} MiB; nothing was written")
-    return metadata, record
-
-
-def encode_frame(number: int, metadata: bytes, record: bytes | None) -> tuple[bytes, bytes, bytes, bytes]:
-    """The parts of a frame, to be written one after the other."""
-    record_bytes = record or b""
-    head = _BODY.pack(number, len(metadata), record is not None)
-    checksum = zlib.crc32(record_bytes, zlib.crc32(metadata, zlib.crc32(head)))
-    return (
-        _LENGTHS.pack(len(head) + len(metadata) + len(record_bytes), checksum),
-        head,
-        metadata,
-        record_bytes,
-    )
+    head = _BODY.pack(number, len(text), False)
+    checksum = zlib.crc32(text, zlib.crc32(head))
+    return b"%b%b%b" % (_LENGTHS.pack(len(head) + len(text), checksum), head, text)
 
 
 def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Frame | Damage]:
@@ -108,7 +97,7 @@ def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Fram
 
 def begins_as_spool(file: int, size: int) -> bool:
     """Whether a file of ``size`` bytes begins as a spool does."""
-    return _read(file, len(MAGIC), 0) == MAGIC[:size]
+    return _read(file, len(MAGIC), 0) in (MAGIC[:size], _MAGIC_1[:size])
 
 
 def first_frame(file: int, size: int) -> Frame | None:
@@ -136,7 +125,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
     if len(data) < texts or zlib.crc32(data, zlib.crc32(head[_CHECKED:])) != checksum:
         return None
     try:
-        entry = Entry(data[:metadata].decode(), data[metadata:].decode() if has_record else None)
+        entry = Texts(data[:metadata].decode(), data[metadata:].decode() if has_record else None)
     except UnicodeDecodeError:
         return None
     return Frame(number, entry, at, end - at)
@@ -146,12 +135,13 @@ def _next_beginning(file: int, at: int, size: int) -> int:
     """The next offset at which a frame may begin whose entry begins at ``at`` or later; ``size`` if there is none."""
     while (at := _skip_hole(file, at, size)) < size:
         wanted = min(_PIECE, size - at)
-        position = _read(file, wanted, at).find(_BEGINNING)
-        if position >= 0:
-            return at + position - _HEAD.size
+        piece = _read(file, wanted, at)
+        positions = [found for one in _BEGINNINGS if (found := piece.find(one)) >= 0]
+        if positions:
+            return at + min(positions) - _HEAD.size
         if at + wanted == size:
             break
-        at += wanted - len(_BEGINNING) + 1
+        at += wanted - max(map(len, _BEGINNINGS)) + 1
     return size
 
 

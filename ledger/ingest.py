@@ -13,10 +13,12 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from . import version_1
+from .assembling import Assembler, StateAsOf
 from .connection import checkpoint, commit, open_for_writing
+from .entries import Entry, decode, says_more
 from .errors import LedgerError
 from .frames import MAX_NUMBER, Damage, Frame, first_frame
-from .in_flight import writers_in_flight
 from .migrate import apply_migrations, create_ledger
 from .paths import spool_folder
 from .sequence import Missing, continuing, in_order
@@ -33,9 +35,8 @@ from .spool import (
     spool_files,
     writer_of,
 )
-from .storing import end_writers, mark, store
+from .storing import assembler_of, mark, reject_entry, store
 from .views import make_views
-from .writing import Entry
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BATCH: Final = 4_000
+_BATCH: Final = 10_000
 """Entries for one transaction: two of most decisions."""
 
 _BATCH_BYTES: Final = 16 * 1024**2
@@ -114,17 +115,20 @@ def _ingest(
             refuse_shadows(connection)
             apply_migrations(connection, path)
             marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
+            assembler = assembler_of(connection)
             if own is not None:
                 # Only now that the ledger is open: each file holds a descriptor until it is ingested.
                 own.turn(last=last)
                 for file in own.full():
                     with own.open(file) as spool:
                         if spool is not None:
-                            ingested += _ingest_file(connection, spool, marks, None, done)
+                            ingested += _ingest_file(connection, assembler, spool, marks, None, done)
             others = [file for file in spool_files(folder) if own is None or not own.owns(file)]
-            found, orphans, refused = _ingest_others(connection, others, marks, done, locks)
+            found, orphans, refused = _ingest_others(connection, assembler, others, marks, done, locks)
             ingested += found
-            end_writers(connection, _gone(connection, folder, {file for file, _ in done}))
+            if gone := _gone(assembler, folder, {file for file, _ in done}):
+                assembler.end_of(gone)
+                store(connection, assembler, {})
             connection.execute("BEGIN")
             make_views(connection)
             commit(connection)
@@ -140,17 +144,15 @@ def _ingest(
     return ingested, orphans == _ORPHANS
 
 
-def _gone(connection: DuckDBPyConnection, folder: Path, done: Collection[Path]) -> list[str]:
+def _gone(assembler: Assembler, folder: Path, done: Collection[Path]) -> list[str]:
     """The writers of what is in flight that are gone: none of their files is left, beside those that are ``done``."""
-    return [
-        writer
-        for writer in writers_in_flight(connection)
-        if all(file in done for file in files_of(folder, writer))
-    ]
+    writers = {flight.writer for flight in assembler.flights.values()}
+    return [writer for writer in writers if all(file in done for file in files_of(folder, writer))]
 
 
 def _ingest_others(
     connection: DuckDBPyConnection,
+    assembler: Assembler,
     files: Sequence[Path],
     marks: dict[str, int],
     done: list[tuple[Path, bool]],
@@ -172,7 +174,7 @@ def _ingest_others(
             with ExitStack() as lock:
                 spool = lock.enter_context(open_spool_file(file))
                 if spool is not None:
-                    ingested += _ingest_file(connection, spool, marks, following, done)
+                    ingested += _ingest_file(connection, assembler, spool, marks, following, done)
                     if spool.complete:
                         orphans += 1
                         locks.push(lock.pop_all())
@@ -183,6 +185,7 @@ def _ingest_others(
 
 def _ingest_file(
     connection: DuckDBPyConnection,
+    assembler: Assembler,
     spool: SpoolFile,
     marks: dict[str, int],
     following: Path | None,
@@ -192,18 +195,9 @@ def _ingest_file(
 
     ``following`` is the next file, perhaps of the same writer. Raises LedgerError for a file of another kind.
     """
-    ingested = damaged_bytes = missing = characters = 0
-    batch: list[tuple[int, Entry]] = []
-
-    def store_batch() -> None:
-        nonlocal ingested, characters
-        if batch:
-            store(connection, spool.writer, batch)
-            marks[spool.writer] = batch[-1][0]
-            ingested, characters = ingested + len(batch), 0
-            batch.clear()
-
-    for one in _found(spool, marks, following):
+    damaged_bytes = missing = 0
+    batch = _Batch(connection, assembler, spool.writer, marks)
+    for one in _found(spool, marks, following, batch.state):
         if isinstance(one, Damage | Missing) and not (damaged_bytes or missing):
             keep_aside(spool.path)
         if isinstance(one, Damage):
@@ -211,11 +205,8 @@ def _ingest_file(
         elif isinstance(one, Missing):
             missing += one.entries
         else:
-            batch.append((one.number, one.entry))
-            characters += one.size
-            if len(batch) == _BATCH or characters > _BATCH_BYTES:
-                store_batch()
-    store_batch()
+            batch.add(one)
+    batch.store()
     missing += _missing_at_end(spool, marks)
     if spool.complete:
         if damaged_bytes or missing:
@@ -223,7 +214,53 @@ def _ingest_file(
             mark(connection, spool.writer, marks.get(spool.writer, 0), damaged=damaged_bytes)
             commit(connection)
         done.append((spool.path, bool(damaged_bytes or missing)))
-    return ingested
+    return batch.ingested
+
+
+class _Batch:
+    """Entries of one file on their way into the tables."""
+
+    def __init__(
+        self, connection: DuckDBPyConnection, assembler: Assembler, writer: str, marks: dict[str, int]
+    ) -> None:
+        self.state = StateAsOf()
+        self.ingested = 0
+        self._connection, self._assembler = connection, assembler
+        self._writer, self._marks = writer, marks
+        self._entries = self._bytes = self._last = 0
+
+    def add(self, frame: Frame) -> None:
+        """Take one entry in; what cannot be read is rejected with the reason."""
+        try:
+            entry = _entry(frame)
+            self.state.see(entry)
+            self._assembler.take(self._writer, frame.number, entry, self.state)
+        except LedgerError as error:
+            self.store()
+            self._connection.execute("BEGIN")
+            reject_entry(
+                self._connection, self._writer, frame.number, str(error), frame.entry.text, frame.entry.record
+            )
+            mark(self._connection, self._writer, frame.number)
+            commit(self._connection)
+        self._entries, self._bytes, self._last = self._entries + 1, self._bytes + frame.size, frame.number
+        if self._entries == _BATCH or self._bytes > _BATCH_BYTES:
+            self.store()
+
+    def store(self) -> None:
+        """Commit what was taken in."""
+        if self._entries:
+            store(self._connection, self._assembler, {self._writer: self._last})
+            self._marks[self._writer] = self._last
+            self.ingested += self._entries
+            self._entries = self._bytes = 0
+
+
+def _entry(frame: Frame) -> Entry:
+    text, record = frame.entry
+    if text.startswith(version_1.BEGINNING.decode()):
+        return version_1.decode(text, record)
+    return decode(text)
 
 
 def _missing_at_end(spool: SpoolFile, marks: dict[str, int]) -> int:
@@ -236,13 +273,25 @@ def _missing_at_end(spool: SpoolFile, marks: dict[str, int]) -> int:
 
 
 def _found(
-    spool: SpoolFile, marks: Mapping[str, int], following: Path | None
+    spool: SpoolFile, marks: Mapping[str, int], following: Path | None, state: StateAsOf
 ) -> Iterator[Frame | Damage | Missing]:
-    """What is in a file beyond its writer's mark, and what should be."""
+    """What is in a file beyond its writer's mark, and what should be.
+
+    The entries before the mark are shown to ``state``: those after it may name their parts.
+    """
     after = marks.get(spool.writer, 0 if spool.is_first else None)
+
+    def scan(start: int | None) -> Iterator[Frame | Damage]:
+        for one in spool.frames(start):
+            if after is not None and isinstance(one, Frame) and one.number <= after:
+                with suppress(LedgerError):  # it has been rejected
+                    if says_more(one.entry.text):
+                        state.see(decode(one.entry.text))
+            yield one
+
     if spool.complete:
-        return in_order(spool.frames, after=after, most=_highest_number(spool, following))
-    return continuing(spool.frames, after=after)
+        return in_order(scan, after=after, most=_highest_number(spool, following))
+    return continuing(scan, after=after)
 
 
 def _highest_number(spool: SpoolFile, following: Path | None) -> int:

@@ -19,7 +19,7 @@ from routewright.engine.record import Ordinal, Uuid, columns_of
 from .changing import changing
 from .columns import sql_type
 from .errors import LedgerError
-from .writing import select_ids
+from .inserting import known_digests, select_ids
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -97,7 +97,7 @@ def record_outcomes(path: Path, lock_timeout_s: float, outcomes: Iterable[Outcom
 
 def _record(connection: DuckDBPyConnection, batch: Sequence[Outcome]) -> RecordedOutcomes:
     ids = sorted({one.decision_id for one in batch})
-    known = {row[0] for row in select_ids(connection, "decision_id::VARCHAR", "decisions", ids)}
+    known = known_digests(connection, ids)
     models: dict[str, dict[int, str]] = {}
     for decision_id, number, model in select_ids(
         connection, "decision_id::VARCHAR, number, model_id", "attempts", ids

@@ -41,11 +41,12 @@ class Room:
         return self._others + own
 
     def _look(self, own: int) -> None:
-        self._looked_at_bytes, self._looked_at_s = own, time.monotonic()
         # What the writer who asks has written is among the files; what is in its memory is not.
         waiting = max(own, _bytes_in(self._folder, self._suffix))
         self._others = waiting - own
         self.most = self._chosen or min(_MOST_BYTES, (_free_bytes(self._folder) + waiting) // _SHARE_OF_DISK)
+        # Last: another thread that asks meanwhile looks too, and does not take the room for full.
+        self._looked_at_bytes, self._looked_at_s = own, time.monotonic()
 
 
 def _bytes_in(folder: Path, suffix: str) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from routewright.engine.record import Attempt, Intent, Ordinal, Uuid
+from routewright.engine.record import Attempt, Intent, NotStored, Ordinal, RecordParts, Uuid
 
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
@@ -26,15 +26,12 @@ class PolicyRow(NamedTuple):
 
 
 class DecisionRow(NamedTuple):
-    """One decision: its record, and what is known of it besides.
+    """One decision: its record by its parts, and what is known of it besides.
 
-    The ledger keeps the record's text as it is, with its SHA-256, and fills the other columns of ``decisions`` from it,
-    so that no column can say anything else. ``decision_id`` is the record's id. A screen may have refused what a model
-    said: then there is no answered attempt.
+    A screen may have refused what a model said: then there is no answered attempt.
     """
 
-    decision_id: Annotated[Uuid, "the decision's id, a UUID of version 7: sorted by time"]
-    record: Annotated[str, "the whole decision record as canonical JSON (RFC 8785)"]
+    record: Annotated[RecordParts, NotStored()]
     mode: Annotated[
         str,
         "how the decision is used. Executed: `exploit`, and under a canary `canary` in either arm. Not executed: "
@@ -42,7 +39,6 @@ class DecisionRow(NamedTuple):
         "write",
     ]
     tags: Annotated[Mapping[str, str], "labels that the caller gave"] = _NO_TAGS
-    session_id: Annotated[str | None, "the conversation, where the caller named one"] = None
     trace_id: Annotated[str | None, "the trace, where the caller named one"] = None
     deciding_ns: Annotated[int | None, "how long deciding took, in nanoseconds; not part of the record"] = (
         None
@@ -51,6 +47,11 @@ class DecisionRow(NamedTuple):
     answered_attempt: Annotated[
         Ordinal | None, "the number of the attempt whose answer was given; NULL where none was"
     ] = None
+
+    @property
+    def decision_id(self) -> str:
+        """The decision's id, a UUID of version 7."""
+        return self.record.row.id
 
 
 class AttemptRow(NamedTuple):

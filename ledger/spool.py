@@ -26,12 +26,13 @@ from typing import Final
 
 from routewright.private_files import create_private, make_private_folder
 
+from .entries import EntryEncoder
 from .errors import FullError, LedgerError
-from .frames import MAGIC, Damage, Frame, begins_as_spool, encode, encode_frame, find_frames, first_frame
+from .frames import MAGIC, Damage, Frame, begins_as_spool, encode_frame, find_frames, first_frame
 from .group_sync import GroupSync, put_on_disk
 from .room import Room
+from .rows import LedgerEntry
 from .settings import DEFAULTS, LedgerSettings
-from .writing import Entry
 
 _log = logging.getLogger(__name__)
 
@@ -95,6 +96,7 @@ class Spool:
         most = settings.room_mib
         self._room = Room(folder, None if most is None else most * 1024**2, _SUFFIX)
         self._lock = threading.Lock()
+        self._encoder = EntryEncoder()
         self._file: int | None = None
         self._size = 0
         self._full: dict[
@@ -137,23 +139,27 @@ class Spool:
         waiting, most = self._room.waiting(self.waiting_bytes), self._room.most
         return f"{waiting // 1024**2} MiB wait in `{self._folder}`, of at most {most // 1024**2}"
 
-    def add(self, *entries: Entry, beyond: bool = False) -> int:
+    def add(self, *entries: LedgerEntry, beyond: bool = False) -> int:
         """Write entries, all at once; the number of the last.
 
         Raises LedgerError if one is not valid text or the disk is full, and FullError if too much waits; then none is
         written.
         ``beyond`` writes however much waits: for entries that only say how something ended.
         """
-        encoded = [encode(entry) for entry in entries]
+        encoder = self._encoder
         with self._lock:
             if not beyond:
                 self._check_room()
             number = self._number
-            pieces: list[bytes] = []
-            for metadata, record in encoded:
-                number += 1
-                pieces += encode_frame(number, metadata, record)
-            self._write(b"".join(pieces))
+            frames: list[bytes] = []
+            try:
+                for entry in entries:
+                    number += 1
+                    frames.append(encode_frame(number, encoder.encode(self._files, entry)))
+                self._write(b"".join(frames))
+            except LedgerError:
+                encoder.forget()
+                raise
             self._number = number
         return number
 

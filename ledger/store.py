@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from routewright.private_files import whole_file
 
+from .appending import append, conflict
 from .asking import MOST_COUNTED, ask, count_rejected
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
@@ -37,7 +38,6 @@ from .stoppable import Running, run_stoppably
 from .tailing import Followed, Tail, TailFilter, newest
 from .views import make_views
 from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
-from .writing import entry_of, insert, record_digest, select_ids
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -149,29 +149,16 @@ class Ledger:
         """
         self._bring_up_to_date()
         new_decisions = _unique_decisions(decisions)
-        new_attempts = {(_uuid(row.decision_id), row.attempt.number): row for row in attempts}
+        ids = [_uuid(row.decision_id) for row in attempts]
+        new_attempts = {
+            (id, row.attempt.number): row._replace(decision_id=id)
+            for id, row in zip(ids, attempts, strict=True)
+        }
         with open_for_writing(self._path, lock_timeout_s=self._lock_timeout_s) as connection:
             refuse_snapshot(connection, self._path)
             refuse_shadows(connection)
             connection.execute("BEGIN")
-            ids = sorted({*new_decisions, *(decision_id for decision_id, _ in new_attempts)})
-            known = dict(select_ids(connection, "decision_id::VARCHAR, record_digest", "decisions", ids))
-            for decision_id, row in new_decisions.items():
-                if known.get(decision_id, record_digest(row.record)) != record_digest(row.record):
-                    raise _conflict(decision_id)
-            for decision_id, number in new_attempts:
-                if decision_id not in known and decision_id not in new_decisions:
-                    raise LedgerError(
-                        f"attempt {number} of `{decision_id}` has no decision; nothing was written"
-                    )
-            attempted = set(select_ids(connection, "decision_id::VARCHAR, number", "attempts", ids))
-            fresh = [row for key, row in new_attempts.items() if key not in attempted]
-            entries = [
-                entry_of(row) for decision_id, row in new_decisions.items() if decision_id not in known
-            ]
-            if fresh or policies:
-                entries.append(entry_of(None, fresh, policies))
-            written = insert(connection, entries)
+            written = append(connection, new_decisions, list(new_attempts.values()), policies)
             make_views(connection)
             commit(connection)
         given = len(policies) + len(decisions) + len(attempts)
@@ -506,14 +493,12 @@ def _uuid(text: str) -> str:
 def _unique_decisions(decisions: Sequence[DecisionRow]) -> dict[str, DecisionRow]:
     unique: dict[str, DecisionRow] = {}
     for row in decisions:
-        first = unique.setdefault(_uuid(row.decision_id), row)
+        if _uuid(row.decision_id) != row.decision_id:
+            raise LedgerError(
+                f"the decision id `{row.decision_id}` is not written as a UUID is; nothing was written",
+                help=f"write `{_uuid(row.decision_id)}`: a record's digest covers it as it is written",
+            )
+        first = unique.setdefault(row.decision_id, row)
         if first.record != row.record:
-            raise _conflict(row.decision_id)
+            raise conflict(row.decision_id)
     return unique
-
-
-def _conflict(decision_id: str) -> LedgerError:
-    return LedgerError(
-        f"decision `{decision_id}` is in the ledger with another record; nothing was written",
-        help="a record never changes: decide again under a new id",
-    )

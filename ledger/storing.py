@@ -1,15 +1,28 @@
-"""Commits a writer's entries as rows, and keeps those that cannot be rows with the reason."""
+"""Commits what was put together as rows, and keeps what cannot be rows with the reason."""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic_core import to_json
+
+from .assembling import Assembler, Flight
 from .connection import commit
 from .errors import LedgerError
-from .in_flight import decisions_in_flight, end_decisions, insert_ended, reject_in_flight
-from .writing import Entry
+from .inserting import (
+    insert_attempts,
+    insert_decisions,
+    insert_late,
+    insert_parts,
+    insert_policies,
+    insert_states,
+    known_digests,
+    known_part,
+)
+from .version_1 import decode, record_digest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -17,34 +30,95 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def store(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
-    """Commit a batch of a writer's numbered entries, each as rows, as in flight or as rejected."""
+def assembler_of(connection: DuckDBPyConnection) -> Assembler:
+    """An assembler that knows what is in flight."""
+    columns = "writer, entry, decision_id::VARCHAR, beside, record"
+    rows = connection.execute(f"SELECT {columns} FROM in_flight ORDER BY entry").fetchall()
+    flights: dict[str, Flight] = {}
+    for writer, entry, decision_id, beside, record in rows:
+        if beside.startswith('{"decision":'):  # of version 1: a row for each entry
+            old = decode(beside, record)
+            flight = flights.setdefault(decision_id, Flight(writer, entry, decision_id))
+            flight.decision = flight.decision if old.decision is None else dict(old.decision)
+            flight.add(old)
+        else:
+            values = json.loads(beside)
+            flights[decision_id] = Flight(writer, entry, decision_id, values["row"])
+            for name, calls in (
+                ("attempts", flights[decision_id].attempts),
+                ("intents", flights[decision_id].intents),
+            ):
+                calls.update({one["number"]: one for one in values[name]})
+    return Assembler(flights.values(), lambda digest: known_part(connection, digest))
 
-    def rows(part: Sequence[tuple[int, Entry]]) -> None:
-        insert_ended(connection, writer, part)
-        mark(connection, writer, part[-1][0])
 
-    def reject(one: tuple[int, Entry], refusal: str) -> None:
-        number, entry = one
-        values = [writer, number, _now_us(), refusal, entry.metadata, entry.record]
-        connection.execute("INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)", values)
+def store(connection: DuckDBPyConnection, assembler: Assembler, marks: Mapping[str, int]) -> None:
+    """Commit what waits in the assembler, each decision as rows, as in flight or as rejected.
+
+    ``marks`` says up to which number each writer's entries are in.
+    """
+
+    def rows(_: Sequence[None]) -> None:
+        _insert_shared(connection, assembler)
+        _insert_ended(connection, assembler.ended)
+        _keep_flights(connection, assembler)
+        for writer, number in marks.items():
+            mark(connection, writer, number)
+
+    if _refusal(connection, [None], rows) is not None:
+        _store_apart(connection, assembler, marks)
+    for waiting in (assembler.ended, assembler.policies, assembler.states, assembler.touched):
+        waiting.clear()
+    assembler.new_parts.clear()
+
+
+def _store_apart(connection: DuckDBPyConnection, assembler: Assembler, marks: Mapping[str, int]) -> None:
+    """Commit the same piece by piece, since something in it cannot be stored.
+
+    It is done again from the beginning where it is interrupted: what is there already is then left as it is.
+    """
+
+    def reject(what: Callable[[T], tuple[str, int, object, str | None]]) -> Callable[[T, str], None]:
+        def one(item: T, why: str) -> None:
+            writer, number, values, record = what(item)
+            reject_entry(connection, writer, number, why, to_json(values).decode(), record)
+
+        return one
+
+    _in_halves(
+        connection,
+        assembler.policies,
+        lambda part: insert_policies(connection, [policy for _, _, policy in part]),
+        reject(lambda one: (one[0], one[1], one[2], None)),
+    )
+    _in_halves(
+        connection,
+        assembler.states,
+        lambda part: insert_states(connection, part),
+        reject(lambda one: (one[0], one[1], one, None)),
+    )
+    connection.execute("BEGIN")
+    insert_parts(connection, assembler.new_parts.values())
+    commit(connection)
+    _in_halves(
+        connection,
+        assembler.ended,
+        lambda part: _insert_ended(connection, part),
+        reject(lambda one: (one.writer, one.entry, _flight_values(one), _record_of(one))),
+    )
+    connection.execute("BEGIN")
+    _keep_flights(connection, assembler)
+    for writer, number in marks.items():
         mark(connection, writer, number)
+    commit(connection)
 
-    _in_halves(connection, batch, rows, reject)
 
-
-def end_writers(connection: DuckDBPyConnection, writers: Sequence[str]) -> None:
-    """Commit what is in flight of writers that are gone: calls whose end they have not recorded were lost."""
-
-    def rows(ids: Sequence[str]) -> None:
-        end_decisions(connection, ids)
-
-    def reject(decision_id: str, refusal: str) -> None:
-        reject_in_flight(connection, decision_id, _now_us(), refusal)
-
-    ids = decisions_in_flight(connection, writers)
-    if ids:
-        _in_halves(connection, ids, rows, reject)
+def reject_entry(
+    connection: DuckDBPyConnection, writer: str, number: int, why: str, text: str, record: str | None
+) -> None:
+    """Keep what cannot be a row, with the reason."""
+    values = [writer, number, _now_us(), why, text, record]
+    connection.execute("INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 def mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: int = 0) -> None:
@@ -57,6 +131,76 @@ def mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: i
     connection.execute("INSERT INTO writers VALUES (?, ?, ?, ?)", [writer, number, _now_us(), damaged])
 
 
+def _insert_shared(connection: DuckDBPyConnection, assembler: Assembler) -> None:
+    insert_policies(connection, [policy for _, _, policy in assembler.policies])
+    insert_parts(connection, assembler.new_parts.values())
+    insert_states(connection, assembler.states)
+
+
+def _insert_ended(connection: DuckDBPyConnection, ended: Sequence[Flight]) -> None:
+    """Insert decisions that have ended. One that is there already stays as it is, and its attempts are completed.
+
+    Raises LedgerError for one that is there with another record.
+    """
+    digests = known_digests(connection, [one.decision_id for one in ended])
+    new = []
+    for one in ended:
+        if one.decision is None:
+            insert_late(connection, one)
+            continue
+        digest = _digest(one.decision)
+        if one.decision_id not in digests:
+            digests[one.decision_id] = digest
+            new.append(one.decision)
+        elif digests[one.decision_id] != digest:
+            raise LedgerError(f"decision `{one.decision_id}` is in the ledger already, with another record")
+    insert_decisions(connection, new)
+    calls = [call for one in ended if one.decision is not None for call in one.calls()]
+    # The last of those that are there twice, as what is recorded twice may have more the second time.
+    insert_attempts(connection, list({(one["decision_id"], one["number"]): one for one in calls}.values()))
+
+
+def _digest(decision: Mapping[str, Any]) -> str:
+    return record_digest(decision["record"]) if "record" in decision else str(decision["digest"])
+
+
+def _record_of(flight: Flight) -> str | None:
+    """The text of a record of version 1."""
+    return None if flight.decision is None else flight.decision.get("record")
+
+
+def _keep_flights(connection: DuckDBPyConnection, assembler: Assembler) -> None:
+    """Write what has changed of decisions in flight."""
+    touched = assembler.touched
+    if not touched:
+        return
+    connection.execute("DELETE FROM in_flight WHERE list_contains(?::UUID[], decision_id)", [list(touched)])
+    flights = [assembler.flights[id] for id in touched if id in assembler.flights]
+    columns = (
+        [one.writer for one in flights],
+        [one.entry for one in flights],
+        [one.decision_id for one in flights],
+        [to_json(_flight_values(one)).decode() for one in flights],
+        [_record_of(one) for one in flights],
+    )
+    connection.execute(
+        """
+        INSERT INTO in_flight
+        SELECT unnest(?::VARCHAR[]), unnest(?::BIGINT[]), unnest(?::VARCHAR[])::UUID, unnest(?::VARCHAR[]),
+            unnest(?::VARCHAR[])
+        """,
+        columns,
+    )
+
+
+def _flight_values(flight: Flight) -> dict[str, Any]:
+    return {
+        "row": flight.decision,
+        "attempts": list(flight.attempts.values()),
+        "intents": list(flight.intents.values()),
+    }
+
+
 def _in_halves(
     connection: DuckDBPyConnection,
     batch: Sequence[T],
@@ -64,6 +208,8 @@ def _in_halves(
     reject: Callable[[T, str], object],
 ) -> None:
     """Commit ``rows`` of a batch; where something in it cannot be stored, of its halves, down to single ones."""
+    if not batch:
+        return
     refusal = _refusal(connection, batch, rows)
     if refusal is None:
         return

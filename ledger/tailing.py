@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from .results import TailRow
-from .views import Holding, selected
+from .views import Holding, decisions_select, selected
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -49,8 +49,8 @@ _OF_RESULT: Final = {
 # The view's text is used: any user may replace the view in the file, or shadow one of its functions with a macro. Here
 # it reads the decisions that fit and their attempts alone, under the names of the tables.
 _TAIL: Final = """
-WITH fit AS MATERIALIZED (SELECT decision_id FROM main.decisions AS d WHERE true{of_decision}{newest_first}),
-decisions AS NOT MATERIALIZED (SELECT * FROM main.decisions WHERE decision_id IN (SELECT decision_id FROM fit)),
+WITH fit AS MATERIALIZED (SELECT decision_id FROM ({decisions}) AS d WHERE true{of_decision}{newest_first}),
+decisions AS NOT MATERIALIZED (SELECT * FROM ({decisions}) WHERE decision_id IN (SELECT decision_id FROM fit)),
 attempts AS NOT MATERIALIZED (SELECT * FROM main.attempts WHERE decision_id IN (SELECT decision_id FROM fit)),
 all_decisions_flat AS ({view}),
 flat AS (
@@ -96,6 +96,7 @@ def newest(
     )
     statement = _TAIL.format(
         view=selected("decisions_flat", Holding(currencies={})),
+        decisions=decisions_select(),
         of_decision=of_decision,
         of_result=of_result,
         newest_first="" if of_result else _NEWEST_FIRST,

@@ -22,6 +22,10 @@ from .typed_features import typed_features
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_FOLDER: Final = Path(__file__).parent / "views"
+
+DECISIONS: Final = "decisions"
+
 _SOURCES: Final = {
     # INVARIANT: rows of other origins join here, by UNION ALL BY NAME, and nowhere else.
     "decisions": """(
@@ -100,15 +104,34 @@ class _File(NamedTuple):
 @cache
 def _files() -> Mapping[str, _File]:
     """The view files by name, each after those that it selects from."""
-    found = {}
-    for path in sorted((Path(__file__).parent / "views").glob("*.sql")):
-        comment, _, template = path.read_text(encoding="utf-8").partition("\n")
-        found[path.stem.removeprefix("all_")] = _File(comment.removeprefix("-- "), template.strip())
+    found = {path.stem.removeprefix("all_"): _read(path) for path in sorted(_FOLDER.glob("all_*.sql"))}
     needed = {
         name: {other for other in found if f"FROM all_{other}\n" in f"{one.template}\n"}
         for name, one in found.items()
     }
     return {name: found[name] for name in TopologicalSorter(needed).static_order()}
+
+
+def _read(path: Path) -> _File:
+    comment, _, template = path.read_text(encoding="utf-8").partition("\n")
+    return _File(comment.removeprefix("-- "), template.strip())
+
+
+@cache
+def _decisions() -> _File:
+    """The view of all decisions of one's own, which the others select from in place of a table."""
+    return _read(_FOLDER / f"{DECISIONS}.sql")
+
+
+DECISION_IDS: Final = """
+SELECT decision_id, at_us FROM main.decision_rows UNION ALL SELECT decision_id, at_us FROM main.decisions_1
+"""
+"""Id and time of every decision, from tables alone."""
+
+
+def decisions_select() -> str:
+    """The statement of the view ``decisions``, for statements of ours: the view in the file may have been replaced."""
+    return _decisions().template
 
 
 def view_names() -> tuple[str, ...]:
@@ -129,10 +152,11 @@ def simulated_select(name: str) -> str:
 
 def views(holding: Holding) -> Iterator[View]:
     """Every view, each after those that it selects from."""
+    yield View(DECISIONS, *_decisions())
     for name, (comment, template) in _files().items():
         yield View(f"all_{name}", _SHARED.format(name=name), _filled(template, holding))
         yield View(name, comment, _plain(name, f"all_{name}", holding))
-    taken = {one for name in _files() for one in (name, f"all_{name}")}
+    taken = {DECISIONS, *(one for name in _files() for one in (name, f"all_{name}"))}
     for policy, features in holding.policies.items():
         for name, prefix in _OF_POLICIES.items():
             template = _files()[name].template

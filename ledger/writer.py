@@ -23,7 +23,6 @@ from .paths import spool_folder
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
 from .spool import Spool
-from .writing import Entry, entry_of
 
 _log = logging.getLogger(__name__)
 
@@ -92,9 +91,8 @@ class LedgerWriter:
         Waits if too much waits already and the settings say ``block``. Raises LedgerError, with nothing kept, when
         they cannot be written.
         """
-        entry = entry_of(decision, attempts, policies)
         self.prepare()
-        self._write(entry)
+        self._write(LedgerEntry(decision, attempts, policies))
         self.settle()
 
     def add_all(self, groups: Sequence[Sequence[LedgerEntry]]) -> list[LedgerError | None]:
@@ -108,7 +106,7 @@ class LedgerWriter:
         in_flight.update([one.decision.decision_id for one in chain(*groups) if one.decision and one.intents])
         errors: list[LedgerError | None] = [None] * len(groups)
         try:
-            self._write(*[entry_of(*one) for one in chain(*groups)])
+            self._write(*chain(*groups))
         except LedgerError:
             # Together they may be too much for the disk, or one of them no text.
             errors = [self._error(group) for group in groups]
@@ -124,7 +122,7 @@ class LedgerWriter:
         """Write a group by itself; why it was not kept, else None. What only says how something ended always fits."""
         is_end = not any(one.decision or one.intents for one in group)
         try:
-            self._write(*[entry_of(*one) for one in group], beyond=is_end)
+            self._write(*group, beyond=is_end)
         except LedgerError as refused:
             if isinstance(refused, FullError):
                 self._count_refused(refused)
@@ -206,7 +204,7 @@ class LedgerWriter:
         finally:
             self._spool.abandon()
 
-    def _write(self, *entries: Entry, beyond: bool = False) -> None:
+    def _write(self, *entries: LedgerEntry, beyond: bool = False) -> None:
         self._separate()
         self._spool.add(*entries, beyond=beyond)
         if self._thread is None:

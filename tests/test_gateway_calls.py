@@ -149,8 +149,8 @@ def test_an_embedding_counts_for_its_team_and_is_of_its_session(
             await gateway.embed(["a"], features={"indexing": True}, metadata=labels, session="s1")
 
     asyncio.run(ask())
-    [(session, record)] = ledger.query("SELECT session_id, record FROM decisions").rows
-    assert session == "s1" and '"team":"search"' in record
+    found = ledger.find()
+    assert found.session_id == "s1" and found.record.request.metadata["team"] == "search"
 
 
 def test_no_target_is_raised_with_the_reason(policy: CompiledPolicy) -> None:

@@ -7,10 +7,12 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 
+from support.records import record_text
+
 from routewright.engine.decision import RequestFacts, State, Task, decide
 from routewright.engine.explain import explain
 from routewright.engine.policy import CompiledPolicy, per_policy
-from routewright.engine.record import record_of, record_text
+from routewright.engine.record import record_of
 from routewright.gateway.planning import Planner
 from routewright.loading import load_policy
 

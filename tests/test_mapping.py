@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.new_ledgers import new_ledger
+from support.records import record_bytes
 
 from routewright import (
     ChatRequest,
@@ -25,7 +26,6 @@ from routewright.backends.mlx.backend import MlxBackend
 from routewright.engine.decision.deciding import decide
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
-from routewright.engine.record.text import record_bytes
 from routewright.gateway.opening import open_backends, simulated_backends
 from routewright.loading.loading import shipped
 from routewright.loading.mapping import parse_maps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 import time
@@ -31,11 +30,11 @@ from routewright.backends import NO_LIMITS, ChatAnswer, Limits, SimulatedBackend
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record import Intent
 from routewright.gateway.recorder import Pending, Recorder, decision_row
-from routewright.ledger import DecisionRow
+from routewright.ledger import DecisionRow, LedgerEntry
+from routewright.ledger.entries import Entry, decode
 from routewright.ledger.frames import Frame
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, files_of, open_spool_file, spool_files
-from routewright.ledger.writing import Entry
 
 HELLO = ChatRequest((Message("user", "hello"),))
 INTENT = Intent(1, "answer", "small", "one", 0, False, None, None, True)
@@ -85,7 +84,7 @@ def test_calls_that_end_together_are_written_in_one_go(
     sizes: list[int] = []
     add = Spool.add
 
-    def counting(spool: Spool, *entries: Entry, **options: bool) -> int:
+    def counting(spool: Spool, *entries: LedgerEntry, **options: bool) -> int:
         sizes.append(len(entries))
         return add(spool, *entries, **options)
 
@@ -155,7 +154,7 @@ def test_what_is_too_much_together_is_written_one_by_one(
 ) -> None:
     add = Spool.add
 
-    def small(spool: Spool, *entries: Entry, **options: bool) -> int:
+    def small(spool: Spool, *entries: LedgerEntry, **options: bool) -> int:
         if len(entries) > 1:
             raise LedgerError("the disk is full")
         return add(spool, *entries, **options)
@@ -247,7 +246,7 @@ def test_a_decision_and_its_shadow_are_kept_together_or_not_at_all(
     add = Spool.add
     refusals = 0
 
-    def refusing(spool: Spool, *entries: Entry, **options: bool) -> int:
+    def refusing(spool: Spool, *entries: LedgerEntry, **options: bool) -> int:
         nonlocal refusals
         if refusals < 4:  # together and alone, of the intent and of the end
             refusals += 1
@@ -447,7 +446,7 @@ def test_every_call_is_on_record_when_it_is_made(ledger: Ledger, tmp_path: Path)
     class Watching(SimulatedBackend):
         async def chat(self, model: str, request: ChatRequest, *, limits: Limits = NO_LIMITS) -> ChatAnswer:
             called.append(model)
-            announced = [intent["model_id"] for one in entries(ledger) for intent in one["intents"]]
+            announced = [intent["model_id"] for one in entries(ledger) for _, intent in one.intents]
             if announced.count(model) < called.count(model):
                 too_early.append(model)  # raised, it would be one more failure of the model
             return await super().chat(model, request, limits=limits)
@@ -459,8 +458,8 @@ def test_every_call_is_on_record_when_it_is_made(ledger: Ledger, tmp_path: Path)
     async def ask() -> None:
         async with gateway:
             await asyncio.gather(*(gateway.run(Task({"together": n % 2 == 1}), HELLO) for n in range(6)))
-            ended = [attempt["number"] for one in entries(ledger) for attempt in one["attempts"]]
-            begun = [intent["number"] for one in entries(ledger) for intent in one["intents"]]
+            ended = [attempt["number"] for one in entries(ledger) for _, attempt in one.attempts]
+            begun = [intent["number"] for one in entries(ledger) for _, intent in one.intents]
             assert sorted(ended) == sorted(begun) and len(begun) == len(called)
 
     asyncio.run(ask())
@@ -470,13 +469,13 @@ def test_every_call_is_on_record_when_it_is_made(ledger: Ledger, tmp_path: Path)
     assert "lost" not in {status for _, status in statuses}
 
 
-def entries(ledger: Ledger) -> list[dict[str, Any]]:
-    """What stands beside the records in the spool."""
+def entries(ledger: Ledger) -> list[Entry]:
+    """What stands in the spool."""
     found = []
     for path in files_of(spool_folder(ledger.path)):
         with open_spool_file(path) as spool:
             assert spool is not None
-            found += [json.loads(one.entry.metadata) for one in spool.frames() if isinstance(one, Frame)]
+            found += [decode(one.entry.text) for one in spool.frames() if isinstance(one, Frame)]
     return found
 
 

@@ -28,7 +28,6 @@ from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
-from routewright.engine.record.reading import read_record
 from routewright.gateway.arms import open_candidate
 from routewright.gateway.opening import simulated_backends
 
@@ -389,7 +388,8 @@ def test_a_decision_of_either_arm_is_explained_from_the_ledger_alone(tmp_path: P
         (kind, digest): text
         for kind, digest, text in ledger.query("SELECT kind, digest, text FROM policies").rows
     }
-    records = [read_record(row[0]) for row in ledger.query("SELECT record FROM decisions").rows]
+    ids = ledger.query("SELECT decision_id::VARCHAR FROM decisions").rows
+    records = [ledger.find(id).record for (id,) in ids]
     assert {record.arm and (record.arm.mode, record.arm.arm) for record in records} == {
         ("canary", "control"),
         ("canary", "candidate"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from .bind import binder_of
-from .choose import Estimate, estimate, key_text, point_of
+from .choose import CostEstimate, Estimate, cost_estimate, estimate, key_text, latency_estimate, point_of
 from .deciding import decide, parameters_of, verdicts_of
 from .decision import (
     Arm,
@@ -18,7 +18,7 @@ from .decision import (
     Selection,
     SessionUse,
 )
-from .fit import Fit, memory_fit, needed_bytes, to_unload
+from .fit import Fit, bytes_to_load, catalog_bytes, fit_into, memory_fit, needed_bytes, to_unload
 from .gates import (
     GATES,
     HARD_FAILURES,
@@ -62,6 +62,7 @@ __all__ = [
     "ArmName",
     "Breaker",
     "CandidateVerdict",
+    "CostEstimate",
     "Decision",
     "Estimate",
     "Fit",
@@ -85,20 +86,25 @@ __all__ = [
     "allowance",
     "arm_named",
     "binder_of",
+    "bytes_to_load",
     "candidate_fact",
     "candidate_of",
+    "catalog_bytes",
     "check_declared",
     "check_label",
     "check_labels",
     "check_task",
     "closing_lengths",
     "context_of",
+    "cost_estimate",
     "decide",
     "estimate",
     "failures",
+    "fit_into",
     "gate_steps",
     "is_exact",
     "key_text",
+    "latency_estimate",
     "make_plan",
     "memory_fit",
     "needed_bytes",

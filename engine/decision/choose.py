@@ -6,19 +6,30 @@ Estimates of cost and latency come from the catalog and the state; each says its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..policy import MAX_EXACT, CompiledModel, CompiledRule, CompiledSplit, Operation, nano_units
 from ..report import TaskError
 from .decision import Selection
-from .fit import memory_fit
+from .fit import Fit, memory_fit
 from .gates import GateContext
 from .task import RequestFacts, State
 
 NOMINAL_TOKENS = 1000
 """Tokens in and out that a cost is estimated for where the request's own number is not known."""
+
+
+class Observed(Protocol):
+    """What a state knows of a model, or a record of it."""
+
+    @property
+    def latency_ms(self) -> float | None: ...
+    @property
+    def loaded(self) -> bool | None: ...
+    @property
+    def load_ms(self) -> int | None: ...
 
 
 class Estimate(NamedTuple):
@@ -51,30 +62,58 @@ def estimate(model: CompiledModel, operation: Operation, request: RequestFacts, 
     Only chats have tokens out. A cost too large for an exact number is not known.
     """
     price = model.shape.price
-    cost, currency, source = None, None, None
+    cost = _NO_COST
     if price is not None:
-        tokens_in, tokens_out = request.prompt_tokens, request.max_output_tokens
-        if operation != "chat":
-            tokens_out = 0
-        known = tokens_in is not None and tokens_out is not None
-        total = _nano(price.input) * (NOMINAL_TOKENS if tokens_in is None else tokens_in)
-        total += _nano(price.output) * (NOMINAL_TOKENS if tokens_out is None else tokens_out)
-        if total // 1_000_000 <= MAX_EXACT:
-            cost, currency = total // 1_000_000, price.currency
-            source = "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
-    observed = state.models.get(model.id)
-    expected = model.shape.expected_latency
-    latency, latency_source = (None, None) if expected is None else (float(expected), "catalog")
+        rates = _nano(price.input), _nano(price.output)
+        cost = cost_estimate(
+            rates, price.currency, operation, request.prompt_tokens, request.max_output_tokens
+        )
+    latency = latency_estimate(
+        model.shape.expected_latency, state.models.get(model.id), lambda: memory_fit(model, state)
+    )
+    return Estimate(*(cost + latency))
+
+
+CostEstimate = tuple[int | None, str | None, str | None]
+"""Nano-units, their currency, and the source."""
+LatencyEstimate = tuple[float | None, str | None, int | None, tuple[str, ...] | None]
+"""Milliseconds, their source, the time to load, and what is unloaded."""
+
+_NO_COST: CostEstimate = (None, None, None)
+
+
+def cost_estimate(
+    rates: tuple[int, int],
+    currency: str,
+    operation: Operation,
+    tokens_in: int | None,
+    tokens_out: int | None,
+) -> CostEstimate:
+    """What a request costs at ``rates``, nano-units for a million tokens in and out."""
+    if operation != "chat":
+        tokens_out = 0
+    known = tokens_in is not None and tokens_out is not None
+    total = rates[0] * (NOMINAL_TOKENS if tokens_in is None else tokens_in)
+    total += rates[1] * (NOMINAL_TOKENS if tokens_out is None else tokens_out)
+    if total // 1_000_000 > MAX_EXACT:
+        return _NO_COST
+    return total // 1_000_000, currency, "price" if known else f"price, {NOMINAL_TOKENS} tokens assumed"
+
+
+def latency_estimate(
+    expected: float | None, observed: Observed | None, fit: Callable[[], Fit]
+) -> LatencyEstimate:
+    """How long a model takes as it was ``observed``, or as the catalog expects."""
+    latency, source = (None, None) if expected is None else (float(expected), "catalog")
     if observed is None:
-        return Estimate(cost, currency, source, latency, latency_source)
+        return latency, source, None, None
     if observed.latency_ms is not None:
-        latency, latency_source = observed.latency_ms, "observed"
+        latency, source = observed.latency_ms, "observed"
     if observed.loaded is None:
-        return Estimate(cost, currency, source, latency, latency_source)
-    load = 0 if observed.loaded else observed.load_ms
-    fit = memory_fit(model, state)
-    unloads = fit.unloads if fit.how in ("loaded", "free", "unloads") else None
-    return Estimate(cost, currency, source, latency, latency_source, load, unloads)
+        return latency, source, None, None
+    found = fit()
+    unloads = found.unloads if found.how in ("loaded", "free", "unloads") else None
+    return latency, source, 0 if observed.loaded else observed.load_ms, unloads
 
 
 # Prices are few and asked for with every candidate; their decimals are not worth reading each time.

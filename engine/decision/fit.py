@@ -6,7 +6,7 @@ Said only of what is known: of a backend whose bound nobody knows, nothing is.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from ..policy import CompiledModel
 from ..report import BYTES_PER_GB
@@ -29,15 +29,38 @@ class Fit(NamedTuple):
 _UNKNOWN = Fit(None)
 
 
+class InMemory(Protocol):
+    """A model in memory."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def memory_bytes(self) -> int | None: ...
+
+
+class Memory(Protocol):
+    """The memory of a backend: a state's, or a record's of it."""
+
+    @property
+    def limit_bytes(self) -> int | None: ...
+    @property
+    def loaded(self) -> Sequence[InMemory]: ...
+
+
 def memory_fit(model: CompiledModel, state: State) -> Fit:
     """Whether ``model`` fits into memory as ``state`` knows it."""
     known = state.models.get(model.id, NOTHING_KNOWN)
     if not state.memory and not known.loaded:
         return _UNKNOWN
-    memory = state.memory.get(model.backend)
-    needed = needed_bytes(model, known.memory_bytes)
+    return fit_into(
+        needed_bytes(model, known.memory_bytes), bool(known.loaded), state.memory.get(model.backend)
+    )
+
+
+def fit_into(needed: int | None, loaded: bool, memory: Memory | None) -> Fit:
+    """Whether a model that needs so many bytes fits into the ``memory`` of its backend."""
     limit = None if memory is None else memory.limit_bytes
-    if known.loaded:
+    if loaded:
         return Fit("loaded", needed, limit)
     if memory is None or limit is None or needed is None:
         return Fit(None, needed, limit)
@@ -59,10 +82,17 @@ def is_fit_unknown(model: CompiledModel, state: State) -> bool:
 
 def needed_bytes(model: CompiledModel, said_bytes: int | None) -> int | None:
     """What a model needs: as the catalog says, else as its backend does, else the size of its files."""
-    memory_gb = model.shape.memory_gb
-    if memory_gb is not None:
-        return round(memory_gb * BYTES_PER_GB)
-    return model.shape.size_bytes if said_bytes is None else said_bytes
+    return bytes_to_load(catalog_bytes(model.shape.memory_gb), said_bytes, model.shape.size_bytes)
+
+
+def bytes_to_load(in_catalog: int | None, said: int | None, size: int | None) -> int | None:
+    """The first of them that is known."""
+    return next((one for one in (in_catalog, said, size) if one is not None), None)
+
+
+def catalog_bytes(memory_gb: float | None) -> int | None:
+    """What a catalog says in gigabytes."""
+    return None if memory_gb is None else round(memory_gb * BYTES_PER_GB)
 
 
 def to_unload(sizes: Sequence[int], needed: int, limit: int) -> list[int]:

@@ -63,9 +63,9 @@ def share_text(share: float) -> str:
 
 
 def _fell(arm: ArmRecord, record: DecisionRecord) -> str:
-    if arm.point is None:
+    if record.arm_point is None:
         return f"{arm.arm}, as asked for"
-    at = f"{arm.point:.6g}: {arm.arm}"
+    at = f"{record.arm_point:.6g}: {arm.arm}"
     return f"drawn {at}" if arm.key is None else f"{_keyed(arm, record)} falls at {at}"
 
 
@@ -75,6 +75,6 @@ def _keyed(arm: ArmRecord, record: DecisionRecord) -> str:
     feature = record.features.get(arm.key)
     value = record.ignored.get(arm.key) if feature is None else feature.value
     value = tuple(value) if isinstance(value, list) else value
-    if value is None or point_of(arm.salt or "", value, None) != arm.point:
+    if value is None or point_of(arm.salt or "", value, None) != record.arm_point:
         return arm.key
     return f"{arm.key}={key_text(value)}"

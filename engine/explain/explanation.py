@@ -29,9 +29,12 @@ from ..decision import (
 from ..policy import MAX_SEARCH_WORK, CompiledPolicy, CompiledRule, largest
 from ..record import (
     DecisionRecord,
+    DecisionRecord1,
+    Record,
     arm_of,
     no_decision,
     record_of,
+    record_of_version,
     state_of,
     task_of,
     without_later_fields,
@@ -66,10 +69,10 @@ class Explanation(Explained):
         return render_tree(explanation_tree(self))
 
     def __repr__(self) -> str:
-        return f"<Explanation of {self.record.id}: {outcome_text(self.record)}>"
+        return f"<Explanation of {self.record.id}: {outcome_text(self.decided)}>"
 
 
-def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Explanation:
+def explain(policy: CompiledPolicy, decided: Decision | Record) -> Explanation:
     """Return why ``decided`` came out as it did.
 
     Raises RecordError for what is neither, or was made under another policy or catalog. For texts that a ledger keeps
@@ -78,7 +81,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     if isinstance(decided, Decision):
         _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
         decision, policy = decided, decided.policy
-    elif not isinstance(decided, DecisionRecord):
+    elif not isinstance(decided, DecisionRecord | DecisionRecord1):
         raise no_decision(decided, "a Decision or a DecisionRecord")
     else:
         decision = recompute(policy, decided)
@@ -87,6 +90,7 @@ def explain(policy: CompiledPolicy, decided: Decision | DecisionRecord) -> Expla
     context = _context(decision, rule)
     return Explanation(
         record=record_of(decision) if isinstance(decided, Decision) else _made_again(decision, decided),
+        decided=record_of(decision),
         rules=_rules(decision),
         candidates=_candidates(decision, context),
         steps=_steps(decision, context),
@@ -113,7 +117,7 @@ def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str)
             )
 
 
-def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolicy:
+def as_recorded(policy: CompiledPolicy, record: Record) -> CompiledPolicy:
     """Return ``policy`` with the digests that ``record`` names, its own and its catalog's.
 
     For texts that were found under those digests: a ledger keeps the digests that it recorded, and a later engine may
@@ -124,7 +128,7 @@ def as_recorded(policy: CompiledPolicy, record: DecisionRecord) -> CompiledPolic
     return replace(policy, digest=record.policy.digest, catalog=catalog)
 
 
-def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
+def recompute(policy: CompiledPolicy, record: Record) -> Decision:
     """Return the decision behind ``record``, made again.
 
     Raises RecordError when the policy or its catalog is not the one that decided, or when this engine comes to
@@ -142,7 +146,7 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     if again.canonical() != record.canonical():
         differing = [
             name
-            for name in DecisionRecord.model_fields
+            for name in type(record).model_fields
             if canonical_bytes(again.model_dump(mode="json", include={name}))
             != canonical_bytes(record.model_dump(mode="json", include={name}))
         ]
@@ -153,12 +157,12 @@ def recompute(policy: CompiledPolicy, record: DecisionRecord) -> Decision:
     return decision
 
 
-def _made_again(decision: Decision, record: DecisionRecord) -> DecisionRecord:
+def _made_again(decision: Decision, record: Record) -> Record:
     """The record of a decision that was made again, as the engine of ``record`` would have written it.
 
     Its features are in the policy's order, those of a record that was read in the alphabet's.
     """
-    made = without_later_fields(record_of(decision), record)
+    made = without_later_fields(record_of_version(decision, record.record), record)
     return made.model_copy(update={"engine": record.engine})
 
 
@@ -284,10 +288,10 @@ def explanation_values(explanation: Explanation) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, DecisionRecord):
+    if isinstance(value, DecisionRecord | DecisionRecord1):
         return value.model_dump(mode="json")
     if is_dataclass(value):
-        return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
+        return {one.name: _plain(getattr(value, one.name)) for one in fields(value) if one.name != "decided"}
     if hasattr(value, "_asdict"):
         return {_NAMES.get(name, name): _plain(one) for name, one in value._asdict().items()}
     if isinstance(value, Mapping):

@@ -7,8 +7,17 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
-from ..decision import MARKS, Outcome
-from ..record import CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, PlanRecord
+from ..decision import MARKS, Estimate, Outcome
+from ..record import (
+    CandidateRecord,
+    ChoiceRecord,
+    DecisionRecord,
+    FeatureRecord,
+    PlanRecord,
+    choice_inputs,
+    expected_of,
+    split_point,
+)
 from ..report import ReportTree, duration_text, money_text
 from .arm_text import arm_line, session_line
 from .load_text import load_words
@@ -39,7 +48,8 @@ def record_tree(record: DecisionRecord) -> ReportTree:
     _add_plan(root, record)
     excluded = [candidate for candidate in record.candidates if not candidate.eligible]
     if excluded:
-        root.add("not eligible", (f"{c.model} ({c.origin}): {c.gate}: {c.detail}" for c in excluded))
+        told = (f"{c.model} ({c.origin}): {c.gate}: {_detail(c.model, c.detail, record)}" for c in excluded)
+        root.add("not eligible", told)
     _add_unenforced(root, record)
     return root
 
@@ -53,7 +63,7 @@ def plan_tree(record: DecisionRecord) -> ReportTree | None:
 
 def explanation_tree(explanation: Explained) -> ReportTree:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
-    record = explanation.record
+    record = explanation.decided
     root = _root(record)
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
@@ -103,11 +113,16 @@ def _root(record: DecisionRecord) -> ReportTree:
 
 
 def _pinned(record: DecisionRecord) -> str:
-    matched = next((rule for rule in record.rules if rule.name == record.rule), None)
-    if matched is None:
+    if record.rule is None:
         return f"pinned: {record.pin}; no rule would have matched"
-    unknown = " (its condition is unknown)" if matched.verdict is None else ""
-    return f"pinned: {record.pin}; the rules would have come to {matched.name}{unknown}"
+    verdict = record.verdicts[record.rules.index(record.rule)]
+    unknown = " (its condition is unknown)" if verdict is None else ""
+    return f"pinned: {record.pin}; the rules would have come to {record.rule}{unknown}"
+
+
+def _detail(model: str, lasting: str | None, record: DecisionRecord) -> str | None:
+    """Why a model failed its gate, with the numbers of the call where the words have any."""
+    return record.details.get(model, lasting)
 
 
 def _add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord) -> None:
@@ -148,21 +163,27 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}
-    loads = load_words(record)
+    expected = {model: expected_of(record, candidate) for model, candidate in by_model.items()}
+    loads = load_words(record, expected)
     node = root.add("plan")
-    node.add(f"target: {_planned(by_model[plan.target], loads)}")
+    node.add(f"target: {_planned(by_model[plan.target], expected, loads)}")
     if plan.ensemble is not None:
         members = ", ".join(plan.ensemble.members)
         node.add(f"ensemble ({plan.ensemble.combine}, quorum {plan.ensemble.quorum}): {members}")
     if plan.ensemble_dropped is not None:
         node.add(f"ensemble not used: {plan.ensemble_dropped}")
     if plan.fallbacks:
-        node.add("then, if it fails", (_planned(by_model[model], loads) for model in plan.fallbacks))
+        node.add(
+            "then, if it fails", (_planned(by_model[model], expected, loads) for model in plan.fallbacks)
+        )
     for step in plan.steps:
         options = "".join(f", {name}: {value}" for name, value in step.options.items())
         node.add(f"{step.role} with {step.model}{' (required)' if step.required else ''}{options}")
     for dropped in plan.dropped:
-        node.add(f"{dropped.role} with {dropped.model} is left out: {dropped.gate}: {dropped.detail}")
+        candidate = by_model.get(dropped.model)
+        same = candidate is None or candidate.gate == dropped.gate
+        why = f"{dropped.gate}: {_detail(dropped.model, dropped.detail, record) if same else dropped.detail}"
+        node.add(f"{dropped.role} with {dropped.model} is left out: {why}")
     if plan.max_cost_nano is not None:
         node.add(
             f"may cost {money_text(plan.max_cost_nano)} {plan.max_cost_currency} at most, all calls together"
@@ -171,7 +192,7 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     if plan.cache_ttl_ms is not None:
         node.add(_cached(plan.cache_ttl_ms, plan.cache_by))
     if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
-        node.add(f"chosen: {_chosen(record.choice, by_model)}")
+        node.add(f"chosen: {_chosen(record, record.choice, expected)}")
     session = session_line(record)
     if session is not None:
         node.add(session)
@@ -204,19 +225,19 @@ def _cached(ttl_ms: int, by: Sequence[str] | None) -> str:
     return f"an answer of the last {duration_text(ttl_ms)} may be reused if {' and '.join(equal)} {are} equal"
 
 
-def _chosen(choice: ChoiceRecord, candidates: Mapping[str, CandidateRecord]) -> str:
+def _chosen(record: DecisionRecord, choice: ChoiceRecord, expected: Mapping[str, Estimate]) -> str:
     if choice.how == "split":
-        by = "at random" if choice.inputs["key"] is None else f"by {choice.inputs['key']}"
-        return f"split {by}, at {choice.inputs['point']:.6g}"
+        by = "at random" if choice.key is None else f"by {choice.key}"
+        return f"split {by}, at {split_point(record):.6g}"
     shown = []
-    for name, value in choice.inputs.items():
+    for name, value in choice_inputs(record).items():
         if value is None:
             text = "unknown"
         elif choice.how == "cheapest":
-            text = f"{money_text(float(value), 6)} {candidates[name].currency}"
+            text = f"{money_text(float(value), 6)} {expected[name].currency}"
         else:
             text = _milliseconds(float(value))
-            load_ms = candidates[name].load_ms
+            load_ms = expected[name].load_ms
             if load_ms:
                 text += f", of which {load_ms} for loading"
         shown.append(f"{name}: {text}")
@@ -228,10 +249,11 @@ def _milliseconds(ms: float) -> str:
     return f"{ms:.0f} ms" if ms >= 100 else f"{ms:.3g} ms"
 
 
-def _planned(candidate: CandidateRecord, loads: Mapping[str, str]) -> str:
+def _planned(candidate: CandidateRecord, expected: Mapping[str, Estimate], loads: Mapping[str, str]) -> str:
     text = f"{candidate.model} ({candidate.origin})"
-    if candidate.estimated_latency_ms is not None:
-        text += f", about {_milliseconds(candidate.estimated_latency_ms)} ({candidate.latency_source})"
+    estimate = expected[candidate.model]
+    if estimate.latency_ms is not None:
+        text += f", about {_milliseconds(estimate.latency_ms)} ({estimate.latency_source})"
     if candidate.model in loads:
         text += f", {loads[candidate.model]}"
     if 0 < candidate.probability < 1:

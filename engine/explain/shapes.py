@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from ..decision import Outcome
-from ..record import DecisionRecord
+from ..record import DecisionRecord, Record
 
 Place = Literal["before", "matched", "after"]
 
@@ -112,11 +112,13 @@ class Change:
 class Explained:
     """Why a decision came out as it did.
 
-    ``changes`` are the smallest changes of features that would have led elsewhere. Where ``searched`` is false
-    there may be others; ``not_covered`` then says why.
+    ``record`` is the one that is explained, and ``decided`` the same as this engine writes it, which differs where
+    ``record`` is of an older version. ``changes`` are the smallest changes of features that would have led elsewhere.
+    Where ``searched`` is false there may be others; ``not_covered`` then says why.
     """
 
-    record: DecisionRecord
+    record: Record
+    decided: DecisionRecord
     rules: tuple[RuleExplanation, ...]
     candidates: tuple[CandidateExplanation, ...]
     steps: tuple[StepExplanation, ...]

@@ -33,7 +33,7 @@ from .compiled import (
 from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, default_timeouts
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
-from .locality import MAY_FORWARD, Server, client_address, is_loopback, is_this_machine, judge
+from .locality import MAY_FORWARD, Location, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import limit_notes, place_notes, quota_notes, step_notes
 from .promises import PROMISE_KINDS, Promise, compare_promises, other_models
 from .quantities import MAX_EXACT, MoneyAmount, nano_units, parse_duration_ms
@@ -96,6 +96,7 @@ __all__ = [
     "FolderBackend",
     "FormatVersion",
     "HttpWay",
+    "Location",
     "Model",
     "MoneyAmount",
     "Operation",

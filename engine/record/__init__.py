@@ -1,10 +1,23 @@
-"""The fields of records: a decision's with its canonical text and reading it back, and an attempt's."""
+"""The fields of records: a decision's, by its parts and as a whole, and an attempt's."""
 
 from __future__ import annotations
 
 from .attempt import Attempt, Intent
+from .digest import (
+    NOTHING_KNOWN_TEXT,
+    RecordDigests,
+    digest_of_texts,
+    digest_of_values,
+    memory_text,
+    model_text,
+    plan_texts,
+    record_digest,
+    text_digest,
+)
+from .expected import choice_inputs, expected_of, split_point
 from .field import (
     Field,
+    NotStored,
     Ordinal,
     Shape,
     Uuid,
@@ -13,35 +26,85 @@ from .field import (
     without_later_fields,
     without_null,
 )
-from .fields import ArmRecord, CandidateRecord, ChoiceRecord, DecisionRecord, FeatureRecord, PlanRecord, Value
-from .reading import read_record
-from .record import arm_of, no_decision, record_of, record_values, state_of, task_of
-from .text import record_text
+from .fields import (
+    ArmRecord,
+    CandidateRecord,
+    ChoiceRecord,
+    DecisionRecord,
+    FeatureRecord,
+    MemoryRecord,
+    ModelStateRecord,
+    PlanRecord,
+    RequestRecord,
+    Value,
+)
+from .parts import REQUEST_FIELDS, SOURCES, Part, RecordParts, RecordRow, parts_of
+from .reading import checked_record, read_json, read_record
+from .record import (
+    Record,
+    arm_of,
+    no_decision,
+    record_of,
+    record_of_version,
+    record_values,
+    state_of,
+    task_of,
+)
+from .restored import record_values_of
+from .version_1 import DecisionRecord1, arm_point
 
 __all__ = [
+    "NOTHING_KNOWN_TEXT",
+    "REQUEST_FIELDS",
+    "SOURCES",
     "ArmRecord",
     "Attempt",
     "CandidateRecord",
     "ChoiceRecord",
     "DecisionRecord",
+    "DecisionRecord1",
     "FeatureRecord",
     "Field",
     "Intent",
+    "MemoryRecord",
+    "ModelStateRecord",
+    "NotStored",
     "Ordinal",
+    "Part",
     "PlanRecord",
+    "Record",
+    "RecordDigests",
+    "RecordParts",
+    "RecordRow",
+    "RequestRecord",
     "Shape",
     "Uuid",
     "Value",
     "arm_of",
+    "arm_point",
+    "checked_record",
+    "choice_inputs",
     "columns_of",
+    "digest_of_texts",
+    "digest_of_values",
+    "expected_of",
     "fields_of",
+    "memory_text",
+    "model_text",
     "no_decision",
+    "parts_of",
+    "plan_texts",
+    "read_json",
     "read_record",
+    "record_digest",
     "record_of",
-    "record_text",
+    "record_of_version",
     "record_values",
+    "record_values_of",
+    "split_point",
     "state_of",
     "task_of",
+    "text_digest",
     "without_later_fields",
     "without_null",
 ]

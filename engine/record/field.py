@@ -10,8 +10,13 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 from pydantic import Field as _PydanticField
 
-Place = Literal["row", "policy", "arm", "verdicts", "choice", "plan", "state"]
-"""``row``: what differs from call to call. The others name the part, shared by many decisions, that a field is in."""
+Place = Literal["row", "policy", "plan", "arm", "state"]
+"""Where the ledger keeps a field. ``row``: what differs from call to call. ``policy``, ``plan`` and ``arm`` are kept
+once for all decisions that have the same, and ``state`` by model, from when it changed."""
+
+Part = Literal["whole", "by_key"]
+"""How a field stands in what a record's digest is made of: as the digest of its canonical JSON; or, for a mapping, as
+the digest of an object from its keys to the digests of its values. Null stands as itself."""
 
 Take = Callable[[Any, Any], Any]
 """Gets a field's value from the object that is recorded and its decision."""
@@ -53,8 +58,8 @@ class Field(NamedTuple):
 
     ``kind`` is its type without null, ``nullable`` whether it may be null. ``shape`` is what it holds, itself or (where
     ``kind`` is a list or dict) as elements. ``of`` is a path of attributes from the recorded object, or from its
-    ``decision``; ``take`` gets the value where there is no such path. ``columns`` names the columns that the ledger
-    fills from it: by path inside the field, ``""`` for itself. One that was ``added`` is left out while it is null.
+    ``decision``; ``take`` gets the value where there is no such path. One that was ``added`` is left out while it is
+    null.
     """
 
     name: str
@@ -63,9 +68,9 @@ class Field(NamedTuple):
     shape: type[Shape] | None
     meaning: str
     place: Place | None
+    part: Part | None
     of: str
     take: Take | None
-    columns: Mapping[str, str]
     added: bool
 
 
@@ -73,19 +78,17 @@ def field(
     meaning: str,
     *,
     place: Place | None = None,
+    part: Part | None = None,
     of: str | None = None,
     take: Take | None = None,
-    column: bool | str | Mapping[str, str] = False,
     added: bool = False,
 ) -> Any:
     """Declare a field of a shape; without a ``place`` it is where the field that holds the shape is.
 
-    ``column`` says which columns the ledger fills from it: one of its own name, of another, or some by path inside it.
-
     ``added`` says that older records of this version lack it. It is left out while it is null, so that the bytes of
     records without it stay what they were.
     """
-    about: Any = {"place": place, "of": of, "take": take, "columns": column, "added": added}
+    about: Any = {"place": place, "part": part, "of": of, "take": take, "added": added}
     return _PydanticField(None if added else ..., description=meaning, json_schema_extra=about)
 
 
@@ -99,9 +102,7 @@ def fields_of(shape: type[Shape]) -> tuple[Field, ...]:
         kind, nullable = without_null(hints[name])
         inner = get_args(kind)[-1] if get_origin(kind) in (list, dict) else kind
         inside = inner if isinstance(inner, type) and issubclass(inner, Shape) else None
-        column = name if about["columns"] is True else about["columns"]
-        columns = {"": column} if isinstance(column, str) else column or {}
-        about = {**about, "of": about["of"] or name, "columns": columns}
+        about = {**about, "of": about["of"] or name}
         found.append(Field(name, kind, nullable, inside, info.description or "", **about))
     return tuple(found)
 
@@ -131,7 +132,7 @@ def columns_of(row: type[NamedTuple]) -> tuple[Column, ...]:
     """The stored fields of a named tuple, each annotated with its meaning, in their order."""
     found = []
     for name, annotation in get_type_hints(row, include_extras=True).items():
-        said = {type(one): one for one in annotation.__metadata__}
+        said = {type(one): one for one in getattr(annotation, "__metadata__", ())}
         if NotStored not in said:
             found.append(Column(name, said.get(Kind, without_null(annotation.__origin__)[0]), said[str]))
     return tuple(found)

@@ -1,4 +1,8 @@
-"""Every field of a decision's record, said once: validation, values, text, columns and docs are made from it.
+"""Every field of a decision's record, said once: validation, values, digest and docs are made from it.
+
+A field says where the ledger keeps it (``place``), and whether the record's digest is made of the field itself or of
+its digest (``part``). What a part holds follows from the policy, from a plan that many decisions share, or from the
+state: nothing in it differs from call to call.
 
 The order of fields is that of printed records. Times are in milliseconds unless a name says otherwise, money is in
 nano-units (10⁻⁹) of a currency, and null is *not known* or *not there*.
@@ -20,9 +24,7 @@ from ..decision import (
     NOTHING_KNOWN,
     ArmName,
     Breaker,
-    CandidateVerdict,
     Decision,
-    Estimate,
     Health,
     ModelState,
     Outcome,
@@ -30,16 +32,16 @@ from ..decision import (
     RolloutMode,
     SessionUse,
     Source,
-    estimate,
+    catalog_bytes,
 )
-from ..policy import Operation, Role, default_waits
+from ..policy import Location, Operation, Role, default_waits, nano_units
 from ..version import ENGINE_VERSION
 from .field import Shape, Take, Uuid, field
 
 varying = partial(field, place="row")
 """Declares a field that differs from call to call."""
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """The version of the record's shape; a change of meaning counts it up."""
 
 
@@ -69,13 +71,6 @@ GateName = Annotated[str, _one_of(gate.name for gate in GATES)]
 MarkName = Annotated[str, _one_of(mark.name for mark in MARKS)]
 
 
-class Weighed(NamedTuple):
-    """A candidate with what it was expected to cost and to take."""
-
-    verdict: CandidateVerdict
-    expected: Estimate
-
-
 class Bound(NamedTuple):
     """The value of a feature and where it came from."""
 
@@ -83,14 +78,7 @@ class Bound(NamedTuple):
     source: Source
 
 
-class Judged(NamedTuple):
-    """A rule's name and verdict."""
-
-    name: str
-    verdict: bool | None
-
-
-def _model(path: str) -> Take:
+def model_at(path: str) -> Take:
     """Takes the id of the model whose position is at ``path``."""
     index = attrgetter(path)
 
@@ -99,6 +87,36 @@ def _model(path: str) -> Take:
         return None if at is None else decision.policy.catalog.models[at].id
 
     return take
+
+
+def of_model(path: str) -> Take:
+    """Takes a fact of a candidate's model."""
+    get = attrgetter(path)
+    return lambda candidate, decision: get(decision.policy.catalog.models[candidate.model])
+
+
+def _expected_latency(candidate: Any, decision: Decision) -> float | None:
+    expected = decision.policy.catalog.models[candidate.model].shape.expected_latency
+    return None if expected is None else float(expected)
+
+
+def _sized(candidate: Any, decision: Decision) -> tuple[int | None, int | None]:
+    shape = decision.policy.catalog.models[candidate.model].shape
+    return catalog_bytes(shape.memory_gb), shape.size_bytes
+
+
+def _nano(name: str) -> Take:
+    return lambda price, _: nano_units(getattr(price, name))
+
+
+def _key_type(choice: Any, decision: Decision) -> str | None:
+    key = choice.inputs["key"] if choice.how == "split" else None
+    types = (str(one.declaration.type) for one in decision.policy.features if one.name == key)
+    return next(types, None)
+
+
+def _among(choice: Any, _: object) -> list[str]:
+    return list(choice.inputs) if choice.how in ("cheapest", "fastest") else []
 
 
 def _models(name: str) -> Take:
@@ -116,7 +134,7 @@ class NamedDigest(Shape):
 
 
 class ArmRecord(Shape):
-    """The arm of a rollout that decided."""
+    """The arm of a rollout that decided. Where the task fell stands beside it, as ``arm_point``."""
 
     arm: ArmName = field("whose policy decided", of="name")
     mode: RolloutMode = field("the rollout's mode")
@@ -124,7 +142,6 @@ class ArmRecord(Shape):
     share: float | None = field("the candidate's share from 0 to 1, under a canary")
     key: str | None = field("the feature whose value fell into a bucket; null for a random draw")
     salt: str | None = field("the salt of the bucket")
-    point: float | None = field("where the task fell, from 0 to below 1; null where nothing was drawn")
     control: NamedDigest = field("the policy that is in force")
     candidate: NamedDigest = field("the policy that is tried")
     file: str = field("the candidate's file, as the control names it")
@@ -153,59 +170,41 @@ class FeatureRecord(Shape):
     source: Source = field("where the value came from; null is `given` where the task gave null")
 
 
-class RuleRecord(Shape):
-    """A rule."""
+class PriceRecord(Shape):
+    """A price."""
 
-    name: str = field("its name", place="policy")
-    verdict: bool | None = field("the value of its condition; null is unknown")
+    input_nano: int = field(
+        "of a million tokens of the prompt, in nano-units", of="input", take=_nano("input")
+    )
+    output_nano: int = field("of a million tokens of the answer", of="output", take=_nano("output"))
+    currency: str = field("three letters")
 
 
 class CandidateRecord(Shape):
-    """A candidate."""
+    """A candidate, with what the catalog says of its costs and times."""
 
-    model: str = field("its id", take=_model("verdict.model"), column=True)
-    origin: str = field(
-        "what made it a candidate: `use`, `ensemble`, `fallback`, `chain NAME` or `pin`",
-        of="verdict.origin",
-        column=True,
-    )
-    eligible: bool = field(
-        "whether it passed every gate", take=lambda x, _: x.verdict.failure is None, column=True
-    )
+    model: str = field("its id", take=of_model("id"))
+    backend: str = field("the id of its backend", take=of_model("backend"))
+    location: Location | None = field("where it runs; null where nobody knows", take=of_model("location"))
+    origin: str = field("what made it a candidate: `use`, `ensemble`, `fallback`, `chain NAME` or `pin`")
+    eligible: bool = field("whether it passed every gate", take=lambda x, _: x.failure is None)
     gate: GateName | None = field(
-        "the first gate that it failed",
-        take=lambda x, _: x.verdict.failure and x.verdict.failure.gate,
-        column="failed_gate",
+        "the first gate that it failed", take=lambda x, _: x.failure and x.failure.gate
     )
     detail: str | None = field(
-        "why, in words",
-        take=lambda x, decision: x.verdict.failure and x.verdict.failure.recorded(decision),
-        column=True,
+        "why, in words, without what differs from call to call: that is in `details`",
+        take=lambda x, _: x.failure and x.failure.lasting,
     )
-    marks: list[MarkName] = field("what could not be checked", of="verdict.marks")
-    probability: float = field(
-        "of being the target, before a draw or key was looked at; 0 for fallbacks",
-        of="verdict.probability",
-        column=True,
+    marks: list[MarkName] = field("what could not be checked")
+    probability: float = field("of being the target, before a draw or key was looked at; 0 for fallbacks")
+    price: PriceRecord | None = field("its price; null where it has none", take=of_model("shape.price"))
+    expected_latency_ms: float | None = field(
+        "how long it takes to its first token, as the catalog expects", take=_expected_latency
     )
-    estimated_cost_nano: int | None = varying(
-        "the cost of the request's tokens; null without a price", of="expected.cost_nano", column=True
+    memory_bytes: int | None = field(
+        "what it takes in memory, as the catalog says", take=lambda x, decision: _sized(x, decision)[0]
     )
-    currency: str | None = varying("the price's currency", of="expected.currency", column=True)
-    cost_source: str | None = varying(
-        "`price`, or `price, 1000 tokens assumed` where a number of tokens is not known",
-        of="expected.cost_source",
-    )
-    estimated_latency_ms: float | None = varying(
-        "how long it was expected to take", of="expected.latency_ms", column=True
-    )
-    latency_source: str | None = varying(
-        "`observed`, or as the `catalog` expects", of="expected.latency_source"
-    )
-    load_ms: int | None = varying(
-        "how long it has to be loaded first; 0 while it is in memory", of="expected.load_ms", added=True
-    )
-    unloads: list[str] | None = varying("what has to be unloaded for it", of="expected.unloads", added=True)
+    size_bytes: int | None = field("the size of its files", take=lambda x, decision: _sized(x, decision)[1])
 
 
 class ChoiceRecord(Shape):
@@ -214,8 +213,16 @@ class ChoiceRecord(Shape):
     how: Literal["first", "cheapest", "fastest", "split", "pin", "session"] = field(
         "how the target was chosen"
     )
-    inputs: dict[str, int | float | str | None] = field(
-        "what each model was compared by, or `key`, `salt` and `point`, or the session's `model`"
+    among: list[str] = field(
+        "ids of the models that were compared, by what each was expected to cost or to take", take=_among
+    )
+    key: str | None = field(
+        "the feature whose value falls into a bucket of a split; null for a random draw",
+        take=lambda x, _: x.inputs["key"] if x.how == "split" else None,
+    )
+    key_type: str | None = field("the type of that feature", take=_key_type, added=True)
+    salt: str | None = field(
+        "the salt of the bucket", take=lambda x, _: x.inputs["salt"] if x.how == "split" else None
     )
     session: SessionUse | None = field(
         "what became of the [session](#sticky-sessions); null if the rule is not sticky"
@@ -226,7 +233,7 @@ class StepRecord(Shape):
     """A step around the answer."""
 
     role: Role = field("what the step does")
-    model: str = field("the id of its model", take=_model("model"))
+    model: str = field("the id of its model", take=model_at("model"))
     required: bool = field("whether no candidate may be used without it")
     options: dict[str, str | int] = field("what the rule says of it, by key")
 
@@ -235,9 +242,9 @@ class DroppedRecord(Shape):
     """A step that is left out."""
 
     role: Role = field("what the step would do", of="step.role")
-    model: str = field("the id of its model", take=_model("step.model"))
+    model: str = field("the id of its model", take=model_at("step.model"))
     gate: GateName = field("the first gate that its model failed", of="failure.gate")
-    detail: str = field("why, in words", take=lambda dropped, decision: dropped.failure.recorded(decision))
+    detail: str = field("why, in words, as a candidate's", of="failure.lasting")
 
 
 class EnsembleRecord(Shape):
@@ -246,8 +253,10 @@ class EnsembleRecord(Shape):
     members: list[str] = field("ids", take=_models("members"))
     combine: str = field("how their answers become one")
     quorum: int = field("how many have to answer")
-    judge: str | None = field("the id of the judge", take=_model("judge"))
-    override: str | None = field("the id of the member that may overrule the others", take=_model("override"))
+    judge: str | None = field("the id of the judge", take=model_at("judge"))
+    override: str | None = field(
+        "the id of the member that may overrule the others", take=model_at("override")
+    )
     label: str | None = field("the pattern that finds the label of an answer")
 
 
@@ -276,14 +285,14 @@ def _unknown_cost(_: object, decision: Decision) -> str | None:
 class PlanRecord(Shape):
     """What is to be executed."""
 
-    target: str = field("the id of the model that goes first", take=_model("target"))
+    target: str = field("the id of the model that goes first", take=model_at("target"))
     fallbacks: list[str] = field("ids, in the order to be tried", take=_models("fallbacks"))
     steps: list[StepRecord] = field("steps around the answer")
     dropped: list[DroppedRecord] = field("steps that are left out")
     ensemble: EnsembleRecord | None = field("members that answer side by side")
     ensemble_dropped: str | None = field(
         "why the rule's ensemble is not used",
-        take=lambda plan, decision: plan.ensemble_dropped and plan.ensemble_dropped.recorded(decision),
+        take=lambda plan, _: plan.ensemble_dropped and plan.ensemble_dropped.lasting,
     )
     timeouts: dict[str, int] = field("limits of the target's backend, by phase", take=_timeouts)
     first_token_within_ms: int | None = field(
@@ -356,86 +365,88 @@ def _quota_used(state: Any, decision: Decision) -> dict[str, int | None]:
 class StateRecord(Shape):
     """What was known beyond the task."""
 
-    load: float | None = field("from 0 to 1")
+    load: float | None = varying("from 0 to 1")
     models: dict[str, ModelStateRecord] = field(
-        "every model of the catalog, known or not", take=_model_states
+        "every model of the catalog, known or not", part="by_key", take=_model_states
     )
     quota_used: dict[str, int | None] = varying(
         "of each quota, in its own unit (money in nano-units)", take=_quota_used
     )
     session_model: str | None = varying("the model that last answered the task's session")
     memory: dict[str, MemoryRecord] | None = field(
-        "of each backend whose memory was known", take=lambda state, _: state.memory or None, added=True
+        "of each backend whose memory was known",
+        part="by_key",
+        take=lambda state, _: state.memory or None,
+        added=True,
     )
 
 
-def _features(decision: Decision, _: Decision) -> dict[str, Bound]:
+def bound_features(decision: Decision, _: Decision) -> dict[str, Bound]:
     bound = map(Bound, decision.values, decision.sources)
     return {feature.name: one for feature, one in zip(decision.policy.features, bound, strict=True)}
 
 
-def _rules(decision: Decision, _: Decision) -> list[Judged]:
-    named = zip(decision.policy.rules, decision.verdicts, strict=True)
-    return [Judged(rule.name, verdict) for rule, verdict in named]
-
-
-def _candidates(decision: Decision, _: Decision) -> list[Weighed]:
-    models, operation = decision.policy.catalog.models, decision.task.operation
-    return [
-        Weighed(one, estimate(models[one.model], operation, decision.request, decision.state))
-        for one in decision.candidates
-    ]
+def details_of(decision: Decision, _: object = None) -> dict[str, str]:
+    """Words of failed gates that depend on the call, by the id of the model that failed."""
+    models = decision.policy.catalog.models
+    failed = [(one.model, one.failure) for one in decision.candidates]
+    if decision.plan is not None:
+        failed += [(one.step.model, one.failure) for one in decision.plan.dropped]
+    found = {
+        models[at].id: failure.recorded(decision)
+        for at, failure in failed
+        if failure is not None and failure.varies
+    }
+    return dict(sorted(found.items()))
 
 
 class DecisionRecord(Shape):
     """A decision, written out."""
 
-    record: Literal[1] = varying("version of this shape: 1", take=lambda *_: RECORD_VERSION)
+    record: Literal[2] = varying("version of this shape: 2", take=lambda *_: RECORD_VERSION)
     id: Uuid = varying("the decision's id, a UUIDv7")
-    at_us: int = varying("time of the decision, microseconds since 1970, UTC", of="state.at_us", column=True)
-    engine: str = varying(
-        "version of the engine that decided", take=lambda *_: ENGINE_VERSION, column="engine_version"
+    at_us: int = varying("time of the decision, microseconds since 1970, UTC", of="state.at_us")
+    engine: str = field("version of the engine that decided", place="policy", take=lambda *_: ENGINE_VERSION)
+    policy: NamedDigest = field("the policy that decided; under a rollout the arm's", place="policy")
+    catalog: NamedDigest = field("its catalog", place="policy", of="policy.catalog")
+    arm: ArmRecord | None = field("null without a [rollout](rollout.md)", place="arm", part="whole")
+    arm_point: float | None = varying(
+        "where the task fell between the arms, from 0 to below 1; null where nothing was drawn",
+        take=lambda x, _: x.arm and x.arm.point,
     )
-    policy: NamedDigest = field(
-        "the policy that decided; under a rollout the arm's",
-        place="policy",
-        column={"name": "policy_name", "digest": "policy_digest"},
-    )
-    catalog: NamedDigest = field(
-        "its catalog", place="policy", of="policy.catalog", column={"digest": "catalog_digest"}
-    )
-    arm: ArmRecord | None = field(
-        "null without a [rollout](rollout.md)",
-        place="arm",
-        column={
-            "arm": "arm",
-            "probability": "arm_probability",
-            "control.digest": "control_digest",
-            "candidate.digest": "candidate_digest",
-        },
-    )
-    operation: Operation = varying("what is asked for", of="task.operation", column=True)
+    operation: Operation = varying("what is asked for", of="task.operation")
     pin: str | None = varying("the only model that the caller allows", of="task.pin")
     draw: float | None = varying("the random number, from 0 to below 1, that a split may use", of="task.draw")
     request: RequestRecord = varying("what was known of the request", of="task.request")
-    features: dict[str, FeatureRecord] = varying("of each declared feature", take=_features)
+    prompt_tokens: int | None = varying(
+        "the prompt's length that gates and prices went by, in tokens: the request's, or what a feature states for it",
+        of="request.prompt_tokens",
+    )
+    features: dict[str, FeatureRecord] = varying("of each declared feature", take=bound_features)
     ignored: dict[str, Value | None] = varying("features that were given and are not declared")
-    rules: list[RuleRecord] = field("of each rule, in order", place="verdicts", take=_rules)
-    rule: str | None = varying(
+    rules: list[str] = field(
+        "names of all rules, in order",
+        place="policy",
+        part="whole",
+        take=lambda x, _: [rule.name for rule in x.policy.rules],
+    )
+    verdicts: list[bool | None] = varying("the value of each rule's condition; null is unknown")
+    rule: str | None = field(
         "the rule that matched; of an `undecided` task, the one that was unknown",
+        place="plan",
         of="matched",
-        column="matched_rule",
     )
-    reason: str | None = field("the reason that the rule gives", place="policy", column=True)
-    outcome: Outcome = field("what came of it", place="plan", column=True)
-    target: str | None = field("id of the chosen model", place="plan", column=True)
-    candidates: list[CandidateRecord] = field(
-        "in the order to be tried", place="plan", take=_candidates, column=True
+    reason: str | None = field("the reason that the rule gives", place="plan")
+    outcome: Outcome = field("what came of it", place="plan")
+    target: str | None = field("id of the chosen model", place="plan")
+    candidates: list[CandidateRecord] = field("in the order to be tried", place="plan", part="whole")
+    details: dict[str, str] = varying(
+        "by model, in words with the numbers of this call, why it failed its gate", take=details_of
     )
-    choice: ChoiceRecord | None = field("how the target was chosen", place="choice")
-    plan: PlanRecord | None = field("what is to be executed", place="plan", column=True)
-    state: StateRecord = field("what was known beyond the task", place="state", column=True)
+    choice: ChoiceRecord | None = field("how the target was chosen", place="plan", part="whole")
+    plan: PlanRecord | None = field("what is to be executed", place="plan", part="whole")
+    state: StateRecord = field("what was known beyond the task", place="state")
 
     def canonical(self) -> bytes:
-        """The record as canonical JSON (RFC 8785): what its digest covers."""
+        """The record as canonical JSON (RFC 8785). Its digest is `record_digest`."""
         return canonical_bytes(self.model_dump(mode="json"))

@@ -22,8 +22,12 @@ from ..decision import (
     Task,
 )
 from ..report import RecordError
-from .field import Field, Shape, fields_of, generated, plain_type, taken
-from .fields import DecisionRecord, NamedDigest
+from .field import Field, Place, Shape, fields_of, generated, plain_type, taken
+from .fields import RECORD_VERSION, ArmRecord, DecisionRecord, NamedDigest
+from .version_1 import DecisionRecord1, arm_point
+
+Record = DecisionRecord | DecisionRecord1
+"""A record of any version."""
 
 _SCALARS = frozenset((bool, int, float, str, type(None)))
 
@@ -44,20 +48,32 @@ def no_decision(given: object, wanted: str) -> RecordError:
     return RecordError(f"expected {wanted}, not {type(given).__name__}", help=help)
 
 
+def record_of_version(decision: Decision, version: int) -> Record:
+    """The record of ``decision`` as engines wrote it that wrote ``version``."""
+    if version == RECORD_VERSION:
+        return record_of(decision)
+    return DecisionRecord1.model_validate(values_of(DecisionRecord1, decision, decision))
+
+
 def record_values(decision: Decision) -> dict[str, Any]:
-    """The record as plain values: what ``record_of`` checks and ``record_bytes`` writes."""
+    """The record as plain values: what ``record_of`` checks."""
     return values_of(DecisionRecord, decision, decision)
 
 
-def values_of(shape: type[Shape], recorded: object, decision: Decision | None) -> dict[str, Any]:
-    """What the record of ``decision`` holds of one object, as plain values."""
-    return _values_function(shape)(recorded, decision)
+def values_of(
+    shape: type[Shape], recorded: object, decision: Decision | None, place: Place | None = None
+) -> dict[str, Any]:
+    """What the record of ``decision`` holds of one object, as plain values; of a ``place`` its fields alone."""
+    return _values_function(shape, place)(recorded, decision)
 
 
 @cache
-def _values_function(shape: type[Shape]) -> Callable[[object, Decision | None], dict[str, Any]]:
+def _values_function(
+    shape: type[Shape], place: Place | None = None
+) -> Callable[[object, Decision | None], dict[str, Any]]:
     names: dict[str, Any] = {"json": _json, "scalars": _SCALARS}
-    members = [_member(field, _plain(field, names)) for field in fields_of(shape)]
+    fields = [field for field in fields_of(shape) if place in (None, field.place)]
+    members = [_member(field, _plain(field, names)) for field in fields]
     function: Callable[[object, Decision | None], dict[str, Any]]
     function = generated("x, decision", f"{{{', '.join(members)}}}", names)
     return function
@@ -95,7 +111,7 @@ def _json(value: Any) -> Any:
     return {name: _json(one) for name, one in value.items()}
 
 
-def task_of(record: DecisionRecord) -> Task:
+def task_of(record: Record) -> Task:
     """The task that was decided: what was given and ignored; what was derived is derived again."""
     features: dict[str, object] = {
         name: _value(feature.value) for name, feature in record.features.items() if feature.source == "given"
@@ -105,7 +121,7 @@ def task_of(record: DecisionRecord) -> Task:
     return Task(features, record.operation, request, record.pin, record.draw)
 
 
-def state_of(record: DecisionRecord) -> State:
+def state_of(record: Record) -> State:
     """The state that the decision knew."""
     states = {id: ModelState(**model.model_dump()) for id, model in record.state.models.items()}
     return State(
@@ -123,13 +139,14 @@ def state_of(record: DecisionRecord) -> State:
     )
 
 
-def arm_of(record: DecisionRecord) -> Arm | None:
+def arm_of(record: Record) -> Arm | None:
     """The arm of a rollout that the decision belongs to."""
     arm = record.arm
     if arm is None:
         return None
-    facts = {field.of: getattr(arm, field.name) for field in fields_of(type(arm))}
-    return Arm(**facts | {"control": _named(arm.control), "candidate": _named(arm.candidate)})
+    facts = {field.of: getattr(arm, field.name) for field in fields_of(ArmRecord)}
+    named = {"control": _named(arm.control), "candidate": _named(arm.candidate)}
+    return Arm(**facts | named, point=arm_point(record))
 
 
 def _named(policy: NamedDigest) -> NamedPolicy:

@@ -29,7 +29,7 @@ FROM (
         declared.for_each,
         CASE WHEN declared.for_each IS NOT NULL THEN d.features::JSON ->> declared.for_each END AS whose,
         (declared.limit * declared.whole)::DECIMAL(27, 9) AS "limit",
-        ((d.state['quota_used']::JSON ->> declared.name)::DECIMAL(27, 0) * declared.whole)::DECIMAL(27, 9) AS used,
+        (d.quota_used[declared.name]::DECIMAL(27, 0) * declared.whole)::DECIMAL(27, 9) AS used,
         d.mode,
         d.import,
         beside.decision_id IS NOT NULL AS simulated

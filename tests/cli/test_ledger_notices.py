@@ -9,11 +9,11 @@ import duckdb
 import pytest
 from support.command_line import CommandLine, Ended
 from support.ledger_clients import client_on
+from support.ledger_rows import policy
 
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, LedgerEntry
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool
-from routewright.ledger.writing import Entry
 
 COMMANDS = {
     "run": ("run", "policy.yaml", "hello", "--simulate", "--quiet"),
@@ -36,7 +36,7 @@ def damaged_spool(command: CommandLine) -> Path:
     """Where the file will be kept that a dead writer has left, cut in its second entry."""
     spool = Spool(spool_folder(Ledger.open(command.ledger).path))
     for _ in range(2):
-        spool.add(Entry('{"decision":null,"attempts":[],"policies":[]}', None))
+        spool.add(LedgerEntry(None, (), [policy()]))
     path = spool.path
     spool.abandon()
     path.write_bytes(path.read_bytes()[:-9])

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 import typer
 from support.command_line import HYBRID, POLICY, CommandLine
-from support.ledger_rows import attempt, decision
+from support.ledger_rows import attempt, broken, decision
 from support.new_ledgers import new_ledger
 from syrupy.assertion import SnapshotAssertion
 from typer.main import get_command
 
 from routewright.cli import app
-from routewright.ledger import DecisionRow, Ledger
+from routewright.ledger import Ledger
 from routewright.loading.loading import shipped
 
 
@@ -331,8 +331,8 @@ def test_who_asks_the_ledger_hears_of_what_is_in_no_view(used: CommandLine, comm
     assert "rejected" not in used("ledger", *command).err
     before = used("ledger", *command).out
     writer = Ledger.open(used.ledger).writer()
-    for _ in range(2):
-        writer.add(DecisionRow("no uuid", "{}", "exploit"))
+    for number in range(2):
+        writer.add(broken(decision(number, reason=f"{number}")))
     writer.close()
     ended = used("ledger", *command)
     assert (ended.code, ended.out) == (0, before)

@@ -246,7 +246,7 @@ def test_decide_says_the_arm_and_shows_the_other(tmp_path: Path) -> None:
     assert picked[1].startswith(f"{says}team=research falls at 0.") and picked[1].endswith(": control")
     other = command("decide", "policy.yaml", *KIMI, "--arm", "candidate", "--format", "json")
     record = json.loads(other.out)
-    assert (record["target"], record["policy"]["name"], record["arm"]["point"]) == ("large", "next", None)
+    assert (record["target"], record["policy"]["name"], record["arm_point"]) == ("large", "next", None)
     tree = command("decide", "policy.yaml", *KIMI, "--arm", "candidate").out.splitlines()
     assert tree[1] == f"{says}candidate, as asked for"
 
@@ -299,9 +299,7 @@ def test_a_session_is_kept_from_one_run_to_the_next(tmp_path: Path) -> None:
     found = command("ledger", "sql", "SELECT session_id, target FROM decisions", "--format", "csv").out
     assert found == "session_id,target\ns1,large\n"
     command(*run)
-    sql = "SELECT record FROM decisions ORDER BY at_us DESC LIMIT 1"
-    [row] = json.loads(command("ledger", "sql", sql, "--format", "json").out)
-    record = json.loads(row["record"])
+    record = json.loads(command("ledger", "show", "--format", "json").out)["record"]
     assert (record["choice"]["session"], record["state"]["session_model"]) == ("kept", "large")
 
 

@@ -97,8 +97,7 @@ def test_decide_shows_what_run_decides(tmp_path: Path, flags: list[str]) -> None
         command("decide", "policy.yaml", "hello", "--live", "--format", "json", *seeded, stdin="text").out
     )
     command("run", "policy.yaml", "hello", "--simulate", *seeded, stdin="text")
-    [row] = json.loads(command("ledger", "sql", "SELECT record FROM decisions", "--format", "json").out)
-    ran = row["record"] if isinstance(row["record"], dict) else json.loads(row["record"])
+    ran = json.loads(command("ledger", "show", "--format", "json").out)["record"]
     for record in (shown, ran):
         del record["id"], record["at_us"]
     assert shown == ran

@@ -19,10 +19,9 @@ from support.new_ledgers import left_in_spool, new_ledger
 
 from routewright import ChatRequest, ConfigurationError, Message, ModelGateway, Task
 from routewright.backends import NO_LIMITS, ChatAnswer, Limits, SimulatedBackend, SimulatedModel
-from routewright.ledger import Ledger, LedgerError, LedgerSettings
+from routewright.ledger import Ledger, LedgerEntry, LedgerError, LedgerSettings
 from routewright.ledger import spool as spools
 from routewright.ledger.group_sync import put_on_disk
-from routewright.ledger.writing import entry_of
 from routewright.loading import user_ledger_settings
 
 POWER = LedgerSettings(durability="power")
@@ -107,9 +106,9 @@ def test_a_new_file_has_its_name_on_the_disk_too(
 
 def test_what_was_turned_away_before_its_sync_is_synced_too(tmp_path: Path, disk: Disk) -> None:
     spool = spools.Spool(tmp_path / "spool", POWER)
-    spool.add(entry_of(decision(1)))
+    spool.add(LedgerEntry(decision(1)))
     spool.turn()
-    spool.add(entry_of(decision(1)))
+    spool.add(LedgerEntry(decision(1)))
     spool.settle()
     assert disk.syncs == 2
     spool.abandon()
@@ -193,7 +192,7 @@ def left_by(ledger: Ledger, number: int) -> int:
     def work(tell: Tell) -> None:
         writer = ledger.writer()
         for each in range(number):
-            writer.add(decision(each))
+            writer.add(decision(each, reason="x" * 3_000 + str(each)))
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert Child(work).wait() == -signal.SIGKILL

@@ -10,8 +10,7 @@ from random import Random
 
 import pytest
 
-from routewright.ledger.frames import MAGIC, MAX_NUMBER, Damage, Frame, encode_frame, find_frames
-from routewright.ledger.writing import Entry
+from routewright.ledger.frames import MAGIC, MAX_NUMBER, Damage, Frame, Texts, encode_frame, find_frames
 
 PIECE = 1024**2
 BEGINNING = b'{"decision":'
@@ -38,8 +37,8 @@ def test_the_first_and_the_last_number_that_the_tables_can_hold_are_frames(
 ) -> None:
     text = '{"decision":null}'
     frame = framed(number, text)
-    assert frame == b"".join(encode_frame(number, text.encode(), None))
-    whole = Frame(number, Entry(text, None), len(MAGIC), len(frame))
+    assert frame == encode_frame(number, text.encode())
+    whole = Frame(number, Texts(text, None), len(MAGIC), len(frame))
     assert found(tmp_path / "one.spool", MAGIC + frame) == [whole]
 
 
@@ -50,7 +49,7 @@ def test_a_number_that_no_table_can_hold_is_damage_though_its_checksum_is_right(
     frame, next_one = framed(number, '{"decision":null}'), framed(7, '{"decision":1}')
     assert found(tmp_path / "one.spool", MAGIC + frame + next_one) == [
         Damage(len(frame)),
-        Frame(7, Entry('{"decision":1}', None), len(MAGIC) + len(frame), len(next_one)),
+        Frame(7, Texts('{"decision":1}', None), len(MAGIC) + len(frame), len(next_one)),
     ]
 
 
@@ -65,7 +64,7 @@ def test_a_frame_is_found_whose_beginning_lies_across_the_border_of_what_is_read
     frame = framed(7, '{"decision":null}')
     assert found(tmp_path / "one.spool", MAGIC + noise + frame + noise) == [
         Damage(len(noise)),
-        Frame(7, Entry('{"decision":null}', None), len(MAGIC) + len(noise), len(frame)),
+        Frame(7, Texts('{"decision":null}', None), len(MAGIC) + len(noise), len(frame)),
         Damage(len(noise)),
     ]
 
@@ -75,5 +74,5 @@ def test_a_frame_is_found_behind_pieces_of_any_noise(tmp_path: Path) -> None:
     frame = framed(7, '{"decision":null}')
     assert found(tmp_path / "one.spool", MAGIC + noise + frame) == [
         Damage(len(noise)),
-        Frame(7, Entry('{"decision":null}', None), len(MAGIC) + len(noise), len(frame)),
+        Frame(7, Texts('{"decision":null}', None), len(MAGIC) + len(noise), len(frame)),
     ]

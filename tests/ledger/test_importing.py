@@ -756,6 +756,7 @@ def test_lines_that_are_no_json_are_bad_and_the_others_are_read(tmp_path: Path) 
         (b"\x28\xb5\x2f\xfd", "is packed with Zstandard"),
         (gzip.compress(b"id,model\n1,a\n")[:-9], "cannot be read: "),
     ],
+    ids=repr,  # as bytes they would be names of tests that no report can hold
 )
 def test_a_file_that_cannot_be_read_is_refused(content: bytes, why: str, tmp_path: Path) -> None:
     path = tmp_path / "calls"

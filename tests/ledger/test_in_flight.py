@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -20,11 +19,10 @@ from support.new_ledgers import left_in_spool, new_ledger
 from support.sizes import THOROUGH
 
 from routewright.ledger import AttemptRow, FullError, Ledger, LedgerEntry, LedgerError, LedgerWriter
-from routewright.ledger.frames import MAGIC, encode_frame
+from routewright.ledger.frames import MAGIC
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, files_of, spool_files
-from routewright.ledger.writing import entry_of
 
 TESTS = Path(__file__).parents[1]
 DECISIONS = 30
@@ -278,7 +276,7 @@ def test_what_a_damaged_end_said_is_lost_and_what_a_damaged_beginning_said_is_no
     places: list[int] = []
     for entry in (begun(1), ended(1, attempt(1)), begun(2), ended(2, attempt(2))):
         places.append(spool.path.stat().st_size if places else len(MAGIC))
-        spool.add(entry_of(*entry))
+        spool.add(entry)
     path = spool.path
     spool.abandon()
     data = bytearray(path.read_bytes())
@@ -323,58 +321,20 @@ def test_beyond_its_room_a_spool_takes_ends_and_no_new_calls(
     assert statuses(ledger) == [(decision_id(1), 1, "ok"), (decision_id(2), 1, "ok")]
 
 
-def test_a_decision_that_is_there_already_is_rejected_when_it_ends_or_its_writer_is_gone(
+def test_a_decision_that_is_there_with_another_record_is_rejected_when_it_ends_or_its_writer_is_gone(
     ledger: Ledger,
 ) -> None:
-    ledger.append([decision(1), decision(2)])
+    ledger.append([decision(1, rule="mixture_of_experts"), decision(2, rule="otherwise")])
     writer = ledger.writer()
     add(writer, begun(1), begun(2), begun(3), ended(1, attempt(1)), ended(3, attempt(3)))
     writer.close()
     assert [row.decision_id for row in ledger.tail(5)] == [decision_id(n) for n in (1, 2, 3)]
     assert statuses(ledger) == [(decision_id(3), 1, "ok")]
     rejected = ledger.query("SELECT entry, error FROM rejected ORDER BY entry").rows
-    assert [(entry, error.partition("`")[0]) for entry, error in rejected] == [
-        (1, "decision "),
-        (2, "decision "),
-        (4, "decision "),
+    assert [(entry, error.partition("`")[2]) for entry, error in rejected] == [
+        (number, f"{decision_id(number)}` is in the ledger already, with another record") for number in (1, 2)
     ]
     assert in_flight(ledger) == 0
-
-
-def test_a_spool_of_an_intent_without_a_location_is_taken_in(ledger: Ledger) -> None:
-    folder = spool_folder(ledger.path)
-    folder.mkdir()
-    tagged = decision(1, answered=None)._replace(tags={"location": '"simulated":true'})
-    new = json.loads(entry_of(tagged, (), [policy()], [intent(1)]).metadata)
-    del new["intents"][0]["location"], new["intents"][0]["host"]
-    text = json.dumps(new, separators=(",", ":")).encode()
-    frame = encode_frame(1, text, decision(1).record.encode())
-    (folder / f"{'a' * 32}.00000000.spool").write_bytes(MAGIC + b"".join(frame))
-    ledger.ingest()
-    found = ledger.query(
-        "SELECT status, location, tags['location'] FROM attempts JOIN decisions USING (decision_id)"
-    )
-    assert found.rows == (("lost", None, '"simulated":true'),)
-
-
-def test_a_spool_of_before_there_were_intents_is_taken_in(ledger: Ledger) -> None:
-    folder = spool_folder(ledger.path)
-    folder.mkdir()
-    old = []
-    for number in (1, 2):
-        new = json.loads(entry_of(decision(number), [attempt(number)], [policy()]).metadata)
-        assert list(new)[-2:] == ["intents", "ended"]
-        del new["intents"], new["ended"]
-        for one in new["attempts"]:
-            del one["location"], one["host"]
-        text = json.dumps(new, separators=(",", ":"))
-        old.append(b"".join(encode_frame(number, text.encode(), decision(number).record.encode())))
-    (folder / f"{'a' * 32}.00000000.spool").write_bytes(MAGIC + b"".join(old))
-    assert [(row.decision_id, row.status) for row in ledger.tail(5)] == [
-        (decision_id(1), "ok"),
-        (decision_id(2), "ok"),
-    ]
-    assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
 
 
 # --- files -------------------------------------------------------------------------------------------------

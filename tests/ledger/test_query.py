@@ -56,7 +56,7 @@ def test_an_endless_result_is_cut_at_once(ledger: Ledger) -> None:
 
 
 NOT_RUN = [
-    "DELETE FROM decisions",
+    "DELETE FROM attempts",
     "DROP TABLE decisions",
     "UPDATE attempts SET cost_nano = 0",
     "UPDATE EXTENSIONS",
@@ -95,8 +95,8 @@ NOT_READ = {
     "SELECT * FROM read_duckdb('other.duckdb')": "cannot open `other.duckdb`",
     "SELECT * FROM glob('/*')": "cannot open `/*`",
     "SELECT * FROM 'https://example.org/a.parquet'": "cannot open `https://example.org/a.parquet`",
-    "EXPLAIN ANALYZE DELETE FROM decisions": "nothing was changed",
-    "WITH gone AS (DELETE FROM decisions RETURNING *) SELECT * FROM gone": "nothing was changed",
+    "EXPLAIN ANALYZE DELETE FROM attempts": "nothing was changed",
+    "WITH gone AS (DELETE FROM attempts RETURNING *) SELECT * FROM gone": "nothing was changed",
     "SELECT * FROM enable_logging()": "no setting was changed",
 }
 
@@ -184,7 +184,7 @@ def test_what_is_not_one_reading_statement_is_refused(
             "sql:2:3: error[sql]: referenced column `trget` not found in FROM clause\n"
             "  |   trget FROM decisions\n"
             "  |   ^^^^^\n"
-            "  = help: candidate bindings: `target`, `trace_id`, `tags`, `state`, `reason`",
+            "  = help: candidate bindings: `target`, `trace_id`, `tags`, `reason`, `verdicts`",
         ),
         (
             "SELECT 1,\n'\0'",

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from routewright.ledger.frames import Damage, Frame
+from routewright.ledger.frames import Damage, Frame, Texts
 from routewright.ledger.sequence import Missing, in_order
-from routewright.ledger.writing import Entry
 
 SIZE = 100
 
@@ -16,7 +15,7 @@ SIZE = 100
 def ordered(*numbers: int, after: int | None = 0, most: int = 10) -> list[int | str]:
     """What comes of frames with these numbers, each with an entry named for its number."""
     frames = [
-        Frame(number, Entry(f"entry {number}", None), at * SIZE, SIZE) for at, number in enumerate(numbers)
+        Frame(number, Texts(f"entry {number}", None), at * SIZE, SIZE) for at, number in enumerate(numbers)
     ]
 
     def scan(start: int | None) -> Iterator[Frame | Damage]:
@@ -25,7 +24,7 @@ def ordered(*numbers: int, after: int | None = 0, most: int = 10) -> list[int | 
     def told(one: Frame | Damage | Missing) -> int | str:
         match one:
             case Frame(number, entry, _, size):
-                assert (entry, size) == (Entry(f"entry {number}", None), SIZE)
+                assert (entry, size) == (Texts(f"entry {number}", None), SIZE)
                 return number
             case Damage(size):
                 assert size == SIZE

@@ -12,17 +12,17 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from support.ledger_rows import attempt, decision, decision_id
+from support.ledger_rows import attempt, decision, decision_id, record_digest
 from support.new_ledgers import new_ledger
 from support.spool_mutations import frames_of
 
-from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import Ledger, LedgerEntry, LedgerError
 from routewright.ledger import ingest as ingest_module
+from routewright.ledger.entries import EntryEncoder
 from routewright.ledger.frames import MAGIC, MAX_FRAME_BYTES
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, open_spool_file, set_aside, spool_files
-from routewright.ledger.writing import Entry, entry_of
 
 TESTS = Path(__file__).parents[1]
 
@@ -32,14 +32,15 @@ def ledger(tmp_path: Path) -> Ledger:
     return new_ledger(tmp_path / "ledger.duckdb")
 
 
-def entry(number: int) -> Entry:
-    return entry_of(decision(number), [attempt(number)])
+def entry(number: int) -> LedgerEntry:
+    return LedgerEntry(decision(number), [attempt(number)])
 
 
 def dead_writer(ledger: Ledger, *numbers: int) -> Path:
     """The file of a writer that is gone, with these decisions."""
     spool = Spool(spool_folder(ledger.path))
     for number in numbers:
+        spool._encoder.forget()  # each says all that it refers to
         spool.add(entry(number))
     path = spool.path
     spool.abandon()
@@ -50,16 +51,16 @@ def stored(ledger: Ledger) -> list[str]:
     return [row.decision_id for row in ledger.tail(1_000)]
 
 
-def framed(number: int, entry: Entry) -> bytes:
-    """A frame as the format says, which files that were written before follow too."""
-    metadata, record = entry.metadata.encode(), (entry.record or "").encode()
-    body = struct.pack("<QIB", number, len(metadata), entry.record is not None) + metadata + record
+def framed(number: int, entry: LedgerEntry | str) -> bytes:
+    """A frame as the format says, of an entry that says all that it refers to."""
+    text = entry.encode() if isinstance(entry, str) else EntryEncoder().encode(0, entry)
+    body = struct.pack("<QIB", number, len(text), False) + text
     return struct.pack("<II", len(body), zlib.crc32(body)) + body
 
 
 def test_the_format_of_a_spool_file_is_the_one_that_is_written_down(ledger: Ledger) -> None:
     path = dead_writer(ledger, 1, 2)
-    expected = b"routewright spool 1\n" + framed(1, entry(1)) + framed(2, entry(2))
+    expected = b"routewright spool 2\n" + framed(1, entry(1)) + framed(2, entry(2))
     assert path.read_bytes() == expected
 
 
@@ -280,22 +281,21 @@ def test_what_is_no_regular_file_is_told_and_not_waited_for(tmp_path: Path, kind
 
 
 def test_two_values_in_one_text_do_not_give_entries_the_records_of_others(ledger: Ledger) -> None:
-    nothing = '{"decision":null,"attempts":[],"policies":[]}'
     path = dead_writer(ledger, 1)
-    two = Entry(f"{nothing},{nothing}", None)
-    path.write_bytes(
-        path.read_bytes() + framed(2, two) + framed(3, entry(3)) + framed(4, Entry("null", None))
-    )
+    two = '{"entry":2},{"entry":2}'
+    path.write_bytes(path.read_bytes() + framed(2, two) + framed(3, entry(3)) + framed(4, "null"))
     assert stored(ledger) == [decision_id(1), decision_id(3)]
     assert ledger.query("SELECT entry FROM rejected ORDER BY entry").rows == ((2,), (4,))
-    [[record]] = ledger.query(f"SELECT record FROM decisions WHERE decision_id = '{decision_id(3)}'").rows
-    assert record == decision(3).record
+    [[digest]] = ledger.query(
+        f"SELECT record_digest FROM decisions WHERE decision_id = '{decision_id(3)}'"
+    ).rows
+    assert digest == record_digest(decision(3))
 
 
 def test_an_entry_beyond_the_bound_is_refused_when_it_is_added(ledger: Ledger) -> None:
     writer = ledger.writer()
     with pytest.raises(LedgerError, match="a row has more than 64 MiB; nothing was written"):
-        writer.add(decision(1)._replace(record="x" * MAX_FRAME_BYTES))
+        writer.add(decision(1)._replace(trace_id="x" * MAX_FRAME_BYTES))
     writer.add(decision(2))
     writer.close()
     assert stored(ledger) == [decision_id(2)]

@@ -18,14 +18,13 @@ from support.ledger_rows import attempt, decision
 from support.new_ledgers import new_ledger
 
 from routewright import ChatRequest, Message, ModelGateway, Task
-from routewright.ledger import Ledger, LedgerError, LedgerSettings
+from routewright.ledger import Ledger, LedgerEntry, LedgerError, LedgerSettings
 from routewright.ledger.errors import BusyError, FullError
 from routewright.ledger.migrate import latest_version, migrations
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.room import Room
 from routewright.ledger.spool import Spool
 from routewright.ledger.writer import LedgerWriter, _keep_ingesting
-from routewright.ledger.writing import Entry, entry_of
 
 GIB = 1024**3
 
@@ -35,8 +34,8 @@ def ledger(tmp_path: Path) -> Ledger:
     return new_ledger(tmp_path / "ledger.duckdb")
 
 
-def entry(number: int) -> Entry:
-    return entry_of(decision(number), [attempt(number)])
+def entry(number: int) -> LedgerEntry:
+    return LedgerEntry(decision(number), [attempt(number)])
 
 
 def small(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
@@ -189,7 +188,7 @@ def test_a_full_spool_blocks_until_there_is_room(ledger: Ledger, monkeypatch: py
     opened = Ledger.open(ledger.path, settings=BLOCKING)
     writer = opened.writer()
     for number in range(20):
-        writer.add(decision(number))
+        writer.add(decision(number, reason=f"{number}" + "x" * 2_000))
     writer.close()
     assert len(opened.tail(50)) == 20
     [notice] = opened.notices()

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 from support.ledger_clients import client_on
-from support.ledger_rows import attempt, decision, decision_id, policy
+from support.ledger_rows import attempt, broken, decision, decision_id, policy
 from support.new_ledgers import left_in_spool, new_ledger
 
-from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import Ledger, LedgerEntry, LedgerError, storing
+from routewright.ledger.assembling import Flight
 from routewright.ledger.connection import open_for_writing
 from routewright.ledger.frames import Frame
-from routewright.ledger.in_flight import insert_ended
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, SpoolFile, open_spool_file, spool_files
 from routewright.ledger.writer import _keep_ingesting
-from routewright.ledger.writing import Entry, entry_of
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -182,17 +181,20 @@ def test_entries_written_in_one_go_are_numbered_one_by_one_and_cut_one_by_one(le
     spool.abandon()
     [path] = spool_files(folder)
     assert numbers(path) == [1, 2, 3, 4, 5]
-    size = path.stat().st_size
+    with open_spool_file(path) as opened:
+        assert opened is not None
+        places = [one.at for one in opened.frames() if isinstance(one, Frame)]
     with path.open("r+b") as file:
-        file.truncate(size * 3 // 5)
+        file.truncate(places[3] - 9)
     kept = numbers(path)
-    assert kept in ([1, 2], [1, 2, 3]), "what stands whole in one go is kept"
+    assert kept == [1, 2], "what stands whole in one go is kept"
     assert len(ledger.tail(9)) == len(kept)
 
 
 def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
     spool = Spool(spool_folder(ledger.path))
     for number in range(3):
+        spool._encoder.forget()  # each says all that it refers to
         spool.add(entry(number))
     spool.abandon()
     [path] = spool_files(spool_folder(ledger.path))
@@ -206,17 +208,32 @@ def test_a_flipped_bit_is_found(ledger: Ledger) -> None:
 def test_what_cannot_be_a_row_is_kept_aside_and_the_rest_is_stored(ledger: Ledger) -> None:
     writer = ledger.writer()
     writer.add(decision(1))
-    writer.add(decision(2)._replace(decision_id="seven"))
-    writer.add(decision(1), [attempt(1)])
+    writer.add(decision(2, id="seven"))
+    writer.add(decision(1, reason="another"), [attempt(1)])
     writer.add(decision(3), [attempt(3, total_us=2**70)])
-    writer.add(decision(4)._replace(record="{"))
+    writer.add(broken(decision(4, reason="not the one of its digest")))
     writer.add(decision(5), [attempt(5)])
+    writer.add(decision(6, id=decision_id(6).upper()))
     writer.close()
     assert [row.decision_id for row in ledger.tail(9)] == [decision_id(1), decision_id(5)]
-    rejected = ledger.query("SELECT entry, error, record FROM rejected ORDER BY entry").rows
-    assert [row[0] for row in rejected] == [2, 3, 4, 5]
-    assert rejected[1][1] == f"decision `{decision_id(1)}` is in the ledger already"
-    assert rejected[3][2] == "{"
+    rejected = ledger.query("SELECT entry, error, beside FROM rejected ORDER BY entry").rows
+    assert [row[0] for row in rejected] == [2, 3, 4, 5, 7]
+    assert [row[1] for row in rejected if row[0] != 4] == [
+        "`seven` is not a decision id as it is written here",
+        f"decision `{decision_id(1)}` is in the ledger already, with another record",
+        "a part of its record is in a damaged part of its file",
+        f"`{decision_id(6).upper()}` is not a decision id as it is written here",
+    ]
+    assert decision_id(4) in rejected[3][2], "kept as it was"
+
+
+def test_what_is_recorded_twice_is_there_once_with_all_its_calls(ledger: Ledger) -> None:
+    writer = ledger.writer()
+    writer.add(decision(1), [attempt(1)])
+    writer.add(decision(1), [attempt(1), attempt(1, 2)])
+    writer.close()
+    assert ledger.query("SELECT number FROM attempts ORDER BY 1").rows == ((1,), (2,))
+    assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
 
 
 def test_frames_are_taken_in_once_whatever_is_left_over(ledger: Ledger) -> None:
@@ -357,16 +374,17 @@ def test_one_that_cannot_be_a_row_is_found_by_halving(
     # One by one, each with a commit of its own, two thousand held the ledger for a minute and a half.
     tried: list[int] = []
 
-    def counted(connection: DuckDBPyConnection, writer: str, batch: Sequence[tuple[int, Entry]]) -> None:
-        tried.append(len(batch))
-        insert_ended(connection, writer, batch)
+    def counted(connection: DuckDBPyConnection, ended: Sequence[Flight]) -> None:
+        tried.append(len(ended))
+        insert(connection, ended)
 
-    monkeypatch.setattr("routewright.ledger.storing.insert_ended", counted)
+    insert = storing._insert_ended
+    monkeypatch.setattr("routewright.ledger.storing._insert_ended", counted)
     writer = ledger.writer()
     for number in range(64):
         writer.add(decision(number), [attempt(number, **({"total_us": 2**70} if number == 40 else {}))])
     writer.close()
-    assert len(tried) == 13
+    assert len(tried) == 14
     assert len(ledger.tail(100)) == 63
     assert ledger.query("SELECT entry FROM rejected").rows == ((41,),)
 
@@ -459,7 +477,7 @@ def test_what_cannot_be_written_as_text_is_refused(ledger: Ledger) -> None:
     writer = ledger.writer()
     for rows in (
         (decision(1)._replace(tags={"a": "\ud800"}), ()),
-        (decision(1)._replace(record="\ud800"), ()),
+        (decision(1)._replace(trace_id="\ud800"), ()),
     ):
         with pytest.raises(LedgerError, match="what the ledger cannot store: .*surrogates not allowed"):
             writer.add(*rows)
@@ -562,8 +580,8 @@ def test_more_dead_writers_than_files_may_be_open(ledger: Ledger, monkeypatch: p
     assert waiting(ledger) == 0
 
 
-def entry(number: int) -> Entry:
-    return entry_of(decision(number), [attempt(number)])
+def entry(number: int) -> LedgerEntry:
+    return LedgerEntry(decision(number), [attempt(number)])
 
 
 def numbers(path: Path) -> list[int]:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID
 
-from routewright.engine.canonical import canonical_bytes
+from routewright.engine.decision.task import ModelState
 from routewright.engine.record.attempt import Attempt, Intent
+from routewright.engine.record.digest import (
+    NOTHING_KNOWN_TEXT,
+    RecordDigests,
+    digest_of_texts,
+    model_text,
+    plan_texts,
+)
+from routewright.engine.record.parts import RecordParts, RecordRow, part_of
 from routewright.ledger.rows import (
     AttemptRow,
     DecisionEnd,
@@ -74,11 +83,71 @@ def record(number: int, **changes: Any) -> dict[str, Any]:
         ],
         "target": "kimi",
         "plan": {"target": "kimi", "fallbacks": ["coder"], "steps": []},
-        "state": {"models": {"kimi": {"healthy": True, "load": 0.25}}},
+        "state": {"models": {"kimi": {"health": "healthy", "latency_ms": 120.5}}},
     }
     unknown = set(changes) - set(values)
     assert not unknown, unknown
     return values | changes
+
+
+def parts(values: dict[str, Any]) -> RecordParts:
+    """A record by its parts, as far as `record` makes one."""
+    features, rules = values["features"], values["rules"]
+    letters = {"given": "g", "derived": "r", "default": "d", "unknown": "u"}
+    own = {
+        "engine": values["engine"],
+        "policy": values["policy"],
+        "catalog": values["catalog"],
+        "rules": [rule["name"] for rule in rules],
+        "features": [
+            {"name": name, "default": one["value"] if one["source"] == "default" else None}
+            for name, one in features.items()
+        ],
+        "models": sorted(values["state"]["models"]),
+        "quotas": sorted(values["state"].get("quota_used", {})),
+    }
+    plan = {name: values[name] for name in ("rule", "reason", "outcome", "target", "candidates", "plan")}
+    arm = values["arm"]
+    row = RecordRow(
+        id=values["id"],
+        at_us=values["at_us"],
+        operation=values["operation"],
+        pin=None,
+        draw=None,
+        request=None,
+        prompt_tokens=None,
+        sources="".join(letters[one["source"]] for one in features.values()),
+        values=[one["value"] for one in features.values() if one["source"] in ("given", "derived")],
+        ignored=values["ignored"] or None,
+        verdicts="".join({True: "t", False: "f", None: "u"}[rule["verdict"]] for rule in rules),
+        details=None,
+        arm_point=None,
+        load=None,
+        quota_used=[used for _, used in sorted(values["state"].get("quota_used", {}).items())] or None,
+        session_model=None,
+    )
+    state = {id: ModelState(**known) for id, known in values["state"]["models"].items()}
+    return RecordParts(
+        row, part_of(own), part_of({**plan, "choice": None}), None if arm is None else part_of(arm), state, {}
+    )
+
+
+def record_digest(row: DecisionRow) -> str:
+    """The digest of a row's record."""
+    record = row.record
+    policy, plan = json.loads(record.policy.text), plan_texts(json.loads(record.plan.text))
+    models = {
+        id: model_text(record.models[id]) if id in record.models else NOTHING_KNOWN_TEXT
+        for id in policy["models"]
+    }
+    arm = None if record.arm is None else record.arm.digest
+    return RecordDigests(policy).digest(record.row, plan, arm, digest_of_texts(models), None)
+
+
+def broken(row: DecisionRow) -> DecisionRow:
+    """The row with a part that is not the one of its digest."""
+    plan = row.record.plan._replace(text="{")
+    return row._replace(record=row.record._replace(plan=plan))
 
 
 def candidate(
@@ -90,16 +159,21 @@ def candidate(
     cost_nano: int | None,
     latency_ms: float | None,
 ) -> dict[str, Any]:
+    price = {"input_nano": (cost_nano or 0) * 1_000, "output_nano": 0, "currency": "USD"}
     return {
         "model": model,
+        "backend": "ollama_cloud",
+        "location": "cloud",
         "origin": origin,
         "eligible": gate is None,
         "gate": gate,
         "detail": detail,
+        "marks": [],
         "probability": probability,
-        "estimated_cost_nano": cost_nano,
-        "currency": None if cost_nano is None else "USD",
-        "estimated_latency_ms": latency_ms,
+        "price": None if cost_nano is None else price,  # for the 1,000 tokens that are assumed
+        "expected_latency_ms": latency_ms,
+        "memory_bytes": None,
+        "size_bytes": None,
     }
 
 
@@ -117,7 +191,6 @@ def arm(name: str, mode: str, probability: float) -> dict[str, Any]:
         "share": None,
         "key": None,
         "salt": None,
-        "point": None,
         "control": {"name": "hybrid", "digest": "sha256:hybrid"},
         "candidate": {"name": "next", "digest": "sha256:next"},
         "file": "next.yaml",
@@ -139,11 +212,9 @@ def decision(
 ) -> DecisionRow:
     """The row of a decision whose record has ``changes``; ``answered`` is the attempt whose answer was given."""
     return DecisionRow(
-        decision_id=id or decision_id(number),
-        record=canonical_bytes(record(number, **changes | ({} if id is None else {"id": id}))).decode(),
+        record=parts(record(number, **changes | ({} if id is None else {"id": id}))),
         mode=mode,
         tags={"team": "search"},
-        session_id=None,
         trace_id="trace-1",
         deciding_ns=48_000,
         shadow_of=None if shadow_of is None else decision_id(shadow_of),

@@ -14,9 +14,8 @@ from random import Random
 from routewright.ledger import Ledger, LedgerEntry
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool, set_aside, spool_files
-from routewright.ledger.writing import entry_of
 
-from .ledger_rows import attempt, begun, decision, decision_id, ended
+from .ledger_rows import attempt, begun, decision, decision_id, ended, record_digest
 
 __all__ = ["MUTATIONS", "Case", "check", "frames_of", "mutate", "write_case"]
 
@@ -81,7 +80,8 @@ def write_case(ledger: Ledger, first: int, random: Random, *, decisions: int = 1
             end = random.randrange(len(entries), len(entries) + 3)
             entries.insert(end, (number, ended(number, attempt(number))))
     for _, entry in entries:
-        spool.add(entry_of(*entry))
+        spool._encoder.forget()  # each says all that it refers to
+        spool.add(entry)
     path = spool.path
     spool.abandon()
     data = path.read_bytes()
@@ -104,7 +104,7 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
         ids = [decision_id(number) for number in range(case.first, case.first + case.decisions)]
         between = f"decision_id BETWEEN '{ids[0]}' AND '{ids[-1]}'"
         rows = ledger.query(
-            f"SELECT decision_id::VARCHAR, record, (SELECT count(*) FROM attempts AS a "
+            f"SELECT decision_id::VARCHAR, record_digest, (SELECT count(*) FROM attempts AS a "
             f"WHERE a.decision_id = d.decision_id AND a.number = 1) FROM decisions AS d WHERE {between}"
         ).rows
         stored = [row[0] for row in rows]
@@ -118,7 +118,7 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
             f"SELECT decision_id::VARCHAR FROM attempts WHERE status = 'lost' AND {between}"
         ).rows
         assert {ids.index(id) for (id,) in without_end} <= case.touched, (case, "its end was not touched")
-        records = {id: decision(case.first + position).record for position, id in enumerate(ids)}
+        records = {id: record_digest(decision(case.first + position)) for position, id in enumerate(ids)}
         assert all(records[id] == record and calls == 1 for id, record, calls in rows), (case, "wrong")
 
 

@@ -155,6 +155,10 @@ class _Open(GateFailure):
 
     model: str
 
+    @property
+    def lasting(self) -> str:
+        return "its breaker is open"
+
     def facts(self, call: Call) -> Mapping[str, object]:
         known = call.state.models.get(self.model, NOTHING_KNOWN)
         return {"until_us": known.breaker_until_us, "after": known.breaker_after}
@@ -163,7 +167,7 @@ class _Open(GateFailure):
         known = call.state.models.get(self.model, NOTHING_KNOWN)
         until = "" if known.breaker_until_us is None else f" until {iso_time(known.breaker_until_us)}"
         after = "" if known.breaker_after is None else f" after {known.breaker_after}"
-        return f"its breaker is open{until}{after}"
+        return f"{self.lasting}{until}{after}"
 
 
 def breaker(model: CompiledModel, context: GateContext) -> Iterable[GateFailure]:

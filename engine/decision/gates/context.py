@@ -145,7 +145,7 @@ class GateFailure:
 
     INVARIANT: an instance holds only what follows from the policy and from what plans are remembered by. What differs
     from call to call (tokens, what is used of a quota) is taken from the call when it is worded. Records of version 1
-    hold the recorded texts, so they stay byte for byte what they are.
+    and 2 hold the recorded texts, so they stay byte for byte what they are.
     """
 
     gate: str
@@ -154,6 +154,11 @@ class GateFailure:
 
     varies: ClassVar[bool] = False
     """Whether the recorded text depends on the call."""
+
+    @property
+    def lasting(self) -> str:
+        """Why, without what differs from call to call: what calls that share a plan share too."""
+        return self.text
 
     def recorded(self, call: Call) -> str:
         """Why, as a record keeps it."""

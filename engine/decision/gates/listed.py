@@ -139,6 +139,10 @@ class PartFailure(GateFailure):
 
     failure: GateFailure
 
+    @property
+    def lasting(self) -> str:
+        return f"{self.text}: {self.failure.lasting}"
+
     def facts(self, call: Call) -> Mapping[str, object]:
         return {**self.data, "failure": {"gate": self.failure.gate, **self.failure.facts(call)}}
 

@@ -34,15 +34,28 @@ class _UsedUp(GateFailure):
             "held": list(self.held),
         }
 
+    @property
+    def lasting(self) -> str:
+        return f"{self.quota.name}: {self._most} may be used{self._kept}"
+
     def recorded(self, call: Call) -> str:
         quota = self.quota
         used = call.state.quota_used.get(quota.name)
-        unit = {"cost": quota.currency, "concurrent": "calls at once"}.get(quota.unit, quota.unit)
-        most = f"{_number(self.limit, quota)} {unit}"
-        kept = f", the rest is kept by {', '.join(self.held)}" if self.held else ""
         if used is None:
-            return f"{quota.name}: {most} may be used{kept}"
-        return f"{quota.name}: {_number(used, quota)} of {most} used{kept if used < quota.limit else ''}"
+            return self.lasting
+        kept = self._kept if used < quota.limit else ""
+        return f"{quota.name}: {_number(used, quota)} of {self._most} used{kept}"
+
+    @property
+    def _most(self) -> str:
+        unit = {"cost": self.quota.currency, "concurrent": "calls at once"}.get(
+            self.quota.unit, self.quota.unit
+        )
+        return f"{_number(self.limit, self.quota)} {unit}"
+
+    @property
+    def _kept(self) -> str:
+        return f", the rest is kept by {', '.join(self.held)}" if self.held else ""
 
 
 def quota_limit(model: CompiledModel, context: GateContext) -> Iterator[GateFailure]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from routewright.backends.executing import Attempt
 from routewright.engine.explain import Explanation, explain, explanation_tree, explanation_values, record_tree
-from routewright.engine.record import DecisionRecord
+from routewright.engine.record import DecisionRecord, Record
 from routewright.engine.report import ProblemsError, RecordError, iso_time, money_text
 from routewright.ledger import FoundDecision
 from routewright.loading import recorded_policy
@@ -34,7 +34,7 @@ def show_decision(id: str | None, path: Path | None, format: Literal["text", "js
 class Told:
     """A decision's record and explanation, or why there is none."""
 
-    record: DecisionRecord | None = None
+    record: Record | None = None
     explanation: Explanation | None = None
     missing: str | None = None
 
@@ -64,7 +64,7 @@ def _print(found: FoundDecision, told: Told) -> None:
     writer.text()
     if told.explanation is not None:
         writer.tree(explanation_tree(told.explanation))
-    elif told.record is not None:
+    elif isinstance(told.record, DecisionRecord):
         writer.tree(record_tree(told.record))
     else:
         writer.lines(found.text)
@@ -73,7 +73,7 @@ def _print(found: FoundDecision, told: Told) -> None:
         writer.text(f"not explained: {told.missing}")
 
 
-def _facts(found: FoundDecision, record: DecisionRecord | None) -> Sequence[tuple[str, str]]:
+def _facts(found: FoundDecision, record: Record | None) -> Sequence[tuple[str, str]]:
     facts = [
         ("decision", found.decision_id),
         ("time", "" if record is None else iso_time(record.at_us)),

@@ -10,7 +10,7 @@ from routewright.backends import run_blocking
 from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import Intent, record_text
+from routewright.engine.record import Intent, parts_of
 from routewright.ledger import AttemptRow, DecisionEnd, DecisionRow, IntentRow, Ledger, LedgerEntry, PolicyRow
 
 from .arms import meaning_of
@@ -269,11 +269,9 @@ def decision_row(
     attempt whose answer was given.
     """
     return DecisionRow(
-        decision.id,
-        record_text(decision),
+        parts_of(decision),
         mode_of(decision),
         tags=dict(tags or {}),
-        session_id=decision.task.session,
         trace_id=trace_id,
         deciding_ns=deciding_ns,
         shadow_of=shadow_of,

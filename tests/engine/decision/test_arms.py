@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from support.decision_strategies import AT_US, FEATURES, compiled
+from support.records import record_bytes
 
 from routewright.engine.decision.arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from routewright.engine.decision.choose import bucket_of
@@ -18,7 +19,6 @@ from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, RecordError, TaskError
 
 STATE = State(AT_US)

@@ -12,6 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import arms, compiled, plans_of, policies, states, tasks
+from support.records import record_bytes
 
 from routewright.engine.canonical import canonical_bytes
 from routewright.engine.condition import UNKNOWN, evaluate_reference
@@ -23,7 +24,6 @@ from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.policy.compiled import CompiledModel
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.tree import render_markdown, render_tree
 
 

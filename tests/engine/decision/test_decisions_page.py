@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from support.pages import blocks
 
+from routewright.engine.canonical import canonical_text
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.gates.listed import GATES, MARKS
@@ -19,8 +20,9 @@ from routewright.engine.explain.explanation import explain
 from routewright.engine.explain.report_tree import explanation_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.digest import record_digest
 from routewright.engine.record.field import Shape, fields_of
-from routewright.engine.record.fields import CandidateRecord, DecisionRecord
+from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.record import record_values
 from routewright.engine.report.tree import render_tree
 
@@ -33,10 +35,13 @@ def _example(name: str) -> str:
     return text
 
 
+def _section(heading: str) -> str:
+    return _TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 def _rows(heading: str) -> list[str]:
     """The first column of the tables in a section, without backticks."""
-    section = _TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    cells = re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE)
+    cells = re.findall(r"^\| (`.*?`)(?: ◆)? \|", _section(heading), re.MULTILINE)
     return [name for cell in cells for name in re.findall(r"`(.+?)`", cell)]
 
 
@@ -60,19 +65,32 @@ def test_fields_of_a_record_are_all_there_with_their_meaning() -> None:
     assert all(field.meaning and field.meaning in _TEXT for field in fields)
 
 
-def test_every_field_of_a_decision_has_its_place() -> None:
+def test_every_field_of_a_decision_has_its_place_and_nothing_in_a_part_is_of_a_single_call() -> None:
     assert all(field.place for field in fields_of(DecisionRecord))
-    # A part holds nothing that differs from call to call: what is estimated for a call stands in its row.
-    estimated = [field.name for field in fields_of(CandidateRecord) if field.place == "row"]
-    assert estimated == [
-        "estimated_cost_nano",
-        "currency",
-        "cost_source",
-        "estimated_latency_ms",
-        "latency_source",
-        "load_ms",
-        "unloads",
-    ]
+    parts = [field for field in fields_of(DecisionRecord) if field.place in ("policy", "plan", "arm")]
+    inside = [shape for field in parts if field.shape is not None for shape in _shapes(field.shape)]
+    assert inside and all(field.place is None for shape in inside for field in fields_of(shape))
+
+
+def test_the_page_marks_the_parts_and_names_them() -> None:
+    shapes = dict.fromkeys(_shapes(DecisionRecord))
+    parts = {field.name: field.part for shape in shapes for field in fields_of(shape) if field.part}
+    assert re.findall(r"^\| `(.*?)` ◆ \|", _TEXT, re.MULTILINE) == list(parts)
+    section = _section("Parts and digest")
+    whole = re.findall(r"`(\w+)`", section.split("\n- ")[1].split(" as the digest")[0])
+    assert whole == [name for name, part in parts.items() if part == "whole"]
+    by_key = re.findall(r"`state\.(\w+)`", section)
+    assert by_key == [name for name, part in parts.items() if part == "by_key"]
+
+
+def test_the_digest_of_the_example_is_computed_as_the_page_says() -> None:
+    values = record_values(_decision())
+    standing = json.loads(_example("parts"))
+    program: dict[str, Any] = {}
+    exec(_example("digest"), program)
+    assert program["record_digest"](canonical_text(values)) == _example("record digest").strip()
+    assert program["digest"]({**values, **standing}) == _example("record digest").strip()
+    assert record_digest(_decision()) == _example("record digest").strip()
 
 
 def test_sources_and_limits_are_those_of_the_code() -> None:

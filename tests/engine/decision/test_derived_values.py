@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from support.records import record_bytes
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
@@ -12,7 +13,6 @@ from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.record import record_of, state_of, task_of
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, PolicyError, TaskError
 from routewright.engine.report.tree import render_tree
 
@@ -62,7 +62,7 @@ def test_a_value_that_is_not_in_the_enum_is_unknown_and_recorded_as_that() -> No
     record = record_of(decision)
     feature = record.features["plan"]
     assert (feature.value, feature.source) == (None, "derived")
-    assert [rule.verdict for rule in record.rules] == [None, None, True]
+    assert record.verdicts == [None, None, True]
     assert record.request.metadata == {"plan": "enterprise"}
     again = decide(policy(), task_of(record), state_of(record), decision_id="d")
     assert record_bytes(again) == record_bytes(decision)

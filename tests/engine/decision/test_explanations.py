@@ -61,7 +61,7 @@ def test_an_explanation_prints_as_its_tree_and_shows_in_one_line() -> None:
 
 
 def test_record_as_a_tree(snapshot: SnapshotAssertion) -> None:
-    assert render_tree(record_tree(_explained("a split that is drawn").record)) == snapshot
+    assert render_tree(record_tree(_explained("a split that is drawn").decided)) == snapshot
 
 
 def test_explanation_as_markdown(snapshot: SnapshotAssertion) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from support.decision_strategies import AT_US, compiled
+from support.records import record_bytes
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.gates.listed import GATES
 from routewright.engine.decision.memory import memory_of
 from routewright.engine.decision.task import ModelState, State, Task
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.record.text import record_bytes
 
 _VALUES: dict[str, Any] = {
     "routewright": 1,
@@ -34,7 +34,8 @@ def test_plans_are_shared_where_only_the_words_of_a_gate_differ() -> None:
     plans = [decide(policy, Task(), state, decision_id="d") for state in states]
     assert plans[0].candidates is plans[1].candidates, "the plan is remembered"
     for record, used in zip(_records(policy, states), (10, 12, 10), strict=True):
-        assert f'"detail":"daily: {used} of 10 requests used"' in record
+        assert '"detail":"daily: 10 requests may be used"' in record
+        assert f'"details":{{"small":"daily: {used} of 10 requests used"}}' in record
 
 
 def test_a_breaker_is_worded_with_the_time_of_the_call() -> None:

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import AT_US, compiled
+from support.records import record_bytes
 
 from routewright.engine.decision.choose import estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.fit import Fit, memory_fit, to_unload
 from routewright.engine.decision.task import NO_REQUEST, MemoryState, ModelState, Resident, State, Task
 from routewright.engine.explain.explanation import explain, recompute
+from routewright.engine.record.expected import choice_inputs, expected_of
 from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, state_of
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import TaskError
 
 GB = 1_000_000_000
@@ -104,10 +105,13 @@ def decided(latency_ms: float = 900.0) -> DecisionRecord:
 def test_the_record_holds_what_was_known_and_what_follows_for_each_candidate() -> None:
     record = read_record(decided().canonical())
     assert record.target == "small"
-    assert record.choice is not None and record.choice.inputs == {"small": 900.0, "coder": 4500.0}
-    assert [(c.model, c.load_ms, c.unloads) for c in record.candidates] == [
-        ("small", 0, []),
-        ("coder", 4200, ["small", "a stranger"]),
+    assert isinstance(record, DecisionRecord)
+    assert record.choice is not None and record.choice.among == ["small", "coder"]
+    assert choice_inputs(record) == {"small": 900.0, "coder": 4500.0}
+    expected = [(c.model, expected_of(record, c)) for c in record.candidates]
+    assert [(model, found.load_ms, found.unloads) for model, found in expected] == [
+        ("small", 0, ()),
+        ("coder", 4200, ("small", "a stranger")),
     ]
     assert recompute(POLICY, record).target == "small"
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.decision_strategies import FEATURES, compiled, policies, states, tasks
+from support.records import record_text
 
 from routewright.engine.condition import UNKNOWN, evaluate_reference
 from routewright.engine.decision.deciding import decide, verdicts_of, verdicts_with_nulls
@@ -22,7 +23,6 @@ from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, task_of
-from routewright.engine.record.text import record_text
 from routewright.engine.report.errors import FeatureError
 from routewright.engine.report.tree import render_tree
 from routewright.loading.loading import load_policy

@@ -10,15 +10,17 @@ from typing import Any
 
 import pytest
 from support.decision_strategies import AT_US, FEATURES, compiled
+from support.records import record_bytes
 
+from routewright.engine.decision.choose import Estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
 from routewright.engine.explain.explanation import explain, recompute
 from routewright.engine.explain.report_tree import explanation_tree
+from routewright.engine.record.expected import expected_of
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.errors import FeatureError, RecordError, TaskError
 from routewright.engine.report.tree import render_markdown, render_tree
 from routewright.loading.loading import load_policy
@@ -49,13 +51,14 @@ def test_whole_record_of_a_small_decision() -> None:
     nothing = dict.fromkeys(("health", "breaker", "breaker_until_us", "breaker_after", "latency_ms"))
     models = {model.id: nothing for model in policy.catalog.models}
     assert values == {
-        "record": 1,
+        "record": 2,
         "id": "0197",
         "at_us": AT_US,
         "engine": "0.1.0",
         "policy": {"name": "steps", "digest": policy.digest},
         "catalog": {"name": None, "digest": policy.catalog.digest},
         "arm": None,
+        "arm_point": None,
         "operation": "chat",
         "pin": None,
         "draw": None,
@@ -70,12 +73,14 @@ def test_whole_record_of_a_small_decision() -> None:
             "json_schema": None,
             "metadata": {},
         },
+        "prompt_tokens": 10,
         "features": {
             "screened": {"value": False, "source": "default"},
             "private": {"value": True, "source": "given"},
         },
         "ignored": {"extra": [1, 2]},
-        "rules": [{"name": "screened_work", "verdict": False}, {"name": "all", "verdict": True}],
+        "rules": ["screened_work", "all"],
+        "verdicts": [False, True],
         "rule": "all",
         "reason": None,
         "outcome": "routed",
@@ -83,34 +88,37 @@ def test_whole_record_of_a_small_decision() -> None:
         "candidates": [
             {
                 "model": "small",
+                "backend": "here",
+                "location": "local",
                 "origin": "use",
                 "eligible": True,
                 "gate": None,
                 "detail": None,
                 "marks": [],
                 "probability": 1.0,
-                "estimated_cost_nano": None,
-                "currency": None,
-                "cost_source": None,
-                "estimated_latency_ms": 120.0,
-                "latency_source": "observed",
+                "price": None,
+                "expected_latency_ms": 200.0,
+                "memory_bytes": 2_000_000_000,
+                "size_bytes": None,
             },
             {
                 "model": "words",
+                "backend": "here",
+                "location": "local",
                 "origin": "use",
                 "eligible": False,
                 "gate": "operation",
                 "detail": "the model does not offer chat",
                 "marks": ["context_unverified", "health_unknown"],
                 "probability": 0.0,
-                "estimated_cost_nano": None,
-                "currency": None,
-                "cost_source": None,
-                "estimated_latency_ms": None,
-                "latency_source": None,
+                "price": None,
+                "expected_latency_ms": None,
+                "memory_bytes": None,
+                "size_bytes": None,
             },
         ],
-        "choice": {"how": "first", "inputs": {}, "session": None},
+        "details": {},
+        "choice": {"how": "first", "among": [], "key": None, "salt": None, "session": None},
         "plan": {
             "target": "small",
             "fallbacks": [],
@@ -152,8 +160,7 @@ def test_whole_record_of_a_small_decision() -> None:
 
 def test_costs_are_estimated_from_what_is_known_and_null_where_nothing_is() -> None:
     def costs(task: Task) -> list[tuple[str, int | None, str | None]]:
-        found = record_values(_decided(task))["candidates"]
-        return [(c["model"], c["estimated_cost_nano"], c["cost_source"]) for c in found]
+        return [(model, one.cost_nano, one.cost_source) for model, one in _expected(task).items()]
 
     assumed, small = "price, 1000 tokens assumed", ("small", None, None)
     assert costs(Task()) == [small, ("large", 8_000_000, assumed)]
@@ -171,9 +178,13 @@ def test_costs_are_estimated_from_what_is_known_and_null_where_nothing_is() -> N
 
 
 def test_what_an_embedding_is_expected_to_cost_has_no_tokens_out() -> None:
-    catalog_task = Task(operation="embed", request=RequestFacts(prompt_tokens=1))
-    found = record_values(_decided(catalog_task))["candidates"]
-    assert {c["model"]: c["cost_source"] for c in found} == {"large": "price", "small": None}
+    found = _expected(Task(operation="embed", request=RequestFacts(prompt_tokens=1)))
+    assert {model: one.cost_source for model, one in found.items()} == {"large": "price", "small": None}
+
+
+def _expected(task: Task) -> dict[str, Estimate]:
+    record = record_of(_decided(task))
+    return {candidate.model: expected_of(record, candidate) for candidate in record.candidates}
 
 
 Change = Callable[[dict[str, Any]], object]
@@ -182,15 +193,13 @@ Change = Callable[[dict[str, Any]], object]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r.update(record=2), "the record has version 2, this engine reads 1"),
+        (lambda r: r.update(record=3), "the record has version 3, this engine reads 1 and 2"),
+        (lambda r: r.update(record=1), "not a decision record at `"),
         (lambda r: r.update(record="1"), "not a decision record at `record`"),
         (lambda r: r.update(at_us="5"), "at `at_us`: input should be a valid integer"),
         (lambda r: r.update(at_us=5.5), "at `at_us`"),
-        (
-            lambda r: r["rules"][0].update(verdict="true"),
-            "at `rules.0.verdict`: input should be a valid boolean",
-        ),
-        (lambda r: r["rules"][0].update(verdict=1), "at `rules.0.verdict`"),
+        (lambda r: r.update(verdicts=["true"]), "at `verdicts.0`: input should be a valid boolean"),
+        (lambda r: r.update(verdicts=[1]), "at `verdicts.0`"),
         (lambda r: r["candidates"][0].update(eligible=1), "at `candidates.0.eligible`"),
         (lambda r: r["candidates"][0].update(gate="mood"), "at `candidates.0.gate`"),
         (lambda r: r["candidates"][0].update(probability="1"), "at `candidates.0.probability`"),
@@ -198,7 +207,8 @@ Change = Callable[[dict[str, Any]], object]
             lambda r: r["features"]["kind"].update(value={"a": 1}),
             "at `features.kind.value`: expected a boolean",
         ),
-        (lambda r: r["choice"]["inputs"].update(large=[1]), "at `choice.inputs.large"),
+        (lambda r: r["choice"]["among"].append(1), "at `choice.among.2`"),
+        (lambda r: r["candidates"][1]["price"].update(input_nano=0.5), "at `candidates.1.price.input_nano`"),
         (lambda r: r.update(more=1), "at `more`: extra inputs are not permitted"),
         (lambda r: r.pop("draw"), "at `draw`: field required"),
         (lambda r: r["request"].pop("images"), "at `request.images`: field required"),

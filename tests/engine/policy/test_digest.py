@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from ruamel.yaml import YAML
 from support.policy_texts import WHOLE, compiled
+from support.records import record_bytes
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import State, Task
 from routewright.engine.explain.explanation import explain
 from routewright.engine.explain.report_tree import explanation_tree
 from routewright.engine.policy.compiled import CompiledPolicy
-from routewright.engine.record.text import record_bytes
 from routewright.engine.report.tree import render_tree
 
 DIGEST = compiled(WHOLE).digest

@@ -1,0 +1,170 @@
+"""The digest of a record, made from its parts.
+
+It is the SHA-256 of the record's canonical JSON in which every field that is a part stands as the digest of its own
+canonical JSON: so whoever has the digests of the parts need not have the parts. ``digest_of_values`` follows that
+definition; ``RecordDigests`` comes to the same for many rows of a policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from ..canonical import canonical_text, digest_of
+from ..decision import NOTHING_KNOWN, Decision, MemoryState, ModelState
+from .field import Shape, fields_of
+from .fields import RECORD_VERSION, DecisionRecord, MemoryRecord, ModelStateRecord, StateRecord
+from .parts import REQUEST_FIELDS, SOURCES, VERDICTS, RecordRow
+from .record import record_values, values_of
+
+_SOURCE_NAMES: Final = {letter: name for name, letter in SOURCES.items()}
+_VERDICT_TEXTS: Final = {letter: canonical_text(verdict) for verdict, letter in VERDICTS.items()}
+_NO_REQUEST: Final = canonical_text(dict.fromkeys(REQUEST_FIELDS) | {"metadata": {}})
+
+
+def digest_of_values(values: Mapping[str, Any]) -> str:
+    """The digest of a record of version 2, given as plain values."""
+    return digest_of(_standing(DecisionRecord, values))
+
+
+def _standing(shape: type[Shape], values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` with its parts as their digests."""
+    found = dict(values)
+    for field in fields_of(shape):
+        value = values.get(field.name)
+        if value is None:
+            continue
+        if field.part == "whole":
+            found[field.name] = digest_of(value)
+        elif field.part == "by_key":
+            found[field.name] = digest_of({key: digest_of(one) for key, one in value.items()})
+        elif field.shape is StateRecord:
+            found[field.name] = _standing(StateRecord, value)
+    return found
+
+
+def model_text(known: ModelState) -> str:
+    """The canonical JSON of what is known of a model."""
+    return canonical_text(values_of(ModelStateRecord, known, None))
+
+
+def memory_text(known: MemoryState) -> str:
+    """The canonical JSON of what is known of the memory of a backend."""
+    return canonical_text(values_of(MemoryRecord, known, None))
+
+
+NOTHING_KNOWN_TEXT: Final = model_text(NOTHING_KNOWN)
+
+
+@lru_cache(maxsize=8192)
+def text_digest(text: str) -> str:
+    """``sha256:`` and the SHA-256 of a text in UTF-8."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_texts(texts: Mapping[str, str]) -> str:
+    """The digest of an object from keys to the digests of the canonical JSON that each has."""
+    if not all(map(str.isascii, texts)):
+        return digest_of({key: text_digest(text) for key, text in texts.items()})
+    members = [f'{_key(key)}:"{text_digest(texts[key])}"' for key in sorted(texts)]
+    return "sha256:" + hashlib.sha256(f"{{{','.join(members)}}}".encode()).hexdigest()
+
+
+_key: Final = lru_cache(maxsize=4096)(canonical_text)
+
+
+def plan_texts(plan: Mapping[str, Any]) -> dict[str, str]:
+    """What stands for each field of a plan's part, or of a policy's, in what the digest is made of."""
+    return _standing_texts(plan, "plan")
+
+
+def _standing_texts(values: Mapping[str, Any], place: str) -> dict[str, str]:
+    texts = {}
+    for field in fields_of(DecisionRecord):
+        if field.place == place:
+            value = values[field.name]
+            whole = field.part == "whole" and value is not None
+            texts[field.name] = canonical_text(digest_of(value) if whole else value)
+    return texts
+
+
+class RecordDigests:
+    """Makes digests of the records of one policy, whose part is given as plain values."""
+
+    def __init__(self, policy: Mapping[str, Any]) -> None:
+        self._policy = _standing_texts(policy, "policy")
+        features = [(one["name"], slot, one["default"]) for slot, one in enumerate(policy["features"])]
+        self._features = [
+            (slot, f"{canonical_text(name)}:", _default(name, default))
+            for name, slot, default in sorted(features)
+        ]
+        self._quotas: list[str] = policy["quotas"]
+        self._no_quotas = canonical_text(dict.fromkeys(self._quotas))
+
+    def digest(
+        self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
+    ) -> str:
+        """The digest of the record with the ``plan_texts`` of its plan, and the digests of its other parts."""
+        text = self._text(row, plan, arm, models, memory)
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def _text(
+        self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
+    ) -> str:
+        written, policy = canonical_text, self._policy
+        in_memory = "" if memory is None else f'"memory":"{memory}",'
+        details = "{}" if row.details is None else written(dict(row.details))
+        ignored = "{}" if row.ignored is None else written(dict(row.ignored))
+        point = written(row.arm_point)
+        verdicts = _verdicts_text(row.verdicts)
+        return (
+            f'{{"arm":{written(arm)},"arm_point":{point},"at_us":{row.at_us},"candidates":{plan["candidates"]},'
+            f'"catalog":{policy["catalog"]},"choice":{plan["choice"]},"details":{details},'
+            f'"draw":{written(row.draw)},"engine":{policy["engine"]},"features":{self._features_text(row)},'
+            f'"id":{written(row.id)},"ignored":{ignored},"operation":"{row.operation}",'
+            f'"outcome":{plan["outcome"]},"pin":{written(row.pin)},"plan":{plan["plan"]},'
+            f'"policy":{policy["policy"]},"prompt_tokens":{written(row.prompt_tokens)},'
+            f'"reason":{plan["reason"]},"record":{RECORD_VERSION},"request":{_request_text(row)},'
+            f'"rule":{plan["rule"]},"rules":{policy["rules"]},"state":{{"load":{written(row.load)},{in_memory}'
+            f'"models":"{models}","quota_used":{self._quotas_text(row)},'
+            f'"session_model":{written(row.session_model)}}},"target":{plan["target"]},"verdicts":{verdicts}}}'
+        )
+
+    def _features_text(self, row: RecordRow) -> str:
+        given = iter(row.values)
+        values = [next(given) if letter in "gr" else None for letter in row.sources]
+        sources = row.sources
+        found = [
+            default
+            if sources[slot] == "d"
+            else f'{name}{{"source":"{_SOURCE_NAMES[sources[slot]]}","value":{canonical_text(values[slot])}}}'
+            for slot, name, default in self._features
+        ]
+        return f"{{{','.join(found)}}}"
+
+    def _quotas_text(self, row: RecordRow) -> str:
+        if row.quota_used is None:
+            return self._no_quotas
+        return canonical_text(dict(zip(self._quotas, row.quota_used, strict=True)))
+
+
+def _default(name: str, default: object) -> str:
+    return canonical_text({name: {"source": "default", "value": default}})[1:-1]
+
+
+def _request_text(row: RecordRow) -> str:
+    if row.request is None:
+        return _NO_REQUEST
+    return canonical_text(dict(zip(REQUEST_FIELDS, row.request, strict=True)))
+
+
+@lru_cache(maxsize=4096)
+def _verdicts_text(letters: str) -> str:
+    return f"[{','.join(map(_VERDICT_TEXTS.__getitem__, letters))}]"
+
+
+def record_digest(decision: Decision) -> str:
+    """The digest of a decision's record."""
+    return digest_of_values(record_values(decision))

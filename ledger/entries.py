@@ -1,0 +1,232 @@
+"""The entries of a spool: encodes rows as text, and reads the text back. What was said before is not said again.
+
+An entry names the parts of records by their digests, and holds those that its file does not have yet. Of the state it
+holds what has changed since the writer's last entry in the file. So a file can be read by itself, from its beginning.
+
+Values stand in the order of the tuples of names below. These are the format: a new field goes to the end, and lists of
+older files are shorter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
+
+from routewright.engine.decision import MemoryState, ModelState
+from routewright.engine.record import Attempt, Intent, RecordParts, RecordRow, memory_text, model_text
+
+from .errors import LedgerError
+from .rows import DecisionRow, LedgerEntry, PolicyRow
+
+BEGINNING: Final = b'{"entry":2'
+"""How every entry begins."""
+
+DECISION: Final = (
+    *RecordRow._fields,
+    "policy",
+    "plan",
+    "arm",
+    "state",
+    "mode",
+    "tags",
+    "trace_id",
+    "deciding_ns",
+    "shadow_of",
+    "answered_attempt",
+)
+"""A decision: its row, the digests of its parts, how many changes of the state came before it, and what is beside."""
+
+ATTEMPT: Final = tuple(name for name in Attempt._fields if name != "message")
+INTENT: Final = Intent._fields
+POLICY: Final = PolicyRow._fields
+
+
+class Changes(NamedTuple):
+    """How the state has changed since the writer's last entry: ``number`` counts changes within a file.
+
+    ``anew`` says that nothing else is known. ``models`` and ``memory`` hold canonical JSON by model and by backend,
+    None for one of which nothing is known any more.
+    """
+
+    number: int
+    anew: bool
+    models: Mapping[str, str | None]
+    memory: Mapping[str, str | None]
+
+
+class Entry(NamedTuple):
+    """What one entry says, as plain values by the names above."""
+
+    parts: Mapping[str, str]
+    changes: Changes | None
+    decision: Mapping[str, Any] | None
+    attempts: Sequence[tuple[str, Mapping[str, Any]]]
+    intents: Sequence[tuple[str, Mapping[str, Any]]]
+    end: tuple[str, int | None] | None
+    policies: Sequence[Mapping[str, Any]]
+
+    @property
+    def decision_id(self) -> str | None:
+        """The decision that the entry is of; None where it holds policies alone."""
+        if self.decision is not None:
+            return str(self.decision["id"])
+        if self.end is not None:
+            return self.end[0]
+        calls = (*self.intents, *self.attempts)
+        return calls[0][0] if calls else None
+
+
+RESTATE_BYTES: Final = 256 * 1024
+"""After so many bytes all is said anew, so that damage in what entries refer to costs no more than these."""
+
+_attempt_values = itemgetter(*map(Attempt._fields.index, ATTEMPT))
+_beside = attrgetter("tags", "trace_id", "deciding_ns", "shadow_of", "answered_attempt")
+
+
+class EntryEncoder:
+    """Encodes the entries of one writer. Not safe in several threads: whoever writes the file has a lock."""
+
+    def __init__(self) -> None:
+        self._file = -1
+        self._begin()
+
+    def forget(self) -> None:
+        """What was encoded last was not written: say all anew."""
+        self._file = -1
+
+    def encode(self, file: int, entry: LedgerEntry) -> bytes:
+        """The entry's text for the writer's file with that number. Raises LedgerError for what JSON cannot hold."""
+        if file != self._file:
+            self._file = file
+            self._begin()
+        values: dict[str, Any] = {"entry": 2}
+        if entry.decision is not None:
+            self._add_decision(values, entry.decision)
+        if entry.attempts:
+            values["a"] = [(id, *_attempt_values(attempt)) for id, attempt in entry.attempts]
+        if entry.intents:
+            values["i"] = [(id, *intent) for id, intent in entry.intents]
+        if entry.end is not None:
+            values["e"] = entry.end
+        if entry.policies:
+            values["t"] = entry.policies
+        try:
+            text = to_json(values)
+            if b"NaN" in text or b"Infinity" in text:
+                json.loads(text, parse_constant=_refuse)  # it lets numbers through that are none in JSON
+        except ValueError as error:  # what it raises, and what Unicode raises, are such
+            raise unstorable(error) from error
+        self._bytes += len(text)
+        if self._bytes >= RESTATE_BYTES:
+            self.forget()
+        return text
+
+    def _begin(self) -> None:
+        self._bytes = 0
+        self._parts: set[str] = set()
+        self._models: dict[str, ModelState] = {}
+        self._memory: dict[str, MemoryState] = {}
+        self._number = 0
+
+    def _add_decision(self, values: dict[str, Any], row: DecisionRow) -> None:
+        record = row.record
+        known = self._parts
+        arm = record.arm
+        if not (
+            record.policy.digest in known
+            and record.plan.digest in known
+            and (arm is None or arm.digest in known)
+        ):
+            values["p"] = self._new_parts(record)
+        models, memory = self._models, self._memory
+        if (
+            self._number == 0
+            or len(models) != len(record.models)
+            or len(memory) != len(record.memory)
+            or any([models.get(id) is not now for id, now in record.models.items()])
+            or any([memory.get(id) is not now for id, now in record.memory.items()])
+        ):
+            self._add_changes(values, record)
+        if row.tags:
+            _check_tags(row.tags)
+        values["d"] = (
+            *record.row,
+            record.policy.digest,
+            record.plan.digest,
+            None if arm is None else arm.digest,
+            self._number,
+            row.mode,
+            row.tags or None,
+            row.trace_id,
+            row.deciding_ns,
+            row.shadow_of,
+            row.answered_attempt,
+        )
+
+    def _new_parts(self, record: RecordParts) -> dict[str, str]:
+        found = [part for part in (record.policy, record.plan, record.arm) if part is not None]
+        new = {part.digest: part.text for part in found if part.digest not in self._parts}
+        self._parts.update(new)
+        return new
+
+    def _add_changes(self, values: dict[str, Any], record: RecordParts) -> None:
+        anew = self._number == 0
+        models = _changed(self._models, record.models, model_text)
+        memory = _changed(self._memory, record.memory, memory_text)
+        self._models, self._memory = dict(record.models), dict(record.memory)
+        if models or memory or anew:
+            self._number += 1
+            values["s"] = (self._number, anew, models, memory)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any], text: Any) -> dict[str, str | None]:
+    changed: dict[str, str | None] = {
+        id: text(one) for id, one in now.items() if before.get(id) is not one and before.get(id) != one
+    }
+    changed.update((id, None) for id in before.keys() - now.keys())
+    return changed
+
+
+def decode(text: str) -> Entry:
+    """What an entry says. Raises LedgerError for a text that is none."""
+    try:
+        values = json.loads(text)
+        return Entry(
+            values.get("p") or {},
+            Changes(*values["s"]) if "s" in values else None,
+            None if "d" not in values else dict(zip(DECISION, values["d"], strict=False)),
+            [(one[0], dict(zip(ATTEMPT, one[1:], strict=False))) for one in values.get("a", ())],
+            [(one[0], dict(zip(INTENT, one[1:], strict=False))) for one in values.get("i", ())],
+            tuple(values["e"]) if values.get("e") else None,
+            [dict(zip(POLICY, one, strict=False)) for one in values.get("t", ())],
+        )
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        raise LedgerError(f"an entry cannot be read: {error}") from error
+
+
+def says_more(text: str) -> bool:
+    """Whether an entry may hold parts, or changes of the state: they come first in it."""
+    return text.startswith(('{"entry":2,"p"', '{"entry":2,"s"'))
+
+
+def unstorable(error: ValueError) -> LedgerError:
+    """What to say of rows that JSON cannot hold."""
+    why = str(error).removeprefix("Error serializing to JSON: ")
+    return LedgerError(f"a row holds what the ledger cannot store: {why}; nothing was written")
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
+    for name, tag in tags.items():
+        if type(name) is not str or type(tag) is not str:
+            raise LedgerError(
+                f"a row holds what the ledger cannot store: the tag `{name!r}: {tag!r}` is no text; "
+                "nothing was written"
+            )
+
+
+def _refuse(number: str) -> None:
+    raise ValueError(f"`{number}` is no number in JSON")

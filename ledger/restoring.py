@@ -1,0 +1,140 @@
+"""Makes the records of decisions again, from their rows and parts, byte for byte. No policy is compiled for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from routewright.engine.canonical import canonical_text
+from routewright.engine.record import (
+    NOTHING_KNOWN_TEXT,
+    REQUEST_FIELDS,
+    RecordRow,
+    read_json,
+    record_values_of,
+)
+
+from .errors import LedgerError
+from .inserting import state_values
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_COLUMNS: Final = """
+writer, entry, decision_id::VARCHAR AS id, at_us, operation, pin, draw, request, prompt_tokens, sources,
+features::JSON::VARCHAR AS features, ignored, verdicts, details, arm_point, load, quota_used, session_model,
+policy_part, plan_part, arm_part, lower(hex(digest)) AS digest
+"""
+
+_STATES: Final = {"model": ("model_states", "model"), "memory": ("memory_states", "backend")}
+
+_NOTHING: Final = json.loads(NOTHING_KNOWN_TEXT)
+
+_MANY: Final = 5_000
+
+
+def record_text(connection: DuckDBPyConnection, decision_id: str) -> str | None:
+    """The canonical JSON of a decision's record; None where the ledger does not have it.
+
+    Raises LedgerError where a part of it is missing.
+    """
+    older = connection.execute("SELECT record FROM decisions_1 WHERE decision_id = ?::UUID", [decision_id])
+    if (found := older.fetchone()) is not None:
+        return str(found[0])
+    [*rows] = _rows(connection, "WHERE decision_id = ?::UUID", [decision_id])
+    if not rows:
+        return None
+    return _text(_Parts(connection), rows[0], _state_as_of(connection, rows[0]["writer"], rows[0]["entry"]))
+
+
+def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]]:
+    """Id, digest in hexadecimal and canonical JSON of every record by parts, writer by writer, in their order.
+
+    Raises LedgerError where a part is missing.
+    """
+    parts = _Parts(connection)
+    for (writer,) in connection.execute("SELECT DISTINCT writer FROM decision_rows ORDER BY 1").fetchall():
+        changes = _changes(connection.cursor(), writer)
+        upcoming = next(changes, None)
+        state: dict[str, dict[str, Any]] = {"model": {}, "memory": {}}
+        for row in _rows(connection.cursor(), "WHERE writer = ? ORDER BY entry", [writer]):
+            while upcoming is not None and upcoming[0] <= row["entry"]:
+                _, kind, id, values = upcoming
+                state[kind][id] = values
+                upcoming = next(changes, None)
+            yield row["id"], row["digest"], _text(parts, row, state)
+
+
+class _Parts:
+    """The parts of a ledger as plain values, each read once."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.get = lru_cache(maxsize=8192)(self._read)
+
+    def _read(self, part: int) -> Any:
+        found = self._connection.execute("SELECT value FROM parts WHERE part = ?", [part]).fetchone()
+        if found is None:
+            raise LedgerError(f"part {part} of a record is missing from the ledger")
+        return read_json(found[0])
+
+
+def _rows(
+    connection: DuckDBPyConnection, condition: str, parameters: list[object]
+) -> Iterator[dict[str, Any]]:
+    result = connection.execute(f"SELECT {_COLUMNS} FROM decision_rows {condition}", parameters)
+    names = [column[0] for column in result.description or ()]
+    while rows := result.fetchmany(_MANY):
+        yield from (dict(zip(names, row, strict=True)) for row in rows)
+
+
+def _text(parts: _Parts, row: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> str:
+    policy, plan = parts.get(row["policy_part"]), parts.get(row["plan_part"])
+    arm = None if row["arm_part"] is None else parts.get(row["arm_part"])
+    models = {id: state["model"].get(id) or _NOTHING for id in policy["models"]}
+    memory = {id: known for id, known in state["memory"].items() if known}
+    return canonical_text(record_values_of(_record_row(row, policy), policy, plan, arm, models, memory))
+
+
+def _record_row(row: Mapping[str, Any], policy: Mapping[str, Any]) -> RecordRow:
+    features = json.loads(row["features"], parse_int=_number)
+    named = zip(policy["features"], row["sources"], strict=True)
+    request = row["request"]
+    own: dict[str, Any] = {
+        "values": [features.get(feature["name"]) for feature, letter in named if letter in "gr"],
+        "ignored": None if row["ignored"] is None else {name: features.get(name) for name in row["ignored"]},
+        "request": None if request is None else [request[name] for name in REQUEST_FIELDS],
+    }
+    return RecordRow(*[own[name] if name in own else row[name] for name in RecordRow._fields])
+
+
+def _number(text: str) -> int | float:
+    """No record has an integer that is not exact as a number; a number may have come without its fraction."""
+    whole = int(text)
+    return whole if abs(whole) < 2**53 else float(text)
+
+
+def _state_as_of(connection: DuckDBPyConnection, writer: str, entry: int) -> dict[str, dict[str, Any]]:
+    """What was known by model and by backend, as of a writer's entry."""
+    state: dict[str, dict[str, Any]] = {}
+    for kind, (table, id) in _STATES.items():
+        sql = f"SELECT {id}, max_by({table}, entry) FROM {table} WHERE (writer = ?) AND (entry <= ?) GROUP BY {id}"
+        rows = connection.execute(sql, [writer, entry]).fetchall()
+        state[kind] = {id: state_values(kind, row) for id, row in rows}
+    return state
+
+
+def _changes(connection: DuckDBPyConnection, writer: str) -> Iterator[tuple[int, str, str, dict[str, Any]]]:
+    """Changes of the state in order: entry, kind, model or backend, values."""
+    sql = """
+    SELECT entry, 'model' AS kind, model AS id, model_states AS one, NULL AS other FROM model_states WHERE writer = $w
+    UNION ALL
+    SELECT entry, 'memory', backend, NULL, memory_states FROM memory_states WHERE writer = $w
+    ORDER BY entry
+    """
+    result = connection.execute(sql, {"w": writer})
+    while rows := result.fetchmany(_MANY):
+        for entry, kind, id, one, other in rows:
+            yield entry, kind, id, state_values(kind, one if kind == "model" else other)
