@@ -107,6 +107,15 @@ def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
 
 
 @contextmanager
+def open_in_memory() -> Iterator[DuckDBPyConnection]:
+    """A database without anything in it: to parse what is to be asked later."""
+    import duckdb
+
+    with duckdb.connect(":memory:", config={**_CLOSED, "errors_as_json": "true"}) as connection:
+        yield connection
+
+
+@contextmanager
 def file_first(connection: DuckDBPyConnection) -> Iterator[None]:
     """Resolve names to the file's objects first, as creating tables needs; refuse a file in which one shadows ours."""
     _set_search_path(connection, database(connection))

@@ -29,7 +29,10 @@ from routewright.engine.policy import (
 )
 from routewright.engine.report import PolicyError, Problem, suggest
 
+from .asking import one_statement, placed
+from .connection import open_in_memory
 from .errors import LedgerError, QuestionError
+from .limits import Limits
 from .views import simulated_select, view_names
 
 QUESTION_SUFFIX: Final = ".yaml"
@@ -178,6 +181,18 @@ def read_question(text: str, name: str, source: str) -> Question:
     if problems:
         raise PolicyError(problems)
     return Question(name, read.shape, source, _begin_of_sql(read))
+
+
+def check_statement(question: Question) -> None:
+    """Raise LedgerError, with the place in the question's file, for what is no statement that reads.
+
+    Whether there are the tables and columns that it names, only a ledger can say.
+    """
+    try:
+        with open_in_memory() as connection, placed(question.sql, Limits()):
+            one_statement(connection, question.sql, dict.fromkeys(question.shape.parameters))
+    except LedgerError as error:
+        raise question.placed(error) from error
 
 
 @cache

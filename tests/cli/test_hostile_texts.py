@@ -150,6 +150,11 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ],
     ("ledger", "imports"): [[]],
     ("ledger", "outcome"): [[HOSTILE, "a=1"], ["--file", HOSTILE], ["--file", "tasks.jsonl"]],
+    ("ledger", "export"): [
+        ["-o", "-", "--view", "all_decisions_flat"],
+        ["-o", "-", "--view", HOSTILE],
+        ["-o", "-", "--view", "cost_daily", "--since", HOSTILE],
+    ],
     ("ledger", "stats"): [["--simulated"], ["--simulated", "--by", "team"], ["--since", HOSTILE]],
     ("ledger", "report"): [
         ["-o", "out.html", "--simulated", "--force", "--title", HOSTILE],

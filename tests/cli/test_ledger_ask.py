@@ -76,6 +76,23 @@ def test_a_bad_file_is_named_with_its_line_and_hides_no_other(tmp_path: Path) ->
     assert (checked.code, "questions/who.yaml:9:24: error" in checked.out) == (3, True)
 
 
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT $team FROM a WHERE", "questions/who.yaml:6:26: error[sql]: syntax error at or near `WHERE`"),
+        ("DELETE FROM a WHERE b = $team", "questions/who.yaml: error[bad-statement]: `DELETE` was not run"),
+        ("SELECT $team; SELECT 2", "questions/who.yaml: error[bad-statement]: one statement was expected"),
+    ],
+)
+def test_check_says_whether_it_is_a_statement_that_reads(tmp_path: Path, sql: str, told: str) -> None:
+    command = CommandLine(tmp_path)
+    (tmp_path / "questions").mkdir()
+    command.write("questions/who.yaml", f"{OWN.split('sql: |')[0]}sql: {sql}\n")
+    ended = command("check", "questions/who.yaml")
+    assert (ended.code, ended.err) == (3, "")
+    assert ended.out.startswith(told), ended.out
+
+
 def test_a_mistake_in_a_statement_is_shown_in_the_file(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     command("run", "policy.yaml", "hello", "--simulate")

@@ -28,6 +28,7 @@ from routewright.engine.report import (
     render_problems,
     sort_problems,
 )
+from routewright.ledger import LedgerError, check_statement
 from routewright.loading import (
     file_kind,
     load_catalog,
@@ -167,6 +168,11 @@ def _check_prompts(path: Path, root: Path | None) -> FileReport:
 
 def _check_question(path: Path, root: Path | None) -> FileReport:
     question = load_question(path)
+    try:
+        check_statement(question)
+    except LedgerError as error:
+        unplaced = Problem("bad-statement", str(error), error.help, source=str(path))
+        raise PolicyError([error.problem or unplaced]) from None
     return FileReport(f"a question, {counted(len(question.shape.parameters), 'parameter')}, not asked")
 
 
