@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from .rows import FileRow
 from .shape import CALL_FIELDS, DECISION_FIELDS, TOKENS, CallField, name
-from .values import Money, Read, measured, text
+from .values import MOST, Money, Read, measured, text
 
 Get = Callable[[Mapping[str, Any]], Any]
 """Gets a field's value from the values of a row."""
@@ -123,7 +124,7 @@ def calls_of(row: FileRow, plan: Plan, import_name: str, money: Money) -> list[C
     if key is None and plan.needs_id:
         label = next(one.label for one in plan.takes if one.field.name == "id")
         raise ValueError(f"`{label}` has no value, and it is the id")
-    shared = _digest(b"id", key.encode()) if key is not None else _digest(b"row", row.content)
+    shared = _digest(b"id", key.encode()) if key is not None else _digest(b"row", _content(row.values))
     decision["decision_id"] = _uuid(import_name.encode(), shared)
     decision["import"] = import_name
     if tags := _tags(plan.tags, row.values):
@@ -155,6 +156,9 @@ def _call(plan: CallPlan, values: Mapping[str, Any], decision: Call, money: Mone
     if any(column in taken for column in TOKENS):
         call["tokens_source"] = "reported"
     if "cost_nano" in taken:
+        if taken["cost_nano"] and "currency" not in taken:
+            label = next(one.label for one in plan.takes if one.field.name == "cost")
+            raise RowError(label, values.get(label), "nothing says in which currency")
         call["cost_source"] = "imported"
     if "target" in call:
         call["outcome"] = "routed"
@@ -222,12 +226,16 @@ def _features(group: Group, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scalar(value: Any) -> Any:
-    if isinstance(value, bool | int):
+    if isinstance(value, bool):
         return value
-    if isinstance(value, str):
+    if isinstance(value, str) and "\0" not in value:
         return text(value) or ""
-    kept, _ = measured(value)
-    return kept
+    if isinstance(value, int) and abs(value) <= MOST:
+        return value
+    if isinstance(value, float | Decimal):
+        kept, _ = measured(value)
+        return kept
+    raise ValueError("a boolean, a number, a text or a list of them was expected")
 
 
 def _outcomes(group: Group, values: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -253,6 +261,14 @@ def _call_key(call: Call, index: int) -> bytes:
     """What tells a call from others of its request: the source's id of it, else its model and its place in the row."""
     own = call.get("call_id")
     return f"id\0{own}".encode() if own is not None else f"model\0{index}\0{call.get('model_id')}".encode()
+
+
+def _content(values: Mapping[str, Any]) -> bytes:
+    """All values of a row, whatever their order and however they were written."""
+    try:
+        return json.dumps(values, sort_keys=True, default=str).encode()
+    except TypeError:  # keys of another kind than JSON has, in a map of Parquet
+        return repr(values).encode()
 
 
 def _why(error: ValueError) -> str:

@@ -121,6 +121,10 @@ class _Reader:
             place = getattr(shape, field.name)
             if place is None:
                 continue
+            if field.name == "cost" and shape.currency is None:
+                self._problem(
+                    "a `cost` needs its `currency`", (*above, "cost"), help="such as `{value: USD}`"
+                )
             whole = _whole(place)
             path = (*above, field.name)
             if whole.value is not None:

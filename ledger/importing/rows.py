@@ -22,14 +22,10 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 class FileRow(NamedTuple):
-    """One row: where it is (a line from 1, or a row of a file without lines), and its values by column.
-
-    ``content`` is what makes it this row and no other: all its values, also those that nobody asked for.
-    """
+    """One row: where it is (a line from 1, or a row of a file without lines), and its values by column."""
 
     place: int
     values: dict[str, Any]
-    content: bytes
 
 
 class BadRow(NamedTuple):

@@ -6,12 +6,13 @@ readers of other routers' logs fill the same fields. What a source does not say 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NamedTuple
 
 from routewright.engine.record import Ordinal, Uuid, columns_of
 
-from .values import Read, duration_us, mapping, text, time_us, truth, whole, words
+from .values import Read, duration_us, mapping, text, time_us, truth, whole
 
 STATUSES: Final = ("ok", "failed", "partial", "skipped", "cached", "lost")
 OPERATIONS: Final = ("chat", "embed", "rerank")
@@ -123,6 +124,24 @@ def name(value: Any) -> str | None:
     return found
 
 
+def first_name(value: Any) -> str | None:
+    """A name, or the first of a list of them."""
+    if isinstance(value, list | tuple):
+        return name(value[0]) if value else None
+    return name(value)
+
+
+def currency(value: Any) -> str | None:
+    """The code of a currency (ISO 4217), in upper case."""
+    found = text(value)
+    if found is None:
+        return None
+    code = found.strip().upper()
+    if re.fullmatch("[A-Z]{3}", code) is None:
+        raise ValueError("the code of a currency was expected, such as `USD`")
+    return code
+
+
 def one_of(*known: str) -> Read:
     """Reads one of some words."""
 
@@ -185,7 +204,7 @@ CALL_FIELDS: Final = (
     CallField("total_ms", "total_us", _ms, _MS),
     CallField("status", "status", one_of(*STATUSES)),
     CallField("error_class", "error_class", name),
-    CallField("finish_reason", "finish_reason", words),
+    CallField("finish_reason", "finish_reason", first_name),
     CallField("streamed", "streamed", truth),
     CallField("input_tokens", "input_tokens", whole),
     CallField("cached_input_tokens", "cached_input_tokens", whole),
@@ -198,7 +217,7 @@ CALL_FIELDS: Final = (
         unread,
         meaning="what it cost, in whole units of the currency; never 0 for unknown",
     ),
-    CallField("currency", "currency", name),
+    CallField("currency", "currency", currency),
     CallField("cached_answer", "cached_answer", truth),
 )
 TOKENS: Final = tuple(field.column for field in CALL_FIELDS if field.column.endswith("_tokens"))

@@ -38,6 +38,6 @@ def listed(row: FileRow) -> Iterator[FileRow | BadRow]:
         return
     for values in inside:
         if isinstance(values, dict):
-            yield FileRow(row.place, values, repr(values).encode())
+            yield FileRow(row.place, values)
         else:
             yield BadRow(row.place, "`data` was expected to hold objects")

@@ -49,7 +49,7 @@ def parquet_rows(file: Opened, wanted: Collection[str] | None) -> Iterator[FileR
             while batch := rows.fetchmany(_AT_ONCE):
                 for row in batch:
                     place += 1
-                    yield FileRow(place, dict(zip(names, row, strict=True)), repr(row).encode())
+                    yield FileRow(place, dict(zip(names, row, strict=True)))
     except duckdb.Error as error:
         said = str(error).partition(": ")[2].splitlines() or ["it is damaged"]
         raise LedgerError(f"`{file.path}` cannot be read: {said[0][:1].lower()}{said[0][1:]}") from error
@@ -72,7 +72,7 @@ def sqlite_rows(file: Opened, table: str, wanted: Collection[str] | None) -> Ite
             while batch := rows.fetchmany(_AT_ONCE):
                 for row in batch:
                     place += 1
-                    yield FileRow(place, dict(zip(names, row, strict=True)), repr(row).encode())
+                    yield FileRow(place, dict(zip(names, row, strict=True)))
     except sqlite3.Error as error:
         raise LedgerError(
             f"`{file.path}` cannot be read: {error}", help="stop the program that writes it, or read a copy"

@@ -34,7 +34,7 @@ def csv_rows(file: Opened) -> Iterator[FileRow | BadRow]:
             here, place = place, reader.line_num + 1
             if len(fields) == len(header):
                 values = {name: field if field else None for name, field in zip(header, fields, strict=True)}
-                yield FileRow(here, values, "\0".join(fields).encode("utf-8", "surrogateescape"))
+                yield FileRow(here, values)
             elif fields:
                 why = f"it has {len(fields)} fields, and the first line names {len(header)}"
                 yield BadRow(here, why)
@@ -120,10 +120,10 @@ def _values(reader: _Pieces, decoder: json.JSONDecoder, file: Opened) -> Iterato
             continue
         place = reader.line
         try:
-            value, text = reader.value(decoder)
+            value = reader.value(decoder)
         except ValueError as error:
             raise LedgerError(f"`{file.path}` is no JSON from line {reader.line} on: {error}") from error
-        yield _object(place, value, text.encode("utf-8", "surrogateescape"))
+        yield _object(place, value)
     if sign == "":
         raise LedgerError(f"`{file.path}` ends within its array")
 
@@ -154,8 +154,8 @@ class _Pieces:
         if self.next_sign() == sign:
             self._at += 1
 
-    def value(self, decoder: json.JSONDecoder) -> tuple[Any, str]:
-        """The value that begins here, and its text. Raises ValueError if there is none."""
+    def value(self, decoder: json.JSONDecoder) -> Any:
+        """The value that begins here. Raises ValueError if there is none."""
         wanted = _CHUNK
         while True:
             try:
@@ -171,9 +171,9 @@ class _Pieces:
                 raise ValueError("it is nested too deeply") from None
             if end == len(self._held) and self._more():
                 continue  # a number may go on
-            found, self._at = self._held[self._at : end], end
-            self.line += found.count("\n")
-            return value, found
+            self.line += self._held.count("\n", self._at, end)
+            self._at = end
+            return value
 
     def _more(self, size: int = _CHUNK) -> bool:
         piece = self._text.read(size)
@@ -190,13 +190,11 @@ def _row(place: int, line: bytes) -> FileRow | BadRow:
         return BadRow(place, "it is nested too deeply")
     except ValueError as error:
         return BadRow(place, f"it is no JSON: {getattr(error, 'msg', str(error)).lower()}")
-    return _object(place, value, line)
+    return _object(place, value)
 
 
-def _object(place: int, value: Any, written: bytes) -> FileRow | BadRow:
-    return (
-        FileRow(place, value, written) if isinstance(value, dict) else BadRow(place, "an object was expected")
-    )
+def _object(place: int, value: Any) -> FileRow | BadRow:
+    return FileRow(place, value) if isinstance(value, dict) else BadRow(place, "an object was expected")
 
 
 def _is_whole(line: bytes) -> bool:

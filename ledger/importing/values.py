@@ -33,6 +33,7 @@ UNITS_US: Final[Mapping[str, Decimal]] = {
 
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = 253_402_300_799_999_999  # the end of the year 9999
+_LONGEST_US = 10 * 366 * 86_400 * 1_000_000
 _LARGEST_EXPONENT = 400
 # The usual context rounds to 28 digits.
 _EXACT = Context(prec=1_000, rounding=ROUND_HALF_EVEN, Emax=MAX_EMAX, Emin=MIN_EMIN)
@@ -88,8 +89,10 @@ def whole(value: Any) -> int | None:
 
 def truth(value: Any) -> bool | None:
     """A boolean, or a word for one: true, t, yes, 1, false, f, no, 0."""
-    if _says_nothing(value) or isinstance(value, bool):
-        return None if value == "" else value
+    if _says_nothing(value):
+        return None
+    if isinstance(value, bool):
+        return value
     word = str(value).strip().lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
@@ -122,8 +125,8 @@ def duration_us(unit: str) -> Read:
         if found is None:
             return None
         microseconds = _EXACT.multiply(found, UNITS_US[unit])
-        if not 0 <= microseconds <= MOST:
-            raise ValueError("a duration from 0 on was expected")
+        if not 0 <= microseconds <= _LONGEST_US:
+            raise ValueError("a duration from 0 to ten years was expected")
         return int(microseconds.to_integral_value(context=_EXACT))
 
     return read
@@ -173,13 +176,6 @@ def time_us(*, unit: str | None = None, zone: Any = None) -> Read:
     return read
 
 
-def words(value: Any) -> str | None:
-    """A text, or the first of a list of texts."""
-    if isinstance(value, list | tuple):
-        return text(value[0]) if value else None
-    return text(value)
-
-
 def mapping(value: Any) -> dict[str, Any]:
     """An object, or the JSON text of one; without a value, an empty one."""
     if _says_nothing(value):
@@ -189,6 +185,17 @@ def mapping(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("an object was expected")
     return value
+
+
+def listing(value: Any) -> list[Any]:
+    """A list, or the JSON text of one; without a value, an empty one."""
+    if _says_nothing(value):
+        return []
+    if isinstance(value, str):
+        value = parsed(value)
+    if not isinstance(value, list | tuple):
+        raise ValueError("a list was expected")
+    return list(value)
 
 
 def parsed(value: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import random
 import sqlite3
 from collections.abc import Sequence
 from decimal import Decimal
@@ -16,15 +17,17 @@ import pytest
 from ledger_layout import ledger_in_memory
 from support.new_ledgers import new_ledger
 from support.pages import ROOT, blocks
+from support.sizes import MUTATED_LOGS
 
 from routewright.engine.report import PolicyError
 from routewright.ledger import ImportReport, Ledger, LedgerError, check_import, now_in, shipped_questions
 from routewright.ledger.columns import sql_type
-from routewright.ledger.importing.calls import Call
+from routewright.ledger.importing.calls import FIELDS, Call
 from routewright.ledger.importing.importer import SOURCES, find_source
 from routewright.ledger.importing.run import run_import
-from routewright.ledger.importing.shape import TABLES, columns
+from routewright.ledger.importing.shape import OBJECTS, TABLES, columns
 from routewright.ledger.importing.storing import Stored
+from routewright.ledger.views import view_names
 
 START_US = 1_767_225_600_000_000  # 2026-01-01 00:00 UTC
 
@@ -700,7 +703,12 @@ VALUES: list[tuple[str, Any, str]] = [
     ("cost", "1e999999999", "a number was expected"),
     ("cost", "0x10", "a number was expected"),
     ("cost", 10**12, "an amount from 0 on was expected"),
-    ("total_ms", -1, "a duration from 0 on was expected"),
+    ("total_ms", -1, "a duration from 0 to ten years was expected"),
+    ("total_ms", 10**15, "a duration from 0 to ten years was expected"),
+    ("currency", "dollars", "the code of a currency was expected, such as `USD`"),
+    ("cost", 1, "nothing says in which currency"),
+    ("features", {"x": {"y": 1}}, "a boolean, a number, a text or a list of them was expected"),
+    ("features", {"x": 10**30}, "a boolean, a number, a text or a list of them was expected"),
     ("time", "2026-01-01T00:00:00", "a time with its zone was expected, such as `2026-01-31T12:00:00Z`"),
     ("time", 1767225600, "a time was expected, such as `2026-01-31T12:00:00Z`"),
     ("status", "fine", "one of ok, failed, partial, skipped, cached, lost was expected"),
@@ -790,6 +798,9 @@ def test_text_in_files_is_never_sql_and_names_no_file(ledger: Ledger, tmp_path: 
     folder = tmp_path / "team=search"
     folder.mkdir()
     parquet = folder / "it's [1] *.parquet"
+    (folder / "it's [1] and another.parquet").write_bytes(
+        b"no Parquet: as a pattern, the name would mean it too"
+    )
     with duckdb.connect() as client:
         client.execute(
             f"""COPY (SELECT id, model, tags::JSON::VARCHAR AS tags, outcomes::JSON::VARCHAR AS outcomes FROM
@@ -804,6 +815,107 @@ def test_text_in_files_is_never_sql_and_names_no_file(ledger: Ledger, tmp_path: 
     assert ledger.remove_import("';--") == (len(texts), len(texts))
 
 
+NASTY: list[Any] = [
+    *(
+        None,
+        "",
+        " ",
+        True,
+        False,
+        0,
+        -1,
+        1,
+        0.5,
+        -0.0,
+        2**63,
+        -(2**63),
+        10**40,
+        1e308,
+        5e-324,
+        "1e5",
+        "-0",
+        "NaN",
+    ),
+    *(
+        "2026-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59.999999999-14:00",
+        "24:00",
+        "USD",
+        "ok",
+    ),
+    *(
+        "chat",
+        "\0",
+        "\ud800",
+        "\u202e",
+        "x" * 5_000,
+        "'",
+        '"',
+        "\\",
+        "{",
+        [],
+        [1],
+        [[1]],
+        ["a"],
+        {},
+        {"a": 1},
+        {"": 1},
+    ),
+    *(
+        {"a": None},
+        {"a": {"b": []}},
+        {"\0": "x"},
+        {"a": "\ud800"},
+        {"a": 1, "A": 2},
+        {"a": 10**400},
+        {"a": [True, "x"]},
+    ),
+]
+
+
+def test_whatever_rows_hold_each_is_stored_or_named_and_the_views_can_be_asked(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    rng = random.Random(7)
+    names = [name for name in (*FIELDS, *OBJECTS) if name not in ("id", "call_id")]
+    entries = [
+        {"id": str(n), **{name: rng.choice(NASTY) for name in rng.sample(names, rng.randint(1, 2))}}
+        for n in range(1_000)
+    ]
+    report = ledger.import_file("calls", as_lines(tmp_path / "nasty.jsonl", entries))
+    assert report.rows == report.bad + report.empty + report.calls == 1_000
+    assert (report.new_calls, report.changed) == (report.calls, 0)
+    assert report.bad > 500 and report.new_calls > 100
+    for name in view_names():
+        ledger.query(f"SELECT * FROM all_{name}")
+
+
+def mutated(value: Any, rng: random.Random) -> Any:
+    if rng.random() < 0.08:
+        return rng.choice(NASTY)
+    if isinstance(value, dict):
+        return {key: mutated(inner, rng) for key, inner in value.items()}
+    return [mutated(inner, rng) for inner in value] if isinstance(value, list) else value
+
+
+OTLP = {
+    "resourceSpans": [
+        {"resource": {}, "scopeSpans": [{"spans": [span("a", gen_ai__operation__name="chat")]}]}
+    ]
+}
+
+
+@pytest.mark.parametrize(("source", "entry"), [("litellm", SPENT), ("langfuse", GENERATION), ("otel", OTLP)])
+def test_whatever_a_log_holds_each_entry_is_read_named_or_passed_over(
+    source: str, entry: dict[str, Any], tmp_path: Path
+) -> None:
+    entries = [mutated(entry, random.Random(seed)) for seed in range(MUTATED_LOGS)]
+    report = check_import(source, as_lines(tmp_path / "log.jsonl", entries))
+    assert report.rows == report.bad + report.passed_over + report.empty + report.calls
+    assert report.bad and report.calls
+
+
 def test_packed_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl.gz"
     path.write_bytes(gzip.compress(as_lines(tmp_path / "calls.jsonl", OWN).read_bytes()))
@@ -812,7 +924,7 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
 
 def test_long_values_cross_the_pieces_that_an_array_is_read_in(tmp_path: Path) -> None:
     entries = [{"id": str(n), "model": "x", "features": {"text": "y" * 700_000}} for n in range(4)]
-    report = check_import("calls", as_array(tmp_path / "calls.json", [*entries, {"id": "5", "cost": 1}]))
+    report = check_import("calls", as_array(tmp_path / "calls.json", [*entries, {"id": "5", "cost": 0}]))
     assert (report.rows, report.calls, report.bad) == (5, 5, 0)
 
 
@@ -909,6 +1021,7 @@ def test_a_value_that_a_mapping_does_not_translate_makes_its_row_bad(tmp_path: P
             [
                 "`Mars` is no time zone",
                 "a `value` that is the same in every row stands alone",
+                "a `cost` needs its `currency`",
                 "only a time or a duration has a `unit`",
             ],
         ),

@@ -15,6 +15,7 @@ __all__ = [
     "EXAMPLES",
     "KILLED_WRITERS",
     "LEAK_POLICIES",
+    "MUTATED_LOGS",
     "MUTATED_POLICIES",
     "ROUNDS",
     "SOAK_REQUESTS",
@@ -32,6 +33,9 @@ ROUNDS: Final = 20 if THOROUGH else 1
 """How often something is done that fails only at times."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
+MUTATED_LOGS: Final = 5_000 if THOROUGH else 300
+"""Entries of a foreign log, of each source."""
+
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
 ANSWERS: Final = 10_000 if THOROUGH else 400
 SPOOL_FILES: Final = 2_500 if THOROUGH else 50

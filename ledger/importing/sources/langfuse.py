@@ -17,7 +17,7 @@ from typing import Any
 from ..calls import CallPlan, Get, Plan, Several, constant, take
 from ..rows import BadRow, Entry, FileRow, PassedOver
 from ..source import Source, listed
-from ..values import duration_us, mapping, number, parsed, text, time_us, whole
+from ..values import duration_us, listing, mapping, number, text, time_us, whole
 
 _OPERATIONS = {"GENERATION": "chat", "EMBEDDING": "embed"}
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -77,9 +77,7 @@ def _since_start(name: str) -> Get:
 
 
 def _tags(row: Mapping[str, Any]) -> dict[str, Any]:
-    found = row["tags"]
-    found = parsed(found) if isinstance(found, str) and found.strip() else found
-    tags: dict[str, Any] = {str(one): "true" for one in found or () if text(one)}
+    tags: dict[str, Any] = {str(one): "true" for one in listing(row["tags"]) if text(one)}
     return tags | {"user": row["user"], "name": row["name"], "environment": row["environment"]}
 
 
@@ -94,7 +92,7 @@ def _unfold(row: FileRow) -> Iterator[Entry]:
         }
         if values["type"] is None:
             yield BadRow(one.place, "it has no `type`, as an observation has")
-        elif values["type"] not in _OPERATIONS:
+        elif str(values["type"]) not in _OPERATIONS:
             yield PassedOver(one.place)
         else:
             try:

@@ -16,7 +16,7 @@ from typing import Any
 from ..calls import CallPlan, Get, Plan, Several, constant, inside, take
 from ..rows import BadRow, Entry, FileRow
 from ..source import Source, listed
-from ..values import duration_us, mapping, number, parsed, text, time_us
+from ..values import duration_us, listing, mapping, number, text, time_us
 
 _OPERATIONS = {
     "completion": "chat",
@@ -85,9 +85,7 @@ def _total(row: Mapping[str, Any]) -> Any:
 
 
 def _tags(row: Mapping[str, Any]) -> dict[str, Any]:
-    listed_tags = row.get("request_tags")
-    listed_tags = parsed(listed_tags) if isinstance(listed_tags, str) and listed_tags.strip() else listed_tags
-    tags: dict[str, Any] = {str(one): "true" for one in listed_tags or () if text(one)}
+    tags: dict[str, Any] = {str(one): "true" for one in listing(row.get("request_tags")) if text(one)}
     return tags | {name: row.get(column) for name, column in _TAGS.items()}
 
 

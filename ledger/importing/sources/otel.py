@@ -19,7 +19,7 @@ from ..values import duration_us, number, time_us
 
 _OPERATIONS = {"chat": "chat", "text_completion": "chat", "generate_content": "chat", "embeddings": "embed"}
 _SCALARS = ("stringValue", "intValue", "doubleValue", "boolValue")
-_ERROR = frozenset({2, "STATUS_CODE_ERROR"})
+_ERROR = ("2", "STATUS_CODE_ERROR")
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "provider": ("gen_ai.provider.name", "gen_ai.system"),
     "input": ("gen_ai.usage.input_tokens", "gen_ai.usage.prompt_tokens"),
@@ -44,7 +44,7 @@ def _input(row: Mapping[str, Any]) -> Any:
 
 
 def _status(row: Mapping[str, Any]) -> str | None:
-    if row["status"] in _ERROR or row.get("error.type") is not None:
+    if str(row["status"]) in _ERROR or row.get("error.type") is not None:
         return "failed"
     # Instrumentations leave the status of a span that did not fail unset.
     return "ok" if row["end"] else None
@@ -88,7 +88,7 @@ def _unfold(row: FileRow) -> Iterator[Entry]:
         for scope in _lists(resource, "scopeSpans"):
             for span in _lists(scope, "spans"):
                 values = _attributes(span)
-                if values.get("gen_ai.operation.name") not in _OPERATIONS:
+                if str(values.get("gen_ai.operation.name")) not in _OPERATIONS:
                     yield PassedOver(row.place)
                     continue
                 trace, own = span.get("traceId"), span.get("spanId")
@@ -101,7 +101,7 @@ def _unfold(row: FileRow) -> Iterator[Entry]:
                     "status": status.get("code") if isinstance(status, Mapping) else None,
                     "service.name": service,
                 }
-                yield FileRow(row.place, values, b"")
+                yield FileRow(row.place, values)
 
 
 OTEL = Source(
