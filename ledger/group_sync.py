@@ -6,6 +6,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 Begin = Callable[[], tuple[int, Callable[[], None]]]
 """Notes what has been written: the number of its last entry, and what puts it onto the disk and may raise OSError."""
@@ -66,3 +67,13 @@ def put_on_disk(file: int) -> None:
         fcntl.fcntl(file, fcntl.F_FULLFSYNC)
     else:
         os.fdatasync(file)
+
+
+def put_names_on_disk(folder: Path) -> None:
+    """Have the disk keep which files there are in ``folder``, and that there is this folder. Raises OSError."""
+    for one in (folder, folder.parent):
+        descriptor = os.open(one, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

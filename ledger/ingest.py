@@ -24,8 +24,8 @@ from .paths import spool_folder
 from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
 from .snapshot import refuse_snapshot
-from .spool import (
-    Spool,
+from .spool import Spool
+from .spool_files import (
     SpoolFile,
     files_of,
     keep_aside,

@@ -1,11 +1,7 @@
-"""Spool files, which hold rows until they are in the ledger's tables.
+"""Writes the spool files of one writer, which hold rows until they are in the ledger's tables.
 
-Each writer has its own files in a folder next to the ledger. A frame is written by one call and has a number, a length
-and a checksum, so damage costs only the frames that it is in. What has been written survives the death of the process;
-a loss of power only once it is synced (``power``), and with ``none`` it is not even written at once.
-
-A writer locks its files for as long as it lives: a process that gets the lock knows that the file is complete. While
-calls of it are in flight it has at least one file, so a writer without a file of its own is gone.
+What has been written survives the death of the process; a loss of power only once it is synced (``power``), and with
+``none`` it is not even written at once.
 """
 
 from __future__ import annotations
@@ -14,13 +10,10 @@ import errno
 import fcntl
 import logging
 import os
-import re
-import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -28,59 +21,21 @@ from routewright.private_files import create_private, make_private_folder
 
 from .entries import EntryEncoder
 from .errors import FullError, LedgerError
-from .frames import MAGIC, Damage, Frame, begins_as_spool, encode_frame, find_frames, first_frame
-from .group_sync import GroupSync, put_on_disk
+from .frames import MAGIC, encode_frame
+from .group_sync import GroupSync, put_names_on_disk, put_on_disk
 from .room import Room
 from .rows import LedgerEntry
 from .settings import DEFAULTS, LedgerSettings
+from .spool_files import SUFFIX, SpoolFile, remove
 
 _log = logging.getLogger(__name__)
 
 _PROBE: Final = b"\xff" * 65_536
 """Written and taken back to see whether there is room again: longer than most entries, and never read as one."""
+_DRAFT: Final = ".new"
+"""How a file's name ends until its writer has locked it."""
 _MOST_BUFFERED: Final = 1024**2
 """What a spool that need not survive its process keeps in memory."""
-_SUFFIX: Final = ".spool"
-_NAME: Final = re.compile(r"[0-9a-f]{32}\.\d{8}\.spool")
-_DRAFT: Final = ".new"
-_SET_ASIDE: Final = ".damaged"
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolFile:
-    """A spool file that is open for reading.
-
-    ``complete`` says that nothing more will be written to it. ``last`` is the number of its last entry, if known.
-    """
-
-    path: Path
-    descriptor: int
-    size: int
-    complete: bool
-    last: int | None = None
-
-    @property
-    def writer(self) -> str:
-        """The id of its writer."""
-        return writer_of(self.path)
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is its writer's first file, whose entries begin with number 1."""
-        return self.path.name == f"{self.writer}.{0:08d}{_SUFFIX}"
-
-    def frames(self, start: int | None = None) -> Iterator[Frame | Damage]:
-        """Its whole frames in file order, and the damage between them.
-
-        Begins at ``start``, the offset of a frame, or at the beginning. Raises LedgerError for a file of another kind.
-        """
-        if (
-            _NAME.fullmatch(self.path.name) is None
-            and not begins_as_spool(self.descriptor, self.size)
-            and first_frame(self.descriptor, self.size) is None
-        ):
-            raise _no_spool(self.path)
-        return find_frames(self.descriptor, self.size, start)
 
 
 class Spool:
@@ -94,7 +49,7 @@ class Spool:
         self.in_flight: set[str] = set()
         self._folder = folder
         most = settings.room_mib
-        self._room = Room(folder, None if most is None else most * 1024**2, _SUFFIX)
+        self._room = Room(folder, None if most is None else most * 1024**2, SUFFIX)
         self._lock = threading.Lock()
         self._encoder = EntryEncoder()
         self._file: int | None = None
@@ -107,8 +62,7 @@ class Spool:
         self._files = 0
         self._refused = False  # whether the last write failed
         self._durability = settings.durability
-        self._buffer = bytearray()  # entries that are not written yet, and the number of the last that is
-        self._written = 0
+        self._buffer = bytearray()  # entries that are not written yet
         self._unsynced: set[Path] = set()
         self._is_named = True  # whether the names of all files are on the disk
         self._group = GroupSync(self._begin_sync)
@@ -116,7 +70,7 @@ class Spool:
     @property
     def path(self) -> Path:
         """The file that is written, or will be."""
-        return self._folder / f"{self.writer}.{self._files:08d}{_SUFFIX}"
+        return self._folder / f"{self.writer}.{self._files:08d}{SUFFIX}"
 
     @property
     def file(self) -> int:
@@ -277,8 +231,7 @@ class Spool:
 
     def _turn(self) -> None:
         if self._file is not None:
-            last = self._written if self._buffer else self._number
-            self._full[self.path] = (self._file, self._size, last)
+            self._full[self.path] = (self._file, self._size, self._number)
             self._full_bytes += self._size
             self._file, self._size = None, 0
             self._files += 1
@@ -313,7 +266,6 @@ class Spool:
         if self._buffer:
             self._put(self._buffer)
             self._buffer.clear()
-            self._written = self._number
 
     def _put(self, data: bytes | bytearray) -> None:
         try:
@@ -347,7 +299,7 @@ class Spool:
                 for file in files:
                     put_on_disk(file)
                 if not named:
-                    _put_names_on_disk(self._folder)
+                    put_names_on_disk(self._folder)
             except OSError:
                 with self._lock:
                     # What the system has failed to write once it may take for written later.
@@ -366,116 +318,7 @@ class Spool:
             try:
                 os.ftruncate(self._file, self._size)
             except OSError:
+                if self._buffer:  # it refers to what is said in this file alone
+                    _log.warning("%d bytes that were recorded are lost", len(self._buffer))
+                    self._buffer.clear()
                 self._turn()
-
-
-def _put_names_on_disk(folder: Path) -> None:
-    """Have the disk keep which files there are in ``folder``, and that there is this folder."""
-    for one in (folder, folder.parent):
-        descriptor = os.open(one, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def files_of(folder: Path, writer: str = "") -> list[Path]:
-    """All files of one writer, or of every writer: each one's in the order in which they were written."""
-    return sorted(folder.glob(f"{writer}*{_SUFFIX}"))
-
-
-def spool_files(folder: Path) -> list[Path]:
-    """The files in which something waits, and the empty ones of writers that are gone, as of ``files_of``."""
-    found = []
-    for path in files_of(folder):
-        try:
-            size = path.stat().st_size
-            if size > len(MAGIC) or _is_left(path):
-                found.append(path)
-        except FileNotFoundError:
-            # Removed meanwhile: whoever did so has put its entries into the tables.
-            continue
-        except OSError:
-            found.append(path)  # who reads it says why that cannot be
-    return found
-
-
-def _is_left(path: Path) -> bool:
-    """Whether an empty file is a writer's that is gone."""
-    if _NAME.fullmatch(path.name) is None:
-        return False
-    try:
-        with open_spool_file(path) as spool:
-            return spool is not None and spool.complete
-    except LedgerError:
-        return False
-
-
-def writer_of(path: Path) -> str:
-    """The id of the writer in a file's name."""
-    return path.name.partition(".")[0]
-
-
-def set_aside(folder: Path) -> list[Path]:
-    """The damaged files that are kept for inspection."""
-    return sorted(folder.glob(f"*{_SET_ASIDE}"))
-
-
-def keep_aside(path: Path) -> None:
-    """Give a damaged file a second name, under which it is kept.
-
-    Done before its entries are committed: a gap can no longer be seen once the entries after it are in the tables. On
-    a file system without hard links, ``remove`` renames the file instead.
-    """
-    with suppress(OSError):
-        os.link(path, path.with_suffix(_SET_ASIDE))
-
-
-def remove(path: Path, *, damaged: bool) -> None:
-    """Remove a file whose entries are in the tables; what is ``damaged`` is kept aside."""
-    kept = path.with_suffix(_SET_ASIDE)
-    # Renaming a file to another hard link of itself would do nothing.
-    if damaged and not kept.exists():
-        with suppress(FileNotFoundError):
-            path.replace(kept)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def open_spool_file(path: Path) -> Iterator[SpoolFile | None]:
-    """Another writer's file, complete if that writer is dead; None if the file has been removed in the meantime.
-
-    While a complete file is open here, no other process sees it as complete. Raises LedgerError if it cannot be opened.
-    """
-    try:
-        # Without O_NONBLOCK, opening a FIFO could block forever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        yield None
-        return
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise _no_spool(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            complete = True
-        except BlockingIOError:
-            complete = False
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        # Read the size after locking: the writer may have written once more before it ended.
-        yield SpoolFile(path, descriptor, os.fstat(descriptor).st_size, complete)
-    finally:
-        os.close(descriptor)
-
-
-def _no_spool(path: Path) -> LedgerError:
-    return LedgerError(f"`{path}` is not a spool file of a ledger; left unchanged", help="move it away")
-
-
-def _unreadable(path: Path, error: OSError) -> LedgerError:
-    return LedgerError(f"`{path}` cannot be read: {error.strerror}")

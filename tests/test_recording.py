@@ -34,7 +34,8 @@ from routewright.ledger import DecisionRow, LedgerEntry
 from routewright.ledger.entries import Entry, decode
 from routewright.ledger.frames import Frame
 from routewright.ledger.paths import spool_folder
-from routewright.ledger.spool import Spool, files_of, open_spool_file, spool_files
+from routewright.ledger.spool import Spool
+from routewright.ledger.spool_files import files_of, open_spool_file, spool_files
 
 HELLO = ChatRequest((Message("user", "hello"),))
 INTENT = Intent(1, "answer", "small", "one", 0, False, None, None, True)

@@ -90,7 +90,7 @@ def test_a_new_file_has_its_name_on_the_disk_too(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named: list[Path] = []
-    monkeypatch.setattr(spools, "_put_names_on_disk", named.append)
+    monkeypatch.setattr(spools, "put_names_on_disk", named.append)
     ledger = opened(tmp_path, POWER)
     writer = ledger.writer()
     for number in range(3):

@@ -22,7 +22,8 @@ from routewright.ledger import AttemptRow, FullError, Ledger, LedgerEntry, Ledge
 from routewright.ledger.frames import MAGIC
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
-from routewright.ledger.spool import Spool, files_of, spool_files
+from routewright.ledger.spool import Spool
+from routewright.ledger.spool_files import files_of, spool_files
 
 TESTS = Path(__file__).parents[1]
 DECISIONS = 30

@@ -22,7 +22,8 @@ from routewright.ledger.entries import EntryEncoder
 from routewright.ledger.frames import MAGIC, MAX_FRAME_BYTES
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
-from routewright.ledger.spool import Spool, open_spool_file, set_aside, spool_files
+from routewright.ledger.spool import Spool
+from routewright.ledger.spool_files import open_spool_file, set_aside, spool_files
 
 TESTS = Path(__file__).parents[1]
 

@@ -24,7 +24,8 @@ from routewright.ledger.connection import open_for_writing
 from routewright.ledger.frames import Frame
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
-from routewright.ledger.spool import Spool, SpoolFile, open_spool_file, spool_files
+from routewright.ledger.spool import Spool
+from routewright.ledger.spool_files import SpoolFile, open_spool_file, spool_files
 from routewright.ledger.writer import _keep_ingesting
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from random import Random
 
 from routewright.ledger import Ledger, LedgerEntry
 from routewright.ledger.paths import spool_folder
-from routewright.ledger.spool import Spool, set_aside, spool_files
+from routewright.ledger.spool import Spool
+from routewright.ledger.spool_files import set_aside, spool_files
 
 from .ledger_rows import attempt, begun, decision, decision_id, ended, record_digest
 
