@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from routewright.engine.report import install_command
 
 from .errors import LedgerError
-from .json_values import Rows, json_value, unique_names
+from .json_values import Rows, json_text, unique_names
 
 if TYPE_CHECKING:
     import pandas
@@ -106,7 +105,7 @@ def _arrow(pa: Any, kind: DuckDBPyType, timezone: str) -> tuple[Any, _Convert]:
         case "interval":
             return pa.duration("us"), _microseconds
         case "variant":
-            return pa.string(), _json_text
+            return pa.string(), json_text
         case "list" | "array":
             item, convert = _arrow(pa, _child(kind, 0), timezone)
             return pa.list_(item), lambda values: [_converted(convert, one) for one in values]
@@ -143,7 +142,3 @@ def _same(value: Any) -> Any:
 
 def _microseconds(value: timedelta) -> int:
     return value // timedelta(microseconds=1)
-
-
-def _json_text(value: Any) -> str:
-    return json.dumps(json_value(value), ensure_ascii=False)

@@ -27,8 +27,13 @@ BINARY_FORMS: Final[tuple[BinaryForm, ...]] = get_args(BinaryForm)
 
 _SUFFIXES: Final = {"ndjson": "jsonl", "feather": "arrow"} | {form: form for form in FORMS}
 
-_BATCH: Final = 1_000
+_BATCH: Final = 200
 _ARROW_BATCH: Final = 2_048
+_ROW_GROUP: Final = 122_880
+_WIDE_ROW_GROUP: Final = 8_192
+"""Rows that are held until they are written together: fewer where one may have 20 KB, as a decision has."""
+
+_NESTED: Final = frozenset({"array", "list", "map", "struct", "union", "variant"})
 
 
 def form_of(path: Path) -> FileForm | None:
@@ -118,7 +123,9 @@ def _write_relation(
 
 
 def _write_parquet(connection: DuckDBPyConnection, relation: DuckDBPyRelation, file: Path) -> int:
-    relation.write_parquet(str(file), compression="zstd")
+    wide = any(kind.id in _NESTED for kind in relation.types)
+    group = _WIDE_ROW_GROUP if wide else _ROW_GROUP
+    relation.write_parquet(str(file), compression="zstd", row_group_size=group)
     counted = connection.execute(
         "SELECT num_rows FROM system.main.parquet_file_metadata($file)", {"file": str(file)}
     )

@@ -7,7 +7,6 @@ JSON inside tables and CSV.
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from typing import Literal, assert_never
 
 from routewright.engine.report import escape_csv, escape_json, escape_line
 
-from .json_values import Rows, json_value, unique_names
+from .json_values import Rows, json_text, json_value, unique_names
 from .results import QueryResult
 
 TextForm = Literal["csv", "json", "jsonl"]
@@ -90,13 +89,14 @@ def _text(value: object) -> str:
             return f"{value:f}"
         case float() if not math.isfinite(value):
             return str(value)
+    if isinstance(value, dict | list | tuple):
+        return json_text(value)
     plain = json_value(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    return plain if isinstance(plain, str) else json_text(plain)
 
 
 def _json_row(names: Sequence[str], row: Sequence[object]) -> str:
-    values = {name: json_value(value) for name, value in zip(names, row, strict=True)}
-    return escape_json(json.dumps(values, ensure_ascii=False, allow_nan=False))
+    return escape_json(json_text(dict(zip(names, row, strict=True))))
 
 
 def _csv_cell(value: object) -> str:
