@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
-    from .tailing import Followed, TailFilter
+    from .tailing import Followed, InFlight, TailFilter
     from .writer import LedgerWriter
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "FullError",
     "ImportReport",
     "Imported",
+    "InFlight",
     "IntentRow",
     "Ledger",
     "LedgerEntry",
@@ -122,7 +123,7 @@ _HOMES = {
         "question",
     ),
     "FoundDecision": "finding",
-    **dict.fromkeys(("Followed", "TailFilter"), "tailing"),
+    **dict.fromkeys(("Followed", "InFlight", "TailFilter"), "tailing"),
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     "ImportReport": "importing.run",

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .results import TailRow
 from .views import Holding, decisions_select, selected
@@ -105,21 +105,37 @@ def newest(
     return [TailRow(*row) for row in rows]
 
 
-def in_flight(connection: DuckDBPyConnection) -> list[tuple[str, datetime]]:
-    """The decisions whose calls are under way, and when each was made, the oldest first."""
+class InFlight(NamedTuple):
+    """A decision whose calls are under way: its id, when it was made, and the models that are being called."""
+
+    decision_id: str
+    made_at: datetime
+    models: tuple[str, ...]
+
+
+# Between two calls a decision has none under way, and has not ended.
+_IN_FLIGHT: Final = """
+SELECT f.decision_id::VARCHAR, coalesce(list(calls.model_id ORDER BY number) FILTER (model_id IS NOT NULL), [])
+FROM (SELECT DISTINCT decision_id FROM main.in_flight) AS f
+LEFT JOIN ({view}) AS calls ON calls.decision_id::UUID = f.decision_id
+GROUP BY f.decision_id ORDER BY f.decision_id
+"""
+
+
+def in_flight(connection: DuckDBPyConnection) -> list[InFlight]:
+    """The decisions whose calls are under way, the oldest first."""
     rows = connection.execute(
-        "SELECT DISTINCT decision_id::VARCHAR FROM main.in_flight ORDER BY 1"
+        _IN_FLIGHT.format(view=selected("in_flight_calls", Holding(currencies={})))
     ).fetchall()
-    return [(id, _made_at(id)) for (id,) in rows]
+    return [InFlight(id, _made_at(id), tuple(models)) for id, models in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a look at the ledger gives: decisions that have come, oldest first, and the ids of those under way with the
-    time when each was made."""
+    """What a look at the ledger gives: decisions that have come and those under way, both the oldest first."""
 
     rows: Sequence[TailRow]
-    in_flight: Sequence[tuple[str, datetime]]
+    in_flight: Sequence[InFlight]
 
 
 class Tail:
@@ -138,7 +154,7 @@ class Tail:
         """What has come since the last look, and what is under way."""
         before_us = self._not_before_us
         under_way = in_flight(connection)
-        oldest = [_us(made_at) for _, made_at in under_way[:1]]
+        oldest = [_us(one.made_at) for one in under_way[:1]]
         self._not_before_us = min([time.time_ns() // 1000, *oldest]) - _SLACK_US
         if before_us is None:
             rows = newest(connection, self._most, self._where)

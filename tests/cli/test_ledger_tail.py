@@ -89,7 +89,7 @@ def test_what_comes_late_is_seen_once(tmp_path: Path) -> None:
         with open_for_reading(ledger.path, lock_timeout_s=10, own_statement=True) as connection:
             found = tail.look(connection)
         seen.extend(row.decision_id for row in found.rows)
-        return [id for id, _ in found.in_flight]
+        return [one.decision_id for one in found.in_flight]
 
     def add(*entries: object) -> None:
         assert writer.add_all([[one] for one in entries]) == [None] * len(entries)  # type: ignore[list-item]
@@ -126,9 +126,13 @@ def test_ids_and_those_under_way_are_shown(ledger: Ledger, tmp_path: Path) -> No
     assert writer.add_all([[begun(9)]]) == [None]
     try:
         under_way = command("ledger", "tail", *at).out.splitlines()[-1]
-        assert under_way.split() == [decision_id(9), "2026-01-01", "00:00:00", "in", "flight"]
+        assert under_way.split() == [decision_id(9), "2026-01-01", "00:00:00", "kimi", "in", "flight"]
         [*_, last] = json.loads(command("ledger", "tail", "--format", "json", *at).out)
-        assert (last["decision_id"], last["status"]) == (decision_id(9), "in flight")
+        assert (last["decision_id"], last["status"], last["called"]) == (
+            decision_id(9),
+            "in flight",
+            ["kimi"],
+        )
     finally:
         writer.close()
 

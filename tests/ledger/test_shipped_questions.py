@@ -232,8 +232,20 @@ def test_days_without_work_are_counted_too(answer: Answer) -> None:
     assert len(rows) > 300 and not any(any(row[1:]) for row in rows[2:])
 
 
+def test_calls_that_have_not_ended_are_seen(answer: Answer) -> None:
+    [[since, model, backend, _, role, for_ms, decision]] = answer("in-flight").rows
+    assert (plain(since), model, backend, role, decision) == (
+        at(7),
+        "kimi",
+        "ollama_cloud",
+        "answer",
+        decision_id(7),
+    )
+    assert for_ms > 1e9
+
+
 def test_every_shipped_question_is_tried_with_each_grouping(answer: Answer) -> None:
-    tried = {name for name, *_ in EXPECTED} | {"daily"}
+    tried = {name for name, *_ in EXPECTED} | {"daily", "in-flight"}
     assert tried == shipped_questions().keys()
     for name, question in shipped_questions().items():
         by = question.shape.parameters.get("by")

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from support.command_line import CommandLine
+from support.ledger_rows import decision, intent
 from support.pages import ROOT
 
+from routewright.ledger import Ledger, LedgerEntry
 from routewright.ledger.views import view_names
 
 from .world import make_world
@@ -32,7 +34,13 @@ def test_the_page_shows_what_its_examples_give(tmp_path: Path) -> None:
         return f"```sql\n{found['sql']}```\n\n```text\n{lines}```\n"
 
     text = PAGE.read_text(encoding="utf-8")
-    fresh = _EXAMPLE.sub(with_output, text)
+    writer = Ledger.open(world.path).writer()
+    try:
+        # While its writer is there, the call is under way.
+        assert writer.add_all([[LedgerEntry(decision(1, answered=None), (), (), [intent(1)])]]) == [None]
+        fresh = _EXAMPLE.sub(with_output, text)
+    finally:
+        writer.close()
     if os.environ.get("PAGES_UPDATE"):
         PAGE.write_text(fresh, encoding="utf-8")
     assert fresh == text

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from routewright.engine.report import TaskError, money_text
-from routewright.ledger import Followed, Ledger, TailFilter, TailRow, now_in, parse_moment
+from routewright.ledger import Followed, InFlight, Ledger, TailFilter, TailRow, now_in, parse_moment
 
 from .opened import ledger_at, print_notices
 from .options import TailFlags
@@ -35,9 +35,7 @@ def print_tail(
     elif format == "json":
         writer.json_value([*map(asdict, found.rows), *map(_under_way, found.in_flight)])
     else:
-        writer.table(
-            _HEADER, [*map(_cells, found.rows), *(_cells_under_way(*one) for one in found.in_flight)]
-        )
+        writer.table(_HEADER, [*map(_cells, found.rows), *map(_cells_under_way, found.in_flight)])
     print_notices(opened)
 
 
@@ -70,7 +68,7 @@ def _in_flight_text(found: Followed) -> str:
     """What is said below the newest line while calls are under way."""
     if not found.in_flight:
         return ""
-    longest = (datetime.now(UTC) - found.in_flight[0][1]).total_seconds()
+    longest = (datetime.now(UTC) - found.in_flight[0].made_at).total_seconds()
     return f"{counted(len(found.in_flight), 'decision')} under way, the first for {max(longest, 0):.0f} s"
 
 
@@ -81,12 +79,17 @@ def _line(row: TailRow) -> Sequence[str]:
     return [at, id, rule, f"-> {where}", status, "" if calls in "01" else f"{calls} calls", took, cost]
 
 
-def _under_way(one: tuple[str, datetime]) -> dict[str, Any]:
-    return {"decision_id": one[0], "decided_at": one[1], "status": "in flight"}
+def _under_way(one: InFlight) -> dict[str, Any]:
+    return {
+        "decision_id": one.decision_id,
+        "decided_at": one.made_at,
+        "status": "in flight",
+        "called": one.models,
+    }
 
 
-def _cells_under_way(id: str, made_at: datetime) -> list[str]:
-    return [_id(id), _time(made_at), "", "", "", "", "in flight", "", ""]
+def _cells_under_way(one: InFlight) -> list[str]:
+    return [_id(one.decision_id), _time(one.made_at), "", ", ".join(one.models), "", "", "in flight", "", ""]
 
 
 def _cells(row: TailRow) -> list[str]:
