@@ -32,6 +32,7 @@ _ASKED: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
     ("cost", {"by": "team"}),
     ("cost", {"by": "model"}),
     ("cost", {"by": "day"}),
+    ("outcomes", {}),
     ("private", {}),
     ("quotas", {}),
     ("policy-change", {}),
@@ -57,6 +58,7 @@ def write_report(
         raise TaskError(f"there is no folder `{out.parent}`")
     now = now_in(timezone)
     with ledger_at(path, create=False) as opened:
+        newest_at = opened.query("SELECT 1").newest_at
         sections = list(_sections(opened, since, which, now))
         hidden = 0 if which.simulated else count_simulated(opened)
         notices = [*opened.notices(), *([simulated_text(hidden)] if hidden else [])]
@@ -64,7 +66,11 @@ def write_report(
     assert isinstance(begin, datetime)
     work = "Simulated" if which.simulated else "Real"
     period = f"{begin:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} {timezone}"
-    facts = [f"{work} work from {period}, from the ledger {opened.path}"]
+    newest = "none" if newest_at is None else f"{newest_at.astimezone(now.tzinfo):%Y-%m-%d %H:%M:%S}"
+    facts = [
+        f"{work} work from {period}",
+        f"From the ledger {opened.path}; its newest decision: {newest}",
+    ]
     page = Page(title or "What was routed", facts, notices, sections)
     try:
         with whole_file(out, replace=force) as draft:

@@ -11,9 +11,10 @@ from routewright.ledger import QueryResult, Question, now_in, shipped_questions,
 
 from .ask import answer, count_simulated, print_shown, tell_simulated
 from .invocation import command_line
-from .opened import ledger_at, print_notices
+from .opened import ledger_at
 from .options import AskFlags
 from .shown import shown
+from .sql import tell_about
 from .writer import writer
 
 DAILY: Final = "daily"
@@ -58,7 +59,7 @@ def print_stats(
         writer.note("nothing was decided in this time; run a task, or look further back:")
         writer.note(f"  {command_line('ledger', 'stats', '--since', 'all')}")
     tell_simulated(hidden)
-    print_notices(opened)
+    tell_about(opened, asked[0][2], how)
 
 
 def _print(asked: list[tuple[Question, dict[str, Any], QueryResult]]) -> None:
