@@ -109,9 +109,8 @@ def _record(connection: DuckDBPyConnection, batch: Sequence[Outcome]) -> Recorde
     now = time.time_ns() // 1_000
     for one in batch:
         if one.decision_id not in known:
-            raise _refused(
-                one, f"there is no decision `{one.decision_id}`", _why_unknown(connection, one.decision_id)
-            )
+            help = _why_unknown(connection, one.decision_id)
+            raise _refused(one, f"there is no decision `{one.decision_id}`", help)
         model = _model_of(one, models.get(one.decision_id, {}))
         key = (one.decision_id, one.attempt, model, one.metric, one.source)
         found = _measured(one)
@@ -119,17 +118,9 @@ def _record(connection: DuckDBPyConnection, batch: Sequence[Outcome]) -> Recorde
         if before is not None and value_before == found:
             already += 1
             continue
-        row = OutcomeRow(
-            str(uuid.uuid4()),
-            one.decision_id,
-            one.attempt,
-            model,
-            one.metric,
-            *found,
-            one.source,
-            now if one.at_us is None else one.at_us,
-            before,
-        )
+        at_us = now if one.at_us is None else one.at_us
+        of = (one.decision_id, one.attempt, model, one.metric)
+        row = OutcomeRow(str(uuid.uuid4()), *of, *found, one.source, at_us, before)
         corrected += before is not None
         current[key] = (row.outcome_id, found)
         rows.append(row._asdict())

@@ -14,7 +14,7 @@ from routewright.engine.report import PolicyError, Problem
 from .calls import CallPlan, Get, Named, Plan, Take, constant, inside
 from .shape import CALL_FIELDS, DECISION_FIELDS, CallField
 from .source import Source
-from .values import Read, duration_us, number, parsed, text, time_us, truth
+from .values import Money, Read, duration_us, number, parsed, text, time_us, truth
 
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 _Scalar = bool | int | float | str
@@ -127,6 +127,7 @@ class _Reader:
                 )
             whole = _whole(place)
             path = (*above, field.name)
+            self._check_values(field, whole, path)
             if whole.value is not None:
                 self._check_alone(whole, path)
                 found.append(constant(field.name, whole.value))
@@ -183,6 +184,15 @@ class _Reader:
         except (ZoneInfoNotFoundError, ValueError, OSError):
             self._problem(f"`{zone}` is no time zone", path, help="such as `UTC` or `Europe/Berlin`")
             return None
+
+    def _check_values(self, field: CallField, place: ColumnPlace, path: Path) -> None:
+        """Values that the mapping itself states have to fit."""
+        stated = [] if place.value is None else [place.value]
+        for value in (*stated, *(place.values or {}).values()):
+            try:
+                Money()(value) if field.name == "cost" else field.read(value)
+            except ValueError as error:
+                self._problem(f"`{value}` is no `{field.name}`: {error}", path)
 
     def _check_alone(self, place: ColumnPlace, path: Path) -> None:
         if any(getattr(place, key) is not None for key in ("values", "unit", "zone", "type")):

@@ -33,6 +33,7 @@ UNITS_US: Final[Mapping[str, Decimal]] = {
 
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = 253_402_300_799_999_999  # the end of the year 9999
+_NO_TIME = "a time was expected, such as `2026-01-31T12:00:00Z`"
 _LONGEST_US = 10 * 366 * 86_400 * 1_000_000
 _LARGEST_EXPONENT = 400
 # The usual context rounds to 28 digits.
@@ -99,6 +100,16 @@ def truth(value: Any) -> bool | None:
     raise ValueError("`true` or `false` was expected")
 
 
+def _counted(value: Any, unit: str) -> int:
+    """The time that is so many units after 1970."""
+    found = number(value)
+    assert found is not None
+    microseconds = _EXACT.multiply(found, UNITS_US[unit])
+    if abs(microseconds) > _LAST_US:
+        raise ValueError("a time before the year 10000 was expected; is the unit right?")
+    return int(microseconds.to_integral_value(context=_EXACT))
+
+
 class Money:
     """Reads amounts of money in whole units as nano-units (10⁻⁹), rounded half to even, and counts what it rounded."""
 
@@ -143,16 +154,11 @@ def time_us(*, unit: str | None = None, zone: Any = None) -> Read:
         if _says_nothing(value):
             return None
         if unit is not None:
-            found = number(value)
-            assert found is not None
-            microseconds = _EXACT.multiply(found, UNITS_US[unit])
-            if abs(microseconds) > _LAST_US:
-                raise ValueError("a time before the year 10000 was expected; is the unit right?")
-            return int(microseconds.to_integral_value(context=_EXACT))
+            return _counted(value, unit)
         if isinstance(value, str):
             return of_text(value)
         if not isinstance(value, datetime):
-            raise ValueError("a time was expected, such as `2026-01-31T12:00:00Z`")
+            raise ValueError(_NO_TIME)
         return of_time(value)
 
     @lru_cache(maxsize=16)  # a row says one time several times
@@ -164,7 +170,7 @@ def time_us(*, unit: str | None = None, zone: Any = None) -> Read:
         except ValueError as error:
             if "zone" in str(error):
                 raise
-            raise ValueError("a time was expected, such as `2026-01-31T12:00:00Z`") from None
+            raise ValueError(_NO_TIME) from None
 
     def of_time(time: datetime) -> int:
         if time.tzinfo is None:
