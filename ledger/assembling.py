@@ -15,7 +15,10 @@ from routewright.engine.record import (
     NOTHING_KNOWN_TEXT,
     RecordDigests,
     RecordRow,
+    by_key,
+    digest_of_members,
     digest_of_texts,
+    member_of,
     plan_texts,
     read_json,
     text_digest,
@@ -91,6 +94,7 @@ class StateAsOf:
         self.memory: dict[str, str] = {}
         self.number = 0
         self.changed: set[tuple[str, str]] = set()
+        self._members: dict[str, str] = {}
         self._is_whole = True
         self._digests: dict[str, tuple[str, str | None]] = {}
 
@@ -103,7 +107,7 @@ class StateAsOf:
         if changes.anew:
             self.changed.update(("model", id) for id in self.models)
             self.changed.update(("memory", id) for id in self.memory)
-            self.models, self.memory, self._is_whole = {}, {}, True
+            self.models, self.memory, self._members, self._is_whole = {}, {}, {}, True
         elif changes.number != self.number + 1:
             self._is_whole = False
         self._apply(changes)
@@ -119,8 +123,11 @@ class StateAsOf:
                 self.changed.add((kind, id))
                 if text is None:
                     known.pop(id, None)
-                else:
-                    known[id] = text
+                    self._members.pop(id, None)
+                    continue
+                known[id] = text
+                if kind == "model":
+                    self._members[id] = member_of(id, text)
 
     def digests(self, policy: PolicyPart, number: object) -> tuple[str, str | None]:
         """The digests of models and memory for a decision that had seen so many changes.
@@ -131,7 +138,8 @@ class StateAsOf:
             raise LedgerError("the state that it was decided by is in a damaged part of its file")
         found = self._digests.get(policy.digest)
         if found is None:
-            models = digest_of_texts({id: self.models.get(id, NOTHING_KNOWN_TEXT) for id in policy.models})
+            members, nothing = self._members, policy.nothing_known
+            models = digest_of_members([members.get(id) or nothing[id] for id in policy.models])
             found = models, digest_of_texts(self.memory) if self.memory else None
             self._digests[policy.digest] = found
         return found
@@ -143,7 +151,8 @@ class PolicyPart:
     def __init__(self, digest: str, text: str) -> None:
         values = read_json(text)
         self.digest = digest
-        self.models: list[str] = sorted(values["models"])
+        self.models = sorted(values["models"], key=by_key)
+        self.nothing_known = {id: member_of(id, NOTHING_KNOWN_TEXT) for id in self.models}
         self.digests = RecordDigests(values)
         self._features = [(one["name"], one["default"]) for one in values["features"]]
 

@@ -84,10 +84,10 @@ DECISION_TYPES: Final = {
     "load": "DOUBLE",
     "quota_used": "BIGINT[]",
     "session_model": "VARCHAR",
-    "policy_part": "VARCHAR",
-    "plan_part": "VARCHAR",
-    "arm_part": "VARCHAR",
+    "policy_part": "INTEGER",
+    "plan_part": "INTEGER",
+    "arm_part": "INTEGER",
     "digest": "VARCHAR",
     **_row_types(DecisionRow),
 }
-"""Decisions as they are inserted: parts by their digests, and digests as text."""
+"""Decisions as they are inserted: digests as text."""

@@ -49,7 +49,8 @@ def open_for_writing(
     ``client_timeout_s``, if that is given. Raises BusyError then.
     """
     # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
-    config = _CLOSED | {"threads": "1"}
+    # Checkpoints are ours: each writes the last part of every table anew, and leaves the old one in the file.
+    config = _CLOSED | {"threads": "1", "wal_autocheckpoint": "512MB"}
     wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=False, config=config, wait=wait) as connection:
         _built_in_first(connection)

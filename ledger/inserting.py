@@ -7,7 +7,7 @@ a transaction.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
@@ -41,20 +41,11 @@ WHERE NOT EXISTS (SELECT 1 FROM parts WHERE parts.digest = given.digest)
 
 _INSERT_DECISIONS: Final = f"""
 INSERT INTO decision_rows BY NAME
-SELECT
-    given.* REPLACE (
-        features::VARIANT AS features,
-        unhex(given.digest) AS digest,
-        p.part AS policy_part,
-        q.part AS plan_part,
-        r.part AS arm_part
-    )
-FROM ({_rows_of(DECISION_TYPES)}) AS given
-JOIN parts AS p ON p.digest = given.policy_part
-JOIN parts AS q ON q.digest = given.plan_part
-LEFT JOIN parts AS r ON r.digest = given.arm_part
-ORDER BY given.at_us, given.decision_id
+SELECT * REPLACE (features::VARIANT AS features, unhex(digest) AS digest)
+FROM ({_rows_of(DECISION_TYPES)})
 """
+
+_PART_NUMBERS: Final = "SELECT digest, part FROM parts WHERE list_contains(?::VARCHAR[], digest)"
 
 _INSERT_ATTEMPTS: Final = f"""
 INSERT INTO attempts BY NAME
@@ -145,7 +136,8 @@ def insert_decisions(connection: DuckDBPyConnection, decisions: Sequence[Mapping
     """Insert decisions, those of version 1 too. Their parts are there."""
     rows = [one for one in decisions if "record" not in one]
     if rows:
-        connection.execute(_INSERT_DECISIONS, [_texts(rows, DECISION_TYPES)])
+        numbered = _with_part_numbers(connection, rows)
+        connection.execute(_INSERT_DECISIONS, [_texts(numbered, DECISION_TYPES)])
     older = [one for one in decisions if "record" in one]
     if older:
         beside = [
@@ -154,6 +146,17 @@ def insert_decisions(connection: DuckDBPyConnection, decisions: Sequence[Mapping
         connection.execute(
             version_1.INSERT, [_texts(beside, version_1.BESIDE_TYPES), [one["record"] for one in older]]
         )
+
+
+def _with_part_numbers(
+    connection: DuckDBPyConnection, decisions: Sequence[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Decisions with the numbers of their parts in place of the digests."""
+    names = ("policy_part", "plan_part", "arm_part")
+    digests = {one[name] for one in decisions for name in names} - {None}
+    numbers = dict(connection.execute(_PART_NUMBERS, [list(digests)]).fetchall())
+    for one in decisions:
+        yield {**one, **{name: None if one[name] is None else numbers[one[name]] for name in names}}
 
 
 def insert_attempts(connection: DuckDBPyConnection, attempts: Sequence[Mapping[str, Any]]) -> int:

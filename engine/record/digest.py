@@ -8,7 +8,7 @@ definition; ``RecordDigests`` comes to the same for many rows of a policy.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -58,7 +58,6 @@ def memory_text(known: MemoryState) -> str:
 NOTHING_KNOWN_TEXT: Final = model_text(NOTHING_KNOWN)
 
 
-@lru_cache(maxsize=8192)
 def text_digest(text: str) -> str:
     """``sha256:`` and the SHA-256 of a text in UTF-8."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -66,13 +65,22 @@ def text_digest(text: str) -> str:
 
 def digest_of_texts(texts: Mapping[str, str]) -> str:
     """The digest of an object from keys to the digests of the canonical JSON that each has."""
-    if not all(map(str.isascii, texts)):
-        return digest_of({key: text_digest(text) for key, text in texts.items()})
-    members = [f'{_key(key)}:"{text_digest(texts[key])}"' for key in sorted(texts)]
-    return "sha256:" + hashlib.sha256(f"{{{','.join(members)}}}".encode()).hexdigest()
+    return digest_of_members([member_of(key, texts[key]) for key in sorted(texts, key=by_key)])
 
 
-_key: Final = lru_cache(maxsize=4096)(canonical_text)
+def digest_of_members(members: Iterable[str]) -> str:
+    """The digest of an object of such members, in the order of their keys."""
+    return text_digest(f"{{{','.join(members)}}}")
+
+
+def member_of(key: str, text: str) -> str:
+    """The member of an object that stands for what has this canonical JSON: its digest."""
+    return f'{canonical_text(key)}:"{text_digest(text)}"'
+
+
+def by_key(key: str) -> bytes:
+    """Sorts keys as canonical JSON does: by UTF-16 code units."""
+    return key.encode("utf-16-be", "surrogatepass")
 
 
 def plan_texts(plan: Mapping[str, Any]) -> dict[str, str]:

@@ -23,9 +23,7 @@ TYPES: Mapping[str, Mapping[str, str]] = {
     "memory_states": STATE_TYPES["memory"],
 }
 
-STORED_OTHERWISE = {"features": "VARIANT", "digest": "BLOB"} | dict.fromkeys(
-    ("policy_part", "plan_part", "arm_part"), "INTEGER"
-)
+STORED_OTHERWISE = {"features": "VARIANT", "digest": "BLOB"}
 """Columns of decisions that are made of what is inserted."""
 
 
