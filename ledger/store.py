@@ -11,7 +11,6 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -433,12 +432,16 @@ class Ledger:
         return given
 
     def _refresh(self) -> str | None:
-        """Why something may still wait in spools; None when nothing does."""
-        with suppress(BlockedError):  # ingesting comes upon the same
-            self._bring_up_to_date(CLIENT_TIMEOUT_S)
+        """Why something may still wait in spools; None when nothing does.
+
+        Raises LedgerError for what turns out to be no ledger, or one of a newer version.
+        """
         try:
+            self._bring_up_to_date(CLIENT_TIMEOUT_S)
             ingest(self._path, lock_timeout_s=self._lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S)
         except LedgerError as error:
+            if not self._is_current and not isinstance(error, BlockedError):
+                raise
             _log.warning("the newest decisions may be missing: %s", error)
             self._blocked = error
             return str(error)
