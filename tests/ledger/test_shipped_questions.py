@@ -12,7 +12,7 @@ import pytest
 from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given
 from support.new_ledgers import new_ledger
 
-from routewright.ledger import Outcome, PolicyRow, QueryResult, now_in, shipped_questions
+from routewright.ledger import Outcome, LedgerEntry, PolicyRow, QueryResult, now_in, shipped_questions
 from routewright.ledger.asking import ask
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.limits import Limits
@@ -120,7 +120,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     ledger.import_file("calls", path, name="results")
     writer = ledger.writer()
     try:
-        assert writer.add_all([[begun(7)]]) == [None]
+        # The first of its calls has ended.
+        assert writer.add_all([[begun(7, 1, 2)], [LedgerEntry(None, [failed(7)])]]) == [None, None]
         ledger.ingest()
         with open_for_reading(ledger.path, lock_timeout_s=10) as connection:
 
@@ -236,9 +237,9 @@ def test_calls_that_have_not_ended_are_seen(answer: Answer) -> None:
     [[since, model, backend, _, role, for_ms, decision]] = answer("in-flight").rows
     assert (plain(since), model, backend, role, decision) == (
         at(7),
-        "kimi",
+        "coder",
         "ollama_cloud",
-        "answer",
+        "fallback",
         decision_id(7),
     )
     assert for_ms > 1e9
