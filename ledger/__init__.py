@@ -23,7 +23,7 @@ from .stoppable import left_running
 if TYPE_CHECKING:
     from .connection import remove_spilled
     from .exporting import BINARY_FORMS, FileForm, form_of
-    from .finding import FoundDecision
+    from .finding import FoundDecision, FoundOutcome
     from .importing.importer import Imported, check_import
     from .importing.run import ImportReport
     from .outcome_files import outcome_value, read_outcomes
@@ -58,6 +58,7 @@ __all__ = [
     "FileForm",
     "Followed",
     "FoundDecision",
+    "FoundOutcome",
     "FullError",
     "ImportReport",
     "Imported",
@@ -122,7 +123,7 @@ _HOMES = {
         ),
         "question",
     ),
-    "FoundDecision": "finding",
+    **dict.fromkeys(("FoundDecision", "FoundOutcome"), "finding"),
     **dict.fromkeys(("Followed", "InFlight", "TailFilter"), "tailing"),
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from routewright.engine.record import Attempt, Record, columns_of, read_record
 
@@ -23,9 +23,20 @@ _NAMED: Final = 5
 _ATTEMPT: Final = tuple(column.name for column in columns_of(Attempt))
 
 
+class FoundOutcome(NamedTuple):
+    """What was found out about an answer, as a number or a label; of which attempt or model, if of one."""
+
+    metric: str
+    value: float | None
+    label: str | None
+    source: str
+    attempt: int | None
+    model_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class FoundDecision:
-    """What the ledger has of a decision: its record, what is known beside it, and its attempts in their order.
+    """What the ledger has of a decision: its record, what is known beside it, its attempts and outcomes.
 
     ``text`` is the record as canonical JSON. ``policy_text`` and ``catalog_text`` are those of the record's digests;
     None where the ledger does not have them.
@@ -44,6 +55,7 @@ class FoundDecision:
     policy_text: str | None
     catalog_text: str | None
     attempts: tuple[Attempt, ...]
+    outcomes: tuple[FoundOutcome, ...]
 
     @property
     def record(self) -> Record:
@@ -65,11 +77,15 @@ def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> Foun
     made = tuple(Attempt(**dict(zip(_ATTEMPT, row, strict=True))) for row in attempts)
     text = record_text(connection, decision_id) or ""
     return FoundDecision(
-        decision_id=decision_id, text=text, attempts=made, **dict(zip(_OWN, row, strict=True))
+        decision_id=decision_id,
+        text=text,
+        attempts=made,
+        outcomes=tuple(FoundOutcome(*one) for one in connection.execute(_OUTCOMES, [decision_id]).fetchall()),
+        **dict(zip(_OWN, row, strict=True)),
     )
 
 
-_MADE: Final = ("decision_id", "text", "attempts")
+_MADE: Final = ("decision_id", "text", "attempts", "outcomes")
 _OWN: Final = [field.name for field in fields(FoundDecision) if field.name not in _MADE]
 
 _DECISION: Final = """
@@ -77,6 +93,13 @@ SELECT record_digest, mode, tags, session_id, trace_id, deciding_ns, shadow_of::
     (SELECT any_value(text) FROM policies WHERE kind = 'policy' AND digest = policy_digest),
     (SELECT any_value(text) FROM policies WHERE kind = 'catalog' AND digest = catalog_digest)
 FROM ({decisions}) WHERE decision_id = ?::UUID
+"""
+
+_OUTCOMES: Final = f"""
+SELECT {", ".join(FoundOutcome._fields)} FROM outcomes
+WHERE decision_id = ?::UUID
+    AND outcome_id NOT IN (SELECT supersedes FROM outcomes WHERE supersedes IS NOT NULL)
+ORDER BY metric, source, attempt
 """
 
 _BETWEEN: Final = (
@@ -113,6 +136,12 @@ def _the_id(connection: DuckDBPyConnection, beginning: str) -> str:
             raise UnknownDecisionError(
                 f"decision `{under_way[0][0]}` has not ended: its calls are under way",
                 help="`routewright ledger ask in-flight` shows them",
+            )
+        imported = connection.execute(_BETWEEN.format(table="imported_decisions"), bounds).fetchall()
+        if imported:
+            raise UnknownDecisionError(
+                f"decision `{imported[0][0]}` was imported, and an import has no records",
+                help="the views that begin with `all_` show what its log said",
             )
         raise UnknownDecisionError(f"no decision has an id that begins with `{beginning}`")
     named = ", ".join(f"`{one}`" for one in ids[:_NAMED])

@@ -84,6 +84,20 @@ def test_a_decision_is_shown_by_the_beginning_of_its_id(command: CommandLine) ->
     assert "├── rule otherwise: true" in ended.out and "what would have led elsewhere" in ended.out
 
 
+def test_what_was_found_out_later_is_shown_as_it_is_now(command: CommandLine) -> None:
+    second = ids(command)[1]
+    for found in ("score=0.5", "score=0.8", "verdict=good"):
+        assert command("ledger", "outcome", second, found).code == 0
+    shown = command("ledger", "show", second).out
+    rows = [line.split()[:2] for line in shown.splitlines() if line.startswith(("score", "verdict"))]
+    assert rows == [["score", "0.8"], ["verdict", "good"]]
+    told = json.loads(command("ledger", "show", second, "--format", "json").out)["outcomes"]
+    assert [(one["metric"], one["value"], one["label"]) for one in told] == [
+        ("score", 0.8, None),
+        ("verdict", None, "good"),
+    ]
+
+
 def test_without_an_id_the_newest_is_shown(command: CommandLine, tmp_path: Path) -> None:
     assert command("ledger", "show").out == command("ledger", "show", ids(command)[-1]).out
     empty = command("ledger", "show", "--ledger", str(new_ledger(tmp_path / "empty.duckdb").path))

@@ -12,7 +12,7 @@ import pytest
 from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given
 from support.new_ledgers import new_ledger
 
-from routewright.ledger import Outcome, LedgerEntry, PolicyRow, QueryResult, now_in, shipped_questions
+from routewright.ledger import LedgerEntry, Outcome, PolicyRow, QueryResult, now_in, shipped_questions
 from routewright.ledger.asking import ask
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.limits import Limits

@@ -11,7 +11,7 @@ from routewright.backends.executing import Attempt
 from routewright.engine.explain import Explanation, explain, explanation_tree, explanation_values, record_tree
 from routewright.engine.record import DecisionRecord, Record
 from routewright.engine.report import ProblemsError, RecordError, iso_time, money_text
-from routewright.ledger import FoundDecision
+from routewright.ledger import FoundDecision, FoundOutcome
 from routewright.loading import recorded_policy
 
 from .opened import ledger_at, print_notices
@@ -62,6 +62,9 @@ def _print(found: FoundDecision, told: Told) -> None:
     else:
         writer.text("nothing was called")
     writer.text()
+    if found.outcomes:
+        writer.table(["outcome", "value", "of", "source"], list(map(_outcome_row, found.outcomes)))
+        writer.text()
     if told.explanation is not None:
         writer.tree(explanation_tree(told.explanation))
     elif isinstance(told.record, DecisionRecord):
@@ -107,6 +110,12 @@ def _row(found: FoundDecision, attempt: Attempt) -> list[str]:
     ]
 
 
+def _outcome_row(outcome: FoundOutcome) -> list[str]:
+    of = "" if outcome.attempt is None else f"call {outcome.attempt}"
+    value = outcome.label if outcome.value is None else f"{outcome.value:g}"
+    return [outcome.metric, value or "", of or outcome.model_id or "", outcome.source]
+
+
 def _values(found: FoundDecision, told: Told) -> dict[str, Any]:
     explanation = None if told.explanation is None else explanation_values(told.explanation)
     if explanation is not None:
@@ -123,6 +132,7 @@ def _values(found: FoundDecision, told: Told) -> dict[str, Any]:
         "record": None if told.record is None else told.record.model_dump(mode="json"),
         "record_digest": found.record_digest,
         "attempts": [attempt._asdict() for attempt in found.attempts],
+        "outcomes": [outcome._asdict() for outcome in found.outcomes],
         "explanation": explanation,
         "explanation_missing": told.missing,
     }
