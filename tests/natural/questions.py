@@ -588,4 +588,25 @@ QUESTIONS: Sequence[Question] = (
             "SELECT model_id, count(*) FROM all_attempts_flat WHERE status = 'skipped' AND NOT simulated GROUP BY ALL",
         ),
     ),
+    Question(
+        "mean score by model",
+        lambda a: [("kimi", 0.9), ("glm", 0.4), ("tiny", 0.7)],
+        (
+            "SELECT model_id, avg(scores['score']) FROM outcomes_flat GROUP BY model_id",
+            "SELECT model_id, avg(scores.score) FROM outcomes_flat WHERE day >= current_date - 7 GROUP BY ALL",
+            Refused("SELECT model_id, avg(scores) FROM outcomes_flat GROUP BY ALL"),
+        ),
+    ),
+    Question(
+        "what traffic elsewhere cost, by model",
+        lambda a: [("kimi", Decimal(70), None, 1), ("elsewhere", None, Decimal(80), 0)],
+        (
+            "SELECT model_id, sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls) "
+            "FROM all_attempts_flat WHERE import = 'elsewhere' GROUP BY model_id",
+            "SELECT model_id, sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls) "
+            "FROM all_cost_daily WHERE import IS NOT NULL GROUP BY ALL",
+            "SELECT model_id, sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls) "
+            "FROM all_attempts_flat WHERE mode = 'imported' AND started_at > now() - INTERVAL 1 HOUR GROUP BY 1",
+        ),
+    ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -189,7 +190,21 @@ def make_world(path: Path, now: datetime, *, hybrid: str = "hybrid") -> World:
     ledger.record_outcomes(
         [Outcome(id_of(one), "score", scored[one.number]) for one in rows if one.number in scored]
     )
+    log = path.with_name("log.jsonl")
+    log.write_text("".join(f"{json.dumps(call)}\n" for call in _imported(now)))
+    ledger.import_file("calls", log, name="elsewhere")
     return World(path, rows)
+
+
+def _imported(now: datetime) -> Iterator[dict[str, Any]]:
+    """What another router logged of late, of the same models: it costs much and takes long."""
+    time = (now - timedelta(minutes=5)).isoformat()
+    whose = {"time": time, "operation": "chat", "role": "answer", "tags": {"team": "search", "user": "ann"}}
+    shared = {**whose, "model": "kimi", "target": "kimi", "total_ms": 90_000}
+    paid = {"status": "ok", "answered_attempt": 1, "cost": "70", "currency": "USD", "output_tokens": 5_000}
+    yield {**shared, **paid, "id": "a", "features": {"complexity": 1, "tier": 9}, "outcomes": {"score": 0.1}}
+    yield {**shared, "id": "b", "status": "failed", "error_class": "overloaded"}
+    yield {**shared, **paid, "id": "c", "model": "elsewhere", "cost": "80", "currency": "EUR"}
 
 
 def id_of(made: Made) -> str:
