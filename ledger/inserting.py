@@ -41,7 +41,10 @@ WHERE NOT EXISTS (SELECT 1 FROM parts WHERE parts.digest = given.digest)
 
 _INSERT_DECISIONS: Final = f"""
 INSERT INTO decision_rows BY NAME
-SELECT * REPLACE (features::VARIANT AS features, unhex(digest) AS digest)
+SELECT
+    * REPLACE (features::VARIANT AS features, unhex(digest) AS digest),
+    coalesce(tags['team'], features ->> '$.team') AS team,
+    coalesce(tags['user'], features ->> '$.user') AS "user"
 FROM ({_rows_of(DECISION_TYPES)})
 """
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 FUNCTIONS: Final = frozenset(
     """
-    * + - ->> / // arg_max array_extract bool_or count count_star duckdb_columns duckdb_databases
+    * + - ->> / // arg_max array_extract bool_or contains count count_star duckdb_columns duckdb_databases
     duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict hex histogram
     json_extract json_extract_string json_type len list list_concat list_contains list_filter list_transform
-    list_value lower make_timestamp make_timestamptz map map_entries map_extract_value map_from_entries map_keys
-    map_values max max_by min nullif quantile_cont row row_number sha256 struct_extract struct_pack substr sum
-    unhex unnest variant_extract variant_typeof || ~~
+    list_value lower make_timestamp make_timestamptz map map_entries map_extract_value map_from_entries
+    map_keys map_values max max_by min nullif quantile_cont row row_number sha256 string_split struct_extract
+    struct_pack substr sum unhex unnest variant_extract variant_typeof || ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""

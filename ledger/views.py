@@ -31,7 +31,8 @@ _SOURCES: Final = {
     "decisions": """(
     SELECT *, NULL::VARCHAR AS import FROM decisions
     UNION ALL BY NAME
-    SELECT * EXCLUDE (source_id, requested_model), 'imported' AS mode FROM imported_decisions
+    SELECT * EXCLUDE (source_id, requested_model), 'imported' AS mode, tags['team'] AS team, tags['user'] AS "user"
+    FROM imported_decisions
 )""",
     "attempts": """(
     SELECT *, NULL::VARCHAR AS import FROM attempts
@@ -81,11 +82,6 @@ class Holding(NamedTuple):
 
     currencies: Mapping[str, Sequence[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
     policies: Mapping[str, DeclaredFeatures] = {}
-
-    @property
-    def features(self) -> set[str]:
-        """The names of all features."""
-        return {name for declared in self.policies.values() for one in declared for name in one}
 
 
 class View(NamedTuple):
@@ -181,7 +177,7 @@ def _plain(name: str, all_name: str, holding: Holding) -> str:
 
 
 def _filled(template: str, holding: Holding, *, features: str = "", policy: str = "") -> str:
-    parts = {"simulated": _SIMULATED, "whose": _whose(holding), "features": features, "policy": policy}
+    parts = {"simulated": _SIMULATED, "features": features, "policy": policy}
     for name, part in (parts | _SOURCES).items():
         template = template.replace(f"{{{{{name}}}}}", part)
     return "\n".join(_repeated(filter(str.strip, template.split("\n")), holding))
@@ -196,17 +192,6 @@ def _repeated(lines: Iterable[str], holding: Holding) -> Iterator[str]:
         for suffix, codes in holding.currencies.items():
             listed = ", ".join(map(_quoted, codes))
             yield line.replace("{{currency}}", suffix).replace("{{codes}}", listed)
-
-
-def _whose(holding: Holding) -> str:
-    """What stands for ``{{whose}}``: of the decision ``d``, the tags, else the features where there are such."""
-    found = []
-    for name in ("team", "user"):
-        value = f"d.tags['{name}']"
-        if name in holding.features:  # looking for one that no row has takes longest
-            value = f"coalesce({value}, TRY_CAST(d.features['{name}'] AS VARCHAR))"
-        found.append(f'{value} AS "{name}"')
-    return ",\n    ".join(found)
 
 
 def _quoted(text: str) -> str:

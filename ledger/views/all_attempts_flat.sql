@@ -41,7 +41,8 @@ SELECT
     a.price_since,
     a.reason,
     {{features}}
-    {{whose}},
+    d.team,
+    d.user,
     d.tags,
     d.session_id,
     d.trace_id,

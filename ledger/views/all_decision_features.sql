@@ -19,7 +19,8 @@ SELECT
 FROM (
     SELECT
         d.decision_id, d.at_us, d.policy_name, d.policy_digest, d.mode, d.import,
-        {{whose}},
+        d.team,
+        d.user,
         d.entry['key'] AS feature,
         d.entry['value'] AS source,
         d.given[d.entry['key']] AS value

@@ -55,7 +55,8 @@ SELECT
     coalesce(e.unknown_cost_calls, 0) AS unknown_cost_calls,
     coalesce(e.lower_bound_calls, 0) AS lower_bound_calls,
     {{features}}
-    {{whose}},
+    d.team,
+    d.user,
     d.tags,
     d.session_id,
     d.trace_id,

@@ -1,39 +1,38 @@
--- One row for each call that has begun and not ended, as far as the ledger knows: what is in the spools of other processes is taken in when the ledger is asked.
-WITH flights AS (
-    SELECT
-        f.writer,
-        f.decision_id,
-        coalesce(f.beside::JSON ->> '$.row.mode', 'exploit') AS mode,
-        f.beside::JSON ->> '$.row.tags.team' AS team,
-        f.beside::JSON ->> '$.row.trace_id' AS trace_id,
-        from_json(f.beside::JSON -> '$.attempts', '[{"number": "INTEGER"}]') AS ended,
-        from_json(
-            f.beside::JSON -> '$.intents',
-            '[{"number": "INTEGER", "role": "VARCHAR", "model_id": "VARCHAR", "backend_id": "VARCHAR",
-               "started_at_us": "BIGINT", "streamed": "BOOLEAN", "simulated": "BOOLEAN", "location": "VARCHAR",
-               "host": "VARCHAR"}]'
-        ) AS intents
-    FROM in_flight AS f
-),
-calls AS (
-    SELECT * EXCLUDE (intents), unnest(intents) AS call FROM flights
-)
+-- One row for each call that is under way. If its process is gone, it becomes an attempt that was `lost` when the ledger is next read.
 SELECT
-    decision_id::VARCHAR COLLATE NOACCENT AS decision_id,
-    call.number,
-    make_timestamptz(call.started_at_us) AS started_at,
-    make_timestamptz(call.started_at_us)::DATE AS day,
-    call.role,
-    call.model_id,
-    call.backend_id,
-    coalesce(call.location, 'unknown') AS location,
-    call.host,
-    call.streamed,
-    team,
-    trace_id,
-    writer,
-    mode,
-    call.simulated,
+    f.decision_id::VARCHAR COLLATE NOACCENT AS decision_id,
+    f.call['number'] AS number,
+    make_timestamptz(f.call['started_at_us']) AS started_at,
+    make_timestamptz(f.call['started_at_us'])::DATE AS day,
+    f.call['role'] AS role,
+    f.call['model_id'] AS model_id,
+    f.call['backend_id'] AS backend_id,
+    coalesce(f.call['location'], 'unknown') AS location,
+    f.call['host'] AS host,
+    f.call['streamed'] AS streamed,
+    f.tags['team'] AS team,
+    f.tags['user'] AS "user",
+    f.tags,
+    f.trace_id,
+    f.writer,
+    f.mode,
+    f.call['simulated'] AS simulated,
     NULL::VARCHAR AS import
-FROM calls
-WHERE NOT list_contains(list_transform(ended, lambda one: one.number), call.number)
+FROM (
+    SELECT
+        writer,
+        decision_id,
+        -- A decision's own entry may have been lost.
+        coalesce(json_extract_string(beside, '$.row.mode'), 'exploit') AS mode,
+        json_extract_string(beside, '$.row.trace_id') AS trace_id,
+        from_json(json_extract(beside, '$.row.tags'), '"MAP(VARCHAR, VARCHAR)"') AS tags,
+        unnest(from_json(
+            json_extract(beside, '$.intents'),
+            '[{"number": "INTEGER", "role": "VARCHAR", "model_id": "VARCHAR", "backend_id": "VARCHAR", '
+            '"started_at_us": "BIGINT", "streamed": "BOOLEAN", "simulated": "BOOLEAN", "location": "VARCHAR", '
+            '"host": "VARCHAR"}]'
+        )) AS call,
+        from_json(json_extract(beside, '$.attempts'), '[{"number": "INTEGER"}]') AS ended
+    FROM in_flight
+) AS f
+WHERE NOT list_contains(list_transform(coalesce(f.ended, []), lambda one: one['number']), f.call['number'])

@@ -65,26 +65,28 @@ SELECT
         'value': CASE d.verdicts[i] WHEN 't' THEN true WHEN 'f' THEN false END
     })) AS verdicts,
     list_transform(p.candidates, lambda one: {
-        'model': one.model,
-        'backend': one.backend,
-        'location': one.location,
-        'origin': one.origin,
-        'eligible': one.eligible,
-        'failed_gate': one.gate,
-        'detail': coalesce(d.details[one.model], one.detail),
-        'probability': one.probability,
+        'model': one['model'],
+        'backend': one['backend'],
+        'location': one['location'],
+        'origin': one['origin'],
+        'eligible': one['eligible'],
+        'failed_gate': one['gate'],
+        'detail': coalesce(d.details[one['model']], one['detail']),
+        'probability': one['probability'],
         -- The engine's estimate; beyond an exact number of JSON it has none.
         'estimated_cost_nano': list_filter([(
-            one.price.input_nano::HUGEINT * coalesce(d.prompt_tokens, 1000)
-            + one.price.output_nano::HUGEINT
-                * CASE WHEN d.operation = 'chat' THEN coalesce(d.request.max_output_tokens, 1000) ELSE 0 END
+            one['price']['input_nano']::HUGEINT * coalesce(d.prompt_tokens, 1000)
+            + one['price']['output_nano']::HUGEINT
+                * CASE WHEN d.operation = 'chat' THEN coalesce(d.request['max_output_tokens'], 1000) ELSE 0 END
         ) // 1000000], lambda nano: nano < 9007199254740992)[1],
-        'currency': one.price.currency
+        'currency': one['price']['currency']
     }) AS candidates,
     p.plan,
     coalesce(map(y.quotas, d.quota_used), MAP {}) AS quota_used,
+    d.team,
+    d.user,
     coalesce(d.tags, MAP {}) AS tags,
-    CASE WHEN d.request.metadata['session'] <> '' THEN d.request.metadata['session'] END AS session_id,
+    CASE WHEN d.request['metadata']['session'] <> '' THEN d.request['metadata']['session'] END AS session_id,
     d.trace_id,
     'sha256:' || lower(hex(d.digest)) AS record_digest,
     d.deciding_ns,
@@ -116,19 +118,21 @@ SELECT
     feature_sources,
     verdicts,
     list_transform(candidates, lambda one: {
-        'model': one.model,
+        'model': one['model'],
         'backend': NULL::VARCHAR,
         'location': NULL::VARCHAR,
-        'origin': one.origin,
-        'eligible': one.eligible,
-        'failed_gate': one.failed_gate,
-        'detail': one.detail,
-        'probability': one.probability,
-        'estimated_cost_nano': one.estimated_cost_nano::HUGEINT,
-        'currency': one.currency
+        'origin': one['origin'],
+        'eligible': one['eligible'],
+        'failed_gate': one['failed_gate'],
+        'detail': one['detail'],
+        'probability': one['probability'],
+        'estimated_cost_nano': one['estimated_cost_nano']::HUGEINT,
+        'currency': one['currency']
     }),
     plan,
-    coalesce(from_json(state.quota_used::JSON, '"MAP(VARCHAR, BIGINT)"'), MAP {}),
+    coalesce(from_json(state['quota_used']::JSON, '"MAP(VARCHAR, BIGINT)"'), MAP {}),
+    coalesce(tags['team'], TRY_CAST(features['team'] AS VARCHAR)),
+    coalesce(tags['user'], TRY_CAST(features['user'] AS VARCHAR)),
     tags,
     session_id,
     trace_id,

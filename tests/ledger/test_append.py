@@ -83,6 +83,8 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
         "verdicts": {"mixture_of_experts": False, "by_team": None, "otherwise": True},
         "plan": said["plan"],
         "quota_used": {},
+        "team": "search",
+        "user": None,
         "tags": {"team": "search"},
         "session_id": None,
         "trace_id": "trace-1",

@@ -23,7 +23,7 @@ TYPES: Mapping[str, Mapping[str, str]] = {
     "memory_states": STATE_TYPES["memory"],
 }
 
-STORED_OTHERWISE = {"features": "VARIANT", "digest": "BLOB"}
+STORED_OTHERWISE = {"features": "VARIANT", "digest": "BLOB", "team": "VARCHAR", "user": "VARCHAR"}
 """Columns of decisions that are made of what is inserted."""
 
 

@@ -15,16 +15,19 @@ from support.ledger_rows import (
     START_US,
     arm,
     attempt,
+    begun,
     candidate,
     decision,
     decision_id,
+    ended,
     failed,
+    intent,
     policy,
 )
 from support.new_ledgers import new_ledger
 
 from routewright.gateway.costs import Cost, total_cost
-from routewright.ledger import Ledger, LedgerError
+from routewright.ledger import Ledger, LedgerEntry, LedgerError
 
 PAGE = Path(__file__).parents[2] / "docs" / "ledger.md"
 
@@ -415,3 +418,34 @@ def test_every_table_column_and_view_is_described() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="the page needs the lines"):
         with_layout("# The ledger\n")
+
+
+def test_a_call_is_in_flight_until_it_has_ended_or_was_lost(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    writer = ledger.writer()
+    simulated = LedgerEntry(decision(3, answered=None), (), [policy()], [intent(3, simulated=True)])
+    writer.add_all([[begun(1, 1, 2)], [begun(2)], [simulated]])
+    asked = (
+        "SELECT decision_id, number, model_id, location, host, team, day FROM in_flight_calls ORDER BY ALL"
+    )
+    first, second = decision_id(1), decision_id(2)
+    day = date(2026, 1, 1)
+    under_way = [
+        (first, 1, "kimi", "cloud", "ollama.com", "search", day),
+        (first, 2, "coder", "cloud", "ollama.com", "search", day),
+        (second, 1, "kimi", "cloud", "ollama.com", "search", day),
+    ]
+    assert ledger.query(asked).rows == tuple(under_way)
+    assert ledger.query(
+        "SELECT simulated, count(*) FROM all_in_flight_calls GROUP BY ALL ORDER BY ALL"
+    ).rows == (
+        (False, 3),
+        (True, 1),
+    )
+    writer.add_all([[LedgerEntry(None, [attempt(1)])]])
+    assert ledger.query(asked).rows == tuple(under_way[1:])
+    writer.add_all([[ended(1, attempt(1, 2))]])
+    assert ledger.query(asked).rows == tuple(under_way[2:])
+    writer.close()
+    assert ledger.query(asked).rows == ()
+    assert ledger.query("SELECT decision_id FROM attempts_flat WHERE status = 'lost'").rows == ((second,),)
