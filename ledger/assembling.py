@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from routewright.engine.record import (
     NOTHING_KNOWN_TEXT,
+    REQUEST_FIELDS,
     RecordDigests,
     RecordRow,
     by_key,
@@ -24,22 +25,8 @@ from routewright.engine.record import (
     text_digest,
 )
 
-from .entries import Changes, Entry
+from .entries import Changes, Entry, RecordedDecision
 from .errors import LedgerError
-
-_ROW: Final = RecordRow._fields
-_BESIDE: Final = ("mode", "tags", "trace_id", "deciding_ns", "shadow_of", "answered_attempt")
-_REQUEST: Final = (
-    "prompt_tokens",
-    "prompt_tokens_source",
-    "tokenizer",
-    "max_output_tokens",
-    "messages",
-    "images",
-    "tools",
-    "json_schema",
-    "metadata",
-)
 
 
 class NewPart(NamedTuple):
@@ -229,35 +216,27 @@ class Assembler:
 
     def _decision(self, writer: str, number: int, entry: Entry, state: StateAsOf) -> dict[str, Any]:
         given = entry.decision
-        assert given is not None
-        if "record" in given:  # of version 1
-            return dict(given)
+        if not isinstance(given, RecordedDecision):  # of version 1
+            return dict(given or {})
+        row = given.row
+        if _ID.fullmatch(row.id) is None:
+            raise LedgerError(f"`{row.id}` is not a decision id as it is written here")
         try:
-            row = RecordRow(*[given[name] for name in _ROW])
-            policy, plan = self._policy(given["policy"], state), self._plan(given["plan"], state)
-            arm = given["arm"]
+            policy, plan, arm = self._policy(given.policy, state), self._plan(given.plan, state), given.arm
             if arm is not None and arm not in self._arms:
                 self._part("arm", arm, state)
                 self._arms.add(arm)
-            digest = policy.digests.digest(row, plan, arm, *state.digests(policy, given["state"]))
-            values = self._columns(row, policy)
+            digest = policy.digests.digest(row, plan, arm, *state.digests(policy, given.state))
+            values = _columns(row, policy)
         except (ValueError, TypeError, KeyError, IndexError, StopIteration, AttributeError) as error:
             raise LedgerError(f"an entry does not hold together: {error}") from error
-        values |= {name: given.get(name) for name in _BESIDE}
         self._note_state(writer, number, state)
-        parts = {"policy_part": given["policy"], "plan_part": given["plan"], "arm_part": arm}
-        return values | parts | {"writer": writer, "entry": number, "digest": digest.removeprefix("sha256:")}
-
-    def _columns(self, row: RecordRow, policy: PolicyPart) -> dict[str, Any]:
-        values: dict[str, Any] = dict(zip(_ROW, row, strict=True))
-        del values["values"]
-        if _ID.fullmatch(row.id) is None:
-            raise LedgerError(f"`{row.id}` is not a decision id as it is written here")
-        values["decision_id"] = values.pop("id")
-        values["features"] = policy.features(row)
-        values["ignored"] = None if row.ignored is None else list(row.ignored)
-        if row.request is not None:
-            values["request"] = dict(zip(_REQUEST, row.request, strict=True))
+        values["writer"], values["entry"] = writer, number
+        values["digest"] = digest.removeprefix("sha256:")
+        values["policy_part"], values["plan_part"], values["arm_part"] = given.policy, given.plan, arm
+        values["mode"], values["tags"], values["trace_id"] = given.mode, given.tags, given.trace_id
+        values["deciding_ns"], values["shadow_of"] = given.deciding_ns, given.shadow_of
+        values["answered_attempt"] = given.answered_attempt
         return values
 
     def _policy(self, digest: str, state: StateAsOf) -> PolicyPart:
@@ -287,3 +266,26 @@ class Assembler:
             text = (state.models if kind == "model" else state.memory).get(id)
             self.states.append((writer, number, kind, id, text))
         state.changed.clear()
+
+
+def _columns(row: RecordRow, policy: PolicyPart) -> dict[str, Any]:
+    """A row's columns, by name."""
+    request = row.request
+    return {
+        "decision_id": row.id,
+        "at_us": row.at_us,
+        "operation": row.operation,
+        "pin": row.pin,
+        "draw": row.draw,
+        "request": None if request is None else dict(zip(REQUEST_FIELDS, request, strict=True)),
+        "prompt_tokens": row.prompt_tokens,
+        "sources": row.sources,
+        "features": policy.features(row),
+        "ignored": None if row.ignored is None else list(row.ignored),
+        "verdicts": row.verdicts,
+        "details": row.details,
+        "arm_point": row.arm_point,
+        "load": row.load,
+        "quota_used": row.quota_used,
+        "session_model": row.session_model,
+    }

@@ -3,15 +3,15 @@
 An entry names the parts of records by their digests, and holds those that its file does not have yet. Of the state it
 holds what has changed since the writer's last entry in the file. So a file can be read by itself, from its beginning.
 
-Values stand in the order of the tuples of names below. These are the format: a new field goes to the end, and lists of
-older files are shorter.
+Values stand in the order of the fields of `RecordRow` and `RecordedDecision`, and of the tuples of names below. These
+are the format: a new field goes to the end, and lists of older files are shorter.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import to_json
@@ -24,21 +24,6 @@ from .rows import DecisionRow, LedgerEntry, PolicyRow
 
 BEGINNING: Final = b'{"entry":2'
 """How every entry begins."""
-
-DECISION: Final = (
-    *RecordRow._fields,
-    "policy",
-    "plan",
-    "arm",
-    "state",
-    "mode",
-    "tags",
-    "trace_id",
-    "deciding_ns",
-    "shadow_of",
-    "answered_attempt",
-)
-"""A decision: its row, the digests of its parts, how many changes of the state came before it, and what is beside."""
 
 ATTEMPT: Final = tuple(name for name in Attempt._fields if name != "message")
 INTENT: Final = Intent._fields
@@ -58,12 +43,28 @@ class Changes(NamedTuple):
     memory: Mapping[str, str | None]
 
 
+class RecordedDecision(NamedTuple):
+    """A decision: its row, the digests of its parts, how many changes of the state came before it, what is beside."""
+
+    row: RecordRow
+    policy: str
+    plan: str
+    arm: str | None
+    state: int
+    mode: str
+    tags: Mapping[str, str] | None
+    trace_id: str | None
+    deciding_ns: int | None
+    shadow_of: str | None
+    answered_attempt: int | None
+
+
 class Entry(NamedTuple):
-    """What one entry says, as plain values by the names above."""
+    """What one entry says, as plain values by the names above; a decision of version 1 by names too."""
 
     parts: Mapping[str, str]
     changes: Changes | None
-    decision: Mapping[str, Any] | None
+    decision: RecordedDecision | Mapping[str, Any] | None
     attempts: Sequence[tuple[str, Mapping[str, Any]]]
     intents: Sequence[tuple[str, Mapping[str, Any]]]
     end: tuple[str, int | None] | None
@@ -72,6 +73,8 @@ class Entry(NamedTuple):
     @property
     def decision_id(self) -> str | None:
         """The decision that the entry is of; None where it holds policies alone."""
+        if isinstance(self.decision, RecordedDecision):
+            return self.decision.row.id
         if self.decision is not None:
             return str(self.decision["id"])
         if self.end is not None:
@@ -84,7 +87,6 @@ RESTATE_BYTES: Final = 256 * 1024
 """After so many bytes all is said anew, so that damage in what entries refer to costs no more than these."""
 
 _attempt_values = itemgetter(*map(Attempt._fields.index, ATTEMPT))
-_beside = attrgetter("tags", "trace_id", "deciding_ns", "shadow_of", "answered_attempt")
 
 
 class EntryEncoder:
@@ -198,7 +200,7 @@ def decode(text: str) -> Entry:
         return Entry(
             values.get("p") or {},
             Changes(*values["s"]) if "s" in values else None,
-            None if "d" not in values else dict(zip(DECISION, values["d"], strict=False)),
+            None if "d" not in values else _decision(values["d"]),
             [(one[0], dict(zip(ATTEMPT, one[1:], strict=False))) for one in values.get("a", ())],
             [(one[0], dict(zip(INTENT, one[1:], strict=False))) for one in values.get("i", ())],
             tuple(values["e"]) if values.get("e") else None,
@@ -206,6 +208,13 @@ def decode(text: str) -> Entry:
         )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         raise LedgerError(f"an entry cannot be read: {error}") from error
+
+
+_ROW: Final = len(RecordRow._fields)
+
+
+def _decision(values: list[Any]) -> RecordedDecision:
+    return RecordedDecision(RecordRow._make(values[:_ROW]), *values[_ROW:])
 
 
 def says_more(text: str) -> bool:

@@ -39,7 +39,8 @@ def assembler_of(connection: DuckDBPyConnection) -> Assembler:
         if beside.startswith('{"decision":'):  # of version 1: a row for each entry
             old = decode(beside, record)
             flight = flights.setdefault(decision_id, Flight(writer, entry, decision_id))
-            flight.decision = flight.decision if old.decision is None else dict(old.decision)
+            if isinstance(old.decision, Mapping):
+                flight.decision = dict(old.decision)
             flight.add(old)
         else:
             values = json.loads(beside)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from routewright.backends import Backend, BackendMemory
 from routewright.backends.control import (
@@ -60,6 +60,7 @@ class ModelStatus:
     ) -> None:
         self._store, self._planner = store, planner
         self._backends, self._health, self._watch = backends, health, watch
+        self._models: dict[str, tuple[tuple[Any, ...], ModelState]] = {}
         self._known: tuple[tuple[BackendMemory, ...], KnownMemory] = ((), _NOTHING_SAID)
         self._breakers = None if store is None else Breakers(store)
         self._latencies = None if store is None else Latencies(store)
@@ -80,9 +81,12 @@ class ModelStatus:
             self._breakers.close(self._planner.endpoints[model.index])
 
     def latencies(self, *, at_us: int) -> Mapping[str, float]:
-        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted."""
+        """How long calls of a model took of late, in milliseconds, by model id; loading is not counted.
+
+        In whole microseconds: finer is noise, and would take three times the room in a ledger.
+        """
         found = {} if self._latencies is None else self._latencies.all(at_us=at_us)
-        return dict(self._by_id(found)) if found else {}
+        return {id: round(ms, 3) for id, ms in self._by_id(found)} if found else {}
 
     def load_times(self, *, at_us: int) -> Mapping[str, int]:
         """How long loading a model took of late, in whole milliseconds, by model id."""
@@ -133,18 +137,21 @@ class ModelStatus:
                 breaker = breakers.get(model.id)
                 resting = breaker if breaker is not None and breaker.state == "open" else None
                 health, detail = said.get(model.backend) or (None, None)
-                known = ModelState(
-                    health=health,
-                    health_detail=detail,
-                    breaker=None if breaker is None else breaker.state,
-                    latency_ms=latencies.get(model.id),
-                    breaker_until_us=None if resting is None else resting.until_us,
-                    breaker_after=None if resting is None else resting.error_class,
-                    loaded=memory.loaded.get(model.id),
-                    load_ms=loads.get(model.id),
-                    memory_bytes=memory.sizes.get(model.id),
+                known = self._model_state(
+                    model.id,
+                    (
+                        health,
+                        None if breaker is None else breaker.state,
+                        latencies.get(model.id),
+                        None if resting is None else resting.until_us,
+                        None if resting is None else resting.error_class,
+                        detail,
+                        memory.loaded.get(model.id),
+                        loads.get(model.id),
+                        memory.sizes.get(model.id),
+                    ),
                 )
-                if known != _NOTHING:
+                if known is not _NOTHING:
                     models[model.id] = known
         return State(
             at_us,
@@ -153,6 +160,14 @@ class ModelStatus:
             session_model=self._session_model(task, at_us),
             memory=memory.backends,
         )
+
+    def _model_state(self, id: str, facts: tuple[Any, ...]) -> ModelState:
+        """The facts, in the order of `ModelState`: one object while they stay the same, checked and recorded once."""
+        kept = self._models.get(id)
+        if kept is None or kept[0] != facts:
+            known = ModelState(*facts) if any(fact is not None for fact in facts) else _NOTHING
+            kept = self._models[id] = facts, known
+        return kept[1]
 
     async def answered(self, task: Task, model: str, *, at_us: int) -> None:
         """Remember which model answered the task's session, where a rule of the policy asks for it."""
