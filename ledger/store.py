@@ -20,6 +20,7 @@ from routewright.private_files import whole_file
 
 from .appending import append, conflict
 from .asking import MOST_COUNTED, ask, count_rejected
+from .background import CLIENT_TIMEOUT_S
 from .connection import commit, open_for_reading, open_for_writing
 from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
 from .exporting import FORMS, FileForm, form_of, write_rows
@@ -36,7 +37,7 @@ from .snapshot import Snapshot, refuse_snapshot, take_snapshot
 from .stoppable import Running, run_stoppably
 from .tailing import Followed, Tail, TailFilter, newest
 from .views import make_views
-from .writer import CLIENT_TIMEOUT_S, FullCounts, LedgerWriter
+from .writer import FullCounts, LedgerWriter
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -17,7 +17,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from .errors import BlockedError, BusyError, FullError, LedgerError
+from .background import CLIENT_TIMEOUT_S, finish, keep_flushing, keep_ingesting
+from .errors import BlockedError, FullError, LedgerError
 from .ingest import ingest
 from .paths import spool_folder
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
@@ -26,25 +27,10 @@ from .spool import Spool
 
 _log = logging.getLogger(__name__)
 
-_INGEST_AFTER_S: Final = 30.0
-"""How long rows wait for more to come: readers do not wait for that, and many at once cost half as much."""
-
 _INGEST_BYTES: Final = 64 * 1024**2
 """They do not wait when there are so many; each filling writes the last part of the tables anew, so few are better."""
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
-"""How long is waited after a failure, at first and at most; each one doubles the wait, until no room is left."""
-
-_WARN_BYTES: Final = 64 * 1024**2
-"""From here on it is said who holds the ledger open; what waits until then is no matter."""
-
-CLIENT_TIMEOUT_S: Final = 0.5
-"""How long a client that does not queue is waited for where nothing is lost by going on without the tables."""
-
 _LOOK_FOR_ROOM_S: Final = 0.05
-
-_FLUSH_EVERY_S: Final = 1.0
-"""How often what need not survive the process is written."""
 
 
 @dataclass(slots=True)
@@ -155,7 +141,7 @@ class LedgerWriter:
         there is none.
         """
         self._separate()
-        if self._spool.is_full and self._settings.when_full == "block":
+        if self.may_wait:
             self._wait_for_room()
         try:
             self._spool.prepare()
@@ -231,7 +217,7 @@ class LedgerWriter:
                 return
             ended = threading.Event()
             self._thread = threading.Thread(
-                target=_keep_ingesting,
+                target=keep_ingesting,
                 args=(self._path, self._lock_timeout_s, self._spool, self._wake, ended),
                 name="ledger-writer",
                 daemon=True,
@@ -239,12 +225,12 @@ class LedgerWriter:
             self._thread.start()
             if self._settings.durability == "none":
                 threading.Thread(
-                    target=_keep_flushing, args=(self._spool, ended), name="ledger-flusher", daemon=True
+                    target=keep_flushing, args=(self._spool, ended), name="ledger-flusher", daemon=True
                 ).start()
             # A writer that nobody closes is finished when it is forgotten, or the interpreter ends: a thread
             # that is stopped inside of DuckDB by then would take the process down.
             self._finish = weakref.finalize(
-                self, _finish, self._process, self._thread, self._wake, ended, self._spool
+                self, finish, self._process, self._thread, self._wake, ended, self._spool
             )
 
 
@@ -262,58 +248,3 @@ os.register_at_fork(after_in_child=_count_fork)
 
 def _nothing() -> None:
     pass
-
-
-def _finish(
-    process: int, thread: threading.Thread, wake: threading.Event, ended: threading.Event, spool: Spool
-) -> None:
-    if os.getpid() != process:
-        return  # a child of the process has no such thread, and may have its locks as they were held
-    ended.set()
-    wake.set()
-    if thread is not threading.current_thread():  # who forgets a writer may do so in any thread
-        thread.join()
-    _flush(spool)
-
-
-def _keep_flushing(spool: Spool, ended: threading.Event) -> None:
-    """Write every second what the spool keeps in memory, so that no more than that is lost with the process."""
-    reported = False
-    while not ended.wait(_FLUSH_EVERY_S):
-        reported = not _flush(spool, quietly=reported)
-
-
-def _flush(spool: Spool, *, quietly: bool = False) -> bool:
-    try:
-        spool.flush()
-    except LedgerError as error:
-        if not quietly:
-            _log.warning("%s", error)
-        return False
-    return True
-
-
-def _keep_ingesting(
-    path: Path, lock_timeout_s: float, spool: Spool, wake: threading.Event, ended: threading.Event
-) -> None:
-    pause_s = _FIRST_PAUSE_S
-    reported = False
-    while True:
-        wake.wait(_INGEST_AFTER_S)
-        wake.clear()
-        if ended.is_set():
-            return
-        if spool.waiting_bytes == 0 and not spool.is_full:
-            continue
-        try:
-            ingest(path, lock_timeout_s=lock_timeout_s, client_timeout_s=CLIENT_TIMEOUT_S, own=spool)
-            pause_s = _FIRST_PAUSE_S
-            reported = False
-        except LedgerError as error:
-            # Nothing is lost: it waits in the spool, and closing the writer says why if it still does then.
-            if not reported and not (isinstance(error, BusyError) and spool.waiting_bytes < _WARN_BYTES):
-                _log.warning("%s: %s", spool.filling, error)
-                reported = True
-            if ended.wait(_FIRST_PAUSE_S if spool.is_full else pause_s):
-                return
-            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)

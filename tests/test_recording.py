@@ -290,7 +290,7 @@ def test_who_is_cancelled_while_it_is_recorded_is_recorded(
 def test_a_ledger_that_is_begun_anew_holds_the_policies_texts_too(
     policy: CompiledPolicy, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0.01)
+    monkeypatch.setattr("routewright.ledger.background._INGEST_AFTER_S", 0.01)
     archive = tmp_path / "archive.duckdb"
     with ModelGateway(policy, ledger=ledger) as gateway:
         gateway.run_sync(Task(), HELLO)

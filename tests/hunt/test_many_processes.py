@@ -109,7 +109,7 @@ class Loader(Restarted):
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Writers load what they have written at once, so that kills and readers fall into that."""
-    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0.05)
+    monkeypatch.setattr("routewright.ledger.background._INGEST_AFTER_S", 0.05)
 
 
 def reading(path: Path, stop: Counters) -> Child:

@@ -225,7 +225,7 @@ def test_a_writer_that_nobody_closes_writes_what_it_keeps_in_memory_when_the_int
 def test_without_durability_rows_are_written_now_and_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.ledger.writer._FLUSH_EVERY_S", 0.01)
+    monkeypatch.setattr("routewright.ledger.background._FLUSH_EVERY_S", 0.01)
     ledger = opened(tmp_path, NONE)
     writer = ledger.writer()
     for number in range(3):
@@ -236,12 +236,12 @@ def test_without_durability_rows_are_written_now_and_then(
         time.sleep(0.01)
     assert len(ledger.tail(5)) == 3
     writer.add(decision(3))
-    child = os.fork()
-    if child == 0:
+
+    def work(_: Tell) -> None:
         writer.add(decision(4))
         writer.close()
-        os._exit(0)
-    os.waitpid(child, 0)
+
+    assert Child(work).wait() == 0
     writer.close()
     assert [row.decision_id[-1] for row in ledger.tail(9)] == ["0", "1", "2", "3", "4"]
 

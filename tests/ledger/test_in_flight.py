@@ -399,14 +399,14 @@ def test_a_writer_whose_next_file_cannot_be_made_keeps_the_last_one(
 def test_the_writers_thread_has_nothing_to_do_while_a_call_takes_long(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0.01)
+    monkeypatch.setattr("routewright.ledger.background._INGEST_AFTER_S", 0.01)
     ingested: list[int] = []
 
     def counted(*arguments: Any, **options: Any) -> int:
         ingested.append(1)
         return ingest(*arguments, **options)
 
-    monkeypatch.setattr("routewright.ledger.writer.ingest", counted)
+    monkeypatch.setattr("routewright.ledger.background.ingest", counted)
     writer = ledger.writer()
     add(writer, begun(1))
     until_s = time.monotonic() + 30

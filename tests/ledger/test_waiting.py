@@ -19,12 +19,13 @@ from support.new_ledgers import new_ledger
 
 from routewright import ChatRequest, Message, ModelGateway, Task
 from routewright.ledger import Ledger, LedgerEntry, LedgerError, LedgerSettings
+from routewright.ledger.background import keep_ingesting
 from routewright.ledger.errors import BusyError, FullError
 from routewright.ledger.migrate import latest_version, migrations
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.room import Room
 from routewright.ledger.spool import Spool
-from routewright.ledger.writer import LedgerWriter, _keep_ingesting
+from routewright.ledger.writer import LedgerWriter
 
 GIB = 1024**3
 
@@ -106,7 +107,7 @@ def test_what_is_no_ledger_is_found_when_it_can_be_looked_at(tmp_path: Path) -> 
 def test_from_a_bound_on_one_warning_says_who_holds_the_ledger(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0)
+    monkeypatch.setattr("routewright.ledger.background._INGEST_AFTER_S", 0)
     spool = Spool(spool_folder(ledger.path))
     spool.add(entry(1))
     tries = 0
@@ -117,11 +118,11 @@ def test_from_a_bound_on_one_warning_says_who_holds_the_ledger(
             tries += 1
             if tries == 2:
                 assert caplog.records == [], "what waits so far is no matter"
-                monkeypatch.setattr("routewright.ledger.writer._WARN_BYTES", 1)
+                monkeypatch.setattr("routewright.ledger.background._WARN_BYTES", 1)
             return tries == 4
 
     with client_on(ledger.path, reads=True) as client:
-        _keep_ingesting(ledger.path, 0, spool, threading.Event(), Ended())
+        keep_ingesting(ledger.path, 0, spool, threading.Event(), Ended())
     spool.abandon()
     [record] = caplog.records
     message = record.getMessage()

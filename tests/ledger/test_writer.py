@@ -20,13 +20,13 @@ from support.new_ledgers import left_in_spool, new_ledger
 
 from routewright.ledger import Ledger, LedgerEntry, LedgerError, storing
 from routewright.ledger.assembling import Flight
+from routewright.ledger.background import keep_ingesting
 from routewright.ledger.connection import open_for_writing
 from routewright.ledger.frames import Frame
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
 from routewright.ledger.spool import Spool
 from routewright.ledger.spool_files import SpoolFile, open_spool_file, spool_files
-from routewright.ledger.writer import _keep_ingesting
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -542,11 +542,11 @@ def test_a_writer_tries_again_soon_after_a_failure(
             waits.append(timeout)
             return self.is_set()
 
-    monkeypatch.setattr("routewright.ledger.writer.ingest", fail)
-    monkeypatch.setattr("routewright.ledger.writer._INGEST_AFTER_S", 0)
+    monkeypatch.setattr("routewright.ledger.background.ingest", fail)
+    monkeypatch.setattr("routewright.ledger.background._INGEST_AFTER_S", 0)
     spool, ended = Spool(spool_folder(ledger.path)), Ended()
     spool.add(entry(1))
-    _keep_ingesting(ledger.path, 0, spool, threading.Event(), ended)
+    keep_ingesting(ledger.path, 0, spool, threading.Event(), ended)
     spool.abandon()
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
     [record] = caplog.records

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import traceback
+import warnings
 from collections.abc import Callable
 
 __all__ = ["Child", "Tell"]
@@ -17,7 +18,10 @@ class Child:
 
     def __init__(self, work: Callable[[Tell], object]) -> None:
         self._told, tell = os.pipe()
-        self.pid = os.fork()
+        with warnings.catch_warnings():
+            # Of a fork beside threads, from Python 3.12 on: the ledger sees to its own.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = os.fork()
         if self.pid == 0:
             status = 1
             try:
