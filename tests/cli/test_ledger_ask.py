@@ -108,7 +108,8 @@ def test_a_mistake_in_a_statement_is_shown_in_the_file(tmp_path: Path) -> None:
     [
         (["lateny"], "error: there is no question `lateny`\n  = help: did you mean `latency`?"),
         (["cost", "--param", "by=moon"], "error: `by` is `moon`: expected one of team, model"),
-        (["cost", "--param", "since"], "error: --param: `since` does not give a name a text"),
+        (["cost", "since"], "error: a parameter: `since` does not give a name a text"),
+        (["cost", "by=model", "--param", "by=day"], "error: a parameter gives `by` twice"),
         (["--param", "a=b"], "error: --param needs the name of a question"),
         (["../policy"], "error: there is no question `../policy`"),
     ],

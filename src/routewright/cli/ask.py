@@ -40,7 +40,7 @@ def ask_saved(
         return
     form = asked_form(how)
     question = find_question(name, folders)
-    values = question.values(texts_from_flags(param, "--param"), now=now_in(how.timezone))
+    values = question.values(texts_from_flags(param, "a parameter"), now=now_in(how.timezone))
     if show_sql:
         writer.lines(question.sql.rstrip("\n"))
         return

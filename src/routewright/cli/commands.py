@@ -566,6 +566,9 @@ def ask(
     name: Annotated[
         str | None, Argument(metavar="NAME", help="The question; without one, all questions are listed.")
     ] = None,
+    given: Annotated[
+        list[str] | None, Argument(metavar="NAME=VALUE", help="Parameters of the question, as with --param.")
+    ] = None,
     param: Annotated[
         list[str] | None,
         Option("--param", "-p", metavar="NAME=VALUE", help="A parameter of the question. Repeatable."),
@@ -584,11 +587,11 @@ def ask(
     Example:
       routewright ledger ask
       routewright ledger ask cost
-      routewright ledger ask latency --param by=team --param since=24h
+      routewright ledger ask latency by=team since=24h
     """
     from .ask import ask_saved
 
-    ask_saved(name, param or [], sql, which, how)
+    ask_saved(name, [*(given or []), *(param or [])], sql, which, how)
 
 
 @ledger.command()

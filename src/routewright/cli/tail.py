@@ -68,8 +68,10 @@ def _in_flight_text(found: Followed) -> str:
     """What is said below the newest line while calls are under way."""
     if not found.in_flight:
         return ""
-    longest = (datetime.now(UTC) - found.in_flight[0].made_at).total_seconds()
-    return f"{counted(len(found.in_flight), 'decision')} under way, the first for {max(longest, 0):.0f} s"
+    longest_s = max((datetime.now(UTC) - found.in_flight[0].made_at).total_seconds(), 0)
+    for_long = f"{longest_s:.0f} s" if longest_s < 120 else f"{longest_s / 60:,.0f} min"
+    first = "for" if len(found.in_flight) == 1 else "the first for"
+    return f"{counted(len(found.in_flight), 'decision')} under way, {first} {for_long}"
 
 
 def _line(row: TailRow) -> Sequence[str]:
