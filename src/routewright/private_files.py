@@ -63,13 +63,22 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[Path]:
         draft = folder / "draft"
         yield draft
         draft.chmod(_FILE)
-        if replace:
+        if replace or not _linked(draft, path):
             draft.replace(path)
-        else:
-            os.link(draft, path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _unfinished.discard(folder)
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    """Whether the file is there under its name now, and replaces none; not every file system can do that."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def remove_unfinished() -> None:

@@ -198,6 +198,17 @@ def test_a_file_is_whole_or_not_there(ledger: Ledger, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
+def test_a_file_is_written_where_there_are_no_hard_links(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", no_links)
+    ledger.export("SELECT 1 AS one", tmp_path / "x.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.csv"]
+
+
 @pytest.mark.parametrize("form", ["parquet", "arrow", "csv"])
 @pytest.mark.parametrize(
     "sql",
