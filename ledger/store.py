@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from routewright.private_files import whole_file
 
 from .appending import append, conflict
+from .arrow import load_pyarrow
 from .asking import MOST_COUNTED, ask, count_rejected
 from .background import CLIENT_TIMEOUT_S
 from .connection import commit, open_for_reading, open_for_writing
@@ -254,6 +255,8 @@ class Ledger:
                 f"the name of `{target}` does not say what form it has",
                 help=f"the forms are {', '.join(FORMS)}",
             )
+        if chosen == "arrow":
+            load_pyarrow()  # what it takes is not the statement's
         stale = self._refresh()
         try:
             with whole_file(target, replace=overwrite) as draft:
