@@ -19,7 +19,7 @@ from support.children import Child, Tell
 from support.ledger_clients import client_on
 from support.ledger_rows import attempt, decision, decision_id
 from support.new_ledgers import new_ledger
-from support.sizes import APPENDED, CLIENT_SITS_S, KILLED_WRITERS
+from support.sizes import APPENDED, CLIENT_SITS_S, KILLED_WRITERS, THOROUGH
 
 from routewright.ledger import Ledger
 
@@ -120,6 +120,7 @@ def reading(path: Path, stop: Counters) -> Child:
             assert found >= before, "what was there once stays"
             before = found
             stop[1] += 1
+            time.sleep(0 if THOROUGH else 0.05)
 
     return Child(work)
 

@@ -43,10 +43,14 @@ def ledger(tmp_path: Path, two_decisions: Path) -> Ledger:
     return Ledger.open(shutil.copy(two_decisions, tmp_path), lock_timeout_s=0.2)
 
 
-def asked(path: Path, sql: str) -> list[Any]:
+def answers(path: Path, *statements: str) -> list[list[Any]]:
     """What a bare client finds."""
     with duckdb.connect(str(path), read_only=True) as client:
-        return client.execute(sql).fetchall()
+        return [client.execute(sql).fetchall() for sql in statements]
+
+
+def asked(path: Path, sql: str) -> list[Any]:
+    return answers(path, sql)[0]
 
 
 def test_a_snapshot_is_the_whole_ledger_with_all_that_waited(ledger: Ledger, tmp_path: Path) -> None:
@@ -59,12 +63,12 @@ def test_a_snapshot_is_the_whole_ledger_with_all_that_waited(ledger: Ledger, tmp
     assert (taken.path, taken.stale) == (tmp_path / "other name's.duckdb", None)
     assert asked(taken.path, "SELECT count(*) FROM decisions_flat") == [(3,)]
     assert asked(taken.path, "SELECT twice(a) FROM mine") == [(2,)]
-    for sql in (VIEWS, COMMENTS, MACROS, "SELECT * FROM attempts ORDER BY ALL", "SELECT * FROM migrations"):
-        found = asked(taken.path, sql)
-        assert found and found == asked(ledger.path, sql)
-    asked(taken.path, "FROM attempts_flat")
-    [(at, source)] = asked(taken.path, "SELECT taken_at, ledger FROM ledger_snapshot")
-    assert (at, source) == (taken.taken_at, str(ledger.path))
+    same = (VIEWS, COMMENTS, MACROS, "SELECT * FROM attempts ORDER BY ALL", "SELECT * FROM migrations")
+    assert answers(taken.path, *same) == answers(ledger.path, *same)
+    [found, [(at, source)]] = answers(
+        taken.path, "FROM attempts_flat", "SELECT taken_at, ledger FROM ledger_snapshot"
+    )
+    assert (len(found), at, source) == (3, taken.taken_at, str(ledger.path))
     assert timedelta(0) <= datetime.now(UTC) - at < timedelta(minutes=5)
     assert stat.S_IMODE(taken.path.stat().st_mode) == 0o600
     writer.close()
