@@ -26,20 +26,11 @@ if TYPE_CHECKING:
     from .finding import FoundDecision, FoundOutcome
     from .importing.importer import Imported, check_import
     from .importing.run import ImportReport
+    from .moments import now_in, parse_moment
     from .outcome_files import outcome_value, read_outcomes
     from .outcomes import Outcome, RecordedOutcomes
-    from .question import (
-        QUESTION_SUFFIX,
-        Chart,
-        Question,
-        Unit,
-        about_simulated,
-        check_statement,
-        now_in,
-        parse_moment,
-        read_question,
-        shipped_questions,
-    )
+    from .question import Chart, Question, Unit, about_simulated
+    from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
@@ -108,20 +99,10 @@ _HOMES = {
     **dict.fromkeys(
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
+    **dict.fromkeys(("now_in", "parse_moment"), "moments"),
+    **dict.fromkeys(("Chart", "Question", "Unit", "about_simulated"), "question"),
     **dict.fromkeys(
-        (
-            "QUESTION_SUFFIX",
-            "Chart",
-            "Question",
-            "Unit",
-            "about_simulated",
-            "check_statement",
-            "now_in",
-            "parse_moment",
-            "read_question",
-            "shipped_questions",
-        ),
-        "question",
+        ("QUESTION_SUFFIX", "check_statement", "read_question", "shipped_questions"), "question_files"
     ),
     **dict.fromkeys(("FoundDecision", "FoundOutcome"), "finding"),
     **dict.fromkeys(("Followed", "InFlight", "TailFilter"), "tailing"),

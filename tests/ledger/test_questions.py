@@ -9,7 +9,7 @@ import pytest
 
 from routewright.engine.report import PolicyError, Problem
 from routewright.ledger import LedgerError, QuestionError, now_in, read_question
-from routewright.ledger.question import parse_moment
+from routewright.ledger.moments import parse_moment
 
 FILE = """\
 routewright: 1
