@@ -340,8 +340,8 @@ def sql(
 
     A statement can read the ledger and nothing else. Start from the views: decisions_flat, attempts_flat,
     routing_daily, model_latency, success_rate, fallback_frequency, cost_daily, unknown_features,
-    rule_hits, quota_used, rollout_arms, and decisions_NAME for each policy, with its features.
-    They hold real traffic; all_routing_daily and so on hold what was simulated too.
+    rule_hits, quota_used, outcomes_flat, rollout_arms, and decisions_NAME for each policy, with its features.
+    They hold real traffic; all_routing_daily and so on hold what was simulated or imported too.
 
     \b
     Example:
