@@ -684,6 +684,7 @@ def test_bad_rows_are_counted_and_named_with_their_line(tmp_path: Path) -> None:
     lines[4] += ",more"
     lines[5] = lines[5].replace("r4", "")
     lines.append('r9,"a line\nin a field",' + lines[1].split(",", 2)[2].replace("0.000123456789", "-1"))
+    lines.append(lines[5])  # after two lines that are one row
     path.write_text("\n".join(lines) + "\n")
     report = check_import("litellm", path)
     assert [(row.place, row.why) for row in report.bad_rows] == [
@@ -692,8 +693,9 @@ def test_bad_rows_are_counted_and_named_with_their_line(tmp_path: Path) -> None:
         (5, "it has 22 fields, and the first line names 21"),
         (6, "`request_id` has no value, and it is the id"),
         (7, "`spend` is `-1`, and an amount from 0 on was expected"),
+        (9, "`request_id` has no value, and it is the id"),
     ]
-    assert (report.rows, report.bad, report.calls) == (6, 5, 1)
+    assert (report.rows, report.bad, report.calls) == (7, 6, 1)
 
 
 VALUES: list[tuple[str, Any, str]] = [
@@ -1011,6 +1013,10 @@ def test_a_value_that_a_mapping_does_not_translate_makes_its_row_bad(tmp_path: P
     [
         ("routewright: 1\n", ["the file needs the key `calls`"]),
         ("routewright: 1\ncalls: [{modle: m}]\n", ["unknown key `modle`"]),
+        (
+            'routewright: 1\ncalls: [{model: m, status: {column: s, values: {"1": okay}}}]\n',
+            ["`okay` is no `status`: one of ok, failed, partial, skipped, cached, lost was expected"],
+        ),
         (
             "routewright: 1\ncalls: [{model: {}}]\n",
             ["one of `column`, `path` and `value` says where a value comes from"],
