@@ -471,9 +471,9 @@ class Ledger:
 
 def _full_text(counts: FullCounts) -> str | None:
     """The notice about what found the spool full."""
-    said = [f"{counts.refused:,} were refused"] if counts.refused else []
-    said += [f"{counts.blocked:,} waited for room"] if counts.blocked else []
-    return f"the spool was full: of what was to be recorded, {' and '.join(said)}" if said else None
+    found = {"was refused": counts.refused, "waited for room": counts.blocked}
+    said = [f"{what} {'once' if n == 1 else f'{n:,} times'}" for what, n in found.items() if n]
+    return f"the spool was full: recording {' and '.join(said)}" if said else None
 
 
 def _rejected_text(count: int) -> str | None:

@@ -35,7 +35,7 @@ _LOOK_FOR_ROOM_S: Final = 0.05
 
 @dataclass(slots=True)
 class FullCounts:
-    """How often a spool was full: how many entries were refused, and how many waited for room."""
+    """How often a spool was full: how many entries were refused, and how often room was waited for."""
 
     refused: int = 0
     blocked: int = 0
@@ -131,18 +131,18 @@ class LedgerWriter:
 
     @property
     def may_wait(self) -> bool:
-        """Whether ``prepare`` would wait: whoever serves others meanwhile calls it in a thread then."""
+        """Whether ``prepare`` would wait: whoever serves others meanwhile calls ``wait_for_room`` in a thread then."""
         return self._settings.when_full == "block" and self._spool.is_full
 
-    def prepare(self) -> None:
+    def prepare(self, *, waits: bool = True) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError, before anything was paid for it.
 
-        If too much waits and the settings say ``block``, waits for room first. FullError is raised, and counted, when
-        there is none.
+        If too much waits and the settings say ``block``, waits for room first, unless it never ``waits``. FullError is
+        raised, and counted, when there is none.
         """
         self._separate()
-        if self.may_wait:
-            self._wait_for_room()
+        if waits and self.may_wait:
+            self.wait_for_room()
         try:
             self._spool.prepare()
         except FullError as error:
@@ -154,7 +154,9 @@ class LedgerWriter:
             _log.warning("no call is made that cannot be recorded: %s", error)
         self._counts.refused += 1
 
-    def _wait_for_room(self) -> None:
+    def wait_for_room(self) -> None:
+        """Return when there is room, or none has come for as long as the settings say."""
+        self._separate()
         self._counts.blocked += 1
         self._start()
         deadline = time.monotonic() + self._settings.block_s

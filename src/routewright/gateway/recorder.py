@@ -56,6 +56,7 @@ class Recorder:
         self._writer = writer = None if ledger is None else ledger.writer()
         # What waits for a disk must not keep an event loop waiting.
         self._settled = None if writer is None or writer.settles_at_once else SharedWait(writer.settle)
+        self._room = None if writer is None else SharedWait(writer.wait_for_room)
         self._file = -1
         self._known: set[tuple[str, ...]] = set()
         # By event loop: several threads may use one gateway, and a process that was forked has none of its parent's.
@@ -73,10 +74,11 @@ class Recorder:
     async def prepare(self) -> None:
         """Nothing, if a decision can be recorded now; else raises LedgerError, perhaps after a wait for room."""
         writer = self._writer
-        if writer is not None and writer.may_wait:
-            await run_blocking(writer.prepare)
-        elif writer is not None:
-            writer.prepare()
+        if writer is None:
+            return
+        if writer.may_wait and self._room is not None:
+            await self._room.join(anew=False)
+        writer.prepare(waits=False)
 
     async def announce(self, one: Pending, intent: Intent) -> None:
         """Record a call that is about to be made; returns once that is as durable as the ledger's settings say.

@@ -1,4 +1,4 @@
-"""Lets the callers of an event loop share one blocking wait."""
+"""Lets the callers of an event loop share one blocking wait, so that they do not take a thread each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class SharedWait:
         self._running: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
         self._next: dict[asyncio.AbstractEventLoop, asyncio.Task[None]] = {}
 
-    async def join(self) -> None:
-        """Return when a run that began after this call has ended; raise what it raised."""
+    async def join(self, *, anew: bool = True) -> None:
+        """Return when a run that began after this call has ended; raise what it raised.
+
+        Without ``anew`` one that runs already will do.
+        """
         loop = asyncio.get_running_loop()
-        task = self._next.get(loop)
+        task = self._next.get(loop) or (None if anew else self._running.get(loop))
         if task is None:
             task = self._next[loop] = loop.create_task(self._run(loop, self._running.get(loop)))
         # Who is cancelled does not end it for the others.
