@@ -236,7 +236,7 @@ class Assembler:
         values["policy_part"], values["plan_part"], values["arm_part"] = given.policy, given.plan, arm
         values["mode"], values["tags"], values["trace_id"] = given.mode, given.tags, given.trace_id
         values["deciding_ns"], values["shadow_of"] = given.deciding_ns, given.shadow_of
-        values["answered_attempt"] = given.answered_attempt
+        values["answered_attempt"], values["simulated"] = given.answered_attempt, given.simulated
         return values
 
     def _policy(self, digest: str, state: StateAsOf) -> PolicyPart:

@@ -57,6 +57,7 @@ class RecordedDecision(NamedTuple):
     deciding_ns: int | None
     shadow_of: str | None
     answered_attempt: int | None
+    simulated: bool | None = None
 
 
 class Entry(NamedTuple):
@@ -167,6 +168,7 @@ class EntryEncoder:
             row.deciding_ns,
             row.shadow_of,
             row.answered_attempt,
+            row.simulated,
         )
 
     def _new_parts(self, record: RecordParts) -> dict[str, str]:

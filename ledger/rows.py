@@ -47,6 +47,11 @@ class DecisionRow(NamedTuple):
     answered_attempt: Annotated[
         Ordinal | None, "the number of the attempt whose answer was given; NULL where none was"
     ] = None
+    simulated: Annotated[
+        bool | None,
+        "whether no model could be called, as every backend was simulated; "
+        "NULL where an earlier version recorded it",
+    ] = None
 
     @property
     def decision_id(self) -> str:

@@ -50,8 +50,10 @@ _SOURCES: Final = {
 }
 """What stands for ``{{decisions}}``, ``{{attempts}}`` and so on: all rows, with the name of their import."""
 
-_SIMULATED: Final = "(SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated)"
-"""What stands for ``{{simulated}}``: the decisions of which a call was."""
+_SIMULATED: Final = """(
+    SELECT decision_id FROM {{attempts}} WHERE simulated UNION SELECT decision_id FROM decision_rows WHERE simulated
+)"""
+"""What stands for ``{{simulated}}``: the decisions of which a call was, or would have been."""
 
 _REAL: Final = "NOT simulated AND import IS NULL AND mode NOT IN ('shadow', 'dry_run')"
 """What is executed, real traffic of one's own. A simulated call answers for nobody; a shadow was never carried out."""

@@ -224,6 +224,17 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
     assert [kind for kind, *_ in stored] == ["policy", "catalog"]
 
 
+def test_a_dead_end_of_a_simulated_gateway_is_simulated_too(policy: CompiledPolicy, tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    gateway = gateway_with(policy, ledger=ledger)
+    nowhere = gateway.run_sync(Task({"private": True, "hard": True}), HELLO)
+    assert nowhere.execution is None
+    for view in ("decisions_flat", "routing_daily", "rule_hits", "decision_features", "unknown_features"):
+        assert ledger.query(f"SELECT * FROM {view}").rows == (), view
+    found = ledger.query("SELECT decision_id, outcome, simulated FROM all_decisions_flat").rows
+    assert found == ((nowhere.decision.id, "no_target", True),)
+
+
 def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(policy, ledger=ledger)

@@ -66,7 +66,7 @@ SELECT
     d.control_digest,
     d.candidate_digest,
     d.shadow_of::VARCHAR AS shadow_of,
-    coalesce(e.simulated, false) AS simulated,
+    coalesce(e.simulated, false) OR coalesce(d.simulated, false) AS simulated,
     d.import
 FROM {{decisions}} AS d
 LEFT JOIN executed AS e ON e.decision_id = d.decision_id

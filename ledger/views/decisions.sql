@@ -95,7 +95,8 @@ SELECT
     a.control_digest,
     a.candidate_digest,
     d.shadow_of,
-    d.answered_attempt
+    d.answered_attempt,
+    d.simulated
 FROM decision_rows AS d
 JOIN policy_parts AS y ON y.part = d.policy_part
 JOIN plan_parts AS p ON p.part = d.plan_part
@@ -143,5 +144,6 @@ SELECT
     control_digest,
     candidate_digest,
     shadow_of,
-    answered_attempt
+    answered_attempt,
+    NULL::BOOLEAN
 FROM decisions_1

@@ -85,6 +85,7 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
         "quota_used": {},
         "team": "search",
         "user": None,
+        "simulated": None,
         "tags": {"team": "search"},
         "session_id": None,
         "trace_id": "trace-1",

@@ -40,6 +40,11 @@ class ArmRuntime:
     planner: Planner
     status: ModelStatus
 
+    @property
+    def simulated(self) -> bool:
+        """Whether no model can be called: there are backends, and all are simulated."""
+        return bool(self.backends) and all(backend.simulated for backend in self.backends.values())
+
 
 class RolloutRuntime:
     """The control and, under a rollout, the candidate.

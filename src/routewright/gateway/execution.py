@@ -54,7 +54,8 @@ class DecisionExecutor:
             check_label(trace_id, "`trace_id`")
         with self._generations.running() as arms:
             side, work = _checked(arms, decided, request, unenforced)
-            pending, execution = Pending(arms.control.policy, decided, tags, trace_id), None
+            pending = Pending(arms.control.policy, decided, tags, trace_id, side.simulated)
+            execution = None
             decided.executed = True
             if work is not None:
                 try:

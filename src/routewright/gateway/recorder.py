@@ -23,14 +23,15 @@ class Pending:
     """What of a decision is not recorded yet: intents and attempts of calls, its shadow, and the ``policy`` in force.
 
     It is ``begun`` once the decision itself is recorded, and has ``ended`` once nothing more can come of it;
-    ``answered_attempt`` is then the number of the attempt that gave the answer. ``error`` says why what was there was
-    not recorded the last time.
+    ``answered_attempt`` is then the number of the attempt that gave the answer. ``simulated`` says that no model can be
+    called. ``error`` says why what was there was not recorded the last time.
     """
 
     policy: CompiledPolicy
     decided: DecisionResult
     tags: Mapping[str, str] | None
     trace_id: str | None = None
+    simulated: bool = False
     intents: list[Intent] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     answered_attempt: int | None = None
@@ -242,6 +243,7 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
         tags=one.tags,
         trace_id=one.trace_id,
         answered_attempt=one.answered_attempt,
+        simulated=one.simulated,
     )
     rows = [LedgerEntry(row, attempts, policies, intents)]
     if (shadow := decided.shadow) is not None:
@@ -251,6 +253,7 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
             tags=one.tags,
             trace_id=one.trace_id,
             shadow_of=decision.id,
+            simulated=one.simulated,
         )
         rows.append(LedgerEntry(row))
     return rows
@@ -264,11 +267,12 @@ def decision_row(
     trace_id: str | None = None,
     shadow_of: str | None = None,
     answered_attempt: int | None = None,
+    simulated: bool | None = None,
 ) -> DecisionRow:
     """The row of a decision; ``deciding_ns`` is how long deciding took, which is no part of the record.
 
     ``shadow_of`` is, for a shadow, the id of the decision that was executed; ``answered_attempt`` the number of the
-    attempt whose answer was given.
+    attempt whose answer was given. ``simulated`` says that no model could be called.
     """
     return DecisionRow(
         parts_of(decision),
@@ -278,6 +282,7 @@ def decision_row(
         deciding_ns=deciding_ns,
         shadow_of=shadow_of,
         answered_attempt=answered_attempt,
+        simulated=simulated,
     )
 
 
