@@ -577,11 +577,11 @@ def ask(
         bool, Option("--sql", help="Print the question's statement instead of asking it.")
     ] = False,
 ) -> None:
-    """Ask a saved question.
+    """Ask a question by its name: what was slow, what fell back, what it cost.
 
-    Among the questions that come with Routewright are those of an operator's morning: slow, fell-back, cost, private
-    and policy-change. Your own are YAML files in a folder `questions` beside your policy, or in the folders that
-    routewright.toml names; `routewright check` checks them.
+    Without a name the questions are listed. Among those that come with Routewright are an operator's of a morning:
+    slow, fell-back, cost, private and policy-change. Your own are YAML files in a folder `questions` beside your
+    policy, or in the folders that routewright.toml names; `routewright check` checks them.
 
     \b
     Example:
