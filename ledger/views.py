@@ -219,8 +219,8 @@ def make_views(connection: DuckDBPyConnection) -> None:
     Raises ShadowedError, with the statements that rename them, if tables of the user have names of views.
     """
     read_declarations(connection)
-    suffixes: dict[str, list[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
-    for code in currencies(connection):
+    suffixes: dict[str, list[str]] = {}
+    for code in dict.fromkeys((DEFAULT_CURRENCY, *currencies(connection))):
         suffixes.setdefault(_identifier(code), []).append(code)
     wanted = list(views(Holding(suffixes, declared_features(connection))))
     digest = hashlib.sha256(repr(wanted).encode()).hexdigest()

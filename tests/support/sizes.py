@@ -33,7 +33,7 @@ ROUNDS: Final = 20 if THOROUGH else 1
 """How often something is done that fails only at times."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
-MUTATED_LOGS: Final = 5_000 if THOROUGH else 300
+MUTATED_LOGS: Final = 5_000 if THOROUGH else 150
 """Entries of a foreign log, of each source."""
 
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
