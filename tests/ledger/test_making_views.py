@@ -126,7 +126,7 @@ def test_a_ledger_s_file_may_have_any_name(ledger: Ledger, tmp_path: Path) -> No
                 client.execute(f'SELECT * FROM "{view}" LIMIT 0')
             client.execute("USE memory")
             client.execute(f'DETACH "{name}"')
-    for name in ("c", "d", "decisions_flat"):
+    for name in ("d", "decisions_flat"):
         other = new_ledger(tmp_path / f"{name}.duckdb")
         other.append([decision(1)], [attempt(1, currency="EUR")], [policy()])
         assert other.query("SELECT decisions_hybrid.known_cost_eur > 0 FROM decisions_hybrid").rows == (

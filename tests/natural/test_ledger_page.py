@@ -7,11 +7,12 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from support.command_line import CommandLine
+import duckdb
 from support.ledger_rows import decision, intent
 from support.pages import ROOT
 
-from routewright.ledger import Ledger, LedgerEntry
+from routewright.cli.table import column_lines
+from routewright.ledger import Ledger, LedgerEntry, QueryResult, to_table
 from routewright.ledger.views import view_names
 
 from .world import make_world
@@ -24,21 +25,25 @@ _NOON = datetime(2026, 1, 9, 12, tzinfo=UTC)
 
 
 def test_the_page_shows_what_its_examples_give(tmp_path: Path) -> None:
-    command = CommandLine(tmp_path)
-    world = make_world(tmp_path / "ledger.duckdb", _NOON, hybrid="first")
+    ledger = Ledger.open(make_world(tmp_path / "ledger.duckdb", _NOON, hybrid="first").path)
 
     def with_output(found: re.Match[str]) -> str:
-        ended = command("ledger", "sql", found["sql"], "--ledger", str(world.path), "--timezone", "UTC")
-        assert ended.code == 0 and len(ended.out.splitlines()) > 2, (found["sql"], ended)
-        lines = "".join(f"{line.rstrip()}\n" for line in ended.out.splitlines())
+        client.execute(found["sql"])
+        columns = tuple(column[0] for column in client.description or [])
+        header, rows = to_table(QueryResult(columns, (), tuple(client.fetchall()), False))
+        assert rows, found["sql"]
+        lines = "".join(f"{line.rstrip()}\n" for line in column_lines(header, rows))
         return f"```sql\n{found['sql']}```\n\n```text\n{lines}```\n"
 
     text = PAGE.read_text(encoding="utf-8")
-    writer = Ledger.open(world.path).writer()
+    writer = ledger.writer()
     try:
         # While its writer is there, the call is under way.
         assert writer.add_all([[LedgerEntry(decision(1, answered=None), (), (), [intent(1)])]]) == [None]
-        fresh = _EXAMPLE.sub(with_output, text)
+        ledger.ingest()
+        with duckdb.connect(str(ledger.path), read_only=True) as client:
+            client.execute("SET TimeZone = 'UTC'")
+            fresh = _EXAMPLE.sub(with_output, text)
     finally:
         writer.close()
     if os.environ.get("PAGES_UPDATE"):
