@@ -6,6 +6,7 @@ call of a writer that is gone, whose end nobody has recorded, was lost: its cost
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ from routewright.engine.record import (
 
 from .entries import Changes, Entry, RecordedDecision
 from .errors import LedgerError
+
+ONLY: Final = "only"
+"""The kind of a change of the state after which nothing else is known: its text lists the kinds and ids of what is."""
 
 
 class NewPart(NamedTuple):
@@ -81,6 +85,7 @@ class StateAsOf:
         self.memory: dict[str, str] = {}
         self.number = 0
         self.changed: set[tuple[str, str]] = set()
+        self.is_anew = True
         self._members: dict[str, str] = {}
         self._is_whole = True
         self._digests: dict[str, tuple[str, str | None]] = {}
@@ -92,8 +97,7 @@ class StateAsOf:
         if changes is None or (changes.number <= self.number and not changes.anew):
             return
         if changes.anew:
-            self.changed.update(("model", id) for id in self.models)
-            self.changed.update(("memory", id) for id in self.memory)
+            self.is_anew = True
             self.models, self.memory, self._members, self._is_whole = {}, {}, {}, True
         elif changes.number != self.number + 1:
             self._is_whole = False
@@ -262,6 +266,11 @@ class Assembler:
         return known
 
     def _note_state(self, writer: str, number: int, state: StateAsOf) -> None:
+        if state.is_anew:
+            # What was known in an earlier file, or before all was said anew, may be known no more.
+            known = [("model", id) for id in state.models] + [("memory", id) for id in state.memory]
+            self.states.append((writer, number, ONLY, "", json.dumps(known)))
+            state.is_anew = False
         for kind, id in state.changed:
             text = (state.models if kind == "model" else state.memory).get(id)
             self.states.append((writer, number, kind, id, text))

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic_core import to_json
 
 from . import version_1
-from .assembling import Flight, NewPart
+from .assembling import ONLY, Flight, NewPart
 from .columns import ATTEMPT_TYPES, DECISION_TYPES, POLICY_TYPES, STATE_TYPES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+
+State = tuple[str, int, str, str, str | None]
+"""A change of the state: writer, entry, kind, id, canonical JSON."""
 
 # Strict, since a number that does not fit its column would otherwise silently become NULL.
 
@@ -96,13 +99,11 @@ def known_part(connection: DuckDBPyConnection, digest: str) -> str | None:
     return None if found is None else str(found[0])
 
 
-def insert_states(
-    connection: DuckDBPyConnection, states: Sequence[tuple[str, int, str, str, str | None]]
-) -> None:
-    """Insert changes of the state (writer, entry, kind, id, canonical JSON), without those that change nothing."""
+def insert_states(connection: DuckDBPyConnection, states: Sequence[State]) -> None:
+    """Insert changes of the state, without those that change nothing."""
     last = {writer: _last_states(connection, writer) for writer in {one[0] for one in states}}
     rows: dict[str, list[Mapping[str, Any]]] = {"model": [], "memory": []}
-    for writer, entry, kind, id, text in states:
+    for writer, entry, kind, id, text in _each(states, last):
         known = last[writer]
         values = {} if text is None else json.loads(text)
         if known.get((kind, id), {}) == values:
@@ -114,6 +115,20 @@ def insert_states(
         if found:
             sql = f"INSERT INTO {kind}_states BY NAME {_rows_of(STATE_TYPES[kind])}"
             connection.execute(sql, [_texts(found, STATE_TYPES[kind])])
+
+
+def _each(
+    states: Iterable[State], last: Mapping[str, Mapping[tuple[str, str], Mapping[str, Any]]]
+) -> Iterator[State]:
+    """The changes, with one for each thing of which nothing is known any more since ``ONLY`` others are."""
+    for one in states:
+        writer, entry, kind, _, text = one
+        if kind != ONLY:
+            yield one
+            continue
+        left = set(map(tuple, json.loads(text or "[]")))
+        for key in [key for key, values in last[writer].items() if values and key not in left]:
+            yield writer, entry, *key, None
 
 
 def _last_states(connection: DuckDBPyConnection, writer: str) -> dict[tuple[str, str], Mapping[str, Any]]:
