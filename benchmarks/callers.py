@@ -135,7 +135,7 @@ async def _routewright(url: str, *, ledger: bool, quota: bool = False) -> AsyncI
 
         def stored() -> int:
             assert gateway.ledger is not None
-            [[count]] = gateway.ledger.query("SELECT count(*) FROM attempts WHERE status = 'ok'").rows
+            [[count]] = gateway.ledger.query("SELECT count(*) FROM attempt_rows WHERE status = 'ok'").rows
             return int(count)
 
         # Leaving the gateway writes what is not in the ledger's tables yet: that is part of the time.

@@ -156,7 +156,7 @@ def _sizes(path: Path, decisions: int) -> None:
     print(f"  the file {path.stat().st_size / decisions:7.1f} bytes a decision with its attempt")
     with TemporaryDirectory() as folder, duckdb.connect() as connection:
         connection.execute(f"ATTACH '{path}' AS whole (READ_ONLY)")
-        for table in ("decision_rows", "attempts", "model_states", "parts"):
+        for table in ("decision_rows", "attempt_rows", "model_states", "parts"):
             alone = Path(folder) / f"{table}.duckdb"
             connection.execute(f"ATTACH '{alone}' AS alone (STORAGE_VERSION 'v1.5.0')")
             connection.execute(f"CREATE TABLE alone.{table} AS FROM whole.{table}")
@@ -199,7 +199,7 @@ def _multiply(path: Path, times: int) -> None:
             digits = "replace(decision_id::VARCHAR, '-', '')"
             ms = f"('0x' || substr({digits}, 1, 12))::BIGINT + {later} // 1000"
             id = f"(printf('%012x', {ms}) || substr({digits}, 13))::UUID AS decision_id"
-            for table, column in (("decision_rows", "at_us"), ("attempts", "started_at_us")):
+            for table, column in (("decision_rows", "at_us"), ("attempt_rows", "started_at_us")):
                 replaced = f"{id}, {column} + {later} AS {column}"
                 if table == "decision_rows":
                     replaced += f", writer || '{number}' AS writer"

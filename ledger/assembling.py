@@ -232,7 +232,15 @@ class Assembler:
                 self._arms.add(arm)
             digest = policy.digests.digest(row, plan, arm, *state.digests(policy, given.state))
             values = _columns(row, policy)
-        except (ValueError, TypeError, KeyError, IndexError, StopIteration, AttributeError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            StopIteration,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise LedgerError(f"an entry does not hold together: {error}") from error
         self._note_state(writer, number, state)
         values["writer"], values["entry"] = writer, number

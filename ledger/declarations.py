@@ -54,7 +54,7 @@ ORDER BY first_seen_us DESC, digest
 """
 
 _CURRENCIES: Final = """
-SELECT currency FROM attempts WHERE currency IS NOT NULL
+SELECT currency FROM attempt_rows WHERE currency IS NOT NULL
 UNION
 SELECT currency FROM imported_attempts WHERE currency IS NOT NULL
 UNION

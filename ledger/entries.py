@@ -208,7 +208,7 @@ def decode(text: str) -> Entry:
             tuple(values["e"]) if values.get("e") else None,
             [dict(zip(POLICY, one, strict=False)) for one in values.get("t", ())],
         )
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
         raise LedgerError(f"an entry cannot be read: {error}") from error
 
 

@@ -71,7 +71,7 @@ def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> Foun
     decision_id = _newest_id(connection) if beginning is None else _the_id(connection, beginning)
     [row] = connection.execute(_DECISION.format(decisions=decisions_select()), [decision_id]).fetchall()
     attempts = connection.execute(
-        f"SELECT {', '.join(_ATTEMPT)} FROM attempts WHERE decision_id = ?::UUID ORDER BY number",
+        f"SELECT {', '.join(_ATTEMPT)} FROM attempt_rows WHERE decision_id = ?::UUID ORDER BY number",
         [decision_id],
     ).fetchall()
     made = tuple(Attempt(**dict(zip(_ATTEMPT, row, strict=True))) for row in attempts)

@@ -54,14 +54,14 @@ FROM ({_rows_of(DECISION_TYPES)})
 _PART_NUMBERS: Final = "SELECT digest, part FROM parts WHERE list_contains(?::VARCHAR[], digest)"
 
 _INSERT_ATTEMPTS: Final = f"""
-INSERT INTO attempts BY NAME
+INSERT INTO attempt_rows BY NAME
 SELECT * FROM ({_rows_of(ATTEMPT_TYPES)}) AS given
 WHERE NOT EXISTS (
     SELECT 1
-    FROM attempts
-    WHERE (attempts.decision_id = given.decision_id)
-        AND (attempts.number = given.number)
-        AND (attempts.decision_id BETWEEN ?::UUID AND ?::UUID)
+    FROM attempt_rows
+    WHERE (attempt_rows.decision_id = given.decision_id)
+        AND (attempt_rows.number = given.number)
+        AND (attempt_rows.decision_id BETWEEN ?::UUID AND ?::UUID)
 )
 """
 
@@ -192,7 +192,7 @@ def insert_late(connection: DuckDBPyConnection, flight: Flight) -> None:
     """
     for number in flight.attempts:
         connection.execute(
-            "DELETE FROM attempts WHERE (status = 'lost') AND (decision_id = ?::UUID) AND (number = ?)",
+            "DELETE FROM attempt_rows WHERE (status = 'lost') AND (decision_id = ?::UUID) AND (number = ?)",
             [flight.decision_id, number],
         )
     insert_attempts(connection, flight.calls())

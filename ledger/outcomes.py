@@ -100,7 +100,7 @@ def _record(connection: DuckDBPyConnection, batch: Sequence[Outcome]) -> Recorde
     known = known_digests(connection, ids)
     models: dict[str, dict[int, str]] = {}
     for decision_id, number, model in select_ids(
-        connection, "decision_id::VARCHAR, number, model_id", "attempts", ids
+        connection, "decision_id::VARCHAR, number, model_id", "attempt_rows", ids
     ):
         models.setdefault(decision_id, {})[number] = model
     current = _current(connection, ids)

@@ -38,7 +38,7 @@ TYPES: Final = frozenset({"json"})
 
 TABLES: Final = frozenset(
     """
-    attempts decision_rows decisions_1 declarations imported_attempts imported_decisions imported_outcomes imports
+    attempt_rows decision_rows decisions_1 declarations imported_attempts imported_decisions imported_outcomes imports
     in_flight memory_states migrations model_states outcomes parts policies rejected views_made writers
     """.split()
 )

@@ -28,8 +28,16 @@ _HELP: Final[Mapping[str, str]] = {
         "the join out, as each view has what the other says of the decision, or write `WHERE decision_id IN (SELECT "
         "decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
     ),
+    "table with name attempts does not exist": (
+        "`attempts_flat` holds the calls that were made; `all_attempts_flat` those that were simulated, skipped or "
+        "imported too"
+    ),
+    "table with name decisions does not exist": (
+        "`decisions_flat` holds the decisions of real work; `all_decisions_flat` simulated ones, shadows and imported "
+        "ones too"
+    ),
 }
-"""What to do about errors that our views lead to on purpose."""
+"""What to do about errors that our views lead to on purpose, whatever DuckDB proposes."""
 
 
 def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
@@ -38,7 +46,7 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     lines = str(fields["exception_message"]).strip().splitlines() or ["the statement failed"]
     message = _plain(lines[0])
     help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
-    help = "; ".join(help_lines) or _HELP.get(message)
+    help = _HELP.get(message.lower()) or "; ".join(help_lines) or None
     problem = _problem(message, help, fields.get("location"), sql) if sql is not None else None
     return LedgerError(message, help=help, problem=problem)
 

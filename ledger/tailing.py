@@ -38,7 +38,8 @@ _OF_DECISION: Final = {
     "policy": "d.policy_name = $policy",
     "rule": "d.matched_rule = $rule",
     "since": "make_timestamptz(d.at_us) >= $since",
-    "model": "(d.target = $model OR d.decision_id IN (SELECT decision_id FROM main.attempts WHERE model_id = $model))",
+    "model": "(d.target = $model OR d.decision_id IN ("
+    "SELECT decision_id FROM main.attempt_rows WHERE model_id = $model))",
     "not_before": "d.at_us >= $not_before",
 }
 _OF_RESULT: Final = {
@@ -50,8 +51,8 @@ _OF_RESULT: Final = {
 # it reads the decisions that fit and their attempts alone, under the names of the tables.
 _TAIL: Final = """
 WITH fit AS MATERIALIZED (SELECT decision_id FROM ({decisions}) AS d WHERE true{of_decision}{newest_first}),
-decisions AS NOT MATERIALIZED (SELECT * FROM ({decisions}) WHERE decision_id IN (SELECT decision_id FROM fit)),
-attempts AS NOT MATERIALIZED (SELECT * FROM main.attempts WHERE decision_id IN (SELECT decision_id FROM fit)),
+decision_records AS NOT MATERIALIZED (SELECT * FROM ({decisions}) WHERE decision_id IN (SELECT decision_id FROM fit)),
+attempt_rows AS NOT MATERIALIZED (SELECT * FROM main.attempt_rows WHERE decision_id IN (SELECT decision_id FROM fit)),
 all_decisions_flat AS ({view}),
 flat AS (
     SELECT *, decision_id::UUID AS id FROM all_decisions_flat
@@ -70,7 +71,7 @@ spent AS (
         END AS currency,
         count(*) FILTER (cost_nano IS NULL) AS unknown,
         coalesce(bool_or(cost_source = 'lower_bound'), false) AS is_least
-    FROM attempts AS a
+    FROM attempt_rows AS a
     GROUP BY a.decision_id
 )
 SELECT decision_id, decided_at, operation, outcome, mode, policy_name, matched_rule, target, answered_by, status,

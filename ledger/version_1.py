@@ -33,7 +33,7 @@ def decode(metadata: str, record: str | None) -> Entry:
             None if end is None else (end["decision_id"], end["answered_attempt"]),
             values["policies"],
         )
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise LedgerError(f"an entry cannot be read: {error}") from error
 
 

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = Path(__file__).parent / "views"
 
-DECISIONS: Final = "decisions"
+DECISIONS: Final = "decision_records"
 
 _SOURCES: Final = {
     # INVARIANT: rows of other origins join here, by UNION ALL BY NAME, and nowhere else.
     "decisions": """(
-    SELECT *, NULL::VARCHAR AS import FROM decisions
+    SELECT *, NULL::VARCHAR AS import FROM decision_records
     UNION ALL BY NAME
     SELECT * EXCLUDE (source_id, requested_model), 'imported' AS mode, tags['team'] AS team, tags['user'] AS "user"
     FROM imported_decisions
 )""",
     "attempts": """(
-    SELECT *, NULL::VARCHAR AS import FROM attempts
+    SELECT *, NULL::VARCHAR AS import FROM attempt_rows
     UNION ALL BY NAME
     SELECT * EXCLUDE (call_id, digest), false AS simulated FROM imported_attempts
 )""",
@@ -223,16 +223,30 @@ def make_views(connection: DuckDBPyConnection) -> None:
     for code in dict.fromkeys((DEFAULT_CURRENCY, *currencies(connection))):
         suffixes.setdefault(_identifier(code), []).append(code)
     wanted = list(views(Holding(suffixes, declared_features(connection))))
-    digest = hashlib.sha256(repr(wanted).encode()).hexdigest()
-    if connection.execute("SELECT digest FROM views_made").fetchall() == [(digest,)]:
+    groups = {hashlib.sha256(repr(group).encode()).hexdigest(): group for group in _groups(wanted)}
+    made = {digest for (digest,) in connection.execute("SELECT digest FROM views_made").fetchall()}
+    if made == groups.keys():
         return
     _refuse_tables(connection, wanted)
+    if next(iter(groups)) not in made:
+        made = set()
     here = f"{database(connection)}.main"
-    for view in wanted:
+    for view in (view for digest, group in groups.items() if digest not in made for view in group):
         connection.execute(f'CREATE OR REPLACE VIEW {here}."{view.name}" AS\n{view.select}')
         connection.execute(f'COMMENT ON VIEW {here}."{view.name}" IS {_quoted(view.comment)}')
     connection.execute("DELETE FROM views_made")
-    connection.execute("INSERT INTO views_made VALUES (?)", [digest])
+    connection.execute("INSERT INTO views_made SELECT unnest(?::VARCHAR[])", [list(groups)])
+
+
+def _groups(wanted: Sequence[View]) -> Iterator[Sequence[View]]:
+    """The views that are made together: those that every ledger has, then two by two those of policies.
+
+    A view has to be made anew where one that it selects from is, as DuckDB keeps the columns that it had.
+    """
+    common = 1 + 2 * len(_files())
+    yield wanted[:common]
+    for at in range(common, len(wanted), 2):
+        yield wanted[at : at + 2]
 
 
 def _refuse_tables(connection: DuckDBPyConnection, wanted: Iterable[View]) -> None:

@@ -70,6 +70,6 @@ def test_a_cost_that_the_server_names_is_recorded_and_counted(
 
     asyncio.run(run())
     rows = Ledger.open(tmp_path / "ledger.duckdb").query(
-        "SELECT DISTINCT cost_nano, currency, cost_source, price_since FROM attempts WHERE status = 'ok'"
+        "SELECT DISTINCT cost_nano, currency, cost_source, price_since FROM attempt_rows WHERE status = 'ok'"
     )
     assert rows.rows == (row,)

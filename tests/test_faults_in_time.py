@@ -201,7 +201,7 @@ def test_a_caller_that_goes_away_is_recorded_and_the_server_is_left_in_peace(tmp
                 with pytest.raises(asyncio.CancelledError):
                     await running
                 await asyncio.wait_for(server.hung_up.wait(), 10)
-                found = ledger.query("SELECT role, model_id, status, error_class FROM attempts").rows
+                found = ledger.query("SELECT role, model_id, status, error_class FROM attempt_rows").rows
                 assert found == (("answer", "first", "partial", "cancelled"),)
                 again = await gateway.run(Task(), HELLO, on_text=lambda _: None)
                 assert again.execution is not None
@@ -222,7 +222,9 @@ def test_the_python_way_raises_and_what_was_given_stays_given(tmp_path: Path) ->
                     given.append(piece)
             assert (given, streamed.value.error_class) == (["Half an "], "broken_stream")
             assert gateway.ledger is not None
-            rows = gateway.ledger.query("SELECT model_id, status FROM attempts ORDER BY started_at_us").rows
+            rows = gateway.ledger.query(
+                "SELECT model_id, status FROM attempt_rows ORDER BY started_at_us"
+            ).rows
             assert rows == (("first", "partial"),)
 
     asyncio.run(run())

@@ -75,7 +75,9 @@ def test_a_call_that_is_cancelled_in_mid_generation_is_in_the_ledger_and_frees_i
             with pytest.raises(asyncio.CancelledError):
                 await running
             assert gateway.ledger is not None
-            kept = gateway.ledger.query("SELECT model_id, status, error_class FROM attempts ORDER BY number")
+            kept = gateway.ledger.query(
+                "SELECT model_id, status, error_class FROM attempt_rows ORDER BY number"
+            )
             # Its turn is over: the next answer does not wait until the window would have been full.
             after = await gateway.generate_chat(messages=[Message("user", "Hello?")], max_output_tokens=4)
             return [tuple(row) for row in kept.rows], after

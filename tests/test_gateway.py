@@ -217,7 +217,7 @@ def test_decision_attempts_policy_and_tags_are_stored(policy: CompiledPolicy, tm
     )
     assert answer.rows[0] == (ran.decision.id, "small", "large", 2, "search", "4bf92f35")
     assert answer.rows[1][1:] == (None, None, 0, None, None)
-    places = ledger.query("SELECT model_id, location, host FROM attempts ORDER BY number").rows
+    places = ledger.query("SELECT model_id, location, host FROM attempt_rows ORDER BY number").rows
     assert places == (("small", "local", "127.0.0.1:11434"), ("large", "cloud", "127.0.0.1:11434"))
     stored = ledger.query("SELECT kind, digest, text FROM policies ORDER BY kind DESC").rows
     assert stored[0] == ("policy", policy.digest, POLICY)
@@ -242,7 +242,7 @@ def test_a_decision_is_executed_once(policy: CompiledPolicy, tmp_path: Path) -> 
     asyncio.run(gateway.execute(decided, request))
     with pytest.raises(TaskError, match="this decision has been executed"):
         asyncio.run(gateway.execute(decided, request))
-    assert ledger.query("SELECT count(*) FROM attempts").rows == ((1,),)
+    assert ledger.query("SELECT count(*) FROM attempt_rows").rows == ((1,),)
 
 
 def test_nothing_is_called_whose_intent_cannot_be_recorded(

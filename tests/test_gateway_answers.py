@@ -268,7 +268,7 @@ def test_a_stream_that_is_left_stops_the_work_and_is_on_record(
 
         asyncio.run(leave())
     assert scripted.stopped == ["cloud", "cloud"]
-    rows = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT status, error_class FROM attempts").rows
+    rows = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT status, error_class FROM attempt_rows").rows
     assert list(rows) == [("partial", "cancelled")] * 2
 
 
@@ -350,7 +350,7 @@ def test_an_interrupt_stops_the_call_and_leaves_it_on_record(policy: CompiledPol
             gateway.generate_chat_sync(HELLO)
         timer.join()
     assert scripted.stopped == ["cloud"]
-    rows = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT status, error_class FROM attempts").rows
+    rows = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT status, error_class FROM attempt_rows").rows
     assert list(rows) == [("failed", "cancelled")]
 
 
@@ -401,5 +401,5 @@ if {used}:
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
-    [(rows,)] = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT count(*) FROM decisions").rows
+    [(rows,)] = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT count(*) FROM decision_records").rows
     assert rows == used

@@ -358,7 +358,7 @@ def test_what_a_chat_asks_reaches_the_model_the_decision_and_the_ledger(
     assert asked == [
         ChatRequest((Message("user", "hello"),), max_output_tokens=9, temperature=0, seed=7, stop=("END",))
     ]
-    stored = ledger.query("SELECT tags['team'], trace_id FROM decisions WHERE target IS NOT NULL")
+    stored = ledger.query("SELECT tags['team'], trace_id FROM decision_records WHERE target IS NOT NULL")
     assert stored.rows == (("search", "t1"),)
 
 
@@ -389,7 +389,7 @@ def test_closing_a_stream_early_stops_the_work_and_keeps_its_attempt(
 
     assert asyncio.run(ask()) == "one "
     assert backend.stopped
-    stored = ledger.query("SELECT model_id, status::VARCHAR, error_class FROM attempts").rows
+    stored = ledger.query("SELECT model_id, status::VARCHAR, error_class FROM attempt_rows").rows
     assert stored == (("small", "partial", "cancelled"),)
 
 
@@ -407,7 +407,7 @@ def test_a_cancelled_call_is_stored(policy: CompiledPolicy, tmp_path: Path) -> N
             await running
 
     asyncio.run(ask())
-    assert ledger.query("SELECT error_class FROM attempts").rows == (("cancelled",),)
+    assert ledger.query("SELECT error_class FROM attempt_rows").rows == (("cancelled",),)
 
 
 def test_a_ledger_that_fails_does_not_hide_that_the_caller_was_cancelled(

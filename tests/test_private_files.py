@@ -23,7 +23,7 @@ for words in (
     ["run", sys.argv[1], "hello", "--simulate", "--state", "made/state/state.sqlite", "--ledger", "made/l.duckdb"],
     ["quota", sys.argv[1]],
     ["ledger", "tail"],
-    ["ledger", "sql", "SELECT count(*) FROM decisions"],
+    ["ledger", "sql", "SELECT count(*) FROM decision_records"],
 ):
     code = run_app(words)
     assert code == 0, (words, code)

@@ -64,7 +64,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def ids(ledger: Ledger) -> set[str]:
-    return {str(row[0]) for row in ledger.query("SELECT decision_id FROM decisions").rows}
+    return {str(row[0]) for row in ledger.query("SELECT decision_id FROM decision_records").rows}
 
 
 def beside_another(recorder: Recorder) -> None:
@@ -93,7 +93,7 @@ def test_calls_that_end_together_are_written_in_one_go(
     ran = asyncio.run(run_all(ModelGateway(policy, ledger=ledger), [None] * 20))
     assert sum(sizes) == 2 * 20 and max(sizes) > 1, "the beginning and the end of each"
     assert ids(ledger) == {one.decision.id for one in ran if isinstance(one, RunResult)}
-    assert ledger.query("SELECT count(*) FROM attempts").rows == ((20,),)
+    assert ledger.query("SELECT count(*) FROM attempt_rows").rows == ((20,),)
     assert ledger.query("SELECT kind FROM policies ORDER BY kind").rows == (("catalog",), ("policy",))
 
 
@@ -181,7 +181,7 @@ def test_a_mistake_in_writing_one_is_raised_where_it_belongs(
     monkeypatch.setattr("routewright.gateway.recorder.decision_row", mistaken)
     ran = asyncio.run(asyncio.wait_for(run_all(ModelGateway(policy, ledger=ledger), [None] * 3), 30))
     assert [type(one).__name__ for one in ran].count("ZeroDivisionError") == 1
-    rows = ledger.query("SELECT status, reason, count(*) FROM attempts GROUP BY ALL ORDER BY ALL").rows
+    rows = ledger.query("SELECT status, reason, count(*) FROM attempt_rows GROUP BY ALL ORDER BY ALL").rows
     why = "putting it on record failed unexpectedly: ZeroDivisionError"
     assert rows == (("ok", None, 2), ("skipped", why, 1))
 
@@ -284,7 +284,7 @@ def test_who_is_cancelled_while_it_is_recorded_is_recorded(
 
     asyncio.run(ask())
     assert len(ids(ledger)) == 1
-    assert ledger.query("SELECT status FROM attempts").rows == (("ok",),)
+    assert ledger.query("SELECT status FROM attempt_rows").rows == (("ok",),)
 
 
 def test_a_ledger_that_is_begun_anew_holds_the_policies_texts_too(
@@ -301,7 +301,7 @@ def test_a_ledger_that_is_begun_anew_holds_the_policies_texts_too(
         ledger.path.rename(archive)
         Ledger.open(ledger.path)
         gateway.run_sync(Task(), HELLO)
-    joined = "SELECT count(*) FROM decisions JOIN policies ON digest = policy_digest"
+    joined = "SELECT count(*) FROM decision_records JOIN policies ON digest = policy_digest"
     for each in (ledger, Ledger.open(archive)):
         assert each.query(joined).rows == ((1,),)
 
@@ -355,7 +355,7 @@ def test_a_call_that_ends_after_its_loop_was_closed_is_recorded_with_its_decisio
         asyncio.run(gateway._recorder.announce(pending, begun))
         gateway._recorder.attempted(pending, attempt)
         gateway._recorder.record(pending)
-    rows = ledger.query("SELECT decision_id::VARCHAR, status FROM attempts").rows
+    rows = ledger.query("SELECT decision_id::VARCHAR, status FROM attempt_rows").rows
     assert (pending.decided.decision.id, "ok") in rows and len(rows) == 2
 
 
@@ -465,7 +465,7 @@ def test_every_call_is_on_record_when_it_is_made(ledger: Ledger, tmp_path: Path)
 
     asyncio.run(ask())
     assert too_early == []
-    statuses = ledger.query("SELECT DISTINCT role, status FROM attempts ORDER BY ALL").rows
+    statuses = ledger.query("SELECT DISTINCT role, status FROM attempt_rows ORDER BY ALL").rows
     assert {role for role, _ in statuses} >= {"answer", "retry", "fallback", "verify", "member", "judge"}
     assert "lost" not in {status for _, status in statuses}
 
@@ -497,10 +497,10 @@ def test_a_call_that_ends_after_its_gateway_was_closed_takes_the_place_of_the_lo
         running = asyncio.ensure_future(gateway.run(Task(), HELLO))
         await going.wait()
         await gateway._recorder.close()
-        assert ledger.query("SELECT status FROM attempts").rows == (("lost",),)
+        assert ledger.query("SELECT status FROM attempt_rows").rows == (("lost",),)
         go_on.set()
         assert (await running).execution is not None
-        assert ledger.query("SELECT status FROM attempts").rows == (("ok",),)
+        assert ledger.query("SELECT status FROM attempt_rows").rows == (("ok",),)
         await gateway.close()
 
     asyncio.run(ask())

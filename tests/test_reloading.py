@@ -230,7 +230,7 @@ def test_a_call_under_way_ends_under_the_policy_it_was_decided_under(tmp_path: P
         # The texts of both policies are there, whichever call ended first.
         digests = {row[0] for row in ledger.query("SELECT digest FROM policies WHERE kind = 'policy'").rows}
         assert digests == {old.digest, new.digest}
-        decided = ledger.query("SELECT policy_digest FROM decisions ORDER BY decision_id").rows
+        decided = ledger.query("SELECT policy_digest FROM decision_records ORDER BY decision_id").rows
         assert decided == ((old.digest,), (new.digest,))
 
     asyncio.run(ask())
@@ -400,7 +400,8 @@ def test_reloading_beside_many_calls_loses_none(tmp_path: Path) -> None:
                 made = sum(await asyncio.gather(*callers))
             assert gateway.ledger is not None
             [[stored, policies]] = gateway.ledger.query(
-                "SELECT count(*), count(DISTINCT policy_digest) FROM decisions JOIN policies ON digest = policy_digest"
+                "SELECT count(*), count(DISTINCT policy_digest) "
+                "FROM decision_records JOIN policies ON digest = policy_digest"
             ).rows
             assert stored == made and policies > 3
 

@@ -107,7 +107,7 @@ def calls(backends: Mapping[str, Backend]) -> list[str]:
 def rows(gateway: ModelGateway, columns: str) -> list[tuple[Any, ...]]:
     ledger = gateway.ledger
     assert ledger is not None
-    return list(ledger.query(f"SELECT {columns} FROM decisions ORDER BY mode, decision_id").rows)
+    return list(ledger.query(f"SELECT {columns} FROM decision_records ORDER BY mode, decision_id").rows)
 
 
 # --- shadow ------------------------------------------------------------------------------------------------
@@ -124,8 +124,10 @@ def test_a_shadow_is_decided_and_stored_and_nothing_is_called_for_it(tmp_path: P
     assert control[:5] == ("now", "exploit", "control", 1.0, "small") and control[6] is None
     assert shadow[:5] == ("next", "shadow", "candidate", 0.0, "large") and shadow[6] == control[5]
     assert gateway.ledger is not None
-    assert gateway.ledger.query("SELECT DISTINCT decision_id::VARCHAR FROM attempts").rows == ((control[5],),)
-    assert gateway.ledger.query("SELECT DISTINCT tags['trial'] FROM decisions").rows == (("1",),)
+    assert gateway.ledger.query("SELECT DISTINCT decision_id::VARCHAR FROM attempt_rows").rows == (
+        (control[5],),
+    )
+    assert gateway.ledger.query("SELECT DISTINCT tags['trial'] FROM decision_records").rows == (("1",),)
 
 
 def test_a_shadow_sees_the_task_and_the_draw_of_its_control(tmp_path: Path) -> None:
@@ -388,7 +390,7 @@ def test_a_decision_of_either_arm_is_explained_from_the_ledger_alone(tmp_path: P
         (kind, digest): text
         for kind, digest, text in ledger.query("SELECT kind, digest, text FROM policies").rows
     }
-    ids = ledger.query("SELECT decision_id::VARCHAR FROM decisions").rows
+    ids = ledger.query("SELECT decision_id::VARCHAR FROM decision_records").rows
     records = [ledger.find(id).record for (id,) in ids]
     assert {record.arm and (record.arm.mode, record.arm.arm) for record in records} == {
         ("canary", "control"),

@@ -881,7 +881,7 @@ def test_caps_hold_for_a_server_that_counts_nothing(
     assert calls == (2 if cap == "tokens" else 3)
     ledger = Ledger.open(tmp_path / "ledger.duckdb")
     rows = ledger.query(
-        "SELECT DISTINCT tokens_source, cost_source, output_tokens FROM attempts WHERE status = 'ok'"
+        "SELECT DISTINCT tokens_source, cost_source, output_tokens FROM attempt_rows WHERE status = 'ok'"
     ).rows
     assert rows == (("lower_bound", "lower_bound", -(-len(LONG) * 342 // 8)),)
 
@@ -1070,13 +1070,13 @@ def test_whatever_stands_in_a_field_is_taken_in_and_can_be_recorded(
     asyncio.run(run())
     ledger = Ledger.open(tmp_path / "ledger.duckdb")
     assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((len(scripts),),)
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((len(scripts),),)
     [[attempts, longest, most]] = ledger.query(
-        "SELECT count(*), max(length(model_said)), max(greatest(input_tokens, output_tokens)) FROM attempts"
+        "SELECT count(*), max(length(model_said)), max(greatest(input_tokens, output_tokens)) FROM attempt_rows"
     ).rows
     assert attempts == len(scripts)
     assert (longest or 0) <= MAX_NAME_CHARACTERS and (most or 0) <= 10**7
-    for table in ("attempts", "decisions", "rejected"):
+    for table in ("attempt_rows", "decision_records", "rejected"):
         assert KEY not in str(ledger.query(f"SELECT * FROM {table}").rows)
 
 

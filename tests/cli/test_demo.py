@@ -51,7 +51,9 @@ def test_a_second_run_asks_about_itself_and_keeps_the_first(tmp_path: Path) -> N
     # More calls than tasks: drafts, checks and refinements are calls too. What was kept is not asked again.
     assert sum(int(calls) for _, calls in first) >= 10
     assert {model for model, _ in answer()} == {model for model, _ in first}
-    counted = command("ledger", "sql", "SELECT count(*) AS n FROM decisions", "--ledger", "demo.duckdb")
+    counted = command(
+        "ledger", "sql", "SELECT count(*) AS n FROM decision_records", "--ledger", "demo.duckdb"
+    )
     assert counted.out.split() == ["n", "--", "20"]
 
 

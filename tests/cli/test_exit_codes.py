@@ -83,7 +83,7 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
         "tried large on ollama (fallback, simulated): failed, rate_limited",
     ]
     assert error == "error: `kimi-k2:1t-cloud` failed as scripted: rate_limited"
-    stored = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv")
+    stored = command("ledger", "sql", "SELECT model_id, error_class FROM attempt_rows", "--format", "csv")
     assert stored.out == "model_id,error_class\nsmall,overloaded\nlarge,rate_limited\n"
 
 
@@ -140,7 +140,7 @@ def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals)
         _, err = started.communicate()
         connection.close()
     assert (started.returncode, err) == (128 + number, b"stopped\n")
-    rows = command("ledger", "sql", "SELECT model_id, error_class FROM attempts", "--format", "csv").out
+    rows = command("ledger", "sql", "SELECT model_id, error_class FROM attempt_rows", "--format", "csv").out
     assert rows == "model_id,error_class\nsmall,cancelled\n"
 
 
@@ -191,7 +191,10 @@ def test_run_refuses_what_is_not_carried_out_unless_told(tmp_path: Path) -> None
     )
     refused = command("run", "policy.yaml", "hello", "--simulate")
     assert (refused.code, refused.out, refused.err) == (2, "", REFUSED)
-    assert command("ledger", "sql", "SELECT count(*) AS n FROM decisions", "--format", "csv").out == "n\n0\n"
+    assert (
+        command("ledger", "sql", "SELECT count(*) AS n FROM decision_records", "--format", "csv").out
+        == "n\n0\n"
+    )
     assert command("run", "policy.yaml", "hello", "--simulate", "--unenforced").code == 0
 
 

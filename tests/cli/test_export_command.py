@@ -35,10 +35,10 @@ def test_decisions_and_attempts_go_into_a_folder_with_every_row_and_column(
     assert (ended.code, ended.out, ended.err) == (0, "", "")
     ledger = Ledger.open(command.ledger)
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == [
-        "attempts.parquet",
-        "decisions.parquet",
+        "attempt_rows.parquet",
+        "decision_records.parquet",
     ]
-    for view, rows in (("decisions", 4), ("attempts", 3)):
+    for view, rows in (("decision_records", 4), ("attempt_rows", 3)):
         frame = polars.read_parquet(tmp_path / "all" / f"{view}.parquet")
         assert frame.columns == list(ledger.query(f"SELECT * FROM {view} LIMIT 0").columns)
         assert frame.height == rows
@@ -48,7 +48,7 @@ def test_a_period_takes_decisions_and_their_attempts(command: CommandLine, tmp_p
     times = moments(command)
     period = ("--since", times[1], "--until", times[3])
     command("ledger", "export", "-o", str(tmp_path), "--format", "jsonl", *period)
-    for view, rows in (("decisions", 2), ("attempts", 2)):
+    for view, rows in (("decision_records", 2), ("attempt_rows", 2)):
         assert (tmp_path / f"{view}.jsonl").read_text(encoding="utf-8").count("\n") == rows
     for view, rows in (("all_decisions_flat", 2), ("all_attempts_flat", 2)):
         ended = command("ledger", "export", "-o", "-", "--view", view, *period)
@@ -62,9 +62,12 @@ def test_a_period_takes_decisions_and_their_attempts(command: CommandLine, tmp_p
 def test_one_view_goes_into_a_file_and_several_into_a_folder(command: CommandLine, tmp_path: Path) -> None:
     assert command("ledger", "export", "--view", "attempts_flat", "-o", str(tmp_path / "a.arrow")).code == 0
     assert polars.read_ipc(tmp_path / "a.arrow").height == 3
-    views = ("--view", "attempts_flat", "--view", "attempts", "--view", "attempts_flat")
+    views = ("--view", "attempts_flat", "--view", "attempt_rows", "--view", "attempts_flat")
     assert command("ledger", "export", *views, "-o", str(tmp_path / "b"), "--format", "csv").code == 0
-    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["attempts.csv", "attempts_flat.csv"]
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "attempt_rows.csv",
+        "attempts_flat.csv",
+    ]
     refused = command("ledger", "export", *views, "-o", str(tmp_path / "b"), "--format", "csv")
     assert refused.err.startswith(f"error: `{tmp_path / 'b' / 'attempts_flat.csv'}` is there already\n")
 
@@ -76,7 +79,7 @@ def test_one_view_goes_into_a_file_and_several_into_a_folder(command: CommandLin
         (["-o", "-"], "only one view goes to standard output\n  = help: name it with --view"),
         (
             ["-o", "x.parquet"],
-            "`decisions` and `attempts` do not go into one file\n"
+            "`decision_records` and `attempt_rows` do not go into one file\n"
             "  = help: name a folder with -o, or one view with --view",
         ),
         (

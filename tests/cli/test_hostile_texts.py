@@ -179,7 +179,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ("ledger", "sql"): [
         ["SELECT * FROM all_decisions_flat"],
         ["SELECT * FROM all_attempts_flat"],
-        ["SELECT * FROM decisions"],
+        ["SELECT * FROM decision_records"],
         [f"SELECT '{HOSTILE}' AS \"{HOSTILE}\""],
         [f"SELECT [{{'key': '{HOSTILE}'}}] AS nested, -5 AS number"],
         [f"SELECT {HOSTILE}"],
@@ -329,7 +329,9 @@ def test_no_command_passes_a_hostile_text_on(hostile: CommandLine, path: tuple[s
 
 
 def test_a_decision_of_hostile_texts_is_shown_harmlessly(hostile: CommandLine) -> None:
-    ids = hostile("ledger", "sql", "SELECT decision_id FROM decisions", "--format", "csv").out.split()[1:]
+    ids = hostile("ledger", "sql", "SELECT decision_id FROM decision_records", "--format", "csv").out.split()[
+        1:
+    ]
     assert len(ids) >= 2
     for id in ids:
         for form in ("text", "json"):
@@ -345,7 +347,7 @@ def test_json_says_exactly_what_was_given(hostile: CommandLine) -> None:
         record = json.loads(hostile(*call, form).out)
         assert (record["features"]["team"]["value"], record["reason"]) == (HOSTILE, HOSTILE)
     [row, *_] = json.loads(
-        hostile("ledger", "sql", "SELECT session_id FROM decisions", "--format", "json").out
+        hostile("ledger", "sql", "SELECT session_id FROM decision_records", "--format", "json").out
     )
     assert row == {"session_id": HOSTILE}
 

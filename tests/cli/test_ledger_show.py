@@ -56,7 +56,10 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
 
 def ids(command: CommandLine) -> list[str]:
     with Ledger.open(command.ledger) as ledger:
-        return [row[0] for row in ledger.query("SELECT decision_id::VARCHAR FROM decisions ORDER BY 1").rows]
+        return [
+            row[0]
+            for row in ledger.query("SELECT decision_id::VARCHAR FROM decision_records ORDER BY 1").rows
+        ]
 
 
 def test_every_recorded_decision_is_explained_again(command: CommandLine) -> None:

@@ -270,7 +270,9 @@ def test_sql_is_answered_in_every_form(used: CommandLine, format: str, expected:
 
 
 def test_more_rows_than_asked_for_are_told_of(used: CommandLine) -> None:
-    ended = used("ledger", "sql", "SELECT 1 AS one FROM decisions", "--max-rows", "1", "--format", "csv")
+    ended = used(
+        "ledger", "sql", "SELECT 1 AS one FROM decision_records", "--max-rows", "1", "--format", "csv"
+    )
     assert (ended.code, ended.out) == (0, "one\n1\n")
     assert ended.err == "stopped after row 1: there are more, see --max-rows\n"
 

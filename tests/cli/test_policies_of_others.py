@@ -205,6 +205,6 @@ def test_a_file_that_cannot_be_used_stops_what_would_go_by_it(tmp_path: Path) ->
         ended = command(*COMMANDS[name])
         assert ended.code == 2, name
         assert (
-            f"error: {command.configuration}: unknown table `[kyes]`; known: hosts, keys, ledger, paths\n"
+            f"error: {command.configuration}: unknown table `[kyes]`; known: hosts, keys, ledger, paths, questions\n"
             in ended.err
         )

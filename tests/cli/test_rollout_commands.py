@@ -296,7 +296,7 @@ def test_a_session_is_kept_from_one_run_to_the_next(tmp_path: Path) -> None:
     command = with_rollout(tmp_path, "mode: full")
     run = ("run", "policy.yaml", "hello", *KIMI, "--simulate", "--state", "state.sqlite", "--session", "s1")
     assert command(*run).code == 0
-    found = command("ledger", "sql", "SELECT session_id, target FROM decisions", "--format", "csv").out
+    found = command("ledger", "sql", "SELECT session_id, target FROM decision_records", "--format", "csv").out
     assert found == "session_id,target\ns1,large\n"
     command(*run)
     record = json.loads(command("ledger", "show", "--format", "json").out)["record"]

@@ -296,7 +296,7 @@ def test_an_answer_says_how_fresh_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     assert ledger.query("SELECT 1").newest_at is None
     ledger.append([decision(0), decision(1)])
-    result = ledger.query("SELECT max(at_us) FROM decisions")
+    result = ledger.query("SELECT max(at_us) FROM decision_records")
     assert result.newest_at is not None
     assert result.newest_at.timestamp() * 1e6 == pytest.approx(result.rows[0][0])
     assert ledger.export("SELECT 1", tmp_path / "x.csv").newest_at == result.newest_at

@@ -155,10 +155,10 @@ class Loop:
 
     def attempts(self) -> Counter[str]:
         """How many attempts the ledger has of each status, those left out that were not made."""
-        rows = self.ledger.query("SELECT status FROM attempts WHERE status <> 'skipped'").rows
+        rows = self.ledger.query("SELECT status FROM attempt_rows WHERE status <> 'skipped'").rows
         assert self.ledger.query("SELECT count(*) FROM in_flight").rows == ((0,),)
         assert self.ledger.query(
-            "SELECT count(*) FROM attempts ANTI JOIN decisions USING (decision_id)"
+            "SELECT count(*) FROM attempt_rows ANTI JOIN decision_records USING (decision_id)"
         ).rows == ((0,),)
         return Counter(status for (status,) in rows)
 

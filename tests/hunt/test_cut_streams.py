@@ -143,7 +143,7 @@ def test_whatever_befalls_a_stream_the_ledger_has_its_attempt_and_its_cost(
     for id, *row in (
         Ledger.open(tmp_path / "ledger.duckdb")
         .query(
-            "SELECT decision_id::VARCHAR, model_id, status, cost_nano FROM attempts ORDER BY decision_id, number"
+            "SELECT decision_id::VARCHAR, model_id, status, cost_nano FROM attempt_rows ORDER BY decision_id, number"
         )
         .rows
     ):

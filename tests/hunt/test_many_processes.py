@@ -116,7 +116,7 @@ def reading(path: Path, stop: Counters) -> Child:
     def work(_: Tell) -> None:
         ledger, before = Ledger.open(path, lock_timeout_s=LONG_S), 0
         while not stop[0]:
-            [[found]] = ledger.query("SELECT count(*) FROM decisions").rows
+            [[found]] = ledger.query("SELECT count(*) FROM decision_records").rows
             assert found >= before, "what was there once stays"
             before = found
             stop[1] += 1
@@ -164,11 +164,13 @@ def check(ledger: Ledger, acknowledged: list[int]) -> None:
     assert len(acknowledged) == len(set(acknowledged)) == WRITERS * APPENDED
     stored = {
         str(id)
-        for (id,) in ledger.query("SELECT decision_id FROM decisions", max_rows=2 * WRITERS * APPENDED).rows
+        for (id,) in ledger.query(
+            "SELECT decision_id FROM decision_records", max_rows=2 * WRITERS * APPENDED
+        ).rows
     }
     assert ledger.notices() == ()
     assert {decision_id(number) for number in acknowledged} <= stored
     assert len(stored) - len(acknowledged) <= KILLED_WRITERS, "written, and nobody was told"
-    counts = """SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM attempts),
+    counts = """SELECT (SELECT count(*) FROM decision_records), (SELECT count(*) FROM attempt_rows),
         (SELECT count(*) FROM rejected), (SELECT count(*) FROM in_flight)"""
     assert ledger.query(counts).rows == ((len(stored), len(stored), 0, 0),)

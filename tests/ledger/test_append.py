@@ -39,7 +39,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def counts(ledger: Ledger) -> tuple[int, int, int]:
-    sql = "SELECT (SELECT count(*) FROM policies), (SELECT count(*) FROM decisions), count(*) FROM attempts"
+    sql = "SELECT (SELECT count(*) FROM policies), (SELECT count(*) FROM decision_records), count(*) FROM attempt_rows"
     [(policies, decisions, attempts)] = ledger.query(sql).rows
     return policies, decisions, attempts
 
@@ -54,7 +54,7 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
     taking_part = arm("candidate", "shadow", 0.25)
     row, said = decision(1, arm=taking_part, shadow_of=7), record(1)
     ledger.append([row], [], [policy()])
-    read = one(ledger, "SELECT * FROM decisions")
+    read = one(ledger, "SELECT * FROM decision_records")
     assert read.pop("decision_id") == UUID(row.decision_id)
     assert read.pop("record_digest") == record_digest(row)
     costs = [5_000_000, None]
@@ -104,7 +104,7 @@ def test_a_decision_is_read_back_as_it_was_written(ledger: Ledger) -> None:
 
 def test_ignored_features_are_kept_and_said_to_be(ledger: Ledger) -> None:
     ledger.append([decision(1, features=given(a=1), ignored={"b": ["x"]})])
-    assert one(ledger, "SELECT features, feature_sources FROM decisions") == {
+    assert one(ledger, "SELECT features, feature_sources FROM decision_records") == {
         "features": {"a": 1, "b": ["x"]},
         "feature_sources": {"a": "given", "b": "ignored"},
     }
@@ -113,7 +113,7 @@ def test_ignored_features_are_kept_and_said_to_be(ledger: Ledger) -> None:
 def test_an_attempt_is_read_back_as_it_was_written(ledger: Ledger) -> None:
     row = attempt(1, cache_write_tokens=5, streamed=True)
     ledger.append([decision(1)], [row])
-    read = one(ledger, "SELECT * FROM attempts")
+    read = one(ledger, "SELECT * FROM attempt_rows")
     assert read.pop("decision_id") == UUID(row.decision_id)
     assert read == {name: getattr(row.attempt, name) for name in read}
 
@@ -121,7 +121,7 @@ def test_an_attempt_is_read_back_as_it_was_written(ledger: Ledger) -> None:
 def test_the_digest_is_that_of_the_record(ledger: Ledger) -> None:
     row = decision(1, reason='é "quoted" \\ \n', features=given(a='é "quoted" \\ \n'))
     ledger.append([row])
-    assert one(ledger, "SELECT record_digest FROM decisions")["record_digest"] == record_digest(row)
+    assert one(ledger, "SELECT record_digest FROM decision_records")["record_digest"] == record_digest(row)
     values = json.loads(ledger.find(row.decision_id).text)
     assert digest_of_values(values) == record_digest(row)
 
@@ -137,12 +137,12 @@ def test_features_keep_their_types(ledger: Ledger) -> None:
         "A b.c'\"": "é\n",
     }
     ledger.append([decision(1, features=given(**features))])
-    assert one(ledger, "SELECT features FROM decisions")["features"] == features
+    assert one(ledger, "SELECT features FROM decision_records")["features"] == features
     types = one(
         ledger,
         """SELECT variant_typeof(features.flag) AS flag, variant_typeof(features.whole) AS whole,
                   variant_typeof(features.number) AS number, variant_typeof(features.text) AS text,
-                  features.nothing IS NULL AS missing FROM decisions""",
+                  features.nothing IS NULL AS missing FROM decision_records""",
     )
     assert types["flag"].startswith("BOOL")
     assert "INT" in types["whole"]
@@ -153,13 +153,15 @@ def test_features_keep_their_types(ledger: Ledger) -> None:
 
 def test_a_default_beyond_exact_integers_is_kept(ledger: Ledger) -> None:
     ledger.append([decision(1, features={"size": {"value": 1e17, "source": "default"}})])
-    assert one(ledger, "SELECT features.size::DOUBLE AS size FROM decisions") == {"size": 1e17}
+    assert one(ledger, "SELECT features.size::DOUBLE AS size FROM decision_records") == {"size": 1e17}
     assert json.loads(ledger.find(decision_id(1)).text)["features"]["size"]["value"] == 10**17
 
 
 def test_no_features_are_no_features(ledger: Ledger) -> None:
     ledger.append([decision(1, features={}, rules=[], candidates=[], plan=None)._replace(tags={})])
-    read = one(ledger, "SELECT features, feature_sources, verdicts, candidates, tags, plan FROM decisions")
+    read = one(
+        ledger, "SELECT features, feature_sources, verdicts, candidates, tags, plan FROM decision_records"
+    )
     assert read == {
         "features": {},
         "feature_sources": {},
@@ -172,7 +174,7 @@ def test_no_features_are_no_features(ledger: Ledger) -> None:
 
 def test_an_unknown_cost_is_null_and_a_known_zero_is_zero(ledger: Ledger) -> None:
     ledger.append([decision(1)], [failed(1, 1), attempt(1, 2, cost_nano=0)])
-    assert ledger.query("SELECT cost_nano FROM attempts ORDER BY number").rows == ((None,), (0,))
+    assert ledger.query("SELECT cost_nano FROM attempt_rows ORDER BY number").rows == ((None,), (0,))
     assert ledger.query("SELECT known_cost_usd FROM attempts_flat ORDER BY number").rows == (
         (None,),
         (Decimal(0),),
@@ -259,7 +261,7 @@ def test_many_batches_are_one_transaction_in_order(ledger: Ledger) -> None:
     rows = [decision(n) for n in range(4_500)]
     ledger.append(rows)
     assert counts(ledger)[1] == 4_500
-    first = ledger.query("SELECT at_us FROM decisions", max_rows=3).rows
+    first = ledger.query("SELECT at_us FROM decision_records", max_rows=3).rows
     assert first == ((START_US,), (START_US + 1_000_000,), (START_US + 2_000_000,))
 
 
@@ -281,10 +283,10 @@ TOGETHER = 6
 @settings(max_examples=EXAMPLES // TOGETHER, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example_of(many=st.lists(FEATURES, min_size=TOGETHER, max_size=TOGETHER))
 def test_any_features_come_back_equal(ledger: Ledger, many: list[dict[str, Any]]) -> None:
-    [[before]] = ledger.query("SELECT count(*) FROM decisions").rows
+    [[before]] = ledger.query("SELECT count(*) FROM decision_records").rows
     rows = [decision(number, features=given(**features)) for number, features in enumerate(many, before)]
     ledger.append(rows)
-    sql = "SELECT decision_id::VARCHAR, features FROM decisions"
+    sql = "SELECT decision_id::VARCHAR, features FROM decision_records"
     stored = dict(ledger.query(sql).rows)
     for row, features in zip(rows, many, strict=True):
         read = stored[row.decision_id]

@@ -14,10 +14,10 @@ from routewright.ledger import entries
 from routewright.ledger.columns import ATTEMPT_TYPES, DECISION_TYPES, STATE_TYPES, sql_type
 from routewright.ledger.rows import DecisionRow, PolicyRow
 
-ROWS = {"attempts": Attempt, "policies": PolicyRow, "decision_rows": DecisionRow}
+ROWS = {"attempt_rows": Attempt, "policies": PolicyRow, "decision_rows": DecisionRow}
 
 TYPES: Mapping[str, Mapping[str, str]] = {
-    "attempts": ATTEMPT_TYPES,
+    "attempt_rows": ATTEMPT_TYPES,
     "decision_rows": DECISION_TYPES,
     "model_states": STATE_TYPES["model"],
     "memory_states": STATE_TYPES["memory"],

@@ -218,7 +218,7 @@ def test_a_file_is_written_where_there_are_no_hard_links(
         "SELECT 1) TO '/tmp/other.csv' (FORMAT csv); --",
         "COPY decisions TO '/tmp/other.csv'",
         "SET allowed_paths = ['/etc/passwd']",
-        "DELETE FROM decisions",
+        "DELETE FROM decision_records",
     ],
 )
 def test_what_is_written_to_a_file_is_as_closed_in(
@@ -232,7 +232,7 @@ def test_what_is_written_to_a_file_is_as_closed_in(
 def test_a_statement_may_be_of_any_kind_that_reads(ledger: Ledger, tmp_path: Path) -> None:
     for number, sql in enumerate(
         [
-            "DESCRIBE decisions -- with a comment",
+            "DESCRIBE decision_records -- with a comment",
             "SHOW TABLES;",
             "EXPLAIN SELECT 1",
             "VALUES (1)",

@@ -27,7 +27,7 @@ from routewright.ledger.spool_files import files_of, spool_files
 
 TESTS = Path(__file__).parents[1]
 DECISIONS = 30
-ROWS = "SELECT decision_id::VARCHAR, number, status, cost_nano, total_us FROM attempts ORDER BY ALL"
+ROWS = "SELECT decision_id::VARCHAR, number, status, cost_nano, total_us FROM attempt_rows ORDER BY ALL"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def in_flight(ledger: Ledger) -> int:
 def everything(ledger: Ledger) -> tuple[Sequence[Any], ...]:
     return tuple(
         ledger.query(f"SELECT * FROM {table} ORDER BY ALL").rows
-        for table in ("decisions", "attempts", "policies", "decisions_flat")
+        for table in ("decision_records", "attempt_rows", "policies", "decisions_flat")
     )
 
 
@@ -119,7 +119,7 @@ def test_entries_in_any_order_of_decisions_and_batches_make_the_same_rows(
             )
     writer.close()
     assert statuses(ledger) == sorted(expected)
-    answered = "SELECT decision_id::VARCHAR, answered_attempt FROM decisions ORDER BY ALL"
+    answered = "SELECT decision_id::VARCHAR, answered_attempt FROM decision_records ORDER BY ALL"
     last = {id: number for id, number, _ in expected}
     assert ledger.query(answered).rows == tuple(
         (decision_id(number), last.get(decision_id(number))) for number in range(DECISIONS)
@@ -183,7 +183,9 @@ def test_calls_of_a_killed_process_were_lost_and_no_others(ledger: Ledger, turne
         process.wait()
         for _ in range(2):
             assert statuses(ledger) == OF_A_KILLED_PROCESS
-    lost = ledger.query("SELECT * EXCLUDE (started_at_us) FROM attempts WHERE status = 'lost' AND number = 1")
+    lost = ledger.query(
+        "SELECT * EXCLUDE (started_at_us) FROM attempt_rows WHERE status = 'lost' AND number = 1"
+    )
     known = {name: value for name, value in zip(lost.columns, lost.rows[0], strict=True) if value is not None}
     assert {name: str(value) for name, value in known.items()} == {
         "decision_id": decision_id(3),
@@ -247,7 +249,7 @@ def test_closing_a_writer_loses_what_has_not_ended(ledger: Ledger) -> None:
     ledger.ingest()
     writer.close()
     with Ledger.open(ledger.path) as other:
-        assert other.query("SELECT status FROM attempts").rows == (("lost",),)
+        assert other.query("SELECT status FROM attempt_rows").rows == (("lost",),)
         assert left_in_spool(ledger) == []
 
 
@@ -268,7 +270,10 @@ def test_an_end_that_comes_late_takes_the_place_of_the_lost_attempt(ledger: Ledg
     add(writer, ended(1, attempt(1, 2), answered=2))
     writer.close()
     assert statuses(ledger)[1] == (decision_id(1), 2, "ok")
-    assert ledger.query("SELECT answered_attempt FROM decisions ORDER BY decision_id").rows == ((2,), (1,))
+    assert ledger.query("SELECT answered_attempt FROM decision_records ORDER BY decision_id").rows == (
+        (2,),
+        (1,),
+    )
     assert [row.status for row in ledger.tail(5)] == ["ok", "ok"]
 
 

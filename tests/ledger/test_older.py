@@ -63,13 +63,15 @@ def old_frame(number: int, text: bytes, record: str | None) -> bytes:
 
 
 def statuses(ledger: Ledger) -> list[tuple[str, int, str]]:
-    found = ledger.query("SELECT decision_id::VARCHAR, number, status FROM attempts ORDER BY ALL").rows
+    found = ledger.query("SELECT decision_id::VARCHAR, number, status FROM attempt_rows ORDER BY ALL").rows
     return [(id, number, status) for id, number, status in found]
 
 
 def test_what_was_recorded_is_there_with_its_digests(path: Path) -> None:
     ledger = Ledger.open(path)
-    rows = ledger.query("SELECT decision_id::VARCHAR, record_digest, target, policy_name FROM decisions").rows
+    rows = ledger.query(
+        "SELECT decision_id::VARCHAR, record_digest, target, policy_name FROM decision_records"
+    ).rows
     assert len(rows) == 6
     for id, digest, target, policy in rows:
         found = ledger.find(id)
@@ -105,7 +107,7 @@ def test_what_a_killed_process_left_is_taken_in(path: Path) -> None:
         (decision_id(6), 1, "ok"),
     ]
     assert ledger.query("SELECT count(*) FROM in_flight").rows == ((0,),)
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((9,),)
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((9,),)
 
 
 def without_intents(values: dict[str, Any]) -> None:
@@ -132,6 +134,6 @@ def test_new_decisions_stand_beside_old_ones(path: Path) -> None:
     ledger = Ledger.open(path)
     ledger.append([decision(50)])
     assert ledger.query(
-        f"SELECT target, features.context_length::BIGINT FROM decisions WHERE decision_id = '{decision_id(50)}'"
+        f"SELECT target, features.context_length::BIGINT FROM decision_records WHERE decision_id = '{decision_id(50)}'"
     ).rows == (("kimi", 50_000),)
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((7,),)
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((7,),)

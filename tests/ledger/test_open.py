@@ -142,7 +142,7 @@ def test_a_ledger_that_becomes_free_is_waited_for(tmp_path: Path) -> None:
         timer.start()
         ledger.append([decision(1)])
         timer.join()
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((1,),)
 
 
 def test_ctrl_c_that_duckdb_takes_itself_is_ctrl_c(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
         try:
             for number in range(first, first + 4):
                 ledger.append([decision(number)], [attempt(number)], [policy()])
-                ledger.query("SELECT count(*) FROM decisions")
+                ledger.query("SELECT count(*) FROM decision_records")
         except Exception as error:
             errors.append(error)
 
@@ -172,7 +172,9 @@ def test_threads_may_append_and_ask_at_the_same_time(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    assert ledger.query("SELECT count(*), count(DISTINCT decision_id) FROM decisions").rows == ((12, 12),)
+    assert ledger.query("SELECT count(*), count(DISTINCT decision_id) FROM decision_records").rows == (
+        (12, 12),
+    )
     assert ledger.query("SELECT count(*) FROM policies").rows == ((1,),)
 
 
@@ -201,8 +203,8 @@ def test_two_processes_may_make_and_append_to_one_ledger_at_once(tmp_path: Path)
     for worker in workers:
         _, stderr = worker.communicate(timeout=120)
         assert (worker.returncode, stderr) == (0, "")
-    sql = """SELECT count(*), count(DISTINCT decision_id), (SELECT count(*) FROM attempts),
-                    (SELECT count(*) FROM migrations) FROM decisions"""
+    sql = """SELECT count(*), count(DISTINCT decision_id), (SELECT count(*) FROM attempt_rows),
+                    (SELECT count(*) FROM migrations) FROM decision_records"""
     assert Ledger.open(path).query(sql).rows == ((200, 200, 200, latest_version()),)
     assert sorted(entry.name for entry in tmp_path.rglob("*")) == [
         "ledger.duckdb",
@@ -223,7 +225,7 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path, ac
         seen += [int(line) for line in worker.stdout.read().split()]
     ledger = Ledger.open(path)
     [(decisions, attempts)] = ledger.query(
-        "SELECT count(DISTINCT decision_id), (SELECT count(*) FROM attempts) FROM decisions"
+        "SELECT count(DISTINCT decision_id), (SELECT count(*) FROM attempt_rows) FROM decision_records"
     ).rows
     done = seen[-1] + step
     # The batch under way may be there whole, or not at all.

@@ -36,7 +36,7 @@ def refused(ledger: Ledger, sql: str) -> LedgerError:
 
 
 def test_a_result_has_columns_types_and_rows(ledger: Ledger) -> None:
-    result = ledger.query("SELECT number, model_id AS model FROM attempts ORDER BY started_at_us")
+    result = ledger.query("SELECT number, model_id AS model FROM attempt_rows ORDER BY started_at_us")
     assert result == QueryResult(
         ("number", "model"), ("INTEGER", "VARCHAR"), ((1, "kimi"), (1, "kimi"), (2, "coder")), False
     )
@@ -44,7 +44,7 @@ def test_a_result_has_columns_types_and_rows(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("max_rows", "truncated"), [(0, True), (3, True), (4, False), (5, False)])
 def test_the_row_limit_says_when_it_cut(ledger: Ledger, max_rows: int, truncated: bool) -> None:
-    result = ledger.query("SELECT * FROM decisions", max_rows=max_rows)
+    result = ledger.query("SELECT * FROM decision_records", max_rows=max_rows)
     assert len(result.rows) == min(4, max_rows)
     assert result.truncated is truncated
 
@@ -56,12 +56,12 @@ def test_an_endless_result_is_cut_at_once(ledger: Ledger) -> None:
 
 
 NOT_RUN = [
-    "DELETE FROM attempts",
+    "DELETE FROM attempt_rows",
     "DROP TABLE decisions",
-    "UPDATE attempts SET cost_nano = 0",
+    "UPDATE attempt_rows SET cost_nano = 0",
     "UPDATE EXTENSIONS",
     "INSERT INTO policies VALUES ('a', 'b', 'c', 'd', 1)",
-    "MERGE INTO decisions USING decisions AS d ON true WHEN MATCHED THEN DELETE",
+    "MERGE INTO decision_records USING decisions AS d ON true WHEN MATCHED THEN DELETE",
     "CREATE TEMP TABLE mine (a INTEGER)",
     "ALTER TABLE decisions ADD COLUMN mine INTEGER",
     "COMMENT ON TABLE decisions IS 'mine'",
@@ -95,8 +95,8 @@ NOT_READ = {
     "SELECT * FROM read_duckdb('other.duckdb')": "cannot open `other.duckdb`",
     "SELECT * FROM glob('/*')": "cannot open `/*`",
     "SELECT * FROM 'https://example.org/a.parquet'": "cannot open `https://example.org/a.parquet`",
-    "EXPLAIN ANALYZE DELETE FROM attempts": "nothing was changed",
-    "WITH gone AS (DELETE FROM attempts RETURNING *) SELECT * FROM gone": "nothing was changed",
+    "EXPLAIN ANALYZE DELETE FROM attempt_rows": "nothing was changed",
+    "WITH gone AS (DELETE FROM attempt_rows RETURNING *) SELECT * FROM gone": "nothing was changed",
     "SELECT * FROM enable_logging()": "no setting was changed",
 }
 
@@ -118,7 +118,7 @@ def test_a_statement_can_read_the_ledger_and_do_nothing_else(ledger: Ledger) -> 
     ):
         refused(ledger, sql)
     assert sorted(path.name for path in ledger.path.parent.iterdir()) == before
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((4,),)
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((4,),)
 
 
 def test_every_kind_of_statement_is_tried() -> None:
@@ -158,12 +158,12 @@ def test_every_kind_of_statement_is_tried() -> None:
             "use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         ),
         (
-            "SELECT * FROM decisions WHERE target = ?",
+            "SELECT * FROM decision_records WHERE target = ?",
             "a parameter of the statement has no name",
             "write `$team`, and give a value for `team`",
         ),
         (
-            "SELECT * FROM decisions WHERE target = $model",
+            "SELECT * FROM decision_records WHERE target = $model",
             "there is no value for the parameter `$model`",
             'give it one: `--param model=…`, in Python `{"model": …}`',
         ),
@@ -180,9 +180,9 @@ def test_what_is_not_one_reading_statement_is_refused(
     ("sql", "shown"),
     [
         (
-            "SELECT 'é',\n  trget FROM decisions",
+            "SELECT 'é',\n  trget FROM decision_records",
             "sql:2:3: error[sql]: referenced column `trget` not found in FROM clause\n"
-            "  |   trget FROM decisions\n"
+            "  |   trget FROM decision_records\n"
             "  |   ^^^^^\n"
             "  = help: candidate bindings: `target`, `trace_id`, `tags`, `reason`, `verdicts`",
         ),
@@ -200,11 +200,11 @@ def test_what_is_not_one_reading_statement_is_refused(
             "sql:1:1: error[sql]: syntax error at or near `SELEC`\n  | SELEC 1\n  | ^^^^^",
         ),
         (
-            "SELECT * FROM decision",
-            "sql:1:15: error[sql]: table with name decision does not exist\n"
-            "  | SELECT * FROM decision\n"
-            "  |               ^^^^^^^^\n"
-            "  = help: did you mean `decisions`?",
+            "SELECT * FROM decisions_fla",
+            "sql:1:15: error[sql]: table with name decisions_fla does not exist\n"
+            "  | SELECT * FROM decisions_fla\n"
+            "  |               ^^^^^^^^^^^^^\n"
+            "  = help: did you mean `decisions_flat`?",
         ),
     ],
 )
@@ -233,7 +233,7 @@ def test_a_value_is_bound_and_never_part_of_the_statement(ledger: Ledger, value:
 
 
 def test_a_text_is_compared_with_numbers_and_times_by_what_it_says(ledger: Ledger) -> None:
-    sql = "SELECT count(*) FROM attempts WHERE number = $number AND now() > $since"
+    sql = "SELECT count(*) FROM attempt_rows WHERE number = $number AND now() > $since"
     assert ledger.query(sql, {"number": "1", "since": "2020-01-01"}).rows == ((2,),)
 
 
@@ -249,9 +249,9 @@ def test_values_and_parameters_that_do_not_match_are_named(ledger: Ledger) -> No
 
 
 def test_describing_and_pivoting_are_reading(ledger: Ledger) -> None:
-    assert ledger.query("DESCRIBE decisions").rows[0][0] == "decision_id"
+    assert ledger.query("DESCRIBE decision_records").rows[0][0] == "decision_id"
     assert ("decisions_flat",) in ledger.query("SHOW TABLES").rows
-    assert ledger.query("PIVOT attempts ON status USING count(*) GROUP BY model_id").columns == (
+    assert ledger.query("PIVOT attempt_rows ON status USING count(*) GROUP BY model_id").columns == (
         "model_id",
         "failed",
         "ok",
@@ -310,5 +310,14 @@ def test_importing_the_ledger_does_not_load_duckdb() -> None:
 
 def test_a_query_leaves_no_files_behind(tmp_path: Path) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
-    ledger.query("SELECT * FROM decisions")
+    ledger.query("SELECT * FROM decision_records")
     assert [path.name for path in tmp_path.iterdir()] == ["ledger.duckdb"]
+
+
+@pytest.mark.parametrize(("table", "view"), [("attempts", "attempts_flat"), ("Decisions", "decisions_flat")])
+def test_plain_names_that_would_mix_all_kinds_of_work_name_the_view_to_ask(
+    ledger: Ledger, table: str, view: str
+) -> None:
+    with pytest.raises(LedgerError, match="does not exist") as caught:
+        ledger.query(f"SELECT count(*) FROM {table}")
+    assert caught.value.help is not None and caught.value.help.startswith(f"`{view}` holds")

@@ -60,8 +60,8 @@ def read(ledger: Ledger) -> Found:
     """Every table and view of the ledger, and what `tail` shows; without what differs from run to run."""
     tables = {
         name for one in migrations() for name in re.findall(r"^CREATE TABLE (\w+)", one.sql, re.MULTILINE)
-    } - {"writers", "rejected", "declarations", "views_made", "outcomes", "imports"}
-    views = {view.name for view in all_views(Holding())} | tables
+    } - {"writers", "rejected", "declarations", "views_made", "outcomes", "imports", "attempts", "decisions"}
+    views = {view.name for view in all_views(Holding())} | tables | {"attempt_rows"}
     found = {}
     for name in sorted(views):
         result = ledger.query(f"SELECT * FROM {name} ORDER BY ALL")
@@ -301,7 +301,7 @@ def test_shadows_stop_ingestion_only(ledger: Ledger, caplog: pytest.LogCaptureFi
     assert 'DROP MACRO main."sha256"' in caplog.text
     [notice] = opened.notices()
     assert 'until they are dropped: `DROP MACRO main."sha256"`' in notice
-    result = opened.query("SELECT count(*) FROM decisions")
+    result = opened.query("SELECT count(*) FROM decision_records")
     assert result.rows == ((0,),)
     assert result.stale is not None and 'DROP MACRO main."sha256"' in result.stale
     execute(ledger.path, 'DROP MACRO main."sha256"')

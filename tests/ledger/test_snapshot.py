@@ -63,7 +63,7 @@ def test_a_snapshot_is_the_whole_ledger_with_all_that_waited(ledger: Ledger, tmp
     assert (taken.path, taken.stale) == (tmp_path / "other name's.duckdb", None)
     assert asked(taken.path, "SELECT count(*) FROM decisions_flat") == [(3,)]
     assert asked(taken.path, "SELECT twice(a) FROM mine") == [(2,)]
-    same = (VIEWS, COMMENTS, MACROS, "SELECT * FROM attempts ORDER BY ALL", "SELECT * FROM migrations")
+    same = (VIEWS, COMMENTS, MACROS, "SELECT * FROM attempt_rows ORDER BY ALL", "SELECT * FROM migrations")
     assert answers(taken.path, *same) == answers(ledger.path, *same)
     [found, [(at, source)]] = answers(
         taken.path, "FROM attempts_flat", "SELECT taken_at, ledger FROM ledger_snapshot"
@@ -120,7 +120,7 @@ def test_a_client_that_reads_the_ledger_keeps_no_snapshot_from_being_taken(
     with client_on(ledger.path, reads=True) as client:
         taken = ledger.snapshot(tmp_path / "s.duckdb")
         assert taken.stale is not None and f"process {client.pid}" in taken.stale
-    assert asked(taken.path, "SELECT count(*) FROM decisions") == [(2,)]
+    assert asked(taken.path, "SELECT count(*) FROM decision_records") == [(2,)]
     with client_on(ledger.path), pytest.raises(LedgerError, match="is held open by process"):
         ledger.snapshot(tmp_path / "s.duckdb")
     writer.close()
@@ -197,7 +197,7 @@ def test_the_command_takes_one_and_says_what_is_missing(tmp_path: Path) -> None:
         assert (ended.code, ended.err.count("the newest decisions wait in")) == (0, 1)
     ended = command("ledger", "snapshot", "s.duckdb")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
-    assert asked(tmp_path / "s.duckdb", "SELECT count(*) FROM decisions") == [(1,)]
+    assert asked(tmp_path / "s.duckdb", "SELECT count(*) FROM decision_records") == [(1,)]
     assert command("ledger", "sql", "SELECT 1", "--ledger", "s.duckdb").code == 0
     ended = command("ledger", "snapshot", "policy.yaml")
     assert (ended.code, ended.err.splitlines()[1:]) == (6, ["  = help: name another file"])

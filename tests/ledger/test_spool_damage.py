@@ -288,7 +288,7 @@ def test_two_values_in_one_text_do_not_give_entries_the_records_of_others(ledger
     assert stored(ledger) == [decision_id(1), decision_id(3)]
     assert ledger.query("SELECT entry FROM rejected ORDER BY entry").rows == ((2,), (4,))
     [[digest]] = ledger.query(
-        f"SELECT record_digest FROM decisions WHERE decision_id = '{decision_id(3)}'"
+        f"SELECT record_digest FROM decision_records WHERE decision_id = '{decision_id(3)}'"
     ).rows
     assert digest == record_digest(decision(3))
 

@@ -194,7 +194,7 @@ def test_where_no_queue_can_be_kept_the_ledger_is_opened_without(path: Path) -> 
     (path.parent / f"{path.name}.spool" / "queue").mkdir()
     ledger = new_ledger(path)
     with open_for_reading(path, lock_timeout_s=0) as connection:
-        assert connection.execute("SELECT count(*) FROM decisions").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM decision_records").fetchone() == (0,)
     assert ledger.append([decision(1)]).decisions == 1
 
 

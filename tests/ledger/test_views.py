@@ -218,9 +218,7 @@ def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path)
         "given_as_null": 1,
         "defaulted": 1,
     }
-    sources = (
-        "SELECT feature_sources['private'] AS source, features.private IS NULL AS no_value FROM decisions"
-    )
+    sources = "SELECT feature_sources['private'] AS source, features.private IS NULL AS no_value FROM decision_records"
     assert ledger.query(f"{sources} ORDER BY decision_id").rows == (
         ("given", True),
         ("unknown", True),
@@ -385,8 +383,8 @@ def test_shadows_count_nowhere_else(tried: Ledger) -> None:
     }
     features = view(tried, "SELECT feature, sum(decisions) AS n FROM unknown_features GROUP BY feature")
     assert {row["n"] for row in features} == {15}
-    shadows = "SELECT decision_id FROM decisions WHERE mode = 'shadow'"
-    assert not tried.query(f"SELECT 1 FROM attempts WHERE decision_id IN ({shadows})").rows
+    shadows = "SELECT decision_id FROM decision_records WHERE mode = 'shadow'"
+    assert not tried.query(f"SELECT 1 FROM attempt_rows WHERE decision_id IN ({shadows})").rows
     assert (
         len(
             tried.query(

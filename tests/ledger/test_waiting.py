@@ -61,13 +61,13 @@ def test_a_ledger_that_another_client_holds_is_opened_and_written_to_all_the_sam
         assert notice.endswith(" open a copy (`routewright ledger snapshot FILE`)")
         assert f"held open by process {client.pid}" in caplog.text
         if reads:
-            result = opened.query("SELECT count(*) FROM decisions")
+            result = opened.query("SELECT count(*) FROM decision_records")
             assert (result.rows, result.stale is not None) == (((0,),), True)
         else:
             impatient = Ledger.open(ledger.path, lock_timeout_s=0)
             with pytest.raises(BusyError):
                 impatient.tail(1)
-    assert opened.query("SELECT count(*) FROM decisions").rows == ((1,),)
+    assert opened.query("SELECT count(*) FROM decision_records").rows == ((1,),)
     assert opened.notices() == ()
 
 

@@ -47,9 +47,8 @@ def test_what_was_added_is_there_for_whoever_asks(ledger: Ledger) -> None:
     writer = ledger.writer()
     writer.add(decision(1), [attempt(1, 1), attempt(1, 2)], [policy()])
     writer.add(decision(2), [attempt(2)], [policy()])
-    counts = (
-        "SELECT (SELECT count(*) FROM decisions), (SELECT count(*) FROM attempts), count(*) FROM policies"
-    )
+    tables = "(SELECT count(*) FROM decision_records), (SELECT count(*) FROM attempt_rows)"
+    counts = f"SELECT {tables}, count(*) FROM policies"
     assert ledger.query(counts).rows == ((2, 3, 1),), "also before the writer is closed"
     assert [row.decision_id for row in ledger.tail(5)] == [decision_id(1), decision_id(2)]
     writer.add(decision(3))
@@ -64,7 +63,7 @@ def test_a_row_is_the_same_by_either_way(ledger: Ledger, tmp_path: Path) -> None
     writer = ledger.writer()
     writer.add(decision(1), [attempt(1)], [policy()])
     writer.close()
-    for table in ("decisions", "attempts", "policies"):
+    for table in ("decision_records", "attempt_rows", "policies"):
         assert ledger.query(f"SELECT * FROM {table}") == other.query(f"SELECT * FROM {table}")
 
 
@@ -95,7 +94,7 @@ def test_a_killed_writer_loses_nothing_that_was_added(ledger: Ledger) -> None:
         told = 400 + len(process.stdout.read().splitlines())
     assert waiting(ledger), "it died with entries in its spool"
     [[stored, attempts, distinct]] = ledger.query(
-        """SELECT (SELECT count(*) FROM decisions), count(*), count(DISTINCT decision_id) FROM attempts"""
+        """SELECT (SELECT count(*) FROM decision_records), count(*), count(DISTINCT decision_id) FROM attempt_rows"""
     ).rows
     assert stored == attempts == distinct
     # What was written and not yet told may be one more.
@@ -233,8 +232,8 @@ def test_what_is_recorded_twice_is_there_once_with_all_its_calls(ledger: Ledger)
     writer.add(decision(1), [attempt(1)])
     writer.add(decision(1), [attempt(1), attempt(1, 2)])
     writer.close()
-    assert ledger.query("SELECT number FROM attempts ORDER BY 1").rows == ((1,), (2,))
-    assert ledger.query("SELECT count(*) FROM decisions").rows == ((1,),)
+    assert ledger.query("SELECT number FROM attempt_rows ORDER BY 1").rows == ((1,), (2,))
+    assert ledger.query("SELECT count(*) FROM decision_records").rows == ((1,),)
 
 
 def test_frames_are_taken_in_once_whatever_is_left_over(ledger: Ledger) -> None:
@@ -322,7 +321,7 @@ def test_a_file_of_another_kind_is_left_alone_and_said(ledger: Ledger) -> None:
     writer.add(decision(1))
     writer.close()
     Spool(folder).add(entry(2))
-    result = ledger.query("SELECT count(*) FROM decisions")
+    result = ledger.query("SELECT count(*) FROM decision_records")
     assert result.rows == ((2,),), "nobody else waits for it"
     assert result.stale is not None and "is not a spool file of a ledger; left unchanged" in result.stale
     assert (folder / "0notes.spool").exists()

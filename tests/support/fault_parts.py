@@ -298,7 +298,7 @@ def rows_of(ledger: Ledger, *many: RunResult) -> list[tuple[Row, ...]]:
     """The attempts of each decision, as the ledger holds them, in their order."""
     ids = ", ".join(f"'{ran.decision.id}'" for ran in many)
     found = ledger.query(
-        "SELECT decision_id::VARCHAR, role, model_id, status, error_class FROM attempts "
+        "SELECT decision_id::VARCHAR, role, model_id, status, error_class FROM attempt_rows "
         f"WHERE decision_id IN ({ids}) ORDER BY number"
     )
     return [

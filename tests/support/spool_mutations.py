@@ -105,8 +105,8 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
         ids = [decision_id(number) for number in range(case.first, case.first + case.decisions)]
         between = f"decision_id BETWEEN '{ids[0]}' AND '{ids[-1]}'"
         rows = ledger.query(
-            f"SELECT decision_id::VARCHAR, record_digest, (SELECT count(*) FROM attempts AS a "
-            f"WHERE a.decision_id = d.decision_id AND a.number = 1) FROM decisions AS d WHERE {between}"
+            f"SELECT decision_id::VARCHAR, record_digest, (SELECT count(*) FROM attempt_rows AS a "
+            f"WHERE a.decision_id = d.decision_id AND a.number = 1) FROM decision_records AS d WHERE {between}"
         ).rows
         stored = [row[0] for row in rows]
         rejected = ledger.query(f"SELECT count(*) FROM rejected WHERE writer = '{case.writer}'").rows[0][0]
@@ -116,7 +116,7 @@ def check(ledger: Ledger, cases: Sequence[Case]) -> None:
         assert lost <= case.touched, (case, "lost without being touched", lost - case.touched)
         assert not lost or case.writer in kept or rejected, (case, "lost without a word", lost)
         without_end = ledger.query(
-            f"SELECT decision_id::VARCHAR FROM attempts WHERE status = 'lost' AND {between}"
+            f"SELECT decision_id::VARCHAR FROM attempt_rows WHERE status = 'lost' AND {between}"
         ).rows
         assert {ids.index(id) for (id,) in without_end} <= case.touched, (case, "its end was not touched")
         records = {id: record_digest(decision(case.first + position)) for position, id in enumerate(ids)}

@@ -359,9 +359,9 @@ def sql(
 def export(how: ExportFlags) -> None:
     """Write decisions and attempts into files.
 
-    Into a folder goes a file for each view, by default decisions.parquet and attempts.parquet with every column. A
-    period takes the decisions that were made in it and their attempts; of a view that counts by day, the days that it
-    touches. Rows are written as they come, so that memory does not grow with them.
+    Into a folder goes a file for each view, by default decision_records.parquet and attempt_rows.parquet with every
+    column. A period takes the decisions that were made in it and their attempts; of a view that counts by day, the
+    days that it touches. Rows are written as they come, so that memory does not grow with them.
 
     \b
     Example:

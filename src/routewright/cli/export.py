@@ -16,12 +16,12 @@ from .options import ExportFlags
 from .sql import export, refuse_output
 
 _STDOUT: Final = Path("-")
-_BY_DEFAULT: Final = ("decisions", "attempts")
+_BY_DEFAULT: Final = ("decision_records", "attempt_rows")
 
 _DECIDED: Final = """\
 "decision_id"::UUID IN (
     SELECT d."decision_id" FROM (
-        SELECT "decision_id", "at_us" FROM "decisions"
+        SELECT "decision_id", "at_us" FROM "decision_records"
         UNION ALL SELECT "decision_id", "at_us" FROM "imported_decisions"
     ) AS d
     WHERE {}

@@ -373,7 +373,9 @@ class ExportFlags(OutputFlags):
     ] = None
     view: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="A table or view. Repeatable.  [default: decisions and attempts]"),
+        Option(
+            metavar="NAME", help="A table or view. Repeatable.  [default: decision_records and attempt_rows]"
+        ),
     ] = None
     since: Annotated[
         str | None, Option(metavar="TIME", help="Decided at this time or later: 7d, yesterday, 2026-01-31.")

@@ -1,4 +1,4 @@
--- One row for each decision: what was chosen, and everything that decided it, put together from its parts.
+-- One row for each decision of one's own, simulated ones and shadows too: what was chosen, and everything that decided it, put together from its parts.
 WITH policy_parts AS (
     SELECT
         part,
