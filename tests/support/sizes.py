@@ -26,14 +26,14 @@ __all__ = [
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
 
-EXAMPLES: Final = 1_000 if THOROUGH else 60
+EXAMPLES: Final = 1_000 if THOROUGH else 36
 """Of each property, by hypothesis."""
 
 ROUNDS: Final = 20 if THOROUGH else 1
 """How often something is done that fails only at times."""
 
-LEAK_POLICIES: Final = 20_000 if THOROUGH else 250
-MUTATED_LOGS: Final = 5_000 if THOROUGH else 150
+LEAK_POLICIES: Final = 20_000 if THOROUGH else 150
+MUTATED_LOGS: Final = 5_000 if THOROUGH else 80
 """Entries of a foreign log, of each source."""
 
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
