@@ -78,7 +78,7 @@ def declared_features(connection: DuckDBPyConnection) -> dict[str, DeclaredFeatu
 
 
 def currencies(connection: DuckDBPyConnection) -> list[str]:
-    """The currencies that were paid in, or that a catalog has prices in."""
+    """The currencies of all recorded costs and of the prices in all catalogs."""
     return sorted(code for (code,) in connection.execute(_CURRENCIES).fetchall())
 
 

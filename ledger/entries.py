@@ -234,7 +234,7 @@ def _check_tags(tags: Mapping[str, str]) -> None:
     for name, tag in tags.items():
         if type(name) is not str or type(tag) is not str:
             raise LedgerError(
-                f"a row holds what the ledger cannot store: the tag `{name!r}: {tag!r}` is no text; "
+                f"a row holds what the ledger cannot store: the tag `{name!r}: {tag!r}` is not text; "
                 "nothing was written"
             )
 

@@ -80,7 +80,7 @@ SELECT model, max_by(model_states, entry) FROM model_states WHERE writer = ? GRO
 
 def insert_policies(connection: DuckDBPyConnection, policies: Sequence[Mapping[str, Any]]) -> int:
     """Insert texts that the ledger lacks; return their number."""
-    return _inserted(connection, _INSERT_POLICIES, [_texts(policies, POLICY_TYPES)]) if policies else 0
+    return inserted(connection, _INSERT_POLICIES, [_texts(policies, POLICY_TYPES)]) if policies else 0
 
 
 def insert_parts(connection: DuckDBPyConnection, parts: Iterable[NewPart]) -> None:
@@ -182,7 +182,7 @@ def insert_attempts(connection: DuckDBPyConnection, attempts: Sequence[Mapping[s
     if not attempts:
         return 0
     ids = [one["decision_id"] for one in attempts]
-    return _inserted(connection, _INSERT_ATTEMPTS, [_texts(attempts, ATTEMPT_TYPES), min(ids), max(ids)])
+    return inserted(connection, _INSERT_ATTEMPTS, [_texts(attempts, ATTEMPT_TYPES), min(ids), max(ids)])
 
 
 def insert_late(connection: DuckDBPyConnection, flight: Flight) -> None:
@@ -238,7 +238,8 @@ def _texts(rows: Iterable[Mapping[str, Any]], types: Mapping[str, Any]) -> list[
     return [to_json(row if len(row) == len(types) else {**missing, **row}).decode() for row in rows]
 
 
-def _inserted(connection: DuckDBPyConnection, statement: str, parameters: Sequence[object]) -> int:
+def inserted(connection: DuckDBPyConnection, statement: str, parameters: Sequence[object] = ()) -> int:
+    """Run an INSERT; return how many rows it inserted."""
     found = connection.execute(statement, parameters).fetchone()
     assert found is not None
     return int(found[0])

@@ -128,7 +128,7 @@ SELECT decision_id, at_us FROM main.decision_rows UNION ALL SELECT decision_id, 
 
 
 def decisions_select() -> str:
-    """The statement of the view ``decisions``, for statements of ours: the view in the file may have been replaced."""
+    """What the view ``decision_records`` selects, for statements of ours: somebody may have replaced the view."""
     return _decisions().template
 
 

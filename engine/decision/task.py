@@ -278,7 +278,7 @@ def check_labels(labels: Mapping[str, str], what: str) -> None:
 
 
 def check_label(label: str, what: str) -> None:
-    """Raise TaskError for what is no text, or an empty one, named ``what``."""
+    """Raise TaskError, which calls the label ``what``, unless it is a text that is not empty."""
     if not _is_text(label) or not label:
         raise TaskError(f"{what} is not a text of at least one character")
 

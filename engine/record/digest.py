@@ -16,11 +16,10 @@ from ..canonical import canonical_text, digest_of
 from ..decision import NOTHING_KNOWN, Decision, MemoryState, ModelState
 from .field import Shape, fields_of
 from .fields import RECORD_VERSION, DecisionRecord, MemoryRecord, ModelStateRecord, StateRecord
-from .parts import REQUEST_FIELDS, SOURCES, VERDICTS, RecordRow
+from .parts import REQUEST_FIELDS, SOURCE_NAMES, VERDICT_VALUES, RecordRow
 from .record import record_values, values_of
 
-_SOURCE_NAMES: Final = {letter: name for name, letter in SOURCES.items()}
-_VERDICT_TEXTS: Final = {letter: canonical_text(verdict) for verdict, letter in VERDICTS.items()}
+_VERDICT_TEXTS: Final = {letter: canonical_text(verdict) for letter, verdict in VERDICT_VALUES.items()}
 _NO_REQUEST: Final = canonical_text(dict.fromkeys(REQUEST_FIELDS) | {"metadata": {}})
 
 
@@ -147,7 +146,7 @@ class RecordDigests:
         found = [
             default
             if sources[slot] == "d"
-            else f'{name}{{"source":"{_SOURCE_NAMES[sources[slot]]}","value":{canonical_text(values[slot])}}}'
+            else f'{name}{{"source":"{SOURCE_NAMES[sources[slot]]}","value":{canonical_text(values[slot])}}}'
             for slot, name, default in self._features
         ]
         return f"{{{','.join(found)}}}"

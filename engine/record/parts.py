@@ -27,6 +27,8 @@ SOURCES: Final[Mapping[Source, str]] = {"given": "g", "derived": "r", "default":
 """One letter for each source of a feature's value."""
 VERDICTS: Final[Mapping[bool | None, str]] = {True: "t", False: "f", None: "u"}
 """One letter for each verdict of a rule."""
+SOURCE_NAMES: Final = {letter: source for source, letter in SOURCES.items()}
+VERDICT_VALUES: Final = {letter: verdict for verdict, letter in VERDICTS.items()}
 REQUEST_FIELDS: Final = tuple(field.name for field in fields_of(RequestRecord))
 
 

@@ -7,10 +7,8 @@ from typing import Any, Final
 
 from .field import fields_of
 from .fields import RECORD_VERSION, DecisionRecord
-from .parts import REQUEST_FIELDS, SOURCES, VERDICTS, RecordRow
+from .parts import REQUEST_FIELDS, SOURCE_NAMES, VERDICT_VALUES, RecordRow
 
-_SOURCE_NAMES: Final = {letter: name for name, letter in SOURCES.items()}
-_VERDICT_VALUES: Final = {letter: verdict for verdict, letter in VERDICTS.items()}
 _FIELDS: Final = fields_of(DecisionRecord)
 
 
@@ -40,7 +38,7 @@ def record_values_of(
         "prompt_tokens": row.prompt_tokens,
         "features": _features(row, policy["features"]),
         "ignored": dict(row.ignored or {}),
-        "verdicts": [_VERDICT_VALUES[letter] for letter in row.verdicts],
+        "verdicts": [VERDICT_VALUES[letter] for letter in row.verdicts],
         "details": dict(row.details or {}),
         "state": _state(row, policy, models, memory),
     }
@@ -62,7 +60,7 @@ def _features(row: RecordRow, declared: list[dict[str, Any]]) -> dict[str, Any]:
     found = {}
     for feature, letter in zip(declared, row.sources, strict=True):
         value = next(given) if letter in "gr" else feature["default"] if letter == "d" else None
-        found[feature["name"]] = {"value": value, "source": _SOURCE_NAMES[letter]}
+        found[feature["name"]] = {"value": value, "source": SOURCE_NAMES[letter]}
     return found
 
 

@@ -23,7 +23,7 @@ MOST_CHARACTERS: Final = 4_000
 
 
 class ImportedDecision(NamedTuple):
-    """A request that another router served, as far as its log says; columns as in ``decisions``."""
+    """A request that another router served, as far as its log says; columns as in ``decision_records``."""
 
     import_: Annotated[str, "the import that it came with"]
     decision_id: Annotated[
@@ -46,7 +46,7 @@ class ImportedDecision(NamedTuple):
 
 
 class ImportedAttempt(NamedTuple):
-    """A call that another router made, as far as its log says; columns as in ``attempts``."""
+    """A call that another router made, as far as its log says; columns as in ``attempt_rows``."""
 
     import_: Annotated[str, "the import that it came with"]
     decision_id: Annotated[Uuid, "the request that it was made for, as in `imported_decisions`"]

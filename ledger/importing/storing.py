@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..columns import sql_type
+from ..inserting import inserted
 from .calls import Call
 from .shape import TABLES, ImportedAttempt, ImportedDecision, columns
 
@@ -113,9 +114,9 @@ def store_calls(connection: DuckDBPyConnection, calls: Sequence[Call]) -> Stored
     numbered = [{**_NOTHING, "seq": seq, **call} for seq, call in enumerate(calls)]
     connection.execute(_TAKE, [json.dumps(numbered)])
     connection.execute(_FRESH)
-    decisions = _inserted(connection, _INSERT_DECISIONS)
-    attempts = _inserted(connection, _INSERT_ATTEMPTS)
-    outcomes = _inserted(connection, _INSERT_OUTCOMES)
+    decisions = inserted(connection, _INSERT_DECISIONS)
+    attempts = inserted(connection, _INSERT_ATTEMPTS)
+    outcomes = inserted(connection, _INSERT_OUTCOMES)
     changed = tuple(place for (place,) in connection.execute(_CHANGED).fetchall())
     for table in ("given", "fresh"):
         connection.execute(f"DROP TABLE {table}")
@@ -141,9 +142,3 @@ def delete_import(connection: DuckDBPyConnection, name: str) -> tuple[int, int] 
         assert deleted is not None
         counts[table] = int(deleted[0])
     return counts["imported_decisions"], counts["imported_attempts"]
-
-
-def _inserted(connection: DuckDBPyConnection, statement: str) -> int:
-    found = connection.execute(statement).fetchone()
-    assert found is not None
-    return int(found[0])

@@ -49,7 +49,7 @@ def text(value: Any) -> str | None:
     if isinstance(value, str):
         if not value.strip():
             return None
-        value.encode()  # half a character (a lone surrogate) is no text: a ValueError
+        value.encode()  # raises a ValueError for a lone surrogate
         return value
     if isinstance(value, bool):
         return "true" if value else "false"

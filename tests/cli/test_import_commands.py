@@ -126,7 +126,7 @@ def test_outcomes_are_recorded_by_hand_and_from_a_file(command: CommandLine) -> 
         ((decision_id(1),), "a decision's id with METRIC=VALUE is needed, or --file"),
         ((decision_id(1), "score"), "`score` is not METRIC=VALUE"),
         ((decision_id(1), "score="), "`score=` is not METRIC=VALUE"),
-        ((decision_id(1), 'score="a"b"'), '`"a"b"` is no text in quotes'),
+        ((decision_id(1), 'score="a"b"'), '`"a"b"` is not a quoted text'),
         (("--file", "x.csv", "--attempt", "1"), "a --file says in each row which attempt or model it is of"),
     ],
 )

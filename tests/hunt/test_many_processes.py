@@ -9,6 +9,7 @@ import mmap
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,14 +45,14 @@ class Counters:
         NUMBERS.pack_into(self._memory, index * NUMBERS.size, value)
 
 
-class Restarted:
+class Restarted(ABC):
     """A process that is started again whenever it is killed."""
 
     def __init__(self) -> None:
         self.child = Child(self.work)
 
-    def work(self, tell: Tell) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def work(self, tell: Tell) -> None: ...
 
     def restart(self) -> None:
         self.child.kill()

@@ -237,7 +237,7 @@ def test_attempts_may_come_after_their_decision(ledger: Ledger) -> None:
         ),
         (
             lambda ledger: ledger.append([decision(2)._replace(tags={"x": cast("str", b"y")})]),
-            "a row holds what the ledger cannot store: the tag `'x': b'y'` is no text; nothing was written",
+            "a row holds what the ledger cannot store: the tag `'x': b'y'` is not text; nothing was written",
         ),
     ],
 )

@@ -50,7 +50,7 @@ def _named(argument: str) -> tuple[str, float | str]:
         try:
             return metric, str(json.loads(written))
         except ValueError:
-            raise typer.BadParameter(f"`{written}` is no text in quotes") from None
+            raise typer.BadParameter(f"`{written}` is not a quoted text") from None
     try:
         value = outcome_value(written)
     except ValueError as error:

@@ -28,7 +28,7 @@ class SharedWait:
         task = self._next.get(loop) or (None if anew else self._running.get(loop))
         if task is None:
             task = self._next[loop] = loop.create_task(self._run(loop, self._running.get(loop)))
-        # Who is cancelled does not end it for the others.
+        # If one caller is cancelled, the others still wait for it.
         await asyncio.shield(task)
 
     async def _run(self, loop: asyncio.AbstractEventLoop, before: asyncio.Task[None] | None) -> None:
