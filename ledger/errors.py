@@ -64,3 +64,7 @@ class ShadowedError(BlockedError):
 
 class SnapshotError(BlockedError):
     """The file is a snapshot of a ledger: what would be written into it would be gone with the next one."""
+
+
+class ProofError(LedgerError):
+    """A proof, note, key or checkpoint is not well formed, or does not prove what it should."""

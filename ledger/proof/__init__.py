@@ -1,0 +1,1 @@
+"""Proves what a ledger holds: a Merkle log of its rows, signed checkpoints, tiles, and keys."""

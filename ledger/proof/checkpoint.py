@@ -1,0 +1,66 @@
+"""Checkpoints: what a log says of its size and root, in a note that it signs (https://c2sp.org/tlog-checkpoint)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from ..errors import ProofError
+from .merkle import HASH_BYTES
+from .note import Note, PublicKey, Signed, check_signatures, decode_base64, parse_note
+
+_SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")
+
+
+class Checkpoint(NamedTuple):
+    """The log ``origin`` had ``size`` leaves, with this root; ``extensions`` are further lines without meaning here."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """The text that is signed."""
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
+
+
+class SignedCheckpoint(NamedTuple):
+    """A checkpoint and the note that it came in."""
+
+    checkpoint: Checkpoint
+    note: Note
+
+    def signed_by(self, keys: Iterable[PublicKey]) -> list[Signed]:
+        """Which of ``keys`` have signed it. Raises ProofError for a wrong signature of one of them."""
+        return check_signatures(self.note, keys)
+
+
+def parse_checkpoint(content: bytes) -> SignedCheckpoint:
+    """The checkpoint in a note. Raises ProofError for what is none; no signature is checked."""
+    note = parse_note(content)
+    return SignedCheckpoint(parse_checkpoint_text(note.text), note)
+
+
+def parse_checkpoint_text(text: str) -> Checkpoint:
+    """The checkpoint that a note's text is. Raises ProofError for another text."""
+    origin, *rest = text.removesuffix("\n").split("\n")
+    if len(rest) < 2 or not all((origin, *rest)) or _SIZE.fullmatch(rest[0]) is None:
+        raise ProofError("this note is no checkpoint: one has lines for origin, size and root")
+    size, root, *extensions = rest
+    return Checkpoint(origin, int(size), parse_hash(root), tuple(extensions))
+
+
+def parse_hash(text: str) -> bytes:
+    """The hash that is written as base64. Raises ProofError."""
+    try:
+        found = decode_base64(text)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != HASH_BYTES:
+        raise ProofError(f"`{text[:60]}` is no hash of {HASH_BYTES} bytes in base64")
+    return found

@@ -1,0 +1,92 @@
+"""The leaves of a ledger's log: 54 bytes for each row that was recorded, whatever kind it is of.
+
+byte 0        the version of this form: 1
+byte 1        the kind of the row
+bytes 2–17    the id of the row
+bytes 18–21   the number of an attempt, big-endian; 0 for other kinds
+bytes 22–53   the digest of the row: SHA-256
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from routewright.engine.canonical import canonical_bytes
+
+from ..errors import ProofError
+
+VERSION: Final = 1
+LEAF_BYTES: Final = 54
+
+_FORM: Final = struct.Struct(">BB16sI32s")
+_EXACT: Final = 2**53 - 1
+
+
+class Kind(IntEnum):
+    """What a leaf is of, and what its id and its digest are. A number never gets another meaning."""
+
+    DECISION = 1
+    """A decision, by its id; the digest covers the record's digest and what stands beside the record."""
+    ATTEMPT = 2
+    """An attempt, by the id of its decision and its number; the digest covers its values."""
+    OUTCOME = 3
+    """An outcome, by its id; the digest covers its values."""
+    POLICY = 4
+    """The text of a policy or catalog, by ``named_id``; the digest covers its values."""
+    PART = 5
+    """A part of records, by ``named_id``; the digest is that of its canonical JSON."""
+    ERASURE = 6
+    """The record of an erasure. No ledger has one yet."""
+    RETENTION = 7
+    """The record that old rows were dropped. No ledger has one yet."""
+
+
+class Leaf(NamedTuple):
+    """One leaf. ``id`` has 16 bytes, and ``digest`` 32."""
+
+    kind: Kind
+    id: bytes
+    number: int
+    digest: bytes
+
+    def encoded(self) -> bytes:
+        """Its 54 bytes."""
+        return _FORM.pack(VERSION, self.kind, self.id, self.number, self.digest)
+
+
+def parse_leaf(encoded: bytes) -> Leaf:
+    """The leaf that has these bytes. Raises ProofError for what is none of this version."""
+    if len(encoded) != LEAF_BYTES:
+        raise ProofError(f"a leaf has {LEAF_BYTES} bytes, and not {len(encoded)}")
+    version, kind, id, number, digest = _FORM.unpack(encoded)
+    if version != VERSION or kind not in Kind.__members__.values():
+        raise ProofError(
+            f"a leaf of version {version} and kind {kind} is not known to this version of Routewright"
+        )
+    return Leaf(Kind(kind), id, number, digest)
+
+
+def named_id(kind: str, digest: str) -> bytes:
+    """The id of a row that is known by its kind and digest: the first 16 bytes of a SHA-256.
+
+    It is made of the canonical JSON of a list of the two, such as ``["policy","sha256:…"]``.
+    """
+    return hashlib.sha256(canonical_bytes([kind, digest])).digest()[:16]
+
+
+def values_digest(values: Mapping[str, Any]) -> bytes:
+    """The digest of a row's values: SHA-256 of the canonical JSON of an object of those that are not None.
+
+    What is None is left out, so that a column that a later version adds changes no digest of older rows. An integer
+    that JSON numbers cannot hold exactly, beyond ±(2^53 - 1), stands as its decimal digits in a string.
+    """
+    told = {name: _told(value) for name, value in values.items() if value is not None}
+    return hashlib.sha256(canonical_bytes(told)).digest()
+
+
+def _told(value: Any) -> Any:
+    return str(value) if type(value) is int and not -_EXACT <= value <= _EXACT else value
