@@ -1,6 +1,6 @@
 """Conditions: parsed, checked, and evaluated or compiled.
 
-    text → Expr (parser) → CheckedExpr (checker) → a value (reference) or a function (codegen)
+    text → Expr (parser) → CheckedExpr (checker) → a value (reference), a function (codegen) or SQL (sql)
 
 Reads no files and no clock; values are booleans, integers, numbers, strings and lists, or UNKNOWN.
 """
@@ -25,6 +25,8 @@ from .syntax.render import render_expr, render_value
 from .syntax.structured import parse_condition, with_source_lines
 from .targets.codegen import compile_function
 from .targets.reference import Trace, TracedPart, evaluate_reference, trace
+from .targets.sql import NotInSql, SqlColumn, WithinSql, sql_of, sql_within
+from .targets.sql_text import sql_name, sql_text, sql_type, sql_value
 from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify
 from .values import UNKNOWN, ValueRefused, check_value
 
@@ -51,13 +53,16 @@ __all__ = [
     "Has",
     "ListType",
     "Name",
+    "NotInSql",
     "PatternError",
     "Sizes",
+    "SqlColumn",
     "Trace",
     "TracedPart",
     "Type",
     "Typed",
     "ValueRefused",
+    "WithinSql",
     "always_within",
     "atoms",
     "check_expr",
@@ -75,6 +80,12 @@ __all__ = [
     "render_expr",
     "render_value",
     "specialise",
+    "sql_name",
+    "sql_of",
+    "sql_text",
+    "sql_type",
+    "sql_value",
+    "sql_within",
     "trace",
     "unify",
     "walk",

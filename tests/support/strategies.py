@@ -55,8 +55,8 @@ _NUMBERS = (
 ).map(lambda x: x + 0.0)
 """Without -0.0, which the engine does not know: it reads it, and binds it, as 0.0."""
 
-_STRINGS = st.text(st.sampled_from("ab1.-'\\\n é🐱"), max_size=4) | st.sampled_from(
-    ["12", "-7.5", "1e3", "true"]
+_STRINGS = st.text(st.sampled_from("ab1.-'\\\n é🐱\0"), max_size=4) | st.sampled_from(
+    ["12", "-7.5", "1e3", "true", '";', "$$--", "/*{0}%_?", "\U00010000\ufeff\u00a0"]
 )
 
 
@@ -243,7 +243,7 @@ def _booleans(
         [st.tuples(of(t), of(ListType(t))) for t in _SCALARS] + [st.tuples(of(INTEGER), of(ListType(NUMBER)))]
     )
     methods = st.sampled_from(["startsWith", "endsWith", "contains"])
-    patterns = st.sampled_from(["a", "^b", r"\d+$", "", "(?i)A.*é"])
+    patterns = st.sampled_from(["a", "^b", r"\d+$", "", "(?i)A.*é", "a.*b", "^.'$", r"[^\w\s]\x00", r"\\"])
 
     choices: list[SearchStrategy[Expr]] = [
         st.builds(lambda op, xs: Logical(op, tuple(xs), _NOWHERE), st.sampled_from(["&&", "||"]), parts),

@@ -52,6 +52,11 @@ class Operation:
     `parameters`, never an unknown, and returns None where there is no value, which only an operation that `may_fail`
     does. A `result` of None is the type that the operands have in common.
 
+    `sql` is a third account, DuckDB's SQL: `{a}` and `{b}` stand for the operands, NULL where one is unknown, and
+    `{type}` for the SQL type of the result. A capital, `{A}`, takes a number that may still be infinite or NaN, and
+    gives one for such. `overflows` says that `sql` may give one for any operands: it stands where there is no value.
+    What is variadic joins two values, and then each further one.
+
     `steps` bounds the time of `python` beyond that of the operands, and `size` the size of its result.
     `with_literal` makes from the last operand, which must then be a literal, the function of the others.
     """
@@ -61,10 +66,12 @@ class Operation:
     result: Type | None
     python: Callable[..., Any]
     reference: Callable[..., Any]
+    sql: str
     may_fail: bool = False
     steps: Callable[..., int] = call_steps
     size: Callable[..., Operand] = no_size
     with_literal: Callable[[Any], Callable[..., Any]] | None = None
+    overflows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
-from typing import Any
+from string import ascii_lowercase, ascii_uppercase
+from typing import Any, Final
 
+from ..limits import INT64_MIN
 from ..patterns import compile_pattern
 from ..search_steps import search_steps
 from ..types import ANY, ANY_LIST, BOOLEAN, INTEGER, NUMBER, STRING, ListType, Type
 from .declaration import CALL, SHORT_TEXT, Function, Operand, Operation
-from .operators import WIDEN, compared, every_element, finite, in_range, int64
+from .operators import WIDEN, compared, every_element, finite, in_64_bits, in_range, int64
 
 # -- the account of the compiled function ------------------------------------------------------------------
 
@@ -139,6 +141,20 @@ def _shortest(value: float) -> str:
     return f"{sign}{digits[: exponent + 1].ljust(exponent + 1, '0')}.{digits[exponent + 1 :] or '0'}"
 
 
+# -- the account in SQL ------------------------------------------------------------------------------------
+
+_BOOLEAN_IN_SQL: Final = ", ".join(f"'{text}': {str(value).lower()}" for text, value in _BOOLEANS.items())
+
+# DuckDB's own casts from text take spaces, underscores and words besides. Text without a match becomes '', and NULL.
+_READ_INTEGER: Final = "TRY_CAST(regexp_extract({a}, '^[+-]?0*[0-9]{{1,19}}$') AS BIGINT)"
+_READ_NUMBER: Final = (
+    r"TRY_CAST(regexp_extract({a}, '^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$') AS DOUBLE)"
+)
+_AS_TEXT: Final = "CAST({a} AS VARCHAR)"
+_IN_RANGE: Final = f"({{a}} > ({INT64_MIN}e0)) AND ({{a}} < {-INT64_MIN}e0)"
+_WHOLE: Final = f"(CASE WHEN {_IN_RANGE} THEN CAST(trunc({{a}}) AS BIGINT) END)"
+
+
 # -- the time that they take -------------------------------------------------------------------------------
 
 
@@ -179,30 +195,39 @@ def _asks(
     name: str,
     python: Callable[..., Any],
     reference: Callable[..., Any],
+    sql: str,
     steps: Callable[..., int],
     with_literal: Callable[[Any], Callable[..., Any]] | None = None,
 ) -> tuple[Operation]:
-    """A question about two strings."""
-    types = (STRING, STRING)
-    return (Operation(name, types, BOOLEAN, python, reference, steps=steps, with_literal=with_literal),)
+    """A question about two strings, which `sql` is the function for."""
+    types, sql = (STRING, STRING), f"{sql}({{a}}, {{b}})"
+    return (Operation(name, types, BOOLEAN, python, reference, sql, steps=steps, with_literal=with_literal),)
 
 
 def _itself(type_: Type) -> Operation:
-    return Operation("itself", (type_,), None, itself, itself)
+    return Operation("itself", (type_,), None, itself, itself, "{a}")
 
 
-def _extreme(name: str, python: Callable[..., Any], place: int) -> tuple[Operation, ...]:
+def _extreme(name: str, python: Callable[..., Any], place: int, sql: str) -> tuple[Operation, ...]:
     def least(items: tuple[Any, ...]) -> Any:
         return sorted(items)[place] if items else None
 
     return (
-        Operation(name, (NUMBER,), None, lambda *values: python(values), lambda *values: least(values)),
+        Operation(
+            name,
+            (NUMBER,),
+            None,
+            lambda *values: python(values),
+            lambda *values: least(values),
+            f"(CASE WHEN {{a}} {sql} {{b}} THEN {{a}} WHEN NOT ({{a}} {sql} {{b}}) THEN {{b}} END)",
+        ),
         Operation(
             f"{name}_list",
             (ListType(NUMBER),),
             None,
             lambda items: python(items, default=None),
             least,
+            f"list_{name}({{a}})",
             True,
             every_element,
         ),
@@ -213,33 +238,33 @@ def _extreme(name: str, python: Callable[..., Any], place: int) -> tuple[Operati
 _ALL = (
     Function(
         "size", (
-            Operation("size", (STRING,), INTEGER, len, len),
-            Operation("size_list", (ANY_LIST,), INTEGER, len, len),
+            Operation("size", (STRING,), INTEGER, len, len, "length({a})"),
+            Operation("size_list", (ANY_LIST,), INTEGER, len, len, "len({a})"),
         ),
         "the number of characters (code points) of a string, or of elements of a list", "size('naïve') == 5",
         method=True, other_names=("len", "length", "count"),
     ),
     Function(
         "startsWith",
-        _asks("startsWith", str.startswith, lambda a, b: a[: len(b)] == b, compared),
+        _asks("startsWith", str.startswith, lambda a, b: a[: len(b)] == b, "starts_with", compared),
         "whether the string begins with the other", "'kimi-k2'.startsWith('kimi')",
         method=True, other_names=("startswith",),
     ),
     Function(
         "endsWith",
-        _asks("endsWith", str.endswith, lambda a, b: a[max(0, len(a) - len(b)) :] == b, compared),
+        _asks("endsWith", str.endswith, lambda a, b: a[max(0, len(a) - len(b)) :] == b, "ends_with", compared),
         "whether the string ends with the other", "'kimi-k2:1t-cloud'.endsWith('-cloud')",
         method=True, other_names=("endswith",),
     ),
     Function(
         "contains",
-        _asks("contains", lambda a, b: b in a, lambda a, b: a.find(b) != -1, _found),
+        _asks("contains", lambda a, b: b in a, lambda a, b: a.find(b) != -1, "contains", _found),
         "whether the string holds the other", "'glm-4.5'.contains('4.5')",
         method=True, other_names=("includes",),
     ),
     Function(
         "matches",
-        _asks("matches", _matches, lambda a, b: compile_pattern(b)(a), _searched, compile_pattern),
+        _asks("matches", _matches, lambda a, b: compile_pattern(b)(a), "regexp_matches", _searched, compile_pattern),
         "whether the RE2 pattern, a literal, matches anywhere in the string", r"'v12'.matches(r'^v\d+$')",
         method=True, other_names=("match", "search"),
     ),
@@ -247,21 +272,26 @@ _ALL = (
     Function(
         "lowerAscii",
         (Operation("lowerAscii", (STRING,), STRING, lambda value: value.encode().lower().decode(),
-                   lambda value: _exchanged(value, _CAPITALS, _SMALL), steps=_every_character, size=_as_long),),
+                   lambda value: _exchanged(value, _CAPITALS, _SMALL),
+                   f"translate({{a}}, '{ascii_uppercase}', '{ascii_lowercase}')",
+                   steps=_every_character, size=_as_long),),
         "the string with `A` to `Z` in lower case", "'GLM-É'.lowerAscii() == 'glm-É'",
         method=True, other_names=("lower", "toLowerCase"),
     ),
     Function(
         "upperAscii",
         (Operation("upperAscii", (STRING,), STRING, lambda value: value.encode().upper().decode(),
-                   lambda value: _exchanged(value, _SMALL, _CAPITALS), steps=_every_character, size=_as_long),),
+                   lambda value: _exchanged(value, _SMALL, _CAPITALS),
+                   f"translate({{a}}, '{ascii_lowercase}', '{ascii_uppercase}')",
+                   steps=_every_character, size=_as_long),),
         "the string with `a` to `z` in upper case", "'ß1a'.upperAscii() == 'ß1A'",
         method=True, other_names=("upper",),
     ),
     Function(
         "bool", (
             _itself(BOOLEAN),
-            Operation("boolean_of_string", (STRING,), BOOLEAN, _boolean_of_string, _truth, True),
+            Operation("boolean_of_string", (STRING,), BOOLEAN, _boolean_of_string, _truth,
+                      f"MAP {{{{{_BOOLEAN_IN_SQL}}}}}[{{a}}]", True),
         ),
         "a boolean from one of the strings `1 t true True TRUE 0 f false False FALSE`; unknown for others",
         "bool('true')", other_names=("boolean",),
@@ -269,8 +299,9 @@ _ALL = (
     Function(
         "int", (
             _itself(INTEGER),
-            Operation("integer_of_number", (NUMBER,), INTEGER, _integer_of_number, _truncated, True),
-            Operation("integer_of_string", (STRING,), INTEGER, _integer_of_string, _read_integer, True, _half),
+            Operation("integer_of_number", (NUMBER,), INTEGER, _integer_of_number, _truncated, _WHOLE, True),
+            Operation("integer_of_string", (STRING,), INTEGER, _integer_of_string, _read_integer, _READ_INTEGER,
+                      True, _half),
         ),
         "an integer: a number without its fraction, or a string of decimal digits; "
         "unknown when out of range or not a number",
@@ -280,7 +311,8 @@ _ALL = (
         "double", (
             WIDEN,
             _itself(NUMBER),
-            Operation("number_of_string", (STRING,), NUMBER, _number_of_string, _read_number, True, _half),
+            Operation("number_of_string", (STRING,), NUMBER, _number_of_string, _read_number, _READ_NUMBER,
+                      True, _half, overflows=True),
         ),
         "a number from an integer, or from a string in decimal notation; unknown for other strings",
         "double('2.5e3') == 2500.0", other_names=("float",),
@@ -289,17 +321,18 @@ _ALL = (
         "string", (
             _itself(STRING),
             Operation("string_of_boolean", (BOOLEAN,), STRING, lambda value: "true" if value else "false",
-                      lambda value: ["false", "true"][value], size=_short_text),
-            Operation("string_of_integer", (INTEGER,), STRING, str, _digits_of, size=_short_text),
-            Operation("string_of_number", (NUMBER,), STRING, repr, _shortest, size=_short_text),
+                      lambda value: ["false", "true"][value], _AS_TEXT, size=_short_text),
+            Operation("string_of_integer", (INTEGER,), STRING, str, _digits_of, _AS_TEXT, size=_short_text),
+            Operation("string_of_number", (NUMBER,), STRING, repr, _shortest, _AS_TEXT, size=_short_text),
         ),
         "the value as text; a number in the shortest form that reads back as the same number", "string(0.25) == '0.25'",
         other_names=("str",),
     ),
     Function(
         "abs", (
-            Operation("abs_integer", (INTEGER,), INTEGER, lambda a: int64(abs(a)), _without_sign, True),
-            Operation("abs_number", (NUMBER,), NUMBER, abs, _without_sign),
+            Operation("abs_integer", (INTEGER,), INTEGER, lambda a: int64(abs(a)), _without_sign,
+                      in_64_bits("abs(CAST({a} AS HUGEINT))"), True),
+            Operation("abs_number", (NUMBER,), NUMBER, abs, _without_sign, "abs({A})"),
         ),
         "the value without its sign", "abs(-3) == 3",
     ),
@@ -308,13 +341,13 @@ _ALL = (
         other_names=("defined", "isset"), takes="a feature's name", gives="boolean",
     ),
     Function(
-        "min", _extreme("min", min, 0),
+        "min", _extreme("min", min, 0, "<="),
         "the smallest of two or more numbers, or of one list of numbers; unknown for an empty list",
         "min(3, 1, 2) == 1",
         variadic=True, takes="two or more numbers, or an array of them", gives="number",
     ),
     Function(
-        "max", _extreme("max", max, -1),
+        "max", _extreme("max", max, -1, ">="),
         "the largest of two or more numbers, or of one list of numbers; unknown for an empty list", "max([1, 4]) == 4",
         variadic=True, takes="two or more numbers, or an array of them", gives="number",
     ),

@@ -126,38 +126,73 @@ def every_element(items: Operand) -> int:
     return CALL + 5 * items.elements
 
 
-def _comparison(name: str, python: Callable[..., Any], reference: Callable[..., Any]) -> tuple[Operation]:
-    return (Operation(name, (ANY, ANY), BOOLEAN, python, reference, steps=compared),)
+# -- the account in SQL ------------------------------------------------------------------------------------
+
+
+def in_64_bits(sql: str) -> str:
+    """SQL for a HUGEINT as a BIGINT. Operands of 64 bits leave a HUGEINT no less room for their product."""
+    return f"TRY_CAST(({sql}) AS BIGINT)"
+
+
+def _divided(operator: str) -> str:
+    """An integer division by zero ends a statement of DuckDB, and so does the one that overflows."""
+    divisible = f"({{b}} <> 0) AND (({{a}} > ({INT64_MIN})) OR ({{b}} <> (-1)))"
+    return f"(CASE WHEN {divisible} THEN {{a}} {operator} {{b}} END)"
+
+
+def _at_most(limit: int, size: str) -> str:
+    """SQL for both operands one after the other, where they are not too long together."""
+    return f"(CASE WHEN ({size}({{a}}) + {size}({{b}})) <= {limit} THEN {{a}} || {{b}} END)"
+
+
+def _comparison(
+    name: str, python: Callable[..., Any], reference: Callable[..., Any], sql: str
+) -> tuple[Operation]:
+    types = (ANY, ANY)
+    return (Operation(name, types, BOOLEAN, python, reference, f"({{a}} {sql} {{b}})", steps=compared),)
 
 
 def _arithmetic(
-    name: str, type_: Type, python: Callable[..., Any], reference: Callable[..., Any]
+    name: str, type_: Type, python: Callable[..., Any], reference: Callable[..., Any], sql: str
 ) -> Operation:
     return Operation(
-        f"{name}_{type_}", (type_, type_), type_, python, lambda a, b: in_range(reference(a, b)), True
+        f"{name}_{type_}",
+        (type_, type_),
+        type_,
+        python,
+        lambda a, b: in_range(reference(a, b)),
+        sql,
+        True,
+        overflows=type_ == NUMBER,
     )
 
 
 # fmt: off
 _ALL = (
-    Function("==", _comparison("equal", operator.eq, lambda a, b: a == b), "whether the two are equal"),
-    Function("!=", _comparison("not_equal", operator.ne, lambda a, b: not a == b), "whether the two differ"),
-    Function("<", _comparison("less", operator.lt, lambda a, b: a < b), "whether the left is less"),
-    Function("<=", _comparison("less_equal", operator.le, lambda a, b: not b < a), "whether the left is not greater"),
-    Function(">", _comparison("greater", operator.gt, lambda a, b: b < a), "whether the left is greater"),
-    Function(">=", _comparison("greater_equal", operator.ge, lambda a, b: not a < b), "whether the left is not less"),
+    Function("==", _comparison("equal", operator.eq, lambda a, b: a == b, "="), "whether the two are equal"),
+    Function("!=", _comparison("not_equal", operator.ne, lambda a, b: not a == b, "<>"), "whether the two differ"),
+    Function("<", _comparison("less", operator.lt, lambda a, b: a < b, "<"), "whether the left is less"),
+    Function("<=", _comparison("less_equal", operator.le, lambda a, b: not b < a, "<="),
+             "whether the left is not greater"),
+    Function(">", _comparison("greater", operator.gt, lambda a, b: b < a, ">"), "whether the left is greater"),
+    Function(">=", _comparison("greater_equal", operator.ge, lambda a, b: not a < b, ">="),
+             "whether the left is not less"),
     Function(
         "in",
-        (Operation("in", (ANY, ANY_LIST), BOOLEAN, contained, lambda a, b: any(a == c for c in b), steps=_looked_up),),
+        (Operation("in", (ANY, ANY_LIST), BOOLEAN, contained, lambda a, b: any(a == c for c in b),
+                   "(CASE WHEN {a} IS NOT NULL THEN list_contains({b}, {a}) END)", steps=_looked_up),),
         "whether the list has the value",
     ),
     Function(
         "+", (
-            _arithmetic("add", INTEGER, lambda a, b: int64(a + b), lambda a, b: a + b),
-            _arithmetic("add", NUMBER, lambda a, b: finite(a + b), lambda a, b: a + b),
-            Operation("add_string", (STRING, STRING), STRING, _add_strings, _joined, True,
+            _arithmetic("add", INTEGER, lambda a, b: int64(a + b), lambda a, b: a + b,
+                        in_64_bits("CAST({a} AS HUGEINT) + {b}")),
+            _arithmetic("add", NUMBER, lambda a, b: finite(a + b), lambda a, b: a + b, "({A} + {B})"),
+            Operation("add_string", (STRING, STRING), STRING, _add_strings, _joined,
+                      _at_most(MAX_STRING_LENGTH, "length"), True,
                       lambda a, b: CALL + _sum(a, b).characters // 8, lambda a, b: Operand(0, _sum(a, b).characters)),
-            Operation("add_list", (ANY_LIST, ANY_LIST), None, _add_lists, _joined, True,
+            Operation("add_list", (ANY_LIST, ANY_LIST), None, _add_lists, _joined,
+                      _at_most(MAX_LIST_LENGTH, "len"), True,
                       lambda a, b: CALL + _sum(a, b).elements,
                       lambda a, b: Operand(_sum(a, b).elements, a.characters + b.characters)),
         ),
@@ -165,39 +200,45 @@ _ALL = (
     ),
     Function(
         "-", (
-            _arithmetic("subtract", INTEGER, lambda a, b: int64(a - b), lambda a, b: a - b),
-            _arithmetic("subtract", NUMBER, lambda a, b: finite(a - b), lambda a, b: a - b),
+            _arithmetic("subtract", INTEGER, lambda a, b: int64(a - b), lambda a, b: a - b,
+                        in_64_bits("CAST({a} AS HUGEINT) - {b}")),
+            _arithmetic("subtract", NUMBER, lambda a, b: finite(a - b), lambda a, b: a - b, "({A} - {B})"),
         ),
         "the difference", takes="two numbers",
     ),
     Function(
         "*", (
-            _arithmetic("multiply", INTEGER, lambda a, b: int64(a * b), lambda a, b: a * b),
-            _arithmetic("multiply", NUMBER, lambda a, b: finite(a * b), lambda a, b: a * b),
+            _arithmetic("multiply", INTEGER, lambda a, b: int64(a * b), lambda a, b: a * b,
+                        in_64_bits("CAST({a} AS HUGEINT) * {b}")),
+            _arithmetic("multiply", NUMBER, lambda a, b: finite(a * b), lambda a, b: a * b, "({A} * {B})"),
         ),
         "the product", takes="two numbers",
     ),
     Function(
         "/", (
-            _arithmetic("divide", INTEGER, _divide_integers, _quotient),
-            _arithmetic("divide", NUMBER, lambda a, b: finite(a / b) if b else None, _quotient),
+            _arithmetic("divide", INTEGER, _divide_integers, _quotient, _divided("//")),
+            _arithmetic("divide", NUMBER, lambda a, b: finite(a / b) if b else None, _quotient,
+                        "(CASE WHEN {b} <> 0 THEN {A} / {b} END)"),
         ),
         "the quotient; of integers, without its fraction", takes="two numbers",
     ),
     Function(
-        "%", (_arithmetic("remainder", INTEGER, _remainder, _rest),),
+        "%", (_arithmetic("remainder", INTEGER, _remainder, _rest, _divided("%")),),
         "the remainder, with the sign of the left operand", takes="two integers",
     ),
     Function(
         "-_", (
-            Operation("negate_integer", (INTEGER,), INTEGER, lambda a: int64(-a), lambda a: in_range(0 - a), True),
-            Operation("negate_number", (NUMBER,), NUMBER, lambda a: 0.0 - a, lambda a: in_range(-a)),
+            Operation("negate_integer", (INTEGER,), INTEGER, lambda a: int64(-a), lambda a: in_range(0 - a),
+                      in_64_bits("0 - CAST({a} AS HUGEINT)"), True),
+            Operation("negate_number", (NUMBER,), NUMBER, lambda a: 0.0 - a, lambda a: in_range(-a), "(0e0 - {A})"),
         ),
         "the number with the opposite sign",
     ),
     Function(
         "_[_]",
-        (Operation("index", (ANY_LIST, INTEGER), ANY, _index, _element, True, size=lambda items, _: items.sizes),),
+        (Operation("index", (ANY_LIST, INTEGER), ANY, _index, _element,
+                   "(CASE WHEN ({b} >= 0) AND ({b} < len({a})) THEN {a}[{b} + 1] END)",
+                   True, size=lambda items, _: items.sizes),),
         "the element of the list, counted from 0; unknown if there is none",
     ),
 )
@@ -207,6 +248,13 @@ OPERATORS = {function.name: function for function in _ALL}
 """The operators by their symbol; unary minus is `-_`, taking an element `_[_]`. `&& || ! ?:` are nodes of their own."""
 
 WIDEN = Operation(
-    "widen", (INTEGER,), NUMBER, widen, _as_number, steps=every_element, size=lambda items: items.sizes
+    "widen",
+    (INTEGER,),
+    NUMBER,
+    widen,
+    _as_number,
+    "CAST({a} AS {type})",
+    steps=every_element,
+    size=lambda items: items.sizes,
 )
 """What stands around an integer where a number is wanted; no text of a condition says it."""

@@ -1,1 +1,1 @@
-"""What runs checked conditions: compiled Python functions, and the reference interpreter."""
+"""What runs checked conditions: compiled Python functions, the reference interpreter, and DuckDB by SQL."""

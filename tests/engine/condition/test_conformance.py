@@ -13,13 +13,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from support.sql_rows import values_in_sql
+
 from routewright.engine.condition import (
     UNKNOWN,
+    NotInSql,
+    SqlColumn,
     check_expr,
     compile_function,
     evaluate,
     infer_declarations,
     parse_expr,
+    sql_of,
+    sql_value,
 )
 from routewright.engine.condition.bind import bind
 from routewright.engine.report.errors import ConditionError, FeatureError
@@ -133,14 +139,25 @@ def test_cases_are_many() -> None:
     assert len({case.name for case in _CASES}) == len(_CASES)
 
 
-def test_compiled_functions_give_the_same_values() -> None:
-    compared = 0
+def test_compiled_functions_and_sql_give_the_same_values() -> None:
+    asked, cases = [], []
     for case in _CASES:
         if _class(case) != "passes" or case.expected == "error":
             continue
         scope = infer_declarations(case.bindings)
         values = bind(case.bindings, scope)
-        compiled = compile_function([check_expr(parse_expr(case.expr), scope, expected=None)], list(values))
-        assert _passes(case, *compiled(list(values.values()))), case
-        compared += 1
-    assert compared > 390
+        checked = check_expr(parse_expr(case.expr), scope, expected=None)
+        assert _passes(case, *compile_function([checked], list(values))(list(values.values()))), case
+        columns = {
+            name: SqlColumn(sql_value(value, scope[name].type), scope[name].type)
+            for name, value in values.items()
+        }
+        try:
+            asked.append(sql_of(checked, columns))
+            cases.append(case)
+        except NotInSql as refused:
+            assert r"\\p" in str(refused)
+    (found,) = values_in_sql(asked, {}, [{}])
+    for case, value in zip(cases, found, strict=True):
+        assert _passes(case, value), case
+    assert len(cases) > 390

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from support.sql_rows import values_in_sql
 
 from routewright.engine.condition import (
     BOOLEAN,
@@ -12,6 +13,8 @@ from routewright.engine.condition import (
     UNKNOWN,
     Declaration,
     ListType,
+    Sizes,
+    SqlColumn,
     check_expr,
     compile_function,
     evaluate,
@@ -19,6 +22,8 @@ from routewright.engine.condition import (
     parse_expr,
     render_expr,
     specialise,
+    sql_of,
+    sql_value,
 )
 from routewright.engine.condition.evaluation import declarations_for
 
@@ -244,6 +249,23 @@ def test_expression_has_the_value_of_the_table(
     folded = specialise(checked, dict(zip(names, values, strict=True)))
     assert not folded.names
     assert repr(evaluate_reference(folded, {})) == repr(value)
+
+
+def test_sql_has_the_values_of_the_table() -> None:
+    asked, wanted = [], []
+    for expression, features, _ in cases():
+        expr = parse_expr(expression)
+        declared = declarations_for(expr, features)
+        checked = check_expr(expr, declared, expected=None)
+        columns = {
+            name: SqlColumn(sql_value(as_value(features.get(name)), declared[name].type), declared[name].type)
+            for name in checked.names
+        }
+        asked.append(sql_of(checked, columns, sizes=Sizes(10, 100)))
+        wanted.append(evaluate(expression, features))
+    (found,) = values_in_sql(asked, {}, [{}])
+    for sql, got, value in zip(asked, found, wanted, strict=True):
+        assert repr(UNKNOWN if got is None else got) == repr(value), sql
 
 
 def test_structured_conditions_join_their_parts() -> None:

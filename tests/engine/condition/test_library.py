@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.sizes import EXAMPLES
+from support.sql_rows import values_in_sql
 
-from routewright.engine.condition import BOOLEAN, INTEGER, NUMBER, STRING, UNKNOWN, ListType, Type
+from routewright.engine.condition import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    STRING,
+    UNKNOWN,
+    Apply,
+    Constant,
+    Feature,
+    ListType,
+    SqlColumn,
+    Type,
+    Typed,
+    parse_expr,
+    sql_of,
+)
+from routewright.engine.condition.check.typed import finish
 from routewright.engine.condition.library import MEANT, OPERATIONS
 from routewright.engine.condition.library.declaration import Operation
 from routewright.engine.condition.library.functions import FUNCTIONS, itself
@@ -101,7 +119,54 @@ def test_two_accounts_of_an_operation_agree(operation: Operation, data: st.DataO
     assert value is not None or operation.may_fail
 
 
+def _in_sql(operation: Operation, types: Sequence[Type], rows: Sequence[tuple[object, ...]]) -> list[object]:
+    """What DuckDB gives for each row of operands; the last operand of `matches` is that of the first row."""
+    source = parse_expr("a")
+    operands: list[Typed] = [
+        Feature(name, type_, True, source) for name, type_ in zip("ab", types, strict=False)
+    ]
+    if operation.with_literal is not None:
+        operands[-1] = Constant(rows[0][-1], types[-1], source)
+    first = types[0]
+    of_elements = operation.result == ANY or operation.name in ("min_list", "max_list")
+    own = first.element if of_elements and isinstance(first, ListType) else first
+    result = own if operation.result in (None, ANY) else operation.result
+    if operation.name == "widen":
+        result = NUMBER
+    assert result is not None
+    columns = {name: SqlColumn(name, type_) for name, type_ in zip("ab", types, strict=False)}
+    sql = sql_of(finish(Apply(operation.name, tuple(operands), result, source), source), columns)
+    named = [dict(zip("ab", row, strict=False)) for row in rows]
+    return [value for (value,) in values_in_sql([sql], dict(zip("ab", types, strict=False)), named)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=lambda one: one.name)
+@settings(max_examples=max(1, EXAMPLES // 36), deadline=None)
+@given(data=st.data())
+def test_the_account_in_sql_agrees_with_the_others(operation: Operation, data: st.DataObject) -> None:
+    chosen = data.draw(st.sampled_from(list(_SCALARS)))
+    types = [
+        chosen if one == ANY else ListType(chosen) if one == ANY_LIST else one for one in operation.parameters
+    ]
+    if operation.name in ("min", "max"):
+        types = [*types, *types]
+    rows = data.draw(st.lists(st.tuples(*map(_values, types)), min_size=30, max_size=60))
+    if types[1:] == types[:1]:
+        rows += [(first, first) for first, _ in rows[:5]]
+    if operation.with_literal is not None:
+        pattern = data.draw(st.sampled_from(["a", "[0-9]+", "^$", "^.[^x]", "1.*0"]))
+        rows = [(first, pattern) for first, _ in rows]
+    for row, value in zip(rows, _in_sql(operation, types, rows), strict=True):
+        assert repr(value) == repr(operation.python(*row)), row
+    unknown: list[tuple[object, ...]] = [(None, *rows[0][1:])]
+    if len(types) == 2 and operation.with_literal is None:
+        unknown += [(rows[0][0], None), (None, None)]
+    assert _in_sql(operation, types, unknown) == [None] * len(unknown)
+
+
 def _type_of(value: object) -> Type:
+    if isinstance(value, tuple):
+        return ListType(_type_of(value[0])) if value else ListType(NUMBER)
     return {bool: BOOLEAN, int: INTEGER, float: NUMBER, str: STRING}[type(value)]
 
 
@@ -127,6 +192,8 @@ def test_every_operation_that_may_fail_does(operation: Operation) -> None:
     if operation.may_fail:
         assert operation.python(*failing[operation.name]) is None
         assert operation.reference(*failing[operation.name]) is None
+        types = list(map(_type_of, failing[operation.name]))
+        assert _in_sql(operation, types, [failing[operation.name]]) == [None]
 
 
 def test_names_of_operations_are_different() -> None:
