@@ -16,6 +16,7 @@ from routewright import ModelGateway, RequestFacts, Task
 from routewright.backends import ChatRequest, Message
 from routewright.backends.control.keys import stored_key
 from routewright.backends.executing.cache import cache_key
+from routewright.engine.decision import ModelState, State
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
@@ -89,6 +90,41 @@ def test_a_reserve_is_held_back_from_work_that_is_not_for_it(tmp_path: Path) -> 
         (daily,) = [quota for quota in work.targets[0].quotas if quota.unit == "requests"]
         limits.append(daily.limit)
     assert limits == [800, 1000]
+
+
+TWO = """\
+routewright: 1
+name: two
+catalog:
+  routewright: 1
+  backends: { ollama: { kind: ollama } }
+  models: { a: { backend: ollama }, b: { backend: ollama } }
+features: { team: { type: string } }
+rules: [{ name: all, use: [a], fallback: [b] }]
+controls: [CONTROLS]
+"""
+CONTROLS = [
+    "",
+    "{ name: kept, cache_ttl: 60s }",
+    "{ name: daily, on: a, max_requests: 9, per: day }",
+]
+
+
+@pytest.mark.parametrize("controls", CONTROLS)
+def test_a_planner_that_has_made_other_work_makes_what_a_new_one_makes(controls: str) -> None:
+    policy = compile_policy(read_policy(TWO.replace("CONTROLS", controls), "policy.yaml"))
+    gateway, planner = ModelGateway(policy), Planner(policy)
+    known = [{}, *({id: ModelState(latency_ms=ms)} for id, ms in (("a", 7.0), ("b", 8.0)))]
+    requests = [RequestFacts(prompt_tokens=10), RequestFacts(prompt_tokens=20), RequestFacts()]
+    found = []
+    for models in known:
+        for request in requests:
+            for team in ("research", "sales"):
+                task = Task({"team": team}, request=request)
+                decision = gateway.decide(task, state=State(1, models=models)).decision
+                found.append((planner.work_of(decision), Planner(policy).work_of(decision)))
+    assert [work for work, _ in found] == [work for _, work in found]
+    assert len({repr(work) for work, _ in found}) == (18 if "cache_ttl" in controls else 9)
 
 
 # --- labels ------------------------------------------------------------------------------------------------

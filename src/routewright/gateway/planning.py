@@ -19,7 +19,7 @@ from routewright.backends.executing import (
     Target,
     Work,
 )
-from routewright.engine.decision import Decision, allowance, is_exact, parameters_of, verdicts_of
+from routewright.engine.decision import Decision, Plan, allowance, is_exact, parameters_of, verdicts_of
 from routewright.engine.policy import (
     CompiledEnsemble,
     CompiledModel,
@@ -32,6 +32,9 @@ from .endpoints import endpoints_of
 from .vote_labels import label_finder
 
 TargetRole = Literal["answer", "fallback"]
+
+_MAX_REMEMBERED = 256
+"""Plans whose work is kept; when there are more, all are forgotten."""
 
 
 class Planner:
@@ -55,6 +58,7 @@ class Planner:
         self.quotas = tuple(_quota_limit(quota, self._counted_for) for quota in policy.quotas)
         # Made when they are first asked for.
         self._targets: dict[tuple[int, TargetRole], Target] = {}
+        self._works: dict[int, tuple[Plan, Work]] = {}
 
     def work_of(self, decision: Decision) -> Work | None:
         """The work of a decision's plan; None where it has none."""
@@ -65,8 +69,24 @@ class Planner:
             # It means the same, and may number its models otherwise.
             own = Planner(decision.policy, counted_for=self._counted_for, environment=self._environment)
             return own.work_of(decision)
+        if policy.quotas or decision.request.prompt_tokens_source in ("counted", "stated"):
+            work = self._work_of_plan(decision, plan)
+        else:
+            # Nothing else in it depends on the task, and tasks that are alike have one plan.
+            kept = self._works.get(id(plan))
+            if kept is None or kept[0] is not plan:
+                if len(self._works) >= _MAX_REMEMBERED:
+                    self._works.clear()
+                kept = self._works[id(plan)] = plan, self._work_of_plan(decision, plan)
+            work = kept[1]
+        observed, cache = _observed(decision), _cache(decision)
+        if not observed and cache is None:
+            return work
+        return Work(work.targets, work.steps, work.ensemble, work.limits, cache, observed_ms=observed)
+
+    def _work_of_plan(self, decision: Decision, plan: Plan) -> Work:
+        policy, request = self.policy, decision.request
         quotas = self._quotas_by_model(decision)
-        request = decision.request
         # The length of an embedding or a ranking is that of its longest text: what it may cost is that of them all.
         known_length = decision.task.operation == "chat"
 
@@ -87,8 +107,6 @@ class Planner:
             ),
             ensemble=None if plan.ensemble is None else _ensemble(plan.ensemble, policy, target),
             limits=policy.limits,
-            observed_ms=_observed(decision),
-            cache=_cache(decision),
         )
 
     def quotas_of(self, values: Sequence[object]) -> list[QuotaLimit]:
