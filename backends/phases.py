@@ -17,7 +17,7 @@ from operator import attrgetter
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from .errors import BackendError, ErrorClass
-from .protocol import Limits, Timings, Usage
+from .protocol import NO_LIMITS, Limits, Timings, Usage
 
 T = TypeVar("T")
 
@@ -74,7 +74,7 @@ class CallClock:
         self._start = self._phase_start = self._left = time.monotonic()
         self._queued_s = 0.0
         self._phase_ms = limits.connect_ms
-        self._limited = limits != Limits()
+        self._limited = limits != NO_LIMITS
         self._waiting: asyncio.Task[object] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0

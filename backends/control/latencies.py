@@ -57,10 +57,13 @@ class _Means:
 
     def all(self, *, at_us: int) -> Mapping[str, float]:
         """The mean of each model that has enough recent samples, in milliseconds. Raises StateError."""
+        rows = self._store.known(_BOTH, _Row)
+        if not rows:  # of servers that say nothing of their tokens or loads, nothing is known
+            return {}
         own = len(self._table)
         return {
             key[own:]: row.mean_ms
-            for key, row in self._store.known(_BOTH, _Row).items()
+            for key, row in rows.items()
             if key.startswith(self._table)
             and row.samples >= self._min_samples
             and at_us - row.updated_us < self._forget_after_us

@@ -143,7 +143,9 @@ class StateStore:
 
         They are read again only when anyone has changed the store. Raises StateError.
         """
-        version = self.version()
+        changes, asked, version = self._asked
+        if changes != _changes.count or time.monotonic() >= asked:
+            version = self.version()
         found = self._known.get(sql)
         if found is None or found[0] != version:
             # The number was read before the rows, so rows that are newer than it are only read once more.

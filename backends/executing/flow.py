@@ -163,6 +163,8 @@ class Flow:
 
     def _after(self, but: Step | None = None) -> Sequence[Target]:
         """The models of the steps after an answer without which it is not given, ``but`` one that is carried out."""
+        if not self._steps:
+            return ()
         return [
             step.target
             for step in self._steps

@@ -85,11 +85,21 @@ def attempt_of(
     cost = cost_of(usage, made.target.price)
     if unused and usage is not None and cost.cost_source != "billed":
         cost = cost._replace(cost_nano=0, cost_source=usage.source)
-    intended = made.intent._asdict()
-    if outcome.simulated:
-        intended["simulated"] = True
+    target = made.target
     return Attempt(
-        **(intended | cost._asdict()),
+        number=made.number,
+        role=made.role,
+        model_id=target.model_id,
+        backend_id=target.backend_id,
+        started_at_us=made.started_us,
+        streamed=made.streamed,
+        simulated=made.simulated or outcome.simulated,
+        location=target.location,
+        host=target.host,
+        cost_nano=cost.cost_nano,
+        currency=cost.currency,
+        cost_source=cost.cost_source,
+        price_since=cost.price_since,
         model_said=None if isinstance(outcome, BackendError) else outcome.model_said,
         load_us=timings.load_us,
         first_token_us=timings.first_token_us,

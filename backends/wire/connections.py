@@ -44,12 +44,15 @@ class Connections:
                 error_class="not_found",
                 help=install_command(extra),
             ) from error
-        # INVARIANT: these are not the session's own, which it gives to a proxy too, with the key, before there is TLS.
-        self.headers = {**_ACCEPT, **way.headers, **_authorization(key, way.key_header)}
+        headers = {**_ACCEPT, **way.headers, **_authorization(key, way.key_header)}
+        # INVARIANT: under a proxy they are not the session's own, which it gives to the proxy too, with the key,
+        # before there is TLS. Else they are: so it makes them ready once and not at each request.
+        own, self.headers = (headers, {}) if way.proxy is None else ({}, headers)
         self._sockets: WeakSet[socket.socket] = WeakSet()
         connector = _connector_class(this_machine)
         self.session = aiohttp.ClientSession(
             connector=connector(limit=0, keepalive_timeout=_KEEPALIVE_S, socket_factory=self._socket),
+            headers=own,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(),  # none: the clock of each call keeps its limits
             auto_decompress=False,

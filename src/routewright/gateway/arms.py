@@ -32,18 +32,17 @@ from .status import ModelStatus
 
 @dataclass(frozen=True, slots=True)
 class ArmRuntime:
-    """A policy with what executes it; ``backends`` are by its own backend ids."""
+    """A policy with what executes it; ``backends`` are by its own backend ids.
+
+    ``simulated`` says that no model can be called: there are backends, and all are simulated.
+    """
 
     policy: CompiledPolicy
     backends: Mapping[str, Backend]
     executor: Executor
     planner: Planner
     status: ModelStatus
-
-    @property
-    def simulated(self) -> bool:
-        """Whether no model can be called: there are backends, and all are simulated."""
-        return bool(self.backends) and all(backend.simulated for backend in self.backends.values())
+    simulated: bool
 
 
 class RolloutRuntime:
@@ -66,7 +65,8 @@ class RolloutRuntime:
             planner = Planner(own, counted_for=policy.name)
             self.know_health((one, one.report) for one in unopened(backends).values())
             status = ModelStatus(store, planner, backends, self._health, self.memory)
-            return ArmRuntime(own, backends, executor(backends), planner, status)
+            simulated = bool(backends) and all(backend.simulated for backend in backends.values())
+            return ArmRuntime(own, backends, executor(backends), planner, status, simulated)
 
         self._health: dict[int, tuple[Health, str | None]] = {}
         self.memory = MemoryWatch()
@@ -110,16 +110,17 @@ class RolloutRuntime:
         force before, a shadow, or one whose arm was asked for and not picked, as its probability would be wrong; and,
         in either arm, while a backend of the candidate's is missing.
         """
-        side = next((side for side in self if decision.policy is side.policy), None) or next(
-            (side for side in self if meaning_of(decision.policy) == meaning_of(side.policy)), None
-        )
+        side: ArmRuntime | None = self.control
+        if decision.policy is not self.control.policy:
+            side = next((side for side in self if decision.policy is side.policy), None) or next(
+                (side for side in self if meaning_of(decision.policy) == meaning_of(side.policy)), None
+            )
         if side is None:
             raise TaskError(
                 f"the decision was made under another policy than `{self.control.policy.name}` as it is now",
                 help="decide again",
             )
-        missing = [id for id in self.needed if id not in self.own_backends]
-        if missing:
+        if self.needed and (missing := [id for id in self.needed if id not in self.own_backends]):
             message = f"backend `{missing[0]}` of the rollout's candidate is not given"
             help = "its declaration is not the control's: give it in `candidate_backends`"
             raise TaskError(message, help=help)

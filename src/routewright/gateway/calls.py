@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from inspect import isfunction
-from typing import Any, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 from routewright.backends.executing import Request
 from routewright.engine.decision import Task
@@ -47,6 +47,9 @@ class CallOptions(TypedDict, total=False):
 class ChatCallOptions(CallOptions, ChatOptions, total=False):
     """What a chat takes: what is said of the task, and of the answer."""
 
+
+_CHAT_OPTIONS: Final = ChatCallOptions.__annotations__.keys()
+_ANSWER_OPTIONS: Final = ChatOptions.__annotations__.keys()
 
 Start = Callable[[Callable[[str], None] | None], Coroutine[Any, Any, RunResult]]
 """Runs what was asked; with a function, the text goes to it piece by piece."""
@@ -118,9 +121,10 @@ class Calls(ABC):
         return embed_result(self._own_loop.run(lambda: embed(None)))
 
     def _chat(self, messages: Sequence[AnyMessage], options: ChatCallOptions) -> Start:
-        for name in options:
-            check_known(name, ChatCallOptions.__annotations__)
-        own = {name: value for name, value in options.items() if name in ChatOptions.__annotations__}
+        if not options.keys() <= _CHAT_OPTIONS:
+            for name in options:
+                check_known(name, ChatCallOptions.__annotations__)
+        own = {name: value for name, value in options.items() if name in _ANSWER_OPTIONS}
         return self._start(chat_request(messages, **own), options)  # type: ignore[arg-type]  # the names are the same
 
     def _embed(self, texts: Sequence[str], options: CallOptions) -> Start:

@@ -58,18 +58,19 @@ class DecisionExecutor:
             execution = None
             decided.executed = True
             if work is not None:
-                try:
-                    await self._recorder.prepare()
-                except BaseException:
-                    decided.executed = False
-                    raise
+                if self._recorder.records:
+                    try:
+                        await self._recorder.prepare()
+                    except BaseException:
+                        decided.executed = False
+                        raise
                 execution = await self._executed(side, work, request, on_text, pending)
                 if any(attempt.load_us for attempt in execution.attempts):
                     self._upkeep.loaded()
         try:
             return await self._stored(pending, execution)
         finally:
-            if execution is not None:
+            if execution is not None and decided.decision.task.session is not None:
                 await self._keep_session(side, decided.decision, execution)
 
     async def _executed(
@@ -80,14 +81,14 @@ class DecisionExecutor:
         on_text: Callable[[str], None] | None,
         pending: Pending,
     ) -> Execution:
-        recorder = self._recorder
+        recorder, records = self._recorder, self._recorder.records
         try:
             return await side.executor.run(
                 work,
                 request,
                 on_text=on_text,
-                on_attempt=partial(recorder.attempted, pending),
-                before_call=partial(recorder.announce, pending) if recorder.records else None,
+                on_attempt=partial(recorder.attempted, pending) if records else None,
+                before_call=partial(recorder.announce, pending) if records else None,
             )
         except BaseException as ended:
             # Whatever ends this call (a cancelled caller above all), what was done is kept.
@@ -100,7 +101,7 @@ class DecisionExecutor:
 
     async def _keep_session(self, side: ArmRuntime, decision: Decision, execution: Execution) -> None:
         """Remember which model answered the session; without that the answer stands all the same."""
-        model = None if decision.task.session is None else model_that_answered(execution)
+        model = model_that_answered(execution)
         if model is None:
             return
         try:
@@ -114,6 +115,8 @@ class DecisionExecutor:
             pending.answered_attempt = execution.answered_by
         shadow = None if decided.shadow is None else decided.shadow.decision
         ran = RunResult(decided.decision, execution, shadow, decided.shadow_error)
+        if not self._recorder.records:
+            return ran
         try:
             await self._recorder.record_with_others(pending)
         except LedgerError as error:

@@ -16,7 +16,7 @@ from routewright.backends import (
     text_tokens,
 )
 from routewright.backends.executing import Request
-from routewright.engine.decision import SESSION, RequestFacts, Task, check_task
+from routewright.engine.decision import NO_REQUEST, SESSION, RequestFacts, Task, check_task
 from routewright.engine.policy import CompiledPolicy, Encoding, Operation
 from routewright.engine.report import TaskError
 
@@ -42,7 +42,7 @@ async def task_of(
     """
     labels = {**(metadata or {}), **({} if session is None else {SESSION: session})}
     operation = operation_of(request)
-    facts = await _told(RequestFacts(metadata=labels), request, policy, operation, model)
+    facts = await _told(NO_REQUEST, labels, request, policy, operation, model)
     return Task(dict(features or {}), operation, facts, model)
 
 
@@ -62,19 +62,29 @@ async def described(task: Task, request: Request, policy: CompiledPolicy) -> Tas
         )
     if isinstance(request, ChatRequest):
         messages_of(request.messages)
-    return replace(task, request=await _told(task.request, request, policy, task.operation, task.pin))
+    stated = task.request
+    facts = await _told(stated, stated.metadata, request, policy, task.operation, task.pin)
+    return replace(task, request=facts)
 
 
 async def _told(
-    stated: RequestFacts, request: Request, policy: CompiledPolicy, operation: Operation, pin: str | None
+    stated: RequestFacts,
+    metadata: Mapping[str, str],
+    request: Request,
+    policy: CompiledPolicy,
+    operation: Operation,
+    pin: str | None,
 ) -> RequestFacts:
     texts = _texts(request)
     _check_texts(texts)
     count = None
     if stated.prompt_tokens is None:
         encoding = encoding_of(policy, operation, pin)
-        count = await _counted(request, encoding, sum(map(len, texts)))
-    return _facts(stated, request, count, stated.metadata)
+        if _is_counted_at_once(request, encoding, sum(map(len, texts))):
+            count = _length(request, encoding)
+        else:
+            count = await asyncio.to_thread(_length, request, encoding)
+    return _facts(stated, request, count, metadata)
 
 
 def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -> Encoding | None:
@@ -89,14 +99,12 @@ def encoding_of(policy: CompiledPolicy, operation: Operation, pin: str | None) -
     return policy.catalog.tokenizers[operation]
 
 
-async def _counted(request: Request, encoding: Encoding | None, characters: int) -> TokenCount:
-    """The request's length, counted without keeping the event loop from other work."""
+def _is_counted_at_once(request: Request, encoding: Encoding | None, characters: int) -> bool:
+    """Whether counting the request's length does not keep the event loop from other work."""
     # A query is counted with each of the documents.
     if isinstance(request, RerankRequest):
         characters += len(request.query) * len(request.documents)
-    if (encoding is None or is_loaded(encoding)) and characters <= COUNTED_AT_ONCE:
-        return _length(request, encoding)
-    return await asyncio.to_thread(_length, request, encoding)
+    return (encoding is None or is_loaded(encoding)) and characters <= COUNTED_AT_ONCE
 
 
 def _facts(

@@ -98,6 +98,8 @@ def chat_request(messages: Sequence[AnyMessage], **options: Unpack[ChatOptions])
 
     Raises TaskError if there are no messages, if one is malformed, or if an option is out of range.
     """
+    if not options:
+        return ChatRequest(messages_of(messages))
     _check_names(options)
     _check_numbers(options)
     _check_lists(options)
