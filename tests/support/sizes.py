@@ -12,6 +12,7 @@ __all__ = [
     "CRASHES",
     "CUT_POSITIONS",
     "CUT_THROUGH_GATEWAY",
+    "ESTIMATED_LOGS",
     "EXAMPLES",
     "KILLED_WRITERS",
     "LEAK_POLICIES",
@@ -31,6 +32,9 @@ EXAMPLES: Final = 1_000 if THOROUGH else 36
 
 ROUNDS: Final = 20 if THOROUGH else 1
 """How often something is done that fails only at times."""
+
+ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 5
+"""Whose truth is known, and which intervals have to cover as often as they claim."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 150
 MUTATED_LOGS: Final = 5_000 if THOROUGH else 80

@@ -1,0 +1,1 @@
+"""Decides recorded tasks again under another policy, and says what would have come of it."""

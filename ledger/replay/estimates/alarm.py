@@ -1,0 +1,98 @@
+"""Sees wrong probabilities by the mean importance weight, which is 1 if they are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import Final
+
+from .intervals import Interval, skewed, t_quantile
+from .weighing import Weighed
+
+BOUND: Final = 0.05
+"""How far a mean weight may be from 1."""
+
+LEVEL: Final = 0.99
+"""Of the intervals, all together: of logs whose probabilities are right, at most one in a hundred is refused."""
+
+LEAST_UNITS: Final = 30
+"""Effective units of an action, in all contexts or one, whose mean weight is looked at by itself."""
+
+_ALL: Final = 3
+_OF: Final = {_ALL: "", 2: " of `{}`", 0: " of `{}` in one of its contexts"}
+"""What is grouped together, by the bits of the columns (context, action) that are not told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanWeight:
+    """The mean importance weight of all decisions, or as ``of`` says of those with an action, and its interval."""
+
+    of: str
+    mean: float
+    interval: Interval
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether even the interval is farther from 1 than ``BOUND``."""
+        return self.interval.low > 1 + BOUND or self.interval.high < 1 - BOUND
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.mean:.3g} ({low:.3g} to {high:.3g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The mean importance weight of all decisions, and what is wrong with the probabilities, if anything is."""
+
+    overall: MeanWeight
+    reason: str | None
+
+
+def mean_weights(weighed: Weighed) -> Alarm | None:
+    """Look at the weights of all that is estimated, by action, and by action and context: errors may cancel out.
+
+    None where no outcome is estimated by weights.
+    """
+    rows = weighed.connection.execute(
+        f"""
+        WITH units AS (
+            SELECT grouping(context, action) AS group_of, context, action, sum(weight) AS weight, sum(mass) AS mass
+            FROM {weighed.pairs} WHERE kind = 'random'
+            GROUP BY GROUPING SETS ((unit, context, action), (unit, action), (unit))
+        ),
+        means AS (
+            SELECT group_of, context, action, sum(weight) / sum(mass) AS mean, sum(mass) AS mass, count(*) AS units,
+                sum(weight) ** 2 / nullif(sum(weight * weight), 0) AS effective
+            FROM units GROUP BY ALL
+        )
+        SELECT m.group_of, m.action, mean, m.mass, m.units, sum((weight - mean * u.mass) ** 2),
+            sum((weight - mean * u.mass) ** 3)
+        FROM units AS u JOIN means AS m ON m.group_of = u.group_of
+            AND m.action IS NOT DISTINCT FROM u.action AND m.context IS NOT DISTINCT FROM u.context
+        WHERE m.group_of = {_ALL} OR effective >= {LEAST_UNITS}
+        GROUP BY m.group_of, m.context, m.action, mean, m.mass, m.units
+        ORDER BY m.group_of DESC, m.action, m.mass DESC
+        """
+    ).fetchall()
+    if not rows:
+        return None
+    quantile = t_quantile(1 - (1 - LEVEL) / len(rows), inf)
+    found = []
+    for group, action, mean, mass, units, squares, cubes in rows:
+        interval = skewed(mean, squares / mass**2, cubes / mass**3, units, quantile)
+        low, high = (end * weighed.given for end in interval)
+        found.append(MeanWeight(_OF[group].format(action), mean * weighed.given, Interval(low, high)))
+    return Alarm(found[0], _reason(weighed, found))
+
+
+def _reason(weighed: Weighed, found: list[MeanWeight]) -> str | None:
+    if weighed.impossible:
+        return f"the log gives {weighed.impossible:,} actions that were taken an impossible probability"
+    wrong = next((each for each in found if each.is_wrong), None)
+    if wrong is None:
+        return None
+    return (
+        f"the mean importance weight{wrong.of} is {wrong} where right probabilities give 1: "
+        "the logged probabilities are not those with which actions were taken"
+    )

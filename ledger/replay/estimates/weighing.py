@@ -1,0 +1,140 @@
+"""Says of each action that the candidate may take in a row whether its outcome is measured, may be estimated, or
+has no support, and with which importance weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from .relations import Metric, Relations, quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FOLDS: Final = 5
+"""Into which units are dealt, by the hash of their name."""
+
+UNIT: Final = "CASE WHEN l.unit IS NULL THEN hash(l.row) ELSE hash(l.unit) END"
+
+_numbers: Final = count()
+
+
+class Weighed:
+    """Temporary tables of a connection, dropped at the end of ``weighed``.
+
+    ``pairs`` has a row for each row and action that the candidate may take: ``unit``, ``context``, ``action``,
+    ``mass`` (the candidate's probability), ``kind`` (``measured``, ``random`` or ``none``), ``taken`` (whether the
+    log has this action), ``weight`` (of random pairs that were taken, else 0), and for metric number N ``vN``, the
+    outcome of this action where it is known, and ``lN``, the outcome that was logged.
+    ``given`` is what the candidate's probabilities of a row add up to in the mean, and at least and at most.
+    ``logged`` has ``unit``, ``context``, ``action`` and ``lN`` of each row of the log.
+    """
+
+    def __init__(
+        self, connection: DuckDBPyConnection, relations: Relations, metrics: Sequence[Metric]
+    ) -> None:
+        number = next(_numbers)
+        self.connection = connection
+        self.metrics = tuple(metrics)
+        self.impossible = _impossible(connection, relations)
+        self.given, self.least_given, self.most_given = _given(connection, relations)
+        self.pairs = f"estimate_{number}_pairs"
+        self.logged = f"estimate_{number}_logged"
+        self.model = f"estimate_{number}_model"
+        self.units = f"estimate_{number}_units"
+
+    def drop(self, *tables: str) -> None:
+        for table in tables:
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.{table}")
+
+
+@contextmanager
+def weighed(
+    connection: DuckDBPyConnection, relations: Relations, metrics: Sequence[Metric]
+) -> Iterator[Weighed]:
+    """The weighed rows of these relations."""
+    made = Weighed(connection, relations, metrics)
+    try:
+        connection.execute(f"CREATE TEMP TABLE {made.logged} AS {_logged(relations, metrics)}")
+        connection.execute(f"CREATE TEMP TABLE {made.pairs} AS {_pairs(made, relations, metrics)}")
+        yield made
+    finally:
+        made.drop(made.logged, made.pairs, made.model, made.units)
+
+
+def _logged(relations: Relations, metrics: Sequence[Metric]) -> str:
+    values = "".join(f", {_number('l', metric)} AS l{at}" for at, metric in enumerate(metrics))
+    return (
+        f"SELECT l.row, {UNIT} AS unit, l.context, l.action, l.propensity{values} FROM {quoted(relations.logged)} AS l "
+        f"WHERE l.row IN (SELECT row FROM {quoted(relations.target)})"
+    )
+
+
+def _number(table: str, metric: Metric) -> str:
+    """A metric's value, NULL where it is none that can be added."""
+    value = f"{table}.{quoted(metric.column)}::DOUBLE"
+    return f"CASE WHEN isfinite({value}) THEN {value} END"
+
+
+def _pairs(made: Weighed, relations: Relations, metrics: Sequence[Metric]) -> str:
+    """The kind of a pair in this order: known beside; taken by a policy that drew nothing, or by one of which no
+    probability was logged; taken or open to a policy that drew; else without support.
+    """
+    numbers = range(len(metrics))
+    logged = "".join(f", l.l{at}" for at in numbers)
+    values = "".join(
+        f", CASE WHEN known THEN k{at} WHEN taken THEN l{at} END AS v{at}, l{at}" for at in numbers
+    )
+    if relations.known is None:
+        is_known, known = "false", ""
+        beside = "".join(f", NULL::DOUBLE AS k{at}" for at in numbers)
+    else:
+        is_known = "k.row IS NOT NULL"
+        known = f"LEFT JOIN {quoted(relations.known)} AS k ON k.row = t.row AND k.action = t.action"
+        beside = "".join(f", {_number('k', metric)} AS k{at}" for at, metric in enumerate(metrics))
+    if relations.support is None:
+        support = f"SELECT DISTINCT context, action FROM {made.logged} WHERE propensity > 0"
+    else:
+        support = f"SELECT DISTINCT context, action FROM {quoted(relations.support)}"
+    return f"""
+    WITH support AS ({support}),
+    joined AS (
+        SELECT l.unit, l.context, t.action, t.probability AS mass, l.propensity, l.action = t.action AS taken,
+            {is_known} AS known, s.action IS NOT NULL AS open{logged}{beside}
+        FROM {made.logged} AS l
+        JOIN {quoted(relations.target)} AS t ON t.row = l.row
+        {known}
+        LEFT JOIN support AS s ON s.action = t.action AND s.context IS NOT DISTINCT FROM l.context
+        WHERE t.probability > 0
+    ),
+    judged AS (
+        SELECT *, CASE
+            WHEN known OR (taken AND (propensity IS NULL OR propensity = 1)) THEN 'measured'
+            WHEN propensity > 0 AND propensity < 1 AND (open OR taken) THEN 'random'
+            ELSE 'none' END::ENUM ('measured', 'random', 'none') AS kind
+        FROM joined
+    )
+    SELECT unit, context, action, mass, kind, taken,
+        CASE WHEN kind = 'random' AND taken THEN mass / propensity ELSE 0 END AS weight{values}
+    FROM judged
+    """
+
+
+def _impossible(connection: DuckDBPyConnection, relations: Relations) -> int:
+    """How many logged probabilities cannot be those of an action that was taken."""
+    found = connection.execute(
+        f"SELECT count(*) FROM {quoted(relations.logged)} AS l WHERE NOT (propensity > 0 AND propensity <= 1) "
+        f"AND l.row IN (SELECT row FROM {quoted(relations.target)})"
+    ).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def _given(connection: DuckDBPyConnection, relations: Relations) -> tuple[float, float, float]:
+    found = connection.execute(
+        "SELECT avg(total), min(total), max(total) FROM (SELECT sum(probability) AS total "
+        f"FROM {quoted(relations.target)} WHERE row IN (SELECT row FROM {quoted(relations.logged)}) GROUP BY row)"
+    ).fetchone()
+    return (1.0, 1.0, 1.0) if found is None or found[0] is None else found
