@@ -14,6 +14,7 @@ from routewright.ledger.replay.estimates import (
     Metric,
     MetricEstimates,
     Relations,
+    baselines,
     estimate,
 )
 from routewright.ledger.replay.estimates.fitting import fit
@@ -228,6 +229,27 @@ def test_wrong_relations_are_errors() -> None:
         _one(log, {**target, "row": [0, 0]})
     with pytest.raises(ValueError, match="1 probabilities of `target` are not from 0 to 1"):
         _one(log, {**target, "probability": [1.0, None]})
+
+
+def test_baselines_are_the_cheapest_the_best_and_a_mix_that_costs_as_much(world: World) -> None:
+    with tables(logged=world.logged, target=world.target) as connection:
+        wanted = estimate(connection, Relations(), [COST])[0].all.value
+        found = baselines(connection, Relations(), [OK, COST], cost=COST, best_by=OK, same_cost_as=wanted)
+        too_dear = baselines(connection, Relations(), [OK], cost=COST, best_by=OK, same_cost_as=1e6)
+        small = {name: column[:20] for name, column in world.logged.items()}
+        connection.register("small", small)
+        assert baselines(connection, Relations("small"), [OK], cost=COST, best_by=OK) == ()
+        assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE temporary").fetchone() == (0,)
+    assert [(each.name, [action for action, _ in each.shares]) for each in found] == [
+        ("cheapest", ["small"]),
+        ("best", ["large"]),
+        ("random mix", ["small", "large"]),
+    ]
+    ok, cost = ([each.estimates[at].all.value for each in found] for at in (0, 1))
+    assert ok[0] is not None and ok[1] is not None and ok[2] is not None
+    assert ok[0] < ok[2] < ok[1]
+    assert cost[2] == pytest.approx(wanted, rel=0.02)
+    assert [each.name for each in too_dear] == ["cheapest", "best"]
 
 
 def _ends(interval: Interval | None) -> tuple[float, ...]:

@@ -16,8 +16,10 @@ __all__ = [
     "EXAMPLES",
     "KILLED_WRITERS",
     "LEAK_POLICIES",
+    "LOOKED_AT",
     "MUTATED_LOGS",
     "MUTATED_POLICIES",
+    "ROLLOUTS",
     "ROUNDS",
     "SOAK_REQUESTS",
     "SPOOL_FILES",
@@ -35,6 +37,10 @@ ROUNDS: Final = 20 if THOROUGH else 1
 
 ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 5
 """Whose truth is known, and which intervals have to cover as often as they claim."""
+
+ROLLOUTS: Final = 1_000 if THOROUGH else 10
+LOOKED_AT: Final = 3_000 if THOROUGH else 500
+"""Canaries that are no different from their control, and how many requests each has, with a look after each."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 150
 MUTATED_LOGS: Final = 5_000 if THOROUGH else 80

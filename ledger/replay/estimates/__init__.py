@@ -5,9 +5,32 @@ It knows tables and nothing else of the ledger.
 
 from __future__ import annotations
 
+from .baselines import Baseline, baselines
+from .canary import CanaryRule, CanaryVerdict, Condition, Finding, canary_verdict
 from .estimating import estimate
 from .intervals import Interval
 from .relations import Metric, Relations
 from .result import Estimate, MetricEstimates, Verdict
+from .sequences import Arms, BoundedArm, BoundedArms, SummedArm, SummedArms
 
-__all__ = ["Estimate", "Interval", "Metric", "MetricEstimates", "Relations", "Verdict", "estimate"]
+__all__ = [
+    "Arms",
+    "Baseline",
+    "BoundedArm",
+    "BoundedArms",
+    "CanaryRule",
+    "CanaryVerdict",
+    "Condition",
+    "Estimate",
+    "Finding",
+    "Interval",
+    "Metric",
+    "MetricEstimates",
+    "Relations",
+    "SummedArm",
+    "SummedArms",
+    "Verdict",
+    "baselines",
+    "canary_verdict",
+    "estimate",
+]
