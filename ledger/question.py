@@ -5,6 +5,7 @@ The values of parameters are bound to the statement, and never become a part of 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,19 +22,23 @@ from .moments import parse_moment
 from .views import simulated_select, view_names
 
 Value = str | int | float | bool | datetime
-Unit = Literal["ms", "percent", "money", "count"]
+Unit = Literal["ms", "percent", "points", "money", "count"]
 
 _WITH: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WITH(?:\s+RECURSIVE)?\b", re.IGNORECASE | re.DOTALL)
 
 N = TypeVar("N", int, float)
 
+_MOST: Final = 2**63 - 1
+"""The largest whole number that DuckDB takes where a number of rows is wanted."""
+
 
 class Parameter(Shape):
-    """A value that is asked for by name: ``$name`` in the statement."""
+    """A value that is asked for by name: ``$name`` in the statement. A number is ``least`` or more."""
 
     type: Literal["text", "integer", "number", "boolean", "time"] = "text"
     one_of: list[Text] | None = None
     default: bool | int | float | str | None = None
+    least: int | float | None = None
     help: Text
 
     def value(self, text: str, *, now: datetime) -> Value:
@@ -50,9 +55,9 @@ class Parameter(Shape):
                     raise ValueError("true or false")
                 return text == "true"
             case "integer":
-                return _number(text, int, "a whole number")
+                return _number(text, int, "a whole number", self.least)
             case "number":
-                return _number(text, float, "a number")
+                return _number(text, float, "a number", self.least)
 
 
 class Chart(Shape):
@@ -167,13 +172,20 @@ def about_simulated(sql: str) -> str:
     return f"{before} {replaced},\n{indent}{sql[begin.end() :]}"
 
 
-def _number(text: str, kind: type[N], wanted: str) -> N:
+def _number(text: str, kind: type[N], wanted: str, least: float | None) -> N:
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         raise ValueError(wanted) from None
+    if least is not None and value < least:
+        raise ValueError(f"{wanted} from {least:g} on")
+    if not math.isfinite(value) or (kind is int and abs(value) > _MOST):
+        raise ValueError(f"{wanted}, at most {_MOST:,}" if kind is int else wanted)
+    return value
 
 
-def written(value: bool | int | float | str | None) -> str:
-    """A default as it is written on a command line."""
+def written(value: object) -> str:
+    """The value of a parameter as it is written on a command line; a time to the minute."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%dT%H:%M}"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,7 +18,7 @@ tells: Decisions of a team.
 parameters:
   since: { type: time, default: 7d, help: from when }
   team: { help: whose }
-  most: { type: integer, default: 5, help: how many }
+  most: { type: integer, default: 5, least: 1, help: how many }
   by: { one_of: [rule, model], default: rule, help: in which rows }
 sql: |
   SELECT $by, $team
@@ -48,6 +48,11 @@ def test_each_parameter_has_the_value_that_is_given_or_its_default() -> None:
         ({}, "the question `who` needs `team`: whose"),
         ({"team": "t", "tema": "t"}, "the question `who` has no parameter `tema`"),
         ({"team": "t", "most": "many"}, "`most` is `many`: expected a whole number"),
+        ({"team": "t", "most": "0"}, "`most` is `0`: expected a whole number from 1 on"),
+        (
+            {"team": "t", "most": "9" * 20},
+            "`most` is `99999999999999999999`: expected a whole number, at most 9,2",
+        ),
         ({"team": "t", "by": "user"}, "`by` is `user`: expected one of rule, model"),
         ({"team": "t", "since": "7 moons"}, "`since` is `7 moons`: expected a time such as"),
     ],

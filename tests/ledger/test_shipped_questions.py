@@ -25,7 +25,9 @@ name: hybrid
 catalog: catalog.yaml
 features:
   private: { type: boolean }
+  customer: { type: string }
 controls:
+  - { name: of_customer, max_requests: 10, per: day, for_each: customer }
   - { name: kimi_daily, on: kimi, max_requests: 10, per: day }
   - { name: coder_daily, on: coder, max_requests: 10, per: day }
 rules:
@@ -43,7 +45,8 @@ NEWER: dict[str, Any] = {
     "at_us": START_US + DAY_US,
 }
 PRIVATE = given(private=True)
-STATE = {"models": {}, "quota_used": {"kimi_daily": 9, "coder_daily": 2}}
+STATE = {"models": {}, "quota_used": {"kimi_daily": 9, "coder_daily": 2, "of_customer": 8}}
+LATER = {"models": {}, "quota_used": {"of_customer": 1}}
 LOCAL: dict[str, Any] = {"backend_id": "mlx", "location": "local", "host": None}
 CLOUD: dict[str, Any] = {"location": "cloud", "host": "ollama.com"}
 UNKNOWN: dict[str, Any] = dict.fromkeys(("cost_nano", "currency", "cost_source"))
@@ -72,8 +75,8 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     late: dict[str, Any] = {"simulated": False, "started_at_us": START_US + DAY_US + 1}
     ledger.append(
         [
-            decision(0, features=PRIVATE | given(team=None), state=STATE),
-            decision(1, features=PRIVATE, answered=2),
+            decision(0, features=PRIVATE | given(team=None, customer="a"), state=STATE),
+            decision(1, features=PRIVATE | given(customer="b"), answered=2, state=LATER),
             decision(2, features=given(private=False), answered=None)._replace(tags={}),
             decision(3, features=given(private=False), target="coder", **NEWER),
             decision(
@@ -144,12 +147,12 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
         ("hybrid", "otherwise", "kimi", 1, 1),
     ],
     ("latency", "by=model"): [
-        ("coder", 2, 3000.0, 3000.0, 3000.0, 100.0),
-        ("kimi", 1, 1000.0, 1000.0, 1000.0, 100.0),
+        ("coder", 2, 3000.0, 3000.0, 3000.0, 2, 100.0),
+        ("kimi", 1, 1000.0, 1000.0, 1000.0, 1, 100.0),
     ],
     ("latency", "by=day"): [
-        ("2026-01-01", 2, 2000.0, 2900.0, 2980.0, 100.0),
-        ("2026-01-02", 1, 3000.0, 3000.0, 3000.0, 100.0),
+        ("2026-01-01", 2, 2000.0, 2900.0, 2980.0, 2, 100.0),
+        ("2026-01-02", 1, 3000.0, 3000.0, 3000.0, 1, 100.0),
     ],
     ("success", "by=model"): [("kimi", 3, 1, 0, 2, 0, 1 / 3), ("coder", 3, 2, 0, 1, 0, 2 / 3)],
     ("success", "by=team"): [("(no team)", 2, 0, 0, 2, 0, 0.0), ("search", 4, 3, 0, 1, 0, 0.75)],
@@ -198,15 +201,18 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
         ("private", "local", "coder", "mlx", None, 1, 1, at(1)),
     ],
     ("policy-change", "before=2026-01-02"): [
-        ("hybrid", "mixture_of_experts", "kimi", 2 / 3, 0.0, -2 / 3, "hybrid", "newer567"),
-        ("hybrid", "mixture_of_experts", "no_target", 0.0, 0.5, 0.5, "hybrid", "newer567"),
-        ("hybrid", "otherwise", "coder", 0.0, 0.5, 0.5, "hybrid", "newer567"),
-        ("hybrid", "otherwise", "kimi", 1 / 3, 0.0, -1 / 3, "hybrid", "newer567"),
+        ("hybrid", "mixture_of_experts", "kimi", 2 / 3, 0.0, -2 / 3, 3, 2, "hybrid", "newer567"),
+        ("hybrid", "mixture_of_experts", "no_target", 0.0, 0.5, 0.5, 3, 2, "hybrid", "newer567"),
+        ("hybrid", "otherwise", "coder", 0.0, 0.5, 0.5, 3, 2, "hybrid", "newer567"),
+        ("hybrid", "otherwise", "kimi", 1 / 3, 0.0, -1 / 3, 3, 2, "hybrid", "newer567"),
     ],
     ("policy-change", "before=2026-01-01"): [],
     ("unused-rules",): [("hybrid", "by_team", 2, 0, 2)],
     ("unknown-features",): [("hybrid", "team", 1, 0, 1, 1.0), ("hybrid", "private", 5, 0, 1, 0.2)],
-    ("quotas", "from=0.5"): [("hybrid", "kimi_daily", "day", None, "requests", 9, 10, 0.9, at(0))],
+    ("quotas", "from=0.5"): [
+        ("hybrid", "kimi_daily", "day", None, "requests", 9, 10, 0.9, at(0)),
+        ("hybrid", "of_customer", "day", "a", "requests", 8, 10, 0.8, at(0)),
+    ],
     ("quotas", "from=0.95"): [],
 }
 """By question and parameters: its rows. Times are cut to whole seconds."""
@@ -231,6 +237,15 @@ def test_days_without_work_are_counted_too(answer: Answer) -> None:
     rows = answer("daily").rows
     assert rows[:3] == ((DAY_1, 3, 2, 2, 0), (DAY_2, 2, 1, 0, 1), (date(2026, 1, 3), 0, 0, 0, 0))
     assert len(rows) > 300 and not any(any(row[1:]) for row in rows[2:])
+
+
+def test_a_day_is_counted_from_its_beginning(answer: Answer) -> None:
+    late = {"since": "2026-01-01T12:00"}
+    assert answer("daily", **late).rows[:2] == answer("daily").rows[:2]
+    assert answer("daily", **late, first_day="part").rows[0][:2] == (DAY_2, 2)
+    for name in ("latency", "success", "fallbacks", "cost", "outcomes"):
+        assert answer(name, by="day", **late).rows == answer(name, by="day").rows
+        assert answer(name, by="team", **late).rows != answer(name, by="team").rows
 
 
 def test_calls_that_have_not_ended_are_seen(answer: Answer) -> None:

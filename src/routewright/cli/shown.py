@@ -104,6 +104,8 @@ def unit_text(value: float | Decimal, unit: Unit, scale: Scale) -> str:
             return f"{seconds:,.{2 if abs(seconds) < 10 else 1}f} s" if scale.seconds else f"{value:,.0f} ms"
         case "percent":
             return f"{value * 100:.1f} %"
+        case "points":
+            return f"{value * 100:+.1f} points"
         case "count":
             return f"{value:,.0f}"
         case "money":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -36,16 +36,19 @@ def print_stats(
     """Print the metrics of the time since ``since``."""
     how = AskFlags(timezone=timezone)
     now = now_in(timezone)
+    first_day = "whole" if by == "day" else "part"
     with ledger_at(path, create=False) as opened:
         asked = []
         for name in (DAILY, *METRICS):
             question = shipped_questions()[name]
-            given = {"since": since, "by": by}
+            given = {"since": since, "by": by, "first_day": first_day}
             values = question.values({one: given[one] for one in question.shape.parameters}, now=now)
             asked.append((question, values, answer(opened, question, values, how, simulated=simulated)))
         hidden = 0 if simulated else count_simulated(opened)
     since_then = asked[0][1]["since"]
     assert isinstance(since_then, datetime)
+    if first_day == "whole":
+        since_then = datetime.combine(since_then.astimezone(now.tzinfo).date(), time.min, now.tzinfo)
     if format == "json":
         told: dict[str, Any] = {"since": since_then.isoformat(), "by": by, "simulated": simulated}
         writer.json_value(
