@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from routewright.engine.report import EPOCH
 
+from .changed_features import changed_features
 from .errors import LedgerError
 from .limits import Limits
 from .portable import INTERVALS, with_types
@@ -72,7 +73,14 @@ def ask(
     columns = tuple(str(column[0]) for column in described)
     types = tuple(str(column[1]) for column in described)
     kept = rows if limits.max_rows is None else rows[: limits.max_rows]
-    return QueryResult(columns, types, tuple(kept), len(kept) < len(rows), newest_at=newest_at(connection))
+    return QueryResult(
+        columns,
+        types,
+        tuple(kept),
+        len(kept) < len(rows),
+        newest_at=newest_at(connection),
+        notes=tuple(changed_features(connection, sql)),
+    )
 
 
 def execute(

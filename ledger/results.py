@@ -28,6 +28,7 @@ class QueryResult:
 
     ``newest_at`` is when the newest decision in the tables was made (UTC; None if there is none), and ``stale`` says
     why newer ones may be missing from them; None when none are. ``timezone`` is that in which the times are shown.
+    ``notes`` say what else is to be known of the answer, such as that a feature has had another type.
     """
 
     columns: tuple[str, ...]
@@ -37,6 +38,7 @@ class QueryResult:
     stale: str | None = None
     newest_at: datetime | None = field(default=None, compare=False)
     timezone: str = "UTC"
+    notes: tuple[str, ...] = ()
 
     def to_arrow(self) -> pyarrow.Table:
         """The rows as an Arrow table. Needs the extra ``arrow``; raises LedgerError without it.
@@ -63,12 +65,13 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """How many rows an export wrote; ``truncated``, ``stale`` and ``newest_at`` are those of ``QueryResult``."""
+    """How many rows an export wrote; the other fields are those of ``QueryResult``."""
 
     rows: int
     truncated: bool
     stale: str | None = None
     newest_at: datetime | None = field(default=None, compare=False)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,7 @@ def typed_features(declared: DeclaredFeatures) -> str | None:
 
     The struct has each feature once, in its newest spelling, since SQL does not tell `Team` from `team`.
     """
-    spellings: dict[str, list[str]] = {}
-    for one in declared:
-        for name in one:
-            known = spellings.setdefault(name.lower(), [])
-            if name not in known:
-                known.append(name)
+    spellings = _spellings(declared)
     if not spellings:
         return None
     steady = {names[0]: type for names in spellings.values() if (type := _steady(names, declared))}
@@ -57,6 +52,30 @@ def typed_features(declared: DeclaredFeatures) -> str | None:
         for names in [spellings[name.lower()]]
     )
     return f"{{{', '.join(fields)}}}"
+
+
+def chosen_types(declared: DeclaredFeatures) -> dict[str, list[str]]:
+    """For each feature the type that the struct gives it, and then those declared types that this does not hold."""
+    found = {}
+    for names in _spellings(declared).values():
+        types = [one[name] for one in declared for name in names if name in one]
+        chosen = _chosen(types)
+        found[names[0]] = [
+            chosen,
+            *(one for one in dict.fromkeys(types) if one != chosen and _widened(one) != chosen),
+        ]
+    return found
+
+
+def _spellings(declared: DeclaredFeatures) -> dict[str, list[str]]:
+    """The spellings of each feature, the newest first, by its name in lower case."""
+    found: dict[str, list[str]] = {}
+    for one in declared:
+        for name in one:
+            known = found.setdefault(name.lower(), [])
+            if name not in known:
+                known.append(name)
+    return found
 
 
 def _steady(names: Sequence[str], declared: DeclaredFeatures) -> str | None:

@@ -14,6 +14,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from .changed_features import changed_text
 from .connection import database
 from .declarations import DeclaredFeatures, currencies, declared_features, read_declarations
 from .errors import ShadowedError
@@ -160,13 +161,14 @@ def views(holding: Holding) -> Iterator[View]:
             template = _files()[name].template
             view = _free(f"{prefix}_{_identifier(policy)}", taken)
             comment = f"The rows of `{name}` of the policy `{policy}`, with its features in their types."
+            comment += changed_text(features)
             full = _filled(
                 template,
                 holding,
                 features=f"{typed} AS features," if (typed := typed_features(features)) else "",
                 policy=f"WHERE (d.policy_name = {_quoted(policy)})",
             )
-            yield View(f"all_{view}", _SHARED.format(name=view), full)
+            yield View(f"all_{view}", _SHARED.format(name=view) + changed_text(features), full)
             yield View(view, comment, _plain(name, f"all_{view}", holding))
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from support.ledger_rows import DECLARED, decision, policy
+from support.new_ledgers import new_ledger
 
 from routewright.ledger.typed_features import typed_features
 
@@ -67,6 +70,31 @@ def test_what_one_version_does_not_declare_was_ignored_there_and_may_be_anything
 def test_spellings_of_one_name_are_one_field_with_the_newest() -> None:
     found = read([{"Team": "string"}, {"team": "string"}], {"Team": "a"}, {"team": "b"}, {})
     assert found == [{"Team": "a"}, {"Team": "b"}, {"Team": None}]
+
+
+def test_who_asks_for_a_feature_that_had_another_type_is_told(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    versions = [
+        "features: { tier: { type: string }, size: { type: integer }, private: { type: boolean } }\n",
+        "features: { tier: { type: boolean }, size: { type: number }, private: { type: boolean } }\n",
+    ]
+    rest = DECLARED.partition("features:")[0] + "rules: [{ name: otherwise, use: [kimi] }]\n"
+    ledger.append(
+        [decision(1)],
+        policies=[
+            policy("desk", text + rest, digest=f"sha256:{number}", first_seen_us=number)
+            for number, text in enumerate(versions)
+        ],
+    )
+    told = "`tier` was declared as string too. What is no boolean is NULL, and in `decision_features`."
+    for view in ("decisions_desk", "all_attempts_desk"):
+        assert ledger.query(f"SELECT features.Tier FROM {view}").notes == (f"`{view}`: {told}",)
+        for other in ("features.size, features.private", "decision_id AS tier"):
+            assert ledger.query(f"SELECT {other} FROM {view}").notes == ()
+    written = ledger.export("SELECT features['tier'] FROM decisions_desk", tmp_path / "tiers.parquet")
+    assert written.notes == (f"`decisions_desk`: {told}",)
+    comment = "SELECT comment FROM duckdb_views() WHERE view_name = 'decisions_desk'"
+    assert ledger.query(comment).rows[0][0].endswith(f"in their types. {told}")
 
 
 def test_a_policy_without_features_has_no_struct() -> None:

@@ -128,6 +128,8 @@ def _tell(opened: Ledger, result: QueryResult | Written, max_rows: int | None) -
     if result.newest_at is not None:
         writer.remark(f"newest decision in the ledger: {result.newest_at:%Y-%m-%d %H:%M:%S} UTC")
     print_notices(opened)
+    for note in result.notes:
+        writer.note(note)
     if result.truncated:
         writer.note(f"stopped after row {max_rows}: there are more, see --max-rows")
 
