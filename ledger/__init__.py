@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .moments import now_in, parse_moment
     from .outcome_files import outcome_value, read_outcomes
     from .outcomes import Outcome, RecordedOutcomes
-    from .question import Chart, Question, Unit, about_simulated
+    from .question import Chart, Question, Unit, about_simulated, written
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
@@ -92,6 +92,7 @@ __all__ = [
     "to_json",
     "to_jsonl",
     "to_table",
+    "written",
 ]
 
 # These know the fields of records, whose shapes take a while to load: whoever only catches errors needs none of them.
@@ -100,7 +101,7 @@ _HOMES = {
         ("AttemptRow", "DecisionEnd", "DecisionRow", "IntentRow", "LedgerEntry", "PolicyRow"), "rows"
     ),
     **dict.fromkeys(("now_in", "parse_moment"), "moments"),
-    **dict.fromkeys(("Chart", "Question", "Unit", "about_simulated"), "question"),
+    **dict.fromkeys(("Chart", "Question", "Unit", "about_simulated", "written"), "question"),
     **dict.fromkeys(
         ("QUESTION_SUFFIX", "check_statement", "read_question", "shipped_questions"), "question_files"
     ),

@@ -11,6 +11,9 @@ from .errors import LedgerError
 _LEAST_MEMORY_MB: Final = 50
 """DuckDB needs some memory to open a file at all."""
 
+_COUNTED: Final = 10**12
+"""DuckDB counts rows and bytes in 64 bits: a limit above so many rows or MB is none."""
+
 _DUCKDB_SHARE: Final = 0.8
 """DuckDB is told to keep within this part of the memory: it does not count all that it takes."""
 
@@ -32,6 +35,8 @@ class Limits:
             raise LedgerError(
                 f"`{self.max_rows}` rows cannot be asked for", help="the row limit is 0 or more"
             )
+        if self.max_rows is not None and self.max_rows > _COUNTED:
+            object.__setattr__(self, "max_rows", None)
         if not self.timeout_s > 0 or math.isnan(self.timeout_s):
             raise LedgerError(
                 f"a statement cannot run for `{self.timeout_s:g}` s", help="the time limit is above 0"
@@ -50,8 +55,8 @@ class Limits:
     def settings(self) -> dict[str, str]:
         """DuckDB's settings for these limits."""
         return {
-            "memory_limit": f"{int(self.max_memory_mb * _DUCKDB_SHARE)}MB",
-            "max_temp_directory_size": f"{self.max_disk_mb}MB",
+            "memory_limit": f"{int(min(self.max_memory_mb, _COUNTED) * _DUCKDB_SHARE)}MB",
+            "max_temp_directory_size": f"{min(self.max_disk_mb, _COUNTED)}MB",
         }
 
     def too_long(self) -> LedgerError:

@@ -173,7 +173,9 @@ def _checked(one: Outcome) -> Outcome:
         decision_id = str(uuid.UUID(one.decision_id))
     except (ValueError, AttributeError, TypeError):
         raise _refused(
-            one, f"`{one.decision_id}` is no decision id", "an id is a UUID, as `ledger tail` shows it"
+            one,
+            f"`{one.decision_id}` is no decision id",
+            "an id is a UUID, as `ledger tail --format json` shows it",
         ) from None
     for what, text in (("metric", one.metric), ("source", one.source), ("model", one.model_id)):
         if text is not None and not _is_text(text):

@@ -39,6 +39,7 @@ _LARGEST_EXPONENT = 400
 # The usual context rounds to 28 digits.
 _EXACT = Context(prec=1_000, rounding=ROUND_HALF_EVEN, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,4})?")
+_NOT_FINITE = re.compile(r"[-+]?(nan|inf|infinity)")
 _TRUE, _FALSE = frozenset({"true", "t", "yes", "1"}), frozenset({"false", "f", "no", "0"})
 
 
@@ -84,7 +85,7 @@ def whole(value: Any) -> int | None:
     if found is None:
         return None
     if found < 0 or found > MOST or found != int(found):
-        raise ValueError("a whole number from 0 on was expected")
+        raise ValueError(f"a whole number from 0 to {MOST:,} was expected")
     return int(found)
 
 
@@ -121,7 +122,7 @@ class Money:
         if found is None:
             return None
         if found < 0 or found > MOST // NANO:
-            raise ValueError("an amount from 0 on was expected")
+            raise ValueError(f"an amount from 0 to {MOST // NANO:,} was expected")
         exact = _EXACT.multiply(found, NANO)
         nano = exact.to_integral_value(context=_EXACT)
         self.rounded += nano != exact
@@ -225,6 +226,8 @@ def measured(value: Any) -> tuple[float | None, str | None]:
         word = value.strip().lower()
         if word in ("true", "false"):
             return float(word == "true"), None
+        if _NOT_FINITE.fullmatch(word):
+            raise ValueError("a finite number was expected")
         if not _NUMBER.fullmatch(value.strip()):
             return None, text(value)
     found = number(value)

@@ -68,6 +68,13 @@ def test_one_view_goes_into_a_file_and_several_into_a_folder(command: CommandLin
         "attempt_rows.csv",
         "attempts_flat.csv",
     ]
+    assert command("ledger", "export", "--view", "attempt_rows", "-o", str(tmp_path / "c")).code == 0
+    assert (tmp_path / "c" / "attempt_rows.parquet").is_file()
+    unknown = command("ledger", "export", "--view", "attempt_rows", "-o", str(tmp_path / "d.xlsx"))
+    assert (unknown.code, unknown.err.split("\n")[0]) == (
+        2,
+        f"error: the name of `{tmp_path / 'd.xlsx'}` does not say what form it has",
+    )
     refused = command("ledger", "export", *views, "-o", str(tmp_path / "b"), "--format", "csv")
     assert refused.err.startswith(f"error: `{tmp_path / 'b' / 'attempts_flat.csv'}` is there already\n")
 

@@ -111,6 +111,9 @@ def test_outcomes_are_recorded_by_hand_and_from_a_file(command: CommandLine) -> 
     with Ledger.open(command.ledger) as ledger:
         [(scores, labels)] = ledger.query("SELECT scores, labels FROM outcomes_flat").rows
     assert (scores, labels) == ({"right": 1.0, "score": 0.75}, {"grade": "b", "version": "2"})
+    beginning = command("ledger", "outcome", decision_id(1)[:18], "helpful=false")
+    assert (beginning.code, beginning.out) == (0, "1 outcome recorded\n")
+    assert command("ledger", "outcome", "0000", "helpful=false").code == 2
     command.write("bad.csv", f"decision_id,score\n{decision_id(1)},1\n{decision_id(2)},1\n")
     bad = command("ledger", "outcome", "--file", "bad.csv")
     assert (bad.code, bad.err.split("\n")[0]) == (
@@ -127,6 +130,8 @@ def test_outcomes_are_recorded_by_hand_and_from_a_file(command: CommandLine) -> 
         ((decision_id(1), "score"), "`score` is not METRIC=VALUE"),
         ((decision_id(1), "score="), "`score=` is not METRIC=VALUE"),
         ((decision_id(1), 'score="a"b"'), '`"a"b"` is not a quoted text'),
+        ((decision_id(1), "score=NaN"), "`score=NaN`: a finite number was expected"),
+        ((decision_id(1), "score=-inf"), "`score=-inf`: a finite number was expected"),
         (("--file", "x.csv", "--attempt", "1"), "a --file says in each row which attempt or model it is of"),
     ],
 )

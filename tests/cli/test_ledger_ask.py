@@ -32,7 +32,7 @@ def test_the_shipped_questions_are_listed_with_their_parameters(tmp_path: Path) 
     assert (ended.code, ended.err) == (0, "")
     listed = {line.split("  ")[0]: line for line in ended.out.splitlines()[2:]}
     assert listed.keys() == shipped_questions().keys()
-    assert "What was slow?" in listed["slow"] and listed["slow"].endswith("since, most")
+    assert "What was slow?" in listed["slow"] and listed["slow"].endswith("since=24h, most=10")
 
 
 def test_own_questions_stand_beside_the_shipped_ones_and_before_them(tmp_path: Path) -> None:

@@ -200,4 +200,5 @@ def test_own_questions_are_on_the_page_and_one_that_fails_says_why(
         "not asked: the file needs the key `question`",
         "not asked: referenced column `nothing` was not found because the FROM clause is missing",
     ]
+    assert ended.err == "2 questions could not be asked, as the page says: bad, two\n"
     assert "3 simulated decisions are not counted: ask with --simulated" in page.texts

@@ -49,6 +49,16 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return ledger
 
 
+KNOWN = {
+    "model": ["coder", "kimi"],
+    "policy": ["hybrid", "next"],
+    "team": ["legal", "search"],
+    "status": ["failed", "no_target", "ok"],
+    "rule": ["mixture_of_experts", "otherwise"],
+}
+"""The names that its decisions have."""
+
+
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -118,8 +128,12 @@ def test_ids_and_those_under_way_are_shown(ledger: Ledger, tmp_path: Path) -> No
     assert command("ledger", "show", decision_id(4)[:30], *at).code == 0
     [row] = json.loads(command("ledger", "tail", "--team", "legal", "--format", "json", *at).out)
     assert (row["decision_id"], row["team"], row["trace_id"]) == (decision_id(4), "legal", None)
-    nothing = command("ledger", "tail", "--team", "x", *at)
+    nothing = command("ledger", "tail", "--team", "legal", "--model", "coder", *at)
     assert (nothing.code, nothing.out, nothing.err) == (0, "", "no decision fits\n")
+    for what, known in KNOWN.items():
+        unknown = command("ledger", "tail", f"--{what}", f"{known[0]}x", *at)
+        said = f"no decision has the {what} `{known[0]}x`: did you mean `{known[0]}`? there are: {', '.join(known)}"
+        assert (unknown.code, unknown.err) == (0, f"no decision fits\n{said}\n")
     bad = command("ledger", "tail", "--since", "moon", *at)
     assert (bad.code, bad.err[:24]) == (2, "error: --since is `moon`")
     writer = ledger.writer()

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,13 @@ ONE_VALUE = [
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return new_ledger(tmp_path_factory.mktemp("limits") / "ledger.duckdb")
+
+
+def test_a_limit_beyond_what_duckdb_counts_is_none(ledger: Ledger, tmp_path: Path) -> None:
+    huge: dict[str, Any] = {"max_rows": 10**20, "max_memory_mb": 10**14, "max_disk_mb": 10**14}
+    assert ledger.query("SELECT range FROM range(3)", **huge).rows == ((0,), (1,), (2,))
+    for file in ("rows.csv", "rows.parquet"):
+        assert ledger.export("SELECT range FROM range(3)", tmp_path / file, **huge).rows == 3
 
 
 def stopped(ledger: Ledger, sql: str, **limits: Any) -> LedgerError:

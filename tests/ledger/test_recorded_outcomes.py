@@ -128,7 +128,11 @@ def test_the_view_shows_what_holds_with_the_model_that_answered(ledger: Ledger) 
 
 
 MISTAKES: list[tuple[Outcome, str, str | None]] = [
-    (Outcome("x", "score", 1), "`x` is no decision id", "an id is a UUID, as `ledger tail` shows it"),
+    (
+        Outcome("x", "score", 1),
+        "`x` is no decision id",
+        "an id is a UUID, as `ledger tail --format json` shows it",
+    ),
     (
         Outcome(decision_id(9), "score", 1, line=7),
         f"line 7: there is no decision `{decision_id(9)}`",

@@ -10,7 +10,15 @@ from pathlib import Path
 import typer
 
 from routewright.engine.report import PolicyError, Problem, TaskError, render_problems
-from routewright.ledger import Ledger, LedgerError, QueryResult, Question, about_simulated, now_in
+from routewright.ledger import (
+    Ledger,
+    LedgerError,
+    QueryResult,
+    Question,
+    about_simulated,
+    now_in,
+    written,
+)
 from routewright.loading import all_questions, find_question, user_question_folders
 from routewright.tasks import texts_from_flags
 
@@ -50,6 +58,10 @@ def ask_saved(
             print_shown(shown(question, result, values))
         else:
             writer.note(question.shape.empty or "no rows")
+        if values:
+            writer.remark(
+                f"asked with {', '.join(f'{one}={written(value)}' for one, value in values.items())}"
+            )
             tell_simulated(0 if which.simulated else count_simulated(opened))
 
     with ledger_at(how.ledger, create=False) as opened, _asked(question, which.simulated) as sql:
@@ -148,7 +160,10 @@ def _list(folders: Sequence[Path], how: SqlFlags) -> None:
             bad += one.problems
         else:
             own = Path(one.source).parent
-            parameters = ", ".join(one.shape.parameters)
+            parameters = ", ".join(
+                name if of.default is None else f"{name}={written(of.default)}"
+                for name, of in one.shape.parameters.items()
+            )
             rows.append((one.name, one.shape.question, parameters, str(own) if own in folders else ""))
     kept = 4 if any(row[3] for row in rows) else 3
     header = ("name", "question", "parameters", "from")[:kept]

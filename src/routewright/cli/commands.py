@@ -219,9 +219,9 @@ def check(
 ) -> None:
     """Show all problems of policies and of the files beside them.
 
-    The content tells the kind of a file: policy, catalog, tests, samples or prompts. Of a folder, all such files in it
-    and below are checked, and other YAML files are passed over. A policy is checked with its catalog, a test file with
-    its policy.
+    The content tells the kind of a file: policy, catalog, tests, samples, prompts or a saved question. Of a folder, all
+    such files in it and below are checked, and other YAML files are passed over. A policy is checked with its catalog,
+    a test file with its policy.
 
     For a file without problems, check lists what Routewright does not support yet, the keys and variables that the
     file may not use on this machine, and the servers on this machine whose models do not count as local. Exits with
@@ -518,7 +518,10 @@ def imports(path: LedgerPath = None, format: TableFormat = "table") -> None:
 @ledger.command()
 def outcome(
     decision_id: Annotated[
-        str | None, Argument(metavar="DECISION_ID", help="The decision; its id is in `ledger tail`.")
+        str | None,
+        Argument(
+            metavar="DECISION_ID", help="The decision: its id, or the beginning of it, as in `ledger tail`."
+        ),
     ] = None,
     found: Annotated[
         list[str] | None,
@@ -538,8 +541,8 @@ def outcome(
 ) -> None:
     """Record what was found out about an answer: scores and labels.
 
-    A value that looks like a number is one; in double quotes it is a label. An outcome with the same metric and
-    source corrects the one before, which stays in the ledger.
+    A value that looks like a number is one; in double quotes it is a label ('version="2"'). An outcome with the same
+    metric and source corrects the one before, which stays in the ledger.
 
     A row of a --file has a column decision_id and either the columns metric and value, or a column for each metric.
     It may have attempt, model, source and time (ISO 8601). All of a file is recorded, or nothing.

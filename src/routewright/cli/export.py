@@ -13,7 +13,7 @@ from routewright.private_files import make_private_folder
 
 from .opened import ledger_at
 from .options import ExportFlags
-from .sql import export, refuse_output
+from .sql import export, form_by_name, refuse_output
 
 _STDOUT: Final = Path("-")
 _BY_DEFAULT: Final = ("decision_records", "attempt_rows")
@@ -51,7 +51,7 @@ def export_views(how: ExportFlags) -> None:
     period = _period(how)
     with ledger_at(how.ledger, create=False) as opened:
         statements = [(_statement(opened, name, period), file, form) for name, file, form in files]
-        if len(files) > 1:
+        if files[0][1] is not None and files[0][1].parent == how.output:
             make_private_folder(how.output)
         for sql, file, form in statements:
             export(opened, sql, period, form, how, file)
@@ -67,6 +67,8 @@ def _files(
         return [(names[0], None, format or "csv")]
     if len(names) == 1 and not output.is_dir() and (form := format or form_of(output)) is not None:
         return [(names[0], output, form)]
+    if len(names) == 1 and format is None and output.suffix and not output.is_dir():
+        return [(names[0], output, form_by_name(output))]  # which says that it tells none
     if form_of(output) is not None and not output.is_dir():
         raise TaskError(
             f"{' and '.join(f'`{name}`' for name in names)} do not go into one file",

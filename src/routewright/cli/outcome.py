@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import typer
@@ -24,22 +25,30 @@ def record(
     source: str | None,
 ) -> None:
     """Record what was found about a decision, or all that is in a file."""
-    outcomes: Iterator[Outcome]
-    if file is not None:
-        outcomes = read_outcomes(file, source)
-    else:
-        assert decision_id is not None
-        named = [_named(one) for one in found]
-        outcomes = (
-            Outcome(decision_id, metric, value, attempt, model, source or "manual") for metric, value in named
-        )
+    named = [_named(one) for one in found]
     with ledger_at(path, create=False) as opened:
-        done = opened.record_outcomes(outcomes)
+        if decision_id is None:
+            assert file is not None
+            done = opened.record_outcomes(read_outcomes(file, source))
+        else:
+            of = decision_id if _is_whole(decision_id) else opened.find(decision_id).decision_id
+            done = opened.record_outcomes(
+                Outcome(of, metric, value, attempt, model, source or "manual") for metric, value in named
+            )
     text = f"{counted(done.added, 'outcome')} recorded"
     text += f", {done.corrected:,} of them in place of another" if done.corrected else ""
     text += f"; {done.already_there:,} there already" if done.already_there else ""
     writer.text(text)
     print_notices(opened)
+
+
+def _is_whole(id: str) -> bool:
+    """Whether it is an id, and not the beginning of one, as ``ledger tail`` shows it on a terminal."""
+    try:
+        uuid.UUID(id)
+    except ValueError:
+        return False
+    return True
 
 
 def _named(argument: str) -> tuple[str, float | str]:

@@ -18,7 +18,7 @@ from .options import AskFlags, QuestionFlags
 from .report_page import Page, Section, page_html
 from .shown import shown
 from .sql import refuse_output
-from .writer import writer
+from .writer import counted, writer
 
 _ASKED: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
     ("daily", {}),
@@ -78,6 +78,10 @@ def write_report(
     except OSError as error:
         raise TaskError(f"cannot write `{out}`: {(error.strerror or str(error)).lower()}") from None
     print_notices(opened)
+    if failed := [one.name for one in sections if one.failed]:
+        writer.note(
+            f"{counted(len(failed), 'question')} could not be asked, as the page says: {', '.join(failed)}"
+        )
     writer.remark(f"written to {out}")
 
 
@@ -87,7 +91,8 @@ def _sections(opened: Ledger, since: str, which: QuestionFlags, now: datetime) -
     for one in all_questions(folders_of(which.policy)):
         if isinstance(one, PolicyError):
             file = one.problems[0].source or "a question"
-            yield Section(Path(file).stem, Path(file).stem, "", None, f"not asked: {one.problems[0].message}")
+            why = f"not asked: {one.problems[0].message}"
+            yield Section(Path(file).stem, Path(file).stem, "", None, why, failed=True)
         elif shipped_questions().get(one.name) is not one:
             yield _section(opened, one, {"since": since}, which, now)
 
@@ -108,6 +113,6 @@ def _section(
         )
         seen = shown(question, result, values) if result.rows else None
     except (LedgerError, QuestionError) as error:
-        return Section(key, title, question.shape.tells, None, f"not asked: {error}")
+        return Section(key, title, question.shape.tells, None, f"not asked: {error}", failed=True)
     note = None if result.rows else question.shape.empty or "Nothing."
     return Section(key, title, question.shape.tells, seen, note)

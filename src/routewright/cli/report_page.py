@@ -34,13 +34,17 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A question and its answer; ``shown`` is None where it could not be asked, and ``note`` says why then."""
+    """A question and its answer; ``shown`` is None where there is none, and ``note`` says why then.
+
+    ``failed`` is of a question that could not be asked.
+    """
 
     name: str
     title: str
     tells: str
     shown: Shown | None
     note: str | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

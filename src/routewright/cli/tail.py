@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from routewright.engine.report import TaskError, money_text
+from routewright.engine.report import TaskError, money_text, suggest
 from routewright.ledger import Followed, InFlight, Ledger, TailFilter, TailRow, now_in, parse_moment
 
 from .opened import ledger_at, print_notices
 from .options import TailFlags
 from .shown import short_id
 from .writer import counted, writer
+
+_NAMES: Final[Mapping[str, str]] = {
+    "model": "SELECT target FROM decision_records UNION SELECT model_id FROM attempt_rows",
+    "policy": "SELECT DISTINCT policy_name FROM decision_records",
+    "team": "SELECT DISTINCT team FROM decision_records",
+    "status": "SELECT DISTINCT coalesce(status, outcome) FROM all_decisions_flat WHERE import IS NULL",
+    "rule": "SELECT DISTINCT matched_rule FROM decision_records",
+}
+"""What gives the names that a filter may have, by field."""
 
 _HEADER = ["decision", "time (UTC)", "rule", "target", "answered by", "calls", "status", "took", "cost"]
 
@@ -32,6 +41,8 @@ def print_tail(
         found = opened.newest(count, where)
     if format == "table" and not found.rows and not found.in_flight:
         writer.note("no decision fits" if where != TailFilter() else "there is no decision yet")
+        for unknown in _unknown(opened, where):
+            writer.note(unknown)
     elif format == "json":
         writer.json_value([*map(asdict, found.rows), *map(_under_way, found.in_flight)])
     else:
@@ -46,6 +57,17 @@ def _filter(flags: TailFlags) -> TailFilter:
     except ValueError as error:
         raise TaskError(f"--since is `{flags.since}`: expected {error}") from None
     return TailFilter(flags.model, flags.policy, flags.team, flags.status, flags.rule, since)
+
+
+def _unknown(opened: Ledger, where: TailFilter) -> Iterator[str]:
+    """What is said of each name in a filter that no decision of the ledger has: it may be misspelled."""
+    for what, statement in _NAMES.items():
+        name = getattr(where, what)
+        if name is None:
+            continue
+        known = [str(row[0]) for row in opened.query(statement, max_rows=None).rows if row[0] is not None]
+        if name not in known:
+            yield f"no decision has the {what} `{name}`: {suggest(name, known, label='there are')}"
 
 
 def _follow(opened: Ledger, count: int, where: TailFilter, format: Literal["table", "json"]) -> None:
