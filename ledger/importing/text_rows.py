@@ -16,6 +16,7 @@ MOST_BYTES: Final = 256 * 1024 * 1024
 """A line, an element of an array or a whole object may have so many bytes."""
 
 _CHUNK = 1024 * 1024
+_SEPARATORS: Final = {";": "`;`", "\t": "tabs", "|": "`|`"}
 _BLANK = " \t\r\n"
 _LONGEST_WORD = 16
 """A word of JSON, or an escape, is shorter: one that was cut off begins no further from the end."""
@@ -50,6 +51,11 @@ def _text(binary: IO[bytes]) -> io.TextIOWrapper:
 
 def _header(names: list[str], file: Opened) -> list[str]:
     """The names of the columns. Raises LedgerError if there are none, or if they cannot be told apart or written."""
+    if len(names) == 1 and (found := next((sign for sign in _SEPARATORS if sign in names[0]), None)):
+        raise LedgerError(
+            f"`{file.path}` is separated by {_SEPARATORS[found]}, and commas were expected",
+            help="write it with commas, and numbers with a point",
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         why = (

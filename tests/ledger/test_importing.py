@@ -693,19 +693,19 @@ def test_bad_rows_are_counted_and_named_with_their_line(tmp_path: Path) -> None:
         (4, "`startTime` is `yesterday`, and a time was expected, such as `2026-01-31T12:00:00Z`"),
         (5, "it has 22 fields, and the first line names 21"),
         (6, "`request_id` has no value, and it is the id"),
-        (7, "`spend` is `-1`, and an amount from 0 on was expected"),
+        (7, "`spend` is `-1`, and an amount from 0 to 9,223,372,036 was expected"),
         (9, "`request_id` has no value, and it is the id"),
     ]
     assert (report.rows, report.bad, report.calls) == (7, 6, 1)
 
 
 VALUES: list[tuple[str, Any, str]] = [
-    ("input_tokens", 1.5, "a whole number from 0 on was expected"),
+    ("input_tokens", 1.5, "a whole number from 0 to 9,223,372,036,854,775,807 was expected"),
     ("input_tokens", True, "a number was expected"),
-    ("input_tokens", 10**30, "a whole number from 0 on was expected"),
+    ("input_tokens", 10**30, "a whole number from 0 to 9,223,372,036,854,775,807 was expected"),
     ("cost", "1e999999999", "a number was expected"),
     ("cost", "0x10", "a number was expected"),
-    ("cost", 10**12, "an amount from 0 on was expected"),
+    ("cost", 10**12, "an amount from 0 to 9,223,372,036 was expected"),
     ("total_ms", -1, "a duration from 0 to ten years was expected"),
     ("total_ms", 10**15, "a duration from 0 to ten years was expected"),
     ("currency", "dollars", "the code of a currency was expected, such as `USD`"),
@@ -756,6 +756,8 @@ def test_lines_that_are_no_json_are_bad_and_the_others_are_read(tmp_path: Path) 
         (b'[{"id": "1"},\n {"id": "2"', "is no JSON from line 2 on: expecting ',' delimiter"),
         (b'[{"id": "1"}', "ends within its array"),
         (b'id,model\n1,"a', "is no CSV from line 2 on: unexpected end of data"),
+        (b"id;model\n1;a\n", "is separated by `;`, and commas were expected"),
+        (b"id\tmodel\n1\ta\n", "is separated by tabs, and commas were expected"),
         (b"id,id\n1,2\n", "two columns have the name `id`"),
         (b"", "it has no line with the names of its columns"),
         (b"PAR1 and no more", "cannot be read: "),

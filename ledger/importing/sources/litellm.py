@@ -68,7 +68,11 @@ def _since_start(column: str) -> Get:
 
     def get(row: Mapping[str, Any]) -> Any:
         start, then = _time(row.get("startTime")), _time(row.get(column))
-        return None if start is None or then is None else then - start
+        if start is None or then is None:
+            return None
+        if then < start:
+            raise ValueError("a time not before `startTime` was expected")
+        return then - start
 
     return get
 
