@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import zlib
 from collections.abc import Iterator
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from .entries import BEGINNING
 from .errors import LedgerError
@@ -31,7 +31,9 @@ _CHECKED: Final = 8
 """Where the checksummed bytes begin."""
 _BODY: Final = struct.Struct("<QI?")
 """The fields of the head that the checksum covers."""
-_LENGTHS: Final = struct.Struct("<II")
+_BODY_BYTES: Final = _BODY.size
+_MAX_TEXT_BYTES: Final = MAX_FRAME_BYTES - _BODY_BYTES
+_pack_head, _pack_body = _HEAD.pack, _BODY.pack
 MAX_NUMBER: Final = 2**63 - 1
 """The highest number that the ledger's tables can hold."""
 
@@ -64,11 +66,11 @@ class Damage(NamedTuple):
 
 def encode_frame(number: int, text: bytes) -> bytes:
     """An entry's text as a frame. Raises LedgerError if it is too long for one."""
-    if len(text) > MAX_FRAME_BYTES - _BODY.size:
+    size = len(text)
+    if size > _MAX_TEXT_BYTES:
         raise LedgerError(f"a row has more than {MAX_FRAME_BYTES // 1024**2} MiB; nothing was written")
-    head = _BODY.pack(number, len(text), False)
-    checksum = zlib.crc32(text, zlib.crc32(head))
-    return b"%b%b%b" % (_LENGTHS.pack(len(head) + len(text), checksum), head, text)
+    checksum = crc32(text, crc32(_pack_body(number, size, False)))
+    return _pack_head(_BODY_BYTES + size, checksum, number, size, False) + text
 
 
 def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Frame | Damage]:
@@ -111,7 +113,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
     if len(head) < _HEAD.size:
         return None
     length, checksum, number, metadata, has_record = _HEAD.unpack(head)
-    texts = length - _BODY.size
+    texts = length - _BODY_BYTES
     end = at + _CHECKED + length
     if (
         not 0 <= texts <= MAX_FRAME_BYTES
@@ -122,7 +124,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
     ):
         return None
     data = _read(file, texts, at + _HEAD.size)
-    if len(data) < texts or zlib.crc32(data, zlib.crc32(head[_CHECKED:])) != checksum:
+    if len(data) < texts or crc32(data, crc32(head[_CHECKED:])) != checksum:
         return None
     try:
         entry = Texts(data[:metadata].decode(), data[metadata:].decode() if has_record else None)

@@ -36,6 +36,11 @@ class Room:
             self._look(own)
         return self._others + own <= self.most
 
+    def unasked(self, own: int) -> int:
+        """Up to how many bytes of its own a writer need not ask again, which has just heard that there is room."""
+        assert self._looked_at_bytes is not None
+        return min(self._looked_at_bytes + _LOOK_AGAIN_BYTES, self.most - self._others + 1)
+
     def waiting(self, own: int) -> int:
         """How many bytes wait, as of the last look."""
         return self._others + own

@@ -41,7 +41,8 @@ _MOST_BUFFERED: Final = 1024**2
 class Spool:
     """The files of one writer in ``folder``: one that is written, and those before it. Safe in many threads.
 
-    ``in_flight`` holds the ids of decisions that have begun and not ended; who writes their entries keeps it.
+    ``in_flight`` holds the ids of decisions that have begun and not ended, ``file`` is the number of the file that is
+    written, from 0.
     """
 
     def __init__(self, folder: Path, settings: LedgerSettings = DEFAULTS) -> None:
@@ -58,8 +59,9 @@ class Spool:
             Path, tuple[int, int, int]
         ] = {}  # the others: descriptor, size and last number of each
         self._full_bytes = 0
+        self._roomy_bytes = 0  # up to this many there is room without another look
         self._number = 0
-        self._files = 0
+        self.file = 0
         self._refused = False  # whether the last write failed
         self._durability = settings.durability
         self._buffer = bytearray()  # entries that are not written yet
@@ -70,12 +72,7 @@ class Spool:
     @property
     def path(self) -> Path:
         """The file that is written, or will be."""
-        return self._folder / f"{self.writer}.{self._files:08d}{SUFFIX}"
-
-    @property
-    def file(self) -> int:
-        """The number of that file, from 0."""
-        return self._files
+        return self._folder / f"{self.writer}.{self.file:08d}{SUFFIX}"
 
     @property
     def waiting_bytes(self) -> int:
@@ -85,7 +82,12 @@ class Spool:
     @property
     def is_full(self) -> bool:
         """Whether so much waits in the folder that nothing more is taken."""
-        return not self._room.is_left(self.waiting_bytes)
+        if self._size + self._full_bytes < self._roomy_bytes:  # every call asks several times
+            return False
+        waiting = self.waiting_bytes
+        is_left = self._room.is_left(waiting)
+        self._roomy_bytes = self._room.unasked(waiting) if is_left else 0
+        return not is_left
 
     @property
     def filling(self) -> str:
@@ -100,20 +102,31 @@ class Spool:
         written.
         ``beyond`` writes however much waits: for entries that only say how something ended.
         """
-        encoder = self._encoder
+        encoder, in_flight = self._encoder, self.in_flight
         with self._lock:
-            if not beyond:
-                self._check_room()
-            number = self._number
-            frames: list[bytes] = []
+            if not beyond and self.is_full:
+                raise self._refusal()
+            number, frames, begun, ended = self._number, [], [], []
             try:
                 for entry in entries:
                     number += 1
-                    frames.append(encode_frame(number, encoder.encode(self._files, entry)))
-                self._write(b"".join(frames))
+                    frames.append(encode_frame(number, encoder.encode(self.file, entry)))
+                    if entry.end is not None:
+                        ended.append(entry.end.decision_id)
+                    elif entry.decision is not None and entry.intents:
+                        begun.append(entry.decision.decision_id)
+                # Before they are written, as their writer must not seem to be gone afterwards.
+                in_flight.update(begun)
+                data = b"".join(frames)
+                if self._durability == "none" and self._file is not None:
+                    self._keep(data)
+                else:
+                    self._put(data)
             except LedgerError:
+                in_flight.difference_update(begun)
                 encoder.forget()
                 raise
+            in_flight.difference_update(ended)
             self._number = number
         return number
 
@@ -145,7 +158,8 @@ class Spool:
         if self._file is not None and not self._refused and not self.is_full:
             return
         with self._lock:
-            self._check_room()
+            if self.is_full:
+                raise self._refusal()
             if self._file is None or self._refused:
                 self._put(_PROBE if self._refused else b"")
                 if self._refused:
@@ -199,6 +213,7 @@ class Spool:
             found = self._full.pop(path, None)
             if found is not None:
                 self._full_bytes -= found[1]
+                self._roomy_bytes = 0
                 remove(path, damaged=damaged)
                 os.close(found[0])
 
@@ -222,19 +237,18 @@ class Spool:
         self._file, self._full, self._full_bytes = None, {}, 0
         self._buffer.clear()
 
-    def _check_room(self) -> None:
-        if self.is_full:
-            raise FullError(
-                f"{self.filling}; nothing was written",
-                help="the ledger cannot be written as fast, or not at all: see what holds it open",
-            )
+    def _refusal(self) -> FullError:
+        return FullError(
+            f"{self.filling}; nothing was written",
+            help="the ledger cannot be written as fast, or not at all: see what holds it open",
+        )
 
     def _turn(self) -> None:
         if self._file is not None:
             self._full[self.path] = (self._file, self._size, self._number)
             self._full_bytes += self._size
             self._file, self._size = None, 0
-            self._files += 1
+            self.file += 1
 
     def _create(self) -> int:
         make_private_folder(self._folder)
@@ -254,10 +268,7 @@ class Spool:
         self._is_named = False
         return file
 
-    def _write(self, frames: bytes) -> None:
-        if self._durability != "none" or self._file is None:
-            self._put(frames)
-            return
+    def _keep(self, frames: bytes) -> None:
         if len(self._buffer) + len(frames) > _MOST_BUFFERED:
             self._flush()
         self._buffer += frames

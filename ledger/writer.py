@@ -86,23 +86,12 @@ class LedgerWriter:
 
         What is in one group is kept together or not at all. ``settle`` is left to the caller.
         """
-        self._separate()
-        in_flight = self._spool.in_flight
-        # Before they are written, as their writer must not seem to be gone afterwards.
-        in_flight.update([one.decision.decision_id for one in chain(*groups) if one.decision and one.intents])
-        errors: list[LedgerError | None] = [None] * len(groups)
         try:
             self._write(*chain(*groups))
         except LedgerError:
             # Together they may be too much for the disk, or one of them no text.
-            errors = [self._error(group) for group in groups]
-        for group, error in zip(groups, errors, strict=True):
-            for one in group:
-                if error is None and one.end is not None:
-                    in_flight.discard(one.end.decision_id)
-                elif error is not None and one.decision is not None:
-                    in_flight.discard(one.decision.decision_id)
-        return errors
+            return [self._error(group) for group in groups]
+        return [None] * len(groups)
 
     def _error(self, group: Sequence[LedgerEntry]) -> LedgerError | None:
         """Write a group by itself; why it was not kept, else None. What only says how something ended always fits."""
@@ -193,11 +182,13 @@ class LedgerWriter:
             self._spool.abandon()
 
     def _write(self, *entries: LedgerEntry, beyond: bool = False) -> None:
-        self._separate()
-        self._spool.add(*entries, beyond=beyond)
+        if self._forks != _forks:
+            self._separate()
+        spool = self._spool
+        spool.add(*entries, beyond=beyond)
         if self._thread is None:
             self._start()
-        if self._spool.waiting_bytes > _INGEST_BYTES:
+        if spool.waiting_bytes > _INGEST_BYTES:
             self._wake.set()
 
     def _separate(self) -> None:

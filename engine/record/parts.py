@@ -83,7 +83,7 @@ class RecordParts(NamedTuple):
 
 def parts_of(decision: Decision) -> RecordParts:
     """The record of ``decision`` by its parts. Raises RecordError for what is no decision."""
-    if not isinstance(decision, Decision):
+    if type(decision) is not Decision:
         raise no_decision(decision, "a Decision")
     return _encoder_of(decision.policy).encode(decision)
 

@@ -21,7 +21,7 @@ from routewright.engine.decision import (
     arm_named,
     candidate_of,
 )
-from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy
+from routewright.engine.policy import CompiledCatalog, CompiledModel, CompiledPolicy, per_policy
 from routewright.engine.report import TaskError
 
 from .in_memory import MemoryWatch
@@ -163,6 +163,7 @@ class RolloutRuntime:
         self.memory.tell(following.memory, following.every_backend())
 
 
+@per_policy
 def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
     """What a policy means, with its catalog and its rollout's candidate: digests, equal for equal meanings."""
     return tuple(digest for one in policy.with_candidate for digest in (one.digest, one.catalog.digest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from routewright.backends import run_blocking
 from routewright.backends.executing import Attempt
@@ -39,6 +40,8 @@ class Pending:
     ended: bool = False
     error: Exception | None = None
 
+
+_ANSWERING: Final = ("answer", "fallback", "retry")
 
 _Waiting = dict[Pending, list[asyncio.Future[Exception | None]]]
 
@@ -100,8 +103,13 @@ class Recorder:
                 one.intents.remove(intent)
 
     def attempted(self, one: Pending, attempt: Attempt) -> None:
-        """Record an attempt soon, or else with what is recorded next of its decision."""
+        """Record an attempt soon, or else with what is recorded next of its decision.
+
+        After an answer that comes at once: its end, or the intent of a step.
+        """
         one.attempts.append(attempt)
+        if attempt.status == "ok" and attempt.role in _ANSWERING:
+            return
         # A call whose loop was closed under it ends in no loop, and its decision with it.
         if one.begun and asyncio._get_running_loop() is not None:
             self._turn().setdefault(one, [])
@@ -143,9 +151,13 @@ class Recorder:
         if self._writer is None:
             return
         loop = asyncio.get_running_loop()
-        if self._under_way <= {one}:
-            self._turn(ends=False).setdefault(one, [])
-            self._record_waiting(loop)
+        under_way = self._under_way
+        if not under_way or (len(under_way) == 1 and one in under_way):
+            if loop in self._waiting:
+                self._turn().setdefault(one, [])
+                self._record_waiting(loop)
+            else:
+                self._write((one,))
             if one.error is not None:
                 raise one.error
             return
@@ -162,15 +174,14 @@ class Recorder:
         if error is not None:
             raise error
 
-    def _turn(self, *, ends: bool = True) -> _Waiting:
-        """What is recorded when this turn of the event loop ``ends``, or before by whoever asks for it."""
+    def _turn(self) -> _Waiting:
+        """What is recorded when this turn of the event loop ends, or before by whoever asks for it."""
         loop = asyncio.get_running_loop()
         waiting = self._waiting.get(loop)
         if waiting is None:
             self._record_left()
             waiting = self._waiting[loop] = {}
-            if ends:
-                loop.call_soon(self._record_waiting, loop)
+            loop.call_soon(self._record_waiting, loop)
         return waiting
 
     def _record_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,34 +207,32 @@ class Recorder:
         if writer.file != self._file:
             # Which policies' texts are in the file that is written now.
             self._file, self._known = writer.file, set()
-        known = self._known
-        given: set[tuple[str, ...]] = set()
-        groups: list[Sequence[LedgerEntry]] = []
-        grouped: list[Pending] = []
+        known, given, groups, grouped = self._known, None, [], []
         for one in many:
             one.error = None
             meaning = meaning_of(one.policy)
+            is_new = meaning not in known and (given is None or meaning not in given)
             try:
-                rows = _rows(one, with_policies=meaning not in known and meaning not in given)
+                rows = _rows(one, with_policies=is_new)
             except Exception as error:
                 one.error = error
                 continue
             if rows:
                 groups.append(rows)
                 grouped.append(one)
-                if rows[0].policies:
-                    given.add(meaning)
+                if is_new and rows[0].policies:
+                    given = {meaning} if given is None else {*given, meaning}
         try:
             errors: Sequence[Exception | None] = writer.add_all(groups) if groups else ()
         except Exception as error:
             errors = [error] * len(groups)
-        for one, texts, refused in zip(grouped, groups, errors, strict=True):
+        for one, entries, refused in zip(grouped, groups, errors, strict=True):
             one.error = refused
             if refused is None:
                 one.begun = True
                 one.intents.clear()
                 one.attempts.clear()
-                if texts[0].policies:
+                if entries[0].policies:
                     known.add(meaning_of(one.policy))
 
 
@@ -231,10 +240,11 @@ def _rows(one: Pending, *, with_policies: bool) -> list[LedgerEntry]:
     """What is there of a decision and not recorded yet; with the decision itself its shadow."""
     decided = one.decided
     decision = decided.decision
-    attempts = [AttemptRow(decision.id, attempt) for attempt in one.attempts]
-    intents = [IntentRow(decision.id, intent) for intent in one.intents]
+    id = decision.id
+    attempts = [AttemptRow(id, attempt) for attempt in one.attempts] if one.attempts else ()
+    intents = [IntentRow(id, intent) for intent in one.intents] if one.intents else ()
     if one.begun:
-        end = DecisionEnd(decision.id, one.answered_attempt) if one.ended else None
+        end = DecisionEnd(id, one.answered_attempt) if one.ended else None
         return [LedgerEntry(None, attempts, (), intents, end)] if attempts or intents or end else []
     policies = policy_rows(one.policy, first_seen_us=decision.state.at_us) if with_policies else ()
     row = decision_row(
@@ -274,24 +284,19 @@ def decision_row(
     ``shadow_of`` is, for a shadow, the id of the decision that was executed; ``answered_attempt`` the number of the
     attempt whose answer was given. ``simulated`` says that no model could be called.
     """
-    return DecisionRow(
-        parts_of(decision),
-        mode_of(decision),
-        tags=dict(tags or {}),
-        trace_id=trace_id,
-        deciding_ns=deciding_ns,
-        shadow_of=shadow_of,
-        answered_attempt=answered_attempt,
-        simulated=simulated,
-    )
+    labels = dict(tags) if tags else {}
+    parts, mode = parts_of(decision), mode_of(decision)
+    return DecisionRow(parts, mode, labels, trace_id, deciding_ns, shadow_of, answered_attempt, simulated)
 
 
 def mode_of(decision: Decision) -> str:
     """How a decision is used: ``shadow`` where it is not executed, ``canary`` in both its arms, else ``exploit``."""
     arm = decision.arm
-    if arm is not None and arm.mode == "canary":
+    if arm is None:
+        return "exploit"
+    if arm.mode == "canary":
         return "canary"
-    return "shadow" if arm is not None and arm.mode == "shadow" and arm.name == "candidate" else "exploit"
+    return "shadow" if arm.mode == "shadow" and arm.name == "candidate" else "exploit"
 
 
 def policy_rows(policy: CompiledPolicy, *, first_seen_us: int) -> tuple[PolicyRow, ...]:
