@@ -15,6 +15,8 @@ from pydantic_core import to_json
 from . import version_1
 from .assembling import ONLY, Flight, NewPart
 from .columns import ATTEMPT_TYPES, DECISION_TYPES, POLICY_TYPES, STATE_TYPES
+from .proof.entering import enter
+from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, PARTS, POLICIES, Logged
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -40,6 +42,7 @@ INSERT INTO parts BY NAME
 SELECT (SELECT coalesce(max(part), 0) FROM parts) + row_number() OVER (ORDER BY place) AS part, kind, digest, value
 FROM ({_rows_of(_PART_TYPES)}) AS given
 WHERE NOT EXISTS (SELECT 1 FROM parts WHERE parts.digest = given.digest)
+RETURNING {PARTS.selected}
 """
 
 _INSERT_DECISIONS: Final = f"""
@@ -49,6 +52,7 @@ SELECT
     coalesce(tags['team'], features ->> '$.team') AS team,
     coalesce(tags['user'], features ->> '$.user') AS "user"
 FROM ({_rows_of(DECISION_TYPES)})
+RETURNING {DECISIONS.selected}
 """
 
 _PART_NUMBERS: Final = "SELECT digest, part FROM parts WHERE list_contains(?::VARCHAR[], digest)"
@@ -63,11 +67,13 @@ WHERE NOT EXISTS (
         AND (attempt_rows.number = given.number)
         AND (attempt_rows.decision_id BETWEEN ?::UUID AND ?::UUID)
 )
+RETURNING {ATTEMPTS.selected}
 """
 
 _INSERT_POLICIES: Final = f"""
 INSERT INTO policies BY NAME
 SELECT DISTINCT ON (kind, digest) * FROM ({_rows_of(POLICY_TYPES)}) ANTI JOIN policies USING (kind, digest)
+RETURNING {POLICIES.selected}
 """
 
 _LAST_STATES: Final = {
@@ -80,7 +86,7 @@ SELECT model, max_by(model_states, entry) FROM model_states WHERE writer = ? GRO
 
 def insert_policies(connection: DuckDBPyConnection, policies: Sequence[Mapping[str, Any]]) -> int:
     """Insert texts that the ledger lacks; return their number."""
-    return inserted(connection, _INSERT_POLICIES, [_texts(policies, POLICY_TYPES)]) if policies else 0
+    return _enter(connection, POLICIES, _INSERT_POLICIES, [_texts(policies, POLICY_TYPES)]) if policies else 0
 
 
 def insert_parts(connection: DuckDBPyConnection, parts: Iterable[NewPart]) -> None:
@@ -90,7 +96,7 @@ def insert_parts(connection: DuckDBPyConnection, parts: Iterable[NewPart]) -> No
         for place, part in enumerate(parts)
     ]
     if rows:
-        connection.execute(_INSERT_PARTS, [_texts(rows, _PART_TYPES)])
+        _enter(connection, PARTS, _INSERT_PARTS, [_texts(rows, _PART_TYPES)])
 
 
 def known_part(connection: DuckDBPyConnection, digest: str) -> str | None:
@@ -155,15 +161,14 @@ def insert_decisions(connection: DuckDBPyConnection, decisions: Sequence[Mapping
     rows = [one for one in decisions if "record" not in one]
     if rows:
         numbered = _with_part_numbers(connection, rows)
-        connection.execute(_INSERT_DECISIONS, [_texts(numbered, DECISION_TYPES)])
+        _enter(connection, DECISIONS, _INSERT_DECISIONS, [_texts(numbered, DECISION_TYPES)])
     older = [one for one in decisions if "record" in one]
     if older:
         beside = [
             {name: value for name, value in one.items() if name not in ("id", "record")} for one in older
         ]
-        connection.execute(
-            version_1.INSERT, [_texts(beside, version_1.BESIDE_TYPES), [one["record"] for one in older]]
-        )
+        texts = [_texts(beside, version_1.BESIDE_TYPES), [one["record"] for one in older]]
+        _enter(connection, DECISIONS_1, f"{version_1.INSERT} RETURNING {DECISIONS_1.selected}", texts)
 
 
 def _with_part_numbers(
@@ -182,7 +187,9 @@ def insert_attempts(connection: DuckDBPyConnection, attempts: Sequence[Mapping[s
     if not attempts:
         return 0
     ids = [one["decision_id"] for one in attempts]
-    return inserted(connection, _INSERT_ATTEMPTS, [_texts(attempts, ATTEMPT_TYPES), min(ids), max(ids)])
+    return _enter(
+        connection, ATTEMPTS, _INSERT_ATTEMPTS, [_texts(attempts, ATTEMPT_TYPES), min(ids), max(ids)]
+    )
 
 
 def insert_late(connection: DuckDBPyConnection, flight: Flight) -> None:
@@ -197,11 +204,10 @@ def insert_late(connection: DuckDBPyConnection, flight: Flight) -> None:
         )
     insert_attempts(connection, flight.calls())
     if flight.answered is not None:
-        for table in ("decision_rows", "decisions_1"):
-            connection.execute(
-                f"UPDATE {table} SET answered_attempt = ? WHERE decision_id = ?::UUID",
-                [flight.answered, flight.decision_id],
-            )
+        for logged in (DECISIONS, DECISIONS_1):
+            sql = f"UPDATE {logged.table} SET answered_attempt = ? WHERE decision_id = ?::UUID"
+            of = [flight.answered, flight.decision_id]
+            _enter(connection, logged, f"{sql} RETURNING {logged.selected}", of)
 
 
 def known_digests(connection: DuckDBPyConnection, ids: Sequence[str]) -> dict[str, str]:
@@ -236,6 +242,15 @@ def _texts(rows: Iterable[Mapping[str, Any]], types: Mapping[str, Any]) -> list[
     """Rows as texts, with the columns of ``types``; what a row lacks is NULL."""
     missing = dict.fromkeys(types)
     return [to_json(row if len(row) == len(types) else {**missing, **row}).decode() for row in rows]
+
+
+def _enter(
+    connection: DuckDBPyConnection, logged: Logged, statement: str, parameters: Sequence[object]
+) -> int:
+    """Run a statement that returns what it has written, and enter that into the log; return how many rows it was."""
+    rows = connection.execute(statement, parameters).fetchall()
+    enter(connection, logged, rows)
+    return len(rows)
 
 
 def inserted(connection: DuckDBPyConnection, statement: str, parameters: Sequence[object] = ()) -> int:

@@ -21,6 +21,7 @@ from routewright.private_files import make_private_folder
 
 from .connection import checkpoint, commit, file_first, open_for_creation
 from .errors import LedgerError, OtherLayoutError
+from .proof.entering import enter_older
 from .views import make_views
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 
 _NAME = re.compile(r"(\d{4})_([a-z_]+)\.sql")
+
+_LOG = 16
+"""The layout from which on rows have leaves in the log."""
 
 _RECORD = """
 CREATE TABLE IF NOT EXISTS migrations (
@@ -138,6 +142,8 @@ def apply_migrations(connection: DuckDBPyConnection, path: Path) -> None:
                 "INSERT INTO migrations VALUES (?, ?, ?, ?)",
                 [migration.version, migration.name, migration.digest, time.time_ns() // 1_000],
             )
+        if have < _LOG:
+            enter_older(connection)
         make_views(connection)
         commit(connection)
     # Changes of the layout go into the file at once: replaying them from the WAL is not something to rely on.

@@ -12,14 +12,17 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from routewright.engine.record import Ordinal, Uuid, columns_of
+from routewright.engine.record import columns_of
 
 from .changing import changing
 from .columns import sql_type
 from .errors import LedgerError
 from .inserting import known_digests, select_ids
+from .proof.entering import enter
+from .proof.logged import OUTCOMES
+from .rows import OutcomeRow
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,21 +54,6 @@ class Outcome(NamedTuple):
     line: int | None = None
 
 
-class OutcomeRow(NamedTuple):
-    """One row of the table `outcomes`."""
-
-    outcome_id: Annotated[Uuid, "the outcome's own id"]
-    decision_id: Annotated[Uuid, "the decision that it is of"]
-    attempt: Annotated[Ordinal | None, "the attempt that it is of; NULL for the decision as a whole"]
-    model_id: Annotated[str | None, "the model that it is of, where an attempt or a model was named"]
-    metric: Annotated[str, "what was measured, such as `score`"]
-    value: Annotated[float | None, "what was found, as a number; true and false are 1 and 0"]
-    label: Annotated[str | None, "what was found, where it is no number"]
-    source: Annotated[str, "who found it out"]
-    at_us: Annotated[int, "when it was found out"]
-    supersedes: Annotated[Uuid | None, "the outcome that it corrects"]
-
-
 class RecordedOutcomes(NamedTuple):
     """How many outcomes were added, how many of these correct another, and how many were there already."""
 
@@ -78,6 +66,7 @@ _COLUMNS: Final = {column.name: sql_type(column.kind) for column in columns_of(O
 _INSERT: Final = f"""
 INSERT INTO outcomes BY NAME
 SELECT unnest(row) FROM (SELECT unnest(from_json_strict(?, '{json.dumps([_COLUMNS])}')) AS row)
+RETURNING {OUTCOMES.selected}
 """
 
 Key = tuple[str, int | None, str | None, str, str]
@@ -125,7 +114,7 @@ def _record(connection: DuckDBPyConnection, batch: Sequence[Outcome]) -> Recorde
         current[key] = (row.outcome_id, found)
         rows.append(row._asdict())
     if rows:
-        connection.execute(_INSERT, [json.dumps(rows)])
+        enter(connection, OUTCOMES, connection.execute(_INSERT, [json.dumps(rows)]).fetchall())
     return RecordedOutcomes(len(rows), corrected, already)
 
 

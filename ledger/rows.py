@@ -59,6 +59,21 @@ class DecisionRow(NamedTuple):
         return self.record.row.id
 
 
+class OutcomeRow(NamedTuple):
+    """One row of the table `outcomes`."""
+
+    outcome_id: Annotated[Uuid, "the outcome's own id"]
+    decision_id: Annotated[Uuid, "the decision that it is of"]
+    attempt: Annotated[Ordinal | None, "the attempt that it is of; NULL for the decision as a whole"]
+    model_id: Annotated[str | None, "the model that it is of, where an attempt or a model was named"]
+    metric: Annotated[str, "what was measured, such as `score`"]
+    value: Annotated[float | None, "what was found, as a number; true and false are 1 and 0"]
+    label: Annotated[str | None, "what was found, where it is no number"]
+    source: Annotated[str, "who found it out"]
+    at_us: Annotated[int, "when it was found out"]
+    supersedes: Annotated[Uuid | None, "the outcome that it corrects"]
+
+
 class AttemptRow(NamedTuple):
     """An attempt and the decision that it was made for."""
 

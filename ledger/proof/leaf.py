@@ -10,6 +10,7 @@ bytes 22–53   the digest of the row: SHA-256
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
@@ -22,8 +23,9 @@ from ..errors import ProofError
 VERSION: Final = 1
 LEAF_BYTES: Final = 54
 
-_FORM: Final = struct.Struct(">BB16sI32s")
+FORM: Final = struct.Struct(">BB16sI32s")
 _EXACT: Final = 2**53 - 1
+_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class Kind(IntEnum):
@@ -55,14 +57,14 @@ class Leaf(NamedTuple):
 
     def encoded(self) -> bytes:
         """Its 54 bytes."""
-        return _FORM.pack(VERSION, self.kind, self.id, self.number, self.digest)
+        return FORM.pack(VERSION, self.kind, self.id, self.number, self.digest)
 
 
 def parse_leaf(encoded: bytes) -> Leaf:
     """The leaf that has these bytes. Raises ProofError for what is none of this version."""
     if len(encoded) != LEAF_BYTES:
         raise ProofError(f"a leaf has {LEAF_BYTES} bytes, and not {len(encoded)}")
-    version, kind, id, number, digest = _FORM.unpack(encoded)
+    version, kind, id, number, digest = FORM.unpack(encoded)
     if version != VERSION or kind not in Kind.__members__.values():
         raise ProofError(
             f"a leaf of version {version} and kind {kind} is not known to this version of Routewright"
@@ -84,6 +86,29 @@ def values_digest(values: Mapping[str, Any]) -> bytes:
     What is None is left out, so that a column that a later version adds changes no digest of older rows. An integer
     that JSON numbers cannot hold exactly, beyond ±(2^53 - 1), stands as its decimal digits in a string.
     """
+    told: dict[str, Any] = {}
+    for name in sorted(values):
+        value = values[name]
+        if value is None:
+            continue
+        kind = type(value)
+        if kind is int and not -_EXACT <= value <= _EXACT:
+            value = str(value)
+        elif kind is dict and all(map(_is_simple, value.items())):
+            value = dict(sorted(value.items()))
+        elif (kind is not str and kind is not int and kind is not bool) or not name.isascii():
+            return _any_digest(values)
+        told[name] = value
+    # Names in order, and values that Python writes as RFC 8785 does.
+    return hashlib.sha256(_ENCODE(told).encode()).digest()
+
+
+def _is_simple(item: tuple[Any, Any]) -> bool:
+    name, value = item
+    return type(value) is str and type(name) is str and name.isascii()
+
+
+def _any_digest(values: Mapping[str, Any]) -> bytes:
     told = {name: _told(value) for name, value in values.items() if value is not None}
     return hashlib.sha256(canonical_bytes(told)).digest()
 

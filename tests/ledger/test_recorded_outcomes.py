@@ -16,7 +16,7 @@ from support.new_ledgers import new_ledger
 from routewright.engine.record import columns_of
 from routewright.ledger import Ledger, LedgerError, Outcome, read_outcomes
 from routewright.ledger.columns import sql_type
-from routewright.ledger.outcomes import OutcomeRow
+from routewright.ledger.rows import OutcomeRow
 
 COLUMNS = "decision_id::VARCHAR, attempt, model_id, metric, value, label, source"
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from routewright.ledger.errors import ProofError
 from routewright.ledger.proof.leaf import Kind, Leaf, named_id, parse_leaf, values_digest
@@ -51,3 +53,29 @@ def test_leaves_of_other_versions_and_kinds_are_refused(at: int, byte: int) -> N
         parse_leaf(bytes(leaf))
     with pytest.raises(ProofError, match="54 bytes, and not 53"):
         parse_leaf(bytes(leaf[:-1]))
+
+
+SIMPLE = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**62), 2**62)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abcdefgh") | st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
+        SIMPLE
+        | FLOATS
+        | st.dictionaries(st.text("ab\u00e9\ufb33\U0001f600", max_size=3), st.text("a\u00e9\n\x7f\u2028")),
+    )
+)
+def test_digests_of_any_values_are_of_their_canonical_json(values: dict[str, Any]) -> None:
+    told = {
+        name: str(value) if type(value) is int and abs(value) >= 2**53 else value
+        for name, value in values.items()
+        if value is not None
+    }
+    assert values_digest(values) == hashlib.sha256(rfc8785.dumps(told)).digest()

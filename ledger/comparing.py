@@ -1,0 +1,207 @@
+"""Compares the rows of a ledger with its log: which have changed, are missing, or were never recorded.
+
+Nothing here opens a file or writes. A row is compared by the last leaf that it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from routewright.engine.record import digest_of_values, read_json
+
+from .errors import LedgerError
+from .proof.earlier import earlier_digests
+from .proof.leaf import Kind
+from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, LOGGED, OUTCOMES, PARTS, POLICIES, Logged
+from .restoring import all_records
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_MANY: Final = 5_000
+
+
+class Fault(NamedTuple):
+    """Something that is not as it was recorded, and the leaf that says so, if one does."""
+
+    leaf: int | None
+    what: str
+
+
+_LAST: Final = """
+SELECT id::VARCHAR AS leaf_id, number AS leaf_number, max(leaf) AS leaf, max_by(digest, leaf) AS leaf_digest
+FROM log_leaves WHERE kind = ? GROUP BY id, number
+"""
+
+_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
+    DECISIONS.table: ("decision_id",),
+    DECISIONS_1.table: ("decision_id",),
+    ATTEMPTS.table: ("decision_id", "number"),
+    OUTCOMES.table: ("outcome_id",),
+}
+
+
+def compare(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    """Everything in the tables that the log does not say, table by table."""
+    for logged in LOGGED:
+        if logged in (POLICIES, PARTS):
+            yield from _compare_named(connection, logged)
+        else:
+            yield from _compare_rows(connection, logged)
+    for kind, tables in {
+        Kind.DECISION: (DECISIONS, DECISIONS_1),
+        Kind.ATTEMPT: (ATTEMPTS,),
+        Kind.OUTCOME: (OUTCOMES,),
+    }.items():
+        yield from _missing(connection, kind, tables)
+    yield from _entered_again(connection)
+    yield from _parts(connection)
+    yield from _records(connection)
+
+
+def name_of(kind: Kind, id: str, number: int = 0) -> str:
+    """What a leaf is of, in words."""
+    match kind:
+        case Kind.DECISION:
+            return f"decision `{id}`"
+        case Kind.ATTEMPT:
+            return f"attempt {number} of decision `{id}`"
+        case Kind.OUTCOME:
+            return f"outcome `{id}`"
+        case Kind.POLICY:
+            return f"the text of a policy or catalog (id `{id}`)"
+        case Kind.PART:
+            return f"a part of records (id `{id}`)"
+        case _:
+            return f"a record of kind {kind} (id `{id}`)"
+
+
+def _compare_rows(connection: DuckDBPyConnection, logged: Logged) -> Iterator[Fault]:
+    key, *number = _KEYS[logged.table]
+    of_number = f"AND (leaf_number = r.{number[0]})" if number else ""
+    sql = f"""
+    SELECT r.*, leaf, leaf_digest
+    FROM (SELECT {logged.selected} FROM {logged.table}) AS r
+    LEFT JOIN ({_LAST}) AS last ON (leaf_id = r.{key}) {of_number}
+    """
+    for *row, leaf, digest in _each(connection, sql, [int(logged.kind)]):
+        made = logged.leaf(row)
+        name = name_of(logged.kind, str(uuid.UUID(bytes=made.id)), made.number)
+        if digest is None:
+            yield Fault(None, f"{name} is not in the log: something else has written it into the ledger")
+        elif made.digest != bytes(digest):
+            yield Fault(leaf, f"{name} has changed since it was recorded")
+    keys = ", ".join(_KEYS[logged.table])
+    doubled = f"SELECT {keys}, count(*) FROM {logged.table} GROUP BY {keys} HAVING count(*) > 1"
+    for id, *rest, count in _each(connection, doubled, []):
+        yield Fault(None, f"{name_of(logged.kind, str(id), *rest)} is there {count} times")
+
+
+def _compare_named(connection: DuckDBPyConnection, logged: Logged) -> Iterator[Fault]:
+    last = {id: (leaf, bytes(digest)) for id, _, leaf, digest in _each(connection, _LAST, [int(logged.kind)])}
+    seen = set()
+    for row in _each(connection, f"SELECT {logged.selected} FROM {logged.table}", []):
+        values = dict(zip(logged.values, row, strict=True))
+        name = f"the {values['kind']} `{values.get('name') or values['digest']}`"
+        try:
+            made = logged.leaf(row)
+        except ValueError:
+            yield Fault(None, f"{name} has a digest that is none")
+            continue
+        id = str(uuid.UUID(bytes=made.id))
+        if id in seen:
+            yield Fault(None, f"{name} is there twice")
+        seen.add(id)
+        leaf, digest = last.get(id, (None, b""))
+        if leaf is None:
+            yield Fault(None, f"{name} is not in the log: something else has written it into the ledger")
+        elif digest != made.digest:
+            yield Fault(leaf, f"{name} has changed since it was recorded")
+    for id, (leaf, _) in last.items():
+        if id not in seen:
+            yield Fault(leaf, f"{name_of(logged.kind, id)} is missing")
+
+
+def _missing(connection: DuckDBPyConnection, kind: Kind, tables: tuple[Logged, ...]) -> Iterator[Fault]:
+    there = " UNION ALL ".join(
+        f"SELECT {_KEYS[one.table][0]}::VARCHAR AS id, "
+        f"{_KEYS[one.table][1] if len(_KEYS[one.table]) > 1 else '0'} AS number FROM {one.table}"
+        for one in tables
+    )
+    sql = f"""
+    SELECT leaf, leaf_id, leaf_number FROM ({_LAST}) AS last
+    ANTI JOIN ({there}) AS there ON (leaf_id = there.id) AND (leaf_number = there.number)
+    """
+    for leaf, id, number in _each(connection, sql, [int(kind)]):
+        yield Fault(leaf, f"{name_of(kind, id, number)} is missing")
+
+
+def _entered_again(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    """Leaves that another has followed, but for what an end that was recorded late explains."""
+    sql = """
+    SELECT kind, id::VARCHAR, number, leaf, digest FROM log_leaves
+    SEMI JOIN (SELECT kind, id, number FROM log_leaves GROUP BY ALL HAVING count(*) > 1) AS again
+        USING (kind, id, number)
+    ORDER BY leaf
+    """
+    leaves: dict[tuple[int, str, int], list[tuple[int, bytes]]] = {}
+    for kind, id, number, leaf, digest in _each(connection, sql, []):
+        leaves.setdefault((kind, id, number), []).append((leaf, bytes(digest)))
+    for (kind, id, number), (*earlier, _) in leaves.items():
+        allowed = set(_earlier(connection, Kind(kind), id, number))
+        for leaf, digest in earlier:
+            if digest not in allowed:
+                yield Fault(
+                    leaf, f"{name_of(Kind(kind), id, number)} was entered into the log again, as another"
+                )
+
+
+def _earlier(connection: DuckDBPyConnection, kind: Kind, id: str, number: int) -> Iterator[bytes]:
+    for logged in LOGGED:
+        if logged.kind is not kind or logged.table not in _KEYS:
+            continue
+        key, *more = _KEYS[logged.table]
+        condition = f"({key} = ?::UUID)" + (" AND (number = ?)" if more else "")
+        sql = f"SELECT {logged.selected} FROM {logged.table} WHERE {condition}"
+        for row in connection.execute(sql, [id, number] if more else [id]).fetchall():
+            values = dict(zip(logged.values, row, strict=True))
+            yield from earlier_digests(kind, values, _prices(connection, values.get("model_id")))
+
+
+def _prices(connection: DuckDBPyConnection, model: str | None) -> list[tuple[str | None, str | None]]:
+    sql = "SELECT DISTINCT currency, price_since FROM attempt_rows WHERE model_id = ?"
+    return [(currency, since) for currency, since in connection.execute(sql, [model]).fetchall()]
+
+
+def _parts(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    for kind, digest, value in _each(connection, "SELECT kind, digest, value FROM parts", []):
+        if "sha256:" + hashlib.sha256(value.encode()).hexdigest() != digest:
+            yield Fault(None, f"the {kind} `{digest}`, a part of records, does not have its digest")
+
+
+def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    """Records that cannot be made again of their rows and parts, or are others than those that were recorded."""
+    for id, record, digest in _each(
+        connection, "SELECT decision_id::VARCHAR, record, record_digest FROM decisions_1", []
+    ):
+        if "sha256:" + hashlib.sha256(record.encode()).hexdigest() != digest:
+            yield Fault(None, f"the record of decision `{id}` does not have its digest")
+    try:
+        for id, digest, text in all_records(connection):
+            if digest_of_values(read_json(text)) != f"sha256:{digest}":
+                yield Fault(
+                    None,
+                    f"the record of decision `{id}` does not have its digest: its row, one of its parts, or what was "
+                    "known of a model or backend has changed",
+                )
+    except (LedgerError, KeyError, ValueError, IndexError, StopIteration, TypeError, AttributeError) as error:
+        yield Fault(None, f"records cannot be made again of their rows and parts: {error}")
+
+
+def _each(connection: DuckDBPyConnection, sql: str, parameters: list[object]) -> Iterator[tuple[Any, ...]]:
+    result = connection.execute(sql, parameters)
+    while rows := result.fetchmany(_MANY):
+        yield from rows
