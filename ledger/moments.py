@@ -16,7 +16,8 @@ BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def parse_moment(text: str, *, now: datetime) -> datetime:
     """A time that is written as ``7d`` (so long before ``now``), ``today``, ``yesterday``, ``all`` or in ISO 8601.
 
-    Days begin in the zone of ``now``, which is also that of a time without one. Raises ValueError.
+    Days begin in the zone of ``now``, which is also that of a time without one, and a number of days ends at the same
+    time of day; all other durations are as long as they say, also where clocks change. Raises ValueError.
     """
     wanted = "a time such as `7d`, `24h`, `today`, `2026-01-31` or `all`"
     zone = now.tzinfo or UTC
@@ -27,7 +28,10 @@ def parse_moment(text: str, *, now: datetime) -> datetime:
         return datetime.combine(day, time.min, zone)
     if text[:1].isdigit() and text[-1:].isalpha() and "T" not in text:
         try:
-            return max(now - timedelta(milliseconds=parse_duration_ms(text)), BEGINNING)
+            before = timedelta(milliseconds=parse_duration_ms(text))
+            # Python subtracts from the time of day: an hour after clocks went forward, one hour before was now.
+            then = now - before if text.endswith("d") else (now.astimezone(UTC) - before).astimezone(zone)
+            return max(then, BEGINNING)
         except OverflowError:
             return BEGINNING
         except ValueError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -78,6 +78,20 @@ def test_a_value_that_does_not_fit_is_named(given: dict[str, str], message: str)
 )
 def test_a_time_is_meant_in_the_zone_of_the_question(text: str, expected: datetime) -> None:
     assert parse_moment(text, now=NOW).astimezone(UTC) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "text", "ago"),
+    [
+        (datetime(2026, 3, 29, 3, 30, tzinfo=NOW.tzinfo), "1h", timedelta(hours=1)),
+        (datetime(2026, 3, 29, 3, 30, tzinfo=NOW.tzinfo), "24h", timedelta(hours=24)),
+        (datetime(2026, 3, 29, 3, 30, tzinfo=NOW.tzinfo), "1d", timedelta(hours=23)),
+        (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=NOW.tzinfo), "60m", timedelta(hours=1)),
+        (datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=NOW.tzinfo), "1d", timedelta(hours=25)),
+    ],
+)
+def test_hours_are_as_long_as_ever_where_clocks_change(now: datetime, text: str, ago: timedelta) -> None:
+    assert now.astimezone(UTC) - parse_moment(text, now=now).astimezone(UTC) == ago
 
 
 def test_a_zone_that_is_none_is_refused() -> None:
