@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot
     from .store import Ledger
     from .tailing import Followed, InFlight, TailFilter
+    from .views import plain_names
     from .writer import LedgerWriter
 
 __all__ = [
@@ -83,6 +84,7 @@ __all__ = [
     "now_in",
     "outcome_value",
     "parse_moment",
+    "plain_names",
     "read_outcomes",
     "read_question",
     "remove_spilled",
@@ -102,6 +104,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("now_in", "parse_moment"), "moments"),
     **dict.fromkeys(("Chart", "Question", "Unit", "about_simulated", "written"), "question"),
+    "plain_names": "views",
     **dict.fromkeys(
         ("QUESTION_SUFFIX", "check_statement", "read_question", "shipped_questions"), "question_files"
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, TypeVar
@@ -155,13 +155,19 @@ class Question:
         return LedgerError(str(error), help=error.help, problem=at)
 
 
-def about_simulated(sql: str) -> str:
+def about_simulated(sql: str, views: Collection[str] | None = None) -> str:
     """The statement about what was simulated, in place of what was real: one line stands before it.
 
-    Each view that it names is what ``all_`` and its name holds of simulated work.
+    Each view that it names is what ``all_`` and its name holds of simulated work. ``views`` are the plain names of all
+    views, those of policies too, where a ledger is at hand. Raises QuestionError for a view that is named with its
+    schema, since that is always what is real.
     """
-    words = set(re.findall(r"\w+", sql))
-    replaced = ", ".join(f"{name} AS ({simulated_select(name)})" for name in view_names() if name in words)
+    words = {word.lower() for word in re.findall(r"\w+", sql)}
+    named = [name for name in (view_names() if views is None else views) if name in words]
+    for name in named:
+        if re.search(rf'\bmain"?\s*\.\s*"?{name}\b', sql, re.IGNORECASE):
+            raise QuestionError(f"`main.{name}` has no simulated work", help=f"write `{name}` alone")
+    replaced = ", ".join(f"{name} AS ({simulated_select(name)})" for name in named)
     if not replaced:
         return f"\n{sql}"
     begin = _WITH.match(sql)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -145,8 +145,15 @@ def selected(name: str, holding: Holding) -> str:
 
 def simulated_select(name: str) -> str:
     """The statement of what the view ``NAME`` would hold if only simulated work were real."""
-    called = " AND called" if "called" in _WITHOUT.get(name, ()) else ""
+    called = " AND called" if name.startswith("attempts_") else ""
     return f'SELECT * FROM main."all_{name}" WHERE simulated{called}'
+
+
+def plain_names(names: Collection[str]) -> tuple[str, ...]:
+    """Those of the names of a ledger's tables and views that are plain names of views, of policies too."""
+    of_policies = tuple(f"{prefix}_" for prefix in _OF_POLICIES.values())
+    found = (one for one in names if one.startswith(of_policies) and f"all_{one}" in names)
+    return tuple(dict.fromkeys((*view_names(), *found)))
 
 
 def views(holding: Holding) -> Iterator[View]:

@@ -131,6 +131,21 @@ def test_simulated_work_is_counted_where_it_is_asked_for(tmp_path: Path) -> None
     simulated = command("ledger", "ask", "cost", "--simulated")
     assert [line.split() for line in simulated.out.splitlines()[2:]] == [["a", "2", "1", "0"]]
     assert command("ledger", "ask", "cost", "--format", "json").out == "[]\n"
+    (tmp_path / "questions").mkdir()
+    for view, of_real, of_simulated in (
+        ("decisions_first", 0, 1),
+        ("Attempts_First", 0, 2),
+        ("DECISIONS_FLAT", 0, 1),
+        ("all_decisions_first", 1, 1),
+    ):
+        statement = f"SELECT count(*) AS n FROM {view}"
+        command.write("questions/who.yaml", f"{OWN.split('parameters:')[0]}sql: {statement}\n")
+        for flags, expected in (((), of_real), (("--simulated",), of_simulated)):
+            assert command("ledger", "ask", "who", "--format", "csv", *flags).out == f"n\n{expected}\n", view
+    command.write("questions/who.yaml", f"{OWN.split('parameters:')[0]}sql: FROM main.decisions_first\n")
+    assert (
+        "`main.decisions_first` has no simulated work" in command("ledger", "ask", "who", "--simulated").err
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,6 +154,7 @@ def test_simulated_work_is_counted_where_it_is_asked_for(tmp_path: Path) -> None
         ("SELECT 1", "\nSELECT 1"),
         ("SELECT * FROM routing_daily", "WITH routing_daily AS (…)\nSELECT * FROM routing_daily"),
         ("FROM all_routing_daily", "\nFROM all_routing_daily"),
+        ("FROM Routing_Daily", "WITH routing_daily AS (…)\nFROM Routing_Daily"),
         (
             "-- a\n  with x AS (FROM routing_daily)",
             "-- a\n  with routing_daily AS (…),\n       x AS (FROM routing_daily)",

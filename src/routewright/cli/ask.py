@@ -17,6 +17,7 @@ from routewright.ledger import (
     Question,
     about_simulated,
     now_in,
+    plain_names,
     written,
 )
 from routewright.loading import all_questions, find_question, user_question_folders
@@ -64,15 +65,15 @@ def ask_saved(
             )
             tell_simulated(0 if which.simulated else count_simulated(opened))
 
-    with ledger_at(how.ledger, create=False) as opened, _asked(question, which.simulated) as sql:
+    with ledger_at(how.ledger, create=False) as opened, _asked(opened, question, which.simulated) as sql:
         answer_in_form(opened, sql, values, form, how, show=show)
 
 
 @contextmanager
-def _asked(question: Question, simulated: bool) -> Iterator[str]:
+def _asked(opened: Ledger, question: Question, simulated: bool) -> Iterator[str]:
     """The statement to run; what is wrong with it is reported with its place in the question's file."""
     try:
-        yield about_simulated(question.sql) if simulated else question.sql
+        yield about_simulated(question.sql, _views(opened)) if simulated else question.sql
     except LedgerError as error:
         raise question.placed(error, lines_before=int(simulated)) from error
 
@@ -96,8 +97,12 @@ def answer(
     simulated: bool = False,
 ) -> QueryResult:
     """What a question gives. Raises LedgerError, with the place in the question's file where its statement is wrong."""
-    with _asked(question, simulated) as sql:
+    with _asked(opened, question, simulated) as sql:
         return ask(opened, sql, values, how)
+
+
+def _views(opened: Ledger) -> tuple[str, ...]:
+    return plain_names([str(name) for (name,) in opened.query("SHOW TABLES", max_rows=None).rows])
 
 
 def count_simulated(opened: Ledger) -> int:
