@@ -31,6 +31,7 @@ from .gates import (
     failures,
 )
 from .plan import gate_steps, make_plan, required_failures, step_failures, steps_of
+from .sql import Bindings, GivenColumn, TaskColumns, sql_of_bindings
 from .task import (
     NO_REQUEST,
     NOTHING_KNOWN,
@@ -60,6 +61,7 @@ __all__ = [
     "SESSION",
     "Arm",
     "ArmName",
+    "Bindings",
     "Breaker",
     "CandidateVerdict",
     "CostEstimate",
@@ -68,6 +70,7 @@ __all__ = [
     "Fit",
     "GateContext",
     "GateFailure",
+    "GivenColumn",
     "Health",
     "MemoryState",
     "ModelState",
@@ -83,6 +86,7 @@ __all__ = [
     "Source",
     "State",
     "Task",
+    "TaskColumns",
     "allowance",
     "arm_named",
     "binder_of",
@@ -113,6 +117,7 @@ __all__ = [
     "point_of",
     "required_failures",
     "shadow_arm",
+    "sql_of_bindings",
     "step_failures",
     "steps_of",
     "to_unload",
