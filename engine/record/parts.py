@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple, TypeVar
 
 from ..canonical import canonical_text
-from ..decision import NO_REQUEST, Arm, Decision, GateFailure, MemoryState, ModelState, RequestFacts, Source
+from ..decision import (
+    NO_REQUEST,
+    Arm,
+    CandidateVerdict,
+    Decision,
+    GateFailure,
+    MemoryState,
+    ModelState,
+    Plan,
+    RequestFacts,
+    Source,
+)
 from ..policy import CompiledPolicy, per_policy
 from ..report import RecordError
 from .field import fields_of
-from .fields import ArmRecord, DecisionRecord, RequestRecord, details_of
+from .fields import ArmRecord, ChoiceRecord, DecisionRecord, RequestRecord, details_of
 from .record import no_decision, values_of
 
 _MAX_REMEMBERED = 4096
@@ -106,6 +118,7 @@ class _Encoder:
         self._sources: dict[tuple[Source, ...], tuple[str, tuple[int, ...]]] = {}
         self._verdicts: dict[tuple[bool | None, ...], str] = {}
         self._plans: dict[tuple[int, int, int | None, str], _Planned] = {}
+        self._plan_parts: dict[object, _Planned] = {}
         self._arms: dict[Arm, Part] = {}
 
     def encode(self, decision: Decision) -> RecordParts:
@@ -153,9 +166,16 @@ class _Encoder:
         key = (id(decision.candidates), id(decision.plan), decision.rule, decision.outcome)
         kept = self._plans.get(key)
         if kept is None or kept.candidates is not decision.candidates or kept.plan is not decision.plan:
-            part = part_of(_plan_values(decision))
-            varies = any(one.varies for one in _failures(decision))
-            kept = _keep(self._plans, key, _Planned(decision.candidates, decision.plan, part, varies))
+            # Rules that compare numbers make a plan anew for each task, which mostly says the same as one before.
+            said = _said_by_plan(decision)
+            same = self._plan_parts.get(said)
+            if same is None:
+                part = part_of(_plan_values(decision))
+                varies = any(one.varies for one in _failures(decision))
+                same = _Planned(decision.candidates, decision.plan, part, varies)
+                _keep(self._plan_parts, said, same)
+            kept = same._replace(candidates=decision.candidates, plan=decision.plan)
+            _keep(self._plans, key, kept)
         return kept
 
     def _armed(self, decision: Decision) -> Part:
@@ -210,6 +230,29 @@ def _policy_values(policy: CompiledPolicy) -> dict[str, Any]:
         "models": [model.id for model in policy.catalog.models],
         "quotas": [quota.name for quota in policy.quotas],
     }
+
+
+_facts_of_candidate = attrgetter(*(one.name for one in fields(CandidateVerdict) if one.name != "failure"))
+_facts_of_plan = attrgetter(
+    *(one.name for one in fields(Plan) if one.name not in ("steps", "dropped", "ensemble_dropped"))
+)
+
+
+def _said_by_plan(decision: Decision) -> object:
+    """All that the part of a plan follows from, beside the policy: equal for equal parts, and made far sooner."""
+    choice, plan = decision.choice, decision.plan
+    candidates = [(_facts_of_candidate(one), _said_by(one.failure)) for one in decision.candidates]
+    chosen = None if choice is None else repr(values_of(ChoiceRecord, choice, decision))
+    if plan is None:
+        return decision.rule, decision.outcome, tuple(candidates), chosen
+    # Steps are the policy's own, which lives as long as what is kept for it.
+    steps, dropped = map(id, plan.steps), [(id(one.step), _said_by(one.failure)) for one in plan.dropped]
+    known = _facts_of_plan(plan), tuple(steps), tuple(dropped), _said_by(plan.ensemble_dropped)
+    return decision.rule, decision.outcome, tuple(candidates), chosen, known
+
+
+def _said_by(failure: GateFailure | None) -> object:
+    return None if failure is None else (failure.gate, failure.lasting, failure.varies)
 
 
 def _plan_values(decision: Decision) -> dict[str, Any]:

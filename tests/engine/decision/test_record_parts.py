@@ -17,9 +17,11 @@ from routewright.engine.canonical import canonical_bytes, digest_of
 from routewright.engine.decision.choose import estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm, Decision
-from routewright.engine.decision.task import MemoryState, ModelState, Resident, State, Task
+from routewright.engine.decision.task import MemoryState, ModelState, RequestFacts, Resident, State, Task
 from routewright.engine.explain.explanation import recompute
+from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.digest import (
     NOTHING_KNOWN_TEXT,
     RecordDigests,
@@ -236,6 +238,48 @@ def test_decisions_with_the_same_plan_share_its_part_whatever_differs_from_call_
     assume(alike)
     made = [_parts_made_anew(decision) for decision in (first, *alike)]
     assert {(one.policy, one.plan) for one in made} == {(parts_of(first).policy, parts_of(first).plan)}
+
+
+COMPARING = """\
+routewright: 1
+name: comparing
+catalog:
+  routewright: 1
+  backends: { b: { kind: openai, host: "http://localhost:1/v1" } }
+  models:
+    a: { backend: b, operations: [chat], context_length: 100, price: { input: 1, output: 9 } }
+    b: { backend: b, operations: [chat], context_length: 900, price: { input: 5, output: 5 } }
+    c: { backend: b, operations: [chat], price: { input: 9, output: 1 }, expected_latency: 1s }
+    d: { backend: b, operations: [chat] }
+features: { quick: { type: boolean, default: false }, alone: { type: boolean, default: false } }
+rules:
+  - { name: alone, when: alone, use: [a], choose: cheapest }
+  - { name: quick, when: quick, use: [a, b, c], choose: fastest, steps: [{ verify: { with: d } }] }
+  - { name: cheap, use: [a, b], fallback: [c], choose: cheapest, sticky: session }
+"""
+
+
+def test_a_plan_made_anew_for_each_task_is_recorded_as_if_none_had_been_before() -> None:
+    policy = compile_policy(read_policy(COMPARING, "policy.yaml"))
+    known: list[dict[str, ModelState]] = [{}]
+    for id in "abcd":
+        facts: list[dict[str, Any]] = [{"latency_ms": 7.0}, {"breaker": "open"}, {"health": "unhealthy"}]
+        facts += [{"health": "unhealthy", "health_detail": detail} for detail in ("gone", "hot")]
+        known += [{id: ModelState(**one)} for one in facts]
+    decided = [
+        _decided(
+            policy,
+            Task(features, request=RequestFacts(prompt, answer, metadata=session)),
+            State(1, models=models, session_model=model),
+        )
+        for session, model in (({}, None), ({"session": "s"}, None), ({"session": "s"}, "b"))
+        for features in ({}, {"quick": True}, {"alone": True})
+        for prompt, answer in ((9, 50), (50, 9), (500, 9), (800, 200))
+        for models in known
+    ]
+    made = [parts_of(one).plan for one in decided]
+    assert made == [_parts_made_anew(one).plan for one in decided]
+    assert len(set(made)) > 20
 
 
 @given(arms(), arms().filter(bool), st.floats(0, 1, exclude_max=True))
