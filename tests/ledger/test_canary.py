@@ -133,6 +133,13 @@ def test_a_unit_that_comes_back_is_not_a_new_one() -> None:
     assert tuple(often) == pytest.approx(tuple(once))
 
 
+def test_an_arm_that_has_seen_nothing_large_yet_is_not_taken_to_be_steady() -> None:
+    steady, spread = _summed([1.0] * 150), _summed([0.0, 2.0] * 75)
+    one = SummedArms(control=spread, candidate=steady).difference(1, 0.05)
+    other = SummedArms(control=steady, candidate=spread).difference(1, 0.05)
+    assert one is not None and one.low < -0.3 and one == other
+
+
 def test_few_units_say_nothing_of_a_mean_without_range() -> None:
     arm = _summed([1.0, 2.0] * 49)
     assert SummedArms(arm, arm).difference(1, 0.05) is None

@@ -39,7 +39,7 @@ ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 5
 """Whose truth is known, and which intervals have to cover as often as they claim."""
 
 ROLLOUTS: Final = 1_000 if THOROUGH else 10
-LOOKED_AT: Final = 3_000 if THOROUGH else 500
+LOOKED_AT: Final = 3_000 if THOROUGH else 700
 """Canaries that are no different from their control, and how many requests each has, with a look after each."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 150

@@ -18,6 +18,8 @@ LEVEL: Final = 0.99
 LEAST_UNITS: Final = 30
 """Effective units of an action, in all contexts or one, whose mean weight is looked at by itself."""
 
+_POWERS: Final = ("w", "m", "ww", "wm", "mm", "www", "wwm", "wmm", "mmm")
+
 _ALL: Final = 3
 _OF: Final = {_ALL: "", 2: " of `{}`", 0: " of `{}` in one of its contexts"}
 """What is grouped together, by the bits of the columns (context, action) that are not told apart."""
@@ -54,36 +56,44 @@ def mean_weights(weighed: Weighed) -> Alarm | None:
 
     None where no outcome is estimated by weights.
     """
-    rows = weighed.connection.execute(
-        f"""
-        WITH units AS (
-            SELECT grouping(context, action) AS group_of, context, action, sum(weight) AS weight, sum(mass) AS mass
-            FROM {weighed.pairs} WHERE kind = 'random'
-            GROUP BY GROUPING SETS ((unit, context, action), (unit, action), (unit))
-        ),
-        means AS (
-            SELECT group_of, context, action, sum(weight) / sum(mass) AS mean, sum(mass) AS mass, count(*) AS units,
-                sum(weight) ** 2 / nullif(sum(weight * weight), 0) AS effective
-            FROM units GROUP BY ALL
-        )
-        SELECT m.group_of, m.action, mean, m.mass, m.units, sum((weight - mean * u.mass) ** 2),
-            sum((weight - mean * u.mass) ** 3)
-        FROM units AS u JOIN means AS m ON m.group_of = u.group_of
-            AND m.action IS NOT DISTINCT FROM u.action AND m.context IS NOT DISTINCT FROM u.context
-        WHERE m.group_of = {_ALL} OR effective >= {LEAST_UNITS}
-        GROUP BY m.group_of, m.context, m.action, mean, m.mass, m.units
-        ORDER BY m.group_of DESC, m.action, m.mass DESC
-        """
-    ).fetchall()
+    rows = weighed.connection.execute(_sums(weighed)).fetchall()
     if not rows:
         return None
     quantile = t_quantile(1 - (1 - LEVEL) / len(rows), inf)
     found = []
-    for group, action, mean, mass, units, squares, cubes in rows:
-        interval = skewed(mean, squares / mass**2, cubes / mass**3, units, quantile)
+    for group, action, units, w, m, ww, wm, mm, www, wwm, wmm, mmm in rows:
+        mean = w / m
+        squares = ww - 2 * mean * wm + mean**2 * mm
+        cubes = www - 3 * mean * wwm + 3 * mean**2 * wmm - mean**3 * mmm
+        interval = skewed(mean, squares / m**2, cubes / m**3, units, quantile)
         low, high = (end * weighed.given for end in interval)
         found.append(MeanWeight(_OF[group].format(action), mean * weighed.given, Interval(low, high)))
     return Alarm(found[0], _reason(weighed, found))
+
+
+def _sums(weighed: Weighed) -> str:
+    """SQL for each group that is looked at, all together first: what it is, its units, and sums over these of powers
+    of weight (w) and mass (m).
+    """
+    sums = ", ".join(f"sum({' * '.join(power)}) AS {power}" for power in _POWERS)
+    if weighed.each_by_itself:
+        grouped = (
+            f"SELECT grouping(context, action) AS group_of, context, action, count(*) AS units, {sums} "
+            f"FROM (SELECT context, action, weight AS w, mass AS m FROM {weighed.pairs} WHERE kind = 'random') "
+            "GROUP BY GROUPING SETS ((context, action), (action), ())"
+        )
+    else:
+        grouped = (
+            f"SELECT group_of, context, action, count(*) AS units, {sums} FROM ("
+            "SELECT grouping(context, action) AS group_of, context, action, sum(weight) AS w, sum(mass) AS m "
+            f"FROM {weighed.pairs} WHERE kind = 'random' "
+            "GROUP BY GROUPING SETS ((unit, context, action), (unit, action), (unit))) GROUP BY ALL"
+        )
+    return (
+        f"SELECT group_of, action, units, {', '.join(_POWERS)} FROM ({grouped}) "
+        f"WHERE m > 0 AND (group_of = {_ALL} OR w * w >= {LEAST_UNITS} * ww AND w > 0) "
+        "ORDER BY group_of DESC, action, m DESC"
+    )
 
 
 def _reason(weighed: Weighed, found: list[MeanWeight]) -> str | None:

@@ -108,10 +108,12 @@ def _units(weighed: Weighed, metric: int) -> str:
     value, seen, logged = f"coalesce(v{metric}, 0)", f"(v{metric} IS NOT NULL)::INT", f"l{metric}"
 
     def added(expression: str, where: str) -> str:
+        if weighed.each_by_itself:
+            return f"CASE WHEN {where} THEN {expression} ELSE 0 END"
         return f"coalesce(sum({expression}) FILTER ({where}), 0)"
 
     columns = {
-        "rows": "sum(p.mass)",
+        "rows": added("p.mass", "true"),
         "none": added("p.mass", "kind = 'none'"),
         "measured": added("p.mass", measured),
         "measured_value": added(f"p.mass * {value}", measured),
@@ -134,7 +136,7 @@ def _units(weighed: Weighed, metric: int) -> str:
         f"SELECT unit, {', '.join(f'{what}::DOUBLE AS {name}' for name, what in columns.items())} "
         f"FROM {weighed.pairs} AS p LEFT JOIN {weighed.model} AS m "
         f"ON {random} AND m.action = p.action AND m.fold = p.unit % {FOLDS} "
-        "AND m.context IS NOT DISTINCT FROM p.context GROUP BY unit"
+        f"AND m.context IS NOT DISTINCT FROM p.context {'' if weighed.each_by_itself else 'GROUP BY unit'}"
     )
 
 

@@ -29,6 +29,7 @@ class Weighed:
     ``mass`` (the candidate's probability), ``kind`` (``measured``, ``random`` or ``none``), ``taken`` (whether the
     log has this action), ``weight`` (of random pairs that were taken, else 0), and for metric number N ``vN``, the
     outcome of this action where it is known, and ``lN``, the outcome that was logged.
+    ``each_by_itself`` is whether each unit has one row and each row one action, so that nothing needs to be grouped.
     ``given`` is what the candidate's probabilities of a row add up to in the mean, and at least and at most.
     ``logged`` has ``unit``, ``context``, ``action`` and ``lN`` of each row of the log.
     """
@@ -41,6 +42,7 @@ class Weighed:
         self.metrics = tuple(metrics)
         self.impossible = _impossible(connection, relations)
         self.given, self.least_given, self.most_given = _given(connection, relations)
+        self.each_by_itself = False
         self.pairs = f"estimate_{number}_pairs"
         self.logged = f"estimate_{number}_logged"
         self.model = f"estimate_{number}_model"
@@ -60,6 +62,7 @@ def weighed(
     try:
         connection.execute(f"CREATE TEMP TABLE {made.logged} AS {_logged(relations, metrics)}")
         connection.execute(f"CREATE TEMP TABLE {made.pairs} AS {_pairs(made, relations, metrics)}")
+        made.each_by_itself = _each_by_itself(made, relations)
         yield made
     finally:
         made.drop(made.logged, made.pairs, made.model, made.units)
@@ -138,3 +141,11 @@ def _given(connection: DuckDBPyConnection, relations: Relations) -> tuple[float,
         f"FROM {quoted(relations.target)} WHERE row IN (SELECT row FROM {quoted(relations.logged)}) GROUP BY row)"
     ).fetchone()
     return (1.0, 1.0, 1.0) if found is None or found[0] is None else found
+
+
+def _each_by_itself(made: Weighed, relations: Relations) -> bool:
+    found = made.connection.execute(
+        f"SELECT (SELECT count(*) FROM {made.pairs}) = (SELECT count(*) FROM {made.logged}) "
+        f"AND (SELECT count(unit) FROM {quoted(relations.logged)}) = 0"
+    ).fetchone()
+    return found == (True,)
