@@ -137,6 +137,15 @@ def test_support_is_what_was_logged_in_the_same_context_unless_it_is_given() -> 
     assert _one(log, _to("bb" * 100), support=support).all.without_support == 0
 
 
+def test_a_draw_that_never_fell_on_what_the_candidate_does_tells_nothing() -> None:
+    log = _log("a" * 200 + "bc", 1.0, [1.0] * 202)
+    log["propensity"][200:] = [0.5, 0.5]
+    found = _one(log, _to("a" * 200 + "cb"))
+    assert found.estimated is not None
+    assert (found.estimated.verdict, found.all.verdict) == ("not identified", "partially identified")
+    assert found.all.without_support == pytest.approx(2 / 202)
+
+
 def test_units_count_once_however_many_rows_they_have(world: World) -> None:
     """Each row twice, in the unit of the first: nothing more is known."""
     rows = len(world.logged["row"])
@@ -218,7 +227,7 @@ def test_an_action_that_was_taken_has_a_possible_probability(impossible: float) 
     log = _log("ab" * 100, 0.5, [1.0, 0.0] * 100)
     log["propensity"][7] = impossible
     found = _one(log, _to("aa" * 100)).all
-    assert found.reason == "the log gives 1 actions that were taken an impossible probability"
+    assert found.reason == "the log gives an impossible probability to 1 of the actions it took"
 
 
 def test_wrong_relations_are_errors() -> None:

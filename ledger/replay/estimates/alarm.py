@@ -68,7 +68,7 @@ def mean_weights(weighed: Weighed) -> Alarm | None:
         interval = skewed(mean, squares / m**2, cubes / m**3, units, quantile)
         low, high = (end * weighed.given for end in interval)
         found.append(MeanWeight(_OF[group].format(action), mean * weighed.given, Interval(low, high)))
-    return Alarm(found[0], _reason(weighed, found))
+    return Alarm(found[0], _reason(found))
 
 
 def _sums(weighed: Weighed) -> str:
@@ -96,9 +96,7 @@ def _sums(weighed: Weighed) -> str:
     )
 
 
-def _reason(weighed: Weighed, found: list[MeanWeight]) -> str | None:
-    if weighed.impossible:
-        return f"the log gives {weighed.impossible:,} actions that were taken an impossible probability"
+def _reason(found: list[MeanWeight]) -> str | None:
     wrong = next((each for each in found if each.is_wrong), None)
     if wrong is None:
         return None

@@ -59,6 +59,7 @@ def _of_metric(rows: Weighed, at: int, metric: Metric, alarm: Alarm | None, leve
         wanted += [("estimated", "dr"), ("estimated", "snips")]
     ends = [_Ends.of(totals, metric, slice, method) for slice, method in wanted]
     found = moments(rows, [error for end in ends for error in (end.error, end.change_error)])
+    alarm = alarm if drawn else None
     made = {
         (end.slice, end.method): _estimate(rows, totals, end, found[2 * n], found[2 * n + 1], alarm, level)
         for n, end in enumerate(ends)
@@ -233,6 +234,11 @@ def _verdict(
         return "refused", (
             f"the candidate's probabilities of a decision add up to {rows.given:.3g} in the mean "
             f"({rows.least_given:.3g} to {rows.most_given:.3g}) where they must to 1{weight}"
+        )
+    if end.slice != "measured" and rows.impossible:
+        return (
+            "refused",
+            f"the log gives an impossible probability to {rows.impossible:,} of the actions it took",
         )
     if without >= 1:
         return "not identified", "the log never tried what the candidate does in these decisions"

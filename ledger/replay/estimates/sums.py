@@ -43,7 +43,6 @@ _OF_UNIT: Final = (
 class Totals:
     """Sums over all units: see ``_OF_UNIT`` for ``of``, and ``squares`` for the products that effective sizes need."""
 
-    decisions: int
     rows: float
     none: float
     of: dict[str, float]
@@ -90,14 +89,15 @@ def add_up(weighed: Weighed, metric: int) -> Totals:
         "coalesce(sum(measured * measured), 0), coalesce(sum(measured * weight), 0), coalesce(sum(weight * weight), 0) "
         f"FROM {weighed.units}"
     ).fetchone()
-    decisions = weighed.connection.execute(f"SELECT count(*) FROM {weighed.logged}").fetchone()
-    assert row is not None and decisions is not None
-    of, rest = row[: len(_OF_UNIT)], row[len(_OF_UNIT) :]
+    assert row is not None
+    of, rest = dict(zip(_OF_UNIT, row, strict=False)), row[len(_OF_UNIT) :]
+    none = rest[1]
+    if of["weight"] <= 0:  # nothing that could have been drawn was: it tells nothing
+        none, of["mass"] = none + of["mass"], 0.0
     return Totals(
-        decisions[0],
         rest[0],
-        rest[1],
-        dict(zip(_OF_UNIT, of, strict=True)),
+        none,
+        of,
         dict(zip(("measured", "both", "weight"), rest[5:], strict=True)),
         {"all": rest[2], "measured": rest[3], "estimated": rest[4]},
     )

@@ -26,8 +26,8 @@ class Weighed:
     """Temporary tables of a connection, dropped at the end of ``weighed``.
 
     ``pairs`` has a row for each row and action that the candidate may take: ``unit``, ``context``, ``action``,
-    ``mass`` (the candidate's probability), ``kind`` (``measured``, ``random`` or ``none``), ``taken`` (whether the
-    log has this action), ``weight`` (of random pairs that were taken, else 0), and for metric number N ``vN``, the
+    ``mass`` (the candidate's probability), ``kind`` (``measured``, ``random`` or ``none``), ``weight`` (of random pairs
+    that the log took, else 0), and for metric number N ``vN``, the
     outcome of this action where it is known, and ``lN``, the outcome that was logged.
     ``each_by_itself`` is whether each unit has one row and each row one action, so that nothing needs to be grouped.
     ``given`` is what the candidate's probabilities of a row add up to in the mean, and at least and at most.
@@ -71,8 +71,8 @@ def weighed(
 def _logged(relations: Relations, metrics: Sequence[Metric]) -> str:
     values = "".join(f", {_number('l', metric)} AS l{at}" for at, metric in enumerate(metrics))
     return (
-        f"SELECT l.row, {UNIT} AS unit, l.context, l.action, l.propensity{values} FROM {quoted(relations.logged)} AS l "
-        f"WHERE l.row IN (SELECT row FROM {quoted(relations.target)})"
+        f"SELECT l.row, {UNIT} AS unit, l.context, l.action, l.propensity::DOUBLE AS propensity{values} "
+        f"FROM {quoted(relations.logged)} AS l WHERE l.row IN (SELECT row FROM {quoted(relations.target)})"
     )
 
 
@@ -105,7 +105,7 @@ def _pairs(made: Weighed, relations: Relations, metrics: Sequence[Metric]) -> st
     return f"""
     WITH support AS ({support}),
     joined AS (
-        SELECT l.unit, l.context, t.action, t.probability AS mass, l.propensity, l.action = t.action AS taken,
+        SELECT l.unit, l.context, t.action, t.probability::DOUBLE AS mass, l.propensity, l.action = t.action AS taken,
             {is_known} AS known, s.action IS NOT NULL AS open{logged}{beside}
         FROM {made.logged} AS l
         JOIN {quoted(relations.target)} AS t ON t.row = l.row
@@ -120,7 +120,7 @@ def _pairs(made: Weighed, relations: Relations, metrics: Sequence[Metric]) -> st
             ELSE 'none' END::ENUM ('measured', 'random', 'none') AS kind
         FROM joined
     )
-    SELECT unit, context, action, mass, kind, taken,
+    SELECT unit, context, action, mass, kind,
         CASE WHEN kind = 'random' AND taken THEN mass / propensity ELSE 0 END AS weight{values}
     FROM judged
     """
@@ -137,7 +137,7 @@ def _impossible(connection: DuckDBPyConnection, relations: Relations) -> int:
 
 def _given(connection: DuckDBPyConnection, relations: Relations) -> tuple[float, float, float]:
     found = connection.execute(
-        "SELECT avg(total), min(total), max(total) FROM (SELECT sum(probability) AS total "
+        "SELECT avg(total), min(total), max(total) FROM (SELECT sum(probability::DOUBLE) AS total "
         f"FROM {quoted(relations.target)} WHERE row IN (SELECT row FROM {quoted(relations.logged)}) GROUP BY row)"
     ).fetchone()
     return (1.0, 1.0, 1.0) if found is None or found[0] is None else found
