@@ -28,7 +28,7 @@ def changed_text(declared: DeclaredFeatures) -> str:
         if others:
             before = " and ".join(others)
             found.append(
-                f" `{name}` was declared as {before} too. What is no {chosen} is NULL, and in `decision_features`."
+                f" `{name}` was declared as {before} too. What is no {chosen} is NULL here; `decision_features` has it."
             )
     return "".join(found)
 

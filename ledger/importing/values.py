@@ -183,6 +183,15 @@ def time_us(*, unit: str | None = None, zone: Any = None) -> Read:
     return read
 
 
+def elapsed_us(start_us: int | None, then_us: int | None) -> int | None:
+    """How long after the start something was, in microseconds."""
+    if start_us is None or then_us is None:
+        return None
+    if then_us < start_us:
+        raise ValueError("a time not before the start was expected")
+    return then_us - start_us
+
+
 def mapping(value: Any) -> dict[str, Any]:
     """An object, or the JSON text of one; without a value, an empty one."""
     if _says_nothing(value):

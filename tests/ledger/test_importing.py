@@ -738,6 +738,21 @@ def test_a_value_that_does_not_fit_makes_its_row_bad(
     assert report.calls == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "row"),
+    [
+        ("litellm", {"request_id": "a", "model": "m", "spend": 0, "endTime": "2026-01-01T00:00:01Z"}),
+        ("langfuse", {"id": "a", "type": "GENERATION", "endTime": "2026-01-01T00:00:01Z"}),
+    ],
+)
+def test_what_ended_before_it_began_is_named_by_its_time(
+    source: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    path = as_lines(tmp_path / "log.jsonl", [row | {"startTime": "2026-01-01T00:00:02Z"}])
+    [bad] = check_import(source, path).bad_rows
+    assert bad.why.endswith("is `2026-01-01T00:00:01Z`, and a time not before the start was expected")
+
+
 def test_lines_that_are_no_json_are_bad_and_the_others_are_read(tmp_path: Path) -> None:
     path = tmp_path / "calls.jsonl"
     path.write_bytes(

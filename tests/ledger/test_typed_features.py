@@ -86,7 +86,7 @@ def test_who_asks_for_a_feature_that_had_another_type_is_told(tmp_path: Path) ->
             for number, text in enumerate(versions)
         ],
     )
-    told = "`tier` was declared as string too. What is no boolean is NULL, and in `decision_features`."
+    told = "`tier` was declared as string too. What is no boolean is NULL here; `decision_features` has it."
     for view in ("decisions_desk", "all_attempts_desk"):
         assert ledger.query(f"SELECT features.Tier FROM {view}").notes == (f"`{view}`: {told}",)
         for other in ("features.size, features.private", "decision_id AS tier"):

@@ -17,7 +17,7 @@ from typing import Any
 from ..calls import CallPlan, Get, Plan, Several, constant, take
 from ..rows import BadRow, Entry, FileRow, PassedOver
 from ..source import Source, listed
-from ..values import duration_us, listing, mapping, number, text, time_us, whole
+from ..values import duration_us, elapsed_us, listing, mapping, number, text, time_us, whole
 
 _OPERATIONS = {"GENERATION": "chat", "EMBEDDING": "embed"}
 _NAMES: Mapping[str, tuple[str, ...]] = {
@@ -70,8 +70,7 @@ def _status(row: Mapping[str, Any]) -> str | None:
 
 def _since_start(name: str) -> Get:
     def get(row: Mapping[str, Any]) -> Any:
-        start, then = _time(row["start"]), _time(row[name])
-        return None if start is None or then is None else then - start
+        return elapsed_us(_time(row["start"]), _time(row[name]))
 
     return get
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..calls import CallPlan, Get, Plan, Several, constant, inside, take
 from ..rows import BadRow, Entry, FileRow
 from ..source import Source, listed
-from ..values import duration_us, listing, mapping, number, text, time_us
+from ..values import duration_us, elapsed_us, listing, mapping, number, text, time_us
 
 _OPERATIONS = {
     "completion": "chat",
@@ -67,12 +67,7 @@ def _since_start(column: str) -> Get:
     """Microseconds from the start to another time."""
 
     def get(row: Mapping[str, Any]) -> Any:
-        start, then = _time(row.get("startTime")), _time(row.get(column))
-        if start is None or then is None:
-            return None
-        if then < start:
-            raise ValueError("a time not before `startTime` was expected")
-        return then - start
+        return elapsed_us(_time(row.get("startTime")), _time(row.get(column)))
 
     return get
 

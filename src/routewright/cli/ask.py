@@ -55,6 +55,7 @@ def ask_saved(
         return
 
     def show(result: QueryResult) -> None:
+        writer.remark(f"{question.shape.question} {question.shape.tells}")
         if result.rows:
             print_shown(shown(question, result, values))
         else:
