@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple
 from math import isinf
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +18,11 @@ from routewright.ledger.replay.estimates import (
     CanaryRule,
     Condition,
     Interval,
+    Metric,
     SummedArm,
     SummedArms,
     canary_verdict,
+    rollout_arms,
 )
 
 WORSE = Condition("ok", "below", plus=-0.1)
@@ -108,13 +112,35 @@ def test_the_sums_of_an_arm_are_those_of_a_statement_over_its_units() -> None:
     for key, each in zip(unit.tolist(), value.tolist(), strict=True):
         n, s = before.get(key, (0, 0.0))
         arm, before[key] = arm.plus(each, n, s), (n + 1, s + each)
-    with tables(requests={"row": unit, "value": value}) as connection:
-        sums = connection.execute(
-            "SELECT count(*), sum(n), sum(s), sum(n * n), sum(n * s), sum(s * s) "
-            "FROM (SELECT count(*) AS n, sum(value) AS s FROM requests GROUP BY row)"
-        ).fetchone()
-    assert sums == pytest.approx((arm.units, arm.n, arm.s, arm.nn, arm.ns, arm.ss))
+    found = _read(Metric("y"), unit=[f"team {each}" for each in unit], y=value)
+    assert isinstance(found, SummedArms)
+    assert astuple(found.control) == pytest.approx(astuple(arm))
     assert 30 < arm.effective < 40
+    alone = _read(Metric("y"), unit=[None] * 300, y=value)
+    assert isinstance(alone, SummedArms)
+    assert astuple(alone.control) == pytest.approx(astuple(_summed(value)))
+
+
+def test_what_a_bounded_arm_has_shown_is_read_as_it_is_counted() -> None:
+    value = np.random.default_rng(4).uniform(-1, 3, size=400)
+    arm = BoundedArm(-1, 3)
+    for each in value.tolist():
+        arm = arm.plus(each)
+    metric = Metric("y", low=-1, high=3)
+    found = _read(metric, unit=[None] * 400, y=value)
+    assert isinstance(found, BoundedArms)
+    assert astuple(found.control) == pytest.approx(astuple(arm))
+    assert found.candidate == BoundedArm(-1, 3)
+    assert isinstance(_read(metric, unit=["a"] * 400, y=value), SummedArms)
+    with pytest.raises(ValueError, match="1 values of `y` are outside its range, -1 to 3"):
+        _read(metric, unit=[None], y=[3.5])
+
+
+def _read(metric: Metric, **columns: Any) -> Arms:
+    rows = len(columns["y"])
+    requests = {"row": range(rows), "arm": np.full(rows, "control", dtype=object), **columns}
+    with tables(requests=requests) as connection:
+        return rollout_arms(connection, "requests", metric)
 
 
 def test_a_unit_that_comes_back_is_not_a_new_one() -> None:

@@ -103,6 +103,14 @@ def test_outcomes_that_are_missing_where_the_candidate_never_goes_do_no_harm() -
     assert found.all.not_measured == 0
 
 
+def test_outcomes_outside_the_declared_range_are_refused() -> None:
+    found = _one(_log("ab" * 100, 1.0, [1.0, 2.0] * 100), _to("ab" * 100)).all
+    assert (found.verdict, found.reason) == (
+        "refused",
+        "100 outcomes are outside the metric's declared range",
+    )
+
+
 def test_few_units_get_a_value_and_no_interval() -> None:
     few = _one(_log("ab" * 20, 1.0, [1.0, 0.0] * 20, unit=None), _to("ab" * 20), COST_OF_OK).all
     assert (few.verdict, few.value, few.interval, few.change_interval) == ("too few", 0.5, None, None)

@@ -5,6 +5,7 @@ It knows tables and nothing else of the ledger.
 
 from __future__ import annotations
 
+from .arms import rollout_arms
 from .baselines import Baseline, baselines
 from .canary import CanaryRule, CanaryVerdict, Condition, Finding, canary_verdict
 from .estimating import estimate
@@ -33,4 +34,5 @@ __all__ = [
     "baselines",
     "canary_verdict",
     "estimate",
+    "rollout_arms",
 ]

@@ -194,7 +194,7 @@ def _estimate(
     missing = max(1 - without - end.ratio.seen / decisions, 0.0) if decisions > 0 else 0.0
     missing = 0.0 if missing < 1e-9 else missing  # what adding up leaves
     alarm = None if end.slice == "measured" else alarm
-    verdict, reason = _verdict(rows, end, decisions, without, missing, alarm)
+    verdict, reason = _verdict(rows, totals, end, decisions, without, missing, alarm)
     shown = verdict in ("identified", "partially identified", "too few") and end.ratio.seen > 0
     sure = shown and verdict != "too few"
     units = totals.units[end.slice]
@@ -224,7 +224,13 @@ def _estimate(
 
 
 def _verdict(
-    rows: Weighed, end: _Ends, decisions: float, without: float, missing: float, alarm: Alarm | None
+    rows: Weighed,
+    totals: Totals,
+    end: _Ends,
+    decisions: float,
+    without: float,
+    missing: float,
+    alarm: Alarm | None,
 ) -> tuple[Verdict, str]:
     """The first that holds, from what makes an estimate wrong to what makes it less than whole."""
     if decisions <= 0:
@@ -240,6 +246,8 @@ def _verdict(
             "refused",
             f"the log gives an impossible probability to {rows.impossible:,} of the actions it took",
         )
+    if totals.outside:
+        return "refused", f"{totals.outside:,} outcomes are outside the metric's declared range"
     if without >= 1:
         return "not identified", "the log never tried what the candidate does in these decisions"
     if alarm is not None and alarm.reason is not None:

@@ -15,8 +15,9 @@ from .intervals import Interval
 LEAST_UNITS: Final = 100
 """Effective units of an arm before sums say anything: they hold for large numbers only."""
 
-_TUNED_FOR: Final = 0.05
-_MOST: Final = 0.5
+TUNED_FOR: Final = 0.05
+MOST_WEIGHT: Final = 0.5
+"""Of bounded values: the alpha that they are weighted for (they hold for any), and the largest weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class BoundedArm:
         x, t = (value - self.low) / (self.high - self.low), self.units + 1
         mean_before = (0.5 + self.total) / t
         variance_before = (0.25 + self.squares) / t
-        weight = min(sqrt(2 * log(2 / _TUNED_FOR) / (variance_before * t * log1p(t))), _MOST)
+        weight = min(sqrt(2 * log(2 / TUNED_FOR) / (variance_before * t * log1p(t))), MOST_WEIGHT)
         mean = (0.5 + self.total + x) / (t + 1)
         return replace(
             self,

@@ -48,6 +48,8 @@ class Totals:
     of: dict[str, float]
     squares: dict[str, float]
     units: dict[Slice, int]
+    outside: int
+    """Outcomes that the metric's range does not have."""
 
     @property
     def scale(self) -> float:
@@ -100,7 +102,18 @@ def add_up(weighed: Weighed, metric: int) -> Totals:
         of,
         dict(zip(("measured", "both", "weight"), rest[5:], strict=True)),
         {"all": rest[2], "measured": rest[3], "estimated": rest[4]},
+        _outside(weighed, metric),
     )
+
+
+def _outside(weighed: Weighed, metric: int) -> int:
+    range = weighed.metrics[metric].range
+    if range is None:
+        return 0
+    found = weighed.connection.execute(
+        f"SELECT count(*) FROM {weighed.pairs} WHERE v{metric} NOT BETWEEN ? AND ?", list(range)
+    ).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def _units(weighed: Weighed, metric: int) -> str:
