@@ -104,6 +104,27 @@ def test_a_mistake_in_a_statement_is_shown_in_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [("units", "{ m: count }"), ("chart", "{ value: m, label: n }"), ("chart", "{ value: n, label: m }")],
+)
+def test_a_column_that_the_statement_does_not_give_is_a_mistake(tmp_path: Path, key: str, value: str) -> None:
+    command = CommandLine(tmp_path)
+    command("run", "policy.yaml", "hello", "--simulate")
+    (tmp_path / "questions").mkdir()
+    written = f"{OWN.split('parameters:')[0]}units: {{ n: count }}\nsql: SELECT 1 AS n\n"
+    command.write("questions/who.yaml", written)
+    assert command("ledger", "ask", "who").code == 0
+    written = written.replace("units: { n: count }", f"{key}: {value}")
+    command.write("questions/who.yaml", written)
+    ended = command("ledger", "ask", "who")
+    assert (ended.code, ended.err) == (
+        2,
+        f"error: `{key}` of `who` names the column `m`, which the statement does not give\n"
+        f"  = help: change `{key}` in questions/who.yaml\n",
+    )
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["lateny"], "error: there is no question `lateny`\n  = help: did you mean `latency`?"),

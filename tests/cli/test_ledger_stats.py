@@ -71,11 +71,14 @@ def test_nothing_to_show_is_said_with_the_next_step(command: CommandLine, tmp_pa
 def test_times_of_one_answer_have_one_unit() -> None:
     def told(*times: float | None) -> list[str]:
         result = QueryResult(
-            ("by", "calls", "p50_ms", "p95_ms", "p99_ms"), (), ((("m", 1200, *times)),), False
+            ("by", "calls", "p50_ms", "p95_ms", "p99_ms", "streamed", "first_token_ms"),
+            (),
+            (("m", 1200, *times, 0, None),),
+            False,
         )
         made = shown(shipped_questions()["latency"], result, {"by": "team"})
-        assert made.header == ["team", "calls", "p50", "p95", "p99"]
-        return made.rows[0][1:]
+        assert made.header == ["team", "calls", "p50", "p95", "p99", "streamed", "first token"]
+        return made.rows[0][1:5]
 
     assert told(850.4, 9_999.0, None) == ["1,200", "850 ms", "9,999 ms", ""]
     assert told(850.4, 10_000.0, 123_456.0) == ["1,200", "0.85 s", "10.0 s", "123.5 s"]

@@ -61,8 +61,11 @@ def shown(question: Question, result: QueryResult, values: Mapping[str, object])
     """The answer to a question that was asked with ``values``.
 
     A column that is named like a parameter with a choice is titled by the value: ``by`` becomes ``model``. Raises
-    QuestionError if the answer lacks a column that the question's chart names.
+    QuestionError if the answer lacks a column that the question's units or chart name.
     """
+    for name in question.shape.units:
+        if not name.endswith("*") and name not in result.columns:
+            raise _lacks(question, "units", name)
     units = [_unit(question, name) for name in result.columns]
     header, rows = to_table(result)
     scale = _scale(units, result)
@@ -158,17 +161,17 @@ def _cell(value: object, unit: Unit | None, text: str, scale: Scale) -> str:
 def _charted(question: Question, chart: Chart, result: QueryResult) -> list[int]:
     for name in (*chart.labels, *([] if chart.series is None else [chart.series])):
         if name not in result.columns:
-            raise _lacks(question, name)
+            raise _lacks(question, "chart", name)
     found = [result.columns.index(name) for name in chart.columns(result.columns)]
     if not found:
-        raise _lacks(question, chart.value)
+        raise _lacks(question, "chart", chart.value)
     return [index for index in found if any(_number(row[index]) is not None for row in result.rows)]
 
 
-def _lacks(question: Question, name: str) -> QuestionError:
+def _lacks(question: Question, key: str, name: str) -> QuestionError:
     return QuestionError(
-        f"the chart of `{question.name}` names the column `{name}`, which the statement does not give",
-        help=f"change `chart` in {question.source}",
+        f"`{key}` of `{question.name}` names the column `{name}`, which the statement does not give",
+        help=f"change `{key}` in {question.source}",
     )
 
 
