@@ -11,6 +11,7 @@ from .errors import (
     LedgerError,
     NotWrittenError,
     OtherLayoutError,
+    ProofError,
     QuestionError,
     UnknownDecisionError,
 )
@@ -21,6 +22,7 @@ from .settings import LedgerSettings
 from .stoppable import left_running
 
 if TYPE_CHECKING:
+    from .checkpoints import read_checkpoint
     from .connection import remove_spilled
     from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision, FoundOutcome
@@ -29,12 +31,17 @@ if TYPE_CHECKING:
     from .moments import now_in, parse_moment
     from .outcome_files import outcome_value, read_outcomes
     from .outcomes import Outcome, RecordedOutcomes
+    from .proof.checkpoint import Checkpoint, SignedCheckpoint
+    from .proof.keys import key_of
+    from .proof.note import PublicKey, SignatureType, parse_public_key
     from .question import Chart, Question, Unit, about_simulated, written
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
+    from .receipts import Receipt, check_receipt
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
     from .tailing import Followed, InFlight, TailFilter
+    from .verifying import Verification
     from .views import plain_names
     from .writer import LedgerWriter
 
@@ -45,6 +52,7 @@ __all__ = [
     "AttemptRow",
     "BusyError",
     "Chart",
+    "Checkpoint",
     "DecisionEnd",
     "DecisionRow",
     "FileForm",
@@ -65,26 +73,36 @@ __all__ = [
     "OtherLayoutError",
     "Outcome",
     "PolicyRow",
+    "ProofError",
+    "PublicKey",
     "QueryResult",
     "Question",
     "QuestionError",
+    "Receipt",
     "RecordedOutcomes",
+    "SignatureType",
+    "SignedCheckpoint",
     "Snapshot",
     "TailFilter",
     "TailRow",
     "Unit",
     "UnknownDecisionError",
+    "Verification",
     "Written",
     "about_simulated",
     "check_import",
+    "check_receipt",
     "check_statement",
     "default_ledger_path",
     "form_of",
+    "key_of",
     "left_running",
     "now_in",
     "outcome_value",
     "parse_moment",
+    "parse_public_key",
     "plain_names",
+    "read_checkpoint",
     "read_outcomes",
     "read_question",
     "remove_spilled",
@@ -114,6 +132,12 @@ _HOMES = {
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     "ImportReport": "importing.run",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
+    "read_checkpoint": "checkpoints",
+    **dict.fromkeys(("Checkpoint", "SignedCheckpoint"), "proof.checkpoint"),
+    "key_of": "proof.keys",
+    **dict.fromkeys(("PublicKey", "SignatureType", "parse_public_key"), "proof.note"),
+    **dict.fromkeys(("Receipt", "check_receipt"), "receipts"),
+    "Verification": "verifying",
     "Ledger": "store",
     "Snapshot": "snapshot",
     "remove_spilled": "connection",

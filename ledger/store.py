@@ -7,6 +7,7 @@ nothing, and appending the same rows again changes nothing. Recorded rows are ne
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 import uuid
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from .importing.importer import Imported
     from .importing.run import ImportReport, Progress
     from .outcomes import Outcome, RecordedOutcomes
+    from .proof.checkpoint import SignedCheckpoint
+    from .proof.note import PublicKey
+    from .verifying import Verification
 
 
 T = TypeVar("T")
@@ -336,6 +340,59 @@ class Ledger:
         """
         stale = self._refresh()
         return take_snapshot(self._path, Path(path), lock_timeout_s=self._lock_timeout_s, stale=stale)
+
+    def sign_checkpoint(self, keys: str | os.PathLike[str], *, origin: str | None = None) -> SignedCheckpoint:
+        """Sign what the log of the ledger is now, with its key in the folder ``keys``, which is made if there is none.
+
+        What waits in spools is taken in first. The checkpoint is kept beside the ledger, with the tiles of the log;
+        keep a copy elsewhere. ``origin`` names the log, the first time. Raises ProofError, with nothing signed, for
+        another name later, for a key that others may use, and where the log does not begin with what was signed before.
+        """
+        from .checkpoints import sign_checkpoint
+
+        self._refresh()
+        return sign_checkpoint(self._path, self._lock_timeout_s, keys=Path(keys), origin=origin)
+
+    def verify(
+        self,
+        checkpoints: Mapping[str, SignedCheckpoint] | None = None,
+        *,
+        keys: Sequence[PublicKey] = (),
+        key_folder: str | os.PathLike[str] | None = None,
+    ) -> Verification:
+        """Compare all rows with the log, and the log with the checkpoint beside it and those that are given.
+
+        ``checkpoints`` were kept elsewhere; their names are for the messages. Their signatures are checked with
+        ``keys``, and with the key of this log in the folder of signing keys, if it is there. What waits in spools is
+        taken in first. Raises LedgerError for a file that cannot be read.
+        """
+        from .verifying import verify_ledger
+
+        self._refresh()
+        folder = None if key_folder is None else Path(key_folder)
+        return self._read(
+            lambda connection: verify_ledger(
+                connection, self._path, given=checkpoints or {}, keys=keys, key_folder=folder
+            ),
+            Limits(timeout_s=math.inf),
+            own_statement=True,
+        )
+
+    def prove(self, beginning: str) -> str:
+        """The receipt of the decision whose id begins so, which ``check_receipt`` checks without the ledger.
+
+        Raises UnknownDecisionError as ``find`` does, and ProofError where no checkpoint covers it.
+        """
+        from .receipts import prove
+
+        self._refresh()
+        return self._read(
+            lambda connection: prove(
+                connection, self._path, find_decision(connection, beginning).decision_id
+            ),
+            Limits(),
+            own_statement=True,
+        )
 
     def record_outcomes(self, outcomes: Iterable[Outcome]) -> RecordedOutcomes:
         """Record what was found out about answers, all of it or nothing.

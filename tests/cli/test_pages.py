@@ -43,7 +43,9 @@ def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> No
     page = ROOT / "docs" / "cli.md"
     examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     # Nor any that needs the id of a decision.
-    calling = re.compile(r"routewright (demo|health|ledger outcome|run (?!.*--simulate))")
+    calling = re.compile(
+        r"routewright (demo|health|ledger (outcome|prove|verify --receipt)|run (?!.*--simulate))"
+    )
     quiet = [example for example in examples if not calling.match(example)]
     assert len(quiet) >= 10
     for file, content in FILES.items():

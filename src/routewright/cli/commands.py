@@ -449,6 +449,94 @@ def snapshot(
     take_snapshot(file, path)
 
 
+@ledger.command()
+def checkpoint(
+    output: Annotated[
+        Path | None, FileOption("--output", "-o", help="Write the checkpoint into this file too.")
+    ] = None,
+    origin: Annotated[
+        str | None,
+        Option(
+            metavar="NAME", help="Name the log, the first time: example.com/ledger. [default: a random name]"
+        ),
+    ] = None,
+    key: Annotated[
+        bool, Option("--key", help="Print the public key that checks the signature instead.")
+    ] = False,
+    path: LedgerPath = None,
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Sign what the ledger's log is now, and print the signed checkpoint.
+
+    Keep it where nobody who may write to the ledger can change it: on another machine, in a ticket, in a Git
+    repository. `ledger verify --checkpoint FILE` then tells whether all that was recorded until now is still there. The
+    key that signs is in the folder `keys` beside routewright.toml, and is made the first time.
+
+    \b
+    Example:
+      routewright ledger checkpoint -o monday.checkpoint
+    """
+    from .verify import sign
+
+    sign(path, output, origin, key=key, force=force)
+
+
+@ledger.command()
+def verify(
+    checkpoints: Annotated[
+        list[Path] | None,
+        FileOption("--checkpoint", "-c", help="A checkpoint that was kept elsewhere. Repeatable."),
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        Option("--key", "-k", metavar="KEY", help="A public key that checks signatures. Repeatable."),
+    ] = None,
+    receipt: Annotated[
+        Path | None, FileOption("--receipt", help="Check this receipt instead; no ledger is needed.")
+    ] = None,
+    path: LedgerPath = None,
+    format: TextFormat = "text",
+) -> None:
+    """Tell whether everything that the ledger has recorded is still there, and unchanged.
+
+    Each row is compared with its leaf in the ledger's log, each record with its digest, and the log with the checkpoint
+    beside the ledger and those given. What differs is named, in the order of the log. Exits with status 1 if something
+    does. Standard error says what could not be known.
+
+    \b
+    Example:
+      routewright ledger verify --checkpoint monday.checkpoint
+      routewright ledger verify --receipt decision.tlog-proof --key example.com/ledger+1c2d3e4f+AaBb...
+    """
+    from .verify import verify_and_print, verify_receipt
+
+    if receipt is not None:
+        verify_receipt(receipt, keys or [], format)
+    else:
+        verify_and_print(path, checkpoints or [], keys or [], format)
+
+
+@ledger.command()
+def prove(
+    id: Annotated[str, Argument(metavar="ID", help="The decision, by its id or the beginning of it.")],
+    output: Annotated[Path, FileOption("--output", "-o", help="The file to write.")],
+    path: LedgerPath = None,
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write a receipt: that a decision was in the ledger when the newest checkpoint was signed.
+
+    It holds the decision's record, so give it to those alone who may read that. Whoever has the public key checks it
+    with `ledger verify --receipt`, without the ledger.
+
+    \b
+    Example:
+      routewright ledger prove 019b76da -o decision.tlog-proof
+    """
+    from .verify import write_receipt
+
+    write_receipt(path, id, output, force=force)
+
+
 @ledger.command("import")
 def import_(
     source: Annotated[

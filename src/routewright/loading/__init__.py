@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .configuration import (
     ConfigurationError,
+    user_key_folder,
     user_ledger_settings,
     user_permissions,
     user_question_folders,
@@ -37,6 +38,7 @@ __all__ = [
     "root_for",
     "routewright_files",
     "shipped",
+    "user_key_folder",
     "user_ledger_settings",
     "user_permissions",
     "user_question_folders",

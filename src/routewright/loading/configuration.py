@@ -56,6 +56,20 @@ def configuration_path(environment: Mapping[str, str] | None = None, *, home: Pa
     return folder / "routewright" / "routewright.toml"
 
 
+def user_key_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """The folder of signing keys, ``keys`` beside the configuration file; neither need exist.
+
+    Raises ConfigurationError for an account without a home folder.
+    """
+    try:
+        return configuration_path(environment).parent / "keys"
+    except RuntimeError:
+        raise ConfigurationError(
+            "there is no home folder, so there is no place for signing keys",
+            help=f"{CONFIG_VARIABLE} names a file: keys are then in the folder `keys` beside it",
+        ) from None
+
+
 def user_permissions(environment: Mapping[str, str] | None = None) -> Permissions:
     """The permissions in the user's configuration; only the built-in rules if there is no such file.
 

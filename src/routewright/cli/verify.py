@@ -1,0 +1,136 @@
+"""Signs checkpoints of a ledger, verifies it, and writes and checks receipts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import typer
+
+from routewright.engine.report import escape_line
+from routewright.ledger import (
+    NotWrittenError,
+    ProofError,
+    SignatureType,
+    Verification,
+    check_receipt,
+    key_of,
+    parse_public_key,
+    read_checkpoint,
+)
+from routewright.loading import user_key_folder
+from routewright.private_files import whole_file
+
+from .exit_codes import ExitCode
+from .opened import ledger_at, print_notices
+from .writer import counted, writer
+
+_MOST_BYTES: Final = 16 * 1024**2
+
+
+def sign(path: Path | None, output: Path | None, origin: str | None, *, key: bool, force: bool) -> None:
+    """Sign a checkpoint, print it or the key that checks it, and write it into a file if one is named."""
+    keys = user_key_folder()
+    with ledger_at(path, create=False) as opened:
+        signed = opened.sign_checkpoint(keys, origin=origin)
+    if output is not None:
+        _write(output, signed.note.written(), force=force)
+    if key:
+        writer.text(str(key_of(keys, signed.checkpoint.origin, SignatureType.LOG).public))
+    else:
+        writer.lines(signed.note.written())
+    print_notices(opened)
+
+
+def verify_and_print(
+    path: Path | None, checkpoints: Sequence[Path], keys: Sequence[str], format: Literal["text", "json"]
+) -> None:
+    """Verify the ledger and print what was found."""
+    given = {f"`{file}`": read_checkpoint(file) for file in checkpoints}
+    with ledger_at(path, create=False) as opened:
+        found = opened.verify(
+            given, keys=[parse_public_key(key) for key in keys], key_folder=user_key_folder()
+        )
+    if format == "json":
+        writer.json_value(_as_json(found))
+    else:
+        _print(found)
+    for notice in found.notices:
+        writer.note(notice)
+    print_notices(opened)
+    if found.fault_count:
+        raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def write_receipt(path: Path | None, id: str, output: Path, *, force: bool) -> None:
+    """Write the receipt of a decision."""
+    with ledger_at(path, create=False) as opened:
+        receipt = opened.prove(id)
+    _write(output, receipt, force=force)
+    print_notices(opened)
+
+
+def verify_receipt(file: Path, keys: Sequence[str], format: Literal["text", "json"]) -> None:
+    """Check a receipt, and print what it proves."""
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES)
+    except OSError as error:
+        raise ProofError(f"`{file}` cannot be read: {(error.strerror or str(error)).lower()}") from None
+    try:
+        proved = check_receipt(content, [parse_public_key(key) for key in keys])
+    except ProofError as error:
+        writer.note(f"error: {escape_line(str(error))}")
+        if error.help:
+            writer.note(f"  = help: {escape_line(error.help)}")
+        raise typer.Exit(ExitCode.CHECK_FAILED) from None
+    checkpoint = proved.checkpoint
+    if format == "json":
+        told = {"decision_id": proved.decision_id, "leaf": proved.leaf, "origin": checkpoint.origin}
+        writer.json_value(
+            {**told, "size": checkpoint.size, "values": dict(proved.values), "record": dict(proved.record)}
+        )
+        return
+    writer.text(
+        f"decision {proved.decision_id} was leaf {proved.leaf:,} of `{escape_line(checkpoint.origin)}` when the "
+        f"checkpoint of {checkpoint.size:,} leaves was signed"
+    )
+
+
+def _print(found: Verification) -> None:
+    for fault in found.faults:
+        writer.text(escape_line(fault.what if fault.leaf is None else f"leaf {fault.leaf:,}: {fault.what}"))
+    if found.fault_count > len(found.faults):
+        writer.text(f"and {found.fault_count - len(found.faults):,} more")
+    if found.fault_count:
+        writer.text()
+    kinds = ", ".join(f"{count:,} {name}" for name, count in found.leaves.items()) or "nothing yet"
+    writer.text(f"log: {counted(found.size, 'leaf').replace('leafs', 'leaves')} ({kinds})")
+    writer.text(f"root: {base64.b64encode(found.root).decode()}")
+    if not found.fault_count:
+        writer.text("every row is as it was recorded")
+
+
+def _as_json(found: Verification) -> dict[str, Any]:
+    return {
+        "origin": found.origin,
+        "size": found.size,
+        "root": base64.b64encode(found.root).decode(),
+        "leaves": dict(found.leaves),
+        "covered": found.covered,
+        "fault_count": found.fault_count,
+        "faults": [one._asdict() for one in found.faults],
+        "unknown": list(found.notices),
+    }
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    try:
+        with whole_file(file, replace=force) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise NotWrittenError(
+            f"`{file}` cannot be written: {(error.strerror or str(error)).lower()}"
+        ) from error
