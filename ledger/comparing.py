@@ -10,13 +10,11 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from routewright.engine.record import digest_of_values, read_json
-
 from .errors import LedgerError
 from .proof.earlier import earlier_digests
 from .proof.leaf import Kind
 from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, LOGGED, OUTCOMES, PARTS, POLICIES, Logged
-from .restoring import all_records
+from .restoring import all_digests
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -190,8 +188,8 @@ def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
         if "sha256:" + hashlib.sha256(record.encode()).hexdigest() != digest:
             yield Fault(None, f"the record of decision `{id}` does not have its digest")
     try:
-        for id, digest, text in all_records(connection):
-            if digest_of_values(read_json(text)) != f"sha256:{digest}":
+        for id, recorded, made in all_digests(connection):
+            if made != recorded:
                 yield Fault(
                     None,
                     f"the record of decision `{id}` does not have its digest: its row, one of its parts, or what was "

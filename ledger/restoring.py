@@ -12,10 +12,13 @@ from routewright.engine.record import (
     NOTHING_KNOWN_TEXT,
     REQUEST_FIELDS,
     RecordRow,
+    plan_texts,
     read_json,
     record_values_of,
 )
 
+from .assembling import PolicyPart, StateAsOf
+from .entries import Changes, Entry
 from .errors import LedgerError
 from .inserting import state_values
 
@@ -55,16 +58,88 @@ def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]
     Raises LedgerError where a part is missing.
     """
     parts = _Parts(connection)
+    state: dict[str, dict[str, Any]] = {}
+    for row, changes in _all_rows(connection):
+        if changes is None:
+            state = {"model": {}, "memory": {}}
+            continue
+        for kind, id, values in changes:
+            state[kind][id] = values
+        yield row["id"], row["digest"], _text(parts, row, state)
+
+
+def all_digests(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]]:
+    """Id, recorded digest and digest made again of every record by parts, without making the records.
+
+    Digests are in hexadecimal, and the order is that of ``all_records``. Raises LedgerError where a part is missing.
+    """
+    parts, state = _PartsOfDigests(connection), StateAsOf()
+    for row, changes in _all_rows(connection):
+        if changes is None:
+            state = StateAsOf()
+            continue
+        if changes:
+            state.see(_entry_of(changes, state.number + 1))
+        (policy, values), plan = parts.policy(row["policy_part"]), parts.plan(row["plan_part"])
+        arm = None if row["arm_part"] is None else parts.digest(row["arm_part"])
+        made = policy.digests.digest(
+            _record_row(row, values), plan, arm, *state.digests(policy, state.number)
+        )
+        yield row["id"], row["digest"], made.removeprefix("sha256:")
+
+
+Change = tuple[str, str, dict[str, Any]]
+"""That from now on this was known of a model or backend: kind, id, values."""
+
+
+def _all_rows(connection: DuckDBPyConnection) -> Iterator[tuple[dict[str, Any], list[Change] | None]]:
+    """Every row with the changes of the state since the one before; before those of a writer, None in their place."""
     for (writer,) in connection.execute("SELECT DISTINCT writer FROM decision_rows ORDER BY 1").fetchall():
+        yield {}, None
         changes = _changes(connection.cursor(), writer)
         upcoming = next(changes, None)
-        state: dict[str, dict[str, Any]] = {"model": {}, "memory": {}}
         for row in _rows(connection.cursor(), "WHERE writer = ? ORDER BY entry", [writer]):
+            found: list[Change] = []
             while upcoming is not None and upcoming[0] <= row["entry"]:
-                _, kind, id, values = upcoming
-                state[kind][id] = values
+                found.append(upcoming[1:])
                 upcoming = next(changes, None)
-            yield row["id"], row["digest"], _text(parts, row, state)
+            yield row, found
+
+
+def _entry_of(changes: list[Change], number: int) -> Entry:
+    """The changes as an entry of a spool says them."""
+    texts: dict[str, dict[str, str | None]] = {"model": {}, "memory": {}}
+    for kind, id, values in changes:
+        texts[kind][id] = canonical_text(values) if values else None
+    return Entry({}, Changes(number, False, texts["model"], texts["memory"]), None, [], [], None, [])
+
+
+class _PartsOfDigests:
+    """What digests need of a ledger's parts, each read once."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.policy = lru_cache(maxsize=256)(self._policy)
+        self.plan = lru_cache(maxsize=8192)(self._plan)
+        self.digest = lru_cache(maxsize=8192)(self._digest)
+
+    def _policy(self, part: int) -> tuple[PolicyPart, Mapping[str, Any]]:
+        digest, text = _part(self._connection, part)
+        return PolicyPart(digest, text), read_json(text)
+
+    def _plan(self, part: int) -> dict[str, str]:
+        return plan_texts(read_json(_part(self._connection, part)[1]))
+
+    def _digest(self, part: int) -> str:
+        return _part(self._connection, part)[0]
+
+
+def _part(connection: DuckDBPyConnection, part: int) -> tuple[str, str]:
+    """Digest and text of a part."""
+    found = connection.execute("SELECT digest, value FROM parts WHERE part = ?", [part]).fetchone()
+    if found is None:
+        raise LedgerError(f"part {part} of a record is missing from the ledger")
+    return found[0], found[1]
 
 
 class _Parts:
@@ -75,10 +150,7 @@ class _Parts:
         self.get = lru_cache(maxsize=8192)(self._read)
 
     def _read(self, part: int) -> Any:
-        found = self._connection.execute("SELECT value FROM parts WHERE part = ?", [part]).fetchone()
-        if found is None:
-            raise LedgerError(f"part {part} of a record is missing from the ledger")
-        return read_json(found[0])
+        return read_json(_part(self._connection, part)[1])
 
 
 def _rows(

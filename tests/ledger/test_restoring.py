@@ -26,7 +26,7 @@ from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionEnd, DecisionRow, Ledger, LedgerEntry, LedgerWriter, entries
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.ingest import ingest
-from routewright.ledger.restoring import all_records
+from routewright.ledger.restoring import all_digests, all_records
 
 Decided = tuple[dict[str, Any], Task, State, Arm | None]
 
@@ -96,6 +96,9 @@ def test_whatever_was_recorded_comes_back_byte_for_byte(
         values, read = json.loads(text), json.loads(found[id][1])
         assert {name: read[name] for name in read if read[name] != values[name]} == {}
         assert found[id] == (digest, text)
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+        made_again = {id: (digest, made) for id, digest, made in all_digests(connection)}
+    assert made_again == {id: (digest, digest) for id, (digest, _) in expected.items()}
     one = random.choice(decisions)
     assert ledger.find(one.id).text == record_of(one).canonical().decode()
 
