@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision, FoundOutcome
     from .importing.importer import Imported, check_import
+    from .importing.mapping import read_mapping
     from .importing.run import ImportReport
     from .moments import now_in, parse_moment
     from .outcome_files import outcome_value, read_outcomes
@@ -103,6 +104,7 @@ __all__ = [
     "parse_public_key",
     "plain_names",
     "read_checkpoint",
+    "read_mapping",
     "read_outcomes",
     "read_question",
     "remove_spilled",
@@ -131,6 +133,7 @@ _HOMES = {
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     "ImportReport": "importing.run",
+    "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
     "read_checkpoint": "checkpoints",
     **dict.fromkeys(("Checkpoint", "SignedCheckpoint"), "proof.checkpoint"),

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, create_model
 
-from routewright.engine.policy import Path, Shape, parse_yaml, place_problem, shape_problems
+from routewright.engine.policy import Path, Shape, kind_of, parse_yaml, place_problem, shape_problems
 from routewright.engine.report import PolicyError, Problem
 
 from .calls import CallPlan, Get, Named, Plan, Take, constant, inside
@@ -82,6 +82,10 @@ def read_mapping(written: str, source: str) -> tuple[Source, str | None]:
     try:
         found = MappingFile.model_validate(document.root.plain())
     except ValidationError as error:
+        kind = kind_of(written)
+        if kind != "mapping" and (kind != "policy" or "rules" in document.root.children):
+            message = f"this is a file of the kind `{kind}`, not a mapping of an import"
+            raise PolicyError([Problem("not-an-import-mapping", message, source=source)]) from None
         raise PolicyError(shape_problems(error, document, MappingFile)) from None
     reader = _Reader()
     plan = reader.plan(found)

@@ -44,6 +44,31 @@ def test_a_folder_is_checked_with_all_that_is_routewrights_in_it(tmp_path: Path)
     assert [next(iter(one)) for one in told] == ["samples", "policy", "prompts"]
 
 
+def test_a_mapping_of_an_import_is_checked_and_told_from_a_policy(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    mapping = (
+        "routewright: 1\nid: id\nfeatures: { hard: hard }\ncalls: [ { model: model, status: status } ]\n"
+    )
+    command.write("map.yaml", mapping)
+    command.write("bad.yaml", mapping.replace("model: model", "modle: model"))
+    ended = command("check", "map.yaml", "bad.yaml")
+    assert (ended.code, ended.out.splitlines()[0]) == (
+        3,
+        "map.yaml: ok, a mapping of an import, 1 call for each row, not read",
+    )
+    assert "bad.yaml:4:12: error[unknown-key]: unknown key `modle`" in ended.out
+    run = command("run", "bad.yaml", "hello")
+    assert (run.code, run.err.splitlines()[0]) == (
+        3,
+        "bad.yaml: error[not-a-policy]: this is a mapping of an import, not a policy",
+    )
+    command.write("rows.csv", "id,model\n1,a\n")
+    imported = command("ledger", "import", "table", "rows.csv", "--map", "policy.yaml", "--dry-run")
+    assert imported.err.splitlines()[0] == (
+        "policy.yaml: error[not-an-import-mapping]: this is a file of the kind `policy`, not a mapping of an import"
+    )
+
+
 def test_what_is_wrong_in_a_folder_is_reported_where_it_is(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     folder(command)

@@ -20,7 +20,7 @@ from ..source.nodes import parse_yaml
 from .recover import set_aside
 from .shape_problems import empty_value, shape_problems
 
-FileKind = Literal["policy", "catalog", "tests", "samples", "prompts", "question"]
+FileKind = Literal["policy", "catalog", "tests", "samples", "prompts", "question", "mapping"]
 
 _BEGIN: Final = "such a file begins with `routewright: 1`"
 
@@ -64,6 +64,7 @@ def unreadable_catalog(source: str, problems: Sequence[Problem], *, text: str = 
 
 
 _KIND_BY_KEY: Final[Mapping[str, FileKind]] = {
+    "calls": "mapping",  # which may have features too
     "rules": "policy",
     "features": "policy",
     "cases": "tests",

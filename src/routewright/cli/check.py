@@ -28,7 +28,7 @@ from routewright.engine.report import (
     render_problems,
     sort_problems,
 )
-from routewright.ledger import LedgerError, check_statement
+from routewright.ledger import LedgerError, check_statement, read_mapping
 from routewright.loading import (
     file_kind,
     load_catalog,
@@ -38,6 +38,7 @@ from routewright.loading import (
     load_samples,
     load_tests,
     permission_notes,
+    read_text,
     routewright_files,
     user_permissions,
 )
@@ -176,6 +177,13 @@ def _check_question(path: Path, root: Path | None) -> FileReport:
     return FileReport(f"a question, {counted(len(question.shape.parameters), 'parameter')}, not asked")
 
 
+def _check_mapping(path: Path, root: Path | None) -> FileReport:
+    source, _ = read_mapping(read_text(str(path)), str(path))
+    return FileReport(
+        f"a mapping of an import, {counted(len(source.plan.calls), 'call')} for each row, not read"
+    )
+
+
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
     of_rules = (
         [*limit_notes(loaded), *step_notes(loaded), *quota_notes(loaded)]
@@ -192,6 +200,7 @@ _CHECKS: Mapping[FileKind, Callable[[Path, Path | None], FileReport]] = {
     "samples": _check_samples,
     "prompts": _check_prompts,
     "question": _check_question,
+    "mapping": _check_mapping,
 }
 
 

@@ -219,9 +219,9 @@ def check(
 ) -> None:
     """Show all problems of policies and of the files beside them.
 
-    The content tells the kind of a file: policy, catalog, tests, samples, prompts or a saved question. Of a folder, all
-    such files in it and below are checked, and other YAML files are passed over. A policy is checked with its catalog,
-    a test file with its policy.
+    The content tells the kind of a file: policy, catalog, tests, samples, prompts, a saved question or
+    a mapping of an import. Of a folder, all such files in it and below are checked, and other YAML files are passed
+    over. A policy is checked with its catalog, a test file with its policy.
 
     For a file without problems, check lists what Routewright does not support yet, the keys and variables that the
     file may not use on this machine, and the servers on this machine whose models do not count as local. Exits with

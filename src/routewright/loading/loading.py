@@ -281,6 +281,10 @@ _OTHER_FILES: Mapping[FileKind, tuple[str, str]] = {
     "samples": ("a file of sample tasks", "name the policy that decides them; `check` takes samples too"),
     "prompts": ("a file of prompts of steps", "name a policy; `check` takes prompts too"),
     "question": ("a saved question", "ask it by `routewright ledger ask`; `check` takes questions too"),
+    "mapping": (
+        "a mapping of an import",
+        "name it by `routewright ledger import table FILE --map`; `check` takes mappings too",
+    ),
     "tests": ("a file of policy tests", "name the policy that it is for; `check` takes test files too"),
 }
 
