@@ -238,6 +238,23 @@ def test_an_action_that_was_taken_has_a_possible_probability(impossible: float) 
     assert found.reason == "the log gives an impossible probability to 1 of the actions it took"
 
 
+def test_an_action_that_the_candidate_never_takes_may_be_named() -> None:
+    target = {"row": [0, *range(100)], "action": ["b", *"a" * 100], "probability": [0.0] + [1.0] * 100}
+    assert _one(_log("a" * 100, 1.0, [1.0] * 100), target).all.verdict == "identified"
+    target = {"row": [0, *range(99)], "action": ["b", *"a" * 99], "probability": [0.5, 0.5] + [1.0] * 98}
+    split = _one(_log("a" * 100, 1.0, [1.0] * 100), target).all
+    assert (split.verdict, split.decisions) == ("partially identified", 99)
+    assert split.without_support == pytest.approx(0.5 / 99)
+
+
+def test_probabilities_of_a_decision_that_do_not_add_up_to_1_are_refused() -> None:
+    target = _to("a" * 100)
+    target["probability"][3] = 0.5
+    assert _one(_log("a" * 100, 1.0, [1.0] * 100), target).all.reason == (
+        "the candidate's probabilities of a decision add up to 0.995 in the mean (0.5 to 1) where they must to 1"
+    )
+
+
 def test_wrong_relations_are_errors() -> None:
     log, target = _log("ab", 0.5, [1.0, 0.0]), _to("aa")
     with pytest.raises(ValueError, match="`logged` has 1 rows twice"):

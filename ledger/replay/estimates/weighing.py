@@ -30,18 +30,17 @@ class Weighed:
     that the log took, else 0), and for metric number N ``vN``, the
     outcome of this action where it is known, and ``lN``, the outcome that was logged.
     ``each_by_itself`` is whether each unit has one row and each row one action, so that nothing needs to be grouped.
+    ``impossible`` is how many logged probabilities cannot be those of an action that was taken.
     ``given`` is what the candidate's probabilities of a row add up to in the mean, and at least and at most.
     ``logged`` has ``unit``, ``context``, ``action`` and ``lN`` of each row of the log.
     """
 
-    def __init__(
-        self, connection: DuckDBPyConnection, relations: Relations, metrics: Sequence[Metric]
-    ) -> None:
+    def __init__(self, connection: DuckDBPyConnection, metrics: Sequence[Metric]) -> None:
         number = next(_numbers)
         self.connection = connection
         self.metrics = tuple(metrics)
-        self.impossible = _impossible(connection, relations)
-        self.given, self.least_given, self.most_given = _given(connection, relations)
+        self.impossible = 0
+        self.given, self.least_given, self.most_given = 1.0, 1.0, 1.0
         self.each_by_itself = False
         self.pairs = f"estimate_{number}_pairs"
         self.logged = f"estimate_{number}_logged"
@@ -58,11 +57,11 @@ def weighed(
     connection: DuckDBPyConnection, relations: Relations, metrics: Sequence[Metric]
 ) -> Iterator[Weighed]:
     """The weighed rows of these relations."""
-    made = Weighed(connection, relations, metrics)
+    made = Weighed(connection, metrics)
     try:
         connection.execute(f"CREATE TEMP TABLE {made.logged} AS {_logged(relations, metrics)}")
         connection.execute(f"CREATE TEMP TABLE {made.pairs} AS {_pairs(made, relations, metrics)}")
-        made.each_by_itself = _each_by_itself(made, relations)
+        _look(made, relations)
         yield made
     finally:
         made.drop(made.logged, made.pairs, made.model, made.units)
@@ -126,26 +125,24 @@ def _pairs(made: Weighed, relations: Relations, metrics: Sequence[Metric]) -> st
     """
 
 
-def _impossible(connection: DuckDBPyConnection, relations: Relations) -> int:
-    """How many logged probabilities cannot be those of an action that was taken."""
-    found = connection.execute(
-        f"SELECT count(*) FROM {quoted(relations.logged)} AS l WHERE NOT (propensity > 0 AND propensity <= 1) "
-        f"AND l.row IN (SELECT row FROM {quoted(relations.target)})"
-    ).fetchone()
-    return 0 if found is None else int(found[0])
-
-
-def _given(connection: DuckDBPyConnection, relations: Relations) -> tuple[float, float, float]:
-    found = connection.execute(
-        "SELECT avg(total), min(total), max(total) FROM (SELECT sum(probability::DOUBLE) AS total "
-        f"FROM {quoted(relations.target)} WHERE row IN (SELECT row FROM {quoted(relations.logged)}) GROUP BY row)"
-    ).fetchone()
-    return (1.0, 1.0, 1.0) if found is None or found[0] is None else found
-
-
-def _each_by_itself(made: Weighed, relations: Relations) -> bool:
+def _look(made: Weighed, relations: Relations) -> None:
+    """What is true of all rows together."""
     found = made.connection.execute(
-        f"SELECT (SELECT count(*) FROM {made.pairs}) = (SELECT count(*) FROM {made.logged}) "
-        f"AND (SELECT count(unit) FROM {quoted(relations.logged)}) = 0"
+        f"""
+        SELECT (SELECT count(*) FROM {made.pairs}), count(*), count(*) FILTER (NOT (propensity > 0 AND propensity <= 1))
+        FROM {made.logged}
+        """
     ).fetchone()
-    return found == (True,)
+    assert found is not None
+    pairs, rows, made.impossible = found
+    units = made.connection.execute(f"SELECT count(unit) FROM {quoted(relations.logged)}").fetchone()
+    made.each_by_itself = pairs == rows and units == (0,)
+    one_each = f"SELECT probability::DOUBLE AS total FROM {quoted(relations.target)}"
+    split = f"SELECT sum(probability::DOUBLE) AS total FROM {quoted(relations.target)}"
+    of_log = f"WHERE row IN (SELECT row FROM {made.logged})"
+    given = made.connection.execute(
+        "SELECT avg(total), min(total), max(total) "
+        f"FROM ({f'{one_each} {of_log} AND probability > 0' if pairs == rows else f'{split} {of_log} GROUP BY row'})"
+    ).fetchone()
+    if given is not None and given[0] is not None:
+        made.given, made.least_given, made.most_given = given
