@@ -128,9 +128,17 @@ SELECT decision_id, at_us FROM main.decision_rows UNION ALL SELECT decision_id, 
 """Id and time of every decision, from tables alone."""
 
 
-def decisions_select() -> str:
-    """What the view ``decision_records`` selects, for statements of ours: somebody may have replaced the view."""
-    return _decisions().template
+def decisions_select(features: str | None = None) -> str:
+    """What the view ``decision_records`` selects, for statements of ours: somebody may have replaced the view.
+
+    ``features`` is SQL for what stands there in place of the features of ``d``.
+    """
+    rows = "decision_rows"
+    if features is not None:
+        # At the scan itself: there DuckDB reads single fields of a VARIANT.
+        rows = f"(SELECT d.* REPLACE ({features} AS features) FROM {rows} AS d)"
+    template = _decisions().template.replace("{{decision_rows}}", rows)
+    return template.replace("{{features}}", features or "d.features")
 
 
 def view_names() -> tuple[str, ...]:
@@ -158,7 +166,7 @@ def plain_names(names: Collection[str]) -> tuple[str, ...]:
 
 def views(holding: Holding) -> Iterator[View]:
     """Every view, each after those that it selects from."""
-    yield View(DECISIONS, *_decisions())
+    yield View(DECISIONS, _decisions().comment, decisions_select())
     for name, (comment, template) in _files().items():
         yield View(f"all_{name}", _SHARED.format(name=name), _filled(template, holding))
         yield View(name, comment, _plain(name, f"all_{name}", holding))
@@ -169,10 +177,13 @@ def views(holding: Holding) -> Iterator[View]:
             view = _free(f"{prefix}_{_identifier(policy)}", taken)
             comment = f"The rows of `{name}` of the policy `{policy}`, with its features in their types."
             comment += changed_text(features)
+            typed = typed_features(features)
             full = _filled(
                 template,
                 holding,
-                features=f"{typed} AS features," if (typed := typed_features(features)) else "",
+                # What was imported has no policy of ours.
+                decisions=f"(SELECT *, NULL::VARCHAR AS import FROM ({decisions_select(typed)}))",
+                features="d.features," if typed else "",
                 policy=f"WHERE (d.policy_name = {_quoted(policy)})",
             )
             yield View(f"all_{view}", _SHARED.format(name=view) + changed_text(features), full)
@@ -187,9 +198,8 @@ def _plain(name: str, all_name: str, holding: Holding) -> str:
     return f'SELECT * EXCLUDE ({excluded})\nFROM "{all_name}"\nWHERE {_REAL}{called}'
 
 
-def _filled(template: str, holding: Holding, *, features: str = "", policy: str = "") -> str:
-    parts = {"simulated": _SIMULATED, "features": features, "policy": policy}
-    for name, part in (parts | _SOURCES).items():
+def _filled(template: str, holding: Holding, **parts: str) -> str:
+    for name, part in ({"simulated": _SIMULATED, "features": "", "policy": ""} | _SOURCES | parts).items():
         template = template.replace(f"{{{{{name}}}}}", part)
     return "\n".join(_repeated(filter(str.strip, template.split("\n")), holding))
 

@@ -11,7 +11,9 @@ WITH executed AS (
         arg_max(model_id, number)
             FILTER (role IN ('answer', 'fallback', 'retry') AND status IN ('ok', 'cached')) AS answered_by,
         bool_or(status = 'lost') AS lost,
-        bool_or(simulated) AS simulated,
+        max(number) AS last_number,
+        -- Few calls: that of a call that is not among them is `ok`.
+        list({'number': number, 'status': status}) FILTER (status IS DISTINCT FROM 'ok') AS other,
         (max(started_at_us + total_us) - min(started_at_us)) / 1000 AS took_ms,
         -- What failed, was skipped or came from the cache for nothing is no cost that an average should count.
         sum(cost_nano) FILTER (currency IN ({{codes}}) AND (cost_nano <> 0 OR status = 'ok')) AS nano_{{currency}},
@@ -19,6 +21,25 @@ WITH executed AS (
         count(*) FILTER (cost_nano IS NOT NULL AND cost_source = 'lower_bound') AS lower_bound_calls
     FROM {{attempts}}
     GROUP BY decision_id
+),
+joined AS (
+    SELECT
+        d.* EXCLUDE (simulated),
+        e.* EXCLUDE (decision_id),
+        CASE
+            WHEN d.answered_attempt <= e.last_number AND e.other IS NULL THEN 'ok'
+            WHEN d.answered_attempt <= e.last_number
+            THEN list_filter(
+                list_append(e.other, {'number': d.answered_attempt, 'status': 'ok'}),
+                lambda one: one['number'] = d.answered_attempt
+            )[1]['status']
+        END AS given_status,
+        beside.decision_id IS NOT NULL OR coalesce(d.simulated, false) AS simulated
+    FROM {{decisions}} AS d
+    LEFT JOIN (SELECT DISTINCT decision_id FROM {{attempts}} WHERE simulated) AS beside ON beside.decision_id = d.decision_id
+    -- The last: DuckDB leaves it out where nothing of it is asked.
+    LEFT JOIN executed AS e ON e.decision_id = d.decision_id
+    {{policy}}
 )
 SELECT
     d.decision_id::VARCHAR COLLATE NOCASE AS decision_id,
@@ -32,28 +53,28 @@ SELECT
     d.matched_rule,
     d.reason,
     d.target,
-    CASE WHEN d.answered_attempt IS NOT NULL THEN e.answered_by END AS answered_by,
+    CASE WHEN d.answered_attempt IS NOT NULL THEN d.answered_by END AS answered_by,
     -- A source may say what became of calls, and not which of them was the answer.
-    CASE WHEN d.import IS NULL OR d.answered_attempt IS NOT NULL OR e.last_status IN ('failed', 'lost') THEN d.answered_attempt IS NOT NULL END AS answered,
+    CASE WHEN d.import IS NULL OR d.answered_attempt IS NOT NULL OR d.last_status IN ('failed', 'lost') THEN d.answered_attempt IS NOT NULL END AS answered,
     CASE
-        WHEN d.answered_attempt IS NOT NULL THEN given.status
+        WHEN d.answered_attempt IS NOT NULL THEN d.given_status
         -- Whoever asked has heard nothing, whatever came of the calls before.
-        WHEN e.lost THEN 'lost'
-        WHEN d.import IS NOT NULL THEN e.last_status
+        WHEN d.lost THEN 'lost'
+        WHEN d.import IS NOT NULL THEN d.last_status
         -- What a model said is no answer where a step refused it, or an ensemble came to nothing.
-        WHEN e.last_status IN ('ok', 'cached') OR (e.attempts > 0 AND e.last_status IS NULL) THEN 'failed'
-        ELSE e.last_status
+        WHEN d.last_status IN ('ok', 'cached') OR (d.attempts > 0 AND d.last_status IS NULL) THEN 'failed'
+        ELSE d.last_status
     END AS status,
-    coalesce(e.attempts, 0) > 0 AS executed,
-    coalesce(given.status = 'cached', false) AS cached,
-    coalesce(e.fell_back, false) AS fell_back,
-    coalesce(e.calls, 0) AS calls,
-    coalesce(e.failed_calls, 0) AS failed_calls,
-    CASE WHEN given.status = 'ok' AND NOT e.lost THEN e.took_ms END AS latency_ms,
-    CASE WHEN NOT answered AND e.calls > 0 AND NOT e.lost THEN e.took_ms END AS failed_after_ms,
-    (e.nano_{{currency}}::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) AS known_cost_{{currency}},
-    coalesce(e.unknown_cost_calls, 0) AS unknown_cost_calls,
-    coalesce(e.lower_bound_calls, 0) AS lower_bound_calls,
+    coalesce(d.attempts, 0) > 0 AS executed,
+    coalesce(d.given_status = 'cached', false) AS cached,
+    coalesce(d.fell_back, false) AS fell_back,
+    coalesce(d.calls, 0) AS calls,
+    coalesce(d.failed_calls, 0) AS failed_calls,
+    CASE WHEN d.given_status = 'ok' AND NOT d.lost THEN d.took_ms END AS latency_ms,
+    CASE WHEN NOT answered AND d.calls > 0 AND NOT d.lost THEN d.took_ms END AS failed_after_ms,
+    (d.nano_{{currency}}::DECIMAL(27, 0) * 0.000000001)::DECIMAL(27, 9) AS known_cost_{{currency}},
+    coalesce(d.unknown_cost_calls, 0) AS unknown_cost_calls,
+    coalesce(d.lower_bound_calls, 0) AS lower_bound_calls,
     {{features}}
     d.team,
     d.user,
@@ -66,9 +87,6 @@ SELECT
     d.control_digest,
     d.candidate_digest,
     d.shadow_of::VARCHAR AS shadow_of,
-    coalesce(e.simulated, false) OR coalesce(d.simulated, false) AS simulated,
+    d.simulated,
     d.import
-FROM {{decisions}} AS d
-LEFT JOIN executed AS e ON e.decision_id = d.decision_id
-LEFT JOIN {{attempts}} AS given ON given.decision_id = d.decision_id AND given.number = d.answered_attempt
-{{policy}}
+FROM joined AS d

@@ -97,7 +97,7 @@ SELECT
     d.shadow_of,
     d.answered_attempt,
     d.simulated
-FROM decision_rows AS d
+FROM {{decision_rows}} AS d
 JOIN policy_parts AS y ON y.part = d.policy_part
 JOIN plan_parts AS p ON p.part = d.plan_part
 LEFT JOIN arm_parts AS a ON a.part = d.arm_part
@@ -115,7 +115,7 @@ SELECT
     matched_rule,
     reason,
     target,
-    features,
+    {{features}},
     feature_sources,
     verdicts,
     list_transform(candidates, lambda one: {
@@ -146,4 +146,4 @@ SELECT
     shadow_of,
     answered_attempt,
     NULL::BOOLEAN
-FROM decisions_1
+FROM decisions_1 AS d
