@@ -2,8 +2,8 @@
 
     python benchmarks/asking.py [DECISIONS] [--more TIMES] [--ledger FILE]
 
-The ledger is that of ``busy_ledger.py``; ``--more`` multiplies its rows in SQL and asks again. Questions are asked of all
-times, within the limits of ``ledger sql``. Prints seconds, and of those how much the processor worked.
+The ledger is that of ``busy_ledger.py``; ``--more`` multiplies its rows in SQL and asks again. Questions are asked of
+all times, within the limits of ``ledger sql``. Prints seconds, and of those how much the processor worked.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ joined AS (
         CASE
             WHEN d.answered_attempt <= e.last_number AND e.other IS NULL THEN 'ok'
             WHEN d.answered_attempt <= e.last_number
-            THEN list_filter(
-                list_append(e.other, {'number': d.answered_attempt, 'status': 'ok'}),
-                lambda one: one['number'] = d.answered_attempt
-            )[1]['status']
+            THEN coalesce(
+                list_filter(e.other, lambda one: one['number'] = d.answered_attempt)[1],
+                {'number': d.answered_attempt, 'status': 'ok'}
+            )['status']
         END AS given_status,
         beside.decision_id IS NOT NULL OR coalesce(d.simulated, false) AS simulated
     FROM {{decisions}} AS d
