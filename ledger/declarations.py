@@ -62,6 +62,12 @@ SELECT unnest(currencies) FROM declarations
 """
 
 
+_FOR_EACH: Final = """
+SELECT DISTINCT quota['for_each'] AS feature FROM (SELECT unnest(quotas) AS quota FROM declarations)
+WHERE feature IS NOT NULL ORDER BY feature
+"""
+
+
 def read_declarations(connection: DuckDBPyConnection) -> None:
     """Read the policies and catalogs that have not been read yet. Ends no transaction."""
     found = connection.execute(_NOT_READ).fetchall()
@@ -80,6 +86,11 @@ def declared_features(connection: DuckDBPyConnection) -> dict[str, DeclaredFeatu
 def currencies(connection: DuckDBPyConnection) -> list[str]:
     """The currencies of all recorded costs and of the prices in all catalogs."""
     return sorted(code for (code,) in connection.execute(_CURRENCIES).fetchall())
+
+
+def quota_features(connection: DuckDBPyConnection) -> list[str]:
+    """The features by whose values quotas are counted."""
+    return [name for (name,) in connection.execute(_FOR_EACH).fetchall()]
 
 
 def _declared(kind: str, digest: str, text: str) -> dict[str, Any]:

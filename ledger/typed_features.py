@@ -69,7 +69,7 @@ def _read(names: Sequence[str], declared: DeclaredFeatures) -> str:
     type = _chosen([one for one in types if one is not None])
     # A version that does not declare it has ignored it, and then it may be anything.
     steady = len(names) == 1 and None not in types and len({_widened(one) for one in types if one}) == 1
-    values = [_cast(f"d.features.{_named(name)}", type, steady=steady) for name in names]
+    values = [_cast(f"d.features.{named(name)}", type, steady=steady) for name in names]
     return values[0] if len(values) == 1 else f"coalesce({', '.join(values)})"
 
 
@@ -93,5 +93,6 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _named(name: str) -> str:
+def named(name: str) -> str:
+    """A name in SQL, as it is written."""
     return '"' + name.replace('"', '""') + '"'

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .changed_features import changed_text
 from .connection import database
-from .declarations import DeclaredFeatures, currencies, declared_features, read_declarations
+from .declarations import DeclaredFeatures, currencies, declared_features, quota_features, read_declarations
 from .errors import ShadowedError
-from .typed_features import typed_features
+from .typed_features import named, typed_features
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -80,11 +80,22 @@ class Holding(NamedTuple):
     """What of a ledger the views follow from.
 
     ``currencies`` has codes by what the names of their columns end with, ``policies`` the features that the policies of
-    each name declare.
+    each name declare, ``counted_by`` those by whose values quotas are counted.
     """
 
     currencies: Mapping[str, Sequence[str]] = {DEFAULT_CURRENCY.lower(): [DEFAULT_CURRENCY]}
     policies: Mapping[str, DeclaredFeatures] = {}
+    counted_by: Sequence[str] = ()
+
+    @property
+    def whose(self) -> str:
+        """SQL for the value of ``d`` that a quota as it was ``declared`` is counted for."""
+        # Each by its name: one field of a VARIANT is read many times faster than the whole.
+        cases = (
+            f"WHEN {_quoted(name)} THEN TRY_CAST(d.features.{named(name)} AS VARCHAR)"
+            for name in self.counted_by
+        )
+        return f"(CASE declared.for_each {' '.join(cases)} END)" if self.counted_by else "NULL::VARCHAR"
 
 
 class View(NamedTuple):
@@ -199,7 +210,8 @@ def _plain(name: str, all_name: str, holding: Holding) -> str:
 
 
 def _filled(template: str, holding: Holding, **parts: str) -> str:
-    for name, part in ({"simulated": _SIMULATED, "features": "", "policy": ""} | _SOURCES | parts).items():
+    fixed = {"simulated": _SIMULATED, "whose": holding.whose, "features": "", "policy": ""}
+    for name, part in (fixed | _SOURCES | parts).items():
         template = template.replace(f"{{{{{name}}}}}", part)
     return "\n".join(_repeated(filter(str.strip, template.split("\n")), holding))
 
@@ -241,7 +253,7 @@ def make_views(connection: DuckDBPyConnection) -> None:
     suffixes: dict[str, list[str]] = {}
     for code in dict.fromkeys((DEFAULT_CURRENCY, *currencies(connection))):
         suffixes.setdefault(_identifier(code), []).append(code)
-    wanted = list(views(Holding(suffixes, declared_features(connection))))
+    wanted = list(views(Holding(suffixes, declared_features(connection), quota_features(connection))))
     groups = {hashlib.sha256(repr(group).encode()).hexdigest(): group for group in _groups(wanted)}
     made = {digest for (digest,) in connection.execute("SELECT digest FROM views_made").fetchall()}
     if made == groups.keys():

@@ -27,7 +27,7 @@ FROM (
         declared.currency,
         declared.per,
         declared.for_each,
-        CASE WHEN declared.for_each IS NOT NULL THEN d.features::JSON ->> declared.for_each END AS whose,
+        {{whose}} AS whose,
         (declared.limit * declared.whole)::DECIMAL(27, 9) AS "limit",
         (d.quota_used[declared.name]::DECIMAL(27, 0) * declared.whole)::DECIMAL(27, 9) AS used,
         d.mode,

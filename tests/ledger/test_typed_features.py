@@ -67,6 +67,26 @@ def test_what_one_version_does_not_declare_was_ignored_there_and_may_be_anything
     assert found == [{"f": True, "g": "x"}, {"f": None, "g": None}]
 
 
+def test_each_type_is_read_under_any_name_and_unknown_values_are_null() -> None:
+    """Rows are stored field by field, also where a field is not in all of them, or in none."""
+    values: dict[str, tuple[str, Any]] = {
+        "flag": ("boolean", False),
+        "o.dd": ("integer", 2**53 - 1),
+        "two words": ("number", -0.5),
+        'q"uote': ("string", "12"),
+        "it's": ("string[]", ["a", "b"]),
+        "x['y']": ("integer[]", [1, -2]),
+        "größe": ("number[]", []),
+        "select": ("number", 3),
+    }
+    declared = {name: type for name, (type, _) in values.items()}
+    given = {name: value for name, (_, value) in values.items()}
+    nulls = dict.fromkeys(values)
+    found = read([{**declared, "absent": "string"}], given, {}, nulls, {**given, "ignored": 1})
+    assert found == [{**one, "absent": None} for one in (given, nulls, nulls, given)]
+    assert type(found[0]["select"]) is float
+
+
 def test_spellings_of_one_name_are_one_field_with_the_newest() -> None:
     found = read([{"Team": "string"}, {"team": "string"}], {"Team": "a"}, {"team": "b"}, {})
     assert found == [{"Team": "a"}, {"Team": "b"}, {"Team": None}]
