@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _SLACK_US: Final = 60_000_000
 """Another process's clock, and what waits to be written, may be that late."""
 
+_ALL: Final = 2**62
+"""No ledger has as many decisions."""
+
 
 @dataclass(frozen=True, slots=True)
 class TailFilter:
@@ -102,7 +105,7 @@ def newest(
         of_result=of_result,
         newest_first="" if of_result else _NEWEST_FIRST,
     )
-    rows = connection.execute(statement, {**given, "most": max(0, most)}).fetchall()
+    rows = connection.execute(statement, {**given, "most": min(max(0, most), _ALL)}).fetchall()
     return [TailRow(*row) for row in rows]
 
 
@@ -165,9 +168,6 @@ class Tail:
             rows = [row for row in recent if row.decision_id not in self._seen]
         self._seen = {row.decision_id for row in recent if _us(row.decided_at) >= self._not_before_us}
         return Followed(rows, under_way)
-
-
-_ALL: Final = 2**62
 
 
 def _made_at(id: str) -> datetime:

@@ -80,6 +80,7 @@ def test_only_what_fits_is_shown(ledger: Ledger, where: dict[str, Any], expected
         found = newest(connection, 10, TailFilter(**where))
         assert [row.decision_id for row in found] == [decision_id(one) for one in expected]
         assert newest(connection, 1, TailFilter(**where)) == found[-1:]
+        assert newest(connection, 10**20, TailFilter(**where)) == found
 
 
 def test_a_filter_is_a_value_and_no_sql(ledger: Ledger) -> None:
