@@ -147,16 +147,16 @@ def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals)
 def test_130_ctrl_c_while_a_shape_is_built_is_no_error_of_pydantic(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(_: object) -> NoReturn:
+    def interrupted() -> NoReturn:
         raise SchemaError('Error building "model" validator:\n  KeyboardInterrupt: ')
 
-    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "get_command", interrupted)
+    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "_command", interrupted)
     assert (run_app(["check"]), capsys.readouterr().err) == (130, "stopped\n")
 
-    def mistaken(_: object) -> NoReturn:
+    def mistaken() -> NoReturn:
         raise SchemaError('Error building "model" validator')
 
-    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "get_command", mistaken)
+    monkeypatch.setattr(sys.modules["routewright.cli.invoking"], "_command", mistaken)
     with pytest.raises(SchemaError):
         run_app(["check"])
 

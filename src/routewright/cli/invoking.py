@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 from typer.exceptions import TyperException
 from typer.main import get_command
@@ -24,7 +26,7 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
     writer.plain = False
     try:
         # Without its standalone mode typer returns the code that a command ends with: 130 after Ctrl-C.
-        code = get_command(app).main(
+        code = _command().main(
             None if arguments is None else list(arguments), prog_name="routewright", standalone_mode=False
         )
         if code == ExitCode.STOPPED:
@@ -50,6 +52,12 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
             raise
         writer.note("stopped")
         return ExitCode.STOPPED
+
+
+@cache
+def _command() -> Any:
+    """The commands as typer runs them. Making them takes longer than many a command, so a process does it once."""
+    return get_command(app)
 
 
 _ONE_LINE = {(None, None), ("sql", 1)}
