@@ -79,10 +79,10 @@ def latest_version() -> int:
     return len(migrations())
 
 
-def create_ledger(path: Path) -> None:
+def create_ledger(path: Path) -> bool:
     """Create the file in a folder of its own, then link it into place, so that nobody ever sees half a ledger.
 
-    Raises LedgerError if it cannot be created.
+    False if another process made it first. Raises LedgerError if it cannot be created.
     """
     # DuckDB creates its files with the umask's mode, and refuses an empty file that exists already.
     drafts = path.with_name(f".{path.name}.{uuid.uuid4().hex}.new")
@@ -90,8 +90,7 @@ def create_ledger(path: Path) -> None:
     try:
         make_private_folder(drafts)
         try:
-            with open_for_creation(draft) as connection:
-                apply_migrations(connection, path)
+            write_new_file(draft, path)
             draft.chmod(0o600)
             os.link(draft, path)
         finally:
@@ -99,9 +98,16 @@ def create_ledger(path: Path) -> None:
     except FileExistsError as error:
         if not path.is_file():
             raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error
-        # Another process made it first: theirs is as good as ours.
+        return False  # theirs is as good as ours
     except OSError as error:
         raise LedgerError(f"the ledger `{path}` cannot be created: {error.strerror}") from error
+    return True
+
+
+def write_new_file(draft: Path, path: Path) -> None:
+    """Write a ledger without a row, which will be ``path``, to ``draft``."""
+    with open_for_creation(draft) as connection:
+        apply_migrations(connection, path)
 
 
 def layout_version(connection: DuckDBPyConnection, path: Path) -> int:

@@ -97,7 +97,7 @@ class Ledger:
                 raise LedgerError(
                     f"there is no ledger at `{ledger.path}`", help="run a task first, or name another file"
                 )
-            create_ledger(ledger.path)
+            ledger._is_current = create_ledger(ledger.path)
         try:
             ledger._bring_up_to_date(CLIENT_TIMEOUT_S)
         except BlockedError as error:

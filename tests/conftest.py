@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.new_ledgers import copy_new_ledgers
 from support.sizes import EXAMPLES
 
 from routewright.backends.control import StateStore
@@ -16,6 +17,8 @@ settings.register_profile(
     "ours", max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ours")
+
+copy_new_ledgers()
 
 
 def pytest_collection_finish() -> None:

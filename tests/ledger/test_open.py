@@ -14,7 +14,7 @@ import pytest
 from support.ledger_clients import client_on
 from support.ledger_rows import attempt, decision, policy
 
-from routewright.ledger import BusyError, Ledger, LedgerError, OtherLayoutError, default_ledger_path
+from routewright.ledger import BusyError, Ledger, LedgerError, OtherLayoutError, default_ledger_path, migrate
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation, open_for_reading
 from routewright.ledger.migrate import latest_version, migrations
 
@@ -37,6 +37,21 @@ def test_a_new_ledger_is_made_with_its_folders(tmp_path: Path) -> None:
         tags = ledger.query("SELECT tags['storage_version'] FROM duckdb_databases() WHERE NOT internal").rows
     assert tags == ((STORAGE_VERSION + "+",),)
     assert [entry.name for entry in path.parent.iterdir()] == ["ledger.duckdb"]
+
+
+def test_a_file_that_another_process_makes_first_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = migrate.write_new_file
+
+    def late(draft: Path, path: Path) -> None:
+        write(draft, path)
+        path.write_bytes(b"made by another")
+
+    monkeypatch.setattr(migrate, "write_new_file", late)
+    path = tmp_path / "ledger.duckdb"
+    assert "is not a ledger" in str(refused(path))
+    assert path.read_bytes() == b"made by another"
 
 
 def test_without_create_nothing_is_made(tmp_path: Path) -> None:

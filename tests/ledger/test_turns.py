@@ -135,7 +135,7 @@ def test_who_gives_up_leaves_the_queue(path: Path) -> None:
 
 
 def test_a_process_that_was_stopped_while_it_waited_keeps_nobody_from_a_file_that_is_free(path: Path) -> None:
-    new_ledger(path)
+    new_ledger(path).query("SELECT 1")  # the first in the queue
 
     def wait(_: Tell) -> None:
         with open_for_writing(path, lock_timeout_s=LONG_S):
@@ -217,7 +217,7 @@ def test_a_writer_gets_its_turn_between_readers_that_never_pause(path: Path) -> 
 
 
 def test_those_behind_a_turn_are_told_which_other_client_has_the_file(path: Path) -> None:
-    new_ledger(path)
+    new_ledger(path).query("SELECT 1")  # the first in the queue
 
     def write(_: object) -> None:
         with open_for_writing(path, lock_timeout_s=LONG_S):

@@ -1,26 +1,32 @@
-"""Ledgers without a row, for tests that are not about how one is made, which takes longer; and what waits for one."""
+"""Ledgers without a row, copied from the first that this process has made, as making one takes longer."""
 
 from __future__ import annotations
 
-import tempfile
-from functools import cache
 from pathlib import Path
 
-from routewright.ledger import Ledger, spool_folder
+from routewright.ledger import Ledger, migrate, spool_folder
 
-__all__ = ["left_in_spool", "new_ledger"]
+__all__ = ["copy_new_ledgers", "left_in_spool", "new_ledger"]
 
 
-@cache
-def _file() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        return Ledger.open(Path(folder) / "ledger.duckdb").path.read_bytes()
+def copy_new_ledgers() -> None:
+    """From now on, let the content of a new ledger be that of the first one of its layout."""
+    write, made = migrate.write_new_file, dict[object, bytes]()
+
+    def copied(draft: Path, path: Path) -> None:
+        layout = migrate.migrations()
+        if layout in made:
+            draft.write_bytes(made[layout])
+        else:
+            write(draft, path)
+            made[layout] = draft.read_bytes()
+
+    migrate.write_new_file = copied
 
 
 def new_ledger(path: Path, *, lock_timeout_s: float = 10) -> Ledger:
-    """A ledger at ``path``: a copy of the file of one that was just made."""
-    path.touch(mode=0o600, exist_ok=False)
-    path.write_bytes(_file())
+    """A ledger at ``path``, where there is no file."""
+    assert not path.exists()
     return Ledger.open(path, lock_timeout_s=lock_timeout_s)
 
 
