@@ -18,7 +18,7 @@ NO_CHATS = {"qwen3-embed", "qwen3-reranker"}
 def test_it_shows_the_whole_job_in_order_in_an_empty_folder(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     (tmp_path / "policy.yaml").unlink()
-    ended = command.process("demo", "--simulate")
+    ended = command.forked("demo", "--simulate")
     assert (ended.code, ended.err) == (0, "")
     path = command.ledger.with_name("demo.duckdb")
     first, second, third, fourth = re.split(r"^\d\. ", ended.out, flags=re.MULTILINE)[1:]

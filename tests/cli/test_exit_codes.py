@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 from pydantic_core import SchemaError
 from support.command_line import POLICY, CommandLine
+from support.forked import Forked
 
 from routewright.cli.exit_codes import ExitCode
 from routewright.cli.invoking import run_app
@@ -31,7 +32,7 @@ def test_0_it_did_what_was_asked_and_says_nothing_else(tmp_path: Path) -> None:
 
 
 def test_1_a_check_ran_and_did_not_pass(tmp_path: Path) -> None:
-    ended = CommandLine(tmp_path).process("models", "policy.yaml", "--capability", "tool")
+    ended = CommandLine(tmp_path).forked("models", "policy.yaml", "--capability", "tool")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
         "no model has the capability `tool`\n  = help: did you mean `tools`? in the catalog: tools\n"
@@ -39,7 +40,7 @@ def test_1_a_check_ran_and_did_not_pass(tmp_path: Path) -> None:
 
 
 def test_2_the_command_was_not_right(tmp_path: Path) -> None:
-    ended = CommandLine(tmp_path).process("decide", "policy.yaml", "-f", "complex_resoning=true")
+    ended = CommandLine(tmp_path).forked("decide", "policy.yaml", "-f", "complex_resoning=true")
     assert (ended.code, ended.out) == (2, "")
     assert ended.err == (
         "error: unknown feature `complex_resoning`\n"
@@ -50,10 +51,10 @@ def test_2_the_command_was_not_right(tmp_path: Path) -> None:
 def test_3_the_policy_has_problems(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     broken = command.write("broken.yaml", POLICY.replace("use: [large]", "use: [lagre]"))
-    decided = command.process("decide", broken)
+    decided = command.forked("decide", broken)
     assert (decided.code, decided.out) == (3, "")
     assert "broken.yaml:16:76: error[unknown-model]: unknown model `lagre`" in decided.err
-    checked = command.process("check", broken)
+    checked = command.forked("check", broken)
     assert (checked.code, checked.err) == (3, "")
     assert "broken.yaml:16:76: error[unknown-model]: unknown model `lagre`" in checked.out
 
@@ -61,10 +62,10 @@ def test_3_the_policy_has_problems(tmp_path: Path) -> None:
 def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     arguments = ("-f", "private=true", "--pin", "large")
-    decided = command.process("decide", "policy.yaml", *arguments)
+    decided = command.forked("decide", "policy.yaml", *arguments)
     assert (decided.code, decided.err) == (4, "")
     assert decided.out.startswith("chat: no eligible target: the pinned model is excluded\n")
-    ran = command.process("run", "policy.yaml", "hello", "--simulate", *arguments)
+    ran = command.forked("run", "policy.yaml", "hello", "--simulate", *arguments)
     # What the prompt says of itself is known to the decision: its length, and how anybody knows it.
     length = "private = true, context_length = 10 (derived)\n├── prompt: 10 tokens, estimated\n"
     shown = decided.out.replace("private = true\n", length)
@@ -75,7 +76,7 @@ def test_4_there_is_no_eligible_target(tmp_path: Path) -> None:
 def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     faults = ("--fail", "small=overloaded", "--fail", "large=rate_limited")
-    ended = command.process("run", "policy.yaml", "hello", "--simulate", "--quiet", *faults)
+    ended = command.forked("run", "policy.yaml", "hello", "--simulate", "--quiet", *faults)
     assert (ended.code, ended.out) == (5, "")
     *tried, error, rest = ended.err.split("\n", 3)
     assert [line.rpartition(",")[0] for line in tried] == [
@@ -88,7 +89,7 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
 
 
 def test_6_the_ledger_refused(tmp_path: Path) -> None:
-    ended = CommandLine(tmp_path).process(
+    ended = CommandLine(tmp_path).forked(
         "run", "policy.yaml", "hello", "--simulate", "--ledger", "policy.yaml"
     )
     assert (ended.code, ended.out) == (6, "")
@@ -133,13 +134,13 @@ def test_a_run_that_is_stopped_is_stored(tmp_path: Path, number: signal.Signals)
         policy = (tmp_path / "policy.yaml").read_text(encoding="utf-8")
         kind = f"{{ kind: openai, host: '{host}' }}"
         (tmp_path / "policy.yaml").write_text(policy.replace("{ kind: ollama }", kind), encoding="utf-8")
-        started = command.start("run", "policy.yaml", "hello")
+        started = Forked(["run", "policy.yaml", "hello"], tmp_path, command.environment())
         connection, _ = silent.accept()
         connection.recv(1)
         started.send_signal(number)
-        _, err = started.communicate()
+        code, _, err = started.wait()
         connection.close()
-    assert (started.returncode, err) == (128 + number, b"stopped\n")
+    assert (code, err) == (128 + number, "stopped\n")
     rows = command("ledger", "sql", "SELECT model_id, error_class FROM attempt_rows", "--format", "csv").out
     assert rows == "model_id,error_class\nsmall,cancelled\n"
 

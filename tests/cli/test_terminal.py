@@ -7,13 +7,13 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from support.command_line import HYBRID, POLICY, CommandLine
+from support.forked import Forked
 from support.llamacpp_servers import needs_llamacpp
 
 from routewright.cli.table import MAX_LINES, column_lines, fitted_widths, stacked_lines
@@ -35,9 +35,7 @@ def on_terminal(
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     settings = command.environment() | {"TERM": "xterm-256color"} | dict(environment or {})
     out = theirs if results is None else os.open(results, os.O_WRONLY | os.O_CREAT)
-    started = subprocess.Popen(
-        command.words(*arguments), stdin=theirs, stdout=out, stderr=theirs, cwd=command.folder, env=settings
-    )
+    started = Forked(arguments, command.folder, settings, streams=(theirs, out, theirs))
     for end in {out, theirs}:
         os.close(end)
     shown = b""
@@ -50,7 +48,7 @@ def on_terminal(
             break
         shown += piece
     os.close(mine)
-    assert started.wait() == code
+    assert started.wait()[0] == code
     return shown.decode().replace("\r\n", "\n")
 
 

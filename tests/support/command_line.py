@@ -16,6 +16,8 @@ import pytest
 from routewright.cli.invoking import run_app
 from routewright.loading.loading import shipped
 
+from .forked import Forked
+
 HYBRID = str(shipped("hybrid.yaml"))
 
 POLICY = """\
@@ -39,7 +41,7 @@ rules:
 """
 
 # What is kept of this process's environment: nothing of a user's settings or terminal.
-_KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "COVERAGE_PROCESS_START")
+_KEPT = ("PATH", "PYTHONPATH", "SYSTEMROOT", "COVERAGE_PROCESS_START", "OMP_WAIT_POLICY")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ class CommandLine:
             patch.setattr(sys, "stderr", err)
             code = run_app(arguments)
         return Ended(code, _written(out), _written(err))
+
+    def forked(self, *arguments: str, stdin: str = "") -> Ended:
+        """Run a command in a fork of this process, and wait for it: as a process, though Python is not started."""
+        return Ended(*Forked(arguments, self.folder, self.environment(), stdin=stdin).wait())
 
     def process(
         self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None
