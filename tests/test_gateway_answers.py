@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -340,7 +341,9 @@ def test_text_is_given_in_the_thread_that_asked_and_what_that_raises_ends_the_ca
     assert scripted.stopped == ["cloud"]
 
 
-def test_an_interrupt_stops_the_call_and_leaves_it_on_record(policy: CompiledPolicy, tmp_path: Path) -> None:
+def test_an_interrupt_stops_the_call_and_leaves_it_on_record(
+    policy: CompiledPolicy, tmp_path: Path, hears_ctrl_c: None
+) -> None:
     ledger = Ledger.open(tmp_path / "ledger.duckdb")
     scripted = Scripted({"cloud": [Hangs()]})
     with ModelGateway(policy, backends={"b": scripted}, ledger=ledger) as gateway:
@@ -352,6 +355,14 @@ def test_an_interrupt_stops_the_call_and_leaves_it_on_record(policy: CompiledPol
     assert scripted.stopped == ["cloud"]
     rows = Ledger.open(tmp_path / "ledger.duckdb").query("SELECT status, error_class FROM attempt_rows").rows
     assert list(rows) == [("failed", "cancelled")]
+
+
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """A job in the background, such as a whole test run, is started deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

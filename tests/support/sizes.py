@@ -19,12 +19,14 @@ __all__ = [
     "LOOKED_AT",
     "MUTATED_LOGS",
     "MUTATED_POLICIES",
+    "ONE_OF",
     "ROLLOUTS",
     "ROUNDS",
     "SOAK_REQUESTS",
     "SPOOL_FILES",
     "STALLS",
     "THOROUGH",
+    "WRONG_VALUES",
 ]
 
 THOROUGH: Final = os.environ.get("ROUTEWRIGHT_THOROUGH", "") not in ("", "0")
@@ -47,6 +49,12 @@ MUTATED_LOGS: Final = 5_000 if THOROUGH else 80
 """Entries of a foreign log, of each source."""
 
 MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
+ONE_OF: Final = 1 if THOROUGH else 2
+"""Of so many places or names that are alike, one is tried."""
+
+WRONG_VALUES: Final = 10 if THOROUGH else 2
+"""For each key of a policy, of those that there are."""
+
 ANSWERS: Final = 10_000 if THOROUGH else 400
 SPOOL_FILES: Final = 2_500 if THOROUGH else 50
 CRASHES: Final = 100 if THOROUGH else 12

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 from support.policy_texts import WHOLE, problems_of
+from support.sizes import WRONG_VALUES
 
 from routewright.engine.report.problems import render_problem
 
@@ -77,8 +78,9 @@ def test_a_wrong_value_is_one_problem_in_an_authors_words(section: str) -> None:
         key = tuple("*" if isinstance(step, int) else step for step in path)
         if key in seen:
             continue
-        # Three of the values for each key, the next three for the next: reading a file takes its time.
-        labels = [list(WRONG)[(3 * len(seen) + number) % len(WRONG)] for number in range(3)]
+        # Some of the values for each key, the next for the next: reading a file takes its time.
+        begin = WRONG_VALUES * len(seen)
+        labels = [list(WRONG)[(begin + number) % len(WRONG)] for number in range(WRONG_VALUES)]
         seen.add(key)
         for label in labels:
             value = WRONG[label]
