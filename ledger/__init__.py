@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .tailing import Followed, InFlight, TailFilter
     from .verifying import Verification
     from .views import plain_names
+    from .witnessing import cosign, witness_request
     from .writer import LedgerWriter
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "check_import",
     "check_receipt",
     "check_statement",
+    "cosign",
     "default_ledger_path",
     "form_of",
     "key_of",
@@ -114,6 +116,7 @@ __all__ = [
     "to_json",
     "to_jsonl",
     "to_table",
+    "witness_request",
     "written",
 ]
 
@@ -141,6 +144,7 @@ _HOMES = {
     **dict.fromkeys(("PublicKey", "SignatureType", "parse_public_key"), "proof.note"),
     **dict.fromkeys(("Receipt", "check_receipt"), "receipts"),
     "Verification": "verifying",
+    **dict.fromkeys(("cosign", "witness_request"), "witnessing"),
     "Ledger": "store",
     "Snapshot": "snapshot",
     "remove_spilled": "connection",

@@ -23,7 +23,7 @@ from .proof.checkpoint import Checkpoint, parse_checkpoint, parse_hash
 from .proof.leaf import Kind, Leaf, values_digest
 from .proof.logged import DECISIONS, DECISIONS_1
 from .proof.merkle import inclusion_proof, leaf_hash, verify_inclusion
-from .proof.note import PublicKey, SignatureType, Signed, decode_base64
+from .proof.note import PublicKey, Signed, decode_base64
 from .proof.tiles import TileFolder
 from .restoring import record_text
 
@@ -93,8 +93,7 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
     if len(hashes) > _MOST_HASHES:
         raise ProofError(f"a proof has at most {_MOST_HASHES} hashes")
     signed = parse_checkpoint(note.encode())
-    by = signed.signed_by(keys)
-    if not any(one.key.type is SignatureType.LOG and one.key.name == signed.checkpoint.origin for one in by):
+    if not signed.is_signed_by_log(keys):
         raise ProofError(
             f"none of the keys has signed the checkpoint of `{signed.checkpoint.origin}`",
             help="give its key by `--key`",
@@ -105,7 +104,7 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
     proof = [parse_hash(one) for one in hashes]
     if not verify_inclusion(at, signed.checkpoint.size, leaf_hash(leaf), proof, signed.checkpoint.root):
         raise ProofError("the decision in the receipt was not in the log when the checkpoint was signed")
-    return Receipt(decision_id, at, signed.checkpoint, record, values, tuple(by))
+    return Receipt(decision_id, at, signed.checkpoint, record, values, tuple(signed.signed_by(keys)))
 
 
 def _values(connection: DuckDBPyConnection, decision_id: str) -> dict[str, Any]:

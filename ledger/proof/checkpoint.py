@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ..errors import ProofError
 from .merkle import HASH_BYTES
-from .note import Note, PublicKey, Signed, check_signatures, decode_base64, parse_note
+from .note import Note, PublicKey, SignatureType, Signed, check_signatures, decode_base64, parse_note
 
 _SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")
 
@@ -38,6 +38,13 @@ class SignedCheckpoint(NamedTuple):
     def signed_by(self, keys: Iterable[PublicKey]) -> list[Signed]:
         """Which of ``keys`` have signed it. Raises ProofError for a wrong signature of one of them."""
         return check_signatures(self.note, keys)
+
+    def is_signed_by_log(self, keys: Sequence[PublicKey]) -> bool:
+        """Whether its own log has signed it: with one of ``keys``, which has the name of the log. Raises as above."""
+        return any(
+            one.key.type is SignatureType.LOG and one.key.name == self.checkpoint.origin
+            for one in self.signed_by(keys)
+        )
 
 
 def parse_checkpoint(content: bytes) -> SignedCheckpoint:

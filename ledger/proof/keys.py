@@ -23,9 +23,14 @@ _UNSAFE: Final = re.compile("[^A-Za-z0-9._-]")
 _SUFFIX: Final = {SignatureType.LOG: "log", SignatureType.WITNESS: "witness"}
 
 
+def safe_name(name: str) -> str:
+    """The name of a key or log as part of a file's name: letters that may mean something there become ``_``."""
+    return _UNSAFE.sub("_", name)
+
+
 def key_path(folder: Path, name: str, type: SignatureType) -> Path:
-    """The file of a key in the folder of keys: made of its name, in which other letters become ``_``."""
-    return folder / f"{_UNSAFE.sub('_', name)}.{_SUFFIX[type]}.key"
+    """The file of a key in the folder of keys."""
+    return folder / f"{safe_name(name)}.{_SUFFIX[type]}.key"
 
 
 def find_key(folder: Path, name: str, type: SignatureType) -> PrivateKey | None:

@@ -164,6 +164,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ("ledger", "show"): [["0"], ["01"], [HOSTILE], [HOSTILE, "--ledger", HOSTILE]],
     ("ledger", "checkpoint"): [["-o", "c.checkpoint"], ["--origin", HOSTILE], ["-o", HOSTILE]],
     ("ledger", "verify"): [[], ["-c", HOSTILE], ["-k", HOSTILE], ["--receipt", HOSTILE]],
+    ("ledger", "witness"): [[HOSTILE, "-k", HOSTILE], ["policy.yaml", "-k", HOSTILE]],
     ("ledger", "prove"): [["01", "-o", HOSTILE], [HOSTILE, "-o", "p.tlog-proof"]],
     ("ledger", "snapshot"): [["s.duckdb"], ["policy.yaml"], [HOSTILE], [HOSTILE.replace("/", "")]],
     ("eval",): [

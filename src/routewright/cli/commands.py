@@ -463,6 +463,14 @@ def checkpoint(
     key: Annotated[
         bool, Option("--key", help="Print the public key that checks the signature instead.")
     ] = False,
+    for_witness: Annotated[
+        int | None,
+        Option(
+            metavar="SIZE",
+            min=0,
+            help="Make a request to a witness that has cosigned so many leaves, at first 0.",
+        ),
+    ] = None,
     path: LedgerPath = None,
     force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
@@ -478,7 +486,7 @@ def checkpoint(
     """
     from .verify import sign
 
-    sign(path, output, origin, key=key, force=force)
+    sign(path, output, origin, for_witness, key=key, force=force)
 
 
 @ledger.command()
@@ -514,6 +522,39 @@ def verify(
         verify_receipt(receipt, keys or [], format)
     else:
         verify_and_print(path, checkpoints or [], keys or [], format)
+
+
+@ledger.command()
+def witness(
+    request: Annotated[
+        Path,
+        Argument(metavar="FILE", readable=False, help="What `ledger checkpoint --for-witness` has written."),
+    ],
+    keys: Annotated[
+        list[str], Option("--key", "-k", metavar="KEY", help="The public key of the log. Repeatable.")
+    ],
+    name: Annotated[
+        str, Option(metavar="NAME", help="The witness's own name: example.com/witness.")
+    ] = "witness",
+    output: Annotated[
+        Path | None, FileOption("--output", "-o", help="Write the cosigned checkpoint into this file too.")
+    ] = None,
+    force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Cosign a checkpoint of another machine's ledger.
+
+    A witness signs only what begins with what it has cosigned before, which it remembers in the folder `witness` beside
+    routewright.toml. So nobody can later show another history of that ledger without this machine's help. The cosigned
+    checkpoint is printed; keep it, and give it to `ledger verify --checkpoint`.
+
+    \b
+    Example:
+      routewright ledger checkpoint --for-witness 0 -o request
+      routewright ledger witness request --key example.com/ledger+1c2d3e4f+AaBb...
+    """
+    from .verify import cosign_and_print
+
+    cosign_and_print(request, keys, name, output, force=force)
 
 
 @ledger.command()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -16,9 +18,11 @@ from routewright.ledger import (
     SignatureType,
     Verification,
     check_receipt,
+    cosign,
     key_of,
     parse_public_key,
     read_checkpoint,
+    witness_request,
 )
 from routewright.loading import user_key_folder
 from routewright.private_files import whole_file
@@ -30,18 +34,43 @@ from .writer import counted, writer
 _MOST_BYTES: Final = 16 * 1024**2
 
 
-def sign(path: Path | None, output: Path | None, origin: str | None, *, key: bool, force: bool) -> None:
-    """Sign a checkpoint, print it or the key that checks it, and write it into a file if one is named."""
+def sign(
+    path: Path | None,
+    output: Path | None,
+    origin: str | None,
+    for_witness: int | None,
+    *,
+    key: bool,
+    force: bool,
+) -> None:
+    """Sign a checkpoint; print it, a request to a witness or the key, and write that into a file if one is named."""
     keys = user_key_folder()
     with ledger_at(path, create=False) as opened:
         signed = opened.sign_checkpoint(keys, origin=origin)
-    if output is not None:
-        _write(output, signed.note.written(), force=force)
-    if key:
-        writer.text(str(key_of(keys, signed.checkpoint.origin, SignatureType.LOG).public))
-    else:
-        writer.lines(signed.note.written())
+        if key:
+            text = f"{key_of(keys, signed.checkpoint.origin, SignatureType.LOG).public}\n"
+        elif for_witness is not None:
+            text = witness_request(opened.path, for_witness)
+        else:
+            text = signed.note.written()
+    _print_and_write(text, output, force=force)
     print_notices(opened)
+
+
+def cosign_and_print(
+    request: Path, keys: Sequence[str], name: str, output: Path | None, *, force: bool
+) -> None:
+    """Cosign what a request holds, and print it."""
+    key_folder = user_key_folder()
+    cosigned = cosign(
+        _content(request),
+        key_folder.with_name("witness"),
+        name=name,
+        keys=[parse_public_key(key) for key in keys],
+        key_folder=key_folder,
+        at_s=int(time.time()),
+    )
+    _print_and_write(cosigned.note.written(), output, force=force)
 
 
 def verify_and_print(
@@ -74,11 +103,7 @@ def write_receipt(path: Path | None, id: str, output: Path, *, force: bool) -> N
 
 def verify_receipt(file: Path, keys: Sequence[str], format: Literal["text", "json"]) -> None:
     """Check a receipt, and print what it proves."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES)
-    except OSError as error:
-        raise ProofError(f"`{file}` cannot be read: {(error.strerror or str(error)).lower()}") from None
+    content = _content(file)
     try:
         proved = check_receipt(content, [parse_public_key(key) for key in keys])
     except ProofError as error:
@@ -124,6 +149,23 @@ def _as_json(found: Verification) -> dict[str, Any]:
         "faults": [one._asdict() for one in found.faults],
         "unknown": list(found.notices),
     }
+
+
+def _content(file: Path) -> bytes:
+    try:
+        with file.open("rb") as opened:
+            return opened.read(_MOST_BYTES)
+    except OSError as error:
+        raise ProofError(f"`{file}` cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def _print_and_write(text: str, file: Path | None, *, force: bool) -> None:
+    if file is not None:
+        _write(file, text, force=force)
+    if writer.on_terminal:
+        writer.lines(text.removesuffix("\n"))
+    else:
+        writer.bytes(io.BytesIO(text.encode()))  # signed to the letter, whatever the encoding of the stream
 
 
 def _write(file: Path, text: str, *, force: bool) -> None:
