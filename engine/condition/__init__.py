@@ -26,7 +26,7 @@ from .syntax.structured import parse_condition, with_source_lines
 from .targets.codegen import compile_function
 from .targets.reference import Trace, TracedPart, evaluate_reference, trace
 from .targets.sql import NotInSql, SqlColumn, WithinSql, sql_of, sql_within
-from .targets.sql_text import sql_name, sql_text, sql_type, sql_value
+from .targets.sql_text import sql_name, sql_operand, sql_text, sql_type, sql_value
 from .types import BOOLEAN, INTEGER, NUMBER, STRING, Declaration, ListType, Type, unify
 from .values import UNKNOWN, ValueRefused, check_value
 
@@ -82,6 +82,7 @@ __all__ = [
     "specialise",
     "sql_name",
     "sql_of",
+    "sql_operand",
     "sql_text",
     "sql_type",
     "sql_value",

@@ -243,7 +243,9 @@ def _booleans(
         [st.tuples(of(t), of(ListType(t))) for t in _SCALARS] + [st.tuples(of(INTEGER), of(ListType(NUMBER)))]
     )
     methods = st.sampled_from(["startsWith", "endsWith", "contains"])
-    patterns = st.sampled_from(["a", "^b", r"\d+$", "", "(?i)A.*é", "a.*b", "^.'$", r"[^\w\s]\x00", r"\\"])
+    patterns = st.sampled_from(
+        ["a", "^b", r"\d+$", "", "(?i)A.*é", "a.*b", "^.'$", r"[^\w\s]\x00", r"\\", r"\pL", "(?<x>a)"]
+    )
 
     choices: list[SearchStrategy[Expr]] = [
         st.builds(lambda op, xs: Logical(op, tuple(xs), _NOWHERE), st.sampled_from(["&&", "||"]), parts),

@@ -29,6 +29,7 @@ from ..check.typed import (
     Ternary,
     Typed,
     may_be_unknown,
+    walk_typed,
 )
 from ..check.work import LARGEST, always_within
 from ..library import OPERATIONS
@@ -36,15 +37,13 @@ from ..library.declaration import Operation, Sizes
 from ..syntax.render import render_expr
 from ..types import BOOLEAN, NOTHING, STRING, ListType, Type
 from ..values import UNKNOWN
-from .sql_text import sql_list, sql_type, sql_value
+from .sql_text import sql_list, sql_operand, sql_type, sql_value
 
 _SHORT: Final = 120
 """Up to how many characters an operand is written twice; a longer one is computed once and named."""
 
 _OURS: Final = '"local '
 """How the names begin that an expression gives to its own values."""
-
-_ATOM: Final = re.compile(r'(?:\w+|"(?:[^"]|"")*")(?:\.(?:\w+|"(?:[^"]|"")*"))*')
 
 _OTHER_IN_DUCKDB: Final = {
     re.compile(r"(?<!\\)(?:\\\\)*\\[pP]"): r"`\p` asks for a version of Unicode, and DuckDB has another one",
@@ -92,49 +91,67 @@ class WithinSql(NamedTuple):
 def sql_of(checked: CheckedExpr, columns: Mapping[str, SqlColumn], *, sizes: Sizes = LARGEST) -> str:
     """Return SQL whose value for a row is that of `checked` for the values in `columns`, NULL where it is unknown.
 
-    It can stand anywhere without parentheses of its own. No value of a name is larger than `sizes`. Raises NotInSql
-    for what SQL cannot say for all rows, and ValueError if `checked` needs a name that is not among the columns.
+    It can stand anywhere without parentheses of its own, under DuckDB's default settings. No value of a name is larger
+    than `sizes`. Raises NotInSql for what SQL cannot say for all rows, and ValueError if `checked` needs a name that is
+    not among the columns.
     """
-    writer = _Writer(columns, sizes)
+    writer = _Writer(checked.expr, columns, sizes)
     sql = writer.write(checked.expr)
     if writer.bounds:
-        reason = "it is cut short where it may take too many steps"
-        raise NotInSql(next(iter(writer.bounds)), reason)
+        part, (_, reason) = next(iter(writer.bounds.items()))
+        raise NotInSql(part, reason)
     return sql
 
 
 def sql_within(
     checked: CheckedExpr, columns: Mapping[str, SqlColumn], *, sizes: Sizes = LARGEST
 ) -> WithinSql:
-    """The same, where what long values may cut short is SQL for rows with shorter values. Raises as `sql_of` does."""
-    writer = _Writer(columns, sizes)
+    """The same for whatever SQL can say, with the rows for which it can. Raises ValueError as `sql_of` does."""
+    writer = _Writer(checked.expr, columns, sizes)
     value = writer.write(checked.expr)
-    return WithinSql(value, _and(list(dict.fromkeys(writer.bounds.values()))) or "true")
+    if not writer.bounds:
+        return WithinSql(value, "true")
+    within = _and(list(dict.fromkeys(bound for bound, _ in writer.bounds.values())))
+    # A part that SQL cannot say is NULL, unknown. A value in spite of that is the value whatever the part is.
+    return WithinSql(value, f"({within} OR ({value} IS NOT NULL))")
 
 
 def _and(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"({' AND '.join(parts)})" if parts else ""
+    return parts[0] if len(parts) == 1 else f"({' AND '.join(parts)})"
 
 
 def _is_nothing(expr: Typed) -> bool:
     return expr.type == NOTHING or (isinstance(expr, Constant) and expr.value is UNKNOWN)
 
 
+def _not_in_duckdb(expr: Typed) -> str | None:
+    """Why DuckDB cannot search for a pattern; None for one that it can, and for all else."""
+    if not isinstance(expr, Apply) or expr.operation != "matches":
+        return None
+    pattern = expr.operands[1]
+    assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
+    return next((reason for other, reason in _OTHER_IN_DUCKDB.items() if other.search(pattern.value)), None)
+
+
 class _Writer:
     """Writes expressions, each as something that can stand anywhere without parentheses.
 
-    `bounds` has, for each part that is cut short for some values, SQL that tells the rows for which it is not.
+    `bounds` has, for each part that SQL cannot say for all rows, the SQL of those for which it can, and the reason. For
+    others the part is NULL.
     """
 
-    def __init__(self, columns: Mapping[str, SqlColumn], sizes: Sizes) -> None:
+    def __init__(self, expr: Typed, columns: Mapping[str, SqlColumn], sizes: Sizes) -> None:
+        self.is_whole = not any(map(_not_in_duckdb, walk_typed(expr)))
         self.columns = columns
         self.known = {name for name, column in columns.items() if column.is_known}
         self.sizes = sizes
         self.judged: dict[int, bool] = {}
-        self.bounds: dict[Typed, str] = {}
+        self.bounds: dict[Typed, tuple[str, str]] = {}
         self.named = 0
 
     def may_be_unknown(self, expr: Typed) -> bool:
+        if not self.is_whole:  # what DuckDB cannot search for is NULL, though it never is unknown
+            return True
         judged = self.judged.get(id(expr))
         if judged is None:
             judged = self.judged[id(expr)] = may_be_unknown(expr, self.known)
@@ -144,7 +161,7 @@ class _Writer:
         """SQL for the value of `expr`, NULL where it is unknown."""
         sql, is_open = self.open(expr)
         # What is added turns -0.0 into 0.0.
-        return self.once([sql], "(CASE WHEN isfinite({0}) THEN {0} + 0e0 END)") if is_open else sql
+        return self.once([sql], "({0} + 0e0)") if is_open else sql
 
     def open(self, expr: Typed) -> tuple[str, bool]:
         """The same, and whether a number may be NaN or infinite instead of NULL, and -0.0 instead of 0.0.
@@ -182,7 +199,7 @@ class _Writer:
             raise ValueError(f"a condition needs `{name}`, which is not among the columns")
         if column.type != type_:
             raise ValueError(f"a condition needs `{name}` as {type_}; the column has {column.type}")
-        return column.sql if _ATOM.fullmatch(column.sql) else f"({column.sql})"
+        return sql_operand(column.sql)
 
     def once(self, operands: Sequence[str], template: str) -> str:
         """The template with its operands, of which those that are long and stand in it twice are computed once."""
@@ -223,8 +240,9 @@ class _Writer:
         operation, operands = OPERATIONS[expr.operation], expr.operands
         if expr.type == NOTHING or any(map(_is_nothing, operands)):
             return sql_value(UNKNOWN, expr.type), False
-        if operation.name == "matches":
-            _check_pattern(expr)
+        if (reason := _not_in_duckdb(expr)) is not None:
+            self.bounds[expr] = "false", reason
+            return sql_value(UNKNOWN, BOOLEAN), False
         if operation.name == "in" and (listed := self.listed(*operands)):
             return listed, False
         template = _template(operation, expr.type)
@@ -280,7 +298,8 @@ class _Writer:
             )
             if count is not None
         ]
-        self.bounds[expr] = within = _and(tests) if small.elements >= 0 else "false"
+        within = _and(tests) if small.elements >= 0 else "false"
+        self.bounds[expr] = within, "it is cut short where it may take too many steps"
         return f"(CASE WHEN {within} THEN {part} END)"
 
 
@@ -305,11 +324,3 @@ def _counts(column: str, type_: Type) -> tuple[str | None, str | None]:
         for one in (nested, characters)
     ]
     return (elements if each[0] is None else f"({elements} + {each[0]})"), each[1]
-
-
-def _check_pattern(expr: Apply) -> None:
-    pattern = expr.operands[1]
-    assert isinstance(pattern, Constant) and isinstance(pattern.value, str)
-    for other, reason in _OTHER_IN_DUCKDB.items():
-        if other.search(pattern.value):
-            raise NotInSql(expr, reason)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -14,6 +15,8 @@ _TYPES: Final[Mapping[Type, str]] = {
     NUMBER: "DOUBLE",
     STRING: "VARCHAR",
 }
+
+_NAME: Final = re.compile(r'(?:\w+|"(?:[^"]|"")*")(?:\.(?:\w+|"(?:[^"]|"")*"))*')
 
 
 def sql_type(type_: Type) -> str | None:
@@ -35,6 +38,11 @@ def sql_name(name: str) -> str:
     if "\0" in name:
         raise ValueError("no name in SQL has a zero byte")
     return '"' + name.replace('"', '""') + '"'
+
+
+def sql_operand(sql: str) -> str:
+    """An expression as it can stand anywhere: in parentheses unless it is a name."""
+    return sql if _NAME.fullmatch(sql) else f"({sql})"
 
 
 def sql_value(value: object, type_: Type) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from ...condition import (
@@ -15,6 +15,7 @@ from ...condition import (
     SqlColumn,
     Type,
     sql_name,
+    sql_operand,
     sql_text,
     sql_value,
 )
@@ -78,6 +79,15 @@ class Bindings(NamedTuple):
 
 def sql_of_bindings(policy: CompiledPolicy, task: TaskColumns) -> Bindings:
     """Return the SQL that binds recorded tasks to `policy`; features that it does not declare are ignored."""
+    task = replace(
+        task,
+        at_us=sql_operand(task.at_us),
+        features={
+            name: replace(column, sql=sql_operand(column.sql), given=sql_operand(column.given))
+            for name, column in task.features.items()
+        },
+        request={name: sql_operand(sql) for name, sql in task.request.items()},
+    )
     values, sources, refused = dict[str, str](), dict[str, str](), dict[str, str]()
     for feature in policy.features:
         bound = _bound(policy, feature, task)
@@ -157,7 +167,7 @@ def _derived(feature: CompiledFeature, task: TaskColumns) -> str | None:
     if (time := _TIMES.get(fact)) is not None:
         return time(task.at_us, feature.derived.zone, task.during_us)
     known = task.request.get(fact)
-    return f"({known})[{sql_text(key or '')}]" if known is not None and fact == "metadata" else known
+    return f"{known}[{sql_text(key or '')}]" if known is not None and fact == "metadata" else known
 
 
 # -- the request -------------------------------------------------------------------------------------------

@@ -211,9 +211,23 @@ def test_names_stay_names() -> None:
 def test_what_duckdb_takes_otherwise_is_refused(text: str, reason: str) -> None:
     checked, columns = checked_over(f"b || {text}", s=STRING, b=BOOLEAN)
     with pytest.raises(NotInSql) as refused:
-        sql_within(checked, columns)
+        sql_of(checked, columns)
     assert reason in str(refused.value)
     assert refused.value.span.start == len("b || ")
+    rows: list[dict[str, object]] = [{"b": b, "s": "é"} for b in (True, False, None)]
+    found = values_in_sql(sql_within(checked, columns), {"b": BOOLEAN, "s": STRING}, rows)
+    assert found == [(True, True), (None, False), (None, False)], "true || x is true whatever x is"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{} ? 1 : 2", "[{}, b] == [true, b]", "[{}].exists(x, x)", "has(s) && {}", "string({}) in ['a', 'b']"],
+)
+def test_what_duckdb_takes_otherwise_decides_nothing(text: str) -> None:
+    checked, columns = checked_over(text.format("s.matches('(?<one>1)')"), s=STRING, b=BOOLEAN)
+    known = {name: replace(column, is_known=True) for name, column in columns.items()}
+    found = values_in_sql(sql_within(checked, known), {"b": BOOLEAN, "s": STRING}, [{"b": True, "s": "1"}])
+    assert found == [(None, False)]
 
 
 def test_what_long_values_cut_short_is_left_to_the_engine() -> None:

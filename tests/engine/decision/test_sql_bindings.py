@@ -195,11 +195,14 @@ def bound(row: Row) -> list[object] | str:
 
 
 def task_columns(recorded: Mapping[str, Type | None]) -> TaskColumns:
+    """With operators in the SQL of each, which no precedence may pull apart."""
     return TaskColumns(
-        at_us=sql_name("at us"),
+        at_us='"at us" + 0',
         features={
             name: GivenColumn(
-                f"{sql_name(f'value of {name}')}{'' if type_ else '::JSON'}", type_, sql_name(f"has {name}")
+                f"{sql_name(f'value of {name}')}{'' if type_ else '::JSON'}",
+                type_,
+                f"{sql_name(f'has {name}')} OR false",
             )
             for name, type_ in recorded.items()
         },
