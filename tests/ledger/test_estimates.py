@@ -82,6 +82,8 @@ def test_an_unchanged_policy_changes_nothing_for_certain() -> None:
     found = _one(_log("ab" * 100, 1.0, [1.0, 0.0] * 100), _to("ab" * 100))
     assert (found.all.verdict, found.all.method) == ("identified", "measured")
     assert (found.all.value, found.all.change, found.all.change_interval) == (0.5, 0.0, Interval(0.0, 0.0))
+    assert found.all.log_interval == Interval(0.5, 0.5)
+    assert found.all.interval is not None and found.all.interval.low < 0.45
 
 
 def test_a_log_without_probabilities_is_measured_where_the_candidate_does_the_same_and_nowhere_else() -> None:

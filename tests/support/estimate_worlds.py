@@ -29,11 +29,14 @@ Columns = dict[str, Any]
 
 @dataclass(frozen=True)
 class World:
-    """The relations of a log as columns, and the true means under the candidate and under the log."""
+    """The relations of a log as columns, and the true means under the candidate, in these decisions alone, and under
+    the log.
+    """
 
     logged: Columns
     target: Columns
     truth: dict[str, float]
+    truth_here: dict[str, float]
     truth_logged: dict[str, float]
 
 
@@ -46,7 +49,9 @@ def known_world(rng: np.random.Generator, units: int, tail: float = 1.0) -> Worl
     taken = (rng.random(units)[unit][:, None] > _DRAWN[context].cumsum(axis=1)).sum(axis=1)
     luck, spread = rng.choice([-0.12, 0.12], units)[unit], 0.6
     noise = rng.normal(0, spread, units)[unit] + rng.normal(0, tail, rows)
-    cost = _COST[context, taken] * np.exp(noise - (spread**2 + tail**2) / 2)
+    cost = _COST[context] * np.exp(noise - (spread**2 + tail**2) / 2)[:, None]
+    ok = (rng.random(rows)[:, None] < _OK[context] + luck[:, None]).astype(float)
+    did = np.arange(rows), taken
     row, action = np.nonzero(_WANTED[context])
     return World(
         {
@@ -55,11 +60,12 @@ def known_world(rng: np.random.Generator, units: int, tail: float = 1.0) -> Worl
             "context": context,
             "action": ACTIONS[taken],
             "propensity": _DRAWN[context, taken],
-            "cost": cost,
-            "ok": (rng.random(rows) < _OK[context, taken] + luck).astype(float),
+            "cost": cost[did],
+            "ok": ok[did],
         },
         {"row": row, "action": ACTIONS[action], "probability": _WANTED[context[row], action]},
         {"cost": (_COST * _WANTED).sum(axis=1).mean(), "ok": (_OK * _WANTED).sum(axis=1).mean()},
+        {"cost": (cost * _WANTED[context]).sum() / rows, "ok": (ok * _WANTED[context]).sum() / rows},
         {"cost": (_COST * _DRAWN).sum(axis=1).mean(), "ok": (_OK * _DRAWN).sum(axis=1).mean()},
     )
 

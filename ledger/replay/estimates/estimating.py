@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .alarm import BOUND, Alarm, mean_weights
+from .figure import Figure
 from .fitting import fit
-from .intervals import Interval, skewed, t_quantile
+from .intervals import Interval
 from .relations import Metric, Relations, check_relations
 from .result import Estimate, MetricEstimates, Verdict, percent
-from .sums import Method, Moments, Ratio, Slice, Totals, add_up, moments, ratio
+from .sums import Method, Moments, Slice, Totals, add_up, moments
 from .weighing import Weighed, weighed
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def estimate(
 ) -> tuple[MetricEstimates, ...]:
     """Estimate what the candidate would have had, one result for each metric, in their order.
 
-    Takes a few passes over the rows for each metric and keeps some 150 bytes a row in temporary tables, which are
+    Takes a few passes over the rows for each metric and keeps some 300 bytes a row in temporary tables, which are
     dropped at the end. Raises ValueError where a relation is not what ``Relations`` says.
     """
     if not 0 < level < 1:
@@ -57,12 +57,14 @@ def _of_metric(rows: Weighed, at: int, metric: Metric, alarm: Alarm | None, leve
         wanted.append(("measured", "measured"))
     if has_estimated:
         wanted += [("estimated", "dr"), ("estimated", "snips")]
-    ends = [_Ends.of(totals, metric, slice, method) for slice, method in wanted]
-    found = moments(rows, [error for end in ends for error in (end.error, end.change_error)])
+    figures = [Figure.of(totals, metric, slice, method) for slice, method in wanted]
+    found = moments(rows, [error for figure in figures for error in figure.errors])
     alarm = alarm if drawn else None
     made = {
-        (end.slice, end.method): _estimate(rows, totals, end, found[2 * n], found[2 * n + 1], alarm, level)
-        for n, end in enumerate(ends)
+        (figure.slice, figure.method): _estimate(
+            rows, totals, figure, found[3 * at : 3 * at + 3], alarm, level
+        )
+        for at, figure in enumerate(figures)
     }
     whole = made["all", "dr" if drawn else "measured"]
     return MetricEstimates(
@@ -75,109 +77,11 @@ def _of_metric(rows: Weighed, at: int, metric: Metric, alarm: Alarm | None, leve
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ends:
-    """Both ends of the work on one estimate: its sums, and SQL of what a unit contributes to its error."""
-
-    metric: Metric
-    slice: Slice
-    method: Method
-    ratio: Ratio
-    effective: float
-    each: float
-    """Rows of each of two units that are added at the ends of the range, where there is one."""
-
-    @classmethod
-    def of(cls, totals: Totals, metric: Metric, slice: Slice, method: Method) -> _Ends:
-        sums = ratio(totals, slice, method)
-        effective = _effective_units(totals, slice)
-        each = sums.seen / effective if metric.range is not None and effective > 0 else 0.0
-        return cls(metric, slice, method, sums, effective, max(each, 0.0))
-
-    @property
-    def value(self) -> float:
-        return self.ratio.value / self.ratio.seen if self.ratio.seen > 0 else 0.0
-
-    @property
-    def centre(self) -> float:
-        """The value with the two units added."""
-        if self.metric.range is None or self.ratio.seen <= 0:
-            return self.value
-        return (self.ratio.value + self.each * sum(self.metric.range)) / self.total
-
-    @property
-    def total(self) -> float:
-        return self.ratio.seen + 2 * self.each
-
-    @property
-    def logged(self) -> float:
-        return self.ratio.beside_value / self.ratio.beside_seen if self.ratio.beside_seen > 0 else 0.0
-
-    @property
-    def error(self) -> str:
-        if self.ratio.seen <= 0:
-            return "0"
-        return f"(({self.ratio.upper}) - {self.centre!r}::DOUBLE * ({self.ratio.lower})) / {self.total!r}::DOUBLE"
-
-    @property
-    def change_error(self) -> str:
-        if self.ratio.seen <= 0 or self.ratio.beside_seen <= 0:
-            return "0"
-        return (
-            f"(({self.ratio.upper}) - {self.value!r}::DOUBLE * ({self.ratio.lower})) / {self.ratio.seen!r}::DOUBLE "
-            f"- (({self.ratio.beside_upper}) - {self.logged!r}::DOUBLE * ({self.ratio.beside_lower})) "
-            f"/ {self.ratio.beside_seen!r}::DOUBLE"
-        )
-
-    def interval(self, found: Moments, units: int, level: float) -> Interval:
-        """Of the value."""
-        low, high = self._around(self.centre, found, units, level)
-        low, high = min(low, self.value), max(high, self.value)
-        range = self.metric.range
-        return Interval(low, high) if range is None else Interval(max(low, range[0]), min(high, range[1]))
-
-    def change_interval(self, found: Moments, units: int, level: float) -> Interval:
-        """Of the difference to what was logged: nothing, if nothing was drawn and no outcome differs."""
-        if found.squares == 0 and self.method == "measured":
-            return Interval(self.value - self.logged, self.value - self.logged)
-        return self._around(self.centre - self.logged, found, units, level)
-
-    def _around(self, centre: float, found: Moments, units: int, level: float) -> Interval:
-        """With a unit added at each end of the range, which keeps intervals from being too narrow where few outcomes
-        differ (A. Agresti and B. Caffo, "Simple and effective confidence intervals for proportions", The American
-        Statistician 54, 2000).
-        """
-        squares, cubes = found.squares, found.cubes
-        if self.metric.range is not None:
-            added = [(end - self.centre) * self.each / self.total for end in self.metric.range]
-            squares += sum(error**2 for error in added)
-            cubes += sum(error**3 for error in added)
-            units += 2
-        return Interval(*skewed(centre, squares, cubes, units, t_quantile(level, self.effective - 1)))
-
-
-def _effective_units(totals: Totals, slice: Slice) -> float:
-    """How many units that all count alike would tell as much: the squared sum of what units count, over the sum of
-    squares (L. Kish, "Survey Sampling", 1965).
-    """
-    scale = totals.scale
-    measured, both, weight = (totals.squares[name] for name in ("measured", "both", "weight"))
-    if slice == "measured":
-        total, squares = totals.of["measured"], measured
-    elif slice == "estimated":
-        total, squares = scale * totals.of["weight"], scale**2 * weight
-    else:
-        total = totals.of["measured"] + scale * totals.of["weight"]
-        squares = measured + 2 * scale * both + scale**2 * weight
-    return total**2 / squares if squares > 0 else 0.0
-
-
 def _estimate(
     rows: Weighed,
     totals: Totals,
-    end: _Ends,
-    found: Moments,
-    changed: Moments,
+    figure: Figure,
+    found: list[Moments],
     alarm: Alarm | None,
     level: float,
 ) -> Estimate:
@@ -187,46 +91,50 @@ def _estimate(
         "estimated": totals.of["mass"] + totals.none,
     }
     decisions, none = (
-        mass[end.slice] / rows.given,
-        0.0 if end.slice == "measured" else totals.none / rows.given,
+        mass[figure.slice] / rows.given,
+        0.0 if figure.slice == "measured" else totals.none / rows.given,
     )
     without = none / decisions if decisions > 0 else 0.0
-    missing = max(1 - without - end.ratio.seen / decisions, 0.0) if decisions > 0 else 0.0
+    missing = max(1 - without - figure.ratio.seen / decisions, 0.0) if decisions > 0 else 0.0
     missing = 0.0 if missing < 1e-9 else missing  # what adding up leaves
-    alarm = None if end.slice == "measured" else alarm
-    verdict, reason = _verdict(rows, totals, end, decisions, without, missing, alarm)
-    shown = verdict in ("identified", "partially identified", "too few") and end.ratio.seen > 0
+    alarm = None if figure.slice == "measured" else alarm
+    verdict, reason = _verdict(rows, totals, figure, decisions, without, missing, alarm)
+    shown = verdict in ("identified", "partially identified", "too few") and figure.ratio.seen > 0
     sure = shown and verdict != "too few"
-    units = totals.units[end.slice]
-    interval = end.interval(found, units, level) if sure else None
-    compared = shown and end.ratio.beside_seen > 0
+    units = totals.units[figure.slice]
+    error, change_error, drawn_error = found
+    interval = figure.interval(error, units, level) if sure else None
+    compared = shown and figure.ratio.beside_seen > 0
     return Estimate(
-        end.metric,
-        end.slice,
-        end.method,
+        figure.metric,
+        figure.slice,
+        figure.method,
         verdict,
         reason,
         decisions,
         units,
-        end.effective,
+        figure.effective,
         level,
-        value=end.value if shown else None,
+        value=figure.value if shown else None,
         interval=interval,
-        logged=end.logged if compared else None,
-        change=end.value - end.logged if compared else None,
-        change_interval=end.change_interval(changed, units, level) if compared and sure else None,
+        log_interval=figure.log_interval(drawn_error, units, level)
+        if sure or (shown and not figure.seen_drawn)
+        else None,
+        logged=figure.logged if compared else None,
+        change=figure.value - figure.logged if compared else None,
+        change_interval=figure.change_interval(change_error, units, level) if compared and sure else None,
         mean_weight=None if alarm is None else alarm.overall.mean,
         mean_weight_interval=None if alarm is None else alarm.overall.interval,
         without_support=without,
         not_measured=missing,
-        bounds=_bounds(end.metric, verdict, interval, without + missing),
+        bounds=_bounds(figure.metric, verdict, interval, without + missing),
     )
 
 
 def _verdict(
     rows: Weighed,
     totals: Totals,
-    end: _Ends,
+    figure: Figure,
     decisions: float,
     without: float,
     missing: float,
@@ -241,7 +149,7 @@ def _verdict(
             f"the candidate's probabilities of a decision add up to {rows.given:.3g} in the mean "
             f"({rows.least_given:.3g} to {rows.most_given:.3g}) where they must to 1{weight}"
         )
-    if end.slice != "measured" and rows.impossible:
+    if figure.slice != "measured" and rows.impossible:
         return (
             "refused",
             f"the log gives an impossible probability to {rows.impossible:,} of the actions it took",
@@ -252,13 +160,13 @@ def _verdict(
         return "not identified", "the log never tried what the candidate does in these decisions"
     if alarm is not None and alarm.reason is not None:
         return "refused", alarm.reason
-    if end.ratio.seen <= 0:
+    if figure.ratio.seen <= 0:
         return "not identified", "the metric was measured in none of these decisions"
-    least = LEAST_UNITS_WITHOUT_RANGE if end.metric.range is None else LEAST_UNITS
-    if end.effective < least:
+    least = LEAST_UNITS_WITHOUT_RANGE if figure.metric.range is None else LEAST_UNITS
+    if figure.effective < least:
         return (
             "too few",
-            f"these decisions tell as much as {end.effective:.0f} units, and an interval takes {least}",
+            f"these decisions tell as much as {figure.effective:.0f} units, and an interval takes {least}",
         )
     if without > 0 or missing > 0:
         parts = [f"{percent(without)} of the decisions have no support in the log"] if without > 0 else []

@@ -20,8 +20,10 @@ class Estimate:
     has its outcome), ``estimated`` (all others) or ``all``. Shares are of the slice's decisions; a decision that the
     candidate splits counts by its probabilities.
 
-    ``value`` and ``interval`` are of the decisions with support whose outcome was measured; ``bounds`` are of all
-    of the slice: they hold whatever the rest would have been, if it keeps to the metric's declared range.
+    ``value`` is of the decisions with support whose outcome was measured. ``interval`` says how far it may be from the
+    value in other traffic of the same kind, and ``log_interval`` how far from that in these very decisions, in which
+    only the draws were left to chance: what was measured is certain there. ``bounds`` are of all of the slice: they
+    hold whatever the rest would have been, if it keeps to the metric's declared range.
     ``logged`` is what the log had in the decisions with support, and ``change`` is ``value`` less that, with an
     interval of its own: most of what makes both vary is common to both.
     """
@@ -37,6 +39,7 @@ class Estimate:
     level: float
     value: float | None = None
     interval: Interval | None = None
+    log_interval: Interval | None = None
     logged: float | None = None
     change: float | None = None
     change_interval: Interval | None = None

@@ -12,6 +12,7 @@ fitted on other units the doubly robust one (DR).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -74,6 +75,9 @@ class Ratio:
     lower: str
     value: float
     seen: float
+    drawn_upper: str
+    drawn_lower: str
+    """The part of them that another draw in the same decisions would have changed."""
     beside_upper: str
     beside_lower: str
     beside_value: float
@@ -125,7 +129,14 @@ def _units(weighed: Weighed, metric: int) -> str:
             return f"CASE WHEN {where} THEN {expression} ELSE 0 END"
         return f"coalesce(sum({expression}) FILTER ({where}), 0)"
 
+    # The variance of what is drawn once with the probability p is its mean square less a p-th of that. Where several
+    # rows share a draw, all of the square is taken, which is more.
+    single = "max(weight) > 0 AND max(p.mass) = 1 AND count(*) = 1"
+    left = f"CASE WHEN {single} THEN 1 - 1 / max(weight) ELSE 1 END"
+    if weighed.each_by_itself:
+        left = "CASE WHEN weight > 0 AND p.mass = 1 THEN 1 - 1 / weight ELSE 1 END"
     columns = {
+        "undrawn": left,
         "rows": added("p.mass", "true"),
         "none": added("p.mass", "kind = 'none'"),
         "measured": added("p.mass", measured),
@@ -157,7 +168,7 @@ def ratio(totals: Totals, slice: Slice, method: Method) -> Ratio:
     """What units add to an estimate of this part of the rows."""
     uppers, lowers, beside_uppers, beside_lowers = ["0"], ["0"], ["0"], ["0"]
     value = seen = beside_value = beside_seen = 0.0
-    of = totals.of
+    drawn, of = {"value": "0", "seen": "0"}, totals.of
     if slice != "estimated":
         uppers.append("measured_value")
         lowers.append("measured_seen")
@@ -171,10 +182,8 @@ def ratio(totals: Totals, slice: Slice, method: Method) -> Ratio:
             model = 0.0 if method == "snips" else of[f"model_{column}"]
             mean = of[rest] / of["weight"]
             parts += [] if method == "snips" else [f"model_{column}"]
-            parts += [
-                f"{totals.scale!r}::DOUBLE * ({rest} - {mean!r}::DOUBLE * weight)",
-                f"{mean!r}::DOUBLE * mass",
-            ]
+            drawn[column] = f"{totals.scale!r}::DOUBLE * ({rest} - {mean!r}::DOUBLE * weight)"
+            parts += [drawn[column], f"{mean!r}::DOUBLE * mass"]
             total = model + totals.scale * of[rest]
             value, seen = (value + total, seen) if column == "value" else (value, seen + total)
         beside_uppers.append("beside_mass")
@@ -182,12 +191,12 @@ def ratio(totals: Totals, slice: Slice, method: Method) -> Ratio:
         beside_value += of["beside_mass"]
         beside_seen += of["beside_mass_seen"]
     return Ratio(
-        " + ".join(uppers), " + ".join(lowers), value, seen,
+        " + ".join(uppers), " + ".join(lowers), value, seen, drawn["value"], drawn["seen"],
         " + ".join(beside_uppers), " + ".join(beside_lowers), beside_value, beside_seen,
     )  # fmt: skip
 
 
-def moments(weighed: Weighed, contributions: list[str]) -> list[Moments]:
+def moments(weighed: Weighed, contributions: Sequence[str]) -> list[Moments]:
     """The moments of each of these expressions over units, in one pass."""
     wanted = ", ".join(f"({what}) AS c{at}" for at, what in enumerate(contributions))
     sums = ", ".join(
