@@ -87,6 +87,9 @@ class Entry(NamedTuple):
 RESTATE_BYTES: Final = 256 * 1024
 """After so many bytes all is said anew, so that damage in what entries refer to costs no more than these."""
 
+_BESIDE: Final = DecisionRow._fields.index("tags") + 1
+"""Where the fields of a row begin that stand in an entry as they are, up to the last."""
+
 _attempt_values = itemgetter(*map(Attempt._fields.index, ATTEMPT))
 
 
@@ -107,16 +110,17 @@ class EntryEncoder:
             self._file = file
             self._begin()
         values: dict[str, Any] = {"entry": 2}
-        if entry.decision is not None:
-            self._add_decision(values, entry.decision)
-        if entry.attempts:
-            values["a"] = [(id, *_attempt_values(attempt)) for id, attempt in entry.attempts]
-        if entry.intents:
-            values["i"] = [(id, *intent) for id, intent in entry.intents]
-        if entry.end is not None:
-            values["e"] = (*entry.end,)  # JSON of a named tuple takes as long as all the rest
-        if entry.policies:
-            values["t"] = entry.policies
+        decision, attempts, policies, intents, end = entry
+        if decision is not None:
+            self._add_decision(values, decision)
+        if attempts:
+            values["a"] = [(id, *_attempt_values(attempt)) for id, attempt in attempts]
+        if intents:
+            values["i"] = [(id, *intent) for id, intent in intents]
+        if end is not None:
+            values["e"] = (*end,)  # JSON of a named tuple takes as long as all the rest
+        if policies:
+            values["t"] = policies
         try:
             text = to_json(values)
             # One letter is found ten times as fast as a word, and most entries have neither.
@@ -145,10 +149,10 @@ class EntryEncoder:
             values["p"] = self._new_parts(record)
         if self._number == 0 or models != self._models or memory != self._memory:
             self._add_changes(values, record)
-        _, mode, tags, *beside = row
-        if tags:
-            _check_tags(tags)
-        values["d"] = (*about, policy, plan, arm_digest, self._number, mode, tags or None, *beside)
+        if row.tags:
+            _check_tags(row.tags)
+        beside = row.mode, row.tags or None, *row[_BESIDE:]
+        values["d"] = (*about, policy, plan, arm_digest, self._number, *beside)
 
     def _new_parts(self, record: RecordParts) -> dict[str, str]:
         found = [part for part in (record.policy, record.plan, record.arm) if part is not None]

@@ -111,10 +111,11 @@ class Spool:
                 for entry in entries:
                     number += 1
                     frames.append(encode_frame(number, encoder.encode(self.file, entry)))
-                    if entry.end is not None:
-                        ended.append(entry.end.decision_id)
-                    elif entry.decision is not None and entry.intents:
-                        begun.append(entry.decision.decision_id)
+                    decision, _, _, intents, end = entry
+                    if end is not None:
+                        ended.append(end.decision_id)
+                    elif decision is not None and intents:
+                        begun.append(decision.record.row.id)
                 # Before they are written, as their writer must not seem to be gone afterwards.
                 in_flight.update(begun)
                 data = b"".join(frames)

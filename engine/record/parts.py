@@ -136,13 +136,13 @@ class _Encoder:
             None if request is NO_REQUEST else request_values(request),
             decision.request.prompt_tokens,
             sources,
-            [values[slot] for slot in slots],
+            list(map(values.__getitem__, slots)),
             decision.ignored or None,
             self._verdicts.get(decision.verdicts) or self._judged(decision.verdicts),
             details_of(decision) if planned.varies else None,
             None if arm is None else arm.point,
             state.load,
-            [state.quota_used.get(name) for name in self._quotas] if state.quota_used else None,
+            list(map(state.quota_used.get, self._quotas)) if state.quota_used else None,
             state.session_model,
         )
         return RecordParts(

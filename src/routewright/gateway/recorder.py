@@ -153,7 +153,7 @@ class Recorder:
         loop = asyncio.get_running_loop()
         under_way = self._under_way
         if not under_way or (len(under_way) == 1 and one in under_way):
-            if loop in self._waiting:
+            if self._waiting:
                 self._turn().setdefault(one, [])
                 self._record_waiting(loop)
             else:
@@ -207,11 +207,11 @@ class Recorder:
         if writer.file != self._file:
             # Which policies' texts are in the file that is written now.
             self._file, self._known = writer.file, set()
-        known, given, groups, grouped = self._known, None, [], []
+        known, given, groups, grouped = self._known, list[tuple[str, ...]](), [], []
         for one in many:
             one.error = None
-            meaning = meaning_of(one.policy)
-            is_new = meaning not in known and (given is None or meaning not in given)
+            meaning = None if one.begun else meaning_of(one.policy)
+            is_new = meaning is not None and meaning not in known and meaning not in given
             try:
                 rows = _rows(one, with_policies=is_new)
             except Exception as error:
@@ -220,8 +220,8 @@ class Recorder:
             if rows:
                 groups.append(rows)
                 grouped.append(one)
-                if is_new and rows[0].policies:
-                    given = {meaning} if given is None else {*given, meaning}
+                if is_new and meaning is not None:
+                    given.append(meaning)
         try:
             errors: Sequence[Exception | None] = writer.add_all(groups) if groups else ()
         except Exception as error:
