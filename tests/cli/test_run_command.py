@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.command_line import POLICY, CommandLine
+from support.forked import Forked
 
 from routewright.ledger import LedgerError, LedgerWriter
 
@@ -75,7 +76,7 @@ def test_the_prompt_comes_from_standard_input_too(tmp_path: Path) -> None:
 def test_standard_input_is_put_before_the_prompt(tmp_path: Path, echo: int) -> None:
     command = CommandLine(tmp_path)
     command.write("policy.yaml", ECHO.format(port=echo))
-    piped = command.process("run", "policy.yaml", "Summarise", "--quiet", stdin="a report\n\n")
+    piped = command.forked("run", "policy.yaml", "Summarise", "--quiet", stdin="a report\n\n")
     assert (piped.code, json.loads(piped.out)["messages"]) == (
         0,
         [{"role": "user", "content": "a report\n\nSummarise"}],
@@ -224,11 +225,15 @@ def test_a_prompt_without_text_is_refused(tmp_path: Path, prompt: str, stdin: st
 def test_two_processes_store_into_one_ledger_at_the_same_time(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     started = [
-        command.start("run", "policy.yaml", f"prompt {number}", "--simulate", "--quiet")
+        Forked(
+            ["run", "policy.yaml", f"prompt {number}", "--simulate", "--quiet"],
+            tmp_path,
+            command.environment(),
+        )
         for number in range(2)
     ]
-    ended = [(*process.communicate(), process.returncode) for process in started]
-    assert [(err, code) for _, err, code in ended] == [(b"", 0), (b"", 0)]
+    ended = [process.wait() for process in started]
+    assert [(code, err) for code, _, err in ended] == [(0, ""), (0, "")]
     counted = command(
         "ledger", "sql", "SELECT count(*) AS n, sum(calls) AS a FROM all_decisions_flat", "--format", "csv"
     )
