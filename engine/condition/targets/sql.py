@@ -161,7 +161,7 @@ class _Writer:
         """SQL for the value of `expr`, NULL where it is unknown."""
         sql, is_open = self.open(expr)
         # What is added turns -0.0 into 0.0.
-        return self.once([sql], "({0} + 0e0)") if is_open else sql
+        return self.once([sql], "(CASE WHEN isfinite({0}) THEN {0} + 0e0 END)") if is_open else sql
 
     def open(self, expr: Typed) -> tuple[str, bool]:
         """The same, and whether a number may be NaN or infinite instead of NULL, and -0.0 instead of 0.0.

@@ -254,6 +254,24 @@ def test_names_need_columns_of_their_types() -> None:
         sql_of(checked, {"n": SqlColumn("n", STRING)})
 
 
+def test_what_is_infinite_in_between_is_unknown() -> None:
+    texts = [
+        "d * 10.0",
+        "d * 10.0 / d",
+        "d / (d * 10.0)",
+        "d * 10.0 > 1.0",
+        "[d * 10.0][0]",
+        "string(d * -0.0 - 0.0)",
+    ]
+    for text in texts:
+        checked, columns = checked_over(text, d=NUMBER)
+        rows: list[dict[str, object]] = [{"d": 1e308}, {"d": -1e308}, {"d": 0.0}, {"d": 0.25}]
+        found = values_in_sql([sql_of(checked, columns)], {"d": NUMBER}, rows)
+        assert [exactly(one) for (one,) in found] == [
+            exactly(evaluate_reference(checked, row)) for row in rows
+        ], text
+
+
 # -- how it is written -------------------------------------------------------------------------------------
 
 
