@@ -20,7 +20,7 @@ from routewright.private_files import ensure_private, make_private_folder
 
 from .errors import LedgerError
 from .limits import Limits
-from .opening import Wait, in_turn
+from .opening import Wait, in_turn, quoted
 from .sql_errors import translate_error
 
 if TYPE_CHECKING:
@@ -49,8 +49,15 @@ def open_for_writing(
     ``client_timeout_s``, if that is given. Raises BusyError then.
     """
     # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
-    # Checkpoints are ours: each writes the last part of every table anew, and leaves the old one in the file.
-    config = _CLOSED | {"threads": "1", "wal_autocheckpoint": "512MB"}
+    # Checkpoints are ours: each writes the last row group of every table anew, and leaves the old one in the file. Few
+    # rows are in memory at a time, and VARIANT is kept in columns also where a row group has few.
+    config = _CLOSED | {
+        "threads": "1",
+        "wal_autocheckpoint": "512MB",
+        "write_buffer_row_group_count": "1",
+        "variant_minimum_shredding_size": "2048",
+        "temp_directory": str(_spill_folder(path)),
+    }
     wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=False, config=config, wait=wait) as connection:
         _built_in_first(connection)
@@ -87,7 +94,7 @@ def open_for_reading(
     wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=True, config=config, wait=wait) as connection:
         if writes is not None:
-            connection.execute(f"SET allowed_paths = [{_text(str(writes))}]")
+            connection.execute(f"SET allowed_paths = [{quoted(str(writes))}]")
             connection.execute("SET enable_external_access = false")
         _set_time_zone(connection, timezone)
         # Measured, and not shown: nobody may be watching.
@@ -148,20 +155,15 @@ def _set_time_zone(connection: DuckDBPyConnection, timezone: str) -> None:
     import duckdb
 
     try:
-        connection.execute(f"SET TimeZone = {_text(timezone)}")
+        connection.execute(f"SET TimeZone = {quoted(timezone)}")
     except duckdb.Error as error:
         raise LedgerError(
             f"there is no time zone `{timezone}`", help="give one as in `Europe/Berlin` or `UTC`"
         ) from error
 
 
-def _text(text: str) -> str:
-    """A literal in SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def _set_search_path(connection: DuckDBPyConnection, *names: str) -> None:
-    connection.execute(f"SET search_path = {_text(','.join(names))}")
+    connection.execute(f"SET search_path = {quoted(','.join(names))}")
 
 
 def database(connection: DuckDBPyConnection) -> str:
@@ -171,8 +173,8 @@ def database(connection: DuckDBPyConnection) -> str:
 
 
 def _attached(connection: DuckDBPyConnection, column: str) -> str | None:
-    """What DuckDB says of the ledger's file, the only one that is attached."""
-    sql = f"SELECT {column} FROM system.main.duckdb_databases() WHERE NOT internal"
+    """What DuckDB says of the ledger's file, or of the database in memory where no file is open."""
+    sql = f"SELECT {column} FROM system.main.duckdb_databases() WHERE NOT internal ORDER BY (path IS NULL) LIMIT 1"
     row: tuple[str | None] | None = connection.execute(sql).fetchone()
     return None if row is None else row[0]
 

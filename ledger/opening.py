@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
 _HOLDER: Final = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
+
+_ROW_GROUP: Final = 16_384
+"""Rows of a row group. A transaction of more rows writes them to the file as it goes, and not to the log, and each
+checkpoint writes the last row group anew: so memory and that grow with this number, and bytes for a row shrink."""
+
+_LAST: Final = ("enable_external_access", "lock_configuration")
 
 # DuckDB refuses to open one file twice in a process with different settings, so its threads take turns too.
 _turns: dict[Path, Turns] = {}
@@ -100,7 +106,11 @@ def _connect(
     pause_s = _FIRST_PAUSE_S
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only, config=dict(config))
+            return (
+                duckdb.connect(str(path), read_only=True, config=dict(config))
+                if read_only
+                else _attached(path, config)
+            )
         except duckdb.Error as error:
             if "Could not set lock on file" not in str(error):
                 raise _cannot_open(path, error) from error
@@ -112,6 +122,31 @@ def _connect(
         # Jitter keeps two waiting processes from meeting again and again.
         time.sleep(min(remaining_s, pause_s * random.uniform(0.5, 1.5)))
         pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+
+def _attached(path: Path, config: Mapping[str, str]) -> DuckDBPyConnection:
+    """A connection that writes small row groups, which only a file that is attached can have."""
+    import duckdb
+
+    # The file could not be attached without these, nor could they be set once settings are locked.
+    last = [f"SET {name} = {config[name]}" for name in _LAST if name in config]
+    connection = duckdb.connect(
+        ":memory:", config={name: value for name, value in config.items() if name not in _LAST}
+    )
+    try:
+        connection.execute(f"ATTACH {quoted(str(path))} AS ledger (ROW_GROUP_SIZE {_ROW_GROUP})")
+        connection.execute("USE ledger")
+        for setting in last:
+            connection.execute(setting)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def quoted(text: str) -> str:
+    """A literal in SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _busy(path: Path, holder: str | None, limit_s: float) -> BusyError:
