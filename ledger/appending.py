@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .assembling import Assembler, StateAsOf
+from .assembling import Assembler
 from .entries import EntryEncoder, decode
 from .errors import LedgerError
 from .inserting import (
@@ -19,6 +19,7 @@ from .inserting import (
     known_part,
 )
 from .rows import AttemptRow, DecisionRow, LedgerEntry, PolicyRow
+from .state_as_of import StateAsOf
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,7 +52,7 @@ def append(
     written = insert_policies(connection, [policy for _, _, policy in assembler.policies])
     if new:
         insert_parts(connection, assembler.new_parts.values())
-        insert_states(connection, assembler.states)
+        insert_states(connection, assembler.states, assembler.known_states)
         insert_decisions(connection, new)
     return written, len(new), insert_attempts(connection, _values(attempts))
 
@@ -79,6 +80,6 @@ def _assembled(
     return assembler
 
 
-def _values(attempts: Sequence[AttemptRow]) -> list[dict[str, object]]:
+def _values(attempts: Sequence[AttemptRow]) -> list[Mapping[str, object]]:
     entry = decode(EntryEncoder().encode(0, LedgerEntry(None, attempts)).decode())
-    return [{**attempt, "decision_id": id} for id, attempt in entry.attempts]
+    return [attempt for _, attempt in entry.attempts]

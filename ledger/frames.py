@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -38,6 +38,8 @@ MAX_NUMBER: Final = 2**63 - 1
 """The highest number that the ledger's tables can hold."""
 
 _BEGINNINGS: Final = (BEGINNING, BEGINNING_1)
+_FRAMES: Final = 64 * 1024
+"""Whole frames are read in pieces of this size."""
 _PIECE: Final = 1024**2
 """Damaged parts are searched in pieces of this size."""
 
@@ -84,8 +86,9 @@ def find_frames(file: int, size: int, start: int | None = None) -> Iterator[Fram
     if start is None:
         start = len(MAGIC) if begins_as_spool(file, size) else 0
     at = good = start
+    read = _Pieces(file).read
     while at < size:
-        found = _frame_at(file, at, size)
+        found = _frame_at(read, at, size)
         if found is None:
             at = _next_beginning(file, at + _HEAD.size + 1, size)
             continue
@@ -107,9 +110,27 @@ def first_frame(file: int, size: int) -> Frame | None:
     return next((found for found in find_frames(file, size) if isinstance(found, Frame)), None)
 
 
-def _frame_at(file: int, at: int, size: int) -> Frame | None:
+class _Pieces:
+    """Reads a file from its beginning to its end in pieces that hold many frames."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._at = 0
+        self._bytes = b""
+
+    def read(self, size: int, at: int) -> bytes:
+        """As ``_read``."""
+        begin = at - self._at
+        if 0 <= begin and begin + size <= len(self._bytes):
+            return self._bytes[begin : begin + size]
+        self._at, self._bytes = at, _read(self._file, max(size, _FRAMES), at)
+        # Where a part of a piece cannot be read, what comes before it can, by itself.
+        return self._bytes[:size] if len(self._bytes) >= size else _read(self._file, size, at)
+
+
+def _frame_at(read: Callable[[int, int], bytes], at: int, size: int) -> Frame | None:
     """The frame that begins at ``at``; None if the bytes there are not a whole frame."""
-    head = _read(file, _HEAD.size, at)
+    head = read(_HEAD.size, at)
     if len(head) < _HEAD.size:
         return None
     length, checksum, number, metadata, has_record = _HEAD.unpack(head)
@@ -123,7 +144,7 @@ def _frame_at(file: int, at: int, size: int) -> Frame | None:
         or not 1 <= number <= MAX_NUMBER
     ):
         return None
-    data = _read(file, texts, at + _HEAD.size)
+    data = read(texts, at + _HEAD.size)
     if len(data) < texts or crc32(data, crc32(head[_CHECKED:])) != checksum:
         return None
     try:

@@ -7,35 +7,23 @@ or removed only after the tables are on disk, so an interrupted run is repeated 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from . import version_1
-from .assembling import Assembler, StateAsOf
+from .assembling import Assembler
 from .connection import checkpoint, commit, open_for_writing
-from .entries import Entry, decode, says_more
 from .errors import LedgerError
-from .frames import MAX_NUMBER, Damage, Frame, first_frame
+from .loading import Loading
 from .migrate import apply_migrations, create_ledger
 from .paths import spool_folder
-from .sequence import Missing, continuing, in_order
 from .shadows import refuse_shadows
 from .snapshot import refuse_snapshot
 from .spool import Spool
-from .spool_files import (
-    SpoolFile,
-    files_of,
-    keep_aside,
-    open_spool_file,
-    remove,
-    set_aside,
-    spool_files,
-    writer_of,
-)
-from .storing import assembler_of, mark, reject_entry, store
+from .spool_files import files_of, open_spool_file, remove, set_aside, spool_files, writer_of
+from .storing import store
 from .views import make_views
 
 if TYPE_CHECKING:
@@ -43,12 +31,6 @@ if TYPE_CHECKING:
 
 
 _log = logging.getLogger(__name__)
-
-_BATCH: Final = 10_000
-"""Entries for one transaction: two of most decisions."""
-
-_BATCH_BYTES: Final = 16 * 1024**2
-"""Bytes of entries in one transaction, which takes several times that in memory."""
 
 _ORPHANS: Final = 64
 """Files of dead writers that are ingested at once: each is held open, and a process may open only a few hundred."""
@@ -114,21 +96,20 @@ def _ingest(
             refuse_snapshot(connection, path)
             refuse_shadows(connection)
             apply_migrations(connection, path)
-            marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
-            assembler = assembler_of(connection)
+            loading = Loading(connection)
             if own is not None:
                 # Only now that the ledger is open: each file holds a descriptor until it is ingested.
                 own.turn(last=last)
                 for file in own.full():
                     with own.open(file) as spool:
                         if spool is not None:
-                            ingested += _ingest_file(connection, assembler, spool, marks, None, done)
+                            ingested += loading.load(spool, None, done)
             others = [file for file in spool_files(folder) if own is None or not own.owns(file)]
-            found, orphans, refused = _ingest_others(connection, assembler, others, marks, done, locks)
+            found, orphans, refused = _ingest_others(loading, others, done, locks)
             ingested += found
-            if gone := _gone(assembler, folder, {file for file, _ in done}):
-                assembler.end_of(gone)
-                store(connection, assembler, {})
+            if gone := _gone(loading.assembler, folder, {file for file, _ in done}):
+                loading.assembler.end_of(gone)
+                store(connection, loading.assembler)
             connection.execute("BEGIN")
             make_views(connection)
             commit(connection)
@@ -151,12 +132,7 @@ def _gone(assembler: Assembler, folder: Path, done: Collection[Path]) -> list[st
 
 
 def _ingest_others(
-    connection: DuckDBPyConnection,
-    assembler: Assembler,
-    files: Sequence[Path],
-    marks: dict[str, int],
-    done: list[tuple[Path, bool]],
-    locks: ExitStack,
+    loading: Loading, files: Sequence[Path], done: list[tuple[Path, bool]], locks: ExitStack
 ) -> tuple[int, int, dict[str, LedgerError]]:
     """The entries of other writers' files, how many writers are gone, and by writer why a file cannot be read.
 
@@ -174,134 +150,10 @@ def _ingest_others(
             with ExitStack() as lock:
                 spool = lock.enter_context(open_spool_file(file))
                 if spool is not None:
-                    ingested += _ingest_file(connection, assembler, spool, marks, following, done)
+                    ingested += loading.load(spool, following, done)
                     if spool.complete:
                         orphans += 1
                         locks.push(lock.pop_all())
         except LedgerError as error:
             refused[writer_of(file)] = error
     return ingested, orphans, refused
-
-
-def _ingest_file(
-    connection: DuckDBPyConnection,
-    assembler: Assembler,
-    spool: SpoolFile,
-    marks: dict[str, int],
-    following: Path | None,
-    done: list[tuple[Path, bool]],
-) -> int:
-    """Commit the entries of a file beyond its writer's mark; return their number. A complete file goes into ``done``.
-
-    ``following`` is the next file, perhaps of the same writer. Raises LedgerError for a file of another kind.
-    """
-    damaged_bytes = missing = 0
-    batch = _Batch(connection, assembler, spool.writer, marks)
-    for one in _found(spool, marks, following, batch.state):
-        if isinstance(one, Damage | Missing) and not (damaged_bytes or missing):
-            keep_aside(spool.path)
-        if isinstance(one, Damage):
-            damaged_bytes += one.size
-        elif isinstance(one, Missing):
-            missing += one.entries
-        else:
-            batch.add(one)
-    batch.store()
-    missing += _missing_at_end(spool, marks)
-    if spool.complete:
-        if damaged_bytes or missing:
-            connection.execute("BEGIN")
-            mark(connection, spool.writer, marks.get(spool.writer, 0), damaged=damaged_bytes)
-            commit(connection)
-        done.append((spool.path, bool(damaged_bytes or missing)))
-    return batch.ingested
-
-
-class _Batch:
-    """Entries of one file on their way into the tables."""
-
-    def __init__(
-        self, connection: DuckDBPyConnection, assembler: Assembler, writer: str, marks: dict[str, int]
-    ) -> None:
-        self.state = StateAsOf()
-        self.ingested = 0
-        self._connection, self._assembler = connection, assembler
-        self._writer, self._marks = writer, marks
-        self._entries = self._bytes = self._last = 0
-
-    def add(self, frame: Frame) -> None:
-        """Take one entry in; what cannot be read is rejected with the reason."""
-        try:
-            entry = _entry(frame)
-            self.state.see(entry)
-            self._assembler.take(self._writer, frame.number, entry, self.state)
-        except LedgerError as error:
-            self.store()
-            self._connection.execute("BEGIN")
-            reject_entry(
-                self._connection, self._writer, frame.number, str(error), frame.entry.text, frame.entry.record
-            )
-            mark(self._connection, self._writer, frame.number)
-            commit(self._connection)
-        self._entries, self._bytes, self._last = self._entries + 1, self._bytes + frame.size, frame.number
-        if self._entries == _BATCH or self._bytes > _BATCH_BYTES:
-            self.store()
-
-    def store(self) -> None:
-        """Commit what was taken in."""
-        if self._entries:
-            store(self._connection, self._assembler, {self._writer: self._last})
-            self._marks[self._writer] = self._last
-            self.ingested += self._entries
-            self._entries = self._bytes = 0
-
-
-def _entry(frame: Frame) -> Entry:
-    text, record = frame.entry
-    if text.startswith(version_1.BEGINNING.decode()):
-        return version_1.decode(text, record)
-    return decode(text)
-
-
-def _missing_at_end(spool: SpoolFile, marks: dict[str, int]) -> int:
-    """How many entries a file should have beyond those that were found; its writer's mark then passes them."""
-    missing = 0 if spool.last is None else max(0, spool.last - marks.get(spool.writer, 0))
-    if missing and spool.last is not None:
-        keep_aside(spool.path)
-        marks[spool.writer] = spool.last
-    return missing
-
-
-def _found(
-    spool: SpoolFile, marks: Mapping[str, int], following: Path | None, state: StateAsOf
-) -> Iterator[Frame | Damage | Missing]:
-    """What is in a file beyond its writer's mark, and what should be.
-
-    The entries before the mark are shown to ``state``: those after it may name their parts.
-    """
-    after = marks.get(spool.writer, 0 if spool.is_first else None)
-
-    def scan(start: int | None) -> Iterator[Frame | Damage]:
-        for one in spool.frames(start):
-            if after is not None and isinstance(one, Frame) and one.number <= after:
-                with suppress(LedgerError):  # it has been rejected
-                    if says_more(one.entry.text):
-                        state.see(decode(one.entry.text))
-            yield one
-
-    if spool.complete:
-        return in_order(scan, after=after, most=_highest_number(spool, following))
-    return continuing(scan, after=after)
-
-
-def _highest_number(spool: SpoolFile, following: Path | None) -> int:
-    """The highest entry number that a complete file can hold."""
-    if spool.last is not None:
-        return spool.last
-    if following is not None and writer_of(following) == spool.writer:
-        # One that cannot be opened is reported when its turn comes.
-        with suppress(LedgerError), open_spool_file(following) as after:
-            first = None if after is None else first_frame(after.descriptor, after.size)
-            if first is not None:
-                return first.number - 1
-    return MAX_NUMBER

@@ -17,10 +17,11 @@ from routewright.engine.record import (
     record_values_of,
 )
 
-from .assembling import PolicyPart, StateAsOf
 from .entries import Changes, Entry
 from .errors import LedgerError
 from .inserting import state_values
+from .policy_parts import PolicyPart
+from .state_as_of import StateAsOf
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic_core import to_json
 
-from .assembling import Assembler, Flight
+from .assembling import Assembler
 from .connection import commit
 from .errors import LedgerError
+from .flights import Flight, flight_of
 from .inserting import (
     insert_attempts,
     insert_decisions,
@@ -22,12 +24,27 @@ from .inserting import (
     known_digests,
     known_part,
 )
+from .state_as_of import StateChange
 from .version_1 import decode, record_digest
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+
+
+class Rejected(NamedTuple):
+    """An entry that cannot be a row, with the reason; of version 1 the text of its record stands apart."""
+
+    writer: str
+    number: int
+    why: str
+    text: str
+    record: str | None
+
+
+class Refused(Exception):
+    """What was put together cannot be stored, whoever tries, because of something in it; the message says why."""
 
 
 def assembler_of(connection: DuckDBPyConnection) -> Assembler:
@@ -43,60 +60,83 @@ def assembler_of(connection: DuckDBPyConnection) -> Assembler:
                 flight.decision = dict(old.decision)
             flight.add(old)
         else:
-            values = json.loads(beside)
-            flights[decision_id] = Flight(writer, entry, decision_id, values["row"])
-            for name, calls in (
-                ("attempts", flights[decision_id].attempts),
-                ("intents", flights[decision_id].intents),
-            ):
-                calls.update({one["number"]: one for one in values[name]})
+            flights[decision_id] = flight_of(writer, entry, decision_id, beside)
     return Assembler(flights.values(), lambda digest: known_part(connection, digest))
 
 
-def store(connection: DuckDBPyConnection, assembler: Assembler, marks: Mapping[str, int]) -> None:
-    """Commit what waits in the assembler, each decision as rows, as in flight or as rejected.
-
-    ``marks`` says up to which number each writer's entries are in.
-    """
-
-    def rows(_: Sequence[None]) -> None:
-        _insert_shared(connection, assembler)
+def insert(connection: DuckDBPyConnection, assembler: Assembler, rejected: Sequence[Rejected] = ()) -> None:
+    """Insert what waits in the assembler, in the transaction that is open. Raises Refused if that cannot be."""
+    with _refusing():
+        insert_policies(connection, [policy for _, _, policy in assembler.policies])
+        insert_parts(connection, assembler.new_parts.values())
+        insert_states(connection, assembler.states, assembler.known_states)
         _insert_ended(connection, assembler.ended)
+        _reject(connection, rejected)
+    _clear(assembler)
+
+
+def finish(connection: DuckDBPyConnection, assembler: Assembler, marks: Mapping[str, int]) -> None:
+    """Keep what has changed of decisions in flight, say up to which number each writer's entries are in, and commit."""
+    with _refusing():
         _keep_flights(connection, assembler)
         for writer, number in marks.items():
             mark(connection, writer, number)
+        commit(connection)
+    assembler.touched.clear()
 
-    if _refusal(connection, [None], rows) is not None:
-        _store_apart(connection, assembler, marks)
-    for waiting in (assembler.ended, assembler.policies, assembler.states, assembler.touched):
-        waiting.clear()
+
+def store(
+    connection: DuckDBPyConnection,
+    assembler: Assembler,
+    marks: Mapping[str, int] = MappingProxyType({}),
+    rejected: Sequence[Rejected] = (),
+) -> None:
+    """``insert`` and ``finish`` in a transaction of their own; what cannot be stored is rejected by itself."""
+    connection.execute("BEGIN")
+    try:
+        insert(connection, assembler, rejected)
+        finish(connection, assembler, marks)
+    except Refused:
+        connection.execute("ROLLBACK")
+        _store_apart(connection, assembler, rejected)
+        connection.execute("BEGIN")
+        finish(connection, assembler, marks)
+        _clear(assembler)
+
+
+def _clear(assembler: Assembler) -> None:
+    assembler.ended.clear()
+    assembler.policies.clear()
+    assembler.states.clear()
     assembler.new_parts.clear()
 
 
-def _store_apart(connection: DuckDBPyConnection, assembler: Assembler, marks: Mapping[str, int]) -> None:
+def _store_apart(connection: DuckDBPyConnection, assembler: Assembler, rejected: Sequence[Rejected]) -> None:
     """Commit the same piece by piece, since something in it cannot be stored.
 
     It is done again from the beginning where it is interrupted: what is there already is then left as it is.
     """
+    known = assembler.known_states
+    known.clear()  # it may hold what was rolled back
 
-    def reject(what: Callable[[T], tuple[str, int, object, str | None]]) -> Callable[[T, str], None]:
-        def one(item: T, why: str) -> None:
-            writer, number, values, record = what(item)
-            reject_entry(connection, writer, number, why, to_json(values).decode(), record)
-
-        return one
+    def insert_some(part: Sequence[StateChange]) -> None:
+        try:
+            insert_states(connection, part, known)
+        except BaseException:
+            known.clear()
+            raise
 
     _in_halves(
         connection,
         assembler.policies,
         lambda part: insert_policies(connection, [policy for _, _, policy in part]),
-        reject(lambda one: (one[0], one[1], one[2], None)),
+        lambda one: (one[0], one[1], to_json(one[2]).decode(), None),
     )
     _in_halves(
         connection,
         assembler.states,
-        lambda part: insert_states(connection, part),
-        reject(lambda one: (one[0], one[1], one, None)),
+        insert_some,
+        lambda one: (one.writer, one.entry, to_json(one).decode(), None),
     )
     connection.execute("BEGIN")
     insert_parts(connection, assembler.new_parts.values())
@@ -105,21 +145,18 @@ def _store_apart(connection: DuckDBPyConnection, assembler: Assembler, marks: Ma
         connection,
         assembler.ended,
         lambda part: _insert_ended(connection, part),
-        reject(lambda one: (one.writer, one.entry, _flight_values(one), _record_of(one))),
+        lambda one: (one.writer, one.entry, one.text, one.record),
     )
     connection.execute("BEGIN")
-    _keep_flights(connection, assembler)
-    for writer, number in marks.items():
-        mark(connection, writer, number)
+    _reject(connection, rejected)
     commit(connection)
 
 
-def reject_entry(
-    connection: DuckDBPyConnection, writer: str, number: int, why: str, text: str, record: str | None
-) -> None:
+def _reject(connection: DuckDBPyConnection, rejected: Sequence[Rejected]) -> None:
     """Keep what cannot be a row, with the reason."""
-    values = [writer, number, _now_us(), why, text, record]
-    connection.execute("INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)", values)
+    for one in rejected:
+        values = [one.writer, one.number, _now_us(), one.why, one.text, one.record]
+        connection.execute("INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?)", values)
 
 
 def mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: int = 0) -> None:
@@ -130,12 +167,6 @@ def mark(connection: DuckDBPyConnection, writer: str, number: int, *, damaged: i
     if before is not None:
         number, damaged = max(number, before[0]), damaged + before[1]
     connection.execute("INSERT INTO writers VALUES (?, ?, ?, ?)", [writer, number, _now_us(), damaged])
-
-
-def _insert_shared(connection: DuckDBPyConnection, assembler: Assembler) -> None:
-    insert_policies(connection, [policy for _, _, policy in assembler.policies])
-    insert_parts(connection, assembler.new_parts.values())
-    insert_states(connection, assembler.states)
 
 
 def _insert_ended(connection: DuckDBPyConnection, ended: Sequence[Flight]) -> None:
@@ -165,11 +196,6 @@ def _digest(decision: Mapping[str, Any]) -> str:
     return record_digest(decision["record"]) if "record" in decision else str(decision["digest"])
 
 
-def _record_of(flight: Flight) -> str | None:
-    """The text of a record of version 1."""
-    return None if flight.decision is None else flight.decision.get("record")
-
-
 def _keep_flights(connection: DuckDBPyConnection, assembler: Assembler) -> None:
     """Write what has changed of decisions in flight."""
     touched = assembler.touched
@@ -181,8 +207,8 @@ def _keep_flights(connection: DuckDBPyConnection, assembler: Assembler) -> None:
         [one.writer for one in flights],
         [one.entry for one in flights],
         [one.decision_id for one in flights],
-        [to_json(_flight_values(one)).decode() for one in flights],
-        [_record_of(one) for one in flights],
+        [one.text for one in flights],
+        [one.record for one in flights],
     )
     connection.execute(
         """
@@ -194,50 +220,47 @@ def _keep_flights(connection: DuckDBPyConnection, assembler: Assembler) -> None:
     )
 
 
-def _flight_values(flight: Flight) -> dict[str, Any]:
-    return {
-        "row": flight.decision,
-        "attempts": list(flight.attempts.values()),
-        "intents": list(flight.intents.values()),
-    }
-
-
 def _in_halves(
     connection: DuckDBPyConnection,
     batch: Sequence[T],
     rows: Callable[[Sequence[T]], object],
-    reject: Callable[[T, str], object],
+    entry: Callable[[T], tuple[str, int, str, str | None]],
 ) -> None:
-    """Commit ``rows`` of a batch; where something in it cannot be stored, of its halves, down to single ones."""
+    """Commit ``rows`` of a batch; where something in it cannot be stored, of its halves, down to single ones.
+
+    A single one is rejected: ``entry`` gives its writer, number, text and record.
+    """
     if not batch:
         return
-    refusal = _refusal(connection, batch, rows)
-    if refusal is None:
+    connection.execute("BEGIN")
+    try:
+        with _refusing():
+            rows(batch)
+            commit(connection)
         return
+    except Refused as refused:
+        connection.execute("ROLLBACK")
+        why = str(refused)
     if len(batch) > 1:
         half = len(batch) // 2
-        _in_halves(connection, batch[:half], rows, reject)
-        _in_halves(connection, batch[half:], rows, reject)
+        _in_halves(connection, batch[:half], rows, entry)
+        _in_halves(connection, batch[half:], rows, entry)
         return
+    writer, number, text, record = entry(batch[0])
     connection.execute("BEGIN")
-    reject(batch[0], refusal)
+    _reject(connection, [Rejected(writer, number, why, text, record)])
     commit(connection)
 
 
-def _refusal(
-    connection: DuckDBPyConnection, batch: Sequence[T], rows: Callable[[Sequence[T]], object]
-) -> str | None:
-    """Why the batch cannot be stored, whoever tries; None when it has been. Other errors are raised."""
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Raises Refused where something cannot be stored, whoever tries; other errors pass."""
     import duckdb
 
-    connection.execute("BEGIN")
     try:
-        rows(batch)
-        commit(connection)
+        yield
     except (LedgerError, duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
-        connection.execute("ROLLBACK")
-        return str(error)
-    return None
+        raise Refused(str(error)) from error
 
 
 def _now_us() -> int:

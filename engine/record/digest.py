@@ -103,10 +103,8 @@ class RecordDigests:
     def __init__(self, policy: Mapping[str, Any]) -> None:
         self._policy = _standing_texts(policy, "policy")
         features = [(one["name"], slot, one["default"]) for slot, one in enumerate(policy["features"])]
-        self._features = [
-            (slot, f"{canonical_text(name)}:", _default(name, default))
-            for name, slot, default in sorted(features)
-        ]
+        self._features = sorted(features)
+        self._with_sources = lru_cache(maxsize=4096)(self._around_values)
         self._quotas: list[str] = policy["quotas"]
         self._no_quotas = canonical_text(dict.fromkeys(self._quotas))
 
@@ -140,25 +138,39 @@ class RecordDigests:
         )
 
     def _features_text(self, row: RecordRow) -> str:
-        given = iter(row.values)
-        values = [next(given) if letter in "gr" else None for letter in row.sources]
-        sources = row.sources
-        found = [
-            default
-            if sources[slot] == "d"
-            else f'{name}{{"source":"{SOURCE_NAMES[sources[slot]]}","value":{canonical_text(values[slot])}}}'
-            for slot, name, default in self._features
-        ]
-        return f"{{{','.join(found)}}}"
+        around, order = self._with_sources(row.sources)
+        texts = [*map(canonical_text, row.values)]
+        found = around.copy()
+        # Every second piece is that of a value.
+        found[1::2] = [texts[place] for place in order]
+        return "".join(found)
+
+    def _around_values(self, sources: str) -> tuple[list[str], list[int]]:
+        """The text of the features that have these sources in pieces, with a free one for each value of a row.
+
+        Beside it is the place that each of those values has in the row.
+        """
+        given = [slot for slot, letter in enumerate(sources) if letter in "gr"]
+        pieces, order = ["{"], []
+        for number, (name, slot, default) in enumerate(self._features):
+            letter = sources[slot]
+            value = canonical_text(default if letter == "d" else None)
+            pieces[-1] += (
+                f'{"," if number else ""}{canonical_text(name)}:{{"source":"{SOURCE_NAMES[letter]}","value":'
+            )
+            if letter in "gr":
+                order.append(given.index(slot))
+                pieces += ["", ""]
+            else:
+                pieces[-1] += value
+            pieces[-1] += "}"
+        pieces[-1] += "}"
+        return pieces, order
 
     def _quotas_text(self, row: RecordRow) -> str:
         if row.quota_used is None:
             return self._no_quotas
         return canonical_text(dict(zip(self._quotas, row.quota_used, strict=True)))
-
-
-def _default(name: str, default: object) -> str:
-    return canonical_text({name: {"source": "default", "value": default}})[1:-1]
 
 
 def _request_text(row: RecordRow) -> str:

@@ -87,7 +87,7 @@ def test_entries_in_any_order_of_decisions_and_batches_make_the_same_rows(
 ) -> None:
     """Many decisions that overlap, batches of any size, and readers and the writer's own thread in between."""
     random = Random(seed)
-    monkeypatch.setattr("routewright.ledger.ingest._BATCH", random.choice((1, 2, 3, 7)))
+    monkeypatch.setattr("routewright.ledger.loading._BATCH", random.choice((1, 2, 3, 7)))
     writer = ledger.writer()
     expected: list[tuple[str, int, str]] = []
     going: dict[int, list[LedgerEntry]] = {}
@@ -297,7 +297,7 @@ def test_what_a_damaged_end_said_is_lost_and_what_a_damaged_beginning_said_is_no
 def test_an_end_that_is_found_before_its_beginning_leaves_one_row(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("routewright.ledger.ingest._BATCH", 1)
+    monkeypatch.setattr("routewright.ledger.loading._BATCH", 1)
     writer = ledger.writer()
     add(writer, ended(1, attempt(1)), begun(1))
     writer.close()

@@ -19,9 +19,9 @@ from support.ledger_rows import attempt, broken, decision, decision_id, policy
 from support.new_ledgers import left_in_spool, new_ledger
 
 from routewright.ledger import Ledger, LedgerEntry, LedgerError, storing
-from routewright.ledger.assembling import Flight
 from routewright.ledger.background import keep_ingesting
 from routewright.ledger.connection import open_for_writing
+from routewright.ledger.flights import Flight
 from routewright.ledger.frames import Frame
 from routewright.ledger.ingest import ingest
 from routewright.ledger.paths import spool_folder
@@ -384,7 +384,7 @@ def test_one_that_cannot_be_a_row_is_found_by_halving(
     for number in range(64):
         writer.add(decision(number), [attempt(number, **({"total_us": 2**70} if number == 40 else {}))])
     writer.close()
-    assert len(tried) == 14
+    assert len(tried) == 15
     assert len(ledger.tail(100)) == 63
     assert ledger.query("SELECT entry FROM rejected").rows == ((41,),)
 
