@@ -1,0 +1,341 @@
+"""Decides recorded tasks again by classes: rows that a candidate cannot tell apart are found in SQL, and one of each
+class is decided by the engine itself.
+
+Policies tell few combinations of facts apart, so a class has many rows, and what is read of each is read by DuckDB.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from routewright.engine.condition import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    CheckedExpr,
+    NotInSql,
+    SqlColumn,
+    sql_of,
+    sql_value,
+)
+from routewright.engine.decision import (
+    RULE,
+    KeyPart,
+    ModelState,
+    RequestFacts,
+    State,
+    Task,
+    compared_models,
+    condition_column,
+    feature_column,
+    key_parts,
+    points,
+    quota_column,
+    require_column,
+    rule_sql,
+)
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import REQUEST_FIELDS
+
+from .bound import QUARTER_US, TIMES, BoundSql, NotDecidableInSql, Recorded
+from .parts import PolicyPart
+from .redeciding import Redecided, redecide, undeclared
+from .selecting import Chosen
+from .spans import SPANS, Spans, SpanState, state_column
+from .times import make_times
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_GROUPS: Final = "replay_groups"
+_PACKED: Final = 2**62
+
+
+class ClassRows(NamedTuple):
+    """Rows of one class that were recorded with one plan: the number of the plan's part, how many rows, an example's
+    id, and of how many the recorded verdicts are not those of the candidate (0 unless that was asked for)."""
+
+    plan_part: int
+    after: Redecided
+    rows: int
+    example: str
+    other_verdicts: int
+
+
+def class_rows(
+    connection: DuckDBPyConnection,
+    policy: CompiledPolicy,
+    part: PolicyPart,
+    recorded: Recorded,
+    chosen: Chosen,
+    *,
+    assumed: Mapping[str, ModelState],
+    compare_verdicts: bool = False,
+) -> Iterator[ClassRows]:
+    """What ``policy`` decides of the chosen rows that were recorded under ``part``.
+
+    Raises NotDecidableInSql where SQL cannot tell these rows apart.
+    """
+    source = chosen.rows_of("decision_rows", "rowid AS row, *")
+    source = f"SELECT * FROM ({source}) WHERE policy_part = {part.part}"
+    pins = [
+        pin
+        for (pin,) in connection.execute(
+            f"SELECT DISTINCT pin FROM ({source}) WHERE pin IS NOT NULL ORDER BY pin", chosen.parameters
+        ).fetchall()
+    ]
+    spans = Spans(policy, pins, assumed)
+    states = spans.make(connection)
+    make_times(connection, policy, source, chosen.parameters)
+    query = ClassQuery(policy, part, recorded, spans, pins, compare_verdicts=compare_verdicts)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {query.grouped(source)}", chosen.parameters
+    )
+    yield from _decided(connection, policy, part, states, query.key_columns, set(assumed))
+
+
+class ClassQuery:
+    """The statement that finds the classes of one recorded policy's rows."""
+
+    def __init__(
+        self,
+        policy: CompiledPolicy,
+        part: PolicyPart,
+        recorded: Recorded,
+        spans: Spans,
+        pins: Sequence[str],
+        *,
+        compare_verdicts: bool = False,
+    ) -> None:
+        self._policy, self._part, self._spans = policy, part, spans
+        self._bound = BoundSql(policy, recorded, undeclared(policy, part.facts))
+        self._compare_verdicts = compare_verdicts
+        self._conditions = list(self._condition_columns())
+        self._requires = list(self._require_columns())
+        self._packed, self._open = _packed([*key_parts(policy, pins), *self._own_parts()])
+        self.key_columns = [f"k{number}" for number in range(len(self._packed) + len(self._open))] + ["span"]
+
+    def keyed(self, source: str) -> str:
+        """The rows of ``source`` with the columns of their class's key, ``row`` and ``plan_part``."""
+        features = _listed(self._bound.features)
+        facts = _listed(self._bound.facts)
+        quotas = _listed(
+            (quota_column(at), self._quota(quota.name)) for at, quota in enumerate(self._policy.quotas)
+        )
+        state = "".join(f", s.{state_column(*one)}" for one in self._spans.columns)
+        times = (
+            f"JOIN {TIMES} AS t ON (t.quarter = {_floor('d.at_us', QUARTER_US)})"
+            if self._bound.uses_time
+            else ""
+        )
+        verdicts = ", verdicts" if self._compare_verdicts else ""
+        keys = [*self._packed, *self._open]
+        keyed = _listed((f"k{number}", sql) for number, sql in enumerate(keys))
+        other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
+        return f"""
+        WITH given AS (
+            SELECT d.*, {self._bound.given_struct} AS g FROM ({source}) AS d
+        ),
+        features AS (
+            SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.load, d.at_us, d.request, d.session_model,
+                s.span{verdicts}{state}{quotas}{features}
+            FROM given AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")} {times}
+        ),
+        facts AS (SELECT * EXCLUDE (request){facts} FROM features AS d),
+        judged AS (SELECT *{_listed(self._conditions)}{_listed(self._requires)} FROM facts),
+        ruled AS (SELECT *, {rule_sql(self._policy)} AS {RULE} FROM judged),
+        placed AS (SELECT *{_listed(points(self._policy))} FROM ruled)
+        SELECT row, plan_part, span{keyed}, {other} AS other FROM placed
+        """
+
+    def grouped(self, source: str) -> str:
+        """The classes of ``source``: key, plan, number of rows, one of them, and how many have other verdicts."""
+        keys = ", ".join(self.key_columns)
+        return f"""
+        SELECT {keys}, plan_part, count(*) AS rows, min(row) AS example, sum(other)::BIGINT AS other
+        FROM ({self.keyed(source)}) GROUP BY {keys}, plan_part
+        """
+
+    def _condition_columns(self) -> Iterator[tuple[str, str]]:
+        columns = self._names()
+        for position, condition in enumerate(self._policy.conditions):
+            yield condition_column(position), self._sql(condition, columns)
+
+    def _require_columns(self) -> Iterator[tuple[str, str]]:
+        for position, at in compared_models(self._policy):
+            constraint, columns = self._policy.constraints[position], self._names()
+            for name in constraint.model_names:
+                columns[name] = self._candidate_column(name, at)
+            yield require_column(position, at), self._sql(constraint.require, columns)
+
+    def _names(self) -> dict[str, SqlColumn]:
+        """Where the values of the names are that every condition may use."""
+        named = {
+            feature.name: SqlColumn(feature_column(slot), feature.declaration.type)
+            for slot, feature in enumerate(self._policy.features)
+        }
+        hours = _floor("at_us", 3_600_000_000)
+        return named | {
+            "state.load": SqlColumn("load", NUMBER),
+            "state.hour": SqlColumn(_modulo(hours, 24), INTEGER, is_known=True),
+            # 1 January 1970 was a Thursday.
+            "state.weekday": SqlColumn(
+                f"({_modulo(f'({_floor(hours, 24)} + 3)', 7)} + 1)", INTEGER, is_known=True
+            ),
+        }
+
+    def _candidate_column(self, name: str, at: int) -> SqlColumn:
+        """Where the value of a name is that a constraint may use of a model."""
+        of_state = {"state.latency_ms": NUMBER, "state.loaded": BOOLEAN, "state.load_ms": INTEGER}.get(name)
+        if of_state is not None:
+            return SqlColumn(state_column(at, name.removeprefix("state.")), of_state)
+        kind = self._policy.catalog.scope[name].type
+        return SqlColumn(sql_value(self._policy.catalog.models[at].facts.get(name), kind), kind)
+
+    def _sql(self, condition: CheckedExpr, columns: Mapping[str, SqlColumn]) -> str:
+        try:
+            return sql_of(condition, columns, sizes=self._policy.sizes)
+        except NotInSql as error:
+            raise NotDecidableInSql(str(error)) from error
+
+    def _quota(self, name: str) -> str:
+        """What was used of a quota; nobody knows it of one that the recorded policy did not have."""
+        if name not in self._part.quotas:
+            return "NULL::BIGINT"
+        return f"d.quota_used[{self._part.quotas.index(name) + 1}]"
+
+    def _own_parts(self) -> Iterator[KeyPart]:
+        """What tells apart rows that cannot be decided, or for which the record lacks something."""
+        if misfits := self._bound.misfits:
+            cases = " ".join(f"WHEN misfit_{slot} THEN {number}" for number, slot in enumerate(misfits, 1))
+            yield KeyPart("misfit", f"(CASE {cases} ELSE 0 END)", len(misfits) + 1)
+        lacked = undeclared(self._policy, self._part.facts)
+        for slot, feature in enumerate(self._policy.features):
+            if feature.name in lacked:
+                yield KeyPart(f"lacks_{slot}", f"unsaid_{slot}::INTEGER", 2)
+        for position, condition in enumerate(self._policy.conditions):
+            if not lacked.isdisjoint(condition.names):
+                yield KeyPart(f"open_{position}", f"({condition_column(position)} IS NULL)::INTEGER", 2)
+
+    def _verdict_letters(self) -> str:
+        """The verdicts of the rules as a row holds them."""
+        letters = [
+            f"(CASE WHEN {column} THEN 't' WHEN {column} IS NULL THEN 'u' ELSE 'f' END)"
+            for column in (condition_column(rule.index) for rule in self._policy.rules)
+        ]
+        return f"({' || '.join(letters)})" if letters else "''"
+
+
+def _decided(
+    connection: DuckDBPyConnection,
+    policy: CompiledPolicy,
+    part: PolicyPart,
+    states: Mapping[int, SpanState],
+    key_columns: Sequence[str],
+    assumed: set[str],
+) -> Iterator[ClassRows]:
+    """One row of each class decided by the engine, for all of its rows."""
+    classes: dict[tuple[Any, ...], list[tuple[int, int, int, int]]] = {}
+    result = connection.execute(
+        f"SELECT {', '.join(key_columns)}, plan_part, rows, example, other FROM {_GROUPS}"
+    )
+    for values in result.fetchall():
+        classes.setdefault(values[:-4], []).append(values[-4:])
+    first = {found[0][2]: key for key, found in classes.items()}
+    facts = part.facts
+    for row, id, task, at_us, rest in _tasks(connection, policy, part, list(first)):
+        key = first[row]
+        known = states[key[-1]]
+        state = State(at_us, models=known.models, memory=known.memory, **rest)
+        after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
+        for plan_part, rows, _, other in classes[key]:
+            yield ClassRows(plan_part, after, rows, id, other)
+
+
+def _tasks(
+    connection: DuckDBPyConnection, policy: CompiledPolicy, part: PolicyPart, rows: Sequence[int]
+) -> Iterator[tuple[int, str, Task, int, dict[str, Any]]]:
+    """The tasks of rows, with their ids and what beside models was known of the state."""
+    result = connection.execute(
+        """
+        SELECT d.rowid, d.decision_id::VARCHAR, d.at_us, d.operation, d.pin, d.draw, d.request, d.sources,
+            d.features::JSON::VARCHAR, d.ignored, d.load, d.quota_used, d.session_model
+        FROM decision_rows AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        """,
+        [rows],
+    )
+    names = {quota.name for quota in policy.quotas}
+    for (
+        row,
+        id,
+        at_us,
+        operation,
+        pin,
+        draw,
+        request,
+        sources,
+        text,
+        ignored,
+        load,
+        used,
+        session,
+    ) in result.fetchall():
+        values = json.loads(text, parse_int=whole_number) if text is not None else {}
+        given = [name for name, letter in zip(part.features, sources, strict=True) if letter == "g"]
+        features = {name: as_value(values.get(name)) for name in (*given, *(ignored or ()))}
+        facts = (
+            RequestFacts()
+            if request is None
+            else RequestFacts(**{name: request[name] for name in REQUEST_FIELDS})
+        )
+        quota_used = {
+            name: one
+            for name, one in zip(part.quotas, used or (), strict=False)
+            if one is not None and name in names
+        }
+        state = {"load": load, "quota_used": quota_used, "session_model": session}
+        yield row, id, Task(features, operation, facts, pin, draw), at_us, state
+
+
+def whole_number(text: str) -> int | float:
+    """No record has an integer that is not exact as a number; a number may have come without its fraction."""
+    whole = int(text)
+    return whole if abs(whole) < 2**53 else float(text)
+
+
+def as_value(value: Any) -> Any:
+    """A value as tasks have it: arrays are tuples."""
+    return tuple(map(as_value, value)) if isinstance(value, list) else value
+
+
+def _packed(parts: Sequence[KeyPart]) -> tuple[list[str], list[str]]:
+    """Parts of a key put together into as few numbers of 62 bits as there have to be, and those that are no numbers."""
+    packed: list[str] = []
+    size, terms = 1, list[str]()
+    for part in parts:
+        if part.values is None:
+            continue
+        if size * part.values > _PACKED:
+            packed.append(f"({' + '.join(terms)})")
+            size, terms = 1, []
+        terms.append(f"{size}::BIGINT * {part.sql}")
+        size *= part.values
+    if terms:
+        packed.append(f"({' + '.join(terms)})")
+    return packed, [part.sql for part in parts if part.values is None]
+
+
+def _listed(columns: Any) -> str:
+    return "".join(f",\n            {sql} AS {name}" for name, sql in columns)
+
+
+def _floor(sql: str, by: int) -> str:
+    """Division that rounds down: `//` rounds towards zero."""
+    return f"(({sql} - {_modulo(sql, by)}) // {by})"
+
+
+def _modulo(sql: str, by: int) -> str:
+    """The remainder of it, never negative."""
+    return f"((({sql} % {by}) + {by}) % {by})"

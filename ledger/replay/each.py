@@ -1,0 +1,63 @@
+"""Decides recorded tasks again one by one, from their records.
+
+What can be decided by classes is (see ``classes``); this is for the rest, and what tests compare the classes with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from routewright.engine.decision import State, Task
+from routewright.engine.record import Record, read_record, state_of, task_of
+
+from ..restoring import all_records
+from .groups import Came, Grouped
+from .parts import PolicyPart
+from .redeciding import Facts, Redecided
+from .selecting import Chosen
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Decide = Callable[[str, Task, State, Facts], Redecided]
+"""Decides again: the id, the task, the state and what a record can tell."""
+
+
+def records(connection: DuckDBPyConnection, chosen: Chosen, part: PolicyPart | None) -> Iterator[Record]:
+    """The records of the chosen decisions that were recorded under ``part``; without one, those of version 1."""
+    if part is None:
+        older = connection.execute(chosen.rows_of("decisions_1", "record"), chosen.parameters)
+        while rows := older.fetchmany(1000):
+            yield from (read_record(text) for (text,) in rows)
+        return
+    of_part = f"SELECT decision_id::VARCHAR FROM ({chosen.rows_of('decision_rows')}) WHERE policy_part = {part.part}"
+    ids = {id for (id,) in connection.execute(of_part, chosen.parameters).fetchall()}
+    yield from (read_record(text) for id, _, text in all_records(connection) if id in ids)
+
+
+def group_records(
+    connection: DuckDBPyConnection,
+    chosen: Chosen,
+    part: PolicyPart | None,
+    decide: Decide,
+    grouped: Grouped,
+) -> None:
+    """Decide the chosen decisions of ``part`` again, or those of version 1, and add them to ``grouped``."""
+    for record in records(connection, chosen, part):
+        facts = Facts(frozenset(record.features), frozenset(record.state.models))
+        after = decide(record.id, task_of(record), state_of(record), facts)
+        grouped.add(record.policy.digest, came_of_record(record), after, 1, record.id)
+
+
+def came_of_record(record: Record) -> Came:
+    """How a recorded decision came out."""
+    plan = record.plan
+    if plan is None:
+        return Came(record.rule, record.outcome, record.target)
+    parts = [f"{step.role} by {step.model}" for step in plan.steps]
+    if plan.ensemble is not None:
+        parts += [f"member {model}" for model in plan.ensemble.members]
+        if plan.ensemble.judge is not None:
+            parts.append(f"judge {plan.ensemble.judge}")
+    return Came(record.rule, record.outcome, record.target, tuple(plan.fallbacks), tuple(parts))

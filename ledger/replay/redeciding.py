@@ -1,0 +1,160 @@
+"""Decides one recorded task again, and says where the record does not have what that takes.
+
+Nothing is guessed: a decision that needs a fact which nobody recorded is not made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from routewright.engine.decision import Decision, State, Task, decide, parameters_of, verdicts_of
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.report import FeatureError, TaskError
+
+Reason = Literal[
+    "erased", "feature_missing", "feature_refused", "state_missing", "not_decidable", "unreadable"
+]
+
+REASONS: Final[Mapping[Reason, str]] = {
+    "erased": "a value that the decision needs was erased",
+    "feature_missing": "the candidate needs a feature that the recorded policy did not have",
+    "feature_refused": "a recorded value does not fit the candidate's declaration of the feature",
+    "state_missing": "the candidate goes by a model of which nothing was recorded",
+    "not_decidable": "the candidate cannot decide the task at all, such as one whose pin names no model of it",
+    "unreadable": "the record cannot be read",
+}
+"""Why a row is not decided again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a record can tell: the names of the features that its policy declares, and of its catalog's models.
+
+    None where everything is open: whatever is not said was not known.
+    """
+
+    features: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+
+
+EVERYTHING: Final = Facts()
+"""Facts of rows that no policy of ours has decided: what their source does not say was not known."""
+
+
+class Redecided(NamedTuple):
+    """A decision made again; or the reason why there is none, and in words what was missing."""
+
+    decision: Decision | None
+    reason: Reason | None = None
+    why: str | None = None
+
+
+def redecide(
+    policy: CompiledPolicy,
+    task: Task,
+    state: State,
+    facts: Facts,
+    *,
+    decision_id: str,
+    assumed: Set[str] = frozenset(),
+) -> Redecided:
+    """What ``policy`` decides of a recorded task in the recorded state.
+
+    ``assumed`` are models whose state is assumed, so that it need not be recorded.
+    """
+    try:
+        decision = decide(policy, task, state, decision_id=decision_id, strict=False)
+    except FeatureError as error:
+        return Redecided(None, "feature_refused", str(error))
+    except TaskError as error:
+        return Redecided(None, "not_decidable", str(error))
+    if (name := _missing_feature(decision, facts)) is not None:
+        return Redecided(None, "feature_missing", f"feature `{name}`")
+    if (model := _missing_model(decision, facts, assumed)) is not None:
+        return Redecided(None, "state_missing", f"model `{model}`")
+    return Redecided(decision)
+
+
+def undeclared(policy: CompiledPolicy, facts: Facts) -> frozenset[str]:
+    """The features of ``policy`` that a record with these facts could not hold: a caller who gave one was refused.
+
+    A feature with a default has a value all the same, and what a request or the time says was recorded.
+    """
+    if facts.features is None:
+        return frozenset()
+    names = (one.name for one in policy.features if one.default is None and one.derived is None)
+    return frozenset(names) - facts.features
+
+
+def _missing_feature(decision: Decision, facts: Facts) -> str | None:
+    """A feature that nobody could give, and whose value could have changed the decision.
+
+    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is.
+    """
+    policy = decision.policy
+    lacked = undeclared(policy, facts)
+    lacked = lacked.intersection(
+        feature.name
+        for feature, value, source in zip(policy.features, decision.values, decision.sources, strict=True)
+        if value is None and source == "unknown"
+    )
+    if not lacked:
+        return None
+    return next(iter(sorted(lacked & _open_names(decision))), None)
+
+
+def _open_names(decision: Decision) -> Set[str]:
+    """The names in conditions that are unknown and bear on the decision, and what else it would have read."""
+    policy = decision.policy
+    names: set[str] = set()
+    last = len(policy.rules) if decision.rule is None else decision.rule + 1
+    for rule, verdict in zip(policy.rules[:last], decision.verdicts, strict=False):
+        if verdict is None:
+            names |= rule.when.names
+    parameters = parameters_of(policy, decision.values, decision.state)
+    verdicts = verdicts_of(policy, parameters)
+    for condition, verdict in list(zip(policy.conditions, verdicts, strict=True))[len(policy.rules) :]:
+        if verdict is None:
+            names |= condition.names
+    for constraint in policy.constraints:
+        if constraint.by_model is None:
+            names |= constraint.require.names
+    names.update(feature.name for feature in policy.features if feature.needs)
+    rule_made = None if decision.rule is None else policy.rules[decision.rule]
+    if rule_made is not None and rule_made.split is not None and rule_made.split.key_name is not None:
+        names.add(rule_made.split.key_name)
+    return names
+
+
+def _missing_model(decision: Decision, facts: Facts, assumed: Set[str]) -> str | None:
+    """A model by whose state the decision went although nothing of it can have been recorded."""
+    if facts.models is None or decision.plan is None:
+        return None
+    known = facts.models | assumed
+    return next((id for id in models_gone_by(decision) if id not in known), None)
+
+
+def models_gone_by(decision: Decision) -> list[str]:
+    """The ids of the models whose state the target follows from.
+
+    Fallbacks are not among them, nor are candidates that come after the target, unless all were compared.
+    """
+    policy, plan = decision.policy, decision.plan
+    models = policy.catalog.models
+    if plan is None:
+        return []
+    rule = None if decision.rule is None else policy.rules[decision.rule]
+    compared = rule is not None and rule.choose == "fastest"
+    own = {candidate.model for candidate in (() if rule is None else rule.candidates[: rule.chosen_from])}
+    found = []
+    for candidate in decision.candidates:
+        if candidate.failure is None and (
+            candidate.model == plan.target or (compared and candidate.model in own)
+        ):
+            found.append(candidate.model)
+    found += [step.model for step in plan.steps]
+    if plan.ensemble is not None:
+        found += [*plan.ensemble.members, *([] if plan.ensemble.judge is None else [plan.ensemble.judge])]
+    return [models[at].id for at in dict.fromkeys(found)]

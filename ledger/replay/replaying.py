@@ -1,0 +1,91 @@
+"""Replays a ledger: decides its tasks again under a candidate, and counts what comes out otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from routewright.engine.decision import ModelState, State, Task
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import read_json
+from routewright.engine.report import RecordError
+
+from .bound import NotDecidableInSql, Recorded
+from .classes import class_rows
+from .each import group_records
+from .groups import Came, Group, Grouped
+from .parts import PolicyPart, policy_parts, recorded_policy
+from .redeciding import Facts, Redecided, redecide
+from .selecting import Selection, choose
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def redecided_groups(
+    connection: DuckDBPyConnection,
+    candidate: CompiledPolicy,
+    selection: Selection,
+    assumed: Mapping[str, ModelState],
+) -> list[Group]:
+    """What ``candidate`` decides of the selected rows, those alike together."""
+    chosen, grouped = choose(connection, selection), Grouped()
+    plans = _Plans(connection)
+
+    def one_by_one(id: str, task: Task, state: State, facts: Facts) -> Redecided:
+        return redecide(candidate, task, state, facts, decision_id=id, assumed=set(assumed))
+
+    for part in policy_parts(connection):
+        try:
+            rows = class_rows(
+                connection, candidate, part, _recorded(connection, part), chosen, assumed=assumed
+            )
+            for one in rows:
+                grouped.add(part.digest, plans.came(one.plan_part), one.after, one.rows, one.example)
+        except NotDecidableInSql:
+            group_records(connection, chosen, part, one_by_one, grouped)
+    group_records(connection, chosen, None, one_by_one, grouped)
+    return grouped.groups()
+
+
+def _recorded(connection: DuckDBPyConnection, part: PolicyPart) -> Recorded:
+    """How the recorded policy declares its features, where its text can still be compiled."""
+    try:
+        policy = recorded_policy(connection, part.digest, part.catalog_digest)
+    except RecordError:
+        return Recorded(part.features)
+    return Recorded(part.features, {one.name: one for one in policy.features}, policy.sizes)
+
+
+class _Plans:
+    """How the recorded plans came out, each read once."""
+
+    def __init__(self, connection: DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._read: dict[int, Came] = {}
+
+    def came(self, part: int) -> Came:
+        found = self._read.get(part)
+        if found is None:
+            row = self._connection.execute("SELECT value FROM parts WHERE part = ?", [part]).fetchone()
+            if row is None:
+                raise RecordError(f"part {part} of a record is missing from the ledger")
+            found = self._read[part] = _came(read_json(row[0]))
+        return found
+
+
+def _came(values: Mapping[str, Any]) -> Came:
+    plan = values["plan"]
+    if plan is None:
+        return Came(values["rule"], values["outcome"], values["target"])
+    return Came(
+        values["rule"], values["outcome"], values["target"], tuple(plan["fallbacks"]), tuple(_parts(plan))
+    )
+
+
+def _parts(plan: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"{step['role']} by {step['model']}" for step in plan["steps"])
+    if (ensemble := plan["ensemble"]) is not None:
+        yield from (f"member {model}" for model in ensemble["members"])
+        if ensemble["judge"] is not None:
+            yield f"judge {ensemble['judge']}"

@@ -1,0 +1,101 @@
+"""Rows that a candidate cannot tell apart are found in SQL: what comes of a class is what comes of each of its rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.decision_strategies import compiled, policies, states, tasks
+from support.new_ledgers import new_ledger
+from support.sizes import EXAMPLES
+
+from routewright.engine.decision.deciding import decide
+from routewright.engine.decision.decision import Decision
+from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.record.parts import parts_of
+from routewright.gateway.deciding import uuid7
+from routewright.ledger import DecisionRow, Ledger, LedgerEntry
+from routewright.ledger.connection import open_for_reading
+from routewright.ledger.replay import replaying
+from routewright.ledger.replay.each import group_records
+from routewright.ledger.replay.groups import Grouped
+from routewright.ledger.replay.parts import policy_parts
+from routewright.ledger.replay.redeciding import Facts, Redecided, redecide
+from routewright.ledger.replay.replaying import redecided_groups
+from routewright.ledger.replay.selecting import Selection, choose
+
+Decided = tuple[dict[str, Any], Task, State]
+
+
+def recorded(path: Path, many: Sequence[Decided], random: Random) -> tuple[Ledger, list[Decision]]:
+    """A ledger in which several writers have recorded a decision of each."""
+    decisions = [
+        decide(compiled(values), task, state, decision_id=uuid7(state.at_us, random), strict=False)
+        for values, task, state in many
+    ]
+    ledger = new_ledger(path)
+    writers = [ledger.writer(), ledger.writer()]
+    for decision in decisions:
+        writer = random.choice(writers)
+        assert writer.add_all([[LedgerEntry(DecisionRow(parts_of(decision), "exploit"), [])]]) == [None]
+    for writer in writers:
+        writer.close()
+    return ledger, decisions
+
+
+Counted = Counter[tuple[object, ...]]
+
+
+def by_classes(ledger: Ledger, candidate: CompiledPolicy, monkeypatch: pytest.MonkeyPatch) -> Counted:
+    def none(*given: object) -> None:
+        if given[2] is not None:
+            raise AssertionError("decided one by one")
+
+    monkeypatch.setattr(replaying, "group_records", none)
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+        found = redecided_groups(connection, candidate, Selection(), {})
+    return counted(found)
+
+
+def counted(groups: Sequence[Any]) -> Counted:
+    found: Counted = Counter()
+    for one in groups:
+        found[one.policy_digest, one.before, one.after, one.reason] += one.rows
+    return found
+
+
+def one_by_one(ledger: Ledger, candidate: CompiledPolicy) -> Counted:
+    def again(id: str, task: Task, state: State, facts: Facts) -> Redecided:
+        return redecide(candidate, task, state, facts, decision_id=id)
+
+    grouped = Grouped()
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+        chosen = choose(connection, Selection())
+        for part in policy_parts(connection):
+            group_records(connection, chosen, part, again, grouped)
+    return counted(grouped.groups())
+
+
+@given(
+    many=st.lists(st.tuples(policies(), tasks(), states()), min_size=1, max_size=12),
+    candidates=st.lists(policies(), min_size=1, max_size=3),
+    seed=st.integers(0, 2**32),
+)
+@settings(
+    max_examples=max(4, EXAMPLES // 12),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_a_class_comes_out_as_each_of_its_rows(
+    tmp_path_factory: pytest.TempPathFactory, many: list[Decided], candidates: list[dict[str, Any]], seed: int
+) -> None:
+    ledger, decisions = recorded(tmp_path_factory.mktemp("replay") / "l.duckdb", many, Random(seed))
+    for candidate in [*map(compiled, candidates), decisions[0].policy]:
+        with pytest.MonkeyPatch.context() as patch:
+            assert by_classes(ledger, candidate, patch) == one_by_one(ledger, candidate)
