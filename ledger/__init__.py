@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from .question import Chart, Question, Unit, about_simulated, written
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .receipts import Receipt, check_receipt
+    from .replay.again import Difference, SelfReport
+    from .replay.groups import Came
+    from .replay.report import Example, Move, NamedPolicy, NotDecided, ReplayReport, RuleHits
+    from .replay.selecting import Selection
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
     from .store import Ledger
@@ -53,10 +57,13 @@ __all__ = [
     "Appended",
     "AttemptRow",
     "BusyError",
+    "Came",
     "Chart",
     "Checkpoint",
     "DecisionEnd",
     "DecisionRow",
+    "Difference",
+    "Example",
     "FileForm",
     "Followed",
     "FoundDecision",
@@ -71,6 +78,9 @@ __all__ = [
     "LedgerError",
     "LedgerSettings",
     "LedgerWriter",
+    "Move",
+    "NamedPolicy",
+    "NotDecided",
     "NotWrittenError",
     "OtherLayoutError",
     "Outcome",
@@ -84,6 +94,10 @@ __all__ = [
     "RecordedOutcomes",
     "SignatureType",
     "SignedCheckpoint",
+    "ReplayReport",
+    "RuleHits",
+    "Selection",
+    "SelfReport",
     "Snapshot",
     "TailFilter",
     "TailRow",
@@ -135,6 +149,12 @@ _HOMES = {
     **dict.fromkeys(("Followed", "InFlight", "TailFilter"), "tailing"),
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
+    **dict.fromkeys(("Difference", "SelfReport"), "replay.again"),
+    "Came": "replay.groups",
+    **dict.fromkeys(
+        ("Example", "Move", "NamedPolicy", "NotDecided", "ReplayReport", "RuleHits"), "replay.report"
+    ),
+    "Selection": "replay.selecting",
     "ImportReport": "importing.run",
     "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),

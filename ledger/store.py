@@ -31,6 +31,7 @@ from .ingest import damage_kept, ingest
 from .limits import Limits
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
 from .paths import spool_folder
+from .replay.selecting import ALL_REAL, Selection
 from .results import Appended, QueryResult, TailRow, Written
 from .rows import AttemptRow, DecisionRow, PolicyRow
 from .settings import DEFAULTS, LedgerSettings
@@ -44,12 +45,17 @@ from .writer import FullCounts, LedgerWriter
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from routewright.engine.decision import ModelState
+    from routewright.engine.policy import CompiledPolicy
+
     from .importing.importer import Imported
     from .importing.run import ImportReport, Progress
     from .outcomes import Outcome, RecordedOutcomes
     from .proof.checkpoint import SignedCheckpoint
     from .proof.note import PublicKey
     from .verifying import Verification
+    from .replay.again import SelfReport
+    from .replay.report import ReplayReport
 
 
 T = TypeVar("T")
@@ -59,6 +65,9 @@ _log = logging.getLogger(__name__)
 
 _REST: Final = 4
 """Whoever follows the ledger waits so many times as long as looking took."""
+
+REPLAY_TIMEOUT_S: Final = 3600.0
+"""How long a replay may take."""
 
 LOCK_TIMEOUT_S: Final = 10.0
 """How long a ledger that another process holds open is waited for."""
@@ -329,6 +338,63 @@ class Ledger:
         self._refresh()
         return self._read(
             lambda connection: find_decision(connection, beginning), Limits(), own_statement=True
+        )
+
+    def replay(
+        self,
+        candidate: CompiledPolicy,
+        selection: Selection | None = None,
+        *,
+        assumed: Mapping[str, ModelState] | None = None,
+        examples: int = 3,
+        timeout_s: float = REPLAY_TIMEOUT_S,
+        max_memory_mb: int = Limits.max_memory_mb,
+        max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
+    ) -> ReplayReport:
+        """What ``candidate`` would have made of the decisions that are recorded, with the facts of then.
+
+        By default all that were executed and real are decided again. ``assumed`` holds states of models, by id, that
+        take the place of recorded ones, and stand for those that were not recorded. The report has up to ``examples``
+        decisions of each change. What waits in spools is taken in first. ``progress`` and limits are as in ``query``.
+
+        Raises LedgerError for a condition of the selection that is none, and when it takes more than a limit allows.
+        """
+        from .replay.replaying import replay
+
+        self._refresh()
+        limits = Limits(None, timeout_s, max_memory_mb, max_disk_mb)
+        return self._read(
+            lambda connection: replay(
+                connection, candidate, selection or ALL_REAL, assumed=assumed or {}, examples=examples
+            ),
+            limits,
+            own_statement=True,
+            progress=progress,
+        )
+
+    def replay_self(
+        self,
+        selection: Selection | None = None,
+        *,
+        timeout_s: float = REPLAY_TIMEOUT_S,
+        max_memory_mb: int = Limits.max_memory_mb,
+        max_disk_mb: int = Limits.max_disk_mb,
+        progress: ShareDone | None = None,
+    ) -> SelfReport:
+        """Compare every recorded decision with what its own policy makes of the recorded facts now.
+
+        Each policy is compiled from the text that the ledger keeps under its digest. All else is as in ``replay``.
+        """
+        from .replay.again import decide_again
+
+        self._refresh()
+        limits = Limits(None, timeout_s, max_memory_mb, max_disk_mb)
+        return self._read(
+            lambda connection: decide_again(connection, selection or ALL_REAL),
+            limits,
+            own_statement=True,
+            progress=progress,
         )
 
     def snapshot(self, path: str | os.PathLike[str]) -> Snapshot:

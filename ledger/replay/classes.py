@@ -135,13 +135,10 @@ class ClassQuery:
         keyed = _listed((f"k{number}", sql) for number, sql in enumerate(keys))
         other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
         return f"""
-        WITH given AS (
-            SELECT d.*, {self._bound.given_struct} AS g FROM ({source}) AS d
-        ),
-        features AS (
+        WITH features AS (
             SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.load, d.at_us, d.request, d.session_model,
                 s.span{verdicts}{state}{quotas}{features}
-            FROM given AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")} {times}
+            FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")} {times}
         ),
         facts AS (SELECT * EXCLUDE (request){facts} FROM features AS d),
         judged AS (SELECT *{_listed(self._conditions)}{_listed(self._requires)} FROM facts),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from routewright.engine.decision import ModelState, State, Task
@@ -16,10 +17,55 @@ from .each import group_records
 from .groups import Came, Group, Grouped
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .redeciding import Facts, Redecided, redecide
+from .report import ReplayReport, report_of
 from .selecting import Selection, choose
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+def replay(
+    connection: DuckDBPyConnection,
+    candidate: CompiledPolicy,
+    selection: Selection,
+    *,
+    assumed: Mapping[str, ModelState],
+    examples: int,
+) -> ReplayReport:
+    """The report on what ``candidate`` would have made of the selected decisions. See ``Ledger.replay``."""
+    began = time.monotonic()
+    groups = redecided_groups(connection, candidate, selection, assumed)
+    return report_of(
+        groups,
+        (candidate.name, candidate.digest),
+        _names(connection),
+        list(_notes(candidate, groups, assumed)),
+        time.monotonic() - began,
+        examples,
+    )
+
+
+def _names(connection: DuckDBPyConnection) -> dict[str, str]:
+    rows = connection.execute("SELECT digest, name FROM policies WHERE kind = 'policy'").fetchall()
+    return {str(digest): str(name) for digest, name in rows}
+
+
+def _notes(
+    candidate: CompiledPolicy, groups: Sequence[Group], assumed: Mapping[str, ModelState]
+) -> Iterator[str]:
+    """What a reader has to know of how the tasks were decided again."""
+    others = {group.policy_digest for group in groups} - {candidate.digest}
+    if candidate.quotas and others:
+        names = ", ".join(quota.name for quota in candidate.quotas)
+        yield f"what was used of quotas is as it was recorded, and is not counted anew: {names}"
+    if candidate.is_sticky and others:
+        yield "conversations stay where they were recorded to be; those that would have moved are not followed"
+    if candidate.limits.cache_ttl_ms is not None:
+        yield "the cache is not simulated: every task is decided as if its answer had to be asked for"
+    if candidate.rollout is not None:
+        yield "the candidate's own rollout is left out: all tasks are decided by the candidate itself"
+    if assumed:
+        yield f"assumed, whatever was recorded: {', '.join(assumed)}"
 
 
 def redecided_groups(

@@ -43,6 +43,10 @@ class Selection:
             raise LedgerError(f"a share of `{self.sample:g}` cannot be taken", help="above 0 and at most 1")
 
 
+ALL_REAL: Final = Selection()
+"""All decisions of one's own that were executed and real."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """The decisions that are replayed, as conditions on a table with their columns."""

@@ -22,8 +22,9 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.parts import parts_of
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionRow, Ledger, LedgerEntry
-from routewright.ledger.connection import open_for_reading
+from routewright.ledger.connection import open_for_reading, open_for_writing
 from routewright.ledger.replay import replaying
+from routewright.ledger.replay.again import decide_again
 from routewright.ledger.replay.each import group_records
 from routewright.ledger.replay.groups import Grouped
 from routewright.ledger.replay.parts import policy_parts
@@ -99,3 +100,26 @@ def test_a_class_comes_out_as_each_of_its_rows(
     for candidate in [*map(compiled, candidates), decisions[0].policy]:
         with pytest.MonkeyPatch.context() as patch:
             assert by_classes(ledger, candidate, patch) == one_by_one(ledger, candidate)
+
+
+@given(
+    many=st.lists(st.tuples(policies(), tasks(), states()), min_size=1, max_size=12),
+    seed=st.integers(0, 2**32),
+)
+@settings(
+    max_examples=max(4, EXAMPLES // 12),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_every_decision_is_made_again_by_its_own_policy(
+    tmp_path_factory: pytest.TempPathFactory, many: list[Decided], seed: int
+) -> None:
+    ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", many, Random(seed))
+    with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
+        # The statements of policies, which the gateway records with the first decision under them.
+        for one in {decision.policy.digest: decision.policy for decision in decisions}.values():
+            for kind, named in (("policy", one), ("catalog", one.catalog)):
+                values = [named.digest, kind, named.name or "", named.text]
+                connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?, 0)", values)
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+        report = decide_again(connection, Selection())
+    assert (report.rows, report.differences) == (len(decisions), ())

@@ -19,6 +19,7 @@ from .options import (
     PolicyPath,
     QuestionFlags,
     QuotaFlags,
+    ReplayFlags,
     Root,
     RunFlags,
     Simulated,
@@ -180,6 +181,34 @@ def run(
     from .run import run_once
 
     run_once(policy, prompt, flags, how)
+
+
+@app.command()
+@with_flags
+def replay(
+    how: ReplayFlags,
+    policy: Annotated[
+        Path | None, Argument(metavar="CANDIDATE", help="The policy to replay under.", readable=False)
+    ] = None,
+) -> None:
+    """Decide recorded tasks again under another policy.
+
+    The ledger's decisions are made again from the facts that were recorded, by the policy that is named, and the
+    report says what would have gone elsewhere. Nothing is called, and nothing is guessed: what the candidate needs and
+    the record lacks is counted by reason. Quotas, caches and conversations are as they were recorded.
+
+    With --self every decision is compared with what its own policy makes of the recorded facts now; the status is 1
+    where one differs.
+
+    \b
+    Example:
+      routewright replay policies/hybrid.yaml --since 30d
+      routewright replay candidate.yaml --where "team = 'research'" --format json
+      routewright replay --self
+    """
+    from .replay import replay_and_print
+
+    raise typer.Exit(replay_and_print(policy, how))
 
 
 @app.command("eval")

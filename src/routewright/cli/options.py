@@ -358,6 +358,32 @@ class QuestionFlags:
 
 
 @dataclass(frozen=True)
+class ReplayFlags(LimitFlags):
+    """Which decisions are replayed, and how the report is written."""
+
+    since: Annotated[str | None, Option(metavar="TIME", help="From when on: 7d, 24h, 2026-01-31.")] = None
+    until: Annotated[str | None, Option(metavar="TIME", help="Before when: today, 2026-02-01.")] = None
+    where: Annotated[
+        str | None,
+        Option(
+            metavar="SQL", help="Only decisions of which this is true, in the columns of `decisions_flat`."
+        ),
+    ] = None
+    sample: Annotated[
+        str, Option(metavar="SHARE", help="Only this share of them, such as 5%: the same ones each time.")
+    ] = "100%"
+    simulated: Annotated[
+        bool, Option("--simulated", help="Replay simulated decisions, instead of real ones.")
+    ] = False
+    again: Annotated[
+        bool, Option("--self", help="Compare every decision with what its own policy makes of it now.")
+    ] = False
+    format: Annotated[Literal["text", "json"], _format] = "text"
+    examples: Annotated[int, Option(metavar="N", min=0, help="Examples of each change.")] = 3
+    timeout: Annotated[float, Option(metavar="SECONDS", help="Stop after this time.")] = 3600.0
+
+
+@dataclass(frozen=True)
 class ExportFlags(OutputFlags):
     """Which views are written where, and of which time."""
 
