@@ -64,15 +64,22 @@ RULE: Final = "rule"
 """The column with the rule that matched: 0 for none, else twice its position and 1, or 2 where it is undecided."""
 
 
-def rule_sql(policy: CompiledPolicy) -> str:
-    """The expression for ``RULE``."""
+def rule_sql(policy: CompiledPolicy, conditions: Sequence[str]) -> str:
+    """The expression for ``RULE``, where ``conditions`` are those of the rules.
+
+    A condition is computed for the rows alone that no rule before it has matched.
+    """
     cases = []
-    for rule in policy.rules:
-        column = condition_column(rule.index)
-        cases.append(f"WHEN {column} THEN {2 * rule.index + 1}")
-        if rule.on_unknown != "skip":
-            code = 2 * rule.index + (2 if rule.on_unknown == "fail" else 1)
-            cases.append(f"WHEN {column} IS NULL THEN {code}")
+    for rule, condition in zip(policy.rules, conditions, strict=True):
+        code = 2 * rule.index + 1
+        match rule.on_unknown:
+            case "skip":
+                cases.append(f"WHEN {condition} THEN {code}")
+            case "match":
+                cases.append(f"WHEN coalesce({condition}, true) THEN {code}")
+            case "fail":
+                either = f"(CASE WHEN {condition} THEN {code} ELSE {code + 1} END)"
+                cases.append(f"WHEN coalesce({condition}, true) THEN {either}")
     return f"(CASE {' '.join(cases)} ELSE 0 END)" if cases else "0"
 
 
@@ -99,14 +106,14 @@ def models_in_plans(policy: CompiledPolicy, pins: Collection[str] = ()) -> set[i
 def key_parts(policy: CompiledPolicy, pins: Collection[str] = ()) -> list[KeyPart]:
     """Everything that tells tasks apart but ``span``, where their pins are among ``pins``.
 
-    Columns: ``rule``, ``operation``, ``pin``, ``session`` and ``session_model`` (NULL where there is none), and of the
-    request ``prompt_tokens``, ``prompt_tokens_source``, ``tokenizer``, ``max_output_tokens``, ``images``, ``tools``,
+    Columns: those of ``request_columns`` and ``length_columns``, ``rule``, ``pin``, ``session`` and ``session_model``
+    (NULL where there is none), and of the request ``prompt_tokens``, ``max_output_tokens``, ``images``, ``tools``,
     ``json_schema``.
     """
     models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
     return [
         KeyPart("rule", RULE, 2 * len(policy.rules) + 1),
-        KeyPart("operation", "(CASE operation WHEN 'chat' THEN 0 WHEN 'embed' THEN 1 ELSE 2 END)", 3),
+        KeyPart("operation", "op", 3),
         *([KeyPart("pin", "pin", None)] if pins else []),
         *_constraints(policy, models),
         *_needs(policy),
@@ -141,40 +148,81 @@ def _needs(policy: CompiledPolicy) -> Iterator[KeyPart]:
     yield KeyPart("json_schema", "coalesce(json_schema, false)::INTEGER", 2)
 
 
-def _exact(model: CompiledModel) -> str:
+def request_columns(policy: CompiledPolicy) -> Iterator[tuple[str, str]]:
+    """Columns that the others and ``key_parts`` go by, over those of the request, as texts are slow to compare: the
+    operation (0 is a chat), how exactly the prompt's length is known, and how long an answer is asked for."""
+    yield "op", "(CASE operation WHEN 'chat' THEN 0 WHEN 'embed' THEN 1 ELSE 2 END)::TINYINT"
+    counted = "".join(
+        f" WHEN tokenizer = {sql_text(name)} THEN {at}" for at, name in enumerate(_tokenizers(policy), 2)
+    )
+    by_tokenizer = f"(CASE{counted} ELSE 0 END)" if counted else "0"
+    yield (
+        "exactness",
+        "(CASE prompt_tokens_source WHEN 'stated' THEN 1"
+        f" WHEN 'counted' THEN {by_tokenizer} ELSE 0 END)::TINYINT",
+    )
+    yield "wants", "(CASE WHEN operation = 'chat' THEN coalesce(max_output_tokens, 0) ELSE 0 END)"
+
+
+def _tokenizers(policy: CompiledPolicy) -> list[str]:
+    return sorted({str(model.tokenizer) for model in policy.catalog.models if model.tokenizer is not None})
+
+
+def _exact(policy: CompiledPolicy, model: CompiledModel) -> str:
     """Whether the prompt's length is known exactly for the model, as ``is_exact`` has it."""
-    counted = "false"
-    if model.tokenizer is not None:
-        counted = f"(prompt_tokens_source = 'counted' AND tokenizer = {sql_text(str(model.tokenizer))})"
-    return f"coalesce(prompt_tokens_source = 'stated' OR {counted}, false)"
+    if model.tokenizer is None:
+        return "(exactness = 1)"
+    return f"(exactness = 1 OR exactness = {2 + _tokenizers(policy).index(str(model.tokenizer))})"
 
 
 def _wanted(model: CompiledModel) -> str:
     """How long an answer is asked of the model: 0 where nobody says."""
     most = model.shape.max_output_tokens
-    wanted = "max_output_tokens" if most is None else f"least(max_output_tokens, {most})"
-    return f"(CASE WHEN operation = 'chat' AND max_output_tokens IS NOT NULL THEN {wanted} ELSE 0 END)"
+    return "wants" if most is None else f"least(wants, {most})"
+
+
+class _Fitting(NamedTuple):
+    """Models whose prompts are counted alike and whose answers are cut alike, with their windows."""
+
+    number: int
+    model: CompiledModel
+    windows: list[int]
+
+
+def _fittings(models: Sequence[CompiledModel]) -> list[_Fitting]:
+    alike: dict[tuple[object, object], tuple[CompiledModel, set[int]]] = {}
+    for model in models:
+        if model.context_length is not None:
+            key = model.tokenizer, model.shape.max_output_tokens
+            alike.setdefault(key, (model, set()))[1].add(model.context_length)
+    return [_Fitting(at, model, sorted(windows)) for at, (model, windows) in enumerate(alike.values())]
+
+
+def length_columns(policy: CompiledPolicy, pins: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Columns that ``key_parts`` goes by, over those of ``request_columns``: for models alike, twice the least length of
+    the prompt, that with the answer, and with it the greatest one, as ``fit_of`` compares them with a window."""
+    models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
+    # Everything twice, since half of an estimate may be no whole number; the greatest length is 2.5 times an estimate.
+    doubled = int(TOO_LOW * TOO_HIGH)
+    for number, model, _ in _fittings(models):
+        exact, wanted = _exact(policy, model), _wanted(model)
+        # Multiplied, as CASE takes several times as long.
+        least = f"((1 + {exact}::BIGINT) * prompt_tokens)"
+        most = f"(({doubled} - {doubled - TOO_HIGH} * {exact}::BIGINT) * prompt_tokens)"
+        yield f"least_{number}", f"coalesce({least}, 0)"
+        yield f"with_answer_{number}", f"(coalesce({least}, 0) + {TOO_HIGH} * {wanted})"
+        yield f"most_{number}", f"({most} + {TOO_HIGH} * {wanted})"
 
 
 def _lengths(models: Sequence[CompiledModel]) -> Iterator[KeyPart]:
-    """Whether the request fits into each window, as ``fit_of`` has it."""
-    windows = {
-        (model.context_length, model.tokenizer, model.shape.max_output_tokens): model
-        for model in models
-        if model.context_length is not None
-    }
-    numerator, denominator = TOO_LOW.numerator, TOO_LOW.denominator
-    for number, model in enumerate(windows.values()):
-        room, exact = f"({model.context_length} - {_wanted(model)})", _exact(model)
-        least = f"(CASE WHEN {exact} THEN {TOO_HIGH} * prompt_tokens ELSE prompt_tokens END)"
-        most = f"(CASE WHEN {exact} THEN {denominator} ELSE {numerator} END * prompt_tokens)"
-        sql = (
-            f"(CASE WHEN prompt_tokens IS NULL THEN (CASE WHEN {room} >= 0 THEN 1 ELSE 3 END)"
-            f" WHEN {least} > {TOO_HIGH} * {room}"
-            f" THEN (CASE WHEN {least} > {TOO_HIGH * (model.context_length or 0)} THEN 2 ELSE 3 END)"
-            f" WHEN {most} <= {denominator} * {room} THEN 0 ELSE 1 END)"
-        )
-        yield KeyPart(f"fit_{number}", sql, 4)
+    """How many windows are exceeded: of windows in order, that says which."""
+    yield KeyPart("length_known", "(prompt_tokens IS NOT NULL)::INTEGER", 2)
+    for number, _, windows in _fittings(models):
+        for name in ("least", "with_answer", "most"):
+            column = f"{name}_{number}"
+            exceeded = " + ".join(f"({column} > {TOO_HIGH * window})::INTEGER" for window in windows)
+            sql = f"coalesce({exceeded}, 0)" if name == "most" else f"({exceeded})"
+            yield KeyPart(f"exceeds_{column}", sql, len(windows) + 1)
 
 
 def _costs(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Iterator[KeyPart]:
@@ -193,7 +241,7 @@ def _costs(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Iterator[
         if (price := model.shape.price) is not None
     }
     for number, ((rate_in, rate_out, _, most_out), model) in enumerate(priced.items()):
-        exact = _exact(model)
+        exact = _exact(policy, model)
         limit = cost.limit * 1_000_000 + 499_999
         # What nobody limits has no price that could be reserved.
         asked = (
@@ -201,7 +249,7 @@ def _costs(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Iterator[
             if most_out is None
             else f"least(coalesce(max_output_tokens, {most_out}), {most_out})"
         )
-        answer = f"(CASE WHEN operation = 'chat' THEN {asked} ELSE 0 END)"
+        answer = f"(CASE WHEN op = 0 THEN {asked} ELSE 0 END)"
         left = f"({limit}::HUGEINT - coalesce({answer}, 0)::HUGEINT * {rate_out})"
         twice = f"((CASE WHEN {exact} THEN 2 ELSE 1 END)::HUGEINT * coalesce(prompt_tokens, 0))"
         alone = affordable_tokens(model, cost)
@@ -279,9 +327,7 @@ def _cost(model: CompiledModel) -> str:
     if price is None:
         return "NULL"
     tokens_in = f"coalesce(prompt_tokens, {NOMINAL_TOKENS})"
-    tokens_out = (
-        f"(CASE WHEN operation = 'chat' THEN coalesce(max_output_tokens, {NOMINAL_TOKENS}) ELSE 0 END)"
-    )
+    tokens_out = f"(CASE WHEN op = 0 THEN coalesce(max_output_tokens, {NOMINAL_TOKENS}) ELSE 0 END)"
     rates = nano_units(price.input), nano_units(price.output)
     total = f"(({rates[0]}::HUGEINT * {tokens_in} + {rates[1]}::HUGEINT * {tokens_out}) // 1000000)"
     return f"(CASE WHEN {total} <= {MAX_EXACT} THEN {total} END)"

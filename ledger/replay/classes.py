@@ -31,8 +31,10 @@ from routewright.engine.decision import (
     condition_column,
     feature_column,
     key_parts,
+    length_columns,
     points,
     quota_column,
+    request_columns,
     require_column,
     rule_sql,
 )
@@ -109,11 +111,15 @@ class ClassQuery:
         *,
         compare_verdicts: bool = False,
     ) -> None:
-        self._policy, self._part, self._spans = policy, part, spans
+        self._policy, self._part, self._spans, self._pins = policy, part, spans, pins
         self._bound = BoundSql(policy, recorded, undeclared(policy, part.facts))
         self._compare_verdicts = compare_verdicts
-        self._conditions = list(self._condition_columns())
+        columns = self._names()
+        self._conditions = [self._sql(condition, columns) for condition in policy.conditions]
         self._requires = list(self._require_columns())
+        # Conditions of rules are columns only where more than the rule that matched is asked of them.
+        first = 0 if compare_verdicts else len(policy.rules)
+        self._read = set(range(first, len(policy.conditions)))
         self._packed, self._open = _packed([*key_parts(policy, pins), *self._own_parts()])
         self.key_columns = [f"k{number}" for number in range(len(self._packed) + len(self._open))] + ["span"]
 
@@ -134,6 +140,10 @@ class ClassQuery:
         keys = [*self._packed, *self._open]
         keyed = _listed((f"k{number}", sql) for number, sql in enumerate(keys))
         other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
+        rule = rule_sql(self._policy, self._conditions[: len(self._policy.rules)])
+        judged = _listed((condition_column(at), self._conditions[at]) for at in sorted(self._read))
+        requires, request = _listed(self._requires), _listed(request_columns(self._policy))
+        lengths = _listed(length_columns(self._policy, self._pins))
         return f"""
         WITH features AS (
             SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.load, d.at_us, d.request, d.session_model,
@@ -141,9 +151,8 @@ class ClassQuery:
             FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")} {times}
         ),
         facts AS (SELECT * EXCLUDE (request){facts} FROM features AS d),
-        judged AS (SELECT *{_listed(self._conditions)}{_listed(self._requires)} FROM facts),
-        ruled AS (SELECT *, {rule_sql(self._policy)} AS {RULE} FROM judged),
-        placed AS (SELECT *{_listed(points(self._policy))} FROM ruled)
+        judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
+        placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
         SELECT row, plan_part, span{keyed}, {other} AS other FROM placed
         """
 
@@ -154,11 +163,6 @@ class ClassQuery:
         SELECT {keys}, plan_part, count(*) AS rows, min(row) AS example, sum(other)::BIGINT AS other
         FROM ({self.keyed(source)}) GROUP BY {keys}, plan_part
         """
-
-    def _condition_columns(self) -> Iterator[tuple[str, str]]:
-        columns = self._names()
-        for position, condition in enumerate(self._policy.conditions):
-            yield condition_column(position), self._sql(condition, columns)
 
     def _require_columns(self) -> Iterator[tuple[str, str]]:
         for position, at in compared_models(self._policy):
@@ -214,6 +218,7 @@ class ClassQuery:
                 yield KeyPart(f"lacks_{slot}", f"unsaid_{slot}::INTEGER", 2)
         for position, condition in enumerate(self._policy.conditions):
             if not lacked.isdisjoint(condition.names):
+                self._read.add(position)
                 yield KeyPart(f"open_{position}", f"({condition_column(position)} IS NULL)::INTEGER", 2)
 
     def _verdict_letters(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,11 +116,13 @@ def test_every_decision_is_made_again_by_its_own_policy(
 ) -> None:
     ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", many, Random(seed))
     with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
-        # The statements of policies, which the gateway records with the first decision under them.
-        for one in {decision.policy.digest: decision.policy for decision in decisions}.values():
-            for kind, named in (("policy", one), ("catalog", one.catalog)):
-                values = [named.digest, kind, named.name or "", named.text]
-                connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?, 0)", values)
+        # The texts, which the gateway records with the first decision under them.
+        for decision, (values, _, _) in zip(decisions, many, strict=True):
+            policy = decision.policy
+            texts = (("policy", policy, json.dumps(values)), ("catalog", policy.catalog, policy.catalog.text))
+            for kind, named, text in texts:
+                row = [named.digest, kind, named.name or "", text]
+                connection.execute("INSERT INTO policies VALUES (?, ?, ?, ?, 0)", row)
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
         report = decide_again(connection, Selection())
     assert (report.rows, report.differences) == (len(decisions), ())
