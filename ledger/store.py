@@ -53,9 +53,9 @@ if TYPE_CHECKING:
     from .outcomes import Outcome, RecordedOutcomes
     from .proof.checkpoint import SignedCheckpoint
     from .proof.note import PublicKey
-    from .verifying import Verification
     from .replay.again import SelfReport
     from .replay.report import ReplayReport
+    from .verifying import Verification
 
 
 T = TypeVar("T")

@@ -5,23 +5,6 @@ from __future__ import annotations
 from .arms import arm_named, candidate_of, check_declared, pick_arm, shadow_arm
 from .bind import binder_of
 from .choose import CostEstimate, Estimate, cost_estimate, estimate, key_text, latency_estimate, point_of
-from .classes import (
-    RULE,
-    KeyPart,
-    compared_models,
-    condition_column,
-    feature_column,
-    key_parts,
-    length_columns,
-    models_in_plans,
-    own_models,
-    points,
-    precedes,
-    quota_column,
-    request_columns,
-    require_column,
-    rule_sql,
-)
 from .deciding import decide, parameters_of, verdicts_of
 from .decision import (
     Arm,
@@ -48,7 +31,27 @@ from .gates import (
     failures,
 )
 from .plan import gate_steps, make_plan, required_failures, step_failures, steps_of
-from .sql import Bindings, GivenColumn, TaskColumns, sql_of_bindings
+from .sql import (
+    RULE,
+    Bindings,
+    GivenColumn,
+    KeyPart,
+    TaskColumns,
+    compared_models,
+    condition_column,
+    feature_column,
+    key_parts,
+    length_columns,
+    models_in_plans,
+    own_models,
+    points,
+    precedes,
+    quota_column,
+    request_columns,
+    require_column,
+    rule_sql,
+    sql_of_bindings,
+)
 from .task import (
     NO_REQUEST,
     NOTHING_KNOWN,

@@ -11,8 +11,8 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, parts_of
 from routewright.engine.report import RecordError
 
-from .bound import NotDecidableInSql, Recorded
-from .classes import class_rows
+from .bound import Recorded
+from .classes import NotDecidableInSql, class_rows
 from .each import records
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .selecting import Chosen, Selection, choose

@@ -41,18 +41,30 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import REQUEST_FIELDS
 
-from .bound import QUARTER_US, TIMES, BoundSql, NotDecidableInSql, Recorded
+from .bound import Recorded, bindings, session, unsaid
 from .parts import PolicyPart
 from .redeciding import Redecided, redecide, undeclared
 from .selecting import Chosen
 from .spans import SPANS, Spans, SpanState, state_column
-from .times import make_times
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _GROUPS: Final = "replay_groups"
 _PACKED: Final = 2**62
+_REQUEST: Final = (
+    "prompt_tokens",
+    "prompt_tokens_source",
+    "tokenizer",
+    "max_output_tokens",
+    "images",
+    "tools",
+    "json_schema",
+)
+
+
+class NotDecidableInSql(Exception):
+    """Rows of one policy that have to be decided one by one."""
 
 
 class ClassRows(NamedTuple):
@@ -90,12 +102,20 @@ def class_rows(
     ]
     spans = Spans(policy, pins, assumed)
     states = spans.make(connection)
-    make_times(connection, policy, source, chosen.parameters)
-    query = ClassQuery(policy, part, recorded, spans, pins, compare_verdicts=compare_verdicts)
+    during_us = _during(connection, source, chosen)
+    query = ClassQuery(policy, part, recorded, spans, pins, during_us, compare_verdicts=compare_verdicts)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {query.grouped(source)}", chosen.parameters
     )
     yield from _decided(connection, policy, part, states, query.key_columns, set(assumed))
+
+
+def _during(connection: DuckDBPyConnection, source: str, chosen: Chosen) -> tuple[int, int]:
+    """The first and the last time of the rows of ``source``."""
+    [(first, last)] = connection.execute(
+        f"SELECT min(at_us), max(at_us) FROM ({source})", chosen.parameters
+    ).fetchall()
+    return (first or 0, last or 0)
 
 
 class ClassQuery:
@@ -108,11 +128,17 @@ class ClassQuery:
         recorded: Recorded,
         spans: Spans,
         pins: Sequence[str],
+        during_us: tuple[int, int],
         *,
         compare_verdicts: bool = False,
     ) -> None:
         self._policy, self._part, self._spans, self._pins = policy, part, spans, pins
-        self._bound = BoundSql(policy, recorded, undeclared(policy, part.facts))
+        self._recorded, self._bound = recorded, bindings(policy, recorded, during_us)
+        self._lacked = [
+            (slot, feature)
+            for slot, feature in enumerate(policy.features)
+            if feature.name in undeclared(policy, part.facts)
+        ]
         self._compare_verdicts = compare_verdicts
         columns = self._names()
         self._conditions = [self._sql(condition, columns) for condition in policy.conditions]
@@ -125,32 +151,27 @@ class ClassQuery:
 
     def keyed(self, source: str) -> str:
         """The rows of ``source`` with the columns of their class's key, ``row`` and ``plan_part``."""
-        features = _listed(self._bound.features)
-        facts = _listed(self._bound.facts)
+        bound = [(feature_column(slot), sql) for slot, sql in enumerate(self._bound.values.values())]
+        bound += [(f"misfit_{at}", sql) for at, sql in enumerate(self._bound.refused.values())]
+        bound += [(f"unsaid_{slot}", unsaid(self._recorded, one.name)) for slot, one in self._lacked]
+        facts = _listed([*((name, self._bound.request[name]) for name in _REQUEST), ("session", session())])
         quotas = _listed(
             (quota_column(at), self._quota(quota.name)) for at, quota in enumerate(self._policy.quotas)
         )
         state = "".join(f", s.{state_column(*one)}" for one in self._spans.columns)
-        times = (
-            f"JOIN {TIMES} AS t ON (t.quarter = {_floor('d.at_us', QUARTER_US)})"
-            if self._bound.uses_time
-            else ""
-        )
         verdicts = ", verdicts" if self._compare_verdicts else ""
-        keys = [*self._packed, *self._open]
-        keyed = _listed((f"k{number}", sql) for number, sql in enumerate(keys))
+        keyed = _listed((f"k{number}", sql) for number, sql in enumerate([*self._packed, *self._open]))
         other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
         rule = rule_sql(self._policy, self._conditions[: len(self._policy.rules)])
         judged = _listed((condition_column(at), self._conditions[at]) for at in sorted(self._read))
         requires, request = _listed(self._requires), _listed(request_columns(self._policy))
         lengths = _listed(length_columns(self._policy, self._pins))
         return f"""
-        WITH features AS (
-            SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.load, d.at_us, d.request, d.session_model,
-                s.span{verdicts}{state}{quotas}{features}
-            FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")} {times}
+        WITH facts AS (
+            SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.session_model,
+                s.span{verdicts}{state}{quotas}{_listed(bound)}{facts}
+            FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}
         ),
-        facts AS (SELECT * EXCLUDE (request){facts} FROM features AS d),
         judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
         placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
         SELECT row, plan_part, span{keyed}, {other} AS other FROM placed
@@ -173,18 +194,10 @@ class ClassQuery:
 
     def _names(self) -> dict[str, SqlColumn]:
         """Where the values of the names are that every condition may use."""
-        named = {
-            feature.name: SqlColumn(feature_column(slot), feature.declaration.type)
-            for slot, feature in enumerate(self._policy.features)
-        }
-        hours = _floor("at_us", 3_600_000_000)
-        return named | {
-            "state.load": SqlColumn("load", NUMBER),
-            "state.hour": SqlColumn(_modulo(hours, 24), INTEGER, is_known=True),
-            # 1 January 1970 was a Thursday.
-            "state.weekday": SqlColumn(
-                f"({_modulo(f'({_floor(hours, 24)} + 3)', 7)} + 1)", INTEGER, is_known=True
-            ),
+        scope = self._policy.scope
+        return {
+            name: SqlColumn(feature_column(slot), scope[name].type)
+            for slot, name in enumerate(self._policy.parameters)
         }
 
     def _candidate_column(self, name: str, at: int) -> SqlColumn:
@@ -209,13 +222,13 @@ class ClassQuery:
 
     def _own_parts(self) -> Iterator[KeyPart]:
         """What tells apart rows that cannot be decided, or for which the record lacks something."""
-        if misfits := self._bound.misfits:
-            cases = " ".join(f"WHEN misfit_{slot} THEN {number}" for number, slot in enumerate(misfits, 1))
-            yield KeyPart("misfit", f"(CASE {cases} ELSE 0 END)", len(misfits) + 1)
-        lacked = undeclared(self._policy, self._part.facts)
-        for slot, feature in enumerate(self._policy.features):
-            if feature.name in lacked:
-                yield KeyPart(f"lacks_{slot}", f"unsaid_{slot}::INTEGER", 2)
+        if self._bound.refused:
+            count = len(self._bound.refused)
+            cases = " ".join(f"WHEN misfit_{at} THEN {at + 1}" for at in range(count))
+            yield KeyPart("misfit", f"(CASE {cases} ELSE 0 END)", count + 1)
+        for slot, _ in self._lacked:
+            yield KeyPart(f"lacks_{slot}", f"unsaid_{slot}::INTEGER", 2)
+        lacked = {feature.name for _, feature in self._lacked}
         for position, condition in enumerate(self._policy.conditions):
             if not lacked.isdisjoint(condition.names):
                 self._read.add(position)
@@ -282,7 +295,7 @@ def _tasks(
         ignored,
         load,
         used,
-        session,
+        session_model,
     ) in result.fetchall():
         values = json.loads(text, parse_int=whole_number) if text is not None else {}
         given = [name for name, letter in zip(part.features, sources, strict=True) if letter == "g"]
@@ -297,7 +310,7 @@ def _tasks(
             for name, one in zip(part.quotas, used or (), strict=False)
             if one is not None and name in names
         }
-        state = {"load": load, "quota_used": quota_used, "session_model": session}
+        state = {"load": load, "quota_used": quota_used, "session_model": session_model}
         yield row, id, Task(features, operation, facts, pin, draw), at_us, state
 
 
@@ -331,13 +344,3 @@ def _packed(parts: Sequence[KeyPart]) -> tuple[list[str], list[str]]:
 
 def _listed(columns: Any) -> str:
     return "".join(f",\n            {sql} AS {name}" for name, sql in columns)
-
-
-def _floor(sql: str, by: int) -> str:
-    """Division that rounds down: `//` rounds towards zero."""
-    return f"(({sql} - {_modulo(sql, by)}) // {by})"
-
-
-def _modulo(sql: str, by: int) -> str:
-    """The remainder of it, never negative."""
-    return f"((({sql} % {by}) + {by}) % {by})"

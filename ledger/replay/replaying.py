@@ -11,8 +11,8 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import read_json
 from routewright.engine.report import RecordError
 
-from .bound import NotDecidableInSql, Recorded
-from .classes import class_rows
+from .bound import Recorded
+from .classes import NotDecidableInSql, class_rows
 from .each import group_records
 from .groups import Came, Group, Grouped
 from .parts import PolicyPart, policy_parts, recorded_policy

@@ -1,7 +1,44 @@
-"""Binds features in SQL, for many recorded tasks at once."""
+"""Binds features in SQL, for many recorded tasks at once, and says what tells tasks apart under a policy."""
 
 from __future__ import annotations
 
 from .bindings import Bindings, GivenColumn, TaskColumns, sql_of_bindings
+from .classes import (
+    RULE,
+    KeyPart,
+    compared_models,
+    condition_column,
+    feature_column,
+    key_parts,
+    length_columns,
+    models_in_plans,
+    own_models,
+    points,
+    precedes,
+    quota_column,
+    request_columns,
+    require_column,
+    rule_sql,
+)
 
-__all__ = ["Bindings", "GivenColumn", "TaskColumns", "sql_of_bindings"]
+__all__ = [
+    "RULE",
+    "Bindings",
+    "GivenColumn",
+    "KeyPart",
+    "TaskColumns",
+    "compared_models",
+    "condition_column",
+    "feature_column",
+    "key_parts",
+    "length_columns",
+    "models_in_plans",
+    "own_models",
+    "points",
+    "precedes",
+    "quota_column",
+    "request_columns",
+    "require_column",
+    "rule_sql",
+    "sql_of_bindings",
+]

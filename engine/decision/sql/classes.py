@@ -1,9 +1,9 @@
 """Says in SQL (DuckDB's) what tells tasks apart under a policy: tasks alike in all of it get the same plan.
 
-It is to recorded tasks what the key of a remembered plan is to one (see ``memory``), with the open values closed: of a
-price, a length, a latency or a draw it is what they come to. Conditions are columns here, made by the target ``sql``;
-so are the facts of a request, as ``request_facts`` leaves them. What a state comes to is a number that whoever has the
-states gives to each (``span``).
+It is to recorded tasks what the key of a remembered plan is to one (see ``PlanMemory``), with the open values closed:
+of a price, a length, a latency or a draw it is what they come to. Conditions are columns here, made by the target
+``sql``; so are the facts of a request, as ``request_facts`` leaves them. What a state comes to is a number that whoever
+has the states gives to each (``span``).
 
 INVARIANT: every expression is an integer or NULL, and no text of a policy is in it but as a literal.
 """
@@ -15,10 +15,10 @@ from itertools import combinations
 from math import nextafter
 from typing import Final, NamedTuple
 
-from ..condition import BOOLEAN, INTEGER, STRING, sql_text
-from ..policy import MAX_EXACT, CompiledModel, CompiledPolicy, CompiledRule, CompiledSplit, Quota, nano_units
-from .choose import NOMINAL_TOKENS
-from .token_limits import TOO_HIGH, TOO_LOW, affordable_tokens
+from ...condition import BOOLEAN, INTEGER, STRING, sql_text
+from ...policy import MAX_EXACT, CompiledModel, CompiledPolicy, CompiledRule, CompiledSplit, Quota, nano_units
+from ..choose import NOMINAL_TOKENS
+from ..token_limits import TOO_HIGH, TOO_LOW, affordable_tokens
 
 MOST_SPLIT: Final = 6
 """So many members of a split can be told apart by where a point falls; each one more doubles the places."""
@@ -199,8 +199,11 @@ def _fittings(models: Sequence[CompiledModel]) -> list[_Fitting]:
 
 
 def length_columns(policy: CompiledPolicy, pins: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Columns that ``key_parts`` goes by, over those of ``request_columns``: for models alike, twice the least length of
-    the prompt, that with the answer, and with it the greatest one, as ``fit_of`` compares them with a window."""
+    """Columns that ``key_parts`` goes by, over those of ``request_columns``.
+
+    For models alike: twice the least length of the prompt, that with the answer, and with it the greatest one, as
+    ``fit_of`` compares them with a window.
+    """
     models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
     # Everything twice, since half of an estimate may be no whole number; the greatest length is 2.5 times an estimate.
     doubled = int(TOO_LOW * TOO_HIGH)
