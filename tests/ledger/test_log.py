@@ -9,14 +9,17 @@ from typing import Any
 
 import duckdb
 import pytest
+from ledger_layout import ledger_in_memory
 from support.ledger_rows import attempt, begun, decision, decision_id, ended, failed, policy
 from support.new_ledgers import new_ledger
 
+from routewright.engine.record.parts import RecordRow
 from routewright.ledger import Ledger, Outcome
 from routewright.ledger.comparing import compare
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.proof.entering import enter, enter_older
-from routewright.ledger.proof.logged import ATTEMPTS
+from routewright.ledger.proof.logged import ATTEMPTS, LOGGED
+from routewright.ledger.shadows import TABLES
 
 OLDER = Path(__file__).parent / "older" / "older.duckdb.gz"
 
@@ -56,6 +59,30 @@ def ledger(recorded: Path, tmp_path: Path) -> Ledger:
     path = tmp_path / "ledger.duckdb"
     path.write_bytes(recorded.read_bytes())
     return Ledger.open(path)
+
+
+NO_LEAVES = {
+    *("model_states", "memory_states"),  # records' digests cover what a decision knew of them
+    *("in_flight", "rejected", "writers"),  # what is no row yet, or can be none
+    *("imports", "imported_attempts", "imported_decisions", "imported_outcomes"),  # can be removed again
+    *("declarations", "migrations", "views_made", "log_leaves", "log_origin"),  # record nothing
+}
+
+
+def test_every_table_that_records_has_leaves_and_every_column_of_it_is_covered() -> None:
+    assert {one.table for one in LOGGED} | NO_LEAVES == TABLES
+    with ledger_in_memory() as connection:
+        sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
+        columns = connection.execute(sql).fetchall()
+    covered = {
+        "decision_rows": {*RecordRow._fields, "features", "digest", "policy_part", "plan_part", "arm_part"}
+    }
+    covered["decision_rows"] |= {"team", "user"}  # made of tags and features
+    covered["parts"] = {"part", "value"}  # a number that others refer to, and what the digest is of
+    for one in LOGGED:
+        if one.table != "decisions_1":  # all of it is in the record's text
+            given = {column for table, column in columns if table == one.table}
+            assert given - covered.get(one.table, set()) <= set(one.values), one.table
 
 
 def test_rows_are_in_the_log_as_they_came(ledger: Ledger) -> None:
