@@ -328,6 +328,19 @@ def test_beyond_its_room_a_spool_takes_ends_and_no_new_calls(
     assert statuses(ledger) == [(decision_id(1), 1, "ok"), (decision_id(2), 1, "ok")]
 
 
+def test_what_could_not_be_written_is_not_in_flight(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(spool: Spool, data: bytes) -> None:
+        raise LedgerError("the disk is full")
+
+    writer = ledger.writer()
+    add(writer, begun(1))
+    with monkeypatch.context() as full:
+        full.setattr(Spool, "_put", refuse)
+        assert [str(error) for error in writer.add_all([[begun(2)]])] == ["the disk is full"]
+    assert writer._spool.in_flight == {decision_id(1)}
+    writer.close()
+
+
 def test_a_decision_that_is_there_with_another_record_is_rejected_when_it_ends_or_its_writer_is_gone(
     ledger: Ledger,
 ) -> None:
