@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -84,6 +85,17 @@ def test_an_unchanged_policy_changes_nothing_for_certain() -> None:
     assert (found.all.value, found.all.change, found.all.change_interval) == (0.5, 0.0, Interval(0.0, 0.0))
     assert found.all.log_interval == Interval(0.5, 0.5)
     assert found.all.interval is not None and found.all.interval.low < 0.45
+
+
+def test_of_these_decisions_only_the_draw_is_uncertain() -> None:
+    """Of 400 outcomes with the variance 1/4, each seen with the probability 1/2: (1 - p) / p * 1/4 / 400."""
+    found = _one(
+        _log("ab" * 200, 0.5, [1.0, 1.0, 0.0, 0.0] * 100), _to("a" * 400), Metric("ok", "ok")
+    ).all_snips
+    low, high = _ends(found.log_interval)
+    assert (high - low) / 2 == pytest.approx(1.972 * 0.025 * sqrt(400 / 399), rel=1e-3)
+    low, high = _ends(found.interval)
+    assert (high - low) / 2 == pytest.approx(1.972 * 0.025 * sqrt(2 * 400 / 399), rel=1e-3)
 
 
 def test_a_log_without_probabilities_is_measured_where_the_candidate_does_the_same_and_nowhere_else() -> None:
