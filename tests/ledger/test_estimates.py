@@ -135,6 +135,17 @@ def test_few_units_get_a_value_and_no_interval() -> None:
 COST_OF_OK = Metric("cost", "ok")
 
 
+def test_few_draws_are_too_few_however_much_was_measured() -> None:
+    log = _log("a" * 900 + "ab" * 20, 1.0, [1.0] * 940)
+    log["propensity"][900:] = [0.5] * 40
+    found = _one(log, _to("a" * 940)).all
+    assert (found.verdict, found.value, found.interval, found.log_interval) == ("too few", 1, None, None)
+    assert (
+        found.reason
+        == "what is estimated of these decisions tells as much as 20 units, and an interval takes 30"
+    )
+
+
 def test_intervals_are_not_empty_where_every_outcome_is_the_same() -> None:
     found = _one(_log("a" * 100, 1.0, [1.0] * 100), _to("a" * 100)).all
     assert found.interval is not None

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Final, Literal
 
-from .estimating import LEAST_UNITS, estimate
+from .estimating import estimate
+from .judging import LEAST_UNITS
 from .relations import Metric, Relations, quoted
 from .result import MetricEstimates
 

@@ -25,7 +25,8 @@ class Estimate:
     only the draws were left to chance: what was measured is certain there. ``bounds`` are of all of the slice: they
     hold whatever the rest would have been, if it keeps to the metric's declared range.
     ``logged`` is what the log had in the decisions with support, and ``change`` is ``value`` less that, with an
-    interval of its own: most of what makes both vary is common to both.
+    interval of its own for other traffic: most of what makes both vary is common to both. In these decisions ``logged``
+    is certain, so there the change is as uncertain as ``log_interval``.
     """
 
     metric: Metric
