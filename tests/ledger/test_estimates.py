@@ -255,7 +255,7 @@ def test_wrong_probabilities_whose_errors_cancel_out_are_refused_too() -> None:
     assert found.reason.startswith("the mean importance weight of `a` is 1.5 (")
 
 
-@pytest.mark.parametrize("impossible", [0.0, 1.5, -0.2])
+@pytest.mark.parametrize("impossible", [0.0, 1.5])
 def test_an_action_that_was_taken_has_a_possible_probability(impossible: float) -> None:
     log = _log("ab" * 100, 0.5, [1.0, 0.0] * 100)
     log["propensity"][7] = impossible

@@ -37,11 +37,11 @@ EXAMPLES: Final = 1_000 if THOROUGH else 36
 ROUNDS: Final = 20 if THOROUGH else 1
 """How often something is done that fails only at times."""
 
-ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 5
+ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 3
 """Whose truth is known, and which intervals have to cover as often as they claim."""
 
 ROLLOUTS: Final = 1_000 if THOROUGH else 10
-LOOKED_AT: Final = 3_000 if THOROUGH else 700
+LOOKED_AT: Final = 3_000 if THOROUGH else 600
 """Canaries that are no different from their control, and how many requests each has, with a look after each."""
 
 LEAK_POLICIES: Final = 20_000 if THOROUGH else 150
