@@ -7,7 +7,7 @@ Policies tell few combinations of facts apart, so a class has many rows, and wha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from routewright.engine.condition import (
@@ -32,6 +32,7 @@ from routewright.engine.decision import (
     feature_column,
     key_parts,
     length_columns,
+    models_of_rule,
     points,
     quota_column,
     request_columns,
@@ -174,14 +175,15 @@ class ClassQuery:
         ),
         judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
         placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
-        SELECT row, plan_part, span{keyed}, {other} AS other FROM placed
+        SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other FROM placed
         """
 
     def grouped(self, source: str) -> str:
         """The classes of ``source``: key, plan, number of rows, one of them, and how many have other verdicts."""
         keys = ", ".join(self.key_columns)
         return f"""
-        SELECT {keys}, plan_part, count(*) AS rows, min(row) AS example, sum(other)::BIGINT AS other
+        SELECT {keys}, any_value({RULE}) AS {RULE}, any_value(pin) AS pin, plan_part, count(*) AS rows,
+            min(row) AS example, sum(other)::BIGINT AS other
         FROM ({self.keyed(source)}) GROUP BY {keys}, plan_part
         """
 
@@ -253,20 +255,54 @@ def _decided(
 ) -> Iterator[ClassRows]:
     """One row of each class decided by the engine, for all of its rows."""
     classes: dict[tuple[Any, ...], list[tuple[int, int, int, int]]] = {}
+    spans: dict[tuple[Any, ...], int] = {}
+    state_of = _StatesOfRules(policy, states)
+    keys = ", ".join(one for one in key_columns if one != "span")
     result = connection.execute(
-        f"SELECT {', '.join(key_columns)}, plan_part, rows, example, other FROM {_GROUPS}"
+        f"SELECT plan_part, rows, example, other, span, {RULE}, pin, {keys} FROM {_GROUPS}"
     )
-    for values in result.fetchall():
-        classes.setdefault(values[:-4], []).append(values[-4:])
+    for *own, span, rule, pin, in_key in ((*row[:7], row[7:]) for row in result.fetchall()):
+        key = (in_key, pin, span if pin is not None else state_of(span, rule))
+        classes.setdefault(key, []).append(tuple(own))
+        spans.setdefault(key, span)
     first = {found[0][2]: key for key, found in classes.items()}
     facts = part.facts
     for row, id, task, at_us, rest in _tasks(connection, policy, part, list(first)):
         key = first[row]
-        known = states[key[-1]]
+        known = states[spans[key]]
         state = State(at_us, models=known.models, memory=known.memory, **rest)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
         for plan_part, rows, _, other in classes[key]:
             yield ClassRows(plan_part, after, rows, id, other)
+
+
+class _StatesOfRules:
+    """Numbers states by what the models of one rule have in them: the others change nothing for its rows."""
+
+    def __init__(self, policy: CompiledPolicy, states: Mapping[int, SpanState]) -> None:
+        self._policy, self._states = policy, states
+        self._found: dict[tuple[int, int], Hashable] = {}
+
+    def __call__(self, span: int, rule: int) -> Hashable:
+        """What tells the state ``span`` from others for the rows of a rule, whose number is as in ``RULE``."""
+        found = self._found.get((span, rule))
+        if found is None:
+            found = self._found[span, rule] = self._of(span, rule)
+        return found
+
+    def _of(self, span: int, code: int) -> Hashable:
+        if code == 0 or code % 2 == 0:
+            return ()  # no rule, or an unknown one: no plan is made
+        rule = self._policy.rules[code // 2]
+        if rule.choose == "fastest":
+            return span  # which is told apart by what is compared, too
+        models = [self._policy.catalog.models[at] for at in sorted(models_of_rule(rule))]
+        state = self._states[span]
+        known = tuple(state.models.get(model.id) for model in models)
+        return (
+            known,
+            tuple((id, state.memory.get(id)) for id in sorted({model.backend for model in models})),
+        )
 
 
 def _tasks(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from routewright.engine.decision import ModelState, State, Task
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import read_json
 from routewright.engine.report import RecordError
 
 from .bound import Recorded
@@ -104,34 +104,51 @@ def _recorded(connection: DuckDBPyConnection, part: PolicyPart) -> Recorded:
 
 
 class _Plans:
-    """How the recorded plans came out, each read once."""
+    """How the recorded plans came out, read when the first one is asked for."""
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
+        self._texts: dict[int, list[Any]] | None = None
         self._read: dict[int, Came] = {}
 
     def came(self, part: int) -> Came:
+        """How the plan of a part came out. Raises RecordError if the ledger lacks the part."""
         found = self._read.get(part)
         if found is None:
-            row = self._connection.execute("SELECT value FROM parts WHERE part = ?", [part]).fetchone()
-            if row is None:
+            if self._texts is None:
+                self._texts = {
+                    number: texts for number, *texts in self._connection.execute(_PLANS).fetchall()
+                }
+            if part not in self._texts:
                 raise RecordError(f"part {part} of a record is missing from the ledger")
-            found = self._read[part] = _came(read_json(row[0]))
+            found = self._read[part] = _came(*self._texts[part])
         return found
 
 
-def _came(values: Mapping[str, Any]) -> Came:
-    plan = values["plan"]
-    if plan is None:
-        return Came(values["rule"], values["outcome"], values["target"])
-    return Came(
-        values["rule"], values["outcome"], values["target"], tuple(plan["fallbacks"]), tuple(_parts(plan))
-    )
+_PLANS: Final = """
+SELECT part, value->>'rule', value->>'outcome', value->>'target', value->'$.plan.fallbacks', value->'$.plan.steps',
+    value->'$.plan.ensemble'
+FROM parts WHERE kind = 'plan'
+"""
 
 
-def _parts(plan: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{step['role']} by {step['model']}" for step in plan["steps"])
-    if (ensemble := plan["ensemble"]) is not None:
+def _came(
+    rule: str | None,
+    outcome: str | None,
+    target: str | None,
+    fallbacks: str | None,
+    steps: str | None,
+    ensemble: str | None,
+) -> Came:
+    if fallbacks is None:
+        return Came(rule, outcome, target)
+    parts = list(_parts(json.loads(steps or "[]"), json.loads(ensemble or "null")))
+    return Came(rule, outcome, target, tuple(json.loads(fallbacks)), tuple(parts))
+
+
+def _parts(steps: Sequence[Mapping[str, Any]], ensemble: Mapping[str, Any] | None) -> Iterator[str]:
+    yield from (f"{step['role']} by {step['model']}" for step in steps)
+    if ensemble is not None:
         yield from (f"member {model}" for model in ensemble["members"])
         if ensemble["judge"] is not None:
             yield f"judge {ensemble['judge']}"

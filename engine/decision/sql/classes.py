@@ -92,15 +92,19 @@ def compared_models(policy: CompiledPolicy) -> Iterator[tuple[int, int]]:
 
 def models_in_plans(policy: CompiledPolicy, pins: Collection[str] = ()) -> set[int]:
     """The models that rules may put into a plan, and those that pins name."""
-    found: set[int] = set()
-    for rule in policy.rules:
-        found.update(candidate.model for candidate in rule.candidates)
-        found.update(step.model for step in rule.steps)
-        if rule.ensemble is not None:
-            found.update(rule.ensemble.members)
-            found.update(at for at in (rule.ensemble.judge, rule.ensemble.override) if at is not None)
+    found = {model for rule in policy.rules for model in models_of_rule(rule)}
     pinned = (policy.catalog.find(pin) for pin in pins)
     return found | {model.index for model in pinned if model is not None}
+
+
+def models_of_rule(rule: CompiledRule) -> set[int]:
+    """The models that a rule may put into a plan."""
+    found: set[int] = {candidate.model for candidate in rule.candidates}
+    found.update(step.model for step in rule.steps)
+    if rule.ensemble is not None:
+        found.update(rule.ensemble.members)
+        found.update(at for at in (rule.ensemble.judge, rule.ensemble.override) if at is not None)
+    return found
 
 
 def key_parts(policy: CompiledPolicy, pins: Collection[str] = ()) -> list[KeyPart]:
