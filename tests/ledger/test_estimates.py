@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from routewright.ledger.replay.estimates import (
     estimate,
 )
 from routewright.ledger.replay.estimates.fitting import fit
+from routewright.ledger.replay.estimates.intervals import degrees_of
 from routewright.ledger.replay.estimates.weighing import weighed
 
 
@@ -85,6 +86,12 @@ def test_an_unchanged_policy_changes_nothing_for_certain() -> None:
     assert (found.all.value, found.all.change, found.all.change_interval) == (0.5, 0.0, Interval(0.0, 0.0))
     assert found.all.log_interval == Interval(0.5, 0.5)
     assert found.all.interval is not None and found.all.interval.low < 0.45
+
+
+def test_a_few_units_that_make_up_most_of_the_errors_count_as_few() -> None:
+    assert degrees_of(400.0, 400.0 + 1e-13, 400) == inf  # all of one size
+    assert degrees_of(400.0, 3 * 400.0, 400) == 400  # normal
+    assert degrees_of(100.0**2 + 399, 100.0**4 + 399, 400) == pytest.approx(2.2, abs=0.1)
 
 
 def test_of_these_decisions_only_the_draw_is_uncertain() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .intervals import Interval, skewed, t_quantile
+from .intervals import Interval, degrees_of, skewed, t_quantile
 from .relations import Metric
 from .sums import Method, Moments, Ratio, Slice, Totals, ratio
 
@@ -78,6 +78,7 @@ class Figure:
         effective = self.effective_drawn if drawn else self.effective
         seen, value = self.ratio.seen, self.value
         squares, cubes, centre = found.squares, found.cubes, value
+        degrees = min(effective - 1, degrees_of(squares, found.fourths, units))
         if self.metric.range is not None and effective > 0:
             each = (self.seen_drawn if drawn else seen) / effective
             total = seen + 2 * each
@@ -86,7 +87,7 @@ class Figure:
             squares = squares * (seen / total) ** 2 + sum(error**2 for error in added)
             cubes = cubes * (seen / total) ** 3 + sum(error**3 for error in added)
             units += 2
-        return skewed(centre - less, squares, cubes, units, t_quantile(level, effective - 1))
+        return skewed(centre - less, squares, cubes, units, t_quantile(level, degrees))
 
     def _kept(self, found: Interval) -> Interval:
         """With the value in it, and within the range."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import cbrt, isfinite, sqrt
+from math import cbrt, inf, isfinite, sqrt
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -30,6 +30,16 @@ def skewed(centre: float, squares: float, cubes: float, units: int, quantile: fl
     if abs(bend) < 1e-6:
         return Interval(centre - quantile * error, centre + quantile * error)
     return Interval(centre - error * back(quantile), centre - error * back(-quantile))
+
+
+def degrees_of(squares: float, fourths: float, units: int) -> float:
+    """Degrees of freedom of a variance that is estimated by a sum of squares, from how much the squares vary.
+
+    They are those of the chi-squared distribution with the same variance (F. E. Satterthwaite, Biometrics Bulletin 2,
+    1946): as many as units for normal errors, and fewer where few units make up most of the sum.
+    """
+    spread = fourths - squares**2 / units
+    return 2 * squares**2 / spread if spread > 1e-9 * fourths else inf
 
 
 def t_quantile(level: float, degrees: float) -> float:

@@ -61,10 +61,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Sums of squares and cubes of what each unit contributes."""
+    """Sums of powers of what each unit contributes."""
 
     squares: float
     cubes: float
+    fourths: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +200,8 @@ def ratio(totals: Totals, slice: Slice, method: Method) -> Ratio:
 def moments(weighed: Weighed, contributions: Sequence[str]) -> list[Moments]:
     """The moments of each of these expressions over units, in one pass."""
     wanted = ", ".join(f"({what}) AS c{at}" for at, what in enumerate(contributions))
-    sums = ", ".join(
-        f"coalesce(sum(c{at} * c{at}), 0), coalesce(sum(c{at} * c{at} * c{at}), 0)"
-        for at in range(len(contributions))
-    )
+    powers = [" * ".join([f"c{at}"] * power) for at in range(len(contributions)) for power in (2, 3, 4)]
+    sums = ", ".join(f"coalesce(sum({power}), 0)" for power in powers)
     row = weighed.connection.execute(f"SELECT {sums} FROM (SELECT {wanted} FROM {weighed.units})").fetchone()
     assert row is not None
-    return [Moments(row[at], row[at + 1]) for at in range(0, len(row), 2)]
+    return [Moments(*row[at : at + 3]) for at in range(0, len(row), 3)]
