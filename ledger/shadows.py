@@ -19,9 +19,9 @@ FUNCTIONS: Final = frozenset(
     """
     * + - ->> / // arg_max array_extract bool_or contains count count_star duckdb_columns duckdb_databases
     duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict hex histogram
-    json_extract json_extract_string json_type len list list_concat list_contains list_filter list_transform
-    list_value lower make_timestamp make_timestamptz map map_entries map_extract_value map_from_entries
-    map_keys map_values max max_by min nullif quantile_cont regexp_full_match row row_number sha256 string_split
+    json_extract json_extract_string json_type len list list_concat list_contains list_filter list_position
+    list_transform list_value lower make_timestamp make_timestamptz map map_entries map_extract_value map_from_entries
+    map_keys map_values max max_by min nullif quantile_cont range regexp_full_match row row_number sha256 string_split
     struct_extract struct_pack substr sum unhex unnest variant_extract variant_typeof || ~~
     """.split()
 )
@@ -29,6 +29,7 @@ FUNCTIONS: Final = frozenset(
 
 TABLE_FUNCTIONS: Final = frozenset(name for name in FUNCTIONS if name.startswith("duckdb_")) | {
     "histogram",
+    "range",
     "unnest",
 }
 """Those among them that a table macro could stand in for."""

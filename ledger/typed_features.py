@@ -6,7 +6,7 @@ type is NULL unless it can be written as that one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Final
 
 from .declarations import DeclaredFeatures
@@ -36,7 +36,7 @@ def typed_features(declared: DeclaredFeatures) -> str | None:
     """
     spellings = _spellings(declared)
     # Each by itself: a field that rows have is stored by itself, and is read many times faster than the whole.
-    fields = (f"{_quoted(names[0])}: {_read(names, declared)}" for names in spellings.values())
+    fields = (f"{quoted(names[0])}: {_read(names, declared)}" for names in spellings.values())
     return f"{{{', '.join(fields)}}}" if spellings else None
 
 
@@ -64,6 +64,32 @@ def _spellings(declared: DeclaredFeatures) -> dict[str, list[str]]:
     return found
 
 
+_COLUMNS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
+    "boolean": ("boolean", ["boolean"]),
+    "number": ("number", ["integer", "number"]),
+    "text": ("string", ["string"]),
+    "list": ("string[]", [f"{type}[]" for type in _TYPES]),
+}
+"""The columns of the long form: the type that each is read as, and the declared types that it holds."""
+
+
+def any_feature(name: str, types: Set[str]) -> str:
+    """SQL for a feature of ``d`` as boolean, number, text and list: NULL but in the column of what it is.
+
+    ``types`` are those that it was declared with; a value has the type that its own policy declares.
+    """
+    value, columns = f"d.features.{named(name)}", []
+    for column, (type, held) in _COLUMNS.items():
+        if types.isdisjoint(held):
+            read = f"NULL::{_sql_type(type)}"
+        elif column == "text" and not types.issubset(held):
+            read = f"CASE WHEN (variant_typeof({value}) = 'VARCHAR') THEN TRY_CAST({value} AS VARCHAR) END"
+        else:
+            read = _cast(value, type, steady=types.issubset(held))
+        columns.append(f"{read} AS {column}")
+    return ", ".join(columns)
+
+
 def _read(names: Sequence[str], declared: DeclaredFeatures) -> str:
     types = [one.get(name) for one in declared for name in names]
     type = _chosen([one for one in types if one is not None])
@@ -84,12 +110,17 @@ def _widened(type: str) -> str:
 
 
 def _cast(value: str, type: str, *, steady: bool) -> str:
-    cast = f"TRY_CAST({value} AS {_TYPES[type.removesuffix('[]')]}{'[]' if type.endswith('[]') else ''})"
+    cast = f"TRY_CAST({value} AS {_sql_type(type)})"
     fits = _FITS["[]" if type.endswith("[]") else type]
     return cast if steady else f"CASE WHEN (variant_typeof({value}) {fits}) THEN {cast} END"
 
 
-def _quoted(text: str) -> str:
+def _sql_type(type: str) -> str:
+    return f"{_TYPES[type.removesuffix('[]')]}{'[]' if type.endswith('[]') else ''}"
+
+
+def quoted(text: str) -> str:
+    """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -18,7 +18,7 @@ from .changed_features import changed_text
 from .connection import database
 from .declarations import DeclaredFeatures, currencies, declared_features, quota_features, read_declarations
 from .errors import ShadowedError
-from .typed_features import named, typed_features
+from .typed_features import any_feature, named, quoted, typed_features
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -28,7 +28,7 @@ _FOLDER: Final = Path(__file__).parent / "views"
 DECISIONS: Final = "decision_records"
 
 _SOURCES: Final = {
-    # INVARIANT: rows of other origins join here, by UNION ALL BY NAME, and nowhere else.
+    # INVARIANT: rows of other origins join here, by UNION ALL BY NAME; else only in views that read single columns.
     "decisions": """(
     SELECT *, NULL::VARCHAR AS import FROM decision_records
     UNION ALL BY NAME
@@ -88,11 +88,21 @@ class Holding(NamedTuple):
     counted_by: Sequence[str] = ()
 
     @property
+    def declared(self) -> Mapping[str, set[str]]:
+        """All features that any policy declares, in every spelling, with the types that they are declared with."""
+        found: dict[str, set[str]] = {}
+        for versions in self.policies.values():
+            for one in versions:
+                for name, type in one.items():
+                    found.setdefault(name, set()).add(type)
+        return found
+
+    @property
     def whose(self) -> str:
         """SQL for the value of ``d`` that a quota as it was ``declared`` is counted for."""
         # Each by its name: one field of a VARIANT is read many times faster than the whole.
         cases = (
-            f"WHEN {_quoted(name)} THEN TRY_CAST(d.features.{named(name)} AS VARCHAR)"
+            f"WHEN {quoted(name)} THEN TRY_CAST(d.features.{named(name)} AS VARCHAR)"
             for name in self.counted_by
         )
         return f"(CASE declared.for_each {' '.join(cases)} END)" if self.counted_by else "NULL::VARCHAR"
@@ -195,7 +205,7 @@ def views(holding: Holding) -> Iterator[View]:
                 # What was imported has no policy of ours.
                 decisions=f"(SELECT *, NULL::VARCHAR AS import FROM ({decisions_select(typed)}))",
                 features="d.features," if typed else "",
-                policy=f"WHERE (d.policy_name = {_quoted(policy)})",
+                policy=f"WHERE (d.policy_name = {quoted(policy)})",
             )
             yield View(f"all_{view}", _SHARED.format(name=view) + changed_text(features), full)
             yield View(view, comment, _plain(name, f"all_{view}", holding))
@@ -210,25 +220,32 @@ def _plain(name: str, all_name: str, holding: Holding) -> str:
 
 
 def _filled(template: str, holding: Holding, **parts: str) -> str:
-    fixed = {"simulated": _SIMULATED, "whose": holding.whose, "features": "", "policy": ""}
+    fixed = {
+        "simulated": _SIMULATED,
+        "whose": holding.whose,
+        "features": "",
+        "policy": "",
+    }
     for name, part in (fixed | _SOURCES | parts).items():
         template = template.replace(f"{{{{{name}}}}}", part)
     return "\n".join(_repeated(filter(str.strip, template.split("\n")), holding))
 
 
 def _repeated(lines: Iterable[str], holding: Holding) -> Iterator[str]:
-    """The lines, each that is of a currency once for each currency."""
+    """The lines, each that is of a currency once for each currency, and of a feature once for each."""
     for line in lines:
+        if "{{feature}}" in line:
+            for name, types in holding.declared.items():
+                yield line.replace("{{feature}}", quoted(name)).replace(
+                    "{{values}}", any_feature(name, types)
+                )
+            continue
         if "{{currency}}" not in line:
             yield line
             continue
         for suffix, codes in holding.currencies.items():
-            listed = ", ".join(map(_quoted, codes))
+            listed = ", ".join(map(quoted, codes))
             yield line.replace("{{currency}}", suffix).replace("{{codes}}", listed)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _identifier(name: str) -> str:
@@ -264,7 +281,7 @@ def make_views(connection: DuckDBPyConnection) -> None:
     here = f"{database(connection)}.main"
     for view in (view for digest, group in groups.items() if digest not in made for view in group):
         connection.execute(f'CREATE OR REPLACE VIEW {here}."{view.name}" AS\n{view.select}')
-        connection.execute(f'COMMENT ON VIEW {here}."{view.name}" IS {_quoted(view.comment)}')
+        connection.execute(f'COMMENT ON VIEW {here}."{view.name}" IS {quoted(view.comment)}')
     connection.execute("DELETE FROM views_made")
     connection.execute("INSERT INTO views_made SELECT unnest(?::VARCHAR[])", [list(groups)])
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from support.ledger_rows import DECLARED, decision, policy
+from support.ledger_rows import DECLARED, decision, given, policy
 from support.new_ledgers import new_ledger
 
 from routewright.ledger.typed_features import typed_features
@@ -115,6 +115,51 @@ def test_who_asks_for_a_feature_that_had_another_type_is_told(tmp_path: Path) ->
     assert written.notes == (f"`decisions_desk`: {told}",)
     comment = "SELECT comment FROM duckdb_views() WHERE view_name = 'decisions_desk'"
     assert ledger.query(comment).rows[0][0].endswith(f"in their types. {told}")
+
+
+def test_the_long_form_has_each_value_in_the_column_of_its_type_whatever_other_policies_declare(
+    tmp_path: Path,
+) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    rest = DECLARED.partition("features:")[0] + "rules: [{ name: otherwise, use: [kimi] }]\n"
+    values: dict[str, dict[str, Any]] = {
+        "first": {"tier": "gold", "size": 3, "langs": ["de"], "flag": True},
+        "second": {"tier": 7, "size": None, "langs": [0.5], "flag": "yes"},
+        "unread": {"tier": ["x"], "other": 0.25},
+    }
+    declared = ["string, integer, string[], boolean", "integer, number, number[], string"]
+    features = [
+        ", ".join(
+            f"{name}: {{ type: {type.removesuffix('[]') if '[]' not in type else f'array, items: {type[:-2]}'} }}"
+            for name, type in zip(values["first"], types.split(", "), strict=True)
+        )
+        for types in declared
+    ]
+    ledger.append(
+        [
+            decision(
+                number, features=given(**values[name]), policy={"name": name, "digest": f"sha256:{name}"}
+            )
+            for number, name in enumerate(values)
+        ],
+        policies=[
+            policy(name, f"features: {{ {one} }}\n{rest}")
+            for name, one in zip(values, features, strict=False)
+        ],
+    )
+    asked = 'SELECT policy_name, feature, "boolean", number, text, list FROM decision_features ORDER BY ALL'
+    assert ledger.query(asked).rows == (
+        ("first", "flag", True, None, None, None),
+        ("first", "langs", None, None, None, ["de"]),
+        ("first", "size", None, 3.0, None, None),
+        ("first", "tier", None, None, "gold", None),
+        ("second", "flag", None, None, "yes", None),
+        ("second", "langs", None, None, None, ["0.5"]),
+        ("second", "size", None, None, None, None),
+        ("second", "tier", None, 7.0, None, None),
+        ("unread", "other", None, 0.25, None, None),
+        ("unread", "tier", None, None, None, ["x"]),
+    )
 
 
 def test_a_policy_without_features_has_no_struct() -> None:
