@@ -82,10 +82,10 @@ def any_feature(name: str, types: Set[str]) -> str:
     for column, (type, held) in _COLUMNS.items():
         if types.isdisjoint(held):
             read = f"NULL::{_sql_type(type)}"
-        elif column == "text" and not types.issubset(held):
+        elif column == "text" and not types <= set(held):
             read = f"CASE WHEN (variant_typeof({value}) = 'VARCHAR') THEN TRY_CAST({value} AS VARCHAR) END"
         else:
-            read = _cast(value, type, steady=types.issubset(held))
+            read = _cast(value, type, steady=types <= set(held))
         columns.append(f"{read} AS {column}")
     return ", ".join(columns)
 
