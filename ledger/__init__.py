@@ -39,8 +39,10 @@ if TYPE_CHECKING:
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .receipts import Receipt, check_receipt
     from .replay.again import Difference, SelfReport
+    from .replay.checks import Judged, parse_check
+    from .replay.examples import Example
     from .replay.groups import Came
-    from .replay.report import Example, Move, NamedPolicy, NotDecided, ReplayReport, RuleHits
+    from .replay.report import Move, NamedPolicy, NotDecided, PlanChange, ReplayReport, RuleHits
     from .replay.selecting import Selection
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
@@ -73,6 +75,7 @@ __all__ = [
     "Imported",
     "InFlight",
     "IntentRow",
+    "Judged",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
@@ -84,6 +87,7 @@ __all__ = [
     "NotWrittenError",
     "OtherLayoutError",
     "Outcome",
+    "PlanChange",
     "PolicyRow",
     "ProofError",
     "PublicKey",
@@ -116,6 +120,7 @@ __all__ = [
     "left_running",
     "now_in",
     "outcome_value",
+    "parse_check",
     "parse_moment",
     "parse_public_key",
     "plain_names",
@@ -151,8 +156,10 @@ _HOMES = {
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     **dict.fromkeys(("Difference", "SelfReport"), "replay.again"),
     "Came": "replay.groups",
+    "Example": "replay.examples",
+    **dict.fromkeys(("Judged", "parse_check"), "replay.checks"),
     **dict.fromkeys(
-        ("Example", "Move", "NamedPolicy", "NotDecided", "ReplayReport", "RuleHits"), "replay.report"
+        ("Move", "NamedPolicy", "NotDecided", "PlanChange", "ReplayReport", "RuleHits"), "replay.report"
     ),
     "Selection": "replay.selecting",
     "ImportReport": "importing.run",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from .arm_text import difference, share_text
+from .brief import brief_tree
 from .explanation import Explanation, as_recorded, explain, explanation_values, recompute
 from .report_tree import explanation_tree, outcome_text, plan_tree, record_tree
 
 __all__ = [
     "Explanation",
     "as_recorded",
+    "brief_tree",
     "difference",
     "explain",
     "explanation_tree",

@@ -36,6 +36,10 @@ class Search:
     not_covered: tuple[str, ...]
 
 
+NOT_SEARCHED = Search((), ("nothing was tried",))
+"""Where nobody asks what would have led elsewhere."""
+
+
 def search_changes(decision: Decision) -> Search:
     """Return the changes of one feature that lead to another target or outcome, else those of two."""
     options = options_of(decision)

@@ -41,7 +41,7 @@ from ..record import (
 )
 from ..report import FeatureError, RecordError, TaskError, render_tree
 from ..version import ENGINE_VERSION
-from .counterfactual import drawn_from, search_changes
+from .counterfactual import NOT_SEARCHED, drawn_from, search_changes
 from .report_tree import explanation_tree, outcome_text
 from .search_work import works_of
 from .shapes import (
@@ -72,8 +72,8 @@ class Explanation(Explained):
         return f"<Explanation of {self.record.id}: {outcome_text(self.decided)}>"
 
 
-def explain(policy: CompiledPolicy, decided: Decision | Record) -> Explanation:
-    """Return why ``decided`` came out as it did.
+def explain(policy: CompiledPolicy, decided: Decision | Record, *, search: bool = True) -> Explanation:
+    """Return why ``decided`` came out as it did; without ``search``, not what would have led elsewhere.
 
     Raises RecordError for what is neither, or was made under another policy or catalog. For texts that a ledger keeps
     under the record's digests, use ``as_recorded`` first.
@@ -85,7 +85,7 @@ def explain(policy: CompiledPolicy, decided: Decision | Record) -> Explanation:
         raise no_decision(decided, "a Decision or a DecisionRecord")
     else:
         decision = recompute(policy, decided)
-    search = search_changes(decision)
+    found = search_changes(decision) if search else NOT_SEARCHED
     rule = None if decision.rule is None else policy.rules[decision.rule]
     context = _context(decision, rule)
     return Explanation(
@@ -95,9 +95,9 @@ def explain(policy: CompiledPolicy, decided: Decision | Record) -> Explanation:
         candidates=_candidates(decision, context),
         steps=_steps(decision, context),
         runner_up=_runner_up(decision),
-        changes=search.changes,
-        searched=not search.not_covered,
-        not_covered=search.not_covered,
+        changes=found.changes,
+        searched=not found.not_covered,
+        not_covered=found.not_covered,
         excluded=tuple(ExcludedEntry(*one) for one in (() if rule is None else rule.excluded)),
         disabled=policy.disabled,
     )

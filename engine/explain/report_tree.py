@@ -38,7 +38,7 @@ _MARKS = {mark.name: mark.label for mark in MARKS if mark.name != "breaker_open_
 
 def record_tree(record: DecisionRecord) -> ReportTree:
     """What was decided: outcome, rule, plan, and who was excluded."""
-    root = _root(record)
+    root = root_of(record)
     if record.reason is not None and record.pin is None:
         root.add(f"reason: {record.reason}")
     features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
@@ -64,16 +64,16 @@ def plan_tree(record: DecisionRecord) -> ReportTree | None:
 def explanation_tree(explanation: Explained) -> ReportTree:
     """What was decided and why: values, earlier rules, every gate, runner-up, what would have led elsewhere."""
     record = explanation.decided
-    root = _root(record)
+    root = root_of(record)
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
-        _add_matched(root, matched, record)
+        add_matched(root, matched, record)
     _add_feature_notes(root, record)
     _add_plan(root, record)
     _add_gates(root, explanation)
     earlier = [rule for rule in explanation.rules if rule.place == "before"]
     if earlier:
-        root.add("earlier rules that did not match", map(_failed, earlier))
+        root.add("earlier rules that did not match", map(failed_text, earlier))
     if explanation.excluded:
         root.add("excluded from the chain", (f"{model}: {why}" for model, why in explanation.excluded))
     if explanation.disabled:
@@ -102,7 +102,8 @@ def outcome_text(record: DecisionRecord) -> str:
             return f"undecided: the condition of rule {record.rule} is unknown (on_unknown: fail)"
 
 
-def _root(record: DecisionRecord) -> ReportTree:
+def root_of(record: DecisionRecord) -> ReportTree:
+    """The first line of a tree, with the arm and the pin."""
     root = ReportTree(f"{record.operation}: {outcome_text(record)}")
     arm = arm_line(record)
     if arm is not None:
@@ -125,7 +126,8 @@ def _detail(model: str, lasting: str | None, record: DecisionRecord) -> str | No
     return record.details.get(model, lasting)
 
 
-def _add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord) -> None:
+def add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord) -> None:
+    """Add the rule that matched, with the values of its condition."""
     label = f"rule {rule.name}: {rule.condition}"
     node = root.add(label, (_part(part, record) for part in rule.parts))
     if rule.note:
@@ -163,7 +165,7 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     if plan is None:
         return
     by_model = {candidate.model: candidate for candidate in record.candidates}
-    expected = {model: expected_of(record, candidate) for model, candidate in by_model.items()}
+    expected = expectations(record)
     loads = load_words(record, expected)
     node = root.add("plan")
     node.add(f"target: {_planned(by_model[plan.target], expected, loads)}")
@@ -192,7 +194,7 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     if plan.cache_ttl_ms is not None:
         node.add(_cached(plan.cache_ttl_ms, plan.cache_by))
     if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
-        node.add(f"chosen: {_chosen(record, record.choice, expected)}")
+        node.add(f"chosen: {chosen_text(record, record.choice, expected)}")
     session = session_line(record)
     if session is not None:
         node.add(session)
@@ -202,6 +204,11 @@ def _add_plan(root: ReportTree, record: DecisionRecord) -> None:
     unverified = sorted({mark for c in record.candidates if c.eligible for mark in c.marks} & _MARKS.keys())
     if unverified:
         node.add("not known, and passed: " + ", ".join(_MARKS[mark] for mark in unverified))
+
+
+def expectations(record: DecisionRecord) -> Mapping[str, Estimate]:
+    """What is expected of each candidate, by model."""
+    return {candidate.model: expected_of(record, candidate) for candidate in record.candidates}
 
 
 def _times(plan: PlanRecord) -> str:
@@ -225,7 +232,8 @@ def _cached(ttl_ms: int, by: Sequence[str] | None) -> str:
     return f"an answer of the last {duration_text(ttl_ms)} may be reused if {' and '.join(equal)} {are} equal"
 
 
-def _chosen(record: DecisionRecord, choice: ChoiceRecord, expected: Mapping[str, Estimate]) -> str:
+def chosen_text(record: DecisionRecord, choice: ChoiceRecord, expected: Mapping[str, Estimate]) -> str:
+    """How one of several models was chosen, and by which numbers."""
     if choice.how == "split":
         by = "at random" if choice.key is None else f"by {choice.key}"
         return f"split {by}, at {split_point(record):.6g}"
@@ -312,7 +320,8 @@ def _add_unenforced(root: ReportTree, record: DecisionRecord) -> None:
         root.add("in the policy, not supported yet", record.plan.unenforced)
 
 
-def _failed(rule: RuleExplanation) -> str:
+def failed_text(rule: RuleExplanation) -> str:
+    """A rule and the parts of its condition that failed."""
     parts = (
         ", ".join(f"{part.text} is {_value(part.value)}{_reason(part)}" for part in rule.parts)
         or rule.condition

@@ -20,6 +20,7 @@ from .escapes import (
     escape_json,
     escape_line,
     escape_markdown,
+    escape_summary,
 )
 from .extras import install_command
 from .money import NANO, money_text
@@ -62,6 +63,7 @@ __all__ = [
     "escape_json",
     "escape_line",
     "escape_markdown",
+    "escape_summary",
     "gigabytes",
     "install_command",
     "iso_time",

@@ -7,6 +7,7 @@ are shown as escapes (``\\n``, ``\\x1b``, ``\\u{202e}``) and never dropped: two 
 
 from __future__ import annotations
 
+import html
 import re
 
 _KNOWN = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
@@ -105,6 +106,13 @@ def escape_markdown(text: str) -> str:
     text = _MARKUP.sub(r"\\\g<0>", escape_flat(text).strip())
     text = _BLOCK_MARK.sub(lambda found: f"\\{found[1]}" if found[1] else f"{found[2]}\\{found[3]}", text)
     return _REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", text)
+
+
+def escape_summary(text: str) -> str:
+    """``text`` on one line for a piece of HTML in Markdown, such as ``<summary>``: as it is, and without mentions."""
+    return _REFERENCE.sub(
+        lambda found: f"{found[0]}<!-- -->", html.escape(escape_flat(text).strip(), quote=False)
+    )
 
 
 def _is_plain(text: str) -> bool:

@@ -266,14 +266,29 @@ def _decided(
         classes.setdefault(key, []).append(tuple(own))
         spans.setdefault(key, span)
     first = {found[0][2]: key for key, found in classes.items()}
+    # Where a class was recorded with several plans, each has an example of its own.
+    ids = _ids(connection, [example for found in classes.values() for _, _, example, _ in found[1:]])
     facts = part.facts
     for row, id, task, at_us, rest in _tasks(connection, policy, part, list(first)):
         key = first[row]
         known = states[spans[key]]
         state = State(at_us, models=known.models, memory=known.memory, **rest)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
-        for plan_part, rows, _, other in classes[key]:
-            yield ClassRows(plan_part, after, rows, id, other)
+        for plan_part, rows, example, other in classes[key]:
+            yield ClassRows(plan_part, after, rows, ids.get(example, id), other)
+
+
+def _ids(connection: DuckDBPyConnection, rows: Sequence[int]) -> dict[int, str]:
+    if not rows:
+        return {}
+    result = connection.execute(
+        """
+        SELECT d.rowid, d.decision_id::VARCHAR
+        FROM decision_rows AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        """,
+        [rows],
+    )
+    return dict(result.fetchall())
 
 
 class _StatesOfRules:

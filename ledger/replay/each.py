@@ -45,9 +45,13 @@ def group_records(
 ) -> None:
     """Decide the chosen decisions of ``part`` again, or those of version 1, and add them to ``grouped``."""
     for record in records(connection, chosen, part):
-        facts = Facts(frozenset(record.features), frozenset(record.state.models))
-        after = decide(record.id, task_of(record), state_of(record), facts)
+        after = decide(record.id, task_of(record), state_of(record), facts_of(record))
         grouped.add(record.policy.digest, came_of_record(record), after, 1, record.id)
+
+
+def facts_of(record: Record) -> Facts:
+    """What a record can tell."""
+    return Facts(frozenset(record.features), frozenset(record.state.models))
 
 
 def came_of_record(record: Record) -> Came:

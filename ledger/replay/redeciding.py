@@ -27,6 +27,16 @@ REASONS: Final[Mapping[Reason, str]] = {
 }
 """Why a row is not decided again."""
 
+HELP: Final[Mapping[Reason, str]] = {
+    "erased": "nothing: what was erased is gone",
+    "feature_missing": "give the feature a default, to see what the candidate does where callers do not give it",
+    "feature_refused": "such values will be refused: allow them, or change who gives them",
+    "state_missing": "assume a state of the model, such as that it is up",
+    "not_decidable": "such tasks will be refused: keep the model or an alias of its name",
+    "unreadable": "`ledger verify` says what is wrong with the ledger",
+}
+"""What can be done about it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from routewright.engine.decision import ModelState, State, Task
 from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import Record, state_of, task_of
 from routewright.engine.report import RecordError
 
 from .bound import Recorded
 from .classes import NotDecidableInSql, class_rows
-from .each import group_records
+from .each import facts_of, group_records
+from .examples import Examples
 from .groups import Came, Group, Grouped
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .redeciding import Facts, Redecided, redecide
-from .report import ReplayReport, report_of
+from .report import Replayed, ReplayReport, report_of
 from .selecting import Selection, choose
 
 if TYPE_CHECKING:
@@ -35,14 +38,32 @@ def replay(
     """The report on what ``candidate`` would have made of the selected decisions. See ``Ledger.replay``."""
     began = time.monotonic()
     groups = redecided_groups(connection, candidate, selection, assumed)
-    return report_of(
-        groups,
-        (candidate.name, candidate.digest),
-        _names(connection),
-        list(_notes(candidate, groups, assumed)),
-        time.monotonic() - began,
-        examples,
+
+    def again(record: Record) -> Redecided:
+        return _again(candidate, assumed, record.id, task_of(record), state_of(record), facts_of(record))
+
+    of = Replayed(
+        candidate=(candidate.name, candidate.digest),
+        names=_names(connection),
+        selection=selection,
+        period=choose(connection, selection).period(connection),
+        notes=list(_notes(candidate, groups, assumed)),
+        examples=Examples(connection, again, examples),
     )
+    return report_of(groups, of, began)
+
+
+def _again(
+    candidate: CompiledPolicy,
+    assumed: Mapping[str, ModelState],
+    id: str,
+    task: Task,
+    state: State,
+    facts: Facts,
+) -> Redecided:
+    """What the candidate decides of one recorded task, with the assumed states in place of recorded ones."""
+    state = replace(state, models={**state.models, **assumed})
+    return redecide(candidate, task, state, facts, decision_id=id, assumed=set(assumed))
 
 
 def _names(connection: DuckDBPyConnection) -> dict[str, str]:
@@ -79,7 +100,7 @@ def redecided_groups(
     plans = _Plans(connection)
 
     def one_by_one(id: str, task: Task, state: State, facts: Facts) -> Redecided:
-        return redecide(candidate, task, state, facts, decision_id=id, assumed=set(assumed))
+        return _again(candidate, assumed, id, task, state, facts)
 
     for part in policy_parts(connection):
         try:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from datetime import datetime
+from typing import Any, Literal
 
+from .checks import Judged, parse_check
+from .examples import Example, Examples
 from .groups import Came, Group, rows_of
-from .redeciding import REASONS, Reason
-
-MOST_MOVES: Final = 200
-"""So many moves are told one by one; the rest is added up."""
+from .redeciding import HELP, REASONS, Reason
+from .selecting import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +26,30 @@ class NamedPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One decision: its id, and how it came out before and would now; the number of ``rows`` that came out alike."""
-
-    decision_id: str
-    before: Came
-    after: Came | None
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
 class Move:
     """Rows that went to one model and would go to another one. What had or would have no target has its outcome
     there, in parentheses: ``(no_target)``."""
 
     before: str
     after: str
+    rows: int
+    examples: tuple[Example, ...]
+
+    @property
+    def is_dead_end(self) -> bool:
+        """Whether there was a target, and would be none."""
+        return not self.before.startswith("(") and self.after.startswith("(")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """Rows that keep their target with other fallbacks or steps: models by id, and ``verify by glm-4.5``, in order."""
+
+    target: str
+    fallbacks_before: tuple[str, ...]
+    fallbacks_after: tuple[str, ...]
+    steps_before: tuple[str, ...]
+    steps_after: tuple[str, ...]
     rows: int
     examples: tuple[Example, ...]
 
@@ -67,26 +77,37 @@ class NotDecided:
         """The reason in words."""
         return REASONS[self.reason]
 
+    @property
+    def help(self) -> str:
+        """What can be done about it."""
+        return HELP[self.reason]
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What a candidate would have made of recorded decisions.
 
-    ``rows`` were replayed and ``decided`` decided again. Of those, ``elsewhere`` have another target, or have one where
-    there was none; ``other_plan`` have the same target with other fallbacks or steps. ``dead_ends_before`` and
+    ``rows`` were selected, made from ``first_at`` to ``last_at``, and ``decided`` decided again. Of those,
+    ``elsewhere`` have another target, or have one where there was none; ``other_plan`` have the same target
+    with other fallbacks or steps, and ``other_rule`` the same of all that by another rule. ``dead_ends_before`` and
     ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one.
     """
 
     candidate: NamedPolicy
     policies: tuple[NamedPolicy, ...]
+    selection: Selection
+    first_at: datetime | None
+    last_at: datetime | None
     rows: int
     decided: int
     elsewhere: int
     other_plan: int
+    other_rule: int
     dead_ends_before: int
     dead_ends_after: int
     new_dead_ends: int
     moves: tuple[Move, ...]
+    plan_changes: tuple[PlanChange, ...]
     rules: tuple[RuleHits, ...]
     not_decided: tuple[NotDecided, ...]
     notes: tuple[str, ...]
@@ -97,32 +118,86 @@ class ReplayReport:
         """The share of decided rows that go elsewhere; None where none was decided."""
         return self.elsewhere / self.decided if self.decided else None
 
+    def judge(self, *expressions: str) -> tuple[Judged, ...]:
+        """Judge each expression that is to fail, such as ``changed>5%``. Raises TaskError where one says nothing."""
+        counts = {
+            "changed": (self.elsewhere, self.decided),
+            "other_plan": (self.other_plan, self.decided),
+            "no_target": (self.new_dead_ends, self.decided),
+            "not_decided": (self.rows - self.decided, self.rows),
+        }
+        why = "no decision was selected" if not self.rows else "no decision could be decided again"
+        checks = map(parse_check, expressions)
+        return tuple(check.judge(*counts[check.name], why) for check in checks)
+
+    def values(self) -> dict[str, Any]:
+        """The report as JSON has it, properties too; times are in UTC, and what is unknown is None."""
+        values: dict[str, Any] = _plain(self)
+        return values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if hasattr(value, "_fields"):
+        return {name: _plain(getattr(value, name)) for name in value._fields}
+    if is_dataclass(value):
+        told = [name for name, one in vars(type(value)).items() if isinstance(one, property)]
+        return {name: _plain(getattr(value, name)) for name in (*(one.name for one in fields(value)), *told)}
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+
 
 def place_of(came: Came) -> str:
     """Where a decision leads: the target, or the outcome in parentheses."""
     return came.target if came.target is not None else f"({came.outcome})"
 
 
-def moves_of(groups: Sequence[Group], examples: int) -> tuple[Move, ...]:
-    """The moves between two places, the most frequent first, each with so many examples of the commonest groups."""
+def _moves(groups: Iterable[Group], examples: Examples) -> tuple[Move, ...]:
+    """The moves between two places, the most frequent first."""
     by_places: dict[tuple[str, str], list[Group]] = {}
     for group in groups:
         if group.after is not None:
-            places = place_of(group.before), place_of(group.after)
-            by_places.setdefault(places, []).append(group)
-    found = [
-        Move(
-            before,
-            after,
+            by_places.setdefault((place_of(group.before), place_of(group.after)), []).append(group)
+    bare = [Move(*places, rows_of(alike), ()) for places, alike in by_places.items()]
+    # New dead ends come first where examples are explained.
+    told = {
+        (move.before, move.after): examples.of(by_places[move.before, move.after])
+        for move in sorted(bare, key=lambda one: (not one.is_dead_end, *_order(one)))
+        if move.before != move.after
+    }
+    return tuple(
+        replace(move, examples=told.get((move.before, move.after), ())) for move in sorted(bare, key=_order)
+    )
+
+
+def _order(move: Move) -> tuple[int, str, str]:
+    return -move.rows, move.before, move.after
+
+
+def _plan_changes(groups: Iterable[Group], examples: Examples) -> tuple[PlanChange, ...]:
+    """What differs of the plans of those that keep their target, the most frequent first."""
+    by_plans: dict[tuple[Came, Came], list[Group]] = {}
+    for group in groups:
+        if group.after is not None and _how(group) == "plan":
+            # Whatever the rules are: the key has what counts here.
+            plans = group.before._replace(rule=None), group.after._replace(rule=None)
+            by_plans.setdefault(plans, []).append(group)
+    found = sorted(by_plans.items(), key=lambda one: (-rows_of(one[1]), str(one[0])))
+    return tuple(
+        PlanChange(
+            place_of(before),
+            before.fallbacks,
+            after.fallbacks,
+            before.parts,
+            after.parts,
             rows_of(alike),
-            tuple(Example(one.example, one.before, one.after, one.rows) for one in alike[:examples]),
+            examples.of(alike),
         )
-        for (before, after), alike in by_places.items()
-    ]
-    return tuple(sorted(found, key=lambda one: (-one.rows, one.before, one.after)))
+        for (before, after), alike in found
+    )
 
 
-def rules_of(groups: Sequence[Group]) -> tuple[RuleHits, ...]:
+def _rules(groups: Sequence[Group]) -> tuple[RuleHits, ...]:
     """How many decided rows each rule decided, before and now, by the larger change."""
     before, after = Counter[str | None](), Counter[str | None]()
     for group in groups:
@@ -133,7 +208,7 @@ def rules_of(groups: Sequence[Group]) -> tuple[RuleHits, ...]:
     return tuple(sorted(hits, key=lambda one: (-abs(one.after - one.before), -one.before, one.rule or "")))
 
 
-def not_decided_of(groups: Sequence[Group], named: int) -> tuple[NotDecided, ...]:
+def _not_decided(groups: Sequence[Group], named: int) -> tuple[NotDecided, ...]:
     """Why rows could not be decided again, each with what was missing most."""
     found = []
     for reason in REASONS:
@@ -147,42 +222,62 @@ def not_decided_of(groups: Sequence[Group], named: int) -> tuple[NotDecided, ...
     return tuple(sorted(found, key=lambda one: -one.rows))
 
 
-def report_of(
-    groups: Sequence[Group],
-    candidate: tuple[str, str],
-    names: dict[str, str],
-    notes: Sequence[str],
-    seconds: float,
-    examples: int,
-) -> ReplayReport:
-    """The report on ``groups``; ``names`` has the recorded policies' names by their digests."""
+def _how(group: Group) -> Literal["elsewhere", "plan", "rule", "same"] | None:
+    """What differs most of a group between then and now; None where it was not decided again."""
+    before, after = group.before, group.after
+    if after is None:
+        return None
+    if place_of(before) != place_of(after):
+        return "elsewhere"
+    if (before.fallbacks, before.parts) != (after.fallbacks, after.parts):
+        return "plan"
+    return "same" if before.rule == after.rule else "rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a report is made of beside its groups."""
+
+    candidate: tuple[str, str]
+    names: Mapping[str, str]
+    selection: Selection
+    period: tuple[datetime | None, datetime | None]
+    notes: Sequence[str]
+    examples: Examples
+
+
+def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayReport:
+    """The report on ``groups``, the largest first; ``began_s`` is when the replay began, by the monotonic clock."""
     decided = [group for group in groups if group.after is not None]
-    by_policy = Counter[str]()
+    by_policy, by_how = Counter[str](), Counter[str | None]()
     for group in groups:
         by_policy[group.policy_digest or ""] += group.rows
-    pairs = [(group, group.before, group.after) for group in decided if group.after is not None]
+        by_how[_how(group)] += group.rows
+    ended = [
+        (group, group.before.target, None if group.after is None else group.after.target) for group in decided
+    ]
     return ReplayReport(
-        candidate=NamedPolicy(*candidate, rows_of(decided)),
+        candidate=NamedPolicy(*of.candidate, rows_of(decided)),
         policies=tuple(
-            NamedPolicy(names.get(digest, ""), digest, rows) for digest, rows in by_policy.most_common()
+            NamedPolicy(of.names.get(digest, ""), digest, rows) for digest, rows in by_policy.most_common()
         ),
+        selection=of.selection,
+        first_at=of.period[0],
+        last_at=of.period[1],
         rows=rows_of(groups),
         decided=rows_of(decided),
-        elsewhere=rows_of(group for group, before, after in pairs if place_of(before) != place_of(after)),
-        other_plan=rows_of(
-            group
-            for group, before, after in pairs
-            if place_of(before) == place_of(after)
-            and (before.fallbacks, before.parts) != (after.fallbacks, after.parts)
-        ),
-        dead_ends_before=rows_of(group for group, before, _ in pairs if before.target is None),
-        dead_ends_after=rows_of(group for group, _, after in pairs if after.target is None),
+        elsewhere=by_how["elsewhere"],
+        other_plan=by_how["plan"],
+        other_rule=by_how["rule"],
+        dead_ends_before=rows_of(group for group, before, _ in ended if before is None),
+        dead_ends_after=rows_of(group for group, _, after in ended if after is None),
         new_dead_ends=rows_of(
-            group for group, before, after in pairs if before.target is not None and after.target is None
+            group for group, before, after in ended if before is not None and after is None
         ),
-        moves=moves_of(decided, examples),
-        rules=rules_of(decided),
-        not_decided=not_decided_of(groups, 3),
-        notes=tuple(notes),
-        seconds=seconds,
+        moves=_moves(decided, of.examples),
+        plan_changes=_plan_changes(decided, of.examples),
+        rules=_rules(decided),
+        not_decided=_not_decided(groups, 3),
+        notes=tuple(of.notes),
+        seconds=time.monotonic() - began_s,
     )

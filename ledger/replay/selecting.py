@@ -58,6 +58,15 @@ class Chosen:
         """The rows of ``table`` that are replayed."""
         return f"SELECT {columns} FROM {table} WHERE {self.where}"
 
+    def period(self, connection: DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
+        """When the first and the last of them were made."""
+        both = " UNION ALL ".join(self.rows_of(table, "at_us") for table in ("decision_rows", "decisions_1"))
+        [found] = connection.execute(
+            f"SELECT min(at_us), max(at_us) FROM ({both})", [*self.parameters, *self.parameters]
+        ).fetchall()
+        first, last = (None if at_us is None else EPOCH + timedelta(microseconds=at_us) for at_us in found)
+        return first, last
+
 
 def choose(connection: DuckDBPyConnection, selection: Selection) -> Chosen:
     """The rows of a selection. Raises LedgerError for a condition of the user's that is none."""

@@ -13,8 +13,9 @@ from support.new_ledgers import new_ledger
 from test_hostile_texts import HOSTILE
 from test_terminal import ESCAPES, on_terminal
 
+from routewright.cli.page import Page, Section
 from routewright.cli.report import _ASKED
-from routewright.cli.report_page import Page, Section, page_html
+from routewright.cli.report_page import page_html
 from routewright.cli.shown import Drawn, Point, Shown, shown
 from routewright.ledger import QueryResult, shipped_questions
 

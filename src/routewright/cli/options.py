@@ -378,8 +378,27 @@ class ReplayFlags(LimitFlags):
     again: Annotated[
         bool, Option("--self", help="Compare every decision with what its own policy makes of it now.")
     ] = False
-    format: Annotated[Literal["text", "json"], _format] = "text"
-    examples: Annotated[int, Option(metavar="N", min=0, help="Examples of each change.")] = 3
+    format: Annotated[
+        Literal["text", "json", "markdown", "html"] | None,
+        Option(help="The form of the report.  [default: what the file's name says, else text]"),
+    ] = None
+    output: Annotated[
+        list[Path] | None,
+        FileOption(
+            "--output",
+            "-o",
+            help="Write the report to this file, which appears whole or not at all. Repeatable: a comment and a page.",
+        ),
+    ] = None
+    force: Annotated[bool, Option("--force", help="Replace a file that is there already.")] = False
+    fail_on: Annotated[
+        list[str] | None,
+        Option(
+            metavar="BOUND",
+            help="Exit with status 1 if this holds of the report, such as changed>5% or no_target>0. Repeatable.",
+        ),
+    ] = None
+    examples: Annotated[int, Option(metavar="N", min=0, help="Examples of each change.")] = 2
     timeout: Annotated[float, Option(metavar="SECONDS", help="Stop after this time.")] = 3600.0
 
 

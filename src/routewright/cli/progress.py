@@ -16,7 +16,7 @@ _EVERY_S: Final = 0.2
 
 
 @contextmanager
-def statement_progress() -> Iterator[Callable[[float | None], None] | None]:
+def statement_progress(doing: str = "asking") -> Iterator[Callable[[float | None], None] | None]:
     """What takes the share of a statement that is done, from 0 to 1 or unknown; None where nobody watches."""
     with progress_line() as line:
         if line is None:
@@ -25,7 +25,7 @@ def statement_progress() -> Iterator[Callable[[float | None], None] | None]:
 
         def show(share: float | None) -> None:
             done = "" if share is None else f"{share:.0%} done, "
-            line.show(f"asking: {done}{line.elapsed_s:.0f} s (Ctrl-C stops it)")
+            line.show(f"{doing}: {done}{line.elapsed_s:.0f} s (Ctrl-C stops it)")
 
         yield show
 

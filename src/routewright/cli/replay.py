@@ -1,48 +1,133 @@
-"""Replays the ledger under a candidate policy, and prints what would have gone elsewhere."""
+"""Replays the ledger under a candidate policy, and says what would have gone elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final, Literal
 
-from routewright.engine.report import TaskError
-from routewright.ledger import (
-    Move,
-    ReplayReport,
-    Selection,
-    SelfReport,
-    now_in,
-    parse_moment,
-)
+from routewright.engine.report import TaskError, escape_json
+from routewright.ledger import Judged, ReplayReport, Selection, SelfReport, now_in, parse_check, parse_moment
 from routewright.loading import load_policy
+from routewright.private_files import whole_file
 
 from .exit_codes import ExitCode
 from .opened import ledger_at, print_notices
 from .options import ReplayFlags
+from .page_markdown import page_markdown
+from .page_text import TextOfFile, print_page
 from .progress import statement_progress
+from .replay_page import Extent, replay_page
+from .report_page import page_html
+from .sql import refuse_output
 from .writer import counted, writer
 
-_MOST_ROWS = 20
+Form = Literal["text", "json", "markdown", "html"]
+
+_BY_NAME: Final[dict[str, Form]] = {
+    ".txt": "text",
+    ".json": "json",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".html": "html",
+    ".htm": "html",
+}
+
+_EXTENTS: Final = {
+    "text": Extent(rows=20, examples=3, matrix=False, whole=False),
+    "markdown": Extent(rows=15, examples=10, matrix=True, whole=False),
+    "html": Extent(rows=1000, examples=30, matrix=True, whole=True),
+}
 
 
 def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
     """Replay under ``policy``, or with ``--self`` every decision under its own; 1 if what was to fail has happened."""
     if how.again == (policy is not None):
         raise TaskError("name a candidate policy, or give --self")
+    for bound in how.fail_on or ():
+        parse_check(bound)
+    files = {file: _form_of(file, how) for file in how.output or ()}
     selection = _selection(how)
     candidate = None if policy is None else load_policy(policy)
     with ledger_at(how.ledger, create=False) as opened:
-        with statement_progress() as progress:
+        with statement_progress("replaying") as progress:
             if candidate is None:
                 return _print_self(opened.replay_self(selection, progress=progress), how)
-            report = opened.replay(candidate, selection, examples=how.examples, progress=progress)
-        if how.format == "json":
-            writer.json_value(asdict(report))
-        else:
-            _print(report)
+            report = opened.replay(
+                candidate,
+                selection,
+                examples=how.examples,
+                timeout_s=how.timeout,
+                max_memory_mb=how.max_memory,
+                max_disk_mb=how.max_disk,
+                progress=progress,
+            )
+        judged = report.judge(*(how.fail_on or ()))
+        for file, form in files.items():
+            _write(file, _text(report, judged, form, how), force=how.force)
+        if not files:
+            _print(report, judged, how)
         print_notices(opened)
-    return ExitCode.OK
+    if report.rows:
+        rate = report.rows / max(report.seconds, 0.001)
+        writer.remark(f"{counted(report.rows, 'decision')} in {report.seconds:.1f} s, {rate:,.0f} a second")
+    for one in judged:
+        if one.failed:
+            writer.note(f"failed: {one.expression}: {one.text}")
+    return ExitCode.CHECK_FAILED if any(one.failed for one in judged) else ExitCode.OK
+
+
+def _form_of(file: Path, how: ReplayFlags) -> Form:
+    """The form of a file. Raises TaskError, before anything is computed, if it may not be written or has none."""
+    refuse_output(file, force=how.force)
+    if not file.parent.is_dir():
+        raise TaskError(f"there is no folder `{file.parent}`")
+    form = _BY_NAME.get(file.suffix.lower()) or how.format
+    if form is None:
+        raise TaskError(
+            f"the name of `{file}` does not say what form it has",
+            help=f"name the form with --format, or let it end with {', '.join(_BY_NAME)}",
+        )
+    return form
+
+
+def _text(report: ReplayReport, judged: Sequence[Judged], form: Form, how: ReplayFlags) -> str:
+    """The report in one of its forms."""
+    if form == "json":
+        return escape_json(json.dumps(_values(report, judged), indent=2, ensure_ascii=False) + "\n")
+    page = replay_page(report, judged, _EXTENTS[form], now_in(how.timezone).tzinfo)
+    if form == "markdown":
+        return page_markdown(page)
+    if form == "html":
+        return page_html(page)
+    print_page(page, text := TextOfFile())
+    return str(text)
+
+
+def _values(report: ReplayReport, judged: Sequence[Judged]) -> dict[str, object]:
+    return report.values() | {"checks": [asdict(one) for one in judged]}
+
+
+def _print(report: ReplayReport, judged: Sequence[Judged], how: ReplayFlags) -> None:
+    if how.format == "json":
+        writer.json_value(_values(report, judged))
+    elif how.format in (None, "text"):
+        print_page(replay_page(report, judged, _EXTENTS["text"], now_in(how.timezone).tzinfo), writer)
+        for note in report.notes:
+            writer.note(note)
+    else:
+        writer.lines(_text(report, judged, how.format, how).rstrip("\n"))
+
+
+def _write(file: Path, text: str, *, force: bool) -> None:
+    try:
+        with whole_file(file, replace=force) as draft:
+            draft.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TaskError(f"cannot write `{file}`: {(error.strerror or str(error)).lower()}") from None
+    writer.remark(f"written to {file}")
 
 
 def _selection(how: ReplayFlags) -> Selection:
@@ -78,64 +163,3 @@ def _share(text: str) -> float:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise TaskError(f"`{text}` is not a share", help="such as 5% or 0.05") from None
-
-
-def _print(report: ReplayReport) -> None:
-    """The report as text: the sum first, then what goes where, by which rules, and what could not be decided."""
-    for line in _summary(report):
-        writer.text(line)
-    changed = [move for move in report.moves if move.before != move.after]
-    for title, header, rows in (
-        (
-            "what goes elsewhere",
-            ["from", "to", "decisions", "share", "such as"],
-            list(_move_rows(report, changed)),
-        ),
-        ("rules", ["rule", "before", "now", "change"], list(_rule_rows(report))),
-        ("not decided again", ["why", "decisions", "missing", "such as"], list(_missing_rows(report))),
-    ):
-        if rows:
-            writer.text()
-            writer.text(title)
-            writer.table(header, rows)
-    for note in report.notes:
-        writer.note(note)
-
-
-def _summary(report: ReplayReport) -> Iterator[str]:
-    yield f"{report.candidate.name} {report.candidate.digest}"
-    yield f"{counted(report.rows, 'recorded decision')}, {report.decided:,} decided again"
-    if report.decided:
-        share = f"{report.elsewhere / report.decided:.1%}"
-        yield f"{report.elsewhere:,} go elsewhere ({share}), {report.other_plan:,} keep their target with another plan"
-        yield (
-            f"{report.dead_ends_after:,} have no target ({report.dead_ends_before:,} before), "
-            f"{report.new_dead_ends:,} of them had one"
-        )
-
-
-def _move_rows(report: ReplayReport, moves: Sequence[Move]) -> Iterator[list[str]]:
-    for move in moves[:_MOST_ROWS]:
-        such = move.examples[0].decision_id if move.examples else ""
-        yield [move.before, move.after, f"{move.rows:,}", f"{move.rows / report.decided:.1%}", such]
-    rest = moves[_MOST_ROWS:]
-    if rest:
-        rows = sum(move.rows for move in rest)
-        yield [f"{len(rest)} more", "", f"{rows:,}", f"{rows / report.decided:.1%}", ""]
-
-
-def _rule_rows(report: ReplayReport) -> Iterator[list[str]]:
-    for hits in report.rules[:_MOST_ROWS]:
-        change = hits.after - hits.before
-        yield [
-            hits.rule or "(no rule)",
-            f"{hits.before:,}",
-            f"{hits.after:,}",
-            f"{change:+,}" if change else "",
-        ]
-
-
-def _missing_rows(report: ReplayReport) -> Iterator[list[str]]:
-    for one in report.not_decided:
-        missing = ", ".join(f"{name} ({rows:,})" for name, rows in one.missing)
-        yield [one.text, f"{one.rows:,}", missing, one.example]

@@ -15,7 +15,8 @@ from routewright.private_files import whole_file
 from .ask import answer, count_simulated, folders_of, simulated_text
 from .opened import ledger_at, print_notices
 from .options import AskFlags, QuestionFlags
-from .report_page import Page, Section, page_html
+from .page import Page, Section
+from .report_page import page_html
 from .shown import shown
 from .sql import refuse_output
 from .writer import counted, writer

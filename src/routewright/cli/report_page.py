@@ -8,11 +8,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from routewright.engine.report import escape_line
+from routewright.engine.report import ReportTree, escape_line
 
+from .page import Detail, Page, Section
 from .shown import Drawn, Point, Shown, highest, short_id
 from .table import numeric_columns
 
@@ -32,31 +32,6 @@ _STYLE_FILE = Path(__file__).with_suffix(".css")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A question and its answer; ``shown`` is None where there is none, and ``note`` says why then.
-
-    ``failed`` is of a question that could not be asked.
-    """
-
-    name: str
-    title: str
-    tells: str
-    shown: Shown | None
-    note: str | None = None
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What stands on the page: ``facts`` are the period and how fresh it is, ``notices`` what is to be known first."""
-
-    title: str
-    facts: Sequence[str]
-    notices: Sequence[str]
-    sections: Sequence[Section]
-
-
 def page_html(page: Page) -> str:
     """The page as a whole document."""
     title, style = _text(page.title), _STYLE_FILE.read_text(encoding="utf-8")
@@ -69,6 +44,7 @@ def page_html(page: Page) -> str:
     links = "".join(f'<li><a href="#{_text(one.name)}">{_text(one.title)}</a></li>' for one in page.sections)
     top = [
         f"<header>\n<h1>{title}</h1>",
+        *(f'<p class="first">{_text(line)}</p>' for line in page.summary),
         *(f'<p class="soft">{_text(fact)}</p>' for fact in page.facts),
         *(f'<p class="notice">{_text(notice)}</p>' for notice in page.notices),
         f"<nav><ul>{links}</ul></nav>\n</header>\n<main>",
@@ -79,15 +55,37 @@ def page_html(page: Page) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     yield f'<section id="{_text(section.name)}">\n<h2>{_text(section.title)}</h2>'
-    tells = _CODE.sub(r"<code>\1</code>", _text(section.tells))
-    yield f'<p class="soft">{tells}</p>'
+    if section.tells:
+        yield f'<p class="soft">{_prose(section.tells)}</p>'
     if section.note is not None:
         yield f"<p>{_text(section.note)}</p>"
     if section.shown is not None:
         for chart in section.shown.charts:
             yield _chart(chart)
         yield from _table(section.shown)
+    for line in section.lines:
+        yield f"<p>{_prose(line)}</p>"
+    for detail in section.details:
+        yield _detail(detail)
     yield "</section>"
+
+
+def _detail(detail: Detail) -> str:
+    trees = "".join(f"<li>{_branch(tree)}</li>" for tree in detail.trees)
+    return (
+        f"<details>\n<summary>{_text(detail.title)}</summary>\n<ul>{trees}</ul>\n"
+        f"<p><code>{_text(detail.command)}</code></p>\n</details>"
+    )
+
+
+def _branch(tree: ReportTree) -> str:
+    below = "".join(f"<li>{_branch(child)}</li>" for child in tree.children)
+    return _text(tree.label) + (f"<ul>{below}</ul>" if below else "")
+
+
+def _prose(text: str) -> str:
+    """Text of ours, in which names of commands are in backticks."""
+    return _CODE.sub(r"<code>\1</code>", _text(text))
 
 
 def _chart(chart: Drawn) -> str:
@@ -142,11 +140,7 @@ def _table(shown: Shown) -> Iterator[str]:
     yield "".join(f"<th{side}>{_text(name)}</th>" for name, side in zip(shown.header, right, strict=True))
     yield "</tr></thead>\n<tbody>"
     for row in shown.rows[:_MOST_ROWS]:
-        yield (
-            "<tr>"
-            + "".join(f"<td{side}>{_text(cell)}</td>" for cell, side in zip(row, right, strict=True))
-            + "</tr>"
-        )
+        yield ("<tr>" + "".join(_cell(cell, side) for cell, side in zip(row, right, strict=True)) + "</tr>")
     yield "</tbody></table></div>"
     if (more := len(shown.rows) - _MOST_ROWS) > 0:
         yield f'<p class="soft">and {more:,} more rows</p>'

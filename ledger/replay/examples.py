@@ -1,0 +1,80 @@
+"""Picks examples of what a replay changes, and explains each under both policies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from routewright.engine.explain import as_recorded, brief_tree, explain
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import Record, read_record
+from routewright.engine.report import RecordError, ReportTree
+
+from ..restoring import record_text
+from .groups import Came, Group
+from .parts import recorded_policy
+from .redeciding import Redecided
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MOST_EXPLAINED: Final = 30
+"""So many examples of a report are explained, those of the changes that come first; the others have their ids."""
+
+Again = Callable[[Record], Redecided]
+"""Decides again what a record has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One decision of ``rows`` that came out alike: its id, and how it came out before and would now.
+
+    ``recorded`` and ``candidate`` explain it under both policies, cut to what differs; ``routewright ledger show ID``
+    has all of the first. Both are None where the report has examples enough, and where ``missing`` says why.
+    """
+
+    decision_id: str
+    before: Came
+    after: Came | None
+    rows: int
+    recorded: ReportTree | None = None
+    candidate: ReportTree | None = None
+    missing: str | None = None
+
+
+class Examples:
+    """Gives examples of groups, up to ``each`` at a time, and explains the first of all."""
+
+    def __init__(self, connection: DuckDBPyConnection, again: Again, each: int) -> None:
+        self._connection, self._again, self._each = connection, again, each
+        self._left = MOST_EXPLAINED
+        self._policy = lru_cache(maxsize=64)(self._recorded_policy)
+
+    def of(self, groups: Sequence[Group]) -> tuple[Example, ...]:
+        """An example of each of the first groups."""
+        return tuple(map(self._example, groups[: self._each]))
+
+    def _example(self, group: Group) -> Example:
+        told: tuple[ReportTree | None, ReportTree | None, str | None] = (None, None, None)
+        if self._left > 0:
+            self._left -= 1
+            try:
+                told = (*self._told(group), None)
+            except RecordError as error:
+                told = (None, None, str(error))
+        return Example(group.example, group.before, group.after, group.rows, *told)
+
+    def _told(self, group: Group) -> tuple[ReportTree, ReportTree | None]:
+        record = read_record(record_text(self._connection, group.example) or "")
+        policy = as_recorded(self._policy(record.policy.digest, record.catalog.digest), record)
+        recorded, decision = explain(policy, record, search=False), self._again(record).decision
+        rule_after = None if group.after is None else group.after.rule
+        if decision is None:
+            return brief_tree(recorded, rule_after), None
+        candidate = explain(decision.policy, decision, search=False)
+        return brief_tree(recorded, rule_after), brief_tree(candidate, group.before.rule)
+
+    def _recorded_policy(self, digest: str, catalog_digest: str) -> CompiledPolicy:
+        return recorded_policy(self._connection, digest, catalog_digest)

@@ -1,0 +1,83 @@
+"""Writes a report as Markdown for a review comment: short, whatever it tells, and without markup of anybody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from routewright.engine.report import ReportTree, escape_markdown, escape_summary
+
+from .page import Detail, Page, Section
+from .shown import Shown
+from .table import numeric_columns
+
+MOST_BYTES: Final = 65_000
+"""GitHub takes comments of up to 65,536 characters."""
+
+_LONGEST: Final = 300
+"""A name or line of more characters is cut."""
+
+_LEFT_OUT: Final = "\n_More does not fit into a comment: another form of this report has all of it._\n"
+
+
+def page_markdown(page: Page) -> str:
+    """The page; what does not fit is left out, and a last line says so."""
+    room = MOST_BYTES - len(_LEFT_OUT.encode())
+    written, left_out = "", False
+    for block in _blocks(page):
+        if len((written + block).encode()) <= room:
+            written += block
+        else:
+            left_out = True
+    return written + (_LEFT_OUT if left_out else "")
+
+
+def _blocks(page: Page) -> Iterator[str]:
+    """Pieces of the page, each of which is whole by itself."""
+    yield f"### {_cut(page.title)}\n"
+    if page.summary:
+        first, *others = map(_cut, page.summary)
+        yield f"\n**{first}**\n"
+        yield "\n" + "".join(f"- {line}\n" for line in others) if others else ""
+    for section in page.sections:
+        yield _section(section)
+        yield from _details(section.details)
+    yield "\n" + "".join(f"- {_cut(line)}\n" for line in (*page.facts, *page.notices))
+
+
+def _section(section: Section) -> str:
+    lines = [line for line in (section.tells, section.note) if line]
+    text = f"\n#### {_cut(section.title)}\n" + "".join(f"\n{_cut(line)}\n" for line in lines)
+    if section.shown is not None:
+        text += f"\n{_table(section.shown)}"
+    return text + ("\n" + "".join(f"- {_cut(line)}\n" for line in section.lines) if section.lines else "")
+
+
+def _table(shown: Shown) -> str:
+    right = numeric_columns(shown.header, shown.rows)
+    lines = [shown.header, ["---:" if one else "---" for one in right]]
+    cells = [lines[0], *shown.rows]
+    head, *body = ("| " + " | ".join(map(_cut, row)) + " |\n" for row in cells)
+    return head + "| " + " | ".join(lines[1]) + " |\n" + "".join(body)
+
+
+def _details(details: Sequence[Detail]) -> Iterator[str]:
+    for detail in details:
+        trees = "".join(_bullets(tree, "") for tree in detail.trees)
+        yield (
+            f"\n<details><summary>{escape_summary(_shortened(detail.title))}</summary>\n\n{trees}\n"
+            f"`{detail.command}`\n\n</details>\n"
+        )
+
+
+def _bullets(tree: ReportTree, indent: str) -> str:
+    below = "".join(_bullets(child, indent + "  ") for child in tree.children)
+    return f"{indent}- {_cut(tree.label)}\n{below}"
+
+
+def _cut(text: str) -> str:
+    return escape_markdown(_shortened(text))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
