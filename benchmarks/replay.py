@@ -167,7 +167,7 @@ def measure(path: Path, changed: CompiledPolicy) -> None:
         hand = by_hand(changed)
 
         def replay() -> None:
-            groups[:] = redecided_groups(connection, changed, ALL_REAL, {})
+            groups[:] = redecided_groups(connection, changed, ALL_REAL)
 
         times = {"by hand": [], "replay": []}  # type: dict[str, list[float]]
         for _ in range(3):

@@ -45,7 +45,6 @@ from .writer import FullCounts, LedgerWriter
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from routewright.engine.decision import ModelState
     from routewright.engine.policy import CompiledPolicy
 
     from .importing.importer import Imported
@@ -345,7 +344,6 @@ class Ledger:
         candidate: CompiledPolicy,
         selection: Selection | None = None,
         *,
-        assumed: Mapping[str, ModelState] | None = None,
         examples: int = 3,
         timeout_s: float = REPLAY_TIMEOUT_S,
         max_memory_mb: int = Limits.max_memory_mb,
@@ -354,19 +352,19 @@ class Ledger:
     ) -> ReplayReport:
         """What ``candidate`` would have made of the decisions that are recorded, with the facts of then.
 
-        By default all that were executed and real are decided again. ``assumed`` holds states of models, by id, that
-        take the place of recorded ones, and stand for those that were not recorded. The report has up to ``examples``
-        decisions of each change. What waits in spools is taken in first. ``progress`` and limits are as in ``query``.
+        By default all that were executed and real are decided again. The report has up to ``examples`` decisions of
+        each change. What waits in spools is taken in first. ``progress`` and limits are as in ``query``.
 
         Raises LedgerError for a condition of the selection that is none, and when it takes more than a limit allows.
         """
+        from .replay.assumed import NOTHING_ASSUMED
         from .replay.replaying import replay
 
         self._refresh()
         limits = Limits(None, timeout_s, max_memory_mb, max_disk_mb)
         return self._read(
             lambda connection: replay(
-                connection, candidate, selection or ALL_REAL, assumed=assumed or {}, examples=examples
+                connection, candidate, selection or ALL_REAL, assumed=NOTHING_ASSUMED, examples=examples
             ),
             limits,
             own_statement=True,

@@ -101,7 +101,7 @@ def _by_classes(
 ) -> Iterator[_Compared]:
     recorded = Recorded(part.features, {one.name: one for one in policy.features}, policy.sizes)
     # All of it first: the statements of one policy use tables that those of the next replace.
-    found = list(class_rows(connection, policy, part, recorded, chosen, assumed={}, compare_verdicts=True))
+    found = list(class_rows(connection, policy, part, recorded, chosen, compare_verdicts=True))
     plans = dict(connection.execute("SELECT part, digest FROM parts WHERE kind = 'plan'").fetchall())
     for one in found:
         if one.other_verdicts:

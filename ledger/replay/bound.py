@@ -24,11 +24,17 @@ class Recorded:
     sizes: Sizes | None = None
 
 
-def bindings(policy: CompiledPolicy, recorded: Recorded, during_us: tuple[int, int]) -> Bindings:
-    """The SQL that binds rows ``d`` of decisions, made in the time ``during_us``, to ``policy``."""
+def bindings(
+    policy: CompiledPolicy, recorded: Recorded, during_us: tuple[int, int], load: float | None = None
+) -> Bindings:
+    """The SQL that binds rows ``d`` of decisions, made in the time ``during_us``, to ``policy``.
+
+    ``load`` is assumed, whatever was recorded.
+    """
     features = {one.name: _given(policy, one, recorded) for one in policy.features}
     request = {name: f"d.request.{name}" for name in REQUEST_FIELDS}
-    return sql_of_bindings(policy, TaskColumns("d.at_us", features, request, "d.load", during_us))
+    known_load = "d.load" if load is None else f"({load!r}::DOUBLE)"
+    return sql_of_bindings(policy, TaskColumns("d.at_us", features, request, known_load, during_us))
 
 
 def unsaid(recorded: Recorded, name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from routewright.engine.condition import (
@@ -21,6 +22,7 @@ from routewright.engine.condition import (
     sql_value,
 )
 from routewright.engine.decision import (
+    NOTHING_KNOWN,
     RULE,
     KeyPart,
     ModelState,
@@ -42,6 +44,7 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import REQUEST_FIELDS
 
+from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded, bindings, session, unsaid
 from .parts import PolicyPart
 from .redeciding import Redecided, redecide, undeclared
@@ -86,7 +89,7 @@ def class_rows(
     recorded: Recorded,
     chosen: Chosen,
     *,
-    assumed: Mapping[str, ModelState],
+    assumed: AssumedState = NOTHING_ASSUMED,
     compare_verdicts: bool = False,
 ) -> Iterator[ClassRows]:
     """What ``policy`` decides of the chosen rows that were recorded under ``part``.
@@ -104,11 +107,13 @@ def class_rows(
     spans = Spans(policy, pins, assumed)
     states = spans.make(connection)
     during_us = _during(connection, source, chosen)
-    query = ClassQuery(policy, part, recorded, spans, pins, during_us, compare_verdicts=compare_verdicts)
+    query = ClassQuery(
+        policy, part, recorded, spans, pins, during_us, assumed=assumed, compare_verdicts=compare_verdicts
+    )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {query.grouped(source)}", chosen.parameters
     )
-    yield from _decided(connection, policy, part, states, query.key_columns, set(assumed))
+    yield from _decided(connection, policy, part, states, query.key_columns, spans.columns, assumed)
 
 
 def _during(connection: DuckDBPyConnection, source: str, chosen: Chosen) -> tuple[int, int]:
@@ -131,10 +136,12 @@ class ClassQuery:
         pins: Sequence[str],
         during_us: tuple[int, int],
         *,
+        assumed: AssumedState = NOTHING_ASSUMED,
         compare_verdicts: bool = False,
     ) -> None:
+        self._assumed = assumed
         self._policy, self._part, self._spans, self._pins = policy, part, spans, pins
-        self._recorded, self._bound = recorded, bindings(policy, recorded, during_us)
+        self._recorded, self._bound = recorded, bindings(policy, recorded, during_us, assumed.load)
         self._lacked = [
             (slot, feature)
             for slot, feature in enumerate(policy.features)
@@ -160,6 +167,7 @@ class ClassQuery:
             (quota_column(at), self._quota(quota.name)) for at, quota in enumerate(self._policy.quotas)
         )
         state = "".join(f", s.{state_column(*one)}" for one in self._spans.columns)
+        compared = "".join(f", {state_column(*one)}" for one in self._spans.columns)
         verdicts = ", verdicts" if self._compare_verdicts else ""
         keyed = _listed((f"k{number}", sql) for number, sql in enumerate([*self._packed, *self._open]))
         other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
@@ -175,15 +183,18 @@ class ClassQuery:
         ),
         judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
         placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
-        SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other FROM placed
+        SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other{compared} FROM placed
         """
 
     def grouped(self, source: str) -> str:
-        """The classes of ``source``: key, plan, number of rows, one of them, and how many have other verdicts."""
+        """The classes of ``source``: key, plan, number of rows, one of them, how many have other verdicts, and what the
+        one row's state says of models that constraints compare."""
         keys = ", ".join(self.key_columns)
+        columns = [state_column(*one) for one in self._spans.columns]
+        compared = f"arg_min(({', '.join(columns)},), row)" if columns else "NULL"
         return f"""
         SELECT {keys}, any_value({RULE}) AS {RULE}, any_value(pin) AS pin, plan_part, count(*) AS rows,
-            min(row) AS example, sum(other)::BIGINT AS other
+            min(row) AS example, sum(other)::BIGINT AS other, {compared} AS compared
         FROM ({self.keyed(source)}) GROUP BY {keys}, plan_part
         """
 
@@ -206,7 +217,11 @@ class ClassQuery:
         """Where the value of a name is that a constraint may use of a model."""
         of_state = {"state.latency_ms": NUMBER, "state.loaded": BOOLEAN, "state.load_ms": INTEGER}.get(name)
         if of_state is not None:
-            return SqlColumn(state_column(at, name.removeprefix("state.")), of_state)
+            sql = state_column(at, name.removeprefix("state."))
+            assumed = self._assumed.models.get(self._policy.catalog.models[at].id)
+            if assumed is not None and name == "state.latency_ms":
+                sql = assumed.latency_sql(sql)
+            return SqlColumn(sql, of_state)
         kind = self._policy.catalog.scope[name].type
         return SqlColumn(sql_value(self._policy.catalog.models[at].facts.get(name), kind), kind)
 
@@ -218,6 +233,8 @@ class ClassQuery:
 
     def _quota(self, name: str) -> str:
         """What was used of a quota; nobody knows it of one that the recorded policy did not have."""
+        if name in self._assumed.quota_used:
+            return f"{self._assumed.quota_used[name]}::BIGINT"
         if name not in self._part.quotas:
             return "NULL::BIGINT"
         return f"d.quota_used[{self._part.quotas.index(name) + 1}]"
@@ -251,30 +268,32 @@ def _decided(
     part: PolicyPart,
     states: Mapping[int, SpanState],
     key_columns: Sequence[str],
-    assumed: set[str],
+    compared: Sequence[tuple[int, str]],
+    assumed: AssumedState,
 ) -> Iterator[ClassRows]:
     """One row of each class decided by the engine, for all of its rows."""
-    classes: dict[tuple[Any, ...], list[tuple[int, int, int, int]]] = {}
+    classes: dict[tuple[Any, ...], list[tuple[int, int, int, int, Any]]] = {}
     spans: dict[tuple[Any, ...], int] = {}
     state_of = _StatesOfRules(policy, states)
     keys = ", ".join(one for one in key_columns if one != "span")
     result = connection.execute(
-        f"SELECT plan_part, rows, example, other, span, {RULE}, pin, {keys} FROM {_GROUPS}"
+        f"SELECT plan_part, rows, example, other, compared, span, {RULE}, pin, {keys} FROM {_GROUPS}"
     )
-    for *own, span, rule, pin, in_key in ((*row[:7], row[7:]) for row in result.fetchall()):
+    for *own, span, rule, pin, in_key in ((*row[:8], row[8:]) for row in result.fetchall()):
         key = (in_key, pin, span if pin is not None else state_of(span, rule))
         classes.setdefault(key, []).append(tuple(own))
         spans.setdefault(key, span)
     first = {found[0][2]: key for key, found in classes.items()}
     # Where a class was recorded with several plans, each has an example of its own.
-    ids = _ids(connection, [example for found in classes.values() for _, _, example, _ in found[1:]])
+    ids = _ids(connection, [own[2] for found in classes.values() for own in found[1:]])
     facts = part.facts
     for row, id, task, at_us, rest in _tasks(connection, policy, part, list(first)):
         key = first[row]
         known = states[spans[key]]
-        state = State(at_us, models=known.models, memory=known.memory, **rest)
+        models = _with_compared(policy, known.models, compared, classes[key][0][4])
+        state = State(at_us, models=models, memory=known.memory, **rest)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
-        for plan_part, rows, example, other in classes[key]:
+        for plan_part, rows, example, other, _ in classes[key]:
             yield ClassRows(plan_part, after, rows, ids.get(example, id), other)
 
 
@@ -318,6 +337,22 @@ class _StatesOfRules:
             known,
             tuple((id, state.memory.get(id)) for id in sorted({model.backend for model in models})),
         )
+
+
+def _with_compared(
+    policy: CompiledPolicy,
+    models: Mapping[str, ModelState],
+    compared: Sequence[tuple[int, str]],
+    values: Sequence[Any] | None,
+) -> Mapping[str, ModelState]:
+    """The states of models with what was known of those that constraints compare, which one span does not tell."""
+    of_row = dict(models)
+    for (at, name), value in zip(compared, values or (), strict=bool(compared)):
+        id = policy.catalog.models[at].id
+        known = of_row.get(id, NOTHING_KNOWN)
+        if getattr(known, name) != value:
+            of_row[id] = replace(known, **{name: value})
+    return of_row
 
 
 def _tasks(

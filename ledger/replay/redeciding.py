@@ -13,6 +13,8 @@ from routewright.engine.decision import Decision, State, Task, decide, parameter
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import FeatureError, TaskError
 
+from .assumed import NOTHING_ASSUMED, AssumedState
+
 Reason = Literal[
     "erased", "feature_missing", "feature_refused", "state_missing", "not_decidable", "unreadable"
 ]
@@ -68,21 +70,18 @@ def redecide(
     facts: Facts,
     *,
     decision_id: str,
-    assumed: Set[str] = frozenset(),
+    assumed: AssumedState = NOTHING_ASSUMED,
 ) -> Redecided:
-    """What ``policy`` decides of a recorded task in the recorded state.
-
-    ``assumed`` are models whose state is assumed, so that it need not be recorded.
-    """
+    """What ``policy`` decides of a recorded task in the recorded state, as far as nothing else is assumed."""
     try:
-        decision = decide(policy, task, state, decision_id=decision_id, strict=False)
+        decision = decide(policy, task, assumed.of(state), decision_id=decision_id, strict=False)
     except FeatureError as error:
         return Redecided(None, "feature_refused", str(error))
     except TaskError as error:
         return Redecided(None, "not_decidable", str(error))
     if (name := _missing_feature(decision, facts)) is not None:
         return Redecided(None, "feature_missing", f"feature `{name}`")
-    if (model := _missing_model(decision, facts, assumed)) is not None:
+    if (model := _missing_model(decision, facts, assumed.known)) is not None:
         return Redecided(None, "state_missing", f"model `{model}`")
     return Redecided(decision)
 

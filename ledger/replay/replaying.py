@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from routewright.engine.decision import ModelState, State, Task
+from routewright.engine.decision import State, Task
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, state_of, task_of
 from routewright.engine.report import RecordError
 
+from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded
 from .classes import NotDecidableInSql, class_rows
 from .each import facts_of, group_records
@@ -32,7 +32,7 @@ def replay(
     candidate: CompiledPolicy,
     selection: Selection,
     *,
-    assumed: Mapping[str, ModelState],
+    assumed: AssumedState,
     examples: int,
 ) -> ReplayReport:
     """The report on what ``candidate`` would have made of the selected decisions. See ``Ledger.replay``."""
@@ -40,30 +40,18 @@ def replay(
     groups = redecided_groups(connection, candidate, selection, assumed)
 
     def again(record: Record) -> Redecided:
-        return _again(candidate, assumed, record.id, task_of(record), state_of(record), facts_of(record))
+        task, state, facts = task_of(record), state_of(record), facts_of(record)
+        return redecide(candidate, task, state, facts, decision_id=record.id, assumed=assumed)
 
     of = Replayed(
         candidate=(candidate.name, candidate.digest),
         names=_names(connection),
         selection=selection,
         period=choose(connection, selection).period(connection),
-        notes=list(_notes(candidate, groups, assumed)),
+        notes=list(_notes(candidate, groups)),
         examples=Examples(connection, again, examples),
     )
     return report_of(groups, of, began)
-
-
-def _again(
-    candidate: CompiledPolicy,
-    assumed: Mapping[str, ModelState],
-    id: str,
-    task: Task,
-    state: State,
-    facts: Facts,
-) -> Redecided:
-    """What the candidate decides of one recorded task, with the assumed states in place of recorded ones."""
-    state = replace(state, models={**state.models, **assumed})
-    return redecide(candidate, task, state, facts, decision_id=id, assumed=set(assumed))
 
 
 def _names(connection: DuckDBPyConnection) -> dict[str, str]:
@@ -71,9 +59,7 @@ def _names(connection: DuckDBPyConnection) -> dict[str, str]:
     return {str(digest): str(name) for digest, name in rows}
 
 
-def _notes(
-    candidate: CompiledPolicy, groups: Sequence[Group], assumed: Mapping[str, ModelState]
-) -> Iterator[str]:
+def _notes(candidate: CompiledPolicy, groups: Sequence[Group]) -> Iterator[str]:
     """What a reader has to know of how the tasks were decided again."""
     others = {group.policy_digest for group in groups} - {candidate.digest}
     if candidate.quotas and others:
@@ -85,22 +71,20 @@ def _notes(
         yield "the cache is not simulated: every task is decided as if its answer had to be asked for"
     if candidate.rollout is not None:
         yield "the candidate's own rollout is left out: all tasks are decided by the candidate itself"
-    if assumed:
-        yield f"assumed, whatever was recorded: {', '.join(assumed)}"
 
 
 def redecided_groups(
     connection: DuckDBPyConnection,
     candidate: CompiledPolicy,
     selection: Selection,
-    assumed: Mapping[str, ModelState],
+    assumed: AssumedState = NOTHING_ASSUMED,
 ) -> list[Group]:
     """What ``candidate`` decides of the selected rows, those alike together."""
     chosen, grouped = choose(connection, selection), Grouped()
     plans = _Plans(connection)
 
     def one_by_one(id: str, task: Task, state: State, facts: Facts) -> Redecided:
-        return _again(candidate, assumed, id, task, state, facts)
+        return redecide(candidate, task, state, facts, decision_id=id, assumed=assumed)
 
     for part in policy_parts(connection):
         try:

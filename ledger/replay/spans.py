@@ -24,6 +24,8 @@ from routewright.engine.decision import (
 )
 from routewright.engine.policy import CompiledModel, CompiledPolicy
 
+from .assumed import NOTHING_ASSUMED, AssumedState
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
@@ -47,6 +49,7 @@ _GATED: Final[Mapping[str, str]] = {
     "loaded": "loaded",
     "memory_bytes": "memory_bytes",
 }
+_HEALTH: Final = ("health", "health_detail", "breaker", "breaker_until_us", "breaker_after")
 _TIMED: Final = ("latency_ms", "load_ms")
 _TYPES: Final = (
     "STRUCT(health VARCHAR, health_detail VARCHAR, breaker VARCHAR, breaker_until_us BIGINT, breaker_after VARCHAR, "
@@ -72,18 +75,19 @@ class SpanState:
 class Spans:
     """The states of a ledger, as one policy reads them.
 
-    ``assumed`` holds what is to be taken for known of models, whatever was recorded.
+    The states that it gives are as they were recorded; ``assumed`` is what will be assumed of them, so that states
+    are told apart by what they come to then.
     """
 
     def __init__(
         self,
         policy: CompiledPolicy,
         pins: Sequence[str] = (),
-        assumed: Mapping[str, ModelState] | None = None,
+        assumed: AssumedState = NOTHING_ASSUMED,
     ) -> None:
         self._models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
         self._backends = sorted({model.backend for model in self._models})
-        self._assumed = assumed or {}
+        self._assumed = assumed.models
         self._compared = sorted({model for _, model in compared_models(policy)})
         self._fastest = [own_models(rule) for rule in policy.rules if rule.choose == "fastest"]
         self._timed = {at for models in self._fastest for at in models}.union(self._compared)
@@ -193,14 +197,18 @@ class Spans:
 
     def _changes(self) -> str:
         """What was known of each model that counts, whenever it changed."""
-        fact = "{" + ", ".join(f"'{name}': {sql}" for name, sql in _GATED.items()) + "}"
+        known = self._stated()
+        gated = {
+            name: f"CASE WHEN NOT {known} THEN {sql} END" if name in _HEALTH and known else sql
+            for name, sql in _GATED.items()
+        }
+        fact = "{" + ", ".join(f"'{name}': {sql}" for name, sql in gated.items()) + "}"
         timed = "{" + ", ".join(f"'{name}': {name}" for name in _TIMED) + "}"
-        models = [model for model in self._models if model.id not in self._assumed]
-        kinds = _cases("model", {model.id: f"'m{model.index}'" for model in models}, "VARCHAR")
-        by_time = [model.id for model in models if model.index in self._timed]
+        kinds = _cases("model", {model.id: f"'m{model.index}'" for model in self._models}, "VARCHAR")
+        by_time = [model.id for model in self._models if model.index in self._timed]
         listed = ", ".join(sql_text(id) for id in by_time)
         times = f"CASE WHEN model IN ({listed}) THEN {timed} END" if by_time else f"NULL::{_TIMED_TYPE}"
-        ids = ", ".join(sql_text(model.id) for model in models) or "NULL"
+        ids = ", ".join(sql_text(model.id) for model in self._models) or "NULL"
         # Most models never change in what counts: for those no order has to be found.
         return f"""
             WITH stated AS (
@@ -221,6 +229,11 @@ class Spans:
             WHERE before IS DISTINCT FROM {{'fact': fact, 'timed': timed}}
         """
 
+    def _stated(self) -> str:
+        """Whether the health of a row's model is assumed, so that the recorded one does not count."""
+        ids = [id for id, one in self._assumed.items() if one.health is not None]
+        return f"(model IN ({', '.join(map(sql_text, ids))}))" if ids else ""
+
     def _memories(self) -> str:
         kinds = _cases("backend", {id: f"'b{number}'" for number, id in enumerate(self._backends)}, "VARCHAR")
         ids = ", ".join(map(sql_text, self._backends)) or "NULL"
@@ -234,8 +247,7 @@ class Spans:
     def _keys(self) -> Iterator[str]:
         """What states are told apart by."""
         for model in self._models:
-            if model.id not in self._assumed:
-                yield f"m{model.index}"
+            yield f"m{model.index}"
         for number in range(len(self._backends)):
             yield f"b{number}"
         for models in self._fastest:
@@ -247,16 +259,13 @@ class Spans:
         model = self._catalog[at]
         expected = model.shape.expected_latency
         catalog = "NULL::DOUBLE" if expected is None else f"{float(expected)!r}::DOUBLE"
-        latency = f"coalesce({self._read_of(at, 'latency_ms')}, {catalog})"
+        assumed = self._assumed.get(model.id)
+        observed = self._read_of(at, "latency_ms")
+        latency = f"coalesce({observed if assumed is None else assumed.latency_sql(observed)}, {catalog})"
         loaded, load = self._read_of(at, "loaded"), self._read_of(at, "load_ms")
         return f"({latency} + (CASE WHEN {loaded} IS NOT NULL AND NOT {loaded} THEN coalesce({load}, 0) ELSE 0 END))"
 
     def _read_of(self, at: int, name: str) -> str:
-        assumed = self._assumed.get(self._catalog[at].id)
-        if assumed is not None:
-            value = getattr(assumed, name)
-            kind = {"latency_ms": "DOUBLE", "loaded": "BOOLEAN", "load_ms": "BIGINT"}[name]
-            return f"NULL::{kind}" if value is None else f"{value!r}::{kind}"
         return f"t{at}.{name}" if name in _TIMED else f"m{at}.{name}"
 
     def _read(self, connection: DuckDBPyConnection) -> Iterator[tuple[int, SpanState]]:
@@ -270,8 +279,6 @@ class Spans:
             yield span, SpanState({id: one for id, one in models.items() if one != NOTHING_KNOWN}, memory)
 
     def _model_state(self, model: CompiledModel, known: Mapping[str, Any]) -> ModelState:
-        if model.id in self._assumed:
-            return self._assumed[model.id]
         gated = known[f"m{model.index}"] or {}
         timed = known.get(f"t{model.index}") or {}
         return ModelState(**gated, **timed)

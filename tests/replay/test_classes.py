@@ -12,20 +12,21 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.decision_strategies import compiled, policies, states, tasks
+from support.decision_strategies import AT_US, CATALOG, compiled, policies, states, tasks
 from support.new_ledgers import new_ledger
 from support.sizes import EXAMPLES
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
-from routewright.engine.decision.task import State, Task
+from routewright.engine.decision.task import ModelState, State, Task
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.record.parts import parts_of
 from routewright.gateway.deciding import uuid7
-from routewright.ledger import DecisionRow, Ledger, LedgerEntry
+from routewright.ledger import Came, DecisionRow, Ledger, LedgerEntry
 from routewright.ledger.connection import open_for_reading, open_for_writing
 from routewright.ledger.replay import replaying
 from routewright.ledger.replay.again import decide_again
+from routewright.ledger.replay.assumed import NOTHING_ASSUMED, AssumedModel, AssumedState
 from routewright.ledger.replay.each import group_records
 from routewright.ledger.replay.groups import Grouped
 from routewright.ledger.replay.parts import policy_parts
@@ -68,17 +69,38 @@ def recorded(path: Path, many: Sequence[Decided], random: Random) -> tuple[Ledge
     return ledger, decisions
 
 
+def assumptions() -> st.SearchStrategy[AssumedState]:
+    """What may be assumed of some models, of the load and of quotas."""
+    model = st.builds(
+        AssumedModel,
+        st.sampled_from([None, "healthy", "unhealthy"]),
+        st.none() | st.sampled_from([0.0, 499.5, 1e6]),
+        st.sampled_from([1.0, 0.1, 3.0, 1e6]),
+    )
+    return st.builds(
+        AssumedState,
+        st.dictionaries(st.sampled_from(sorted(CATALOG["models"])), model, min_size=1),
+        st.none() | st.floats(0, 1),
+        st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12)),
+    )
+
+
 Counted = Counter[tuple[object, ...]]
 
 
-def by_classes(ledger: Ledger, candidate: CompiledPolicy, monkeypatch: pytest.MonkeyPatch) -> Counted:
+def by_classes(
+    ledger: Ledger,
+    candidate: CompiledPolicy,
+    monkeypatch: pytest.MonkeyPatch,
+    assumed: AssumedState = NOTHING_ASSUMED,
+) -> Counted:
     def none(*given: object) -> None:
         if given[2] is not None:
             raise AssertionError("decided one by one")
 
     monkeypatch.setattr(replaying, "group_records", none)
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
-        found = redecided_groups(connection, candidate, Selection(), {})
+        found = redecided_groups(connection, candidate, Selection(), assumed)
     return counted(found)
 
 
@@ -89,9 +111,9 @@ def counted(groups: Sequence[Any]) -> Counted:
     return found
 
 
-def one_by_one(ledger: Ledger, candidate: CompiledPolicy) -> Counted:
+def one_by_one(ledger: Ledger, candidate: CompiledPolicy, assumed: AssumedState = NOTHING_ASSUMED) -> Counted:
     def again(id: str, task: Task, state: State, facts: Facts) -> Redecided:
-        return redecide(candidate, task, state, facts, decision_id=id)
+        return redecide(candidate, task, state, facts, decision_id=id, assumed=assumed)
 
     grouped = Grouped()
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
@@ -105,6 +127,7 @@ def one_by_one(ledger: Ledger, candidate: CompiledPolicy) -> Counted:
     few=_policies,
     many=_tasks,
     candidate=policies(),
+    assumed=st.just(NOTHING_ASSUMED) | assumptions(),
     seed=st.integers(0, 2**32),
 )
 @settings(
@@ -116,12 +139,46 @@ def test_a_class_comes_out_as_each_of_its_rows(
     few: list[dict[str, Any]],
     many: list[tuple[int, Task, State]],
     candidate: dict[str, Any],
+    assumed: AssumedState,
     seed: int,
 ) -> None:
     path = tmp_path_factory.mktemp("replay") / "l.duckdb"
     ledger, _ = recorded(path, decided_under(few, many), Random(seed))
     with pytest.MonkeyPatch.context() as patch:
-        assert by_classes(ledger, compiled(candidate), patch) == one_by_one(ledger, compiled(candidate))
+        found = by_classes(ledger, compiled(candidate), patch, assumed)
+    assert found == one_by_one(ledger, compiled(candidate), assumed)
+
+
+def test_a_constraint_judges_each_row_by_its_own_latency(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {
+        "routewright": 1,
+        "name": "random",
+        "catalog": "catalog.yaml",
+        "constraints": [{"name": "quick", "require": "state.latency_ms < 500.0"}],
+        "rules": [{"name": "a", "use": ["small", "coder"]}],
+    }
+    many: list[Decided] = [
+        (
+            policy,
+            Task(),
+            State(AT_US, models={"small": ModelState(latency_ms=ms), "coder": ModelState(latency_ms=1)}),
+        )
+        for ms in (100, 900, 300)
+    ]
+    ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
+    for assumed, small in (
+        (NOTHING_ASSUMED, 2),
+        (AssumedState({"small": AssumedModel(latency_factor=2)}), 1),
+        (AssumedState({"small": AssumedModel(latency_ms=499.0)}), 3),
+    ):
+        found = by_classes(ledger, compiled(policy), monkeypatch, assumed)
+        targets = Counter[str | None]()
+        for (_, _, after, _), rows in found.items():
+            assert isinstance(after, Came)
+            targets[after.target] += rows
+        assert (targets["small"], targets["coder"]) == (small, 3 - small)
 
 
 @given(few=_policies, many=_tasks, seed=st.integers(0, 2**32))
