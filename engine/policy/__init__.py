@@ -35,7 +35,7 @@ from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Location, Server, client_address, is_loopback, is_this_machine, judge
 from .notes import limit_notes, place_notes, quota_notes, step_notes
-from .promises import PROMISE_KINDS, Promise, compare_promises, other_models
+from .promises import PROMISE_KINDS, Promise, by_kind, compare_promises, differences_text, other_models
 from .quantities import MAX_EXACT, MoneyAmount, nano_units, parse_duration_ms
 from .reading.read import (
     FileKind,
@@ -115,6 +115,7 @@ __all__ = [
     "Text",
     "UnfitCandidate",
     "UnsupportedParameter",
+    "by_kind",
     "check_unbroken",
     "client_address",
     "compare_promises",
@@ -122,6 +123,7 @@ __all__ = [
     "compile_policy",
     "default_timeouts",
     "default_waits",
+    "differences_text",
     "encoding_for",
     "is_loopback",
     "is_this_machine",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Final, Literal, NamedTuple, get_args
 
@@ -42,6 +42,24 @@ def compare_promises(policy: CompiledPolicy, other: CompiledPolicy) -> Differenc
         changed=[promise for promise in here if promise in there and here[promise] != there[promise]],
         added=[promise for promise in there if promise not in here],
     )
+
+
+def by_kind(promises: Sequence[Promise]) -> dict[str, list[str]]:
+    """Names by kind, without kinds that none has."""
+    found = {kind: [one.name for one in promises if one.kind == kind] for kind in PROMISE_KINDS}
+    return {kind: names for kind, names in found.items() if names}
+
+
+def differences_text(policy: CompiledPolicy, other: CompiledPolicy) -> list[str]:
+    """What ``other`` does to the promises and models of ``policy``, such as ``changes constraint private_stays``."""
+    found = compare_promises(policy, other)
+    told = [
+        f"{verb} {kind} {', '.join(names)}"
+        for verb, promises in (("has no", found.left_out), ("changes", found.changed), ("adds", found.added))
+        for kind, names in by_kind(promises).items()
+    ]
+    others = other_models(policy.catalog, other.catalog)
+    return [*told, *([f"another model or place stands behind {', '.join(others)}"] if others else [])]
 
 
 def other_models(catalog: CompiledCatalog, other: CompiledCatalog) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -44,7 +45,7 @@ class SelfReport:
 
     rows: int
     differences: tuple[Difference, ...]
-    seconds: float = 0.0
+    seconds: float
 
     @property
     def different(self) -> int:
@@ -54,6 +55,7 @@ class SelfReport:
 
 def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfReport:
     """Compare every selected decision with what its own policy decides now."""
+    began = time.monotonic()
     chosen = choose(connection, selection)
     found: dict[tuple[What, str, str], Difference] = {}
     rows = 0
@@ -63,7 +65,9 @@ def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfRe
             known = found.get((what, digest, why))
             before, first = (0, example) if known is None else (known.rows, known.example)
             found[what, digest, why] = Difference(what, digest, why, before + count, min(first, example))
-    return SelfReport(rows, tuple(sorted(found.values(), key=lambda one: -one.rows)))
+    return SelfReport(
+        rows, tuple(sorted(found.values(), key=lambda one: -one.rows)), time.monotonic() - began
+    )
 
 
 _Compared = tuple[What | None, str, str, int, str]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from routewright.engine.explain import as_recorded, brief_tree, explain
@@ -14,7 +13,6 @@ from routewright.engine.report import RecordError, ReportTree
 
 from ..restoring import record_text
 from .groups import Came, Group
-from .parts import recorded_policy
 from .redeciding import Redecided
 
 if TYPE_CHECKING:
@@ -22,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_EXPLAINED: Final = 30
 """So many examples of a report are explained, those of the changes that come first; the others have their ids."""
+
+RecordedPolicies = Callable[[str, str], CompiledPolicy]
+"""The policy that was recorded under its digest and its catalog's; raises RecordError where there is none."""
 
 Again = Callable[[Record], Redecided]
 """Decides again what a record has."""
@@ -47,10 +48,11 @@ class Example:
 class Examples:
     """Gives examples of groups, up to ``each`` at a time, and explains the first of all."""
 
-    def __init__(self, connection: DuckDBPyConnection, again: Again, each: int) -> None:
-        self._connection, self._again, self._each = connection, again, each
+    def __init__(
+        self, connection: DuckDBPyConnection, policies: RecordedPolicies, again: Again, each: int
+    ) -> None:
+        self._connection, self._policies, self._again, self._each = connection, policies, again, each
         self._left = MOST_EXPLAINED
-        self._policy = lru_cache(maxsize=64)(self._recorded_policy)
 
     def of(self, groups: Sequence[Group]) -> tuple[Example, ...]:
         """An example of each of the first groups."""
@@ -68,13 +70,10 @@ class Examples:
 
     def _told(self, group: Group) -> tuple[ReportTree, ReportTree | None]:
         record = read_record(record_text(self._connection, group.example) or "")
-        policy = as_recorded(self._policy(record.policy.digest, record.catalog.digest), record)
+        policy = as_recorded(self._policies(record.policy.digest, record.catalog.digest), record)
         recorded, decision = explain(policy, record, search=False), self._again(record).decision
         rule_after = None if group.after is None else group.after.rule
         if decision is None:
             return brief_tree(recorded, rule_after), None
         candidate = explain(decision.policy, decision, search=False)
         return brief_tree(recorded, rule_after), brief_tree(candidate, group.before.rule)
-
-    def _recorded_policy(self, digest: str, catalog_digest: str) -> CompiledPolicy:
-        return recorded_policy(self._connection, digest, catalog_digest)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from routewright.engine.decision import State, Task
-from routewright.engine.policy import CompiledPolicy
+from routewright.engine.policy import CompiledPolicy, differences_text
 from routewright.engine.record import Record, state_of, task_of
 from routewright.engine.report import RecordError
 
@@ -16,12 +18,12 @@ from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded
 from .classes import NotDecidableInSql, class_rows
 from .each import facts_of, group_records
-from .examples import Examples
+from .examples import Examples, RecordedPolicies
 from .groups import Came, Group, Grouped
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .redeciding import Facts, Redecided, redecide
 from .report import Replayed, ReplayReport, report_of
-from .selecting import Selection, choose
+from .selecting import Selection, choose, why_none
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,15 +45,37 @@ def replay(
         task, state, facts = task_of(record), state_of(record), facts_of(record)
         return redecide(candidate, task, state, facts, decision_id=record.id, assumed=assumed)
 
+    policies = lru_cache(maxsize=64)(partial(recorded_policy, connection))
     of = Replayed(
         candidate=(candidate.name, candidate.digest),
         names=_names(connection),
         selection=selection,
         period=choose(connection, selection).period(connection),
-        notes=list(_notes(candidate, groups)),
-        examples=Examples(connection, again, examples),
+        differences=_differences(connection, candidate, groups, policies),
+        notes=[*_notes(candidate, groups), *(why_none(connection, selection) if not groups else ())],
+        examples=Examples(connection, policies, again, examples),
     )
     return report_of(groups, of, began)
+
+
+def _differences(
+    connection: DuckDBPyConnection,
+    candidate: CompiledPolicy,
+    groups: Sequence[Group],
+    policies: RecordedPolicies,
+) -> tuple[str, ...]:
+    """What the candidate does to the promises of the recorded policy with the most rows."""
+    rows = Counter[str]()
+    for group in groups:
+        rows[group.policy_digest or ""] += group.rows
+    catalogs = {part.digest: part.catalog_digest for part in policy_parts(connection)}
+    for digest, _ in rows.most_common(1):
+        if digest in catalogs:
+            try:
+                return tuple(differences_text(policies(digest, catalogs[digest]), candidate))
+            except RecordError as error:
+                return (f"is not compared: {error}",)
+    return ()
 
 
 def _names(connection: DuckDBPyConnection) -> dict[str, str]:

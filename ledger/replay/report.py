@@ -90,7 +90,8 @@ class ReplayReport:
     ``rows`` were selected, made from ``first_at`` to ``last_at``, and ``decided`` decided again. Of those,
     ``elsewhere`` have another target, or have one where there was none; ``other_plan`` have the same target
     with other fallbacks or steps, and ``other_rule`` the same of all that by another rule. ``dead_ends_before`` and
-    ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one.
+    ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one. ``differences`` are
+    what the candidate does to promises of the recorded policy with the most rows, and to the models behind names.
     """
 
     candidate: NamedPolicy
@@ -110,6 +111,7 @@ class ReplayReport:
     plan_changes: tuple[PlanChange, ...]
     rules: tuple[RuleHits, ...]
     not_decided: tuple[NotDecided, ...]
+    differences: tuple[str, ...]
     notes: tuple[str, ...]
     seconds: float
 
@@ -242,6 +244,7 @@ class Replayed:
     names: Mapping[str, str]
     selection: Selection
     period: tuple[datetime | None, datetime | None]
+    differences: tuple[str, ...]
     notes: Sequence[str]
     examples: Examples
 
@@ -278,6 +281,7 @@ def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayRe
         plan_changes=_plan_changes(decided, of.examples),
         rules=_rules(decided),
         not_decided=_not_decided(groups, 3),
+        differences=of.differences,
         notes=tuple(of.notes),
         seconds=time.monotonic() - began_s,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +60,14 @@ class Chosen:
         """The rows of ``table`` that are replayed."""
         return f"SELECT {columns} FROM {table} WHERE {self.where}"
 
+    def count(self, connection: DuckDBPyConnection) -> int:
+        """How many they are."""
+        both = " UNION ALL ".join(self.rows_of(table, "1") for table in ("decision_rows", "decisions_1"))
+        [[count]] = connection.execute(
+            f"SELECT count(*) FROM ({both})", [*self.parameters, *self.parameters]
+        ).fetchall()
+        return int(count)
+
     def period(self, connection: DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
         """When the first and the last of them were made."""
         both = " UNION ALL ".join(self.rows_of(table, "at_us") for table in ("decision_rows", "decisions_1"))
@@ -97,13 +107,53 @@ SELECT decision_id FROM attempt_rows WHERE simulated UNION SELECT decision_id FR
 """
 
 
+def why_none(connection: DuckDBPyConnection, selection: Selection) -> Iterator[str]:
+    """Why a selection has no decision: what there would be without its bounds, and of the other kind of work."""
+    others = {kind: Selection(simulated=kind) for kind in (False, True)}
+    counts = {kind: choose(connection, one).count(connection) for kind, one in others.items()}
+    kind = selection.simulated
+    if not any(counts.values()):
+        yield "the ledger has no decision yet: run a task first"
+    if counts[kind]:
+        yield f"the ledger has {counts[kind]:,} such decisions, of other times or for which the condition does not hold"
+    elif counts[not kind] and not kind:
+        yield f"the ledger has no real work, and {_decisions(counts[True], 'simulated')}, which --simulated replays"
+    elif counts[not kind]:
+        yield f"the ledger has no simulated work, and {_decisions(counts[False], 'real')}"
+
+
+def _decisions(count: int, kind: str) -> str:
+    return f"{count:,} {kind} decision{'' if count == 1 else 's'}"
+
+
+_WHERE: Final = "where"
+"""Mistakes in a condition of the user's are reported under this name."""
+
+
 def _choose_where(connection: DuckDBPyConnection, selection: Selection) -> None:
     """Note the ids of the decisions of which a condition of the user's is true."""
     own = selection.import_name is None and not selection.simulated
     view = "decisions_flat" if own else "all_decisions_flat"
+    # The condition has lines of its own, so that its mistakes keep their place.
     sql = f"SELECT decision_id::UUID AS decision_id FROM main.{view} WHERE (\n{selection.where}\n)"
-    with placed(None, Limits()):
+    with _placed(sql):
         statements = connection.extract_statements(sql)
-        if len(statements) != 1:
-            raise LedgerError("a condition is one expression in SQL, such as `team = 'research'`")
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS {statements[0].query}")
+    if len(statements) != 1:
+        raise LedgerError("a condition is one expression in SQL, such as `team = 'research'`")
+    chosen = f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS {statements[0].query}"
+    with _placed(chosen):
+        connection.execute(chosen)
+
+
+@contextmanager
+def _placed(sql: str) -> Iterator[None]:
+    """Mistakes have their place in the condition, which begins in the second line of the statement."""
+    try:
+        with placed(sql, Limits()):
+            yield
+    except LedgerError as error:
+        if (problem := error.problem) is not None and problem.line is not None:
+            error.problem = (
+                replace(problem, source=_WHERE, line=problem.line - 1) if problem.line > 1 else None
+            )
+        raise

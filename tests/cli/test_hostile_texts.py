@@ -155,6 +155,18 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         ["-o", "-", "--view", HOSTILE],
         ["-o", "-", "--view", "cost_daily", "--since", HOSTILE],
     ],
+    ("replay",): [
+        ["policy.yaml", "--simulated"],
+        ["next.yaml", "--simulated", "--fail-on", "changed>0"],
+        ["next.yaml", "--simulated", "--where", f"team = '{HOSTILE}'"],
+        ["next.yaml", "--simulated", "--where", HOSTILE],
+        ["next.yaml", "--fail-on", HOSTILE],
+        ["next.yaml", "--since", HOSTILE],
+        ["next.yaml", "--sample", HOSTILE],
+        ["next.yaml", "-o", HOSTILE],
+        [HOSTILE],
+        ["--self", "--simulated"],
+    ],
     ("ledger", "stats"): [["--simulated"], ["--simulated", "--by", "team"], ["--since", HOSTILE]],
     ("ledger", "report"): [
         ["-o", "out.html", "--simulated", "--force", "--title", HOSTILE],
@@ -285,6 +297,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     command = CommandLine(tmp_path_factory.mktemp("texts"))
     command.write("policy.yaml", quoted(with_texts(POLICY)))
     command.write(HOSTILE.replace("/", ""), "routewright: 1\n")
+    rules = [*POLICY["rules"][:-1], POLICY["rules"][-1] | {"use": ["large"]}]
+    command.write("next.yaml", quoted(with_texts({**POLICY, "rules": rules})))
     case = {"name": HOSTILE, "features": {"team": HOSTILE}, "expect": {"target": "small"}}
     command.write("tests.yaml", quoted({"routewright": 1, "policy": "policy.yaml", "cases": [case]}))
     tasks = [

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from support.command_line import POLICY, CommandLine
 from support.replay_ledgers import replay_ledger
 from syrupy.assertion import SnapshotAssertion
+
+from routewright.cli.page import Detail, Page, Section
+from routewright.cli.page_markdown import page_markdown
+from routewright.cli.shown import Shown
+from routewright.engine.report import ReportTree
 
 CANDIDATE = (
     POLICY.replace("context_length > 30000", "context_length > 8000")
@@ -104,3 +110,106 @@ def test_one_replay_writes_several_files(command: CommandLine) -> None:
     unnamed = command("replay", "next.yaml", "-o", "comment")
     assert unnamed.err.startswith("error: the name of `comment` does not say what form it has\n")
     assert not Path(command.folder, "comment").exists()
+
+
+def test_a_mistake_in_the_condition_is_shown_at_its_place(command: CommandLine) -> None:
+    ended = command("replay", "next.yaml", "--where", "outcome = 'routed'\n  AND matched_role = 'hard'")
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.err.splitlines()[:3] == [
+        "where:2:7: error[sql]: referenced column `matched_role` not found in FROM clause",
+        "  |   AND matched_role = 'hard'",
+        "  |       ^^^^^^^^^^^^",
+    ]
+    assert "help: candidate bindings: `matched_rule`, " in ended.err
+
+
+def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:
+    flags = (
+        "--since",
+        "2026-01-01T00:10:00",
+        "--until",
+        "2026-01-01T00:20:00",
+        "--where",
+        "matched_rule = 'hard'",
+    )
+    values = json.loads(command("replay", "next.yaml", *flags, "--format", "json").out)
+    assert (values["rows"], values["first_at"]) == (6, "2026-01-01T00:10:00+00:00")
+    assert "only where matched_rule = 'hard'\n" in command("replay", "next.yaml", *flags).out
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (
+            ["--until", "2025-01-01"],
+            "the ledger has 40 such decisions, of other times or for which the condition",
+        ),
+        (["--simulated"], "the ledger has no simulated work, and 40 real decisions"),
+    ],
+)
+def test_an_empty_selection_says_why(command: CommandLine, flags: list[str], why: str) -> None:
+    ended = command("replay", "next.yaml", *flags)
+    assert ended.code == 0
+    assert "no decision was selected\n" in ended.out
+    assert ended.err.startswith(why)
+
+
+def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    assert command("run", "policy.yaml", "hello", "--simulate").code == 0
+    ended = command("replay", "policy.yaml")
+    assert ended.err == "the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
+    assert "nothing changes: 1 decision keeps the rule" in command("replay", "policy.yaml", "--simulated").out
+
+
+def test_what_cannot_be_decided_again_is_counted_with_what_can_be_done(command: CommandLine) -> None:
+    feature = "  private: { type: boolean, default: false }\n"
+    more = POLICY.replace(feature, f"{feature}  urgent: {{ type: boolean }}\n")
+    command.write("urgent.yaml", more.replace("complex_reasoning || context", "urgent || context"))
+    ended = command("replay", "urgent.yaml", "--fail-on", "not_decided>50%", "--fail-on", "changed>0")
+    assert ended.code == 1
+    assert ended.out.splitlines()[5] == "none of 40 decisions could be decided again"
+    assert "  feature `urgent` (40)  " in ended.out
+    assert "help: give the feature a default, " in ended.out
+    assert ended.err.splitlines() == [
+        "failed: not_decided>50%: 40 of 40 could not be decided again (100 %)",
+        "failed: changed>0: cannot be judged: no decision could be decided again",
+    ]
+
+
+def test_a_report_tells_changed_promises_that_no_count_shows(command: CommandLine) -> None:
+    command.write("promise.yaml", POLICY.replace("when: private, req", "when: private && private, req"))
+    out = command("replay", "promise.yaml").out
+    assert "nothing changes: " in out
+    assert out.endswith("the candidate changes constraint private_stays_here\n")
+
+
+def test_self_has_no_report(command: CommandLine) -> None:
+    assert command("replay", "--self").out == "40 decisions made again: 0 differences\n"
+    ended = command("replay", "--self", "--fail-on", "changed>0")
+    assert (ended.code, ended.out) == (2, "")
+
+
+LONG = "<script>|`*_[x](y) @org/team #1 www.x.example ~~ $x$ -->\x1b[31m\u202e" * 150
+
+
+def test_a_comment_fits_whatever_it_tells() -> None:
+    tree = ReportTree(LONG, [ReportTree(LONG) for _ in range(20)])
+    detail = Detail(LONG, [tree, tree], "routewright ledger show 0")
+    rows = [[LONG, LONG, "1"] for _ in range(15)]
+    section = Section(
+        "s", LONG, LONG, Shown([LONG, "to", "n"], rows, []), lines=[LONG], details=[detail] * 50
+    )
+    text = page_markdown(Page(LONG, [LONG] * 5, [LONG], [section] * 9, [LONG, LONG]))
+    assert 40_000 < len(text.encode()) <= 65_536
+    assert text.count("<details>") == text.count("</details>") > 0
+    assert text.endswith("_More does not fit into a comment: another form of this report has all of it._\n")
+    # Escaped signs, and entities of the lines that are HTML, do nothing; a comment parts what would be a reference.
+    for line in text.splitlines():
+        summary = line.startswith("<details>")
+        bare = re.sub(r"<details><summary>|</summary>|</details>|<!-- -->", " ", line)
+        bare = re.sub(r"&[a-z]+;" if summary else r"\\.", "", bare)
+        assert re.findall(r"@\w|#\d|<|www\.|\x1b|\u202e" + ("" if summary else r"|\]\(|`\*"), bare) == []
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)\|", line)) == 4, line

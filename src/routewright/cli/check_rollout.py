@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from routewright.engine.explain import share_text
-from routewright.engine.policy import PROMISE_KINDS, CompiledPolicy, Promise, compare_promises, other_models
+from routewright.engine.policy import (
+    CompiledPolicy,
+    by_kind,
+    compare_promises,
+    differences_text,
+    other_models,
+)
 
 from .writer import counted
-
-_VERBS = {"left_out": "has no", "changed": "changes", "added": "adds"}
 
 
 def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]]:
@@ -20,7 +22,7 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     candidate = rollout.candidate
     # Each arm keeps its own promises, so a reviewer has to know.
     differences = {
-        key: _by_kind(promises) for key, promises in compare_promises(policy, candidate)._asdict().items()
+        key: by_kind(promises) for key, promises in compare_promises(policy, candidate)._asdict().items()
     }
     others = other_models(policy.catalog, candidate.catalog)
     counted_anew = _counted_anew(policy, candidate)
@@ -40,17 +42,9 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     counts = f"{counted(len(candidate.rules), 'rule')}, {counted(len(candidate.catalog.models), 'model')}"
     told = [f"ok, {counts}, {candidate.digest}"]
     told += [f"not supported yet: {part}" for part in candidate.unenforced]
-    for key, verb in _VERBS.items():
-        told += [f"{verb} {kind} {', '.join(names)}" for kind, names in differences[key].items()]
-    told += [f"another model or place stands behind {', '.join(others)}"] if others else []
+    told += differences_text(policy, candidate)
     lines = [f"candidate {rollout.file}: {said}" for said in (*told, *counted_anew)]
     return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *lines]
-
-
-def _by_kind(promises: Sequence[Promise]) -> dict[str, list[str]]:
-    """Names by kind, without kinds that none has."""
-    found = {kind: [one.name for one in promises if one.kind == kind] for kind in PROMISE_KINDS}
-    return {kind: names for kind, names in found.items() if names}
 
 
 def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:

@@ -75,7 +75,7 @@ def _common(
 ) -> None:
     writer.plain = plain
     show_warnings()
-    if context.invoked_subcommand != ledger.info.name:
+    if context.invoked_subcommand not in (ledger.info.name, "replay"):
         finish_first()
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from routewright.engine.report import TaskError, escape_json
 from routewright.ledger import Judged, ReplayReport, Selection, SelfReport, now_in, parse_check, parse_moment
@@ -19,7 +19,8 @@ from .options import ReplayFlags
 from .page_markdown import page_markdown
 from .page_text import TextOfFile, print_page
 from .progress import statement_progress
-from .replay_page import Extent, replay_page
+from .replay_page import replay_page
+from .replay_sections import Extent
 from .report_page import page_html
 from .sql import refuse_output
 from .writer import counted, writer
@@ -46,37 +47,50 @@ def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
     """Replay under ``policy``, or with ``--self`` every decision under its own; 1 if what was to fail has happened."""
     if how.again == (policy is not None):
         raise TaskError("name a candidate policy, or give --self")
+    if how.again and (how.output or how.fail_on or how.format not in (None, "text", "json")):
+        raise TaskError(
+            "--self has no report, so -o, --fail-on and other forms than text and json do not go with it"
+        )
     for bound in how.fail_on or ():
         parse_check(bound)
     files = {file: _form_of(file, how) for file in how.output or ()}
     selection = _selection(how)
+    limits: _Limits = {
+        "timeout_s": how.timeout,
+        "max_memory_mb": how.max_memory,
+        "max_disk_mb": how.max_disk,
+    }
     candidate = None if policy is None else load_policy(policy)
     with ledger_at(how.ledger, create=False) as opened:
         with statement_progress("replaying") as progress:
             if candidate is None:
-                return _print_self(opened.replay_self(selection, progress=progress), how)
-            report = opened.replay(
-                candidate,
-                selection,
-                examples=how.examples,
-                timeout_s=how.timeout,
-                max_memory_mb=how.max_memory,
-                max_disk_mb=how.max_disk,
-                progress=progress,
-            )
+                again = opened.replay_self(selection, progress=progress, **limits)
+                _tell_speed(again)
+                return _print_self(again, how)
+            report = opened.replay(candidate, selection, examples=how.examples, progress=progress, **limits)
         judged = report.judge(*(how.fail_on or ()))
         for file, form in files.items():
             _write(file, _text(report, judged, form, how), force=how.force)
         if not files:
             _print(report, judged, how)
         print_notices(opened)
-    if report.rows:
-        rate = report.rows / max(report.seconds, 0.001)
-        writer.remark(f"{counted(report.rows, 'decision')} in {report.seconds:.1f} s, {rate:,.0f} a second")
+    _tell_speed(report)
     for one in judged:
         if one.failed:
             writer.note(f"failed: {one.expression}: {one.text}")
     return ExitCode.CHECK_FAILED if any(one.failed for one in judged) else ExitCode.OK
+
+
+class _Limits(TypedDict):
+    timeout_s: float
+    max_memory_mb: int
+    max_disk_mb: int
+
+
+def _tell_speed(report: ReplayReport | SelfReport) -> None:
+    if report.rows:
+        rate = report.rows / max(report.seconds, 0.001)
+        writer.remark(f"{report.rows:,} decisions in {report.seconds:.1f} s, {rate:,.0f} a second")
 
 
 def _form_of(file: Path, how: ReplayFlags) -> Form:
