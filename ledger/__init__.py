@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from .receipts import Receipt, check_receipt
     from .replay.again import Difference, SelfReport
     from .replay.checks import Judged, parse_check
+    from .replay.consequences import Consequence, Consequences, Measured
+    from .replay.estimates import Baseline, Estimate, Interval, Metric
     from .replay.examples import Example
     from .replay.groups import Came
     from .replay.report import Move, NamedPolicy, NotDecided, PlanChange, ReplayReport, RuleHits
@@ -58,13 +60,17 @@ __all__ = [
     "QUESTION_SUFFIX",
     "Appended",
     "AttemptRow",
+    "Baseline",
     "BusyError",
     "Came",
     "Chart",
     "Checkpoint",
+    "Consequence",
+    "Consequences",
     "DecisionEnd",
     "DecisionRow",
     "Difference",
+    "Estimate",
     "Example",
     "FileForm",
     "Followed",
@@ -75,12 +81,15 @@ __all__ = [
     "Imported",
     "InFlight",
     "IntentRow",
+    "Interval",
     "Judged",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
     "LedgerSettings",
     "LedgerWriter",
+    "Measured",
+    "Metric",
     "Move",
     "NamedPolicy",
     "NotDecided",
@@ -155,6 +164,8 @@ _HOMES = {
     **dict.fromkeys(("Outcome", "RecordedOutcomes"), "outcomes"),
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     **dict.fromkeys(("Difference", "SelfReport"), "replay.again"),
+    **dict.fromkeys(("Consequence", "Consequences", "Measured"), "replay.consequences"),
+    **dict.fromkeys(("Baseline", "Estimate", "Interval", "Metric"), "replay.estimates"),
     "Came": "replay.groups",
     "Example": "replay.examples",
     **dict.fromkeys(("Judged", "parse_check"), "replay.checks"),

@@ -345,6 +345,7 @@ class Ledger:
         selection: Selection | None = None,
         *,
         examples: int = 3,
+        consequences: bool = True,
         timeout_s: float = REPLAY_TIMEOUT_S,
         max_memory_mb: int = Limits.max_memory_mb,
         max_disk_mb: int = Limits.max_disk_mb,
@@ -353,7 +354,8 @@ class Ledger:
         """What ``candidate`` would have made of the decisions that are recorded, with the facts of then.
 
         By default all that were executed and real are decided again. The report has up to ``examples`` decisions of
-        each change. What waits in spools is taken in first. ``progress`` and limits are as in ``query``.
+        each change, and unless ``consequences`` is false what would have come of it. What waits in spools is taken in
+        first. ``progress`` and limits are as in ``query``.
 
         Raises LedgerError for a condition of the selection that is none, and when it takes more than a limit allows.
         """
@@ -364,7 +366,12 @@ class Ledger:
         limits = Limits(None, timeout_s, max_memory_mb, max_disk_mb)
         return self._read(
             lambda connection: replay(
-                connection, candidate, selection or ALL_REAL, assumed=NOTHING_ASSUMED, examples=examples
+                connection,
+                candidate,
+                selection or ALL_REAL,
+                assumed=NOTHING_ASSUMED,
+                examples=examples,
+                with_consequences=consequences,
             ),
             limits,
             own_statement=True,

@@ -54,7 +54,11 @@ from .spans import SPANS, Spans, SpanState, state_column
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+ROW_GROUPS: Final = "replay_row_groups"
+"""The temporary table of the group of each row, as ``ClassRows`` has it: ``row`` (its rowid) and ``group``."""
+
 _GROUPS: Final = "replay_groups"
+_KEYED: Final = "replay_keyed_rows"
 _PACKED: Final = 2**62
 _REQUEST: Final = (
     "prompt_tokens",
@@ -72,9 +76,11 @@ class NotDecidableInSql(Exception):
 
 
 class ClassRows(NamedTuple):
-    """Rows of one class that were recorded with one plan: the number of the plan's part, how many rows, an example's
-    id, and of how many the recorded verdicts are not those of the candidate (0 unless that was asked for)."""
+    """Rows of one class that were recorded with one plan: the number of the group, that of the plan's part, how many
+    rows, an example's id, and of how many the recorded verdicts are not those of the candidate (0 unless that was asked
+    for)."""
 
+    group: int
     plan_part: int
     after: Redecided
     rows: int
@@ -91,17 +97,19 @@ def class_rows(
     *,
     assumed: AssumedState = NOTHING_ASSUMED,
     compare_verdicts: bool = False,
+    keep_rows: bool = False,
 ) -> Iterator[ClassRows]:
     """What ``policy`` decides of the chosen rows that were recorded under ``part``.
 
-    Raises NotDecidableInSql where SQL cannot tell these rows apart.
+    With ``keep_rows`` the table ``ROW_GROUPS`` then has the group of each row. Raises NotDecidableInSql where SQL
+    cannot tell these rows apart.
     """
-    # One level and no subquery: through a filter below, DuckDB 2.0 reads whole features, not the fields asked for.
-    source = f"decision_rows AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
+    source = chosen.rows_of("decision_rows", "rowid AS row, *")
+    source = f"SELECT * FROM ({source}) WHERE policy_part = {part.part}"
     pins = [
         pin
         for (pin,) in connection.execute(
-            f"SELECT DISTINCT d.pin FROM {source} AND d.pin IS NOT NULL ORDER BY d.pin", chosen.parameters
+            f"SELECT DISTINCT pin FROM ({source}) WHERE pin IS NOT NULL ORDER BY pin", chosen.parameters
         ).fetchall()
     ]
     spans = Spans(policy, pins, assumed)
@@ -110,16 +118,32 @@ def class_rows(
     query = ClassQuery(
         policy, part, recorded, spans, pins, during_us, assumed=assumed, compare_verdicts=compare_verdicts
     )
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {query.grouped(source)}", chosen.parameters
-    )
+    if keep_rows:
+        _keep_rows(connection, query, source, chosen)
+    else:
+        grouped = query.grouped(query.keyed(source))
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {grouped}", chosen.parameters)
     yield from _decided(connection, policy, part, states, query.key_columns, spans.columns, assumed)
+
+
+def _keep_rows(connection: DuckDBPyConnection, query: ClassQuery, source: str, chosen: Chosen) -> None:
+    """Make ``ROW_GROUPS`` too. Keys are dear to compute, and are computed once."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_KEYED} AS {query.keyed(source)}", chosen.parameters)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {query.grouped(f'FROM {_KEYED}')}")
+    same = " AND ".join(
+        f"(k.{name} IS NOT DISTINCT FROM g.{name})" for name in [*query.key_columns, "plan_part"]
+    )
+    connection.execute(
+        f'CREATE OR REPLACE TEMP TABLE {ROW_GROUPS} AS SELECT k.row, g.example AS "group" '
+        f"FROM {_KEYED} AS k JOIN {_GROUPS} AS g ON {same}"
+    )
+    connection.execute(f"DROP TABLE {_KEYED}")
 
 
 def _during(connection: DuckDBPyConnection, source: str, chosen: Chosen) -> tuple[int, int]:
     """The first and the last time of the rows of ``source``."""
     [(first, last)] = connection.execute(
-        f"SELECT min(d.at_us), max(d.at_us) FROM {source}", chosen.parameters
+        f"SELECT min(at_us), max(at_us) FROM ({source})", chosen.parameters
     ).fetchall()
     return (first or 0, last or 0)
 
@@ -177,19 +201,17 @@ class ClassQuery:
         lengths = _listed(length_columns(self._policy, self._pins))
         return f"""
         WITH facts AS (
-            SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, d.draw,
-                d.session_model{verdicts}{quotas}{_listed(bound)}{facts}
-            FROM {source}
+            SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.session_model,
+                s.span{verdicts}{state}{quotas}{_listed(bound)}{facts}
+            FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}
         ),
-        judged AS (SELECT *, {rule} AS {RULE}{judged}{request} FROM facts),
-        -- Joined when the texts have been compared: DuckDB compares those that it reads several times as fast.
-        stated AS (SELECT d.*, s.span{state} FROM judged AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}),
-        placed AS (SELECT *{_listed(points(self._policy))}{lengths}{requires} FROM stated)
+        judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
+        placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
         SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other{compared} FROM placed
         """
 
-    def grouped(self, source: str) -> str:
-        """The classes of ``source``: key, plan, number of rows, one of them, how many have other verdicts, and what the
+    def grouped(self, keyed: str) -> str:
+        """The classes of ``keyed``: key, plan, number of rows, one of them, how many have other verdicts, and what the
         one row's state says of models that constraints compare."""
         keys = ", ".join(self.key_columns)
         columns = [state_column(*one) for one in self._spans.columns]
@@ -197,7 +219,7 @@ class ClassQuery:
         return f"""
         SELECT {keys}, any_value({RULE}) AS {RULE}, any_value(pin) AS pin, plan_part, count(*) AS rows,
             min(row) AS example, sum(other)::BIGINT AS other, {compared} AS compared
-        FROM ({self.keyed(source)}) GROUP BY {keys}, plan_part
+        FROM ({keyed}) GROUP BY {keys}, plan_part
         """
 
     def _require_columns(self) -> Iterator[tuple[str, str]]:
@@ -296,7 +318,7 @@ def _decided(
         state = State(at_us, models=models, memory=known.memory, **rest)
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
         for plan_part, rows, example, other, _ in classes[key]:
-            yield ClassRows(plan_part, after, rows, ids.get(example, id), other)
+            yield ClassRows(example, plan_part, after, rows, ids.get(example, id), other)
 
 
 def _ids(connection: DuckDBPyConnection, rows: Sequence[int]) -> dict[int, str]:

@@ -42,11 +42,17 @@ def group_records(
     part: PolicyPart | None,
     decide: Decide,
     grouped: Grouped,
+    note: Callable[[Record, Redecided], None] | None = None,
 ) -> None:
-    """Decide the chosen decisions of ``part`` again, or those of version 1, and add them to ``grouped``."""
+    """Decide the chosen decisions of ``part`` again, or those of version 1, and add them to ``grouped``.
+
+    ``note`` is told of each.
+    """
     for record in records(connection, chosen, part):
         after = decide(record.id, task_of(record), state_of(record), facts_of(record))
         grouped.add(record.policy.digest, came_of_record(record), after, 1, record.id)
+        if note is not None:
+            note(record, after)
 
 
 def facts_of(record: Record) -> Facts:

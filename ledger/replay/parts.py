@@ -27,11 +27,13 @@ class PolicyPart:
     features: tuple[str, ...]
     models: tuple[str, ...]
     quotas: tuple[str, ...]
+    also_given: frozenset[str] = frozenset()
+    """Features that it does not declare, and that a caller may have given all the same."""
 
     @property
     def facts(self) -> Facts:
         """What a record of it can tell."""
-        return Facts(frozenset(self.features), frozenset(self.models))
+        return Facts(self.also_given.union(self.features), frozenset(self.models))
 
 
 def policy_parts(connection: DuckDBPyConnection) -> list[PolicyPart]:

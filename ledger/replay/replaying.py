@@ -14,15 +14,19 @@ from routewright.engine.policy import CompiledPolicy, differences_text
 from routewright.engine.record import Record, state_of, task_of
 from routewright.engine.report import RecordError
 
+from .actions import Choice, choice_of, choice_of_decision
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded
 from .classes import NotDecidableInSql, class_rows
+from .consequences import NOT_ASKED, consequences
 from .each import facts_of, group_records
 from .examples import Examples, RecordedPolicies
 from .groups import Came, Group, Grouped
+from .other_arms import OtherArms
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .redeciding import Facts, Redecided, redecide
 from .report import Replayed, ReplayReport, report_of
+from .row_tables import RowTables
 from .selecting import Selection, choose, why_none
 
 if TYPE_CHECKING:
@@ -36,10 +40,13 @@ def replay(
     *,
     assumed: AssumedState,
     examples: int,
+    with_consequences: bool = True,
 ) -> ReplayReport:
     """The report on what ``candidate`` would have made of the selected decisions. See ``Ledger.replay``."""
     began = time.monotonic()
-    groups = redecided_groups(connection, candidate, selection, assumed)
+    rows = RowTables(connection) if with_consequences else None
+    groups = redecided_groups(connection, candidate, selection, assumed, rows)
+    found = NOT_ASKED if rows is None else consequences(connection, rows)
 
     def again(record: Record) -> Redecided:
         task, state, facts = task_of(record), state_of(record), facts_of(record)
@@ -52,8 +59,13 @@ def replay(
         selection=selection,
         period=choose(connection, selection).period(connection),
         differences=_differences(connection, candidate, groups, policies),
-        notes=[*_notes(candidate, groups), *(why_none(connection, selection) if not groups else ())],
+        notes=[
+            *_notes(candidate, groups),
+            *(() if rows is None else rows.notes),
+            *(why_none(connection, selection) if not groups else ()),
+        ],
         examples=Examples(connection, policies, again, examples),
+        consequences=found,
     )
     return report_of(groups, of, began)
 
@@ -102,24 +114,37 @@ def redecided_groups(
     candidate: CompiledPolicy,
     selection: Selection,
     assumed: AssumedState = NOTHING_ASSUMED,
+    rows: RowTables | None = None,
 ) -> list[Group]:
-    """What ``candidate`` decides of the selected rows, those alike together."""
-    chosen, grouped = choose(connection, selection), Grouped()
-    plans = _Plans(connection)
+    """What ``candidate`` decides of the selected rows, those alike together; each row is noted in ``rows``."""
+    chosen, grouped, plans = choose(connection, selection), Grouped(), _Plans(connection)
+    parts = policy_parts(connection)
+    others = OtherArms(connection, parts)
 
     def one_by_one(id: str, task: Task, state: State, facts: Facts) -> Redecided:
         return redecide(candidate, task, state, facts, decision_id=id, assumed=assumed)
 
-    for part in policy_parts(connection):
+    def note(record: Record, after: Redecided) -> None:
+        if rows is not None and after.decision is not None:
+            others.note_record(record, after.decision, rows)
+
+    for part in parts:
+        recorded = _recorded(connection, part)
         try:
-            rows = class_rows(
-                connection, candidate, part, _recorded(connection, part), chosen, assumed=assumed
-            )
-            for one in rows:
+            if rows is not None:
+                others.note(chosen, part, recorded, rows)
+            for one in class_rows(
+                connection, candidate, part, recorded, chosen, assumed=assumed, keep_rows=rows is not None
+            ):
                 grouped.add(part.digest, plans.came(one.plan_part), one.after, one.rows, one.example)
+                if rows is not None and one.after.decision is not None:
+                    before, after = plans.choice(one.plan_part), choice_of_decision(one.after.decision)
+                    rows.add_group(one.group, part.digest, one.plan_part, before, after)
+            if rows is not None:
+                rows.take_groups()
         except NotDecidableInSql:
-            group_records(connection, chosen, part, one_by_one, grouped)
-    group_records(connection, chosen, None, one_by_one, grouped)
+            group_records(connection, chosen, part, one_by_one, grouped, note)
+    group_records(connection, chosen, None, one_by_one, grouped, note)
     return grouped.groups()
 
 
@@ -138,6 +163,7 @@ class _Plans:
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
         self._texts: dict[int, list[Any]] | None = None
+        self._chances: dict[int, list[Any]] | None = None
         self._read: dict[int, Came] = {}
 
     def came(self, part: int) -> Came:
@@ -153,10 +179,25 @@ class _Plans:
             found = self._read[part] = _came(*self._texts[part])
         return found
 
+    def choice(self, part: int) -> Choice:
+        """What was chosen in the plan of a part, and with which chances."""
+        if self._chances is None:
+            self._chances = {
+                number: chances for number, *chances in self._connection.execute(_CHANCES).fetchall()
+            }
+        models, chances, key = self._chances[part]
+        return choice_of(self.came(part), zip(models, map(float, chances), strict=True), key)
+
 
 _PLANS: Final = """
 SELECT part, value->>'rule', value->>'outcome', value->>'target', value->'$.plan.fallbacks', value->'$.plan.steps',
     value->'$.plan.ensemble'
+FROM parts WHERE kind = 'plan'
+"""
+
+
+_CHANCES: Final = """
+SELECT part, value->>'$.candidates[*].model', value->>'$.candidates[*].probability', value->>'$.choice.key'
 FROM parts WHERE kind = 'plan'
 """
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .checks import Judged, parse_check
+from .consequences import Consequences
 from .examples import Example, Examples
 from .groups import Came, Group, rows_of
 from .redeciding import HELP, REASONS, Reason
@@ -92,6 +93,7 @@ class ReplayReport:
     with other fallbacks or steps, and ``other_rule`` the same of all that by another rule. ``dead_ends_before`` and
     ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one. ``differences`` are
     what the candidate does to promises of the recorded policy with the most rows, and to the models behind names.
+    ``consequences`` has no metrics where they were not asked for.
     """
 
     candidate: NamedPolicy
@@ -112,6 +114,7 @@ class ReplayReport:
     rules: tuple[RuleHits, ...]
     not_decided: tuple[NotDecided, ...]
     differences: tuple[str, ...]
+    consequences: Consequences
     notes: tuple[str, ...]
     seconds: float
 
@@ -247,6 +250,7 @@ class Replayed:
     differences: tuple[str, ...]
     notes: Sequence[str]
     examples: Examples
+    consequences: Consequences
 
 
 def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayReport:
@@ -282,6 +286,7 @@ def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayRe
         rules=_rules(decided),
         not_decided=_not_decided(groups, 3),
         differences=of.differences,
+        consequences=of.consequences,
         notes=tuple(of.notes),
         seconds=time.monotonic() - began_s,
     )

@@ -399,6 +399,13 @@ class ReplayFlags(LimitFlags):
         ),
     ] = None
     examples: Annotated[int, Option(metavar="N", min=0, help="Examples of each change.")] = 2
+    consequences: Annotated[
+        bool,
+        Option(
+            "--consequences/--no-consequences",
+            help="Whether cost, latency, success and outcomes are estimated, which takes about as long again.",
+        ),
+    ] = True
     timeout: Annotated[float, Option(metavar="SECONDS", help="Stop after this time.")] = 3600.0
 
 

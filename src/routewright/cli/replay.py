@@ -67,7 +67,14 @@ def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
                 again = opened.replay_self(selection, progress=progress, **limits)
                 _tell_speed(again)
                 return _print_self(again, how)
-            report = opened.replay(candidate, selection, examples=how.examples, progress=progress, **limits)
+            report = opened.replay(
+                candidate,
+                selection,
+                examples=how.examples,
+                consequences=how.consequences,
+                progress=progress,
+                **limits,
+            )
         judged = report.judge(*(how.fail_on or ()))
         for file, form in files.items():
             _write(file, _text(report, judged, form, how), force=how.force)

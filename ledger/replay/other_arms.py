@@ -1,0 +1,112 @@
+"""Decides the rows of a canary again in the arm that was not drawn: what could have happened has its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from routewright.engine.decision import Decision
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import ArmRecord, Record, read_json, state_of, task_of
+from routewright.engine.report import RecordError
+
+from .actions import choice_of_decision, choice_of_record
+from .bound import Recorded
+from .classes import class_rows
+from .each import came_of_record
+from .parts import PolicyPart, recorded_policy
+from .redeciding import Facts, redecide
+from .row_tables import CanaryArm, RowTables
+from .selecting import Chosen
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def canary_arm(arm: ArmRecord | Mapping[str, Any] | None) -> CanaryArm | None:
+    """The arm of a canary; None where nothing was left to chance between two arms."""
+    if arm is None:
+        return None
+    values = arm.model_dump() if isinstance(arm, ArmRecord) else arm
+    share = values["share"]
+    if values["mode"] != "canary" or share is None or not 0 < share < 1:
+        return None
+    return CanaryArm(
+        values["arm"],
+        float(share),
+        values["control"]["digest"],
+        values["candidate"]["digest"],
+        values["key"],
+    )
+
+
+class OtherArms:
+    """The policies of arms that were not drawn, each compiled once."""
+
+    def __init__(self, connection: DuckDBPyConnection, parts: list[PolicyPart]) -> None:
+        self._connection = connection
+        self._catalogs = {part.digest: part.catalog_digest for part in parts}
+        self._compiled: dict[tuple[str, str], CompiledPolicy | None] = {}
+
+    def policy(self, arm: CanaryArm, catalog_digest: str) -> CompiledPolicy | None:
+        """The policy of the arm that was not drawn, None where the ledger cannot tell it; ``catalog_digest`` is that of
+        the arm that was.
+        """
+        digests = arm.other, self._catalogs.get(arm.other, catalog_digest)
+        if digests not in self._compiled:
+            try:
+                self._compiled[digests] = recorded_policy(self._connection, *digests)
+            except RecordError:
+                self._compiled[digests] = None
+        return self._compiled[digests]
+
+    def note(self, chosen: Chosen, part: PolicyPart, recorded: Recorded, rows: RowTables) -> None:
+        """Decide the chosen rows of ``part`` again in the other arm, as far as they belong to a canary.
+
+        Raises NotDecidableInSql where SQL cannot tell them apart.
+        """
+        for number, arm in self._arms(chosen, part):
+            policy = self.policy(arm, part.catalog_digest)
+            of_arm = Chosen(f"{chosen.where} AND (arm_part = {number})", chosen.parameters)
+            # Whoever gives a task under a canary may give what either arm declares; what was not given is unknown.
+            open_part = replace(part, also_given=frozenset(policy.slots if policy is not None else ()))
+            found = (
+                []
+                if policy is None
+                else list(class_rows(self._connection, policy, open_part, recorded, of_arm, keep_rows=True))
+            )
+            rows.add_others(
+                number,
+                arm,
+                [
+                    (one.group, choice_of_decision(one.after.decision))
+                    for one in found
+                    if one.after.decision is not None
+                ],
+            )
+
+    def note_record(self, record: Record, after: Decision, rows: RowTables) -> None:
+        """Note a row that was decided again by itself, and what the other arm would have chosen."""
+        arm, other = canary_arm(record.arm), None
+        policy = None if arm is None else self.policy(arm, record.catalog.digest)
+        if policy is not None:
+            facts = Facts(frozenset(policy.slots).union(record.features), frozenset(record.state.models))
+            task, state = task_of(record), state_of(record)
+            other = redecide(policy, task, state, facts, decision_id=record.id).decision
+        came = came_of_record(record)
+        rows.add_record(
+            record,
+            choice_of_record(came, record),
+            choice_of_decision(after),
+            arm,
+            None if other is None else choice_of_decision(other),
+        )
+
+    def _arms(self, chosen: Chosen, part: PolicyPart) -> list[tuple[int, CanaryArm]]:
+        of_part = f"{chosen.rows_of('decision_rows', 'DISTINCT arm_part')} AND (policy_part = {part.part})"
+        found = self._connection.execute(
+            f"SELECT part, value FROM parts WHERE part IN ({of_part}) ORDER BY part", chosen.parameters
+        ).fetchall()
+        arms = ((number, canary_arm(read_json(value))) for number, value in found)
+        return [(number, arm) for number, arm in arms if arm is not None]

@@ -1,0 +1,223 @@
+"""What would have come of it: measured values where nothing changes, estimates where chance was logged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.decision_strategies import compiled, policies, states, tasks
+from support.executed_ledgers import Executed, attempt_of, executed_ledger
+from support.sizes import EXAMPLES
+
+from routewright.engine.decision.arms import pick_arm
+from routewright.engine.decision.deciding import decide
+from routewright.engine.decision.decision import Decision
+from routewright.engine.decision.task import State, Task
+from routewright.engine.policy.compile.policy import compile_policy
+from routewright.engine.policy.compiled import CompiledPolicy
+from routewright.engine.policy.reading.read import read_policy
+from routewright.engine.record.attempt import Attempt
+from routewright.gateway.deciding import uuid7
+from routewright.ledger import ReplayReport
+from routewright.ledger.replay.consequences import Consequence
+from routewright.ledger.replay.redeciding import Facts, redecide
+
+AT_US = 1_767_225_600_000_000
+
+HEAD = """\
+routewright: 1
+name: p
+catalog:
+  routewright: 1
+  backends: { ollama: { kind: ollama } }
+  models: { small: { backend: ollama }, large: { backend: ollama } }
+features:
+  hard: { type: boolean, default: false }
+  team: { type: string }
+rules:
+"""
+
+
+def compiled_text(text: str, candidate: CompiledPolicy | None = None) -> CompiledPolicy:
+    return compile_policy(read_policy(text, "p.yaml"), candidate=candidate)
+
+
+def of(report: ReplayReport, name: str) -> Consequence:
+    [found] = [one for one in report.consequences.metrics if one.name == name]
+    return found
+
+
+# -- what stays ------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def _attempts(draw: st.DrawFn) -> tuple[list[Attempt], int | None]:
+    made = [
+        attempt_of(
+            number,
+            "small",
+            cost_nano=cost,
+            currency=draw(st.sampled_from(["USD", "EUR"])) if cost is not None else None,
+            status=draw(st.sampled_from(["ok", "ok", "failed", "lost"])),
+            started_at_us=AT_US + number,
+            total_us=draw(st.integers(0, 10**7)),
+        )
+        for number in range(1, draw(st.integers(0, 3)) + 1)
+        for cost in [draw(st.none() | st.integers(0, 10**12))]
+    ]
+    return made, draw(st.sampled_from([None, *(one.number for one in made if one.status == "ok")]))
+
+
+def _chances(decision: Decision) -> object:
+    """What is called in any case, and what may be the target how likely."""
+    plan, models = decision.plan, decision.policy.catalog.models
+    if plan is None:
+        return decision.outcome
+    ensemble = plan.ensemble
+    beside = None if ensemble is None else (ensemble.members, ensemble.judge)
+    drawn = {models[one.model].id: one.probability for one in decision.candidates if one.probability}
+    return drawn, [(step.role, models[step.model].id) for step in plan.steps], beside
+
+
+@given(
+    recorded=policies(),
+    candidate=policies(),
+    many=st.lists(st.tuples(tasks(), states(), _attempts()), min_size=1, max_size=10),
+    seed=st.integers(0, 2**32),
+)
+@settings(
+    max_examples=max(4, EXAMPLES // 12),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_what_stays_has_the_sums_of_the_view(
+    tmp_path_factory: pytest.TempPathFactory,
+    recorded: dict[str, Any],
+    candidate: dict[str, Any],
+    many: list[tuple[Task, State, tuple[list[Attempt], int | None]]],
+    seed: int,
+) -> None:
+    random, policy, other = Random(seed), compiled(recorded), compiled(candidate)
+    facts = Facts(frozenset(policy.slots), frozenset(model.id for model in policy.catalog.models))
+    executed, kept = [], list[str]()
+    for task, state, (attempts, answered) in many:
+        decision = decide(policy, task, state, decision_id=uuid7(state.at_us, random), strict=False)
+        ran = decision.plan is not None
+        executed.append(Executed(decision, attempts if ran else (), answered if ran else None))
+        after = redecide(other, task, state, facts, decision_id=decision.id).decision
+        if after is not None and _chances(decision) == _chances(after):
+            kept.append(decision.id)
+    ledger = executed_ledger(tmp_path_factory.mktemp("stay") / "l.duckdb", executed, [policy])
+    for one in ledger.replay(other).consequences.metrics:
+        column = f"known_cost_{one.unit.lower()}" if one.kind == "cost" and one.unit else None
+        value = {"success": "answered::INTEGER", "latency": "latency_ms"}.get(one.name, column)
+        known = "unknown_cost_calls = 0" if one.kind == "cost" else "true"
+        [(decisions, ran, total)] = ledger.query(
+            f"""
+            SELECT count(*), count(*) FILTER ((executed OR outcome <> 'routed') AND {known}),
+                sum({value}) FILTER ((executed OR outcome <> 'routed') AND {known})
+            FROM decisions_flat WHERE list_contains($kept, decision_id)
+            """,
+            {"kept": kept},
+        ).rows
+        assert one.kept.decisions == decisions == len(kept)
+        if one.kind == "latency":
+            assert one.kept.total == pytest.approx(total)
+        else:
+            assert (one.kept.decisions - one.kept.unknown, one.kept.total or 0) == (ran, total or 0)
+
+
+# -- what was left to chance -----------------------------------------------------------------------------------
+
+SMALL = f"{HEAD}  - {{ name: all, use: [small] }}\n"
+LARGE = f"{HEAD}  - {{ name: all, use: [large] }}\n"
+HARD_LARGE = f"{HEAD}  - {{ name: hard, when: hard, use: [large] }}\n  - {{ name: rest, use: [small] }}\n"
+SPLIT = f"""{HEAD}\
+  - {{ name: hard, when: hard, use: [small, large], choose: split, split: {{ weights: {{ small: 3, large: 1 }} }} }}
+  - {{ name: rest, use: [small] }}
+"""
+COSTS = {"small": 10**9, "large": 3 * 10**9}
+
+
+def _executed(
+    policy: CompiledPolicy, rows: int, random: Random, *, candidate: CompiledPolicy | None = None
+) -> Iterator[Executed]:
+    """Every second task is hard, and each costs what its model does. With a candidate it is a canary."""
+    for number in range(rows):
+        task = Task({"hard": number % 2 == 0, "team": f"team {number % 120}"}, draw=random.random())
+        state = State(AT_US + number)
+        arm = pick_arm(policy, task, state, draw=random.random())
+        decided_by = (
+            candidate if candidate is not None and arm is not None and arm.name == "candidate" else policy
+        )
+        decision = decide(decided_by, task, state, decision_id=uuid7(AT_US, random), arm=arm)
+        target = decision.target or ""
+        made = attempt_of(1, target, cost_nano=COSTS[target], started_at_us=AT_US)
+        yield Executed(decision, [made], 1, "exploit" if arm is None else "canary")
+
+
+def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(tmp_path: Path) -> None:
+    split = compiled_text(SPLIT)
+    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(split, 1200, Random(3)), [split])
+    found = of(ledger.replay(compiled_text(HARD_LARGE)), "cost")
+    assert (found.before.decisions, found.kept.decisions, found.kept.total) == (1200, 600, Decimal(600))
+    assert found.after.verdict == "identified"
+    assert found.after.value == pytest.approx(2)
+    assert found.after_estimated is not None
+    assert found.after_estimated.value == pytest.approx(3)
+    assert found.after_estimated.decisions == 600
+    assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2)
+    assert found.relative_change is not None and found.relative_change > 0
+
+
+def test_the_same_split_again_has_what_was_measured(tmp_path: Path) -> None:
+    split = compiled_text(SPLIT)
+    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(split, 800, Random(4)), [split])
+    found = of(ledger.replay(split), "cost")
+    assert found.kept == found.before
+    assert (found.after.value, found.after.verdict) == (found.before.mean, "identified")
+
+
+@pytest.mark.parametrize("key", [None, "team"])
+def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp_path: Path) -> None:
+    candidate = compiled_text(HARD_LARGE)
+    rollout = (
+        f"rollout: {{ candidate: c.yaml, mode: canary, percent: 25%{f', key: {key}' if key else ''} }}\n"
+    )
+    control = compiled_text(SMALL + rollout, candidate)
+    log = list(_executed(control, 1600, Random(5), candidate=candidate))
+    ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
+    found = of(ledger.replay(candidate), "cost")
+    # What is not hard goes to one model in both arms: nothing was left to chance there.
+    assert (found.kept.decisions, found.kept.total) == (800, Decimal(800))
+    assert found.after_estimated is not None
+    assert found.after_estimated.value == pytest.approx(3)
+    assert found.after_estimated.units == (800 if key is None else 60)
+    assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2 if key is None else 0.5)
+    assert found.after.verdict == ("identified" if key is None else "too few")
+
+
+def test_without_the_other_arms_text_nobody_knows_what_was_how_likely(tmp_path: Path) -> None:
+    candidate = compiled_text(HARD_LARGE)
+    control = compiled_text(
+        f"{SMALL}rollout: {{ candidate: c.yaml, mode: canary, percent: 50% }}\n", candidate
+    )
+    log = list(_executed(control, 400, Random(6), candidate=candidate))
+    report = executed_ledger(tmp_path / "l.duckdb", log).replay(candidate)
+    assert of(report, "cost").kept.decisions == 0
+    assert any("canary" in note for note in report.notes)
+
+
+def test_a_log_without_chance_identifies_nothing_that_changes(tmp_path: Path) -> None:
+    small = compiled_text(SMALL)
+    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(small, 300, Random(7)), [small])
+    cost = of(ledger.replay(compiled_text(LARGE)), "cost")
+    assert (cost.after.verdict, cost.after.value, cost.after.without_support) == ("not identified", None, 1)
+    half = of(ledger.replay(compiled_text(HARD_LARGE)), "cost")
+    assert (half.after.verdict, half.after.value) == ("partially identified", 1)
+    assert (half.kept_share, half.after.without_support) == (0.5, 0.5)
