@@ -186,7 +186,10 @@ class ClassQuery:
         bound = [(feature_column(slot), sql) for slot, sql in enumerate(self._bound.values.values())]
         bound += [(f"misfit_{at}", sql) for at, sql in enumerate(self._bound.refused.values())]
         bound += [(f"unsaid_{slot}", unsaid(self._recorded, one.name)) for slot, one in self._lacked]
-        facts = _listed([*((name, self._bound.request[name]) for name in _REQUEST), ("session", session())])
+        asked = [(name, self._bound.request[name]) for name in _REQUEST]
+        if self._policy.is_sticky:
+            asked.append(("session", session()))
+        facts = _listed(asked)
         quotas = _listed(
             (quota_column(at), self._quota(quota.name)) for at, quota in enumerate(self._policy.quotas)
         )
