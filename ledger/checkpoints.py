@@ -94,16 +94,22 @@ def origin_of(connection: DuckDBPyConnection) -> str | None:
 
 
 def encoded_leaves(connection: DuckDBPyConnection, first: int = 0) -> Iterator[list[bytes]]:
-    """The bytes of the leaves from ``first`` on, some at a time. Raises ProofError where a number is missing."""
+    """The bytes of the leaves from ``first`` on, some at a time. Raises ProofError behind the last before a gap."""
     expected = first
     result = connection.execute(_LEAVES, [first])
     while rows := result.fetchmany(_AT_ONCE):
+        gap = None
         if [row[0] for row in rows] != list(range(expected, expected + len(rows))):
-            missing = next(place for place, row in enumerate(rows, expected) if row[0] != place)
-            raise ProofError(f"the log has no leaf {missing}, or two of this number")
+            gap = next(place for place, row in enumerate(rows) if row[0] != expected + place)
         yield [
-            FORM.pack(VERSION, kind, id.bytes, number, bytes(digest)) for _, kind, id, number, digest in rows
+            FORM.pack(VERSION, kind, id.bytes, number, bytes(digest))
+            for _, kind, id, number, digest in rows[:gap]
         ]
+        if gap is not None:
+            found, place = rows[gap][0], expected + gap
+            raise ProofError(
+                f"the log has no leaf {place:,}" if found > place else f"the log has two leaves {found:,}"
+            )
         expected += len(rows)
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .errors import LedgerError
 from .proof.earlier import earlier_digests
-from .proof.leaf import Kind
+from .proof.leaf import Kind, named_id
 from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, LOGGED, OUTCOMES, PARTS, POLICIES, Logged
 from .restoring import all_digests
+from .version_1 import UNLIKE_RECORD
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -58,6 +59,7 @@ def compare(connection: DuckDBPyConnection) -> Iterator[Fault]:
     yield from _entered_again(connection)
     yield from _parts(connection)
     yield from _records(connection)
+    yield from _whose(connection)
 
 
 def name_of(kind: Kind, id: str, number: int = 0) -> str:
@@ -175,9 +177,49 @@ def _prices(connection: DuckDBPyConnection, model: str | None) -> list[tuple[str
 
 
 def _parts(connection: DuckDBPyConnection) -> Iterator[Fault]:
-    for kind, digest, value in _each(connection, "SELECT kind, digest, value FROM parts", []):
-        if "sha256:" + hashlib.sha256(value.encode()).hexdigest() != digest:
-            yield Fault(None, f"the {kind} `{digest}`, a part of records, does not have its digest")
+    """Parts whose values do not have their digests, and those with another's number: they count in the log's order.
+
+    Of two that were exchanged each says so.
+    """
+    sql = "SELECT part, kind, digest, value FROM parts ORDER BY part"
+    rows = [
+        (part, kind, digest, "sha256:" + hashlib.sha256(value.encode()).hexdigest())
+        for part, kind, digest, value in _each(connection, sql, [])
+    ]
+    by_digest = {digest: (kind, digest) for _, kind, digest, _ in rows}
+    for _, kind, digest, made in rows:
+        if made == digest:
+            continue
+        other = f": it has the value of the {' `'.join(by_digest[made])}`" if made in by_digest else ""
+        yield Fault(None, f"the {kind} `{digest}`, a part of records, does not have its digest{other}")
+    places = {id: leaf for id, _, leaf, _ in _each(connection, _LAST, [int(Kind.PART)])}
+    known = [
+        (place, part, kind, digest)
+        for part, kind, digest, _ in rows
+        if (place := places.get(str(uuid.UUID(bytes=named_id(kind, digest))))) is not None
+    ]
+    for (_, part, kind, digest), (_, other, *_) in zip(known, sorted(known), strict=True):
+        if part != other:
+            place = places[str(uuid.UUID(bytes=named_id(kind, digest)))]
+            yield Fault(
+                place, f"the {kind} `{digest}`, a part of records, has the number of another part, {part}"
+            )
+
+
+_WHOSE: Final = """
+SELECT decision_id::VARCHAR, '{0}' FROM decision_rows
+WHERE ("{0}" IS DISTINCT FROM coalesce(tags['{0}'], features::JSON ->> '$.{0}'))
+    AND ("{0}" IS DISTINCT FROM coalesce(tags['{0}'], TRY_CAST(features['{0}'] AS VARCHAR)))
+"""
+"""Decisions that are said to be somebody else's; an earlier version has written values that are no text its own way."""
+
+
+def _whose(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    for name in ("team", "user"):
+        for id, column in _each(connection, _WHOSE.format(name), []):
+            yield Fault(
+                None, f"the column `{column}` of decision `{id}` is not what its tags and features say"
+            )
 
 
 def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
@@ -187,16 +229,26 @@ def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
     ):
         if "sha256:" + hashlib.sha256(record.encode()).hexdigest() != digest:
             yield Fault(None, f"the record of decision `{id}` does not have its digest")
+    for (id,) in _each(connection, UNLIKE_RECORD, []):
+        yield Fault(None, f"the columns of decision `{id}` are not what its record says")
     try:
-        for id, recorded, made in all_digests(connection):
-            if made != recorded:
+        for one in all_digests(connection):
+            if one.problem is not None:
                 yield Fault(
                     None,
-                    f"the record of decision `{id}` does not have its digest: its row, one of its parts, or what was "
-                    "known of a model or backend has changed",
+                    f"the record of decision `{one.id}` cannot be made again, since its row or one of its parts has "
+                    f"changed: {one.problem}",
                 )
-    except (LedgerError, KeyError, ValueError, IndexError, StopIteration, TypeError, AttributeError) as error:
-        yield Fault(None, f"records cannot be made again of their rows and parts: {error}")
+            elif one.made != one.recorded:
+                yield Fault(
+                    None,
+                    f"the record of decision `{one.id}` does not have its digest: its row, one of its parts, or what "
+                    "was known of a model or backend has changed",
+                )
+            elif not one.fits:
+                yield Fault(None, f"the features of decision `{one.id}` are not those of its record")
+    except (LedgerError, LookupError, ValueError, TypeError, AttributeError) as error:
+        yield Fault(None, f"what was known of models and backends has changed, and cannot be read: {error}")
 
 
 def _each(connection: DuckDBPyConnection, sql: str, parameters: list[object]) -> Iterator[tuple[Any, ...]]:

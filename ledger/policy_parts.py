@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import chain
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -30,6 +31,8 @@ class PolicyPart:
         self.digests = RecordDigests(values)
         self._features = [(one["name"], one["default"]) for one in values["features"]]
         self._with_sources = lru_cache(_MAX_REMEMBERED)(self._around_values)
+        self.defaults = lru_cache(_MAX_REMEMBERED)(self._defaults)
+        self.own_names = lru_cache(_MAX_REMEMBERED)(self._own_names)
 
     def features(self, row: RecordRow) -> str:
         """The features that have a value or were given as null, by name, as JSON; ignored ones too.
@@ -56,6 +59,16 @@ class PolicyPart:
             elif letter == "d":
                 pieces[-1] += _text(default)
         return tuple(pieces)
+
+    def _defaults(self, sources: str) -> dict[str, Any]:
+        """The defaults of the features that have one by these sources."""
+        named = zip(self._features, sources, strict=True)
+        return {name: default for (name, default), letter in named if letter == "d"}
+
+    def _own_names(self, sources: str) -> frozenset[str]:
+        """The features whose values are the row's own."""
+        named = zip(self._features, sources, strict=True)
+        return frozenset(name for (name, _), letter in named if letter in "gr")
 
 
 def _text(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from routewright.engine.canonical import canonical_text
 from routewright.engine.record import (
@@ -69,10 +69,28 @@ def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]
         yield row["id"], row["digest"], _text(parts, row, state)
 
 
-def all_digests(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]]:
-    """Id, recorded digest and digest made again of every record by parts, without making the records.
+class MadeAgain(NamedTuple):
+    """A record that was made again: its id, and the digests that were recorded and made, in hexadecimal.
 
-    Digests are in hexadecimal, and the order is that of ``all_records``. Raises LedgerError where a part is missing.
+    ``problem`` says why it could not be made again, ``made`` is empty then. ``fits`` is whether the row's features are
+    those of the record: it has defaults and what was ignored too, for which the record has no values of its own.
+    """
+
+    id: str
+    recorded: str
+    made: str
+    fits: bool
+    problem: str | None = None
+
+
+_UNFIT: Final = (LedgerError, LookupError, ValueError, TypeError, AttributeError, StopIteration)
+"""What rows and parts raise that somebody has changed so that no record can be made of them."""
+
+
+def all_digests(connection: DuckDBPyConnection) -> Iterator[MadeAgain]:
+    """Every record by parts with its digest made again, without making the records; in the order of ``all_records``.
+
+    Raises errors of many kinds where what was known of models and backends cannot be read any more.
     """
     parts, state = _PartsOfDigests(connection), StateAsOf()
     for row, changes in _all_rows(connection):
@@ -81,12 +99,34 @@ def all_digests(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]
             continue
         if changes:
             state.see(_entry_of(changes, state.number + 1))
-        (policy, values), plan = parts.policy(row["policy_part"]), parts.plan(row["plan_part"])
-        arm = None if row["arm_part"] is None else parts.digest(row["arm_part"])
-        made = policy.digests.digest(
-            _record_row(row, values), plan, arm, *state.digests(policy, state.number)
-        )
-        yield row["id"], row["digest"], made.removeprefix("sha256:")
+        try:
+            yield _made_again(parts, state, row)
+        except _UNFIT as error:
+            yield MadeAgain(row["id"], row["digest"], "", True, _why(error))
+
+
+def _made_again(parts: _PartsOfDigests, state: StateAsOf, row: Mapping[str, Any]) -> MadeAgain:
+    (policy, values), plan = parts.policy(row["policy_part"]), parts.plan(row["plan_part"])
+    arm = None if row["arm_part"] is None else parts.digest(row["arm_part"])
+    features = json.loads(row["features"], parse_int=_number)
+    record_row = _record_row(row, values, features)
+    made = policy.digests.digest(record_row, plan, arm, *state.digests(policy, state.number))
+    others = features.keys() - (record_row.ignored or {}).keys() - policy.own_names(row["sources"])
+    fits = _same({name: features[name] for name in others}, policy.defaults(row["sources"]))
+    return MadeAgain(row["id"], row["digest"], made.removeprefix("sha256:"), fits)
+
+
+def _same(values: Mapping[str, Any], others: Mapping[str, Any]) -> bool:
+    """Whether values of features are equal; true is not 1."""
+    return values == others and all(
+        (value is True or value is False) is isinstance(values[name], bool) for name, value in others.items()
+    )
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, LedgerError):
+        return str(error)
+    return f"{type(error).__name__} {error}".strip()
 
 
 Change = tuple[str, str, dict[str, Any]]
@@ -168,11 +208,12 @@ def _text(parts: _Parts, row: Mapping[str, Any], state: Mapping[str, Mapping[str
     arm = None if row["arm_part"] is None else parts.get(row["arm_part"])
     models = {id: state["model"].get(id) or _NOTHING for id in policy["models"]}
     memory = {id: known for id, known in state["memory"].items() if known}
-    return canonical_text(record_values_of(_record_row(row, policy), policy, plan, arm, models, memory))
-
-
-def _record_row(row: Mapping[str, Any], policy: Mapping[str, Any]) -> RecordRow:
     features = json.loads(row["features"], parse_int=_number)
+    record_row = _record_row(row, policy, features)
+    return canonical_text(record_values_of(record_row, policy, plan, arm, models, memory))
+
+
+def _record_row(row: Mapping[str, Any], policy: Mapping[str, Any], features: Mapping[str, Any]) -> RecordRow:
     named = zip(policy["features"], row["sources"], strict=True)
     request = row["request"]
     own: dict[str, Any] = {

@@ -116,6 +116,7 @@ class _Log:
     def __init__(self, connection: DuckDBPyConnection, ledger: Path, sizes: Iterable[int]) -> None:
         self.frontier = Frontier()
         self.roots = {0: self.frontier.root()}
+        self.broken = False
         self._connection, self._ledger = connection, ledger
         self._sizes = sorted(sizes)
 
@@ -134,7 +135,8 @@ class _Log:
                     yield _other_leaf(differs, leaves[at], tiles.size)
                 self._extend(hashes)
         except ProofError as error:
-            yield Fault(None, str(error))
+            self.broken = True
+            yield Fault(self.size, str(error))
 
     def _extend(self, hashes: Sequence[bytes]) -> None:
         first = self.size
@@ -192,6 +194,10 @@ def _against(
     wrong: str | None = None
     if checkpoint.origin != origin:
         wrong = f"{name} is of the log `{checkpoint.origin}`, and this one is `{origin or 'without a name'}`"
+    elif log.size < checkpoint.size and log.broken:
+        return [], [
+            f"{name} could not be compared: of the log only the first {log.size:,} leaves can be read"
+        ]
     elif log.size < checkpoint.size:
         wrong = (
             f"{name} was signed for {checkpoint.size:,} leaves, and the log has {log.size:,}: "

@@ -84,6 +84,8 @@ _RECORD_TYPES: Final = json.dumps(
     }
 )
 
+_GIVEN: Final = "SELECT unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record"
+
 INSERT: Final = f"""
 INSERT INTO decisions_1 BY NAME
 SELECT
@@ -137,7 +139,28 @@ FROM (
         record,
         from_json_strict(beside, '{json.dumps(BESIDE_TYPES)}') AS d,
         from_json_strict(record, '{_RECORD_TYPES}') AS r
-    FROM (SELECT unnest(?::VARCHAR[]) AS beside, unnest(?::VARCHAR[]) AS record)
+    FROM ({_GIVEN})
 )
 """
 """Inserts decisions of version 1, given what stands beside each record and the records' texts."""
+
+_OF_RECORD: Final = (
+    "at_us operation outcome policy_name policy_digest catalog_digest engine_version matched_rule reason target "
+    "features feature_sources verdicts candidates plan state arm arm_probability control_digest candidate_digest"
+).split()
+
+_RECORDED: Final = f"""
+SELECT json_object({", ".join(f"'{name}', {name}" for name in BESIDE_TYPES)})::VARCHAR AS beside, record
+FROM decisions_1
+WHERE (record_digest = 'sha256:' || sha256(record)) AND json_valid(record)
+"""
+
+_MADE: Final = INSERT.removeprefix("\nINSERT INTO decisions_1 BY NAME").replace(_GIVEN, _RECORDED)
+
+UNLIKE_RECORD: Final = f"""
+SELECT decision_id::VARCHAR
+FROM decisions_1 AS row
+JOIN ({_MADE}) AS made USING (decision_id)
+WHERE {" OR ".join(f"(row.{name}::VARCHAR IS DISTINCT FROM made.{name}::VARCHAR)" for name in _OF_RECORD)}
+"""
+"""Decisions of version 1 of which a column is not what the record says."""

@@ -47,7 +47,7 @@ def _other_text(explanation: Explained, name: str) -> str:
         return f"this policy has no rule {name}"
     if rule.place == "after":
         return f"rule {name} comes later" + (" and would match too" if rule.verdict else "")
-    return f"rule {failed_text(rule)}"
+    return f"rule {name} does not match: {failed_text(rule).removeprefix(f'{name}: ')}"
 
 
 def _add_passed_over(root: ReportTree, explanation: Explained) -> None:

@@ -104,12 +104,12 @@ def class_rows(
     With ``keep_rows`` the table ``ROW_GROUPS`` then has the group of each row. Raises NotDecidableInSql where SQL
     cannot tell these rows apart.
     """
-    source = chosen.rows_of("decision_rows", "rowid AS row, *")
-    source = f"SELECT * FROM ({source}) WHERE policy_part = {part.part}"
+    # One level and no subquery: through a filter below, DuckDB 2.0 reads whole features, not the fields asked for.
+    source = f"decision_rows AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
     pins = [
         pin
         for (pin,) in connection.execute(
-            f"SELECT DISTINCT pin FROM ({source}) WHERE pin IS NOT NULL ORDER BY pin", chosen.parameters
+            f"SELECT DISTINCT d.pin FROM {source} AND d.pin IS NOT NULL ORDER BY d.pin", chosen.parameters
         ).fetchall()
     ]
     spans = Spans(policy, pins, assumed)
@@ -143,7 +143,7 @@ def _keep_rows(connection: DuckDBPyConnection, query: ClassQuery, source: str, c
 def _during(connection: DuckDBPyConnection, source: str, chosen: Chosen) -> tuple[int, int]:
     """The first and the last time of the rows of ``source``."""
     [(first, last)] = connection.execute(
-        f"SELECT min(at_us), max(at_us) FROM ({source})", chosen.parameters
+        f"SELECT min(d.at_us), max(d.at_us) FROM {source}", chosen.parameters
     ).fetchall()
     return (first or 0, last or 0)
 
@@ -204,12 +204,14 @@ class ClassQuery:
         lengths = _listed(length_columns(self._policy, self._pins))
         return f"""
         WITH facts AS (
-            SELECT d.row, d.plan_part, d.operation, d.pin, d.draw, d.session_model,
-                s.span{verdicts}{state}{quotas}{_listed(bound)}{facts}
-            FROM ({source}) AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}
+            SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, d.draw,
+                d.session_model{verdicts}{quotas}{_listed(bound)}{facts}
+            FROM {source}
         ),
-        judged AS (SELECT *, {rule} AS {RULE}{judged}{requires}{request} FROM facts),
-        placed AS (SELECT *{_listed(points(self._policy))}{lengths} FROM judged)
+        judged AS (SELECT *, {rule} AS {RULE}{judged}{request} FROM facts),
+        -- Joined when the texts have been compared: DuckDB compares those that it reads several times as fast.
+        stated AS (SELECT d.*, s.span{state} FROM judged AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}),
+        placed AS (SELECT *{_listed(points(self._policy))}{lengths}{requires} FROM stated)
         SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other{compared} FROM placed
         """
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from support.command_line import POLICY, CommandLine
+from support.pages import ROOT
 from support.replay_ledgers import replay_ledger
 from syrupy.assertion import SnapshotAssertion
 
@@ -33,6 +35,9 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     command.ledger.parent.mkdir(parents=True)
     replay_ledger(command.ledger, POLICY)
     command.write("next.yaml", CANDIDATE)
+    feature = "  private: { type: boolean, default: false }\n"
+    more = POLICY.replace(feature, f"{feature}  urgent: {{ type: boolean }}\n")
+    command.write("urgent.yaml", more.replace("complex_reasoning || context", "urgent || context"))
     return command
 
 
@@ -163,9 +168,6 @@ def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path)
 
 
 def test_what_cannot_be_decided_again_is_counted_with_what_can_be_done(command: CommandLine) -> None:
-    feature = "  private: { type: boolean, default: false }\n"
-    more = POLICY.replace(feature, f"{feature}  urgent: {{ type: boolean }}\n")
-    command.write("urgent.yaml", more.replace("complex_reasoning || context", "urgent || context"))
     ended = command("replay", "urgent.yaml", "--fail-on", "not_decided>50%", "--fail-on", "changed>0")
     assert ended.code == 1
     assert ended.out.splitlines()[5] == "none of 40 decisions could be decided again"
@@ -213,3 +215,17 @@ def test_a_comment_fits_whatever_it_tells() -> None:
     for line in text.splitlines():
         if line.startswith("|"):
             assert len(re.findall(r"(?<!\\)\|", line)) == 4, line
+
+
+def test_the_page_names_every_key_of_the_json(command: CommandLine) -> None:
+    page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
+    ended = command("replay", "urgent.yaml", "--fail-on", "changed>0", "--format", "json")
+    values = [json.loads(ended.out), json.loads(command("replay", "next.yaml", "--format", "json").out)]
+    assert {name for name in keys_of(values) if f"`{name}`" not in page} == set()
+
+
+def keys_of(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from keys_of(one)

@@ -194,8 +194,13 @@ def replay(
     """Decide recorded tasks again under another policy.
 
     The ledger's decisions are made again from the facts that were recorded, by the policy that is named, and the
-    report says what would have gone elsewhere. Nothing is called, and nothing is guessed: what the candidate needs and
-    the record lacks is counted by reason. Quotas, caches and conversations are as they were recorded.
+    report says what would have gone elsewhere, with examples explained under both policies. Nothing is called, and
+    nothing is guessed: what the candidate needs and the record lacks is counted by reason. Quotas, caches and
+    conversations are as they were recorded.
+
+    For a review, -o comment.md writes the report as Markdown that fits into a comment, and --fail-on makes the status
+    1 when a bound is passed: changed, other_plan, no_target (had one and has none) and not_decided, each as a share or
+    a number. What cannot be judged fails.
 
     With --self every decision is compared with what its own policy makes of the recorded facts now; the status is 1
     where one differs.
@@ -203,7 +208,7 @@ def replay(
     \b
     Example:
       routewright replay policies/hybrid.yaml --since 30d
-      routewright replay candidate.yaml --where "team = 'research'" --format json
+      routewright replay policies/hybrid.yaml --where "team = 'research'" -o comment.md -o report.html
       routewright replay --self
     """
     from .replay import replay_and_print

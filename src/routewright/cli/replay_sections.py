@@ -90,7 +90,7 @@ def _moves(report: ReplayReport, extent: Extent) -> Section | None:
         "moves",
         "What goes elsewhere",
         "",
-        Shown(["from", "to", "decisions", "share", "such as"], rows, [chart]),
+        _with_examples(["from", "to", "decisions", "share"], rows, [chart]),
         details=[
             _detail(f"{move.before} to {move.after}", one)
             for move in moves[: extent.examples]
@@ -112,7 +112,7 @@ def _dead_ends(report: ReplayReport, extent: Extent) -> Section | None:
         "New dead ends",
         f"Decisions that had a target and would have none: {report.new_dead_ends:,}. Without a target are "
         f"{report.dead_ends_after:,} now and were {report.dead_ends_before:,} before.",
-        Shown(["had", "outcome now", "decisions", "such as"], rows, []),
+        _with_examples(["had", "outcome now", "decisions"], rows),
     )
 
 
@@ -194,7 +194,7 @@ def _plans(report: ReplayReport, extent: Extent) -> Section | None:
         "plans",
         "What keeps its target with another plan",
         "",
-        Shown(["target", "difference", "decisions", "such as"], rows, []),
+        _with_examples(["target", "difference", "decisions"], rows),
         details=[
             _detail(f"{change.target} with another plan", one)
             for change in report.plan_changes[: extent.examples]
@@ -265,6 +265,13 @@ def _detail(what: str, example: Example) -> Detail:
         trees.append(ReportTree(f"not explained: {example.missing}"))
     command = f"routewright ledger show {example.decision_id}"
     return Detail(f"{what}: {example.decision_id}{alike}", trees, command)
+
+
+def _with_examples(header: list[str], rows: list[list[str]], charts: Sequence[Drawn] = ()) -> Shown:
+    """A table whose last cells are ids of examples; without the column if there are none."""
+    if any(row[-1] for row in rows):
+        return Shown([*header, "such as"], rows, list(charts))
+    return Shown(header, [row[:-1] for row in rows], list(charts))
 
 
 def _such(examples: Sequence[Example]) -> str:
