@@ -47,7 +47,7 @@ from routewright.engine.record import REQUEST_FIELDS
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded, bindings, session, unsaid
 from .parts import PolicyPart
-from .redeciding import Redecided, redecide, undeclared
+from .redeciding import Redecided, draw_sql, redecide, undeclared
 from .selecting import Chosen
 from .spans import SPANS, Spans, SpanState, state_column
 
@@ -204,7 +204,7 @@ class ClassQuery:
         lengths = _listed(length_columns(self._policy, self._pins))
         return f"""
         WITH facts AS (
-            SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, d.draw,
+            SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, {draw_sql("d")} AS draw,
                 d.session_model{verdicts}{quotas}{_listed(bound)}{facts}
             FROM {source}
         ),

@@ -6,7 +6,7 @@ Nothing is guessed: a decision that needs a fact which nobody recorded is not ma
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
 from routewright.engine.decision import Decision, State, Task, decide, parameters_of, verdicts_of
@@ -73,6 +73,8 @@ def redecide(
     assumed: AssumedState = NOTHING_ASSUMED,
 ) -> Redecided:
     """What ``policy`` decides of a recorded task in the recorded state, as far as nothing else is assumed."""
+    if task.draw is None:
+        task = replace(task, draw=draw_of(decision_id))
     try:
         decision = decide(policy, task, assumed.of(state), decision_id=decision_id, strict=False)
     except FeatureError as error:
@@ -84,6 +86,20 @@ def redecide(
     if (model := _missing_model(decision, facts, assumed.known)) is not None:
         return Redecided(None, "state_missing", f"model `{model}`")
     return Redecided(decision)
+
+
+def draw_of(decision_id: str) -> float:
+    """A draw for a task that was decided without one, as its policy left nothing to chance: the same each time.
+
+    It is made of 48 bits at the end of the id, which are random; `draw_sql` says the same in SQL.
+    """
+    return int(decision_id[-12:], 16) / 2**48
+
+
+def draw_sql(row: str) -> str:
+    """The draw of a ``row`` of recorded decisions, in SQL."""
+    made = f"(('0x' || right(CAST({row}.decision_id AS VARCHAR), 12))::UBIGINT / {2**48}::DOUBLE)"
+    return f"coalesce({row}.draw, {made})"
 
 
 def undeclared(policy: CompiledPolicy, facts: Facts) -> frozenset[str]:

@@ -105,6 +105,8 @@ def _notes(candidate: CompiledPolicy, groups: Sequence[Group]) -> Iterator[str]:
         yield "conversations stay where they were recorded to be; those that would have moved are not followed"
     if candidate.limits.cache_ttl_ms is not None:
         yield "the cache is not simulated: every task is decided as if its answer had to be asked for"
+    if candidate.splits:
+        yield "where no draw was recorded, one made of the decision's id says where a split of the candidate sends it"
     if candidate.rollout is not None:
         yield "the candidate's own rollout is left out: all tasks are decided by the candidate itself"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ from routewright.engine.record.attempt import Attempt
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import ReplayReport
 from routewright.ledger.replay.consequences import Consequence
-from routewright.ledger.replay.redeciding import Facts, redecide
+from routewright.ledger.replay.redeciding import Facts, draw_of, redecide
 
 AT_US = 1_767_225_600_000_000
 
@@ -181,6 +182,21 @@ def test_the_same_split_again_has_what_was_measured(tmp_path: Path) -> None:
     found = of(ledger.replay(split), "cost")
     assert found.kept == found.before
     assert (found.after.value, found.after.verdict) == (found.before.mean, "identified")
+
+
+def test_a_split_draws_anew_for_tasks_that_were_decided_without_a_draw(tmp_path: Path) -> None:
+    small = compiled_text(SMALL)
+    log = []
+    for one in _executed(small, 400, Random(8)):
+        task = replace(one.decision.task, draw=None)
+        log.append(replace(one, decision=replace(one.decision, task=task)))
+    report = executed_ledger(tmp_path / "l.duckdb", log, [small]).replay(compiled_text(SPLIT))
+    assert report.decided == 400
+    # One in four of the half that is hard.
+    assert report.elsewhere == pytest.approx(50, abs=20)
+    assert report.elsewhere == sum(
+        draw_of(one.decision.id) >= 0.75 for one in log if one.decision.task.features["hard"]
+    )
 
 
 @pytest.mark.parametrize("key", [None, "team"])
