@@ -239,7 +239,7 @@ def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
                     f"the record of decision `{one.id}` cannot be made again, since its row or one of its parts has "
                     f"changed: {one.problem}",
                 )
-            elif one.made != one.recorded:
+            elif not one.is_as_recorded:
                 yield Fault(
                     None,
                     f"the record of decision `{one.id}` does not have its digest: its row, one of its parts, or what "

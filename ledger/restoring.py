@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -70,17 +71,22 @@ def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]
 
 
 class MadeAgain(NamedTuple):
-    """A record that was made again: its id, and the digests that were recorded and made, in hexadecimal.
+    """A record that was made again: its id, the digest that was recorded, in hexadecimal, and the text that has it.
 
-    ``problem`` says why it could not be made again, ``made`` is empty then. ``fits`` is whether the row's features are
-    those of the record: it has defaults and what was ignored too, for which the record has no values of its own.
+    In that text each part is a digest. It is empty where ``problem`` says why it could not be made again. ``fits`` is
+    whether the row's features are those of the record: it has defaults and what was ignored too.
     """
 
     id: str
     recorded: str
-    made: str
+    text: str
     fits: bool
     problem: str | None = None
+
+    @property
+    def is_as_recorded(self) -> bool:
+        """Whether the text has the digest."""
+        return hashlib.sha256(self.text.encode()).hexdigest() == self.recorded
 
 
 _UNFIT: Final = (LedgerError, LookupError, ValueError, TypeError, AttributeError, StopIteration)
@@ -110,10 +116,10 @@ def _made_again(parts: _PartsOfDigests, state: StateAsOf, row: Mapping[str, Any]
     arm = None if row["arm_part"] is None else parts.digest(row["arm_part"])
     features = json.loads(row["features"], parse_int=_number)
     record_row = _record_row(row, values, features)
-    made = policy.digests.digest(record_row, plan, arm, *state.digests(policy, state.number))
+    text = policy.digests.text(record_row, plan, arm, *state.digests(policy, state.number))
     others = features.keys() - (record_row.ignored or {}).keys() - policy.own_names(row["sources"])
     fits = _same({name: features[name] for name in others}, policy.defaults(row["sources"]))
-    return MadeAgain(row["id"], row["digest"], made.removeprefix("sha256:"), fits)
+    return MadeAgain(row["id"], row["digest"], text, fits)
 
 
 def _same(values: Mapping[str, Any], others: Mapping[str, Any]) -> bool:

@@ -449,6 +449,34 @@ class Ledger:
             own_statement=True,
         )
 
+    def export_log(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        timeout_s: float = math.inf,
+    ) -> int:
+        """Write the log and what its leaves are made of into a file; return how many leaves that are.
+
+        ``docs/verifying.md`` defines its lines of JSON, from which another program can verify the ledger. The file
+        appears whole or not at all, with mode 0600. Raises NotWrittenError as ``export`` does, and ProofError for a log
+        in which a leaf is missing.
+        """
+        from .exporting_log import write_log
+
+        self._refresh()
+        try:
+            with whole_file(Path(file), replace=overwrite) as draft:
+                return self._read(
+                    lambda connection: write_log(connection, draft),
+                    Limits(timeout_s=timeout_s),
+                    own_statement=True,
+                )
+        except OSError as error:
+            raise NotWrittenError(
+                f"`{file}` cannot be written: {(error.strerror or str(error)).lower()}"
+            ) from error
+
     def prove(self, beginning: str) -> str:
         """The receipt of the decision whose id begins so, which ``check_receipt`` checks without the ledger.
 

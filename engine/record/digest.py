@@ -112,12 +112,12 @@ class RecordDigests:
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
         """The digest of the record with the ``plan_texts`` of its plan, and the digests of its other parts."""
-        text = self._text(row, plan, arm, models, memory)
-        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+        return text_digest(self.text(row, plan, arm, models, memory))
 
-    def _text(
+    def text(
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
+        """What the digest is of: the record's canonical JSON in which each part is a digest."""
         written, policy = canonical_text, self._policy
         in_memory = "" if memory is None else f'"memory":"{memory}",'
         details = "{}" if row.details is None else written(dict(row.details))

@@ -86,7 +86,7 @@ def values_digest(values: Mapping[str, Any]) -> bytes:
     What is None is left out, so that a column that a later version adds changes no digest of older rows. An integer
     that JSON numbers cannot hold exactly, beyond ±(2^53 - 1), stands as its decimal digits in a string.
     """
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name in sorted(values):
         value = values[name]
         if value is None:
@@ -98,9 +98,9 @@ def values_digest(values: Mapping[str, Any]) -> bytes:
             value = dict(sorted(value.items()))
         elif (kind is not str and kind is not int and kind is not bool) or not name.isascii():
             return _any_digest(values)
-        told[name] = value
+        found[name] = value
     # Names in order, and values that Python writes as RFC 8785 does.
-    return hashlib.sha256(_ENCODE(told).encode()).digest()
+    return hashlib.sha256(_ENCODE(found).encode()).digest()
 
 
 def _is_simple(item: tuple[Any, Any]) -> bool:
@@ -109,8 +109,12 @@ def _is_simple(item: tuple[Any, Any]) -> bool:
 
 
 def _any_digest(values: Mapping[str, Any]) -> bytes:
-    told = {name: _told(value) for name, value in values.items() if value is not None}
-    return hashlib.sha256(canonical_bytes(told)).digest()
+    return hashlib.sha256(canonical_bytes(told(values))).digest()
+
+
+def told(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as a digest tells them: without None, and integers that are no exact numbers as text."""
+    return {name: _told(value) for name, value in values.items() if value is not None}
 
 
 def _told(value: Any) -> Any:

@@ -113,3 +113,14 @@ def test_a_view_that_is_not_there_is_named_with_one_that_is(command: CommandLine
     assert ended.err.startswith('error: the ledger has no view `decision"; DROP TABLE decisions; --`\n')
     ended = command("ledger", "export", "-o", "-", "--view", "atempts_flat")
     assert "did you mean `attempts_flat`? there: " in ended.err
+
+
+def test_the_log_goes_into_one_file_of_lines(command: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "log.jsonl"
+    ended = command("ledger", "export", "--log", "-o", str(file))
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    leaves = sum(line.startswith('{"digest":') for line in file.read_text(encoding="utf-8").splitlines())
+    assert leaves == Ledger.open(command.ledger).verify().size
+    for wrong in (("-o", str(file)), ("-o", "-"), ("-o", str(tmp_path / "b"), "--view", "parts")):
+        assert command("ledger", "export", "--log", *wrong).code != 0
+    assert command("ledger", "export", "--log", "-o", str(file), "--force").code == 0

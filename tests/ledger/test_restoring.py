@@ -97,8 +97,11 @@ def test_whatever_was_recorded_comes_back_byte_for_byte(
         assert {name: read[name] for name in read if read[name] != values[name]} == {}
         assert found[id] == (digest, text)
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
-        made_again = {one.id: one[1:] for one in all_digests(connection)}
-    assert made_again == {id: (digest, digest, True, None) for id, (digest, _) in expected.items()}
+        made_again = {
+            one.id: (one.recorded, one.is_as_recorded, one.fits, one.problem)
+            for one in all_digests(connection)
+        }
+    assert made_again == {id: (digest, True, True, None) for id, (digest, _) in expected.items()}
     one = random.choice(decisions)
     assert ledger.find(one.id).text == record_of(one).canonical().decode()
 

@@ -397,9 +397,12 @@ def export(how: ExportFlags) -> None:
     column. A period takes the decisions that were made in it and their attempts; of a view that counts by day, the
     days that it touches. Rows are written as they come, so that memory does not grow with them.
 
+    With --log, another program can verify the ledger by what is written: docs/verifying.md defines the lines.
+
     \b
     Example:
       routewright ledger export -o ledger-export
+      routewright ledger export --log -o log.jsonl
       routewright ledger export --view cost_daily -o cost.csv --since 30d
     """
     from .export import export_views

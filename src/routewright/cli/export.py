@@ -11,9 +11,10 @@ from routewright.engine.report import TaskError, suggest
 from routewright.ledger import FileForm, Ledger, form_of, now_in, parse_moment
 from routewright.private_files import make_private_folder
 
-from .opened import ledger_at
+from .opened import ledger_at, print_notices
 from .options import ExportFlags
 from .sql import export, form_by_name, refuse_output
+from .writer import writer
 
 _STDOUT: Final = Path("-")
 _BY_DEFAULT: Final = ("decision_records", "attempt_rows")
@@ -44,6 +45,9 @@ def export_views(how: ExportFlags) -> None:
         raise TaskError(
             "it is not said where to", help="name a file or a folder with -o; - is standard output"
         )
+    if how.log:
+        _export_log(how, how.output)
+        return
     names = list(dict.fromkeys(how.view or _BY_DEFAULT))
     files = _files(names, how.output, how.format)
     for _, file, _ in files:
@@ -55,6 +59,20 @@ def export_views(how: ExportFlags) -> None:
             make_private_folder(how.output)
         for sql, file, form in statements:
             export(opened, sql, period, form, how, file)
+
+
+def _export_log(how: ExportFlags, output: Path) -> None:
+    """Write the log and what it is made of."""
+    if how.view or how.since or how.until or how.format not in (None, "jsonl") or output == _STDOUT:
+        raise TaskError(
+            "--log writes the whole log into one file of JSON lines",
+            help="leave out --view, --since, --until and --format, and name a file with -o",
+        )
+    refuse_output(output, force=how.force)
+    with ledger_at(how.ledger, create=False) as opened:
+        leaves = opened.export_log(output, overwrite=how.force, timeout_s=how.timeout)
+    writer.remark(f"{leaves:,} {'leaf' if leaves == 1 else 'leaves'} written to {output}")
+    print_notices(opened)
 
 
 def _files(

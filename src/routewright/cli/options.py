@@ -429,6 +429,12 @@ class ExportFlags(OutputFlags):
             metavar="NAME", help="A table or view. Repeatable.  [default: decision_records and attempt_rows]"
         ),
     ] = None
+    log: Annotated[
+        bool,
+        Option(
+            "--log", help="Write the ledger's log instead, and what its leaves are made of, as JSON lines."
+        ),
+    ] = False
     since: Annotated[
         str | None, Option(metavar="TIME", help="Decided at this time or later: 7d, yesterday, 2026-01-31.")
     ] = None

@@ -1,0 +1,294 @@
+// Verifies what `routewright ledger export --log` has written, receipts, and requests to witnesses, as docs/verifying.md
+// defines them. It shares no code with Routewright. Node 18 or newer, no packages:
+//
+//   node verify.mjs log.jsonl --checkpoint monday.checkpoint --key example.com/ledger+1c2d3e4f+AaBb...
+//   node verify.mjs --receipt decision.tlog-proof --key KEY
+//   node verify.mjs --request request --checkpoint old.checkpoint --key KEY
+//
+// Each option may be given again. Exits with status 1 if something is not as it was recorded, and names it.
+
+import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+
+function sha256(...pieces) {
+  const hash = createHash("sha256");
+  for (const piece of pieces) hash.update(piece);
+  return hash.digest();
+}
+
+function fromBase64(text) {
+  const bytes = Buffer.from(text, "base64");
+  if (bytes.toString("base64") !== text) throw Error(`not base64: ${text}`);
+  return bytes;
+}
+
+// JSON as in RFC 8785, which takes the numbers and the order of keys of JavaScript.
+function canonical(value) {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
+  if (value === null || typeof value !== "object") return JSON.stringify(value);
+  return `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
+}
+
+// What is hashed is made anew, so a key that is there twice would count once.
+function parseCanonical(text) {
+  const value = JSON.parse(text);
+  if (canonical(value) !== text) throw Error(`not canonical JSON: ${text.slice(0, 60)}`);
+  return value;
+}
+
+const digestOf = (value) => `sha256:${sha256(canonical(value)).toString("hex")}`;
+
+// Leaves
+
+const KINDS = ["", "decision", "attempt", "outcome", "policy", "part"];
+const [DECISION, ATTEMPT, OUTCOME, POLICY, PART] = [1, 2, 3, 4, 5];
+
+function leafOf(kind, id, number, digest) {
+  const leaf = Buffer.alloc(54);
+  leaf[0] = 1;
+  leaf[1] = kind;
+  Buffer.from(id.replaceAll("-", ""), "hex").copy(leaf, 2);
+  leaf.writeUInt32BE(number, 18);
+  digest.copy(leaf, 22);
+  return leaf;
+}
+
+function idOf(kind, values) {
+  if (kind === DECISION || kind === ATTEMPT) return values.decision_id;
+  if (kind === OUTCOME) return values.outcome_id;
+  const hex = sha256(canonical([values.kind, values.digest])).toString("hex");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
+}
+
+const nameOf = (kind, id, number) => (kind === ATTEMPT ? `attempt ${number} of decision ${id}` : `${KINDS[kind]} ${id}`);
+
+// The tree
+
+const leafHash = (leaf) => sha256("\x00", leaf);
+const nodeHash = (left, right) => sha256("\x01", left, right);
+
+function rootOf(hashes) {
+  if (hashes.length === 0) return sha256();
+  for (let level = hashes; ; ) {
+    if (level.length === 1) return level[0];
+    const above = [];
+    for (let at = 0; at < level.length; at += 2)
+      above.push(at + 1 < level.length ? nodeHash(level[at], level[at + 1]) : level[at]);
+    level = above;
+  }
+}
+
+// RFC 9162, 2.1.3.2 and 2.1.4.2; `old` is null in the first.
+function climb(proof, index, size, found, old) {
+  let [fn, sn] = [BigInt(index), BigInt(size) - 1n];
+  if (old !== null) while (fn & 1n) [fn, sn] = [fn >> 1n, sn >> 1n];
+  let [root, oldRoot] = [found, old];
+  for (const hash of proof) {
+    if (sn === 0n) throw Error("the proof is too long");
+    if (fn & 1n || fn === sn) {
+      root = nodeHash(hash, root);
+      if (old !== null) oldRoot = nodeHash(hash, oldRoot);
+      while (fn && !(fn & 1n)) [fn, sn] = [fn >> 1n, sn >> 1n];
+    } else root = nodeHash(root, hash);
+    [fn, sn] = [fn >> 1n, sn >> 1n];
+  }
+  if (sn !== 0n) throw Error("the proof is too short");
+  return [root, oldRoot];
+}
+
+function isIncluded(index, size, leaf, proof, root) {
+  return BigInt(index) < BigInt(size) && climb(proof, index, size, leafHash(leaf), null)[0].equals(root);
+}
+
+function isConsistent(oldSize, oldRoot, size, root, proof) {
+  if (oldSize === 0) return proof.length === 0;
+  if (oldSize >= size) return oldSize === size && proof.length === 0 && oldRoot.equals(root);
+  const isPower = (oldSize & (oldSize - 1)) === 0;
+  const [first, ...rest] = isPower ? [oldRoot, ...proof] : proof;
+  if (first === undefined || proof.length === 0) return false;
+  const [made, madeOld] = climb(rest, oldSize - 1, size, first, first);
+  return made.equals(root) && madeOld.equals(oldRoot);
+}
+
+// Signed notes
+
+function parseKey(text) {
+  const [, name, id, encoded] = /^([^+\s]+)\+([0-9a-f]{8})\+(\S+)$/.exec(text) ?? [];
+  const bytes = fromBase64(encoded ?? "");
+  const made = sha256(`${name}\n`, bytes).subarray(0, 4);
+  if (bytes.length !== 33 || made.toString("hex") !== id) throw Error(`not a public key: ${text}`);
+  const der = Buffer.concat([Buffer.from("302a300506032b6570032100", "hex"), bytes.subarray(1)]);
+  return { name, id: made, type: bytes[0], key: createPublicKey({ key: der, format: "der", type: "spki" }) };
+}
+
+function openCheckpoint(note, keys) {
+  const end = note.lastIndexOf("\n\n") + 1;
+  if (end === 0 || !note.endsWith("\n")) throw Error("not a signed note");
+  const text = note.slice(0, end);
+  const [origin, size, root] = text.split("\n");
+  if (!/^(0|[1-9][0-9]*)$/.test(size) || fromBase64(root ?? "").length !== 32) throw Error("not a checkpoint");
+  const signed = note.slice(end + 1, -1).split("\n").map((line) => signedBy(line, text, keys));
+  if (!signed.some((key) => key?.type === 1 && key.name === origin))
+    throw Error(`no key that was given of ${origin} has signed the checkpoint`);
+  return { origin, size: Number(size), root: fromBase64(root) };
+}
+
+function signedBy(line, text, keys) {
+  const [, name, encoded] = /^— (\S+) (\S+)$/.exec(line) ?? [];
+  const bytes = fromBase64(encoded ?? "");
+  if (bytes.length < 5) throw Error(`not a line of a signature: ${line}`);
+  const key = keys.find((one) => one.name === name && one.id.equals(bytes.subarray(0, 4)));
+  if (key === undefined) return null;
+  let [message, signature] = [text, bytes.subarray(4)];
+  if (key.type === 4 && signature.length === 72) {
+    message = `cosignature/v1\ntime ${signature.readBigUInt64BE()}\n${text}`;
+    signature = signature.subarray(8);
+  }
+  if (signature.length !== 64 || !verifySignature(null, Buffer.from(message), key.key, signature))
+    throw Error(`the signature of ${name} is wrong`);
+  return key;
+}
+
+// Receipts and requests: lines, an empty one, and a checkpoint
+
+function openProof(lines, keys) {
+  const gap = lines.indexOf("");
+  const checkpoint = openCheckpoint(lines.slice(gap + 1).join("\n"), keys);
+  return { proof: lines.slice(0, gap).map(fromBase64), ...checkpoint };
+}
+
+function checkReceipt(content, keys) {
+  const [header, extra, index, ...lines] = content.split("\n");
+  if (header !== "c2sp.org/tlog-proof@v1" || !/^extra \S+$/.test(extra) || !/^index [0-9]+$/.test(index))
+    throw Error("not a receipt");
+  const { proof, origin, size, root } = openProof(lines, keys);
+  const { values, record } = parseCanonical(fromBase64(extra.slice(6)).toString());
+  const id = values.decision_id;
+  const made = record.record === 2 ? digestOf(withPartsAsDigests(record)) : digestOf(record);
+  if (made !== values.record) throw Error(`the record of decision ${id} in the receipt was changed`);
+  if (record.id !== id) throw Error(`the record in the receipt is not that of decision ${id}`);
+  const leaf = leafOf(DECISION, id, 0, sha256(canonical(values)));
+  if (!isIncluded(index.slice(6), size, leaf, proof, root))
+    throw Error(`decision ${id} with these values was not in the log when the checkpoint was signed`);
+  return `decision ${id} was leaf ${index.slice(6)} of ${origin} when the checkpoint of ${size} leaves was signed`;
+}
+
+function withPartsAsDigests(record) {
+  const standing = { ...record, state: { ...record.state } };
+  for (const name of ["arm", "rules", "candidates", "choice", "plan"])
+    if (record[name] !== null) standing[name] = digestOf(record[name]);
+  for (const name of ["models", "memory"])
+    if (name in record.state) {
+      const digests = Object.entries(record.state[name]).map(([key, value]) => [key, digestOf(value)]);
+      standing.state[name] = digestOf(Object.fromEntries(digests));
+    }
+  return standing;
+}
+
+function checkRequest(content, keys, checkpoints) {
+  const [first, ...lines] = content.split("\n");
+  const old = Number(/^old (0|[1-9][0-9]*)$/.exec(first)?.[1] ?? NaN);
+  const { proof, origin, size, root } = openProof(lines, keys);
+  const before = old === 0 ? { root: sha256() } : checkpoints.find((one) => one.origin === origin && one.size === old);
+  if (before === undefined) throw Error(`the checkpoint of ${old} leaves was not given`);
+  if (!isConsistent(old, before.root, size, root, proof))
+    throw Error(`the log of ${size} leaves does not begin with the ${old} that were signed before`);
+  return `the log of ${size} leaves of ${origin} begins with the ${old} that were signed before`;
+}
+
+// The export of a log
+
+function* linesOf(file) {
+  const [opened, chunk] = [openSync(file), Buffer.alloc(1 << 20)];
+  let left = Buffer.alloc(0);
+  for (let count; (count = readSync(opened, chunk)) > 0; ) {
+    left = Buffer.concat([left, chunk.subarray(0, count)]);
+    let start = 0;
+    for (let end; (end = left.indexOf(10, start)) >= 0; start = end + 1) yield left.subarray(start, end).toString();
+    left = left.subarray(start);
+  }
+  closeSync(opened);
+  if (left.length > 0) throw Error("the file ends within a line");
+}
+
+function checkLog(file, checkpoints) {
+  const [faults, hashes, leaves] = [[], [], new Map()];
+  const [seen, records, parts, last] = [new Set(), new Map(), [], { leaf: Infinity }];
+  const keyOf = (kind, id, number) => `${kind} ${number} ${id}`;
+  for (const text of linesOf(file)) {
+    const line = parseCanonical(text);
+    if ("leaf" in line) {
+      if (line.leaf !== hashes.length) throw Error(`leaf ${hashes.length} is missing`);
+      hashes.push(leafHash(leafOf(line.kind, line.id, line.number, Buffer.from(line.digest, "hex"))));
+      const key = keyOf(line.kind, line.id, line.number);
+      leaves.set(key, [...(leaves.get(key) ?? []), line]);
+    } else if ("values" in line) {
+      const { kind, values } = line;
+      const [id, number] = [idOf(kind, values), kind === ATTEMPT ? values.number : 0];
+      const [key, name] = [keyOf(kind, id, number), nameOf(kind, id, number)];
+      const digest = sha256(kind === PART ? values.value : canonical(values)).toString("hex");
+      const known = leaves.get(key);
+      if (kind === PART) parts.push({ name: `${values.kind} ${values.digest}`, digest: values.digest, made: digest });
+      if (kind === DECISION) records.set(id, values.record);
+      if (seen.has(key)) faults.push(`${name} is there twice`);
+      else if (known === undefined) faults.push(`${name} is not in the log`);
+      else if (known.at(-1).digest !== digest) faults.push(`leaf ${known.at(-1).leaf}: ${name} has changed`);
+      else if (known.length > 1 && !hasEarlier(kind, values, known))
+        faults.push(`leaf ${known[0].leaf}: ${name} was entered again, as another`);
+      seen.add(key);
+    } else {
+      const { id, record, text: whole, problem } = line;
+      const made = whole === undefined ? digestOf(record ?? null) : `sha256:${sha256(whole).toString("hex")}`;
+      if (problem !== undefined) faults.push(`the record of decision ${id} cannot be made again: ${problem}`);
+      else if (made !== records.get(id)) faults.push(`the record of decision ${id} has changed`);
+      else if ((record ?? JSON.parse(whole)).id !== id) faults.push(`the record of decision ${id} is of another`);
+      records.delete(id);
+    }
+  }
+  for (const id of records.keys()) faults.push(`the record of decision ${id} is missing`);
+  for (const { name, digest, made } of parts) {
+    const other = parts.find((one) => one.digest === `sha256:${made}` && one.digest !== digest);
+    if (other !== undefined) faults.push(`the part ${name} has the value of ${other.name}`);
+  }
+  for (const [key, known] of leaves) {
+    const { leaf, kind, id, number } = known.at(-1);
+    if (!seen.has(key)) faults.push(`leaf ${leaf}: ${nameOf(kind, id, number)} is missing`);
+  }
+  for (const { size, root } of checkpoints) {
+    if (size > hashes.length) faults.push(`the checkpoint has ${size} leaves, the log ${hashes.length}: an older file?`);
+    else if (!rootOf(hashes.slice(0, size)).equals(root))
+      faults.push(`the first ${size} leaves are not those that the checkpoint was signed for`);
+  }
+  console.log(`${hashes.length} leaves, ${seen.size} rows, root ${rootOf(hashes).toString("base64")}`);
+  return faults;
+}
+
+// Whether the leaf before the last is that of a call whose end was recorded late.
+function hasEarlier(kind, values, known) {
+  if (known.length > 2 || (kind !== DECISION && kind !== ATTEMPT)) return false;
+  const { answered_attempt: _, ...before } = values;
+  if (kind === DECISION) return sha256(canonical(before)).toString("hex") === known[0].digest;
+  const names = ["decision_id", "number", "role", "model_id", "backend_id", "started_at_us", "streamed", "currency"];
+  names.push("price_since", "simulated", "location", "host");
+  const lost = Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
+  return sha256(canonical({ ...lost, status: "lost", cached_answer: false })).toString("hex") === known[0].digest;
+}
+
+const given = { "--key": [], "--checkpoint": [], "--receipt": [], "--request": [], log: [] };
+for (const args = process.argv.slice(2); args.length > 0; ) (given[args[0]] ? given[args.shift()] : given.log).push(args.shift());
+const faults = [];
+const attempt = (work) => {
+  try {
+    return work();
+  } catch (error) {
+    faults.push(error.message);
+  }
+};
+const contents = (option) => given[option].map((file) => readFileSync(file, "utf8"));
+const keys = given["--key"].map(parseKey);
+const checkpoints = contents("--checkpoint").map((note) => attempt(() => openCheckpoint(note, keys))).filter(Boolean);
+for (const receipt of contents("--receipt")) attempt(() => console.log(checkReceipt(receipt, keys)));
+for (const request of contents("--request")) attempt(() => console.log(checkRequest(request, keys, checkpoints)));
+for (const file of given.log) attempt(() => faults.push(...checkLog(file, checkpoints)));
+for (const fault of faults) console.log(fault);
+process.exitCode = faults.length > 0 ? 1 : 0;
