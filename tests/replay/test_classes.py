@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.decision_strategies import AT_US, CATALOG, compiled, policies, states, tasks
 from support.new_ledgers import new_ledger
 from support.sizes import EXAMPLES
+from support.varied_tasks import varied
 
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
@@ -192,7 +193,12 @@ def test_every_decision_is_made_again_by_its_own_policy(
     many: list[tuple[int, Task, State]],
     seed: int,
 ) -> None:
-    decided = decided_under(few, many)
+    random = Random(seed)
+    decided = [
+        (values, *other)
+        for values, task, state in decided_under(few, many)
+        for other in varied(task, state, random, 80 // len(many))
+    ]
     ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", decided, Random(seed))
     with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
         # The texts, which the gateway records with the first decision under them.
