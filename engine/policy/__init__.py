@@ -7,6 +7,15 @@ Reads no files.
 
 from __future__ import annotations
 
+from .changes import (
+    PolicyChanges,
+    amount_of,
+    limit_of,
+    new_price,
+    scaled_price,
+    with_changes,
+    with_limit,
+)
 from .compile.budget import largest, most_gated, sizes_by_name
 from .compile.catalog import compile_catalog_file
 from .compile.names import names_of_models
@@ -53,7 +62,7 @@ from .shapes.catalog import Catalog, Model, UnsupportedParameter
 from .shapes.http_parts import HttpWay
 from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
-from .shapes.policy import Policy
+from .shapes.policy import Control, Policy
 from .shapes.steps import STEPS, Role
 from .shapes.testfile import CaseModelState, CaseState, CaseTask, TestFile
 from .shapes.tokenizers import Encoding, encoding_for
@@ -88,6 +97,7 @@ __all__ = [
     "CompiledRule",
     "CompiledSplit",
     "CompiledStep",
+    "Control",
     "DefaultWait",
     "Encoding",
     "FeatureName",
@@ -102,6 +112,7 @@ __all__ = [
     "Operation",
     "Path",
     "Policy",
+    "PolicyChanges",
     "Promise",
     "Quota",
     "Role",
@@ -115,6 +126,7 @@ __all__ = [
     "Text",
     "UnfitCandidate",
     "UnsupportedParameter",
+    "amount_of",
     "by_kind",
     "check_unbroken",
     "client_address",
@@ -133,9 +145,11 @@ __all__ = [
     "kinds",
     "largest",
     "limit_notes",
+    "limit_of",
     "most_gated",
     "names_of_models",
     "nano_units",
+    "new_price",
     "other_models",
     "parse_duration_ms",
     "parse_yaml",
@@ -147,11 +161,14 @@ __all__ = [
     "read_policy",
     "read_shape",
     "read_tests",
+    "scaled_price",
     "shape_problems",
     "sizes_by_name",
     "step_notes",
     "unreadable_catalog",
     "variables_in",
     "waits_by_default",
+    "with_changes",
+    "with_limit",
     "with_variables",
 ]

@@ -28,7 +28,8 @@ from .rules import find_model
 MIN_LEASE_MS = 1_000
 """A shorter lease could lapse while its call is under way: an event loop may be busy for a moment."""
 
-_QUOTA_KEYS = ("max_requests", "max_tokens", "max_cost", "max_concurrent")
+QUOTA_KEYS = ("max_requests", "max_tokens", "max_cost", "max_concurrent")
+"""The keys that limit how much is used."""
 
 
 class _Kind(NamedTuple):
@@ -40,14 +41,14 @@ class _Kind(NamedTuple):
 
 
 _KINDS: Mapping[ControlKind, _Kind] = {
-    "quota": _Kind("a quota", _QUOTA_KEYS, ("on", "for_each", "per", "timezone", "scope", "unknown_cost")),
+    "quota": _Kind("a quota", QUOTA_KEYS, ("on", "for_each", "per", "timezone", "scope", "unknown_cost")),
     "reserve": _Kind("a reserve", ("of", "reserve", "for_")),
     "first_token": _Kind("a limit on the first token", ("first_token_within",)),
     "cache": _Kind("a cache limit", ("cache_ttl",), ("cache_by",)),
     "retry": _Kind("a limit on retries", ("max_attempts", "backoff", "deadline")),
     "lease": _Kind("the time of leases", ("lease",)),
     # A quota whose period is one request.
-    "task_cost": _Kind("a limit on one task", (), (*_QUOTA_KEYS, "per", "unknown_cost")),
+    "task_cost": _Kind("a limit on one task", (), (*QUOTA_KEYS, "per", "unknown_cost")),
 }
 _COMMON = ("name", "description", "disabled")
 
@@ -132,7 +133,7 @@ class _ControlCompiler:
             self._task_limits(control, report)
 
     def _quota(self, control: Control, report: Report) -> Quota:
-        given = [key for key in _QUOTA_KEYS if getattr(control, key) is not None]
+        given = [key for key in QUOTA_KEYS if getattr(control, key) is not None]
         if len(given) > 1:
             message = f"{report.name} has {len(given)} limits: {', '.join(given)}"
             report.add("unfit-key", message, "one control, one limit: split it")
@@ -210,7 +211,7 @@ class _ControlCompiler:
         self._quotas[quota.name] = replace(quota, reserves=(*quota.reserves, reserve))
 
     def _task_cost(self, control: Control, report: Report) -> None:
-        for key in _QUOTA_KEYS:
+        for key in QUOTA_KEYS:
             if key != "max_cost" and getattr(control, key) is not None:
                 message = f"`per: request` is for `max_cost`, not for `{key}`"
                 report.at(key).add("unfit-key", message, "calls for one task are limited by `max_attempts`")
