@@ -32,8 +32,9 @@ from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionRow, Ledger, LedgerEntry, PolicyRow
 from routewright.ledger.connection import open_for_reading
 from routewright.ledger.replay.again import decide_again
+from routewright.ledger.replay.candidates import Candidates
 from routewright.ledger.replay.replaying import redecided_groups
-from routewright.ledger.replay.selecting import ALL_REAL
+from routewright.ledger.replay.selecting import ALL_REAL, choose
 from routewright.loading.loading import load_policy
 
 BEGIN_US = 1_767_225_600_000_000
@@ -164,10 +165,10 @@ def measure(path: Path, changed: CompiledPolicy) -> None:
     with open_for_reading(path, lock_timeout_s=30, own_statement=True) as connection:
         [(rows,)] = connection.execute("SELECT count(*) FROM decision_rows").fetchall()
         groups: list[object] = []
-        hand = by_hand(changed)
+        hand, chosen = by_hand(changed), choose(connection, ALL_REAL)
 
         def replay() -> None:
-            groups[:] = redecided_groups(connection, changed, ALL_REAL)
+            groups[:] = redecided_groups(connection, Candidates(connection, changed, (), chosen), chosen)
 
         times = {"by hand": [], "replay": []}  # type: dict[str, list[float]]
         for _ in range(3):

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    AssumptionError,
     BusyError,
     FullError,
     LedgerError,
@@ -39,12 +40,13 @@ if TYPE_CHECKING:
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .receipts import Receipt, check_receipt
     from .replay.again import Difference, SelfReport
+    from .replay.assumptions import parse_assumption
     from .replay.checks import Judged, parse_check
     from .replay.consequences import Consequence, Consequences, Measured
     from .replay.estimates import Baseline, Estimate, Interval, Metric
     from .replay.examples import Example
     from .replay.groups import Came
-    from .replay.report import Move, NamedPolicy, NotDecided, PlanChange, ReplayReport, RuleHits
+    from .replay.report import Alone, Move, NamedPolicy, NotDecided, PlanChange, ReplayReport, RuleHits
     from .replay.selecting import Selection
     from .rows import AttemptRow, DecisionEnd, DecisionRow, IntentRow, LedgerEntry, PolicyRow
     from .snapshot import Snapshot
@@ -58,7 +60,9 @@ if TYPE_CHECKING:
 __all__ = [
     "BINARY_FORMS",
     "QUESTION_SUFFIX",
+    "Alone",
     "Appended",
+    "AssumptionError",
     "AttemptRow",
     "Baseline",
     "BusyError",
@@ -129,6 +133,7 @@ __all__ = [
     "left_running",
     "now_in",
     "outcome_value",
+    "parse_assumption",
     "parse_check",
     "parse_moment",
     "parse_public_key",
@@ -167,10 +172,12 @@ _HOMES = {
     **dict.fromkeys(("Consequence", "Consequences", "Measured"), "replay.consequences"),
     **dict.fromkeys(("Baseline", "Estimate", "Interval", "Metric"), "replay.estimates"),
     "Came": "replay.groups",
+    "parse_assumption": "replay.assumptions",
     "Example": "replay.examples",
     **dict.fromkeys(("Judged", "parse_check"), "replay.checks"),
     **dict.fromkeys(
-        ("Move", "NamedPolicy", "NotDecided", "PlanChange", "ReplayReport", "RuleHits"), "replay.report"
+        ("Alone", "Move", "NamedPolicy", "NotDecided", "PlanChange", "ReplayReport", "RuleHits"),
+        "replay.report",
     ),
     "Selection": "replay.selecting",
     "ImportReport": "importing.run",

@@ -23,6 +23,14 @@ class QuestionError(RoutewrightError):
     """A saved question cannot be asked as it was: there is none of that name, or a parameter does not fit."""
 
 
+class AssumptionError(RoutewrightError):
+    """What a replay is to assume cannot be read, or does not fit the policy; ``problem`` has its place in the text."""
+
+    def __init__(self, text: str, problem: Problem) -> None:
+        super().__init__(f"cannot assume `{text}`: {problem.message}", help=problem.help)
+        self.problem = problem
+
+
 class UnknownDecisionError(LedgerError):
     """No decision, or more than one, has the id that was given or begins so."""
 

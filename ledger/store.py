@@ -341,9 +341,11 @@ class Ledger:
 
     def replay(
         self,
-        candidate: CompiledPolicy,
+        candidate: CompiledPolicy | None,
         selection: Selection | None = None,
         *,
+        assume: Sequence[str] = (),
+        each: bool = False,
         examples: int = 3,
         consequences: bool = True,
         timeout_s: float = REPLAY_TIMEOUT_S,
@@ -353,15 +355,21 @@ class Ledger:
     ) -> ReplayReport:
         """What ``candidate`` would have made of the decisions that are recorded, with the facts of then.
 
+        Without a candidate each is made again by the policy that decided it. ``assume`` says what is to be otherwise
+        than it was, such as ``glm-4.5=down`` or ``price:kimi-k2-cloud*2``; all of it holds at once, and with ``each``
+        the report also counts what comes of each by itself.
+
         By default all that were executed and real are decided again. The report has up to ``examples`` decisions of
         each change, and unless ``consequences`` is false what would have come of it. What waits in spools is taken in
         first. ``progress`` and limits are as in ``query``.
 
-        Raises LedgerError for a condition of the selection that is none, and when it takes more than a limit allows.
+        Raises LedgerError for a condition of the selection that is none, and when it takes more than a limit allows;
+        AssumptionError for an assumption that cannot be read or fits no policy.
         """
-        from .replay.assumed import NOTHING_ASSUMED
+        from .replay.assumptions import parse_assumption
         from .replay.replaying import replay
 
+        assumptions = [parse_assumption(text) for text in assume]
         self._refresh()
         limits = Limits(None, timeout_s, max_memory_mb, max_disk_mb)
         return self._read(
@@ -369,7 +377,8 @@ class Ledger:
                 connection,
                 candidate,
                 selection or ALL_REAL,
-                assumed=NOTHING_ASSUMED,
+                assumptions,
+                each=each,
                 examples=examples,
                 with_consequences=consequences,
             ),

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from routewright.engine.decision import State, Task
-from routewright.engine.record import Record, read_record, state_of, task_of
+from routewright.engine.record import Record, read_record
 
 from ..restoring import all_records
 from .groups import Came, Grouped
@@ -20,8 +19,8 @@ from .selecting import Chosen
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-Decide = Callable[[str, Task, State, Facts], Redecided]
-"""Decides again: the id, the task, the state and what a record can tell."""
+Again = Callable[[Record], Redecided]
+"""Makes the decision of a record again."""
 
 
 def records(connection: DuckDBPyConnection, chosen: Chosen, part: PolicyPart | None) -> Iterator[Record]:
@@ -40,7 +39,7 @@ def group_records(
     connection: DuckDBPyConnection,
     chosen: Chosen,
     part: PolicyPart | None,
-    decide: Decide,
+    again: Again,
     grouped: Grouped,
     note: Callable[[Record, Redecided], None] | None = None,
 ) -> None:
@@ -49,7 +48,7 @@ def group_records(
     ``note`` is told of each.
     """
     for record in records(connection, chosen, part):
-        after = decide(record.id, task_of(record), state_of(record), facts_of(record))
+        after = again(record)
         grouped.add(record.policy.digest, came_of_record(record), after, 1, record.id)
         if note is not None:
             note(record, after)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 
 from routewright.engine.explain import as_recorded, brief_tree, explain
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import Record, read_record
+from routewright.engine.record import read_record
 from routewright.engine.report import RecordError, ReportTree
 
 from ..restoring import record_text
+from .each import Again
 from .groups import Came, Group
-from .redeciding import Redecided
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -23,9 +23,6 @@ MOST_EXPLAINED: Final = 30
 
 RecordedPolicies = Callable[[str, str], CompiledPolicy]
 """The policy that was recorded under its digest and its catalog's; raises RecordError where there is none."""
-
-Again = Callable[[Record], Redecided]
-"""Decides again what a record has."""
 
 
 @dataclass(frozen=True, slots=True)

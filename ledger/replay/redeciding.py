@@ -16,7 +16,13 @@ from routewright.engine.report import FeatureError, TaskError
 from .assumed import NOTHING_ASSUMED, AssumedState
 
 Reason = Literal[
-    "erased", "feature_missing", "feature_refused", "state_missing", "not_decidable", "unreadable"
+    "erased",
+    "feature_missing",
+    "feature_refused",
+    "state_missing",
+    "not_decidable",
+    "policy_missing",
+    "unreadable",
 ]
 
 REASONS: Final[Mapping[Reason, str]] = {
@@ -25,6 +31,7 @@ REASONS: Final[Mapping[Reason, str]] = {
     "feature_refused": "a recorded value does not fit the candidate's declaration of the feature",
     "state_missing": "the candidate goes by a model of which nothing was recorded",
     "not_decidable": "the candidate cannot decide the task at all, such as one whose pin names no model of it",
+    "policy_missing": "the ledger lacks the text of its own policy, or this version cannot compile it any more",
     "unreadable": "the record cannot be read",
 }
 """Why a row is not decided again."""
@@ -33,8 +40,9 @@ HELP: Final[Mapping[Reason, str]] = {
     "erased": "nothing: what was erased is gone",
     "feature_missing": "give the feature a default, to see what the candidate does where callers do not give it",
     "feature_refused": "such values will be refused: allow them, or change who gives them",
-    "state_missing": "assume a state of the model, such as that it is up",
+    "state_missing": "assume that the model was up: `--assume NAME=up`",
     "not_decidable": "such tasks will be refused: keep the model or an alias of its name",
+    "policy_missing": "name a candidate to replay under",
     "unreadable": "`ledger verify` says what is wrong with the ledger",
 }
 """What can be done about it."""

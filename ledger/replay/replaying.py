@@ -9,25 +9,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
-from routewright.engine.decision import State, Task
 from routewright.engine.policy import CompiledPolicy, differences_text
-from routewright.engine.record import Record, state_of, task_of
+from routewright.engine.record import Record
 from routewright.engine.report import RecordError
 
 from .actions import Choice, choice_of, choice_of_decision
-from .assumed import NOTHING_ASSUMED, AssumedState
+from .assumed import NOTHING_ASSUMED
+from .assumptions import Assumption
 from .bound import Recorded
+from .candidates import Candidates, recorded_digests
 from .classes import NotDecidableInSql, class_rows
-from .consequences import NOT_ASKED, consequences
-from .each import facts_of, group_records
+from .consequences import NOT_ASKED, Consequences, consequences
+from .each import group_records
 from .examples import Examples, RecordedPolicies
 from .groups import Came, Group, Grouped
 from .other_arms import OtherArms
 from .parts import PolicyPart, policy_parts, recorded_policy
-from .redeciding import Facts, Redecided, redecide
+from .redeciding import Redecided
 from .report import Replayed, ReplayReport, report_of
 from .row_tables import RowTables
-from .selecting import Selection, choose, why_none
+from .selecting import Chosen, Selection, choose, why_none
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -35,39 +36,54 @@ if TYPE_CHECKING:
 
 def replay(
     connection: DuckDBPyConnection,
-    candidate: CompiledPolicy,
+    candidate: CompiledPolicy | None,
     selection: Selection,
+    assumptions: Sequence[Assumption] = (),
     *,
-    assumed: AssumedState,
-    examples: int,
+    each: bool = False,
+    examples: int = 0,
     with_consequences: bool = True,
 ) -> ReplayReport:
     """The report on what ``candidate`` would have made of the selected decisions. See ``Ledger.replay``."""
     began = time.monotonic()
+    chosen = choose(connection, selection)
+    candidates = Candidates(connection, candidate, assumptions, chosen)
     rows = RowTables(connection) if with_consequences else None
-    groups = redecided_groups(connection, candidate, selection, assumed, rows)
+    groups = redecided_groups(connection, candidates, chosen, rows)
     found = NOT_ASKED if rows is None else consequences(connection, rows)
-
-    def again(record: Record) -> Redecided:
-        task, state, facts = task_of(record), state_of(record), facts_of(record)
-        return redecide(candidate, task, state, facts, decision_id=record.id, assumed=assumed)
-
+    alone = list(_alone(connection, candidate, assumptions, chosen)) if each else []
     policies = lru_cache(maxsize=64)(partial(recorded_policy, connection))
+    changed = candidates.candidate
     of = Replayed(
-        candidate=(candidate.name, candidate.digest),
+        candidate=None if changed is None else (changed.name, changed.digest),
+        assumed=[one.text for one in assumptions],
+        alone=alone,
         names=_names(connection),
         selection=selection,
-        period=choose(connection, selection).period(connection),
-        differences=_differences(connection, candidate, groups, policies),
+        period=chosen.period(connection),
+        differences=() if candidate is None else _differences(connection, candidate, groups, policies),
         notes=[
-            *_notes(candidate, groups),
+            *_notes(candidates, groups),
+            *_measured_notes(assumptions, found),
             *(() if rows is None else rows.notes),
             *(why_none(connection, selection) if not groups else ()),
         ],
-        examples=Examples(connection, policies, again, examples),
+        examples=Examples(connection, policies, candidates.again, examples),
         consequences=found,
     )
     return report_of(groups, of, began)
+
+
+def _alone(
+    connection: DuckDBPyConnection,
+    candidate: CompiledPolicy | None,
+    assumptions: Sequence[Assumption],
+    chosen: Chosen,
+) -> Iterator[tuple[str | None, list[Group]]]:
+    """What is decided where nothing is assumed, and under each assumption by itself."""
+    for one in (None, *assumptions):
+        candidates = Candidates(connection, candidate, [] if one is None else [one], chosen)
+        yield None if one is None else one.text, redecided_groups(connection, candidates, chosen)
 
 
 def _differences(
@@ -95,48 +111,68 @@ def _names(connection: DuckDBPyConnection) -> dict[str, str]:
     return {str(digest): str(name) for digest, name in rows}
 
 
-def _notes(candidate: CompiledPolicy, groups: Sequence[Group]) -> Iterator[str]:
+def _notes(candidates: Candidates, groups: Sequence[Group]) -> Iterator[str]:
     """What a reader has to know of how the tasks were decided again."""
-    others = {group.policy_digest for group in groups} - {candidate.digest}
-    if candidate.quotas and others:
-        names = ", ".join(quota.name for quota in candidate.quotas)
-        yield f"what was used of quotas is as it was recorded, and is not counted anew: {names}"
-    if candidate.is_sticky and others:
+    digests = {group.policy_digest for group in groups}
+    others = [one for one in candidates.all if one.state != NOTHING_ASSUMED or digests - {one.policy.digest}]
+    quotas = {
+        quota.name: None
+        for one in others
+        for quota in one.policy.quotas
+        if quota.name not in one.state.quota_used
+    }
+    if quotas:
+        yield f"what was used of quotas is as it was recorded, and is not counted anew: {', '.join(quotas)}"
+    if any(one.policy.is_sticky for one in others):
         yield "conversations stay where they were recorded to be; those that would have moved are not followed"
-    if candidate.limits.cache_ttl_ms is not None:
+    if any(one.policy.limits.cache_ttl_ms is not None for one in candidates.all):
         yield "the cache is not simulated: every task is decided as if its answer had to be asked for"
-    if candidate.splits:
-        yield "where no draw was recorded, one made of the decision's id says where a split of the candidate sends it"
-    if candidate.rollout is not None:
+    if any(one.policy.splits for one in candidates.all):
+        yield "where no draw was recorded, one made of the decision's id says where a split sends it"
+    if candidates.candidate is not None and candidates.candidate.rollout is not None:
         yield "the candidate's own rollout is left out: all tasks are decided by the candidate itself"
 
 
-def redecided_groups(
-    connection: DuckDBPyConnection,
-    candidate: CompiledPolicy,
-    selection: Selection,
-    assumed: AssumedState = NOTHING_ASSUMED,
-    rows: RowTables | None = None,
-) -> list[Group]:
-    """What ``candidate`` decides of the selected rows, those alike together; each row is noted in ``rows``."""
-    chosen, grouped, plans = choose(connection, selection), Grouped(), _Plans(connection)
-    parts = policy_parts(connection)
-    others = OtherArms(connection, parts)
+def _measured_notes(assumptions: Sequence[Assumption], found: Consequences) -> Iterator[str]:
+    changed = [one for one in ("price", "latency") if any(one == each.subject for each in assumptions)]
+    if changed and found != NOT_ASKED:
+        yield (
+            f"an assumed {' or '.join(changed)} changes where decisions go, and nothing of what was measured"
+        )
 
-    def one_by_one(id: str, task: Task, state: State, facts: Facts) -> Redecided:
-        return redecide(candidate, task, state, facts, decision_id=id, assumed=assumed)
+
+def redecided_groups(
+    connection: DuckDBPyConnection, candidates: Candidates, chosen: Chosen, rows: RowTables | None = None
+) -> list[Group]:
+    """What becomes of the chosen rows, those alike together; each row is noted in ``rows``."""
+    grouped, plans = Grouped(), _Plans(connection)
+    parts = policy_parts(connection)
+    others, digests = OtherArms(connection, parts), set(recorded_digests(connection, chosen))
 
     def note(record: Record, after: Redecided) -> None:
         if rows is not None and after.decision is not None:
             others.note_record(record, after.decision, rows)
 
     for part in parts:
+        if (part.digest, part.catalog_digest) not in digests:
+            continue
+        try:
+            under = candidates.of((part.digest, part.catalog_digest))
+        except RecordError as error:
+            _add_lost(connection, part, chosen, str(error), grouped, plans)
+            continue
         recorded = _recorded(connection, part)
         try:
             if rows is not None:
                 others.note(chosen, part, recorded, rows)
             for one in class_rows(
-                connection, candidate, part, recorded, chosen, assumed=assumed, keep_rows=rows is not None
+                connection,
+                under.policy,
+                part,
+                recorded,
+                chosen,
+                assumed=under.state,
+                keep_rows=rows is not None,
             ):
                 grouped.add(part.digest, plans.came(one.plan_part), one.after, one.rows, one.example)
                 if rows is not None and one.after.decision is not None:
@@ -145,9 +181,30 @@ def redecided_groups(
             if rows is not None:
                 rows.take_groups()
         except NotDecidableInSql:
-            group_records(connection, chosen, part, one_by_one, grouped, note)
-    group_records(connection, chosen, None, one_by_one, grouped, note)
+            group_records(connection, chosen, part, candidates.again, grouped, note)
+    group_records(connection, chosen, None, candidates.again, grouped, note)
     return grouped.groups()
+
+
+def _add_lost(
+    connection: DuckDBPyConnection,
+    part: PolicyPart,
+    chosen: Chosen,
+    why: str,
+    grouped: Grouped,
+    plans: _Plans,
+) -> None:
+    """Count the rows of a policy that cannot be had any more."""
+    found = connection.execute(
+        f"""
+        SELECT plan_part, count(*), min(decision_id)::VARCHAR
+        FROM ({chosen.rows_of("decision_rows")}) WHERE policy_part = {part.part} GROUP BY plan_part
+        """,
+        chosen.parameters,
+    ).fetchall()
+    for plan_part, rows, example in found:
+        came = plans.came(plan_part)
+        grouped.add(part.digest, came, Redecided(None, "policy_missing", why), rows, example)
 
 
 def _recorded(connection: DuckDBPyConnection, part: PolicyPart) -> Recorded:

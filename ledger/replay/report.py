@@ -85,6 +85,17 @@ class NotDecided:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """What comes of one assumption by itself, or of none, which is None: how many rows were decided again, and of them
+    how many go elsewhere, and how many have no target that had one."""
+
+    assumption: str | None
+    decided: int
+    elsewhere: int
+    new_dead_ends: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayReport:
     """What a candidate would have made of recorded decisions.
 
@@ -94,9 +105,15 @@ class ReplayReport:
     ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one. ``differences`` are
     what the candidate does to promises of the recorded policy with the most rows, and to the models behind names.
     ``consequences`` has no metrics where they were not asked for.
+
+    ``candidate`` has the digest that it has under what is ``assumed``, and is None where each row was decided by its
+    own policy. ``alone`` counts, if that was asked for, what comes of each assumption by itself, after what comes of
+    none.
     """
 
-    candidate: NamedPolicy
+    candidate: NamedPolicy | None
+    assumed: tuple[str, ...]
+    alone: tuple[Alone, ...]
     policies: tuple[NamedPolicy, ...]
     selection: Selection
     first_at: datetime | None
@@ -227,6 +244,20 @@ def _not_decided(groups: Sequence[Group], named: int) -> tuple[NotDecided, ...]:
     return tuple(sorted(found, key=lambda one: -one.rows))
 
 
+def _alone(assumption: str | None, groups: Sequence[Group]) -> Alone:
+    decided = [group for group in groups if group.after is not None]
+    return Alone(
+        assumption,
+        rows_of(decided),
+        rows_of(group for group in decided if _how(group) == "elsewhere"),
+        rows_of(group for group in decided if _is_new_dead_end(group)),
+    )
+
+
+def _is_new_dead_end(group: Group) -> bool:
+    return group.before.target is not None and group.after is not None and group.after.target is None
+
+
 def _how(group: Group) -> Literal["elsewhere", "plan", "rule", "same"] | None:
     """What differs most of a group between then and now; None where it was not decided again."""
     before, after = group.before, group.after
@@ -243,7 +274,9 @@ def _how(group: Group) -> Literal["elsewhere", "plan", "rule", "same"] | None:
 class Replayed:
     """What a report is made of beside its groups."""
 
-    candidate: tuple[str, str]
+    candidate: tuple[str, str] | None
+    assumed: Sequence[str]
+    alone: Sequence[tuple[str | None, Sequence[Group]]]
     names: Mapping[str, str]
     selection: Selection
     period: tuple[datetime | None, datetime | None]
@@ -264,7 +297,9 @@ def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayRe
         (group, group.before.target, None if group.after is None else group.after.target) for group in decided
     ]
     return ReplayReport(
-        candidate=NamedPolicy(*of.candidate, rows_of(decided)),
+        candidate=None if of.candidate is None else NamedPolicy(*of.candidate, rows_of(decided)),
+        assumed=tuple(of.assumed),
+        alone=tuple(_alone(assumption, found) for assumption, found in of.alone),
         policies=tuple(
             NamedPolicy(of.names.get(digest, ""), digest, rows) for digest, rows in by_policy.most_common()
         ),
@@ -278,9 +313,7 @@ def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayRe
         other_rule=by_how["rule"],
         dead_ends_before=rows_of(group for group, before, _ in ended if before is None),
         dead_ends_after=rows_of(group for group, _, after in ended if after is None),
-        new_dead_ends=rows_of(
-            group for group, before, after in ended if before is not None and after is None
-        ),
+        new_dead_ends=rows_of(filter(_is_new_dead_end, groups)),
         moves=_moves(decided, of.examples),
         plan_changes=_plan_changes(decided, of.examples),
         rules=_rules(decided),

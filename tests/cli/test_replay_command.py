@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.command_line import POLICY, CommandLine
 from support.pages import ROOT
-from support.replay_ledgers import replay_ledger
+from support.replay_ledgers import compiled_text, replay_ledger
 from syrupy.assertion import SnapshotAssertion
 
 from routewright.cli.page import Detail, Page, Section
@@ -99,6 +99,42 @@ def test_a_wrong_bound_is_told_before_anything_is_read(
     ended = command("replay", "nowhere.yaml", "--ledger", "nowhere.duckdb", "--fail-on", bound)
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(f"error: {message}")
+
+
+def test_the_report_says_what_comes_of_each_assumption(
+    command: CommandLine, snapshot: SnapshotAssertion
+) -> None:
+    flags = ("--assume", "small=down", "--assume", "price:small=1,2", "--each", "--examples", "0")
+    ended = command("replay", *flags)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == snapshot
+    told = json.loads(command("replay", "next.yaml", *flags, "--format", "json").out)
+    assert told["assumed"] == ["small=down", "price:small=1,2"]
+    assert told["candidate"]["digest"] != compiled_text(CANDIDATE).digest
+    assert [one["new_dead_ends"] for one in told["alone"]] == [10, 20, 10]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--assume", "smal=down"],
+            "error: cannot assume `smal=down`: unknown model or backend `smal`\n  | smal=down\n  | ^^^^\n"
+            "  = help: did you mean `small`? in the catalog: large, ollama, small\n",
+        ),
+        (["next.yaml", "--each"], "error: --each is about what --assume says\n"),
+        ([], "error: name a candidate policy, or give --assume or --self\n"),
+        (
+            ["--self", "--assume", "small=down"],
+            "error: --self compares with what was recorded: it takes no --assume\n",
+        ),
+    ],
+)
+def test_what_cannot_be_assumed_is_a_mistake_of_the_command(
+    command: CommandLine, flags: list[str], message: str
+) -> None:
+    ended = command("replay", *flags)
+    assert (ended.code, ended.out, ended.err) == (2, "", message)
 
 
 def test_one_replay_writes_several_files(command: CommandLine) -> None:

@@ -27,11 +27,11 @@ from routewright.ledger import Came, DecisionRow, Ledger, LedgerEntry
 from routewright.ledger.connection import open_for_reading, open_for_writing
 from routewright.ledger.replay import replaying
 from routewright.ledger.replay.again import decide_again
-from routewright.ledger.replay.assumed import NOTHING_ASSUMED, AssumedModel, AssumedState
+from routewright.ledger.replay.assumptions import parse_assumption
+from routewright.ledger.replay.candidates import Candidates
 from routewright.ledger.replay.each import group_records
 from routewright.ledger.replay.groups import Grouped
 from routewright.ledger.replay.parts import policy_parts
-from routewright.ledger.replay.redeciding import Facts, Redecided, redecide
 from routewright.ledger.replay.replaying import redecided_groups
 from routewright.ledger.replay.selecting import Selection, choose
 
@@ -70,22 +70,6 @@ def recorded(path: Path, many: Sequence[Decided], random: Random) -> tuple[Ledge
     return ledger, decisions
 
 
-def assumptions() -> st.SearchStrategy[AssumedState]:
-    """What may be assumed of some models, of the load and of quotas."""
-    model = st.builds(
-        AssumedModel,
-        st.sampled_from([None, "healthy", "unhealthy"]),
-        st.none() | st.sampled_from([0.0, 499.5, 1e6]),
-        st.sampled_from([1.0, 0.1, 3.0, 1e6]),
-    )
-    return st.builds(
-        AssumedState,
-        st.dictionaries(st.sampled_from(sorted(CATALOG["models"])), model, min_size=1),
-        st.none() | st.floats(0, 1),
-        st.dictionaries(st.sampled_from(["calls", "money"]), st.integers(0, 12)),
-    )
-
-
 Counted = Counter[tuple[object, ...]]
 
 
@@ -93,7 +77,7 @@ def by_classes(
     ledger: Ledger,
     candidate: CompiledPolicy,
     monkeypatch: pytest.MonkeyPatch,
-    assumed: AssumedState = NOTHING_ASSUMED,
+    assume: Sequence[str] = (),
 ) -> Counted:
     def none(*given: object) -> None:
         if given[2] is not None:
@@ -101,7 +85,9 @@ def by_classes(
 
     monkeypatch.setattr(replaying, "group_records", none)
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
-        found = redecided_groups(connection, candidate, Selection(), assumed)
+        chosen = choose(connection, Selection())
+        candidates = Candidates(connection, candidate, list(map(parse_assumption, assume)), chosen)
+        found = redecided_groups(connection, candidates, chosen)
     return counted(found)
 
 
@@ -112,23 +98,48 @@ def counted(groups: Sequence[Any]) -> Counted:
     return found
 
 
-def one_by_one(ledger: Ledger, candidate: CompiledPolicy, assumed: AssumedState = NOTHING_ASSUMED) -> Counted:
-    def again(id: str, task: Task, state: State, facts: Facts) -> Redecided:
-        return redecide(candidate, task, state, facts, decision_id=id, assumed=assumed)
-
+def one_by_one(ledger: Ledger, candidate: CompiledPolicy, assume: Sequence[str] = ()) -> Counted:
     grouped = Grouped()
     with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
         chosen = choose(connection, Selection())
+        candidates = Candidates(connection, candidate, list(map(parse_assumption, assume)), chosen)
         for part in policy_parts(connection):
-            group_records(connection, chosen, part, again, grouped)
+            group_records(connection, chosen, part, candidates.again, grouped)
     return counted(grouped.groups())
+
+
+@st.composite
+def stressed(draw: st.DrawFn) -> tuple[dict[str, Any], list[str]]:
+    """A candidate, and what is assumed: nothing, or something of models, quotas and the load that hold together."""
+    policy = draw(policies())
+    if draw(st.booleans()):
+        return policy, []
+    factors = st.sampled_from(["*2", "/3", "*0", "*1000000"])
+    status = st.sampled_from(["down", "up", "retired"])
+    models = sorted(CATALOG["models"])
+    texts = [
+        f"{id}={draw(status)}" for id in draw(st.lists(st.sampled_from(models), max_size=4, unique=True))
+    ]
+    if draw(st.integers(0, 3)) == 0:
+        texts = [f"{draw(st.sampled_from(sorted(CATALOG['backends'])))}={draw(status)}"]
+    for id in draw(st.lists(st.sampled_from(models), max_size=2, unique=True)):
+        texts.append(f"latency:{id}{draw(factors | st.just('=400ms'))}")
+    for id in draw(st.lists(st.sampled_from(["general", "large", "huge"]), max_size=2, unique=True)):
+        texts.append(f"price:{id}{draw(st.sampled_from(['*3', '/1000', '=0,0', '=9,1']))}")
+    for control in policy["controls"]:
+        if "of" not in control and draw(st.booleans()):
+            texts.append(f"quota:{control['name']}{draw(st.sampled_from(['/2', '*3', '*0']))}")
+        if control["name"] in ("calls", "money") and draw(st.booleans()):
+            texts.append(
+                f"quota:{control['name']} used={draw(st.sampled_from(['0%', '50%', '100%', '150%']))}"
+            )
+    return policy, [*texts, *draw(st.sampled_from([[], ["load=0"], ["load=90%"]]))]
 
 
 @given(
     few=_policies,
     many=_tasks,
-    candidate=policies(),
-    assumed=st.just(NOTHING_ASSUMED) | assumptions(),
+    stressed=stressed(),
     seed=st.integers(0, 2**32),
 )
 @settings(
@@ -139,15 +150,15 @@ def test_a_class_comes_out_as_each_of_its_rows(
     tmp_path_factory: pytest.TempPathFactory,
     few: list[dict[str, Any]],
     many: list[tuple[int, Task, State]],
-    candidate: dict[str, Any],
-    assumed: AssumedState,
+    stressed: tuple[dict[str, Any], list[str]],
     seed: int,
 ) -> None:
     path = tmp_path_factory.mktemp("replay") / "l.duckdb"
     ledger, _ = recorded(path, decided_under(few, many), Random(seed))
+    candidate, assume = compiled(stressed[0]), stressed[1]
     with pytest.MonkeyPatch.context() as patch:
-        found = by_classes(ledger, compiled(candidate), patch, assumed)
-    assert found == one_by_one(ledger, compiled(candidate), assumed)
+        found = by_classes(ledger, candidate, patch, assume)
+    assert found == one_by_one(ledger, candidate, assume)
 
 
 def test_a_constraint_judges_each_row_by_its_own_latency(
@@ -169,12 +180,8 @@ def test_a_constraint_judges_each_row_by_its_own_latency(
         for ms in (100, 900, 300)
     ]
     ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
-    for assumed, small in (
-        (NOTHING_ASSUMED, 2),
-        (AssumedState({"small": AssumedModel(latency_factor=2)}), 1),
-        (AssumedState({"small": AssumedModel(latency_ms=499.0)}), 3),
-    ):
-        found = by_classes(ledger, compiled(policy), monkeypatch, assumed)
+    for assume, small in ((), 2), (["latency:small*2"], 1), (["latency:small=499ms"], 3):
+        found = by_classes(ledger, compiled(policy), monkeypatch, assume)
         targets = Counter[str | None]()
         for (_, _, after, _), rows in found.items():
             assert isinstance(after, Came)

@@ -28,8 +28,14 @@ def replay_ledger(path: Path, text: str, tasks: int = 40) -> Ledger:
 
     Of each four, the first is short, the second long, the third hard, and the last hard and private.
     """
-    policy, random = compiled_text(text), Random(7)
     ledger = new_ledger(path)
+    add_decided(ledger, text, tasks)
+    return ledger
+
+
+def add_decided(ledger: Ledger, text: str, tasks: int, *, seed: int = 7, keep_text: bool = True) -> None:
+    """Record the same tasks as decided by the policy of ``text``, which the ledger keeps unless told otherwise."""
+    policy, random = compiled_text(text), Random(seed)
     entries = []
     for number in range(tasks):
         at_us = START_US + number * 60_000_000
@@ -42,8 +48,8 @@ def replay_ledger(path: Path, text: str, tasks: int = 40) -> Ledger:
         PolicyRow(policy.digest, "policy", policy.name, text, START_US),
         PolicyRow(policy.catalog.digest, "catalog", "", policy.catalog.text, START_US),
     )
-    entries[0] = [entries[0][0]._replace(policies=texts)]
+    if keep_text:
+        entries[0] = [entries[0][0]._replace(policies=texts)]
     writer = ledger.writer()
     assert writer.add_all(entries) == [None] * tasks
     writer.close()
-    return ledger

@@ -202,6 +202,11 @@ def replay(
     1 when a bound is passed: changed, other_plan, no_target (had one and has none) and not_decided, each as a share or
     a number. What cannot be judged fails.
 
+    With --assume the replay is made as if something had been otherwise: a model or backend `down`, `up` or `retired`
+    (NAME=down), other prices (price:NAME*2, price:NAME=IN,OUT), latencies (latency:NAME*3, latency:NAME=5s), limits
+    (quota:NAME/2, quota:NAME=1000), use of quotas (quota:NAME used=90%) or load (load=0.9). A name with =, * or blanks
+    in it goes in quotes. Without a candidate each decision is made again by the policy that decided it.
+
     With --self every decision is compared with what its own policy makes of the recorded facts now; the status is 1
     where one differs.
 
@@ -209,6 +214,7 @@ def replay(
     Example:
       routewright replay policies/hybrid.yaml --since 30d
       routewright replay policies/hybrid.yaml --where "team = 'research'" -o comment.md -o report.html
+      routewright replay --assume glm-4.5=down --assume ollama=down --each
       routewright replay --self
     """
     from .replay import replay_and_print

@@ -378,6 +378,17 @@ class ReplayFlags(LimitFlags):
     again: Annotated[
         bool, Option("--self", help="Compare every decision with what its own policy makes of it now.")
     ] = False
+    assume: Annotated[
+        list[str] | None,
+        Option(
+            metavar="WHAT",
+            help="Replay as if this had been so: glm-4.5=down, price:kimi-k2-cloud*2, quota:kimi_daily/2. Repeatable: "
+            "all hold together. Without a candidate each decision is made again by its own policy.",
+        ),
+    ] = None
+    each: Annotated[bool, Option("--each", help="Count also what comes of each assumption by itself.")] = (
+        False
+    )
     format: Annotated[
         Literal["text", "json", "markdown", "html"] | None,
         Option(help="The form of the report.  [default: what the file's name says, else text]"),

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Final, Literal, TypedDict
 
 from routewright.engine.report import TaskError, escape_json
-from routewright.ledger import Judged, ReplayReport, Selection, SelfReport, now_in, parse_check, parse_moment
+from routewright.ledger import (
+    Judged,
+    ReplayReport,
+    Selection,
+    SelfReport,
+    now_in,
+    parse_assumption,
+    parse_check,
+    parse_moment,
+)
 from routewright.loading import load_policy
 from routewright.private_files import whole_file
 
@@ -45,12 +54,7 @@ _EXTENTS: Final = {
 
 def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
     """Replay under ``policy``, or with ``--self`` every decision under its own; 1 if what was to fail has happened."""
-    if how.again == (policy is not None):
-        raise TaskError("name a candidate policy, or give --self")
-    if how.again and (how.output or how.fail_on or how.format not in (None, "text", "json")):
-        raise TaskError(
-            "--self has no report, so -o, --fail-on and other forms than text and json do not go with it"
-        )
+    _refuse_unfit(policy, how)
     for bound in how.fail_on or ():
         parse_check(bound)
     files = {file: _form_of(file, how) for file in how.output or ()}
@@ -63,13 +67,15 @@ def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
     candidate = None if policy is None else load_policy(policy)
     with ledger_at(how.ledger, create=False) as opened:
         with statement_progress("replaying") as progress:
-            if candidate is None:
+            if how.again:
                 again = opened.replay_self(selection, progress=progress, **limits)
                 _tell_speed(again)
                 return _print_self(again, how)
             report = opened.replay(
                 candidate,
                 selection,
+                assume=how.assume or (),
+                each=how.each,
                 examples=how.examples,
                 consequences=how.consequences,
                 progress=progress,
@@ -98,6 +104,23 @@ def _tell_speed(report: ReplayReport | SelfReport) -> None:
     if report.rows:
         rate = report.rows / max(report.seconds, 0.001)
         writer.remark(f"{report.rows:,} decisions in {report.seconds:.1f} s, {rate:,.0f} a second")
+
+
+def _refuse_unfit(policy: Path | None, how: ReplayFlags) -> None:
+    """Raise TaskError where nothing, or more than one thing, is to be compared."""
+    if how.again and (policy is not None or how.assume):
+        other = "a candidate" if policy is not None else "--assume"
+        raise TaskError(f"--self compares with what was recorded: it takes no {other.removeprefix('a ')}")
+    if how.again and (how.output or how.fail_on or how.format not in (None, "text", "json")):
+        raise TaskError(
+            "--self has no report, so -o, --fail-on and other forms than text and json do not go with it"
+        )
+    if not (how.again or policy is not None or how.assume):
+        raise TaskError("name a candidate policy, or give --assume or --self")
+    if how.each and not how.assume:
+        raise TaskError("--each is about what --assume says")
+    for text in how.assume or ():
+        parse_assumption(text)
 
 
 def _form_of(file: Path, how: ReplayFlags) -> Form:

@@ -17,7 +17,7 @@ _MOST_POLICIES: Final = 5
 def replay_page(report: ReplayReport, judged: Sequence[Judged], extent: Extent, zone: tzinfo | None) -> Page:
     """The report as a page; ``judged`` is what was to fail."""
     return Page(
-        f"Replay under {report.candidate.name}",
+        _title(report),
         list(_facts(report, zone)),
         report.notes,
         replay_sections(report, judged, extent),
@@ -56,7 +56,10 @@ def _summary(report: ReplayReport) -> Iterator[str]:
 
 
 def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
-    yield f"candidate: {report.candidate.name} {report.candidate.digest}"
+    if report.candidate is not None:
+        yield f"candidate: {report.candidate.name} {report.candidate.digest}"
+    for assumption in report.assumed:
+        yield f"assumed: {assumption}"
     for one in report.policies[:_MOST_POLICIES]:
         yield f"recorded under: {one.name} {one.digest}, {_decisions(one.rows)}"
     if (more := len(report.policies) - _MOST_POLICIES) > 0:
@@ -70,6 +73,12 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
         yield f"a sample of {selection.sample:.4g} of them"
     if selection.simulated:
         yield "simulated work: no model was asked"
+
+
+def _title(report: ReplayReport) -> str:
+    if report.candidate is None:
+        return "Replay of each decision under its own policy"
+    return f"Replay under {report.candidate.name}"
 
 
 def _decisions(rows: int) -> str:

@@ -32,6 +32,7 @@ def replay_sections(report: ReplayReport, judged: Sequence[Judged], extent: Exte
     """All parts that have something to tell."""
     made = (
         _checks(judged),
+        _alone(report),
         _moves(report, extent),
         _dead_ends(report, extent),
         _differences(report),
@@ -65,6 +66,27 @@ def _checks(judged: Sequence[Judged]) -> Section | None:
         return None
     rows = [[one.expression, "failed" if one.failed else "passed", one.text] for one in judged]
     return Section("checks", "Checks", "", Shown(["fail on", "result", "found"], rows, []))
+
+
+def _alone(report: ReplayReport) -> Section | None:
+    if not report.alone:
+        return None
+    rows = [
+        [
+            one.assumption or "(nothing)",
+            f"{one.decided:,}",
+            f"{one.elsewhere:,}",
+            share_text(one.elsewhere, one.decided),
+            f"{one.new_dead_ends:,}",
+        ]
+        for one in report.alone
+    ]
+    return Section(
+        "alone",
+        "Each assumption by itself",
+        "All else in this report is about all of them together.",
+        Shown(["assumed", "decided again", "go elsewhere", "share", "no target any more"], rows, []),
+    )
 
 
 def _moves(report: ReplayReport, extent: Extent) -> Section | None:

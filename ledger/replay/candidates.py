@@ -1,0 +1,105 @@
+"""Says under which policy, and under which assumptions, each recorded decision is made again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import Record, state_of, task_of
+from routewright.engine.report import RecordError
+
+from .assuming import Assumed, assume, is_named
+from .assumptions import Assumption
+from .each import facts_of
+from .parts import recorded_policy
+from .redeciding import Redecided, redecide
+from .selecting import Chosen
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Digests = tuple[str, str]
+"""Of a policy and of its catalog, as they were recorded."""
+
+
+class Candidates:
+    """One candidate for all decisions; or for each the policy that decided it, where there is none.
+
+    Assumptions are about the candidate, or about those of the recorded policies that have what they name. Raises
+    AssumptionError for one that fits none of them.
+    """
+
+    def __init__(
+        self,
+        connection: DuckDBPyConnection,
+        candidate: CompiledPolicy | None,
+        assumptions: Sequence[Assumption],
+        chosen: Chosen,
+    ) -> None:
+        self._candidate = None if candidate is None else assume(candidate, assumptions)
+        self._recorded: dict[Digests, Assumed | str] = {}
+        if candidate is None:
+            self._read(connection, assumptions, chosen)
+
+    @property
+    def candidate(self) -> CompiledPolicy | None:
+        """The candidate as it is assumed to be; None where there is none."""
+        return None if self._candidate is None else self._candidate.policy
+
+    @property
+    def all(self) -> Iterable[Assumed]:
+        """Everything that decisions are made again under."""
+        if self._candidate is not None:
+            return [self._candidate]
+        return [one for one in self._recorded.values() if isinstance(one, Assumed)]
+
+    def of(self, digests: Digests) -> Assumed:
+        """What a decision that was recorded under a policy is made again under.
+
+        Raises RecordError where it has to be that policy, and the ledger lacks it or it cannot be compiled any more.
+        """
+        found = self._candidate or self._recorded[digests]
+        if isinstance(found, str):
+            raise RecordError(found)
+        return found
+
+    def again(self, record: Record) -> Redecided:
+        """The decision of a record made again."""
+        try:
+            under = self.of((record.policy.digest, record.catalog.digest))
+        except RecordError as error:
+            return Redecided(None, "policy_missing", str(error))
+        task, state, facts = task_of(record), state_of(record), facts_of(record)
+        return redecide(under.policy, task, state, facts, decision_id=record.id, assumed=under.state)
+
+    def _read(
+        self, connection: DuckDBPyConnection, assumptions: Sequence[Assumption], chosen: Chosen
+    ) -> None:
+        policies = dict[Digests, CompiledPolicy]()
+        for digests in recorded_digests(connection, chosen):
+            try:
+                policies[digests] = recorded_policy(connection, *digests)
+            except RecordError as error:
+                self._recorded[digests] = str(error)
+        for one in assumptions:
+            if policies and not any(is_named(policy, one) for policy in policies.values()):
+                assume(list(policies.values())[-1], [one])  # says what there is instead
+        for digests, policy in policies.items():
+            self._recorded[digests] = assume(policy, [one for one in assumptions if is_named(policy, one)])
+
+
+def recorded_digests(connection: DuckDBPyConnection, chosen: Chosen) -> list[Digests]:
+    """The policies of the chosen decisions, those that were recorded first before the others."""
+    parts = f"""
+        SELECT p.value->>'$.policy.digest', p.value->>'$.catalog.digest'
+        FROM (SELECT DISTINCT policy_part FROM ({chosen.rows_of("decision_rows")})) AS d
+        JOIN parts AS p ON (p.part = d.policy_part) ORDER BY p.part
+    """
+    older = (
+        f"SELECT DISTINCT policy_digest, catalog_digest FROM ({chosen.rows_of('decisions_1')}) ORDER BY ALL"
+    )
+    found = [
+        digests for sql in (older, parts) for digests in connection.execute(sql, chosen.parameters).fetchall()
+    ]
+    return list(dict.fromkeys((str(policy), str(catalog)) for policy, catalog in found))
