@@ -35,6 +35,7 @@ from routewright.engine.decision import (
     key_parts,
     length_columns,
     models_of_rule,
+    plan_models,
     points,
     quota_column,
     request_columns,
@@ -201,7 +202,7 @@ class ClassQuery:
         rule = rule_sql(self._policy, self._conditions[: len(self._policy.rules)])
         judged = _listed((condition_column(at), self._conditions[at]) for at in sorted(self._read))
         requires, request = _listed(self._requires), _listed(request_columns(self._policy))
-        lengths = _listed(length_columns(self._policy, self._pins))
+        lengths = _listed(length_columns(self._policy, plan_models(self._policy, self._pins)))
         return f"""
         WITH facts AS (
             SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, {draw_sql("d")} AS draw,

@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from .bindings import Bindings, GivenColumn, TaskColumns, sql_of_bindings
-from .classes import (
-    RULE,
-    KeyPart,
-    compared_models,
-    condition_column,
-    feature_column,
-    key_parts,
-    length_columns,
-    models_in_plans,
-    models_of_rule,
-    own_models,
-    points,
-    precedes,
-    quota_column,
-    request_columns,
-    require_column,
-    rule_sql,
-)
+from .choosing import own_models, points, precedes
+from .classes import compared_models, key_parts, models_in_plans, models_of_rule, plan_models, rule_sql
+from .keys import RULE, KeyPart, condition_column, feature_column, quota_column, require_column
+from .lengths import length_columns, request_columns
 
 __all__ = [
     "RULE",
@@ -36,6 +22,7 @@ __all__ = [
     "models_in_plans",
     "models_of_rule",
     "own_models",
+    "plan_models",
     "points",
     "precedes",
     "quota_column",
