@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .errors import BusyError, LedgerError
+from .sql_errors import DAMAGED_HELP
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ def _cannot_open(path: Path, error: Exception) -> LedgerError:
         return LedgerError(
             f"`{path}` was written by a newer DuckDB; left it as it is", help="upgrade the package `duckdb`"
         )
-    return LedgerError(f"ledger `{path}` cannot be opened: {_first_line(text)}")
+    help = DAMAGED_HELP if "checksum" in text else None
+    return LedgerError(f"ledger `{path}` cannot be opened: {_first_line(text)}", help=help)
 
 
 def _first_line(text: str) -> str:

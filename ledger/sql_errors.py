@@ -15,6 +15,11 @@ _SOURCE = "sql"
 
 ONLY_READS = "a statement can read the ledger and nothing else"
 
+DAMAGED_HELP: Final = (
+    "a part of the file is not as it was written: put back a copy, such as a snapshot, and verify that with the newest "
+    "checkpoint"
+)
+
 _NOT_ALLOWED = {
     r"^Cannot access (?:file|directory) (`.*`) - ": r"cannot open \1",
     r"attached in read-only mode": "nothing was changed",
@@ -47,6 +52,8 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     message = _plain(lines[0])
     help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
     help = _HELP.get(message.lower()) or "; ".join(help_lines) or None
+    if "checksum" in message:
+        help = DAMAGED_HELP
     problem = _problem(message, help, fields.get("location"), sql) if sql is not None else None
     return LedgerError(message, help=help, problem=problem)
 
@@ -54,12 +61,13 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
 def _described(error: Exception) -> dict[str, Any]:
     """What DuckDB says of an error: ``exception_message``, and perhaps ``location`` and others."""
     _, _, rest = str(error).partition(": ")
-    try:
-        fields = json.loads(rest)
-    except ValueError:
-        fields = None
-    if isinstance(fields, dict) and "exception_message" in fields:
-        return fields
+    for text in (rest, str(error)):  # which begins with the kind of the error, or is JSON as a whole
+        try:
+            fields = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(fields, dict) and "exception_message" in fields:
+            return fields
     return {"exception_message": rest or str(error)}
 
 

@@ -176,8 +176,37 @@ def test_a_file_with_a_flipped_byte_cannot_be_read(kept: Kept) -> None:
     at = data.index(b"mixture of experts")
     data[at] ^= 1
     kept.path.write_bytes(data)
-    with pytest.raises(LedgerError, match="(?i)corrupt|checksum"):
+    with pytest.raises(LedgerError, match=r"computed checksum .* in block at location \d+\n") as refused:
         kept.verify()
+    assert "put back a copy" in (refused.value.help or "")
+
+
+@pytest.mark.parametrize("left", [0.0, 0.5])
+def test_a_cut_write_ahead_log_is_found_under_a_checkpoint(kept: Kept, left: float) -> None:
+    """The file lacks the newest attempt and the decision after it, which are in the log of writes alone."""
+    size = kept.verify().size
+    newest = {
+        "attempt_rows": f"decision_id = '{decision_id(DECISIONS)}'",
+        "decision_rows": f"decision_id = '{decision_id(DECISIONS + 1)}'",
+        "log_leaves": f"leaf >= {size - 2}",
+    }
+    with duckdb.connect(str(kept.path)) as client:
+        for table, rows in newest.items():
+            client.execute(f"CREATE TEMP TABLE kept_{table} AS FROM {table} WHERE {rows}")
+            client.execute(f"DELETE FROM {table} WHERE {rows}")
+        client.execute("CHECKPOINT")
+        client.execute("PRAGMA disable_checkpoint_on_shutdown")
+        client.execute("BEGIN")
+        for table in newest:
+            client.execute(f"INSERT INTO {table} FROM kept_{table}")
+        client.execute("COMMIT")
+    log = kept.path.with_name(f"{kept.path.name}.wal")
+    data = log.read_bytes()
+    log.write_bytes(data[: int(left * len(data))])
+    assert kept.faults() == [
+        f"the checkpoint beside the ledger was signed for {size - 1} leaves, and the log has {size - 2}: 1 are gone, "
+        "or an older file was put back"
+    ]
 
 
 def test_a_receipt_is_checked_without_the_ledger(kept: Kept) -> None:

@@ -83,7 +83,7 @@ def verify_and_print(
             given, keys=[parse_public_key(key) for key in keys], key_folder=user_key_folder()
         )
     if format == "json":
-        writer.json_value(_as_json(found))
+        writer.json_value(_as_json(found, opened.notices()))
     else:
         _print(found)
     for notice in found.notices:
@@ -138,7 +138,7 @@ def _print(found: Verification) -> None:
         writer.text("every row is as it was recorded")
 
 
-def _as_json(found: Verification) -> dict[str, Any]:
+def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
     return {
         "origin": found.origin,
         "size": found.size,
@@ -147,7 +147,7 @@ def _as_json(found: Verification) -> dict[str, Any]:
         "covered": found.covered,
         "fault_count": found.fault_count,
         "faults": [one._asdict() for one in found.faults],
-        "unknown": list(found.notices),
+        "unknown": [*found.notices, *notices],
     }
 
 
