@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from routewright.engine.report import TaskError, suggest
+
+from .consequences import Consequence
 
 _EXPRESSION: Final = re.compile(
     r"\s*(?P<name>[A-Za-z_]+)\s*(?P<sign>[<>]=?)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))\s*(?P<percent>%?)\s*",
@@ -30,6 +33,13 @@ COUNTED: Final[Mapping[str, str]] = {
 }
 """What counts decisions, in words: a bound is a number of them, or a share in percent."""
 
+CHANGED: Final[Mapping[str, str]] = {
+    "cost": "in percent",
+    "latency": "in percent",
+    "success": "in points of a percentage",
+}
+"""Kinds of metrics whose mean is compared with what it was: a bound is a change, such as ``cost>+10%``."""
+
 _HELP: Final = "such as `changed>5%`, `no_target>0` or `not_decided>1%`"
 
 
@@ -37,7 +47,8 @@ _HELP: Final = "such as `changed>5%`, `no_target>0` or `not_decided>1%`"
 class Judged:
     """What came of an expression: whether it failed, and in words what was found.
 
-    ``value`` is what was compared, a share where the bound is one; None where that cannot be judged, which fails.
+    ``value`` is what was compared, a share where the bound is one. It is None for a change from 0, and where that
+    cannot be judged, which fails.
     """
 
     expression: str
@@ -56,10 +67,33 @@ class Check:
     bound: float
     percent: bool
 
+    def judge_change(self, metrics: Sequence[Consequence], why_none: str) -> Judged:
+        """Whether it holds of a change in one of ``metrics``, all of its kind. What is not identified fails, and
+        without metrics it fails as ``why_none`` says."""
+        if not metrics:
+            return self._cannot(why_none)
+        judged = [self._of_change(one) for one in metrics]
+        return next((one for one in judged if one.failed), judged[0])
+
+    def _of_change(self, metric: Consequence) -> Judged:
+        found = metric.after
+        if found.verdict != "identified" or found.change is None or found.logged is None:
+            return self._cannot(f"{found.metric.name} is {found.verdict}, as {found.reason}")
+        value = found.change
+        if self.name != "success" and value:
+            value = value / found.logged if found.logged else math.inf
+        unit = "points" if self.name == "success" else "%"
+        text = f"{found.metric.name} changes by {value * 100:+.4g} {unit}, from {found.logged:.4g} to {found.value:.4g}"
+        failed = _SIGNS[self.sign](value, self.bound / 100)
+        return Judged(self.expression, failed, value if math.isfinite(value) else None, text)
+
+    def _cannot(self, why: str) -> Judged:
+        return Judged(self.expression, True, None, f"cannot be judged: {why}")
+
     def judge(self, rows: int, of: int, why_none: str) -> Judged:
         """Whether it holds of ``rows`` of so many decisions. What cannot be judged fails, as ``why_none`` says."""
         if not of:
-            return Judged(self.expression, True, None, f"cannot be judged: {why_none}")
+            return self._cannot(why_none)
         share = rows / of
         value, bound = (share, self.bound / 100) if self.percent else (float(rows), self.bound)
         text = f"{rows:,} of {of:,} {COUNTED[self.name]} ({share * 100:.4g} %)"
@@ -72,6 +106,12 @@ def parse_check(expression: str) -> Check:
     if found is None:
         raise TaskError(f"`{expression}` is nothing to fail on", help=_HELP)
     name = found["name"]
-    if name not in COUNTED:
-        raise TaskError(f"`{name}` is nothing to fail on", help=suggest(name, COUNTED, label="known"))
+    if name not in COUNTED and name not in CHANGED:
+        raise TaskError(
+            f"`{name}` is nothing to fail on", help=suggest(name, [*COUNTED, *CHANGED], label="known")
+        )
+    if name in CHANGED and not found["percent"]:
+        raise TaskError(
+            f"`{expression}` has no unit: {name} is compared {CHANGED[name]}", help=f"such as `{name}>+10%`"
+        )
     return Check(expression.strip(), name, found["sign"], float(found["number"]), bool(found["percent"]))

@@ -9,7 +9,8 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from .checks import Judged, parse_check
+from ..json_values import json_value
+from .checks import CHANGED, Judged, parse_check
 from .consequences import Consequences
 from .examples import Example, Examples
 from .groups import Came, Group, rows_of
@@ -149,8 +150,14 @@ class ReplayReport:
             "not_decided": (self.rows - self.decided, self.rows),
         }
         why = "no decision was selected" if not self.rows else "no decision could be decided again"
-        checks = map(parse_check, expressions)
-        return tuple(check.judge(*counts[check.name], why) for check in checks)
+        why_not = "nothing of the kind was measured, or consequences were left out" if self.decided else why
+        kinds = {kind: [one for one in self.consequences.metrics if one.kind == kind] for kind in CHANGED}
+        return tuple(
+            check.judge_change(kinds[check.name], why_not)
+            if check.name in kinds
+            else check.judge(*counts[check.name], why)
+            for check in map(parse_check, expressions)
+        )
 
     def values(self) -> dict[str, Any]:
         """The report as JSON has it, properties too; times are in UTC, and what is unknown is None."""
@@ -159,14 +166,12 @@ class ReplayReport:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
     if hasattr(value, "_fields"):
         return {name: _plain(getattr(value, name)) for name in value._fields}
     if is_dataclass(value):
         told = [name for name, one in vars(type(value)).items() if isinstance(one, property)]
         return {name: _plain(getattr(value, name)) for name in (*(one.name for one in fields(value)), *told)}
-    return [_plain(one) for one in value] if isinstance(value, tuple | list) else value
+    return [_plain(one) for one in value] if isinstance(value, tuple | list) else json_value(value)
 
 
 def place_of(came: Came) -> str:

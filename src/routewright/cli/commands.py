@@ -199,8 +199,8 @@ def replay(
     conversations are as they were recorded.
 
     For a review, -o comment.md writes the report as Markdown that fits into a comment, and --fail-on makes the status
-    1 when a bound is passed: changed, other_plan, no_target (had one and has none) and not_decided, each as a share or
-    a number. What cannot be judged fails.
+    1 when a bound is passed: changed, other_plan, no_target (had one and has none) and not_decided as a share or a
+    number of decisions, cost, latency and success as a change. What cannot be judged fails.
 
     With --assume the replay is made as if something had been otherwise: a model or backend `down`, `up` or `retired`
     (NAME=down), other prices (price:NAME*2, price:NAME=IN,OUT), latencies (latency:NAME*3, latency:NAME=5s), limits

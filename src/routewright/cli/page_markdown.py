@@ -14,6 +14,9 @@ from .table import numeric_columns
 MOST_BYTES: Final = 65_000
 """GitHub takes comments of up to 65,536 characters."""
 
+_TOO_SMALL: Final = 500
+"""In so many bytes nothing is told that would help."""
+
 _LONGEST: Final = 300
 """A name or line of more characters is cut."""
 
@@ -22,13 +25,15 @@ _LEFT_OUT: Final = "\n_More does not fit into a comment: another form of this re
 
 def page_markdown(page: Page) -> str:
     """The page; what does not fit is left out, and a last line says so."""
-    room = MOST_BYTES - len(_LEFT_OUT.encode())
-    written, left_out = "", False
+    room, written, left_out = MOST_BYTES - len(_LEFT_OUT.encode()), "", False
     for block in _blocks(page):
-        if len((written + block).encode()) <= room:
-            written += block
+        size = len(block.encode())
+        if size <= room:
+            written, room = written + block, room - size
         else:
             left_out = True
+        if room < _TOO_SMALL:
+            return written + _LEFT_OUT
     return written + (_LEFT_OUT if left_out else "")
 
 

@@ -28,7 +28,7 @@ class Printer(Protocol):
 
 
 def print_page(page: Page, to: Printer) -> None:
-    """Write the report; its notices are left to the caller, as they are no result."""
+    """Write the report, with its details at the end; its notices are left to the caller, as they are no result."""
     to.heading(page.title)
     for line in page.facts:
         to.text(line)
@@ -38,6 +38,14 @@ def print_page(page: Page, to: Printer) -> None:
         to.text(line)
     for section in page.sections:
         _print_section(section, to)
+    details = [detail for section in page.sections for detail in section.details]
+    if details:
+        to.text()
+        to.heading("Examples")
+    for number, detail in enumerate(details):
+        if number:
+            to.text()
+        to.tree(ReportTree(detail.title, [*detail.trees, ReportTree(detail.command)]))
 
 
 def _print_section(section: Section, to: Printer) -> None:
@@ -50,9 +58,6 @@ def _print_section(section: Section, to: Printer) -> None:
         to.table(section.shown.header, section.shown.rows)
     for line in section.lines:
         to.text(line)
-    for detail in section.details:
-        to.text()
-        to.tree(ReportTree(detail.title, [*detail.trees, ReportTree(detail.command)]))
 
 
 class TextOfFile:

@@ -11,6 +11,7 @@ from routewright.engine.report import ReportTree
 from routewright.ledger import Example, Judged, PlanChange, ReplayReport
 
 from .page import Detail, Section
+from .replay_consequences import baselines_section, consequences_section
 from .shown import Drawn, Point, Shown
 
 _FEW_MOVES: Final = 3
@@ -33,6 +34,7 @@ def replay_sections(report: ReplayReport, judged: Sequence[Judged], extent: Exte
     made = (
         _checks(judged),
         _alone(report),
+        consequences_section(report),
         _moves(report, extent),
         _dead_ends(report, extent),
         _differences(report),
@@ -40,6 +42,7 @@ def replay_sections(report: ReplayReport, judged: Sequence[Judged], extent: Exte
         _matrix(report, extent),
         _plans(report, extent),
         _rules(report, extent),
+        baselines_section(report),
         _not_decided(report),
     )
     return [section for section in made if section is not None]

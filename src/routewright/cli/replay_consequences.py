@@ -1,0 +1,131 @@
+"""The part of a replay's report that says what would have come of it: cost, latency, success and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from routewright.ledger import Baseline, Consequence, ReplayReport
+
+from .page import Section
+from .shown import Shown
+
+
+def consequences_section(report: ReplayReport) -> Section | None:
+    """Each metric before and under the candidate; None where all that was measured stands."""
+    metrics = report.consequences.metrics
+    if all(one.kept.decisions == one.before.decisions for one in metrics):
+        return None
+    rows = [
+        [
+            _label(one),
+            _text(one, one.before.mean if one.after.logged is None else one.after.logged),
+            _text(one, one.after.value),
+            change_text(one),
+            _interval(one),
+            one.after.verdict,
+        ]
+        for one in metrics
+    ]
+    return Section(
+        "consequences",
+        "What it would have cost, taken and answered",
+        "The mean of a decision, before and under the candidate. Where only a part of them can be known, the "
+        "numbers are of that part.",
+        Shown(["metric", "before", "candidate", "change", "95 % interval", "verdict"], rows, []),
+        lines=[*_totals(metrics), *_reasons(metrics)],
+    )
+
+
+def baselines_section(report: ReplayReport) -> Section | None:
+    """Policies that look at nothing, to compare with."""
+    found = report.consequences
+    if not found.baselines:
+        return None
+    by_name = {one.after.metric.name: one for one in found.metrics}
+    metrics = [by_name[name] for name in found.compared]
+    rows = [
+        ["recorded", *(_text(one, one.before.mean) for one in metrics)],
+        ["candidate", *(_text(one, one.after.value) or one.after.verdict for one in metrics)],
+        *([_named(one), *_estimates(one, metrics)] for one in found.baselines),
+    ]
+    return Section(
+        "baselines",
+        "Beside policies that look at nothing",
+        "",
+        Shown(["policy", *map(_label, metrics)], rows, []),
+    )
+
+
+def change_text(one: Consequence) -> str:
+    """By how much the mean changes: in percent, for success in points of a percentage; nothing where it is not known.
+
+    Only what does not change at all is said to change by 0.
+    """
+    return _changed(one, one.after.change)
+
+
+def _changed(one: Consequence, change: float | None) -> str:
+    if change is None:
+        return ""
+    if change == 0:
+        return "0"
+    if one.kind == "success":
+        return f"{change * 100:+.2f} points"
+    if one.kind == "outcome" or not one.after.logged:
+        return f"{change:+.4g}"
+    return f"{change / one.after.logged * 100:+.2f} %"
+
+
+def _interval(one: Consequence) -> str:
+    found = one.after.change_interval
+    if found is None:
+        return ""
+    if found.low == found.high:
+        return _changed(one, found.low)
+    low, _, _ = _changed(one, found.low).partition(" ")
+    return f"{low} to {_changed(one, found.high)}"
+
+
+def _label(one: Consequence) -> str:
+    return f"{one.name} in {one.unit}" if one.unit else one.name
+
+
+def _text(one: Consequence, value: float | None) -> str:
+    if value is None:
+        return ""
+    if one.kind == "success":
+        return f"{value * 100:.1f} %"
+    return f"{value:,.0f}" if one.kind == "latency" and value >= 10 else f"{value:.4g}"
+
+
+def _totals(metrics: tuple[Consequence, ...]) -> Iterator[str]:
+    """What all decisions cost together, where that is known."""
+    for one in metrics:
+        if one.kind == "cost" and one.before.total is not None:
+            unknown = f", and {one.before.unknown:,} of unknown cost" if one.before.unknown else ""
+            line = f"all {one.before.decisions:,} decisions cost {one.before.total:,.2f} {one.unit}{unknown}"
+            if one.after.verdict == "identified" and one.after.value is not None:
+                line += f"; under the candidate about {one.after.value * one.before.decisions:,.2f}"
+            yield line
+
+
+def _reasons(metrics: tuple[Consequence, ...]) -> Iterator[str]:
+    """Why something is not known, once for all that it is true of."""
+    alike: dict[str, list[str]] = {}
+    for one in metrics:
+        if one.after.verdict != "identified":
+            alike.setdefault(f"{one.after.verdict}, as {one.after.reason}", []).append(_label(one))
+    for why, names in alike.items():
+        yield f"{', '.join(names)}: {why}"
+
+
+def _named(baseline: Baseline) -> str:
+    shares = ", ".join(
+        action if share == 1 else f"{action} {share * 100:.0f} %" for action, share in baseline.shares
+    )
+    return f"{baseline.name}: {shares}"
+
+
+def _estimates(baseline: Baseline, metrics: list[Consequence]) -> Iterator[str]:
+    for one, found in zip(metrics, baseline.estimates, strict=True):
+        yield _text(one, found.all.value) or found.all.verdict
