@@ -20,9 +20,9 @@ An action is the target with the models that the plan calls beside it whatever h
 
 class Choice(NamedTuple):
     """The action that was chosen, among which, by which rule, and the feature whose value fell into a bucket if a split
-    had such a key."""
+    had such a key. The action is None where nothing says what was done."""
 
-    action: str
+    action: str | None
     chances: Chances
     rule: str | None = None
     key: str | None = None

@@ -12,6 +12,7 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, parts_of
 from routewright.engine.report import RecordError
 
+from ..errors import LedgerError
 from .bound import Recorded
 from .classes import NotDecidableInSql, class_rows
 from .each import records
@@ -56,6 +57,10 @@ class SelfReport:
 def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfReport:
     """Compare every selected decision with what its own policy decides now."""
     began = time.monotonic()
+    if selection.import_name is not None:
+        raise LedgerError(
+            "what was imported was decided by no policy of this ledger, and cannot be compared with one"
+        )
     chosen = choose(connection, selection)
     found: dict[tuple[What, str, str], Difference] = {}
     rows = 0

@@ -106,14 +106,14 @@ def class_rows(
     cannot tell these rows apart.
     """
     # One level and no subquery: through a filter below, DuckDB 2.0 reads whole features, not the fields asked for.
-    source = f"decision_rows AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
+    source = f"{part.table} AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
     pins = [
         pin
         for (pin,) in connection.execute(
             f"SELECT DISTINCT d.pin FROM {source} AND d.pin IS NOT NULL ORDER BY d.pin", chosen.parameters
         ).fetchall()
     ]
-    spans = Spans(policy, pins, assumed)
+    spans = Spans(policy, pins, assumed, part.table)
     states = spans.make(connection)
     during_us = _during(connection, source, chosen)
     query = ClassQuery(
@@ -315,9 +315,9 @@ def _decided(
         spans.setdefault(key, span)
     first = {found[0][2]: key for key, found in classes.items()}
     # Where a class was recorded with several plans, each has an example of its own.
-    ids = _ids(connection, [own[2] for found in classes.values() for own in found[1:]])
+    ids = _ids(connection, part, [own[2] for found in classes.values() for own in found[1:]])
     facts = part.facts
-    for row, id, task, at_us, rest in _tasks(connection, policy, part, list(first)):
+    for row, id, task, at_us, rest in tasks(connection, policy, part, list(first)):
         key = first[row]
         known = states[spans[key]]
         models = _with_compared(policy, known.models, compared, classes[key][0][4])
@@ -327,13 +327,13 @@ def _decided(
             yield ClassRows(example, plan_part, after, rows, ids.get(example, id), other)
 
 
-def _ids(connection: DuckDBPyConnection, rows: Sequence[int]) -> dict[int, str]:
+def _ids(connection: DuckDBPyConnection, part: PolicyPart, rows: Sequence[int]) -> dict[int, str]:
     if not rows:
         return {}
     result = connection.execute(
-        """
+        f"""
         SELECT d.rowid, d.decision_id::VARCHAR
-        FROM decision_rows AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
         """,
         [rows],
     )
@@ -385,15 +385,15 @@ def _with_compared(
     return of_row
 
 
-def _tasks(
+def tasks(
     connection: DuckDBPyConnection, policy: CompiledPolicy, part: PolicyPart, rows: Sequence[int]
 ) -> Iterator[tuple[int, str, Task, int, dict[str, Any]]]:
     """The tasks of rows, with their ids and what beside models was known of the state."""
     result = connection.execute(
-        """
+        f"""
         SELECT d.rowid, d.decision_id::VARCHAR, d.at_us, d.operation, d.pin, d.draw, d.request, d.sources,
             d.features::JSON::VARCHAR, d.ignored, d.load, d.quota_used, d.session_model
-        FROM decision_rows AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
         """,
         [rows],
     )

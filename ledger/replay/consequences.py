@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from .estimates import Baseline, Estimate, MetricEstimates, Relations, estimate
-from .measures import LOGGED, Kind, Measure, measure_rows, measures
+from .measures import KNOWN_CALLS, LOGGED, Kind, Measure, measure_calls, measure_rows, measures
 from .row_tables import CHANCES, SUPPORT, RowTables
 
 if TYPE_CHECKING:
@@ -47,9 +47,10 @@ class Consequence:
     ``kind`` is ``cost``, ``latency``, ``success`` or ``outcome``; ``name`` is the outcome's metric, else the kind.
     ``unit`` is a currency for costs, ``ms`` for latencies, None for the rest; success is 1 for an answer, else 0.
     ``before`` is what the log has. ``kept`` are those whose values stand, as the candidate does what the log did, with
-    the same chances. ``after`` estimates the mean of all under the candidate; ``after_measured`` and
-    ``after_estimated`` are its two parts, None where no decision belongs to them, and ``after_snips`` is the same by
-    importance weights alone.
+    the same chances; ``known`` are others of which it was measured beside what the candidate does: what it refuses, and
+    imported requests that its model was asked, too. ``after`` estimates the mean of all under the candidate;
+    ``after_measured`` and ``after_estimated`` are its two parts, None where no decision belongs to them, and
+    ``after_snips`` is the same by importance weights alone.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class Consequence:
     better: str
     before: Measured
     kept: Measured
+    known: Measured
     after: Estimate
     after_snips: Estimate
     after_measured: Estimate | None
@@ -96,19 +98,27 @@ def consequences(connection: DuckDBPyConnection, rows: RowTables) -> Consequence
     rows.finish()
     wanted = measures(connection)
     measure_rows(connection, wanted)
-    relations = _relations(connection, wanted)
+    relations = _relations(connection, wanted, imported=rows.are_imported)
     before = _measured(connection, wanted, LOGGED)
     if not before[0].decisions:
-        return Consequences()
-    # What nobody has ever measured has no row of its own.
-    there = [at for at, one in enumerate(before) if one.total is not None]
-    wanted, before = [wanted[at] for at in there], [before[at] for at in there]
+        return NOT_ASKED
     kept = _measured(connection, wanted, f"{LOGGED} WHERE kept")
-    found = estimate(connection, relations, [one.metric for one in wanted])
-    return Consequences(tuple(map(_consequence, wanted, before, kept, found)))
+    known = _measured(connection, wanted, _known(relations))
+    # What nobody has ever measured is not told.
+    beside = _measured(connection, wanted, KNOWN_CALLS if rows.are_imported else f"{LOGGED} WHERE false")
+    told = [at for at in range(len(wanted)) if (before[at].total, beside[at].total) != (None, None)]
+    found = estimate(connection, relations, [wanted[at].metric for at in told])
+    return Consequences(
+        tuple(
+            _consequence(wanted[at], before[at], kept[at], known[at], each)
+            for at, each in zip(told, found, strict=True)
+        )
+    )
 
 
-def _consequence(measure: Measure, before: Measured, kept: Measured, found: MetricEstimates) -> Consequence:
+def _consequence(
+    measure: Measure, before: Measured, kept: Measured, known: Measured, found: MetricEstimates
+) -> Consequence:
     return Consequence(
         measure.kind,
         measure.name,
@@ -116,6 +126,7 @@ def _consequence(measure: Measure, before: Measured, kept: Measured, found: Metr
         measure.metric.better,
         before,
         kept,
+        known,
         found.all,
         found.all_snips,
         found.measured,
@@ -123,7 +134,7 @@ def _consequence(measure: Measure, before: Measured, kept: Measured, found: Metr
     )
 
 
-def _relations(connection: DuckDBPyConnection, wanted: Sequence[Measure]) -> Relations:
+def _relations(connection: DuckDBPyConnection, wanted: Sequence[Measure], *, imported: bool) -> Relations:
     """What is estimated from. What is kept counts as what was done without chance: it is measured."""
     views = {
         _LOG: f"SELECT * REPLACE (CASE WHEN NOT kept THEN propensity END AS propensity) FROM {LOGGED}",
@@ -135,14 +146,29 @@ def _relations(connection: DuckDBPyConnection, wanted: Sequence[Measure]) -> Rel
             WHERE NOT l.kept
         """,
     }
-    found = connection.execute(f"SELECT count(*) FROM {CHANCES} WHERE {_REFUSED}").fetchone()
-    if found != (0,):
+    known = []
+    if connection.execute(f"SELECT count(*) FROM {CHANCES} WHERE {_REFUSED}").fetchone() != (0,):
         # What is refused costs nothing and answers nothing, whoever refuses it.
         columns = "".join(f", CAST({one.refused} AS {one.type}) AS {one.metric.column}" for one in wanted)
-        views[_KNOWN] = f"SELECT row, action{columns} FROM {_TARGET} WHERE {_REFUSED}"
+        known.append(f"SELECT row, action{columns} FROM {_TARGET} WHERE {_REFUSED}")
+    if imported:
+        measure_calls(connection, wanted)
+        known.append(f"SELECT * FROM {KNOWN_CALLS}")
+    if known:
+        views[_KNOWN] = " UNION ALL ".join(known)
     for name, select in views.items():
         connection.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {select}")
-    return Relations(_LOG, _TARGET, _KNOWN if _KNOWN in views else None, SUPPORT)
+    return Relations(_LOG, _TARGET, _KNOWN if known else None, SUPPORT)
+
+
+def _known(relations: Relations) -> str:
+    """What the candidate does without chance of its own and was measured beside, but for what is kept."""
+    if relations.known is None:
+        return f"{LOGGED} WHERE false"
+    return (
+        f"{relations.known} AS k JOIN {relations.target} AS t ON (t.row = k.row) AND (t.action = k.action) "
+        f"ANTI JOIN (SELECT row FROM {LOGGED} WHERE kept) AS l ON (l.row = k.row) WHERE t.probability = 1"
+    )
 
 
 def _measured(connection: DuckDBPyConnection, wanted: Sequence[Measure], relation: str) -> list[Measured]:

@@ -66,7 +66,10 @@ class Examples:
         return Example(group.example, group.before, group.after, group.rows, *told)
 
     def _told(self, group: Group) -> tuple[ReportTree, ReportTree | None]:
-        record = read_record(record_text(self._connection, group.example) or "")
+        text = record_text(self._connection, group.example)
+        if text is None:
+            raise RecordError("it was imported, and has no record that could be explained")
+        record = read_record(text)
         policy = as_recorded(self._policies(record.policy.digest, record.catalog.digest), record)
         recorded, decision = explain(policy, record, search=False), self._again(record).decision
         rule_after = None if group.after is None else group.after.rule

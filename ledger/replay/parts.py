@@ -10,7 +10,7 @@ from routewright.engine.policy import Catalog, CompiledPolicy, compile_policy, r
 from routewright.engine.record import read_json
 from routewright.engine.report import PolicyError, RecordError
 
-from .redeciding import Facts
+from .redeciding import EVERYTHING, Facts
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -29,10 +29,16 @@ class PolicyPart:
     quotas: tuple[str, ...]
     also_given: frozenset[str] = frozenset()
     """Features that it does not declare, and that a caller may have given all the same."""
+    table: str = "decision_rows"
+    """Where its rows stand."""
+    is_open: bool = False
+    """Whether what its rows do not say was not known: no policy of ours has decided them."""
 
     @property
     def facts(self) -> Facts:
         """What a record of it can tell."""
+        if self.is_open:
+            return EVERYTHING
         return Facts(self.also_given.union(self.features), frozenset(self.models))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from routewright.engine.policy import CompiledPolicy, differences_text
 from routewright.engine.record import Record
@@ -18,11 +18,12 @@ from .assumed import NOTHING_ASSUMED
 from .assumptions import Assumption
 from .bound import Recorded
 from .candidates import Candidates, recorded_digests
-from .classes import NotDecidableInSql, class_rows
+from .classes import ClassRows, NotDecidableInSql, class_rows
 from .consequences import NOT_ASKED, Consequences, consequences
 from .each import group_records
 from .examples import Examples, RecordedPolicies
 from .groups import Came, Group, Grouped
+from .imported import Imported, import_notes
 from .other_arms import OtherArms
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .redeciding import Redecided
@@ -58,12 +59,14 @@ def replay(
         candidate=None if changed is None else (changed.name, changed.digest),
         assumed=[one.text for one in assumptions],
         alone=alone,
-        names=_names(connection),
+        names=_names(connection)
+        | ({} if (name := selection.import_name) is None else {"": f"import {name}"}),
         selection=selection,
         period=chosen.period(connection),
         differences=() if candidate is None else _differences(connection, candidate, groups, policies),
         notes=[
             *_notes(candidates, groups),
+            *(import_notes(candidates.all, groups) if chosen.is_import else ()),
             *_measured_notes(assumptions, found),
             *(() if rows is None else rows.notes),
             *(why_none(connection, selection) if not groups else ()),
@@ -145,8 +148,22 @@ def redecided_groups(
     connection: DuckDBPyConnection, candidates: Candidates, chosen: Chosen, rows: RowTables | None = None
 ) -> list[Group]:
     """What becomes of the chosen rows, those alike together; each row is noted in ``rows``."""
-    grouped, plans = Grouped(), _Plans(connection)
-    parts = policy_parts(connection)
+    grouped = Grouped()
+    if chosen.is_import:
+        _group_imported(connection, candidates, chosen, grouped, rows)
+    else:
+        _group_own(connection, candidates, chosen, grouped, rows)
+    return grouped.groups()
+
+
+def _group_own(
+    connection: DuckDBPyConnection,
+    candidates: Candidates,
+    chosen: Chosen,
+    grouped: Grouped,
+    rows: RowTables | None,
+) -> None:
+    parts, plans = policy_parts(connection), _Plans(connection)
     others, digests = OtherArms(connection, parts), set(recorded_digests(connection, chosen))
 
     def note(record: Record, after: Redecided) -> None:
@@ -161,29 +178,57 @@ def redecided_groups(
         except RecordError as error:
             _add_lost(connection, part, chosen, str(error), grouped, plans)
             continue
-        recorded = _recorded(connection, part)
+        recorded, keep_rows = _recorded(connection, part), rows is not None
         try:
             if rows is not None:
                 others.note(chosen, part, recorded, rows)
-            for one in class_rows(
-                connection,
-                under.policy,
-                part,
-                recorded,
-                chosen,
-                assumed=under.state,
-                keep_rows=rows is not None,
-            ):
-                grouped.add(part.digest, plans.came(one.plan_part), one.after, one.rows, one.example)
-                if rows is not None and one.after.decision is not None:
-                    before, after = plans.choice(one.plan_part), choice_of_decision(one.after.decision)
-                    rows.add_group(one.group, part.digest, one.plan_part, before, after)
-            if rows is not None:
-                rows.take_groups()
+            found = class_rows(
+                connection, under.policy, part, recorded, chosen, assumed=under.state, keep_rows=keep_rows
+            )
+            _group_classes(part, found, plans, grouped, rows)
         except NotDecidableInSql:
             group_records(connection, chosen, part, candidates.again, grouped, note)
     group_records(connection, chosen, None, candidates.again, grouped, note)
-    return grouped.groups()
+
+
+def _group_imported(
+    connection: DuckDBPyConnection,
+    candidates: Candidates,
+    chosen: Chosen,
+    grouped: Grouped,
+    rows: RowTables | None,
+) -> None:
+    for under in candidates.all:
+        imported = Imported(connection, under, chosen)
+        for part in imported.parts:
+            found = imported.groups(part, chosen, keep_rows=rows is not None)
+            _group_classes(part, found, imported, grouped, rows)
+    if rows is not None:
+        rows.are_imported = True
+
+
+class _Recorded(Protocol):
+    """Tells how plans came out, by the numbers of their parts, and what was chosen in them."""
+
+    def came(self, part: int, /) -> Came: ...
+    def choice(self, part: int, /) -> Choice: ...
+
+
+def _group_classes(
+    part: PolicyPart,
+    found: Iterable[ClassRows],
+    recorded: _Recorded,
+    grouped: Grouped,
+    rows: RowTables | None,
+) -> None:
+    """Add classes to ``grouped``, and their rows to ``rows``."""
+    for one in found:
+        grouped.add(part.digest, recorded.came(one.plan_part), one.after, one.rows, one.example)
+        if rows is not None and one.after.decision is not None:
+            before, after = recorded.choice(one.plan_part), choice_of_decision(one.after.decision)
+            rows.add_group(one.group, part.digest, one.plan_part, before, after)
+    if rows is not None:
+        rows.take_groups(part.table)
 
 
 def _add_lost(

@@ -88,6 +88,8 @@ class RowTables:
         self._arm_parts: dict[int, int] = {}
         self._single: list[tuple[int, str, int, int, int, int, str | None]] = []
         self._singles = _ONE_BY_ONE
+        self.are_imported = False
+        """Whether the rows come from an import."""
         self.notes: list[str] = []
         """What a reader has to know of these rows, after ``finish``."""
         connection.execute(
@@ -120,8 +122,17 @@ class RowTables:
             f'INSERT INTO {_OTHERS} SELECT row, g.one FROM {ROW_GROUPS} JOIN {_GROUPS} AS g USING ("group")'
         )
 
-    def take_groups(self) -> None:
-        """Note the rows of ``ROW_GROUPS``, after their groups and those of other arms were added."""
+    def take_groups(self, table: str = "decision_rows") -> None:
+        """Note the rows of ``ROW_GROUPS``, which stand in ``table``, after their groups and those of other arms were
+        added.
+        """
+        if self._groups:
+            self._insert(table)
+        self._groups.clear()
+        self._arm_parts.clear()
+        self._forget_others()
+
+    def _insert(self, table: str) -> None:
         self._number(self._groups)
         arms = "".join(f" WHEN {part} THEN {arm}" for part, arm in self._arm_parts.items())
         arm = f"(CASE d.arm_part{arms} ELSE {_NONE} END)" if arms else f"{_NONE}"
@@ -130,12 +141,9 @@ class RowTables:
             SELECT r.row, d.decision_id, g.one, g.two, {arm}, coalesce(o.other, {_NONE}), {self._unit()}
             FROM {ROW_GROUPS} AS r
             JOIN {_GROUPS} AS g USING ("group")
-            JOIN decision_rows AS d ON (d.rowid = r.row)
+            JOIN {table} AS d ON (d.rowid = r.row)
             LEFT JOIN {_OTHERS} AS o ON (o.row = r.row)
         """)
-        self._groups.clear()
-        self._arm_parts.clear()
-        self._forget_others()
 
     def _unit(self) -> str:
         """What was drawn as a whole: all with one value of a key, else a session; NULL: the row by itself."""
@@ -213,7 +221,8 @@ class RowTables:
         for logged, target, arm, other in found:
             context, action, chances = self._context(logged, arm, other)
             number, kept = self._contexts(context), chances == self._chances.values[target]
-            choices.append((logged, target, arm, other, number, action, dict(chances).get(action), kept))
+            propensity = None if action is None else dict(chances).get(action)
+            choices.append((logged, target, arm, other, number, action, propensity, kept))
             support.update((number, each) for each, _ in chances)
         self._table(
             CHOICES,
@@ -228,7 +237,7 @@ class RowTables:
         for number, chances in enumerate(self._chances.values):
             yield from ((number, action, chance) for action, chance in chances)
 
-    def _context(self, logged: int, arm: int, other: int) -> tuple[tuple[object, ...], str, Chances]:
+    def _context(self, logged: int, arm: int, other: int) -> tuple[tuple[object, ...], str | None, Chances]:
         """What tells contexts apart, what was done, and all that could have been done there with its chances.
 
         # INVARIANT: a context is the same whichever arm or member was drawn, or propensities would mean nothing.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHOSEN: Final = "replay_chosen"
 """The temporary table of the ids of what is replayed, where a condition of the user's chooses them."""
 
+_IMPORTED: Final = ("imported_decisions",)
 _SHARES: Final = 2**32
 
 
@@ -55,24 +56,34 @@ class Chosen:
 
     where: str
     parameters: tuple[object, ...]
+    tables: tuple[str, ...] = ("decision_rows", "decisions_1")
+    """Where they stand."""
+
+    @property
+    def is_import(self) -> bool:
+        """Whether they were imported."""
+        return self.tables == _IMPORTED
 
     def rows_of(self, table: str, columns: str = "*") -> str:
         """The rows of ``table`` that are replayed."""
         return f"SELECT {columns} FROM {table} WHERE {self.where}"
 
+    def _all(self, columns: str) -> str:
+        return " UNION ALL ".join(self.rows_of(table, columns) for table in self.tables)
+
+    @property
+    def _given(self) -> list[object]:
+        return [*self.parameters] * len(self.tables)
+
     def count(self, connection: DuckDBPyConnection) -> int:
         """How many they are."""
-        both = " UNION ALL ".join(self.rows_of(table, "1") for table in ("decision_rows", "decisions_1"))
-        [[count]] = connection.execute(
-            f"SELECT count(*) FROM ({both})", [*self.parameters, *self.parameters]
-        ).fetchall()
+        [[count]] = connection.execute(f"SELECT count(*) FROM ({self._all('1')})", self._given).fetchall()
         return int(count)
 
     def period(self, connection: DuckDBPyConnection) -> tuple[datetime | None, datetime | None]:
         """When the first and the last of them were made."""
-        both = " UNION ALL ".join(self.rows_of(table, "at_us") for table in ("decision_rows", "decisions_1"))
         [found] = connection.execute(
-            f"SELECT min(at_us), max(at_us) FROM ({both})", [*self.parameters, *self.parameters]
+            f"SELECT min(at_us), max(at_us) FROM ({self._all('at_us')})", self._given
         ).fetchall()
         first, last = (None if at_us is None else EPOCH + timedelta(microseconds=at_us) for at_us in found)
         return first, last
@@ -91,6 +102,7 @@ def choose(connection: DuckDBPyConnection, selection: Selection) -> Chosen:
         conditions.append("(('0x' || right(decision_id::VARCHAR, 8))::UINTEGER < ?)")
         parameters.append(int(selection.sample * _SHARES))
     if selection.import_name is not None:
+        _check_import(connection, selection.import_name)
         conditions.append('("import" = ?)')
         parameters.append(selection.import_name)
     else:
@@ -99,7 +111,19 @@ def choose(connection: DuckDBPyConnection, selection: Selection) -> Chosen:
     if selection.where is not None:
         _choose_where(connection, selection)
         conditions.append(f"(decision_id IN (SELECT decision_id FROM {CHOSEN}))")
-    return Chosen(" AND ".join(conditions), tuple(parameters))
+    chosen = Chosen(" AND ".join(conditions), tuple(parameters))
+    return chosen if selection.import_name is None else replace(chosen, tables=_IMPORTED)
+
+
+def _check_import(connection: DuckDBPyConnection, name: str) -> None:
+    names = [
+        one for (one,) in connection.execute('SELECT DISTINCT "import" FROM imports ORDER BY ALL').fetchall()
+    ]
+    if name not in names:
+        there = (
+            f"imports: {', '.join(names)}" if names else "`routewright ledger import` imports logs of others"
+        )
+        raise LedgerError(f"the ledger has no import `{name}`", help=there)
 
 
 _SIMULATED: Final = """
@@ -109,6 +133,9 @@ SELECT decision_id FROM attempt_rows WHERE simulated UNION SELECT decision_id FR
 
 def why_none(connection: DuckDBPyConnection, selection: Selection) -> Iterator[str]:
     """Why a selection has no decision: what there would be without its bounds, and of the other kind of work."""
+    if selection.import_name is not None:
+        yield f"no request of the import `{selection.import_name}` is of these times and fits the condition"
+        return
     others = {kind: Selection(simulated=kind) for kind in (False, True)}
     counts = {kind: choose(connection, one).count(connection) for kind, one in others.items()}
     kind = selection.simulated

@@ -84,7 +84,9 @@ class Spans:
         policy: CompiledPolicy,
         pins: Sequence[str] = (),
         assumed: AssumedState = NOTHING_ASSUMED,
+        rows: str = "decision_rows",
     ) -> None:
+        self._rows = rows
         self._models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
         self._backends = sorted({model.backend for model in self._models})
         self._assumed = assumed.models
@@ -139,7 +141,7 @@ class Spans:
                 UNION ALL
                 SELECT writer, entry, kind, NULL, NULL, memory FROM replay_memories
                 UNION ALL
-                SELECT DISTINCT writer, -1, NULL, NULL, NULL, NULL FROM decision_rows
+                SELECT DISTINCT writer, -1, NULL, NULL, NULL, NULL FROM {self._rows}
             ) GROUP BY writer, entry
         """,
         )
@@ -181,7 +183,7 @@ class Spans:
                 )
                 QUALIFY lag(({changed})) OVER (PARTITION BY writer ORDER BY entry) IS DISTINCT FROM ({changed})
             )
-            JOIN (SELECT writer, max(entry) AS last FROM decision_rows GROUP BY writer) USING (writer)
+            JOIN (SELECT writer, max(entry) AS last FROM {self._rows} GROUP BY writer) USING (writer)
             WHERE entry <= last
         """,
         )

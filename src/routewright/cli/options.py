@@ -375,6 +375,14 @@ class ReplayFlags(LimitFlags):
     simulated: Annotated[
         bool, Option("--simulated", help="Replay simulated decisions, instead of real ones.")
     ] = False
+    imported: Annotated[
+        str | None,
+        Option(
+            "--import",
+            metavar="NAME",
+            help="Replay the requests of this import instead of one's own: what another router has logged.",
+        ),
+    ] = None
     again: Annotated[
         bool, Option("--self", help="Compare every decision with what its own policy makes of it now.")
     ] = False
@@ -382,8 +390,8 @@ class ReplayFlags(LimitFlags):
         list[str] | None,
         Option(
             metavar="WHAT",
-            help="Replay as if this had been so: glm-4.5=down, price:kimi-k2-cloud*2, quota:max_daily_requests/2. "
-            "Repeatable: all hold together. Without a candidate each decision is made again by its own policy.",
+            help="Replay as if this had been so: glm-4.5=down, price:kimi-k2-cloud*2, quota:kimi_daily/2. Repeatable: "
+            "all hold together. Without a candidate each decision is made again by its own policy.",
         ),
     ] = None
     each: Annotated[bool, Option("--each", help="Count also what comes of each assumption by itself.")] = (

@@ -182,7 +182,7 @@ def _selection(how: ReplayFlags) -> Selection:
         )
     except ValueError as error:
         raise TaskError(f"expected {error}") from None
-    return Selection(since, until, how.where, _share(how.sample), how.simulated)
+    return Selection(since, until, how.where, _share(how.sample), how.simulated, how.imported)
 
 
 def _print_self(report: SelfReport, how: ReplayFlags) -> ExitCode:
