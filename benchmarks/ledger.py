@@ -5,13 +5,14 @@ and asking the views.
 
 Decisions are of the shipped policy, one call each, with features that vary and with latencies that change before every
 decision, as in use. 16 calls are under way at a time. ``--more`` then multiplies the rows in SQL and asks the views
-again. ``--check`` makes every record again and compares it with the digest that the engine's encoder gave. Times are
-processor time; prints only.
+again. ``--check`` makes every record again and compares its bytes and its digest, which is worked out from these bytes
+alone, with those that the engine's encoder gave. Times are processor time; prints only.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import resource
 import sys
 import time
@@ -26,10 +27,12 @@ import duckdb
 from recording import ATTEMPT, INTENT
 from workload import Workload, shipped
 
+from routewright.engine.canonical import canonical_bytes
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.task import ModelState, State
 from routewright.engine.record.digest import digest_of_values
 from routewright.engine.record.reading import read_json
+from routewright.engine.record.record import record_values
 from routewright.gateway.deciding import uuid7
 from routewright.gateway.recorder import Pending, Recorder
 from routewright.gateway.results import DecisionResult
@@ -65,19 +68,22 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.duckdb"
-        _fill(path, given.decisions)
+        encoded = _fill(path, given.decisions, keep=given.check)
         _sizes(path, given.decisions)
         if given.check:
-            _check(path)
+            _check(path, encoded)
         _ask(path, given.decisions)
         if given.more > 1:
             _multiply(path, given.more)
             _ask(path, given.decisions * given.more)
 
 
-def _fill(path: Path, decisions: int) -> None:
-    """Record so many decisions, and load them into the tables file by file."""
-    workload, ledger = shipped(), Ledger.open(path)
+def _fill(path: Path, decisions: int, *, keep: bool) -> dict[str, bytes]:
+    """Record so many decisions, and load them into the tables file by file.
+
+    With ``keep``, gives the SHA-256 of the record of each as the engine encodes it, by id.
+    """
+    workload, ledger, encoded = shipped(), Ledger.open(path), dict[str, bytes]()
     spent = {"decide": 0.0, "append": 0.0, "ingest": 0.0}
 
     def timed(name: str, work: Callable[[], object]) -> object:
@@ -87,6 +93,8 @@ def _fill(path: Path, decisions: int) -> None:
         return result
 
     made = _decided(workload, timed)
+    if keep:
+        made = _encoded(made, encoded)
     for start in range(0, decisions, FILE):
         recorder = Recorder(ledger)
         _record(recorder, islice(made, min(FILE, decisions - start)), workload, timed)
@@ -99,6 +107,14 @@ def _fill(path: Path, decisions: int) -> None:
     print(f"{decisions:,} decisions; memory at most {most:.2f} GiB")
     for name, seconds in spent.items():
         print(f"  {name:8} {seconds / decisions * 1e6:7.1f} µs a decision")
+    return encoded
+
+
+def _encoded(made: Iterator[DecisionResult], encoded: dict[str, bytes]) -> Iterator[DecisionResult]:
+    for one in made:
+        record = canonical_bytes(record_values(one.decision))
+        encoded[one.decision.id] = hashlib.sha256(record).digest()
+        yield one
 
 
 def _decided(workload: Workload, timed: Callable[..., object]) -> Iterator[DecisionResult]:
@@ -164,17 +180,29 @@ def _sizes(path: Path, decisions: int) -> None:
             print(f"  {table:15} {alone.stat().st_size / decisions:7.1f} bytes a decision")
 
 
-def _check(path: Path) -> None:
+def _check(path: Path, encoded: dict[str, bytes]) -> None:
     """Make every record again, and its digest from its text alone."""
-    began, checked = time.process_time(), 0
+    spent, began, checked = dict.fromkeys(("make", "compare", "read", "digest"), 0.0), time.process_time(), 0
+
+    def spend(name: str) -> None:
+        nonlocal began
+        spent[name] += (now := time.process_time()) - began
+        began = now
+
     with open_for_reading(path, lock_timeout_s=10, own_statement=True) as connection:
         for id, digest, text in all_records(connection):
-            assert digest_of_values(read_json(text)) == f"sha256:{digest}", id
+            spend("make")
+            assert hashlib.sha256(text.encode()).digest() == encoded[id], id
+            spend("compare")
+            values = read_json(text)
+            spend("read")
+            assert digest_of_values(values) == f"sha256:{digest}", id
+            spend("digest")
             checked += 1
-    seconds = time.process_time() - began
-    print(
-        f"  {checked:,} records made again, and every digest is right: {seconds / checked * 1e6:.0f} µs each"
-    )
+    assert checked == len(encoded)
+    print(f"  {checked:,} records made again: all bytes and all digests are right")
+    for name, seconds in spent.items():
+        print(f"    {name:8} {seconds / checked * 1e6:7.1f} µs each")
 
 
 def _ask(path: Path, decisions: int) -> None:

@@ -41,7 +41,7 @@ const digestOf = (value) => `sha256:${sha256(canonical(value)).toString("hex")}`
 // Leaves
 
 const KINDS = ["", "decision", "attempt", "outcome", "policy", "part"];
-const [DECISION, ATTEMPT, OUTCOME, POLICY, PART] = [1, 2, 3, 4, 5];
+const [DECISION, ATTEMPT, OUTCOME, PART] = [1, 2, 3, 5];
 
 function leafOf(kind, id, number, digest) {
   const leaf = Buffer.alloc(54);
@@ -57,7 +57,7 @@ function idOf(kind, values) {
   if (kind === DECISION || kind === ATTEMPT) return values.decision_id;
   if (kind === OUTCOME) return values.outcome_id;
   const hex = sha256(canonical([values.kind, values.digest])).toString("hex");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join("-");
+  return hex.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
 
 const nameOf = (kind, id, number) => (kind === ATTEMPT ? `attempt ${number} of decision ${id}` : `${KINDS[kind]} ${id}`);
@@ -103,9 +103,8 @@ function isIncluded(index, size, leaf, proof, root) {
 function isConsistent(oldSize, oldRoot, size, root, proof) {
   if (oldSize === 0) return proof.length === 0;
   if (oldSize >= size) return oldSize === size && proof.length === 0 && oldRoot.equals(root);
-  const isPower = (oldSize & (oldSize - 1)) === 0;
-  const [first, ...rest] = isPower ? [oldRoot, ...proof] : proof;
-  if (first === undefined || proof.length === 0) return false;
+  if (proof.length === 0) return false;
+  const [first, ...rest] = Number.isInteger(Math.log2(oldSize)) ? [oldRoot, ...proof] : proof;
   const [made, madeOld] = climb(rest, oldSize - 1, size, first, first);
   return made.equals(root) && madeOld.equals(oldRoot);
 }
@@ -212,8 +211,8 @@ function* linesOf(file) {
 }
 
 function checkLog(file, checkpoints) {
-  const [faults, hashes, leaves] = [[], [], new Map()];
-  const [seen, records, parts, last] = [new Set(), new Map(), [], { leaf: Infinity }];
+  const [faults, hashes, leaves, seen] = [[], [], new Map(), new Set()];
+  const [records, parts, again, prices] = [new Map(), [], [], new Set(["[null,null]"])];
   const keyOf = (kind, id, number) => `${kind} ${number} ${id}`;
   for (const text of linesOf(file)) {
     const line = parseCanonical(text);
@@ -233,19 +232,22 @@ function checkLog(file, checkpoints) {
       if (seen.has(key)) faults.push(`${name} is there twice`);
       else if (known === undefined) faults.push(`${name} is not in the log`);
       else if (known.at(-1).digest !== digest) faults.push(`leaf ${known.at(-1).leaf}: ${name} has changed`);
-      else if (known.length > 1 && !hasEarlier(kind, values, known))
-        faults.push(`leaf ${known[0].leaf}: ${name} was entered again, as another`);
+      else if (known.length > 1) again.push({ kind, values, known, name });
+      if (kind === ATTEMPT) prices.add(JSON.stringify([values.currency ?? null, values.price_since ?? null]));
       seen.add(key);
     } else {
       const { id, record, text: whole, problem } = line;
       const made = whole === undefined ? digestOf(record ?? null) : `sha256:${sha256(whole).toString("hex")}`;
       if (problem !== undefined) faults.push(`the record of decision ${id} cannot be made again: ${problem}`);
       else if (made !== records.get(id)) faults.push(`the record of decision ${id} has changed`);
-      else if ((record ?? JSON.parse(whole)).id !== id) faults.push(`the record of decision ${id} is of another`);
+      else if ((record ?? JSON.parse(whole)).id !== id) faults.push(`the record of decision ${id} is another's`);
       records.delete(id);
     }
   }
   for (const id of records.keys()) faults.push(`the record of decision ${id} is missing`);
+  for (const { kind, values, known, name } of again)
+    if (!known.slice(0, -1).every(({ digest }) => earlierDigests(kind, values, prices).includes(digest)))
+      faults.push(`leaf ${known[0].leaf}: ${name} was entered again, as another`);
   for (const { name, digest, made } of parts) {
     const other = parts.find((one) => one.digest === `sha256:${made}` && one.digest !== digest);
     if (other !== undefined) faults.push(`the part ${name} has the value of ${other.name}`);
@@ -263,15 +265,19 @@ function checkLog(file, checkpoints) {
   return faults;
 }
 
-// Whether the leaf before the last is that of a call whose end was recorded late.
-function hasEarlier(kind, values, known) {
-  if (known.length > 2 || (kind !== DECISION && kind !== ATTEMPT)) return false;
-  const { answered_attempt: _, ...before } = values;
-  if (kind === DECISION) return sha256(canonical(before)).toString("hex") === known[0].digest;
-  const names = ["decision_id", "number", "role", "model_id", "backend_id", "started_at_us", "streamed", "currency"];
-  names.push("price_since", "simulated", "location", "host");
-  const lost = Object.fromEntries(names.filter((name) => name in values).map((name) => [name, values[name]]));
-  return sha256(canonical({ ...lost, status: "lost", cached_answer: false })).toString("hex") === known[0].digest;
+// What the digest of a row may have been before the end of its call was recorded late.
+function earlierDigests(kind, values, prices) {
+  const { answered_attempt: _, ...unanswered } = values;
+  if (kind === DECISION) return [sha256(canonical(unanswered)).toString("hex")];
+  if (kind !== ATTEMPT || values.status === "lost") return [];
+  const lost = { status: "lost", cached_answer: false };
+  for (const name of ["decision_id", "number", "role", "model_id", "backend_id", "started_at_us", "streamed", "location", "host"])
+    if (name in values) lost[name] = values[name];
+  return [...prices].map((price) => JSON.parse(price)).flatMap(([currency, price_since]) =>
+    [values.simulated, false].map((simulated) => {
+      const made = Object.entries({ ...lost, currency, price_since, simulated }).filter(([, value]) => value != null);
+      return sha256(canonical(Object.fromEntries(made))).toString("hex");
+    }));
 }
 
 const given = { "--key": [], "--checkpoint": [], "--receipt": [], "--request": [], log: [] };

@@ -10,8 +10,8 @@ from pydantic_core import to_json
 
 from routewright.engine.record import (
     NOTHING_KNOWN_TEXT,
-    RecordDigests,
     RecordRow,
+    RecordTexts,
     by_key,
     member_of,
     read_json,
@@ -28,7 +28,7 @@ class PolicyPart:
         self.digest = digest
         self.places = {id: place for place, id in enumerate(sorted(values["models"], key=by_key))}
         self.nothing_known = {id: member_of(id, NOTHING_KNOWN_TEXT) for id in self.places}
-        self.digests = RecordDigests(values)
+        self.digests = RecordTexts(values)
         self._features = [(one["name"], one["default"]) for one in values["features"]]
         self._with_sources = lru_cache(_MAX_REMEMBERED)(self._around_values)
         self.defaults = lru_cache(_MAX_REMEMBERED)(self._defaults)

@@ -13,9 +13,10 @@ from routewright.engine.record import (
     NOTHING_KNOWN_TEXT,
     REQUEST_FIELDS,
     RecordRow,
+    RecordTexts,
+    by_key,
     plan_texts,
     read_json,
-    record_values_of,
 )
 
 from .entries import Changes, Entry
@@ -39,6 +40,9 @@ _NOTHING: Final = json.loads(NOTHING_KNOWN_TEXT)
 
 _MANY: Final = 5_000
 
+_State = dict[str, dict[str, str]]
+"""What is known, by kind (``model``, ``memory``) and id: the members of the state that say it."""
+
 
 def record_text(connection: DuckDBPyConnection, decision_id: str) -> str | None:
     """The canonical JSON of a decision's record; None where the ledger does not have it.
@@ -60,13 +64,13 @@ def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]
     Raises LedgerError where a part is missing.
     """
     parts = _Parts(connection)
-    state: dict[str, dict[str, Any]] = {}
+    state: _State = {}
     for row, changes in _all_rows(connection):
         if changes is None:
             state = {"model": {}, "memory": {}}
             continue
         for kind, id, values in changes:
-            state[kind][id] = values
+            state[kind][id] = _member(id, values)
         yield row["id"], row["digest"], _text(parts, row, state)
 
 
@@ -116,7 +120,7 @@ def _made_again(parts: _PartsOfDigests, state: StateAsOf, row: Mapping[str, Any]
     arm = None if row["arm_part"] is None else parts.digest(row["arm_part"])
     features = json.loads(row["features"], parse_int=_number)
     record_row = _record_row(row, values, features)
-    text = policy.digests.text(record_row, plan, arm, *state.digests(policy, state.number))
+    text = policy.digests.digested(record_row, plan, arm, *state.digests(policy, state.number))
     others = features.keys() - (record_row.ignored or {}).keys() - policy.own_names(row["sources"])
     fits = _same({name: features[name] for name in others}, policy.defaults(row["sources"]))
     return MadeAgain(row["id"], row["digest"], text, fits)
@@ -189,15 +193,33 @@ def _part(connection: DuckDBPyConnection, part: int) -> tuple[str, str]:
     return found[0], found[1]
 
 
+class _Policy(NamedTuple):
+    """A policy's part as plain values, what makes its records, and the members of models of which nothing is known."""
+
+    values: Mapping[str, Any]
+    records: RecordTexts
+    nothing_known: Mapping[str, str]
+
+
 class _Parts:
-    """The parts of a ledger as plain values, each read once."""
+    """What records need of a ledger's parts, each read once."""
 
     def __init__(self, connection: DuckDBPyConnection) -> None:
         self._connection = connection
-        self.get = lru_cache(maxsize=8192)(self._read)
+        self.policy = lru_cache(maxsize=256)(self._policy)
+        self.plan = lru_cache(maxsize=8192)(self._plan)
+        self.text = lru_cache(maxsize=8192)(self._text)
 
-    def _read(self, part: int) -> Any:
-        return read_json(_part(self._connection, part)[1])
+    def _policy(self, part: int) -> _Policy:
+        values = read_json(self._text(part))
+        nothing = {id: _member(id, _NOTHING) for id in sorted(values["models"], key=by_key)}
+        return _Policy(values, RecordTexts(values, written_out=True), nothing)
+
+    def _plan(self, part: int) -> dict[str, str]:
+        return plan_texts(read_json(self._text(part)), written_out=True)
+
+    def _text(self, part: int) -> str:
+        return _part(self._connection, part)[1]
 
 
 def _rows(
@@ -209,14 +231,21 @@ def _rows(
         yield from (dict(zip(names, row, strict=True)) for row in rows)
 
 
-def _text(parts: _Parts, row: Mapping[str, Any], state: Mapping[str, Mapping[str, Any]]) -> str:
-    policy, plan = parts.get(row["policy_part"]), parts.get(row["plan_part"])
-    arm = None if row["arm_part"] is None else parts.get(row["arm_part"])
-    models = {id: state["model"].get(id) or _NOTHING for id in policy["models"]}
-    memory = {id: known for id, known in state["memory"].items() if known}
-    features = json.loads(row["features"], parse_int=_number)
-    record_row = _record_row(row, policy, features)
-    return canonical_text(record_values_of(record_row, policy, plan, arm, models, memory))
+def _text(parts: _Parts, row: Mapping[str, Any], state: _State) -> str:
+    policy, plan = parts.policy(row["policy_part"]), parts.plan(row["plan_part"])
+    arm = "null" if row["arm_part"] is None else parts.text(row["arm_part"])
+    known = state["model"]
+    models = ",".join([known.get(id) or nothing for id, nothing in policy.nothing_known.items()])
+    memory = ",".join(
+        one for _, one in sorted(state["memory"].items(), key=lambda item: by_key(item[0])) if one
+    )
+    record_row = _record_row(row, policy.values, json.loads(row["features"], parse_int=_number))
+    return policy.records.text(record_row, plan, arm, f"{{{models}}}", f"{{{memory}}}" if memory else None)
+
+
+def _member(id: str, values: Mapping[str, Any]) -> str:
+    """The member of the state's models or backends that says what is known; empty where nothing is."""
+    return f"{canonical_text(id)}:{canonical_text(values)}" if values else ""
 
 
 def _record_row(row: Mapping[str, Any], policy: Mapping[str, Any], features: Mapping[str, Any]) -> RecordRow:
@@ -236,13 +265,13 @@ def _number(text: str) -> int | float:
     return whole if abs(whole) < 2**53 else float(text)
 
 
-def _state_as_of(connection: DuckDBPyConnection, writer: str, entry: int) -> dict[str, dict[str, Any]]:
+def _state_as_of(connection: DuckDBPyConnection, writer: str, entry: int) -> _State:
     """What was known by model and by backend, as of a writer's entry."""
-    state: dict[str, dict[str, Any]] = {}
+    state: _State = {}
     for kind, (table, id) in _STATES.items():
         sql = f"SELECT {id}, max_by({table}, entry) FROM {table} WHERE (writer = ?) AND (entry <= ?) GROUP BY {id}"
         rows = connection.execute(sql, [writer, entry]).fetchall()
-        state[kind] = {id: state_values(kind, row) for id, row in rows}
+        state[kind] = {id: _member(id, state_values(kind, row)) for id, row in rows}
     return state
 
 

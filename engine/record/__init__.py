@@ -5,7 +5,7 @@ from __future__ import annotations
 from .attempt import Attempt, Intent
 from .digest import (
     NOTHING_KNOWN_TEXT,
-    RecordDigests,
+    RecordTexts,
     by_key,
     digest_of_members,
     digest_of_texts,
@@ -53,7 +53,6 @@ from .record import (
     state_of,
     task_of,
 )
-from .restored import record_values_of
 from .version_1 import DecisionRecord1, arm_point
 
 __all__ = [
@@ -76,9 +75,9 @@ __all__ = [
     "Part",
     "PlanRecord",
     "Record",
-    "RecordDigests",
     "RecordParts",
     "RecordRow",
+    "RecordTexts",
     "RequestRecord",
     "Shape",
     "Uuid",
@@ -106,7 +105,6 @@ __all__ = [
     "record_of",
     "record_of_version",
     "record_values",
-    "record_values_of",
     "split_point",
     "state_of",
     "task_of",

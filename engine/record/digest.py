@@ -1,8 +1,8 @@
-"""The digest of a record, made from its parts.
+"""The digest of a record and its canonical JSON, made from its row and its parts.
 
-It is the SHA-256 of the record's canonical JSON in which every field that is a part stands as the digest of its own
-canonical JSON: so whoever has the digests of the parts need not have the parts. ``digest_of_values`` follows that
-definition; ``RecordDigests`` comes to the same for many rows of a policy.
+The digest is the SHA-256 of the record's canonical JSON in which every field that is a part stands as the digest of its
+own canonical JSON: so whoever has the digests of the parts need not have the parts. ``digest_of_values`` follows that
+definition; ``RecordTexts`` comes to the same for many rows of a policy, and makes the records too.
 """
 
 from __future__ import annotations
@@ -82,28 +82,32 @@ def by_key(key: str) -> bytes:
     return key.encode("utf-16-be", "surrogatepass")
 
 
-def plan_texts(plan: Mapping[str, Any]) -> dict[str, str]:
-    """What stands for each field of a plan's part, or of a policy's, in what the digest is made of."""
-    return _standing_texts(plan, "plan")
+def plan_texts(plan: Mapping[str, Any], *, written_out: bool = False) -> dict[str, str]:
+    """The text of each field of a plan's part: in what the digest is made of, or ``written_out`` as in the record."""
+    return _standing_texts(plan, "plan", written_out)
 
 
-def _standing_texts(values: Mapping[str, Any], place: str) -> dict[str, str]:
+def _standing_texts(values: Mapping[str, Any], place: str, written_out: bool) -> dict[str, str]:
     texts = {}
     for field in fields_of(DecisionRecord):
         if field.place == place:
             value = values[field.name]
-            whole = field.part == "whole" and value is not None
-            texts[field.name] = canonical_text(digest_of(value) if whole else value)
+            as_digest = field.part == "whole" and value is not None and not written_out
+            texts[field.name] = canonical_text(digest_of(value) if as_digest else value)
     return texts
 
 
-class RecordDigests:
-    """Makes digests of the records of one policy, whose part is given as plain values."""
+class RecordTexts:
+    """Makes the records of one policy of their rows and parts. The policy's part is given as plain values.
 
-    def __init__(self, policy: Mapping[str, Any]) -> None:
-        self._policy = _standing_texts(policy, "policy")
+    With ``written_out`` parts stand in the text as they are, which is the record's canonical JSON; else as their
+    digests. Parts come as texts, and nothing in them is encoded again.
+    """
+
+    def __init__(self, policy: Mapping[str, Any], *, written_out: bool = False) -> None:
+        self._policy = _standing_texts(policy, "policy", written_out)
         features = [(one["name"], slot, one["default"]) for slot, one in enumerate(policy["features"])]
-        self._features = sorted(features)
+        self._features = sorted(features, key=lambda one: by_key(one[0]))
         self._with_sources = lru_cache(maxsize=4096)(self._around_values)
         self._quotas: list[str] = policy["quotas"]
         self._no_quotas = canonical_text(dict.fromkeys(self._quotas))
@@ -112,20 +116,28 @@ class RecordDigests:
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
         """The digest of the record with the ``plan_texts`` of its plan, and the digests of its other parts."""
-        return text_digest(self.text(row, plan, arm, models, memory))
+        return text_digest(self.digested(row, plan, arm, models, memory))
 
-    def text(
+    def digested(
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
         """What the digest is of: the record's canonical JSON in which each part is a digest."""
+        in_memory = None if memory is None else f'"{memory}"'
+        return self.text(row, plan, canonical_text(arm), f'"{models}"', in_memory)
+
+    def text(self, row: RecordRow, plan: Mapping[str, str], arm: str, models: str, memory: str | None) -> str:
+        """The record with the ``plan_texts`` of its plan, and JSON that stands for its other parts.
+
+        ``arm`` is ``null`` without a rollout, ``memory`` None where nothing was known of it.
+        """
         written, policy = canonical_text, self._policy
-        in_memory = "" if memory is None else f'"memory":"{memory}",'
+        in_memory = "" if memory is None else f'"memory":{memory},'
         details = "{}" if row.details is None else written(dict(row.details))
         ignored = "{}" if row.ignored is None else written(dict(row.ignored))
         point = written(row.arm_point)
         verdicts = _verdicts_text(row.verdicts)
         return (
-            f'{{"arm":{written(arm)},"arm_point":{point},"at_us":{row.at_us},"candidates":{plan["candidates"]},'
+            f'{{"arm":{arm},"arm_point":{point},"at_us":{row.at_us},"candidates":{plan["candidates"]},'
             f'"catalog":{policy["catalog"]},"choice":{plan["choice"]},"details":{details},'
             f'"draw":{written(row.draw)},"engine":{policy["engine"]},"features":{self._features_text(row)},'
             f'"id":{written(row.id)},"ignored":{ignored},"operation":"{row.operation}",'
@@ -133,7 +145,7 @@ class RecordDigests:
             f'"policy":{policy["policy"]},"prompt_tokens":{written(row.prompt_tokens)},'
             f'"reason":{plan["reason"]},"record":{RECORD_VERSION},"request":{_request_text(row)},'
             f'"rule":{plan["rule"]},"rules":{policy["rules"]},"state":{{"load":{written(row.load)},{in_memory}'
-            f'"models":"{models}","quota_used":{self._quotas_text(row)},'
+            f'"models":{models},"quota_used":{self._quotas_text(row)},'
             f'"session_model":{written(row.session_model)}}},"target":{plan["target"]},"verdicts":{verdicts}}}'
         )
 

@@ -1,7 +1,7 @@
 """Encodes a decision by its parts: what differs from call to call, and what many decisions share.
 
 What is shared is encoded once, when it first comes: a policy's part for all its decisions, and the part of a plan for
-those with the same plan. ``record_values_of`` makes the record of them again.
+those with the same plan. ``RecordTexts`` makes the record of them again.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Assumption:
 def parse_assumption(text: str) -> Assumption:
     """The assumption in a text. Raises AssumptionError with the place of what cannot be read.
 
-    >>> parse_assumption("quota:kimi_daily/2").change
+    >>> parse_assumption("quota:max_daily_requests/2").change
     Times(factor=Fraction(1, 2))
     """
     text = text.strip()

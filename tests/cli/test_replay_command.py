@@ -109,6 +109,7 @@ def test_the_report_says_what_comes_of_each_assumption(
     ended = command("replay", *flags)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == snapshot
+    assert "\n├── assumed: chat: routed to large by rule otherwise\n" in command("replay", *flags[:2]).out
     told = json.loads(command("replay", "next.yaml", *flags, "--format", "json").out)
     assert told["assumed"] == ["small=down", "price:small=1,2"]
     assert told["candidate"]["digest"] != compiled_text(CANDIDATE).digest

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.decision_strategies import AT_US, CATALOG, compiled, policies, states, tasks
+from support.decision_strategies import AT_US, CATALOG, FEATURES, compiled, policies, states, tasks
 from support.new_ledgers import new_ledger
 from support.sizes import EXAMPLES
 from support.varied_tasks import varied
@@ -161,32 +161,58 @@ def test_a_class_comes_out_as_each_of_its_rows(
     assert found == one_by_one(ledger, candidate, assume)
 
 
-def test_a_constraint_judges_each_row_by_its_own_latency(
+_RULE = {"name": "a", "use": ["small", "coder"]}
+_STRESSED: list[tuple[dict[str, Any], dict[str, int]]] = [
+    (
+        {"rules": [_RULE], "constraints": [{"name": "quick", "require": "state.latency_ms < 500.0"}]},
+        {"": 2, "latency:small*2": 1, "latency:small=499ms": 3},
+    ),
+    (
+        {"rules": [_RULE | {"choose": "fastest"}]},
+        {"": 1, "latency:coder*2": 2, "latency:small*100": 0},
+    ),
+    (
+        {"rules": [_RULE], "controls": [{"name": "calls", "on": "small", "max_requests": 4, "per": "day"}]},
+        {"": 3, "quota:calls used=100%": 0, "quota:calls/2": 0},
+    ),
+    (
+        {"rules": [_RULE | {"when": "urgent && state.load > 0.5"}, {"name": "b", "use": ["coder"]}]},
+        {"": 0, "load=90%": 1},
+    ),
+    ({"rules": [_RULE]}, {"small=down": 0, "here=retired": 0}),
+]
+
+
+def test_a_class_has_the_state_of_its_rows_and_what_is_assumed_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = {
-        "routewright": 1,
-        "name": "random",
-        "catalog": "catalog.yaml",
-        "constraints": [{"name": "quick", "require": "state.latency_ms < 500.0"}],
-        "rules": [{"name": "a", "use": ["small", "coder"]}],
-    }
+    base = {"routewright": 1, "name": "random", "catalog": "catalog.yaml", "features": FEATURES}
+    coder = ModelState(latency_ms=200)
     many: list[Decided] = [
         (
-            policy,
-            Task(),
-            State(AT_US, models={"small": ModelState(latency_ms=ms), "coder": ModelState(latency_ms=1)}),
+            base | {"rules": [_RULE], "controls": _STRESSED[2][0]["controls"]},
+            Task({"urgent": ms == 300}),
+            State(
+                AT_US, models={"small": ModelState(latency_ms=ms), "coder": coder}, quota_used={"calls": 2}
+            ),
         )
         for ms in (100, 900, 300)
     ]
     ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
-    for assume, small in ((), 2), (["latency:small*2"], 1), (["latency:small=499ms"], 3):
-        found = by_classes(ledger, compiled(policy), monkeypatch, assume)
-        targets = Counter[str | None]()
-        for (_, _, after, _), rows in found.items():
-            assert isinstance(after, Came)
-            targets[after.target] += rows
-        assert (targets["small"], targets["coder"]) == (small, 3 - small)
+    for policy, small in _STRESSED:
+        found = {text: _rows_of_small(ledger, compiled(base | policy), text, monkeypatch) for text in small}
+        assert found == small
+
+
+def _rows_of_small(
+    ledger: Ledger, candidate: CompiledPolicy, text: str, monkeypatch: pytest.MonkeyPatch
+) -> int:
+    found = by_classes(ledger, candidate, monkeypatch, [text] if text else [])
+    return sum(
+        rows
+        for (_, _, after, _), rows in found.items()
+        if isinstance(after, Came) and after.target == "small"
+    )
 
 
 @given(few=_policies, many=_tasks, seed=st.integers(0, 2**32))

@@ -10,7 +10,7 @@ from routewright.engine.decision.task import ModelState
 from routewright.engine.record.attempt import Attempt, Intent
 from routewright.engine.record.digest import (
     NOTHING_KNOWN_TEXT,
-    RecordDigests,
+    RecordTexts,
     digest_of_texts,
     model_text,
     plan_texts,
@@ -141,7 +141,7 @@ def record_digest(row: DecisionRow) -> str:
         for id in policy["models"]
     }
     arm = None if record.arm is None else record.arm.digest
-    return RecordDigests(policy).digest(record.row, plan, arm, digest_of_texts(models), None)
+    return RecordTexts(policy).digest(record.row, plan, arm, digest_of_texts(models), None)
 
 
 def broken(row: DecisionRow) -> DecisionRow:

@@ -28,12 +28,16 @@ _MODELS = ("small", "coder", "general", "large", "huge")
 
 
 def varied(task: Task, state: State, random: Random, times: int) -> Iterator[tuple[Task, State]]:
-    """The task and the state, and so many others with one thing changed in each."""
+    """The task and the state, and so many others with one thing changed in each, or two."""
     yield task, state
     for _ in range(times):
-        yield random.choice((_other_features, _other_request, _other_task, _other_model, _other_state))(
-            task, state, random
-        )
+        changed = task, state
+        for _ in range(1 + (random.random() < 0.4)):
+            change = random.choice(
+                (_other_features, _other_request, _other_request, _other_task, _other_model, _other_state)
+            )
+            changed = change(*changed, random)
+        yield changed
 
 
 def _other_features(task: Task, state: State, random: Random) -> tuple[Task, State]:

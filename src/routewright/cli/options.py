@@ -390,8 +390,8 @@ class ReplayFlags(LimitFlags):
         list[str] | None,
         Option(
             metavar="WHAT",
-            help="Replay as if this had been so: glm-4.5=down, price:kimi-k2-cloud*2, quota:kimi_daily/2. Repeatable: "
-            "all hold together. Without a candidate each decision is made again by its own policy.",
+            help="Replay as if this had been so: glm-4.5=down, price:kimi-k2-cloud*2, quota:max_daily_requests/2. "
+            "Repeatable: all hold together. Without a candidate each decision is made again by its own policy.",
         ),
     ] = None
     each: Annotated[bool, Option("--each", help="Count also what comes of each assumption by itself.")] = (

@@ -117,7 +117,7 @@ def _moves(report: ReplayReport, extent: Extent) -> Section | None:
         "",
         _with_examples(["from", "to", "decisions", "share"], rows, [chart]),
         details=[
-            _detail(f"{move.before} to {move.after}", one)
+            _detail(report, f"{move.before} to {move.after}", one)
             for move in moves[: extent.examples]
             for one in move.examples
         ],
@@ -221,7 +221,7 @@ def _plans(report: ReplayReport, extent: Extent) -> Section | None:
         "",
         _with_examples(["target", "difference", "decisions"], rows),
         details=[
-            _detail(f"{change.target} with another plan", one)
+            _detail(report, f"{change.target} with another plan", one)
             for change in report.plan_changes[: extent.examples]
             for one in change.examples[:1]
         ],
@@ -279,11 +279,12 @@ def _not_decided(report: ReplayReport) -> Section | None:
     )
 
 
-def _detail(what: str, example: Example) -> Detail:
+def _detail(report: ReplayReport, what: str, example: Example) -> Detail:
+    now = "assumed" if report.candidate is None else "candidate"
     alike = f", and {example.rows - 1:,} alike" if example.rows > 1 else ""
     trees = [
         ReportTree(f"{side}: {tree.label}", tree.children)
-        for side, tree in (("recorded", example.recorded), ("candidate", example.candidate))
+        for side, tree in (("recorded", example.recorded), (now, example.candidate))
         if tree is not None
     ]
     if example.missing is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from support.decision_strategies import arms, compiled, policies, states, tasks
 from support.records import record_bytes
 from support.sizes import EXAMPLES
 
-from routewright.engine.canonical import canonical_bytes, digest_of
+from routewright.engine.canonical import canonical_text, digest_of
 from routewright.engine.decision.choose import estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm, Decision
@@ -24,7 +25,8 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.digest import (
     NOTHING_KNOWN_TEXT,
-    RecordDigests,
+    RecordTexts,
+    by_key,
     digest_of_texts,
     digest_of_values,
     memory_text,
@@ -38,7 +40,6 @@ from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.parts import Part, RecordParts, parts_of
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of
-from routewright.engine.record.restored import record_values_of
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["\ue000", "🐱", "\x00\u2028", '"\\', "ÿ"]
@@ -123,6 +124,11 @@ def _state_texts(parts: RecordParts) -> tuple[dict[str, str], dict[str, str]]:
     return models, {id: memory_text(known) for id, known in parts.memory.items()}
 
 
+def _object(texts: Mapping[str, str]) -> str:
+    """The canonical JSON of an object of values that are canonical JSON."""
+    return f"{{{','.join(f'{canonical_text(key)}:{texts[key]}' for key in sorted(texts, key=by_key))}}}"
+
+
 @given(_odd_policies(), _odd_tasks(), _odd_states(), arms())
 @settings(max_examples=EXAMPLES // 2)
 def test_parts_that_were_written_and_read_make_the_record_and_its_digest(
@@ -132,16 +138,15 @@ def test_parts_that_were_written_and_read_make_the_record_and_its_digest(
     parts, written = parts_of(decision), record_of(decision).canonical()
     models, memory = _state_texts(parts)
     policy, plan = _values_of(parts.policy), _values_of(parts.plan)
-    made = record_values_of(
+    made = RecordTexts(policy, written_out=True).text(
         parts.row,
-        policy,
-        plan,
-        None if parts.arm is None else _values_of(parts.arm),
-        {id: _read(text) for id, text in models.items()},
-        {id: _read(text) for id, text in memory.items()},
+        plan_texts(plan, written_out=True),
+        "null" if parts.arm is None else parts.arm.text,
+        _object(models),
+        _object(memory) if memory else None,
     )
-    assert canonical_bytes(made) == written == record_bytes(decision)
-    digest = RecordDigests(policy).digest(
+    assert made.encode() == written == record_bytes(decision)
+    digest = RecordTexts(policy).digest(
         parts.row,
         plan_texts(plan),
         None if parts.arm is None else parts.arm.digest,
