@@ -16,10 +16,9 @@ from routewright.engine.condition import (
     INTEGER,
     NUMBER,
     CheckedExpr,
-    NotInSql,
     SqlColumn,
-    sql_of,
     sql_value,
+    sql_within,
 )
 from routewright.engine.decision import (
     NOTHING_KNOWN,
@@ -61,6 +60,8 @@ ROW_GROUPS: Final = "replay_row_groups"
 _GROUPS: Final = "replay_groups"
 _KEYED: Final = "replay_keyed_rows"
 _PACKED: Final = 2**62
+_MOST_ALONE: Final = 100_000
+"""So many rows of a policy may be classes of their own; more are read one after another."""
 _REQUEST: Final = (
     "prompt_tokens",
     "prompt_tokens_source",
@@ -102,8 +103,9 @@ def class_rows(
 ) -> Iterator[ClassRows]:
     """What ``policy`` decides of the chosen rows that were recorded under ``part``.
 
-    With ``keep_rows`` the table ``ROW_GROUPS`` then has the group of each row. Raises NotDecidableInSql where SQL
-    cannot tell these rows apart.
+    Rows for which SQL cannot say a condition are classes of their own. With ``keep_rows`` the table ``ROW_GROUPS`` then
+    has the group of each row. Raises NotDecidableInSql where there are too many such rows, or where SQL cannot say the
+    verdicts that are to be compared.
     """
     # One level and no subquery: through a filter below, DuckDB 2.0 reads whole features, not the fields asked for.
     source = f"{part.table} AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
@@ -124,6 +126,10 @@ def class_rows(
     else:
         grouped = query.grouped(query.keyed(source))
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {_GROUPS} AS {grouped}", chosen.parameters)
+    if query.alone is not None:
+        [(alone,)] = connection.execute(f"SELECT count({query.alone}) FROM {_GROUPS}").fetchall()
+        if alone > _MOST_ALONE:
+            raise NotDecidableInSql(f"SQL cannot say the conditions for {alone} rows")
     yield from _decided(connection, policy, part, states, query.key_columns, spans.columns, assumed)
 
 
@@ -174,12 +180,18 @@ class ClassQuery:
         ]
         self._compare_verdicts = compare_verdicts
         columns = self._names()
-        self._conditions = [self._sql(condition, columns) for condition in policy.conditions]
+        self._unsure: list[str] = []
+        self._conditions = [
+            self._sql(condition, columns, self._is_asked(position))
+            for position, condition in enumerate(policy.conditions)
+        ]
         self._requires = list(self._require_columns())
         # Conditions of rules are columns only where more than the rule that matched is asked of them.
         first = 0 if compare_verdicts else len(policy.rules)
         self._read = set(range(first, len(policy.conditions)))
         self._packed, self._open = _packed([*key_parts(policy, pins), *self._own_parts()])
+        # The last part of the key, if there is any such row.
+        self.alone = f"k{len(self._packed) + len(self._open) - 1}" if self._unsure else None
         self.key_columns = [f"k{number}" for number in range(len(self._packed) + len(self._open))] + ["span"]
 
     def keyed(self, source: str) -> str:
@@ -233,7 +245,7 @@ class ClassQuery:
             constraint, columns = self._policy.constraints[position], self._names()
             for name in constraint.model_names:
                 columns[name] = self._candidate_column(name, at)
-            yield require_column(position, at), self._sql(constraint.require, columns)
+            yield require_column(position, at), self._sql(constraint.require, columns, "true")
 
     def _names(self) -> dict[str, SqlColumn]:
         """Where the values of the names are that every condition may use."""
@@ -255,11 +267,19 @@ class ClassQuery:
         kind = self._policy.catalog.scope[name].type
         return SqlColumn(sql_value(self._policy.catalog.models[at].facts.get(name), kind), kind)
 
-    def _sql(self, condition: CheckedExpr, columns: Mapping[str, SqlColumn]) -> str:
-        try:
-            return sql_of(condition, columns, sizes=self._policy.sizes)
-        except NotInSql as error:
-            raise NotDecidableInSql(str(error)) from error
+    def _is_asked(self, position: int) -> str:
+        """For which rows the condition at ``position`` makes a difference: those that no rule before it has matched."""
+        if position >= len(self._policy.rules):
+            return "true"
+        return f"({RULE} = 0 OR {RULE} > {2 * position})"
+
+    def _sql(self, condition: CheckedExpr, columns: Mapping[str, SqlColumn], asked: str) -> str:
+        found = sql_within(condition, columns, sizes=self._policy.sizes)
+        if found.holds != "true":
+            if self._compare_verdicts:
+                raise NotDecidableInSql("SQL cannot say the verdicts of all rules")
+            self._unsure.append(f"({asked} AND (NOT {found.holds}))")
+        return found.value
 
     def _quota(self, name: str) -> str:
         """What was used of a quota; nobody knows it of one that the recorded policy did not have."""
@@ -282,6 +302,8 @@ class ClassQuery:
             if not lacked.isdisjoint(condition.names):
                 self._read.add(position)
                 yield KeyPart(f"open_{position}", f"({condition_column(position)} IS NULL)::INTEGER", 2)
+        if self._unsure:
+            yield KeyPart("alone", f"(CASE WHEN {' OR '.join(self._unsure)} THEN row END)", None)
 
     def _verdict_letters(self) -> str:
         """The verdicts of the rules as a row holds them."""

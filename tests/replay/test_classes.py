@@ -28,7 +28,9 @@ from routewright.ledger.connection import open_for_reading, open_for_writing
 from routewright.ledger.replay import replaying
 from routewright.ledger.replay.again import decide_again
 from routewright.ledger.replay.assumptions import parse_assumption
+from routewright.ledger.replay.bound import Recorded
 from routewright.ledger.replay.candidates import Candidates
+from routewright.ledger.replay.classes import class_rows
 from routewright.ledger.replay.each import group_records
 from routewright.ledger.replay.groups import Grouped
 from routewright.ledger.replay.parts import policy_parts
@@ -213,6 +215,41 @@ def _rows_of_small(
         for (_, _, after, _), rows in found.items()
         if isinstance(after, Came) and after.target == "small"
     )
+
+
+def test_rows_for_which_sql_cannot_say_a_condition_are_decided_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = {"routewright": 1, "name": "random", "catalog": "catalog.yaml", "features": FEATURES}
+    teams = ["Ä", "ä", "A", None, None]
+    many: list[Decided] = [
+        (base | {"rules": [_RULE]}, Task({"team": team, "urgent": urgent}), State(AT_US))
+        for urgent in (False, True)
+        for team in teams
+    ]
+    ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
+    capital = "matches(team, '\\\\p{Lu}')"
+    candidates: list[dict[str, Any]] = [
+        {"rules": [{"name": "u", "when": "urgent", "use": ["large"]}, _RULE | {"when": capital}]},
+        {"rules": [_RULE], "constraints": [{"name": "c", "require": f"{capital} || model.id == 'coder'"}]},
+    ]
+    alone = []
+    for candidate in candidates:
+        policy = compiled(base | candidate)
+        assert by_classes(ledger, policy, monkeypatch) == one_by_one(ledger, policy)
+        alone.append(decided_rows(ledger, policy))
+    # Three teams and those without one that are not urgent; of the others the first rule is sure.
+    assert alone == [[1] * 5 + [5], [1] * 10]
+
+
+def decided_rows(ledger: Ledger, candidate: CompiledPolicy) -> list[int]:
+    """How many rows each class of the first policy has."""
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
+        [part] = policy_parts(connection)
+        rows = class_rows(
+            connection, candidate, part, Recorded(part.features), choose(connection, Selection())
+        )
+        return sorted(one.rows for one in rows)
 
 
 @given(few=_policies, many=_tasks, seed=st.integers(0, 2**32))
