@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from .estimates import Baseline, Estimate, MetricEstimates, Relations, estimate
+from .estimates import Baseline, Estimate, MetricEstimates, Relations, baselines, estimate
 from .measures import KNOWN_CALLS, LOGGED, Kind, Measure, measure_calls, measure_rows, measures
-from .row_tables import CHANCES, SUPPORT, RowTables
+from .row_tables import CHANCES, CHOICES, SUPPORT, RowTables
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _LOG: Final = "replay_log"
+_PLAIN_LOG: Final = "replay_plain_log"
 _TARGET: Final = "replay_target"
 _KNOWN: Final = "replay_known"
 
@@ -81,8 +82,9 @@ class Consequence:
 @dataclass(frozen=True, slots=True)
 class Consequences:
     """What would have come of it, by metric: costs first, then latency, success and outcomes by how often they were
-    measured. ``baselines`` are policies that look at nothing, to compare with; estimates of theirs are in the order of
-    ``compared``, the names of metrics.
+    measured. ``baselines`` are policies that look at nothing, to compare with, by a cost and by the first outcome or
+    else success; their estimates are in the order of ``compared``, the names of these metrics. There are none where the
+    log leaves nothing to chance: then it knows of no other policy.
     """
 
     metrics: tuple[Consequence, ...] = ()
@@ -108,12 +110,35 @@ def consequences(connection: DuckDBPyConnection, rows: RowTables) -> Consequence
     beside = _measured(connection, wanted, KNOWN_CALLS if rows.are_imported else f"{LOGGED} WHERE false")
     told = [at for at in range(len(wanted)) if (before[at].total, beside[at].total) != (None, None)]
     found = estimate(connection, relations, [wanted[at].metric for at in told])
-    return Consequences(
-        tuple(
-            _consequence(wanted[at], before[at], kept[at], known[at], each)
-            for at, each in zip(told, found, strict=True)
-        )
+    metrics = [
+        _consequence(wanted[at], before[at], kept[at], known[at], each)
+        for at, each in zip(told, found, strict=True)
+    ]
+    return _compared(connection, relations, metrics, imported=rows.are_imported)
+
+
+def _compared(
+    connection: DuckDBPyConnection, relations: Relations, metrics: Sequence[Consequence], *, imported: bool
+) -> Consequences:
+    """The metrics, with baselines where chance or other models' answers can tell of them."""
+    by_chance = connection.execute(f"SELECT bool_or(propensity < 1) FROM {CHOICES}").fetchone()
+    costs = [one for one in metrics if one.kind == "cost" and one.after.value is not None]
+    judges = [one for one in metrics if one.kind == "outcome"] or [
+        one for one in metrics if one.kind == "success"
+    ]
+    if not costs or not judges or not (imported or by_chance == (True,)):
+        return Consequences(tuple(metrics))
+    cost, best_by = max(costs, key=lambda one: one.after.decisions - one.before.unknown), judges[0]
+    connection.execute(
+        f"CREATE OR REPLACE TEMP VIEW {_PLAIN_LOG} AS "
+        f"SELECT * REPLACE (CASE WHEN NOT {_REFUSED} THEN action END AS action) FROM {LOGGED}"
     )
+    plain = replace(relations, logged=_PLAIN_LOG, known=KNOWN_CALLS if imported else None)
+    compared = [cost.after.metric, best_by.after.metric]
+    found = baselines(
+        connection, plain, compared, cost=compared[0], best_by=compared[1], same_cost_as=cost.after.value
+    )
+    return Consequences(tuple(metrics), tuple(one.name for one in compared), found)
 
 
 def _consequence(

@@ -159,13 +159,16 @@ def _executed(
         decision = decide(decided_by, task, state, decision_id=uuid7(AT_US, random), arm=arm)
         target = decision.target or ""
         made = attempt_of(1, target, cost_nano=COSTS[target], started_at_us=AT_US)
-        yield Executed(decision, [made], 1, "exploit" if arm is None else "canary")
+        fails = target == "small" and number % 20 == 0
+        made = made._replace(status="failed" if fails else "ok")
+        yield Executed(decision, [made], None if fails else 1, "exploit" if arm is None else "canary")
 
 
 def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(tmp_path: Path) -> None:
     split = compiled_text(SPLIT)
     ledger = executed_ledger(tmp_path / "l.duckdb", _executed(split, 1200, Random(3)), [split])
-    found = of(ledger.replay(compiled_text(HARD_LARGE)), "cost")
+    report = ledger.replay(compiled_text(HARD_LARGE))
+    found = of(report, "cost")
     assert (found.before.decisions, found.kept.decisions, found.kept.total) == (1200, 600, Decimal(600))
     assert found.after.verdict == "identified"
     assert found.after.value == pytest.approx(2)
@@ -174,6 +177,14 @@ def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(tmp_path: 
     assert found.after_estimated.decisions == 600
     assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2)
     assert found.relative_change is not None and found.relative_change > 0
+    cheapest, best, mix = report.consequences.baselines
+    assert report.consequences.compared == ("cost in USD", "success")
+    assert [one.name for one in (cheapest, best, mix)] == ["cheapest", "best", "random mix"]
+    # All to the large model can be known of the hard half alone.
+    assert cheapest.shares == (("small", 1.0),)
+    assert cheapest.estimates[0].all.value == pytest.approx(1)
+    assert cheapest.estimates[0].all.verdict == "identified"
+    assert best.estimates[0].all.without_support == pytest.approx(0.5)
 
 
 def test_the_same_split_again_has_what_was_measured(tmp_path: Path) -> None:

@@ -150,6 +150,12 @@ def test_any_policy_of_two_models_has_the_files_exact_sums(small: str, large: st
     assert score.known.total == pytest.approx(float(sum(Fraction(one["score"]) for one in chosen)), rel=1e-15)
     assert score.after.value == pytest.approx(score.known.total / len(chosen), rel=1e-12)
     assert success.known.total == sum(one["success"] for one in chosen)
+    cheapest, best = report.consequences.baselines
+    assert [name for one in (cheapest, best) for name, _ in one.shares] == [
+        "large" if large == GEMINI else "small"
+    ] * 2
+    assert cheapest.estimates[0].all.value == pytest.approx(0.03842 / len(chosen), rel=1e-4)
+    assert best.estimates[1].all.value == pytest.approx(0.6901, abs=5e-5)
     assert (report.decided, cost.known.unknown, cost.after.verdict) == (len(chosen), 0, "identified")
 
 

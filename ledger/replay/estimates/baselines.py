@@ -46,7 +46,8 @@ def baselines(
     with ``same_cost_as``, a mean cost, the random mix of these two that costs as much, if one does.
 
     The actions are picked by weighted means, among those that tell as much as ``LEAST_UNITS`` rows; if there are
-    none, there are no baselines. They are of the same decisions as estimates of ``relations``.
+    none, there are no baselines. Logged rows without an action count for none. They are of the same decisions as
+    estimates of ``relations``.
     """
     cheapest = _first(connection, relations, replace(cost, better="lower"))
     best = _first(connection, relations, best_by)
@@ -107,7 +108,7 @@ def _first(connection: DuckDBPyConnection, relations: Relations, metric: Metric)
                 {column}::DOUBLE AS y
             FROM {quoted(relations.logged)} {known}
         )
-        SELECT action FROM outcomes WHERE isfinite(y) GROUP BY action
+        SELECT action FROM outcomes WHERE isfinite(y) AND action IS NOT NULL GROUP BY action
         HAVING sum(weight) ** 2 / sum(weight * weight) >= {LEAST_UNITS}
         ORDER BY sum(weight * y) / sum(weight) {"ASC" if metric.better == "lower" else "DESC"}, action LIMIT 1
         """
