@@ -18,6 +18,7 @@ from routewright.cli.page import Detail, Page, Section
 from routewright.cli.page_markdown import page_markdown
 from routewright.cli.shown import Shown
 from routewright.engine.report import ReportTree
+from routewright.ledger import Ledger
 
 CANDIDATE = (
     POLICY.replace("context_length > 30000", "context_length > 8000")
@@ -316,3 +317,23 @@ def test_a_bound_on_a_mean_needs_a_percent_sign(split: CommandLine) -> None:
     assert ended.err == (
         "error: `cost>5` has no unit: cost is compared in percent\n  = help: such as `cost>+10%`\n"
     )
+
+
+def test_an_example_was_recorded_as_its_change_says(command: CommandLine) -> None:
+    rules = "rules:\n  - { name: all, use: [large] }\n"
+    # For this candidate all tasks are one class, which was recorded with several plans.
+    candidate = compiled_text(POLICY.partition("constraints:")[0] + rules)
+    with Ledger.open(command.ledger) as ledger:
+        report = ledger.replay(candidate, consequences=False)
+        found = {
+            (move.before, ledger.find(example.decision_id).record.target)
+            for move in report.moves
+            for example in move.examples
+        }
+        told = [example for move in report.moves for example in move.examples]
+    assert {before for before, _ in found} == {"small"} and all(before == target for before, target in found)
+    assert {one.recorded.label for one in told if one.recorded} == {
+        "chat: routed to small by rule hard",
+        "chat: routed to small by rule otherwise",
+    }
+    assert all(one.candidate and one.candidate.label == "chat: routed to large by rule all" for one in told)
