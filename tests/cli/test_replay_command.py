@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from routewright.cli.page import Detail, Page, Section
 from routewright.cli.page_markdown import page_markdown
 from routewright.cli.shown import Shown
 from routewright.engine.report import ReportTree
-from routewright.ledger import Ledger
+from routewright.ledger import Ledger, parse_check
+from routewright.loading import load_policy
 
 CANDIDATE = (
     POLICY.replace("context_length > 30000", "context_length > 8000")
@@ -337,3 +339,14 @@ def test_an_example_was_recorded_as_its_change_says(command: CommandLine) -> Non
         "chat: routed to small by rule otherwise",
     }
     assert all(one.candidate and one.candidate.label == "chat: routed to large by rule all" for one in told)
+
+
+def test_a_bound_on_what_is_known_of_a_part_alone_fails(split: CommandLine) -> None:
+    with Ledger.open(split.ledger) as ledger:
+        [cost, *_] = ledger.replay(load_policy(split.folder / "large.yaml")).consequences.metrics
+    part = replace(
+        cost, after=replace(cost.after, verdict="partially identified", reason="some is not known")
+    )
+    [whole, judged] = [parse_check("cost>+500%").judge_change([one], "") for one in (cost, part)]
+    assert (whole.failed, judged.failed, judged.value) == (False, True, None)
+    assert judged.text == "cannot be judged: cost in USD is partially identified, as some is not known"
