@@ -19,7 +19,7 @@ from routewright.cli.page import Detail, Page, Section
 from routewright.cli.page_markdown import page_markdown
 from routewright.cli.shown import Shown
 from routewright.engine.report import ReportTree
-from routewright.ledger import Ledger, parse_check
+from routewright.ledger import Ledger, ReplayReport, parse_check
 from routewright.loading import load_policy
 
 CANDIDATE = (
@@ -43,6 +43,12 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     more = POLICY.replace(feature, f"{feature}  urgent: {{ type: boolean }}\n")
     command.write("urgent.yaml", more.replace("complex_reasoning || context", "urgent || context"))
     return command
+
+
+@pytest.fixture(scope="module")
+def report(command: CommandLine) -> ReplayReport:
+    with Ledger.open(command.ledger) as ledger:
+        return ledger.replay(load_policy(command.folder / "next.yaml"))
 
 
 def test_the_report_says_what_goes_elsewhere_and_why(
@@ -77,11 +83,18 @@ def test_a_policy_that_decides_alike_changes_nothing(command: CommandLine) -> No
         ("not_decided>0", None),
     ],
 )
-def test_a_bound_decides_the_exit_status(command: CommandLine, bound: str, fails: str | None) -> None:
-    ended = command("replay", "next.yaml", "--fail-on", bound, "--format", "json")
-    [check] = json.loads(ended.out)["checks"]
-    assert (ended.code, check["failed"]) == ((1, True) if fails else (0, False))
-    assert ended.err == (f"failed: {bound}: {fails}\n" if fails else "")
+def test_a_bound_compares_decisions(report: ReplayReport, bound: str, fails: str | None) -> None:
+    [judged] = report.judge(bound)
+    assert (judged.expression, judged.failed) == (bound, fails is not None)
+    assert fails in (None, judged.text)
+
+
+def test_a_bound_that_is_passed_makes_the_status_1(command: CommandLine) -> None:
+    bounds = ("--fail-on", "changed>20", "--fail-on", "no_target>0")
+    ended = command("replay", "next.yaml", *bounds, "--format", "json", "--no-consequences")
+    assert ended.code == 1
+    assert [one["failed"] for one in json.loads(ended.out)["checks"]] == [False, True]
+    assert ended.err == "failed: no_target>0: 10 of 40 had a target and have none (25 %)\n"
 
 
 def test_what_cannot_be_judged_fails(command: CommandLine) -> None:
@@ -94,6 +107,7 @@ def test_what_cannot_be_judged_fails(command: CommandLine) -> None:
     ("bound", "message"),
     [
         ("chnaged>5%", "`chnaged` is nothing to fail on\n  = help: did you mean `changed`? "),
+        ("cost>5", "`cost>5` has no unit: cost is compared in percent\n  = help: such as `cost>+10%`\n"),
         ("changed=5%", "`changed=5%` is nothing to fail on\n  = help: such as `changed>5%`, "),
     ],
 )
@@ -145,12 +159,12 @@ def test_what_cannot_be_assumed_is_a_mistake_of_the_command(
 def test_one_replay_writes_several_files(command: CommandLine) -> None:
     files = ("c.md", "c.html", "c.json", "c.txt")
     options = [word for name in files for word in ("-o", name)]
-    assert command("replay", "next.yaml", *options).code == 0
+    assert command("replay", "next.yaml", "--no-consequences", *options).code == 0
     texts = {name: (command.folder / name).read_text(encoding="utf-8") for name in files}
     assert texts["c.md"].startswith("### Replay under first\n")
     assert texts["c.html"].startswith("<!DOCTYPE html>")
     assert json.loads(texts["c.json"])["elsewhere"] == 20
-    assert texts["c.txt"] == command("replay", "next.yaml").out
+    assert texts["c.txt"].startswith("Replay under first\ncandidate: first sha256:")
     again = command("replay", "next.yaml", "-o", "c.md")
     assert (again.code, again.err.splitlines()[0]) == (2, "error: `c.md` is there already")
     unnamed = command("replay", "next.yaml", "-o", "comment")
@@ -172,15 +186,16 @@ def test_a_mistake_in_the_condition_is_shown_at_its_place(command: CommandLine) 
 def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:
     flags = (
         "--since",
-        "2026-01-01T00:10:00",
+        "2026-01-01T09:10:00",
         "--until",
-        "2026-01-01T00:20:00",
+        "2026-01-01T09:20:00",
         "--where",
         "matched_rule = 'hard'",
     )
-    values = json.loads(command("replay", "next.yaml", *flags, "--format", "json").out)
-    assert (values["rows"], values["first_at"]) == (6, "2026-01-01T00:10:00+00:00")
-    assert "only where matched_rule = 'hard'\n" in command("replay", "next.yaml", *flags).out
+    out = command("replay", "next.yaml", *flags, "--no-consequences", "--timezone", "Asia/Tokyo").out
+    assert "made from 2026-01-01 09:10:00 Asia/Tokyo to 2026-01-01 09:19:00 Asia/Tokyo\n" in out
+    assert "only where matched_rule = 'hard'\n" in out
+    assert "3 of 6 decisions would go elsewhere" in out
 
 
 @pytest.mark.parametrize(
@@ -202,8 +217,8 @@ def test_an_empty_selection_says_why(command: CommandLine, flags: list[str], why
 
 def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
-    assert command("run", "policy.yaml", "hello", "--simulate").code == 0
-    ended = command("replay", "policy.yaml")
+    replay_ledger(tmp_path / "l.duckdb", POLICY, 1, simulated=True)
+    ended = command("replay", "policy.yaml", "--ledger", "l.duckdb")
     assert ended.err == "the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
 
 
@@ -255,10 +270,14 @@ def test_a_comment_fits_whatever_it_tells() -> None:
             assert len(re.findall(r"(?<!\\)\|", line)) == 4, line
 
 
-def test_the_page_names_every_key_of_the_json(command: CommandLine) -> None:
+def test_the_page_names_every_key_of_the_json(
+    command: CommandLine, report: ReplayReport, large: ReplayReport
+) -> None:
     page = (ROOT / "docs" / "replay.md").read_text(encoding="utf-8")
-    ended = command("replay", "urgent.yaml", "--fail-on", "changed>0", "--format", "json")
-    values = [json.loads(ended.out), json.loads(command("replay", "next.yaml", "--format", "json").out)]
+    ended = command(
+        "replay", "urgent.yaml", "--fail-on", "changed>0", "--format", "json", "--no-consequences"
+    )
+    values = [json.loads(ended.out), report.values(), large.values()]
     assert {name for name in keys_of(values) if f"`{name}`" not in page} == set()
 
 
@@ -298,27 +317,26 @@ def test_the_report_says_what_it_would_have_cost(split: CommandLine, snapshot: S
         ("success<=0%", "success changes by +0 points, from 1 to 1"),
     ],
 )
-def test_a_bound_may_be_on_what_comes_of_it(split: CommandLine, bound: str, failed: str | None) -> None:
-    ended = split("replay", "large.yaml", "--fail-on", bound, "--format", "json")
-    [check] = json.loads(ended.out)["checks"]
-    assert (check["failed"], ended.code) == (failed is not None, int(failed is not None))
+def test_a_bound_may_be_on_what_comes_of_it(large: ReplayReport, bound: str, failed: str | None) -> None:
+    [judged] = large.judge(bound)
+    assert judged.failed == (failed is not None)
     if failed is not None:
-        assert re.fullmatch(re.escape(failed).replace("\\?", "[0-9.]*"), check["text"]), check
+        assert re.fullmatch(re.escape(failed).replace("\\?", "[0-9.]*"), judged.text), judged
 
 
-@pytest.mark.parametrize("flags", [[], ["--no-consequences"]])
-def test_a_bound_on_what_nobody_knows_fails(split: CommandLine, flags: list[str]) -> None:
-    ended = split("replay", "other.yaml", "--fail-on", "cost>+500%", *flags)
-    assert ended.code == 1
-    why = "cost in USD is not identified, as " if not flags else "nothing of the kind was measured, or "
-    assert f"failed: cost>+500%: cannot be judged: {why}" in ended.err
+@pytest.fixture(scope="module")
+def large(split: CommandLine) -> ReplayReport:
+    with Ledger.open(split.ledger) as ledger:
+        return ledger.replay(load_policy(split.folder / "large.yaml"))
 
 
-def test_a_bound_on_a_mean_needs_a_percent_sign(split: CommandLine) -> None:
-    ended = split("replay", "large.yaml", "--fail-on", "cost>5")
-    assert ended.err == (
-        "error: `cost>5` has no unit: cost is compared in percent\n  = help: such as `cost>+10%`\n"
-    )
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_bound_on_what_nobody_knows_fails(split: CommandLine, asked: bool) -> None:
+    with Ledger.open(split.ledger) as ledger:
+        report = ledger.replay(load_policy(split.folder / "other.yaml"), consequences=asked)
+    [judged] = report.judge("cost>+500%")
+    why = "cost in USD is not identified, as " if asked else "nothing of the kind was measured, or "
+    assert judged.failed and judged.text.startswith(f"cannot be judged: {why}")
 
 
 def test_an_example_was_recorded_as_its_change_says(command: CommandLine) -> None:
@@ -341,9 +359,8 @@ def test_an_example_was_recorded_as_its_change_says(command: CommandLine) -> Non
     assert all(one.candidate and one.candidate.label == "chat: routed to large by rule all" for one in told)
 
 
-def test_a_bound_on_what_is_known_of_a_part_alone_fails(split: CommandLine) -> None:
-    with Ledger.open(split.ledger) as ledger:
-        [cost, *_] = ledger.replay(load_policy(split.folder / "large.yaml")).consequences.metrics
+def test_a_bound_on_what_is_known_of_a_part_alone_fails(large: ReplayReport) -> None:
+    [cost, *_] = large.consequences.metrics
     part = replace(
         cost, after=replace(cost.after, verdict="partially identified", reason="some is not known")
     )

@@ -23,17 +23,25 @@ def compiled_text(text: str) -> CompiledPolicy:
     return compile_policy(read_policy(text, "policy.yaml"), None)
 
 
-def replay_ledger(path: Path, text: str, tasks: int = 40) -> Ledger:
+def replay_ledger(path: Path, text: str, tasks: int = 40, *, simulated: bool | None = None) -> Ledger:
     """A ledger in which the policy of ``text`` has decided so many tasks, a minute apart.
 
     Of each four, the first is short, the second long, the third hard, and the last hard and private.
     """
     ledger = new_ledger(path)
-    add_decided(ledger, text, tasks)
+    add_decided(ledger, text, tasks, simulated=simulated)
     return ledger
 
 
-def add_decided(ledger: Ledger, text: str, tasks: int, *, seed: int = 7, keep_text: bool = True) -> None:
+def add_decided(
+    ledger: Ledger,
+    text: str,
+    tasks: int,
+    *,
+    seed: int = 7,
+    keep_text: bool = True,
+    simulated: bool | None = None,
+) -> None:
     """Record the same tasks as decided by the policy of ``text``, which the ledger keeps unless told otherwise."""
     policy, random = compiled_text(text), Random(seed)
     entries = []
@@ -43,7 +51,7 @@ def add_decided(ledger: Ledger, text: str, tasks: int, *, seed: int = 7, keep_te
         features = {"complex_reasoning": kind >= 2, "private": kind == 3}
         task = Task(features, request=RequestFacts(prompt_tokens=20_000 if kind == 1 else 500))
         decision = decide(policy, task, State(at_us), decision_id=uuid7(at_us, random))
-        entries.append([LedgerEntry(DecisionRow(parts_of(decision), "exploit"), [])])
+        entries.append([LedgerEntry(DecisionRow(parts_of(decision), "exploit", simulated=simulated), [])])
     texts = (
         PolicyRow(policy.digest, "policy", policy.name, text, START_US),
         PolicyRow(policy.catalog.digest, "catalog", "", policy.catalog.text, START_US),
