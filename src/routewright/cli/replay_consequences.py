@@ -56,6 +56,17 @@ def baselines_section(report: ReplayReport) -> Section | None:
     )
 
 
+def headlines(report: ReplayReport) -> Iterator[str]:
+    """What changes of cost, latency and success, as far as that is known; and of what it is not."""
+    metrics = [one for one in report.consequences.metrics if one.kind != "outcome"]
+    for one in metrics:
+        if one.after.verdict == "identified" and one.after.change:
+            yield f"{_label(one)} would change by {change_text(one)}"
+    unknown = [_label(one) for one in metrics if one.after.verdict != "identified"]
+    if unknown:
+        yield f"not known from this log for all of them: {', '.join(unknown)}"
+
+
 def change_text(one: Consequence) -> str:
     """By how much the mean changes: in percent, for success in points of a percentage; nothing where it is not known.
 

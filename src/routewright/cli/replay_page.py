@@ -9,6 +9,7 @@ from typing import Final
 from routewright.ledger import Judged, ReplayReport
 
 from .page import Page
+from .replay_consequences import headlines
 from .replay_sections import Extent, replay_sections, share_text
 
 _MOST_POLICIES: Final = 5
@@ -51,6 +52,7 @@ def _summary(report: ReplayReport) -> Iterator[str]:
             )
         if report.other_rule:
             yield f"{report.other_rule:,} are decided by another rule, with the same target, fallbacks and steps"
+        yield from headlines(report)
     if undecided := report.rows - report.decided:
         yield f"{_decisions(undecided)} could not be decided again ({share_text(undecided, report.rows)})"
 
@@ -63,7 +65,7 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
     for one in report.policies[:_MOST_POLICIES]:
         yield f"recorded under: {one.name} {one.digest}, {_decisions(one.rows)}"
     if (more := len(report.policies) - _MOST_POLICIES) > 0:
-        yield f"and under {more} more policies"
+        yield f"and under {more} more polic{'y' if more == 1 else 'ies'}"
     if report.first_at is not None and report.last_at is not None:
         yield f"made from {_time(report.first_at, zone)} to {_time(report.last_at, zone)}"
     selection = report.selection
@@ -71,6 +73,8 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
         yield f"only where {selection.where}"
     if selection.sample < 1:
         yield f"a sample of {selection.sample:.4g} of them"
+    if selection.import_name is not None:
+        yield f"of the import {selection.import_name}"
     if selection.simulated:
         yield "simulated work: no model was asked"
 
