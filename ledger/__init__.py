@@ -16,6 +16,7 @@ from .errors import (
     QuestionError,
     UnknownDecisionError,
 )
+from .json_values import json_value
 from .output import to_csv, to_json, to_jsonl, to_table
 from .paths import default_ledger_path, spool_folder
 from .results import Appended, QueryResult, TailRow, Written
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .store import Ledger
     from .tailing import Followed, InFlight, TailFilter
     from .verifying import Verification
-    from .views import plain_names
+    from .views import cost_column, plain_names
     from .witnessing import cosign, witness_request
     from .writer import LedgerWriter
 
@@ -127,8 +128,10 @@ __all__ = [
     "check_receipt",
     "check_statement",
     "cosign",
+    "cost_column",
     "default_ledger_path",
     "form_of",
+    "json_value",
     "key_of",
     "left_running",
     "now_in",
@@ -160,7 +163,7 @@ _HOMES = {
     ),
     **dict.fromkeys(("now_in", "parse_moment"), "moments"),
     **dict.fromkeys(("Chart", "Question", "Unit", "about_simulated", "written"), "question"),
-    "plain_names": "views",
+    **dict.fromkeys(("cost_column", "plain_names"), "views"),
     **dict.fromkeys(
         ("QUESTION_SUFFIX", "check_statement", "read_question", "shipped_questions"), "question_files"
     ),

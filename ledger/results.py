@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,9 +80,9 @@ class Written:
 class TailRow:
     """A decision and what came of it; ``status`` is ``None`` when it was not executed.
 
-    ``known_cost_nano`` is ``None`` when no attempt has a known cost, or when costs are in several currencies; a cost
-    of 0 may have no currency. ``unknown_cost_attempts`` counts those whose cost is missing from it.
-    ``cost_is_least`` is whether the cost of one is a lower bound.
+    ``known_cost`` is what its attempts are known to have cost, in whole units by currency, such as ``{"USD":
+    Decimal("0.000725")}``. ``unknown_cost_calls`` counts those whose cost is missing from it. ``cost_is_least`` is
+    whether the cost of one is a lower bound.
     """
 
     decision_id: str
@@ -95,9 +97,8 @@ class TailRow:
     status: str | None
     attempts: int
     latency_ms: float | None
-    known_cost_nano: int | None
-    currency: str | None
-    unknown_cost_attempts: int
+    known_cost: Mapping[str, Decimal]
+    unknown_cost_calls: int
     simulated: bool | None
     cost_is_least: bool
     team: str | None

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .results import TailRow
@@ -67,18 +68,15 @@ spent AS (
         count(*) AS attempts,
         CASE WHEN NOT bool_or(status = 'lost')
             THEN (max(started_at_us + total_us) - min(started_at_us)) / 1000 END AS latency_ms,
-        CASE WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) <= 1 THEN sum(cost_nano)::HUGEINT END AS known,
-        CASE
-            WHEN count(DISTINCT currency) FILTER (cost_nano <> 0) = 1 THEN max(currency) FILTER (cost_nano <> 0)
-            WHEN count(DISTINCT currency) = 1 THEN max(currency)
-        END AS currency,
+        list((currency, cost_nano))
+            FILTER (currency IS NOT NULL AND cost_nano IS NOT NULL AND (cost_nano <> 0 OR status = 'ok')) AS known,
         count(*) FILTER (cost_nano IS NULL) AS unknown,
         coalesce(bool_or(cost_source = 'lower_bound'), false) AS is_least
     FROM attempt_rows AS a
     GROUP BY a.decision_id
 )
 SELECT decision_id, decided_at, operation, outcome, mode, policy_name, matched_rule, target, answered_by, status,
-       coalesce(attempts, 0), spent.latency_ms, known, currency, coalesce(unknown, 0),
+       coalesce(attempts, 0), spent.latency_ms, known, coalesce(unknown, 0),
        CASE WHEN executed THEN simulated END, coalesce(is_least, false), team, trace_id
 FROM flat LEFT JOIN spent USING (id)
 ORDER BY decided_at, decision_id
@@ -106,7 +104,17 @@ def newest(
         newest_first="" if of_result else _NEWEST_FIRST,
     )
     rows = connection.execute(statement, {**given, "most": min(max(0, most), _ALL)}).fetchall()
-    return [TailRow(*row) for row in rows]
+    names = [field.name for field in fields(TailRow)]
+    found = [dict(zip(names, row, strict=True)) for row in rows]
+    return [TailRow(**values | {"known_cost": _by_currency(values["known_cost"] or ())}) for values in found]
+
+
+def _by_currency(costs: Sequence[tuple[str, int]]) -> dict[str, Decimal]:
+    """The sums of costs in nano-units, in whole units."""
+    found: dict[str, Decimal] = {}
+    for currency, nano in sorted(costs):
+        found[currency] = found.get(currency, Decimal(0)) + Decimal(nano).scaleb(-9)
+    return found
 
 
 class InFlight(NamedTuple):

@@ -248,6 +248,11 @@ def _repeated(lines: Iterable[str], holding: Holding) -> Iterator[str]:
             yield line.replace("{{currency}}", suffix).replace("{{codes}}", listed)
 
 
+def cost_column(currency: str) -> str:
+    """The column of views that holds what is known to have been paid in a currency."""
+    return f"known_cost_{_identifier(currency)}"
+
+
 def _identifier(name: str) -> str:
     """A policy's name as part of a plain SQL name: in lower case, with `_` for every other sign."""
     return re.sub(r"[^a-z0-9_]", "_", name.lower())

@@ -356,7 +356,14 @@ def test_tail_tells_costs_in_two_currencies_from_unknown_ones(tmp_path: Path) ->
     )
     shown = command("ledger", "tail", "--ledger", str(ledger.path)).out.splitlines()[2:]
     assert [line.split("  ")[-1].strip() for line in shown] == [
-        "in two currencies",
+        "0.000725 EUR + 0.000725 USD",
         "unknown",
         "0.000725 EUR",
+    ]
+    rows = json.loads(command("ledger", "tail", "--format", "json", "--ledger", str(ledger.path)).out)
+    columns = "known_cost_usd", "known_cost_eur", "unknown_cost_calls"
+    asked = ledger.query(f"SELECT {', '.join(columns)} FROM all_decisions_flat ORDER BY decision_id").rows
+    assert [tuple(row.get(name) for name in columns) for row in rows] == [
+        (None if usd is None else float(usd), None if eur is None else float(eur), calls)
+        for usd, eur, calls in asked
     ]

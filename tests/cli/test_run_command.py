@@ -388,6 +388,7 @@ def test_what_is_only_a_lower_bound_is_said_to_be_one(tmp_path: Path, counts_not
     command("run", "policy.yaml", "hello", "--simulate")
     [bounded, simulated] = json.loads(command("ledger", "tail", "--format", "json").out)
     assert (bounded["cost_is_least"], simulated["cost_is_least"]) == (True, False)
+    assert bounded["known_cost_usd"] == 0.000601
 
 
 def test_a_call_that_never_left_cost_nothing_whatever_its_model_costs(tmp_path: Path) -> None:

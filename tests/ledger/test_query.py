@@ -296,7 +296,7 @@ def test_tail_gives_the_newest_decisions_oldest_first(ledger: Ledger) -> None:
     ]
     [second] = ledger.tail(3)[:1]
     assert (second.target, second.answered_by) == ("kimi", "coder")
-    assert (second.known_cost_nano, second.currency, second.unknown_cost_attempts) == (725_000, "USD", 1)
+    assert (second.known_cost, second.unknown_cost_calls) == ({"USD": Decimal("0.000725")}, 1)
     assert second.latency_ms == pytest.approx(1_000.001)
     assert ledger.tail(0) == ()
     assert len(ledger.tail(100)) == 4

@@ -136,7 +136,7 @@ NO_PRICE: dict[str, Any] = {"cost_nano": None, "currency": None, "cost_source": 
 
 
 @pytest.mark.parametrize(
-    ("calls", "usd", "eur", "tail"),
+    ("calls", "usd", "eur", "total"),
     [
         ([{}, {}], 1_450_000, None, (1_450_000, "USD")),
         ([{}, EUROS], 725_000, 400_000, (None, None)),
@@ -156,7 +156,7 @@ def test_each_currency_has_a_column_of_its_own(
     calls: list[dict[str, Any]],
     usd: int | None,
     eur: int | None,
-    tail: tuple[int | None, str | None],
+    total: tuple[int | None, str | None],
 ) -> None:
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     attempts = [attempt(1, at, **changes) for at, changes in enumerate(calls, 1)]
@@ -172,11 +172,12 @@ def test_each_currency_has_a_column_of_its_own(
     summed = "sum(known_cost_usd), sum(known_cost_eur), sum(unknown_cost_calls)"
     of_calls = f"SELECT {summed} FROM attempts_flat WHERE decision_id = '{decision_id(1)}'"
     assert ledger.query(of_calls).rows == ((*whole, unknown),)
-    total = total_cost([one.attempt for one in attempts])
-    nano, currency = tail
-    assert total == (None if unknown or nano is None else Cost(Decimal(nano) / 10**9, currency, "estimated"))
+    cost = total_cost([one.attempt for one in attempts])
+    nano, currency = total
+    assert cost == (None if unknown or nano is None else Cost(Decimal(nano) / 10**9, currency, "estimated"))
     shown = ledger.tail(2)[0]
-    assert (shown.known_cost_nano, shown.currency, shown.unknown_cost_attempts) == (*tail, unknown)
+    known = {code: cost for code, cost in zip(("USD", "EUR"), whole, strict=True) if cost is not None}
+    assert (shown.known_cost, shown.unknown_cost_calls) == (known, unknown)
 
 
 def test_what_the_cache_saved_is_in_units_of_its_currency(tmp_path: Path) -> None:

@@ -6,11 +6,22 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from routewright.engine.report import TaskError, money_text, suggest
-from routewright.ledger import Followed, InFlight, Ledger, TailFilter, TailRow, now_in, parse_moment
+from routewright.ledger import (
+    Followed,
+    InFlight,
+    Ledger,
+    TailFilter,
+    TailRow,
+    cost_column,
+    json_value,
+    now_in,
+    parse_moment,
+)
 
 from .opened import ledger_at, print_notices
 from .options import TailFlags
@@ -44,7 +55,7 @@ def print_tail(
         for unknown in _unknown(opened, where):
             writer.note(unknown)
     elif format == "json":
-        writer.json_value([*map(asdict, found.rows), *map(_under_way, found.in_flight)])
+        writer.json_value([*map(_values, found.rows), *map(_under_way, found.in_flight)])
     else:
         writer.table(_HEADER, [*map(_cells, found.rows), *map(_cells_under_way, found.in_flight)])
     print_notices(opened)
@@ -76,7 +87,7 @@ def _follow(opened: Ledger, count: int, where: TailFilter, format: Literal["tabl
         writer.status("")
         for row in found.rows:
             if format == "json":
-                writer.json(json.dumps(asdict(row), ensure_ascii=False, default=str) + "\n")
+                writer.json(json.dumps(_values(row), ensure_ascii=False, default=str) + "\n")
             else:
                 writer.text("  ".join(filter(None, _line(row))))
         for notice in opened.notices():
@@ -101,6 +112,13 @@ def _line(row: TailRow) -> Sequence[str]:
     id, at, rule, target, by, calls, status, took, cost = _cells(row)
     where = target if by in ("", target) else f"{target}, answered by {by}"
     return [at, id, rule, f"-> {where}", status, "" if calls in "01" else f"{calls} calls", took, cost]
+
+
+def _values(row: TailRow) -> dict[str, Any]:
+    """A decision for JSON, with each known cost as in the views: in its currency's own place, null if there is none."""
+    values = asdict(row)
+    costs = {"USD": None, **values.pop("known_cost")}
+    return values | {cost_column(currency): json_value(cost) for currency, cost in costs.items()}
 
 
 def _under_way(one: InFlight) -> dict[str, Any]:
@@ -140,14 +158,17 @@ def _time(at: datetime) -> str:
 
 
 def _cost(row: TailRow) -> str:
-    unknown = row.unknown_cost_attempts
+    unknown = row.unknown_cost_calls
     if row.status is None:
         return ""
-    if row.known_cost_nano is None and unknown < row.attempts:
-        return "in two currencies"
-    if row.currency is None or row.known_cost_nano is None:
+    # Nothing in one currency says nothing beside something in another.
+    known = {code: cost for code, cost in row.known_cost.items() if cost} or dict(
+        islice(row.known_cost.items(), 1)
+    )
+    if not known:
         return "unknown" if unknown else "0"
-    cost = f"{'at least ' if row.cost_is_least else ''}{money_text(row.known_cost_nano, 6)} {row.currency}"
+    costs = [f"{money_text(int(cost.scaleb(9)), 6)} {code}" for code, cost in known.items()]
+    cost = f"{'at least ' if row.cost_is_least else ''}{' + '.join(costs)}"
     return f"{cost} + {unknown} unknown" if unknown else cost
 
 
