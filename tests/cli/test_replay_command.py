@@ -122,11 +122,23 @@ def test_a_wrong_bound_is_told_before_anything_is_read(
 def test_the_report_says_what_comes_of_each_assumption(
     command: CommandLine, snapshot: SnapshotAssertion
 ) -> None:
-    flags = ("--assume", "small=down", "--assume", "price:small=1,2", "--each", "--examples", "0")
+    flags = (
+        "--assume",
+        "small=down",
+        "--assume",
+        "price:small=1,2",
+        "--each",
+        "--examples",
+        "0",
+        "--no-consequences",
+    )
     ended = command("replay", *flags)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == snapshot
-    assert "\n├── assumed: chat: routed to large by rule otherwise\n" in command("replay", *flags[:2]).out
+    assert (
+        "\n├── assumed: chat: routed to large by rule otherwise\n"
+        in command("replay", *flags[:2], "--no-consequences").out
+    )
     told = json.loads(command("replay", "next.yaml", *flags, "--format", "json").out)
     assert told["assumed"] == ["small=down", "price:small=1,2"]
     assert told["candidate"]["digest"] != compiled_text(CANDIDATE).digest

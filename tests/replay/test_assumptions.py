@@ -203,13 +203,12 @@ def test_without_a_candidate_each_decision_is_made_again_by_its_own_policy(tmp_p
     ledger = replay_ledger(tmp_path / "l.duckdb", TEXT, 4)
     add_decided(ledger, TEXT.replace("small:", "tiny:").replace("[small]", "[tiny]"), 4, seed=8)
     add_decided(ledger, TEXT.replace("first", "lost"), 4, seed=9, keep_text=False)
-    report = ledger.replay(None, assume=["small=down", "load=1"], each=True)
-    assert (report.candidate, report.assumed) == (None, ("small=down", "load=1"))
+    report = ledger.replay(None, assume=["small=down"], each=True, consequences=False)
+    assert (report.candidate, report.assumed) == (None, ("small=down",))
     assert (report.rows, report.decided, report.elsewhere, report.new_dead_ends) == (12, 8, 3, 1)
     assert report.alone == (
         Alone(None, 8, 0, 0),
         Alone("small=down", 8, 3, 1),
-        Alone("load=1", 8, 0, 0),
     )
     moves = {(move.before, move.after): move.rows for move in report.moves if move.before != move.after}
     assert moves == {("small", "large"): 2, ("small", "(no_target)"): 1}
@@ -226,7 +225,8 @@ def test_a_model_that_nobody_watched_can_be_assumed_to_be_up(tmp_path: Path) -> 
             "use: [small]", "use: [new]"
         )
     )
-    without, assumed = ledger.replay(candidate), ledger.replay(candidate, assume=["new=up"])
+    without = ledger.replay(candidate, consequences=False, examples=0)
+    assumed = ledger.replay(candidate, assume=["new=up"], consequences=False, examples=1)
     assert [(one.reason, one.rows) for one in without.not_decided] == [("state_missing", 2)]
     assert (without.elsewhere, assumed.elsewhere, assumed.not_decided) == (0, 2, ())
     # Without a mark that its health is not known.

@@ -175,7 +175,7 @@ _STRESSED: list[tuple[dict[str, Any], dict[str, int]]] = [
     ),
     (
         {"rules": [_RULE], "controls": [{"name": "calls", "on": "small", "max_requests": 4, "per": "day"}]},
-        {"": 3, "quota:calls used=100%": 0, "quota:calls/2": 0},
+        {"": 3, "quota:calls used=100%": 0},
     ),
     (
         {"rules": [_RULE | {"when": "urgent && state.load > 0.5"}, {"name": "b", "use": ["coder"]}]},
