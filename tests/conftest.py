@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from support.new_ledgers import copy_new_ledgers
+from support.read_texts import remember_read_texts
 from support.sizes import EXAMPLES
 
 from routewright.backends.control import StateStore
@@ -23,6 +24,7 @@ settings.load_profile("ours")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 copy_new_ledgers()
+remember_read_texts()
 
 
 def pytest_collection_finish() -> None:
