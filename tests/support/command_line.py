@@ -96,9 +96,10 @@ class CommandLine:
             code = run_app(arguments)
         return Ended(code, _written(out), _written(err))
 
-    def forked(self, *arguments: str, stdin: str = "") -> Ended:
+    def forked(self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Ended:
         """Run a command in a fork of this process, and wait for it: as a process, though Python is not started."""
-        return Ended(*Forked(arguments, self.folder, self.environment(), stdin=stdin).wait())
+        settings = self.environment() | dict(environment or {})
+        return Ended(*Forked(arguments, self.folder, settings, stdin=stdin).wait())
 
     def process(
         self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None
