@@ -39,9 +39,9 @@ test: $(VENV)/installed-dev  ## all tests, in as many processes as JOBS says
 	@$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
 # Nothing else has its time limit lifted: some of the hunts run for a quarter of an hour.
-thorough: $(VENV)/installed-dev  ## the hunts for leaks and faults at full size, then all tests with each Python here
+thorough: $(VENV)/installed-dev  ## hunts and what else has two sizes at full size, then all tests with each Python here
 	@ROUTEWRIGHT_THOROUGH=1 $(BIN)/python -m pytest --quiet -s -o faulthandler_timeout=3600 \
-	    tests/hunt tests/backends/test_mlx_process.py
+	    tests/hunt $$(grep -rl --include='test_*.py' 'support.sizes import' tests)
 	@failed=; for python in $$(.ci/pythons); do \
 	    $(MAKE) --no-print-directory test PYTHON="$$python" VENV=".venv/$$("$$python" -c 'import sys; print("py%d%d" % sys.version_info[:2])')" \
 	        || failed=yes; \

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import pytest
 from support.command_line import CommandLine, Ended
+from support.sizes import THOROUGH
 from test_other_commands import command_paths
 from test_terminal import on_terminal
 from typer.main import get_command
@@ -337,10 +338,13 @@ def test_every_command_is_tried() -> None:
 
 @pytest.mark.parametrize("path", HOSTILE_CALLS, ids=" ".join)
 def test_no_command_passes_a_hostile_text_on(hostile: CommandLine, path: tuple[str, ...]) -> None:
-    for form in forms_of(path):
-        for arguments in HOSTILE_CALLS[path]:
+    for arguments in HOSTILE_CALLS[path]:
+        for form in forms_of(path):
             call = [*path, *arguments, *([] if form is None else ["--format", form])]
-            check_written(hostile(*call), form, call)
+            ended = hostile(*call)
+            check_written(ended, form, call)
+            if not ended.out and not THOROUGH:
+                break  # what is refused is refused in the same words, whatever the form
     for option in ("--format", f"--{HOSTILE}"):
         call = [*path, *HOSTILE_CALLS[path][0], option, HOSTILE]
         check_written(hostile(*call), None, call)
