@@ -25,6 +25,7 @@ def cost_parts(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Itera
         for model in models
         if (price := model.shape.price) is not None
     }
+    too_long = []
     for number, ((rate_in, rate_out, _, most_out), model) in enumerate(priced.items()):
         exact = exact_sql(policy, model)
         limit = cost.limit * 1_000_000 + 499_999
@@ -56,6 +57,10 @@ def cost_parts(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Itera
         yield KeyPart(f"too_dear_{number}", f"{too_dear}::INTEGER", 2)
         yield KeyPart(f"answer_too_dear_{number}", f"{refused}::INTEGER", 2)
         yield KeyPart(f"perhaps_too_dear_{number}", f"{perhaps}::INTEGER", 2)
+        too_long.append(refused)
+    if too_long:
+        # What a plan says of a model that is refused for its answer names the answer's length.
+        yield KeyPart("answer", f"(CASE WHEN {' OR '.join(too_long)} THEN max_output_tokens END)", None)
 
 
 def quota_parts(policy: CompiledPolicy, models: Sequence[CompiledModel]) -> Iterator[KeyPart]:
