@@ -88,6 +88,8 @@ DECISION_TYPES: Final = {
     "plan_part": "INTEGER",
     "arm_part": "INTEGER",
     "digest": "VARCHAR",
+    "salts": "MAP(VARCHAR, VARCHAR)",
+    "erased": "MAP(VARCHAR, VARCHAR)",
     **_row_types(DecisionRow),
 }
 """Decisions as they are inserted: digests as text."""

@@ -92,6 +92,9 @@ RESTATE_BYTES: Final = 256 * 1024
 _BESIDE: Final = DecisionRow._fields.index("tags") + 1
 """Where the fields of a row begin that stand in an entry as they are, up to the last."""
 
+_ROW: Final = RecordRow._fields.index("salts")
+"""How many fields of a record's row stand before those of the decision; salts have a name of their own."""
+
 _attempt_values = itemgetter(*map(Attempt._fields.index, ATTEMPT))
 
 
@@ -154,7 +157,9 @@ class EntryEncoder:
         if row.tags:
             _check_tags(row.tags)
         beside = row.mode, row.tags or None, *row[_BESIDE:]
-        values["d"] = (*about, policy, plan, arm_digest, self._number, *beside)
+        values["d"] = (*about[:_ROW], policy, plan, arm_digest, self._number, *beside)
+        if about.salts:
+            values["z"] = about.salts
 
     def _new_parts(self, record: RecordParts) -> dict[str, str]:
         found = [part for part in (record.policy, record.plan, record.arm) if part is not None]
@@ -217,7 +222,7 @@ def _entry(values: Mapping[str, Any]) -> Entry:
     return Entry(
         get("p") or {},
         _changes(*values["s"]) if "s" in values else None,
-        _decision(values["d"]) if "d" in values else None,
+        _decision(values["d"], get("z")) if "d" in values else None,
         [_call(_ATTEMPT, *one) for one in get("a", ())],
         [_call(_INTENT, *one) for one in get("i", ())],
         _end(*values["e"]) if get("e") else None,
@@ -252,12 +257,9 @@ def _whole(value: object) -> int:
     return value
 
 
-_ROW: Final = len(RecordRow._fields)
-
-
-def _decision(values: list[Any]) -> RecordedDecision:
+def _decision(values: list[Any], salts: Mapping[str, str] | None) -> RecordedDecision:
     _text(values[0])
-    return RecordedDecision(RecordRow._make(values[:_ROW]), *values[_ROW:])
+    return RecordedDecision(RecordRow._make([*values[:_ROW], salts, None]), *values[_ROW:])
 
 
 def says_more(text: str) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _COLUMNS: Final = """
 writer, entry, decision_id::VARCHAR AS id, at_us, operation, pin, draw, request, prompt_tokens, sources,
 features::JSON::VARCHAR AS features, ignored, verdicts, details, arm_point, load, quota_used, session_model,
-policy_part, plan_part, arm_part, lower(hex(digest)) AS digest
+salts, erased, policy_part, plan_part, arm_part, lower(hex(digest)) AS digest
 """
 
 _STATES: Final = {"model": ("model_states", "model"), "memory": ("memory_states", "backend")}

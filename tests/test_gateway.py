@@ -167,12 +167,13 @@ def test_run_is_for_event_loops_too(policy: CompiledPolicy) -> None:
 
 
 def test_what_is_not_carried_out_is_refused_before_anything_is_called_or_stored(tmp_path: Path) -> None:
-    sensitive = POLICY.replace("hard: { type: boolean,", "hard: { type: boolean, sensitive: true,")
+    sensitive = POLICY.replace(
+        "features:\n",
+        "features:\n  hour: { type: integer, from: time.hour, timezone: UTC, sensitive: true }\n",
+    )
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     gateway = gateway_with(written(tmp_path, sensitive), ledger=ledger)
-    with pytest.raises(
-        NotBuiltError, match="feature hard: sensitive values are stored like any other"
-    ) as caught:
+    with pytest.raises(NotBuiltError, match="feature hour: sensitive, but `time.hour` stays") as caught:
         gateway.run_sync(Task(), HELLO)
     assert caught.value.help is not None and "--unenforced" in caught.value.help
     assert ledger.tail(1) == ()

@@ -105,7 +105,8 @@ class Decision:
     ``values`` and ``sources`` follow the policy's features; ``verdicts`` its rules, those after the winner too.
     ``rule`` is the position of the rule that matched; under ``undecided``, of the one that was unknown.
     ``request`` is what is known of the request, features that speak for it included. ``arm`` is None without a
-    rollout; with one, ``policy`` is the arm's.
+    rollout; with one, ``policy`` is the arm's. ``salts`` are those of values that may have to be erased, by place, each
+    in hexadecimal; None where nobody has sealed any.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Decision:
     choice: Selection | None
     plan: Plan | None
     arm: Arm | None = None
+    salts: Mapping[str, str] | None = None
 
     def __repr__(self) -> str:
         """One line: the full text of a decision of the shipped policy has a quarter of a million characters."""

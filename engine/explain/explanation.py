@@ -135,12 +135,16 @@ def recompute(policy: CompiledPolicy, record: Record) -> Decision:
     another result.
     """
     _check_same(policy, record.policy.digest, record.catalog.digest)
+    if record.erased:
+        raise RecordError(f"it cannot be decided again: {', '.join(sorted(record.erased))} was erased")
     try:
         decision = decide(
             policy, task_of(record), state_of(record), decision_id=record.id, strict=False, arm=arm_of(record)
         )
     except (FeatureError, TaskError) as error:
         raise RecordError(f"the record's task cannot be decided: {error}") from None
+    if isinstance(record, DecisionRecord) and record.salts:
+        decision = replace(decision, salts=record.salts)
     again = _made_again(decision, record)
     # Bytes, not values: in Python 1 equals true.
     if again.canonical() != record.canonical():

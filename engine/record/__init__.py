@@ -53,9 +53,13 @@ from .record import (
     state_of,
     task_of,
 )
+from .sealed import FEATURES, IGNORED, METADATA, seal, sealed
 from .version_1 import DecisionRecord1, arm_point
 
 __all__ = [
+    "FEATURES",
+    "IGNORED",
+    "METADATA",
     "NOTHING_KNOWN_TEXT",
     "REQUEST_FIELDS",
     "SOURCES",
@@ -105,6 +109,8 @@ __all__ = [
     "record_of",
     "record_of_version",
     "record_values",
+    "seal",
+    "sealed",
     "split_point",
     "state_of",
     "task_of",

@@ -18,14 +18,19 @@ from .field import Shape, fields_of
 from .fields import RECORD_VERSION, DecisionRecord, MemoryRecord, ModelStateRecord, StateRecord
 from .parts import REQUEST_FIELDS, SOURCE_NAMES, VERDICT_VALUES, RecordRow
 from .record import record_values, values_of
+from .sealed import row_without_sealed, without_sealed
 
 _VERDICT_TEXTS: Final = {letter: canonical_text(verdict) for letter, verdict in VERDICT_VALUES.items()}
+_METADATA: Final = REQUEST_FIELDS.index("metadata")
 _NO_REQUEST: Final = canonical_text(dict.fromkeys(REQUEST_FIELDS) | {"metadata": {}})
 
 
 def digest_of_values(values: Mapping[str, Any]) -> str:
-    """The digest of a record of version 2, given as plain values."""
-    return digest_of(_standing(DecisionRecord, values))
+    """The digest of a record of version 2, given as plain values.
+
+    Raises RecordError where a value was erased that was not sealed.
+    """
+    return digest_of(without_sealed(_standing(DecisionRecord, values)))
 
 
 def _standing(shape: type[Shape], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +113,7 @@ class RecordTexts:
         self._policy = _standing_texts(policy, "policy", written_out)
         features = [(one["name"], slot, one["default"]) for slot, one in enumerate(policy["features"])]
         self._features = sorted(features, key=lambda one: by_key(one[0]))
+        self._names = [one["name"] for one in policy["features"]]
         self._with_sources = lru_cache(maxsize=4096)(self._around_values)
         self._quotas: list[str] = policy["quotas"]
         self._no_quotas = canonical_text(dict.fromkeys(self._quotas))
@@ -115,13 +121,21 @@ class RecordTexts:
     def digest(
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
-        """The digest of the record with the ``plan_texts`` of its plan, and the digests of its other parts."""
+        """The digest of the record with the ``plan_texts`` of its plan, and the digests of its other parts.
+
+        Raises RecordError where a value was erased that was not sealed.
+        """
         return text_digest(self.digested(row, plan, arm, models, memory))
 
     def digested(
         self, row: RecordRow, plan: Mapping[str, str], arm: str | None, models: str, memory: str | None
     ) -> str:
-        """What the digest is of: the record's canonical JSON in which each part is a digest."""
+        """What the digest is of: the record's canonical JSON in which each part is a digest, without what is sealed.
+
+        Raises RecordError where a value was erased that was not sealed.
+        """
+        if row.salts or row.erased:
+            row = row_without_sealed(row, self._given(row.sources), _METADATA)
         in_memory = None if memory is None else f'"{memory}"'
         return self.text(row, plan, canonical_text(arm), f'"{models}"', in_memory)
 
@@ -132,6 +146,8 @@ class RecordTexts:
         """
         written, policy = canonical_text, self._policy
         in_memory = "" if memory is None else f'"memory":{memory},'
+        erased = f'"erased":{written(dict(row.erased))},' if row.erased else ""
+        salts = f'"salts":{written(dict(row.salts))},' if row.salts else ""
         details = "{}" if row.details is None else written(dict(row.details))
         ignored = "{}" if row.ignored is None else written(dict(row.ignored))
         point = written(row.arm_point)
@@ -139,15 +155,19 @@ class RecordTexts:
         return (
             f'{{"arm":{arm},"arm_point":{point},"at_us":{row.at_us},"candidates":{plan["candidates"]},'
             f'"catalog":{policy["catalog"]},"choice":{plan["choice"]},"details":{details},'
-            f'"draw":{written(row.draw)},"engine":{policy["engine"]},"features":{self._features_text(row)},'
+            f'"draw":{written(row.draw)},"engine":{policy["engine"]},{erased}"features":{self._features_text(row)},'
             f'"id":{written(row.id)},"ignored":{ignored},"operation":"{row.operation}",'
             f'"outcome":{plan["outcome"]},"pin":{written(row.pin)},"plan":{plan["plan"]},'
             f'"policy":{policy["policy"]},"prompt_tokens":{written(row.prompt_tokens)},'
             f'"reason":{plan["reason"]},"record":{RECORD_VERSION},"request":{_request_text(row)},'
-            f'"rule":{plan["rule"]},"rules":{policy["rules"]},"state":{{"load":{written(row.load)},{in_memory}'
+            f'"rule":{plan["rule"]},"rules":{policy["rules"]},{salts}"state":{{"load":{written(row.load)},{in_memory}'
             f'"models":{models},"quota_used":{self._quotas_text(row)},'
             f'"session_model":{written(row.session_model)}}},"target":{plan["target"]},"verdicts":{verdicts}}}'
         )
+
+    def _given(self, sources: str) -> list[str]:
+        """The names of the features whose values a row with these sources has."""
+        return [name for name, letter in zip(self._names, sources, strict=True) if letter in "gr"]
 
     def _features_text(self, row: RecordRow) -> str:
         around, order = self._with_sources(row.sources)

@@ -446,6 +446,17 @@ class DecisionRecord(Shape):
     choice: ChoiceRecord | None = field("how the target was chosen", place="plan", part="whole")
     plan: PlanRecord | None = field("what is to be executed", place="plan", part="whole")
     state: StateRecord = field("what was known beyond the task", place="state")
+    salts: dict[str, str] | None = varying(
+        "of each value that is [sealed](#sealed-values), by its place such as `features.NAME`: the key of its HMAC",
+        take=lambda x, _: x.salts or None,
+        added=True,
+    )
+    erased: dict[str, str | None] | None = varying(
+        "of each value that was erased, by its place: the HMAC that stands for it in the digest; null where it was not "
+        "sealed",
+        take=lambda *_: None,
+        added=True,
+    )
 
     def canonical(self) -> bytes:
         """The record as canonical JSON (RFC 8785). Its digest is `record_digest`."""

@@ -61,7 +61,8 @@ class RecordRow(NamedTuple):
     ``sources`` has a letter of ``SOURCES`` for each feature of the policy, in order, and ``values`` the values of those
     that are given or derived. ``verdicts`` has a letter of ``VERDICTS`` for each rule. ``request`` follows
     ``REQUEST_FIELDS``, and is None where nothing is known; ``quota_used`` follows the policy's quotas. ``ignored`` and
-    ``details`` are None where they are empty.
+    ``details`` are None where they are empty. ``salts`` and ``erased`` are by the places of values, and None where
+    there are none; a value that was erased is None, and left out of metadata.
     """
 
     id: str
@@ -80,6 +81,8 @@ class RecordRow(NamedTuple):
     load: float | None
     quota_used: Sequence[int | None] | None
     session_model: str | None
+    salts: Mapping[str, str] | None = None
+    erased: Mapping[str, str | None] | None = None
 
 
 class RecordParts(NamedTuple):
@@ -144,6 +147,7 @@ class _Encoder:
             state.load,
             list(map(state.quota_used.get, self._quotas)) if state.quota_used else None,
             state.session_model,
+            decision.salts or None,
         )
         return RecordParts(
             row,

@@ -147,6 +147,7 @@ class DecisionRecord1(Shape):
     choice: ChoiceRecord1 | None = field("how the target was chosen")
     plan: PlanRecord1 | None = field("what is to be executed")
     state: StateRecord = field("what was known beyond the task")
+    erased: dict[str, str | None] | None = field("values that were erased", take=lambda *_: None, added=True)
 
     def canonical(self) -> bytes:
         """The record as canonical JSON (RFC 8785): what its digest covers."""

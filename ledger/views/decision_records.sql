@@ -56,9 +56,14 @@ SELECT
     map_from_entries(list_concat(
         list_transform(y.feature_names, lambda name, i: {
             'key': name,
-            'value': CASE d.sources[i] WHEN 'g' THEN 'given' WHEN 'r' THEN 'derived' WHEN 'd' THEN 'default' ELSE 'unknown' END
+            'value': CASE WHEN map_contains(d.erased, 'features.' || name) THEN 'erased'
+                WHEN d.sources[i] = 'g' THEN 'given' WHEN d.sources[i] = 'r' THEN 'derived'
+                WHEN d.sources[i] = 'd' THEN 'default' ELSE 'unknown' END
         }),
-        list_transform(coalesce(d.ignored, []), lambda name: {'key': name, 'value': 'ignored'})
+        list_transform(coalesce(d.ignored, []), lambda name: {
+            'key': name,
+            'value': CASE WHEN map_contains(d.erased, 'ignored.' || name) THEN 'erased' ELSE 'ignored' END
+        })
     )) AS feature_sources,
     map_from_entries(list_transform(y.rules, lambda name, i: {
         'key': name,

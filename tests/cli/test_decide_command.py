@@ -201,12 +201,15 @@ def test_a_bad_line_is_told_and_the_others_are_decided(tmp_path: Path) -> None:
 def test_a_table_says_once_below_what_its_plans_ask_for_in_vain(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     policy = (tmp_path / "policy.yaml").read_text()
-    sensitive = policy.replace("private: { type: boolean,", "private: { type: boolean, sensitive: true,")
+    sensitive = policy.replace(
+        "features:\n",
+        "features:\n  hour: { type: integer, from: time.hour, timezone: UTC, sensitive: true }\n",
+    )
     command.write("policy.yaml", sensitive)
     ended = command("decide", "policy.yaml", "--tasks", "-", stdin='{}\n{"name": "b"}\n')
     assert ended.out.endswith(
         "\n\nin the policy, not supported yet\n"
-        "  feature private: sensitive values are stored like any other, and cannot be erased\n"
+        "  feature hour: sensitive, but `time.hour` stays in the record and cannot be erased\n"
     )
     assert ended.out.count("sensitive") == 1
     nowhere = command("decide", "policy.yaml", "--tasks", "-", stdin='{"operation": "embed"}\n')

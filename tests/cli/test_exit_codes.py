@@ -20,7 +20,7 @@ from routewright.cli.invoking import run_app
 
 REFUSED = """\
 error: the plan asks for what is not supported yet:
-  feature private: sensitive values are stored like any other, and cannot be erased
+  feature hour: sensitive, but `time.hour` stays in the record and cannot be erased
   = help: allow it with `unenforced` (`--unenforced`): what is listed is then left out
 """
 
@@ -188,7 +188,10 @@ def test_run_refuses_what_is_not_carried_out_unless_told(tmp_path: Path) -> None
     policy = (tmp_path / "policy.yaml").read_text()
     command.write(
         "policy.yaml",
-        policy.replace("private: { type: boolean,", "private: { type: boolean, sensitive: true,"),
+        policy.replace(
+            "features:\n",
+            "features:\n  hour: { type: integer, from: time.hour, timezone: UTC, sensitive: true }\n",
+        ),
     )
     refused = command("run", "policy.yaml", "hello", "--simulate")
     assert (refused.code, refused.out, refused.err) == (2, "", REFUSED)

@@ -22,6 +22,7 @@ from routewright.engine.decision.task import State, Task
 from routewright.engine.record.digest import digest_of_values, record_digest
 from routewright.engine.record.parts import parts_of
 from routewright.engine.record.record import record_of
+from routewright.engine.record.sealed import sealed
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionEnd, DecisionRow, Ledger, LedgerEntry, LedgerWriter, entries
 from routewright.ledger.connection import open_for_reading
@@ -34,9 +35,26 @@ Decided = tuple[dict[str, Any], Task, State, Arm | None]
 def decisions_of(many: Sequence[Decided]) -> list[Decision]:
     random = Random(1)
     return [
-        decide(compiled(values), task, state, decision_id=uuid7(state.at_us, random), strict=False, arm=arm)
+        sealed(
+            decide(
+                compiled(_sensitive(values, random)),
+                task,
+                state,
+                decision_id=uuid7(state.at_us, random),
+                strict=False,
+                arm=arm,
+            ),
+            random.randbytes,
+        )
         for values, task, state, arm in many
     ]
+
+
+def _sensitive(values: dict[str, Any], random: Random) -> dict[str, Any]:
+    """The policy with none of its features, or some, to be sealed."""
+    names = random.choice(([], [], ["team"], ["private", "score", "count"]))
+    features = {name: {**one, "sensitive": name in names} for name, one in values["features"].items()}
+    return {**values, "features": features}
 
 
 def row_of(decision: Decision) -> DecisionRow:

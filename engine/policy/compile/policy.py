@@ -161,9 +161,12 @@ def _unproven(shape: Policy) -> Iterator[str]:
 
 
 def _not_erased(features: Sequence[CompiledFeature]) -> Iterator[str]:
+    """Sensitive features whose values a record has a second time, as a fact of the request or of the time."""
     for feature in features:
-        if feature.sensitive:
-            yield f"feature {feature.name}: sensitive values are stored like any other, and cannot be erased"
+        derived = feature.derived
+        if feature.sensitive and derived is not None and derived.fact != "metadata":
+            fact = f"{'time' if derived.fact in ('hour', 'weekday') else 'request'}.{derived.fact}"
+            yield f"feature {feature.name}: sensitive, but `{fact}` stays in the record and cannot be erased"
 
 
 def _disabled(shape: Policy, catalog: CompiledCatalog) -> Iterator[str]:

@@ -69,7 +69,8 @@ class Feature(Shape):
     )
     timezone: str | None = Field(None, description="the zone of `from: time.…`, such as Europe/Berlin")
     sensitive: bool | None = Field(
-        None, description="to be stored so that it can be erased; not supported yet"
+        None,
+        description="whether values of tasks are sealed in the ledger, so that they can be erased and leave no trace",
     )
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from secrets import token_bytes
 
 from routewright.engine.decision import (
     Arm,
@@ -20,6 +21,7 @@ from routewright.engine.decision import (
     pick_arm,
     shadow_arm,
 )
+from routewright.engine.record import sealed
 from routewright.engine.report import RoutewrightError, TaskError
 
 from .arms import ArmRuntime, RolloutRuntime
@@ -27,7 +29,10 @@ from .results import DecisionResult
 
 
 class Decider:
-    """Decides under the policies of arms. ``random`` makes ids and draws, ``clock`` microseconds since 1970."""
+    """Decides under the policies of arms. ``random`` makes ids and draws, ``clock`` microseconds since 1970.
+
+    Salts are none of ``random``: ids tell of its numbers, and so which come next.
+    """
 
     def __init__(self, *, random: Random, clock: Callable[[], int]) -> None:
         self._random = random
@@ -82,7 +87,7 @@ class Decider:
             task = self._drawn(task)
         started = time.perf_counter_ns()
         decision = decide(side.policy, task, state, decision_id=decision_id, strict=strict, arm=arm)
-        return DecisionResult(decision, time.perf_counter_ns() - started)
+        return DecisionResult(sealed(decision, token_bytes), time.perf_counter_ns() - started)
 
     def _drawn(self, task: Task) -> Task:
         return replace(task, draw=self._random.random()) if task.draw is None else task

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Final
 
 from routewright.backends import run_blocking
 from routewright.backends.executing import Attempt
 from routewright.engine.decision import Decision
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import Intent, parts_of
+from routewright.engine.record import Intent, parts_of, sealed
 from routewright.ledger import AttemptRow, DecisionEnd, DecisionRow, IntentRow, Ledger, LedgerEntry, PolicyRow
 
 from .arms import meaning_of
@@ -285,7 +286,7 @@ def decision_row(
     attempt whose answer was given. ``simulated`` says that no model could be called.
     """
     labels = dict(tags) if tags else {}
-    parts, mode = parts_of(decision), mode_of(decision)
+    parts, mode = parts_of(sealed(decision, token_bytes)), mode_of(decision)
     return DecisionRow(parts, mode, labels, trace_id, deciding_ns, shadow_of, answered_attempt, simulated)
 
 

@@ -14,7 +14,7 @@ from routewright.engine.canonical import canonical_text
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision, Outcome
 from routewright.engine.decision.gates.listed import GATES, MARKS
-from routewright.engine.decision.task import Source, State, Task
+from routewright.engine.decision.task import RequestFacts, Source, State, Task
 from routewright.engine.explain.counterfactual import MAX_TRIALS
 from routewright.engine.explain.explanation import explain
 from routewright.engine.explain.report_tree import explanation_tree
@@ -24,6 +24,7 @@ from routewright.engine.record.digest import record_digest
 from routewright.engine.record.field import Shape, fields_of
 from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.record import record_values
+from routewright.engine.record.sealed import sealed, without_sealed
 from routewright.engine.report.tree import render_tree
 
 _PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"
@@ -91,6 +92,24 @@ def test_the_digest_of_the_example_is_computed_as_the_page_says() -> None:
     assert program["record_digest"](canonical_text(values)) == _example("record digest").strip()
     assert program["digest"]({**values, **standing}) == _example("record digest").strip()
     assert record_digest(_decision()) == _example("record digest").strip()
+
+
+def test_the_program_on_the_page_makes_digests_of_sealed_and_of_erased_values() -> None:
+    program: dict[str, Any] = {}
+    exec(_example("digest"), program)
+    text = _example("policy").replace("private: {", "private: { sensitive: true,")
+    text = text.replace(
+        "features:\n", "features:\n  who: { type: string, sensitive: true, from: request.metadata.who }\n"
+    )
+    policy = compile_policy(read_policy(text, "example.yaml"))
+    task = Task({"private": True, "note": "n"}, request=RequestFacts(metadata={"who": "Ada"}))
+    decision = decide(policy, task, _decision().state, decision_id=_decision().id, strict=False)
+    salts = iter(range(100))
+    decision = sealed(decision, lambda size: bytes([next(salts)] * size))
+    values = record_values(decision)
+    assert len(values["salts"]) == 4
+    assert program["record_digest"](canonical_text(values)) == record_digest(decision)
+    assert program["record_digest"](canonical_text(without_sealed(values))) == record_digest(decision)
 
 
 def test_sources_and_limits_are_those_of_the_code() -> None:

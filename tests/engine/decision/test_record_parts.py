@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.decision_strategies import arms, compiled, policies, states, tasks
+from support.decision_strategies import AT_US, arms, compiled, policies, states, tasks
 from support.records import record_bytes
 from support.sizes import EXAMPLES
 
@@ -39,7 +41,9 @@ from routewright.engine.record.expected import choice_inputs, expected_of, split
 from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.parts import Part, RecordParts, parts_of
 from routewright.engine.record.reading import read_record
-from routewright.engine.record.record import record_of
+from routewright.engine.record.record import record_of, record_values
+from routewright.engine.record.sealed import seal, sealed, take_out, without_sealed
+from routewright.engine.report import RecordError
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["\ue000", "🐱", "\x00\u2028", '"\\', "ÿ"]
@@ -54,9 +58,11 @@ _values = _texts | _numbers | st.booleans() | st.none()
 
 @st.composite
 def _odd_policies(draw: st.DrawFn) -> dict[str, Any]:
-    """Policies with a default that is an extreme number, and odd reasons."""
+    """Policies with a default that is an extreme number, with odd reasons, and with features that are sensitive."""
     values = draw(policies())
     features = {**values["features"], "far": {"type": "number", "default": draw(_numbers)}}
+    for name in draw(st.sets(st.sampled_from(["private", "count", "score", "team", "far"]), max_size=2)):
+        features[name] = {**features[name], "sensitive": True}
     rules = [{**rule, "reason": draw(st.none() | _texts)} for rule in values["rules"]]
     return {**values, "features": features, "rules": rules}
 
@@ -99,7 +105,8 @@ def _decided(
     policy: CompiledPolicy | dict[str, Any], task: Task, state: State, arm: Arm | None = None
 ) -> Decision:
     policy = policy if isinstance(policy, CompiledPolicy) else compiled(policy)
-    return decide(policy, task, state, decision_id="d", strict=False, arm=arm)
+    decision = decide(policy, task, state, decision_id="d", strict=False, arm=arm)
+    return sealed(decision, lambda size: bytes(range(size)))
 
 
 def _values_of(part: Part) -> dict[str, Any]:
@@ -155,6 +162,73 @@ def test_parts_that_were_written_and_read_make_the_record_and_its_digest(
     )
     # The second is worked out from the written record alone.
     assert digest == digest_of_values(_read(written)) == record_digest(decision)
+
+
+@given(_odd_policies(), _odd_tasks(), _odd_states())
+@settings(max_examples=EXAMPLES // 4)
+def test_a_record_whose_sealed_values_were_erased_has_the_same_digest(
+    values: dict[str, Any], task: Task, state: State
+) -> None:
+    decision = _decided(values, task, state)
+    record = _read(record_of(decision).canonical())
+    erased = dict[str, str | None]()
+    for place, salt in record.pop("salts", {}).items():
+        erased[place] = seal(salt, take_out(record, place))
+    if erased:
+        record["erased"] = erased
+    assert digest_of_values(record) == record_digest(decision)
+    again = read_record(json.dumps(record))
+    assert again.erased == (erased or None)
+    if erased:
+        with pytest.raises(RecordError, match="cannot be decided again: .* erased"):
+            recompute(compiled(values), again)
+        record["erased"] = dict.fromkeys(erased)
+        with pytest.raises(RecordError, match="was erased and had no salt"):
+            digest_of_values(record)
+
+
+def test_what_a_digest_is_made_of_says_nothing_of_a_sealed_value() -> None:
+    policy = compiled(
+        {
+            "routewright": 1,
+            "name": "p",
+            "catalog": "catalog.yaml",
+            "features": {
+                "who": {"type": "string", "from": "request.metadata.who", "sensitive": True},
+                "plain": {"type": "integer", "default": 1},
+            },
+            "rules": [{"name": "only", "use": ["small"]}],
+        }
+    )
+    task = Task({"said": "free text"}, request=RequestFacts(metadata={"who": "Ada", "other": "seen"}))
+    decision = decide(policy, task, State(AT_US), decision_id="d", strict=False)
+    drawn = iter([bytes([number]) * 16 for number in (1, 2, 3)])
+    decision = sealed(decision, lambda _: next(drawn))
+    record = record_values(decision)
+    assert record["salts"] == {
+        "features.who": "01" * 16,
+        "metadata.who": "02" * 16,
+        "ignored.said": "03" * 16,
+    }
+    stands = without_sealed(record)
+    assert "salts" not in stands and stands["erased"] == {
+        "features.who": _hmac("01" * 16, '"Ada"'),
+        "metadata.who": _hmac("02" * 16, '"Ada"'),
+        "ignored.said": _hmac("03" * 16, '"free text"'),
+    }
+    assert stands["features"] == {
+        "who": {"value": None, "source": "derived"},
+        "plain": {"value": 1, "source": "default"},
+    }
+    assert stands["ignored"] == {"said": None} and stands["request"]["metadata"] == {"other": "seen"}
+    assert sealed(decision, lambda _: b"") is decision  # once is enough
+    assert record_values(decide(policy, task, State(AT_US), decision_id="d", strict=False)).keys() == (
+        record.keys() - {"salts"}
+    )
+
+
+def _hmac(key: str, text: str) -> str:
+    return hmac.new(bytes.fromhex(key), text.encode(), hashlib.sha256).hexdigest()
 
 
 @given(_odd_policies(), _odd_tasks(), _odd_states(), arms())
