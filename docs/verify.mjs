@@ -7,7 +7,7 @@
 //
 // Each option may be given again. Exits with status 1 if something is not as it was recorded, and names it.
 
-import { createHash, createPublicKey, verify as verifySignature } from "node:crypto";
+import { createHash, createHmac, createPublicKey, verify as verifySignature } from "node:crypto";
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 
 function sha256(...pieces) {
@@ -40,8 +40,8 @@ const digestOf = (value) => `sha256:${sha256(canonical(value)).toString("hex")}`
 
 // Leaves
 
-const KINDS = ["", "decision", "attempt", "outcome", "policy", "part"];
-const [DECISION, ATTEMPT, OUTCOME, PART] = [1, 2, 3, 5];
+const KINDS = ["", "decision", "attempt", "outcome", "policy", "part", "erasure"];
+const [DECISION, ATTEMPT, OUTCOME, PART, ERASURE] = [1, 2, 3, 5, 6];
 
 function leafOf(kind, id, number, digest) {
   const leaf = Buffer.alloc(54);
@@ -54,7 +54,7 @@ function leafOf(kind, id, number, digest) {
 }
 
 function idOf(kind, values) {
-  if (kind === DECISION || kind === ATTEMPT) return values.decision_id;
+  if (kind === DECISION || kind === ATTEMPT || kind === ERASURE) return values.decision_id;
   if (kind === OUTCOME) return values.outcome_id;
   const hex = sha256(canonical([values.kind, values.digest])).toString("hex");
   return hex.slice(0, 32).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
@@ -163,13 +163,29 @@ function checkReceipt(content, keys) {
   const { proof, origin, size, root } = openProof(lines, keys);
   const { values, record } = parseCanonical(fromBase64(extra.slice(6)).toString());
   const id = values.decision_id;
-  const made = record.record === 2 ? digestOf(withPartsAsDigests(record)) : digestOf(record);
+  const made = record.record === 2 ? digestOf(withPartsAsDigests(withoutSealed(record))) : digestOf(record);
   if (made !== values.record) throw Error(`the record of decision ${id} in the receipt was changed`);
   if (record.id !== id) throw Error(`the record in the receipt is not that of decision ${id}`);
   const leaf = leafOf(DECISION, id, 0, sha256(canonical(values)));
   if (!isIncluded(index.slice(6), size, leaf, proof, root))
     throw Error(`decision ${id} with these values was not in the log when the checkpoint was signed`);
   return `decision ${id} was leaf ${index.slice(6)} of ${origin} when the checkpoint of ${size} leaves was signed`;
+}
+
+// What the digest of a record is made of has none of the sealed values, but their HMACs.
+function withoutSealed({ salts, ...whole }) {
+  if (salts === undefined) return whole;
+  const record = structuredClone(whole);
+  record.erased ??= {};
+  for (const [place, salt] of Object.entries(salts)) {
+    const [, kind, name] = /^(features|ignored|metadata)\.(.*)$/s.exec(place);
+    const holder = { features: record.features[name], ignored: record.ignored, metadata: record.request.metadata }[kind];
+    const key = kind === "features" ? "value" : name;
+    record.erased[place] = createHmac("sha256", Buffer.from(salt, "hex")).update(canonical(holder[key])).digest("hex");
+    if (kind === "metadata") delete holder[key];
+    else holder[key] = null;
+  }
+  return record;
 }
 
 function withPartsAsDigests(record) {
@@ -213,6 +229,7 @@ function* linesOf(file) {
 function checkLog(file, checkpoints) {
   const [faults, hashes, leaves, seen] = [[], [], new Map(), new Set()];
   const [records, parts, again, prices] = [new Map(), [], [], new Set(["[null,null]"])];
+  const [erased, gone] = [new Set(), new Set()];
   const keyOf = (kind, id, number) => `${kind} ${number} ${id}`;
   for (const text of linesOf(file)) {
     const line = parseCanonical(text);
@@ -223,12 +240,14 @@ function checkLog(file, checkpoints) {
       leaves.set(key, [...(leaves.get(key) ?? []), line]);
     } else if ("values" in line) {
       const { kind, values } = line;
-      const [id, number] = [idOf(kind, values), kind === ATTEMPT ? values.number : 0];
+      const [id, number] = [idOf(kind, values), kind === ATTEMPT || kind === ERASURE ? values.number : 0];
       const [key, name] = [keyOf(kind, id, number), nameOf(kind, id, number)];
       const digest = sha256(kind === PART ? values.value : canonical(values)).toString("hex");
       const known = leaves.get(key);
       if (kind === PART) parts.push({ name: `${values.kind} ${values.digest}`, digest: values.digest, made: digest });
       if (kind === DECISION) records.set(id, values.record);
+      if (kind === ERASURE) erased.add(id);
+      if (kind === ERASURE && !values.places) [id, ...(values.outcomes ?? [])].forEach((one) => gone.add(one));
       if (seen.has(key)) faults.push(`${name} is there twice`);
       else if (known === undefined) faults.push(`${name} is not in the log`);
       else if (known.at(-1).digest !== digest) faults.push(`leaf ${known.at(-1).leaf}: ${name} has changed`);
@@ -236,9 +255,10 @@ function checkLog(file, checkpoints) {
       if (kind === ATTEMPT) prices.add(JSON.stringify([values.currency ?? null, values.price_since ?? null]));
       seen.add(key);
     } else {
-      const { id, record, text: whole, problem } = line;
+      const { id, record, text: whole, problem, unsealed } = line;
       const made = whole === undefined ? digestOf(record ?? null) : `sha256:${sha256(whole).toString("hex")}`;
-      if (problem !== undefined) faults.push(`the record of decision ${id} cannot be made again: ${problem}`);
+      if (unsealed && erased.has(id)) records.delete(id);
+      else if (problem !== undefined) faults.push(`the record of decision ${id} cannot be made again: ${problem}`);
       else if (made !== records.get(id)) faults.push(`the record of decision ${id} has changed`);
       else if ((record ?? JSON.parse(whole)).id !== id) faults.push(`the record of decision ${id} is another's`);
       records.delete(id);
@@ -254,7 +274,7 @@ function checkLog(file, checkpoints) {
   }
   for (const [key, known] of leaves) {
     const { leaf, kind, id, number } = known.at(-1);
-    if (!seen.has(key)) faults.push(`leaf ${leaf}: ${nameOf(kind, id, number)} is missing`);
+    if (!seen.has(key) && !gone.has(id)) faults.push(`leaf ${leaf}: ${nameOf(kind, id, number)} is missing`);
   }
   for (const { size, root } of checkpoints) {
     if (size > hashes.length) faults.push(`the checkpoint has ${size} leaves, the log ${hashes.length}: an older file?`);

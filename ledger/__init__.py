@@ -26,6 +26,7 @@ from .stoppable import left_running
 if TYPE_CHECKING:
     from .checkpoints import read_checkpoint
     from .connection import remove_spilled
+    from .erasing import Erased, ToErase
     from .exporting import BINARY_FORMS, FileForm, form_of
     from .finding import FoundDecision, FoundOutcome
     from .importing.importer import Imported, check_import
@@ -75,6 +76,7 @@ __all__ = [
     "DecisionEnd",
     "DecisionRow",
     "Difference",
+    "Erased",
     "Estimate",
     "Example",
     "FileForm",
@@ -119,6 +121,7 @@ __all__ = [
     "Snapshot",
     "TailFilter",
     "TailRow",
+    "ToErase",
     "Unit",
     "UnknownDecisionError",
     "Verification",
@@ -183,6 +186,7 @@ _HOMES = {
         "replay.report",
     ),
     "Selection": "replay.selecting",
+    **dict.fromkeys(("Erased", "ToErase"), "erasing"),
     "ImportReport": "importing.run",
     "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from .errors import LedgerError
 from .proof.earlier import earlier_digests
 from .proof.leaf import Kind, named_id
-from .proof.logged import ATTEMPTS, DECISIONS, DECISIONS_1, LOGGED, OUTCOMES, PARTS, POLICIES, Logged
+from .proof.logged import (
+    ATTEMPTS,
+    DECISIONS,
+    DECISIONS_1,
+    ERASURES,
+    LOGGED,
+    OUTCOMES,
+    PARTS,
+    POLICIES,
+    Logged,
+)
 from .restoring import all_digests
 from .version_1 import UNLIKE_RECORD
 
@@ -40,7 +50,15 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     DECISIONS_1.table: ("decision_id",),
     ATTEMPTS.table: ("decision_id", "number"),
     OUTCOMES.table: ("outcome_id",),
+    ERASURES.table: ("decision_id", "number"),
 }
+
+_GONE: Final[Mapping[Kind, str]] = {
+    Kind.DECISION: "SELECT decision_id FROM erasures WHERE places IS NULL",
+    Kind.ATTEMPT: "SELECT decision_id FROM erasures WHERE places IS NULL",
+    Kind.OUTCOME: "SELECT unnest(outcomes)::UUID FROM erasures WHERE places IS NULL",
+}
+"""The ids of leaves whose rows were erased as a whole, which is on record."""
 
 
 def compare(connection: DuckDBPyConnection) -> Iterator[Fault]:
@@ -54,12 +72,14 @@ def compare(connection: DuckDBPyConnection) -> Iterator[Fault]:
         Kind.DECISION: (DECISIONS, DECISIONS_1),
         Kind.ATTEMPT: (ATTEMPTS,),
         Kind.OUTCOME: (OUTCOMES,),
+        Kind.ERASURE: (ERASURES,),
     }.items():
         yield from _missing(connection, kind, tables)
     yield from _entered_again(connection)
     yield from _parts(connection)
     yield from _records(connection)
     yield from _whose(connection)
+    yield from _erased_without_record(connection)
 
 
 def name_of(kind: Kind, id: str, number: int = 0) -> str:
@@ -73,6 +93,8 @@ def name_of(kind: Kind, id: str, number: int = 0) -> str:
             return f"outcome `{id}`"
         case Kind.POLICY:
             return f"the text of a policy or catalog (id `{id}`)"
+        case Kind.ERASURE:
+            return f"erasure {number}, of decision `{id}`,"
         case Kind.PART:
             return f"a part of records (id `{id}`)"
         case _:
@@ -134,6 +156,7 @@ def _missing(connection: DuckDBPyConnection, kind: Kind, tables: tuple[Logged, .
     sql = f"""
     SELECT leaf, leaf_id, leaf_number FROM ({_LAST}) AS last
     ANTI JOIN ({there}) AS there ON (leaf_id = there.id) AND (leaf_number = there.number)
+    {_unless_gone(kind, "leaf_id::UUID")}
     """
     for leaf, id, number in _each(connection, sql, [int(kind)]):
         yield Fault(leaf, f"{name_of(kind, id, number)} is missing")
@@ -145,6 +168,7 @@ def _entered_again(connection: DuckDBPyConnection) -> Iterator[Fault]:
     SELECT kind, id::VARCHAR, number, leaf, digest FROM log_leaves
     SEMI JOIN (SELECT kind, id, number FROM log_leaves GROUP BY ALL HAVING count(*) > 1) AS again
         USING (kind, id, number)
+    WHERE NOT ((kind IN (1, 2)) AND (id IN (SELECT decision_id FROM erasures WHERE places IS NULL)))
     ORDER BY leaf
     """
     leaves: dict[tuple[int, str, int], list[tuple[int, bytes]]] = {}
@@ -224,15 +248,15 @@ def _whose(connection: DuckDBPyConnection) -> Iterator[Fault]:
 
 def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
     """Records that cannot be made again of their rows and parts, or are others than those that were recorded."""
-    for id, record, digest in _each(
-        connection, "SELECT decision_id::VARCHAR, record, record_digest FROM decisions_1", []
-    ):
-        if "sha256:" + hashlib.sha256(record.encode()).hexdigest() != digest:
+    for id, record, digest, is_erased in _each(connection, _RECORDS_1, []):
+        if "sha256:" + hashlib.sha256(record.encode()).hexdigest() != digest and not is_erased:
             yield Fault(None, f"the record of decision `{id}` does not have its digest")
     for (id,) in _each(connection, UNLIKE_RECORD, []):
         yield Fault(None, f"the columns of decision `{id}` are not what its record says")
     try:
         for one in all_digests(connection):
+            if one.erased:
+                continue
             if one.problem is not None:
                 yield Fault(
                     None,
@@ -249,6 +273,44 @@ def _records(connection: DuckDBPyConnection) -> Iterator[Fault]:
                 yield Fault(None, f"the features of decision `{one.id}` are not those of its record")
     except (LedgerError, LookupError, ValueError, TypeError, AttributeError) as error:
         yield Fault(None, f"what was known of models and backends has changed, and cannot be read: {error}")
+
+
+ERASED_1: Final = "(decision_id IN (SELECT decision_id FROM erasures))"
+"""Whether of a decision of version 1 something was erased: nothing of these was sealed."""
+
+_RECORDS_1: Final = f"SELECT decision_id::VARCHAR, record, record_digest, {ERASED_1} FROM decisions_1"
+
+_UNRECORDED: Final = f"""
+SELECT decision_id::VARCHAR
+FROM (
+    SELECT decision_id, map_keys(erased) AS places FROM decision_rows WHERE erased IS NOT NULL
+    UNION ALL
+    SELECT decision_id, json_keys(record, '$.erased') FROM decisions_1 WHERE {ERASED_1}
+) AS d
+LEFT JOIN (SELECT decision_id, flatten(list(places)) AS known FROM erasures GROUP BY decision_id) AS e
+    USING (decision_id)
+WHERE NOT list_has_all(coalesce(known, []), places)
+"""
+
+UNPROVEN: Final = f"""
+SELECT count(*) FROM (
+    SELECT decision_id FROM decision_rows WHERE len(list_filter(map_values(erased), lambda one: one IS NULL)) > 0
+    UNION ALL
+    SELECT decision_id FROM decisions_1 WHERE {ERASED_1}
+)
+"""
+"""How many decisions have lost a value without a salt, so that their records' digests cannot be made again."""
+
+
+def _erased_without_record(connection: DuckDBPyConnection) -> Iterator[Fault]:
+    for (id,) in _each(connection, _UNRECORDED, []):
+        yield Fault(
+            None, f"values of decision `{id}` are gone, and the log does not say that they were erased"
+        )
+
+
+def _unless_gone(kind: Kind, id: str) -> str:
+    return f"WHERE {id} NOT IN ({_GONE[kind]})" if kind in _GONE else ""
 
 
 def _each(connection: DuckDBPyConnection, sql: str, parameters: list[object]) -> Iterator[tuple[Any, ...]]:

@@ -20,7 +20,7 @@ from routewright.private_files import ensure_private, make_private_folder
 
 from .errors import LedgerError
 from .limits import Limits
-from .opening import Wait, in_turn, quoted
+from .opening import ROW_GROUP, Wait, in_turn, quoted
 from .sql_errors import translate_error
 
 if TYPE_CHECKING:
@@ -38,6 +38,16 @@ _CLOSED = {
 }
 """Settings that keep statements, and whatever the file contains, from reading or writing anything else."""
 
+# One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing. Checkpoints
+# are ours: each writes the last row group of every table anew, and leaves the old one in the file. Few rows are in
+# memory at a time, and VARIANT is kept in columns also where a row group has few.
+_WRITING = {
+    "threads": "1",
+    "wal_autocheckpoint": "512MB",
+    "write_buffer_row_group_count": "1",
+    "variant_minimum_shredding_size": "2048",
+}
+
 
 @contextmanager
 def open_for_writing(
@@ -48,16 +58,7 @@ def open_for_writing(
     It is waited for until ``lock_timeout_s`` have passed, but for a client that does not queue only
     ``client_timeout_s``, if that is given. Raises BusyError then.
     """
-    # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing.
-    # Checkpoints are ours: each writes the last row group of every table anew, and leaves the old one in the file. Few
-    # rows are in memory at a time, and VARIANT is kept in columns also where a row group has few.
-    config = _CLOSED | {
-        "threads": "1",
-        "wal_autocheckpoint": "512MB",
-        "write_buffer_row_group_count": "1",
-        "variant_minimum_shredding_size": "2048",
-        "temp_directory": str(_spill_folder(path)),
-    }
+    config = _CLOSED | _WRITING | {"temp_directory": str(spill_folder(path))}
     wait = Wait(lock_timeout_s, client_timeout_s)
     with _opened(path, read_only=False, config=config, wait=wait) as connection:
         _built_in_first(connection)
@@ -112,6 +113,32 @@ def open_for_creation(path: Path) -> Iterator[DuckDBPyConnection]:
     config = _CLOSED | {"storage_compatibility_version": STORAGE_VERSION}
     with _opened(path, read_only=False, config=config, wait=Wait(0, None)) as connection:
         yield connection
+
+
+@contextmanager
+def copied_anew(path: Path, draft: Path) -> Iterator[None]:
+    """Copy all that is in the file at ``path`` into a new one at ``draft``; nobody writes to the old in the block.
+
+    The new file has nothing of what was deleted from the old one. Raises BusyError while another client has it open for
+    writing.
+    """
+    import duckdb
+
+    installs = {name: value for name, value in _CLOSED.items() if name.startswith("auto")}
+    # INVARIANT: no temporary directory: the copy goes to disk nowhere else.
+    with duckdb.connect(":memory:", config={**installs, **_WRITING, "temp_directory": ""}) as connection:
+        try:
+            connection.execute(f"ATTACH {quoted(str(path))} AS ledger (READ_ONLY)")
+            connection.execute(
+                f"ATTACH {quoted(str(draft))} AS draft "
+                f"(ROW_GROUP_SIZE {ROW_GROUP}, STORAGE_VERSION '{STORAGE_VERSION}')"
+            )
+            connection.execute("SET enable_external_access = false")
+            connection.execute("COPY FROM DATABASE ledger TO draft")
+            connection.execute("DETACH draft")
+        except duckdb.Error as error:
+            raise translate_error(error) from error
+        yield
 
 
 @contextmanager
@@ -184,7 +211,7 @@ def remove_spilled(path: Path) -> None:
 
     DuckDB removes what other dead processes have left when it next has something to put there. Raises OSError.
     """
-    folder = _spill_folder(path)
+    folder = spill_folder(path)
     if not folder.exists():
         return
     ours = f"duckdb_temp_{os.getpid()}_"
@@ -197,7 +224,8 @@ def remove_spilled(path: Path) -> None:
     folder.rmdir()
 
 
-def _spill_folder(path: Path) -> Path:
+def spill_folder(path: Path) -> Path:
+    """Where statements put what does not fit into memory."""
     return path.with_name(f"{path.name}.tmp")
 
 
@@ -221,7 +249,7 @@ def _opened(
 
     with in_turn(path, read_only, wait) as connect:
         # DuckDB spills there what does not fit into memory; it would create the folder with the umask's mode.
-        spill = _spill_folder(path)
+        spill = spill_folder(path)
         try:
             connection = connect(config)
             try:

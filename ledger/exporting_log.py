@@ -14,6 +14,7 @@ from uuid import UUID
 from routewright.engine.canonical import canonical_text
 
 from .checkpoints import encoded_leaves
+from .comparing import ERASED_1
 from .proof.leaf import Kind, parse_leaf, told
 from .proof.logged import LOGGED
 from .restoring import all_digests
@@ -54,10 +55,13 @@ def _values(connection: DuckDBPyConnection) -> Iterator[str]:
 
 
 def _records(connection: DuckDBPyConnection) -> Iterator[str]:
-    for id, text in _rows(connection, "SELECT decision_id::VARCHAR, record FROM decisions_1"):
-        yield _line({"id": id, "text": text})
+    sql = f"SELECT decision_id::VARCHAR, record, {ERASED_1} FROM decisions_1"
+    for id, text, is_erased in _rows(connection, sql):
+        yield _line({"id": id, "unsealed": True} if is_erased else {"id": id, "text": text})
     for one in all_digests(connection):
-        if one.problem is None:
+        if one.erased:
+            yield _line({"id": one.id, "unsealed": True})
+        elif one.problem is None:
             yield f'{{"id":"{one.id}","record":{one.text}}}\n'
         else:
             yield _line({"id": one.id, "problem": one.problem})

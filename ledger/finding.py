@@ -68,7 +68,7 @@ def find_decision(connection: DuckDBPyConnection, beginning: str | None) -> Foun
 
     Raises UnknownDecisionError if there is none, or more than one.
     """
-    decision_id = _newest_id(connection) if beginning is None else _the_id(connection, beginning)
+    decision_id = _newest_id(connection) if beginning is None else matching_id(connection, beginning)
     [row] = connection.execute(_DECISION.format(decisions=decisions_select()), [decision_id]).fetchall()
     attempts = connection.execute(
         f"SELECT {', '.join(_ATTEMPT)} FROM attempt_rows WHERE decision_id = ?::UUID ORDER BY number",
@@ -117,7 +117,8 @@ def _newest_id(connection: DuckDBPyConnection) -> str:
     return str(row[0])
 
 
-def _the_id(connection: DuckDBPyConnection, beginning: str) -> str:
+def matching_id(connection: DuckDBPyConnection, beginning: str) -> str:
+    """The id of the decision whose id begins so. Raises UnknownDecisionError if there is none, or more than one."""
     digits = beginning.strip().lower().replace("-", "")
     if not re.fullmatch(r"[0-9a-f]{4,32}", digits):
         raise UnknownDecisionError(
@@ -136,6 +137,12 @@ def _the_id(connection: DuckDBPyConnection, beginning: str) -> str:
             raise UnknownDecisionError(
                 f"decision `{under_way[0][0]}` has not ended: its calls are under way",
                 help="`routewright ledger ask in-flight` shows them",
+            )
+        erased = connection.execute(_BETWEEN.format(table="erasures"), bounds).fetchall()
+        if erased:
+            raise UnknownDecisionError(
+                f"decision `{erased[0][0]}` was erased",
+                help="the table `erasures` says when and why",
             )
         imported = connection.execute(_BETWEEN.format(table="imported_decisions"), bounds).fetchall()
         if imported:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Strict, since a number that does not fit its column would otherwise silently become NULL.
 
 
-def _rows_of(types: Mapping[str, Any]) -> str:
+def rows_of(types: Mapping[str, Any]) -> str:
     """SQL for rows given as a list of JSON texts, each parsed alone."""
     return f"""SELECT unnest(r) FROM (
         SELECT from_json_strict(row, '{json.dumps(types)}') AS r FROM (SELECT unnest(?::VARCHAR[]) AS row)
@@ -40,7 +40,7 @@ _PART_TYPES: Final = {"place": "BIGINT", "kind": "VARCHAR", "digest": "VARCHAR",
 _INSERT_PARTS: Final = f"""
 INSERT INTO parts BY NAME
 SELECT (SELECT coalesce(max(part), 0) FROM parts) + row_number() OVER (ORDER BY place) AS part, kind, digest, value
-FROM ({_rows_of(_PART_TYPES)}) AS given
+FROM ({rows_of(_PART_TYPES)}) AS given
 WHERE NOT EXISTS (SELECT 1 FROM parts WHERE parts.digest = given.digest)
 RETURNING {PARTS.selected}
 """
@@ -51,7 +51,7 @@ SELECT
     * REPLACE (features::VARIANT AS features, unhex(digest) AS digest),
     coalesce(tags['team'], features ->> '$.team') AS team,
     coalesce(tags['user'], features ->> '$.user') AS "user"
-FROM ({_rows_of(DECISION_TYPES)})
+FROM ({rows_of(DECISION_TYPES)})
 RETURNING {DECISIONS.selected}
 """
 
@@ -59,7 +59,7 @@ _PART_NUMBERS: Final = "SELECT digest, part FROM parts WHERE list_contains(?::VA
 
 _INSERT_ATTEMPTS: Final = f"""
 INSERT INTO attempt_rows BY NAME
-SELECT * FROM ({_rows_of(ATTEMPT_TYPES)}) AS given
+SELECT * FROM ({rows_of(ATTEMPT_TYPES)}) AS given
 WHERE NOT EXISTS (
     SELECT 1
     FROM attempt_rows
@@ -72,7 +72,7 @@ RETURNING {ATTEMPTS.selected}
 
 _INSERT_POLICIES: Final = f"""
 INSERT INTO policies BY NAME
-SELECT DISTINCT ON (kind, digest) * FROM ({_rows_of(POLICY_TYPES)}) ANTI JOIN policies USING (kind, digest)
+SELECT DISTINCT ON (kind, digest) * FROM ({rows_of(POLICY_TYPES)}) ANTI JOIN policies USING (kind, digest)
 RETURNING {POLICIES.selected}
 """
 
@@ -129,7 +129,7 @@ def insert_states(
         rows[kind].append({"writer": writer, "entry": entry, name: id, **values})
     for kind, found in rows.items():
         if found:
-            sql = f"INSERT INTO {kind}_states BY NAME {_rows_of(STATE_TYPES[kind])}"
+            sql = f"INSERT INTO {kind}_states BY NAME {rows_of(STATE_TYPES[kind])}"
             connection.execute(sql, [_texts(found, STATE_TYPES[kind])])
 
 

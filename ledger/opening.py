@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
 _HOLDER: Final = re.compile(r"lock is held in (?P<program>.+?) \(PID (?P<pid>\d+)\)")
 
-_ROW_GROUP: Final = 16_384
+ROW_GROUP: Final = 16_384
 """Rows of a row group. A transaction of more rows writes them to the file as it goes, and not to the log, and each
 checkpoint writes the last row group anew: so memory and that grow with this number, and bytes for a row shrink."""
 
@@ -135,7 +135,7 @@ def _attached(path: Path, config: Mapping[str, str]) -> DuckDBPyConnection:
         ":memory:", config={name: value for name, value in config.items() if name not in _LAST}
     )
     try:
-        connection.execute(f"ATTACH {quoted(str(path))} AS ledger (ROW_GROUP_SIZE {_ROW_GROUP})")
+        connection.execute(f"ATTACH {quoted(str(path))} AS ledger (ROW_GROUP_SIZE {ROW_GROUP})")
         connection.execute("USE ledger")
         for setting in last:
             connection.execute(setting)

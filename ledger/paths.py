@@ -34,6 +34,10 @@ def default_ledger_path(
     return data / "routewright" / "ledger.duckdb"
 
 
+ERASING = "erasing"
+"""The file in the folder beside a ledger that is there while its files are rewritten, or if that was cut short."""
+
+
 def spool_folder(path: Path) -> Path:
     """The folder beside the ledger at ``path`` that holds all else: what writers have left waiting, and the queue."""
     return path.with_name(f"{path.name}.spool")

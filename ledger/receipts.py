@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from routewright.engine.canonical import canonical_bytes, digest_of
 from routewright.engine.record import digest_of_values, read_json
+from routewright.engine.report import RecordError
 
 from .checkpoints import log_folder, newest_checkpoint
 from .errors import ProofError
@@ -98,7 +99,14 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
             f"none of the keys has signed the checkpoint of `{signed.checkpoint.origin}`",
             help="give its key by `--key`",
         )
-    if record.get("id") != decision_id or recorded not in (digest_of_values(record), digest_of(record)):
+    try:
+        is_recorded = record.get("id") == decision_id and recorded in (
+            digest_of_values(record),
+            digest_of(record),
+        )
+    except RecordError as error:
+        raise ProofError(str(error)) from error
+    if not is_recorded:
         raise ProofError("the record in the receipt is not the one that was recorded")
     leaf = Leaf(Kind.DECISION, uuid.UUID(decision_id).bytes, 0, values_digest(values)).encoded()
     proof = [parse_hash(one) for one in hashes]

@@ -78,7 +78,8 @@ class MadeAgain(NamedTuple):
     """A record that was made again: its id, the digest that was recorded, in hexadecimal, and the text that has it.
 
     In that text each part is a digest. It is empty where ``problem`` says why it could not be made again. ``fits`` is
-    whether the row's features are those of the record: it has defaults and what was ignored too.
+    whether the row's features are those of the record: it has defaults and what was ignored too. ``erased`` says that
+    the text is empty because a value without a salt was erased.
     """
 
     id: str
@@ -86,6 +87,7 @@ class MadeAgain(NamedTuple):
     text: str
     fits: bool
     problem: str | None = None
+    erased: bool = False
 
     @property
     def is_as_recorded(self) -> bool:
@@ -109,6 +111,9 @@ def all_digests(connection: DuckDBPyConnection) -> Iterator[MadeAgain]:
             continue
         if changes:
             state.see(_entry_of(changes, state.number + 1))
+        if row["erased"] and None in row["erased"].values():
+            yield MadeAgain(row["id"], row["digest"], "", True, erased=True)
+            continue
         try:
             yield _made_again(parts, state, row)
         except _UNFIT as error:

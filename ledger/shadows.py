@@ -20,9 +20,9 @@ FUNCTIONS: Final = frozenset(
     * + - ->> / // arg_max array_extract bool_or contains count count_star duckdb_columns duckdb_databases
     duckdb_functions duckdb_tables duckdb_types duckdb_views from_json from_json_strict hex histogram
     json_extract json_extract_string json_type len list list_concat list_contains list_filter list_position
-    list_transform list_value lower make_timestamp make_timestamptz map map_entries map_extract_value map_from_entries
-    map_keys map_values max max_by min nullif quantile_cont range regexp_full_match row row_number sha256 string_split
-    struct_extract struct_pack substr sum unhex unnest variant_extract variant_typeof || ~~
+    list_transform list_value lower make_timestamp make_timestamptz map map_contains map_entries map_extract_value
+    map_from_entries map_keys map_values max max_by min nullif quantile_cont range regexp_full_match row row_number
+    sha256 string_split struct_extract struct_pack substr sum unhex unnest variant_extract variant_typeof || ~~
     """.split()
 )
 """Every function in the ledger's statements and views. Operators are functions too, and so are `a.b` and `[a]`."""
@@ -39,9 +39,9 @@ TYPES: Final = frozenset({"json"})
 
 TABLES: Final = frozenset(
     """
-    attempt_rows decision_rows decisions_1 declarations imported_attempts imported_decisions imported_outcomes imports
-    in_flight log_leaves log_origin memory_states migrations model_states outcomes parts policies rejected views_made
-    writers
+    attempt_rows decision_rows decisions_1 declarations erasures imported_attempts imported_decisions imported_outcomes
+    imports in_flight log_leaves log_origin memory_states migrations model_states outcomes parts policies rejected
+    views_made writers
     """.split()
 )
 """The ledger's tables."""

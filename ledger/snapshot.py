@@ -67,7 +67,7 @@ def take_snapshot(ledger: Path, path: Path, *, lock_timeout_s: float, stale: str
                     connection.execute(_MARK)
                     connection.execute(f"INSERT INTO {_TABLE} VALUES (?, ?)", [taken_at, str(ledger)])
                 checkpoint(connection)
-            for log in _logs_of(path):  # of a client that wrote into the one before, and was killed
+            for log in logs_of(path):  # of a client that wrote into the one before, and was killed
                 log.unlink()
             os.replace(draft, path)
         finally:
@@ -114,14 +114,14 @@ def _copy(ledger: Path, draft: Path, lock_timeout_s: float) -> None:
     # Closing a descriptor of a file drops the locks that this process has on it, DuckDB's own too: so these are closed
     # after DuckDB has closed the file.
     with ExitStack() as files, open_for_reading(ledger, lock_timeout_s=lock_timeout_s):
-        for path in (ledger, *_logs_of(ledger)):
+        for path in (ledger, *logs_of(ledger)):
             source = files.enter_context(path.open("rb"))
             target = draft.with_name(draft.name + path.name.removeprefix(ledger.name))
             with open(create_private(target), "wb") as copy:
                 shutil.copyfileobj(source, copy, 1024**2)
 
 
-def _logs_of(path: Path) -> list[Path]:
+def logs_of(path: Path) -> list[Path]:
     """DuckDB's write-ahead logs of a file: one, and another while a checkpoint is made, or if one was cut short."""
     beside = path.parent.glob(f"{glob.escape(path.name)}.*")
     return [one for one in beside if "wal" in one.name.removeprefix(path.name).split(".")]

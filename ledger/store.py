@@ -30,7 +30,7 @@ from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
 from .limits import Limits
 from .migrate import apply_migrations, create_ledger, latest_version, layout_version
-from .paths import spool_folder
+from .paths import ERASING, spool_folder
 from .replay.selecting import ALL_REAL, Selection
 from .results import Appended, QueryResult, TailRow, Written
 from .rows import AttemptRow, DecisionRow, PolicyRow
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from routewright.engine.policy import CompiledPolicy
 
+    from .erasing import Erased, ToErase
     from .importing.importer import Imported
     from .importing.run import ImportReport, Progress
     from .outcomes import Outcome, RecordedOutcomes
@@ -486,6 +487,35 @@ class Ledger:
                 f"`{file}` cannot be written: {(error.strerror or str(error)).lower()}"
             ) from error
 
+    def erase(self, what: ToErase) -> Erased:
+        """Erase values of features, or whole decisions, from the tables and from every byte of the ledger's files.
+
+        What waits in spools is taken in first. The file is rewritten, which takes its room once more for a while;
+        nobody else can open it meanwhile. That something was erased is a row of ``erasures``, with a leaf in the log.
+        Copies that were made before are not touched. Raises LedgerError, with nothing erased, for a condition or an id
+        that is none. Where it is cut short later, ``notices`` say so, and ``finish_erasing`` completes it.
+        """
+        from .rewriting import erase_from
+
+        self._bring_up_to_date()
+        erased = erase_from(self._path, self._lock_timeout_s, what)
+        assert erased is not None
+        return erased
+
+    def would_erase(self, what: ToErase) -> Erased:
+        """What ``erase`` would erase. Nothing changes."""
+        from .rewriting import would_erase
+
+        self._refresh()
+        return would_erase(self._path, self._lock_timeout_s, what)
+
+    def finish_erasing(self) -> None:
+        """Rewrite the ledger's files once more, without what was erased from its tables."""
+        from .rewriting import erase_from
+
+        self._bring_up_to_date()
+        erase_from(self._path, self._lock_timeout_s, None)
+
     def prove(self, beginning: str) -> str:
         """The receipt of the decision whose id begins so, which ``check_receipt`` checks without the ledger.
 
@@ -562,6 +592,7 @@ class Ledger:
             _full_text(self._full),
             _rejected_text(self._rejected),
             damage_kept(spool_folder(self._path)),
+            _unfinished_text(spool_folder(self._path)),
         )
         return tuple(notice for notice in found if notice is not None)
 
@@ -632,6 +663,16 @@ class Ledger:
                 )
             case error:
                 return f"the newest decisions may be missing: {error}"
+
+
+def _unfinished_text(folder: Path) -> str | None:
+    """The notice about erasing that was cut short."""
+    if not (folder / ERASING).exists():
+        return None
+    return (
+        "erasing was cut short, and what was to be erased may still be in the ledger's files: "
+        "`routewright ledger erase --finish` completes it"
+    )
 
 
 def _full_text(counts: FullCounts) -> str | None:

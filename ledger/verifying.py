@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .checkpoints import encoded_leaves, log_folder, newest_checkpoint, origin_of
-from .comparing import Fault, compare, name_of
+from .comparing import UNPROVEN, Fault, compare, name_of
 from .errors import ProofError
 from .proof.checkpoint import SignedCheckpoint
 from .proof.keys import find_key
@@ -31,7 +31,8 @@ class Verification(NamedTuple):
 
     ``size`` and ``root`` are of its log, ``leaves`` how many it has of each kind. ``covered`` is the size of the
     largest checkpoint that the log begins with and whose signature was checked. ``faults`` are the first of
-    ``fault_count``, in the order of the log. ``notices`` say what could not be known.
+    ``fault_count``, in the order of the log. Of so many decisions something was ``erased``, which is no fault.
+    ``notices`` say what could not be known.
     """
 
     origin: str | None
@@ -42,6 +43,7 @@ class Verification(NamedTuple):
     faults: tuple[Fault, ...]
     fault_count: int
     notices: tuple[str, ...]
+    erased: int
 
 
 def verify_ledger(
@@ -74,6 +76,13 @@ def verify_ledger(
             covered = max(covered, signed.checkpoint.size)
     faults.add(compare(connection))
     notices += _unknown(bool(given), log.size, covered)
+    [(erased,)] = connection.execute("SELECT count(DISTINCT decision_id) FROM erasures").fetchall()
+    [(unproven,)] = connection.execute(UNPROVEN).fetchall()
+    if unproven:
+        notices.append(
+            f"of {unproven:,} decisions a value was erased that had no salt: whether the rest of their records is as "
+            "it was cannot be known"
+        )
     leaves = connection.execute(
         "SELECT kind, count(*) FROM log_leaves GROUP BY kind ORDER BY kind"
     ).fetchall()
@@ -86,6 +95,7 @@ def verify_ledger(
         faults.first(),
         faults.count,
         tuple(notices),
+        erased,
     )
 
 

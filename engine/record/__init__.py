@@ -53,7 +53,7 @@ from .record import (
     state_of,
     task_of,
 )
-from .sealed import FEATURES, IGNORED, METADATA, seal, sealed
+from .sealing import FEATURES, IGNORED, METADATA, seal, sealed, take_out
 from .version_1 import DecisionRecord1, arm_point
 
 __all__ = [
@@ -113,6 +113,7 @@ __all__ = [
     "sealed",
     "split_point",
     "state_of",
+    "take_out",
     "task_of",
     "text_digest",
     "without_later_fields",

@@ -18,7 +18,7 @@ from .field import Shape, fields_of
 from .fields import RECORD_VERSION, DecisionRecord, MemoryRecord, ModelStateRecord, StateRecord
 from .parts import REQUEST_FIELDS, SOURCE_NAMES, VERDICT_VALUES, RecordRow
 from .record import record_values, values_of
-from .sealed import row_without_sealed, without_sealed
+from .sealing import row_without_sealed, without_sealed
 
 _VERDICT_TEXTS: Final = {letter: canonical_text(verdict) for letter, verdict in VERDICT_VALUES.items()}
 _METADATA: Final = REQUEST_FIELDS.index("metadata")

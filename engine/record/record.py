@@ -112,9 +112,11 @@ def _json(value: Any) -> Any:
 
 
 def task_of(record: Record) -> Task:
-    """The task that was decided: what was given and ignored; what was derived is derived again."""
+    """The task that was decided: what was given and ignored; what was derived is derived again, and null if erased."""
     features: dict[str, object] = {
-        name: _value(feature.value) for name, feature in record.features.items() if feature.source == "given"
+        name: _value(feature.value)
+        for name, feature in record.features.items()
+        if feature.source == "given" or f"features.{name}" in (record.erased or ())
     }
     features.update({name: _value(value) for name, value in record.ignored.items()})
     request = RequestFacts(**record.request.model_dump())

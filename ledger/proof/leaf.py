@@ -42,7 +42,7 @@ class Kind(IntEnum):
     PART = 5
     """A part of records, by ``named_id``; the digest is that of its canonical JSON."""
     ERASURE = 6
-    """The record of an erasure. No ledger has one yet."""
+    """That something of a decision was erased, by its id and the erasure's number; the digest covers its values."""
     RETENTION = 7
     """The record that old rows were dropped. No ledger has one yet."""
 

@@ -51,6 +51,10 @@ def _attempt(values: Values) -> Leaf:
     return _by_id(Kind.ATTEMPT, values["decision_id"], values, values["number"])
 
 
+def _erasure(values: Values) -> Leaf:
+    return _by_id(Kind.ERASURE, values["decision_id"], values, values["number"])
+
+
 def _outcome(values: Values) -> Leaf:
     return _by_id(Kind.OUTCOME, values["outcome_id"], values)
 
@@ -100,5 +104,12 @@ OUTCOMES: Final = Logged(
     Kind.OUTCOME, "outcomes", _columns(*(one.name for one in columns_of(OutcomeRow)), uuids=_UUIDS), _outcome
 )
 
-LOGGED: Final = (POLICIES, PARTS, DECISIONS_1, DECISIONS, ATTEMPTS, OUTCOMES)
-"""In the order in which rows of earlier versions entered the log."""
+ERASURES: Final = Logged(
+    Kind.ERASURE,
+    "erasures",
+    _columns("decision_id", "number", "places", "outcomes", "record", "at_us", "reason", uuids=_UUIDS),
+    _erasure,
+)
+
+LOGGED: Final = (POLICIES, PARTS, DECISIONS_1, DECISIONS, ATTEMPTS, OUTCOMES, ERASURES)
+"""In the order in which rows of earlier versions entered the log; there were no erasures then."""

@@ -42,11 +42,15 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class SelfReport:
-    """How many recorded decisions were made again, and the differences, the most frequent first."""
+    """How many recorded decisions were made again, and the differences, the most frequent first.
+
+    ``erased`` decisions were not, as a value was erased of them.
+    """
 
     rows: int
     differences: tuple[Difference, ...]
     seconds: float
+    erased: int = 0
 
     @property
     def different(self) -> int:
@@ -63,19 +67,21 @@ def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfRe
         )
     chosen = choose(connection, selection)
     found: dict[tuple[What, str, str], Difference] = {}
-    rows = 0
+    rows = erased = 0
     for what, digest, why, count, example in _compared(connection, chosen):
+        if what == "erased":
+            erased += count
+            continue
         rows += count
         if what is not None:
             known = found.get((what, digest, why))
             before, first = (0, example) if known is None else (known.rows, known.example)
             found[what, digest, why] = Difference(what, digest, why, before + count, min(first, example))
-    return SelfReport(
-        rows, tuple(sorted(found.values(), key=lambda one: -one.rows)), time.monotonic() - began
-    )
+    differences = tuple(sorted(found.values(), key=lambda one: -one.rows))
+    return SelfReport(rows, differences, time.monotonic() - began, erased)
 
 
-_Compared = tuple[What | None, str, str, int, str]
+_Compared = tuple[What | Literal["erased"] | None, str, str, int, str]
 """What differs if anything, the policy's digest, why, of how many rows, and the id of one."""
 
 
@@ -112,6 +118,13 @@ def _by_classes(
     # All of it first: the statements of one policy use tables that those of the next replace.
     found = list(class_rows(connection, policy, part, recorded, chosen, compare_verdicts=True))
     plans = dict(connection.execute("SELECT part, digest FROM parts WHERE kind = 'plan'").fetchall())
+    [(erased, first)] = connection.execute(
+        f"SELECT count(*), min(decision_id)::VARCHAR FROM ({chosen.rows_of('decision_rows')}) "
+        f"WHERE (policy_part = {part.part}) AND (erased IS NOT NULL)",
+        chosen.parameters,
+    ).fetchall()
+    if erased:
+        yield "erased", part.digest, "", erased, first
     for one in found:
         if one.other_verdicts:
             yield "verdicts", part.digest, "the verdicts of its rules differ", one.other_verdicts, one.example
@@ -128,6 +141,8 @@ def _by_classes(
 
 
 def _of_record(policy: CompiledPolicy, record: Record) -> _Compared:
+    if record.erased:
+        return "erased", record.policy.digest, "", 1, record.id
     try:
         recompute(as_recorded(policy, record), record)
     except RecordError as error:

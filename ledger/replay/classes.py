@@ -44,6 +44,7 @@ from routewright.engine.decision import (
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import REQUEST_FIELDS
 
+from ..proof.logged import DECISIONS
 from .assumed import NOTHING_ASSUMED, AssumedState
 from .bound import Recorded, bindings, session, unsaid
 from .parts import PolicyPart
@@ -101,14 +102,16 @@ def class_rows(
     compare_verdicts: bool = False,
     keep_rows: bool = False,
 ) -> Iterator[ClassRows]:
-    """What ``policy`` decides of the chosen rows that were recorded under ``part``.
+    """What ``policy`` decides of the chosen rows that were recorded under ``part``, but for those with an erased value.
 
     Rows for which SQL cannot say a condition are classes of their own. With ``keep_rows`` the table ``ROW_GROUPS`` then
     has the group of each row. Raises NotDecidableInSql where there are too many such rows, or where SQL cannot say the
     verdicts that are to be compared.
     """
     # One level and no subquery: through a filter below, DuckDB 2.0 reads whole features, not the fields asked for.
-    source = f"{part.table} AS d WHERE (d.policy_part = {part.part}) AND {chosen.where}"
+    # Nothing is ever erased of what was imported.
+    whole = "AND (d.erased IS NULL)" if part.table == DECISIONS.table else ""
+    source = f"{part.table} AS d WHERE (d.policy_part = {part.part}) {whole} AND {chosen.where}"
     pins = [
         pin
         for (pin,) in connection.execute(

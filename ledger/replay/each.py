@@ -23,16 +23,24 @@ Again = Callable[[Record], Redecided]
 """Makes the decision of a record again."""
 
 
-def records(connection: DuckDBPyConnection, chosen: Chosen, part: PolicyPart | None) -> Iterator[Record]:
-    """The records of the chosen decisions that were recorded under ``part``; without one, those of version 1."""
+def records(
+    connection: DuckDBPyConnection, chosen: Chosen, part: PolicyPart | None, *, only_erased: bool = False
+) -> Iterator[Record]:
+    """The records of the chosen decisions that were recorded under ``part``; without one, those of version 1.
+
+    ``only_erased`` gives those of which a value was erased.
+    """
     if part is None:
         older = connection.execute(chosen.rows_of("decisions_1", "record"), chosen.parameters)
         while rows := older.fetchmany(1000):
             yield from (read_record(text) for (text,) in rows)
         return
-    of_part = f"SELECT decision_id::VARCHAR FROM ({chosen.rows_of('decision_rows')}) WHERE policy_part = {part.part}"
+    of_part = f"SELECT decision_id::VARCHAR FROM ({chosen.rows_of('decision_rows')}) WHERE (policy_part = {part.part})"
+    if only_erased:
+        of_part += " AND (erased IS NOT NULL)"
     ids = {id for (id,) in connection.execute(of_part, chosen.parameters).fetchall()}
-    yield from (read_record(text) for id, _, text in all_records(connection) if id in ids)
+    if ids:
+        yield from (read_record(text) for id, _, text in all_records(connection) if id in ids)
 
 
 def group_records(
@@ -42,12 +50,11 @@ def group_records(
     again: Again,
     grouped: Grouped,
     note: Callable[[Record, Redecided], None] | None = None,
+    *,
+    only_erased: bool = False,
 ) -> None:
-    """Decide the chosen decisions of ``part`` again, or those of version 1, and add them to ``grouped``.
-
-    ``note`` is told of each.
-    """
-    for record in records(connection, chosen, part):
+    """Decide what ``records`` gives again, and add it to ``grouped``; ``note`` is told of each."""
+    for record in records(connection, chosen, part, only_erased=only_erased):
         after = again(record)
         grouped.add(record.policy.digest, came_of_record(record), after, 1, record.id)
         if note is not None:
@@ -56,7 +63,7 @@ def group_records(
 
 def facts_of(record: Record) -> Facts:
     """What a record can tell."""
-    return Facts(frozenset(record.features), frozenset(record.state.models))
+    return Facts(frozenset(record.features), frozenset(record.state.models), frozenset(record.erased or ()))
 
 
 def came_of_record(record: Record) -> Came:

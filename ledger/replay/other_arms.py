@@ -14,9 +14,9 @@ from routewright.engine.report import RecordError
 from .actions import choice_of_decision, choice_of_record
 from .bound import Recorded
 from .classes import class_rows
-from .each import came_of_record
+from .each import came_of_record, facts_of
 from .parts import PolicyPart, recorded_policy
-from .redeciding import Facts, redecide
+from .redeciding import redecide
 from .row_tables import CanaryArm, RowTables
 from .selecting import Chosen
 
@@ -91,7 +91,8 @@ class OtherArms:
         arm, other = canary_arm(record.arm), None
         policy = None if arm is None else self.policy(arm, record.catalog.digest)
         if policy is not None:
-            facts = Facts(frozenset(policy.slots).union(record.features), frozenset(record.state.models))
+            known = facts_of(record)
+            facts = replace(known, features=frozenset(policy.slots).union(record.features))
             task, state = task_of(record), state_of(record)
             other = redecide(policy, task, state, facts, decision_id=record.id).decision
         came = came_of_record(record)

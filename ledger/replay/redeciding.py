@@ -9,8 +9,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
-from routewright.engine.decision import Decision, State, Task, decide, parameters_of, verdicts_of
+from routewright.engine.decision import SESSION, Decision, State, Task, decide, parameters_of, verdicts_of
 from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import FEATURES, IGNORED, METADATA
 from routewright.engine.report import FeatureError, TaskError
 
 from .assumed import NOTHING_ASSUMED, AssumedState
@@ -52,11 +53,13 @@ HELP: Final[Mapping[Reason, str]] = {
 class Facts:
     """What a record can tell: the names of the features that its policy declares, and of its catalog's models.
 
-    None where everything is open: whatever is not said was not known.
+    None where everything is open: whatever is not said was not known. ``erased`` are the places of values that were
+    recorded and are gone.
     """
 
     features: frozenset[str] | None = None
     models: frozenset[str] | None = None
+    erased: frozenset[str] = frozenset()
 
 
 EVERYTHING: Final = Facts()
@@ -83,12 +86,19 @@ def redecide(
     """What ``policy`` decides of a recorded task in the recorded state, as far as nothing else is assumed."""
     if task.draw is None:
         task = replace(task, draw=draw_of(decision_id))
+    lost = _lost(policy, task, facts)
+    if lost:  # unknown, whatever their defaults
+        task = replace(task, features={**task.features, **dict.fromkeys(lost)})
     try:
         decision = decide(policy, task, assumed.of(state), decision_id=decision_id, strict=False)
     except FeatureError as error:
         return Redecided(None, "feature_refused", str(error))
     except TaskError as error:
         return Redecided(None, "not_decidable", str(error))
+    if lost and (name := _missing_value(decision, lost)) is not None:
+        return Redecided(None, "erased", f"feature `{name}`")
+    if policy.is_sticky and METADATA + SESSION in facts.erased:
+        return Redecided(None, "erased", "the session")
     if (name := _missing_feature(decision, facts)) is not None:
         return Redecided(None, "feature_missing", f"feature `{name}`")
     if (model := _missing_model(decision, facts, assumed.known)) is not None:
@@ -119,6 +129,30 @@ def undeclared(policy: CompiledPolicy, facts: Facts) -> frozenset[str]:
         return frozenset()
     names = (one.name for one in policy.features if one.default is None and one.derived is None)
     return frozenset(names) - facts.features
+
+
+def _lost(policy: CompiledPolicy, task: Task, facts: Facts) -> frozenset[str]:
+    """The features of ``policy`` whose values were erased."""
+    if not facts.erased:
+        return frozenset()
+    return frozenset(
+        one.name
+        for one in policy.features
+        if not facts.erased.isdisjoint((FEATURES + one.name, IGNORED + one.name))
+        or (
+            one.derived is not None
+            and one.derived.fact == "metadata"
+            and one.name not in task.features
+            and f"{METADATA}{one.derived.key}" in facts.erased
+        )
+    )
+
+
+def _missing_value(decision: Decision, lost: Set[str]) -> str | None:
+    """A feature of ``lost`` whose value could have changed the decision."""
+    policy = decision.policy
+    stated = {policy.features[slot].name for slot, _ in policy.stated}
+    return next(iter(sorted(lost & (_open_names(decision) | stated))), None)
 
 
 def _missing_feature(decision: Decision, facts: Facts) -> str | None:

@@ -186,6 +186,7 @@ def _group_own(
                 connection, under.policy, part, recorded, chosen, assumed=under.state, keep_rows=keep_rows
             )
             _group_classes(part, found, plans, grouped, rows)
+            group_records(connection, chosen, part, candidates.again, grouped, note, only_erased=True)
         except NotDecidableInSql:
             group_records(connection, chosen, part, candidates.again, grouped, note)
     group_records(connection, chosen, None, candidates.again, grouped, note)

@@ -44,7 +44,8 @@ def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> No
     examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     # Nor any that needs the id of a decision.
     calling = re.compile(
-        r"routewright (demo|health|ledger (outcome|prove|verify --receipt|witness)|run (?!.*--simulate))"
+        r"routewright (demo|health|ledger (erase --decision|outcome|prove|verify --receipt|witness)|"
+        r"run (?!.*--simulate))"
     )
     quiet = [example for example in examples if not calling.match(example)]
     assert len(quiet) >= 10

@@ -22,7 +22,7 @@ from routewright.engine.decision.task import State, Task
 from routewright.engine.record.digest import digest_of_values, record_digest
 from routewright.engine.record.parts import parts_of
 from routewright.engine.record.record import record_of
-from routewright.engine.record.sealed import sealed
+from routewright.engine.record.sealing import sealed
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionEnd, DecisionRow, Ledger, LedgerEntry, LedgerWriter, entries
 from routewright.ledger.connection import open_for_reading

@@ -621,6 +621,58 @@ def prove(
     write_receipt(path, id, output, force=force)
 
 
+@ledger.command()
+def erase(
+    features: Annotated[
+        list[str] | None,
+        Option("--feature", metavar="NAME", help="Erase the values of this feature, declared or ignored."),
+    ] = None,
+    decisions: Annotated[
+        list[str] | None,
+        Option("--decision", metavar="ID", help="Of this decision, by its id or the beginning of it."),
+    ] = None,
+    users: Annotated[list[str] | None, Option("--user", metavar="USER", help="Of this user.")] = None,
+    where: Annotated[
+        str | None,
+        Option(metavar="SQL", help="Of decisions that fit: a condition on columns of `all_decisions_flat`."),
+    ] = None,
+    reason: Annotated[
+        str | None, Option(metavar="TEXT", help="Why, which is put on record with the erasure.")
+    ] = None,
+    snapshots: Annotated[
+        list[Path] | None, FileOption("--snapshot", help="Take this snapshot of the ledger anew afterwards.")
+    ] = None,
+    finish: Annotated[
+        bool, Option("--finish", help="Complete an erasure that was cut short, and erase nothing more.")
+    ] = False,
+    yes: Annotated[bool, Option("--yes", help="Erase. Without it, only say what would be erased.")] = False,
+    path: LedgerPath = None,
+) -> None:
+    """Erase values of features, or whole decisions, from every byte of the ledger's files.
+
+    Without --feature, decisions are erased with all that came of them: verdicts, plan, calls, outcomes; their id and
+    digest are left. With it the values are, and what followed from them stays: the rule may tell what a value was.
+
+    `ledger verify` says then that it was erased. The file is written anew, which takes its room once more.
+
+    \b
+    Example:
+      routewright ledger erase --feature patient --user ada --reason "asked on 3 May" --yes
+      routewright ledger erase --decision 019b76da --yes
+    """
+    from routewright.ledger import ToErase
+
+    from .erase import erase as erase_and_print
+
+    named = (features, decisions, users, where)
+    if finish is any(one is not None for one in named):
+        raise typer.BadParameter(
+            "--feature, --decision, --user or --where is needed, or --finish without any of them"
+        )
+    what = None if finish else ToErase(features or (), decisions or (), users or (), where, reason)
+    erase_and_print(path, what, snapshots or (), yes=yes)
+
+
 @ledger.command("import")
 def import_(
     source: Annotated[

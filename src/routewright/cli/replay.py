@@ -192,6 +192,8 @@ def _print_self(report: SelfReport, how: ReplayFlags) -> ExitCode:
         writer.text(
             f"{counted(report.rows, 'decision')} made again: {counted(report.different, 'difference')}"
         )
+        if report.erased:
+            writer.text(f"not made again, as values were erased: {counted(report.erased, 'decision')}")
         rows = [
             [one.what, one.policy_digest, f"{one.rows:,}", one.why, one.example] for one in report.differences
         ]

@@ -135,7 +135,8 @@ def _print(found: Verification) -> None:
     writer.text(f"log: {counted(found.size, 'leaf').replace('leafs', 'leaves')} ({kinds})")
     writer.text(f"root: {base64.b64encode(found.root).decode()}")
     if not found.fault_count:
-        writer.text("every row is as it was recorded")
+        but = f", but for what was erased of {counted(found.erased, 'decision')}" if found.erased else ""
+        writer.text(f"every row is as it was recorded{but}")
 
 
 def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
@@ -145,6 +146,7 @@ def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
         "root": base64.b64encode(found.root).decode(),
         "leaves": dict(found.leaves),
         "covered": found.covered,
+        "erased": found.erased,
         "fault_count": found.fault_count,
         "faults": [one._asdict() for one in found.faults],
         "unknown": [*found.notices, *notices],

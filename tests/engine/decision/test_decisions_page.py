@@ -24,7 +24,7 @@ from routewright.engine.record.digest import record_digest
 from routewright.engine.record.field import Shape, fields_of
 from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.record import record_values
-from routewright.engine.record.sealed import sealed, without_sealed
+from routewright.engine.record.sealing import sealed, without_sealed
 from routewright.engine.report.tree import render_tree
 
 _PAGE = Path(__file__).parents[3] / "docs" / "decisions.md"

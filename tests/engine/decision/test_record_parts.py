@@ -42,7 +42,7 @@ from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.parts import Part, RecordParts, parts_of
 from routewright.engine.record.reading import read_record
 from routewright.engine.record.record import record_of, record_values
-from routewright.engine.record.sealed import seal, sealed, take_out, without_sealed
+from routewright.engine.record.sealing import seal, sealed, take_out, without_sealed
 from routewright.engine.report import RecordError
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
