@@ -30,7 +30,7 @@ def consequences_section(report: ReplayReport) -> Section | None:
         "consequences",
         "What it would have cost, taken and answered",
         "The mean of a decision, before and under the candidate. Where only a part of them can be known, the "
-        "numbers are of that part.",
+        "numbers are of that part. A decision has no support where the log never tried what the candidate does.",
         Shown(["metric", "before", "candidate", "change", "95 % interval", "verdict"], rows, []),
         lines=[*_totals(metrics), *_reasons(metrics)],
     )
