@@ -101,6 +101,7 @@ def consequences(connection: DuckDBPyConnection, rows: RowTables) -> Consequence
     wanted = measures(connection)
     measure_rows(connection, wanted)
     relations = _relations(connection, wanted, imported=rows.are_imported)
+    rows.drop()
     before = _measured(connection, wanted, LOGGED)
     if not before[0].decisions:
         return NOT_ASKED

@@ -144,6 +144,7 @@ class RowTables:
             JOIN {table} AS d ON (d.rowid = r.row)
             LEFT JOIN {_OTHERS} AS o ON (o.row = r.row)
         """)
+        self._connection.execute(f"DROP TABLE {ROW_GROUPS}")
 
     def _unit(self) -> str:
         """What was drawn as a whole: all with one value of a key, else a session; NULL: the row by itself."""
@@ -207,7 +208,7 @@ class RowTables:
     # -- at the end -------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Make ``CHOICES``, ``CHANCES`` and ``SUPPORT``."""
+        """Make ``CHOICES``, ``CHANCES`` and ``SUPPORT``; see ``drop``."""
         self._flush()
         found = self._connection.execute(
             f"SELECT DISTINCT logged, target, arm, other FROM {ROWS} ORDER BY ALL"
@@ -232,6 +233,10 @@ class RowTables:
         )
         self._table(SUPPORT, "context INTEGER, action VARCHAR", sorted(support))
         self._table(CHANCES, "target INTEGER, action VARCHAR, probability DOUBLE", list(self._targets()))
+
+    def drop(self) -> None:
+        """Drop ``ROWS``, once nothing more is asked of it: it has a row for each decision."""
+        self._connection.execute(f"DROP TABLE {ROWS}")
 
     def _targets(self) -> Iterator[tuple[object, ...]]:
         for number, chances in enumerate(self._chances.values):

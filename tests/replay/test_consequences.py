@@ -25,7 +25,7 @@ from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_policy
 from routewright.engine.record.attempt import Attempt
 from routewright.gateway.deciding import uuid7
-from routewright.ledger import ReplayReport
+from routewright.ledger import Ledger, ReplayReport
 from routewright.ledger.replay.consequences import Consequence
 from routewright.ledger.replay.redeciding import Facts, draw_of, redecide
 
@@ -93,7 +93,7 @@ def _chances(decision: Decision) -> object:
     seed=st.integers(0, 2**32),
 )
 @settings(
-    max_examples=max(4, EXAMPLES // 12),
+    max_examples=max(3, EXAMPLES // 12),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_what_stays_has_the_sums_of_the_view(
@@ -164,10 +164,31 @@ def _executed(
         yield Executed(decision, [made], None if fails else 1, "exploit" if arm is None else "canary")
 
 
-def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def split_ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    """A log in which the hard half was split."""
     split = compiled_text(SPLIT)
-    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(split, 1200, Random(3)), [split])
-    report = ledger.replay(compiled_text(HARD_LARGE))
+    path = tmp_path_factory.mktemp("split") / "l.duckdb"
+    return executed_ledger(path, _executed(split, 1200, Random(3)), [split])
+
+
+@pytest.fixture(scope="module")
+def plain_log() -> list[Executed]:
+    """Decisions in which nothing was left to chance, and for which nothing was drawn."""
+    log = list(_executed(compiled_text(SMALL), 400, Random(8)))
+    return [
+        replace(one, decision=replace(one.decision, task=replace(one.decision.task, draw=None)))
+        for one in log
+    ]
+
+
+@pytest.fixture(scope="module")
+def plain_ledger(plain_log: list[Executed], tmp_path_factory: pytest.TempPathFactory) -> Ledger:
+    return executed_ledger(tmp_path_factory.mktemp("plain") / "l.duckdb", plain_log, [compiled_text(SMALL)])
+
+
+def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(split_ledger: Ledger) -> None:
+    report = split_ledger.replay(compiled_text(HARD_LARGE))
     found = of(report, "cost")
     assert (found.before.decisions, found.kept.decisions, found.kept.total) == (1200, 600, Decimal(600))
     assert found.after.verdict == "identified"
@@ -187,26 +208,21 @@ def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(tmp_path: 
     assert best.estimates[0].all.without_support == pytest.approx(0.5)
 
 
-def test_the_same_split_again_has_what_was_measured(tmp_path: Path) -> None:
-    split = compiled_text(SPLIT)
-    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(split, 800, Random(4)), [split])
-    found = of(ledger.replay(split), "cost")
+def test_the_same_split_again_has_what_was_measured(split_ledger: Ledger) -> None:
+    found = of(split_ledger.replay(compiled_text(SPLIT)), "cost")
     assert found.kept == found.before
     assert (found.after.value, found.after.verdict) == (found.before.mean, "identified")
 
 
-def test_a_split_draws_anew_for_tasks_that_were_decided_without_a_draw(tmp_path: Path) -> None:
-    small = compiled_text(SMALL)
-    log = []
-    for one in _executed(small, 400, Random(8)):
-        task = replace(one.decision.task, draw=None)
-        log.append(replace(one, decision=replace(one.decision, task=task)))
-    report = executed_ledger(tmp_path / "l.duckdb", log, [small]).replay(compiled_text(SPLIT))
+def test_a_split_draws_anew_for_tasks_that_were_decided_without_a_draw(
+    plain_ledger: Ledger, plain_log: list[Executed]
+) -> None:
+    report = plain_ledger.replay(compiled_text(SPLIT), consequences=False)
     assert report.decided == 400
     # One in four of the half that is hard.
     assert report.elsewhere == pytest.approx(50, abs=20)
     assert report.elsewhere == sum(
-        draw_of(one.decision.id) >= 0.75 for one in log if one.decision.task.features["hard"]
+        draw_of(one.decision.id) >= 0.75 for one in plain_log if one.decision.task.features["hard"]
     )
 
 
@@ -217,14 +233,14 @@ def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp
         f"rollout: {{ candidate: c.yaml, mode: canary, percent: 25%{f', key: {key}' if key else ''} }}\n"
     )
     control = compiled_text(SMALL + rollout, candidate)
-    log = list(_executed(control, 1600, Random(5), candidate=candidate))
+    log = list(_executed(control, 1200, Random(5), candidate=candidate))
     ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
     found = of(ledger.replay(candidate), "cost")
     # What is not hard goes to one model in both arms: nothing was left to chance there.
-    assert (found.kept.decisions, found.kept.total) == (800, Decimal(800))
+    assert (found.kept.decisions, found.kept.total) == (600, Decimal(600))
     assert found.after_estimated is not None
     assert found.after_estimated.value == pytest.approx(3)
-    assert found.after_estimated.units == (800 if key is None else 60)
+    assert found.after_estimated.units == (600 if key is None else 60)
     assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2 if key is None else 0.5)
     assert found.after.verdict == ("identified" if key is None else "too few")
 
@@ -240,11 +256,9 @@ def test_without_the_other_arms_text_nobody_knows_what_was_how_likely(tmp_path: 
     assert any("canary" in note for note in report.notes)
 
 
-def test_a_log_without_chance_identifies_nothing_that_changes(tmp_path: Path) -> None:
-    small = compiled_text(SMALL)
-    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(small, 300, Random(7)), [small])
-    cost = of(ledger.replay(compiled_text(LARGE)), "cost")
+def test_a_log_without_chance_identifies_nothing_that_changes(plain_ledger: Ledger) -> None:
+    cost = of(plain_ledger.replay(compiled_text(LARGE)), "cost")
     assert (cost.after.verdict, cost.after.value, cost.after.without_support) == ("not identified", None, 1)
-    half = of(ledger.replay(compiled_text(HARD_LARGE)), "cost")
+    half = of(plain_ledger.replay(compiled_text(HARD_LARGE)), "cost")
     assert (half.after.verdict, half.after.value) == ("partially identified", 1)
     assert (half.kept_share, half.after.without_support) == (0.5, 0.5)
