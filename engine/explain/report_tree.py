@@ -41,7 +41,9 @@ def record_tree(record: DecisionRecord) -> ReportTree:
     root = root_of(record)
     if record.reason is not None and record.pin is None:
         root.add(f"reason: {record.reason}")
-    features = [name for name, f in record.features.items() if f.source in ("given", "derived")]
+    erased = record.erased or {}
+    given = (name for name, f in record.features.items() if f.source in ("given", "derived"))
+    features = [name for name in given if f"features.{name}" not in erased]
     if features:
         root.add("features: " + ", ".join(_feature(record, name) for name in features))
     _add_feature_notes(root, record)
@@ -137,12 +139,20 @@ def add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord)
 
 
 def _add_feature_notes(root: ReportTree, record: DecisionRecord) -> None:
-    nulls = sorted(name for name, feature in record.features.items() if _is_null(feature))
+    erased = record.erased or {}
+    if erased:
+        root.add(f"erased: {', '.join(sorted(erased))}")
+    nulls = sorted(
+        name
+        for name, feature in record.features.items()
+        if _is_null(feature) and f"features.{name}" not in erased
+    )
     if nulls:
         help = "leave a feature out to have it derived or defaulted; many clients write unset fields as null"
         root.add(f"given as null, and so unknown: {', '.join(nulls)}", [f"help: {help}"])
-    if record.ignored:
-        listed = ", ".join(f"{name} = {_value(value)}" for name, value in record.ignored.items())
+    ignored = {name: value for name, value in record.ignored.items() if f"ignored.{name}" not in erased}
+    if ignored:
+        listed = ", ".join(f"{name} = {_value(value)}" for name, value in ignored.items())
         root.add(f"ignored, not declared: {listed}")
 
 

@@ -1,0 +1,36 @@
+"""``ledger erase`` says what it would erase, erases when told so, and says what is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from support.command_line import CommandLine
+
+
+def test_it_erases_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    text = (tmp_path / "policy.yaml").read_text()
+    command.write(
+        "policy.yaml", text.replace("features:\n", "features:\n  who: { type: string, sensitive: true }\n")
+    )
+    assert (
+        command("run", "policy.yaml", "hello", "--feature", "who=Quxiolani", "--simulate", "--quiet").code
+        == 0
+    )
+    named = ("ledger", "erase", "--feature", "who", "--where", "simulated", "--reason", "asked")
+    asked = command(*named)
+    assert (asked.code, asked.out) == (
+        0,
+        "would erase who: 1 value of 1 decision\nnothing was erased: with --yes it is, and nobody can bring it back\n",
+    )
+    erased = command(*named, "--yes")
+    assert (erased.code, erased.out) == (0, "erased who: 1 value of 1 decision\n")
+    assert "no salt" not in erased.err and "copies that were made before" in erased.err
+    verified = command("ledger", "verify")
+    assert verified.out.endswith("every row is as it was recorded, but for what was erased of 1 decision\n")
+    shown = command("ledger", "show").out
+    assert "\n├── erased: features.who\n" in shown and "as null" not in shown and "who =" not in shown
+    assert "not explained: it cannot be decided again: features.who was erased" in shown
+    assert command(*named, "--yes").out == "erased who: 0 values of 0 decisions\n"
+    assert "--finish" in command("ledger", "erase").err
+    assert command("ledger", "erase", "--finish").code == 0
