@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from routewright.engine.report import EPOCH
 
+from .averaged_rows import averaged_rows
 from .changed_features import changed_features
 from .errors import LedgerError
 from .limits import Limits
@@ -79,8 +80,13 @@ def ask(
         tuple(kept),
         len(kept) < len(rows),
         newest_at=newest_at(connection),
-        notes=tuple(changed_features(connection, sql)),
+        notes=notes_of(connection, sql),
     )
+
+
+def notes_of(connection: DuckDBPyConnection, sql: str) -> tuple[str, ...]:
+    """What else is to be known of what a statement gives."""
+    return (*changed_features(connection, sql), *averaged_rows(connection, sql))
 
 
 def execute(

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from .arrow import load_pyarrow
-from .asking import execute, newest_at, one_statement, placed
-from .changed_features import changed_features
+from .asking import execute, newest_at, notes_of, one_statement, placed
 from .json_values import Rows, unique_names
 from .limits import Limits
 from .output import TextForm, text_pieces
@@ -62,7 +61,7 @@ def write_rows(
     if form in BINARY_FORMS:
         with placed(None, limits):  # it is a part of another statement now, and places are those in that
             written = _write_relation(connection, relation, limits.max_rows, form, file)
-    notes = tuple(changed_features(connection, sql))
+    notes = notes_of(connection, sql)
     return replace(written, newest_at=newest_at(connection), notes=notes)
 
 

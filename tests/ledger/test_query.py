@@ -321,3 +321,31 @@ def test_plain_names_that_would_mix_all_kinds_of_work_name_the_view_to_ask(
     with pytest.raises(LedgerError, match="does not exist") as caught:
         ledger.query(f"SELECT count(*) FROM {table}")
     assert caught.value.help is not None and caught.value.help.startswith(f"`{view}` holds")
+
+
+@pytest.mark.parametrize(
+    ("sql", "called"),
+    [
+        ("SELECT avg(decisions) FROM routing_daily", "`avg(decisions)` goes"),
+        (
+            "select target, MEDIAN( r.Executed ) from all_routing_daily r group by all",
+            "`MEDIAN( r.Executed)` goes",
+        ),
+        ("SELECT avg(known_cost_usd) FROM cost_daily", "`avg(known_cost_usd)` goes"),
+        ("SELECT quantile_cont(calls, 0.9) FROM success_rate", "`quantile_cont(calls)` goes"),
+        ("SELECT avg(n) FROM (SELECT day, sum(decisions) AS n FROM routing_daily GROUP BY day)", None),
+        (
+            "SELECT avg(decisions) FROM (SELECT sum(decisions) AS decisions FROM routing_daily GROUP BY day)",
+            None,
+        ),
+        ("SELECT sum(decisions) FROM routing_daily", None),
+        ("SELECT avg(latency_ms) FROM model_latency", None),
+        ("SELECT avg(known_cost_usd), median(deciding_us) FROM decisions_flat", None),
+    ],
+)
+def test_an_average_over_rows_that_stand_for_many_decisions_is_told(
+    ledger: Ledger, sql: str, called: str | None
+) -> None:
+    notes = ledger.query(sql).notes
+    assert len(notes) == (called is not None)
+    assert called is None or called in notes[0]
