@@ -133,6 +133,29 @@ def test_what_stays_has_the_sums_of_the_view(
             assert (one.kept.decisions - one.kept.unknown, one.kept.total or 0) == (ran, total or 0)
 
 
+def test_an_unknown_cost_is_not_nothing_and_no_other_currency(tmp_path: Path) -> None:
+    policy, random = compiled_text(SMALL), Random(9)
+    paid = [(10**9, "USD"), (2 * 10**9, "EUR"), (None, None)]
+    calls = [[paid[0]], [paid[1]], [paid[0], paid[2]]]
+    log = [
+        Executed(
+            decide(policy, Task({}), State(AT_US), decision_id=uuid7(AT_US, random)),
+            [
+                attempt_of(at, "small", cost_nano=nano, currency=code)
+                for at, (nano, code) in enumerate(one, 1)
+            ],
+            len(one),
+        )
+        for one in calls
+    ]
+    report = executed_ledger(tmp_path / "l.duckdb", log, [policy]).replay(policy)
+    costs = {one.unit: one.kept for one in report.consequences.metrics if one.kind == "cost"}
+    assert {code: (one.decisions, one.unknown, one.total) for code, one in costs.items()} == {
+        "USD": (3, 1, Decimal(1)),
+        "EUR": (3, 1, Decimal(2)),
+    }
+
+
 # -- what was left to chance -----------------------------------------------------------------------------------
 
 SMALL = f"{HEAD}  - {{ name: all, use: [small] }}\n"

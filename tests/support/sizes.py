@@ -20,6 +20,7 @@ __all__ = [
     "MUTATED_LOGS",
     "MUTATED_POLICIES",
     "ONE_OF",
+    "REPLAYED_LOGS",
     "ROLLOUTS",
     "ROUNDS",
     "SOAK_REQUESTS",
@@ -39,6 +40,9 @@ ROUNDS: Final = 20 if THOROUGH else 1
 
 ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 3
 """Whose truth is known, and which intervals have to cover as often as they claim."""
+
+REPLAYED_LOGS: Final = 200 if THOROUGH else 1
+"""Ledgers of prompts of which one model's answer is hidden, each replayed."""
 
 ROLLOUTS: Final = 1_000 if THOROUGH else 10
 LOOKED_AT: Final = 3_000 if THOROUGH else 600
