@@ -97,7 +97,7 @@ def check_receipt(content: bytes, keys: Sequence[PublicKey]) -> Receipt:
     if not signed.is_signed_by_log(keys):
         raise ProofError(
             f"none of the keys has signed the checkpoint of `{signed.checkpoint.origin}`",
-            help="give its key by `--key`",
+            help="give the key of the log by `--key`: `routewright ledger checkpoint --key` prints it where it signs",
         )
     try:
         is_recorded = record.get("id") == decision_id and recorded in (

@@ -60,7 +60,7 @@ def cosign(
     if not signed.is_signed_by_log(keys):
         raise ProofError(
             f"none of the keys has signed the checkpoint of `{checkpoint.origin}`",
-            help="give its key by `--key`",
+            help="give the key of the log by `--key`: `routewright ledger checkpoint --key` prints it where it signs",
         )
     try:
         make_private_folder(folder)

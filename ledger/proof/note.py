@@ -196,6 +196,8 @@ def _parse_key(text: str, size: int, public_of: Callable[[bytes], bytes]) -> tup
     name, _, rest = text.partition("+")
     id, _, encoded = rest.partition("+")
     try:
+        if not encoded:
+            raise ValueError(text)
         raw, id_bytes = decode_base64(encoded), bytes.fromhex(id)
     except (binascii.Error, ValueError):
         raise ProofError("this is no key: one is written as `name+id+key`") from None

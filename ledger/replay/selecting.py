@@ -155,19 +155,24 @@ def _decisions(count: int, kind: str) -> str:
 
 _WHERE: Final = "where"
 """Mistakes in a condition of the user's are reported under this name."""
+_NO_CONDITION: Final = "a condition is one expression in SQL, such as `team = 'research'`"
 
 
 def _choose_where(connection: DuckDBPyConnection, selection: Selection) -> None:
     """Note the ids of the decisions of which a condition of the user's is true."""
     own = selection.import_name is None and not selection.simulated
     view = "decisions_flat" if own else "all_decisions_flat"
-    # The condition has lines of its own, so that its mistakes keep their place.
-    sql = f"SELECT decision_id::UUID AS decision_id FROM main.{view} WHERE (\n{selection.where}\n)"
-    with _placed(sql):
-        statements = connection.extract_statements(sql)
-    if len(statements) != 1:
-        raise LedgerError("a condition is one expression in SQL, such as `team = 'research'`")
-    chosen = f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS {statements[0].query}"
+    where = selection.where or ""
+    if not where.strip():
+        raise LedgerError(_NO_CONDITION)
+    # The condition has lines of its own, so that its mistakes keep their place. In parentheses it is an expression, and
+    # without them it can be read only if it does not close those: both together are one expression.
+    sql = f"SELECT decision_id::UUID AS decision_id FROM main.{view} WHERE (\n{where}\n)"
+    for text in (sql, f"SELECT 1 WHERE\n{where}\n"):
+        with _placed(text):
+            if len(connection.extract_statements(text)) != 1:
+                raise LedgerError(_NO_CONDITION)
+    chosen = f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS {sql}"
     with _placed(chosen):
         connection.execute(chosen)
 

@@ -17,9 +17,11 @@ from syrupy.assertion import SnapshotAssertion
 
 from routewright.cli.page import Detail, Page, Section
 from routewright.cli.page_markdown import page_markdown
+from routewright.cli.replay_page import replay_page
+from routewright.cli.replay_sections import Extent
 from routewright.cli.shown import Shown
 from routewright.engine.report import ReportTree
-from routewright.ledger import Ledger, ReplayReport, parse_check
+from routewright.ledger import Ledger, ReplayReport, Selection, parse_check
 from routewright.loading import load_policy
 
 CANDIDATE = (
@@ -31,6 +33,9 @@ CANDIDATE = (
     .replace("use: [small], fallback: [large], reason: small work", "use: [small], reason: small work")
 )
 """Long prompts go to the large model, what is private to none, and short ones have no fallback any more."""
+
+
+EXTENT = Extent(rows=9, examples=9, matrix=False, whole=True)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +198,56 @@ def test_a_mistake_in_the_condition_is_shown_at_its_place(command: CommandLine) 
         "  |       ^^^^^^^^^^^^",
     ]
     assert "help: candidate bindings: `matched_rule`, " in ended.err
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        ("false) OR (true", "where:1:6: error[sql]: syntax error at or near `)`\n"),
+        ("false) UNION SELECT decision_id FROM (SELECT * FROM decision_rows WHERE true", "near `)`\n"),
+        ("true); SELECT (true", "error: a condition is one expression in SQL"),
+        ("true, true", "near `,`\n"),
+        ("true ORDER BY 1", "near `ORDER`\n"),
+        ("  ", "error: a condition is one expression in SQL, such as `team = 'research'`\n"),
+    ],
+)
+def test_a_condition_is_one_expression(command: CommandLine, condition: str, message: str) -> None:
+    ended = command("replay", "next.yaml", "--where", condition)
+    assert (ended.code, ended.out) == (6, "")
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("share", ["0%", "500%", "nan", "-1%", "5 percent"])
+def test_a_share_is_above_0_and_at_most_all(command: CommandLine, share: str) -> None:
+    ended = command("replay", "next.yaml", f"--sample={share}")
+    assert (ended.code, ended.err.splitlines()[0]) == (2, f"error: `{share}` is not a share")
+
+
+def test_a_sample_is_told_in_percent(report: ReplayReport) -> None:
+    page = replay_page(replace(report, selection=Selection(sample=0.025)), [], EXTENT, None)
+    assert "a sample of 2.5 % of them" in page.facts
+
+
+def test_plans_that_differ_alike_are_one_row(report: ReplayReport) -> None:
+    [change] = report.plan_changes
+    other = replace(change, fallbacks_before=("third", *change.fallbacks_before), fallbacks_after=("third",))
+    page = replay_page(replace(report, plan_changes=(change, other)), [], EXTENT, None)
+    [section] = [one for one in page.sections if one.title == "What keeps its target with another plan"]
+    assert section.shown is not None
+    [row] = section.shown.rows
+    assert row[:3] == ["small", "fallbacks: without large", "20"]
+
+
+def test_an_example_with_nothing_to_tell_is_an_id_alone(report: ReplayReport) -> None:
+    [change] = report.plan_changes
+    bare = [replace(one, recorded=None, candidate=None) for one in change.examples]
+    page = replay_page(
+        replace(report, plan_changes=(replace(change, examples=tuple(bare)),)), [], EXTENT, None
+    )
+    [section] = [one for one in page.sections if one.title == "What keeps its target with another plan"]
+    assert section.shown is not None
+    assert section.details == []
+    assert section.shown.rows[0][-1] == bare[0].decision_id
 
 
 def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import nan
 from pathlib import Path
 from typing import Final, Literal, TypedDict
 
@@ -206,6 +207,9 @@ def _print_self(report: SelfReport, how: ReplayFlags) -> ExitCode:
 def _share(text: str) -> float:
     """A share as people write it: `5%` or `0.05`."""
     try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise TaskError(f"`{text}` is not a share", help="such as 5% or 0.05") from None
+        share = nan
+    if not 0 < share <= 1:
+        raise TaskError(f"`{text}` is not a share", help="above 0 and at most all: such as 5% or 0.05")
+    return share

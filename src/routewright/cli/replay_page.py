@@ -63,7 +63,8 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
     for assumption in report.assumed:
         yield f"assumed: {assumption}"
     for one in report.policies[:_MOST_POLICIES]:
-        yield f"recorded under: {one.name} {one.digest}, {_decisions(one.rows)}"
+        name = f"{one.name} {one.digest}".rstrip()  # what was imported has no digest
+        yield f"recorded under: {name}, {_decisions(one.rows)}"
     if (more := len(report.policies) - _MOST_POLICIES) > 0:
         yield f"and under {more} more polic{'y' if more == 1 else 'ies'}"
     if report.first_at is not None and report.last_at is not None:
@@ -72,7 +73,7 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
     if selection.where is not None:
         yield f"only where {selection.where}"
     if selection.sample < 1:
-        yield f"a sample of {selection.sample:.4g} of them"
+        yield f"a sample of {selection.sample * 100:.4g} % of them"
     if selection.import_name is not None:
         yield f"of the import {selection.import_name}"
     if selection.simulated:

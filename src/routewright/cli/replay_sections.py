@@ -120,6 +120,7 @@ def _moves(report: ReplayReport, extent: Extent) -> Section | None:
             _detail(report, f"{move.before} to {move.after}", one)
             for move in moves[: extent.examples]
             for one in move.examples
+            if _is_told(one)
         ],
     )
 
@@ -209,21 +210,30 @@ def _matrix(report: ReplayReport, extent: Extent) -> Section | None:
 def _plans(report: ReplayReport, extent: Extent) -> Section | None:
     if not report.plan_changes:
         return None
-    rows = [
-        [one.target, "; ".join(_plan_differences(one)), f"{one.rows:,}", _such(one.examples)]
-        for one in report.plan_changes[: extent.rows]
+    # Plans that differ in the same way are one row here, whatever else they have in common.
+    alike: dict[tuple[str, str], list[PlanChange]] = {}
+    for one in report.plan_changes:
+        alike.setdefault((one.target, "; ".join(_plan_differences(one))), []).append(one)
+    told = [
+        (target, how, sum(one.rows for one in changes), changes[0].examples)
+        for (target, how), changes in alike.items()
     ]
-    if rest := report.plan_changes[extent.rows :]:
-        rows.append([f"{len(rest)} more", "", f"{sum(one.rows for one in rest):,}", ""])
+    told.sort(key=lambda one: -one[2])
+    rows = [
+        [target, how, f"{count:,}", _such(examples)] for target, how, count, examples in told[: extent.rows]
+    ]
+    if rest := told[extent.rows :]:
+        rows.append([f"{len(rest)} more", "", f"{sum(count for _, _, count, _ in rest):,}", ""])
     return Section(
         "plans",
         "What keeps its target with another plan",
         "",
         _with_examples(["target", "difference", "decisions"], rows),
         details=[
-            _detail(report, f"{change.target} with another plan", one)
-            for change in report.plan_changes[: extent.examples]
-            for one in change.examples[:1]
+            _detail(report, f"{target} with another plan", one)
+            for target, _, _, examples in told[: extent.examples]
+            for one in examples[:1]
+            if _is_told(one)
         ],
     )
 
@@ -277,6 +287,11 @@ def _not_decided(report: ReplayReport) -> Section | None:
         Shown(["why", "decisions", "what", "such as"], rows, []),
         lines=[f"help: {one.help}" for one in report.not_decided],
     )
+
+
+def _is_told(example: Example) -> bool:
+    """Whether there is more to tell of an example than its id, which stands in the table."""
+    return any(one is not None for one in (example.recorded, example.candidate, example.missing))
 
 
 def _detail(report: ReplayReport, what: str, example: Example) -> Detail:

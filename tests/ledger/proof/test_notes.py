@@ -110,6 +110,12 @@ def test_lines_below_the_root_are_kept() -> None:
     assert found.text() == f"origin\n1\n{root}\nmore\n"
 
 
+@pytest.mark.parametrize("text", ["", "x", "example.com/ledger", "example.com/ledger+1c2d3e4f", "a+b+c"])
+def test_what_is_no_key_is_told_how_one_is_written(text: str) -> None:
+    with pytest.raises(ProofError, match=r"this is no key: one is written as `name\+id\+key`"):
+        parse_public_key(text)
+
+
 @pytest.mark.parametrize("at", range(0, 70, 3))
 def test_a_key_with_another_letter_is_refused(at: int) -> None:
     key = OURS["log"]
