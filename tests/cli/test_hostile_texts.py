@@ -179,6 +179,11 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ("ledger", "verify"): [[], ["-c", HOSTILE], ["-k", HOSTILE], ["--receipt", HOSTILE]],
     ("ledger", "witness"): [[HOSTILE, "-k", HOSTILE], ["policy.yaml", "-k", HOSTILE]],
     ("ledger", "prove"): [["01", "-o", HOSTILE], [HOSTILE, "-o", "p.tlog-proof"]],
+    ("ledger", "erase"): [
+        ["--feature", HOSTILE, "--where", HOSTILE],
+        ["--decision", HOSTILE],
+        ["--feature", HOSTILE, "--user", HOSTILE, "--reason", HOSTILE, "--yes"],
+    ],
     ("ledger", "snapshot"): [["s.duckdb"], ["policy.yaml"], [HOSTILE], [HOSTILE.replace("/", "")]],
     ("eval",): [
         [f"team == '{HOSTILE}'"],
