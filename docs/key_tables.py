@@ -32,6 +32,7 @@ _HEADINGS: Mapping[type[BaseModel], str] = {
     shape.Control: "control",
     shape.Assertion: "assertion",
     shape.Rollout: "rollout",
+    shape.CanaryCondition: "canary condition",
     catalog.Catalog: "catalog",
     kinds.Backend: "backend",
     **{of: f"{kind} backend" for kind, of in kinds.KINDS.items()},

@@ -24,6 +24,7 @@ from .settings import LedgerSettings
 from .stoppable import left_running
 
 if TYPE_CHECKING:
+    from .canaries import JudgedCanary, canary_condition
     from .checkpoints import read_checkpoint
     from .connection import remove_spilled
     from .erasing import Erased, ToErase
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from .replay.assumptions import parse_assumption
     from .replay.checks import Judged, parse_check
     from .replay.consequences import Consequence, Consequences, Measured
-    from .replay.estimates import Baseline, Estimate, Interval, Metric
+    from .replay.estimates import Baseline, Estimate, Finding, Interval, Metric
     from .replay.examples import Example
     from .replay.groups import Came
     from .replay.report import Alone, Move, NamedPolicy, NotDecided, PlanChange, ReplayReport, RuleHits
@@ -80,6 +81,7 @@ __all__ = [
     "Estimate",
     "Example",
     "FileForm",
+    "Finding",
     "Followed",
     "FoundDecision",
     "FoundOutcome",
@@ -90,6 +92,7 @@ __all__ = [
     "IntentRow",
     "Interval",
     "Judged",
+    "JudgedCanary",
     "Ledger",
     "LedgerEntry",
     "LedgerError",
@@ -127,6 +130,7 @@ __all__ = [
     "Verification",
     "Written",
     "about_simulated",
+    "canary_condition",
     "check_import",
     "check_receipt",
     "check_statement",
@@ -176,7 +180,7 @@ _HOMES = {
     **dict.fromkeys(("outcome_value", "read_outcomes"), "outcome_files"),
     **dict.fromkeys(("Difference", "SelfReport"), "replay.again"),
     **dict.fromkeys(("Consequence", "Consequences", "Measured"), "replay.consequences"),
-    **dict.fromkeys(("Baseline", "Estimate", "Interval", "Metric"), "replay.estimates"),
+    **dict.fromkeys(("Baseline", "Estimate", "Finding", "Interval", "Metric"), "replay.estimates"),
     "Came": "replay.groups",
     "parse_assumption": "replay.assumptions",
     "Example": "replay.examples",
@@ -190,6 +194,7 @@ _HOMES = {
     "ImportReport": "importing.run",
     "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
+    **dict.fromkeys(("JudgedCanary", "canary_condition"), "canaries"),
     "read_checkpoint": "checkpoints",
     **dict.fromkeys(("Checkpoint", "SignedCheckpoint"), "proof.checkpoint"),
     "key_of": "proof.keys",

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from routewright.engine.policy import CompiledPolicy
 
+    from .canaries import JudgedCanary
     from .erasing import Erased, ToErase
     from .importing.importer import Imported
     from .importing.run import ImportReport, Progress
@@ -410,6 +411,22 @@ class Ledger:
             limits,
             own_statement=True,
             progress=progress,
+        )
+
+    def judge_canary(self, policy: CompiledPolicy, *, since_us: int = 0) -> JudgedCanary:
+        """Judge the canary of ``policy`` under its own ``abort_when`` and ``promote_when``, as often as you like.
+
+        What counts are the real decisions of this policy and candidate from ``since_us`` on (microseconds since 1970,
+        UTC) that chance gave to either arm. What waits in spools is taken in first. Raises ValueError for a policy
+        without a canary, and LedgerError as ``query`` does.
+        """
+        from .canaries import judge_canary
+
+        self._refresh()
+        return self._read(
+            lambda connection: judge_canary(connection, policy, since_us=since_us),
+            Limits(),
+            own_statement=True,
         )
 
     def snapshot(self, path: str | os.PathLike[str]) -> Snapshot:

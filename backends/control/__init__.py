@@ -1,8 +1,9 @@
-"""Keeps quotas, breakers, latencies, load times and sessions between calls, for all processes of a machine."""
+"""Keeps quotas, breakers, latencies, load times, sessions and ends of canaries, for all processes of a machine."""
 
 from __future__ import annotations
 
 from .breakers import Breaker, Breakers, BreakerSettings, Pass
+from .canaries import Canaries, CanaryEnd, KeptCanary
 from .errors import StateError
 from .keys import QuotaKey, key_words
 from .latencies import COLD_LOAD_US, Latencies, LoadTimes
@@ -16,6 +17,9 @@ __all__ = [
     "Breaker",
     "BreakerSettings",
     "Breakers",
+    "Canaries",
+    "CanaryEnd",
+    "KeptCanary",
     "Latencies",
     "Lease",
     "LoadTimes",

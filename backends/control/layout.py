@@ -61,8 +61,18 @@ CREATE TABLE loads (
 ) WITHOUT ROWID;
 """
 
+# Since layout 4: canaries that are judged, each by the digests of its policies. `since_us` is when it was last begun
+# anew, `looked_us` when it was last judged; the rest says how and when it has ended, NULL while it goes on.
+_CANARIES = """
+CREATE TABLE canaries (
+    control TEXT NOT NULL, candidate TEXT NOT NULL, since_us INTEGER NOT NULL, looked_us INTEGER NOT NULL,
+    verdict TEXT, reason TEXT, ended_us INTEGER,
+    PRIMARY KEY (control, candidate)
+) WITHOUT ROWID;
+"""
+
 # What each version adds to the one before it. Version 0 is a file without any tables.
-_ADDED = (_LAYOUT, _SESSIONS, _LOADS)
+_ADDED = (_LAYOUT, _SESSIONS, _LOADS, _CANARIES)
 
 LAYOUT_VERSION = len(_ADDED)
 

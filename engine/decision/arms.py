@@ -13,13 +13,18 @@ from .decision import Arm, ArmName, NamedPolicy
 from .task import State, Task
 
 
-def pick_arm(policy: CompiledPolicy, task: Task, state: State, *, draw: float | None) -> Arm | None:
+def pick_arm(
+    policy: CompiledPolicy, task: Task, state: State, *, draw: float | None, share: float | None = None
+) -> Arm | None:
     """Return the arm of the policy's rollout that executes ``task``; None without a rollout.
 
     Under a canary a task with a value of the sticky ``key`` always comes to the same arm: its bucket is that of
     a split with the same key and salt, and the candidate's are those below its share. So a larger share only
     moves keys from the control to the candidate. Without such a value ``draw`` decides, a random number, at
     least 0 and below 1; it must not be the task's own draw, or arms and splits would depend on each other.
+
+    ``share`` stands for the declared one under a canary that has ended by itself: 0 for the control, 1 for the
+    candidate.
 
     Raises FeatureError for a feature that does not fit its declaration, and TaskError without a draw that is
     needed.
@@ -37,14 +42,15 @@ def pick_arm(policy: CompiledPolicy, task: Task, state: State, *, draw: float | 
     if point is None:
         message = "the canary is drawn at random, and there is no random draw"
         raise TaskError(message, help="give a draw, or the rollout a `key`")
-    name: ArmName = "candidate" if point < rollout.share else "control"
-    return _arm(policy, rollout, name, rollout.key_name if key is not None else None, point)
+    share = rollout.share if share is None else share
+    name: ArmName = "candidate" if point < share else "control"
+    return _arm(policy, rollout, name, rollout.key_name if key is not None else None, point, share)
 
 
 def arm_named(policy: CompiledPolicy, name: ArmName) -> Arm | None:
     """Return an arm that nothing was drawn for: the only one that executes, or one that was asked for."""
     rollout = policy.rollout
-    return None if rollout is None else _arm(policy, rollout, name, None, None)
+    return None if rollout is None else _arm(policy, rollout, name, None, None, rollout.share)
 
 
 def shadow_arm(policy: CompiledPolicy) -> Arm | None:
@@ -73,9 +79,14 @@ def check_declared(policy: CompiledPolicy, task: Task, state: State) -> None:
 
 
 def _arm(
-    policy: CompiledPolicy, rollout: CompiledRollout, name: ArmName, key: str | None, point: float | None
+    policy: CompiledPolicy,
+    rollout: CompiledRollout,
+    name: ArmName,
+    key: str | None,
+    point: float | None,
+    share: float | None,
 ) -> Arm:
-    share = rollout.share if rollout.mode == "canary" and rollout.share is not None else None
+    share = share if rollout.mode == "canary" else None
     chance = share if share is not None else 1.0 if rollout.mode == "full" else 0.0
     candidate = candidate_of(policy)
     return Arm(

@@ -62,7 +62,7 @@ from .shapes.catalog import Catalog, Model, UnsupportedParameter
 from .shapes.http_parts import HttpWay
 from .shapes.json_schema import SCHEMAS, json_schema
 from .shapes.kinds import Backend, FolderBackend, ServerBackend
-from .shapes.policy import Control, Policy
+from .shapes.policy import CanaryCondition, Control, Policy
 from .shapes.steps import STEPS, Role
 from .shapes.testfile import CaseModelState, CaseState, CaseTask, TestFile
 from .shapes.tokenizers import Encoding, encoding_for
@@ -82,6 +82,7 @@ __all__ = [
     "SCHEMAS",
     "STEPS",
     "Backend",
+    "CanaryCondition",
     "Candidate",
     "CaseModelState",
     "CaseState",

@@ -18,7 +18,7 @@ from .locality import Location
 from .shapes.base import Operation
 from .shapes.catalog import Catalog, Model
 from .shapes.kinds import Backend
-from .shapes.policy import Policy
+from .shapes.policy import CanaryCondition, Policy
 from .shapes.steps import Role
 from .shapes.tokenizers import Encoding
 
@@ -79,6 +79,11 @@ class CompiledCatalog:
 
     def __repr__(self) -> str:
         return f"<CompiledCatalog {self.name or self.source!r}: {counted(len(self.models), 'models')}, {self.digest}>"
+
+    @property
+    def currencies(self) -> frozenset[str]:
+        """The currencies that its models are priced in."""
+        return frozenset(model.shape.price.currency for model in self.models if model.shape.price is not None)
 
     def hint(self, name: str) -> str:
         """What may have been meant by a name that stands for no model."""
@@ -280,6 +285,15 @@ class CompiledRollout:
     file: str
     """The candidate's file as the policy names it."""
     candidate: CompiledPolicy | None
+    abort_when: tuple[CanaryCondition, ...] = ()
+    """One of these that is sure ends a canary for the control."""
+    promote_when: tuple[CanaryCondition, ...] = ()
+    """All of these, once they are sure, end a canary for the candidate."""
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether a canary has conditions that end it."""
+        return bool(self.abort_when or self.promote_when)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import pytest
 from support.command_line import POLICY, CommandLine
+from support.new_ledgers import new_ledger
+
+from routewright import StateStore, load_policy
+from routewright.backends.control import Canaries, CanaryEnd
+from routewright.gateway import canary_digests
 
 NEXT = """\
 routewright: 1
@@ -56,6 +61,8 @@ def test_check_says_the_rollout_and_what_the_candidate_leaves_out(tmp_path: Path
         "candidate": "next.yaml",
         "share": 0.1,
         "key": "team",
+        "abort_when": [],
+        "promote_when": [],
         "not_carried_out": [],
         "promises": {"left_out": {"constraint": ["private_stays_here"]}, "changed": {}, "added": {}},
         "other_models": [],
@@ -308,3 +315,62 @@ def test_tail_tells_a_shadow_from_what_was_not_executed(tmp_path: Path) -> None:
     command("run", "policy.yaml", "hello", *KIMI, "--simulate")
     lines = command("ledger", "tail").out.splitlines()[2:]
     assert sorted(line.split()[-1] if "shadow" in line else "ok" for line in lines) == ["ok", "shadow"]
+
+
+# --- the rule that ends a canary -----------------------------------------------------------------------------
+
+ENDING = (
+    "mode: canary, percent: 10%, abort_when: [{ metric: success, is: below, plus: -0.02 }], "
+    "promote_when: [{ metric: cost, is: below, times: 0.9 }, { metric: latency_ms, is: below, times: 2, plus: 100 }]"
+)
+
+
+def test_check_says_what_ends_a_canary(tmp_path: Path) -> None:
+    lines = with_rollout(tmp_path, ENDING)("check", "policy.yaml").out.splitlines()
+    assert lines[1:4] == [
+        "  rollout: canary of next.yaml: 10%, at random",
+        "  rollout: aborted when success below the control's less 0.02",
+        "  rollout: promoted when cost below 0.9 times the control's and "
+        "latency_ms below 2 times the control's plus 100",
+    ]
+
+
+def test_a_canary_that_has_ended_is_shown_and_begun_anew(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, ENDING)
+    policy = load_policy(tmp_path / "policy.yaml")
+    digests = canary_digests(policy)
+    assert digests is not None
+    canaries = Canaries(StateStore(tmp_path / "s.db"))
+    new_ledger(tmp_path / "l.duckdb")
+    where = ("--ledger", "l.duckdb", "--state", "s.db")
+    goes_on = command("rollout", "policy.yaml", *where)
+    assert (goes_on.code, goes_on.out.splitlines()[2:5]) == (
+        0,
+        [
+            "canary: 10% of tasks go to the candidate next.yaml",
+            "0 decisions of the control, 0 decisions of the candidate",
+            "keep going: not sure yet: success below the control's less 0.02; cost below 0.9 times the control's; "
+            "latency_ms below 2 times the control's plus 100",
+        ],
+    )
+    assert canaries.claim_look(*digests, at_us=1_000_000, every_us=1)
+    assert canaries.end(*digests, CanaryEnd("abort", "the reason", 1_000_000), since_us=0)
+    ended = command("rollout", "policy.yaml", *where)
+    assert ended.code == 1
+    assert ended.out.splitlines()[4] == (
+        "1970-01-01T00:00:01Z: the canary of policy `first` was aborted: the control executes all tasks, "
+        "as this is sure: the reason"
+    )
+    said = json.loads(command("rollout", "policy.yaml", "--format", "json", *where).out)
+    assert said["ended"] == {"verdict": "abort", "reason": "the reason", "at": "1970-01-01T00:00:01Z"}
+    anew = command("rollout", "policy.yaml", "--reset", *where)
+    assert anew.code == 0 and " since 20" in anew.out
+    assert canaries.get(*digests).end is None and canaries.get(*digests).since_us > 1_000_000
+
+
+def test_a_policy_without_a_rule_has_nothing_to_show(tmp_path: Path) -> None:
+    ended = with_rollout(tmp_path, CANARY)("rollout", "policy.yaml")
+    assert (ended.code, ended.err.splitlines()[0]) == (
+        2,
+        "error: policy `first` has no canary that ends by itself",
+    )

@@ -150,7 +150,8 @@ controls:
 assertions:
   - { name: as, description: d, never: x, reason: r }
   - { always: x }
-rollout: { candidate: f.yaml, mode: canary, percent: 5%, key: n, salt: s }
+rollout: { candidate: f.yaml, mode: canary, percent: 5%, key: n, salt: s,
+  abort_when: [{ metric: cost, is: above, times: 1.5, plus: 0.5 }], promote_when: [{ metric: success, is: above }] }
 """
 """A policy that uses every key."""
 

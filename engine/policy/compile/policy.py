@@ -99,7 +99,7 @@ def _check_parts(
         controls,
         check_constraints(shape.constraints, scope, candidate_scope, report),
         tuple(_check_assertions(shape.assertions, candidate_scope, report)),
-        compile_rollout(shape.rollout, features, candidate, report),
+        compile_rollout(shape.rollout, features, catalog, candidate, report),
         (*rules.disabled, *controls.disabled),
     )
     check_variables(report)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ...condition import unify
 from ...report import Problem
-from ..compiled import CompiledFeature, CompiledPolicy, CompiledRollout
+from ..compiled import CompiledCatalog, CompiledFeature, CompiledPolicy, CompiledRollout
 from ..shapes.policy import Rollout
 from .report import Report
 
@@ -28,6 +28,7 @@ class UnfitCandidate:
 def compile_rollout(
     rollout: Rollout | None,
     features: Sequence[CompiledFeature],
+    catalog: CompiledCatalog | None,
     candidate: CompiledPolicy | UnfitCandidate | None,
     report: Report,
 ) -> CompiledRollout | None:
@@ -42,6 +43,8 @@ def compile_rollout(
         here.missing("percent", "`mode: canary` needs `percent`", at=["mode"])
     if rollout.mode != "canary" and rollout.percent is not None:
         here.unfit("percent", "`percent` belongs to `mode: canary`")
+    catalogs = [catalog, candidate.catalog if isinstance(candidate, CompiledPolicy) else None]
+    _check_conditions(rollout, [one for one in catalogs if one is not None], here)
     slots = {feature.name: slot for slot, feature in enumerate(features)}
     here.at("key").feature(rollout.key, slots)
     return CompiledRollout(
@@ -52,7 +55,21 @@ def compile_rollout(
         salt=rollout.salt,
         file=rollout.candidate,
         candidate=_checked(rollout, features, candidate, here.at("candidate")),
+        abort_when=tuple(rollout.abort_when),
+        promote_when=tuple(rollout.promote_when),
     )
+
+
+def _check_conditions(rollout: Rollout, catalogs: Sequence[CompiledCatalog], report: Report) -> None:
+    """Note conditions that end nothing, and costs that cannot be compared."""
+    currencies = sorted({code for one in catalogs for code in one.currencies})
+    for key, conditions in (("abort_when", rollout.abort_when), ("promote_when", rollout.promote_when)):
+        if conditions and rollout.mode != "canary":
+            report.unfit(key, f"`{key}` belongs to `mode: canary`")
+        for number, condition in enumerate(conditions):
+            if condition.metric == "cost" and len(currencies) > 1:
+                message = f"costs in {' and '.join(currencies)} cannot be compared"
+                report.at(key, number, "metric").add("mixed-currencies", message, "nothing is converted")
 
 
 def _checked(

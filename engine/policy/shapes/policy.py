@@ -219,6 +219,25 @@ class Assertion(Shape):
     reason: str | None = Field(None, description="shown in reports")
 
 
+class CanaryCondition(Shape):
+    """What the candidate's mean of a metric is, beside the control's."""
+
+    metric: Literal["success", "cost", "latency_ms"] = Field(
+        description="`success`: the share of decisions with an answer; `cost` of a decision, in the currency "
+        "of all prices; `latency_ms` of an answer"
+    )
+    is_: Literal["above", "below"] = Field(
+        alias="is", description="on which side of `times` the control's mean and `plus`"
+    )
+    times: Annotated[int, Field(ge=0, le=MAX_EXACT)] | Annotated[float, Field(ge=0, le=MAX_EXACT)] = Field(
+        1, description="a multiple of the control's mean"
+    )
+    plus: Limit = Field(0, description="what is added to that, in the metric's unit; less with a minus")
+
+
+CanaryConditions = Annotated[list[CanaryCondition], Field(max_length=20)]
+
+
 class Rollout(Shape):
     """A candidate policy beside this one."""
 
@@ -229,6 +248,14 @@ class Rollout(Shape):
     percent: Percent | None = Field(None, description="the candidate's share, for `mode: canary`")
     key: str | None = Field(None, description="a feature: equal values always go the same way")
     salt: Salt = Field("", description="makes one rollout independent of another")
+    abort_when: CanaryConditions = Field(
+        default_factory=list,
+        description="a canary ends, and the control executes all, as soon as one of these is sure",
+    )
+    promote_when: CanaryConditions = Field(
+        default_factory=list,
+        description="a canary ends, and the candidate executes all, as soon as all of these are sure",
+    )
 
 
 class Policy(Shape):

@@ -1,4 +1,4 @@
-"""Says of a canary whether to go on, to abort it or to promote it, under a declared rule. Nothing acts on it here."""
+"""Says of a canary whether to go on, to abort it or to promote it, under a declared rule. Gateways act on it."""
 
 from __future__ import annotations
 

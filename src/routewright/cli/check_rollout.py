@@ -10,6 +10,7 @@ from routewright.engine.policy import (
     differences_text,
     other_models,
 )
+from routewright.ledger import canary_condition
 
 from .writer import counted
 
@@ -32,6 +33,8 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
         "digest": candidate.digest,
         "share": rollout.share,
         "key": rollout.key_name,
+        "abort_when": [one.model_dump(by_alias=True) for one in rollout.abort_when],
+        "promote_when": [one.model_dump(by_alias=True) for one in rollout.promote_when],
         "not_carried_out": list(candidate.unenforced),
         "promises": differences,
         "other_models": others,
@@ -44,7 +47,11 @@ def rollout_report(policy: CompiledPolicy) -> tuple[dict[str, object], list[str]
     told += [f"not supported yet: {part}" for part in candidate.unenforced]
     told += differences_text(policy, candidate)
     lines = [f"candidate {rollout.file}: {said}" for said in (*told, *counted_anew)]
-    return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *lines]
+    ends = [f"rollout: aborted when {canary_condition(one)}" for one in rollout.abort_when]
+    if rollout.promote_when:
+        all_of = " and ".join(str(canary_condition(one)) for one in rollout.promote_when)
+        ends.append(f"rollout: promoted when {all_of}")
+    return {"rollout": values}, [f"rollout: {rollout.mode} of {rollout.file}{share}{by}", *ends, *lines]
 
 
 def _counted_anew(policy: CompiledPolicy, candidate: CompiledPolicy) -> list[str]:

@@ -20,6 +20,7 @@ from .options import (
     QuestionFlags,
     QuotaFlags,
     ReplayFlags,
+    RolloutFlags,
     Root,
     RunFlags,
     Simulated,
@@ -336,6 +337,27 @@ def quota(how: QuotaFlags) -> None:
     from .quota import show_quotas
 
     show_quotas(how)
+
+
+@app.command()
+@with_flags
+def rollout(how: RolloutFlags) -> None:
+    """Show what the rule of a policy's canary says, and whether it has ended the canary.
+
+    The rule is `abort_when` and `promote_when` of the policy's rollout. Gateways go by it themselves; this command
+    judges the same decisions of the ledger now, and ends nothing. With --reset, a canary that has ended executes its
+    share of the tasks again, and is judged by decisions from then on.
+
+    Exits with status 1 if the canary was aborted.
+
+    \b
+    Example:
+      routewright rollout hybrid.yaml
+      routewright rollout hybrid.yaml --reset
+    """
+    from .rollout import show_rollout
+
+    show_rollout(how)
 
 
 @app.command()

@@ -254,6 +254,24 @@ class QuotaFlags:
 
 
 @dataclass(frozen=True)
+class RolloutFlags:
+    """Whose canary is shown, and whether it is begun anew."""
+
+    policy: PolicyOrDefault = None
+    reset: Annotated[
+        bool,
+        Option(
+            "--reset",
+            help="Begin the canary anew: it executes its share of the tasks, and only decisions from now on count.",
+        ),
+    ] = False
+    ledger: LedgerPath = None
+    state: StatePath = None
+    root: Root = None
+    format: TextFormat = "text"
+
+
+@dataclass(frozen=True)
 class StatementFlags:
     """Where a statement and its values are."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .arms import open_candidate, simulated_candidate
+from .canaries import canary_digests, canary_end_text
 from .costs import Cost
 from .gateway import ModelGateway, now_us
 from .opening import open_backends, simulated_backends, unopened
@@ -27,6 +28,8 @@ __all__ = [
     "Presence",
     "QuotaUsage",
     "RunResult",
+    "canary_digests",
+    "canary_end_text",
     "listed_models",
     "model_presence",
     "now_us",

@@ -32,9 +32,17 @@ class Decider:
     """Decides under the policies of arms. ``random`` makes ids and draws, ``clock`` microseconds since 1970.
 
     Salts are none of ``random``: ids tell of its numbers, and so which come next.
+    ``share`` gives the candidate's share under a canary that has ended by itself, else None.
     """
 
-    def __init__(self, *, random: Random, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        *,
+        random: Random,
+        clock: Callable[[], int],
+        share: Callable[[RolloutRuntime], float | None] = lambda _: None,
+    ) -> None:
+        self._share = share
         self._random = random
         self._clock = clock
 
@@ -58,7 +66,8 @@ class Decider:
         if picked is None:
             known = State(at_us) if state is None else state
             canary = policy.rollout is not None and policy.rollout.mode == "canary"
-            picked = pick_arm(policy, task, known, draw=self._random.random() if canary else None)
+            draw = self._random.random() if canary else None
+            picked = pick_arm(policy, task, known, draw=draw, share=self._share(arms) if canary else None)
         decided = self._decided(arms.side(picked), task, state, at_us, False, picked)
         shadow = shadow_arm(policy) if arm is None else None
         if shadow is None:

@@ -14,6 +14,7 @@ from routewright.ledger import LedgerError
 from routewright.tasks import operation_of
 
 from .arms import ArmRuntime, RolloutRuntime
+from .canaries import CanaryWatch
 from .generations import PolicyGenerations
 from .recorder import Pending, Recorder
 from .results import DecisionResult, NotStoredError, RunResult, model_that_answered
@@ -30,10 +31,11 @@ class DecisionExecutor:
         generations: PolicyGenerations,
         recorder: Recorder,
         upkeep: Upkeep,
+        canaries: CanaryWatch,
         clock: Callable[[], int],
     ) -> None:
         self._generations, self._recorder, self._upkeep = generations, recorder, upkeep
-        self._clock = clock
+        self._canaries, self._clock = canaries, clock
 
     async def execute(
         self,
@@ -68,7 +70,9 @@ class DecisionExecutor:
                 if any(attempt.load_us for attempt in execution.attempts):
                     self._upkeep.loaded()
         try:
-            return await self._stored(pending, execution)
+            ran = await self._stored(pending, execution)
+            self._canaries.ask(arms)
+            return ran
         finally:
             if execution is not None and decided.decision.task.session is not None:
                 await self._keep_session(side, decided.decision, execution)

@@ -27,6 +27,7 @@ from routewright.tasks import described
 from .admin import GatewayAdmin
 from .arms import RolloutRuntime, simulated_candidate
 from .calls import Calls, ExecuteOptions
+from .canaries import CanaryWatch
 from .deciding import Decider
 from .execution import DecisionExecutor
 from .generations import GatewaySource, PolicyGenerations
@@ -82,7 +83,8 @@ class ModelGateway(Calls):
         self._clock = clock
         random = Random() if random is None else random
         self._recorder = Recorder(ledger)
-        self._decider = Decider(random=random, clock=clock)
+        self._canaries = CanaryWatch(ledger, store, clock)
+        self._decider = Decider(random=random, clock=clock, share=self._canaries.share)
         self._own_loop = OwnLoop()
         if candidate_backends is None:
             candidate_backends = simulated_candidate(policy) if backends is None else {}
@@ -93,7 +95,9 @@ class ModelGateway(Calls):
         self._generations = PolicyGenerations(arms, first, source)
         self.admin = GatewayAdmin(self._generations, clock)
         self._upkeep = Upkeep(self._generations, self.admin, clock, preloads=preload)
-        self._decisions = DecisionExecutor(self._generations, self._recorder, self._upkeep, clock)
+        self._decisions = DecisionExecutor(
+            self._generations, self._recorder, self._upkeep, self._canaries, clock
+        )
 
     @property
     def policy(self) -> CompiledPolicy:
@@ -185,6 +189,7 @@ class ModelGateway(Calls):
         if self._generations.ended:
             return
         await self._upkeep.end()
+        await self._canaries.end()
         try:
             await asyncio.gather(*(one.close() for one in self._generations.end_all()))
         finally:

@@ -188,3 +188,15 @@ def test_a_feature_may_be_declared_by_either_arm() -> None:
     check_declared(policy, Task({"fresh": True, "team": "infra", "count": 99}), STATE)
     with pytest.raises(FeatureError, match="unknown feature `mood`"):
         check_declared(policy, Task({"fresh": True, "mood": "good"}), STATE)
+
+
+def test_a_canary_that_has_ended_has_another_share_in_its_record() -> None:
+    policy = canary("10%", key="team", salt="s")
+    for share, name in ((0.0, "control"), (1.0, "candidate")):
+        for team in ("a", "b", "c"):
+            task = Task({"team": team})
+            arm = pick_arm(policy, task, STATE, draw=None, share=share)
+            assert arm is not None and (arm.name, arm.share, arm.probability) == (name, share, 1.0)
+            assert (line(policy, arm, task) or "").startswith(
+                f"canary: {share:.0%} of tasks go to the candidate"
+            )

@@ -99,7 +99,11 @@ OTHER = {
     "assertion": replaced("never: x", "never: n > 5"),
     "rollout": replaced("percent: 5%", "percent: 6%"),
     "key of a rollout": replaced("percent: 5%, key: n", "percent: 5%, key: x"),
-    "mode of a rollout": replaced("mode: canary, percent: 5%", "mode: shadow"),
+    "condition that ends a canary": replaced("plus: 0.5", "plus: 0.6"),
+    "when a canary is promoted": replaced(
+        "promote_when: [{ metric: success", "promote_when: [{ metric: latency_ms"
+    ),
+    "mode of a rollout": WHOLE[: WHOLE.index("rollout:")] + "rollout: { candidate: f.yaml, mode: shadow }",
     "default": replaced("default: 5,", "default: 6,"),
     "minimum": replaced("minimum: 0", "minimum: 1"),
     "needs": replaced("needs: vision, ", ""),
