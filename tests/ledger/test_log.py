@@ -103,7 +103,8 @@ TAMPERED = [
     ("UPDATE attempt_rows SET cost_nano = 1 WHERE number = 2 AND decision_id = '{9}'",
      ["attempt 2 of decision `{9}` has changed since it was recorded"]),
     ("UPDATE decision_rows SET tags = MAP {{'team': 'b'}} WHERE decision_id = '{2}'",
-     ["decision `{2}` has changed since it was recorded"]),
+     ["decision `{2}` has changed since it was recorded",
+      "the column `team` of decision `{2}` is not what its tags and features say"]),
     ("UPDATE decision_rows SET answered_attempt = 1 WHERE decision_id = '{3}'",
      ["decision `{3}` has changed since it was recorded"]),
     ("DELETE FROM decision_rows WHERE decision_id = '{2}'", ["decision `{2}` is missing"]),
@@ -119,7 +120,7 @@ TAMPERED = [
       "or backend has changed"]),
     ("UPDATE parts SET value = (SELECT value FROM parts AS p WHERE (p.kind = 'plan') AND (p.part <> parts.part)) "
      "WHERE kind = 'plan'",
-     ["the plan `P`, a part of records, does not have its digest"] * 2
+     ["the plan `P`, a part of records, does not have its digest: it has the value of the plan `P`"] * 2
      + [f"the record of decision `{{{n}}}` does not have its digest: its row, one of its parts, or what was known of a "
         "model or backend has changed" for n in (2, 3, 4, 9)]),
     ("UPDATE decision_rows SET plan_part = (SELECT max(part) FROM parts WHERE (kind = 'plan') "
