@@ -220,6 +220,14 @@ def test_a_gateway_that_cannot_end_its_canary_says_so(
     ]
 
 
+def test_simulated_work_judges_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, FAILS_MORE, {})
+    with ModelGateway(world.policy, ledger=world.ledger, store=world.store) as gateway:
+        gateway.run_sync(Task(), HELLO)
+        assert gateway._canaries._looking is None
+    assert world.ledger.judge_canary(world.policy).decisions == {"control": 0, "candidate": 0}
+
+
 def test_one_process_judges_at_a_time(tmp_path: Path) -> None:
     canaries = Canaries(StateStore(tmp_path / "state.db"))
     claim = [
