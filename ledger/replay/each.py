@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from routewright.engine.record import Record, read_record
 
 from ..restoring import all_records
-from .groups import Came, Grouped
+from .groups import Beside, Came, Grouped, parts_of
 from .parts import PolicyPart
 from .redeciding import Facts, Redecided
 from .selecting import Chosen
@@ -71,9 +71,9 @@ def came_of_record(record: Record) -> Came:
     plan = record.plan
     if plan is None:
         return Came(record.rule, record.outcome, record.target)
-    parts = [f"{step.role} by {step.model}" for step in plan.steps]
+    steps = [(step.role, step.model, step.required, step.options) for step in plan.steps]
+    ensemble = None
     if plan.ensemble is not None:
-        parts += [f"member {model}" for model in plan.ensemble.members]
-        if plan.ensemble.judge is not None:
-            parts.append(f"judge {plan.ensemble.judge}")
-    return Came(record.rule, record.outcome, record.target, tuple(plan.fallbacks), tuple(parts))
+        ensemble = Beside(*(getattr(plan.ensemble, name) for name in Beside._fields))
+    parts = parts_of(steps, ensemble)
+    return Came(record.rule, record.outcome, record.target, tuple(plan.fallbacks), parts)

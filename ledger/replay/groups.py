@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -19,7 +19,7 @@ class Came(NamedTuple):
     target: str | None
     fallbacks: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
-    """Steps and members beside the answer, such as `verify by glm-4.5`."""
+    """Steps and members beside the answer with what the rule says of them, as ``parts_of`` writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,51 @@ class Group:
     decision: Decision | None = None
 
 
+class Beside(NamedTuple):
+    """An ensemble, with the ids of its models."""
+
+    members: Sequence[str]
+    combine: str
+    quorum: int
+    judge: str | None
+    override: str | None
+    label: str | None
+
+
+def parts_of(
+    steps: Iterable[tuple[str, str, bool, Mapping[str, object]]], ensemble: Beside | None
+) -> tuple[str, ...]:
+    """What is done beside the answer, such as `verify by glm-4.5 (on_reject escalate)`, with all that changes its end.
+
+    A step is its role, the id of its model, whether it is required, and its options.
+    """
+    parts = []
+    for role, model, required, options in steps:
+        said = [f"{key} {value}" for key, value in sorted(options.items()) if value is not None] + [
+            "required"
+        ] * required
+        parts.append(f"{role} by {model}" + (f" ({', '.join(said)})" if said else ""))
+    if ensemble is not None:
+        parts += [f"member {model}" for model in ensemble.members]
+        ends = ensemble._asdict()
+        parts += [f"{key} {ends[key]}" for key in Beside._fields[1:] if ends[key] is not None]
+    return tuple(parts)
+
+
 def came_of(decision: Decision) -> Came:
     """How a decision came out."""
     plan, models = decision.plan, decision.policy.catalog.models
     rule = None if decision.rule is None else decision.policy.rules[decision.rule].name
     if plan is None:
         return Came(rule, decision.outcome, None)
-    parts = [f"{step.role} by {models[step.model].id}" for step in plan.steps]
-    if plan.ensemble is not None:
-        parts += [f"member {models[at].id}" for at in plan.ensemble.members]
-        if plan.ensemble.judge is not None:
-            parts.append(f"judge {models[plan.ensemble.judge].id}")
+    steps = [(step.role, models[step.model].id, step.required, step.options) for step in plan.steps]
+    ensemble = None
+    if (own := plan.ensemble) is not None:
+        judge, override = (None if at is None else models[at].id for at in (own.judge, own.override))
+        members = tuple(models[at].id for at in own.members)
+        ensemble = Beside(members, own.combine, own.quorum, judge, override, own.label)
     fallbacks = tuple(models[at].id for at in plan.fallbacks)
-    return Came(rule, decision.outcome, models[plan.target].id, fallbacks, tuple(parts))
+    return Came(rule, decision.outcome, models[plan.target].id, fallbacks, parts_of(steps, ensemble))
 
 
 class Grouped:

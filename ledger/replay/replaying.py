@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -22,7 +22,7 @@ from .classes import ClassRows, NotDecidableInSql, class_rows
 from .consequences import NOT_ASKED, Consequences, consequences
 from .each import group_records
 from .examples import Examples, RecordedPolicies
-from .groups import Came, Group, Grouped
+from .groups import Beside, Came, Group, Grouped, parts_of
 from .imported import Imported, import_notes
 from .other_arms import OtherArms
 from .parts import PolicyPart, policy_parts, recorded_policy
@@ -317,13 +317,9 @@ def _came(
 ) -> Came:
     if fallbacks is None:
         return Came(rule, outcome, target)
-    parts = list(_parts(json.loads(steps or "[]"), json.loads(ensemble or "null")))
-    return Came(rule, outcome, target, tuple(json.loads(fallbacks)), tuple(parts))
-
-
-def _parts(steps: Sequence[Mapping[str, Any]], ensemble: Mapping[str, Any] | None) -> Iterator[str]:
-    yield from (f"{step['role']} by {step['model']}" for step in steps)
-    if ensemble is not None:
-        yield from (f"member {model}" for model in ensemble["members"])
-        if ensemble["judge"] is not None:
-            yield f"judge {ensemble['judge']}"
+    asked = [
+        (one["role"], one["model"], one["required"], one["options"]) for one in json.loads(steps or "[]")
+    ]
+    beside = json.loads(ensemble or "null")
+    own = None if beside is None else Beside(*(beside.get(name) for name in Beside._fields))
+    return Came(rule, outcome, target, tuple(json.loads(fallbacks)), parts_of(asked, own))
