@@ -10,7 +10,8 @@ import asyncio
 import json
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from support.fault_parts import (
     Simulated,
     expected_attempts,
     strike,
+    strike_together,
 )
 from support.mlx_parts import need_mlx
 from support.ollama_process import OllamaProcess, start_ollama, using
@@ -373,12 +375,34 @@ WALLS = {
     "mlx": MLX,
     "simulated": list(simulated()),
 }
-WALL = [pytest.param(brick, id=f"{kind}: {brick.name}") for kind, wall in WALLS.items() for brick in wall]
+TOGETHER = ("openai", "simulated")
+WALL = [
+    pytest.param(brick, id=f"{kind}: {brick.name}")
+    for kind, wall in WALLS.items()
+    if kind not in TOGETHER
+    for brick in wall
+]
 
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return Ledger.open(tmp_path_factory.mktemp("faults") / "ledger.duckdb")
+
+
+Struck = Mapping[str, tuple[Seen, Seen] | BaseException]
+"""What came of the bricks of one wall, by their names."""
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory, ledger: Ledger) -> Callable[[str], Struck]:
+    """What came of all bricks of a wall that needs no process of its own; they are struck once."""
+
+    @cache
+    def struck(kind: str) -> Struck:
+        found = strike_together(WALLS[kind], folder=tmp_path_factory.mktemp(kind), ledger=ledger)
+        return dict(zip((brick.name for brick in WALLS[kind]), found, strict=True))
+
+    return struck
 
 
 @pytest.fixture(scope="module")
@@ -418,7 +442,23 @@ def test_the_wall_is_high_and_has_no_gap() -> None:
 def test_each_fault_has_its_class_its_attempts_and_its_end(
     brick: Brick, tmp_path: Path, ledger: Ledger, ollama: OllamaProcess | None
 ) -> None:
-    seen, again = strike(brick, folder=tmp_path, ledger=ledger, ollama=ollama)
+    assert_it_went_as_it_must(brick, *strike(brick, folder=tmp_path, ledger=ledger, ollama=ollama))
+
+
+@pytest.mark.parametrize(
+    ("kind", "brick"),
+    [pytest.param(kind, brick, id=f"{kind}: {brick.name}") for kind in TOGETHER for brick in WALLS[kind]],
+)
+def test_each_fault_of_one_gateway_has_its_class_its_attempts_and_its_end(
+    kind: str, brick: Brick, together: Callable[[str], Struck]
+) -> None:
+    found = together(kind)[brick.name]
+    if isinstance(found, BaseException):
+        raise found
+    assert_it_went_as_it_must(brick, *found)
+
+
+def assert_it_went_as_it_must(brick: Brick, seen: Seen, again: Seen) -> None:
     assert seen.rows == expected_attempts(brick)
     execution = seen.ran.execution
     assert execution is not None

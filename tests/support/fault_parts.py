@@ -1,7 +1,8 @@
 """Parts for the wall of faults: one fault, how it is made, and what came of it through the whole gateway.
 
 A fault befalls the model `first`; `second` is simulated, always well, and its fallback. Each fault is run twice,
-the second time to see what was kept of the first.
+the second time to see what was kept of the first. Faults that need no process of their own are struck together, in
+one gateway, each with backends, models and a rule of its own.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ __all__ = [
     "policy_values",
     "rows_of",
     "strike",
+    "strike_together",
     "write_policy",
 ]
 
@@ -216,11 +218,8 @@ async def _strike(
     act: Callable[[], object] | None = None
     async with AsyncExitStack() as stack:
         match brick.made:
-            case Simulated():
-                first["kind"] = "simulated"
-            case Scripted(calls):
-                server = await stack.enter_async_context(ScriptedHttp(*calls))
-                first |= {"kind": "openai", "host": server.url}
+            case Simulated() | Scripted():
+                raise AssertionError("these are struck together")
             case Named(fault):
                 assert ollama is not None
                 first |= {"kind": "ollama", "host": ollama.url}
@@ -251,10 +250,7 @@ async def _strike(
                 model |= {"tag": mlx.tag, **mlx.model}
         values = policy_values(first, model, alone=brick.alone)
         policy = write_policy(values, folder)
-        if isinstance(brick.made, Simulated):
-            backends = simulated_backends(policy, faults={"first": brick.made.script})
-        else:
-            backends = open_backends(policy)
+        backends = open_backends(policy)
         if isinstance(brick.made, Embedded) and brick.made.killed:
             act = lambda: _kill_models(backends["one"])  # noqa: E731
         messages = MESSAGES
@@ -280,8 +276,94 @@ async def _strike(
         return Seen(ran, shown, rows[0]), Seen(again, shown_again, rows[1])
 
 
+def strike_together(
+    bricks: Sequence[Brick], *, folder: Path, ledger: Ledger
+) -> list[tuple[Seen, Seen] | BaseException]:
+    """What `strike` gives for each of these simulated or scripted faults, or what went wrong with it."""
+    return asyncio.run(_strike_together(bricks, folder, ledger))
+
+
+async def _strike_together(
+    bricks: Sequence[Brick], folder: Path, ledger: Ledger
+) -> list[tuple[Seen, Seen] | BaseException]:
+    request = ChatRequest(MESSAGES, max_output_tokens=12, temperature=0)
+    async with AsyncExitStack() as stack:
+        values, faults = await _values_together(bricks, stack)
+        policy = write_policy(values, folder)
+        simulated = simulated_backends(policy, faults=faults)
+        opened = open_backends(policy)
+        backends = {id: one if _is_scripted(values, id) else simulated[id] for id, one in opened.items()}
+        store = StateStore(folder / "state.db")
+        async with ModelGateway(
+            policy, backends=backends, ledger=ledger, store=store, random=Random(1)
+        ) as gateway:
+
+            async def twice(number: int, stream: bool) -> list[tuple[RunResult, str]]:
+                task = Task({"brick": number})
+                return [await _run(gateway, request, stream, None, task) for _ in range(2)]
+
+            tries = [twice(number, brick.stream) for number, brick in enumerate(bricks)]
+            ended = await asyncio.gather(*tries, return_exceptions=True)
+    runs = [ran for one in ended if not isinstance(one, BaseException) for ran, _ in one]
+    rows = dict(zip((ran.decision.id for ran in runs), rows_of(ledger, *runs), strict=True))
+    seen: list[tuple[Seen, Seen] | BaseException] = []
+    for number, one in enumerate(ended):
+        if isinstance(one, BaseException):
+            seen.append(one)
+            continue
+        once, again = (Seen(ran, shown, _plain(rows[ran.decision.id], number)) for ran, shown in one)
+        seen.append((once, again))
+    return seen
+
+
+def _is_scripted(values: Mapping[str, Any], backend: str) -> bool:
+    return bool(values["catalog"]["backends"][backend]["kind"] != "simulated")
+
+
+def _plain(rows: tuple[Row, ...], number: int) -> tuple[Row, ...]:
+    """The rows of a brick with its own models under their plain names; those of others stand out."""
+    plain = {f"{name}-{number}": name for name in ("first", "second")}
+    return tuple((role, plain.get(model, model), status, kind) for role, model, status, kind in rows)
+
+
+async def _values_together(
+    bricks: Sequence[Brick], stack: AsyncExitStack
+) -> tuple[dict[str, Any], dict[str, Sequence[Fault]]]:
+    """The plain values of one policy with a rule for each brick, and what its simulated models do."""
+    together = policy_values({}, {})
+    catalog, rules = together["catalog"], []
+    catalog |= {"backends": {}, "models": {}}
+    faults: dict[str, Sequence[Fault]] = {}
+    for number, brick in enumerate(bricks):
+        first: dict[str, Any] = {"timeouts": dict(brick.timeouts)}
+        match brick.made:
+            case Simulated(script):
+                first["kind"] = "simulated"
+                faults[f"first-{number}"] = script
+            case Scripted(calls):
+                server = await stack.enter_async_context(ScriptedHttp(*calls))
+                first |= {"kind": "openai", "host": server.url}
+            case _:
+                raise AssertionError("this needs a process of its own")
+        alone = policy_values(first, {}, alone=brick.alone)
+        for kind in ("backends", "models"):
+            catalog[kind] |= {f"{id}-{number}": one for id, one in alone["catalog"][kind].items()}
+        for id in ("first", "second"):
+            catalog["models"][f"{id}-{number}"]["backend"] += f"-{number}"
+        [rule] = alone["rules"]
+        rule |= {"name": f"brick-{number}", "when": f"brick == {number}"}
+        for key in ("use", "fallback"):
+            rule |= {key: [f"{id}-{number}" for id in rule[key]]} if key in rule else {}
+        rules.append(rule)
+    return together | {"features": {"brick": {"type": "integer"}}, "rules": rules}, faults
+
+
 async def _run(
-    gateway: ModelGateway, request: ChatRequest, stream: bool, act: Callable[[], object] | None
+    gateway: ModelGateway,
+    request: ChatRequest,
+    stream: bool,
+    act: Callable[[], object] | None,
+    task: Task | None = None,
 ) -> tuple[RunResult, str]:
     pieces: list[str] = []
 
@@ -290,7 +372,7 @@ async def _run(
         if act is not None and len(pieces) == 1:
             act()
 
-    ran = await gateway.run(Task(), request, on_text=show if stream else None)
+    ran = await gateway.run(task or Task(), request, on_text=show if stream else None)
     return ran, "".join(pieces)
 
 
