@@ -73,13 +73,18 @@ def read(ledger: Ledger) -> Found:
         "log_origin",
     }
     views = {view.name for view in all_views(Holding())} | tables | {"attempt_rows"}
-    found = {}
-    for name in sorted(views):
-        result = ledger.query(f"SELECT * FROM {name} ORDER BY ALL")
-        writer = result.columns.index("writer") if "writer" in result.columns else None
-        rows = (tuple(one for at, one in enumerate(row) if at != writer) for row in result.rows)
-        found[name] = tuple(sorted(rows, key=repr))
-    return found, ledger.tail(9)
+    shown, found = ledger.tail(9), {}
+    # As `query` opens the file, but once.
+    with open_for_reading(ledger.path, lock_timeout_s=5) as connection:
+        for name in sorted(views):
+            result = connection.execute(f"SELECT * FROM {name} ORDER BY ALL")
+            columns = [column[0] for column in result.description]
+            rows = (
+                tuple(one for column, one in zip(columns, row, strict=True) if column != "writer")
+                for row in result.fetchall()
+            )
+            found[name] = tuple(sorted(rows, key=repr))
+    return found, shown
 
 
 @pytest.fixture
@@ -131,14 +136,15 @@ def test_every_function_in_the_sql_of_the_ledger_is_known(
     ledger = new_ledger(tmp_path / "ledger.duckdb")
     write(ledger)
     ledger.tail(9)
-    used = {name for statement in seen for name in functions_in(statement)}
+    with duckdb.connect() as client:
+        used = {name for statement in seen for name in functions_in(client, statement)}
     assert {"max_by", "sum", "duckdb_tables"} <= used, "the test has heard the statements"
     assert used - FUNCTIONS == set()
     assert FUNCTIONS <= built_in_functions()
     assert FUNCTIONS & built_in_functions("table") == TABLE_FUNCTIONS
 
 
-def functions_in(statements: str) -> Iterator[str]:
+def functions_in(client: duckdb.DuckDBPyConnection, statements: str) -> Iterator[str]:
     """The functions in the parts that DuckDB can describe: every SELECT, and what RETURNING selects."""
 
     def names(value: object) -> Iterator[str]:
@@ -151,18 +157,17 @@ def functions_in(statements: str) -> Iterator[str]:
             for inner in value:
                 yield from names(inner)
 
-    with duckdb.connect() as client:
-        for statement in client.extract_statements(statements):
-            query = re.sub(r"^ *--.*\n", "", statement.query, flags=re.MULTILINE)
-            changed, *returned = re.split(r"\bRETURNING\b", query)
-            begins = re.search(r"\b(SELECT|WITH)\b", changed)
-            selects = [changed[begins.start() :]] if begins else []
-            for select in selects + [f"SELECT {columns}" for columns in returned]:
-                row = client.execute("SELECT json_serialize_sql(?)", [select]).fetchone()
-                assert row is not None
-                described = json.loads(row[0])
-                assert not described["error"], query
-                yield from names(described)
+    for statement in client.extract_statements(statements):
+        query = re.sub(r"^ *--.*\n", "", statement.query, flags=re.MULTILINE)
+        changed, *returned = re.split(r"\bRETURNING\b", query)
+        begins = re.search(r"\b(SELECT|WITH)\b", changed)
+        selects = [changed[begins.start() :]] if begins else []
+        for select in selects + [f"SELECT {columns}" for columns in returned]:
+            row = client.execute("SELECT json_serialize_sql(?)", [select]).fetchone()
+            assert row is not None
+            described = json.loads(row[0])
+            assert not described["error"], query
+            yield from names(described)
 
 
 def test_a_name_is_ours_in_whatever_letters(ledger: Ledger) -> None:
