@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -184,13 +184,20 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     return recorded(tmp_path_factory.mktemp("told_apart") / "l.duckdb")
 
 
-def differences(ledger: Ledger) -> int:
-    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as connection:
-        return decide_again(connection, Selection()).different
+@pytest.fixture(scope="module")
+def connection(ledger: Ledger) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_for_reading(ledger.path, lock_timeout_s=30, own_statement=True) as opened:
+        yield opened
 
 
-def test_rows_that_differ_in_one_thing_come_out_as_they_were_recorded(ledger: Ledger) -> None:
-    assert differences(ledger) == 0
+def differences(connection: duckdb.DuckDBPyConnection) -> int:
+    return decide_again(connection, Selection()).different
+
+
+def test_rows_that_differ_in_one_thing_come_out_as_they_were_recorded(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    assert differences(connection) == 0
 
 
 _STATES = ("state", "order of the fastest", "memory")
@@ -198,7 +205,7 @@ _STATES = ("state", "order of the fastest", "memory")
 
 @pytest.mark.parametrize("name", [name for name in PAIRS if name not in ("pin", *_STATES)])
 def test_without_a_part_of_the_key_they_do_not(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, name: str
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Every part counts: else nothing would show that one is missing. A pin stands beside the key, too."""
 
@@ -209,7 +216,7 @@ def test_without_a_part_of_the_key_they_do_not(
         return kept
 
     monkeypatch.setattr(classes, "key_parts", others)
-    assert differences(ledger) > 0
+    assert differences(connection) > 0
 
 
 CHEAPEST = """
