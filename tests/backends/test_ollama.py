@@ -412,6 +412,7 @@ def test_calls_beyond_the_concurrency_wait_their_turn(server: OllamaProcess) -> 
         most = 0
         while not all(call.done() for call in calls):
             most = max(most, (await asyncio.to_thread(server.report))["busy"])
+            await asyncio.sleep(0.02)  # the server has other work than to report
         for call in calls:
             await call
         return most

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 from support.ledger_clients import client_on
 from support.ledger_rows import attempt, decision, policy
+from support.sizes import APPENDED_AT_ONCE
 
 from routewright.ledger import BusyError, Ledger, LedgerError, OtherLayoutError, default_ledger_path, migrate
 from routewright.ledger.connection import STORAGE_VERSION, open_for_creation, open_for_reading
@@ -214,13 +215,14 @@ def appender(path: Path, numbers: str) -> subprocess.Popen[str]:
 
 def test_two_processes_may_make_and_append_to_one_ledger_at_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.duckdb"
-    workers = [appender(path, "0:100:5"), appender(path, "1000:1100:5")]
+    each = APPENDED_AT_ONCE
+    workers = [appender(path, f"0:{each}:5"), appender(path, f"1000:{1000 + each}:5")]
     for worker in workers:
         _, stderr = worker.communicate(timeout=120)
         assert (worker.returncode, stderr) == (0, "")
     sql = """SELECT count(*), count(DISTINCT decision_id), (SELECT count(*) FROM attempt_rows),
                     (SELECT count(*) FROM migrations) FROM decision_records"""
-    assert Ledger.open(path).query(sql).rows == ((200, 200, 200, latest_version()),)
+    assert Ledger.open(path).query(sql).rows == ((*[2 * each] * 3, latest_version()),)
     assert sorted(entry.name for entry in tmp_path.rglob("*")) == [
         "ledger.duckdb",
         "ledger.duckdb.spool",

@@ -8,6 +8,7 @@ from typing import Final
 __all__ = [
     "ANSWERS",
     "APPENDED",
+    "APPENDED_AT_ONCE",
     "CLIENT_SITS_S",
     "CRASHES",
     "CUT_POSITIONS",
@@ -75,6 +76,9 @@ SOAK_REQUESTS: Final = 100_000 if THOROUGH else 500
 
 APPENDED: Final = 50_000 if THOROUGH else 100
 """By each of four processes into one ledger, from which some are killed and others read."""
+
+APPENDED_AT_ONCE: Final = 100 if THOROUGH else 40
+"""By each of two processes that make the ledger, five with each commit."""
 
 KILLED_WRITERS: Final = 200 if THOROUGH else 3
 CLIENT_SITS_S: Final = 60.0 if THOROUGH else 0.5
