@@ -169,7 +169,7 @@ def test_every_command_that_loads_a_policy_takes_a_root() -> None:
         if command.callback is not None
     }
     loading_one = {name for name, parameters in named.items() if {"policy", "files"} & parameters.keys()}
-    assert {"check", "decide", "eval", "health", "models", "quota", "run"} == loading_one
+    assert {"check", "decide", "eval", "health", "models", "quota", "replay", "rollout", "run"} == loading_one
     assert all("root" in named[name] for name in loading_one)
     # The demo's policy is the shipped one, and a schema is none.
     assert set(named) - loading_one == {"demo", "schema"}

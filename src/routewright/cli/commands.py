@@ -614,7 +614,6 @@ def witness(
 
     \b
     Example:
-      routewright ledger checkpoint --for-witness 0 -o request
       routewright ledger witness request --key example.com/ledger+1c2d3e4f+AaBb...
     """
     from .verify import cosign_and_print

@@ -379,6 +379,7 @@ class QuestionFlags:
 class ReplayFlags(LimitFlags):
     """Which decisions are replayed, and how the report is written."""
 
+    root: Root = None
     since: Annotated[str | None, Option(metavar="TIME", help="From when on: 7d, 24h, 2026-01-31.")] = None
     until: Annotated[str | None, Option(metavar="TIME", help="Before when: today, 2026-02-01.")] = None
     where: Annotated[

@@ -65,7 +65,7 @@ def replay_and_print(policy: Path | None, how: ReplayFlags) -> ExitCode:
         "max_memory_mb": how.max_memory,
         "max_disk_mb": how.max_disk,
     }
-    candidate = None if policy is None else load_policy(policy)
+    candidate = None if policy is None else load_policy(policy, root=how.root)
     with ledger_at(how.ledger, create=False) as opened:
         with statement_progress("replaying") as progress:
             if how.again:
