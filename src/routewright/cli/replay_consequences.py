@@ -113,8 +113,10 @@ def _totals(metrics: tuple[Consequence, ...]) -> Iterator[str]:
     """What all decisions cost together, where that is known."""
     for one in metrics:
         if one.kind == "cost" and one.before.total is not None:
-            unknown = f", and {one.before.unknown:,} of unknown cost" if one.before.unknown else ""
-            line = f"all {one.before.decisions:,} decisions cost {one.before.total:,.2f} {one.unit}{unknown}"
+            known = one.before.decisions - one.before.unknown
+            line = f"all {known:,} decisions cost {one.before.total:,.2f} {one.unit}"
+            if one.before.unknown:
+                line = f"{line.removeprefix('all ')}; what the other {one.before.unknown:,} cost is not known"
             if one.after.verdict == "identified" and one.after.value is not None:
                 line += f"; under the candidate about {one.after.value * one.before.decisions:,.2f}"
             yield line
