@@ -156,6 +156,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         ["-o", "-", "--view", HOSTILE],
         ["-o", "-", "--view", "cost_daily", "--since", HOSTILE],
     ],
+    ("rollout",): [["policy.yaml"], [HOSTILE], ["policy.yaml", "--reset"]],
     ("replay",): [
         ["policy.yaml", "--simulated"],
         ["next.yaml", "--simulated", "--fail-on", "changed>0"],

@@ -42,9 +42,9 @@ def test_a_page_shows_what_happens(page: Path, command: CommandLine) -> None:
 def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> None:
     page = ROOT / "docs" / "cli.md"
     examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    # Nor any that needs the id of a decision.
+    # Nor any that needs the id of a decision, or a policy with a canary.
     calling = re.compile(
-        r"routewright (demo|health|ledger (erase --decision|outcome|prove|verify --receipt|witness)|"
+        r"routewright (demo|health|rollout|ledger (erase --decision|outcome|prove|verify --receipt|witness)|"
         r"run (?!.*--simulate))"
     )
     quiet = [example for example in examples if not calling.match(example)]

@@ -35,7 +35,7 @@ def change_nothing(store: StateStore) -> None:
 
 def older(connection: sqlite3.Connection, layout: int) -> None:
     """Make a store one of an older layout."""
-    for table in ("sessions", "loads")[layout - 1 :]:
+    for table in ("sessions", "loads", "canaries")[layout - 1 :]:
         connection.execute(f"DROP TABLE {table}")
     connection.execute(f"PRAGMA user_version = {layout}")
 
@@ -55,7 +55,7 @@ def test_a_file_of_a_newer_layout_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(StateError) as error:
         StateStore(path)
-    message = f"the state store `{path}` is of a newer layout (7, known is 3)"
+    message = f"the state store `{path}` is of a newer layout (7, known is 4)"
     assert said(error) == (message, "use a newer Routewright, or another file")
 
 
@@ -109,7 +109,7 @@ COLUMNS = (
         ("DROP TABLE latencies", "lacks the table `latencies`"),
     ],
 )
-@pytest.mark.parametrize("layout", [1, 2, 3])
+@pytest.mark.parametrize("layout", [1, 2, 3, 4])
 def test_a_file_in_which_quotas_might_not_count_is_refused(
     tmp_path: Path, script: str, what: str, layout: int
 ) -> None:
@@ -131,7 +131,7 @@ def test_a_file_in_which_quotas_might_not_count_is_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("layout", [1, 2])
+@pytest.mark.parametrize("layout", [1, 2, 3])
 def test_a_file_of_an_older_layout_keeps_what_it_holds_and_gets_what_it_lacks(
     tmp_path: Path, layout: int
 ) -> None:
