@@ -24,6 +24,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import duckdb
+from asking import NATURAL
 from recording import ATTEMPT, INTENT
 from workload import Workload, shipped
 
@@ -45,18 +46,6 @@ EVERY_US = 250_000
 AT_ONCE = 16
 FILE = 50_000
 """Calls in one file of the spool: as many as come in half a minute to a busy gateway, or so."""
-
-QUESTIONS = {
-    "decisions by target": "SELECT target, count(*) FROM decisions_flat GROUP BY ALL",
-    "cost by day and model": "SELECT day, model_id, sum(known_cost_usd) FROM cost_daily GROUP BY ALL",
-    "p95 by model": "SELECT model_id, quantile_cont(latency_ms, 0.95) FROM model_latency GROUP BY ALL",
-    "success by model": "SELECT model_id, sum(ok) / sum(calls) FROM success_rate GROUP BY ALL",
-    "fallbacks by rule": "SELECT matched_rule, sum(fell_back) FROM fallback_frequency GROUP BY ALL",
-    "rules that win": "SELECT rule, sum(won) FROM rule_hits GROUP BY ALL",
-    "a typed feature": "SELECT avg(features.complexity) FROM decisions_hybrid",
-    "attempts of one hour": "SELECT count(*) FROM attempts_flat WHERE started_at BETWEEN "
-    "'2026-01-01 05:00:00+00' AND '2026-01-01 06:00:00+00'",
-}
 
 
 def main() -> None:
@@ -208,7 +197,7 @@ def _check(path: Path, encoded: dict[str, bytes]) -> None:
 def _ask(path: Path, decisions: int) -> None:
     print(f"{decisions:,} decisions")
     with open_for_reading(path, lock_timeout_s=10) as connection:
-        for name, statement in QUESTIONS.items():
+        for name, statement in NATURAL.items():
             began, used = time.perf_counter(), time.process_time()
             rows = len(connection.execute(statement).fetchall())
             took, used = time.perf_counter() - began, time.process_time() - used

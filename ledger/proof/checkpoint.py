@@ -48,7 +48,7 @@ class SignedCheckpoint(NamedTuple):
 
 
 def parse_checkpoint(content: bytes) -> SignedCheckpoint:
-    """The checkpoint in a note. Raises ProofError for what is none; no signature is checked."""
+    """The checkpoint in a note. No signature is checked. Raises ProofError if the note is not a checkpoint."""
     note = parse_note(content)
     return SignedCheckpoint(parse_checkpoint_text(note.text), note)
 

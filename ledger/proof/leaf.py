@@ -61,7 +61,7 @@ class Leaf(NamedTuple):
 
 
 def parse_leaf(encoded: bytes) -> Leaf:
-    """The leaf that has these bytes. Raises ProofError for what is none of this version."""
+    """The leaf with these bytes. Raises ProofError if they are not a leaf of this version."""
     if len(encoded) != LEAF_BYTES:
         raise ProofError(f"a leaf has {LEAF_BYTES} bytes, and not {len(encoded)}")
     version, kind, id, number, digest = FORM.unpack(encoded)

@@ -114,7 +114,7 @@ class Signed(NamedTuple):
 
 
 def parse_note(content: bytes) -> Note:
-    """The note that was written so. Raises ProofError for what is none; no signature is checked."""
+    """Parse a signed note. No signature is checked. Raises ProofError if the text is not a signed note."""
     if len(content) > MOST_BYTES:
         raise ProofError(f"a note has at most {MOST_BYTES:,} bytes")
     try:

@@ -20,12 +20,13 @@ An action is the target with the models that the plan calls beside it whatever h
 
 class Choice(NamedTuple):
     """The action that was chosen, among which, by which rule, and the feature whose value fell into a bucket if a split
-    had such a key. The action is None where nothing says what was done."""
+    had such a key, with the bucket's salt. The action is None where nothing says what was done."""
 
     action: str | None
     chances: Chances
     rule: str | None = None
     key: str | None = None
+    salt: str | None = None
 
 
 def is_dead_end(action: str) -> bool:
@@ -33,37 +34,41 @@ def is_dead_end(action: str) -> bool:
     return action.startswith("(")
 
 
-def choice_of(came: Came, chances: Iterable[tuple[str, float]], key: str | None = None) -> Choice:
+def choice_of(
+    came: Came, chances: Iterable[tuple[str, float]], key: str | None = None, salt: str | None = None
+) -> Choice:
     """The choice of a decision that came out so, where ``chances`` are those of its candidates."""
     if came.target is None:
         place = f"({came.outcome})"
         return Choice(place, ((place, 1.0),), came.rule)
     beside = "".join(f", {part}" for part in came.parts)
     found = tuple(sorted((model + beside, chance) for model, chance in chances if chance > 0))
-    return Choice(came.target + beside, found, came.rule, key)
+    return Choice(came.target + beside, found, came.rule, key, salt)
 
 
 def choice_of_record(came: Came, record: Record) -> Choice:
     """The choice in a record of either version."""
     chances = ((one.model, one.probability) for one in record.candidates)
-    return choice_of(came, chances, _key(record))
+    return choice_of(came, chances, *_bucket(record))
 
 
-def _key(record: Record) -> str | None:
+def _bucket(record: Record) -> tuple[str | None, str | None]:
+    """The feature whose value fell into a bucket of a split, and the bucket's salt."""
     if record.choice is None:
-        return None
+        return None, None
     if isinstance(record, DecisionRecord):
-        return record.choice.key
-    key = record.choice.inputs.get("key") if record.choice.how == "split" else None
-    return None if key is None else str(key)
+        return record.choice.key, record.choice.salt
+    inputs = record.choice.inputs if record.choice.how == "split" else {}
+    key, salt = inputs.get("key"), inputs.get("salt")
+    return None if key is None else str(key), None if salt is None else str(salt)
 
 
 def choice_of_decision(decision: Decision) -> Choice:
     """The choice in a decision."""
     models = decision.policy.catalog.models
-    return choice_of(
-        came_of(decision), ((models[one.model].id, one.probability) for one in decision.candidates)
-    )
+    chances = ((models[one.model].id, one.probability) for one in decision.candidates)
+    inputs = decision.choice.inputs if decision.choice is not None and decision.choice.how == "split" else {}
+    return choice_of(came_of(decision), chances, inputs.get("key"), inputs.get("salt"))
 
 
 def mixed(share: float, control: Chances, candidate: Chances) -> Chances:

@@ -14,7 +14,8 @@ from routewright.engine.report import RecordError
 
 from ..errors import LedgerError
 from .bound import Recorded
-from .classes import NotDecidableInSql, class_rows
+from .class_query import NotDecidableInSql
+from .classes import class_rows
 from .each import records
 from .parts import PolicyPart, policy_parts, recorded_policy
 from .selecting import Chosen, Selection, choose

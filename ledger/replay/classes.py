@@ -6,51 +6,28 @@ Policies tell few combinations of facts apart, so a class has many rows, and wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from routewright.engine.condition import (
-    BOOLEAN,
-    INTEGER,
-    NUMBER,
-    CheckedExpr,
-    SqlColumn,
-    sql_value,
-    sql_within,
-)
 from routewright.engine.decision import (
     NOTHING_KNOWN,
     RULE,
-    KeyPart,
     ModelState,
-    RequestFacts,
     State,
-    Task,
-    compared_models,
-    condition_column,
-    feature_column,
-    key_parts,
-    length_columns,
     models_of_rule,
-    plan_models,
-    points,
-    quota_column,
-    request_columns,
-    require_column,
-    rule_sql,
 )
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import REQUEST_FIELDS
 
 from ..proof.logged import DECISIONS
 from .assumed import NOTHING_ASSUMED, AssumedState
-from .bound import Recorded, bindings, session, unsaid
+from .bound import Recorded
+from .class_query import ClassQuery, NotDecidableInSql
 from .parts import PolicyPart
-from .redeciding import Redecided, draw_sql, redecide, undeclared
+from .recorded_tasks import ids_of, tasks
+from .redeciding import Redecided, redecide
 from .selecting import Chosen
-from .spans import SPANS, Spans, SpanState, state_column
+from .spans import Spans, SpanState
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -60,22 +37,8 @@ ROW_GROUPS: Final = "replay_row_groups"
 
 _GROUPS: Final = "replay_groups"
 _KEYED: Final = "replay_keyed_rows"
-_PACKED: Final = 2**62
 _MOST_ALONE: Final = 100_000
 """So many rows of a policy may be classes of their own; more are read one after another."""
-_REQUEST: Final = (
-    "prompt_tokens",
-    "prompt_tokens_source",
-    "tokenizer",
-    "max_output_tokens",
-    "images",
-    "tools",
-    "json_schema",
-)
-
-
-class NotDecidableInSql(Exception):
-    """Rows of one policy that have to be decided one by one."""
 
 
 class ClassRows(NamedTuple):
@@ -158,165 +121,6 @@ def _during(connection: DuckDBPyConnection, source: str, chosen: Chosen) -> tupl
     return (first or 0, last or 0)
 
 
-class ClassQuery:
-    """The statement that finds the classes of one recorded policy's rows."""
-
-    def __init__(
-        self,
-        policy: CompiledPolicy,
-        part: PolicyPart,
-        recorded: Recorded,
-        spans: Spans,
-        pins: Sequence[str],
-        during_us: tuple[int, int],
-        *,
-        assumed: AssumedState = NOTHING_ASSUMED,
-        compare_verdicts: bool = False,
-    ) -> None:
-        self._assumed = assumed
-        self._policy, self._part, self._spans, self._pins = policy, part, spans, pins
-        self._recorded, self._bound = recorded, bindings(policy, recorded, during_us, assumed.load)
-        self._lacked = [
-            (slot, feature)
-            for slot, feature in enumerate(policy.features)
-            if feature.name in undeclared(policy, part.facts)
-        ]
-        self._compare_verdicts = compare_verdicts
-        columns = self._names()
-        self._unsure: list[str] = []
-        self._conditions = [
-            self._sql(condition, columns, self._is_asked(position))
-            for position, condition in enumerate(policy.conditions)
-        ]
-        self._requires = list(self._require_columns())
-        # Conditions of rules are columns only where more than the rule that matched is asked of them.
-        first = 0 if compare_verdicts else len(policy.rules)
-        self._read = set(range(first, len(policy.conditions)))
-        self._packed, self._open = _packed([*key_parts(policy, pins), *self._own_parts()])
-        # The last part of the key, if there is any such row.
-        self.alone = f"k{len(self._packed) + len(self._open) - 1}" if self._unsure else None
-        self.key_columns = [f"k{number}" for number in range(len(self._packed) + len(self._open))] + ["span"]
-
-    def keyed(self, source: str) -> str:
-        """The rows of ``source`` with the columns of their class's key, ``row`` and ``plan_part``."""
-        bound = [(feature_column(slot), sql) for slot, sql in enumerate(self._bound.values.values())]
-        bound += [(f"misfit_{at}", sql) for at, sql in enumerate(self._bound.refused.values())]
-        bound += [(f"unsaid_{slot}", unsaid(self._recorded, one.name)) for slot, one in self._lacked]
-        asked = [(name, self._bound.request[name]) for name in _REQUEST]
-        if self._policy.is_sticky:
-            asked.append(("session", session()))
-        facts = _listed(asked)
-        quotas = _listed(
-            (quota_column(at), self._quota(quota.name)) for at, quota in enumerate(self._policy.quotas)
-        )
-        state = "".join(f", s.{state_column(*one)}" for one in self._spans.columns)
-        compared = "".join(f", {state_column(*one)}" for one in self._spans.columns)
-        verdicts = ", verdicts" if self._compare_verdicts else ""
-        keyed = _listed((f"k{number}", sql) for number, sql in enumerate([*self._packed, *self._open]))
-        other = f"(verdicts <> {self._verdict_letters()})::INTEGER" if self._compare_verdicts else "0"
-        rule = rule_sql(self._policy, self._conditions[: len(self._policy.rules)])
-        judged = _listed((condition_column(at), self._conditions[at]) for at in sorted(self._read))
-        requires, request = _listed(self._requires), _listed(request_columns(self._policy))
-        lengths = _listed(length_columns(self._policy, plan_models(self._policy, self._pins)))
-        return f"""
-        WITH facts AS (
-            SELECT d.rowid AS row, d.writer, d.entry, d.plan_part, d.operation, d.pin, {draw_sql("d")} AS draw,
-                d.session_model{verdicts}{quotas}{_listed(bound)}{facts}
-            FROM {source}
-        ),
-        judged AS (SELECT *, {rule} AS {RULE}{judged}{request} FROM facts),
-        -- Joined when the texts have been compared: DuckDB compares those that it reads several times as fast.
-        stated AS (SELECT d.*, s.span{state} FROM judged AS d JOIN {SPANS} AS s ON {self._spans.joined("d", "s")}),
-        placed AS (SELECT *{_listed(points(self._policy))}{lengths}{requires} FROM stated)
-        SELECT row, plan_part, pin, {RULE}, span{keyed}, {other} AS other{compared} FROM placed
-        """
-
-    def grouped(self, keyed: str) -> str:
-        """The classes of ``keyed``: key, plan, number of rows, one of them, how many have other verdicts, and what the
-        one row's state says of models that constraints compare."""
-        keys = ", ".join(self.key_columns)
-        columns = [state_column(*one) for one in self._spans.columns]
-        compared = f"arg_min(({', '.join(columns)},), row)" if columns else "NULL"
-        return f"""
-        SELECT {keys}, any_value({RULE}) AS {RULE}, any_value(pin) AS pin, plan_part, count(*) AS rows,
-            min(row) AS example, sum(other)::BIGINT AS other, {compared} AS compared
-        FROM ({keyed}) GROUP BY {keys}, plan_part
-        """
-
-    def _require_columns(self) -> Iterator[tuple[str, str]]:
-        for position, at in compared_models(self._policy):
-            constraint, columns = self._policy.constraints[position], self._names()
-            for name in constraint.model_names:
-                columns[name] = self._candidate_column(name, at)
-            yield require_column(position, at), self._sql(constraint.require, columns, "true")
-
-    def _names(self) -> dict[str, SqlColumn]:
-        """Where the values of the names are that every condition may use."""
-        scope = self._policy.scope
-        return {
-            name: SqlColumn(feature_column(slot), scope[name].type)
-            for slot, name in enumerate(self._policy.parameters)
-        }
-
-    def _candidate_column(self, name: str, at: int) -> SqlColumn:
-        """Where the value of a name is that a constraint may use of a model."""
-        of_state = {"state.latency_ms": NUMBER, "state.loaded": BOOLEAN, "state.load_ms": INTEGER}.get(name)
-        if of_state is not None:
-            sql = state_column(at, name.removeprefix("state."))
-            assumed = self._assumed.models.get(self._policy.catalog.models[at].id)
-            if assumed is not None and name == "state.latency_ms":
-                sql = assumed.latency_sql(sql)
-            return SqlColumn(sql, of_state)
-        kind = self._policy.catalog.scope[name].type
-        return SqlColumn(sql_value(self._policy.catalog.models[at].facts.get(name), kind), kind)
-
-    def _is_asked(self, position: int) -> str:
-        """For which rows the condition at ``position`` makes a difference: those that no rule before it has matched."""
-        if position >= len(self._policy.rules):
-            return "true"
-        return f"({RULE} = 0 OR {RULE} > {2 * position})"
-
-    def _sql(self, condition: CheckedExpr, columns: Mapping[str, SqlColumn], asked: str) -> str:
-        found = sql_within(condition, columns, sizes=self._policy.sizes)
-        if found.holds != "true":
-            if self._compare_verdicts:
-                raise NotDecidableInSql("SQL cannot say the verdicts of all rules")
-            self._unsure.append(f"({asked} AND (NOT {found.holds}))")
-        return found.value
-
-    def _quota(self, name: str) -> str:
-        """What was used of a quota; nobody knows it of one that the recorded policy did not have."""
-        if name in self._assumed.quota_used:
-            return f"{self._assumed.quota_used[name]}::BIGINT"
-        if name not in self._part.quotas:
-            return "NULL::BIGINT"
-        return f"d.quota_used[{self._part.quotas.index(name) + 1}]"
-
-    def _own_parts(self) -> Iterator[KeyPart]:
-        """What tells apart rows that cannot be decided, or for which the record lacks something."""
-        if self._bound.refused:
-            count = len(self._bound.refused)
-            cases = " ".join(f"WHEN misfit_{at} THEN {at + 1}" for at in range(count))
-            yield KeyPart("misfit", f"(CASE {cases} ELSE 0 END)", count + 1)
-        for slot, _ in self._lacked:
-            yield KeyPart(f"lacks_{slot}", f"unsaid_{slot}::INTEGER", 2)
-        lacked = {feature.name for _, feature in self._lacked}
-        for position, condition in enumerate(self._policy.conditions):
-            if not lacked.isdisjoint(condition.names):
-                self._read.add(position)
-                yield KeyPart(f"open_{position}", f"({condition_column(position)} IS NULL)::INTEGER", 2)
-        if self._unsure:
-            yield KeyPart("alone", f"(CASE WHEN {' OR '.join(self._unsure)} THEN row END)", None)
-
-    def _verdict_letters(self) -> str:
-        """The verdicts of the rules as a row holds them."""
-        letters = [
-            f"(CASE WHEN {column} THEN 't' WHEN {column} IS NULL THEN 'u' ELSE 'f' END)"
-            for column in (condition_column(rule.index) for rule in self._policy.rules)
-        ]
-        return f"({' || '.join(letters)})" if letters else "''"
-
-
 def _decided(
     connection: DuckDBPyConnection,
     policy: CompiledPolicy,
@@ -340,7 +144,7 @@ def _decided(
         spans.setdefault(key, span)
     first = {found[0][2]: key for key, found in classes.items()}
     # Where a class was recorded with several plans, each has an example of its own.
-    ids = _ids(connection, part, [own[2] for found in classes.values() for own in found[1:]])
+    ids = ids_of(connection, part, [own[2] for found in classes.values() for own in found[1:]])
     facts = part.facts
     for row, id, task, at_us, rest in tasks(connection, policy, part, list(first)):
         key = first[row]
@@ -350,19 +154,6 @@ def _decided(
         after = redecide(policy, task, state, facts, decision_id=id, assumed=assumed)
         for plan_part, rows, example, other, _ in classes[key]:
             yield ClassRows(example, plan_part, after, rows, ids.get(example, id), other)
-
-
-def _ids(connection: DuckDBPyConnection, part: PolicyPart, rows: Sequence[int]) -> dict[int, str]:
-    if not rows:
-        return {}
-    result = connection.execute(
-        f"""
-        SELECT d.rowid, d.decision_id::VARCHAR
-        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
-        """,
-        [rows],
-    )
-    return dict(result.fetchall())
 
 
 class _StatesOfRules:
@@ -408,80 +199,3 @@ def _with_compared(
         if getattr(known, name) != value:
             of_row[id] = replace(known, **{name: value})
     return of_row
-
-
-def tasks(
-    connection: DuckDBPyConnection, policy: CompiledPolicy, part: PolicyPart, rows: Sequence[int]
-) -> Iterator[tuple[int, str, Task, int, dict[str, Any]]]:
-    """The tasks of rows, with their ids and what beside models was known of the state."""
-    result = connection.execute(
-        f"""
-        SELECT d.rowid, d.decision_id::VARCHAR, d.at_us, d.operation, d.pin, d.draw, d.request, d.sources,
-            d.features::JSON::VARCHAR, d.ignored, d.load, d.quota_used, d.session_model
-        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
-        """,
-        [rows],
-    )
-    names = {quota.name for quota in policy.quotas}
-    for (
-        row,
-        id,
-        at_us,
-        operation,
-        pin,
-        draw,
-        request,
-        sources,
-        text,
-        ignored,
-        load,
-        used,
-        session_model,
-    ) in result.fetchall():
-        values = json.loads(text, parse_int=whole_number) if text is not None else {}
-        given = [name for name, letter in zip(part.features, sources, strict=True) if letter == "g"]
-        features = {name: as_value(values.get(name)) for name in (*given, *(ignored or ()))}
-        facts = (
-            RequestFacts()
-            if request is None
-            else RequestFacts(**{name: request[name] for name in REQUEST_FIELDS})
-        )
-        quota_used = {
-            name: one
-            for name, one in zip(part.quotas, used or (), strict=False)
-            if one is not None and name in names
-        }
-        state = {"load": load, "quota_used": quota_used, "session_model": session_model}
-        yield row, id, Task(features, operation, facts, pin, draw), at_us, state
-
-
-def whole_number(text: str) -> int | float:
-    """No record has an integer that is not exact as a number; a number may have come without its fraction."""
-    whole = int(text)
-    return whole if abs(whole) < 2**53 else float(text)
-
-
-def as_value(value: Any) -> Any:
-    """A value as tasks have it: arrays are tuples."""
-    return tuple(map(as_value, value)) if isinstance(value, list) else value
-
-
-def _packed(parts: Sequence[KeyPart]) -> tuple[list[str], list[str]]:
-    """Parts of a key put together into as few numbers of 62 bits as there have to be, and those that are no numbers."""
-    packed: list[str] = []
-    size, terms = 1, list[str]()
-    for part in parts:
-        if part.values is None:
-            continue
-        if size * part.values > _PACKED:
-            packed.append(f"({' + '.join(terms)})")
-            size, terms = 1, []
-        terms.append(f"{size}::BIGINT * {part.sql}")
-        size *= part.values
-    if terms:
-        packed.append(f"({' + '.join(terms)})")
-    return packed, [part.sql for part in parts if part.values is None]
-
-
-def _listed(columns: Any) -> str:
-    return "".join(f",\n            {sql} AS {name}" for name, sql in columns)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from routewright.engine.decision import Decision
 
 from .redeciding import Reason, Redecided
+
+UNKNOWN: Final = "unknown"
+"""The outcome of an imported request of which the source does not say where it went."""
 
 
 class Came(NamedTuple):

@@ -12,9 +12,11 @@ from routewright.engine.policy import CompiledPolicy
 from .actions import Choice, choice_of
 from .assuming import Assumed
 from .bound import Recorded
-from .classes import ROW_GROUPS, ClassRows, NotDecidableInSql, class_rows, tasks
-from .groups import Came, Group
+from .class_query import NotDecidableInSql
+from .classes import ROW_GROUPS, ClassRows, class_rows
+from .groups import UNKNOWN, Came, Group
 from .parts import PolicyPart
+from .recorded_tasks import tasks
 from .redeciding import Redecided, redecide
 from .selecting import Chosen
 
@@ -27,9 +29,6 @@ number, and its only writer and entry are such that no state was recorded before
 
 NAMES: Final = "replay_import_names"
 """The temporary table of what the candidate's catalog calls models: ``model``, the source's word, and ``action``."""
-
-UNKNOWN: Final = "unknown"
-"""The outcome of a request of which the source does not say where it went."""
 
 _MOST_NAMED: Final = 5
 _WITH_TIME: Final = -1

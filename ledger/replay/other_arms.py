@@ -38,6 +38,7 @@ def canary_arm(arm: ArmRecord | Mapping[str, Any] | None) -> CanaryArm | None:
         values["control"]["digest"],
         values["candidate"]["digest"],
         values["key"],
+        values["salt"],
     )
 
 

@@ -18,7 +18,8 @@ from .assumed import NOTHING_ASSUMED
 from .assumptions import Assumption
 from .bound import Recorded
 from .candidates import Candidates, recorded_digests
-from .classes import ClassRows, NotDecidableInSql, class_rows
+from .class_query import NotDecidableInSql
+from .classes import ClassRows, class_rows
 from .consequences import NOT_ASKED, Consequences, consequences
 from .each import group_records
 from .examples import Examples, RecordedPolicies
@@ -65,7 +66,7 @@ def replay(
         period=chosen.period(connection),
         differences=() if candidate is None else _differences(connection, candidate, groups, policies),
         notes=[
-            *_notes(candidates, groups),
+            *(_notes(candidates, groups) if groups else ()),
             *(import_notes(candidates.all, groups) if chosen.is_import else ()),
             *_measured_notes(assumptions, found),
             *(() if rows is None else rows.notes),
@@ -290,8 +291,8 @@ class _Plans:
             self._chances = {
                 number: chances for number, *chances in self._connection.execute(_CHANCES).fetchall()
             }
-        models, chances, key = self._chances[part]
-        return choice_of(self.came(part), zip(models, map(float, chances), strict=True), key)
+        models, chances, key, salt = self._chances[part]
+        return choice_of(self.came(part), zip(models, map(float, chances), strict=True), key, salt)
 
 
 _PLANS: Final = """
@@ -302,7 +303,8 @@ FROM parts WHERE kind = 'plan'
 
 
 _CHANCES: Final = """
-SELECT part, value->>'$.candidates[*].model', value->>'$.candidates[*].probability', value->>'$.choice.key'
+SELECT part, value->>'$.candidates[*].model', value->>'$.candidates[*].probability', value->>'$.choice.key',
+    value->>'$.choice.salt'
 FROM parts WHERE kind = 'plan'
 """
 

@@ -13,7 +13,7 @@ from ..json_values import json_value
 from .checks import CHANGED, Judged, parse_check
 from .consequences import Consequences
 from .examples import Example, Examples
-from .groups import Came, Group, rows_of
+from .groups import UNKNOWN, Came, Group, rows_of
 from .redeciding import HELP, REASONS, Reason
 from .selecting import Selection
 
@@ -41,6 +41,11 @@ class Move:
     def is_dead_end(self) -> bool:
         """Whether there was a target, and would be none."""
         return not self.before.startswith("(") and self.after.startswith("(")
+
+    @property
+    def is_change(self) -> bool:
+        """Whether they go elsewhere. Of what no log says where it went, nobody knows."""
+        return self.before not in (self.after, f"({UNKNOWN})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,13 @@ class Alone:
 class ReplayReport:
     """What a candidate would have made of recorded decisions.
 
-    ``rows`` were selected, made from ``first_at`` to ``last_at``, and ``decided`` decided again. Of those,
-    ``elsewhere`` have another target, or have one where there was none; ``other_plan`` have the same target
-    with other fallbacks or steps, and ``other_rule`` the same of all that by another rule. ``dead_ends_before`` and
-    ``dead_ends_after`` count those without a target, and ``new_dead_ends`` those that had one. ``differences`` are
-    what the candidate does to promises of the recorded policy with the most rows, and to the models behind names.
-    ``consequences`` has no metrics where they were not asked for.
+    ``rows`` were selected, made from ``first_at`` to ``last_at``, and ``decided`` decided again. ``unknown_before`` are
+    those of an import that does not say where they went: they are compared with nothing. Of the others, ``elsewhere``
+    have another target, or have one where there was none; ``other_plan`` have the same target with other fallbacks or
+    steps, and ``other_rule`` the same of all that by another rule. ``dead_ends_before`` and ``dead_ends_after`` count
+    those without a target, and ``new_dead_ends`` those that had one. ``differences`` are what the candidate does to
+    promises of the recorded policy with the most rows, and to the models behind names. ``consequences`` has no metrics
+    where they were not asked for.
 
     ``candidate`` has the digest that it has under what is ``assumed``, and is None where each row was decided by its
     own policy. ``alone`` counts, if that was asked for, what comes of each assumption by itself, after what comes of
@@ -121,6 +127,7 @@ class ReplayReport:
     last_at: datetime | None
     rows: int
     decided: int
+    unknown_before: int
     elsewhere: int
     other_plan: int
     other_rule: int
@@ -138,19 +145,26 @@ class ReplayReport:
 
     @property
     def elsewhere_share(self) -> float | None:
-        """The share of decided rows that go elsewhere; None where none was decided."""
-        return self.elsewhere / self.decided if self.decided else None
+        """The share of compared rows that go elsewhere; None where none was compared."""
+        return self.elsewhere / self.compared if self.compared else None
+
+    @property
+    def compared(self) -> int:
+        """How many decided rows are compared with what was recorded: all but those of which the log does not say."""
+        return self.decided - self.unknown_before
 
     def judge(self, *expressions: str) -> tuple[Judged, ...]:
         """Judge each expression that is to fail, such as ``changed>5%``. Raises TaskError where one says nothing."""
         counts = {
-            "changed": (self.elsewhere, self.decided),
-            "other_plan": (self.other_plan, self.decided),
-            "no_target": (self.new_dead_ends, self.decided),
+            "changed": (self.elsewhere, self.compared),
+            "other_plan": (self.other_plan, self.compared),
+            "no_target": (self.new_dead_ends, self.compared),
             "not_decided": (self.rows - self.decided, self.rows),
         }
         why = "no decision was selected" if not self.rows else "no decision could be decided again"
         why_not = "nothing of the kind was measured, or consequences were left out" if self.decided else why
+        if self.decided:
+            why = "the log does not say where any of them went"
         kinds = {kind: [one for one in self.consequences.metrics if one.kind == kind] for kind in CHANGED}
         return tuple(
             check.judge_change(kinds[check.name], why_not)
@@ -264,9 +278,10 @@ def _is_new_dead_end(group: Group) -> bool:
 
 
 def _how(group: Group) -> Literal["elsewhere", "plan", "rule", "same"] | None:
-    """What differs most of a group between then and now; None where it was not decided again."""
+    """What differs most of a group between then and now; None where it was not decided again, and where nothing says
+    where it went."""
     before, after = group.before, group.after
-    if after is None:
+    if after is None or before.outcome == UNKNOWN:
         return None
     if place_of(before) != place_of(after):
         return "elsewhere"
@@ -313,10 +328,13 @@ def report_of(groups: Sequence[Group], of: Replayed, began_s: float) -> ReplayRe
         last_at=of.period[1],
         rows=rows_of(groups),
         decided=rows_of(decided),
+        unknown_before=rows_of(group for group in decided if group.before.outcome == UNKNOWN),
         elsewhere=by_how["elsewhere"],
         other_plan=by_how["plan"],
         other_rule=by_how["rule"],
-        dead_ends_before=rows_of(group for group, before, _ in ended if before is None),
+        dead_ends_before=rows_of(
+            group for group, before, _ in ended if before is None and group.before.outcome != UNKNOWN
+        ),
         dead_ends_after=rows_of(group for group, _, after in ended if after is None),
         new_dead_ends=rows_of(filter(_is_new_dead_end, groups)),
         moves=_moves(decided, of.examples),

@@ -43,13 +43,19 @@ T = TypeVar("T", bound=Hashable)
 
 class CanaryArm(NamedTuple):
     """The arm of a canary that decided: its name, the candidate's share, both policies' digests, and the feature whose
-    value fell into a bucket, None for a random draw."""
+    value fell into a bucket, None for a random draw, with the salt of the bucket."""
 
     name: str
     share: float
     control: str
     candidate: str
     key: str | None
+    salt: str | None
+
+    def binds(self, choice: Choice) -> bool:
+        """Whether a split falls by the same bucket as the canary: then one draw says both, and the chance of a model is
+        not the product of two."""
+        return self.key is not None and (choice.key, choice.salt) == (self.key, self.salt)
 
     @property
     def other(self) -> str:
@@ -115,9 +121,10 @@ class RowTables:
         as they can be.
         """
         self._arm_parts[arm_part] = self._arms(arm)
-        if not others:
+        free = [(group, choice) for group, choice in others if not arm.binds(choice)]
+        if not free:
             return
-        self._number([(group, self._chances(choice.chances), 0) for group, choice in others])
+        self._number([(group, self._chances(choice.chances), 0) for group, choice in free])
         self._connection.execute(
             f'INSERT INTO {_OTHERS} SELECT row, g.one FROM {ROW_GROUPS} JOIN {_GROUPS} AS g USING ("group")'
         )
@@ -190,7 +197,7 @@ class RowTables:
             self._logged(_Logged(record.policy.digest, logged)),
             self._chances(after.chances),
             _NONE if arm is None else self._arms(arm),
-            _NONE if other is None else self._chances(other.chances),
+            _NONE if other is None or (arm is not None and arm.binds(other)) else self._chances(other.chances),
             unit,
         ))  # fmt: skip
         self._singles += 1
@@ -216,7 +223,7 @@ class RowTables:
         if any(arm != _NONE and other == _NONE for _, _, arm, other in found):
             self.notes.append(
                 "how likely the models of some decisions of a canary were is not known: the policy of the other arm is "
-                "missing from the ledger, or cannot decide them"
+                "missing from the ledger, or cannot decide them, or it splits by the canary's own key and salt"
             )
         choices, support = list[tuple[object, ...]](), set[tuple[int, str]]()
         for logged, target, arm, other in found:
@@ -251,7 +258,7 @@ class RowTables:
         if arm == _NONE:
             return (policy_digest, choice.rule, choice.chances), choice.action, choice.chances
         drawn = self._arms.values[arm]
-        if other == _NONE:
+        if other == _NONE or drawn.binds(choice):
             return (drawn, choice), choice.action, ()
         own, beside = choice.chances, self._chances.values[other]
         control, candidate = (own, beside) if drawn.name == "control" else (beside, own)

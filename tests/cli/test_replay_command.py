@@ -282,6 +282,13 @@ def test_an_empty_selection_says_why(command: CommandLine, flags: list[str], why
     assert ended.err.startswith(why)
 
 
+def test_of_nothing_there_is_nothing_to_know(command: CommandLine) -> None:
+    """The shipped policy has quotas, a cache and a split, of which a replay of something would say how they count."""
+    shipped = Path(__file__).parents[2] / "policies" / "hybrid.yaml"
+    ended = command("replay", str(shipped), "--root", str(shipped.parent), "--since", "2030-01-01")
+    assert len(ended.err.splitlines()) == 1
+
+
 def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path) -> None:
     command = CommandLine(tmp_path)
     replay_ledger(tmp_path / "l.duckdb", POLICY, 1, simulated=True)

@@ -268,6 +268,23 @@ def test_under_a_canary_a_model_has_its_chance_in_both_arms(key: str | None, tmp
     assert found.after.verdict == ("identified" if key is None else "too few")
 
 
+@pytest.mark.parametrize(("salt", "is_known"), [("''", False), ("other", True)])
+def test_a_split_by_the_canarys_own_bucket_has_no_chances_of_its_own(
+    salt: str, is_known: bool, tmp_path: Path
+) -> None:
+    """With one key and salt, whoever falls to the candidate falls to the split's first model: no product says that."""
+    split = f"split: {{ weights: {{ small: 3, large: 1 }}, key: team, salt: {salt} }}"
+    candidate = compiled_text(f"{HEAD}  - {{ name: all, use: [small, large], choose: split, {split} }}\n")
+    rollout = "rollout: { candidate: c.yaml, mode: canary, percent: 25%, key: team }\n"
+    control = compiled_text(SMALL + rollout, candidate)
+    log = list(_executed(control, 400, Random(5), candidate=candidate))
+    ledger = executed_ledger(tmp_path / "l.duckdb", log, [control, candidate])
+    report = ledger.replay(compiled_text(LARGE))
+    assert any("key and salt" in note for note in report.notes) is not is_known
+    without_support = of(report, "cost").after.without_support
+    assert without_support is not None and (without_support == 1) is not is_known
+
+
 def test_without_the_other_arms_text_nobody_knows_what_was_how_likely(tmp_path: Path) -> None:
     candidate = compiled_text(HARD_LARGE)
     control = compiled_text(

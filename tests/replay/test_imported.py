@@ -211,3 +211,26 @@ def test_targets_of_another_router_are_compared_by_the_catalogs_names(tmp_path: 
         ledger.replay_self(Selection(import_name="log"))
     with pytest.raises(LedgerError, match="no policy"):
         ledger.replay(None, Selection(import_name="log"))
+
+
+BOTH = """\
+routewright: 1
+name: both
+features: { prompt: prompt }
+calls:
+  - { model: { value: A }, outcomes: { correct: a } }
+  - { model: { value: B }, outcomes: { correct: b } }
+"""
+
+
+def test_what_no_log_says_is_compared_with_nothing(tmp_path: Path) -> None:
+    """Where several models answered each request and none is named as the choice, nobody knows what would change."""
+    (tmp_path / "both.csv").write_text("prompt,a,b\n5%,1,0\nx,0,1\n")
+    ledger = imported(tmp_path, BOTH, tmp_path / "both.csv")
+    report, of = replayed(ledger, two_models("A", "B", BY_PROMPT), "both")
+    assert (report.decided, report.unknown_before, report.compared) == (2, 2, 0)
+    assert (report.elsewhere, report.elsewhere_share, report.dead_ends_before) == (0, None, 0)
+    assert not any(move.is_change for move in report.moves)
+    [judged] = report.judge("changed>5%")
+    assert judged.failed and "does not say where" in judged.text
+    assert of("correct").after.value == 0

@@ -25,7 +25,7 @@ from routewright.engine.record.parts import parts_of
 from routewright.gateway.deciding import uuid7
 from routewright.ledger import DecisionRow, Ledger, LedgerEntry
 from routewright.ledger.connection import open_for_reading, open_for_writing
-from routewright.ledger.replay import classes
+from routewright.ledger.replay import class_query
 from routewright.ledger.replay.again import decide_again
 from routewright.ledger.replay.selecting import Selection
 
@@ -215,7 +215,7 @@ def test_without_a_part_of_the_key_they_do_not(
         assert len(kept) < len(parts)
         return kept
 
-    monkeypatch.setattr(classes, "key_parts", others)
+    monkeypatch.setattr(class_query, "key_parts", others)
     assert differences(connection) > 0
 
 

@@ -34,7 +34,11 @@ def _summary(report: ReplayReport) -> Iterator[str]:
     if not report.decided:
         yield f"none of {_decisions(report.rows)} could be decided again"
         return
-    of = report.decided
+    of = report.compared
+    if report.unknown_before:
+        yield f"the log does not say where {_decisions(report.unknown_before)} went: they are compared with nothing"
+    if not of:
+        return
     changed = report.elsewhere + report.other_plan + report.other_rule
     if not changed:
         yield (

@@ -93,7 +93,7 @@ def _alone(report: ReplayReport) -> Section | None:
 
 
 def _moves(report: ReplayReport, extent: Extent) -> Section | None:
-    moves = [move for move in report.moves if move.before != move.after]
+    moves = [move for move in report.moves if move.is_change]
     if not moves:
         return None
     rows = [
@@ -101,14 +101,14 @@ def _moves(report: ReplayReport, extent: Extent) -> Section | None:
             move.before,
             move.after,
             f"{move.rows:,}",
-            share_text(move.rows, report.decided),
+            share_text(move.rows, report.compared),
             _such(move.examples),
         ]
         for move in moves[: extent.rows]
     ]
     if rest := moves[extent.rows :]:
         count = sum(move.rows for move in rest)
-        rows.append([f"{len(rest)} more", "", f"{count:,}", share_text(count, report.decided), ""])
+        rows.append([f"{len(rest)} more", "", f"{count:,}", share_text(count, report.compared), ""])
     points = [Point(f"{move.before} to {move.after}", float(move.rows), f"{move.rows:,}") for move in moves]
     chart = Drawn("bar", "decisions", {"": points})
     return Section(
@@ -185,7 +185,7 @@ def _targets(report: ReplayReport, extent: Extent) -> Section | None:
 
 def _matrix(report: ReplayReport, extent: Extent) -> Section | None:
     """From where to where, for the places that most moves are of; a list of few moves says the same."""
-    moves = [move for move in report.moves if move.before != move.after]
+    moves = [move for move in report.moves if move.is_change]
     if not extent.matrix or len(moves) <= _FEW_MOVES:
         return None
     counts = {(move.before, move.after): move.rows for move in report.moves}

@@ -1,0 +1,88 @@
+"""Reads recorded tasks back from their rows, to be decided again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from routewright.engine.decision import (
+    RequestFacts,
+    Task,
+)
+from routewright.engine.policy import CompiledPolicy
+from routewright.engine.record import REQUEST_FIELDS
+
+from .parts import PolicyPart
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+def ids_of(connection: DuckDBPyConnection, part: PolicyPart, rows: Sequence[int]) -> dict[int, str]:
+    if not rows:
+        return {}
+    result = connection.execute(
+        f"""
+        SELECT d.rowid, d.decision_id::VARCHAR
+        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        """,
+        [rows],
+    )
+    return dict(result.fetchall())
+
+
+def tasks(
+    connection: DuckDBPyConnection, policy: CompiledPolicy, part: PolicyPart, rows: Sequence[int]
+) -> Iterator[tuple[int, str, Task, int, dict[str, Any]]]:
+    """The tasks of rows, with their ids and what beside models was known of the state."""
+    result = connection.execute(
+        f"""
+        SELECT d.rowid, d.decision_id::VARCHAR, d.at_us, d.operation, d.pin, d.draw, d.request, d.sources,
+            d.features::JSON::VARCHAR, d.ignored, d.load, d.quota_used, d.session_model
+        FROM {part.table} AS d JOIN (SELECT unnest(?::BIGINT[]) AS row) AS e ON (d.rowid = e.row)
+        """,
+        [rows],
+    )
+    names = {quota.name for quota in policy.quotas}
+    for (
+        row,
+        id,
+        at_us,
+        operation,
+        pin,
+        draw,
+        request,
+        sources,
+        text,
+        ignored,
+        load,
+        used,
+        session_model,
+    ) in result.fetchall():
+        values = json.loads(text, parse_int=whole_number) if text is not None else {}
+        given = [name for name, letter in zip(part.features, sources, strict=True) if letter == "g"]
+        features = {name: as_value(values.get(name)) for name in (*given, *(ignored or ()))}
+        facts = (
+            RequestFacts()
+            if request is None
+            else RequestFacts(**{name: request[name] for name in REQUEST_FIELDS})
+        )
+        quota_used = {
+            name: one
+            for name, one in zip(part.quotas, used or (), strict=False)
+            if one is not None and name in names
+        }
+        state = {"load": load, "quota_used": quota_used, "session_model": session_model}
+        yield row, id, Task(features, operation, facts, pin, draw), at_us, state
+
+
+def whole_number(text: str) -> int | float:
+    """No record has an integer that is not exact as a number; a number may have come without its fraction."""
+    whole = int(text)
+    return whole if abs(whole) < 2**53 else float(text)
+
+
+def as_value(value: Any) -> Any:
+    """A value as tasks have it: arrays are tuples."""
+    return tuple(map(as_value, value)) if isinstance(value, list) else value
