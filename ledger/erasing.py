@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from routewright.engine.canonical import canonical_text
 from routewright.engine.policy import read_policy
 from routewright.engine.record import FEATURES, IGNORED, METADATA, RequestRecord, read_json, seal, take_out
-from routewright.engine.report import PolicyError
+from routewright.engine.report import PolicyError, suggest
 
 from .asking import placed
 from .columns import sql_type
@@ -80,7 +80,12 @@ class _Row(NamedTuple):
 
 
 def erase(connection: DuckDBPyConnection, what: ToErase) -> Erased:
-    """Erase in the transaction that is open. Raises LedgerError for a condition or an id that is none."""
+    """Erase in the transaction that is open.
+
+    Raises LedgerError for a condition or an id that is none, and for a feature or a user that the ledger does not know:
+    a name that is misspelt must not look like one whose values are gone.
+    """
+    _refuse_unknown(connection, what)
     _choose(connection, what)
     found = list(_erase_values(connection, what.features) if what.features else _erase_whole(connection))
     _put_on_record(connection, found, what.reason)
@@ -89,6 +94,29 @@ def erase(connection: DuckDBPyConnection, what: ToErase) -> Erased:
     [(under_way,)] = connection.execute("SELECT count(*) FROM in_flight").fetchall()
     values = sum(len(one.places) for one in found if one.places is not None) if what.features else None
     return Erased(len(found), values, sum(bool(one.unsealed) for one in found), under_way)
+
+
+def _refuse_unknown(connection: DuckDBPyConnection, what: ToErase) -> None:
+    for kind, names, sql in (("feature", what.features, _FEATURE_NAMES), ("user", what.users, _USER_NAMES)):
+        known = {str(name) for (name,) in connection.execute(sql).fetchall()} if names else set()
+        for name in names:
+            if name not in known:
+                raise LedgerError(
+                    f"the ledger knows no {kind} `{name}`; nothing was erased",
+                    help=suggest(name, sorted(known), label="it knows"),
+                )
+
+
+_FEATURE_NAMES: Final = """
+SELECT unnest(value->>'$.features[*].name') FROM main.parts WHERE kind = 'policy'
+UNION SELECT unnest(ignored) FROM main.decision_rows
+UNION SELECT unnest(map_keys(feature_sources)) FROM main.decisions_1
+"""
+"""Features that a policy of the ledger declares, or that were given all the same."""
+
+_USER_NAMES: Final = """
+SELECT "user" FROM main.all_decisions_flat WHERE ("user" IS NOT NULL) AND ("import" IS NULL)
+"""
 
 
 def _choose(connection: DuckDBPyConnection, what: ToErase) -> None:

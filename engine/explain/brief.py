@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from itertools import islice
 from typing import Final
 
@@ -14,20 +15,25 @@ MOST_EXCLUDED: Final = 5
 """So many models that were passed over are named."""
 
 
-def brief_tree(explanation: Explained, other_rule: str | None = None) -> ReportTree:
+def brief_tree(
+    explanation: Explained, other_rule: str | None = None, *, hidden: Set[str] = frozenset()
+) -> ReportTree:
     """The matched rule with its values, the models passed over before the target, the choice and the plan.
 
     ``other_rule`` is the rule that decided the same task under another policy: the tree says what became of it here.
+    Of features that are ``hidden`` it says no value.
     """
     record = explanation.decided
     root = root_of(record)
     matched = next((rule for rule in explanation.rules if rule.place == "matched"), None)
     if matched is not None:
-        add_matched(root, matched, record)
+        add_matched(root, matched, record, hidden)
     if other_rule is not None and (matched is None or matched.name != other_rule):
         root.add(_other_text(explanation, other_rule))
     _add_passed_over(root, explanation)
-    if record.choice is not None and record.choice.how not in ("first", "pin", "session"):
+    if record.choice is not None and record.choice.key in hidden:
+        root.add(f"chosen: {record.choice.how} by {record.choice.key}")
+    elif record.choice is not None and record.choice.how not in ("first", "pin", "session"):
         root.add(f"chosen: {chosen_text(record, record.choice, expectations(record))}")
     if (session := session_line(record)) is not None:
         root.add(session)

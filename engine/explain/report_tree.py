@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 
 from ..condition import UNKNOWN, render_value
@@ -128,10 +128,18 @@ def _detail(model: str, lasting: str | None, record: DecisionRecord) -> str | No
     return record.details.get(model, lasting)
 
 
-def add_matched(root: ReportTree, rule: RuleExplanation, record: DecisionRecord) -> None:
-    """Add the rule that matched, with the values of its condition."""
+def add_matched(
+    root: ReportTree, rule: RuleExplanation, record: DecisionRecord, hidden: Set[str] = frozenset()
+) -> None:
+    """Add the rule that matched, with the values of its condition but those of ``hidden`` names."""
     label = f"rule {rule.name}: {rule.condition}"
-    node = root.add(label, (_part(part, record) for part in rule.parts))
+    node = root.add(
+        label,
+        (
+            f"{part.text} is sensitive, and not shown" if part.text in hidden else _part(part, record)
+            for part in rule.parts
+        ),
+    )
     if rule.note:
         node.add(rule.note)
     if record.reason is not None:

@@ -10,7 +10,7 @@ from ..condition import render_expr
 from .compiled import CompiledCatalog, CompiledPolicy, TaskCost
 from .digest import meaning_of
 
-PromiseKind = Literal["constraint", "assertion", "quota", "reserve", "limit"]
+PromiseKind = Literal["constraint", "assertion", "quota", "reserve", "limit", "sensitive feature"]
 
 PROMISE_KINDS: Final[tuple[PromiseKind, ...]] = get_args(PromiseKind)
 
@@ -107,3 +107,6 @@ def _promises(policy: CompiledPolicy) -> Iterator[tuple[Promise, object]]:
         elif value is not None:
             features = policy.limits.cache_by or () if field.name == "cache_by" else ()
             yield Promise("limit", field.name.removesuffix("_ms")), meaning(value, features)
+    for feature in policy.features:
+        if feature.sensitive:
+            yield Promise("sensitive feature", feature.name), True

@@ -72,8 +72,12 @@ class Examples:
         record = read_record(text)
         policy = as_recorded(self._policies(record.policy.digest, record.catalog.digest), record)
         recorded, decision = explain(policy, record, search=False), self._again(record).decision
+        # A report is handed on, to a review for instance, and nothing is ever erased from it.
+        both = (policy, policy if decision is None else decision.policy)
+        hidden = {feature.name for one in both for feature in one.features if feature.sensitive}
         rule_after = None if group.after is None else group.after.rule
+        before = brief_tree(recorded, rule_after, hidden=hidden)
         if decision is None:
-            return brief_tree(recorded, rule_after), None
+            return before, None
         candidate = explain(decision.policy, decision, search=False)
-        return brief_tree(recorded, rule_after), brief_tree(candidate, group.before.rule)
+        return before, brief_tree(candidate, group.before.rule, hidden=hidden)

@@ -31,6 +31,24 @@ def test_it_erases_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) 
     shown = command("ledger", "show").out
     assert "\n├── erased: features.who\n" in shown and "as null" not in shown and "who =" not in shown
     assert "not explained: it cannot be decided again: features.who was erased" in shown
-    assert command(*named, "--yes").out == "erased who: 0 values of 0 decisions\n"
+    again = command(*named, "--yes")
+    assert again.out == "erased who: 0 values of 0 decisions\n" and "copies" not in again.err
     assert "--finish" in command("ledger", "erase").err
     assert command("ledger", "erase", "--finish").code == 0
+
+
+def test_a_name_that_the_ledger_does_not_know_is_not_erased(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    tagged = ("--tag", "user=ada", "--simulate", "--quiet")
+    assert command("run", "policy.yaml", "hello", *tagged).code == 0
+    for flags, said in (
+        (
+            ("--feature", "privat"),
+            "no feature `privat`; nothing was erased\n  = help: did you mean `private`?",
+        ),
+        (("--user", "adda"), "no user `adda`; nothing was erased\n  = help: did you mean `ada`?"),
+    ):
+        ended = command("ledger", "erase", *flags, "--yes")
+        assert (ended.code, ended.out) == (6, "")
+        assert said in ended.err
+    assert command("ledger", "erase", "--user", "ada", "--yes").out.startswith("erased 1 decision ")

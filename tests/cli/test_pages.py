@@ -44,7 +44,7 @@ def test_examples_of_the_help_that_call_no_model_run(command: CommandLine) -> No
     examples = re.findall(r"^    ((?:routewright|echo) .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     # Nor any that needs the id of a decision, or a policy with a canary.
     calling = re.compile(
-        r"routewright (demo|health|rollout|ledger (erase --decision|outcome|prove|verify --receipt|witness)|"
+        r"routewright (demo|health|rollout|ledger (erase|outcome|prove|verify --receipt|witness)|"
         r"run (?!.*--simulate))"
     )
     quiet = [example for example in examples if not calling.match(example)]

@@ -282,6 +282,20 @@ def test_an_empty_selection_says_why(command: CommandLine, flags: list[str], why
     assert ended.err.startswith(why)
 
 
+def test_what_is_sensitive_is_in_no_report(tmp_path: Path) -> None:
+    """A report is handed on, and nothing is ever erased from it."""
+    command = CommandLine(tmp_path)
+    secret = POLICY.replace("features:\n", "features:\n  who: { type: string, sensitive: true }\n")
+    command.write("policy.yaml", secret)
+    by_name = "when: has(who), use: [large]"
+    command.write("next.yaml", secret.replace("rules:\n", f"rules:\n  - {{ name: named, {by_name} }}\n", 1))
+    given = ("--feature", "who=Quxiolani", "--simulate", "--quiet")
+    assert command("run", "policy.yaml", "hello", *given).code == 0
+    for form in ("text", "json", "markdown", "html"):
+        ended = command("replay", "next.yaml", "--simulated", "--format", form)
+        assert "who is sensitive" in ended.out and "Quxiolani" not in ended.out
+
+
 def test_of_nothing_there_is_nothing_to_know(command: CommandLine) -> None:
     """The shipped policy has quotas, a cache and a split, of which a replay of something would say how they count."""
     shipped = Path(__file__).parents[2] / "policies" / "hybrid.yaml"

@@ -167,6 +167,18 @@ def test_check_names_each_promise_that_the_candidate_does_not_keep(
     assert [line for line in said if line and not line.startswith(("ok, ", "not supported"))] == lines
 
 
+def test_check_says_that_the_candidate_does_not_seal_a_feature(tmp_path: Path) -> None:
+    command = with_rollout(tmp_path, SHADOW)
+    for file, declared in (
+        ("policy.yaml", "{ type: string, sensitive: true }"),
+        ("next.yaml", "{ type: string }"),
+    ):
+        text = (tmp_path / file).read_text()
+        assert "features:\n" in text
+        command.write(file, text.replace("features:\n", f"features:\n  who: {declared}\n", 1))
+    assert "next.yaml: has no sensitive feature who\n" in command("check", "policy.yaml").out
+
+
 @pytest.mark.parametrize(
     ("mode", "line"),
     [

@@ -15,6 +15,7 @@ def erase(path: Path | None, what: ToErase | None, snapshots: Sequence[Path], *,
     """Erase ``what``, or finish what was cut short, and take ``snapshots`` anew;
     without ``yes`` say what would be erased.
     """
+    erased_some = what is None
     with ledger_at(path, create=False) as opened:
         if what is None:
             opened.finish_erasing()
@@ -23,16 +24,19 @@ def erase(path: Path | None, what: ToErase | None, snapshots: Sequence[Path], *,
             writer.text(f"would erase {_told(opened.would_erase(what), what)}")
             writer.text("nothing was erased: with --yes it is, and nobody can bring it back")
         else:
-            erased = opened.erase(what)
-            writer.text(f"erased {_told(erased, what)}")
-            _tell(erased)
+            found = opened.erase(what)
+            writer.text(f"erased {_told(found, what)}")
+            _tell(found)
+            erased_some = found.decisions > 0
         if what is None or yes:
             for file in snapshots:
                 opened.snapshot(file)
                 writer.text(f"taken anew: {file}")
-            writer.note(
-                "copies that were made before still have it: snapshots, exports, receipts, backups, and imports"
-            )
+            if erased_some:
+                writer.note(
+                    "copies that were made before still have it: snapshots, exports, reports, receipts, backups, and "
+                    "imports"
+                )
     print_notices(opened)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from decimal import Decimal
 
 from routewright.ledger import Baseline, Consequence, ReplayReport
 
@@ -114,12 +116,18 @@ def _totals(metrics: tuple[Consequence, ...]) -> Iterator[str]:
     for one in metrics:
         if one.kind == "cost" and one.before.total is not None:
             known = one.before.decisions - one.before.unknown
-            line = f"all {known:,} decisions cost {one.before.total:,.2f} {one.unit}"
+            line = f"all {known:,} decisions cost {_sum_text(one.before.total)} {one.unit}"
             if one.before.unknown:
                 line = f"{line.removeprefix('all ')}; what the other {one.before.unknown:,} cost is not known"
             if one.after.verdict == "identified" and one.after.value is not None:
-                line += f"; under the candidate about {one.after.value * one.before.decisions:,.2f}"
+                line += f"; under the candidate about {_sum_text(one.after.value * one.before.decisions)}"
             yield line
+
+
+def _sum_text(total: Decimal | float) -> str:
+    """A sum of money: of what is less than one, two digits that are not 0, and at most nano-units."""
+    decimals = 2 if total >= 1 or not total else min(9, max(2, 1 - math.floor(math.log10(total))))
+    return f"{total:,.{decimals}f}"
 
 
 def _reasons(metrics: tuple[Consequence, ...]) -> Iterator[str]:
