@@ -18,6 +18,7 @@ from ..shapes.policy import Policy
 from ..source.document import Document, Node, Path, SourceText
 from ..source.nodes import parse_yaml
 from .recover import set_aside
+from .respell import respell
 from .shape_problems import empty_value, shape_problems
 
 FileKind = Literal["policy", "catalog", "tests", "samples", "prompts", "question", "mapping"]
@@ -99,25 +100,40 @@ def read_shape(text: str, source: str, model: type[S]) -> Source[S]:
         # One problem, instead of one for each unknown and each missing key of a foreign file.
         problem = Problem("foreign-file", "the file has no key of a policy, a catalog or a test file", _BEGIN)
         raise PolicyError([document.place(problem, document.root.start, document.root.start + 1)])
-    problems: list[Problem] = list(document.problems)
-    known = {(problem.line, problem.column) for problem in problems}
-    reported = False
-    while True:
-        try:
-            shape = model.model_validate(document.root.plain())
-        except ValidationError as error:
-            if not reported:
-                # What YAML could not make sense of has been reported; that it does not fit is no news.
-                found = shape_problems(error, document, model)
-                problems += (p for p in found if (p.line, p.column) not in known)
-                reported = True
-            root = set_aside(error, document.root)
-            if root is None:
-                raise PolicyError(limit_problems(problems)) from None
-            document = replace(document, root=root)
-            continue
-        problems += _empty_values(document)
-        return Source(shape, document, tuple(limit_problems(problems)))
+    read, document, problems = _read(document, model)
+    problems = [*document.problems, *problems, *_empty_values(document)]
+    return Source(read, document, tuple(limit_problems(problems)))
+
+
+def _read(document: Document, model: type[S]) -> tuple[S, Document, list[Problem]]:
+    """What of the document fits the model, the document without the rest, and what is wrong with that."""
+    problems: list[Problem] = []
+    # What YAML could not make sense of has been reported; that it does not fit is no news.
+    known = {(problem.line, problem.column) for problem in document.problems}
+    read = _fitted(document, model)
+    if isinstance(read, ValidationError):
+        problems += shape_problems(read, document, model)
+        respelled = respell(read, document, model)
+        if respelled.keys:
+            document = replace(document, root=respelled.root)
+            read = _fitted(document, model)
+        if respelled.keys and isinstance(read, ValidationError):
+            problems += filter(respelled.is_inside, shape_problems(read, document, model))
+    problems = [one for one in problems if (one.line, one.column) not in known]
+    while isinstance(read, ValidationError):
+        root = set_aside(read, document.root)
+        if root is None:
+            raise PolicyError(limit_problems([*document.problems, *problems])) from None
+        document = replace(document, root=root)
+        read = _fitted(document, model)
+    return read, document, problems
+
+
+def _fitted(document: Document, model: type[S]) -> S | ValidationError:
+    try:
+        return model.model_validate(document.root.plain())
+    except ValidationError as error:
+        return error
 
 
 def _empty_values(document: Document) -> Iterator[Problem]:

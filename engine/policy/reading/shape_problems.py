@@ -177,6 +177,18 @@ def _renamed(name: str, known: Sequence[str]) -> str | None:
     return next((meant for meant, others in _MEANT.items() if name in others and meant in known), None)
 
 
+def misspelt(path: Path, known: Sequence[str], elsewhere: Sequence[str]) -> str | None:
+    """The key that the unknown one at ``path`` must mean, as its help says; None where it may mean something else."""
+    name = str(path[-1])
+    of_another_kind = path[-3:-2] == ("backends",) and bool(kinds.kinds_with(name))
+    if name in _INSTEAD or name in STEPS or of_another_kind or not _WORD.fullmatch(name):
+        return None
+    meant = _renamed(name, known)
+    if meant is None and 0 < len(elsewhere) <= _MOST_PLACES:
+        return None
+    return None if meant == "max_requests" else meant or closest(name, known)
+
+
 def _meant(name: str, known: Sequence[str]) -> str | None:
     return _renamed(name, known) or closest(name, known)
 

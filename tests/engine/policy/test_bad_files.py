@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from support.policy_texts import problems_of
 
+from routewright.engine.policy import Policy, parse_yaml
+from routewright.engine.policy.shapes.keys import keys_at
+
 BAD = sorted((Path(__file__).parent / "bad").glob("*.yaml"))
 
 EXPECTED = re.compile(r"#( *)(\^+) ")
@@ -41,6 +44,28 @@ def test_mistakes_are_reported_as_the_file_says(path: Path) -> None:
     assert annotated(without, path.name) == text
 
 
+def test_a_misspelt_key_hides_no_mistake_in_its_value() -> None:
+    tried: set[str] = set()
+    for file in BAD:
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        text = "".join(line for line in lines if not EXPECTED.match(line))
+        told, document = problems_of(text, file.name), parse_yaml(text, file.name)
+        # How much work a policy is, is asked of whole ones alone.
+        for problem in (one for one in told if one.code != "too-much-work"):
+            for length in range(1, len(problem.path)):
+                *above, key = problem.path[:length]
+                if not isinstance(key, str) or key in tried or key not in keys_at(Policy, tuple(above)):
+                    continue
+                tried.add(key)
+                end = document.node_at(problem.path[:length]).key_end
+                found = {(one.code, one.message) for one in problems_of(text[:end] + key[-1] + text[end:])}
+                new = found - {(one.code, one.message) for one in told}
+                assert new == {("unknown-key", f"unknown key `{key}{key[-1]}`")}, (file.name, key)
+                inside = (one for one in told if one.path[:length] == (*above, key) != one.path)
+                assert {(one.code, one.message) for one in inside} <= found, (file.name, key)
+    assert len(tried) > 30
+
+
 def test_every_code_of_the_compiler_is_in_some_file() -> None:
     told = "".join(path.read_text(encoding="utf-8") for path in BAD)
     folder = Path(problems_of.__code__.co_filename).parents[2] / "engine" / "policy"
@@ -51,7 +76,7 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
     assert len(codes) > 25
     # In test_yaml.py, test_two_files.py and test_loading_candidates.py: they end the reading, or need two files.
     # In test_work_limits.py: they need very large files. In test_place_notes.py, test_limit_notes.py,
-    # test_step_notes.py and test_quota_notes.py: they are no mistakes.
+    # test_step_notes.py, test_quota_notes.py and test_key_notes.py: they are no mistakes.
     elsewhere = {
         "address-to-listen-at",
         "bounded-condition",
@@ -60,6 +85,8 @@ def test_every_code_of_the_compiler_is_in_some_file() -> None:
         "never-loaded",
         "nobody-to-ask",
         "same-quota",
+        "same-salt",
+        "sensitive-key",
         "empty-file",
         "file-too-large",
         "foreign-file",
