@@ -43,7 +43,7 @@ from .default_limits import DEFAULT_DEADLINE_MS, DEFAULT_TIMEOUTS, DefaultWait, 
 from .kept import per_policy
 from .limits import MAX_SEARCH_WORK
 from .locality import MAY_FORWARD, Location, Server, client_address, is_loopback, is_this_machine, judge
-from .notes import limit_notes, place_notes, quota_notes, step_notes
+from .notes import key_notes, limit_notes, place_notes, quota_notes, step_notes
 from .promises import PROMISE_KINDS, Promise, by_kind, compare_promises, differences_text, other_models
 from .quantities import MAX_EXACT, MoneyAmount, nano_units, parse_duration_ms
 from .reading.read import (
@@ -142,6 +142,7 @@ __all__ = [
     "is_this_machine",
     "json_schema",
     "judge",
+    "key_notes",
     "kind_of",
     "kinds",
     "largest",

@@ -2,7 +2,8 @@
 
 They are about values that a policy refuses, or does not compute, below the engine's own limits, and about backends that
 may be on this machine but do not count as local, whose models constraints on ``model.location`` exclude; about models
-that never fit into memory, about verdicts that have nobody to escalate to, and about quotas that count the same.
+that never fit into memory, about verdicts that have nobody to escalate to, about quotas that count the same, and about
+keys of canaries and splits that give values away or do not divide tasks anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import replace
 from ..condition import LARGEST, Bounded, CheckedExpr, Sizes, always_within, render_expr, walk_typed
 from ..report import Problem, sort_problems
 from .compile.budget import sizes_by_name
-from .compiled import CompiledCatalog, CompiledPolicy, CompiledRule, Quota
+from .compiled import CompiledCatalog, CompiledFeature, CompiledPolicy, CompiledRule, Quota
 from .locality import callable_instead
 from .reading.shape_problems import place_problem
 from .shapes.catalog import Catalog
@@ -126,6 +127,51 @@ def _of_quotas(policy: CompiledPolicy) -> Iterator[Problem]:
             yield Problem(
                 "same-quota", message, "keep one of them", path=("controls", numbers[quota.name], "name")
             )
+
+
+def key_notes(policy: CompiledPolicy) -> list[Problem]:
+    """A note on each key of a canary or split whose values are sensitive, and on a canary that falls as a split does;
+    those of a rollout's candidate too."""
+    found = [note for one in policy.with_candidate for note in _placed(_of_split_keys(one), one)]
+    return sort_problems([*found, *_placed(_of_canary(policy), policy)])
+
+
+def _of_split_keys(policy: CompiledPolicy) -> Iterator[Problem]:
+    for number, rule in _rules(policy):
+        if rule.split is not None and rule.split.key is not None:
+            yield from _of_key(policy.features[rule.split.key], ("rules", number, "split", "key"))
+
+
+def _of_canary(policy: CompiledPolicy) -> Iterator[Problem]:
+    rollout = policy.rollout
+    if rollout is None or rollout.mode != "canary" or rollout.key is None:
+        return
+    yield from _of_key(policy.features[rollout.key], ("rollout", "key"))
+    alike = [
+        f"rule `{rule.name}`{'' if one is policy else ' of the candidate'}"
+        for one in policy.with_candidate
+        for rule in one.rules
+        if rule.split is not None
+        and (rule.split.key_name, rule.split.salt) == (rollout.key_name, rollout.salt)
+    ]
+    if alike:
+        message = (
+            f"the canary and the split of {' and '.join(alike)} go by the same `key` and `salt`, so both divide alike: "
+            "each arm gets one end of the split"
+        )
+        help = "give the rollout another `salt`, such as `salt: canary-1`"
+        yield Problem("same-salt", message, help, path=("rollout", "salt" if rollout.salt else "key"))
+
+
+def _of_key(feature: CompiledFeature, path: Path) -> Iterator[Problem]:
+    if feature.sensitive:
+        message = (
+            f"`{feature.name}` is sensitive, and records keep where its value falls under this key: who guesses the "
+            "value can check it, also after it was erased"
+        )
+        yield Problem(
+            "sensitive-key", message, "use another key, or none to draw each task by itself", path=path
+        )
 
 
 def limit_notes(policy: CompiledPolicy) -> list[Problem]:

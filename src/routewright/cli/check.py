@@ -13,6 +13,7 @@ from routewright.engine.policy import (
     CompiledCatalog,
     CompiledPolicy,
     FileKind,
+    key_notes,
     limit_notes,
     place_notes,
     quota_notes,
@@ -186,7 +187,7 @@ def _check_mapping(path: Path, root: Path | None) -> FileReport:
 
 def _notes(loaded: CompiledPolicy | CompiledCatalog) -> Sequence[Problem]:
     of_rules = (
-        [*limit_notes(loaded), *step_notes(loaded), *quota_notes(loaded)]
+        [*limit_notes(loaded), *step_notes(loaded), *quota_notes(loaded), *key_notes(loaded)]
         if isinstance(loaded, CompiledPolicy)
         else []
     )
