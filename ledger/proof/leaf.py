@@ -10,11 +10,12 @@ bytes 22–53   the digest of the row: SHA-256
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
+
+from pydantic_core import to_json
 
 from routewright.engine.canonical import canonical_bytes
 
@@ -25,7 +26,6 @@ LEAF_BYTES: Final = 54
 
 FORM: Final = struct.Struct(">BB16sI32s")
 _EXACT: Final = 2**53 - 1
-_ENCODE: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 class Kind(IntEnum):
@@ -99,8 +99,8 @@ def values_digest(values: Mapping[str, Any]) -> bytes:
         elif (kind is not str and kind is not int and kind is not bool) or not name.isascii():
             return _any_digest(values)
         found[name] = value
-    # Names in order, and values that Python writes as RFC 8785 does.
-    return hashlib.sha256(_ENCODE(found).encode()).digest()
+    # Names in order, and values that pydantic writes as RFC 8785 does.
+    return hashlib.sha256(to_json(found)).digest()
 
 
 def _is_simple(item: tuple[Any, Any]) -> bool:

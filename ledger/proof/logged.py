@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,7 +68,7 @@ def _part(values: Values) -> Leaf:
 
 
 def _by_id(kind: Kind, id: str, values: Values, number: int = 0) -> Leaf:
-    return Leaf(kind, uuid.UUID(id).bytes, number, values_digest(values))
+    return Leaf(kind, bytes.fromhex(id.replace("-", "")), number, values_digest(values))
 
 
 _UUIDS: Final = ("decision_id", "shadow_of", "outcome_id", "supersedes")
