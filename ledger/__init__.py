@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot
     from .store import Ledger
     from .tailing import Followed, InFlight, TailFilter
-    from .verifying import Verification
+    from .verifying import NEWEST, Verification
     from .views import cost_column, plain_names
     from .witnessing import cosign, witness_request
     from .writer import LedgerWriter
 
 __all__ = [
     "BINARY_FORMS",
+    "NEWEST",
     "QUESTION_SUFFIX",
     "Alone",
     "Appended",
@@ -200,7 +201,7 @@ _HOMES = {
     "key_of": "proof.keys",
     **dict.fromkeys(("PublicKey", "SignatureType", "parse_public_key"), "proof.note"),
     **dict.fromkeys(("Receipt", "check_receipt"), "receipts"),
-    "Verification": "verifying",
+    **dict.fromkeys(("NEWEST", "Verification"), "verifying"),
     **dict.fromkeys(("cosign", "witness_request"), "witnessing"),
     "Ledger": "store",
     "Snapshot": "snapshot",

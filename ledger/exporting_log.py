@@ -14,7 +14,7 @@ from uuid import UUID
 from routewright.engine.canonical import canonical_text
 
 from .checkpoints import encoded_leaves
-from .comparing import ERASED_1
+from .comparing_records import ERASED_1
 from .proof.leaf import Kind, parse_leaf, told
 from .proof.logged import LOGGED
 from .restoring import all_digests

@@ -99,13 +99,14 @@ _UNFIT: Final = (LedgerError, LookupError, ValueError, TypeError, AttributeError
 """What rows and parts raise that somebody has changed so that no record can be made of them."""
 
 
-def all_digests(connection: DuckDBPyConnection) -> Iterator[MadeAgain]:
+def all_digests(connection: DuckDBPyConnection, condition: str = "TRUE") -> Iterator[MadeAgain]:
     """Every record by parts with its digest made again, without making the records; in the order of ``all_records``.
 
+    ``condition`` is SQL of ours on the columns of ``decision_rows``.
     Raises errors of many kinds where what was known of models and backends cannot be read any more.
     """
     parts, state = _PartsOfDigests(connection), StateAsOf()
-    for row, changes in _all_rows(connection):
+    for row, changes in _all_rows(connection, condition):
         if changes is None:
             state = StateAsOf()
             continue
@@ -148,13 +149,18 @@ Change = tuple[str, str, dict[str, Any]]
 """That from now on this was known of a model or backend: kind, id, values."""
 
 
-def _all_rows(connection: DuckDBPyConnection) -> Iterator[tuple[dict[str, Any], list[Change] | None]]:
+def _all_rows(
+    connection: DuckDBPyConnection, condition: str = "TRUE"
+) -> Iterator[tuple[dict[str, Any], list[Change] | None]]:
     """Every row with the changes of the state since the one before; before those of a writer, None in their place."""
-    for (writer,) in connection.execute("SELECT DISTINCT writer FROM decision_rows ORDER BY 1").fetchall():
+    sql = f"SELECT DISTINCT writer FROM decision_rows WHERE ({condition}) ORDER BY 1"
+    for (writer,) in connection.execute(sql).fetchall():
         yield {}, None
         changes = _changes(connection.cursor(), writer)
         upcoming = next(changes, None)
-        for row in _rows(connection.cursor(), "WHERE writer = ? ORDER BY entry", [writer]):
+        for row in _rows(
+            connection.cursor(), f"WHERE (writer = ?) AND ({condition}) ORDER BY entry", [writer]
+        ):
             found: list[Change] = []
             while upcoming is not None and upcoming[0] <= row["entry"]:
                 found.append(upcoming[1:])

@@ -457,12 +457,15 @@ class Ledger:
         *,
         keys: Sequence[PublicKey] = (),
         key_folder: str | os.PathLike[str] | None = None,
+        since: str | None = None,
     ) -> Verification:
         """Compare all rows with the log, and the log with the checkpoint beside it and those that are given.
 
         ``checkpoints`` were kept elsewhere; their names are for the messages. Their signatures are checked with
-        ``keys``, and with the key of this log in the folder of signing keys, if it is there. What waits in spools is
-        taken in first. Raises LedgerError for a file that cannot be read.
+        ``keys``, and with the key of this log in the folder of signing keys, if it is there. ``since`` is the name of
+        one of them, or ``newest`` for the one beside the ledger: then rows that came before it are not read. What waits
+        in spools is taken in first. Raises LedgerError for a file that cannot be read, and ProofError if there is no
+        such checkpoint, or its log has not signed it.
         """
         from .verifying import verify_ledger
 
@@ -470,7 +473,12 @@ class Ledger:
         folder = None if key_folder is None else Path(key_folder)
         return self._read(
             lambda connection: verify_ledger(
-                connection, self._path, given=checkpoints or {}, keys=keys, key_folder=folder
+                connection,
+                self._path,
+                given=checkpoints or {},
+                keys=keys,
+                key_folder=folder,
+                since=since,
             ),
             Limits(timeout_s=math.inf),
             own_statement=True,

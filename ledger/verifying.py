@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .checkpoints import encoded_leaves, log_folder, newest_checkpoint, origin_of
-from .comparing import UNPROVEN, Fault, compare, name_of
+from .comparing import compare, name_of
+from .comparing_records import count_unproven
 from .errors import ProofError
 from .proof.checkpoint import SignedCheckpoint
 from .proof.keys import find_key
@@ -16,12 +17,16 @@ from .proof.leaf import Kind, parse_leaf
 from .proof.merkle import Frontier, leaf_hashes
 from .proof.note import PublicKey, SignatureType
 from .proof.tiles import WIDTH, TileFolder
+from .scope import Fault, Scope
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 MOST_FAULTS: Final = 20
 """So many faults are kept, those of the first leaves; all are counted."""
+
+NEWEST: Final = "newest"
+"""What the checkpoint beside the ledger is called where one is chosen."""
 
 _BESIDE: Final = "the checkpoint beside the ledger"
 
@@ -32,7 +37,7 @@ class Verification(NamedTuple):
     ``size`` and ``root`` are of its log, ``leaves`` how many it has of each kind. ``covered`` is the size of the
     largest checkpoint that the log begins with and whose signature was checked. ``faults`` are the first of
     ``fault_count``, in the order of the log. Of so many decisions something was ``erased``, which is no fault.
-    ``notices`` say what could not be known.
+    ``notices`` say what could not be known. The rows of the first ``since`` leaves were not read.
     """
 
     origin: str | None
@@ -44,6 +49,7 @@ class Verification(NamedTuple):
     fault_count: int
     notices: tuple[str, ...]
     erased: int
+    since: int = 0
 
 
 def verify_ledger(
@@ -53,32 +59,26 @@ def verify_ledger(
     given: Mapping[str, SignedCheckpoint],
     keys: Sequence[PublicKey],
     key_folder: Path | None = None,
+    since: str | None = None,
 ) -> Verification:
-    """Compare everything. See ``Ledger.verify``."""
-    checkpoints, origin = dict(given), origin_of(connection)
+    """Compare everything, or the rows of what came after the checkpoint ``since``. See ``Ledger.verify``."""
+    origin, faults = origin_of(connection), _Faults()
     if key_folder is not None and origin is not None:
         own = find_key(key_folder, origin, SignatureType.LOG)
         keys = [*keys, *([] if own is None else [own.public])]
-    notices, faults = [], _Faults()
-    try:
-        if (newest := newest_checkpoint(ledger)) is not None:
-            checkpoints[_BESIDE] = newest
-    except ProofError as error:
-        faults.add([Fault(None, str(error))])
+    checkpoints = {**given, **faults.beside(ledger)}
+    first = 0 if since is None else _size_at(since, checkpoints, origin, keys)
     log = _Log(connection, ledger, {one.checkpoint.size for one in checkpoints.values()})
     faults.add(log.read())
-    covered = 0
-    for name, signed in checkpoints.items():
-        found, said = _against(log, origin, name, signed, keys)
-        faults.add(found)
-        notices += said
-        if not found and not said:
-            covered = max(covered, signed.checkpoint.size)
-    faults.add(compare(connection))
-    notices += _unknown(bool(given), log.size, covered)
+    against = [_against(log, origin, name, signed, keys) for name, signed in checkpoints.items()]
+    faults.add(fault for one in against for fault in one.faults)
+    covered = max((one.covered for one in against), default=0)
+    scope = Scope(connection, f"leaf >= {first}" if first else None)
+    faults.add(compare(connection, scope))
+    notices = [*_who_signed(origin, against), *(text for one in against for text in one.notices)]
+    notices += _not_known(bool(given), log.size, covered, against)
     [(erased,)] = connection.execute("SELECT count(DISTINCT decision_id) FROM erasures").fetchall()
-    [(unproven,)] = connection.execute(UNPROVEN).fetchall()
-    if unproven:
+    if unproven := count_unproven(connection, scope):
         notices.append(
             f"of {unproven:,} decisions a value was erased that had no salt: whether the rest of their records is as "
             "it was cannot be known"
@@ -96,7 +96,26 @@ def verify_ledger(
         faults.count,
         tuple(notices),
         erased,
+        first,
     )
+
+
+def _size_at(
+    since: str, checkpoints: Mapping[str, SignedCheckpoint], origin: str | None, keys: Sequence[PublicKey]
+) -> int:
+    """The size of a log that the checkpoint of this name has signed. Raises ProofError if its log has not."""
+    name = _BESIDE if since == NEWEST else since
+    found = checkpoints.get(name)
+    if found is None:
+        raise ProofError(
+            f"there is no {name.removeprefix('the ')}", help="sign one: `routewright ledger checkpoint`"
+        )
+    if not found.is_signed_by_log(keys):
+        raise ProofError(
+            f"who signed {name} could not be checked, so nothing can be compared since then",
+            help=_key_help(origin),
+        )
+    return found.checkpoint.size
 
 
 class _Faults:
@@ -105,6 +124,15 @@ class _Faults:
     def __init__(self) -> None:
         self.count = 0
         self._kept: list[Fault] = []
+
+    def beside(self, ledger: Path) -> dict[str, SignedCheckpoint]:
+        """The checkpoint beside the ledger, if there is one that can be read."""
+        try:
+            newest = newest_checkpoint(ledger)
+        except ProofError as error:
+            self.add([Fault(None, str(error))])
+            return {}
+        return {} if newest is None else {_BESIDE: newest}
 
     def add(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
@@ -192,22 +220,30 @@ def _other_leaf(leaf: int, encoded: bytes, size: int) -> Fault:
     )
 
 
+class _Against(NamedTuple):
+    """What a checkpoint says against the log: it covers so many leaves, if it is right and its log has signed it."""
+
+    name: str
+    covered: int = 0
+    faults: tuple[Fault, ...] = ()
+    notices: tuple[str, ...] = ()
+    is_unknown: bool = False
+
+
 def _against(
     log: _Log, origin: str | None, name: str, signed: SignedCheckpoint, keys: Sequence[PublicKey]
-) -> tuple[list[Fault], list[str]]:
-    """What a checkpoint says against the log, and what about it could not be known."""
+) -> _Against:
     checkpoint = signed.checkpoint
     try:
         is_known = signed.is_signed_by_log(keys)
     except ProofError as error:
-        return [Fault(None, f"{name} is not genuine: {error}")], []
+        return _Against(name, faults=(Fault(None, f"{name} is not genuine: {error}"),))
     wrong: str | None = None
     if checkpoint.origin != origin:
         wrong = f"{name} is of the log `{checkpoint.origin}`, and this one is `{origin or 'without a name'}`"
     elif log.size < checkpoint.size and log.broken:
-        return [], [
-            f"{name} could not be compared: of the log only the first {log.size:,} leaves can be read"
-        ]
+        said = f"{name} could not be compared: of the log only the first {log.size:,} leaves can be read"
+        return _Against(name, notices=(said,))
     elif log.size < checkpoint.size:
         wrong = (
             f"{name} was signed for {checkpoint.size:,} leaves, and the log has {log.size:,}: "
@@ -216,18 +252,31 @@ def _against(
     elif log.roots[checkpoint.size] != checkpoint.root:
         wrong = f"the first {checkpoint.size:,} leaves of the log are not those that {name} was signed for"
     if wrong is not None:
-        return [Fault(None, wrong)], []
-    if not is_known:
-        return [], [f"who signed {name} could not be checked: give the key of `{origin}` by `--key`"]
-    return [], []
+        return _Against(name, faults=(Fault(None, wrong),))
+    return _Against(name, checkpoint.size if is_known else 0, is_unknown=not is_known)
 
 
-def _unknown(given: bool, size: int, covered: int) -> Iterator[str]:
+def _who_signed(origin: str | None, against: Sequence[_Against]) -> Iterator[str]:
+    if unknown := [one.name for one in against if one.is_unknown]:
+        yield f"who signed {' and '.join(unknown)} could not be checked: {_key_help(origin)}"
+
+
+def _key_help(origin: str | None) -> str:
+    return f"give the key of `{origin}` by `--key`"
+
+
+def _not_known(given: bool, size: int, covered: int, against: Sequence[_Against]) -> Iterator[str]:
     """What no comparison of what is here could tell."""
-    if not given:
+    keep = "keep one (`ledger checkpoint -o FILE`), and give it (`--checkpoint FILE`)"
+    if not against:
+        yield (
+            "no checkpoint was signed yet, so whether somebody has changed rows together with the log cannot be "
+            f"known: {keep}"
+        )
+    elif not given:
         yield (
             "no checkpoint was given that is kept elsewhere, so whether somebody has put another file and log in place "
-            "of these cannot be known: keep one (`ledger checkpoint -o FILE`), and give it (`--checkpoint FILE`)"
+            f"of these cannot be known: {keep}"
         )
-    if size > covered:
+    if covered < size and (covered or not any(one.is_unknown for one in against)) and against:
         yield f"no checkpoint covers the newest {size - covered:,} of {size:,} leaves"

@@ -158,9 +158,9 @@ WHERE (record_digest = 'sha256:' || sha256(record)) AND json_valid(record)
 _MADE: Final = INSERT.removeprefix("\nINSERT INTO decisions_1 BY NAME").replace(_GIVEN, _RECORDED)
 
 UNLIKE_RECORD: Final = f"""
-SELECT decision_id::VARCHAR
+SELECT decision_id
 FROM decisions_1 AS row
 JOIN ({_MADE}) AS made USING (decision_id)
 WHERE {" OR ".join(f"(row.{name}::VARCHAR IS DISTINCT FROM made.{name}::VARCHAR)" for name in _OF_RECORD)}
 """
-"""Decisions of version 1 of which a column is not what the record says."""
+"""The ids of decisions of version 1 of which a column is not what the record says."""

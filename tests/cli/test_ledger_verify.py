@@ -26,6 +26,19 @@ def test_an_auditor_finds_what_was_changed(tmp_path: Path) -> None:
     found = command("ledger", "verify", "--checkpoint", "kept")
     assert (found.code, found.err) == (0, "")
     assert found.out.splitlines()[-1] == "every row is as it was recorded"
+    since = command("ledger", "verify", "--since", "kept")
+    size = since.out.partition("log: ")[2].partition(" ")[0]
+    assert (since.code, since.err, since.out.splitlines()[-2:]) == (
+        0,
+        "",
+        [
+            "every row of the newest 0 leaves is as it was recorded",
+            f"rows of the {size} leaves before were not read",
+        ],
+    )
+    newest = command("ledger", "verify", "--since", "newest")
+    assert (newest.code, newest.out) == (0, since.out) and "kept elsewhere" in newest.err
+    assert "newer" in command("ledger", "verify", "--since", "newer").err
     proved = command("ledger", "prove", id, "-o", "receipt")
     assert (proved.code, proved.out, proved.err) == (0, "", "")
     checked = command("ledger", "verify", "--receipt", "receipt", "--key", key)

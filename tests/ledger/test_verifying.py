@@ -94,10 +94,65 @@ def test_a_ledger_as_it_was_recorded_has_no_faults(kept: Kept) -> None:
 def test_without_a_key_nobody_is_said_to_have_signed(kept: Kept) -> None:
     found = kept.ledger.verify({"`kept`": kept.checkpoint})
     assert found.fault_count == found.covered == 0
-    assert (
-        found.notices[0] == f"who signed `kept` could not be checked: give the key of `{ORIGIN}` by `--key`"
+    assert found.notices == (
+        "who signed `kept` and the checkpoint beside the ledger could not be checked: give the key of "
+        f"`{ORIGIN}` by `--key`",
     )
     assert kept.ledger.verify({"`kept`": kept.checkpoint}, keys=[kept.key]).covered == found.size - 1
+
+
+def test_without_any_checkpoint_that_is_said_once(kept: Kept) -> None:
+    (log_folder(kept.path) / "checkpoint").unlink()
+    found = kept.ledger.verify()
+    assert (found.fault_count, found.covered, len(found.notices)) == (0, 0, 1)
+    assert found.notices[0].startswith("no checkpoint was signed yet, so whether ")
+
+
+AFTER = {
+    "UPDATE attempt_rows SET cost_nano = 7 WHERE {}": "attempt 1 of decision `{}` has changed since it was recorded",
+    "DELETE FROM attempt_rows WHERE {}": "attempt 1 of decision `{}` is missing",
+    "INSERT INTO attempt_rows BY NAME SELECT * REPLACE (9 AS number) FROM attempt_rows WHERE {}": (
+        "attempt 9 of decision `{}` is not in the log: something else has written it into the ledger"
+    ),
+    "UPDATE decision_rows SET draw = 0.5 WHERE {}": (
+        "the record of decision `{}` does not have its digest: its row, one of its parts, or what was known of a model "
+        "or backend has changed"
+    ),
+    "UPDATE decision_rows SET team = 'x' WHERE {}": (
+        "the column `team` of decision `{}` is not what its tags and features say"
+    ),
+}
+"""What somebody does to one of the rows that are newer than the checkpoint, and what is said of it."""
+
+
+def test_since_a_checkpoint_newer_rows_are_compared_and_older_ones_are_not_read(kept: Kept) -> None:
+    numbers = range(DECISIONS + 2, DECISIONS + 2 + len(AFTER))
+    kept.ledger.append([decision(one) for one in numbers], [attempt(one) for one in numbers])
+
+    def since(name: str) -> Verification:
+        return kept.ledger.verify({"`kept`": kept.checkpoint}, key_folder=kept.keys, since=name)
+
+    older = f"WHERE decision_id < '{decision_id(DECISIONS)}'"
+    kept.change(
+        f"UPDATE attempt_rows SET cost_nano = 7 {older}",
+        f"UPDATE decision_rows SET mode = 'shadow', team = 'x', policy_part = 99 {older}",
+    )
+    assert kept.verify().fault_count > 3 * DECISIONS
+    assert (since("`kept`").faults, since("`kept`").since) == ((), kept.checkpoint.checkpoint.size)
+    ids = [decision_id(one) for one in numbers]
+    kept.change(*(do.format(f"decision_id = '{id}'") for do, id in zip(AFTER, ids, strict=True)))
+    said = [what.format(id) for what, id in zip(AFTER.values(), ids, strict=True)]
+    assert sorted(fault.what for fault in since("newest").faults) == sorted(said)
+    kept.change("UPDATE log_leaves SET digest = unhex(repeat('ab', 32)) WHERE leaf = 7")
+    assert any("not those that `kept` was signed for" in fault.what for fault in since("`kept`").faults)
+
+
+def test_since_a_checkpoint_that_nobody_is_known_to_have_signed_nothing_is_compared(kept: Kept) -> None:
+    with pytest.raises(ProofError, match="who signed `kept` could not be checked, so nothing"):
+        kept.ledger.verify({"`kept`": kept.checkpoint}, since="`kept`")
+    (log_folder(kept.path) / "checkpoint").unlink()
+    with pytest.raises(ProofError, match="there is no checkpoint beside the ledger"):
+        kept.ledger.verify(key_folder=kept.keys, since="newest")
 
 
 def test_a_row_that_was_changed_with_its_leaf_is_named_by_the_tiles(kept: Kept) -> None:

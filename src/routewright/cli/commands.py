@@ -560,6 +560,12 @@ def verify(
         list[Path] | None,
         FileOption("--checkpoint", "-c", help="A checkpoint that was kept elsewhere. Repeatable."),
     ] = None,
+    since: Annotated[
+        Path | None,
+        FileOption(
+            help="Compare only what came after this checkpoint, or `newest`: the one beside the ledger."
+        ),
+    ] = None,
     keys: Annotated[
         list[str] | None,
         Option("--key", "-k", metavar="KEY", help="A public key that checks signatures. Repeatable."),
@@ -576,17 +582,23 @@ def verify(
     beside the ledger and those given. What differs is named, in the order of the log. Exits with status 1 if something
     does. Standard error says what could not be known.
 
+    With --since, rows from before a checkpoint are not read, which takes less time; its signature and the whole log are
+    checked all the same.
+
     \b
     Example:
       routewright ledger verify --checkpoint monday.checkpoint
+      routewright ledger verify --since monday.checkpoint
       routewright ledger verify --receipt decision.tlog-proof --key example.com/ledger+1c2d3e4f+AaBb...
     """
     from .verify import verify_and_print, verify_receipt
 
-    if receipt is not None:
-        verify_receipt(receipt, keys or [], format)
+    if receipt is None:
+        verify_and_print(path, checkpoints or [], since, keys or [], format)
+    elif since is not None or checkpoints:
+        raise typer.BadParameter("--receipt stands alone, but for --key")
     else:
-        verify_and_print(path, checkpoints or [], keys or [], format)
+        verify_receipt(receipt, keys or [], format)
 
 
 @ledger.command()

@@ -13,6 +13,7 @@ import typer
 
 from routewright.engine.report import escape_line
 from routewright.ledger import (
+    NEWEST,
     NotWrittenError,
     ProofError,
     SignatureType,
@@ -74,13 +75,24 @@ def cosign_and_print(
 
 
 def verify_and_print(
-    path: Path | None, checkpoints: Sequence[Path], keys: Sequence[str], format: Literal["text", "json"]
+    path: Path | None,
+    checkpoints: Sequence[Path],
+    since: Path | None,
+    keys: Sequence[str],
+    format: Literal["text", "json"],
 ) -> None:
-    """Verify the ledger and print what was found."""
-    given = {f"`{file}`": read_checkpoint(file) for file in checkpoints}
+    """Verify the ledger, or what came after the checkpoint ``since``, and print what was found."""
+    named = None if since is None else f"`{since}`"
+    if since is not None and str(since) == NEWEST and not since.exists():
+        since, named = None, NEWEST
+    files = [*checkpoints, *([] if since is None else [since])]
+    given = {f"`{file}`": read_checkpoint(file) for file in files}
     with ledger_at(path, create=False) as opened:
         found = opened.verify(
-            given, keys=[parse_public_key(key) for key in keys], key_folder=user_key_folder()
+            given,
+            keys=[parse_public_key(key) for key in keys],
+            key_folder=user_key_folder(),
+            since=named,
         )
     if format == "json":
         writer.json_value(_as_json(found, opened.notices()))
@@ -132,11 +144,18 @@ def _print(found: Verification) -> None:
     if found.fault_count:
         writer.text()
     kinds = ", ".join(f"{count:,} {name}" for name, count in found.leaves.items()) or "nothing yet"
-    writer.text(f"log: {counted(found.size, 'leaf').replace('leafs', 'leaves')} ({kinds})")
+    writer.text(f"log: {_leaves(found.size)} ({kinds})")
     writer.text(f"root: {base64.b64encode(found.root).decode()}")
     if not found.fault_count:
         but = f", but for what was erased of {counted(found.erased, 'decision')}" if found.erased else ""
-        writer.text(f"every row is as it was recorded{but}")
+        of = f" of the newest {_leaves(found.size - found.since)}" if found.since else ""
+        writer.text(f"every row{of} is as it was recorded{but}")
+    if found.since:
+        writer.text(f"rows of the {_leaves(found.since)} before were not read")
+
+
+def _leaves(count: int) -> str:
+    return counted(count, "leaf", "leaves")
 
 
 def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
@@ -146,6 +165,7 @@ def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
         "root": base64.b64encode(found.root).decode(),
         "leaves": dict(found.leaves),
         "covered": found.covered,
+        "since": found.since,
         "erased": found.erased,
         "fault_count": found.fault_count,
         "faults": [one._asdict() for one in found.faults],

@@ -247,9 +247,9 @@ def _problem_parts(line: str) -> Sequence[tuple[str, str]]:
     return [("", line)]
 
 
-def counted(number: int, one: str) -> str:
-    """A number of things, each of them ``one``."""
-    return f"{number} {one}{'' if number == 1 else 's'}"
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, each of them ``one``; ``many`` are them, where that takes more than an ``s``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _in_build() -> bool:
