@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -275,31 +275,33 @@ def make_views(connection: DuckDBPyConnection) -> None:
     suffixes: dict[str, list[str]] = {}
     for code in dict.fromkeys((DEFAULT_CURRENCY, *currencies(connection))):
         suffixes.setdefault(_identifier(code), []).append(code)
-    wanted = list(views(Holding(suffixes, declared_features(connection), quota_features(connection))))
-    groups = {hashlib.sha256(repr(group).encode()).hexdigest(): group for group in _groups(wanted)}
+    wanted = tuple(views(Holding(suffixes, declared_features(connection), quota_features(connection))))
+    [[layout]] = connection.execute("SELECT max(version) FROM migrations").fetchall()
+    digested = _digested(wanted, layout)
     made = {digest for (digest,) in connection.execute("SELECT digest FROM views_made").fetchall()}
-    if made == groups.keys():
+    if made == digested.keys():
         return
     _refuse_tables(connection, wanted)
-    if next(iter(groups)) not in made:
-        made = set()
     here = f"{database(connection)}.main"
-    for view in (view for digest, group in groups.items() if digest not in made for view in group):
+    for view in (view for digest, view in digested.items() if digest not in made):
         connection.execute(f'CREATE OR REPLACE VIEW {here}."{view.name}" AS\n{view.select}')
         connection.execute(f'COMMENT ON VIEW {here}."{view.name}" IS {quoted(view.comment)}')
     connection.execute("DELETE FROM views_made")
-    connection.execute("INSERT INTO views_made SELECT unnest(?::VARCHAR[])", [list(groups)])
+    connection.execute("INSERT INTO views_made SELECT unnest(?::VARCHAR[])", [list(digested)])
 
 
-def _groups(wanted: Sequence[View]) -> Iterator[Sequence[View]]:
-    """The views that are made together: those that every ledger has, then two by two those of policies.
+@lru_cache(maxsize=16)
+def _digested(wanted: tuple[View, ...], layout: int) -> Mapping[str, View]:
+    """The views, in their order, each by a digest of it, of those that it selects from and of the tables' layout.
 
-    A view has to be made anew where one that it selects from is, as DuckDB keeps the columns that it had.
+    A view has to be made anew where one of these is, as DuckDB keeps the columns that it had.
     """
-    common = 1 + 2 * len(_files())
-    yield wanted[:common]
-    for at in range(common, len(wanted), 2):
-        yield wanted[at : at + 2]
+    digests: dict[str, str] = {}
+    for view in wanted:
+        words = set(re.findall(r"\w+", view.select))
+        needed = [digest for name, digest in digests.items() if name in words]
+        digests[view.name] = hashlib.sha256(repr((view, needed, layout)).encode()).hexdigest()
+    return {digests[view.name]: view for view in wanted}
 
 
 def _refuse_tables(connection: DuckDBPyConnection, wanted: Iterable[View]) -> None:

@@ -11,9 +11,9 @@ from support.ledger_rows import DECLARED, attempt, decision, policy
 from support.new_ledgers import new_ledger
 
 from routewright.ledger import Ledger, LedgerError, PolicyRow
-from routewright.ledger.connection import open_for_creation
+from routewright.ledger.connection import open_for_creation, open_for_writing
 from routewright.ledger.migrate import migrations
-from routewright.ledger.views import Holding, selected, view_names
+from routewright.ledger.views import Holding, _digested, make_views, selected, view_names, views
 
 
 @pytest.fixture
@@ -88,6 +88,45 @@ def test_a_currency_has_a_column_from_its_first_price_or_cost_on(ledger: Ledger)
     writer.add(decision(2), [attempt(2, currency="EUR")])
     writer.close()
     assert currencies() == ["usd", "chf", "eur"]
+
+
+def test_views_are_made_anew_where_something_of_them_changes_and_only_there(ledger: Ledger) -> None:
+    def comments() -> dict[str, str]:
+        return dict(ledger.query("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal").rows)
+
+    def columns() -> tuple[tuple[object, ...], ...]:
+        sql = (
+            "SELECT table_name, list((column_name, data_type) ORDER BY column_index) FROM duckdb_columns() "
+            "WHERE table_name IN (SELECT view_name FROM duckdb_views()) AND NOT internal GROUP BY ALL ORDER BY 1"
+        )
+        return ledger.query(sql).rows
+
+    ledger.append([decision(1)], [attempt(1)], [policy()])
+    names = list(comments())
+    with duckdb.connect(str(ledger.path)) as client:
+        for name in names:
+            client.execute(f"COMMENT ON VIEW \"{name}\" IS 'as before'")
+    declared = DECLARED.replace("team:", "tier: { type: string }\n  team:")
+    ledger.append([], [], [policy("other", declared)])
+    made = {name for name, comment in comments().items() if comment != "as before"}
+    of_policy = {f"{view}_other" for view in ("all_attempts", "all_decisions", "attempts", "decisions")}
+    assert made == {"all_decision_features", "decision_features", *of_policy}
+
+    writer = ledger.writer()
+    writer.add(decision(2), [attempt(2, currency="EUR")])
+    writer.close()
+    for name in comments():
+        ledger.query(f'SELECT * FROM "{name}" LIMIT 0')
+    step_by_step = columns()
+    with open_for_writing(ledger.path, lock_timeout_s=10) as connection:
+        connection.execute("DELETE FROM views_made")
+        make_views(connection)
+    assert step_by_step == columns()
+
+
+def test_a_change_of_the_layout_makes_all_views_anew() -> None:
+    wanted = tuple(views(Holding()))
+    assert _digested(wanted, 8).keys() & _digested(wanted, 9).keys() == set()
 
 
 def test_a_table_of_the_user_with_the_name_of_a_view_is_named_and_left_alone(ledger: Ledger) -> None:
