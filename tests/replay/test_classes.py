@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.decision_strategies import AT_US, CATALOG, FEATURES, compiled, policies, states, tasks
 from support.new_ledgers import new_ledger
-from support.sizes import EXAMPLES
+from support.sizes import EXAMPLES, MADE_AGAIN
 from support.varied_tasks import varied
 
 from routewright.engine.decision.deciding import decide
@@ -267,13 +267,16 @@ def test_every_decision_is_made_again_by_its_own_policy(
     decided = [
         (values, *other)
         for values, task, state in decided_under(few, many)
-        for other in varied(task, state, random, 80 // len(many))
+        for other in varied(task, state, random, MADE_AGAIN // len(many))
     ]
     ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", decided, Random(seed))
     with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
         # The texts, which the gateway records with the first decision under them.
-        for decision, (values, _, _) in zip(decisions, decided, strict=True):
-            policy = decision.policy
+        under = {
+            one.policy.digest: (one.policy, values)
+            for one, (values, *_) in zip(decisions, decided, strict=True)
+        }
+        for policy, values in under.values():
             texts = (
                 ("policy", policy, json.dumps(_without_null(values))),
                 ("catalog", policy.catalog, policy.catalog.text),

@@ -18,6 +18,7 @@ __all__ = [
     "KILLED_WRITERS",
     "LEAK_POLICIES",
     "LOOKED_AT",
+    "MADE_AGAIN",
     "MUTATED_LOGS",
     "MUTATED_POLICIES",
     "ONE_OF",
@@ -44,6 +45,9 @@ ESTIMATED_LOGS: Final = 1_000 if THOROUGH else 3
 
 REPLAYED_LOGS: Final = 200 if THOROUGH else 1
 """Ledgers of prompts of which one model's answer is hidden, each replayed."""
+
+MADE_AGAIN: Final = 12_000 if THOROUGH else 80
+"""Decisions of each example that are made again by their own policies: a million of them in all."""
 
 ROLLOUTS: Final = 1_000 if THOROUGH else 10
 LOOKED_AT: Final = 3_000 if THOROUGH else 600
