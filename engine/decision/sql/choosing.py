@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from math import nextafter
 from typing import Final
@@ -12,8 +12,13 @@ from ...policy import MAX_EXACT, CompiledModel, CompiledPolicy, CompiledRule, Co
 from ..choose import NOMINAL_TOKENS
 from .keys import RULE, KeyPart, feature_column, point_column
 
-MOST_SPLIT: Final = 6
-"""So many members of a split can be told apart by where a point falls; each one more doubles the places."""
+_MOST_SPLIT: Final = 12
+"""So many members of a split can be told apart by where a point falls: each one more doubles the sets of members that
+may be eligible. How many places that makes depends on the weights: 45 for twelve equal ones, and 2,470 for odd ones."""
+
+_MOST_PLACES: Final = 1_000
+_TOGETHER: Final = 50
+"""Comparisons in one sum: DuckDB takes no expression that is nested more than 1,000 deep."""
 
 
 def order_parts(policy: CompiledPolicy) -> Iterator[KeyPart]:
@@ -63,13 +68,22 @@ def split_parts(policy: CompiledPolicy) -> Iterator[KeyPart]:
             continue
         point, places = point_column(rule.index), split_places(split)
         # A task without the draw that it needs cannot be decided, and is a class of its own.
-        fallen = "".join(f" + ({point} >= {place!r}::DOUBLE)::INTEGER" for place in places)
-        sql = f"(CASE WHEN NOT ({matched}) THEN 0 WHEN {point} IS NULL THEN 1 ELSE 2{fallen} END)"
+        fallen = f"2 + {places_reached(point, places)}"
+        sql = f"(CASE WHEN NOT ({matched}) THEN 0 WHEN {point} IS NULL THEN 1 ELSE {fallen} END)"
         yield KeyPart(name, sql, 3 + len(places))
         if split.key is not None:
             # Whether a key or a draw decided is told of the choice.
             keyed = f"({matched} AND {feature_column(split.key)} IS NOT NULL)::INTEGER"
             yield KeyPart(f"{name}_keyed", keyed, 2)
+
+
+def places_reached(point: str, places: Sequence[float]) -> str:
+    """How many of the places a point has reached."""
+    reached = [f"({point} >= {place!r}::DOUBLE)::INTEGER" for place in places]
+    while len(reached) > 1:
+        pieces = (reached[at : at + _TOGETHER] for at in range(0, len(reached), _TOGETHER))
+        reached = [f"({' + '.join(piece)})" for piece in pieces]
+    return reached[0] if reached else "0"
 
 
 def points(policy: CompiledPolicy) -> Iterator[tuple[str, str]]:
@@ -86,7 +100,7 @@ def _split_rules(policy: CompiledPolicy) -> Iterator[tuple[CompiledRule, Compile
 
 def _has_point(policy: CompiledPolicy, split: CompiledSplit) -> bool:
     """Whether SQL can say where a key falls, and there are few places to tell apart."""
-    if sum(map(bool, split.weights)) > MOST_SPLIT:
+    if sum(map(bool, split.weights)) > _MOST_SPLIT or len(split_places(split)) > _MOST_PLACES:
         return False
     return split.key is None or policy.features[split.key].declaration.type in (STRING, INTEGER, BOOLEAN)
 

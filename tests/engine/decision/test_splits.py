@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections import Counter
 from fractions import Fraction
+from math import nextafter
 from typing import Any
 
+import duckdb
 import pytest
 from support.decision_strategies import AT_US, FEATURES, compiled
 
 from routewright.engine.decision.choose import bucket_of
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
+from routewright.engine.decision.sql.choosing import places_reached, split_places
 from routewright.engine.decision.task import ModelState, State, Task
+from routewright.engine.policy.compiled import CompiledSplit
 
 _WEIGHTS = {"small": 1, "coder": 2, "large": 5, "huge": 0}
 
@@ -87,3 +92,12 @@ def test_salt_changes_the_ways_of_keys() -> None:
     tasks = [Task({"team": f"t{n}"}) for n in range(40)]
     ways = [tuple(_decide(task, key="team", salt=salt).target for task in tasks) for salt in ("a", "b")]
     assert ways[0] != ways[1]
+
+
+def test_where_a_task_falls_in_a_split_of_many_is_told_apart() -> None:
+    places = split_places(CompiledSplit((3, 7, 11, 13, 17, 19, 23, 7, 5), None, None, "s"))
+    points = [point for place in places for point in (nextafter(place, 0.0), place)]
+    sql = f"SELECT {places_reached('point', places)} FROM (SELECT unnest(?::DOUBLE[]) AS point)"
+    found = [count for (count,) in duckdb.execute(sql, [points]).fetchall()]
+    assert found == [bisect_right(places, point) for point in points]
+    assert len(places) == 917
