@@ -22,6 +22,7 @@ from .views import DEFAULT_CURRENCY, Holding, selected
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+_TAKEN: Final = "canary_decisions"
 _ROWS: Final = "canary_rows"
 
 _MOST_UNKNOWN: Final = 0.01
@@ -86,24 +87,33 @@ def _take_rows(
     flat = selected("decisions_flat", Holding({"c": sorted(currencies) or [DEFAULT_CURRENCY]}))
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE {_ROWS} AS
+        CREATE OR REPLACE TEMP TABLE {_TAKEN} AS
         WITH arms AS (
             SELECT part, value->>'arm' AS arm, value->>'key' AS key
             FROM parts
             WHERE (kind = 'arm') AND ((value->>'mode') = 'canary')
                 AND ((value->'control'->>'digest') = $control) AND ((value->'candidate'->>'digest') = $candidate)
                 AND ((value->>'probability')::DOUBLE > 0) AND ((value->>'probability')::DOUBLE < 1)
-        ),
-        taken AS (
-            SELECT d.rowid AS row, d.decision_id, a.arm,
-                CASE WHEN a.key IS NOT NULL THEN CAST(d.arm_point AS VARCHAR) END AS unit
-            FROM decision_rows AS d JOIN arms AS a ON (a.part = d.arm_part)
-            WHERE d.at_us >= $since
         )
-        SELECT t.row, t.arm, t.unit, f.answered::DOUBLE AS success, f.latency_ms::DOUBLE AS latency_ms,
-            CASE WHEN f.unknown_cost_calls = 0 THEN coalesce(f.known_cost_c, 0)::DOUBLE END AS cost
-        FROM taken AS t JOIN ({flat}) AS f ON (CAST(f.decision_id AS UUID) = t.decision_id)
-        WHERE (NOT f.simulated) AND (f.executed OR (f.outcome <> 'routed'))
+        SELECT d.rowid AS row, d.decision_id, a.arm,
+            CASE WHEN a.key IS NOT NULL THEN CAST(d.arm_point AS VARCHAR) END AS unit
+        FROM decision_rows AS d JOIN arms AS a ON (a.part = d.arm_part)
+        WHERE d.at_us >= $since
         """,
         {"control": policy.digest, "candidate": candidate.digest, "since": since_us},
+    )
+    only = f"(decision_id IN (SELECT decision_id FROM {_TAKEN}))"
+    connection.execute(
+        # Under the names of what the view reads: else it would put together all that the ledger holds.
+        f"""
+        CREATE OR REPLACE TEMP TABLE {_ROWS} AS
+        WITH attempt_rows AS MATERIALIZED (SELECT * FROM main.attempt_rows WHERE {only}),
+        decision_records AS (SELECT * FROM main.decision_records WHERE {only}),
+        imported_attempts AS (SELECT * FROM main.imported_attempts WHERE false),
+        imported_decisions AS (SELECT * FROM main.imported_decisions WHERE false)
+        SELECT t.row, t.arm, t.unit, f.answered::DOUBLE AS success, f.latency_ms::DOUBLE AS latency_ms,
+            CASE WHEN f.unknown_cost_calls = 0 THEN coalesce(f.known_cost_c, 0)::DOUBLE END AS cost
+        FROM {_TAKEN} AS t JOIN ({flat}) AS f ON (CAST(f.decision_id AS UUID) = t.decision_id)
+        WHERE (NOT f.simulated) AND (f.executed OR (f.outcome <> 'routed'))
+        """
     )
