@@ -4,9 +4,12 @@ WITH alike AS MATERIALIZED (
         make_timestamptz(d.at_us)::DATE AS day,
         d.policy_part,
         d.sources,
-        -- Only what was given can have been given as null.
+        -- Only what was given can have been given as null. Nothing was if all have a value that are not unknown.
         CASE
-            WHEN contains(d.sources, 'g') AND contains(d.features::JSON::VARCHAR, ':null') THEN d.features::JSON
+            WHEN contains(d.sources, 'g') AND (d.ignored IS NOT NULL OR len(replace(d.sources, 'u', '')) <> 0
+                + (d.features[{{feature}}] IS NOT NULL)::INTEGER
+            )
+            THEN d.features::JSON
         END AS nulls,
         d.team,
         d.user,

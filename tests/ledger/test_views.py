@@ -207,16 +207,18 @@ def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path)
         {"private": {"value": None, "source": "unknown"}},
         {"private": {"value": False, "source": "default"}},
         {"private": {"value": True, "source": "given"}},
+        {"private": {"value": None, "source": "given"}},
     ]
-    ledger.append(
-        [decision(n, features=one, answered=None) for n, one in enumerate(features)], [], [policy()]
-    )
+    rows = [decision(n, features=one, answered=None) for n, one in enumerate(features[:-1])]
+    # Ignored under the name of a feature that another policy declares: as many values as if none were null.
+    rows.append(decision(4, features=features[-1], ignored={"team": "a"}, answered=None))
+    ledger.append(rows, [], [policy()])
     (row,) = view(ledger, "SELECT * EXCLUDE (day, policy_name, team, user, mode) FROM unknown_features")
     assert row == {
         "feature": "private",
-        "decisions": 4,
+        "decisions": 5,
         "unknown": 1,
-        "given_as_null": 1,
+        "given_as_null": 2,
         "defaulted": 1,
     }
     sources = "SELECT feature_sources['private'] AS source, features.private IS NULL AS no_value FROM decision_records"
@@ -225,6 +227,7 @@ def test_unknown_features_counts_nulls_beside_what_was_not_given(tmp_path: Path)
         ("unknown", True),
         ("default", False),
         ("given", False),
+        ("given", True),
     )
 
 
