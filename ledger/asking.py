@@ -12,7 +12,7 @@ from routewright.engine.report import EPOCH
 
 from .averaged_rows import averaged_rows
 from .changed_features import changed_features
-from .errors import LedgerError
+from .errors import InputError
 from .limits import Limits
 from .portable import INTERVALS, with_types
 from .results import QueryResult
@@ -112,20 +112,27 @@ def placed(sql: str | None, limits: Limits) -> Iterator[None]:
     except duckdb.OutOfMemoryException as error:
         on_disk = "max_temp_directory_size" in str(error)
         raise (limits.too_much_disk() if on_disk else limits.too_much_memory()) from error
+    except (
+        duckdb.ProgrammingError,
+        duckdb.DataError,
+        duckdb.NotSupportedError,
+        duckdb.PermissionException,
+    ) as error:
+        raise translate_error(error, sql, InputError) from error
     except duckdb.Error as error:
         raise translate_error(error, sql) from error
 
 
 def one_statement(connection: DuckDBPyConnection, sql: str, parameters: Mapping[str, object]) -> Any:
-    """The one statement in ``sql``, which reads and has the parameters that are given. Raises LedgerError otherwise."""
+    """The one statement in ``sql``, which reads and has the parameters that are given. Raises InputError otherwise."""
     if len(sql) > MAX_SQL_CHARACTERS:
-        raise LedgerError(f"the statement has more than {MAX_SQL_CHARACTERS} characters")
+        raise InputError(f"the statement has more than {MAX_SQL_CHARACTERS} characters")
     for character, what in _NO_SQL.items():
         if (found := re.search(character, sql)) is not None:
             raise mistake(sql, f"the statement has {what}", found.start())
     statements = connection.extract_statements(sql)
     if len(statements) != 1:
-        raise LedgerError(
+        raise InputError(
             "there is no statement to run"
             if not statements
             else f"one statement was expected, and there are {len(statements)}; none was run",
@@ -134,7 +141,7 @@ def one_statement(connection: DuckDBPyConnection, sql: str, parameters: Mapping[
     [statement] = statements
     kind = _kind(statement)
     if kind not in _READING:
-        raise LedgerError(
+        raise InputError(
             f"`{kind}` was not run: {ONLY_READS}",
             help="use SELECT, DESCRIBE, SHOW TABLES or EXPLAIN",
         )
@@ -155,19 +162,19 @@ def _kind(statement: Any) -> str:
 def _check_names(asked: Set[str], given: Mapping[str, object]) -> None:
     """Refuse a statement that lacks a value, and a value that it does not use. Names ignore case, as in DuckDB."""
     if any(name.isdigit() for name in asked):
-        raise LedgerError(
+        raise InputError(
             "a parameter of the statement has no name", help="write `$team`, and give a value for `team`"
         )
     used, there = ({name.lower() for name in names} for names in (asked, given))
     for name in sorted(asked):
         if name.lower() not in there:
-            raise LedgerError(
+            raise InputError(
                 f"there is no value for the parameter `${name}`",
                 help=f'give it one: `--param {name}=…`, in Python `{{"{name}": …}}`',
             )
     for name in given:
         if name.lower() not in used:
-            raise LedgerError(
+            raise InputError(
                 f"the statement has no parameter `${name}`",
                 help=f"it has: {', '.join(f'`${one}`' for one in sorted(asked))}" if asked else None,
             )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from routewright.private_files import ensure_private, make_private_folder
 
-from .errors import LedgerError
+from .errors import InputError, LedgerError
 from .limits import Limits
 from .opening import ROW_GROUP, Wait, in_turn, quoted
 from .sql_errors import translate_error
@@ -35,8 +35,10 @@ _CLOSED = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "lock_configuration": "true",
+    "errors_as_json": "true",
 }
-"""Settings that keep statements, and whatever the file contains, from reading or writing anything else."""
+"""Settings that keep statements, and whatever the file contains, from reading or writing anything else; errors have
+their place."""
 
 # One thread: others would take the processor from whoever serves calls meanwhile, and gain next to nothing. Checkpoints
 # are ours: each writes the last row group of every table anew, and leaves the old one in the file. Few rows are in
@@ -89,7 +91,7 @@ def open_for_reading(
     """
     # DuckDB knows zones only once it is open, so the settings are locked after that.
     bounds = {} if limits is None else limits.settings
-    config = _CLOSED | bounds | {"errors_as_json": "true", "lock_configuration": "false"}
+    config = _CLOSED | bounds | {"lock_configuration": "false"}
     if writes is not None:
         del config["enable_external_access"]  # while it is off, nothing can be allowed
     wait = Wait(lock_timeout_s, client_timeout_s)
@@ -146,7 +148,7 @@ def open_in_memory() -> Iterator[DuckDBPyConnection]:
     """A database without anything in it: to parse what is to be asked later."""
     import duckdb
 
-    with duckdb.connect(":memory:", config={**_CLOSED, "errors_as_json": "true"}) as connection:
+    with duckdb.connect(":memory:", config={**_CLOSED}) as connection:
         yield connection
 
 
@@ -184,7 +186,7 @@ def _set_time_zone(connection: DuckDBPyConnection, timezone: str) -> None:
     try:
         connection.execute(f"SET TimeZone = {quoted(timezone)}")
     except duckdb.Error as error:
-        raise LedgerError(
+        raise InputError(
             f"there is no time zone `{timezone}`", help="give one as in `Europe/Berlin` or `UTC`"
         ) from error
 

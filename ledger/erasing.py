@@ -19,12 +19,11 @@ from routewright.engine.policy import read_policy
 from routewright.engine.record import FEATURES, IGNORED, METADATA, RequestRecord, read_json, seal, take_out
 from routewright.engine.report import PolicyError, suggest
 
-from .asking import placed
 from .columns import sql_type
-from .errors import LedgerError
+from .conditions import choose_where
+from .errors import InputError
 from .finding import matching_id
 from .inserting import rows_of, select_ids
-from .limits import Limits
 from .proof.entering import enter
 from .proof.logged import ERASURES
 
@@ -53,7 +52,7 @@ class ToErase:
 
     def __post_init__(self) -> None:
         if not (self.features or self.decisions or self.users or self.where):
-            raise LedgerError("neither a feature nor decisions are named; nothing was erased")
+            raise InputError("neither a feature nor decisions are named; nothing was erased")
 
 
 class Erased(NamedTuple):
@@ -82,7 +81,7 @@ class _Row(NamedTuple):
 def erase(connection: DuckDBPyConnection, what: ToErase) -> Erased:
     """Erase in the transaction that is open.
 
-    Raises LedgerError for a condition or an id that is none, and for a feature or a user that the ledger does not know:
+    Raises InputError for a condition or an id that is none, and for a feature or a user that the ledger does not know:
     a name that is misspelt must not look like one whose values are gone.
     """
     _refuse_unknown(connection, what)
@@ -101,7 +100,7 @@ def _refuse_unknown(connection: DuckDBPyConnection, what: ToErase) -> None:
         known = {str(name) for (name,) in connection.execute(sql).fetchall()} if names else set()
         for name in names:
             if name not in known:
-                raise LedgerError(
+                raise InputError(
                     f"the ledger knows no {kind} `{name}`; nothing was erased",
                     help=suggest(name, sorted(known), label="it knows"),
                 )
@@ -131,11 +130,7 @@ def _choose(connection: DuckDBPyConnection, what: ToErase) -> None:
             f'INSERT INTO {_CHOSEN} {flat} AND list_contains(?::VARCHAR[], "user")', [list(what.users)]
         )
     if what.where is not None:
-        with placed(None, Limits()):
-            statements = connection.extract_statements(f"{flat} AND (\n{what.where}\n)")
-            if len(statements) != 1:
-                raise LedgerError("a condition is one expression in SQL, such as `team = 'research'`")
-            connection.execute(f"INSERT INTO {_CHOSEN} {statements[0].query}")
+        choose_where(connection, f"INSERT INTO {_CHOSEN}", f"{flat} AND", what.where)
     if not (what.decisions or what.users or what.where):
         connection.execute(f"INSERT INTO {_CHOSEN} {own}")
     # A shadow holds what the decision that was executed does.

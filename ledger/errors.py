@@ -19,6 +19,10 @@ class LedgerError(RoutewrightError):
         self.problem = problem
 
 
+class InputError(LedgerError):
+    """What was given is at fault, and not the ledger: a statement, a condition, an unknown name, a file."""
+
+
 class QuestionError(RoutewrightError):
     """A saved question cannot be asked as it was: there is none of that name, or a parameter does not fit."""
 
@@ -31,7 +35,7 @@ class AssumptionError(RoutewrightError):
         self.problem = problem
 
 
-class UnknownDecisionError(LedgerError):
+class UnknownDecisionError(InputError):
     """No decision, or more than one, has the id that was given or begins so."""
 
 

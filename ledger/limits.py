@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import LedgerError
+from .errors import InputError, LedgerError
 
 _LEAST_MEMORY_MB: Final = 50
 """DuckDB needs some memory to open a file at all."""
@@ -32,22 +32,20 @@ class Limits:
 
     def __post_init__(self) -> None:
         if self.max_rows is not None and self.max_rows < 0:
-            raise LedgerError(
-                f"`{self.max_rows}` rows cannot be asked for", help="the row limit is 0 or more"
-            )
+            raise InputError(f"`{self.max_rows}` rows cannot be asked for", help="the row limit is 0 or more")
         if self.max_rows is not None and self.max_rows > _COUNTED:
             object.__setattr__(self, "max_rows", None)
         if not self.timeout_s > 0 or math.isnan(self.timeout_s):
-            raise LedgerError(
+            raise InputError(
                 f"a statement cannot run for `{self.timeout_s:g}` s", help="the time limit is above 0"
             )
         if self.max_memory_mb < _LEAST_MEMORY_MB:
-            raise LedgerError(
+            raise InputError(
                 f"no statement runs in `{self.max_memory_mb}` MB of memory",
                 help=f"the memory limit is {_LEAST_MEMORY_MB} MB or more",
             )
         if self.max_disk_mb < 0:
-            raise LedgerError(
+            raise InputError(
                 f"a statement cannot have `{self.max_disk_mb}` MB of disk", help="the disk limit is 0 or more"
             )
 

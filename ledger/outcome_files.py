@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from .errors import LedgerError
+from .errors import InputError
 from .importing.rows import BadRow, FileRow, Opened, open_file
 from .importing.shape import ordinal
 from .importing.table_rows import parquet_rows
@@ -29,7 +29,7 @@ _READERS: Final[dict[str, Read]] = {"attempt": ordinal, "model": text, "source":
 def read_outcomes(path: Path, source: str | None = None) -> Iterator[Outcome]:
     """The outcomes of a file; ``source`` is that of rows that name none.
 
-    Raises LedgerError for the first row that cannot be read, with its line.
+    Raises InputError for the first row that cannot be read, with its line.
     """
     with open_file(path) as file, closing(_rows(file)) as rows:
         for row in rows:
@@ -43,7 +43,7 @@ def read_outcomes(path: Path, source: str | None = None) -> Iterator[Outcome]:
 
 def _rows(file: Opened) -> Generator[FileRow | BadRow, None, None]:
     if file.format == "sqlite":
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` is a SQLite database, and outcomes are read from CSV, JSON or Parquet"
         )
     if file.format == "parquet":
@@ -89,5 +89,5 @@ def outcome_value(value: Any) -> float | str | None:
     return label if number is None else number
 
 
-def _bad(path: Path, place: int, why: str) -> LedgerError:
-    return LedgerError(f"`{path}`:{place}: {why}; no outcome was recorded")
+def _bad(path: Path, place: int, why: str) -> InputError:
+    return InputError(f"`{path}`:{place}: {why}; no outcome was recorded")

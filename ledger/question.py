@@ -152,7 +152,7 @@ class Question:
             line=problem.line - lines_before + line - 1,
             column=problem.column + column - 1,
         )
-        return LedgerError(str(error), help=error.help, problem=at)
+        return type(error)(str(error), help=error.help, problem=at)
 
 
 def about_simulated(sql: str, views: Collection[str] | None = None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from routewright.engine.report import Problem
 
-from .errors import LedgerError
+from .errors import InputError, LedgerError
 
 _SOURCE = "sql"
 
@@ -45,7 +45,9 @@ _HELP: Final[Mapping[str, str]] = {
 """What to do about errors that our views lead to on purpose, whatever DuckDB proposes."""
 
 
-def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
+def translate_error(
+    error: Exception, sql: str | None = None, kind: type[LedgerError] = LedgerError
+) -> LedgerError:
     """Our error for ``error``; with the statement's text, it carries a problem with line and column."""
     fields = _described(error)
     lines = str(fields["exception_message"]).strip().splitlines() or ["the statement failed"]
@@ -53,9 +55,9 @@ def translate_error(error: Exception, sql: str | None = None) -> LedgerError:
     help_lines = [_plain(line) for line in lines[1:] if line and not line.startswith("LINE ")]
     help = _HELP.get(message.lower()) or "; ".join(help_lines) or None
     if "checksum" in message:
-        help = DAMAGED_HELP
+        help, kind = DAMAGED_HELP, LedgerError
     problem = _problem(message, help, fields.get("location"), sql) if sql is not None else None
-    return LedgerError(message, help=help, problem=problem)
+    return kind(message, help=help, problem=problem)
 
 
 def _described(error: Exception) -> dict[str, Any]:
@@ -84,7 +86,7 @@ def _plain(line: str) -> str:
 
 def mistake(sql: str, message: str, start: int) -> LedgerError:
     """Our error for what is wrong with the character at ``start``."""
-    return LedgerError(message, problem=_problem_at(message, None, sql, start, 1))
+    return InputError(message, problem=_problem_at(message, None, sql, start, 1))
 
 
 def _problem(message: str, help: str | None, location: object, sql: str) -> Problem | None:

@@ -24,7 +24,7 @@ from .arrow import load_pyarrow
 from .asking import MOST_COUNTED, ask, count_rejected
 from .background import CLIENT_TIMEOUT_S
 from .connection import commit, open_for_reading, open_for_writing
-from .errors import BlockedError, BusyError, LedgerError, NotWrittenError
+from .errors import BlockedError, BusyError, InputError, LedgerError, NotWrittenError
 from .exporting import FORMS, FileForm, form_of, write_rows
 from .finding import FoundDecision, find_decision
 from .ingest import damage_kept, ingest
@@ -265,7 +265,7 @@ class Ledger:
         target = Path(file)
         chosen = form or form_of(target)
         if chosen is None:
-            raise LedgerError(
+            raise InputError(
                 f"the name of `{target}` does not say what form it has",
                 help=f"the forms are {', '.join(FORMS)}",
             )

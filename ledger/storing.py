@@ -24,6 +24,7 @@ from .inserting import (
     known_digests,
     known_part,
 )
+from .sql_errors import translate_error
 from .state_as_of import StateChange
 from .version_1 import decode, record_digest
 
@@ -259,7 +260,9 @@ def _refusing() -> Iterator[None]:
 
     try:
         yield
-    except (LedgerError, duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
+    except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException) as error:
+        raise Refused(str(translate_error(error))) from error
+    except LedgerError as error:
         raise Refused(str(error)) from error
 
 

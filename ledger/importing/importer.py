@@ -11,7 +11,7 @@ from routewright.engine.policy import MAX_FILE_BYTES
 
 from ..changing import changing
 from ..connection import checkpoint, open_for_writing
-from ..errors import LedgerError
+from ..errors import InputError
 from ..views import make_views
 from .calls import Call
 from .mapping import read_mapping
@@ -38,22 +38,22 @@ TABLE: Final = "table"
 def find_source(name: str, mapping: Path | None) -> tuple[Source, str]:
     """The source of that name, and the name of its imports where nobody gives one.
 
-    Raises LedgerError for an unknown source, a mapping that is missing or not wanted, or one that cannot be read, and
+    Raises InputError for an unknown source, a mapping that is missing or not wanted, or one that cannot be read, and
     PolicyError with all that is wrong in a mapping.
     """
     if name == TABLE:
         if mapping is None:
-            raise LedgerError(
+            raise InputError(
                 "the source `table` needs a mapping, which says which column is what", help="--map FILE"
             )
         source, named = read_mapping(_read(mapping), str(mapping))
         return source, named or mapping.name.split(".")[0]
     if mapping is not None:
-        raise LedgerError(
+        raise InputError(
             f"the source `{name}` takes no mapping: its columns are known", help="use the source `table`"
         )
     if name not in SOURCES:
-        raise LedgerError(f"unknown source `{name}`", help=f"known: {', '.join((*SOURCES, TABLE))}")
+        raise InputError(f"unknown source `{name}`", help=f"known: {', '.join((*SOURCES, TABLE))}")
     return SOURCES[name], name
 
 
@@ -79,7 +79,7 @@ def import_into(
     except ValueError:
         valid = False
     if not valid:
-        raise LedgerError(f"`{name}` cannot be the name of an import")
+        raise InputError(f"`{name}` cannot be the name of an import")
     import_id, started_us = uuid.uuid4(), now_us()
 
     currencies: set[str] = set()
@@ -159,11 +159,11 @@ def _imported(name: str, runs: Sequence[_Run]) -> Imported:
 
 
 def remove_import(ledger: Path, lock_timeout_s: float, name: str) -> tuple[int, int]:
-    """Remove all rows of an import; how many requests and calls it had. Raises LedgerError if there is none."""
+    """Remove all rows of an import; how many requests and calls it had. Raises InputError if there is none."""
     with changing(ledger, lock_timeout_s) as connection:
         removed = delete_import(connection, name)
         if removed is None:
-            raise LedgerError(f"there is no import `{name}`", help="`routewright ledger imports` lists them")
+            raise InputError(f"there is no import `{name}`", help="`routewright ledger imports` lists them")
         make_views(connection)
     with open_for_writing(ledger, lock_timeout_s=lock_timeout_s) as connection:
         checkpoint(connection)  # what was removed is out of the file, and its room can be used again
@@ -175,6 +175,6 @@ def _read(mapping: Path) -> str:
         with open(mapping, "rb") as file:
             return file.read(MAX_FILE_BYTES + 1).decode()
     except OSError as error:
-        raise LedgerError(f"`{mapping}` cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise InputError(f"`{mapping}` cannot be read: {(error.strerror or str(error)).lower()}") from error
     except UnicodeDecodeError as error:
-        raise LedgerError(f"`{mapping}` is not UTF-8 text") from error
+        raise InputError(f"`{mapping}` is not UTF-8 text") from error

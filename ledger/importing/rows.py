@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Literal, NamedTuple
 
-from ..errors import LedgerError
+from ..errors import InputError
 
 Format = Literal["csv", "json", "parquet", "sqlite"]
 
@@ -60,7 +60,7 @@ class Opened(NamedTuple):
 
 @contextmanager
 def open_file(path: Path) -> Iterator[Opened]:
-    """The file at ``path``; raises LedgerError if it cannot be read. A file that gzip packed is read as what is in
+    """The file at ``path``; raises InputError if it cannot be read. A file that gzip packed is read as what is in
     it.
     """
     try:
@@ -72,11 +72,11 @@ def open_file(path: Path) -> Iterator[Opened]:
             binary.seek(0)
             found = _format_of(start, path)
             if packed and found in ("parquet", "sqlite"):
-                raise LedgerError(f"`{path}`: {NAMES[found]} inside of gzip cannot be read", help="unpack it")
+                raise InputError(f"`{path}`: {NAMES[found]} inside of gzip cannot be read", help="unpack it")
             yield Opened(path, found, binary, os.fstat(raw.fileno()).st_size, raw)
     except (OSError, EOFError) as error:  # gzip's own errors too
         reason = getattr(error, "strerror", None) or str(error)
-        raise LedgerError(f"`{path}` cannot be read: {reason[:1].lower()}{reason[1:]}") from error
+        raise InputError(f"`{path}` cannot be read: {reason[:1].lower()}{reason[1:]}") from error
 
 
 def _format_of(start: bytes, path: Path) -> Format:
@@ -85,8 +85,8 @@ def _format_of(start: bytes, path: Path) -> Format:
     if start.startswith(b"SQLite format 3\0"):
         return "sqlite"
     if start.startswith(_ZSTD):
-        raise LedgerError(f"`{path}` is packed with Zstandard", help="unpack it first: `zstd -d FILE`")
+        raise InputError(f"`{path}` is packed with Zstandard", help="unpack it first: `zstd -d FILE`")
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise LedgerError(f"`{path}` is UTF-16", help="convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`")
+        raise InputError(f"`{path}` is UTF-16", help="convert it to UTF-8: `iconv -f UTF-16 -t UTF-8`")
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     return "json" if text[:1] in (b"{", b"[") else "csv"

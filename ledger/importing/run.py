@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from routewright.engine.version import ENGINE_VERSION
 
-from ..errors import LedgerError
+from ..errors import InputError, LedgerError
 from .calls import Call, calls_of
 from .rows import NAMES, BadRow, Entry, FileRow, Opened, PassedOver, open_file
 from .shape import CALL_FIELDS, DECISION_FIELDS, OBJECTS
@@ -81,7 +81,7 @@ def run_import(
 ) -> ImportReport:
     """Import the file at ``path``; without ``store`` only read it.
 
-    Raises LedgerError for a file that cannot be read to its end. What was stored before that stays; the same import
+    Raises InputError for a file that cannot be read to its end. What was stored before that stays; the same import
     again adds the rest.
     """
     report = ImportReport(name, source.name, path.name, dry_run=store is None)
@@ -102,7 +102,8 @@ def run_import(
     except LedgerError as error:
         if not report.new_calls:
             raise
-        raise LedgerError(
+        kind = InputError if isinstance(error, InputError) else LedgerError
+        raise kind(
             f"{error}; {report.new_calls:,} calls from before were stored",
             help="import the file again when that is mended: what is there already is not doubled",
         ) from error
@@ -142,7 +143,7 @@ def _calls(entry: Entry, source: Source, name: str, money: Money, report: Import
 def _entries(file: Opened, source: Source) -> Generator[Entry, None, None]:
     if file.format not in source.formats:
         allowed = " or ".join(NAMES[one] for one in sorted(source.formats))
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` is {NAMES[file.format]}, and {allowed} was expected of the source `{source.name}`"
         )
     checked = False
@@ -174,12 +175,12 @@ def _check_columns(row: FileRow, source: Source, file: Opened) -> None:
     """
     missing = sorted(source.required - row.values.keys())
     if missing and file.format != "json":
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` has no column `{missing[0]}`", help=f"its columns: {', '.join(row.values)}"
         )
     unknown = sorted(row.values.keys() - source.plan.columns()) if source.exact else []
     if unknown:
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` has a column `{unknown[0]}`, which is no field of a call",
             help=f"fields: {', '.join(sorted(source.plan.columns()))}",
         )

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.request import pathname2url
 
-from ..errors import LedgerError
+from ..errors import InputError
 from .rows import FileRow, Opened
 
 _AT_ONCE = 2_000
@@ -52,7 +52,7 @@ def parquet_rows(file: Opened, wanted: Collection[str] | None) -> Iterator[FileR
                     yield FileRow(place, dict(zip(names, row, strict=True)))
     except duckdb.Error as error:
         said = str(error).partition(": ")[2].splitlines() or ["it is damaged"]
-        raise LedgerError(f"`{file.path}` cannot be read: {said[0][:1].lower()}{said[0][1:]}") from error
+        raise InputError(f"`{file.path}` cannot be read: {said[0][:1].lower()}{said[0][1:]}") from error
 
 
 def sqlite_rows(file: Opened, table: str, wanted: Collection[str] | None) -> Iterator[FileRow]:
@@ -74,7 +74,7 @@ def sqlite_rows(file: Opened, table: str, wanted: Collection[str] | None) -> Ite
                     place += 1
                     yield FileRow(place, dict(zip(names, row, strict=True)))
     except sqlite3.Error as error:
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` cannot be read: {error}", help="stop the program that writes it, or read a copy"
         ) from error
 
@@ -85,14 +85,14 @@ def _check_table(database: sqlite3.Connection, table: str, file: Opened) -> None
     )
     names = [name for (name,) in rows]
     if table not in names:
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` has no table `{table}`", help=f"it has: {', '.join(names) or 'none'}"
         )
 
 
 def _check_any(names: Collection[str], found: Collection[str], file: Opened) -> None:
     if not names:
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` has none of the columns that were expected",
             help=f"its columns: {', '.join(found)}",
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import IO, Any, Final
 
-from ..errors import LedgerError
+from ..errors import InputError
 from .rows import BadRow, FileRow, Opened
 
 MOST_BYTES: Final = 256 * 1024 * 1024
@@ -40,7 +40,7 @@ def csv_rows(file: Opened) -> Iterator[FileRow | BadRow]:
                 why = f"it has {len(fields)} fields, and the first line names {len(header)}"
                 yield BadRow(here, why)
     except csv.Error as error:
-        raise LedgerError(f"`{file.path}` is no CSV from line {reader.line_num} on: {error}") from error
+        raise InputError(f"`{file.path}` is no CSV from line {reader.line_num} on: {error}") from error
     finally:
         lines.detach()  # the file is closed by whoever opened it
 
@@ -50,9 +50,9 @@ def _text(binary: IO[bytes]) -> io.TextIOWrapper:
 
 
 def _header(names: list[str], file: Opened) -> list[str]:
-    """The names of the columns. Raises LedgerError if there are none, or if they cannot be told apart or written."""
+    """The names of the columns. Raises InputError if there are none, or if they cannot be told apart or written."""
     if len(names) == 1 and (found := next((sign for sign in _SEPARATORS if sign in names[0]), None)):
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}` is separated by {_SEPARATORS[found]}, and commas were expected",
             help="write it with commas, and numbers with a point",
         )
@@ -63,11 +63,11 @@ def _header(names: list[str], file: Opened) -> list[str]:
             if twice
             else "it has no line with the names of its columns"
         )
-        raise LedgerError(f"`{file.path}`: {why}")
+        raise InputError(f"`{file.path}`: {why}")
     try:
         "".join(names).encode()
     except UnicodeEncodeError:
-        raise LedgerError(f"`{file.path}`: the names of its columns are not UTF-8 text") from None
+        raise InputError(f"`{file.path}`: the names of its columns are not UTF-8 text") from None
     return names
 
 
@@ -92,7 +92,7 @@ def _lines(file: Opened) -> Iterator[FileRow | BadRow]:
     while line := file.binary.readline(MOST_BYTES + 1):
         place += 1
         if len(line) > MOST_BYTES:
-            raise LedgerError(f"`{file.path}`:{place}: the line is longer than {MOST_BYTES >> 20} MiB")
+            raise InputError(f"`{file.path}`:{place}: the line is longer than {MOST_BYTES >> 20} MiB")
         line = line.removeprefix(b"\xef\xbb\xbf") if place == 1 else line
         if line.strip():
             yield _row(place, line.strip())
@@ -101,7 +101,7 @@ def _lines(file: Opened) -> Iterator[FileRow | BadRow]:
 def _one_object(file: Opened) -> Iterator[FileRow | BadRow]:
     content = file.binary.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise LedgerError(
+        raise InputError(
             f"`{file.path}`: one object of JSON is larger than {MOST_BYTES >> 20} MiB",
             help="write it as JSON lines, one object on each line",
         )
@@ -128,10 +128,10 @@ def _values(reader: _Pieces, decoder: json.JSONDecoder, file: Opened) -> Iterato
         try:
             value = reader.value(decoder)
         except ValueError as error:
-            raise LedgerError(f"`{file.path}` is no JSON from line {reader.line} on: {error}") from error
+            raise InputError(f"`{file.path}` is no JSON from line {reader.line} on: {error}") from error
         yield _object(place, value)
     if sign == "":
-        raise LedgerError(f"`{file.path}` ends within its array")
+        raise InputError(f"`{file.path}` ends within its array")
 
 
 class _Pieces:

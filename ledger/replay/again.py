@@ -12,7 +12,7 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, parts_of
 from routewright.engine.report import RecordError
 
-from ..errors import LedgerError
+from ..errors import InputError
 from .bound import Recorded
 from .class_query import NotDecidableInSql
 from .classes import class_rows
@@ -63,7 +63,7 @@ def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfRe
     """Compare every selected decision with what its own policy decides now."""
     began = time.monotonic()
     if selection.import_name is not None:
-        raise LedgerError(
+        raise InputError(
             "what was imported was decided by no policy of this ledger, and cannot be compared with one"
         )
     chosen = choose(connection, selection)

@@ -9,7 +9,7 @@ from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, state_of, task_of
 from routewright.engine.report import RecordError
 
-from ..errors import LedgerError
+from ..errors import InputError
 from .assuming import Assumed, assume, is_named
 from .assumptions import Assumption
 from .each import facts_of
@@ -41,7 +41,7 @@ class Candidates:
         self._candidate = None if candidate is None else assume(candidate, assumptions)
         self._recorded: dict[Digests, Assumed | str] = {}
         if candidate is None and chosen.is_import:
-            raise LedgerError(
+            raise InputError(
                 "imported requests were decided by no policy of this ledger", help="name a candidate for them"
             )
         if candidate is None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from routewright.engine.report import EPOCH
 
-from ..asking import placed
-from ..errors import LedgerError
-from ..limits import Limits
+from ..conditions import choose_where
+from ..errors import InputError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -43,7 +41,7 @@ class Selection:
 
     def __post_init__(self) -> None:
         if not 0 < self.sample <= 1:
-            raise LedgerError(f"a share of `{self.sample:g}` cannot be taken", help="above 0 and at most 1")
+            raise InputError(f"a share of `{self.sample:g}` cannot be taken", help="above 0 and at most 1")
 
 
 ALL_REAL: Final = Selection()
@@ -90,7 +88,7 @@ class Chosen:
 
 
 def choose(connection: DuckDBPyConnection, selection: Selection) -> Chosen:
-    """The rows of a selection. Raises LedgerError for a condition of the user's that is none."""
+    """The rows of a selection. Raises InputError for a condition of the user's that is none."""
     conditions = list[str]()
     parameters = list[object]()
     for operator, moment in ((">=", selection.since), ("<", selection.until)):
@@ -123,7 +121,7 @@ def _check_import(connection: DuckDBPyConnection, name: str) -> None:
         there = (
             f"imports: {', '.join(names)}" if names else "`routewright ledger import` imports logs of others"
         )
-        raise LedgerError(f"the ledger has no import `{name}`", help=there)
+        raise InputError(f"the ledger has no import `{name}`", help=there)
 
 
 _SIMULATED: Final = """
@@ -153,39 +151,13 @@ def _decisions(count: int, kind: str) -> str:
     return f"{count:,} {kind} decision{'' if count == 1 else 's'}"
 
 
-_WHERE: Final = "where"
-"""Mistakes in a condition of the user's are reported under this name."""
-_NO_CONDITION: Final = "a condition is one expression in SQL, such as `team = 'research'`"
-
-
 def _choose_where(connection: DuckDBPyConnection, selection: Selection) -> None:
     """Note the ids of the decisions of which a condition of the user's is true."""
     own = selection.import_name is None and not selection.simulated
     view = "decisions_flat" if own else "all_decisions_flat"
-    where = selection.where or ""
-    if not where.strip():
-        raise LedgerError(_NO_CONDITION)
-    # The condition has lines of its own, so that its mistakes keep their place. In parentheses it is an expression, and
-    # without them it can be read only if it does not close those: both together are one expression.
-    sql = f"SELECT decision_id::UUID AS decision_id FROM main.{view} WHERE (\n{where}\n)"
-    for text in (sql, f"SELECT 1 WHERE\n{where}\n"):
-        with _placed(text):
-            if len(connection.extract_statements(text)) != 1:
-                raise LedgerError(_NO_CONDITION)
-    chosen = f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS {sql}"
-    with _placed(chosen):
-        connection.execute(chosen)
-
-
-@contextmanager
-def _placed(sql: str) -> Iterator[None]:
-    """Mistakes have their place in the condition, which begins in the second line of the statement."""
-    try:
-        with placed(sql, Limits()):
-            yield
-    except LedgerError as error:
-        if (problem := error.problem) is not None and problem.line is not None:
-            error.problem = (
-                replace(problem, source=_WHERE, line=problem.line - 1) if problem.line > 1 else None
-            )
-        raise
+    choose_where(
+        connection,
+        f"CREATE OR REPLACE TEMP TABLE {CHOSEN} AS",
+        f"SELECT decision_id::UUID AS decision_id FROM main.{view} WHERE",
+        selection.where or "",
+    )

@@ -88,6 +88,37 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
     assert stored.out == "model_id,error_class\nsmall,overloaded\nlarge,rate_limited\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("replay policy.yaml --where nme=1", "where:1:1: error[sql]: referenced column `nme` not found"),
+        ("replay policy.yaml --import none", "error: the ledger has no import `none`"),
+        ("ledger erase --yes --where nme=1", "where:1:1: error[sql]: referenced column `nme` not found"),
+        ("ledger erase --yes --where true)OR(true", "where:1:5: error[sql]: syntax error at or near `)`"),
+        ("ledger erase --yes --user nobody", "error: the ledger knows no user `nobody`"),
+        ("ledger sql nothing", "error: syntax error at or near `nothing`"),
+        ("ledger sql SELECT/**/$x", "error: there is no value for the parameter `$x`"),
+        ("ledger sql SELECT/**/'x'::INT", "error: could not convert string"),
+        ("ledger sql SELECT/**/1 --timezone Mars", "error: there is no time zone `Mars`"),
+        ("ledger import --remove none", "error: there is no import `none`"),
+        ("ledger import litellm policy.yaml", "error: `policy.yaml`"),
+        ("ledger outcome --file none.csv", "error: `none.csv` cannot be read"),
+        ("ledger show 0", "error: `0` is not the id of a decision"),
+    ],
+)
+def test_2_what_the_ledger_was_asked_is_at_fault(asked: CommandLine, words: str, message: str) -> None:
+    ended = asked(*words.split())
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(message)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    command = CommandLine(tmp_path_factory.mktemp("asked"))
+    command("run", "policy.yaml", "hello", "--simulate", "--quiet")
+    return command
+
+
 def test_6_the_ledger_refused(tmp_path: Path) -> None:
     ended = CommandLine(tmp_path).forked(
         "run", "policy.yaml", "hello", "--simulate", "--ledger", "policy.yaml"

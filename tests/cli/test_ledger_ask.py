@@ -99,7 +99,7 @@ def test_a_mistake_in_a_statement_is_shown_in_the_file(tmp_path: Path) -> None:
     (tmp_path / "questions").mkdir()
     command.write("questions/who.yaml", OWN.replace("decision_records\n", "decsion_records\n"))
     ended = command("ledger", "ask", "who", "--param", "team=a")
-    assert ended.code == 6
+    assert ended.code == 2
     assert "questions/who.yaml:8:8\n" in ended.err or "questions/who.yaml:8:8:" in ended.err, ended.err
 
 

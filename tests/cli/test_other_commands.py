@@ -296,7 +296,7 @@ def test_more_rows_than_asked_for_are_told_of(used: CommandLine) -> None:
 )
 def test_statements_that_are_refused_say_why(used: CommandLine, statement: str, message: str) -> None:
     ended = used("ledger", "sql", statement)
-    assert (ended.code, ended.out) == (6, "")
+    assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith(message)
 
 

@@ -80,28 +80,28 @@ def test_a_statement_that_is_piped_in_is_answered(command: CommandLine) -> None:
         (
             ["-f", "wrong.sql"],
             "",
-            6,
+            2,
             "wrong.sql:2:14: error[sql]: referenced column `nothing` was not found because the FROM clause is missing\n"
             "  |        'x' + nothing\n  |              ^^^^^^^\n",
         ),
         (
             ["-f", "latin.sql"],
             "",
-            6,
+            2,
             "latin.sql:2:7: error[sql]: the statement has bytes that are no UTF-8\n"
             "  |   'caf\\u{dce9}'\n  |       ^^^^^^^^\n",
         ),
         (
             ["-"],
             "SELECT \udcff",
-            6,
+            2,
             "standard input:1:8: error[sql]: the statement has bytes that are no UTF-8\n"
             "  | SELECT \\u{dcff}\n  |        ^^^^^^^^\n",
         ),
         (
             ["SELECT \udcff"],
             "",
-            6,
+            2,
             "error: the statement has bytes that are no UTF-8\n  | SELECT \\u{dcff}\n  |        ^^^^^^^^\n",
         ),
         (["-f", "none.sql"], "", 2, "error: cannot read `none.sql`: no such file or directory\n"),
@@ -115,7 +115,7 @@ def test_a_statement_that_is_piped_in_is_answered(command: CommandLine) -> None:
         (
             [],
             "",
-            6,
+            2,
             "error: there is no statement to run\n  = help: try `SELECT * FROM decisions_flat LIMIT 10`\n",
         ),
         (
@@ -153,13 +153,13 @@ def test_a_statement_that_is_piped_in_is_answered(command: CommandLine) -> None:
         (
             ["SELECT $a", "--param", "a=1", "--param", "b=2"],
             "",
-            6,
+            2,
             "error: the statement has no parameter `$b`\n  = help: it has: `$a`\n",
         ),
         (
             ["SELECT $a"],
             "",
-            6,
+            2,
             "error: there is no value for the parameter `$a`\n"
             '  = help: give it one: `--param a=…`, in Python `{"a": …}`\n',
         ),
@@ -268,7 +268,7 @@ def test_a_day_begins_where_the_zone_says(command: CommandLine) -> None:
     assert ended.out == "t,day,begins\n2026-06-30 22:30:00+00:00,2026-06-30,2026-06-30 00:00:00+00:00\n"
     ended = command("ledger", "sql", sql, "--timezone", "Mars/Olympus' OR")
     assert (ended.code, ended.err) == (
-        6,
+        2,
         "error: there is no time zone `Mars/Olympus' OR`\n  = help: give one as in `Europe/Berlin` or `UTC`\n",
     )
 

@@ -13,7 +13,7 @@ class ExitCode(IntEnum):
     CHECK_FAILED = 1
     """A check ran and did not pass."""
     USAGE = 2
-    """The command, a flag, a feature or a task was not right."""
+    """The command, a flag, a feature, a task, a statement or an input file was not right."""
     INVALID_POLICY = 3
     """A policy, catalog or condition has problems."""
     NO_TARGET = 4

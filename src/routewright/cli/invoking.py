@@ -107,13 +107,13 @@ def _code_of(error: Exception) -> ExitCode:
     from routewright.backends.control import StateError
     from routewright.backends.executing import NotCalledError
     from routewright.engine.report import ProblemsError
-    from routewright.ledger import LedgerError, NotWrittenError, UnknownDecisionError
+    from routewright.ledger import InputError, LedgerError, NotWrittenError
 
     codes: dict[type[Exception], ExitCode] = {
         ProblemsError: ExitCode.INVALID_POLICY,
         NotCalledError: ExitCode.NO_TARGET,  # one of the errors of backends, so it comes first
         BackendError: ExitCode.BACKEND_FAILED,
-        UnknownDecisionError: ExitCode.USAGE,  # one of the ledger's errors, so it comes first
+        InputError: ExitCode.USAGE,  # one of the ledger's errors, so it comes first
         NotWrittenError: ExitCode.OUTPUT_FAILED,  # one of the errors of the ledger
         LedgerError: ExitCode.LEDGER_REFUSED,
         StateError: ExitCode.LEDGER_REFUSED,
