@@ -9,6 +9,7 @@ from .errors import (
     AssumptionError,
     BusyError,
     FullError,
+    InputError,
     LedgerError,
     NotWrittenError,
     OtherLayoutError,
@@ -24,7 +25,7 @@ from .settings import LedgerSettings
 from .stoppable import left_running
 
 if TYPE_CHECKING:
-    from .canaries import JudgedCanary, canary_condition
+    from .canaries import JudgedCanary, canary_condition, canary_without_ledger
     from .checkpoints import read_checkpoint
     from .connection import remove_spilled
     from .erasing import Erased, ToErase
@@ -90,6 +91,7 @@ __all__ = [
     "ImportReport",
     "Imported",
     "InFlight",
+    "InputError",
     "IntentRow",
     "Interval",
     "Judged",
@@ -132,6 +134,7 @@ __all__ = [
     "Written",
     "about_simulated",
     "canary_condition",
+    "canary_without_ledger",
     "check_import",
     "check_receipt",
     "check_statement",
@@ -195,7 +198,7 @@ _HOMES = {
     "ImportReport": "importing.run",
     "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),
-    **dict.fromkeys(("JudgedCanary", "canary_condition"), "canaries"),
+    **dict.fromkeys(("JudgedCanary", "canary_condition", "canary_without_ledger"), "canaries"),
     "read_checkpoint": "checkpoints",
     **dict.fromkeys(("Checkpoint", "SignedCheckpoint"), "proof.checkpoint"),
     "key_of": "proof.keys",

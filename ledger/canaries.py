@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from routewright.engine.policy import CanaryCondition, CompiledPolicy
+from routewright.engine.policy import CanaryCondition, CompiledPolicy, CompiledRollout
 
+from .connection import open_in_memory
 from .replay.estimates import (
     Arms,
     CanaryRule,
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 _TAKEN: Final = "canary_decisions"
 _ROWS: Final = "canary_rows"
+_COUNTED: Final = "canary_counted"
+_REAL: Final = (
+    f"CREATE OR REPLACE TEMP VIEW {_ROWS} AS SELECT * EXCLUDE (simulated) FROM {_COUNTED} WHERE NOT simulated"
+)
 
 _MOST_UNKNOWN: Final = 0.01
 """The share of an arm's decisions whose cost may be unknown: what nobody knows may be what is dear."""
@@ -37,22 +42,46 @@ _METRICS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class JudgedCanary:
-    """The verdict on a canary, how many decisions each arm has, and for how many of them the cost is unknown."""
+    """The verdict on a canary, how many decisions each arm has, and for how many of them the cost is unknown.
+
+    ``simulated`` decisions of it are in no other number.
+    """
 
     verdict: CanaryVerdict
     decisions: Mapping[str, int]
     unknown_costs: Mapping[str, int]
+    simulated: int
 
 
 def judge_canary(connection: DuckDBPyConnection, policy: CompiledPolicy, *, since_us: int) -> JudgedCanary:
     """Judge the canary of ``policy`` by its real decisions from ``since_us`` on. See ``Ledger.judge_canary``."""
+    rollout, candidate = _canary_of(policy)
+    _take_rows(connection, policy, candidate, since_us)
+    return _judged(connection, rollout)
+
+
+def canary_without_ledger(policy: CompiledPolicy) -> JudgedCanary:
+    """The same where nothing has been recorded yet."""
+    rollout, _ = _canary_of(policy)
+    with open_in_memory() as connection:
+        columns = "row BIGINT, arm VARCHAR, unit VARCHAR, success DOUBLE, latency_ms DOUBLE, cost DOUBLE"
+        connection.execute(f"CREATE TEMP TABLE {_COUNTED} ({columns}, simulated BOOLEAN)")
+        connection.execute(_REAL)
+        return _judged(connection, rollout)
+
+
+def _canary_of(policy: CompiledPolicy) -> tuple[CompiledRollout, CompiledPolicy]:
     rollout = policy.rollout
     if rollout is None or rollout.mode != "canary" or rollout.candidate is None:
         raise ValueError(f"policy `{policy.name}` has no canary, or was compiled without its candidate")
-    _take_rows(connection, policy, rollout.candidate, since_us)
+    return rollout, rollout.candidate
+
+
+def _judged(connection: DuckDBPyConnection, rollout: CompiledRollout) -> JudgedCanary:
     counts = connection.execute(
         f"SELECT arm, count(*), count(*) FILTER (cost IS NULL) FROM {_ROWS} GROUP BY arm"
     ).fetchall()
+    [(simulated,)] = connection.execute(f"SELECT count(*) FROM {_COUNTED} WHERE simulated").fetchall()
     decisions, unknown = ({arm: 0 for arm in ("control", "candidate")} for _ in range(2))
     for arm, count, without_cost in counts:
         decisions[arm], unknown[arm] = count, without_cost
@@ -66,7 +95,7 @@ def judge_canary(connection: DuckDBPyConnection, policy: CompiledPolicy, *, sinc
     arms: dict[str, Arms] = {
         metric.name: rollout_arms(connection, _ROWS, metric) for metric in _METRICS if metric.name in asked
     }
-    return JudgedCanary(canary_verdict(rule, arms), decisions, unknown)
+    return JudgedCanary(canary_verdict(rule, arms), decisions, unknown, simulated)
 
 
 def canary_condition(declared: CanaryCondition) -> Condition:
@@ -77,7 +106,7 @@ def canary_condition(declared: CanaryCondition) -> Condition:
 def _take_rows(
     connection: DuckDBPyConnection, policy: CompiledPolicy, candidate: CompiledPolicy, since_us: int
 ) -> None:
-    """Make ``canary_rows``, as ``rollout_arms`` takes them, of the decisions that chance gave to either arm.
+    """Make ``canary_rows``, as ``rollout_arms`` takes them, of the real decisions that chance gave to either arm.
 
     They are in the order of their ingestion, to which what ends later is only added. What was drawn as a whole is told
     by where it fell: equal values of the key fall at one point.
@@ -106,14 +135,16 @@ def _take_rows(
     connection.execute(
         # Under the names of what the view reads: else it would put together all that the ledger holds.
         f"""
-        CREATE OR REPLACE TEMP TABLE {_ROWS} AS
+        CREATE OR REPLACE TEMP TABLE {_COUNTED} AS
         WITH attempt_rows AS MATERIALIZED (SELECT * FROM main.attempt_rows WHERE {only}),
         decision_records AS (SELECT * FROM main.decision_records WHERE {only}),
         imported_attempts AS (SELECT * FROM main.imported_attempts WHERE false),
         imported_decisions AS (SELECT * FROM main.imported_decisions WHERE false)
         SELECT t.row, t.arm, t.unit, f.answered::DOUBLE AS success, f.latency_ms::DOUBLE AS latency_ms,
-            CASE WHEN f.unknown_cost_calls = 0 THEN coalesce(f.known_cost_c, 0)::DOUBLE END AS cost
+            CASE WHEN f.unknown_cost_calls = 0 THEN coalesce(f.known_cost_c, 0)::DOUBLE END AS cost,
+            f.simulated
         FROM {_TAKEN} AS t JOIN ({flat}) AS f ON (CAST(f.decision_id AS UUID) = t.decision_id)
-        WHERE (NOT f.simulated) AND (f.executed OR (f.outcome <> 'routed'))
+        WHERE f.executed OR (f.outcome <> 'routed')
         """
     )
+    connection.execute(_REAL)

@@ -28,6 +28,7 @@ class TailFilter:
     """Which decisions are shown: those that fit everything that is given.
 
     ``model`` was the target or was called; ``status`` is that of the answer, or the outcome of a decision without one.
+    ``simulated`` is whether no model was asked; both are shown where it is None.
     """
 
     model: str | None = None
@@ -36,6 +37,7 @@ class TailFilter:
     status: str | None = None
     rule: str | None = None
     since: datetime | None = None
+    simulated: bool | None = None
 
 
 _OF_DECISION: Final = {
@@ -49,6 +51,7 @@ _OF_DECISION: Final = {
 _OF_RESULT: Final = {
     "team": "team = $team",
     "status": "coalesce(status, outcome) = $status",
+    "simulated": "simulated = $simulated",
 }
 
 # The view's text is used: any user may replace the view in the file, or shadow one of its functions with a macro. Here

@@ -40,7 +40,21 @@ CHANGED: Final[Mapping[str, str]] = {
 }
 """Kinds of metrics whose mean is compared with what it was: a bound is a change, such as ``cost>+10%``."""
 
-_HELP: Final = "such as `changed>5%`, `no_target>0` or `not_decided>1%`"
+_EXAMPLES: Final[Mapping[str, str]] = {
+    "changed": "changed>5%",
+    "other_plan": "other_plan>10%",
+    "no_target": "no_target>0",
+    "not_decided": "not_decided>1%",
+    "cost": "cost>+10%",
+    "latency": "latency>+10%",
+    "success": "success<-1%",
+}
+
+_NEARLY: Final = re.compile(
+    r"\s*(?P<name>\w[\w-]*)\s*(?P<sign>[<>=]*)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))?\s*(?P<rest>.*)",
+    re.DOTALL,
+)
+"""What begins as a bound does, however it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +117,40 @@ class Check:
 def parse_check(expression: str) -> Check:
     """The check that ``expression`` says. Raises TaskError where it says none."""
     found = _EXPRESSION.fullmatch(expression)
-    if found is None:
-        raise TaskError(f"`{expression}` is nothing to fail on", help=_HELP)
-    name = found["name"]
-    if name not in COUNTED and name not in CHANGED:
+    nearly = _NEARLY.fullmatch(expression)
+    if nearly is None:
         raise TaskError(
-            f"`{name}` is nothing to fail on", help=suggest(name, [*COUNTED, *CHANGED], label="known")
+            f"`{expression}` is no bound to fail on", help=_expected("changed", "no_target", "cost")
         )
+    name = nearly["name"]
+    if name not in _EXAMPLES:
+        raise TaskError(
+            f"`{expression}` is no bound to fail on: `{name}` is not known",
+            help=suggest(name, _EXAMPLES, label="known"),
+        )
+    if found is None:
+        raise TaskError(f"`{expression}` is no bound to fail on", help=_meant(nearly))
     if name in CHANGED and not found["percent"]:
         raise TaskError(
-            f"`{expression}` has no unit: {name} is compared {CHANGED[name]}", help=f"such as `{name}>+10%`"
+            f"`{expression}` has no unit: {name} is compared {CHANGED[name]}",
+            help=f"write `{expression.strip()}%`",
         )
     return Check(expression.strip(), name, found["sign"], float(found["number"]), bool(found["percent"]))
+
+
+def _meant(nearly: re.Match[str]) -> str:
+    """How a bound is written that is nearly one."""
+    name, sign, number, rest = (
+        nearly["name"],
+        nearly["sign"],
+        nearly["number"],
+        nearly["rest"].strip().lower(),
+    )
+    if sign in _SIGNS and number is not None and (rest.startswith("p") or set(rest) == {"%"}):
+        return f"write `{name}{sign}{number}%`"
+    return _expected(name)
+
+
+def _expected(*names: str) -> str:
+    examples = [f"`{_EXAMPLES[name]}`" for name in names]
+    return f"a name, one of {', '.join(_SIGNS)}, and a number, with `%` for a share: {', '.join(examples)}"

@@ -43,7 +43,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
             decision(3, outcome="no_target", target=None, answered=None),
             decision(4, **other)._replace(tags={"team": "legal"}, trace_id=None),
         ],
-        [attempt(0), failed(1), attempt(1, 2), failed(2), attempt(4)],
+        [attempt(0), failed(1), attempt(1, 2), failed(2), attempt(4, simulated=True)],
         [policy()],
     )
     return ledger
@@ -71,6 +71,8 @@ KNOWN = {
         ({"team": "legal"}, [4]),
         ({"team": "search", "rule": "otherwise"}, [1, 3]),
         ({"policy": "next"}, [4]),
+        ({"simulated": True}, [4]),
+        ({"simulated": False, "team": "search", "status": "ok"}, [0, 1]),
         ({"since": datetime.fromtimestamp(START_US / 1e6 + 3, UTC)}, [3, 4]),
     ],
     ids=str,

@@ -111,9 +111,26 @@ def test_what_cannot_be_judged_fails(command: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("bound", "message"),
     [
-        ("chnaged>5%", "`chnaged` is nothing to fail on\n  = help: did you mean `changed`? "),
-        ("cost>5", "`cost>5` has no unit: cost is compared in percent\n  = help: such as `cost>+10%`\n"),
-        ("changed=5%", "`changed=5%` is nothing to fail on\n  = help: such as `changed>5%`, "),
+        (
+            "chnaged>5%",
+            "`chnaged>5%` is no bound to fail on: `chnaged` is not known\n  = help: did you mean `changed`? ",
+        ),
+        (
+            "no-target>0",
+            "`no-target>0` is no bound to fail on: `no-target` is not known\n  = help: did you mean `no_target`",
+        ),
+        ("cost>5", "`cost>5` has no unit: cost is compared in percent\n  = help: write `cost>5%`\n"),
+        ("changed>5 percent", "`changed>5 percent` is no bound to fail on\n  = help: write `changed>5%`\n"),
+        (
+            "success < -1 points",
+            "`success < -1 points` is no bound to fail on\n  = help: write `success<-1%`\n",
+        ),
+        (
+            "changed=5%",
+            "`changed=5%` is no bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, with `%` for a "
+            "share: `changed>5%`\n",
+        ),
+        (">5%", "`>5%` is no bound to fail on\n  = help: a name, one of >, >=, <, <=, and a number, "),
     ],
 )
 def test_a_wrong_bound_is_told_before_anything_is_read(
@@ -191,7 +208,7 @@ def test_one_replay_writes_several_files(command: CommandLine) -> None:
 
 def test_a_mistake_in_the_condition_is_shown_at_its_place(command: CommandLine) -> None:
     ended = command("replay", "next.yaml", "--where", "outcome = 'routed'\n  AND matched_role = 'hard'")
-    assert (ended.code, ended.out) == (6, "")
+    assert (ended.code, ended.out) == (2, "")
     assert ended.err.splitlines()[:3] == [
         "where:2:7: error[sql]: referenced column `matched_role` not found in FROM clause",
         "  |   AND matched_role = 'hard'",
@@ -207,13 +224,17 @@ def test_a_mistake_in_the_condition_is_shown_at_its_place(command: CommandLine) 
         ("false) UNION SELECT decision_id FROM (SELECT * FROM decision_rows WHERE true", "near `)`\n"),
         ("true); SELECT (true", "error: a condition is one expression in SQL"),
         ("true, true", "near `,`\n"),
+        (
+            "team =\n 'a' OR",
+            "where:2:8: error[sql]: the condition ends within an expression\n  |  'a' OR\n  |        ^\n",
+        ),
         ("true ORDER BY 1", "near `ORDER`\n"),
         ("  ", "error: a condition is one expression in SQL, such as `team = 'research'`\n"),
     ],
 )
 def test_a_condition_is_one_expression(command: CommandLine, condition: str, message: str) -> None:
     ended = command("replay", "next.yaml", "--where", condition)
-    assert (ended.code, ended.out) == (6, "")
+    assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
 
 
@@ -270,9 +291,9 @@ def test_a_selection_bounds_what_is_replayed(command: CommandLine) -> None:
     [
         (
             ["--until", "2025-01-01"],
-            "the ledger has 40 such decisions, of other times or for which the condition",
+            "note: the ledger has 40 such decisions, of other times or for which the condition",
         ),
-        (["--simulated"], "the ledger has no simulated work, and 40 real decisions"),
+        (["--simulated"], "note: the ledger has no simulated work, and 40 real decisions"),
     ],
 )
 def test_an_empty_selection_says_why(command: CommandLine, flags: list[str], why: str) -> None:
@@ -307,7 +328,10 @@ def test_work_that_is_simulated_is_named_where_there_is_no_other(tmp_path: Path)
     command = CommandLine(tmp_path)
     replay_ledger(tmp_path / "l.duckdb", POLICY, 1, simulated=True)
     ended = command("replay", "policy.yaml", "--ledger", "l.duckdb")
-    assert ended.err == "the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
+    assert (
+        ended.err
+        == "note: the ledger has no real work, and 1 simulated decision, which --simulated replays\n"
+    )
 
 
 def test_what_cannot_be_decided_again_is_counted_with_what_can_be_done(command: CommandLine) -> None:

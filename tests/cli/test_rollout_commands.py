@@ -380,6 +380,22 @@ def test_a_canary_that_has_ended_is_shown_and_begun_anew(tmp_path: Path) -> None
     assert canaries.get(*digests).end is None and canaries.get(*digests).since_us > 1_000_000
 
 
+def test_what_is_simulated_is_told_and_not_counted_and_before_the_first_task_nothing_is(
+    tmp_path: Path,
+) -> None:
+    command = with_rollout(tmp_path, ENDING)
+    before = command("rollout", "policy.yaml")
+    assert before.code == 0
+    assert before.err == f"nothing is recorded yet: there is no ledger at `{command.ledger}`\n"
+    assert command("rollout", "policy.yaml", "--ledger", "none.duckdb").code == 6
+    assert command("run", "policy.yaml", "hello", "--simulate", "--quiet").code == 0
+    after = command("rollout", "policy.yaml")
+    assert (after.code, after.out) == (0, before.out)
+    assert "\n0 decisions of the control, 0 decisions of the candidate\n" in after.out
+    assert after.err == "1 simulated decision is not counted: a canary is judged by real work\n"
+    assert json.loads(command("rollout", "policy.yaml", "--format", "json").out)["simulated"] == 1
+
+
 def test_a_policy_without_a_rule_has_nothing_to_show(tmp_path: Path) -> None:
     ended = with_rollout(tmp_path, CANARY)("rollout", "policy.yaml")
     assert (ended.code, ended.err.splitlines()[0]) == (

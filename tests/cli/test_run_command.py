@@ -251,7 +251,15 @@ def test_a_stand_in_is_named_and_fail_needs_simulate(tmp_path: Path) -> None:
     assert unknown.err.startswith("error: `llamacpp:other`: the model `other` has no file\n")
     refused = command("run", "policy.yaml", "hello", "--fail", "small=overloaded")
     assert (refused.code, refused.out) == (2, "")
-    assert refused.err == "error: --fail needs --simulate\n  = help: real models fail by themselves\n"
+    assert (
+        refused.err
+        == "error: --fail needs --simulate, as `small` is a real model\n  = help: real models fail by themselves\n"
+    )
+    planned = command(
+        "run", "policy.yaml", "hello", "--map", "*=simulated:other", "--fail", "small=overloaded"
+    )
+    assert planned.code == 0
+    assert " | failed: small: overloaded" in planned.err
 
 
 def test_a_run_without_a_server_says_what_was_tried(tmp_path: Path) -> None:

@@ -182,7 +182,10 @@ class RunFlags:
     ] = False
     fail: Annotated[
         list[str] | None,
-        Option(metavar="MODEL=CLASS", help="With --simulate, let the next call of a model fail. Repeatable."),
+        Option(
+            metavar="MODEL=CLASS",
+            help="Let the next call of a simulated model fail, of any with --simulate. Repeatable.",
+        ),
     ] = None
     unenforced: Annotated[
         bool,
@@ -359,6 +362,9 @@ class TailFlags:
         str | None,
         Option(metavar="TIME", help="Only decisions from then on: 24h, today, 2026-01-31 (UTC)."),
     ] = None
+    simulated: Annotated[
+        bool, Option("--simulated", help="Only simulated runs, which are shown beside real ones.")
+    ] = False
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ def _text(report: ReplayReport, judged: Sequence[Judged], form: Form, how: Repla
     if form == "html":
         return page_html(page)
     print_page(page, text := TextOfFile())
+    for note in report.notes:
+        text.text(f"note: {note}")
     return str(text)
 
 
@@ -161,7 +163,7 @@ def _print(report: ReplayReport, judged: Sequence[Judged], how: ReplayFlags) -> 
     elif how.format in (None, "text"):
         print_page(replay_page(report, judged, _EXTENTS["text"], now_in(how.timezone).tzinfo), writer)
         for note in report.notes:
-            writer.note(note)
+            writer.note(f"note: {note}")
     else:
         writer.lines(_text(report, judged, how.format, how).rstrip("\n"))
 

@@ -12,7 +12,7 @@ from routewright.engine.explain import share_text
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.report import TaskError, iso_time
 from routewright.gateway import canary_digests, canary_end_text, now_us
-from routewright.ledger import Finding, JudgedCanary
+from routewright.ledger import Finding, JudgedCanary, canary_without_ledger, default_ledger_path
 from routewright.loading import load_policy
 
 from .exit_codes import ExitCode
@@ -37,9 +37,7 @@ def show_rollout(how: RolloutFlags) -> None:
     if how.reset:
         canaries.begin_anew(*digests, at_us=now_us())
     kept = canaries.get(*digests)
-    with ledger_at(how.ledger, create=False) as opened:
-        judged = opened.judge_canary(policy, since_us=kept.since_us)
-        print_notices(opened)
+    judged = _judged(policy, how, kept)
     shown.announce(json=how.format == "json")
     if how.format == "json":
         writer.json_value(_values(policy, kept, judged))
@@ -47,6 +45,25 @@ def show_rollout(how: RolloutFlags) -> None:
         _print(policy, kept, judged)
     if kept.end is not None and kept.end.verdict == "abort":
         raise typer.Exit(ExitCode.CHECK_FAILED)
+
+
+def _judged(policy: CompiledPolicy, how: RolloutFlags, kept: KeptCanary) -> JudgedCanary:
+    """The verdict by the ledger; before the first task there is none, unless one is named."""
+    path = default_ledger_path()
+    if how.ledger is None and not path.exists():
+        writer.note(f"nothing is recorded yet: there is no ledger at `{path}`")
+        return canary_without_ledger(policy)
+    with ledger_at(how.ledger, create=False) as opened:
+        judged = opened.judge_canary(policy, since_us=kept.since_us)
+        print_notices(opened)
+    if judged.simulated:
+        these = (
+            "1 simulated decision is"
+            if judged.simulated == 1
+            else f"{judged.simulated:,} simulated decisions are"
+        )
+        writer.note(f"{these} not counted: a canary is judged by real work")
+    return judged
 
 
 def _print(policy: CompiledPolicy, kept: KeptCanary, judged: JudgedCanary) -> None:
@@ -65,6 +82,8 @@ def _print(policy: CompiledPolicy, kept: KeptCanary, judged: JudgedCanary) -> No
     writer.text()
     rows = [[when, str(one.condition), _HOLDS[one.holds], *_reach(one)] for when, one in _found(judged)]
     writer.table(["when", "condition", "holds", "from", "to"], rows)
+    if any(found for *_, found, _ in rows):
+        writer.text("from, to: the candidate's mean, less what it is compared with, is surely between these")
     for arm, count in judged.unknown_costs.items():
         if count:
             writer.note(f"the cost of {counted(count, 'decision')} of the {arm} is unknown")
@@ -95,6 +114,7 @@ def _values(policy: CompiledPolicy, kept: KeptCanary, judged: JudgedCanary) -> d
         "reason": judged.verdict.reason,
         "decisions": dict(judged.decisions),
         "unknown_costs": dict(judged.unknown_costs),
+        "simulated": judged.simulated,
         "conditions": [
             {
                 "when": when,

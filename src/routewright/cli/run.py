@@ -47,8 +47,6 @@ def run_once(path: Path, prompt: str, flags: TaskFlags, how: RunFlags) -> None:
     """Run the task of a command line and print what came of it. Raises RoutewrightError and typer.Exit."""
     if how.ledger is not None and how.no_ledger:
         raise TaskError("--ledger and --no-ledger cannot be combined")
-    if how.fail and not how.simulate:
-        raise TaskError("--fail needs --simulate", help="real models fail by themselves")
     policy = load_policy(path, maps=parse_maps(how.map or []), root=how.root)
     asked = asked_by_flags(flags, prompt, policy)
     with ExitStack() as stack:
@@ -68,12 +66,12 @@ def run_once(path: Path, prompt: str, flags: TaskFlags, how: RunFlags) -> None:
 def _opened(policy: CompiledPolicy, how: RunFlags, stack: ExitStack) -> ModelGateway:
     """Everything that can be refused is opened before anything costs an answer."""
     backends: Mapping[str, Backend]
+    faults = _faults(how.fail or [], policy, simulate=how.simulate)
     if how.simulate:
-        faults = _faults(how.fail or [], policy)
         backends = simulated_backends(policy, seed=how.seed or 0, faults=faults)
         candidates = simulated_candidate(policy, seed=how.seed or 0, faults=faults)
     else:
-        backends, candidates = open_backends(policy), open_candidate(policy)
+        backends, candidates = open_backends(policy, faults=faults), open_candidate(policy, faults=faults)
     ledger = None if how.no_ledger else ledger_at(how.ledger, create=True)
     state = how.state
     if how.simulate and state is None:
@@ -190,10 +188,13 @@ def _report(ran: RunResult, gateway: ModelGateway, how: RunFlags, pieces: _Piece
         say(f"stored in {stored_in}")
 
 
-def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
-    """Scripted failures by model id. Raises TaskError for an unknown model or class."""
+def _faults(flags: list[str], policy: CompiledPolicy, *, simulate: bool) -> dict[str, list[Fault]]:
+    """Scripted failures by model id. Raises TaskError for an unknown model or class, and for a model that is real."""
     faults: dict[str, list[Fault]] = {}
     known: dict[str, Fault] = {name: name for name in ERROR_CLASSES}
+    real = {
+        model.id for one in policy.with_candidate for model in one.catalog.models if model.kind != "simulated"
+    }
     for flag in flags:
         # A model may be named `backend:tag`, but no name of a model has an `=`.
         name, equals, error_class = flag.partition("=")
@@ -204,5 +205,10 @@ def _faults(flags: list[str], policy: CompiledPolicy) -> dict[str, list[Fault]]:
             help = suggest(error_class, known, label="classes")
             raise TaskError(f"--fail: unknown failure class `{error_class}`", help=help)
         for id in models:
+            if not simulate and id in real:
+                raise TaskError(
+                    f"--fail needs --simulate, as `{id}` is a real model",
+                    help="real models fail by themselves",
+                )
             faults.setdefault(id, []).append(known[error_class])
     return faults

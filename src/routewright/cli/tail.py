@@ -67,7 +67,9 @@ def _filter(flags: TailFlags) -> TailFilter:
         since = None if flags.since is None else parse_moment(flags.since, now=now_in("UTC"))
     except ValueError as error:
         raise TaskError(f"--since is `{flags.since}`: expected {error}") from None
-    return TailFilter(flags.model, flags.policy, flags.team, flags.status, flags.rule, since)
+    return TailFilter(
+        flags.model, flags.policy, flags.team, flags.status, flags.rule, since, flags.simulated or None
+    )
 
 
 def _unknown(opened: Ledger, where: TailFilter) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from routewright.backends import Backend, HealthReport
+from routewright.backends import Backend, Fault, HealthReport
 from routewright.backends.control import StateStore
 from routewright.backends.executing import Executor
 from routewright.engine.decision import (
@@ -169,10 +169,12 @@ def meaning_of(policy: CompiledPolicy) -> tuple[str, ...]:
     return tuple(digest for one in policy.with_candidate for digest in (one.digest, one.catalog.digest))
 
 
-def open_candidate(policy: CompiledPolicy) -> Mapping[str, Backend]:
+def open_candidate(
+    policy: CompiledPolicy, *, faults: Mapping[str, Sequence[Fault]] | None = None
+) -> Mapping[str, Backend]:
     """The backends that the candidate of a rollout needs for itself, opened as by ``open_backends``."""
     own = own_backends(policy)
-    return open_backends(candidate_of(policy), only=own) if own else {}
+    return open_backends(candidate_of(policy), only=own, faults=faults) if own else {}
 
 
 def simulated_candidate(policy: CompiledPolicy, **options: object) -> Mapping[str, Backend]:

@@ -18,7 +18,7 @@ from routewright.backends import (
     open_backend,
     simulated_backend,
 )
-from routewright.engine.policy import CompiledPolicy
+from routewright.engine.policy import CompiledPolicy, kinds
 from routewright.loading import Permissions, refusals, user_permissions
 
 
@@ -28,8 +28,11 @@ def open_backends(
     only: Collection[str] | None = None,
     environment: Mapping[str, str] = os.environ,
     permissions: Permissions | None = None,
+    faults: Mapping[str, Sequence[Fault]] | None = None,
 ) -> Mapping[str, Backend]:
     """The backends that the policy's models run on, by id; ``only`` limits them to these ids.
+
+    ``faults`` are by model id, one for each call, of models on backends of kind `simulated`; others fail by themselves.
 
     One that cannot be opened is an ``UnopenedBackend`` that says why: its models are not eligible, and the others can
     be used. Without ``permissions`` the user's configuration says which variables they may read and where keys may
@@ -45,7 +48,10 @@ def open_backends(
             for refused in refusals(id, shape, {model.id: model.shape for model in models}, permitted):
                 message = f"backend `{id}` is not opened: {refused.message}"
                 raise BackendError(message, error_class="unauthorized", help=refused.help)
-            opened[id] = open_backend(id, shape, models, environment)
+            if faults and isinstance(shape, kinds.SimulatedShape):
+                opened[id] = simulated_backend(models, faults=faults)
+            else:
+                opened[id] = open_backend(id, shape, models, environment)
         except BackendError as error:
             opened[id] = UnopenedBackend(error)
     return opened
