@@ -1,5 +1,5 @@
 -- One row for each feature of each decision, over all policies: its value stands in the column of its type, and in none where it is unknown. `source` says where it came from; an `ignored` one is not declared.
-WITH policies AS (
+WITH policies AS NOT MATERIALIZED (
     SELECT
         part,
         value ->> '$.policy.name' AS policy_name,
