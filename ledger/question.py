@@ -22,7 +22,7 @@ from .moments import parse_moment
 from .views import simulated_select, view_names
 
 Value = str | int | float | bool | datetime
-Unit = Literal["ms", "percent", "points", "money", "count"]
+Unit = Literal["ms", "percent", "points", "money", "count", "number"]
 
 _WITH: Final = re.compile(r"(?:\s|--[^\n]*\n|/\*.*?\*/)*WITH(?:\s+RECURSIVE)?\b", re.IGNORECASE | re.DOTALL)
 

@@ -150,7 +150,7 @@ def test_simulated_work_is_counted_where_it_is_asked_for(tmp_path: Path) -> None
         "No call was made in this time.\n1 simulated decision is not counted: ask with --simulated\n"
     )
     simulated = command("ledger", "ask", "cost", "--simulated")
-    assert [line.split() for line in simulated.out.splitlines()[2:]] == [["a", "2", "1", "0"]]
+    assert [line.split() for line in simulated.out.splitlines()[2:]] == [["a", "2", "1", "1", "0"]]
     assert command("ledger", "ask", "cost", "--format", "json").out == "[]\n"
     (tmp_path / "questions").mkdir()
     for view, of_real, of_simulated in (

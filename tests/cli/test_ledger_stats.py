@@ -16,7 +16,7 @@ from test_terminal import ESCAPES, on_terminal
 from routewright.cli.page import Page, Section
 from routewright.cli.report import _ASKED
 from routewright.cli.report_page import page_html
-from routewright.cli.shown import Drawn, Point, Shown, shown
+from routewright.cli.shown import Drawn, Point, Scale, Shown, shown, unit_text
 from routewright.ledger import QueryResult, shipped_questions
 
 
@@ -87,14 +87,22 @@ def test_times_of_one_answer_have_one_unit() -> None:
 
 def test_amounts_of_one_answer_have_as_many_decimals() -> None:
     def told(*amounts: str | None) -> list[str]:
-        rows = tuple(("m", 1, None if one is None else Decimal(one), 0, 0) for one in amounts)
-        columns = ("by", "calls", "known_cost_usd", "unknown", "at_least")
+        rows = tuple(("m", 1, 0, None if one is None else Decimal(one), 0, 0) for one in amounts)
+        columns = ("by", "calls", "no_answer", "known_cost_usd", "unknown", "at_least")
         made = shown(shipped_questions()["cost"], QueryResult(columns, (), rows, False), {"by": "team"})
-        assert made.header[2] == "known cost USD"
-        return [row[2] for row in made.rows]
+        assert made.header[3] == "known cost USD"
+        return [row[3] for row in made.rows]
 
     assert told("1234.5", "2", None) == ["1,234.50", "2.00", ""]
     assert told("0.000725", "0", "12.345") == ["0.000725", "0.000000", "12.345000"]
+    assert told("0.142377", "0.5") == ["0.142377", "0.500000"]
+    assert told("0.25", "1234.5", "0.1234567891") == ["0.250000", "1,234.500000", "0.123457"]
+
+
+def test_a_number_keeps_six_decimals() -> None:
+    numbers = (0.0, 1.0, 0.142377, -1234567.5, 2 / 3, 0.00001234567)
+    told = ["0", "1", "0.142377", "-1,234,567.5", "0.666667", "1.235e-05"]
+    assert [unit_text(one, "number", Scale()) for one in numbers] == told
 
 
 # --- the page ----------------------------------------------------------------------------------------------

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given
+from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, failed, given, policy
 from support.new_ledgers import new_ledger
 
 from routewright.ledger import LedgerEntry, Outcome, PolicyRow, QueryResult, now_in, shipped_questions
@@ -159,12 +160,12 @@ EXPECTED: dict[tuple[str, ...], list[tuple[Any, ...]]] = {
     ("fallbacks", "by=rule"): [("mixture_of_experts", 2, 1, 1, 0.5), ("otherwise", 2, 1, 0, 0.5)],
     ("fallbacks", "by=day"): [("2026-01-01", 3, 2, 1, 2 / 3), ("2026-01-02", 1, 0, 0, 0.0)],
     ("cost", "by=team"): [
-        ("search", 4, Decimal("0.000725"), Decimal("0.001"), 2, 0),
-        ("(no team)", 2, Decimal("0.0000005"), None, 1, 0),
+        ("search", 4, 1, Decimal("0.000725"), Decimal("0.001"), 2, 0),
+        ("(no team)", 2, 2, Decimal("0.0000005"), None, 1, 0),
     ],
     ("cost", "by=model"): [
-        ("kimi", 3, Decimal("0.000725"), None, 2, 0),
-        ("coder", 3, Decimal("0.0000005"), Decimal("0.001"), 1, 0),
+        ("kimi", 3, 2, Decimal("0.000725"), None, 2, 0),
+        ("coder", 3, 1, Decimal("0.0000005"), Decimal("0.001"), 1, 0),
     ],
     ("outcomes", "by=model"): [
         ("coder", "right", 1, 1.0, 1.0, 1.0),
@@ -230,6 +231,30 @@ def test_a_shipped_question_gives_what_was_worked_out(answer: Answer, asked: tup
     assert rows == [
         tuple(pytest.approx(one, rel=1e-9) if isinstance(one, float) else one for one in row)
         for row in EXPECTED[asked]
+    ]
+
+
+def test_what_failed_for_nothing_costs_0_and_what_nobody_knows_is_no_sum(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path / "ledger.duckdb")
+    ledger.append(
+        [
+            decision(one)._replace(tags={"team": team})
+            for one, team in enumerate(("failed", "unknown", "both"))
+        ],
+        [
+            failed(0, cost_nano=0, currency="USD"),
+            attempt(1, **UNKNOWN),
+            failed(2, cost_nano=0, currency="USD"),
+            attempt(2, 2, **UNKNOWN),
+        ],
+        [policy()],
+    )
+    question = shipped_questions()["cost"]
+    found = ledger.query(question.sql, question.values({"since": "2026-01-01"}, now=now_in("UTC")))
+    assert sorted(found.rows) == [
+        ("both", 2, 1, None, 1, 0),
+        ("failed", 1, 1, 0, 0, 0),
+        ("unknown", 1, 0, None, 1, 0),
     ]
 
 

@@ -89,7 +89,7 @@ def short_id(text: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Scale:
     """How the numbers of one answer are written, so that they can be compared: times in seconds or in milliseconds, and
-    money with so many decimals that the least amount shows three digits."""
+    money with so many decimals that the least amount shows three digits, and that up to six decimals are all there."""
 
     seconds: bool = False
     places: int = 2
@@ -113,6 +113,9 @@ def unit_text(value: float | Decimal, unit: Unit, scale: Scale) -> str:
             return f"{value:,.0f}"
         case "money":
             return f"{value:,.{scale.places}f}"
+        case "number":
+            tiny = 0 < abs(float(value)) < 0.001
+            return f"{value:.4g}" if tiny else f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
 def _scale(units: Sequence[Unit | None], result: QueryResult) -> Scale:
@@ -121,8 +124,12 @@ def _scale(units: Sequence[Unit | None], result: QueryResult) -> Scale:
         for value, unit in zip(row, units, strict=True):
             if (number := _number(value)) is not None:
                 found.setdefault(unit, []).append(abs(number))
-    least = min((amount for amount in found.get("money", ()) if amount), default=1.0)
-    places = max(2, min(9, 2 - math.floor(math.log10(least)))) if least < 1 else 2
+    amounts = [amount for amount in found.get("money", ()) if amount]
+    least = min(amounts, default=1.0)
+    places = 2
+    if least < 1:
+        digits = max(len(f"{amount:.6f}".rstrip("0").partition(".")[2]) for amount in amounts)
+        places = max(2, digits, min(9, 2 - math.floor(math.log10(least))))
     return Scale(max(found.get("ms", ()), default=0.0) >= _SECONDS_FROM_MS, places)
 
 
