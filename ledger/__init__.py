@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .proof.checkpoint import Checkpoint, SignedCheckpoint
     from .proof.keys import key_of
     from .proof.note import PublicKey, SignatureType, parse_public_key
+    from .pruning import Pruned, first_of_month, months_ago
     from .question import Chart, Question, Unit, about_simulated, written
     from .question_files import QUESTION_SUFFIX, check_statement, read_question, shipped_questions
     from .receipts import Receipt, check_receipt
@@ -112,6 +113,7 @@ __all__ = [
     "PlanChange",
     "PolicyRow",
     "ProofError",
+    "Pruned",
     "PublicKey",
     "QueryResult",
     "Question",
@@ -141,10 +143,12 @@ __all__ = [
     "cosign",
     "cost_column",
     "default_ledger_path",
+    "first_of_month",
     "form_of",
     "json_value",
     "key_of",
     "left_running",
+    "months_ago",
     "now_in",
     "outcome_value",
     "parse_assumption",
@@ -195,6 +199,7 @@ _HOMES = {
     ),
     "Selection": "replay.selecting",
     **dict.fromkeys(("Erased", "ToErase"), "erasing"),
+    **dict.fromkeys(("Pruned", "first_of_month", "months_ago"), "pruning"),
     "ImportReport": "importing.run",
     "read_mapping": "importing.mapping",
     **dict.fromkeys(("Imported", "check_import"), "importing.importer"),

@@ -21,8 +21,10 @@ from .proof.logged import (
     OUTCOMES,
     PARTS,
     POLICIES,
+    PRUNINGS,
     Logged,
 )
+from .pruned import PRUNED_LEAVES
 from .scope import Fault, Scope, each_row
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     ATTEMPTS.table: ("decision_id", "number"),
     OUTCOMES.table: ("outcome_id",),
     ERASURES.table: ("decision_id", "number"),
+    PRUNINGS.table: ("pruning_id",),
 }
 
 _GONE: Final[Mapping[Kind, str]] = {
@@ -57,6 +60,7 @@ def compare(connection: DuckDBPyConnection, scope: Scope | None = None) -> Itera
         Kind.ATTEMPT: (ATTEMPTS,),
         Kind.OUTCOME: (OUTCOMES,),
         Kind.ERASURE: (ERASURES,),
+        Kind.PRUNING: (PRUNINGS,),
     }.items():
         yield from _missing(connection, kind, tables, scope)
     yield from _entered_again(connection, scope)
@@ -78,8 +82,8 @@ def name_of(kind: Kind, id: str, number: int = 0) -> str:
             return f"erasure {number}, of decision `{id}`,"
         case Kind.PART:
             return f"a part of records (id `{id}`)"
-        case _:
-            return f"a record of kind {kind} (id `{id}`)"
+        case Kind.PRUNING:
+            return f"what says what was pruned (id `{id}`)"
 
 
 def _last(kind: Kind, scope: Scope) -> str:
@@ -114,8 +118,11 @@ def _compare_rows(connection: DuckDBPyConnection, logged: Logged, scope: Scope) 
 
 
 def _compare_named(connection: DuckDBPyConnection, logged: Logged, scope: Scope) -> Iterator[Fault]:
-    last = f"SELECT *, {scope.leaves} FROM ({_last(logged.kind, Scope(connection))})"
-    leaves = {id: (leaf, bytes(digest), within) for id, _, leaf, digest, within in each_row(connection, last)}
+    last = f"SELECT *, {scope.leaves}, {_IS_PRUNED} FROM ({_last(logged.kind, Scope(connection))})"
+    leaves = {
+        id: (leaf, bytes(digest), within, pruned)
+        for id, _, leaf, digest, within, pruned in each_row(connection, last)
+    }
     seen = set()
     for row in each_row(connection, f"SELECT {logged.selected} FROM {logged.table}"):
         values = dict(zip(logged.values, row, strict=True))
@@ -129,14 +136,20 @@ def _compare_named(connection: DuckDBPyConnection, logged: Logged, scope: Scope)
         if id in seen:
             yield Fault(None, f"{name} is there twice")
         seen.add(id)
-        leaf, digest, within = leaves.get(id, (None, b"", True))
+        leaf, digest, within, pruned = leaves.get(id, (None, b"", True, False))
         if leaf is None:
             yield Fault(None, f"{name} is not in the log: something else has written it into the ledger")
         elif within and digest != made.digest:
             yield Fault(leaf, f"{name} has changed since it was recorded")
-    for id, (leaf, _, within) in leaves.items():
-        if within and id not in seen:
+        elif within and pruned:
+            yield Fault(leaf, f"{name} {_PUT_BACK}")
+    for id, (leaf, _, within, pruned) in leaves.items():
+        if within and id not in seen and not pruned:
             yield Fault(leaf, f"{name_of(logged.kind, id)} is missing")
+
+
+_IS_PRUNED: Final = f"(leaf IN (SELECT leaf FROM ({PRUNED_LEAVES})))"
+_PUT_BACK: Final = "was pruned, and somebody has put it back"
 
 
 def _missing(
@@ -148,14 +161,19 @@ def _missing(
         f"WHERE {scope.ids(kind, _KEYS[one.table][0])}"
         for one in tables
     )
-    gone = f"AND (leaf_id::UUID NOT IN ({_GONE[kind]}))" if kind in _GONE else ""
+    gone = f"(leaf_id::UUID IN ({_GONE[kind]}))" if kind in _GONE else "(FALSE)"
     sql = f"""
-    SELECT leaf, leaf_id, leaf_number FROM ({_last(kind, scope)}) AS last
-    ANTI JOIN ({there}) AS there ON (leaf_id = there.id) AND (leaf_number = there.number)
-    WHERE {scope.leaves} {gone}
+    SELECT leaf, leaf_id, leaf_number, is_there
+    FROM (
+        SELECT last.*, {_IS_PRUNED} AS is_pruned, there.id IS NOT NULL AS is_there FROM ({_last(kind, scope)}) AS last
+        LEFT JOIN (SELECT DISTINCT id, number FROM ({there})) AS there
+            ON (leaf_id = there.id) AND (leaf_number = there.number)
+        WHERE {scope.leaves}
+    )
+    WHERE (is_there = is_pruned) AND (is_there OR NOT {gone})
     """
-    for leaf, id, number in each_row(connection, sql):
-        yield Fault(leaf, f"{name_of(kind, id, number)} is missing")
+    for leaf, id, number, is_there in each_row(connection, sql):
+        yield Fault(leaf, f"{name_of(kind, id, number)} {_PUT_BACK if is_there else 'is missing'}")
 
 
 def _entered_again(connection: DuckDBPyConnection, scope: Scope) -> Iterator[Fault]:
@@ -167,6 +185,7 @@ def _entered_again(connection: DuckDBPyConnection, scope: Scope) -> Iterator[Fau
         GROUP BY ALL HAVING (count(*) > 1) AND bool_or({scope.leaves})
     ) AS again USING (kind, id, number)
     WHERE NOT ((kind IN (1, 2)) AND (id IN (SELECT decision_id FROM erasures WHERE places IS NULL)))
+        AND NOT {_IS_PRUNED}
     ORDER BY leaf
     """
     leaves: dict[tuple[int, str, int], list[tuple[int, bytes]]] = {}

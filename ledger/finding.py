@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from routewright.engine.record import Attempt, Record, columns_of, read_record
 
 from .errors import UnknownDecisionError
+from .proof.leaf import Kind
+from .pruned import PRUNED_LEAVES
 from .restoring import record_text
 from .views import DECISION_IDS, decisions_select
 
@@ -108,6 +110,12 @@ _BETWEEN: Final = (
 )
 
 
+_PRUNED: Final = f"""
+SELECT id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, make_timestamp(before_us)::DATE::VARCHAR
+FROM ({PRUNED_LEAVES}) WHERE (kind = {int(Kind.DECISION)}) AND (id BETWEEN ?::UUID AND ?::UUID) ORDER BY leaf LIMIT 1
+"""
+
+
 def _newest_id(connection: DuckDBPyConnection) -> str:
     row = connection.execute(
         f"SELECT decision_id::VARCHAR FROM ({DECISION_IDS}) ORDER BY at_us DESC, decision_id DESC LIMIT 1"
@@ -137,6 +145,12 @@ def matching_id(connection: DuckDBPyConnection, beginning: str) -> str:
             raise UnknownDecisionError(
                 f"decision `{under_way[0][0]}` has not ended: its calls are under way",
                 help="`routewright ledger ask in-flight` shows them",
+            )
+        pruned = connection.execute(_PRUNED, bounds).fetchone()
+        if pruned is not None:
+            raise UnknownDecisionError(
+                f"decision `{pruned[0]}` was pruned on {pruned[1]}, with all that was decided before {pruned[2]} (UTC)",
+                help="its leaf is still in the log; a receipt that was written before still proves its record",
             )
         erased = connection.execute(_BETWEEN.format(table="erasures"), bounds).fetchall()
         if erased:

@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic_core import to_json
@@ -39,34 +41,39 @@ def would_erase(path: Path, lock_timeout_s: float, what: ToErase) -> Erased:
             connection.execute("ROLLBACK")
 
 
-def erase_from(path: Path, lock_timeout_s: float, what: ToErase | None) -> Erased | None:
-    """Erase from the tables of the ledger at ``path``, and rewrite its files, while nobody else can open it.
+def erase_from(path: Path, lock_timeout_s: float, what: ToErase) -> Erased:
+    """Erase from the tables of the ledger at ``path``, and rewrite its files."""
+    with rewritten(path, lock_timeout_s), changing(path, lock_timeout_s) as connection:
+        return erase(connection, what)
 
-    Without ``what`` the files are only rewritten. What waits in spools is taken in first. Raises LedgerError where
-    damaged spool files are kept, since nobody can tell what they hold, and where a file cannot be written.
+
+@contextmanager
+def rewritten(path: Path, lock_timeout_s: float) -> Iterator[None]:
+    """Rewrite the files of the ledger at ``path`` when the block ends, while nobody else can open it meanwhile.
+
+    What waits in spools is taken in first. If the block raises LedgerError, it has changed nothing. Raises LedgerError
+    where damaged spool files are kept, since nobody can tell what they hold, and where a file cannot be written.
     """
-    folder, erased = spool_folder(path), None
+    folder = spool_folder(path)
     try:
         with in_turn(path, False, Wait(lock_timeout_s, None)):
             ingest(path, lock_timeout_s=lock_timeout_s)
             if damaged := set_aside(folder):
                 raise LedgerError(
-                    f"`{damaged[0]}` is a damaged spool file that is kept, and may hold what is to be erased; nothing "
-                    "was erased",
+                    f"`{damaged[0]}` is a damaged spool file that is kept, and may hold what is to go; nothing was "
+                    "changed",
                     help="delete or move it, after you have looked at it",
                 )
             make_private_folder(folder)
             was_unfinished = (folder / ERASING).exists()
             ensure_private(folder / ERASING)
             put_names_on_disk(folder)
-            if what is not None:
-                try:
-                    with changing(path, lock_timeout_s) as connection:
-                        erased = erase(connection, what)
-                except LedgerError:
-                    if not was_unfinished:
-                        (folder / ERASING).unlink()
-                    raise
+            try:
+                yield
+            except LedgerError:
+                if not was_unfinished:
+                    (folder / ERASING).unlink()
+                raise
             with open_for_writing(path, lock_timeout_s=lock_timeout_s) as connection:
                 checkpoint(connection)
                 marks = dict(connection.execute("SELECT writer, entries FROM writers").fetchall())
@@ -77,7 +84,11 @@ def erase_from(path: Path, lock_timeout_s: float, what: ToErase | None) -> Erase
             (folder / ERASING).unlink()
     except OSError as error:
         raise LedgerError(f"the files of ledger `{path}` cannot be rewritten: {error.strerror}") from error
-    return erased
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether rewriting the files of the ledger at ``path`` was cut short."""
+    return (spool_folder(path) / ERASING).exists()
 
 
 def _replace(path: Path) -> None:

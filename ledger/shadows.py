@@ -40,8 +40,8 @@ TYPES: Final = frozenset({"json"})
 TABLES: Final = frozenset(
     """
     attempt_rows decision_rows decisions_1 declarations erasures imported_attempts imported_decisions imported_outcomes
-    imports in_flight log_leaves log_origin memory_states migrations model_states outcomes parts policies rejected
-    views_made writers
+    imports in_flight log_leaves log_origin memory_states migrations model_states outcomes parts policies prunings
+    rejected views_made writers
     """.split()
 )
 """The ledger's tables."""

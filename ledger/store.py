@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from .outcomes import Outcome, RecordedOutcomes
     from .proof.checkpoint import SignedCheckpoint
     from .proof.note import PublicKey
+    from .pruning import Pruned
     from .replay.again import SelfReport
     from .replay.report import ReplayReport
     from .verifying import Verification
@@ -523,9 +525,7 @@ class Ledger:
         from .rewriting import erase_from
 
         self._bring_up_to_date()
-        erased = erase_from(self._path, self._lock_timeout_s, what)
-        assert erased is not None
-        return erased
+        return erase_from(self._path, self._lock_timeout_s, what)
 
     def would_erase(self, what: ToErase) -> Erased:
         """What ``erase`` would erase. Nothing changes."""
@@ -535,23 +535,70 @@ class Ledger:
         return would_erase(self._path, self._lock_timeout_s, what)
 
     def finish_erasing(self) -> None:
-        """Rewrite the ledger's files once more, without what was erased from its tables."""
-        from .rewriting import erase_from
+        """Rewrite the ledger's files once more, without what was erased or pruned from its tables."""
+        from .rewriting import rewritten
 
         self._bring_up_to_date()
-        erase_from(self._path, self._lock_timeout_s, None)
+        with rewritten(self._path, self._lock_timeout_s):
+            pass
 
-    def prove(self, beginning: str) -> str:
+    def prune(
+        self,
+        before: date,
+        keys: str | os.PathLike[str],
+        *,
+        origin: str | None = None,
+        reason: str | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> Pruned:
+        """Drop all that was decided before ``before``, the first day of a month in UTC, from every byte of the files.
+
+        Gone are decisions with their attempts and outcomes, what only their records need, and what was imported of that
+        time; texts of policies stay. First a checkpoint is signed with the key in the folder ``keys``, as by
+        ``sign_checkpoint``, and what goes is compared with the log. The checkpoint is kept in the table ``prunings``,
+        and the leaves stay in the log, so that older checkpoints and receipts remain valid. Another one is signed when
+        it is done. The file is rewritten as by ``erase``. ``tell`` hears what is being done.
+
+        Raises LedgerError for another day and for a month that has not begun, ProofError as ``sign_checkpoint`` does,
+        and where something of what would go is not as it was recorded: then nothing was pruned.
+        """
+        from .pruning_files import prune_from
+
+        self._bring_up_to_date()
+        return prune_from(
+            self._path,
+            self._lock_timeout_s,
+            before,
+            keys=Path(keys),
+            origin=origin,
+            reason=reason,
+            tell=tell,
+        )
+
+    def would_prune(self, before: date) -> Pruned:
+        """What ``prune`` would prune. Nothing changes. Raises LedgerError as ``prune`` does."""
+        from .pruning_files import would_prune
+
+        self._refresh()
+        return would_prune(self._path, self._lock_timeout_s, before)
+
+    def prove(self, beginning: str, *, attempt: int | None = None, outcome: str | None = None) -> str:
         """The receipt of the decision whose id begins so, which ``check_receipt`` checks without the ledger.
 
-        Raises UnknownDecisionError as ``find`` does, and ProofError where no checkpoint covers it.
+        With ``attempt`` it is that of an attempt, by its number; with ``outcome`` that of an outcome, by its metric or
+        the beginning of its id. Raises UnknownDecisionError as ``find`` does, and ProofError where no checkpoint covers
+        it, where it is not as it was recorded, and where there is none, or more than one.
         """
         from .receipts import prove
 
         self._refresh()
         return self._read(
             lambda connection: prove(
-                connection, self._path, find_decision(connection, beginning).decision_id
+                connection,
+                self._path,
+                find_decision(connection, beginning).decision_id,
+                attempt=attempt,
+                outcome=outcome,
             ),
             Limits(),
             own_statement=True,
@@ -691,11 +738,11 @@ class Ledger:
 
 
 def _unfinished_text(folder: Path) -> str | None:
-    """The notice about erasing that was cut short."""
+    """The notice about erasing or pruning that was cut short."""
     if not (folder / ERASING).exists():
         return None
     return (
-        "erasing was cut short, and what was to be erased may still be in the ledger's files: "
+        "erasing or pruning was cut short, and what was to go may still be in the ledger's files: "
         "`routewright ledger erase --finish` completes it"
     )
 

@@ -17,6 +17,7 @@ from .proof.leaf import Kind, parse_leaf
 from .proof.merkle import Frontier, leaf_hashes
 from .proof.note import PublicKey, SignatureType
 from .proof.tiles import WIDTH, TileFolder
+from .pruned import Pruning, prunings
 from .scope import Fault, Scope
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ class Verification(NamedTuple):
 
     ``size`` and ``root`` are of its log, ``leaves`` how many it has of each kind. ``covered`` is the size of the
     largest checkpoint that the log begins with and whose signature was checked. ``faults`` are the first of
-    ``fault_count``, in the order of the log. Of so many decisions something was ``erased``, which is no fault.
+    ``fault_count``, in the order of the log. Of so many decisions something was ``erased``, which is no fault; nor is
+    what was ``pruned``.
     ``notices`` say what could not be known. The rows of the first ``since`` leaves were not read.
     """
 
@@ -49,6 +51,7 @@ class Verification(NamedTuple):
     fault_count: int
     notices: tuple[str, ...]
     erased: int
+    pruned: tuple[Pruning, ...] = ()
     since: int = 0
 
 
@@ -60,23 +63,29 @@ def verify_ledger(
     keys: Sequence[PublicKey],
     key_folder: Path | None = None,
     since: str | None = None,
+    of: str | None = None,
 ) -> Verification:
-    """Compare everything, or the rows of what came after the checkpoint ``since``. See ``Ledger.verify``."""
+    """Compare everything, or the rows of what came after the checkpoint ``since``. See ``Ledger.verify``.
+
+    ``of`` is a condition of ours in SQL on the leaves whose rows are compared, as ``Scope`` takes it.
+    """
     origin, faults = origin_of(connection), _Faults()
     if key_folder is not None and origin is not None:
         own = find_key(key_folder, origin, SignatureType.LOG)
         keys = [*keys, *([] if own is None else [own.public])]
-    checkpoints = {**given, **faults.beside(ledger)}
+    pruned = prunings(connection)
+    checkpoints = {**given, **faults.beside(ledger), **faults.kept(pruned)}
     first = 0 if since is None else _size_at(since, checkpoints, origin, keys)
     log = _Log(connection, ledger, {one.checkpoint.size for one in checkpoints.values()})
     faults.add(log.read())
     against = [_against(log, origin, name, signed, keys) for name, signed in checkpoints.items()]
     faults.add(fault for one in against for fault in one.faults)
     covered = max((one.covered for one in against), default=0)
-    scope = Scope(connection, f"leaf >= {first}" if first else None)
+    scope = Scope(connection, f"leaf >= {first}" if first else of)
     faults.add(compare(connection, scope))
     notices = [*_who_signed(origin, against), *(text for one in against for text in one.notices)]
     notices += _not_known(bool(given), log.size, covered, against)
+    notices += _pruned_by_nobody_known(pruned, covered)
     [(erased,)] = connection.execute("SELECT count(DISTINCT decision_id) FROM erasures").fetchall()
     if unproven := count_unproven(connection, scope):
         notices.append(
@@ -96,6 +105,7 @@ def verify_ledger(
         faults.count,
         tuple(notices),
         erased,
+        tuple(pruned),
         first,
     )
 
@@ -105,6 +115,9 @@ def _size_at(
 ) -> int:
     """The size of a log that the checkpoint of this name has signed. Raises ProofError if its log has not."""
     name = _BESIDE if since == NEWEST else since
+    if since.isdecimal():  # the size of one that a pruning has kept
+        kept = [name for name, one in checkpoints.items() if str(one.checkpoint.size) == since]
+        name = kept[-1] if kept else f"the checkpoint of {int(since):,} leaves"
     found = checkpoints.get(name)
     if found is None:
         raise ProofError(
@@ -133,6 +146,18 @@ class _Faults:
             self.add([Fault(None, str(error))])
             return {}
         return {} if newest is None else {_BESIDE: newest}
+
+    def kept(self, pruned: Iterable[Pruning]) -> dict[str, SignedCheckpoint]:
+        """The checkpoints that prunings have kept."""
+        found = {}
+        for one in pruned:
+            try:
+                found[f"the checkpoint that {one.name} has kept"] = one.signed
+            except ProofError as error:
+                self.add(
+                    [Fault(one.leaf, f"the checkpoint of {one.name} is not one of what it dropped: {error}")]
+                )
+        return found
 
     def add(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
@@ -263,6 +288,15 @@ def _who_signed(origin: str | None, against: Sequence[_Against]) -> Iterator[str
 
 def _key_help(origin: str | None) -> str:
     return f"give the key of `{origin}` by `--key`"
+
+
+def _pruned_by_nobody_known(pruned: Iterable[Pruning], covered: int) -> Iterator[str]:
+    for one in pruned:
+        if one.leaf is not None and one.leaf >= covered:
+            yield (
+                f"no checkpoint covers that {one.name} dropped {one.decisions:,} decisions, so whether one who has the "
+                "key has done so cannot be known"
+            )
 
 
 def _not_known(given: bool, size: int, covered: int, against: Sequence[_Against]) -> Iterator[str]:

@@ -43,8 +43,8 @@ class Kind(IntEnum):
     """A part of records, by ``named_id``; the digest is that of its canonical JSON."""
     ERASURE = 6
     """That something of a decision was erased, by its id and the erasure's number; the digest covers its values."""
-    RETENTION = 7
-    """The record that old rows were dropped. No ledger has one yet."""
+    PRUNING = 7
+    """That old rows were pruned, by the pruning's own id; the digest covers its values."""
 
 
 class Leaf(NamedTuple):

@@ -58,6 +58,10 @@ def _outcome(values: Values) -> Leaf:
     return _by_id(Kind.OUTCOME, values["outcome_id"], values)
 
 
+def _pruning(values: Values) -> Leaf:
+    return _by_id(Kind.PRUNING, values["pruning_id"], values)
+
+
 def _policy(values: Values) -> Leaf:
     return Leaf(Kind.POLICY, named_id(values["kind"], values["digest"]), 0, values_digest(values))
 
@@ -71,7 +75,7 @@ def _by_id(kind: Kind, id: str, values: Values, number: int = 0) -> Leaf:
     return Leaf(kind, bytes.fromhex(id.replace("-", "")), number, values_digest(values))
 
 
-_UUIDS: Final = ("decision_id", "shadow_of", "outcome_id", "supersedes")
+_UUIDS: Final = ("decision_id", "shadow_of", "outcome_id", "supersedes", "pruning_id")
 _BESIDE: Final = tuple(column.name for column in columns_of(DecisionRow))
 
 POLICIES: Final = Logged(
@@ -110,5 +114,12 @@ ERASURES: Final = Logged(
     _erasure,
 )
 
-LOGGED: Final = (POLICIES, PARTS, DECISIONS_1, DECISIONS, ATTEMPTS, OUTCOMES, ERASURES)
-"""In the order in which rows of earlier versions entered the log; there were no erasures then."""
+PRUNINGS: Final = Logged(
+    Kind.PRUNING,
+    "prunings",
+    _columns("pruning_id", "since_us", "before_us", "leaves", "checkpoint", "at_us", "reason", uuids=_UUIDS),
+    _pruning,
+)
+
+LOGGED: Final = (POLICIES, PARTS, DECISIONS_1, DECISIONS, ATTEMPTS, OUTCOMES, ERASURES, PRUNINGS)
+"""In the order in which rows of earlier versions entered the log; there were no erasures or prunings then."""

@@ -177,7 +177,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
     ],
     ("ledger", "show"): [["0"], ["01"], [HOSTILE], [HOSTILE, "--ledger", HOSTILE]],
     ("ledger", "checkpoint"): [["-o", "c.checkpoint"], ["--origin", HOSTILE], ["-o", HOSTILE]],
-    ("ledger", "verify"): [[], ["-c", HOSTILE], ["-k", HOSTILE], ["--receipt", HOSTILE]],
+    ("ledger", "verify"): [[], ["-c", HOSTILE], ["-k", HOSTILE], ["--receipt", HOSTILE], ["--since", HOSTILE]],
     ("ledger", "witness"): [[HOSTILE, "-k", HOSTILE], ["policy.yaml", "-k", HOSTILE]],
     ("ledger", "prove"): [["01", "-o", HOSTILE], [HOSTILE, "-o", "p.tlog-proof"]],
     ("ledger", "erase"): [
@@ -185,6 +185,7 @@ HOSTILE_CALLS: Mapping[tuple[str, ...], Sequence[Sequence[str]]] = {
         ["--decision", HOSTILE],
         ["--feature", HOSTILE, "--user", HOSTILE, "--reason", HOSTILE, "--yes"],
     ],
+    ("ledger", "prune"): [["--before", HOSTILE], ["--keep", "1", "--reason", HOSTILE]],
     ("ledger", "snapshot"): [["s.duckdb"], ["policy.yaml"], [HOSTILE], [HOSTILE.replace("/", "")]],
     ("eval",): [
         [f"team == '{HOSTILE}'"],

@@ -42,7 +42,10 @@ def test_an_auditor_finds_what_was_changed(tmp_path: Path) -> None:
     proved = command("ledger", "prove", id, "-o", "receipt")
     assert (proved.code, proved.out, proved.err) == (0, "", "")
     checked = command("ledger", "verify", "--receipt", "receipt", "--key", key)
-    assert (checked.code, checked.out.startswith(f"decision {id} was leaf ")) == (0, True)
+    assert (checked.code, checked.out.startswith(f"decision `{id}` was leaf ")) == (0, True)
+    assert command("ledger", "prove", id, "--attempt", "1", "-o", "attempt").code == 0
+    checked = command("ledger", "verify", "--receipt", "attempt", "--key", key)
+    assert checked.out.startswith(f"attempt 1 of decision `{id}` was leaf ")
     unknown = command("ledger", "verify", "--receipt", "receipt")
     assert (unknown.code, "none of the keys has signed" in unknown.err) == (1, True)
 

@@ -179,6 +179,7 @@ def test_erased_values_are_told_apart_in_a_replay_and_in_a_receipt(ledger: Ledge
     origin = ledger.sign_checkpoint(keys).checkpoint.origin
     public = key_of(keys, origin, SignatureType.LOG).public
     proved = check_receipt(ledger.prove(decisions[0].id).encode(), [public])
+    assert proved.record is not None
     assert (
         proved.record["features"]["patient"]["value"] is None
         and "features.patient" in proved.record["erased"]

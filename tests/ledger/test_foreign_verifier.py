@@ -7,11 +7,12 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
-from support.ledger_rows import attempt, begun, decision, decision_id, ended, policy
+from support.ledger_rows import DAY_US, START_US, attempt, begun, decision, decision_id, ended, policy
 from support.new_ledgers import new_ledger
 
 from routewright.ledger import Ledger, NotWrittenError, Outcome, SignatureType, key_of, witness_request
@@ -19,6 +20,7 @@ from routewright.ledger import Ledger, NotWrittenError, Outcome, SignatureType, 
 VERIFIER = Path(__file__).parents[2] / "docs" / "verify.mjs"
 ORIGIN = "example.com/ledger"
 NODE = shutil.which("node")
+RECEIPTS = ("--receipt", "receipt", "--receipt", "attempt", "--receipt", "outcome")
 
 CHANGED = {
     "UPDATE attempt_rows SET cost_nano = 7 WHERE decision_id = '{1}'": "leaf 9: attempt 1 of decision {1} has changed",
@@ -80,6 +82,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     first = ledger.sign_checkpoint(exported.folder / "keys", origin=ORIGIN)
     (exported.folder / "first").write_text(first.note.written(), encoding="utf-8")
     (exported.folder / "receipt").write_text(ledger.prove(decision_id(2)), encoding="utf-8")
+    for name, of in {"attempt": {"attempt": 1}, "outcome": {"outcome": "d"}}.items():
+        (exported.folder / name).write_text(ledger.prove(decision_id(1), **of), encoding="utf-8")  # type: ignore[arg-type]
     return exported
 
 
@@ -101,13 +105,14 @@ def test_it_accepts_what_was_recorded_and_the_proofs(exported: Exported) -> None
     size = ledger.export_log(exported.folder / "log.jsonl")
     first = int((exported.folder / "first").read_text(encoding="utf-8").split("\n")[1])
     (exported.folder / "request").write_text(witness_request(ledger.path, first), encoding="utf-8")
-    found = exported.verify(
-        "log.jsonl", "--checkpoint", "first", "--receipt", "receipt", "--request", "request"
-    )
+    found = exported.verify("log.jsonl", "--checkpoint", "first", *RECEIPTS, "--request", "request")
     root = base64.b64encode(ledger.verify().root).decode()
+    [[outcome]] = ledger.query("SELECT outcome_id FROM outcomes WHERE metric = 'd'").rows
+    signed = f"of {ORIGIN} when the checkpoint of {first} leaves was signed\n"
     assert found == (
         0,
-        f"decision {decision_id(2)} was leaf 5 of {ORIGIN} when the checkpoint of {first} leaves was signed\n"
+        f"decision {decision_id(2)} was leaf 5 {signed}attempt 1 of decision {decision_id(1)} was leaf 9 {signed}"
+        f"outcome {outcome} was leaf 16 {signed}"
         f"the log of {size} leaves of {ORIGIN} begins with the {first} that were signed before\n"
         f"{size} leaves, {size - 2} rows, root {root}\n",
     )
@@ -152,3 +157,26 @@ def test_it_names_exchanged_parts_and_leaves_and_a_changed_receipt(exported: Exp
     assert re.findall("^the first .*$", said, re.M) == [
         "the first 18 leaves are not those that the checkpoint was signed for"
     ]
+
+
+def test_it_takes_what_was_pruned_for_pruned_and_nothing_else(exported: Exported) -> None:
+    ledger, february = exported.ledger, START_US + 31 * DAY_US
+    ledger.append([decision(one, at_us=february) for one in (7, 8)], [attempt(7), attempt(8)])
+    ledger.prune(date(2026, 2, 1), exported.folder / "keys")
+    ledger.export_log(exported.folder / "log.jsonl")
+    files = ("log.jsonl", "--checkpoint", "first", *RECEIPTS)
+    status, said = exported.verify(*files)
+    assert (status, len(said.splitlines())) == (0, 4), said
+    with duckdb.connect(str(ledger.path)) as client:
+        client.execute(f"DELETE FROM attempt_rows WHERE decision_id = '{decision_id(7)}'")
+        client.execute(f"UPDATE attempt_rows SET decision_id = '{decision_id(1)}'")
+        client.execute("UPDATE prunings SET checkpoint = regexp_replace(checkpoint, '\n[0-9]+\n', '\n3\n')")
+    ledger.export_log(exported.folder / "log.jsonl", overwrite=True)
+    status, said = exported.verify("log.jsonl")
+    assert status == 1
+    for what in (
+        f"attempt 1 of decision {decision_id(7)} is missing",
+        f"attempt 1 of decision {decision_id(1)} was pruned, and is there again",
+        "has a checkpoint that does not cover its leaves",
+    ):
+        assert what in said

@@ -17,6 +17,7 @@ from support.new_ledgers import new_ledger
 from routewright.ledger import (
     Ledger,
     LedgerError,
+    Outcome,
     ProofError,
     PublicKey,
     SignatureType,
@@ -269,11 +270,49 @@ def test_a_receipt_is_checked_without_the_ledger(kept: Kept) -> None:
     receipt = kept.ledger.prove(id)
     assert receipt.splitlines()[0] == "c2sp.org/tlog-proof@v1"
     proved = check_receipt(receipt.encode(), [kept.key])
+    assert proved.record is not None
     assert (proved.decision_id, proved.record["id"], proved.values["mode"]) == (id, id, "exploit")
     assert proved.checkpoint == read_checkpoint(log_folder(kept.path) / "checkpoint").checkpoint
     assert [one.key for one in proved.signed] == [kept.key]
     with pytest.raises(ProofError, match="no checkpoint covers decision"):
         kept.ledger.prove(decision_id(DECISIONS + 1))
+
+
+def test_attempts_and_outcomes_have_receipts_too(kept: Kept) -> None:
+    id, ledger = decision_id(5), kept.ledger
+    ledger.append([], [attempt(5, 2, cost_nano=2**60)])
+    ledger.record_outcomes(
+        [Outcome(id, "score", 0.5), Outcome(id, "said", "good"), Outcome(id, "said", "so", source="x")]
+    )
+    ledger.record_outcomes([Outcome(id, "score", 1.0)])
+    ledger.sign_checkpoint(kept.keys)
+    proved = check_receipt(ledger.prove(id, attempt=2).encode(), [kept.key])
+    assert (proved.what, proved.record) == (f"attempt 2 of decision `{id}`", None)
+    assert (proved.decision_id, proved.values["cost_nano"]) == (id, str(2**60))
+    proved = check_receipt(ledger.prove(id, outcome="score").encode(), [kept.key])
+    assert (proved.what[:9], proved.values["value"]) == ("outcome `", 1.0)
+    for text in (proved.values["outcome_id"][:24], proved.values["supersedes"]):
+        assert check_receipt(ledger.prove(id, outcome=text).encode(), [kept.key]).values["metric"] == "score"
+    for named, why in (
+        ("said", "has several of outcome `said`: `"),
+        ("", "has no outcome ``"),
+        ("x", "has no"),
+    ):
+        with pytest.raises(ProofError, match=why):
+            ledger.prove(id, outcome=named)
+    with pytest.raises(ProofError, match="has no attempt 3"):
+        ledger.prove(id, attempt=3)
+    receipt = ledger.prove(id, attempt=2)
+    for old, new in (
+        ('"kind":2', '"kind":3'),
+        ('"number":2', '"number":1'),
+        ('"status":"ok"', '"status":"lost"'),
+    ):
+        with pytest.raises(ProofError, match="is no receipt|not in the log when"):
+            check_receipt(told(receipt, old, new).encode(), [kept.key])
+    kept.change("UPDATE attempt_rows SET cost_nano = 7 WHERE number = 2")
+    with pytest.raises(ProofError, match="attempt 2 of decision .* has changed since it was recorded"):
+        ledger.prove(id, attempt=2)
 
 
 def told(receipt: str, old: str, new: str) -> str:

@@ -637,21 +637,34 @@ def witness(
 def prove(
     id: Annotated[str, Argument(metavar="ID", help="The decision, by its id or the beginning of it.")],
     output: Annotated[Path, FileOption("--output", "-o", help="The file to write.")],
+    attempt: Annotated[
+        int | None, Option(metavar="N", min=1, help="Of this attempt of the decision, such as its cost.")
+    ] = None,
+    outcome: Annotated[
+        str | None,
+        Option(
+            metavar="METRIC",
+            help="Of what was found out about it: a metric, or the beginning of an outcome's id.",
+        ),
+    ] = None,
     path: LedgerPath = None,
     force: Annotated[bool, Option("--force", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a receipt: that a decision was in the ledger when the newest checkpoint was signed.
 
-    It holds the decision's record, so give it to those alone who may read that. Whoever has the public key checks it
-    with `ledger verify --receipt`, without the ledger.
+    It holds the decision's record, or all that is recorded of the attempt or outcome, so give it to those alone who may
+    read that. Whoever has the public key checks it with `ledger verify --receipt`, without the ledger.
 
     \b
     Example:
       routewright ledger prove 019b76da -o decision.tlog-proof
+      routewright ledger prove 019b76da --attempt 2 -o attempt.tlog-proof
     """
     from .verify import write_receipt
 
-    write_receipt(path, id, output, force=force)
+    if attempt is not None and outcome is not None:
+        raise typer.BadParameter("a receipt is of an attempt or of an outcome")
+    write_receipt(path, id, attempt, outcome, output, force=force)
 
 
 @ledger.command()
@@ -676,7 +689,10 @@ def erase(
         list[Path] | None, FileOption("--snapshot", help="Take this snapshot of the ledger anew afterwards.")
     ] = None,
     finish: Annotated[
-        bool, Option("--finish", help="Complete an erasure that was cut short, and erase nothing more.")
+        bool,
+        Option(
+            "--finish", help="Complete an erasure or a pruning that was cut short, and erase nothing more."
+        ),
     ] = False,
     yes: Annotated[bool, Option("--yes", help="Erase. Without it, only say what would be erased.")] = False,
     path: LedgerPath = None,
@@ -704,6 +720,55 @@ def erase(
         )
     what = None if finish else ToErase(features or (), decisions or (), users or (), where, reason)
     erase_and_print(path, what, snapshots or (), yes=yes)
+
+
+@ledger.command()
+def prune(
+    before: Annotated[
+        str | None,
+        Option(metavar="MONTH", help="Drop what was decided before this month began, in UTC: 2026-08."),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        Option(
+            metavar="MONTHS",
+            min=1,
+            help="Or keep so many months before the present one, and the present one.",
+        ),
+    ] = None,
+    reason: Annotated[
+        str | None, Option(metavar="TEXT", help="Why, which is put on record with the pruning.")
+    ] = None,
+    snapshots: Annotated[
+        list[Path] | None, FileOption("--snapshot", help="Take this snapshot of the ledger anew afterwards.")
+    ] = None,
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Only say what would be dropped, as without --yes.")
+    ] = False,
+    yes: Annotated[bool, Option("--yes", help="Prune. Without it, only say what would be dropped.")] = False,
+    path: LedgerPath = None,
+) -> None:
+    """Drop old months: decisions, their calls and outcomes, and what was imported of that time.
+
+    First a checkpoint is signed that covers what goes, and kept for good; and what goes is compared with the log. The
+    leaves of dropped rows stay in the log, so that older checkpoints and receipts remain valid, and `ledger verify`
+    tells what was pruned from what somebody has deleted.
+
+    The file is written anew without the rows, which takes its room once more for a while. A decision counts by the
+    time when it was made, and one that is under way stays.
+
+    \b
+    Example:
+      routewright ledger prune --keep 12
+      routewright ledger prune --before 2026-08 --yes
+    """
+    from .prune import prune as prune_and_print
+
+    if (before is None) is (keep is None):
+        raise typer.BadParameter("either --before or --keep is needed")
+    if dry_run and yes:
+        raise typer.BadParameter("--dry-run changes nothing, and --yes does")
+    prune_and_print(path, before, keep, reason, snapshots or (), yes=yes)
 
 
 @ledger.command("import")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,28 @@ def statement_progress(doing: str = "asking") -> Iterator[Callable[[float | None
             line.show(f"{doing}: {done}{line.elapsed_s:.0f} s (Ctrl-C stops it)")
 
         yield show
+
+
+@contextmanager
+def stage_progress() -> Iterator[Callable[[str], None]]:
+    """What takes the stage that some long work is in, and shows for how long it has taken."""
+    with progress_line() as line:
+        stage, ended = [""], threading.Event()
+
+        def draw(line: ProgressLine) -> None:
+            while not ended.wait(_EVERY_S):
+                if stage[0]:
+                    line.show(f"{stage[0]}: {line.elapsed_s:.0f} s")
+
+        drawing = None if line is None else threading.Thread(target=draw, args=(line,), daemon=True)
+        if drawing is not None:
+            drawing.start()
+        try:
+            yield lambda text: stage.__setitem__(0, text)
+        finally:
+            ended.set()
+            if drawing is not None:
+                drawing.join()
 
 
 @contextmanager

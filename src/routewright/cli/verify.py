@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import typer
 
-from routewright.engine.report import escape_line
+from routewright.engine.report import escape_line, iso_time
 from routewright.ledger import (
     NEWEST,
     NotWrittenError,
@@ -105,10 +105,12 @@ def verify_and_print(
         raise typer.Exit(ExitCode.CHECK_FAILED)
 
 
-def write_receipt(path: Path | None, id: str, output: Path, *, force: bool) -> None:
-    """Write the receipt of a decision."""
+def write_receipt(
+    path: Path | None, id: str, attempt: int | None, outcome: str | None, output: Path, *, force: bool
+) -> None:
+    """Write the receipt of a decision, or of an attempt or an outcome of it."""
     with ledger_at(path, create=False) as opened:
-        receipt = opened.prove(id)
+        receipt = opened.prove(id, attempt=attempt, outcome=outcome)
     _write(output, receipt, force=force)
     print_notices(opened)
 
@@ -125,13 +127,12 @@ def verify_receipt(file: Path, keys: Sequence[str], format: Literal["text", "jso
         raise typer.Exit(ExitCode.CHECK_FAILED) from None
     checkpoint = proved.checkpoint
     if format == "json":
-        told = {"decision_id": proved.decision_id, "leaf": proved.leaf, "origin": checkpoint.origin}
-        writer.json_value(
-            {**told, "size": checkpoint.size, "values": dict(proved.values), "record": dict(proved.record)}
-        )
+        told = {"what": proved.what, "decision_id": proved.decision_id, "leaf": proved.leaf}
+        told |= {"origin": checkpoint.origin, "size": checkpoint.size, "values": dict(proved.values)}
+        writer.json_value({**told, "record": proved.record})
         return
     writer.text(
-        f"decision {proved.decision_id} was leaf {proved.leaf:,} of `{escape_line(checkpoint.origin)}` when the "
+        f"{escape_line(proved.what)} was leaf {proved.leaf:,} of `{escape_line(checkpoint.origin)}` when the "
         f"checkpoint of {checkpoint.size:,} leaves was signed"
     )
 
@@ -146,12 +147,24 @@ def _print(found: Verification) -> None:
     kinds = ", ".join(f"{count:,} {name}" for name, count in found.leaves.items()) or "nothing yet"
     writer.text(f"log: {_leaves(found.size)} ({kinds})")
     writer.text(f"root: {base64.b64encode(found.root).decode()}")
+    for one in found.pruned:
+        writer.text(
+            f"{one.name}, on {_day(one.at_us)}: {counted(one.decisions, 'decision')} with "
+            f"{counted(one.attempts, 'call')} and {counted(one.outcomes, 'outcome')} from before "
+            f"{_day(one.before_us)}, the oldest of {_day(one.since_us)}"
+        )
     if not found.fault_count:
-        but = f", but for what was erased of {counted(found.erased, 'decision')}" if found.erased else ""
+        gone = [f"what was erased of {counted(found.erased, 'decision')}"] if found.erased else []
+        gone += ["what was pruned"] if found.pruned else []
+        but = f", but for {' and '.join(gone)}" if gone else ""
         of = f" of the newest {_leaves(found.size - found.since)}" if found.since else ""
         writer.text(f"every row{of} is as it was recorded{but}")
     if found.since:
         writer.text(f"rows of the {_leaves(found.since)} before were not read")
+
+
+def _day(at_us: int) -> str:
+    return iso_time(at_us)[:10]
 
 
 def _leaves(count: int) -> str:
@@ -165,6 +178,10 @@ def _as_json(found: Verification, notices: Sequence[str]) -> dict[str, Any]:
         "root": base64.b64encode(found.root).decode(),
         "leaves": dict(found.leaves),
         "covered": found.covered,
+        "pruned": [
+            {name: value for name, value in one._asdict().items() if name != "checkpoint"}
+            for one in found.pruned
+        ],
         "since": found.since,
         "erased": found.erased,
         "fault_count": found.fault_count,

@@ -1,0 +1,79 @@
+"""What was pruned before, as it is on record: which leaves have no rows any more, and under which checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from .errors import ProofError
+from .proof.checkpoint import SignedCheckpoint, parse_checkpoint
+from .proof.leaf import Kind
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DROPPED: Final = tuple(int(kind) for kind in (Kind.DECISION, Kind.ATTEMPT, Kind.OUTCOME, Kind.PART))
+"""The kinds of leaves whose rows are pruned: all of these in a range, and no other."""
+
+PRUNED_LEAVES: Final = f"""
+SELECT l.leaf, l.kind, l.id, l.number, p.pruning_id, p.before_us, p.at_us
+FROM log_leaves AS l
+JOIN (SELECT pruning_id, before_us, at_us, unnest(leaves) AS ends FROM prunings) AS p
+    ON l.leaf BETWEEN p.ends[1] AND p.ends[2]
+WHERE l.kind IN {DROPPED}
+"""
+"""The leaves whose rows were pruned, each with what its pruning says."""
+
+
+class Pruning(NamedTuple):
+    """What was pruned at a time: times are microseconds since 1970 (UTC); ``last`` is the newest leaf without a row.
+
+    ``leaf`` is that of the pruning itself, None where it has none. Numbers are of rows that were pruned.
+    """
+
+    number: int
+    leaf: int | None
+    last: int
+    since_us: int
+    before_us: int
+    at_us: int
+    reason: str | None
+    checkpoint: str
+    decisions: int
+    attempts: int
+    outcomes: int
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"pruning {self.number:,}"
+
+    @property
+    def signed(self) -> SignedCheckpoint:
+        """The checkpoint that it has kept. Raises ProofError for one that is none, or covers not all of its leaves."""
+        found = parse_checkpoint(self.checkpoint.encode())
+        if found.checkpoint.size <= self.last:
+            raise ProofError(f"it covers {found.checkpoint.size:,} leaves, and not leaf {self.last:,}")
+        return found
+
+
+_PRUNINGS: Final = f"""
+SELECT row_number() OVER (ORDER BY own.leaf, p.pruning_id), own.leaf, list_max(flatten(p.leaves)),
+    p.since_us, p.before_us, p.at_us, p.reason, p.checkpoint,
+    coalesce(decisions, 0), coalesce(attempts, 0), coalesce(outcomes, 0)
+FROM prunings AS p
+LEFT JOIN log_leaves AS own ON (own.kind = {int(Kind.PRUNING)}) AND (own.id = p.pruning_id)
+LEFT JOIN (
+    SELECT
+        pruning_id,
+        count(DISTINCT id) FILTER (kind = {int(Kind.DECISION)}) AS decisions,
+        count(DISTINCT (id, number)) FILTER (kind = {int(Kind.ATTEMPT)}) AS attempts,
+        count(DISTINCT id) FILTER (kind = {int(Kind.OUTCOME)}) AS outcomes
+    FROM ({PRUNED_LEAVES}) GROUP BY pruning_id
+) AS counted USING (pruning_id)
+ORDER BY 1
+"""
+
+
+def prunings(connection: DuckDBPyConnection) -> list[Pruning]:
+    """Everything that was pruned, in the order of the log."""
+    return [Pruning(*row) for row in connection.execute(_PRUNINGS).fetchall()]
