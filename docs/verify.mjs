@@ -227,10 +227,10 @@ function checkLog(file, keys, given) {
     if (kind === ERASURE) erased.add(id);
     if (kind === ERASURE && !values.places) [id, ...(values.outcomes ?? [])].forEach((one) => gone.add(one));
     if (kind === ATTEMPT) prices.add(JSON.stringify([values.currency ?? null, values.price_since ?? null]));
+    const kept = kind === PRUNING && attempt(() => openCheckpoint(values.checkpoint, keys, keys.length > 0));
     if (kind === PRUNING) pruned.push(...values.leaves);
-    if (kind === PRUNING) checkpoints.push(openCheckpoint(values.checkpoint, keys, keys.length > 0));
-    if (kind === PRUNING && values.leaves.some(([, last]) => last >= checkpoints.at(-1).size))
-      faults.push(`${name} has a checkpoint that does not cover its leaves`);
+    if (kept) checkpoints.push(kept);
+    if (kept && values.leaves.some(([, last]) => last >= kept.size)) faults.push(`${name} is not under its checkpoint`);
     if (seen.has(key)) faults.push(`${name} is there twice`);
     else if (known === undefined) faults.push(`${name} is not in the log`);
     else if (known.at(-1).digest !== digest) faults.push(`leaf ${known.at(-1).leaf}: ${name} has changed`);
