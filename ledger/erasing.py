@@ -41,7 +41,8 @@ class ToErase:
 
     Of decisions by their ids (or the beginnings of them), of users, and of those for which ``where`` holds, a condition
     in SQL on the columns of ``all_decisions_flat``; of all decisions if none of these is given, which goes for features
-    alone. Shadows of a decision are erased with it. ``reason`` is put on record.
+    alone. A user is who the tag, the feature or the metadata ``user`` names. Shadows of a decision are erased with it.
+    ``reason`` is put on record.
     """
 
     features: Sequence[str] = ()
@@ -96,12 +97,20 @@ def erase(connection: DuckDBPyConnection, what: ToErase) -> Erased:
 
 
 def _refuse_unknown(connection: DuckDBPyConnection, what: ToErase) -> None:
-    for kind, names, sql in (("feature", what.features, _FEATURE_NAMES), ("user", what.users, _USER_NAMES)):
+    asked = (
+        ("the ledger knows no feature `{}`", what.features, _FEATURE_NAMES),
+        (
+            "no decision has the user `{}`, as a tag, feature or metadata `user`",
+            what.users,
+            f'SELECT "user" FROM ({_USERS})',
+        ),
+    )
+    for message, names, sql in asked:
         known = {str(name) for (name,) in connection.execute(sql).fetchall()} if names else set()
         for name in names:
             if name not in known:
                 raise InputError(
-                    f"the ledger knows no {kind} `{name}`; nothing was erased",
+                    f"{message.format(name)}; nothing was erased",
                     help=suggest(name, sorted(known), label="it knows"),
                 )
 
@@ -113,9 +122,16 @@ UNION SELECT unnest(map_keys(feature_sources)) FROM main.decisions_1
 """
 """Features that a policy of the ledger declares, or that were given all the same."""
 
-_USER_NAMES: Final = """
-SELECT "user" FROM main.all_decisions_flat WHERE ("user" IS NOT NULL) AND ("import" IS NULL)
+_USERS: Final = """
+SELECT decision_id, "user" FROM (
+    SELECT decision_id, unnest(["user", tags['user'], features::JSON->>'$.user', request.metadata['user']]) AS "user"
+    FROM main.decision_rows
+    UNION ALL
+    SELECT decision_id, unnest([tags['user'], features::JSON->>'$.user', record::JSON->>'$.request.metadata.user'])
+    FROM main.decisions_1
+) WHERE "user" IS NOT NULL
 """
+"""Whose a decision is, wherever it says so: a caller may give two."""
 
 
 def _choose(connection: DuckDBPyConnection, what: ToErase) -> None:
@@ -126,9 +142,8 @@ def _choose(connection: DuckDBPyConnection, what: ToErase) -> None:
     connection.execute(f"INSERT INTO {_CHOSEN} SELECT unnest(?::VARCHAR[])::UUID", [ids])
     flat = 'SELECT decision_id::UUID AS decision_id FROM main.all_decisions_flat WHERE ("import" IS NULL)'
     if what.users:
-        connection.execute(
-            f'INSERT INTO {_CHOSEN} {flat} AND list_contains(?::VARCHAR[], "user")', [list(what.users)]
-        )
+        of_users = f'SELECT decision_id FROM ({_USERS}) WHERE list_contains(?::VARCHAR[], "user")'
+        connection.execute(f"INSERT INTO {_CHOSEN} {of_users}", [list(what.users)])
     if what.where is not None:
         choose_where(connection, f"INSERT INTO {_CHOSEN}", f"{flat} AND", what.where)
     if not (what.decisions or what.users or what.where):

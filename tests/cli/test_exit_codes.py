@@ -95,7 +95,7 @@ def test_5_every_model_of_the_plan_failed(tmp_path: Path) -> None:
         ("replay policy.yaml --import none", "error: the ledger has no import `none`"),
         ("ledger erase --yes --where nme=1", "where:1:1: error[sql]: referenced column `nme` not found"),
         ("ledger erase --yes --where true)OR(true", "where:1:5: error[sql]: syntax error at or near `)`"),
-        ("ledger erase --yes --user nobody", "error: the ledger knows no user `nobody`"),
+        ("ledger erase --yes --user nobody", "error: no decision has the user `nobody`"),
         ("ledger sql nothing", "error: syntax error at or near `nothing`"),
         ("ledger sql SELECT/**/$x", "error: there is no value for the parameter `$x`"),
         ("ledger sql SELECT/**/'x'::INT", "error: could not convert string"),

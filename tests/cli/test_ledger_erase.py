@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support.command_line import CommandLine
+from support.command_line import POLICY, CommandLine
 
 
 def test_it_erases_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) -> None:
@@ -46,9 +46,32 @@ def test_a_name_that_the_ledger_does_not_know_is_not_erased(tmp_path: Path) -> N
             ("--feature", "privat"),
             "no feature `privat`; nothing was erased\n  = help: did you mean `private`?",
         ),
-        (("--user", "adda"), "no user `adda`; nothing was erased\n  = help: did you mean `ada`?"),
+        (
+            ("--user", "adda"),
+            "error: no decision has the user `adda`, as a tag, feature or metadata `user`; nothing was erased\n"
+            "  = help: did you mean `ada`? it knows: ada\n",
+        ),
     ):
         ended = command("ledger", "erase", *flags, "--yes")
         assert (ended.code, ended.out) == (2, "")
         assert said in ended.err
     assert command("ledger", "erase", "--user", "ada", "--yes").out.startswith("erased 1 decision ")
+
+
+def test_a_user_is_found_whichever_way_it_was_recorded(tmp_path: Path) -> None:
+    command = CommandLine(tmp_path)
+    command.write("policy.yaml", POLICY.replace("features:\n", "features:\n  user: { type: string }\n"))
+    for given in (
+        ("--tag", "user=ada"),
+        ("--feature", "user=ada"),
+        ("--metadata", "user=ada"),
+        ("--tag", "user=bob", "--feature", "user=ada"),
+        ("--tag", "user=bob", "--metadata", "user=eve"),
+    ):
+        assert command("run", "policy.yaml", "hello", *given, "--simulate", "--quiet").code == 0
+    assert command("ledger", "erase", "--user", "ada").out.startswith(
+        "would erase 4 decisions with their calls"
+    )
+    assert command("ledger", "erase", "--user", "eve").out.startswith("would erase 1 decision with its calls")
+    assert command("ledger", "erase", "--user", "ada", "--yes").code == 0
+    assert command("ledger", "tail", "--format", "json").out.count("decision_id") == 1

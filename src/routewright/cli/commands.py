@@ -677,7 +677,10 @@ def erase(
         list[str] | None,
         Option("--decision", metavar="ID", help="Of this decision, by its id or the beginning of it."),
     ] = None,
-    users: Annotated[list[str] | None, Option("--user", metavar="USER", help="Of this user.")] = None,
+    users: Annotated[
+        list[str] | None,
+        Option("--user", metavar="USER", help="Of this user: a tag, feature or metadata `user`."),
+    ] = None,
     where: Annotated[
         str | None,
         Option(metavar="SQL", help="Of decisions that fit: a condition on columns of `all_decisions_flat`."),

@@ -43,7 +43,7 @@ def erase(path: Path | None, what: ToErase | None, snapshots: Sequence[Path], *,
 def _told(erased: Erased, what: ToErase) -> str:
     decisions = counted(erased.decisions, "decision")
     if erased.values is None:
-        return f"{decisions} with their calls and outcomes"
+        return f"{decisions} with {'its' if erased.decisions == 1 else 'their'} calls and outcomes"
     return f"{', '.join(what.features)}: {counted(erased.values, 'value')} of {decisions}"
 
 
