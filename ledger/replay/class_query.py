@@ -142,7 +142,7 @@ class ClassQuery:
         """
 
     def _require_columns(self) -> Iterator[tuple[str, str]]:
-        for position, at in compared_models(self._policy):
+        for position, at in compared_models(self._policy, self._pins):
             constraint, columns = self._policy.constraints[position], self._names()
             for name in constraint.model_names:
                 columns[name] = self._candidate_column(name, at)

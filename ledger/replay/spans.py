@@ -90,7 +90,7 @@ class Spans:
         self._models = [policy.catalog.models[at] for at in sorted(models_in_plans(policy, pins))]
         self._backends = sorted({model.backend for model in self._models})
         self._assumed = assumed.models
-        self._compared = sorted({model for _, model in compared_models(policy)})
+        self._compared = sorted({model for _, model in compared_models(policy, pins)})
         self._fastest = [own_models(rule) for rule in policy.rules if rule.choose == "fastest"]
         self._timed = {at for models in self._fastest for at in models}.union(self._compared)
         self._catalog = policy.catalog.models

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.decision_strategies import AT_US, CATALOG, FEATURES, compiled, policies, states, tasks
 from support.new_ledgers import new_ledger
-from support.sizes import EXAMPLES, MADE_AGAIN
+from support.sizes import EXAMPLES, MADE_AGAIN, REPLAYED
 from support.varied_tasks import varied
 
 from routewright.engine.decision.deciding import decide
@@ -50,6 +50,17 @@ def _without_null(value: Any) -> Any:
 def decided_under(few: list[dict[str, Any]], many: list[tuple[int, Task, State]]) -> list[Decided]:
     """Each task with the policy at its number: few policies, as each costs a statement of its own."""
     return [(few[at % len(few)], task, state) for at, task, state in many]
+
+
+def varied_under(
+    few: list[dict[str, Any]], many: list[tuple[int, Task, State]], random: Random, times: int
+) -> list[Decided]:
+    """The same, with about so many others in which one thing is changed, or two."""
+    return [
+        (values, *other)
+        for values, task, state in decided_under(few, many)
+        for other in varied(task, state, random, times // len(many))
+    ]
 
 
 _tasks = st.lists(st.tuples(st.integers(0, 1), tasks(), states()), min_size=1, max_size=16)
@@ -156,8 +167,8 @@ def test_a_class_comes_out_as_each_of_its_rows(
     stressed: tuple[dict[str, Any], list[str]],
     seed: int,
 ) -> None:
-    path = tmp_path_factory.mktemp("replay") / "l.duckdb"
-    ledger, _ = recorded(path, decided_under(few, many), Random(seed))
+    path, random = tmp_path_factory.mktemp("replay") / "l.duckdb", Random(seed)
+    ledger, _ = recorded(path, varied_under(few, many, random, REPLAYED), random)
     candidate, assume = compiled(stressed[0]), stressed[1]
     with pytest.MonkeyPatch.context() as patch:
         found = by_classes(ledger, candidate, patch, assume)
@@ -218,6 +229,28 @@ def _rows_of_small(
     )
 
 
+def test_a_constraint_compares_a_pinned_model_of_no_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = {
+        "routewright": 1,
+        "name": "random",
+        "catalog": "catalog.yaml",
+        "features": FEATURES,
+        "rules": [_RULE],
+        "constraints": [{"name": "quick", "require": "state.latency_ms < 500.0"}],
+    }
+    many: list[Decided] = [
+        (policy, Task({}, pin="large"), State(AT_US, models={"large": ModelState(latency_ms=ms)}))
+        for ms in (100, 900, None)
+    ]
+    ledger, _ = recorded(tmp_path / "l.duckdb", many, Random(1))
+    found = by_classes(ledger, compiled(policy), monkeypatch)
+    assert found == one_by_one(ledger, compiled(policy))
+    outcomes = {one.outcome: rows for (_, _, one, _), rows in found.items() if isinstance(one, Came)}
+    assert outcomes == {"routed": 1, "no_target": 2}
+
+
 def test_rows_for_which_sql_cannot_say_a_condition_are_decided_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,12 +297,7 @@ def test_every_decision_is_made_again_by_its_own_policy(
     many: list[tuple[int, Task, State]],
     seed: int,
 ) -> None:
-    random = Random(seed)
-    decided = [
-        (values, *other)
-        for values, task, state in decided_under(few, many)
-        for other in varied(task, state, random, MADE_AGAIN // len(many))
-    ]
+    decided = varied_under(few, many, Random(seed), MADE_AGAIN)
     ledger, decisions = recorded(tmp_path_factory.mktemp("again") / "l.duckdb", decided, Random(seed))
     with open_for_writing(ledger.path, lock_timeout_s=30) as connection:
         # The texts, which the gateway records with the first decision under them.

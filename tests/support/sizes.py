@@ -22,6 +22,7 @@ __all__ = [
     "MUTATED_LOGS",
     "MUTATED_POLICIES",
     "ONE_OF",
+    "REPLAYED",
     "REPLAYED_LOGS",
     "ROLLOUTS",
     "ROUNDS",
@@ -48,6 +49,9 @@ REPLAYED_LOGS: Final = 200 if THOROUGH else 1
 
 MADE_AGAIN: Final = 12_000 if THOROUGH else 80
 """Decisions of each example that are made again by their own policies: a million of them in all."""
+
+REPLAYED: Final = 2_000 if THOROUGH else 0
+"""Decisions of each example that are replayed under a changed policy, beside those that are drawn by themselves."""
 
 ROLLOUTS: Final = 1_000 if THOROUGH else 10
 LOOKED_AT: Final = 3_000 if THOROUGH else 600

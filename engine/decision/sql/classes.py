@@ -38,11 +38,11 @@ def rule_sql(policy: CompiledPolicy, conditions: Sequence[str]) -> str:
     return f"(CASE {' '.join(cases)} ELSE 0 END)" if cases else "0"
 
 
-def compared_models(policy: CompiledPolicy) -> Iterator[tuple[int, int]]:
+def compared_models(policy: CompiledPolicy, pins: Collection[str] = ()) -> Iterator[tuple[int, int]]:
     """Constraints that compare a model with features or with the state, each with each model that a plan may have."""
     for position, constraint in enumerate(policy.constraints):
         if constraint.by_model is None:
-            yield from ((position, model) for model in sorted(models_in_plans(policy)))
+            yield from ((position, model) for model in sorted(models_in_plans(policy, pins)))
 
 
 def models_in_plans(policy: CompiledPolicy, pins: Collection[str] = ()) -> set[int]:
@@ -79,7 +79,7 @@ def key_parts(policy: CompiledPolicy, pins: Collection[str] = ()) -> list[KeyPar
         KeyPart("rule", RULE, 2 * len(policy.rules) + 1),
         KeyPart("operation", "op", 3),
         *([KeyPart("pin", "pin", None)] if pins else []),
-        *_constraints(policy),
+        *_constraints(policy, pins),
         *_needs(policy),
         *length_parts(models),
         *cost_parts(policy, models),
@@ -94,11 +94,11 @@ def _verdict(column: str) -> str:
     return f"(CASE WHEN {column} THEN 1 WHEN {column} IS NULL THEN 2 ELSE 0 END)"
 
 
-def _constraints(policy: CompiledPolicy) -> Iterator[KeyPart]:
+def _constraints(policy: CompiledPolicy, pins: Collection[str]) -> Iterator[KeyPart]:
     first = len(policy.rules)
     for position in range(len(policy.constraints)):
         yield KeyPart(f"when_{position}", _verdict(condition_column(first + position)), 3)
-    for position, model in compared_models(policy):
+    for position, model in compared_models(policy, pins):
         yield KeyPart(f"require_{position}_{model}", _verdict(require_column(position, model)), 3)
 
 

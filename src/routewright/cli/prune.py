@@ -66,9 +66,8 @@ def _print(what: str, found: Pruned, before: date) -> None:
     )
     for name, digest in found.policies:
         writer.text(f"no decision of the policy {name} {digest} is left")
-    writer.text(
-        f"the file {'is' if what == 'pruned' else 'would be'} about {found.bytes / 1e6:,.1f} MB smaller"
-    )
+    if (mb := round(found.bytes / 1e6, 1)) > 0:
+        writer.text(f"the file {'is' if what == 'pruned' else 'would be'} about {mb:,} MB smaller")
     writer.text(
         f"no question, report, replay or `ledger show` can tell of the time before {before} then; texts of policies "
         "and the log stay"
