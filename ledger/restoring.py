@@ -58,14 +58,14 @@ def record_text(connection: DuckDBPyConnection, decision_id: str) -> str | None:
     return _text(_Parts(connection), rows[0], _state_as_of(connection, rows[0]["writer"], rows[0]["entry"]))
 
 
-def all_records(connection: DuckDBPyConnection) -> Iterator[tuple[str, str, str]]:
+def all_records(connection: DuckDBPyConnection, condition: str = "TRUE") -> Iterator[tuple[str, str, str]]:
     """Id, digest in hexadecimal and canonical JSON of every record by parts, writer by writer, in their order.
 
-    Raises LedgerError where a part is missing.
+    ``condition`` is SQL of ours on the columns of ``decision_rows``. Raises LedgerError where a part is missing.
     """
     parts = _Parts(connection)
     state: _State = {}
-    for row, changes in _all_rows(connection):
+    for row, changes in _all_rows(connection, condition):
         if changes is None:
             state = {"model": {}, "memory": {}}
             continue

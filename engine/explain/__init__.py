@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .arm_text import difference, share_text
 from .brief import brief_tree
-from .explanation import Explanation, as_recorded, explain, explanation_values, recompute
+from .erased import lost_features, open_names, what_needs
+from .explanation import Explanation, explain, explanation_values
+from .recomputing import as_recorded, recompute
 from .report_tree import explanation_tree, outcome_text, plan_tree, record_tree
 
 __all__ = [
@@ -15,9 +17,12 @@ __all__ = [
     "explain",
     "explanation_tree",
     "explanation_values",
+    "lost_features",
+    "open_names",
     "outcome_text",
     "plan_tree",
     "recompute",
     "record_tree",
     "share_text",
+    "what_needs",
 ]

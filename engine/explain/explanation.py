@@ -5,18 +5,16 @@ An explanation is recomputed: a record and the policy of its digest are enough. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final, Literal
 
-from ..canonical import canonical_bytes
 from ..condition import UNKNOWN, CheckedExpr, failing_parts, render_expr, trace
 from ..decision import (
     Decision,
     GateContext,
     GateFailure,
     context_of,
-    decide,
     failures,
     gate_steps,
     make_plan,
@@ -31,17 +29,12 @@ from ..record import (
     DecisionRecord,
     DecisionRecord1,
     Record,
-    arm_of,
     no_decision,
     record_of,
-    record_of_version,
-    state_of,
-    task_of,
-    without_later_fields,
 )
-from ..report import FeatureError, RecordError, TaskError, render_tree
-from ..version import ENGINE_VERSION
-from .counterfactual import NOT_SEARCHED, drawn_from, search_changes
+from ..report import render_tree
+from .counterfactual import NOT_SEARCHED, Search, drawn_from, search_changes
+from .recomputing import check_same, made_again, recomputed
 from .report_tree import explanation_tree, outcome_text
 from .search_work import works_of
 from .shapes import (
@@ -79,19 +72,22 @@ def explain(policy: CompiledPolicy, decided: Decision | Record, *, search: bool 
     under the record's digests, use ``as_recorded`` first.
     """
     if isinstance(decided, Decision):
-        _check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
-        decision, policy = decided, decided.policy
+        check_same(policy, decided.policy.digest, decided.policy.catalog.digest)
+        decision, policy, lost = decided, decided.policy, frozenset[str]()
     elif not isinstance(decided, DecisionRecord | DecisionRecord1):
         raise no_decision(decided, "a Decision or a DecisionRecord")
     else:
-        decision = recompute(policy, decided)
+        decision, lost = recomputed(policy, decided)
+    erased = decided.erased if isinstance(decided, DecisionRecord | DecisionRecord1) else None
     found = search_changes(decision) if search else NOT_SEARCHED
+    if erased:
+        found = Search((), ("what was erased is not known",))
     rule = None if decision.rule is None else policy.rules[decision.rule]
     context = _context(decision, rule)
     return Explanation(
-        record=record_of(decision) if isinstance(decided, Decision) else _made_again(decision, decided),
-        decided=record_of(decision),
-        rules=_rules(decision),
+        record=record_of(decision) if isinstance(decided, Decision) else _told(decision, decided),
+        decided=record_of(decision).model_copy(update={"erased": erased}),
+        rules=_rules(decision, lost),
         candidates=_candidates(decision, context),
         steps=_steps(decision, context),
         runner_up=_runner_up(decision),
@@ -103,71 +99,9 @@ def explain(policy: CompiledPolicy, decided: Decision | Record, *, search: bool 
     )
 
 
-def _check_same(policy: CompiledPolicy, policy_digest: str, catalog_digest: str) -> None:
-    """Raise RecordError unless ``policy`` is the one that decided: another would explain what was not so."""
-    for kind, here, there in (
-        ("policy", policy.digest, policy_digest),
-        ("catalog", policy.catalog.digest, catalog_digest),
-    ):
-        if here != there:
-            raise RecordError(
-                f"the record was made under the {kind} {there}, this one is {here}",
-                help="if the ledger keeps this policy's text under the record's digest, an older version made that "
-                "digest: use `as_recorded(policy, record)`",
-            )
-
-
-def as_recorded(policy: CompiledPolicy, record: Record) -> CompiledPolicy:
-    """Return ``policy`` with the digests that ``record`` names, its own and its catalog's.
-
-    For texts that were found under those digests: a ledger keeps the digests that it recorded, and a later engine may
-    compute different ones for the same texts. Decisions explained or recomputed under the result are still compared
-    with the record byte by byte.
-    """
-    catalog = replace(policy.catalog, digest=record.catalog.digest)
-    return replace(policy, digest=record.policy.digest, catalog=catalog)
-
-
-def recompute(policy: CompiledPolicy, record: Record) -> Decision:
-    """Return the decision behind ``record``, made again.
-
-    Raises RecordError when the policy or its catalog is not the one that decided, or when this engine comes to
-    another result.
-    """
-    _check_same(policy, record.policy.digest, record.catalog.digest)
-    if record.erased:
-        raise RecordError(f"it cannot be decided again: {', '.join(sorted(record.erased))} was erased")
-    try:
-        decision = decide(
-            policy, task_of(record), state_of(record), decision_id=record.id, strict=False, arm=arm_of(record)
-        )
-    except (FeatureError, TaskError) as error:
-        raise RecordError(f"the record's task cannot be decided: {error}") from None
-    if isinstance(record, DecisionRecord) and record.salts:
-        decision = replace(decision, salts=record.salts)
-    again = _made_again(decision, record)
-    # Bytes, not values: in Python 1 equals true.
-    if again.canonical() != record.canonical():
-        differing = [
-            name
-            for name in type(record).model_fields
-            if canonical_bytes(again.model_dump(mode="json", include={name}))
-            != canonical_bytes(record.model_dump(mode="json", include={name}))
-        ]
-        raise RecordError(
-            f"engines {record.engine} and {ENGINE_VERSION} decide differently: {', '.join(differing)} differ",
-            help="the policy given to `as_recorded` must be the text that the ledger keeps under the record's digest",
-        )
-    return decision
-
-
-def _made_again(decision: Decision, record: Record) -> Record:
-    """The record of a decision that was made again, as the engine of ``record`` would have written it.
-
-    Its features are in the policy's order, those of a record that was read in the alphabet's.
-    """
-    made = without_later_fields(record_of_version(decision, record.record), record)
-    return made.model_copy(update={"engine": record.engine})
+def _told(decision: Decision, record: Record) -> Record:
+    """The record that is explained: as it was recorded where something was erased of it."""
+    return record if record.erased else made_again(decision, record)
 
 
 def values_by_name(decision: Decision) -> Mapping[str, object]:
@@ -178,7 +112,7 @@ def values_by_name(decision: Decision) -> Mapping[str, object]:
     return {name: UNKNOWN if value is None else value for name, value in named}
 
 
-def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
+def _rules(decision: Decision, lost: Set[str]) -> tuple[RuleExplanation, ...]:
     values = values_by_name(decision)
     matched = len(decision.verdicts) if decision.rule is None else decision.rule
     sizes = {feature.name: largest((values[feature.name],)) for feature in decision.policy.features}
@@ -188,14 +122,15 @@ def _rules(decision: Decision) -> tuple[RuleExplanation, ...]:
     for rule, verdict, work in zip(decision.policy.rules, decision.verdicts, works, strict=False):
         place: Place = "before" if rule.index < matched else "matched" if rule.index == matched else "after"
         room -= _TRACING * work
+        is_lost = not rule.when.names.isdisjoint(lost)
         explained.append(
             RuleExplanation(
                 name=rule.name,
                 place=place,
                 verdict=verdict,
                 condition=render_expr(rule.when.source),
-                parts=_parts(rule.when, verdict, values) if room >= 0 else (),
-                note=_note(rule, verdict, place, shown=room >= 0),
+                parts=() if is_lost or room < 0 else _parts(rule.when, verdict, values),
+                note=_note(rule, verdict, place, is_lost=is_lost, shown=room >= 0),
             )
         )
     return tuple(explained)
@@ -212,12 +147,16 @@ def _parts(
     return tuple(PartValue(part.text, part.value, part.reason) for part in failing_parts(condition, values))
 
 
-def _note(rule: CompiledRule, verdict: bool | None, place: Place, *, shown: bool) -> str | None:
+def _note(
+    rule: CompiledRule, verdict: bool | None, place: Place, *, is_lost: bool, shown: bool
+) -> str | None:
     said = []
     if verdict is None:
         follows = {"matched": f"on_unknown: {rule.on_unknown}", "before": "skipped"}
         said = ["unknown", *filter(None, [follows.get(place)])]
-    if not shown:
+    if is_lost:
+        said.append("as recorded: a value that it reads was erased")
+    elif not shown:
         said.append("its parts are not shown: too much work")
     return "; ".join(said) or None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .errors import (
     ConditionError,
+    ErasedError,
     FeatureError,
     NotBuiltError,
     PolicyError,
@@ -44,6 +45,7 @@ __all__ = [
     "MAX_PROBLEMS",
     "NANO",
     "ConditionError",
+    "ErasedError",
     "FeatureError",
     "NotBuiltError",
     "PolicyError",

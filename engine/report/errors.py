@@ -7,6 +7,7 @@
     ├── FeatureError            a feature value that does not fit its declaration
     ├── TaskError               a task that cannot be decided: an unknown pin, a missing random draw
     ├── RecordError             a decision record that does not belong to the policy, or cannot be read
+    │   └── ErasedError         a value was erased that deciding it again needs
     ├── BackendError            a backend could not do what was asked of it        (routewright.backends)
     ├── LedgerError             the ledger could not be opened, written or asked   (routewright.ledger)
     ├── QuestionError           a saved question cannot be asked as it was         (routewright.ledger)
@@ -83,6 +84,10 @@ class TaskError(RoutewrightError):
 
 class RecordError(RoutewrightError):
     """A decision record that cannot be read, or that was made under another policy."""
+
+
+class ErasedError(RecordError):
+    """A decision cannot be made again, since a value that could have changed it was erased."""
 
 
 class NotBuiltError(RoutewrightError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from routewright.engine.explain import as_recorded, recompute
 from routewright.engine.policy import CompiledPolicy
 from routewright.engine.record import Record, parts_of
-from routewright.engine.report import RecordError
+from routewright.engine.report import ErasedError, RecordError
 
 from ..errors import InputError
 from .bound import Recorded
@@ -23,7 +23,7 @@ from .selecting import Chosen, Selection, choose
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-What = Literal["verdicts", "plan", "record", "not_decided"]
+What = Literal["verdicts", "plan", "record", "not_decided", "erased"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,8 @@ class Difference:
     """Rows that their own policy does not decide as it is recorded, for one reason; ``why`` says what differs.
 
     ``what`` is ``verdicts`` (of rules), ``plan`` (rule, outcome, candidates, choice or plan), ``record`` (anything of
-    it) or ``not_decided`` (the policy's text is missing, or cannot be compiled any more).
+    it), ``not_decided`` (the policy's text is missing, or cannot be compiled any more) or ``erased`` (a value was
+    erased that could have changed them).
     """
 
     what: What
@@ -45,13 +46,18 @@ class Difference:
 class SelfReport:
     """How many recorded decisions were made again, and the differences, the most frequent first.
 
-    ``erased`` decisions were not, as a value was erased of them.
+    ``lost`` are those that were not, as a value was erased that could have changed them, by what reads it.
     """
 
     rows: int
     differences: tuple[Difference, ...]
     seconds: float
-    erased: int = 0
+    lost: tuple[Difference, ...] = ()
+
+    @property
+    def erased(self) -> int:
+        """How many decisions could not be made again, as a value was erased that they need."""
+        return sum(one.rows for one in self.lost)
 
     @property
     def different(self) -> int:
@@ -68,21 +74,21 @@ def decide_again(connection: DuckDBPyConnection, selection: Selection) -> SelfRe
         )
     chosen = choose(connection, selection)
     found: dict[tuple[What, str, str], Difference] = {}
-    rows = erased = 0
+    rows = 0
     for what, digest, why, count, example in _compared(connection, chosen):
-        if what == "erased":
-            erased += count
-            continue
-        rows += count
+        rows += 0 if what == "erased" else count
         if what is not None:
             known = found.get((what, digest, why))
             before, first = (0, example) if known is None else (known.rows, known.example)
             found[what, digest, why] = Difference(what, digest, why, before + count, min(first, example))
-    differences = tuple(sorted(found.values(), key=lambda one: -one.rows))
-    return SelfReport(rows, differences, time.monotonic() - began, erased)
+    ordered = sorted(found.values(), key=lambda one: -one.rows)
+    differences, lost = (
+        tuple(one for one in ordered if (one.what == "erased") is erased) for erased in (False, True)
+    )
+    return SelfReport(rows, differences, time.monotonic() - began, lost)
 
 
-_Compared = tuple[What | Literal["erased"] | None, str, str, int, str]
+_Compared = tuple[What | None, str, str, int, str]
 """What differs if anything, the policy's digest, why, of how many rows, and the id of one."""
 
 
@@ -119,13 +125,7 @@ def _by_classes(
     # All of it first: the statements of one policy use tables that those of the next replace.
     found = list(class_rows(connection, policy, part, recorded, chosen, compare_verdicts=True))
     plans = dict(connection.execute("SELECT part, digest FROM parts WHERE kind = 'plan'").fetchall())
-    [(erased, first)] = connection.execute(
-        f"SELECT count(*), min(decision_id)::VARCHAR FROM ({chosen.rows_of('decision_rows')}) "
-        f"WHERE (policy_part = {part.part}) AND (erased IS NOT NULL)",
-        chosen.parameters,
-    ).fetchall()
-    if erased:
-        yield "erased", part.digest, "", erased, first
+    yield from (_of_record(policy, record) for record in records(connection, chosen, part, only_erased=True))
     for one in found:
         if one.other_verdicts:
             yield "verdicts", part.digest, "the verdicts of its rules differ", one.other_verdicts, one.example
@@ -142,10 +142,10 @@ def _by_classes(
 
 
 def _of_record(policy: CompiledPolicy, record: Record) -> _Compared:
-    if record.erased:
-        return "erased", record.policy.digest, "", 1, record.id
     try:
         recompute(as_recorded(policy, record), record)
+    except ErasedError as error:
+        return "erased", record.policy.digest, str(error), 1, record.id
     except RecordError as error:
         return "record", record.policy.digest, str(error), 1, record.id
     return None, record.policy.digest, "", 1, record.id

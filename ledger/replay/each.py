@@ -35,12 +35,11 @@ def records(
         while rows := older.fetchmany(1000):
             yield from (read_record(text) for (text,) in rows)
         return
-    of_part = f"SELECT decision_id::VARCHAR FROM ({chosen.rows_of('decision_rows')}) WHERE (policy_part = {part.part})"
-    if only_erased:
-        of_part += " AND (erased IS NOT NULL)"
-    ids = {id for (id,) in connection.execute(of_part, chosen.parameters).fetchall()}
+    of_part = f"(policy_part = {part.part}){' AND (erased IS NOT NULL)' if only_erased else ''}"
+    sql = f"SELECT decision_id::VARCHAR FROM ({chosen.rows_of('decision_rows')}) WHERE {of_part}"
+    ids = {id for (id,) in connection.execute(sql, chosen.parameters).fetchall()}
     if ids:
-        yield from (read_record(text) for id, _, text in all_records(connection) if id in ids)
+        yield from (read_record(text) for id, _, text in all_records(connection, of_part) if id in ids)
 
 
 def group_records(

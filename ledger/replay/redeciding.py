@@ -9,9 +9,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Final, Literal, NamedTuple
 
-from routewright.engine.decision import SESSION, Decision, State, Task, decide, parameters_of, verdicts_of
+from routewright.engine.decision import Decision, State, Task, decide
+from routewright.engine.explain import lost_features, open_names, what_needs
 from routewright.engine.policy import CompiledPolicy
-from routewright.engine.record import FEATURES, IGNORED, METADATA
 from routewright.engine.report import FeatureError, TaskError
 
 from .assumed import NOTHING_ASSUMED, AssumedState
@@ -86,7 +86,7 @@ def redecide(
     """What ``policy`` decides of a recorded task in the recorded state, as far as nothing else is assumed."""
     if task.draw is None:
         task = replace(task, draw=draw_of(decision_id))
-    lost = _lost(policy, task, facts)
+    lost = lost_features(policy, task, facts.erased)
     if lost:  # unknown, whatever their defaults
         task = replace(task, features={**task.features, **dict.fromkeys(lost)})
     try:
@@ -95,10 +95,8 @@ def redecide(
         return Redecided(None, "feature_refused", str(error))
     except TaskError as error:
         return Redecided(None, "not_decidable", str(error))
-    if lost and (name := _missing_value(decision, lost)) is not None:
-        return Redecided(None, "erased", f"feature `{name}`")
-    if policy.is_sticky and METADATA + SESSION in facts.erased:
-        return Redecided(None, "erased", "the session")
+    if (needs := what_needs(decision, lost, facts.erased)) is not None:
+        return Redecided(None, "erased", needs[0])
     if (name := _missing_feature(decision, facts)) is not None:
         return Redecided(None, "feature_missing", f"feature `{name}`")
     if (model := _missing_model(decision, facts, assumed.known)) is not None:
@@ -131,35 +129,8 @@ def undeclared(policy: CompiledPolicy, facts: Facts) -> frozenset[str]:
     return frozenset(names) - facts.features
 
 
-def _lost(policy: CompiledPolicy, task: Task, facts: Facts) -> frozenset[str]:
-    """The features of ``policy`` whose values were erased."""
-    if not facts.erased:
-        return frozenset()
-    return frozenset(
-        one.name
-        for one in policy.features
-        if not facts.erased.isdisjoint((FEATURES + one.name, IGNORED + one.name))
-        or (
-            one.derived is not None
-            and one.derived.fact == "metadata"
-            and one.name not in task.features
-            and f"{METADATA}{one.derived.key}" in facts.erased
-        )
-    )
-
-
-def _missing_value(decision: Decision, lost: Set[str]) -> str | None:
-    """A feature of ``lost`` whose value could have changed the decision."""
-    policy = decision.policy
-    stated = {policy.features[slot].name for slot, _ in policy.stated}
-    return next(iter(sorted(lost & (_open_names(decision) | stated))), None)
-
-
 def _missing_feature(decision: Decision, facts: Facts) -> str | None:
-    """A feature that nobody could give, and whose value could have changed the decision.
-
-    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is.
-    """
+    """A feature that nobody could give, and whose value could have changed the decision."""
     policy = decision.policy
     lacked = undeclared(policy, facts)
     lacked = lacked.intersection(
@@ -169,30 +140,7 @@ def _missing_feature(decision: Decision, facts: Facts) -> str | None:
     )
     if not lacked:
         return None
-    return next(iter(sorted(lacked & _open_names(decision))), None)
-
-
-def _open_names(decision: Decision) -> Set[str]:
-    """The names in conditions that are unknown and bear on the decision, and what else it would have read."""
-    policy = decision.policy
-    names: set[str] = set()
-    last = len(policy.rules) if decision.rule is None else decision.rule + 1
-    for rule, verdict in zip(policy.rules[:last], decision.verdicts, strict=False):
-        if verdict is None:
-            names |= rule.when.names
-    parameters = parameters_of(policy, decision.values, decision.state)
-    verdicts = verdicts_of(policy, parameters)
-    for condition, verdict in list(zip(policy.conditions, verdicts, strict=True))[len(policy.rules) :]:
-        if verdict is None:
-            names |= condition.names
-    for constraint in policy.constraints:
-        if constraint.by_model is None:
-            names |= constraint.require.names
-    names.update(feature.name for feature in policy.features if feature.needs)
-    rule_made = None if decision.rule is None else policy.rules[decision.rule]
-    if rule_made is not None and rule_made.split is not None and rule_made.split.key_name is not None:
-        names.add(rule_made.split.key_name)
-    return names
+    return next(iter(sorted(lacked & open_names(decision).keys())), None)
 
 
 def _missing_model(decision: Decision, facts: Facts, assumed: Set[str]) -> str | None:

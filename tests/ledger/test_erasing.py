@@ -23,12 +23,14 @@ from support.new_ledgers import new_ledger
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
+from routewright.engine.explain.explanation import explain
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
 from routewright.engine.record.parts import parts_of
 from routewright.engine.record.record import record_of_version
 from routewright.engine.record.sealing import sealed
+from routewright.engine.report.errors import ErasedError, RecordError
 from routewright.gateway.deciding import uuid7
 from routewright.gateway.recorder import policy_rows
 from routewright.ledger import (
@@ -184,6 +186,42 @@ def test_erased_values_are_told_apart_in_a_replay_and_in_a_receipt(ledger: Ledge
         proved.record["features"]["patient"]["value"] is None
         and "features.patient" in proved.record["erased"]
     )
+
+
+def test_only_what_depends_on_an_erased_value_cannot_be_decided_or_explained_again(ledger: Ledger) -> None:
+    by = policy(when="hard && patient == 'nobody'")
+    decisions = tasks(by)
+    append(ledger, decisions)
+    before = [explain(by, ledger.find(one.id).record) for one in decisions]
+    ledger.erase(ToErase(["patient", "note"]))
+    why = "feature `patient` was erased, and rule `named` reads it"
+    again = ledger.replay_self()
+    [lost] = again.lost
+    assert (again.rows, again.different, lost.rows, lost.why, lost.example) == (4, 0, 1, why, decisions[1].id)
+    for one, then in zip(decisions, before, strict=True):
+        record = ledger.find(one.id).record
+        if one is decisions[1]:
+            with pytest.raises(ErasedError, match=why):
+                explain(by, record)
+            continue
+        now = explain(by, record)
+        assert (now.record, now.decided.target) == (record, then.decided.target)
+        assert [(rule.name, rule.verdict) for rule in now.rules] == [
+            (rule.name, rule.verdict) for rule in then.rules
+        ]
+        assert (now.rules[1:], now.candidates, now.runner_up) == (
+            then.rules[1:],
+            then.candidates,
+            then.runner_up,
+        )
+        if one is not decisions[4]:
+            assert (now.rules[0].parts, now.rules[0].note) == (
+                (),
+                "as recorded: a value that it reads was erased",
+            )
+            changed = record.model_copy(update={"target": "large"})
+            with pytest.raises(RecordError, match="decide differently: target differ"):
+                explain(by, changed)
 
 
 def test_a_decision_is_erased_with_all_that_came_of_it(ledger: Ledger) -> None:

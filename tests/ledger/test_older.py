@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from support.ledger_rows import decision, decision_id
 
-from routewright.engine.explain.explanation import as_recorded, explain
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.recomputing import as_recorded
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_catalog, read_policy
 from routewright.ledger import Ledger

@@ -195,8 +195,10 @@ def _print_self(report: SelfReport, how: ReplayFlags) -> ExitCode:
         writer.text(
             f"{counted(report.rows, 'decision')} made again: {counted(report.different, 'difference')}"
         )
-        if report.erased:
-            writer.text(f"not made again, as values were erased: {counted(report.erased, 'decision')}")
+        for one in report.lost:
+            writer.text(
+                f"not made again: {counted(one.rows, 'decision')}, as {one.why}, such as {one.example}"
+            )
         rows = [
             [one.what, one.policy_digest, f"{one.rows:,}", one.why, one.example] for one in report.differences
         ]

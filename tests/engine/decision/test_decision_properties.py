@@ -19,7 +19,8 @@ from routewright.engine.condition import UNKNOWN, evaluate_reference
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import State, Task
-from routewright.engine.explain.explanation import explain, explanation_values, recompute
+from routewright.engine.explain.explanation import explain, explanation_values
+from routewright.engine.explain.recomputing import recompute
 from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.policy.compiled import CompiledModel
 from routewright.engine.record.reading import read_record

@@ -14,7 +14,8 @@ from routewright.engine.decision.choose import estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.fit import Fit, memory_fit, to_unload
 from routewright.engine.decision.task import NO_REQUEST, MemoryState, ModelState, Resident, State, Task
-from routewright.engine.explain.explanation import explain, recompute
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.recomputing import recompute
 from routewright.engine.record.expected import choice_inputs, expected_of
 from routewright.engine.record.fields import DecisionRecord
 from routewright.engine.record.reading import read_record

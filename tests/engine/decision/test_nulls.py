@@ -17,7 +17,8 @@ from routewright.engine.condition import UNKNOWN, evaluate_reference
 from routewright.engine.decision.deciding import decide, verdicts_of, verdicts_with_nulls
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import RequestFacts, State, Task
-from routewright.engine.explain.explanation import explain, recompute, values_by_name
+from routewright.engine.explain.explanation import explain, values_by_name
+from routewright.engine.explain.recomputing import recompute
 from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from routewright.engine.explain.explanation import as_recorded, explain, recompute
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.recomputing import as_recorded, recompute
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.compiled import CompiledPolicy
 from routewright.engine.policy.reading.read import read_catalog, read_policy

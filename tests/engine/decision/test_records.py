@@ -16,7 +16,8 @@ from routewright.engine.decision.choose import Estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Decision
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.explain.explanation import explain, recompute
+from routewright.engine.explain.explanation import explain
+from routewright.engine.explain.recomputing import recompute
 from routewright.engine.explain.report_tree import explanation_tree
 from routewright.engine.record.expected import expected_of
 from routewright.engine.record.reading import read_record

@@ -16,7 +16,8 @@ from routewright.engine.decision.choose import estimate
 from routewright.engine.decision.deciding import decide
 from routewright.engine.decision.decision import Arm
 from routewright.engine.decision.task import ModelState, RequestFacts, State, Task
-from routewright.engine.explain.explanation import explain, explanation_values, recompute
+from routewright.engine.explain.explanation import explain, explanation_values
+from routewright.engine.explain.recomputing import recompute
 from routewright.engine.explain.report_tree import explanation_tree, record_tree
 from routewright.engine.policy.compile.policy import compile_policy
 from routewright.engine.policy.reading.read import read_policy

@@ -1,0 +1,94 @@
+"""Tells which names could have changed a decision had they had values, and so what cannot be told without those."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+from ..decision import SESSION, Decision, Task, parameters_of, verdicts_of
+from ..policy import CompiledPolicy
+from ..record import FEATURES, IGNORED, METADATA
+
+
+def open_names(decision: Decision) -> Mapping[str, str]:
+    """By name of a feature, what reads it, such as ``rule `hard` ``, and could have come to another result.
+
+    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is. A
+    feature that has a value is among them only where more than conditions read it.
+    """
+    policy = decision.policy
+    found: dict[str, str] = {}
+
+    def add(names: Set[str], reader: str) -> None:
+        for name in names:
+            found.setdefault(name, reader)
+
+    last = len(policy.rules) if decision.rule is None else decision.rule + 1
+    for rule, verdict in zip(policy.rules[:last], decision.verdicts, strict=False):
+        if verdict is None:
+            add(rule.when.names, f"rule `{rule.name}`")
+    parameters = parameters_of(policy, decision.values, decision.state)
+    verdicts = verdicts_of(policy, parameters)
+    for condition, verdict in list(zip(policy.conditions, verdicts, strict=True))[len(policy.rules) :]:
+        if verdict is None:
+            add(condition.names, "a constraint")
+    for constraint in policy.constraints:
+        if constraint.by_model is None:
+            add(constraint.require.names, f"constraint `{constraint.name}`")
+    add({feature.name for feature in policy.features if feature.needs}, "a gate")
+    rule_made = None if decision.rule is None else policy.rules[decision.rule]
+    if rule_made is not None and rule_made.split is not None and rule_made.split.key_name is not None:
+        add({rule_made.split.key_name}, f"the split of rule `{rule_made.name}`")
+    return found
+
+
+def lost_features(policy: CompiledPolicy, task: Task, erased: Set[str]) -> frozenset[str]:
+    """The features of ``policy`` whose values were erased, given the places of erased values."""
+    if not erased:
+        return frozenset()
+    return frozenset(
+        one.name
+        for one in policy.features
+        if not erased.isdisjoint((FEATURES + one.name, IGNORED + one.name))
+        or (
+            one.derived is not None
+            and one.derived.fact == "metadata"
+            and one.name not in task.features
+            and f"{METADATA}{one.derived.key}" in erased
+        )
+    )
+
+
+def what_needs(decision: Decision, lost: Set[str], erased: Set[str]) -> tuple[str, str] | None:
+    """A value that was erased and could have changed the decision, and what reads it, in words; None if none could.
+
+    ``lost`` are the features whose values were erased, and unknown in ``decision``.
+    """
+    policy = decision.policy
+    readers = {**{policy.features[slot].name: "a gate" for slot, _ in policy.stated}, **open_names(decision)}
+    for name in sorted(lost & readers.keys()):
+        return f"feature `{name}`", readers[name]
+    if policy.is_sticky and METADATA + SESSION in erased:
+        return "the session", "what keeps conversations on their models"
+    return None
+
+
+def without_lost(
+    values: dict[str, Any], policy: CompiledPolicy, lost: Set[str], erased: Set[str]
+) -> dict[str, Any]:
+    """The plain values of a record without what says what was erased, and without verdicts that only that tells."""
+    kept = dict(values)
+    for name in ("erased", "salts"):
+        kept.pop(name, None)
+    kept["features"] = {name: one for name, one in values["features"].items() if name not in lost}
+    kept["ignored"] = {
+        name: value for name, value in values["ignored"].items() if IGNORED + name not in erased
+    }
+    tells = [not rule.when.names & lost for rule in policy.rules]
+    of_rules = "verdicts" if "verdicts" in values else "rules"  # of version 1 a rule has its verdict
+    kept[of_rules] = [one for one, told in zip(values[of_rules], tells, strict=True) if told]
+    metadata = (values.get("request") or {}).get("metadata") or {}
+    if metadata:
+        left = {name: text for name, text in metadata.items() if METADATA + name not in erased}
+        kept["request"] = {**values["request"], "metadata": left}
+    return kept
