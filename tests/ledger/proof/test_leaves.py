@@ -12,11 +12,14 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routewright.engine.record.digest import digest_of_values
 from routewright.ledger.errors import ProofError
 from routewright.ledger.proof.leaf import Kind, Leaf, named_id, parse_leaf, values_digest
 from routewright.ledger.proof.merkle import leaf_hash
 
-VECTORS: dict[str, Any] = json.loads((Path(__file__).parent / "vectors" / "leaves.json").read_text("utf-8"))
+_FOLDER = Path(__file__).parent / "vectors"
+VECTORS: dict[str, Any] = json.loads((_FOLDER / "leaves.json").read_text("utf-8"))
+RECORDS: dict[str, Any] = json.loads((_FOLDER / "records.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("vector", VECTORS["leaves"], ids=lambda vector: Kind(vector["kind"]).name)
@@ -37,6 +40,15 @@ def test_digests_of_values() -> None:
         assert hashlib.sha256(rfc8785.dumps(told)).hexdigest() == one["digest"]
     for one in VECTORS["ids"]:
         assert named_id(one["kind"], one["digest"]).hex() == one["id"]
+
+
+def test_digests_of_records() -> None:
+    assert [digest_of_values(one["record"]) for one in RECORDS["records"]] == [
+        one["digest"] for one in RECORDS["records"]
+    ]
+    first, erased, _ = RECORDS["records"]
+    assert first["digest"] == erased["digest"]
+    assert first["record"].keys() - {"erased"} == erased["record"].keys() - {"erased"}
 
 
 def test_a_value_that_is_unknown_adds_nothing() -> None:
