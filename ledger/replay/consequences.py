@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from .estimates import Baseline, Estimate, MetricEstimates, Relations, baselines, estimate
+from .estimates import Baseline, Estimate, MetricEstimates, Relations, Verdict, baselines, estimate
 from .measures import KNOWN_CALLS, LOGGED, Kind, Measure, measure_calls, measure_rows, measures
 from .row_tables import CHANCES, CHOICES, SUPPORT, RowTables
 
@@ -95,8 +95,8 @@ class Consequences:
 NOT_ASKED: Final = Consequences()
 
 
-def consequences(connection: DuckDBPyConnection, rows: RowTables) -> Consequences:
-    """Estimate every metric of the rows that were noted in ``rows``."""
+def consequences(connection: DuckDBPyConnection, rows: RowTables, *, dead_ends: int) -> Consequences:
+    """Estimate every metric of the rows that were noted in ``rows``, of which so many have no target any more."""
     rows.finish()
     wanted = measures(connection)
     measure_rows(connection, wanted)
@@ -112,10 +112,39 @@ def consequences(connection: DuckDBPyConnection, rows: RowTables) -> Consequence
     told = [at for at in range(len(wanted)) if (before[at].total, beside[at].total) != (None, None)]
     found = estimate(connection, relations, [wanted[at].metric for at in told])
     metrics = [
-        _consequence(wanted[at], before[at], kept[at], known[at], each)
+        _consequence(wanted[at], before[at], kept[at], known[at], _of_dead_ends(wanted[at], each, dead_ends))
         for at, each in zip(told, found, strict=True)
     ]
     return _compared(connection, relations, metrics, imported=rows.are_imported)
+
+
+def _of_dead_ends(measure: Measure, found: MetricEstimates, dead_ends: int) -> MetricEstimates:
+    """The estimates; where nothing is known but what comes of dead ends, they are of all decisions or of none.
+
+    That a dead end costs nothing and is no success says nothing of what else the candidate does.
+    """
+    whole = found.all
+    seen = round(whole.decisions * (1 - whole.without_support - whole.not_measured))
+    if not dead_ends or whole.verdict == "refused" or seen > (dead_ends if measure.refused != "NULL" else 0):
+        return found
+    if dead_ends == round(whole.decisions):
+        verdict: Verdict = "identified" if whole.value is not None else "not identified"
+        all = replace(whole, verdict=verdict, reason="no decision would have a target")
+    elif whole.value is None:
+        return found
+    else:
+        all = replace(
+            whole,
+            verdict="not identified",
+            reason=f"nothing is known but of the {dead_ends:,} that would have no target",
+            value=None,
+            interval=None,
+            log_interval=None,
+            logged=None,
+            change=None,
+            change_interval=None,
+        )
+    return replace(found, all=all, all_snips=all if found.all_snips == whole else found.all_snips)
 
 
 def _compared(

@@ -23,7 +23,7 @@ from .classes import ClassRows, class_rows
 from .consequences import NOT_ASKED, Consequences, consequences
 from .each import group_records
 from .examples import Examples, RecordedPolicies
-from .groups import Beside, Came, Group, Grouped, parts_of
+from .groups import Beside, Came, Group, Grouped, parts_of, rows_of
 from .imported import Imported, import_notes
 from .other_arms import OtherArms
 from .parts import PolicyPart, policy_parts, recorded_policy
@@ -52,7 +52,8 @@ def replay(
     candidates = Candidates(connection, candidate, assumptions, chosen)
     rows = RowTables(connection) if with_consequences else None
     groups = redecided_groups(connection, candidates, chosen, rows)
-    found = NOT_ASKED if rows is None else consequences(connection, rows)
+    dead_ends = rows_of(one for one in groups if one.after is not None and one.after.target is None)
+    found = NOT_ASKED if rows is None else consequences(connection, rows, dead_ends=dead_ends)
     alone = list(_alone(connection, candidate, assumptions, chosen)) if each else []
     policies = lru_cache(maxsize=64)(partial(recorded_policy, connection))
     changed = candidates.candidate

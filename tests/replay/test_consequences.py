@@ -165,6 +165,9 @@ SPLIT = f"""{HEAD}\
   - {{ name: hard, when: hard, use: [small, large], choose: split, split: {{ weights: {{ small: 3, large: 1 }} }} }}
   - {{ name: rest, use: [small] }}
 """
+HARD_NOWHERE = HARD_LARGE.replace(
+    "rules:", "constraints: [{ name: c, when: hard, require: false }]\nrules:"
+).replace("use: [small]", "use: [large]")
 COSTS = {"small": 10**9, "large": 3 * 10**9}
 
 
@@ -221,14 +224,36 @@ def test_a_split_is_estimated_by_its_chances_and_the_rest_is_measured(split_ledg
     assert found.after_estimated.decisions == 600
     assert found.after_estimated.mean_weight == pytest.approx(1, abs=0.2)
     assert found.relative_change is not None and found.relative_change > 0
-    cheapest, best, mix = report.consequences.baselines
+    # All to the large model can be known of the hard half alone, and so no mix at the candidate's cost.
+    cheapest, best = report.consequences.baselines
     assert report.consequences.compared == ("cost in USD", "success")
-    assert [one.name for one in (cheapest, best, mix)] == ["cheapest", "best", "random mix"]
-    # All to the large model can be known of the hard half alone.
+    assert [one.name for one in (cheapest, best)] == ["cheapest", "best"]
     assert cheapest.shares == (("small", 1.0),)
     assert cheapest.estimates[0].all.value == pytest.approx(1)
     assert cheapest.estimates[0].all.verdict == "identified"
     assert best.estimates[0].all.without_support == pytest.approx(0.5)
+
+
+def test_where_no_target_is_left_nothing_is_too_few(tmp_path: Path) -> None:
+    policy = compiled_text(SMALL)
+    ledger = executed_ledger(tmp_path / "l.duckdb", _executed(policy, 20, Random(5)), [policy])
+    report = ledger.replay(None, assume=["small=down"])
+    assert (report.decided, report.dead_ends_after) == (20, 20)
+    cost, latency, success = (of(report, name).after for name in ("cost", "latency", "success"))
+    assert (cost.verdict, cost.value, success.verdict, success.value) == ("identified", 0, "identified", 0)
+    assert (latency.verdict, latency.value) == ("not identified", None)
+    assert {one.reason for one in (cost, latency, success)} == {"no decision would have a target"}
+    assert [one.failed for one in report.judge("cost>+10%", "success<-1%")] == [False, True]
+
+
+def test_what_is_known_of_dead_ends_alone_is_no_estimate_of_the_rest(plain_ledger: Ledger) -> None:
+    report = plain_ledger.replay(compiled_text(HARD_NOWHERE))
+    assert (report.decided, report.dead_ends_after) == (400, 200)
+    for name in ("cost", "success"):
+        found = of(report, name).after
+        assert (found.verdict, found.value, found.change) == ("not identified", None, None)
+        assert found.reason == "nothing is known but of the 200 that would have no target"
+    assert of(report, "success").after.bounds is not None
 
 
 def test_the_same_split_again_has_what_was_measured(split_ledger: Ledger) -> None:

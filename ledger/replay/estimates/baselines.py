@@ -43,7 +43,8 @@ def baselines(
     level: float = 0.95,
 ) -> tuple[Baseline, ...]:
     """Estimate everything to the action with the lowest mean ``cost``, everything to the best by ``best_by``, and
-    with ``same_cost_as``, a mean cost, the random mix of these two that costs as much, if one does.
+    with ``same_cost_as``, a mean cost, the random mix of these two that costs as much, if one does and both costs are
+    known of all decisions.
 
     The actions are picked by weighted means, among those that tell as much as ``LEAST_UNITS`` rows; if there are
     none, there are no baselines. Logged rows without an action count for none. They are of the same decisions as
@@ -68,6 +69,7 @@ def baselines(
         and high is not None
         and low <= same_cost_as <= high
         and low < high
+        and all(one.estimates[wanted.index(cost)].all.is_whole() for one in made)
     ):
         share = (same_cost_as - low) / (high - low)
         made.append(to("random mix", (cheapest, 1 - share), (best, share)))

@@ -50,6 +50,10 @@ class Estimate:
     not_measured: float = 0.0
     bounds: Interval | None = None
 
+    def is_whole(self) -> bool:
+        """Whether it is of all decisions: each has support, and its outcome was measured."""
+        return self.without_support == 0 and self.not_measured == 0
+
     @property
     def bounds_from(self) -> Literal["declared range", "none"] | None:
         """Where bounds come from; None where the estimate needs none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from routewright.engine.report import ReportTree
@@ -23,7 +23,8 @@ class Detail:
 class Section:
     """A question and its answer; ``shown`` is None where there is none, and ``note`` says why then.
 
-    ``failed`` is of a question that could not be asked. ``lines`` stand below the table.
+    ``failed`` is of a question that could not be asked. ``lines`` stand below the table, of which ``bad_rows`` are what
+    a reader has to see.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Section:
     failed: bool = False
     lines: Sequence[str] = ()
     details: Sequence[Detail] = ()
+    bad_rows: Collection[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from routewright.engine.report import ReportTree, escape_markdown, escape_summary
@@ -54,16 +54,18 @@ def _section(section: Section) -> str:
     lines = [line for line in (section.tells, section.note) if line]
     text = f"\n#### {_cut(section.title)}\n" + "".join(f"\n{_cut(line)}\n" for line in lines)
     if section.shown is not None:
-        text += f"\n{_table(section.shown)}"
+        text += f"\n{_table(section.shown, section.bad_rows)}"
     return text + ("\n" + "".join(f"- {_cut(line)}\n" for line in section.lines) if section.lines else "")
 
 
-def _table(shown: Shown) -> str:
-    right = numeric_columns(shown.header, shown.rows)
-    lines = [shown.header, ["---:" if one else "---" for one in right]]
-    cells = [lines[0], *shown.rows]
-    head, *body = ("| " + " | ".join(map(_cut, row)) + " |\n" for row in cells)
-    return head + "| " + " | ".join(lines[1]) + " |\n" + "".join(body)
+def _table(shown: Shown, bad_rows: Collection[int]) -> str:
+    sides = ["---:" if one else "---" for one in numeric_columns(shown.header, shown.rows)]
+    body = [
+        [f"**{cell}**" if at in bad_rows and cell else cell for cell in map(_cut, row)]
+        for at, row in enumerate(shown.rows)
+    ]
+    lines = [list(map(_cut, shown.header)), sides, *body]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def _details(details: Sequence[Detail]) -> Iterator[str]:

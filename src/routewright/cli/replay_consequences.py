@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from decimal import Decimal
 
-from routewright.ledger import Baseline, Consequence, ReplayReport
+from routewright.ledger import Baseline, Consequence, Estimate, ReplayReport
 
 from .page import Section
 from .shown import Shown
@@ -28,13 +28,14 @@ def consequences_section(report: ReplayReport) -> Section | None:
         ]
         for one in metrics
     ]
+    now = _now(report)
     return Section(
         "consequences",
         "What it would have cost, taken and answered",
-        "The mean of a decision, before and under the candidate. Where only a part of them can be known, the "
-        "numbers are of that part. A decision has no support where the log never tried what the candidate does.",
-        Shown(["metric", "before", "candidate", "change", "95 % interval", "verdict"], rows, []),
-        lines=[*_totals(metrics), *_reasons(metrics)],
+        f"The mean of a decision, before and under the {now}. Where only a part of them can be known, the numbers are "
+        f"of that part. A decision has no support where the log never tried what is done under the {now}.",
+        Shown(["metric", "before", now, "change", "95 % interval", "verdict"], rows, []),
+        lines=[*_totals(metrics, now), *_reasons(metrics)],
     )
 
 
@@ -47,13 +48,15 @@ def baselines_section(report: ReplayReport) -> Section | None:
     metrics = [by_name[name] for name in found.compared]
     rows = [
         ["recorded", *(_text(one, one.before.mean) for one in metrics)],
-        ["candidate", *(_text(one, one.after.value) or one.after.verdict for one in metrics)],
+        [_now(report), *(_of_part(one, one.after) for one in metrics)],
         *([_named(one), *_estimates(one, metrics)] for one in found.baselines),
     ]
     return Section(
         "baselines",
-        "Beside policies that look at nothing",
-        "",
+        "Beside policies that look at no feature",
+        "All of these decisions to one model, whatever they ask for; and each to one of both by chance, at the cost of "
+        f"the {_now(report)}. The best is that by {_label(metrics[-1])}. Where a number is of a part of the decisions, "
+        "their share stands beside it.",
         Shown(["policy", *map(_label, metrics)], rows, []),
     )
 
@@ -108,10 +111,18 @@ def _text(one: Consequence, value: float | None) -> str:
         return ""
     if one.kind == "success":
         return f"{value * 100:.1f} %"
-    return f"{value:,.0f}" if one.kind == "latency" and value >= 10 else f"{value:.4g}"
+    if one.kind == "latency" and value >= 10:
+        return f"{value:,.0f}"
+    return _amount_text(value) if one.kind == "cost" else f"{value:.4g}"
 
 
-def _totals(metrics: tuple[Consequence, ...]) -> Iterator[str]:
+def _amount_text(value: float) -> str:
+    """An amount with four digits that say something, never as a power of ten."""
+    places = 3 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{places}f}".rstrip("0").rstrip(".") if places > 0 else f"{value:,.0f}"
+
+
+def _totals(metrics: tuple[Consequence, ...], now: str) -> Iterator[str]:
     """What all decisions cost together, where that is known."""
     for one in metrics:
         if one.kind == "cost" and one.before.total is not None:
@@ -120,7 +131,7 @@ def _totals(metrics: tuple[Consequence, ...]) -> Iterator[str]:
             if one.before.unknown:
                 line = f"{line.removeprefix('all ')}; what the other {one.before.unknown:,} cost is not known"
             if one.after.verdict == "identified" and one.after.value is not None:
-                line += f"; under the candidate about {_sum_text(one.after.value * one.before.decisions)}"
+                line += f"; under the {now} about {_sum_text(one.after.value * one.before.decisions)}"
             yield line
 
 
@@ -141,12 +152,31 @@ def _reasons(metrics: tuple[Consequence, ...]) -> Iterator[str]:
 
 
 def _named(baseline: Baseline) -> str:
-    shares = ", ".join(
-        action if share == 1 else f"{action} {share * 100:.0f} %" for action, share in baseline.shares
-    )
-    return f"{baseline.name}: {shares}"
+    if baseline.name == "random mix":
+        shares = (f"{_share_text(share)} to {action}" for action, share in baseline.shares)
+        return f"by chance {' and '.join(shares)}"
+    [(action, _)] = baseline.shares
+    return f"all to {action}, the {baseline.name}"
+
+
+def _share_text(share: float) -> str:
+    """A share of which some is never none, nor most all."""
+    return "under 1 %" if 0 < share < 0.005 else "over 99 %" if 0.995 <= share < 1 else f"{share * 100:.0f} %"
 
 
 def _estimates(baseline: Baseline, metrics: list[Consequence]) -> Iterator[str]:
     for one, found in zip(metrics, baseline.estimates, strict=True):
-        yield _text(one, found.all.value) or found.all.verdict
+        yield _of_part(one, found.all)
+
+
+def _of_part(one: Consequence, found: Estimate) -> str:
+    """The value, with the share of the decisions that it is of where that is not all; else the verdict."""
+    told = _text(one, found.value)
+    if told and not found.is_whole():
+        return f"{told} (of {_share_text(1 - found.without_support - found.not_measured)})"
+    return told or found.verdict
+
+
+def _now(report: ReplayReport) -> str:
+    """What stands beside what was: the candidate, or what is assumed of the policies themselves."""
+    return "candidate" if report.candidate is not None else "assumption"

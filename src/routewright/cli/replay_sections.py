@@ -68,7 +68,8 @@ def _checks(judged: Sequence[Judged]) -> Section | None:
     if not judged:
         return None
     rows = [[one.expression, "failed" if one.failed else "passed", one.text] for one in judged]
-    return Section("checks", "Checks", "", Shown(["fail on", "result", "found"], rows, []))
+    bad = [at for at, one in enumerate(judged) if one.failed]
+    return Section("checks", "Checks", "", Shown(["fail on", "result", "found"], rows, []), bad_rows=bad)
 
 
 def _alone(report: ReplayReport) -> Section | None:

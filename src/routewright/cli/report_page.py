@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from routewright.engine.report import ReportTree, escape_line
@@ -62,7 +62,7 @@ def _section(section: Section) -> Iterator[str]:
     if section.shown is not None:
         for chart in section.shown.charts:
             yield _chart(chart)
-        yield from _table(section.shown)
+        yield from _table(section.shown, section.bad_rows)
     for line in section.lines:
         yield f"<p>{_prose(line)}</p>"
     for detail in section.details:
@@ -134,13 +134,14 @@ def _days(chart: Drawn, name: str) -> str:
     )
 
 
-def _table(shown: Shown) -> Iterator[str]:
+def _table(shown: Shown, bad_rows: Collection[int] = ()) -> Iterator[str]:
     right = [' class="number"' if one else "" for one in numeric_columns(shown.header, shown.rows)]
     yield '<div class="wide"><table>\n<thead><tr>'
     yield "".join(f"<th{side}>{_text(name)}</th>" for name, side in zip(shown.header, right, strict=True))
     yield "</tr></thead>\n<tbody>"
-    for row in shown.rows[:_MOST_ROWS]:
-        yield ("<tr>" + "".join(_cell(cell, side) for cell, side in zip(row, right, strict=True)) + "</tr>")
+    for at, row in enumerate(shown.rows[:_MOST_ROWS]):
+        cells = "".join(_cell(cell, side) for cell, side in zip(row, right, strict=True))
+        yield f"<tr{' class=bad' if at in bad_rows else ''}>{cells}</tr>"
     yield "</tbody></table></div>"
     if (more := len(shown.rows) - _MOST_ROWS) > 0:
         yield f'<p class="soft">and {more:,} more rows</p>'
