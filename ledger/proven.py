@@ -51,9 +51,9 @@ class ProvenLedger(LedgerFile):
 
         ``checkpoints`` were kept elsewhere; their names are for the messages. Their signatures are checked with
         ``keys``, and with the key of this log in the folder of signing keys, if it is there. ``since`` is the name of
-        one of them, or ``newest`` for the one beside the ledger: then rows that came before it are not read. What waits
-        in spools is taken in first. Raises LedgerError for a file that cannot be read, and ProofError if there is no
-        such checkpoint, or its log has not signed it.
+        one of them, ``newest`` for the one beside the ledger, or the size of one that a pruning has kept: then rows
+        that came before it are not read. What waits in spools is taken in first. Raises LedgerError for a file that
+        cannot be read, and ProofError if there is no such checkpoint, or its log has not signed it.
         """
         from .verifying import verify_ledger
 

@@ -122,7 +122,7 @@ def plan(connection: DuckDBPyConnection, before: date) -> Pruned:
     months = connection.execute(_MONTHS.format(older=older, imported=imported)).fetchall()
     policies = connection.execute(_POLICIES.format(older=older)).fetchall()
     found = tuple(PrunedMonth(*row) for row in months)
-    return Pruned(before, found, tuple(policies), _bytes(connection, before_us))
+    return Pruned(before, found, tuple(policies), _bytes(connection, before_us) if found else 0)
 
 
 _MONTHS: Final = """
@@ -151,7 +151,9 @@ ORDER BY ALL
 
 
 def _bytes(connection: DuckDBPyConnection, before_us: int) -> int:
-    """About how much smaller the file would be: of each table's blocks, the share of its rows that would go."""
+    """About how much smaller the file would be: of each table's blocks the share of its rows that would go, and those
+    that nothing is in.
+    """
     older, imported = (sql.format(before_us=before_us) for sql in (_OLDER, _IMPORTED))
     total = 0.0
     for table, ids in {
@@ -166,8 +168,9 @@ def _bytes(connection: DuckDBPyConnection, before_us: int) -> int:
         """
         [(found,)] = connection.execute(sql).fetchall()
         total += found
-    [(block_bytes,)] = connection.execute("SELECT max(block_size) FROM pragma_database_size()").fetchall()
-    return int(total * block_bytes)
+    sql = "SELECT sum(block_size * (? + free_blocks)) FROM pragma_database_size() WHERE total_blocks > 0"
+    [(found,)] = connection.execute(sql, [total]).fetchall()
+    return int(found or 0)
 
 
 def prune(connection: DuckDBPyConnection, before_us: int, checkpoint: str, reason: str | None) -> None:

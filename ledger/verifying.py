@@ -7,17 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .checkpoints import encoded_leaves, log_folder, newest_checkpoint, origin_of
-from .comparing import compare, name_of
+from .checkpoints import newest_checkpoint, origin_of
+from .comparing import compare
 from .comparing_records import count_unproven
 from .errors import ProofError
 from .proof.checkpoint import SignedCheckpoint
 from .proof.keys import find_key
-from .proof.leaf import Kind, parse_leaf
-from .proof.merkle import Frontier, leaf_hashes
+from .proof.leaf import Kind
 from .proof.note import PublicKey, SignatureType
-from .proof.tiles import WIDTH, TileFolder
 from .pruned import Pruning, prunings
+from .reading_log import Log
 from .scope import Fault, Scope
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def verify_ledger(
     pruned = prunings(connection)
     checkpoints = {**given, **faults.beside(ledger), **faults.kept(pruned)}
     first = 0 if since is None else _size_at(since, checkpoints, origin, keys)
-    log = _Log(connection, ledger, {one.checkpoint.size for one in checkpoints.values()})
+    log = Log(connection, ledger, {one.checkpoint.size for one in checkpoints.values()})
     faults.add(log.read())
     against = [_against(log, origin, name, signed, keys) for name, signed in checkpoints.items()]
     faults.add(fault for one in against for fault in one.faults)
@@ -173,78 +172,6 @@ class _Faults:
         return tuple(heapq.nsmallest(MOST_FAULTS, self._kept, key=place))
 
 
-class _Log:
-    """The leaves, read once: the root at each of ``sizes``, and where they differ from the tiles."""
-
-    def __init__(self, connection: DuckDBPyConnection, ledger: Path, sizes: Iterable[int]) -> None:
-        self.frontier = Frontier()
-        self.roots = {0: self.frontier.root()}
-        self.broken = False
-        self._connection, self._ledger = connection, ledger
-        self._sizes = sorted(sizes)
-
-    @property
-    def size(self) -> int:
-        return self.frontier.size
-
-    def read(self) -> Iterator[Fault]:
-        tiles = _Tiles(self._ledger)
-        differs: int | None = None
-        try:
-            for leaves in encoded_leaves(self._connection):
-                hashes = leaf_hashes(leaves)
-                if differs is None and (at := tiles.difference(self.size, hashes)) is not None:
-                    differs = self.size + at
-                    yield _other_leaf(differs, leaves[at], tiles.size)
-                self._extend(hashes)
-        except ProofError as error:
-            self.broken = True
-            yield Fault(self.size, str(error))
-
-    def _extend(self, hashes: Sequence[bytes]) -> None:
-        first = self.size
-        for size in [one for one in self._sizes if first < one < first + len(hashes)]:
-            self.frontier.extend(hashes[self.size - first : size - first])
-            self.roots[size] = self.frontier.root()
-        self.frontier.extend(hashes[self.size - first :])
-        self.roots[self.size] = self.frontier.root()
-
-
-class _Tiles:
-    """The hashes of leaves that tiles hold, as far as the newest checkpoint goes."""
-
-    def __init__(self, ledger: Path) -> None:
-        self._tiles = TileFolder(log_folder(ledger))
-        try:
-            newest = newest_checkpoint(ledger)
-        except ProofError:  # is reported by whoever verifies it
-            newest = None
-        self.size = 0 if newest is None else newest.checkpoint.size
-
-    def difference(self, first: int, hashes: Sequence[bytes]) -> int | None:
-        """The first of ``hashes``, those of the leaves from ``first`` on, that is not in its tile.
-
-        Raises ProofError for a tile that is missing.
-        """
-        for start in range(first - first % WIDTH, min(first + len(hashes), self.size), WIDTH):
-            width = min(WIDTH, self.size - start)
-            tile = self._tiles.hashes(0, start // WIDTH, width)
-            for at in range(max(start, first), min(start + width, first + len(hashes))):
-                if tile[at - start] != hashes[at - first]:
-                    return at - first
-        return None
-
-
-def _other_leaf(leaf: int, encoded: bytes, size: int) -> Fault:
-    made = parse_leaf(encoded)
-    id = f"{made.id.hex()[:8]}-{made.id.hex()[8:12]}-{made.id.hex()[12:16]}-{made.id.hex()[16:20]}-{made.id.hex()[20:]}"
-    return Fault(
-        leaf,
-        f"leaf {leaf:,} of the log, of {name_of(made.kind, id, made.number)}, is not the one that was there when the "
-        f"checkpoint of {size:,} leaves was signed",
-    )
-
-
 class _Against(NamedTuple):
     """What a checkpoint says against the log: it covers so many leaves, if it is right and its log has signed it."""
 
@@ -256,7 +183,7 @@ class _Against(NamedTuple):
 
 
 def _against(
-    log: _Log, origin: str | None, name: str, signed: SignedCheckpoint, keys: Sequence[PublicKey]
+    log: Log, origin: str | None, name: str, signed: SignedCheckpoint, keys: Sequence[PublicKey]
 ) -> _Against:
     checkpoint = signed.checkpoint
     try:

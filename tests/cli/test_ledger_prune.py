@@ -43,6 +43,9 @@ def test_it_prunes_only_when_told_so_and_verify_and_show_say_so(tmp_path: Path) 
         ": 2 decisions with 1 call and 0 outcomes from before 2026-02-01, the oldest of 2026-01-01"
     )
     assert verified.out.splitlines()[3] == "every row is as it was recorded, but for what was pruned"
+    since = command("ledger", "verify", "--since", "9", *of)
+    assert since.out.endswith("\nrows of the 9 leaves before were not read\n")
+    assert "there is no checkpoint of 8 leaves" in command("ledger", "verify", "--since", "8", *of).err
     shown = command("ledger", "show", decision_id(1), *of)
     assert (shown.code, f"decision `{decision_id(1)}` was pruned on 20" in shown.err) == (2, True)
     assert command("ledger", "show", decision_id(3), *of).code == 0

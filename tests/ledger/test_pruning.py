@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 from support.children import Child, Tell
+from support.command_line import POLICY
 from support.ledger_rows import (
     DAY_US,
     START_US,
@@ -27,6 +28,7 @@ from support.ledger_rows import (
     policy,
 )
 from support.new_ledgers import new_ledger
+from support.replay_ledgers import compiled_text, replay_ledger
 from support.sizes import ROUNDS
 
 from routewright.ledger import (
@@ -40,7 +42,6 @@ from routewright.ledger import (
     first_of_month,
     key_of,
     months_ago,
-    pruning_files,
     rewriting,
 )
 from routewright.ledger.changing import changing
@@ -180,18 +181,12 @@ def test_pruning_again_changes_nothing_and_later_months_follow(ledger: Ledger, k
     assert (again.months, again.checkpoint, ledger.path.read_bytes()) == ((), None, content)
     # One of January that comes late has what was pruned with the others.
     ledger.append([made(1)], [attempt(1)])
-    ledger.prune(MARCH, keys)
-    found = ledger.verify(key_folder=keys)
-    assert (found.faults, [one.decisions for one in found.pruned]) == ((), [5, 6])
-    assert ledger.verify(key_folder=keys, since="newest").faults == ()
-    size = found.pruned[0].signed.checkpoint.size
-    assert ledger.verify(key_folder=keys, since=str(size)).since == size
-    assert folder_with(ledger.path.parent, SECRET) == []
     assert ledger.prune(date(2026, 4, 1), keys).policies == (("hybrid", "sha256:hybrid"),)
-    assert ledger.query("SELECT count(*) FROM parts").rows == ((0,),)
-    assert ledger.query("SELECT count(*) FROM model_states").rows == ((0,),)
-    found = ledger.verify(key_folder=keys)
-    assert (found.faults, len(found.pruned)) == ((), 3)
+    assert folder_with(ledger.path.parent, SECRET) == []
+    assert ledger.query("SELECT (SELECT count(*) FROM parts), count(*) FROM model_states").rows == ((0, 0),)
+    size = ledger.verify().pruned[0].signed.checkpoint.size
+    found = ledger.verify(key_folder=keys, since=str(size))
+    assert (found.faults, found.since, [one.decisions for one in found.pruned]) == ((), size, [5, 10])
 
 
 def test_who_writes_meanwhile_goes_on(ledger: Ledger, keys: Path) -> None:
@@ -212,6 +207,20 @@ def test_who_writes_meanwhile_goes_on(ledger: Ledger, keys: Path) -> None:
     assert ledger.query("SELECT count(*) FROM decision_rows").rows == ((3,),)
     assert ledger.query("SELECT count(*) FROM rejected").rows == ((0,),)
     assert ledger.verify(key_folder=keys).faults == ()
+
+
+def test_what_is_left_can_be_asked_and_replayed(tmp_path: Path, keys: Path) -> None:
+    ledger = replay_ledger(tmp_path / "ledger.duckdb", POLICY, 12, minutes=6_000)
+    before = ledger.find().text
+    would = ledger.would_prune(date(2026, 2, 1))
+    assert (sum(one.decisions for one in would.months), would.bytes > 0) == (8, True)
+    ledger.prune(date(2026, 2, 1), keys)
+    again, report = ledger.replay_self(), ledger.replay(compiled_text(POLICY))
+    assert (again.rows, again.different, report.decided, report.elsewhere) == (4, 0, 4, 0)
+    assert ledger.find().text == before
+    views = "SELECT view_name FROM duckdb_views() WHERE NOT internal AND view_name LIKE 'all_%'"
+    counts = " UNION ALL ".join(f"SELECT count(*) FROM {name}" for (name,) in ledger.query(views).rows)
+    assert len(ledger.query(counts).rows) > 10
 
 
 def test_what_was_changed_is_not_pruned_so_that_it_can_still_be_found(ledger: Ledger, keys: Path) -> None:
@@ -304,8 +313,8 @@ KILLED_AFTER_S = [one / 100 for one in Random(7).sample(range(80), ROUNDS)]
 
 @pytest.mark.parametrize(
     "at",
-    [(pruning_files, "prune"), (rewriting, "copied_anew"), *KILLED_AFTER_S],
-    ids=["before", "between", *map(str, KILLED_AFTER_S)],
+    [(rewriting, "copied_anew"), *KILLED_AFTER_S],
+    ids=["between", *map(str, KILLED_AFTER_S)],
 )
 def test_killed_at_any_moment_it_is_done_or_not_and_can_be_completed(
     ledger: Ledger, keys: Path, at: tuple[Any, str] | float
@@ -327,7 +336,7 @@ def test_killed_at_any_moment_it_is_done_or_not_and_can_be_completed(
         else:
             assert child.wait() == -signal.SIGKILL
     rows = ledger.query("SELECT count(*) FROM decision_rows").rows[0][0]
-    assert rows in (5, 15) if isinstance(at, float) else rows == (15 if at[1] == "prune" else 5)
+    assert rows in (5, 15) if isinstance(at, float) else rows == 5
     if any("cut short" in notice for notice in ledger.notices()) and rows == 5:
         ledger.finish_erasing()
     ledger.prune(MARCH, keys)

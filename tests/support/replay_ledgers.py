@@ -23,13 +23,15 @@ def compiled_text(text: str) -> CompiledPolicy:
     return compile_policy(read_policy(text, "policy.yaml"), None)
 
 
-def replay_ledger(path: Path, text: str, tasks: int = 40, *, simulated: bool | None = None) -> Ledger:
-    """A ledger in which the policy of ``text`` has decided so many tasks, a minute apart.
+def replay_ledger(
+    path: Path, text: str, tasks: int = 40, *, simulated: bool | None = None, minutes: int = 1
+) -> Ledger:
+    """A ledger in which the policy of ``text`` has decided so many tasks, so many ``minutes`` apart.
 
     Of each four, the first is short, the second long, the third hard, and the last hard and private.
     """
     ledger = new_ledger(path)
-    add_decided(ledger, text, tasks, simulated=simulated)
+    add_decided(ledger, text, tasks, simulated=simulated, minutes=minutes)
     return ledger
 
 
@@ -41,12 +43,13 @@ def add_decided(
     seed: int = 7,
     keep_text: bool = True,
     simulated: bool | None = None,
+    minutes: int = 1,
 ) -> None:
     """Record the same tasks as decided by the policy of ``text``, which the ledger keeps unless told otherwise."""
     policy, random = compiled_text(text), Random(seed)
     entries = []
     for number in range(tasks):
-        at_us = START_US + number * 60_000_000
+        at_us = START_US + number * minutes * 60_000_000
         kind = number % 4
         features = {"complex_reasoning": kind >= 2, "private": kind == 3}
         task = Task(features, request=RequestFacts(prompt_tokens=20_000 if kind == 1 else 500))

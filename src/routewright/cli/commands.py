@@ -563,7 +563,8 @@ def verify(
     since: Annotated[
         Path | None,
         FileOption(
-            help="Compare only what came after this checkpoint, or `newest`: the one beside the ledger."
+            help="Compare only what came after this checkpoint: a file, `newest` for the one beside the ledger, or the "
+            "size of one that a pruning has kept."
         ),
     ] = None,
     keys: Annotated[

@@ -83,8 +83,8 @@ def verify_and_print(
 ) -> None:
     """Verify the ledger, or what came after the checkpoint ``since``, and print what was found."""
     named = None if since is None else f"`{since}`"
-    if since is not None and str(since) == NEWEST and not since.exists():
-        since, named = None, NEWEST
+    if since is not None and not since.exists() and (str(since) == NEWEST or str(since).isdecimal()):
+        since, named = None, str(since)
     files = [*checkpoints, *([] if since is None else [since])]
     given = {f"`{file}`": read_checkpoint(file) for file in files}
     with ledger_at(path, create=False) as opened:
