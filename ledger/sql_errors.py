@@ -33,6 +33,10 @@ _HELP: Final[Mapping[str, str]] = {
         "the join out, as each view has what the other says of the decision, or write `WHERE decision_id IN (SELECT "
         "decision_id FROM …)`; to join all the same, compare `decision_id::UUID`"
     ),
+    "referenced table `features` not found": (
+        "features stand in the view of a policy, such as `decisions_hybrid` and `all_decisions_hybrid`: `decision_id "
+        "IN (SELECT decision_id FROM decisions_hybrid WHERE features.complexity > 0.7)`"
+    ),
     "table with name attempts does not exist": (
         "`attempts_flat` holds the calls that were made; `all_attempts_flat` those that were simulated, skipped or "
         "imported too"

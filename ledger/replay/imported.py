@@ -161,14 +161,36 @@ class Imported:
         return PolicyPart(number, "", "", "", (), (), (), table=TABLE, is_open=True)
 
 
-def import_notes(candidates: Iterable[Assumed], groups: Sequence[Group]) -> Iterator[str]:
+def import_notes(
+    connection: DuckDBPyConnection, candidates: Iterable[Assumed], groups: Sequence[Group], chosen: Chosen
+) -> Iterator[str]:
     """What a reader has to know of how imported requests were decided again."""
     yield "of imported requests no state was recorded: nothing was known of any model"
-    known = {model.id for one in candidates for model in one.policy.catalog.models}
+    rows = chosen.rows_of("imported_decisions", "DISTINCT unnest(map_keys(feature_sources))")
+    given = {str(name) for (name,) in connection.execute(rows, chosen.parameters).fetchall()}
+    policies = [one.policy for one in candidates]
+    lacking = sorted({name for one in policies for name in _read(one) if name not in given})
+    if groups and lacking:
+        yield (
+            f"no request of the import has a value of {', '.join(lacking)}, which the candidate reads: it is "
+            "unknown, or its default; `features` of a mapping says which column has it"
+        )
+    known = {model.id for one in policies for model in one.catalog.models}
     others = sorted({group.before.target for group in groups if group.before.target is not None} - known)
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", …" if len(others) > _MOST_NAMED else "")
         yield f"the candidate's catalog has no models of these names, which the source uses: {named}"
+
+
+def _read(policy: CompiledPolicy) -> Iterator[str]:
+    """The features that conditions of a policy read, but for those that follow from the time or the session."""
+    asked = {name for one in policy.conditions for name in one.names}
+    asked |= {name for one in policy.constraints for name in one.require.names}
+    for feature in policy.features:
+        source = feature.derived
+        follows = source is not None and (source.fact in ("hour", "weekday") or source.key == "session")
+        if (feature.name in asked or feature.needs) and not follows:
+            yield feature.name
 
 
 def _reads_time(policy: CompiledPolicy) -> bool:

@@ -68,7 +68,7 @@ def replay(
         differences=() if candidate is None else _differences(connection, candidate, groups, policies),
         notes=[
             *(_notes(candidates, groups) if groups else ()),
-            *(import_notes(candidates.all, groups) if chosen.is_import else ()),
+            *(import_notes(connection, candidates.all, groups, chosen) if chosen.is_import else ()),
             *_measured_notes(assumptions, found),
             *(() if rows is None else rows.notes),
             *(why_none(connection, selection) if not groups else ()),

@@ -479,3 +479,27 @@ def test_a_bound_on_what_is_known_of_a_part_alone_fails(large: ReplayReport) -> 
     [whole, judged] = [parse_check("cost>+500%").judge_change([one], "") for one in (cost, part)]
     assert (whole.failed, judged.failed, judged.value) == (False, True, None)
     assert judged.text == "cannot be judged: cost in USD is partially identified, as some is not known"
+
+
+BENCHMARK = """\
+routewright: 1
+name: bench
+id: n
+calls:
+  - model: model
+    status: { value: ok }
+    cost: cost
+    currency: { value: USD }
+    outcomes: { score: score }
+"""
+
+
+def test_a_benchmark_is_told_without_what_no_log_says(tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    command = CommandLine(tmp_path)
+    command.write("bench.yaml", BENCHMARK)
+    models = (("large", 0.125, 1), ("small", 0.0625, 0.5))
+    rows = [f"{n},{model},{cost},{score}\n" for model, cost, score in models for n in range(120)]
+    command.write("bench.csv", "n,model,cost,score\n" + "".join(rows))
+    assert command("ledger", "import", "table", "bench.csv", "--map", "bench.yaml").code == 0
+    ended = command("replay", "policy.yaml", "--import", "bench")
+    assert ended.out == snapshot

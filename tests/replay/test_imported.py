@@ -234,3 +234,14 @@ def test_what_no_log_says_is_compared_with_nothing(tmp_path: Path) -> None:
     [judged] = report.judge("changed>5%")
     assert judged.failed and "does not say where" in judged.text
     assert of("correct").after.value == 0
+    assert not any("prompt" in note for note in report.notes)
+
+
+def test_a_feature_that_no_imported_request_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "both.csv").write_text("prompt,a,b\n5%,1,0\nx,0,1\n")
+    ledger = imported(tmp_path, BOTH.replace("features: { prompt: prompt }\n", ""), tmp_path / "both.csv")
+    report, _ = replayed(ledger, two_models("A", "B", BY_PROMPT), "both")
+    assert [note for note in report.notes if "prompt" in note] == [
+        "no request of the import has a value of prompt, which the candidate reads: it is unknown, or its default; "
+        "`features` of a mapping says which column has it"
+    ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
+from math import isclose
 from typing import TYPE_CHECKING, Final, Literal
 
 from .estimating import estimate
@@ -43,8 +44,8 @@ def baselines(
     level: float = 0.95,
 ) -> tuple[Baseline, ...]:
     """Estimate everything to the action with the lowest mean ``cost``, everything to the best by ``best_by``, and
-    with ``same_cost_as``, a mean cost, the random mix of these two that costs as much, if one does and both costs are
-    known of all decisions.
+    with ``same_cost_as``, a mean cost, the random mix of these two that costs as much, if it is between them and
+    both are known of all decisions.
 
     The actions are picked by weighted means, among those that tell as much as ``LEAST_UNITS`` rows; if there are
     none, there are no baselines. Logged rows without an action count for none. They are of the same decisions as
@@ -67,8 +68,8 @@ def baselines(
         same_cost_as is not None
         and low is not None
         and high is not None
-        and low <= same_cost_as <= high
-        and low < high
+        and low < same_cost_as < high
+        and not (isclose(low, same_cost_as) or isclose(high, same_cost_as))
         and all(one.estimates[wanted.index(cost)].all.is_whole() for one in made)
     ):
         share = (same_cost_as - low) / (high - low)

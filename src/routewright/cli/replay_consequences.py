@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import groupby
 
 from routewright.ledger import Baseline, Consequence, Estimate, ReplayReport
 
 from .page import Section
 from .shown import Shown
+
+_NOT_COMPARED = (0, 2, 5)
+"""The columns that say something where no log says what was done before."""
 
 
 def consequences_section(report: ReplayReport) -> Section | None:
@@ -29,12 +33,18 @@ def consequences_section(report: ReplayReport) -> Section | None:
         for one in metrics
     ]
     now = _now(report)
+    header = ["metric", "before", now, "change", "95 % interval", "verdict"]
+    if not report.compared:
+        header, rows = (
+            [header[at] for at in _NOT_COMPARED],
+            [[row[at] for at in _NOT_COMPARED] for row in rows],
+        )
     return Section(
         "consequences",
         "What it would have cost, taken and answered",
         f"The mean of a decision, before and under the {now}. Where only a part of them can be known, the numbers are "
         f"of that part. A decision has no support where the log never tried what is done under the {now}.",
-        Shown(["metric", "before", now, "change", "95 % interval", "verdict"], rows, []),
+        Shown(header, rows, []),
         lines=[*_totals(metrics, now), *_reasons(metrics)],
     )
 
@@ -47,9 +57,9 @@ def baselines_section(report: ReplayReport) -> Section | None:
     by_name = {one.after.metric.name: one for one in found.metrics}
     metrics = [by_name[name] for name in found.compared]
     rows = [
-        ["recorded", *(_text(one, one.before.mean) for one in metrics)],
+        *([["recorded", *before]] if any(before := [_text(one, one.before.mean) for one in metrics]) else []),
         [_now(report), *(_of_part(one, one.after) for one in metrics)],
-        *([_named(one), *_estimates(one, metrics)] for one in found.baselines),
+        *([_named(alike), *_estimates(alike[0], metrics)] for alike in _alike(found.baselines)),
     ]
     return Section(
         "baselines",
@@ -70,6 +80,13 @@ def headlines(report: ReplayReport) -> Iterator[str]:
     unknown = [_label(one) for one in metrics if one.after.verdict != "identified"]
     if unknown:
         yield f"not known from this log for all of them: {', '.join(unknown)}"
+
+
+def means(report: ReplayReport) -> Iterator[str]:
+    """What is known under the candidate where nothing is known of before."""
+    for one in report.consequences.metrics:
+        if one.after.verdict == "identified":
+            yield f"{_label(one)} would be {_text(one, one.after.value)} in the mean"
 
 
 def change_text(one: Consequence) -> str:
@@ -133,11 +150,17 @@ def _totals(metrics: tuple[Consequence, ...], now: str) -> Iterator[str]:
             if one.after.verdict == "identified" and one.after.value is not None:
                 line += f"; under the {now} about {_sum_text(one.after.value * one.before.decisions)}"
             yield line
+        elif one.kind == "cost" and one.after.verdict == "identified" and one.after.value is not None:
+            total = (
+                one.known.total if one.known.decisions - one.known.unknown == one.before.decisions else None
+            )
+            sum = one.after.value * one.before.decisions if total is None else total
+            yield f"under the {now} all {one.before.decisions:,} decisions cost {_sum_text(sum)} {one.unit}"
 
 
 def _sum_text(total: Decimal | float) -> str:
-    """A sum of money: of what is less than one, two digits that are not 0, and at most nano-units."""
-    decimals = 2 if total >= 1 or not total else min(9, max(2, 1 - math.floor(math.log10(total))))
+    """A sum of money: of what is less than one, four digits that are not 0, and at most nano-units."""
+    decimals = 2 if total >= 1 or not total else min(9, 3 - math.floor(math.log10(total)))
     return f"{total:,.{decimals}f}"
 
 
@@ -151,12 +174,19 @@ def _reasons(metrics: tuple[Consequence, ...]) -> Iterator[str]:
         yield f"{', '.join(names)}: {why}"
 
 
-def _named(baseline: Baseline) -> str:
+def _alike(baselines: Sequence[Baseline]) -> Iterator[list[Baseline]]:
+    """Those that do the same together: the cheapest may be the best."""
+    for _, alike in groupby(baselines, key=lambda one: one.shares):
+        yield list(alike)
+
+
+def _named(alike: Sequence[Baseline]) -> str:
+    baseline = alike[0]
     if baseline.name == "random mix":
         shares = (f"{_share_text(share)} to {action}" for action, share in baseline.shares)
         return f"by chance {' and '.join(shares)}"
     [(action, _)] = baseline.shares
-    return f"all to {action}, the {baseline.name}"
+    return f"all to {action}, {' and '.join(f'the {one.name}' for one in alike)}"
 
 
 def _share_text(share: float) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from routewright.ledger import Judged, ReplayReport
 
 from .page import Page
-from .replay_consequences import headlines
+from .replay_consequences import headlines, means
 from .replay_sections import Extent, replay_sections, share_text
 
 _MOST_POLICIES: Final = 5
@@ -38,6 +38,7 @@ def _summary(report: ReplayReport) -> Iterator[str]:
     if report.unknown_before:
         yield f"the log does not say where {_decisions(report.unknown_before)} went: they are compared with nothing"
     if not of:
+        yield from means(report)
         return
     changed = report.elsewhere + report.other_plan + report.other_rule
     if not changed:
@@ -78,7 +79,7 @@ def _facts(report: ReplayReport, zone: tzinfo | None) -> Iterator[str]:
         yield f"only where {selection.where}"
     if selection.sample < 1:
         yield f"a sample of {selection.sample * 100:.4g} % of them"
-    if selection.import_name is not None:
+    if selection.import_name is not None and not report.policies:
         yield f"of the import {selection.import_name}"
     if selection.simulated:
         yield "simulated work: no model was asked"

@@ -158,7 +158,7 @@ def _differences(report: ReplayReport) -> Section | None:
 
 
 def _targets(report: ReplayReport, extent: Extent) -> Section | None:
-    if not report.elsewhere:
+    if not report.elsewhere and report.compared:
         return None
     before, after = Counter[str](), Counter[str]()
     for move in report.moves:
@@ -168,6 +168,11 @@ def _targets(report: ReplayReport, extent: Extent) -> Section | None:
         {*before, *after}, key=lambda name: (-abs(after[name] - before[name]), -before[name], name)
     )
     shown = [name for name in names if extent.whole or before[name] != after[name]][: extent.rows]
+    if not report.compared:  # no log says what each had before
+        rows = [[name, f"{after[name]:,}"] for name in names if after[name]][: extent.rows]
+        return Section(
+            "targets", "How many decisions each model gets", "", Shown(["target", "decisions"], rows, [])
+        )
     rows = [
         [name, f"{before[name]:,}", f"{after[name]:,}", _change(after[name] - before[name])] for name in shown
     ]
@@ -258,6 +263,11 @@ def _rules(report: ReplayReport, extent: Extent) -> Section | None:
     changed = [one for one in report.rules if one.before != one.after]
     if not changed:
         return None
+    if report.selection.import_name is not None:  # which no rule of ours has decided
+        hits = [[one.rule or "(no rule)", f"{one.after:,}"] for one in report.rules if one.after][
+            : extent.rows
+        ]
+        return Section("rules", "Rules", "", Shown(["rule", "decides"], hits, []))
     told = report.rules if extent.whole else changed
     rows = [
         [one.rule or "(no rule)", f"{one.before:,}", f"{one.after:,}", _change(one.after - one.before)]
