@@ -149,6 +149,7 @@ def test_simulated_work_is_counted_where_it_is_asked_for(tmp_path: Path) -> None
     assert real.err == (
         "No call was made in this time.\n1 simulated decision is not counted: ask with --simulated\n"
     )
+    assert command("ledger", "ask", "cost", "--format", "csv").err == real.err.partition("\n")[2]
     simulated = command("ledger", "ask", "cost", "--simulated")
     assert [line.split() for line in simulated.out.splitlines()[2:]] == [["a", "2", "1", "1", "0"]]
     assert command("ledger", "ask", "cost", "--format", "json").out == "[]\n"
@@ -199,3 +200,29 @@ def test_bars_and_lines_are_as_long_and_high_as_their_numbers() -> None:
     assert bars([0.0, None]) == ["", ""]
     assert sparkline([0, 1, 2, 4, None, 8]) == "▁▁▂▄ █"
     assert sparkline([0, None, 8], ascii=True) == "_ #"
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("SELECT * FROM routing_daily", "all_routing_daily"),
+        ("SELECT count(*) AS n FROM Decisions_Flat", "all_decisions_flat"),
+        ("SELECT sum(1) FROM decisions_first", "all_decisions_first"),
+        ("SELECT count(*) FROM all_decisions_flat", None),
+        ("SELECT * FROM all_decisions_flat WHERE team = 'b'", None),
+        ("SELECT 0", None),
+    ],
+)
+def test_a_view_of_real_work_that_is_empty_names_the_one_of_simulated_work(
+    only_simulated: CommandLine, sql: str, named: str | None
+) -> None:
+    ended = only_simulated("ledger", "sql", sql)
+    told = f"the ledger has simulated work alone: ask `{named}`, which holds it too\n"
+    assert (ended.code, ended.err) == (0, told if named else "")
+
+
+@pytest.fixture(scope="module")
+def only_simulated(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    command = CommandLine(tmp_path_factory.mktemp("simulated"))
+    assert command("run", "policy.yaml", "hello", "--simulate", "--quiet").code == 0
+    return command

@@ -17,7 +17,6 @@ from routewright.ledger import (
     Question,
     about_simulated,
     now_in,
-    plain_names,
     written,
 )
 from routewright.loading import all_questions, find_question, user_question_folders
@@ -28,7 +27,7 @@ from .exit_codes import ExitCode
 from .opened import VARIABLE, ledger_at
 from .options import AskFlags, QuestionFlags, SqlFlags
 from .shown import Drawn, Shown, highest, short_id, shown
-from .sql import answer_in_form, ask, asked_form, print_rows_as
+from .sql import answer_in_form, ask, asked_form, count_simulated, plain_views, print_rows_as
 from .writer import writer
 
 _NARROWEST_BAR = 4
@@ -64,17 +63,18 @@ def ask_saved(
             writer.remark(
                 f"asked with {', '.join(f'{one}={written(value)}' for one, value in values.items())}"
             )
-            tell_simulated(0 if which.simulated else count_simulated(opened))
 
     with ledger_at(how.ledger, create=False) as opened, _asked(opened, question, which.simulated) as sql:
         answer_in_form(opened, sql, values, form, how, show=show)
+        if values and not which.simulated:
+            tell_simulated(count_simulated(opened))
 
 
 @contextmanager
 def _asked(opened: Ledger, question: Question, simulated: bool) -> Iterator[str]:
     """The statement to run; what is wrong with it is reported with its place in the question's file."""
     try:
-        yield about_simulated(question.sql, _views(opened)) if simulated else question.sql
+        yield about_simulated(question.sql, plain_views(opened)) if simulated else question.sql
     except LedgerError as error:
         raise question.placed(error, lines_before=int(simulated)) from error
 
@@ -100,16 +100,6 @@ def answer(
     """What a question gives. Raises LedgerError, with the place in the question's file where its statement is wrong."""
     with _asked(opened, question, simulated) as sql:
         return ask(opened, sql, values, how)
-
-
-def _views(opened: Ledger) -> tuple[str, ...]:
-    return plain_names([str(name) for (name,) in opened.query("SHOW TABLES", max_rows=None).rows])
-
-
-def count_simulated(opened: Ledger) -> int:
-    """How many simulated decisions the ledger has, which no question counts unless it is asked for them."""
-    [[count]] = opened.query("SELECT count(*) FROM all_decisions_flat WHERE simulated").rows
-    return int(count)
 
 
 def tell_simulated(count: int) -> None:

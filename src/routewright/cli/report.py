@@ -12,13 +12,13 @@ from routewright.ledger import Ledger, LedgerError, Question, QuestionError, now
 from routewright.loading import all_questions
 from routewright.private_files import whole_file
 
-from .ask import answer, count_simulated, folders_of, simulated_text
+from .ask import answer, folders_of, simulated_text
 from .opened import ledger_at, print_notices
 from .options import AskFlags, QuestionFlags
 from .page import Page, Section
 from .report_page import page_html
 from .shown import shown
-from .sql import refuse_output
+from .sql import count_simulated, refuse_output
 from .writer import counted, writer
 
 _ASKED: Final[Sequence[tuple[str, Mapping[str, str]]]] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ from routewright.ledger import (
     QueryResult,
     Written,
     form_of,
+    plain_names,
     to_csv,
     to_json,
     to_jsonl,
@@ -42,7 +44,27 @@ def ask_and_print(argument: str | None, where: StatementFlags, how: SqlFlags) ->
     form = asked_form(how)
     statement, values = statement_of(argument, where.file), values_of(where.param or [])
     with ledger_at(how.ledger, create=False) as opened, _reported_under(statement.source):
-        answer_in_form(opened, statement.sql, values, form, how)
+        found = answer_in_form(opened, statement.sql, values, form, how)
+        if found is not None and not any(value for row in found.rows for value in row):
+            _tell_simulated(opened, statement.sql)
+
+
+def _tell_simulated(opened: Ledger, sql: str) -> None:
+    """Where views of real work are asked and have none: that the ledger has simulated work, if it has nothing else."""
+    named = sorted(set(plain_views(opened)) & set(re.findall(r"\w+", sql.lower())))
+    if named and not opened.query("SELECT 1 FROM decisions_flat LIMIT 1").rows and count_simulated(opened):
+        writer.note(f"the ledger has simulated work alone: ask `all_{named[0]}`, which holds it too")
+
+
+def plain_views(opened: Ledger) -> tuple[str, ...]:
+    """The names of the views of real work, those of policies too."""
+    return plain_names([str(name) for (name,) in opened.query("SHOW TABLES", max_rows=None).rows])
+
+
+def count_simulated(opened: Ledger) -> int:
+    """How many simulated decisions the ledger has, which no view counts unless it is asked for them."""
+    [[count]] = opened.query("SELECT count(*) FROM all_decisions_flat WHERE simulated").rows
+    return int(count)
 
 
 def asked_form(how: SqlFlags) -> AnyForm:
@@ -59,11 +81,14 @@ def answer_in_form(
     how: SqlFlags,
     *,
     show: Callable[[QueryResult], None] | None = None,
-) -> None:
-    """Print what a statement gives, or write it into the file that is named; ``show`` prints it for people."""
+) -> QueryResult | None:
+    """Print what a statement gives, or write it into the file that is named; ``show`` prints it for people.
+
+    Returns what was printed, None where DuckDB has written it.
+    """
     if form == "parquet" or form == "arrow" or (form != "table" and how.output is not None):
         export(opened, sql, values, form, how, how.output, how.max_rows)
-        return
+        return None
     asked = _asked(how)
     result = ask(opened, sql, values, asked)
     if how.output is not None:
@@ -72,8 +97,9 @@ def answer_in_form(
         show(result)
     else:
         print_answer(opened, result, replace(asked, format=form))
-        return
+        return result
     tell_about(opened, result, asked)
+    return result
 
 
 def _asked(how: SqlFlags) -> AskFlags:

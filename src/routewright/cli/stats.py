@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 
 from routewright.ledger import QueryResult, Question, now_in, shipped_questions, to_json
 
-from .ask import answer, count_simulated, print_shown, tell_simulated
+from .ask import answer, print_shown, tell_simulated
 from .invocation import command_line
 from .opened import ledger_at
 from .options import AskFlags
 from .shown import shown
-from .sql import tell_about
+from .sql import count_simulated, tell_about
 from .writer import writer
 
 DAILY: Final = "daily"
