@@ -92,7 +92,7 @@ class Check:
     def _of_change(self, metric: Consequence) -> Judged:
         found = metric.after
         if found.verdict != "identified" or found.change is None or found.logged is None:
-            return self._cannot(f"{found.metric.name} is {found.verdict}, as {found.reason}")
+            return self._cannot(f"{found.metric.name} ({found.verdict}): {found.reason}")
         value = found.change
         if self.name != "success" and value:
             value = value / found.logged if found.logged else math.inf

@@ -447,7 +447,7 @@ def test_a_bound_on_what_nobody_knows_fails(split: CommandLine, asked: bool) -> 
     with Ledger.open(split.ledger) as ledger:
         report = ledger.replay(load_policy(split.folder / "other.yaml"), consequences=asked)
     [judged] = report.judge("cost>+500%")
-    why = "cost in USD is not identified, as " if asked else "nothing of the kind was measured, or "
+    why = "cost in USD (not identified): " if asked else "nothing of the kind was measured, or "
     assert judged.failed and judged.text.startswith(f"cannot be judged: {why}")
 
 
@@ -478,7 +478,7 @@ def test_a_bound_on_what_is_known_of_a_part_alone_fails(large: ReplayReport) -> 
     )
     [whole, judged] = [parse_check("cost>+500%").judge_change([one], "") for one in (cost, part)]
     assert (whole.failed, judged.failed, judged.value) == (False, True, None)
-    assert judged.text == "cannot be judged: cost in USD is partially identified, as some is not known"
+    assert judged.text == "cannot be judged: cost in USD (partially identified): some is not known"
 
 
 BENCHMARK = """\

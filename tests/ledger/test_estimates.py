@@ -149,7 +149,7 @@ def test_few_draws_are_too_few_however_much_was_measured() -> None:
     assert (found.verdict, found.value, found.interval, found.log_interval) == ("too few", 1, None, None)
     assert (
         found.reason
-        == "what is estimated of these decisions tells as much as 20 units, and an interval takes 30"
+        == "what is estimated of these decisions tells as much as 20 independent ones, and an interval takes 30"
     )
 
 

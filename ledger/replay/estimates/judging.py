@@ -61,10 +61,10 @@ def judge(
     if figure.effective < least:
         return (
             "too few",
-            f"these decisions tell as much as {figure.effective:.0f} units, and an interval takes {least}",
+            f"these decisions tell as much as {figure.effective:.0f} independent ones, and an interval takes {least}",
         )
     if figure.seen_drawn and figure.effective_drawn < least:
-        of = f"{figure.effective_drawn:.0f} units, and an interval takes {least}"
+        of = f"{figure.effective_drawn:.0f} independent ones, and an interval takes {least}"
         return "too few", f"what is estimated of these decisions tells as much as {of}"
     unknown = []
     if seen.without_support > 0:

@@ -31,7 +31,8 @@ def show_rollout(how: RolloutFlags) -> None:
     if digests is None:
         raise TaskError(
             f"policy `{policy.name}` has no canary that ends by itself",
-            help="that is a `rollout` with `mode: canary` and `abort_when` or `promote_when`",
+            help="that is a `rollout` with `mode: canary` and `abort_when` or `promote_when`; the view `rollout_arms` "
+            "compares the arms of any canary",
         )
     canaries = Canaries(state_store(how.state, must_exist=True))
     if how.reset:
