@@ -21,6 +21,10 @@ _MOST_NEIGHBOURS = 500
 reversed names."""
 
 
+_ADJECTIVES = frozenset({"allowed", "configured", "declared", "in the catalog", "known", "there"})
+"""Labels that say what is true of the names; others are words for them."""
+
+
 def suggest(
     name: str,
     known: Iterable[str],
@@ -39,7 +43,7 @@ def suggest(
     """
     names = set(known)
     if not names:
-        return f"nothing is {label}"
+        return f"nothing is {label}" if label in _ADJECTIVES else "there are none"
     close = closest(name, names)
     listing = names if listed is None else set(listed)
     shown = (

@@ -158,7 +158,7 @@ def _differences(report: ReplayReport) -> Section | None:
 
 
 def _targets(report: ReplayReport, extent: Extent) -> Section | None:
-    if not report.elsewhere and report.compared:
+    if not report.decided or (not report.elsewhere and report.compared):
         return None
     before, after = Counter[str](), Counter[str]()
     for move in report.moves:

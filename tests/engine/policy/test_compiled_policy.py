@@ -149,6 +149,7 @@ def test_suggestions_are_for_what_looks_alike() -> None:
     assert suggest("URGENT", ["urgent", "tokens"]) == "did you mean `urgent`? declared: tokens, urgent"
     assert suggest("colour", ["urgent"]) == "declared: urgent"
     assert suggest("a", []) == "nothing is declared"
+    assert suggest("a", [], label="quotas") == suggest("a", [], label="it knows") == "there are none"
     many = [f"model_{number:05}" for number in range(50_000)]
     assert suggest("model_00017x", many).startswith("did you mean `model_00017`? declared: model_00000,")
 
