@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import importlib.util
 import shutil
 import socket
@@ -18,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from routewright.backends.mlx.load import import_library
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "servers"
 
@@ -39,6 +42,10 @@ def need_smollm2() -> None:
 def tiny_models() -> Path:
     """The folder with the models of `tests/servers/tiny_mlx.py`, built in a process of its own."""
     need_mlx()
+    # Backends look for models that nothing refers to: that need not go through the library, time and again.
+    import_library()
+    gc.collect()
+    gc.freeze()
     return _made("tiny_mlx.py")
 
 
