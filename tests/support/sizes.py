@@ -65,7 +65,7 @@ MUTATED_POLICIES: Final = 16_000 if THOROUGH else 120
 ONE_OF: Final = 1 if THOROUGH else 2
 """Of so many places or names that are alike, one is tried."""
 
-WRONG_VALUES: Final = 10 if THOROUGH else 2
+WRONG_VALUES: Final = 10 if THOROUGH else 1
 """For each key of a policy, of those that there are."""
 
 ANSWERS: Final = 10_000 if THOROUGH else 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -49,13 +49,14 @@ def paths(node: Any, above: Path = ()) -> Iterator[Path]:
         yield from paths(child, (*above, step))
 
 
-def changed(path: Path, value: Any) -> str:
-    """The policy as JSON, which is YAML too, one value to a line; ``path`` leads to ``value``."""
+def changed(values: Mapping[Path, Any]) -> str:
+    """The policy as JSON, which is YAML too, one value to a line; each path leads to its value."""
     tree = load()
-    node = tree
-    for step in path[:-1]:
-        node = node[step]
-    node[path[-1]] = value
+    for path, value in values.items():
+        node = tree
+        for step in path[:-1]:
+            node = node[step]
+        node[path[-1]] = value
     return json.dumps(tree, indent=1, ensure_ascii=False)
 
 
@@ -84,7 +85,7 @@ def test_a_wrong_value_is_one_problem_in_an_authors_words(section: str) -> None:
         seen.add(key)
         for label in labels:
             value = WRONG[label]
-            text = changed(path, value)
+            text = changed({path: value})
             problems = problems_of(text)
             where = (path, label, [problem.message for problem in problems])
             assert len(problems) <= 1 or _means_more(path, label), where
@@ -109,16 +110,38 @@ def _means_more(path: Path, label: str) -> bool:
 
 def test_a_key_that_stands_in_the_file_is_not_repeated() -> None:
     for key in ("sk-proj-hunter2", "HUNTER2HUNTER2", "${HUNTER2", "hunter2_x"):
-        text = changed(("catalog", "backends", "ollama", "api_key"), key)
+        text = changed({("catalog", "backends", "ollama", "api_key"): key})
         (problem,) = problems_of(text)
         assert "hunter2" not in f"{problem}{render_problem(problem)}".lower()
         assert problem.message.endswith(", and never the key itself")
 
 
 def test_an_empty_key_is_one_problem() -> None:
+    """Keys that do not hide one another are empty at once, and each is reported."""
     seen: set[Path] = set()
+    groups: list[list[Path]] = []
     for path in paths(load()):
         # The same key in another rule or model is no other case.
-        if path[-2:] not in seen:
-            seen.add(path[-2:])
-            assert [problem.code for problem in problems_of(changed(path, None))] == ["empty-value"], path
+        if path[-2:] in seen:
+            continue
+        seen.add(path[-2:])
+        for group in groups:
+            if not any(_meet(path, other) for other in group):
+                group.append(path)
+                break
+        else:
+            groups.append([path])
+    for group in groups:
+        text = changed(dict.fromkeys(group))
+        problems = problems_of(text)
+        empty = [number for number, line in enumerate(text.splitlines(), 1) if "null" in line]
+        assert len(empty) == len(group)
+        assert [(problem.line, problem.code) for problem in problems] == [
+            (line, "empty-value") for line in empty
+        ], group
+
+
+def _meet(one: Path, other: Path) -> bool:
+    """Whether an empty key hides another: it is beside that, or beside what that is in."""
+    above = min(len(one), len(other)) - 1
+    return one[:above] == other[:above]
