@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
+from ..condition import CheckedExpr, Has, walk_typed
 from ..decision import SESSION, Decision, Task, parameters_of, verdicts_of
 from ..policy import CompiledPolicy
 from ..record import FEATURES, IGNORED, METADATA
@@ -13,8 +14,9 @@ from ..record import FEATURES, IGNORED, METADATA
 def open_names(decision: Decision) -> Mapping[str, str]:
     """By name of a feature, what reads it, such as ``rule `hard` ``, and could have come to another result.
 
-    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is. A
-    feature that has a value is among them only where more than conditions read it.
+    In three-valued logic a condition that is true or false with an unknown feature is so whatever its value is, unless
+    it asks by ``has`` whether there is one. A feature that has a value is among them only where more than conditions
+    read it.
     """
     policy = decision.policy
     found: dict[str, str] = {}
@@ -25,13 +27,11 @@ def open_names(decision: Decision) -> Mapping[str, str]:
 
     last = len(policy.rules) if decision.rule is None else decision.rule + 1
     for rule, verdict in zip(policy.rules[:last], decision.verdicts, strict=False):
-        if verdict is None:
-            add(rule.when.names, f"rule `{rule.name}`")
-    parameters = parameters_of(policy, decision.values, decision.state)
-    verdicts = verdicts_of(policy, parameters)
+        add(_open_in(rule.when, verdict), f"rule `{rule.name}`")
+    verdicts = verdicts_of(policy, parameters_of(policy, decision.values, decision.state))
+    constraints = (f"constraint `{one.name}`" for one in policy.constraints)
     for condition, verdict in list(zip(policy.conditions, verdicts, strict=True))[len(policy.rules) :]:
-        if verdict is None:
-            add(condition.names, "a constraint")
+        add(_open_in(condition, verdict), next(constraints, "a reserve"))
     for constraint in policy.constraints:
         if constraint.by_model is None:
             add(constraint.require.names, f"constraint `{constraint.name}`")
@@ -40,6 +40,13 @@ def open_names(decision: Decision) -> Mapping[str, str]:
     if rule_made is not None and rule_made.split is not None and rule_made.split.key_name is not None:
         add({rule_made.split.key_name}, f"the split of rule `{rule_made.name}`")
     return found
+
+
+def _open_in(condition: CheckedExpr, verdict: bool | None) -> Set[str]:
+    """The names in a condition that could have changed what it came to."""
+    if verdict is None:
+        return condition.names
+    return {node.feature.name for node in walk_typed(condition.expr) if isinstance(node, Has)}
 
 
 def lost_features(policy: CompiledPolicy, task: Task, erased: Set[str]) -> frozenset[str]:
@@ -64,6 +71,8 @@ def what_needs(decision: Decision, lost: Set[str], erased: Set[str]) -> tuple[st
 
     ``lost`` are the features whose values were erased, and unknown in ``decision``.
     """
+    if not erased:
+        return None
     policy = decision.policy
     readers = {**{policy.features[slot].name: "a gate" for slot, _ in policy.stated}, **open_names(decision)}
     for name in sorted(lost & readers.keys()):

@@ -232,3 +232,19 @@ def test_a_model_that_nobody_watched_can_be_assumed_to_be_up(tmp_path: Path) -> 
     # Without a mark that its health is not known.
     [example] = [move.examples[0] for move in assumed.moves if move.after == "new"][:1]
     assert example.candidate is not None and "health" not in str(example.candidate)
+
+
+@pytest.mark.parametrize("when", ["fresh", "has(fresh)", "!has(fresh)"])
+def test_a_feature_that_nobody_could_give_is_not_taken_for_one_that_was_not_given(
+    tmp_path: Path, when: str
+) -> None:
+    ledger = replay_ledger(tmp_path / "l.duckdb", TEXT, 4)
+    declared = TEXT.replace("features:", "features:\n  fresh: { type: boolean }")
+    candidate = compiled_text(
+        declared.replace("rules:", f"rules:\n  - {{ name: new, when: '{when}', use: [small] }}")
+    )
+    report = ledger.replay(candidate, consequences=False, examples=0)
+    assert (report.decided, [(one.reason, one.rows) for one in report.not_decided]) == (
+        0,
+        [("feature_missing", 4)],
+    )

@@ -194,6 +194,37 @@ def test_a_record_whose_sealed_values_were_erased_has_the_same_digest(
             digest_of_values(record)
 
 
+_READERS: dict[str, dict[str, Any]] = {
+    "rule `only`": {"rules": [{"name": "only", "when": "who == 'Ada'", "use": ["small"]}]},
+    "rule `asks`": {
+        "rules": [{"name": "asks", "when": "!has(who)", "use": ["large"]}, {"name": "only", "use": ["small"]}]
+    },
+    "constraint `near`": {
+        "constraints": [{"name": "near", "when": "who == 'Ada'", "require": "model.location == 'local'"}]
+    },
+    "a gate": {"features": {"who": {"type": "boolean", "needs": "vision", "sensitive": True}}},
+}
+
+
+@pytest.mark.parametrize("reader", _READERS)
+def test_what_reads_an_erased_value_is_named_where_it_could_have_changed_the_decision(reader: str) -> None:
+    values = {
+        "routewright": 1,
+        "name": "p",
+        "catalog": "catalog.yaml",
+        "features": {"who": {"type": "string", "sensitive": True}},
+        "rules": [{"name": "only", "use": ["small"]}],
+    }
+    policy = compiled(values | _READERS[reader])
+    task = Task({"who": False if reader == "a gate" else "Ada"})
+    decision = sealed(decide(policy, task, State(AT_US), decision_id="d"), bytes)
+    record = _read(record_of(decision).canonical())
+    [(place, salt)] = record.pop("salts").items()
+    record["erased"] = {place: seal(salt, take_out(record, place))}
+    with pytest.raises(ErasedError, match=f"^feature `who` was erased, and {reader} reads it$"):
+        recompute(policy, read_record(json.dumps(record)))
+
+
 def test_what_a_digest_is_made_of_says_nothing_of_a_sealed_value() -> None:
     policy = compiled(
         {
