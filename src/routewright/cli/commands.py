@@ -46,8 +46,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit status: 0 ok, 1 a check failed, 2 usage, 3 invalid policy or condition, 4 no eligible target, "
-    "5 backend failed, 6 ledger or state store refused, 74 output not written, 130 stopped by Ctrl-C "
+    epilog="Exit status: 0 ok, 1 a check failed, 2 usage or input, 3 invalid policy or condition, 4 no eligible "
+    "target, 5 backend failed, 6 ledger or state store refused, 74 output not written, 130 stopped by Ctrl-C "
     "(129 and 143: SIGHUP and SIGTERM), 141 whoever read the output is gone.",
 )
 
