@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from routewright.engine.record import Attempt, Record, columns_of, read_record
 
 from .errors import UnknownDecisionError
-from .proof.leaf import Kind
-from .pruned import PRUNED_LEAVES
+from .pruned import PRUNED_DECISIONS
 from .restoring import record_text
 from .views import DECISION_IDS, decisions_select
 
@@ -111,8 +110,8 @@ _BETWEEN: Final = (
 
 
 _PRUNED: Final = f"""
-SELECT id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, make_timestamp(before_us)::DATE::VARCHAR
-FROM ({PRUNED_LEAVES}) WHERE (kind = {int(Kind.DECISION)}) AND (id BETWEEN ?::UUID AND ?::UUID) ORDER BY leaf LIMIT 1
+SELECT decision_id::VARCHAR, make_timestamp(at_us)::DATE::VARCHAR, make_timestamp(before_us)::DATE::VARCHAR
+FROM ({PRUNED_DECISIONS}) WHERE decision_id BETWEEN ?::UUID AND ?::UUID ORDER BY leaf LIMIT 1
 """
 
 

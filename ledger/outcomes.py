@@ -22,6 +22,7 @@ from .errors import LedgerError
 from .inserting import known_digests, select_ids
 from .proof.entering import enter
 from .proof.logged import OUTCOMES
+from .pruned import PRUNED_DECISIONS
 from .rows import OutcomeRow
 
 if TYPE_CHECKING:
@@ -154,6 +155,10 @@ def _why_unknown(connection: DuckDBPyConnection, decision_id: str) -> str:
         return "it is still under way: record the outcome when it has ended"
     if select_ids(connection, "decision_id", "imported_decisions", [decision_id]):
         return "it was imported: its outcomes come from the file that it came from"
+    if select_ids(connection, "decision_id", f"({PRUNED_DECISIONS})", [decision_id]):
+        return "it was pruned"
+    if select_ids(connection, "decision_id", "erasures", [decision_id]):
+        return "it was erased"
     return "`routewright ledger tail --format json` shows ids"
 
 

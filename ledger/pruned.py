@@ -24,6 +24,12 @@ WHERE l.kind IN {DROPPED}
 """The leaves whose rows were pruned, each with what its pruning says."""
 
 
+PRUNED_DECISIONS: Final = f"""
+SELECT id AS decision_id, at_us, before_us, leaf FROM ({PRUNED_LEAVES}) WHERE kind = {int(Kind.DECISION)}
+"""
+"""The ids of decisions that were pruned, when that was, and before which month they were made."""
+
+
 class Pruning(NamedTuple):
     """What was pruned at a time: times are microseconds since 1970 (UTC); ``last`` is the newest leaf without a row.
 
@@ -57,7 +63,7 @@ class Pruning(NamedTuple):
 
 
 _PRUNINGS: Final = f"""
-SELECT row_number() OVER (ORDER BY own.leaf, p.pruning_id), own.leaf, list_max(flatten(p.leaves)),
+SELECT row_number() OVER (ORDER BY own.leaf, p.pruning_id), own.leaf, coalesce(list_max(flatten(p.leaves)), -1),
     p.since_us, p.before_us, p.at_us, p.reason, p.checkpoint,
     coalesce(decisions, 0), coalesce(attempts, 0), coalesce(outcomes, 0)
 FROM prunings AS p

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+import time
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,7 @@ from support.ledger_rows import decision
 from support.new_ledgers import new_ledger
 
 from routewright.cli.options import AskFlags, OutputFlags, SqlFlags, StatementFlags
+from routewright.cli.progress import stage_progress
 from routewright.cli.sql import ask, export, tell_about
 from routewright.cli.statement import statement_of
 from routewright.engine.report import TaskError
@@ -290,6 +292,25 @@ def test_whoever_watches_sees_how_far_a_statement_is(
     assert all(line.endswith("\x1b[K") for line in lines[1:])
     assert lines[-1] == "\x1b[K"
     assert any(re.match(r"asking: (\d+% done, )?\d+ s \(Ctrl-C stops it\)", line) for line in lines)
+
+
+def test_whoever_watches_long_work_sees_its_stage_and_the_line_goes_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("routewright.cli.progress._PATIENCE_S", 0.0)
+    monkeypatch.setattr("routewright.cli.progress._EVERY_S", 0.01)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", shown := Terminal())
+    with stage_progress() as tell:
+        for stage in ("signing", "writing"):
+            tell(stage)
+            while re.search(rf"\r{stage}: \d+ s\x1b\[K", shown.getvalue()) is None:
+                time.sleep(0.01)
+    assert shown.getvalue().endswith("\r\x1b[K")
+    drawn = len(shown.getvalue())
+    time.sleep(0.03)
+    assert len(shown.getvalue()) == drawn
 
 
 def test_an_answer_says_how_fresh_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

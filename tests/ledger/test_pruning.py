@@ -172,6 +172,9 @@ def test_pruned_months_are_in_no_byte_and_what_is_left_is_as_it_was(ledger: Ledg
         UnknownDecisionError, match=r"was pruned on 20.*, with all that .* before 2026-03-01 \(UTC\)"
     ):
         ledger.find(decision_id(1)[:-3])
+    with pytest.raises(LedgerError, match="there is no decision") as refused:
+        ledger.record_outcomes([Outcome(decision_id(2), "score", 1.0)])
+    assert refused.value.help == "it was pruned"
 
 
 def test_pruning_again_changes_nothing_and_later_months_follow(ledger: Ledger, keys: Path) -> None:

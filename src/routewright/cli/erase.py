@@ -8,6 +8,7 @@ from pathlib import Path
 from routewright.ledger import Erased, ToErase
 
 from .opened import ledger_at, print_notices
+from .progress import stage_progress
 from .writer import counted, writer
 
 
@@ -18,13 +19,17 @@ def erase(path: Path | None, what: ToErase | None, snapshots: Sequence[Path], *,
     erased_some = what is None
     with ledger_at(path, create=False) as opened:
         if what is None:
-            opened.finish_erasing()
-            writer.text("the ledger's files have nothing of what was erased any more")
+            with stage_progress() as tell:
+                tell("writing the file anew")
+                opened.finish_erasing()
+            writer.text("the ledger's files have nothing of what was erased or pruned any more")
         elif not yes:
             writer.text(f"would erase {_told(opened.would_erase(what), what)}")
             writer.text("nothing was erased: with --yes it is, and nobody can bring it back")
         else:
-            found = opened.erase(what)
+            with stage_progress() as tell:
+                tell("erasing, and writing the file anew")
+                found = opened.erase(what)
             writer.text(f"erased {_told(found, what)}")
             _tell(found)
             erased_some = found.decisions > 0

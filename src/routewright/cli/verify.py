@@ -30,6 +30,7 @@ from routewright.private_files import whole_file
 
 from .exit_codes import ExitCode
 from .opened import ledger_at, print_notices
+from .progress import stage_progress
 from .writer import counted, writer
 
 _MOST_BYTES: Final = 16 * 1024**2
@@ -87,7 +88,8 @@ def verify_and_print(
         since, named = None, str(since)
     files = [*checkpoints, *([] if since is None else [since])]
     given = {f"`{file}`": read_checkpoint(file) for file in files}
-    with ledger_at(path, create=False) as opened:
+    with ledger_at(path, create=False) as opened, stage_progress() as tell:
+        tell("comparing rows with the log")
         found = opened.verify(
             given,
             keys=[parse_public_key(key) for key in keys],
