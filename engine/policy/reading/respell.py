@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from pydantic import BaseModel, ValidationError
 
-from ...report import Problem
+from ...report import MAX_PROBLEMS, Problem
 from ..shapes.keys import keys_at, takers
 from ..source.document import Document, Node, Path
 from .shape_problems import by_place, misspelt
@@ -33,7 +34,7 @@ def respell(error: ValidationError, document: Document, model: type[BaseModel]) 
     """
     meant: dict[Path, str] = {}
     keys: set[Path] = set()
-    for path, details in by_place(error, document.root).items():
+    for path, details in islice(by_place(error, document.root).items(), MAX_PROBLEMS):
         if details[0]["type"] == "extra_forbidden" and document.node_at(path).value is not None:
             known = keys_at(model, details[0]["loc"][:-1])
             key = misspelt(path, known, takers(model, str(path[-1])))
@@ -41,14 +42,16 @@ def respell(error: ValidationError, document: Document, model: type[BaseModel]) 
                 continue
             meant[path] = key
             keys.add((*path[:-1], key))
-    return Respelled(_respelled(document.root, meant, ()), keys)
+    above = {path[:length] for path in meant for length in range(len(path))}
+    return Respelled(_respelled(document.root, meant, above, ()), keys)
 
 
-def _respelled(node: Node, meant: Mapping[Path, str], path: Path) -> Node:
-    if not any(one[: len(path)] == path for one in meant):
+def _respelled(node: Node, meant: Mapping[Path, str], above: Collection[Path], path: Path) -> Node:
+    """The node with other keys, where some are below it: ``above`` are the paths to such nodes."""
+    if path not in above:
         return node
     children = {
-        meant.get((*path, step), step): _respelled(child, meant, (*path, step))
+        meant.get((*path, step), step): _respelled(child, meant, above, (*path, step))
         for step, child in node.children.items()
     }
     return replace(node, children=children)
